@@ -1,0 +1,112 @@
+"""What the runtime asks of a world: arrays over all agents of all its parallel copies, one call a tick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from townlet_behavior import ActionVocabulary, BatchController
+
+Observations = Mapping[str, NDArray[np.float32]]
+"""Named observation arrays; the first axis of each is the agent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitmentColumns:
+    """Where in an observation the option in force is shown: one-hot of the held action, then the ticks left."""
+
+    observation: str
+    """Name of a rank-1 observation, e.g. `features`."""
+    start: int
+    """Its first column: `start : start + A` one-hot of the held action, `start + A` ticks left / `max_ticks`."""
+    max_ticks: int
+    """Ticks left are divided by this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationSpec:
+    """What does not change while a simulation lives."""
+
+    name: str
+    vocabulary: ActionVocabulary
+    observation_shapes: Mapping[str, tuple[int, ...]]
+    """Per agent, without the leading axis; all float32."""
+    feature_names: tuple[str, ...]
+    """Names of the columns of the observation `features`; empty where there is none."""
+    num_worlds: int
+    """Parallel copies (W)."""
+    capacity: int
+    """Slots of all worlds together; every slot number is below it, and slot // (capacity / W) is its world."""
+    episode_ticks: int
+    """Ticks after which a world truncates its episode and starts anew."""
+    event_names: tuple[str, ...]
+    commitment_columns: CommitmentColumns | None
+    """None: the observation cannot show the held option."""
+    option_ticks: Mapping[str, int]
+    """The world's own commitment lengths by option kind."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observed:
+    """The agents present before a decision, one row each, by ascending slot. A `townlet_behavior.View`."""
+
+    slots: NDArray[np.int64]
+    """[N], strictly ascending."""
+    keys: NDArray[np.uint64]
+    """[N]; `townlet_behavior.draw_keys` of world index and agent id."""
+    agent_ids: NDArray[np.object_]
+    """[N] str."""
+    worlds: NDArray[np.int64]
+    """[N]; index of the world of each agent."""
+    episodes: NDArray[np.int64]
+    """[N]; the world's episode number, unique over all worlds of the simulation."""
+    observations: Observations
+    """Each [N, ...]; commitment columns are zero, the runtime fills them in."""
+    action_mask: NDArray[np.bool_] | None
+    """[N, A]; true where an action is legal."""
+    option_done: NDArray[np.bool_]
+    """[N]; true where the option that the agent was in has ended in the last tick."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stepped:
+    """What one tick did. Rows are those of the `Observed` that was acted on, unless said otherwise."""
+
+    rewards: NDArray[np.float32]
+    """[N]."""
+    terminated: NDArray[np.bool_]
+    """[N]; a true end of the agent, worth 0 from there."""
+    truncated: NDArray[np.bool_]
+    """[N]; cut for a reason that is not the agent's own."""
+    final_rows: NDArray[np.int64]
+    """[E]; rows that ended, ascending."""
+    final_option_done: NDArray[np.bool_]
+    """[E]."""
+    final_observations: Observations
+    """Each [E, ...]; what the last action of those rows led to."""
+    events: NDArray[np.int64] | NDArray[np.float64]
+    """[W, len(event_names)]; what happened in each world in this tick."""
+    observed: Observed
+    """What the next decision is made from."""
+
+
+class Simulation(Protocol):
+    """A world, or many copies of it, that steps as arrays."""
+
+    @property
+    def spec(self) -> SimulationSpec: ...
+
+    def reset(self, *, seed: int) -> Observed:
+        """Begin world w with seed `seed + w`; later episodes derive theirs from it."""
+        ...
+
+    def step(self, actions: NDArray[np.int64]) -> Stepped:
+        """Carry out one action per row of the last `Observed` ([N] vocabulary indices)."""
+        ...
+
+    def scripted(self, name: str) -> BatchController:
+        """A scripted behavior by name (`scripted`, `nearest`, `idle`); it proposes from this simulation's `Observed`."""
+        ...
