@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
 from townlet_behavior import ActionVocabulary, BatchController
 
 Observations = Mapping[str, NDArray[np.float32]]

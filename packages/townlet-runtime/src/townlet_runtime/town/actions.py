@@ -1,0 +1,69 @@
+"""The town's action vocabulary, and what each action is as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import ActionVocabulary
+from townlet_runtime.town.config import OBJECT_TYPES
+
+WAIT: Final = 0
+MOVE: Final = 1
+REQUEST: Final = 2
+START: Final = 3
+WORK: Final = 4
+RELEASE: Final = 5
+"""What an action does."""
+
+CHOICES = ("first", "nearest", "least_busy")
+"""How `request` picks an object of its type: the lowest index, the fewest steps, the fewest agents at it."""
+
+DIRECTIONS = {"east": (1, 0), "west": (-1, 0), "south": (0, 1), "north": (0, -1)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ActionTable:
+    """Columns by action index, [A] each."""
+
+    vocabulary: ActionVocabulary
+    act: NDArray[np.int64]
+    """`WAIT` to `RELEASE`."""
+    dx: NDArray[np.int64]
+    dy: NDArray[np.int64]
+    choice: NDArray[np.int64]
+    """Column of the choices (type * 3 + way of choosing) that a request refers to; the dummy last column else."""
+    requests: slice
+    """The actions that are requests, in the order of the columns of the choices."""
+
+    def index(self, key: str) -> int:
+        """Return the index of `key`."""
+        return self.vocabulary.index(key)
+
+
+def _build() -> ActionTable:
+    rows: list[tuple[str, str, int, int, int]] = [("wait", "wait", WAIT, 0, 0)]
+    rows += [(f"move:{name}", "move", MOVE, dx, dy) for name, (dx, dy) in DIRECTIONS.items()]
+    first_request = len(rows)
+    rows += [(f"request:{kind}:{how}", "request", REQUEST, 0, 0) for kind in OBJECT_TYPES for how in CHOICES]
+    end_request = len(rows)
+    rows += [("start", "start", START, 0, 0), ("go_to:workplace", "work", WORK, 0, 0)]
+    rows += [("release", "release", RELEASE, 0, 0)]
+    num_choices = end_request - first_request
+    choice = np.full(len(rows), num_choices)
+    choice[first_request:end_request] = np.arange(num_choices)
+    return ActionTable(
+        vocabulary=ActionVocabulary(keys=tuple(r[0] for r in rows), kinds=tuple(r[1] for r in rows), wait=0),
+        act=np.array([r[2] for r in rows], dtype=np.int64),
+        dx=np.array([r[3] for r in rows], dtype=np.int64),
+        dy=np.array([r[4] for r in rows], dtype=np.int64),
+        choice=choice,
+        requests=slice(first_request, end_request),
+    )
+
+
+TABLE = _build()
+NUM_CHOICES = len(OBJECT_TYPES) * len(CHOICES)

@@ -1,0 +1,104 @@
+"""Which object a request refers to, and which actions are legal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from townlet_runtime.town.actions import CHOICES, NUM_CHOICES, REQUEST, TABLE
+from townlet_runtime.town.config import OBJECT_TYPES
+from townlet_runtime.town.place import Ints, Place
+from townlet_runtime.town.state import HOLDS_TURN, USING, Bools, TownState
+
+_FAR = 1 << 40
+_START, _RELEASE = TABLE.index("start"), TABLE.index("release")
+_WORK = TABLE.index("go_to:workplace")
+_MOVES = {name: TABLE.index(f"move:{name}") for name in ("east", "west", "south", "north")}
+_WAYS = len(CHOICES)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Choices:
+    """Of one state. The last column of each array is a dummy for "no object", reached by index -1."""
+
+    distance: Ints
+    """[S, O + 1]; steps to each object of the agent's world; of the dummy, width + height."""
+    local: Ints
+    """[S, 12 + 1]; object of the world that each (type, way of choosing) means, -1 for none."""
+    goal: Ints
+    """[S, 12 + 1]; the same over all worlds, -1 for none."""
+
+
+def choose(state: TownState, place: Place) -> Choices:
+    """Find the first, nearest and least busy usable object of every type for every agent.
+
+    Usable: its stock is not empty (fridges, stoves) and the agent can pay. Equals go to the fewer steps, then to the
+    lower index. An agent that stands in line, holds a turn or uses an object means that object whatever the way.
+    """
+    slots, count = len(state.x), place.num_objects
+    distance = np.empty((slots, count + 1), dtype=np.int64)
+    steps = distance[:, :-1]
+    np.abs(state.x[:, None] - place.local_x, out=steps)
+    steps += np.abs(state.y[:, None] - place.local_y)
+    distance[:, -1] = place.farthest
+
+    worlds = (place.num_worlds, count)
+    empty = ((state.stock[:-1] <= 0) & place.needs_stock).reshape(worlds)
+    keys = np.empty((_WAYS, slots, count), dtype=np.int64)
+    keys[0] = (empty * _FAR + place.object_index)[place.world_of_slot]
+    np.multiply(steps, count, out=keys[1])
+    keys[1] += keys[0]
+    np.add(keys[1], (state.load[:-1] * (count << 16)).reshape(worlds)[place.world_of_slot], out=keys[2])
+    best = np.minimum.reduceat(keys, place.segments, axis=2)
+    poor = state.wallet[:, None] < place.cost[place.present]
+    found = np.where((best >= _FAR) | poor, -1, best % count)
+
+    local = np.full((slots, NUM_CHOICES + 1), -1)
+    local[:, place.choice_columns] = found.transpose(1, 2, 0).reshape(slots, -1)
+    goal = np.where(local >= 0, local + place.first_object, -1)
+    busy = state.phase.nonzero()[0]
+    if busy.size:
+        objects = state.object[busy]
+        columns = place.object_type[objects] * _WAYS
+        for way in range(_WAYS):
+            goal[busy, columns + way] = objects
+            local[busy, columns + way] = objects % count
+    return Choices(distance=distance, local=local, goal=goal)
+
+
+def legal_actions(state: TownState, place: Place, choices: Choices, grid_size: tuple[int, int]) -> Bools:
+    """Return the mask [S, A]: `wait` always; walking only within the grid and not while using an object; `request`
+    where its object exists (while using: only of that type, which goes on); `start` with a turn; `release` with an
+    object; `go_to:workplace` with a job."""
+    slots = len(state.x)
+    mask = np.zeros((slots, len(TABLE.vocabulary)), dtype=np.bool_)
+    mask[:, 0] = True
+    mask[:, TABLE.requests] = choices.local[:, :-1] >= 0
+    width, height = grid_size
+    mask[:, _MOVES["east"]] = state.x < width - 1
+    mask[:, _MOVES["west"]] = state.x > 0
+    mask[:, _MOVES["south"]] = state.y < height - 1
+    mask[:, _MOVES["north"]] = state.y > 0
+    mask[:, _WORK] = state.job >= 0
+    busy = state.phase.nonzero()[0]
+    if busy.size:
+        phase = state.phase[busy]
+        mask[busy, _START] = phase >= HOLDS_TURN
+        mask[busy, _RELEASE] = True
+        using = busy[phase == USING]
+        mask[using] &= _WHILE_USING[place.object_type[state.object[using]]]
+    return mask
+
+
+def _while_using() -> Bools:
+    """[4, A]; what an agent may do while it uses an object of each type."""
+    allowed = np.zeros((len(OBJECT_TYPES), len(TABLE.vocabulary)), dtype=np.bool_)
+    allowed[:, [0, _START, _RELEASE]] = True
+    requests = (TABLE.act == REQUEST).nonzero()[0]
+    kinds = TABLE.choice[requests] // _WAYS
+    allowed[kinds, requests] = True
+    return allowed
+
+
+_WHILE_USING = _while_using()

@@ -1,0 +1,153 @@
+"""What an agent sees: the squares around it (`map`) and named numbers (`features`)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_runtime.town.actions import CHOICES, NUM_CHOICES, TABLE
+from townlet_runtime.town.choices import Choices
+from townlet_runtime.town.config import NEEDS, OBJECT_TYPES, TownConfig
+from townlet_runtime.town.place import Place
+from townlet_runtime.town.state import TownState
+
+MAP_CHANNELS = ("self", "agents", "objects", "reservations")
+_COLUMNS = tuple(f"{kind}_{how}" for kind in OBJECT_TYPES for how in CHOICES)
+
+FEATURES = (
+    *(f"need_{need}" for need in NEEDS),
+    "wallet",
+    "lateness_counter",
+    "on_shift",
+    "has_job",
+    "shift_starts_in",
+    "shift_ends_in",
+    "at_workplace",
+    "workplace_distance",
+    "time_sin",
+    "time_cos",
+    "episode_progress",
+    "rivalry_max",
+    "rivalry_avoid_count",
+    "in_queue",
+    "reservation_active",
+    "using_object",
+    "use_remaining",
+    "meals_in_town",
+    "ingredients_in_town",
+    *(f"usable_{c}" for c in _COLUMNS),
+    *(f"distance_{c}" for c in _COLUMNS),
+    *(f"busy_{c}" for c in _COLUMNS),
+    *(f"cooldown_{c}" for c in _COLUMNS),
+    *(f"held_{key}" for key in TABLE.vocabulary.keys),
+    "held_ticks_left",
+)
+"""Columns of `features`. Rivalry is 0 in a town without relations. The last ones are filled by the runtime."""
+
+HELD_START = FEATURES.index(f"held_{TABLE.vocabulary.keys[0]}")
+_AT = {name: i for i, name in enumerate(FEATURES)}
+_USABLE, _DISTANCE = _AT[f"usable_{_COLUMNS[0]}"], _AT[f"distance_{_COLUMNS[0]}"]
+_BUSY, _COOLDOWN = _AT[f"busy_{_COLUMNS[0]}"], _AT[f"cooldown_{_COLUMNS[0]}"]
+_WALLET_SCALE, _BUSY_SCALE, _USE_SCALE, _LATE_SCALE, _STOCK_SCALE = 2.0, 4.0, 30.0, 50.0, 20.0
+_PHASES = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
+"""[phase, 3]; in line, holds a turn, using."""
+
+
+class Observer:
+    """Builds both observations of all agents of all worlds from a state."""
+
+    def __init__(self, config: TownConfig, place: Place) -> None:
+        self._config, self._place = config, place
+        width, height = config.grid_size
+        side = config.local_window
+        self._radius = side // 2
+        self._grid_shape = (place.num_worlds, height + side - 1, width + side - 1)
+        slots = place.num_worlds * config.population
+        self._rows = np.arange(slots)[:, None]
+        padded_width = width + side - 1
+        cells = padded_width * (height + side - 1)
+        self._world_cell = place.world_of_slot * cells + self._radius * (padded_width + 1)
+        worlds_of_objects = np.repeat(np.arange(place.num_worlds), place.num_objects)
+        self._object_cell = self._cell(worlds_of_objects, place.object_x[:-1], place.object_y[:-1])
+        grid = np.zeros((place.num_worlds * cells, 2), dtype=np.float32)
+        grid[self._object_cell, 0] = (place.object_type[:-1] + 1) / len(OBJECT_TYPES)
+        self._static = grid
+        self._padded_width = padded_width
+        self._cells = cells
+        self._shifts = _shift_table(place)
+        self._stock_sums = (place.local_type[:, None] == np.arange(2)) * (1.0 / _STOCK_SCALE)
+        day = np.arange(config.ticks_per_day) * (2.0 * np.pi / config.ticks_per_day)
+        self._time = np.stack([np.sin(day), np.cos(day)], axis=1)
+        offsets = np.arange(-self._radius, self._radius + 1)
+        self._window = (offsets[:, None] * padded_width + offsets).ravel()
+
+    def _cell(self, worlds: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.int64]:
+        _, height, width = self._grid_shape
+        return worlds * (height * width) + (y + self._radius) * width + x + self._radius
+
+    def map(self, state: TownState) -> NDArray[np.float32]:
+        """[S, 4, H, W]: itself, other agents (count / 4), objects ((type + 1) / 4), agents at objects (count / 4)."""
+        here = self._world_cell + state.y * self._padded_width + state.x
+        length = len(self._static)
+        agents = np.bincount(here, weights=state.alive, minlength=length).astype(np.float32)
+        agents *= np.float32(1.0 / _BUSY_SCALE)
+        reserved = np.zeros(length, dtype=np.float32)
+        reserved[self._object_cell] = state.load[:-1] * (1.0 / _BUSY_SCALE)
+        cells = here[:, None] + self._window
+        side = self._config.local_window
+        seen = np.empty((len(here), len(MAP_CHANNELS), side * side), dtype=np.float32)
+        centre = side * side // 2
+        seen[:, 0] = 0.0
+        seen[:, 0, centre] = 1.0
+        seen[:, 1] = agents[cells]
+        seen[:, 1, centre] -= np.float32(1.0 / _BUSY_SCALE)
+        seen[:, 2] = self._static[:, 0][cells]
+        seen[:, 3] = reserved[cells]
+        return seen.reshape(len(here), len(MAP_CHANNELS), side, side)
+
+    def features(self, state: TownState, choices: Choices) -> NDArray[np.float32]:
+        """[S, len(FEATURES)]; the held action and its ticks left are zero here."""
+        out = np.zeros((len(state.x), len(FEATURES)), dtype=np.float32)
+        out[:, 0:3] = state.needs
+        out[:, 3] = np.minimum(state.wallet * (1.0 / _WALLET_SCALE), 3.0)
+        self._work(state, out)
+        self._use(state, out)
+        self._choices(state, choices, out)
+        return out
+
+    def _work(self, state: TownState, out: NDArray[np.float32]) -> None:
+        place = self._place
+        day_tick = state.tick % len(self._shifts)
+        job = state.job
+        away = np.abs(state.x - place.job_x[job]) + np.abs(state.y - place.job_y[job])
+        out[:, 4] = state.late * (1.0 / _LATE_SCALE)
+        out[:, 5:9] = self._shifts[day_tick][job]
+        out[:, 9] = away == 0
+        out[:, 10] = away * (1.0 / place.farthest)
+        out[:, 11:13] = self._time[day_tick]
+        out[:, 13] = state.tick / self._config.episode_ticks
+
+    def _use(self, state: TownState, out: NDArray[np.float32]) -> None:
+        place = self._place
+        out[:, 16:19] = _PHASES[state.phase]
+        out[:, 19] = state.remaining * (1.0 / _USE_SCALE)
+        stocks = state.stock[:-1].reshape(place.num_worlds, place.num_objects) @ self._stock_sums
+        out[:, 20:22] = stocks[place.world_of_slot]
+
+    def _choices(self, state: TownState, choices: Choices, out: NDArray[np.float32]) -> None:
+        local, goal = choices.local[:, :-1], choices.goal[:, :-1]
+        width = NUM_CHOICES
+        out[:, _USABLE : _USABLE + width] = local >= 0
+        out[:, _DISTANCE : _DISTANCE + width] = choices.distance[self._rows, local] * (1.0 / self._place.farthest)
+        out[:, _BUSY : _BUSY + width] = state.load[goal] * (1.0 / _BUSY_SCALE)
+        out[:, _COOLDOWN : _COOLDOWN + width] = state.cooldown_until[self._rows, local] > state.tick
+
+
+def _shift_table(place: Place) -> NDArray[np.float32]:
+    """[ticks of the day, J + 1, 4]; on shift, has a job, share of a day until it starts, and until it ends."""
+    day = np.arange(len(place.shift_on))[:, None]
+    length = len(day)
+    has_job = np.broadcast_to(place.shift_start >= 0, place.shift_on.shape)
+    starts = np.maximum(place.shift_start - day, 0) / length
+    ends = np.where(place.shift_on, place.shift_end - day, 0) / length
+    return np.stack([place.shift_on, has_job, starts, ends], axis=2).astype(np.float32)

@@ -1,0 +1,173 @@
+"""What stands where: the arrays of a town that never change while it lives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_runtime.town.actions import CHOICES
+from townlet_runtime.town.config import OBJECT_TYPES, JobSpec, ObjectSpec, TownConfig
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_DEFAULT_OBJECTS: tuple[tuple[str, tuple[float, float]], ...] = (
+    ("fridge", (0.15, 0.15)),
+    ("fridge", (0.8, 0.2)),
+    ("fridge", (0.5, 0.85)),
+    ("stove", (0.25, 0.15)),
+    ("stove", (0.6, 0.85)),
+    ("shower", (0.15, 0.5)),
+    ("shower", (0.85, 0.6)),
+    ("bed", (0.1, 0.85)),
+    ("bed", (0.85, 0.85)),
+    ("bed", (0.5, 0.35)),
+)
+"""Type and place as a share of the grid; the first of a type is not where everybody is."""
+
+_DEFAULT_JOBS: tuple[tuple[str, float, float, tuple[float, float]], ...] = (
+    ("grocer", 0.12, 0.38, (0.35, 0.3)),
+    ("barista", 0.4, 0.66, (0.7, 0.4)),
+    ("gardener", 0.68, 0.94, (0.35, 0.7)),
+)
+"""Name, shift as a share of the day, place as a share of the grid."""
+
+
+def objects_of(config: TownConfig) -> tuple[ObjectSpec, ...]:
+    """Return the config's objects by type, or the default ones with a place per ten agents."""
+    width, height = config.grid_size
+    objects = config.objects
+    if not objects:
+        places = math.ceil(config.population / 10)
+        cells = [(kind, (int(fx * width), int(fy * height))) for kind, (fx, fy) in _DEFAULT_OBJECTS]
+        objects = tuple(
+            ObjectSpec(id=f"{kind}_{sum(k == kind for k, _ in cells[: i + 1])}", type=kind, position=xy, places=places)  # type: ignore[arg-type]
+            for i, (kind, xy) in enumerate(cells)
+        )
+    return tuple(sorted(objects, key=lambda o: OBJECT_TYPES.index(o.type)))
+
+
+def jobs_of(config: TownConfig) -> tuple[JobSpec, ...]:
+    """Return the config's jobs, or three default shifts."""
+    if config.jobs:
+        return config.jobs
+    width, height = config.grid_size
+    day = config.ticks_per_day
+    return tuple(
+        JobSpec(name=name, start_tick=int(a * day), end_tick=int(b * day), location=(int(fx * width), int(fy * height)))
+        for name, a, b, (fx, fy) in _DEFAULT_JOBS
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Place:
+    """Static arrays. Object arrays are over all worlds, object o of world w at w * O + o, with a dummy row at the end
+    (index -1: no object); job arrays have a dummy row at the end too (no job)."""
+
+    objects: tuple[ObjectSpec, ...]
+    jobs: tuple[JobSpec, ...]
+    num_worlds: int
+    num_objects: int
+    """O, per world."""
+    segments: Ints
+    """[P]; first object of each type that is present."""
+    present: Ints
+    """[P]; the types that are present."""
+    object_x: Ints
+    object_y: Ints
+    object_type: Ints
+    """[W * O + 1]; index into `OBJECT_TYPES`."""
+    capacity: Ints
+    """[W * O + 1]; agents that can use it at the same time."""
+    needs_stock: NDArray[np.bool_]
+    """[W * O]; whether a use takes from its stock."""
+    object_index: Ints
+    """[O]; 0, 1, ..."""
+    farthest: int
+    """Width + height: more steps than any way takes."""
+    world_of_slot: Ints
+    """[S]."""
+    first_object: Ints
+    """[S, 1]; index of the first object of the agent's world."""
+    choice_columns: Ints
+    """[3 P]; columns of the choices that belong to the types present, by type, then way of choosing."""
+    local_x: Ints
+    local_y: Ints
+    """[O]; of one world."""
+    local_type: Ints
+    job_x: Ints
+    job_y: Ints
+    """[J + 1]."""
+    shift_start: Ints
+    shift_end: Ints
+    """[J + 1]; ticks of the day, -1 without a job; the end is the first tick after the shift."""
+    shift_on: NDArray[np.bool_]
+    """[ticks of the day, J + 1]."""
+    wage: Floats
+    lateness_penalty: Floats
+    """[J + 1]."""
+    duration: Ints
+    cost: Floats
+    uses_stock: NDArray[np.bool_]
+    meals_made: Ints
+    """[4], by type."""
+    effects: Floats
+    """[4, 3]."""
+
+
+def build_place(config: TownConfig, num_worlds: int) -> Place:
+    """Lay out `num_worlds` copies of the town that `config` describes."""
+    objects, jobs = objects_of(config), jobs_of(config)
+    types = np.array([OBJECT_TYPES.index(o.type) for o in objects], dtype=np.int64)
+    present, segments = np.unique(types, return_index=True)
+    local_x = np.array([o.position[0] for o in objects], dtype=np.int64)
+    local_y = np.array([o.position[1] for o in objects], dtype=np.int64)
+
+    def all_worlds(column: Ints) -> Ints:
+        return np.append(np.tile(column, num_worlds), 0)
+
+    def with_dummy(values: list[float], dummy: float) -> NDArray[np.float64]:
+        return np.array([*values, dummy], dtype=np.float64)
+
+    day = np.arange(config.ticks_per_day)[:, None]
+    starts = with_dummy([j.start_tick for j in jobs], -1).astype(np.int64)
+    ends = with_dummy([j.end_tick for j in jobs], -1).astype(np.int64)
+    kinds = [config.affordances[kind] for kind in OBJECT_TYPES]
+    uses_stock = np.array([k.uses_stock for k in kinds], dtype=np.bool_)
+    world_of_slot = np.repeat(np.arange(num_worlds), config.population)
+    return Place(
+        objects=objects,
+        jobs=jobs,
+        num_worlds=num_worlds,
+        num_objects=len(objects),
+        segments=segments.astype(np.int64),
+        present=present,
+        object_x=all_worlds(local_x),
+        object_y=all_worlds(local_y),
+        object_type=all_worlds(types),
+        capacity=all_worlds(np.array([o.places for o in objects], dtype=np.int64)),
+        needs_stock=np.tile(uses_stock[types], num_worlds),
+        object_index=np.arange(len(objects)),
+        farthest=sum(config.grid_size),
+        world_of_slot=world_of_slot,
+        first_object=(world_of_slot * len(objects))[:, None],
+        choice_columns=(present[:, None] * len(CHOICES) + np.arange(len(CHOICES))).ravel(),
+        local_x=local_x,
+        local_y=local_y,
+        local_type=types,
+        job_x=with_dummy([j.location[0] for j in jobs], -1).astype(np.int64),
+        job_y=with_dummy([j.location[1] for j in jobs], -1).astype(np.int64),
+        shift_start=starts,
+        shift_end=ends,
+        shift_on=(starts <= day) & (day < ends),
+        wage=with_dummy([j.wage_rate for j in jobs], 0.0),
+        lateness_penalty=with_dummy([j.lateness_penalty for j in jobs], 0.0),
+        duration=np.array([k.duration for k in kinds], dtype=np.int64),
+        cost=np.array([k.cost for k in kinds], dtype=np.float64),
+        uses_stock=uses_stock,
+        meals_made=np.array([k.meals_made for k in kinds], dtype=np.int64),
+        effects=np.array([k.effects for k in kinds], dtype=np.float64),
+    )

@@ -1,0 +1,89 @@
+"""What a town shows of itself before a decision, to policies and to scripted behaviors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_runtime.simulation import Observed
+from townlet_runtime.town.actions import CHOICES
+from townlet_runtime.town.choices import Choices
+from townlet_runtime.town.config import OBJECT_TYPES, ObjectType
+from townlet_runtime.town.place import Floats, Ints, Place
+from townlet_runtime.town.state import HOLDS_TURN, USING, Bools, TownState
+
+_WAYS = len(CHOICES)
+_T = TypeVar("_T", bound=np.generic)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TownObserved(Observed):
+    """An `Observed` that scripted behaviors can read (`townlet_behavior.ScriptedView`). It shows the state as it is,
+    so it holds only until the next step."""
+
+    state: TownState
+    place: Place
+    choices: Choices
+    rows: Ints | None
+    """[N] slots of the rows; None where every slot is taken."""
+
+    def pick(self, column: NDArray[_T]) -> NDArray[_T]:
+        """Return the rows of a column by slot."""
+        return column if self.rows is None else column[self.rows]
+
+    @property
+    def using(self) -> Bools:
+        """[N]; in the middle of a use."""
+        return self.pick(self.state.phase == USING)
+
+    @property
+    def holds_turn(self) -> Bools:
+        """[N]; its turn at an object, not begun yet."""
+        return self.pick(self.state.phase == HOLDS_TURN)
+
+    @property
+    def needs(self) -> Floats:
+        """[N, 3]; hunger, hygiene, energy in [0, 1]; 1 is satisfied."""
+        return self.pick(self.state.needs)
+
+    @property
+    def tick_of_day(self) -> Ints:
+        """[N]."""
+        return np.full(len(self.slots), self.state.tick % len(self.place.shift_on))
+
+    @property
+    def shift_start(self) -> Ints:
+        """[N]; tick of the day, -1 without a job."""
+        return self.place.shift_start[self.pick(self.state.job)]
+
+    @property
+    def at_workplace(self) -> Bools:
+        """[N]."""
+        state, place = self.state, self.place
+        return self.pick((state.x == place.job_x[state.job]) & (state.y == place.job_y[state.job]))
+
+    @property
+    def can_eat(self) -> Bools:
+        """[N]; some fridge holds a meal that the agent can pay."""
+        return self._exists("fridge")
+
+    @property
+    def can_cook(self) -> Bools:
+        """[N]; some stove has ingredients that the agent can pay."""
+        return self._exists("stove")
+
+    @property
+    def can_wash(self) -> Bools:
+        """[N]; there is a shower that the agent can pay."""
+        return self._exists("shower")
+
+    @property
+    def can_sleep(self) -> Bools:
+        """[N]; there is a bed."""
+        return self._exists("bed")
+
+    def _exists(self, kind: ObjectType) -> Bools:
+        return self.pick(self.choices.goal[:, OBJECT_TYPES.index(kind) * _WAYS] >= 0)
