@@ -120,7 +120,7 @@ def _default_affordances() -> Mapping[ObjectType, AffordanceSpec]:
 
 
 def _default_option_ticks() -> Mapping[str, int]:
-    return MappingProxyType({"move": 1, "wait": 0, "chat": 1, "request": 15, "start": 15, "work": 15})
+    return MappingProxyType({"move": 1, "wait": 0, "chat": 1, "request": 15, "start": 15, "work": 15, "release": 0})
 
 
 @dataclass(frozen=True, kw_only=True)

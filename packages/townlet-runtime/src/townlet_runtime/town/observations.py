@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_runtime.town.actions import CHOICES, NUM_CHOICES, TABLE
+from townlet_runtime.town.actions import CHOICES, TABLE
 from townlet_runtime.town.choices import Choices
 from townlet_runtime.town.config import NEEDS, OBJECT_TYPES, TownConfig
 from townlet_runtime.town.place import Place
@@ -22,6 +22,7 @@ FEATURES = (
     "has_job",
     "shift_starts_in",
     "shift_ends_in",
+    "shift_pre",
     "at_workplace",
     "workplace_distance",
     "time_sin",
@@ -46,8 +47,20 @@ FEATURES = (
 
 HELD_START = FEATURES.index(f"held_{TABLE.vocabulary.keys[0]}")
 _AT = {name: i for i, name in enumerate(FEATURES)}
-_USABLE, _DISTANCE = _AT[f"usable_{_COLUMNS[0]}"], _AT[f"distance_{_COLUMNS[0]}"]
-_BUSY, _COOLDOWN = _AT[f"busy_{_COLUMNS[0]}"], _AT[f"cooldown_{_COLUMNS[0]}"]
+
+
+def _columns(first: str, last: str) -> slice:
+    return slice(_AT[first], _AT[last] + 1)
+
+
+_NEEDS = _columns(f"need_{NEEDS[0]}", f"need_{NEEDS[-1]}")
+_SHIFT = _columns("on_shift", "shift_pre")
+_TIME = _columns("time_sin", "time_cos")
+_PHASE = _columns("in_queue", "using_object")
+_STOCKS = _columns("meals_in_town", "ingredients_in_town")
+_USABLE, _DISTANCE, _BUSY, _COOLDOWN = (
+    _columns(f"{what}_{_COLUMNS[0]}", f"{what}_{_COLUMNS[-1]}") for what in ("usable", "distance", "busy", "cooldown")
+)
 _WALLET_SCALE, _BUSY_SCALE, _USE_SCALE, _LATE_SCALE, _STOCK_SCALE = 2.0, 4.0, 30.0, 50.0, 20.0
 _PHASES = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
 """[phase, 3]; in line, holds a turn, using."""
@@ -56,7 +69,7 @@ _PHASES = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float3
 class Observer:
     """Builds both observations of all agents of all worlds from a state."""
 
-    def __init__(self, config: TownConfig, place: Place) -> None:
+    def __init__(self, config: TownConfig, place: Place, *, arrival_buffer: int) -> None:
         self._config, self._place = config, place
         width, height = config.grid_size
         side = config.local_window
@@ -74,7 +87,7 @@ class Observer:
         self._static = grid
         self._padded_width = padded_width
         self._cells = cells
-        self._shifts = _shift_table(place)
+        self._shifts = _shift_table(place, arrival_buffer)
         self._stock_sums = (place.local_type[:, None] == np.arange(2)) * (1.0 / _STOCK_SCALE)
         day = np.arange(config.ticks_per_day) * (2.0 * np.pi / config.ticks_per_day)
         self._time = np.stack([np.sin(day), np.cos(day)], axis=1)
@@ -108,8 +121,8 @@ class Observer:
     def features(self, state: TownState, choices: Choices) -> NDArray[np.float32]:
         """[S, len(FEATURES)]; the held action and its ticks left are zero here."""
         out = np.zeros((len(state.x), len(FEATURES)), dtype=np.float32)
-        out[:, 0:3] = state.needs
-        out[:, 3] = np.minimum(state.wallet * (1.0 / _WALLET_SCALE), 3.0)
+        out[:, _NEEDS] = state.needs
+        out[:, _AT["wallet"]] = np.minimum(state.wallet * (1.0 / _WALLET_SCALE), 3.0)
         self._work(state, out)
         self._use(state, out)
         self._choices(state, choices, out)
@@ -120,34 +133,35 @@ class Observer:
         day_tick = state.tick % len(self._shifts)
         job = state.job
         away = np.abs(state.x - place.job_x[job]) + np.abs(state.y - place.job_y[job])
-        out[:, 4] = state.late * (1.0 / _LATE_SCALE)
-        out[:, 5:9] = self._shifts[day_tick][job]
-        out[:, 9] = away == 0
-        out[:, 10] = away * (1.0 / place.farthest)
-        out[:, 11:13] = self._time[day_tick]
-        out[:, 13] = state.tick / self._config.episode_ticks
+        out[:, _AT["lateness_counter"]] = state.late * (1.0 / _LATE_SCALE)
+        out[:, _SHIFT] = self._shifts[day_tick][job]
+        out[:, _AT["at_workplace"]] = away == 0
+        out[:, _AT["workplace_distance"]] = away * (1.0 / place.farthest)
+        out[:, _TIME] = self._time[day_tick]
+        out[:, _AT["episode_progress"]] = state.tick / self._config.episode_ticks
 
     def _use(self, state: TownState, out: NDArray[np.float32]) -> None:
         place = self._place
-        out[:, 16:19] = _PHASES[state.phase]
-        out[:, 19] = state.remaining * (1.0 / _USE_SCALE)
+        out[:, _PHASE] = _PHASES[state.phase]
+        out[:, _AT["use_remaining"]] = state.remaining * (1.0 / _USE_SCALE)
         stocks = state.stock[:-1].reshape(place.num_worlds, place.num_objects) @ self._stock_sums
-        out[:, 20:22] = stocks[place.world_of_slot]
+        out[:, _STOCKS] = stocks[place.world_of_slot]
 
     def _choices(self, state: TownState, choices: Choices, out: NDArray[np.float32]) -> None:
         local, goal = choices.local[:, :-1], choices.goal[:, :-1]
-        width = NUM_CHOICES
-        out[:, _USABLE : _USABLE + width] = local >= 0
-        out[:, _DISTANCE : _DISTANCE + width] = choices.distance[self._rows, local] * (1.0 / self._place.farthest)
-        out[:, _BUSY : _BUSY + width] = state.load[goal] * (1.0 / _BUSY_SCALE)
-        out[:, _COOLDOWN : _COOLDOWN + width] = state.cooldown_until[self._rows, local] > state.tick
+        out[:, _USABLE] = local >= 0
+        out[:, _DISTANCE] = choices.distance[self._rows, local] * (1.0 / self._place.farthest)
+        out[:, _BUSY] = state.load[goal] * (1.0 / _BUSY_SCALE)
+        out[:, _COOLDOWN] = state.cooldown_until[self._rows, local] > state.tick
 
 
-def _shift_table(place: Place) -> NDArray[np.float32]:
-    """[ticks of the day, J + 1, 4]; on shift, has a job, share of a day until it starts, and until it ends."""
+def _shift_table(place: Place, arrival_buffer: int) -> NDArray[np.float32]:
+    """[ticks of the day, J + 1, 5]; on shift, has a job, share of a day until it starts, and until it ends, and
+    whether it starts within `arrival_buffer` ticks."""
     day = np.arange(len(place.shift_on))[:, None]
     length = len(day)
     has_job = np.broadcast_to(place.shift_start >= 0, place.shift_on.shape)
     starts = np.maximum(place.shift_start - day, 0) / length
     ends = np.where(place.shift_on, place.shift_end - day, 0) / length
-    return np.stack([place.shift_on, has_job, starts, ends], axis=2).astype(np.float32)
+    soon = (place.shift_start > day) & (place.shift_start - day <= arrival_buffer)
+    return np.stack([place.shift_on, has_job, starts, ends, soon], axis=2).astype(np.float32)

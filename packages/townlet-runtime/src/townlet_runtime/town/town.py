@@ -37,13 +37,13 @@ class Town:
         self.config = config
         self.place = build_place(config, num_worlds)
         self._script = ScriptedConfig() if script is None else script
-        self._observer = Observer(config, self.place)
+        self._observer = Observer(config, self.place, arrival_buffer=self._script.job_arrival_buffer)
         self.population = Population(config, self.place)
         self.state = empty_state(config, self.place)
         self._num_slots = num_worlds * config.population
         self._slots = np.arange(self._num_slots)
         self._worlds = self.place.world_of_slot
-        self._faint_penalty = faint_penalty(
+        self.faint_penalty = faint_penalty(
             config.rewards, max_lateness_penalty=float(self.place.lateness_penalty.max())
         )
         self._decay = np.array(config.needs_decay)
@@ -115,7 +115,7 @@ class Town:
             fainted,
             self.place.lateness_penalty[state.job],
             config=self.config.rewards,
-            faint_penalty=self._faint_penalty,
+            faint_penalty=self.faint_penalty,
         )
         state.tick += 1
         return self._close_tick(before, rewards, fainted)
