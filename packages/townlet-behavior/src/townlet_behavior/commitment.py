@@ -1,0 +1,134 @@
+"""Options that last: an action, once chosen, is held for a number of ticks that depends on its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import gather
+from .errors import ConfigError
+from .vocabulary import ActionVocabulary
+
+_ENDED = -(2**62)
+"""`until` of a slot without a commitment: long ago, and far enough from the ends to subtract a tick from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitmentConfig:
+    """How long a choice binds.
+
+    Raises:
+        ConfigError: if a length is negative.
+    """
+
+    ticks: int | Mapping[str, int] = 0
+    """A choice made at tick t is held until tick t + n, so 0 and 1 bind nothing. A number: n of every kind except that
+    of the wait action, which never binds. A mapping: n by option kind, waiting included."""
+
+    def __post_init__(self) -> None:
+        lengths = {"all kinds": self.ticks} if isinstance(self.ticks, int) else self.ticks
+        for kind, ticks in lengths.items():
+            if ticks < 0:
+                raise ConfigError(f"`ticks` must be at least 0, got {ticks} for {kind}")
+
+    def lengths(self, vocabulary: ActionVocabulary) -> NDArray[np.int64]:
+        """[A]; ticks by action.
+
+        Raises:
+            ConfigError: if a mapping lacks a kind of the vocabulary.
+        """
+        if isinstance(self.ticks, int):
+            wait = vocabulary.kinds[vocabulary.wait]
+            return np.array([0 if kind == wait else self.ticks for kind in vocabulary.kinds], np.int64)
+        missing = sorted(set(vocabulary.kinds) - set(self.ticks))
+        if missing:
+            raise ConfigError(f"`ticks` must give a length for every kind of the vocabulary, {missing} missing")
+        return np.array([self.ticks[kind] for kind in vocabulary.kinds], np.int64)
+
+
+class Held(NamedTuple):
+    """What binds each agent, one row each."""
+
+    action: NDArray[np.int64]
+    """[N]; -1 where nothing does."""
+    ticks_left: NDArray[np.int32]
+    """[N]; this tick included, 0 where nothing does."""
+    in_force: NDArray[np.bool_]
+    """[N]."""
+    source: NDArray[np.int8]
+    """[N]; `Source` of who began it, meaningless where nothing binds."""
+
+
+class Commitments:
+    """The commitment of every slot, in arrays."""
+
+    def __init__(self, *, capacity: int, vocabulary: ActionVocabulary, config: CommitmentConfig) -> None:
+        self._lengths = config.lengths(vocabulary)
+        self._binds = self._lengths > 1
+        self._any_binds = bool(self._binds.any())
+        self._action: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._until: NDArray[np.int64] = np.full(capacity, _ENDED, np.int64)
+        self._source: NDArray[np.int8] = np.zeros(capacity, np.int8)
+
+    def held(
+        self,
+        slots: NDArray[np.int64],
+        *,
+        option_done: NDArray[np.bool_],
+        action_mask: NDArray[np.bool_] | None,
+        tick: int,
+    ) -> Held:
+        """End what the world says is done and what the mask forbids, then say what is held at `tick`.
+
+        Args:
+            slots: [N].
+            option_done: [N].
+            action_mask: [N, A] or None.
+            tick: commitments are over from their own tick `until` on.
+        """
+        if not self._any_binds:
+            return self._nothing_held(len(slots))
+        if np.count_nonzero(option_done):
+            self.end(slots[option_done])
+        action = self._action.take(slots)
+        left = self._until.take(slots) - tick
+        in_force = left > 0
+        if action_mask is not None:
+            forbidden = in_force > gather(action_mask, action)
+            if np.count_nonzero(forbidden):
+                self.end(slots[forbidden])
+                in_force = in_force ^ forbidden
+        return Held(
+            np.where(in_force, action, -1), (left * in_force).astype(np.int32), in_force, self._source.take(slots)
+        )
+
+    def begin(
+        self,
+        slots: NDArray[np.int64],
+        actions: NDArray[np.int64],
+        sources: NDArray[np.int8],
+        *,
+        fresh: NDArray[np.bool_],
+        tick: int,
+    ) -> None:
+        """Hold `actions` [N] from `tick` on where the choice is `fresh` [N] and its kind binds."""
+        if not self._any_binds:
+            return
+        rows = np.flatnonzero(fresh & self._binds.take(actions))
+        if len(rows):
+            begun, chosen = slots.take(rows), actions.take(rows)
+            self._action[begun] = chosen
+            self._until[begun] = self._lengths.take(chosen) + tick
+            self._source[begun] = sources.take(rows)
+
+    def end(self, slots: NDArray[np.int64]) -> None:
+        """Nothing binds these agents any more; no matter whether something did."""
+        self._until[slots] = _ENDED
+
+    def _nothing_held(self, size: int) -> Held:
+        zeros = np.zeros(size, np.int8)
+        return Held(np.full(size, -1, np.int64), np.zeros(size, np.int32), zeros.view(np.bool_), zeros)

@@ -1,0 +1,53 @@
+"""The settings of a bridge."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from .commitment import CommitmentConfig
+from .errors import ConfigError
+
+OnPolicyError = Literal["raise", "script"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgeConfig:
+    """How a `BehaviorBridge` decides.
+
+    Raises:
+        ConfigError: if a setting is out of its range.
+    """
+
+    ratio: float = 0.0
+    """β: share of decisions given to the learned policy, clamped to [0, 1]; can be changed on the bridge."""
+    min_ratio: float = 0.1
+    """β_min in (0, 1]: below it decisions are recorded as foreign, because correcting for who chose would need weights
+    above 1/β_min."""
+    commitment: CommitmentConfig = field(default_factory=CommitmentConfig)
+    seed: int = 8675309
+    """Of the blend's draws, in [0, 2^64)."""
+    on_policy_error: OnPolicyError = "raise"
+    """What unusable output of the policy does: `raise` stops the tick; `script` lets the script decide for the agents
+    concerned, logs a warning and counts them."""
+
+    def __post_init__(self) -> None:
+        clamped_ratio(self.ratio)
+        if not 0.0 < self.min_ratio <= 1.0:
+            raise ConfigError(f"`min_ratio` must be in (0, 1], got {self.min_ratio!r}")
+        if not 0 <= self.seed < 2**64:
+            raise ConfigError(f"`seed` must be in [0, 2^64), got {self.seed!r}")
+        if self.on_policy_error not in get_args(OnPolicyError):
+            raise ConfigError(f"`on_policy_error` must be 'raise' or 'script', got {self.on_policy_error!r}")
+
+
+def clamped_ratio(ratio: float) -> float:
+    """`ratio`, moved into [0, 1].
+
+    Raises:
+        ConfigError: if it is not a number.
+    """
+    if math.isnan(ratio):
+        raise ConfigError(f"`ratio` must be a number in [0, 1], got {ratio!r}")
+    return min(max(float(ratio), 0.0), 1.0)

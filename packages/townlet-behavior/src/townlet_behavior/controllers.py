@@ -1,0 +1,95 @@
+"""Who proposes what an agent does: one agent at a time, or all agents at once.
+
+The bridge works with `BatchController`s. `PerAgent` lifts a `Controller`, which is how most people write their first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decisions import DecisionBatch
+from .intent import AgentIntent
+from .views import View, WorldView
+
+
+class Controller(Protocol):
+    """Decides what one agent does next."""
+
+    def decide(self, world: WorldView, agent_id: str) -> AgentIntent: ...
+
+
+class BatchController(Protocol):
+    """Proposes for all agents at once.
+
+    The view is the one the bridge was given. It is typed `Any` so that a controller can name the richer protocol that
+    it reads (`ScriptedView`, a world's own); the bridge itself needs no more than a `View`.
+    """
+
+    def propose(self, view: Any) -> NDArray[np.int64]:
+        """An action index per row, [N]; -1 where it proposes nothing, which the bridge carries out as waiting.
+
+        Must not change any plan: whether a proposal is carried out is only known in `settled`.
+        """
+
+    def settled(self, view: Any, decisions: DecisionBatch) -> None:
+        """Learn what was executed, after guardrails and possession; plans advance here and nowhere else."""
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Drop whatever is kept for agents that have left; their slots may be given to others."""
+
+
+class Codec(Protocol):
+    """A world's own translation between slots and names, action indices and intents."""
+
+    def locate(self, slot: int) -> tuple[WorldView, str]:
+        """The world and the agent id behind a slot."""
+
+    def encode(self, intent: AgentIntent, world: WorldView, agent_id: str) -> int:
+        """The action index of an intent.
+
+        Raises:
+            UnknownActionError: if the vocabulary has no such action.
+        """
+
+    def decode(self, action: int, world: WorldView, agent_id: str) -> AgentIntent:
+        """The intent of an action index, with its arguments filled in from the world."""
+
+
+class StatelessController:
+    """The part of a `BatchController` that one without plans does not need."""
+
+    def settled(self, view: View, decisions: DecisionBatch) -> None:
+        """Nothing to learn: the next proposal depends on the next view alone."""
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Nothing is kept."""
+
+
+class IdleController(StatelessController):
+    """Proposes to wait, for everybody, always."""
+
+    def __init__(self, *, wait: int) -> None:
+        self._wait = wait
+
+    def propose(self, view: View) -> NDArray[np.int64]:
+        """[N], all `wait`."""
+        return np.full(len(view.slots), self._wait, np.int64)
+
+
+class PerAgent(StatelessController):
+    """Lifts a per-agent `Controller` into a batch, with the world's codec. Its cost is that of the calls it makes."""
+
+    def __init__(self, controller: Controller, codec: Codec) -> None:
+        self._controller = controller
+        self._codec = codec
+
+    def propose(self, view: View) -> NDArray[np.int64]:
+        """[N]; one call of the controller per agent, in the order of slots."""
+        return np.array([self._propose_one(slot) for slot in view.slots.tolist()], np.int64)
+
+    def _propose_one(self, slot: int) -> int:
+        world, agent_id = self._codec.locate(slot)
+        return self._codec.encode(self._controller.decide(world, agent_id), world, agent_id)

@@ -1,0 +1,90 @@
+"""Random numbers as a pure function of who, what for and when: no state, no order, no shared stream.
+
+    mix(z) = SplitMix64's output for state z
+    u      = top 53 bits of mix(mix(mix(mix(seed) + purpose) + key) + tick)
+
+SplitMix64: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"; the constants are those of
+Vigna's reference code (https://prng.di.unimi.it/splitmix64.c). Each input goes through the finalizer before the next
+is added: with plain sums or XORs, (key, tick) and (key + 1, tick - 1) would draw the same number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import IntEnum
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MASK = (1 << 64) - 1
+_GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+_FIRST = 0xBF58476D1CE4E5B9
+_SECOND = 0x94D049BB133111EB
+
+
+class Purpose(IntEnum):
+    """What a draw is for; draws for different purposes are independent."""
+
+    BLEND = 1
+    """The coin between script and policy."""
+    POLICY = 2
+    """The policy's own action."""
+    WORLD = 3
+    """Anything the world draws for an agent."""
+
+
+def draw_keys(world: int, agent_id: str) -> np.uint64:
+    """The key of one agent's draws: BLAKE2b-64 (little-endian) of the canonical JSON of `[world, agent_id]`."""
+    text = json.dumps([world, agent_id], separators=(",", ":"), ensure_ascii=True)
+    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+
+
+def mix(z: int) -> int:
+    """SplitMix64's output for the state `z` (64 bits, wrapping)."""
+    z = (z + _GOLDEN_GAMMA) & _MASK
+    z = ((z ^ (z >> 30)) * _FIRST) & _MASK
+    z = ((z ^ (z >> 27)) * _SECOND) & _MASK
+    return z ^ (z >> 31)
+
+
+def uniforms(seed: int, purpose: Purpose, keys: NDArray[np.uint64], tick: int) -> NDArray[np.float64]:
+    """One number in [0, 1) per agent.
+
+    Args:
+        seed: of the run, taken modulo 2^64.
+        purpose: what the numbers are for.
+        keys: [N]; see `draw_keys`.
+        tick: the global tick, which never restarts.
+
+    Returns:
+        [N] float64. Row i depends on `keys[i]` alone, not on who else is there.
+    """
+    bits = _mix_array(keys + np.uint64(_stream(seed, purpose)))
+    bits += np.uint64(tick & _MASK)
+    bits = _mix_array(bits)
+    bits >>= _ELEVEN
+    return bits.astype(np.float64) * 2.0**-53
+
+
+@lru_cache(maxsize=256)
+def _stream(seed: int, purpose: int) -> int:
+    return mix((mix(seed & _MASK) + purpose) & _MASK)
+
+
+# Arrays of one element convert faster than Python integers or numpy scalars, and these run every tick.
+_GAMMA_ARRAY, _FIRST_ARRAY, _SECOND_ARRAY, _THIRTY, _TWENTY_SEVEN, _THIRTY_ONE, _ELEVEN = (
+    np.array(value, np.uint64) for value in (_GOLDEN_GAMMA, _FIRST, _SECOND, 30, 27, 31, 11)
+)
+
+
+def _mix_array(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """`mix` of every element; array arithmetic wraps by itself."""
+    z = z + _GAMMA_ARRAY
+    z ^= z >> _THIRTY
+    z *= _FIRST_ARRAY
+    z ^= z >> _TWENTY_SEVEN
+    z *= _SECOND_ARRAY
+    z ^= z >> _THIRTY_ONE
+    return z

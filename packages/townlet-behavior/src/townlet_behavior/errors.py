@@ -1,0 +1,45 @@
+"""The errors of this package, all below `BehaviorError`."""
+
+from __future__ import annotations
+
+
+class BehaviorError(Exception):
+    """Base of every error that townlet-behavior raises on purpose."""
+
+
+class VocabularyError(BehaviorError):
+    """An action vocabulary contradicts itself."""
+
+
+class UnknownActionError(BehaviorError):
+    """An action, key or intent that is not in the vocabulary."""
+
+
+class PossessionError(BehaviorError):
+    """An agent is not possessed, or not by this owner, or its slot does not exist."""
+
+
+class PolicyError(BehaviorError):
+    """The learned side proposed something that cannot be used.
+
+    Attributes:
+        tick: the world's tick.
+        slot: the first agent concerned.
+    """
+
+    def __init__(self, problem: str, *, tick: int, slot: int) -> None:
+        super().__init__(f"tick {tick}, slot {slot}: {problem}")
+        self.tick = tick
+        self.slot = slot
+
+
+class GuardrailError(BehaviorError):
+    """A guardrail's verdict cannot be carried out, or no action is left."""
+
+
+class ConfigError(BehaviorError):
+    """A setting out of its range."""
+
+
+class ShapeError(BehaviorError):
+    """An array of the wrong shape or dtype, or slots that are not strictly ascending."""

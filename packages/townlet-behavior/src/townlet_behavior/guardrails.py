@@ -1,0 +1,168 @@
+"""The last word: rules that may replace an action before the world sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import gather
+from .errors import GuardrailError
+from .views import View
+
+_INT64, _INT8, _BOOL = np.dtype(np.int64), np.dtype(np.int8), np.dtype(np.bool_)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verdicts:
+    """A guardrail's answer, one row per agent of the view.
+
+    Raises:
+        GuardrailError: if a field has another shape or dtype than stated.
+    """
+
+    vetoed: NDArray[np.bool_]
+    """[N]."""
+    replacement: NDArray[np.int64]
+    """[N]; what to do instead, read where vetoed."""
+    reason: NDArray[np.int8]
+    """[N]; index into the guardrail's `reasons`, read where vetoed."""
+
+    def __post_init__(self) -> None:
+        shape = self.vetoed.shape
+        if self.vetoed.ndim != 1 or self.vetoed.dtype != _BOOL:
+            raise GuardrailError(f"`vetoed` must be bool [N], got {self.vetoed.dtype} {shape}")
+        if self.replacement.shape != shape or self.replacement.dtype != _INT64:
+            raise GuardrailError(
+                f"`replacement` must be int64 {shape}, got {self.replacement.dtype} {self.replacement.shape}"
+            )
+        if self.reason.shape != shape or self.reason.dtype != _INT8:
+            raise GuardrailError(f"`reason` must be int8 {shape}, got {self.reason.dtype} {self.reason.shape}")
+
+
+class Guardrail(Protocol):
+    """Judges the actions that are about to be executed, whoever chose them."""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Names of the reasons it can give."""
+
+    def review(self, view: Any, actions: NDArray[np.int64]) -> Verdicts:
+        """Judge `actions` [N]. As with `BatchController`, the view is the one that the bridge was given."""
+
+
+class ActionMaskGuardrail:
+    """No illegal action is executed: where the view's mask forbids one, the agent waits.
+
+    Where the mask forbids waiting too, the first legal action is taken instead.
+    """
+
+    reasons = ("action_mask",)
+
+    def __init__(self, *, wait: int) -> None:
+        self._wait = wait
+
+    def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+        """Veto what `view.action_mask` forbids.
+
+        Raises:
+            GuardrailError: if an agent has no legal action; names its slot.
+        """
+        mask, size = view.action_mask, len(actions)
+        reason = np.zeros(size, np.int8)
+        if mask is None:
+            return Verdicts(vetoed=reason.view(np.bool_), replacement=actions, reason=reason)
+        vetoed = ~gather(mask, actions)
+        if not np.count_nonzero(vetoed):
+            return Verdicts(vetoed=vetoed, replacement=actions, reason=reason)
+        stuck = ~mask.any(axis=1)
+        if np.count_nonzero(stuck):
+            raise GuardrailError(
+                f"every agent must have a legal action, the mask of slot {view.slots[stuck.argmax()]} has none"
+            )
+        replacement = np.where(mask[:, self._wait], self._wait, mask.argmax(axis=1))
+        return Verdicts(vetoed=vetoed, replacement=replacement, reason=reason)
+
+
+class Reviewed(NamedTuple):
+    """What all guardrails together made of the chosen actions."""
+
+    action: NDArray[np.int64]
+    """[N]; to be executed."""
+    vetoed: NDArray[np.bool_]
+    """[N]; at least one guardrail objected."""
+    reason: NDArray[np.int8]
+    """[N]; 0, or 1 + index into all reasons: of the first objection, which is the one against the choice itself."""
+
+
+class GuardrailChain:
+    """The action mask, then the given guardrails in their order; each judges what the ones before it let through.
+
+    Raises:
+        GuardrailError: if two reasons have the same name.
+    """
+
+    def __init__(self, guardrails: Sequence[Guardrail], *, wait: int, num_actions: int) -> None:
+        chain: list[Guardrail] = [ActionMaskGuardrail(wait=wait), *guardrails]
+        self.reasons = tuple(reason for guardrail in chain for reason in guardrail.reasons)
+        if len(set(self.reasons)) != len(self.reasons):
+            raise GuardrailError(f"the names of veto reasons must be unique, got {self.reasons}")
+        self._mask, *self._others = chain
+        self._num_actions = num_actions
+
+    def review(self, view: View, actions: NDArray[np.int64]) -> Reviewed:
+        """Let every guardrail judge `actions` [N].
+
+        Raises:
+            GuardrailError: if verdicts are not for this view, or a replacement or reason does not exist, or the mask
+                forbids a replacement.
+        """
+        zeros = np.zeros(len(actions), np.int8)
+        reviewed = Reviewed(actions, zeros.view(np.bool_), zeros)
+        if view.action_mask is not None:
+            reviewed = self._apply(self._mask, view, reviewed, first_reason=1)
+        first_reason = 1 + len(self._mask.reasons)
+        for guardrail in self._others:
+            reviewed = self._apply(guardrail, view, reviewed, first_reason=first_reason)
+            first_reason += len(guardrail.reasons)
+        return reviewed
+
+    def _apply(self, guardrail: Guardrail, view: View, before: Reviewed, *, first_reason: int) -> Reviewed:
+        verdicts = guardrail.review(view, before.action)
+        vetoed = verdicts.vetoed
+        if vetoed.shape != before.action.shape:
+            raise GuardrailError(
+                f"{type(guardrail).__name__} must judge the {len(before.action)} agents of the view,"
+                f" got {len(vetoed)} verdicts"
+            )
+        if not np.count_nonzero(vetoed):
+            return before
+        self._check_vetoes(guardrail, verdicts, view)
+        return Reviewed(
+            np.where(vetoed, verdicts.replacement, before.action),
+            vetoed | before.vetoed,
+            np.where(vetoed > before.vetoed, verdicts.reason + np.int8(first_reason), before.reason),
+        )
+
+    def _check_vetoes(self, guardrail: Guardrail, verdicts: Verdicts, view: View) -> None:
+        rows = np.flatnonzero(verdicts.vetoed)
+        actions, reasons = verdicts.replacement[rows], verdicts.reason[rows]
+        if actions.min() < 0 or actions.max() >= self._num_actions:
+            raise GuardrailError(
+                f"{type(guardrail).__name__} must replace by actions in [0, {self._num_actions}), got {actions}"
+            )
+        if reasons.min() < 0 or reasons.max() >= len(guardrail.reasons):
+            raise GuardrailError(
+                f"{type(guardrail).__name__} must give reasons in [0, {len(guardrail.reasons)}), got {reasons}"
+            )
+        if view.action_mask is not None:
+            legal = view.action_mask[rows, actions]
+            if np.count_nonzero(legal) != len(rows):
+                row = legal.argmin()
+                raise GuardrailError(
+                    f"{type(guardrail).__name__} must replace by legal actions,"
+                    f" got {actions[row]} for slot {view.slots[rows[row]]}, which the mask forbids"
+                )

@@ -1,0 +1,69 @@
+"""What an agent asks the world for, in the world's words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Required, TypedDict, get_args
+
+from .errors import UnknownActionError
+
+IntentKind = Literal["wait", "move", "request", "start", "release", "chat", "blocked"]
+
+_KINDS = frozenset(get_args(IntentKind))
+
+
+class Action(TypedDict, total=False):
+    """The plain mapping that worlds accept."""
+
+    kind: Required[IntentKind]
+    object: str | None
+    affordance: str | None
+    blocked: bool
+    position: tuple[int, int]
+    target: str
+    quality: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentIntent:
+    """One agent's wish for one tick.
+
+    Raises:
+        UnknownActionError: if `kind` is none of `IntentKind`, or `quality` is not finite.
+    """
+
+    kind: IntentKind
+    object_id: str | None = None
+    affordance_id: str | None = None
+    blocked: bool = False
+    """A guardrail replaced what the agent wanted."""
+    position: tuple[int, int] | None = None
+    """Grid cell (x, y)."""
+    target_agent: str | None = None
+    quality: float | None = None
+    """Of a chat; the town gives 0.1 to 1."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise UnknownActionError(f"`kind` must be one of {sorted(_KINDS)}, got {self.kind!r}")
+        if self.quality is not None and not math.isfinite(self.quality):
+            raise UnknownActionError(f"`quality` must be finite, got {self.quality!r}")
+
+    def to_action(self) -> Action:
+        """The mapping a world is given: only what is set, and for `wait` nothing but whether it was blocked."""
+        if self.kind == "wait":
+            return {"kind": "wait", "blocked": True} if self.blocked else {"kind": "wait"}
+        action: Action = {
+            "kind": self.kind,
+            "object": self.object_id,
+            "affordance": self.affordance_id,
+            "blocked": self.blocked,
+        }
+        if self.position is not None:
+            action["position"] = self.position
+        if self.target_agent is not None:
+            action["target"] = self.target_agent
+        if self.quality is not None:
+            action["quality"] = self.quality
+        return action

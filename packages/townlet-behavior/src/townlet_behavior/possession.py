@@ -1,0 +1,146 @@
+"""Agents that a person or a program has taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import PossessionError, UnknownActionError
+
+_NO_ACTION = -1
+_FOR_EVER = 2**62
+_FREE = -(2**62)
+
+
+class Possession:
+    """Who is possessed, by whom, until when, and what the possessor wants next; arrays by slot.
+
+    Args:
+        capacity: slots are below it.
+        num_actions: actions that can be fed are below it.
+        on_acquire: told the slot of every agent that is taken over, once.
+    """
+
+    def __init__(self, *, capacity: int, num_actions: int, on_acquire: Callable[[int], None]) -> None:
+        self._num_actions = num_actions
+        self._on_acquire = on_acquire
+        self._until: NDArray[np.int64] = np.full(capacity, _FREE, np.int64)
+        self._action: NDArray[np.int64] = np.full(capacity, _NO_ACTION, np.int64)
+        self._owner: NDArray[np.object_] = np.full(capacity, None, np.object_)
+        self._num_possessed = 0
+
+    def acquire(self, slot: int, *, tick: int, owner: str | None = None, lease_ticks: int | None = None) -> bool:
+        """Take the agent in `slot` over, from the decision at `tick` on.
+
+        Args:
+            slot: of the agent.
+            tick: of the next decision.
+            owner: only who gives the same name may feed and release.
+            lease_ticks: number of decisions after which it ends by itself; None: never.
+
+        Returns:
+            False if the agent is already possessed, by whomever.
+
+        Raises:
+            PossessionError: if the slot does not exist or the lease is shorter than one tick.
+        """
+        self._check_slot(slot)
+        if lease_ticks is not None and lease_ticks < 1:
+            raise PossessionError(f"`lease_ticks` must be at least 1, got {lease_ticks}")
+        self._expire(tick)
+        if self.is_possessed(slot):
+            return False
+        self._until[slot] = _FOR_EVER if lease_ticks is None else tick + lease_ticks
+        self._owner[slot] = owner
+        self._num_possessed += 1
+        self._on_acquire(slot)
+        return True
+
+    def feed(self, slot: int, action: int, *, owner: str | None = None) -> None:
+        """Say what a possessed agent does at its next decision; used once, and replaced by feeding again.
+
+        Raises:
+            PossessionError: if the agent is not possessed, or by somebody else.
+            UnknownActionError: if the action is not in the vocabulary.
+        """
+        self._check_slot(slot)
+        if not self.is_possessed(slot):
+            raise PossessionError(f"slot {slot} must be possessed to be fed an action, it is not")
+        self._check_owner(slot, owner)
+        if not 0 <= action < self._num_actions:
+            raise UnknownActionError(f"`action` must be in [0, {self._num_actions}), got {action}")
+        self._action[slot] = action
+
+    def release(self, slot: int, *, owner: str | None = None) -> bool:
+        """Give the agent back; False if it was not possessed.
+
+        Raises:
+            PossessionError: if the slot does not exist, or somebody else possesses the agent.
+        """
+        self._check_slot(slot)
+        if not self.is_possessed(slot):
+            return False
+        self._check_owner(slot, owner)
+        self._free(np.array([slot]))
+        return True
+
+    def is_possessed(self, slot: int) -> bool:
+        """Whether the agent's next decision is the possessor's.
+
+        Raises:
+            PossessionError: if the slot does not exist.
+        """
+        self._check_slot(slot)
+        return bool(self._until[slot] != _FREE)
+
+    def slots(self) -> NDArray[np.int64]:
+        """All possessed slots, ascending."""
+        return np.flatnonzero(self._until != _FREE)
+
+    def wishes(self, slots: NDArray[np.int64], tick: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Who is possessed at the decision of `tick`, and what the possessors want. Asking uses nothing up.
+
+        Args:
+            slots: [N]; the agents present.
+            tick: of the decision.
+
+        Returns:
+            possessed [N] bool, and action [N], -1 where nothing was fed.
+        """
+        self._expire(tick)
+        if not self._num_possessed:
+            return np.zeros(len(slots), np.bool_), np.full(len(slots), _NO_ACTION, np.int64)
+        return self._until.take(slots) != _FREE, self._action.take(slots)
+
+    def use_up(self, slots: NDArray[np.int64], tick: int) -> None:
+        """The decision of `tick` is made for the agents in `slots` [N]: what they were fed is used.
+
+        A lease whose last decision this was ends now, for whoever asks before the next.
+        """
+        if self._num_possessed:
+            self._action[slots] = _NO_ACTION
+            self._expire(tick + 1)
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """These agents have left; possession does not outlive them."""
+        self._free(slots[self._until[slots] != _FREE])
+
+    def _expire(self, tick: int) -> None:
+        if self._num_possessed:
+            self._free(np.flatnonzero((self._until != _FREE) & (self._until <= tick)))
+
+    def _free(self, possessed: NDArray[np.int64]) -> None:
+        self._until[possessed] = _FREE
+        self._action[possessed] = _NO_ACTION
+        self._owner[possessed] = None
+        self._num_possessed -= len(possessed)
+
+    def _check_slot(self, slot: int) -> None:
+        if not 0 <= slot < len(self._until):
+            raise PossessionError(f"`slot` must be in [0, {len(self._until)}), got {slot}")
+
+    def _check_owner(self, slot: int, owner: str | None) -> None:
+        if self._owner[slot] != owner:
+            raise PossessionError(f"slot {slot} is possessed by {self._owner[slot]!r}, got owner {owner!r}")

@@ -1,0 +1,80 @@
+"""Agents that follow a fixed list of actions, over and over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .controllers import BatchController
+from .decisions import DecisionBatch
+from .errors import ConfigError, ShapeError, UnknownActionError
+from .views import View
+
+_NO_SCHEDULE = -1
+
+
+class ScheduleController:
+    """Plays each scheduled agent's list in a loop; agents without one do what another controller proposes.
+
+    An agent goes on to its next entry only when the last one was really executed: a possession, a veto or the policy's
+    choice of something else makes it wait its turn, not skip.
+
+    Args:
+        capacity: slots are below it.
+        num_actions: actions of the vocabulary.
+        otherwise: proposes for agents without a schedule.
+    """
+
+    def __init__(self, *, capacity: int, num_actions: int, otherwise: BatchController) -> None:
+        self._num_actions = num_actions
+        self._otherwise = otherwise
+        self._entries: NDArray[np.int64] = np.full((capacity, 1), _NO_SCHEDULE, np.int64)
+        self._lengths: NDArray[np.int64] = np.ones(capacity, np.int64)
+        self._positions: NDArray[np.int64] = np.zeros(capacity, np.int64)
+
+    def assign(self, slot: int, actions: Sequence[int]) -> None:
+        """Give the agent in `slot` a schedule, from its first entry on.
+
+        Raises:
+            ShapeError: if the slot does not exist.
+            ConfigError: if the list is empty.
+            UnknownActionError: if an entry is not in the vocabulary.
+        """
+        if not 0 <= slot < len(self._entries):
+            raise ShapeError(f"`slot` must be in [0, {len(self._entries)}), got {slot}")
+        if not actions:
+            raise ConfigError(f"the schedule of slot {slot} must have at least one action, got none")
+        unknown = [action for action in actions if not 0 <= action < self._num_actions]
+        if unknown:
+            raise UnknownActionError(
+                f"the schedule of slot {slot} must hold actions in [0, {self._num_actions}), got {unknown}"
+            )
+        missing = len(actions) - self._entries.shape[1]
+        if missing > 0:
+            self._entries = np.pad(self._entries, ((0, 0), (0, missing)), constant_values=_NO_SCHEDULE)
+        self._entries[slot, : len(actions)] = actions
+        self._lengths[slot] = len(actions)
+        self._positions[slot] = 0
+
+    def propose(self, view: View) -> NDArray[np.int64]:
+        """[N]; the current entry of each schedule, else the other controller's proposal."""
+        scheduled = self._current(view)
+        return np.where(scheduled == _NO_SCHEDULE, self._otherwise.propose(view), scheduled)
+
+    def settled(self, view: View, decisions: DecisionBatch) -> None:
+        """Advance the schedules whose current entry was executed."""
+        slots = view.slots[decisions.action == self._current(view)]
+        self._positions[slots] = (self._positions[slots] + 1) % self._lengths[slots]
+        self._otherwise.settled(view, decisions)
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Agents that left lose their schedule."""
+        self._entries[slots] = _NO_SCHEDULE
+        self._lengths[slots] = 1
+        self._positions[slots] = 0
+        self._otherwise.forget(slots)
+
+    def _current(self, view: View) -> NDArray[np.int64]:
+        return self._entries[view.slots, self._positions[view.slots]]

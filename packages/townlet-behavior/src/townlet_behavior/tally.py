@@ -1,0 +1,66 @@
+"""Counts of who decided, kept beside the decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codes import Kind, Source
+from .decisions import DecisionBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Agent-ticks since counting began. `decisions` (all sources) + `forced` + `foreign` = all of them."""
+
+    decisions: Mapping[str, int]
+    """Steps of kind DECISION by source; the ratio is the share of `learned` in these."""
+    ticks: Mapping[str, int]
+    """All steps by source: a long commitment counts for whoever began it, tick by tick."""
+    vetoes: Mapping[str, int]
+    """By reason."""
+    forced: int
+    foreign: int
+    policy_errors: int
+    """Agent-ticks at which the script stood in for unusable output of the policy."""
+
+
+class TallyCounter:
+    """Adds up batches of decisions."""
+
+    def __init__(self, veto_reasons: tuple[str, ...]) -> None:
+        self._veto_reasons = veto_reasons
+        self.clear()
+
+    def clear(self) -> None:
+        """Start from zero."""
+        self._steps: NDArray[np.int64] = np.zeros(len(Kind) * len(Source), np.int64)
+        self._vetoes: NDArray[np.int64] = np.zeros(1 + len(self._veto_reasons), np.int64)
+        self._policy_errors = 0
+
+    def add(self, decisions: DecisionBatch) -> None:
+        """Count a tick."""
+        cells = decisions.kind * np.int8(len(Source)) + decisions.source
+        self._steps += np.bincount(cells, minlength=len(self._steps))
+        if np.count_nonzero(decisions.vetoed):
+            self._vetoes += np.bincount(decisions.veto_reason, minlength=len(self._vetoes))
+
+    def add_policy_errors(self, count: int) -> None:
+        """Count agents for which the script stood in."""
+        self._policy_errors += count
+
+    def tally(self) -> Tally:
+        """The counts so far."""
+        steps = self._steps.reshape(len(Kind), len(Source))
+        sources = [source.name.lower() for source in Source]
+        return Tally(
+            decisions=dict(zip(sources, steps[Kind.DECISION].tolist(), strict=True)),
+            ticks=dict(zip(sources, steps.sum(axis=0).tolist(), strict=True)),
+            vetoes=dict(zip(self._veto_reasons, self._vetoes[1:].tolist(), strict=True)),
+            forced=int(steps[Kind.FORCED].sum()),
+            foreign=int(steps[Kind.FOREIGN].sum()),
+            policy_errors=self._policy_errors,
+        )

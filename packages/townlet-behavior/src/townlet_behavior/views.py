@@ -1,0 +1,174 @@
+"""What a world shows to controllers, guardrails and the bridge, stated as protocols.
+
+`View` is the batch form: one row per agent present at this tick. `WorldView` is a plain world of one-agent-at-a-time
+code: it has only what per-agent scripts read, and it is never touched by the bridge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ShapeError
+
+
+class View(Protocol):
+    """The agents present at one tick, one row each."""
+
+    @property
+    def slots(self) -> NDArray[np.int64]:
+        """[N]; where each agent's state is kept. Strictly ascending, in [0, capacity)."""
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        """[N]; `draw_keys` of each agent."""
+
+    @property
+    def action_mask(self) -> NDArray[np.bool_] | None:
+        """[N, A]; true where an action is legal. None: every action is."""
+
+    @property
+    def option_done(self) -> NDArray[np.bool_]:
+        """[N]; true where the world says that the option the agent was in has ended."""
+
+
+def check_view(view: View, *, capacity: int, num_actions: int) -> None:
+    """Refuse a view whose arrays do not belong together; what is behind this check may index with them.
+
+    Raises:
+        ShapeError: naming the array, what was expected and what came.
+    """
+    slots, mask = view.slots, view.action_mask
+    check_slots(slots, capacity=capacity)
+    shape = slots.shape
+    if view.keys.shape != shape or view.keys.dtype != _UINT64:
+        raise ShapeError(f"`keys` must be uint64 {shape}, got {view.keys.dtype} {view.keys.shape}")
+    if view.option_done.shape != shape or view.option_done.dtype != _BOOL:
+        raise ShapeError(f"`option_done` must be bool {shape}, got {view.option_done.dtype} {view.option_done.shape}")
+    if mask is not None and (mask.shape != (*shape, num_actions) or mask.dtype != _BOOL):
+        raise ShapeError(f"`action_mask` must be bool {(*shape, num_actions)}, got {mask.dtype} {mask.shape}")
+
+
+def check_slots(slots: NDArray[np.int64], *, capacity: int) -> None:
+    """Refuse slots that would address another agent's state, or one agent's twice.
+
+    Raises:
+        ShapeError: if `slots` is not int64 [N], strictly ascending, in [0, capacity).
+    """
+    if slots.ndim != 1 or slots.dtype != _INT64:
+        raise ShapeError(f"`slots` must be int64 [N], got {slots.dtype} {slots.shape}")
+    if len(slots) == 0:
+        return
+    if slots[0] < 0 or slots[-1] >= capacity:
+        raise ShapeError(f"`slots` must be in [0, {capacity}), got {slots[0]} to {slots[-1]}")
+    if np.count_nonzero(slots[1:] > slots[:-1]) != len(slots) - 1:
+        raise ShapeError(f"`slots` must be strictly ascending, got {slots.tolist()}")
+
+
+_INT64, _UINT64, _BOOL = np.dtype(np.int64), np.dtype(np.uint64), np.dtype(np.bool_)
+
+
+class Personality(Protocol):
+    """An agent's character."""
+
+    @property
+    def extroversion(self) -> float:
+        """0 to 1."""
+
+
+class AgentView(Protocol):
+    """One agent of a plain world."""
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Grid cell (x, y)."""
+
+    @property
+    def needs(self) -> Mapping[str, float]:
+        """`hunger`, `hygiene`, `energy`: 0 (desperate) to 1 (satisfied)."""
+
+    @property
+    def personality(self) -> Personality: ...
+
+    @property
+    def personality_profile(self) -> str: ...
+
+    @property
+    def job_id(self) -> str | None: ...
+
+
+class ObjectView(Protocol):
+    """One object of a plain world."""
+
+    @property
+    def object_type(self) -> str: ...
+
+    @property
+    def stock(self) -> Mapping[str, int]: ...
+
+
+class QueueView(Protocol):
+    """Who waits for, and who holds, an object."""
+
+    def active_agent(self, object_id: str) -> str | None: ...
+
+    def queue_snapshot(self, object_id: str) -> list[str]: ...
+
+
+class RunningAffordance(Protocol):
+    """A use of an object in progress."""
+
+    @property
+    def agent_id(self) -> str: ...
+
+
+class AffordanceView(Protocol):
+    """What is being used."""
+
+    @property
+    def running_affordances(self) -> Mapping[str, RunningAffordance]:
+        """By object id."""
+
+
+class Tie(Protocol):
+    """How one agent feels about another."""
+
+    @property
+    def trust(self) -> float: ...
+
+    @property
+    def familiarity(self) -> float: ...
+
+
+class WorldView(Protocol):
+    """A plain world, as per-agent scripts read it."""
+
+    @property
+    def tick(self) -> int: ...
+
+    @property
+    def agents(self) -> Mapping[str, AgentView]: ...
+
+    @property
+    def objects(self) -> Mapping[str, ObjectView]: ...
+
+    @property
+    def queue_manager(self) -> QueueView: ...
+
+    @property
+    def affordance_runtime(self) -> AffordanceView: ...
+
+    def relationship_tie(self, agent_id: str, other_id: str) -> Tie | None: ...
+
+    def rivalry_value(self, agent_id: str, other_id: str) -> float: ...
+
+    def rivalry_should_avoid(self, agent_id: str, other_id: str) -> bool: ...
+
+    def record_chat_failure(self, agent_id: str, target_id: str) -> None: ...
+
+    def record_relationship_guard_block(
+        self, *, agent_id: str, reason: str, target_agent: str | None = None, object_id: str | None = None
+    ) -> None: ...

@@ -1,0 +1,139 @@
+"""Hypothesis strategies and small doubles shared by the tests."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from townlet_behavior import (
+    ActionVocabulary,
+    BehaviorBridge,
+    BridgeConfig,
+    CommitmentConfig,
+    DecisionBatch,
+    Guardrail,
+    Proposals,
+    StatelessController,
+    Verdicts,
+    View,
+)
+from townlet_behavior.testing import PlainView
+
+VOCABULARY = ActionVocabulary(
+    keys=("wait", "north", "eat", "cook", "work"), kinds=("wait", "move", "start", "start", "work")
+)
+NUM_ACTIONS = len(VOCABULARY)
+WAIT, NORTH, EAT, COOK, WORK = range(NUM_ACTIONS)
+
+ratios = st.sampled_from([0.0, 0.05, 0.1, 0.5, 1.0]) | st.floats(0.0, 1.0)
+seeds = st.integers(0, 2**64 - 1)
+keys = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=8, unique=True).map(lambda k: np.array(k, np.uint64))
+
+
+def ints(*values: int) -> NDArray[np.int64]:
+    return np.array(values, np.int64)
+
+
+def bools(*values: bool) -> NDArray[np.bool_]:
+    return np.array(values, np.bool_)
+
+
+def mask_of(*rows: tuple[int, ...]) -> NDArray[np.bool_]:
+    """[N, A]; each row lists its legal actions."""
+    mask = np.zeros((len(rows), NUM_ACTIONS), np.bool_)
+    for row, legal in enumerate(rows):
+        mask[row, list(legal)] = True
+    return mask
+
+
+def view_of(*slots: int, mask: NDArray[np.bool_] | None = None, done: tuple[bool, ...] | None = None) -> PlainView:
+    """The agents in `slots`; the key of slot s is 1000 + s."""
+    return PlainView(
+        slots=ints(*slots),
+        keys=np.array([1000 + slot for slot in slots], np.uint64),
+        action_mask=mask,
+        option_done=np.zeros(len(slots), np.bool_) if done is None else bools(*done),
+    )
+
+
+def proposals_of(
+    *actions: int,
+    probs: list[list[float]] | None = None,
+    values: list[float] | None = None,
+    opinion: tuple[bool, ...] | None = None,
+    greedy: bool = False,
+) -> Proposals:
+    """The policy's proposals; uniform probabilities and zero values unless given."""
+    size = len(actions)
+    table = np.full((size, NUM_ACTIONS), 1.0 / NUM_ACTIONS) if probs is None else np.array(probs)
+    with np.errstate(divide="ignore"):
+        log_probs = np.log(table).astype(np.float32)
+    return Proposals(
+        actions=ints(*actions),
+        log_probs=log_probs,
+        values=np.array([0.0] * size if values is None else values, np.float32),
+        greedy=greedy,
+        opinion=None if opinion is None else bools(*opinion),
+    )
+
+
+def random_proposals(seed: int, mask: NDArray[np.bool_], *, greedy: bool, known: bool, opinion: bool) -> Proposals:
+    """A policy of random logits that never takes what the mask forbids."""
+    rng = np.random.default_rng(seed)
+    logits = np.where(mask, rng.normal(scale=2.0, size=mask.shape), -np.inf)
+    log_probs = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
+    size = len(mask)
+    return Proposals(
+        actions=(log_probs + rng.gumbel(size=mask.shape)).argmax(axis=1),
+        log_probs=log_probs if known else None,
+        values=rng.normal(size=size).astype(np.float32),
+        greedy=greedy,
+        opinion=rng.random(size) < 0.7 if opinion else None,
+    )
+
+
+class Script(StatelessController):
+    """Proposes what the test says, and remembers what it was told."""
+
+    def __init__(self, *actions: int) -> None:
+        self.actions = ints(*actions)
+        self.told: list[DecisionBatch] = []
+        self.forgotten: list[list[int]] = []
+
+    def propose(self, view: View) -> NDArray[np.int64]:
+        return self.actions
+
+    def settled(self, view: View, decisions: DecisionBatch) -> None:
+        self.told.append(decisions)
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        self.forgotten.append(slots.tolist())
+
+
+class Forbid:
+    """Vetoes one action and puts another in its place."""
+
+    def __init__(self, action: int, *, replacement: int = WAIT, reason: str = "forbidden") -> None:
+        self.reasons = (reason,)
+        self._action = action
+        self._replacement = replacement
+
+    def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+        return Verdicts(
+            vetoed=actions == self._action,
+            replacement=np.full(len(actions), self._replacement, np.int64),
+            reason=np.zeros(len(actions), np.int8),
+        )
+
+
+def bridge_of(
+    script: Script,
+    *guardrails: Guardrail,
+    ratio: float = 0.0,
+    ticks: int | dict[str, int] = 0,
+    seed: int = 1,
+    capacity: int = 16,
+) -> BehaviorBridge:
+    config = BridgeConfig(ratio=ratio, seed=seed, commitment=CommitmentConfig(ticks=ticks))
+    return BehaviorBridge(VOCABULARY, script, capacity=capacity, config=config, guardrails=guardrails)

@@ -1,0 +1,202 @@
+"""The bridge behaves as its naive twin, whatever happens in whatever order."""
+
+import math
+
+import numpy as np
+import pytest
+import strategies
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from numpy.typing import NDArray
+from strategies import EAT, NUM_ACTIONS, VOCABULARY, WAIT, Script, ints, random_proposals
+from twin import Learned, Row, Twin
+
+from townlet_behavior import (
+    BehaviorBridge,
+    BridgeConfig,
+    CommitmentConfig,
+    DecisionBatch,
+    Kind,
+    PossessionError,
+    Proposals,
+    Source,
+    Verdicts,
+    View,
+)
+from townlet_behavior.testing import PlainView
+
+CAPACITY = 6
+slots = st.integers(0, CAPACITY - 1)
+owners = st.sampled_from([None, "ann", "bob"])
+
+
+class OddSlotsDoNotEat:
+    """Where another action is legal, agents in odd slots do the first of those instead of eating."""
+
+    reasons = ("odd",)
+
+    def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+        size = len(actions)
+        others = np.ones((size, NUM_ACTIONS), np.bool_) if view.action_mask is None else view.action_mask.copy()
+        others[:, EAT] = False
+        return Verdicts(
+            vetoed=(view.slots % 2 == 1) & (actions == EAT) & others.any(axis=1),
+            replacement=others.argmax(axis=1),
+            reason=np.zeros(size, np.int8),
+        )
+
+
+class BridgeMachine(RuleBasedStateMachine):
+    """Everything that can happen to a bridge, done to its twin too."""
+
+    @initialize(
+        seed=strategies.seeds,
+        ratio=strategies.ratios,
+        ticks=st.sampled_from([0, 3, {"wait": 2, "move": 1, "start": 4, "work": 0}]),
+        tick=st.sampled_from([0, 1000]),
+    )
+    def begin(self, seed: int, ratio: float, ticks: int | dict[str, int], tick: int) -> None:
+        commitment = CommitmentConfig(ticks=ticks)
+        self.script = Script()
+        self.bridge = BehaviorBridge(
+            VOCABULARY,
+            self.script,
+            capacity=CAPACITY,
+            config=BridgeConfig(seed=seed, ratio=ratio, commitment=commitment),
+            guardrails=[OddSlotsDoNotEat()],
+        )
+        lengths = commitment.lengths(VOCABULARY).tolist()
+        self.twin = Twin(wait=WAIT, lengths=lengths, seed=seed, min_ratio=0.1, forbidden=EAT, ratio=ratio)
+        self.tick = tick
+        self.present: set[int] = set()
+        self.num_steps = 0
+
+    @rule(slot=slots)
+    def arrive(self, slot: int) -> None:
+        self.present.add(slot)
+
+    @rule(slot=slots)
+    def leave(self, slot: int) -> None:
+        self.present.discard(slot)
+        self.twin.forget(slot)
+        self.bridge.forget(ints(slot))
+        assert self.script.forgotten[-1] == [slot]
+
+    @rule(ratio=strategies.ratios)
+    def set_ratio(self, ratio: float) -> None:
+        self.bridge.ratio = self.twin.ratio = ratio
+
+    @rule(slot=slots, owner=owners, lease=st.none() | st.integers(1, 3))
+    def acquire(self, slot: int, owner: str | None, lease: int | None) -> None:
+        expected = self.twin.acquire(slot, self.tick, owner, lease)
+        assert self.bridge.possession.acquire(slot, tick=self.tick, owner=owner, lease_ticks=lease) is expected
+
+    @precondition(lambda self: self.twin.takeovers)
+    @rule(data=st.data(), action=st.integers(0, NUM_ACTIONS - 1))
+    def feed(self, data: st.DataObject, action: int) -> None:
+        slot = data.draw(st.sampled_from(sorted(self.twin.takeovers)))
+        takeover = self.twin.takeovers[slot]
+        takeover.action = action
+        self.bridge.possession.feed(slot, action, owner=takeover.owner)
+
+    @rule(slot=slots, owner=owners)
+    def release(self, slot: int, owner: str | None) -> None:
+        possession = self.bridge.possession
+        if slot not in self.twin.takeovers:
+            assert not possession.release(slot, owner=owner)
+        elif self.twin.takeovers[slot].owner != owner:
+            with pytest.raises(PossessionError):
+                possession.release(slot, owner=owner)
+        else:
+            assert possession.release(slot, owner=owner)
+            del self.twin.takeovers[slot]
+
+    @rule(
+        seed=st.integers(0, 2**32), masked=st.booleans(), done=st.booleans(), policy=st.booleans(), look=st.booleans()
+    )
+    def decide(self, seed: int, masked: bool, done: bool, policy: bool, look: bool) -> None:
+        rng = np.random.default_rng(seed)
+        view = self.random_view(rng, masked=masked, done=done)
+        proposals = self.random_proposals(rng, view) if policy else None
+        self.script.actions = rng.integers(-1, NUM_ACTIONS, len(view.slots))
+        rows = rows_of(view, self.script.actions, proposals)
+        if look:
+            held = [self.twin.held(row, self.tick) for row in rows]
+            assert list(zip(*(c.tolist() for c in self.bridge.held(view, tick=self.tick)), strict=True)) == held
+        decisions = self.bridge.decide(view, tick=self.tick, proposals=proposals)
+        compare(decisions, self.twin.decide(rows, self.tick))
+        assert self.script.told[-1] is decisions
+        assert self.bridge.possession.slots().tolist() == sorted(self.twin.takeovers)
+        self.num_steps += len(rows)
+        assert sum(self.bridge.counts().ticks.values()) == self.num_steps
+        self.tick += 1
+
+    @rule(ticks=st.integers(1, 5))
+    def time_passes(self, ticks: int) -> None:
+        self.tick += ticks
+        self.twin.expire(self.tick)
+        self.bridge.possession.wishes(ints(), self.tick)
+
+    def random_view(self, rng: np.random.Generator, *, masked: bool, done: bool) -> PlainView:
+        present = ints(*sorted(self.present))
+        mask = rng.random((len(present), NUM_ACTIONS)) < 0.5
+        mask[np.arange(len(present)), rng.integers(0, NUM_ACTIONS, len(present))] = True
+        return PlainView(
+            slots=present,
+            keys=present.astype(np.uint64) * np.uint64(977),
+            action_mask=mask if masked else None,
+            option_done=(rng.random(len(present)) < 0.3) & done,
+        )
+
+    def random_proposals(self, rng: np.random.Generator, view: PlainView) -> Proposals:
+        mask = np.ones((len(view.slots), NUM_ACTIONS), np.bool_) if view.action_mask is None else view.action_mask
+        return random_proposals(
+            int(rng.integers(2**32)),
+            mask,
+            greedy=rng.random() < 0.2,
+            known=rng.random() < 0.8,
+            opinion=rng.random() < 0.4,
+        )
+
+
+def rows_of(view: PlainView, expert: NDArray[np.int64], proposals: Proposals | None) -> list[Row]:
+    """The same, one agent at a time."""
+    return [
+        Row(
+            slot=int(view.slots[i]),
+            key=int(view.keys[i]),
+            expert=int(expert[i]),
+            legal=None if view.action_mask is None else view.action_mask[i].tolist(),
+            done=bool(view.option_done[i]),
+            learned=None if proposals is None else learned_of(proposals, i),
+        )
+        for i in range(len(view.slots))
+    ]
+
+
+def learned_of(proposals: Proposals, i: int) -> Learned:
+    return Learned(
+        action=int(proposals.actions[i]),
+        log_probs=None if proposals.log_probs is None else proposals.log_probs[i].tolist(),
+        value=float(proposals.values[i]),
+        greedy=proposals.greedy,
+        opinion=proposals.opinion is None or bool(proposals.opinion[i]),
+    )
+
+
+def compare(decisions: DecisionBatch, expected: list[dict[str, int | float | bool | str]]) -> None:
+    columns = decisions.columns()
+    assert len(decisions) == len(expected)
+    for i, row in enumerate(expected):
+        actual = {name: column[i].item() for name, column in columns.items()}
+        actual["kind"] = Kind(actual["kind"]).name.lower()
+        actual["source"] = Source(actual["source"]).name.lower()
+        assert actual.keys() == row.keys()
+        for name, value in row.items():
+            if isinstance(value, float):
+                assert math.isclose(actual[name], value, rel_tol=1e-5, abs_tol=1e-6), (name, actual, row)
+            else:
+                assert actual[name] == value, (name, actual, row)
+
+
+TestBridge = pytest.mark.property(BridgeMachine.TestCase)

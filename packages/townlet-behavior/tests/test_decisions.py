@@ -1,0 +1,54 @@
+import numpy as np
+from strategies import EAT, WORK, Script, bridge_of, proposals_of, view_of
+
+from townlet_behavior import DecisionBatch, Proposals
+
+DTYPES = {
+    "action": "int64",
+    "chosen_action": "int64",
+    "kind": "int8",
+    "source": "int8",
+    "vetoed": "bool",
+    "veto_reason": "int8",
+    "possessed": "bool",
+    "demonstrated": "bool",
+    "expert_action": "int64",
+    "behavior_log_prob": "float32",
+    "policy_log_prob": "float32",
+    "value": "float32",
+    "ratio": "float32",
+    "held_action": "int64",
+    "ticks_left": "int32",
+}
+
+
+NOBODY = Proposals(
+    actions=np.zeros(0, np.int64), log_probs=np.zeros((0, 5), np.float32), values=np.zeros(0, np.float32)
+)
+
+
+def check_columns(decisions: DecisionBatch, size: int) -> None:
+    columns = decisions.columns()
+    assert {name: str(column.dtype) for name, column in columns.items()} == DTYPES
+    assert {column.shape for column in columns.values()} == {(size,)}
+    assert len(decisions) == size
+
+
+def test_columns_have_their_names_types_and_order_whatever_happened() -> None:
+    bridge = bridge_of(Script(EAT, EAT, EAT), ratio=0.5, ticks=2)
+    bridge.possession.acquire(1, tick=0)
+    for tick in range(3):
+        decisions = bridge.decide(view_of(0, 1, 2), tick=tick, proposals=proposals_of(WORK, WORK, WORK))
+        check_columns(decisions, 3)
+    assert list(decisions.columns()) == list(DTYPES)
+
+
+def test_columns_of_the_script_alone() -> None:
+    check_columns(bridge_of(Script(EAT, EAT)).decide(view_of(0, 1), tick=0), 2)
+
+
+def test_columns_of_nobody() -> None:
+    for ticks in (0, 5):
+        bridge = bridge_of(Script(), ratio=0.5, ticks=ticks)
+        check_columns(bridge.decide(view_of(), tick=0), 0)
+        check_columns(bridge.decide(view_of(mask=np.zeros((0, 5), np.bool_)), tick=1, proposals=NOBODY), 0)

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from strategies import COOK, EAT, NUM_ACTIONS, WAIT, WORK, bools, ints, mask_of, proposals_of, view_of
+
+from townlet_behavior import Proposals, ShapeError
+from townlet_behavior.proposals import check_fit, faulty_rows, is_sound, without_rows
+
+NAN, INF = float("nan"), float("inf")
+FLOOR = float(np.finfo(np.float32).min)
+
+
+def with_log_probs(*rows: list[float], values: list[float] | None = None) -> Proposals:
+    return Proposals(
+        actions=np.zeros(len(rows), np.int64),
+        log_probs=np.array(rows, np.float32),
+        values=np.array([0.0] * len(rows) if values is None else values, np.float32),
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("actions", np.zeros(2, np.int32), r"`actions` must be int64 \[N\], got int32 \(2,\)"),
+        ("actions", np.zeros((2, 1), np.int64), r"`actions` must be int64 \[N\], got int64 \(2, 1\)"),
+        ("values", np.zeros(3, np.float32), r"`values` must be float32 \(2,\), got float32 \(3,\)"),
+        ("values", np.zeros(2), r"`values` must be float32 \(2,\), got float64 \(2,\)"),
+        ("log_probs", np.zeros((3, 5), np.float32), r"`log_probs` must be float32 \(2, A\), got float32 \(3, 5\)"),
+        ("log_probs", np.zeros(2, np.float32), r"`log_probs` must be float32 \(2, A\), got float32 \(2,\)"),
+        ("log_probs", np.zeros((2, 5)), r"`log_probs` must be float32 \(2, A\), got float64 \(2, 5\)"),
+        ("opinion", bools(True), r"`opinion` must be bool \(2,\), got bool \(1,\)"),
+        ("opinion", ints(1, 1), r"`opinion` must be bool \(2,\), got int64 \(2,\)"),
+    ],
+)
+def test_fields_of_the_wrong_form_are_refused(field: str, value: np.ndarray, message: str) -> None:
+    fields = vars(proposals_of(WAIT, EAT)) | {field: value}
+    with pytest.raises(ShapeError, match=message):
+        Proposals(**fields)
+
+
+def test_proposals_must_be_for_the_view_and_the_vocabulary() -> None:
+    proposals = proposals_of(WAIT, EAT)
+    check_fit(proposals, view_of(0, 1), num_actions=NUM_ACTIONS)
+    with pytest.raises(ShapeError, match="for the 3 agents of the view, got 2"):
+        check_fit(proposals, view_of(0, 1, 2), num_actions=NUM_ACTIONS)
+    with pytest.raises(ShapeError, match="a column for each of 4 actions, got 5"):
+        check_fit(proposals, view_of(0, 1), num_actions=4)
+
+
+def test_what_is_finite_and_in_range_is_sound() -> None:
+    assert is_sound(proposals_of(WAIT, WORK), num_actions=NUM_ACTIONS)
+
+
+@pytest.mark.parametrize("action", [-1, NUM_ACTIONS])
+def test_an_unknown_action_is_a_fault(action: int) -> None:
+    proposals = proposals_of(WAIT, action)
+    assert not is_sound(proposals, num_actions=NUM_ACTIONS)
+    assert faulty_rows(proposals, view_of(0, 1), num_actions=NUM_ACTIONS).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+def test_a_value_that_is_not_finite_is_a_fault_even_without_an_opinion(value: float) -> None:
+    proposals = proposals_of(WAIT, WAIT, values=[value, 0.0], opinion=(False, True))
+    assert not is_sound(proposals, num_actions=NUM_ACTIONS)
+    assert faulty_rows(proposals, view_of(0, 1), num_actions=NUM_ACTIONS).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("log_prob", [NAN, INF, -INF])
+def test_log_probs_matter_at_legal_places_only(log_prob: float) -> None:
+    proposals = with_log_probs([-1.0, log_prob], [-1.0, log_prob])
+    view = view_of(0, 1, mask=np.array([[True, False], [True, True]]))
+    assert not is_sound(proposals, num_actions=2)
+    assert faulty_rows(proposals, view, num_actions=2).tolist() == [False, True]
+    assert faulty_rows(proposals, view_of(0, 1), num_actions=2).tolist() == [True, True]
+
+
+def test_actions_and_log_probs_without_an_opinion_are_not_read() -> None:
+    proposals = proposals_of(-1, WAIT, probs=[[0.0] * 5, [0.2] * 5], opinion=(False, True))
+    assert faulty_rows(proposals, view_of(0, 1), num_actions=NUM_ACTIONS).tolist() == [False, False]
+
+
+def test_unknown_probabilities_are_no_fault() -> None:
+    proposals = Proposals(actions=ints(EAT), log_probs=None, values=np.zeros(1, np.float32))
+    assert is_sound(proposals, num_actions=NUM_ACTIONS)
+    assert faulty_rows(proposals, view_of(0), num_actions=NUM_ACTIONS).tolist() == [False]
+    assert without_rows(proposals, bools(True)).log_probs is None
+
+
+def test_dropped_rows_have_no_opinion_and_nothing_that_could_do_harm() -> None:
+    proposals = with_log_probs([NAN, -1.0], [-INF, -1.0], [-2.0, -1.0], values=[NAN, 1.0, 2.0])
+    safe = without_rows(proposals, bools(True, False, False))
+    assert safe.opinion is not None
+    assert safe.log_probs is not None
+    assert safe.opinion.tolist() == [False, True, True]
+    assert safe.values.tolist() == [0.0, 1.0, 2.0]
+    assert safe.values.dtype == np.float32
+    assert safe.log_probs.tolist() == [[FLOOR, -1.0], [FLOOR, -1.0], [-2.0, -1.0]]
+    assert safe.log_probs.dtype == np.float32
+
+
+def test_dropping_keeps_the_opinions_there_were() -> None:
+    proposals = proposals_of(99, COOK, EAT, opinion=(False, True, True))
+    safe = without_rows(proposals, bools(False, False, True))
+    assert safe.opinion is not None
+    assert (safe.opinion.tolist(), safe.actions.tolist()) == ([False, True, False], [0, COOK, 0])
+
+
+def test_a_masked_view_of_a_sound_policy_has_no_faults() -> None:
+    view = view_of(0, mask=mask_of((WAIT, EAT)))
+    proposals = proposals_of(EAT, probs=[[0.5, 0.0, 0.5, 0.0, 0.0]])
+    assert faulty_rows(proposals, view, num_actions=NUM_ACTIONS).tolist() == [False]

@@ -1,0 +1,45 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from strategies import bools, ints, mask_of, view_of
+
+from townlet_behavior import ShapeError
+from townlet_behavior.views import check_slots, check_view
+
+
+def test_a_view_that_fits_passes() -> None:
+    check_view(view_of(0, 3, mask=mask_of((0,), (1,))), capacity=4, num_actions=5)
+    check_view(view_of(), capacity=4, num_actions=5)
+
+
+@pytest.mark.parametrize(
+    ("slots", "message"),
+    [
+        (ints(-1, 2), r"in \[0, 4\), got -1 to 2"),
+        (ints(0, 4), r"in \[0, 4\), got 0 to 4"),
+        (ints(1, 1), r"strictly ascending, got \[1, 1\]"),
+        (ints(2, 1), r"strictly ascending, got \[2, 1\]"),
+        (np.array([0, 1], np.int32), r"int64 \[N\], got int32 \(2,\)"),
+        (np.array([[0, 1]], np.int64), r"int64 \[N\], got int64 \(1, 2\)"),
+    ],
+)
+def test_slots_that_would_mix_agents_up_are_refused(slots: np.ndarray, message: str) -> None:
+    with pytest.raises(ShapeError, match=f"`slots` must be {message}"):
+        check_slots(slots, capacity=4)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("keys", np.zeros(1, np.uint64), r"`keys` must be uint64 \(2,\), got uint64 \(1,\)"),
+        ("keys", np.zeros(2, np.int64), r"`keys` must be uint64 \(2,\), got int64 \(2,\)"),
+        ("option_done", bools(True), r"`option_done` must be bool \(2,\), got bool \(1,\)"),
+        ("option_done", np.zeros(2, np.int8), r"`option_done` must be bool \(2,\), got int8 \(2,\)"),
+        ("action_mask", np.ones((2, 4), np.bool_), r"`action_mask` must be bool \(2, 5\), got bool \(2, 4\)"),
+        ("action_mask", np.ones((2, 5)), r"`action_mask` must be bool \(2, 5\), got float64 \(2, 5\)"),
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_refused(field: str, value: np.ndarray, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        check_view(dataclasses.replace(view_of(0, 3), **{field: value}), capacity=4, num_actions=5)

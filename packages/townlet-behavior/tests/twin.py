@@ -1,0 +1,159 @@
+"""The bridge again, as one would write it first: one agent at a time, dictionaries, no arrays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+FLOOR = -3.4028234663852886e38  # the lowest float32
+GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+
+
+def mix(z: int) -> int:
+    z = (z + GOLDEN_GAMMA) % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def coin(seed: int, key: int, tick: int) -> float:
+    """The blend's draw; its purpose is 1."""
+    return (mix(mix(mix(mix(seed) + 1) + key) + tick) >> 11) / 2**53
+
+
+@dataclass
+class Learned:
+    """What the policy says about one agent."""
+
+    action: int
+    log_probs: list[float] | None
+    value: float
+    greedy: bool
+    opinion: bool
+
+
+@dataclass
+class Row:
+    """One agent at one tick."""
+
+    slot: int
+    key: int
+    expert: int
+    legal: list[bool] | None
+    done: bool
+    learned: Learned | None
+
+
+@dataclass
+class Takeover:
+    owner: str | None
+    until: float
+    action: int | None = None
+
+
+@dataclass
+class Twin:
+    """A bridge whose only guardrail forbids action `forbidden` in odd slots: there the first other legal action, where
+    there is one, is put in its place."""
+
+    wait: int
+    lengths: list[int]
+    seed: int
+    min_ratio: float
+    forbidden: int
+    ratio: float = 0.0
+    commitments: dict[int, tuple[int, int, str]] = field(default_factory=dict)
+    takeovers: dict[int, Takeover] = field(default_factory=dict)
+
+    def acquire(self, slot: int, tick: int, owner: str | None, lease: int | None) -> bool:
+        if slot in self.takeovers:
+            return False
+        self.takeovers[slot] = Takeover(owner, math.inf if lease is None else tick + lease)
+        self.commitments.pop(slot, None)
+        return True
+
+    def forget(self, slot: int) -> None:
+        self.commitments.pop(slot, None)
+        self.takeovers.pop(slot, None)
+
+    def held(self, row: Row, tick: int) -> tuple[int, int]:
+        if row.slot not in self.commitments:
+            return -1, 0
+        action, until, _ = self.commitments[row.slot]
+        if until <= tick or row.done or (row.legal is not None and not row.legal[action]):
+            del self.commitments[row.slot]
+            return -1, 0
+        return action, until - tick
+
+    def expire(self, tick: int) -> None:
+        self.takeovers = {slot: t for slot, t in self.takeovers.items() if t.until > tick}
+
+    def decide(self, rows: list[Row], tick: int) -> list[dict[str, int | float | bool | str]]:
+        decided = [self.decide_one(row, tick) for row in rows]
+        self.expire(tick + 1)
+        return decided
+
+    def decide_one(self, row: Row, tick: int) -> dict[str, int | float | bool | str]:
+        held_action, ticks_left = self.held(row, tick)
+        takeover = self.takeovers.get(row.slot)
+        fed = None if takeover is None else takeover.action
+        chosen, kind, source = self.choose(row, tick, held_action, takeover)
+        action, reason = self.guard(row, chosen)
+        policy_log_prob, behavior_log_prob = self.log_probs(row, chosen) if kind == "decision" else (0.0, 0.0)
+        if reason:
+            self.commitments.pop(row.slot, None)
+        elif kind != "forced" and takeover is None and self.lengths[chosen] > 1:
+            self.commitments[row.slot] = (chosen, tick + self.lengths[chosen], source)
+        if takeover is not None:
+            takeover.action = None
+        return {
+            "action": action,
+            "chosen_action": chosen,
+            "kind": kind,
+            "source": source,
+            "vetoed": bool(reason),
+            "veto_reason": reason,
+            "possessed": takeover is not None,
+            "demonstrated": fed is not None and not reason,
+            "expert_action": row.expert,
+            "behavior_log_prob": behavior_log_prob,
+            "policy_log_prob": policy_log_prob,
+            "value": row.learned.value if row.learned is not None else 0.0,
+            "ratio": self.ratio,
+            "held_action": held_action,
+            "ticks_left": ticks_left,
+        }
+
+    def choose(self, row: Row, tick: int, held: int, takeover: Takeover | None) -> tuple[int, str, str]:
+        if takeover is not None:
+            return (self.wait if takeover.action is None else takeover.action), "foreign", "external"
+        if held >= 0:
+            return held, "forced", self.commitments[row.slot][2]
+        learned = row.learned
+        if learned is None or not learned.opinion:
+            return self.script(row), "foreign", "scripted"
+        known = learned.log_probs is not None and not learned.greedy and self.ratio >= self.min_ratio
+        kind = "decision" if known else "foreign"
+        if coin(self.seed, row.key, tick) < self.ratio:
+            return learned.action, kind, "learned"
+        return self.script(row), kind, "scripted"
+
+    def script(self, row: Row) -> int:
+        return self.wait if row.expert < 0 else row.expert
+
+    def log_probs(self, row: Row, chosen: int) -> tuple[float, float]:
+        assert row.learned is not None
+        assert row.learned.log_probs is not None
+        log_pi = max(row.learned.log_probs[chosen], FLOOR)
+        mu = self.ratio * math.exp(log_pi) + (1.0 - self.ratio) * (chosen == self.script(row))
+        return log_pi, math.log(mu)
+
+    def guard(self, row: Row, chosen: int) -> tuple[int, int]:
+        action, reason = chosen, 0
+        if row.legal is not None and not row.legal[action]:
+            action, reason = (self.wait if row.legal[self.wait] else row.legal.index(True)), 1
+        if row.slot % 2 and action == self.forbidden:
+            others = [a for a in range(len(self.lengths)) if a != action and (row.legal is None or row.legal[a])]
+            if others:
+                action, reason = others[0], reason or 2
+        return action, reason
