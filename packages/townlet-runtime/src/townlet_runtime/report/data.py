@@ -1,0 +1,160 @@
+"""Reads the files of a run directory into one frozen record; what contradicts itself raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from townlet_runtime.run_files import EvaluationFile, PromotionFile
+from townlet_runtime.strict_json import OPEN, ReportError, parse_record, read_bytes
+from townlet_runtime.summary import RunSummaryFile
+
+Column = NDArray[np.float64]
+"""[U], one number per logged update; NaN where the log says null."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsRow:
+    """The part of one line of `metrics.jsonl` that the report shows; a line may say more."""
+
+    __pydantic_config__ = OPEN
+
+    epoch: float
+    stage: str
+    env_steps: float
+    """Since the run began, as `agent_steps`."""
+    agent_steps: float
+    ratio: float | None
+    decision_share_learned: float | None
+    tick_share_scripted: float | None
+    tick_share_learned: float | None
+    tick_share_external: float | None
+    loss_policy: float | None
+    loss_value: float | None
+    loss_entropy: float | None
+    loss_total: float | None
+    kl_divergence: float | None
+    batch_entropy_mean: float | None
+    faint_events: float | None
+    late_ticks: float | None
+    meal_events: float | None
+    queue_conflict_events: float | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Metrics:
+    """The training log by column."""
+
+    rows: tuple[MetricsRow, ...]
+    """At least one; `env_steps` and `agent_steps` never fall."""
+
+    def __post_init__(self) -> None:
+        for index in range(1, len(self.rows)):
+            before, after = self.rows[index - 1], self.rows[index]
+            if after.env_steps < before.env_steps or after.agent_steps < before.agent_steps:
+                expected = f"counts that never fall, at least {before.env_steps} and {before.agent_steps}"
+                came = f"{after.env_steps} and {after.agent_steps}"
+                raise ReportError(
+                    "metrics.jsonl", key=f"line {index + 1}: env_steps, agent_steps", expected=expected, came=came
+                )
+
+    def column(self, value: Callable[[MetricsRow], float | None]) -> Column:
+        """Return `value` of each row, [U]; NaN for None."""
+        return np.array([value(row) for row in self.rows], dtype=np.float64)
+
+    @property
+    def steps(self) -> Column:
+        """[U]; environment steps since the run began."""
+        return self.column(lambda row: row.env_steps)
+
+    @property
+    def stage_rows(self) -> tuple[slice, ...]:
+        """The rows of each stage, in order."""
+        begins = [i for i, row in enumerate(self.rows) if i == 0 or row.stage != self.rows[i - 1].stage]
+        return tuple(slice(begin, end) for begin, end in zip(begins, [*begins[1:], len(self.rows)], strict=True))
+
+    @property
+    def stage_starts(self) -> tuple[tuple[str, float], ...]:
+        """(stage, environment steps at its first row), in order."""
+        first = [self.rows[rows.start] for rows in self.stage_rows]
+        return tuple((row.stage, row.env_steps) for row in first)
+
+    def per_thousand_agent_ticks(self, value: Callable[[MetricsRow], float | None]) -> Column:
+        """Return a count per update as a rate per 1,000 agent ticks, [U].
+
+            rate_u = 1000 c_u (e_u - e_{u-1}) / (n_u - n_{u-1})
+
+        with n the agent steps since the run began and e the number of the update, so that a log of every k-th update
+        gives the same rates. NaN for the first row, which nothing precedes, and where no agent step was taken.
+        """
+        updates = np.maximum(np.diff(self.column(lambda row: row.epoch)), 1.0)
+        ticks = np.diff(self.column(lambda row: row.agent_steps)) / updates
+        rates = np.full(len(self.rows), np.nan)
+        np.divide(1000.0 * self.column(value)[1:], ticks, out=rates[1:], where=ticks > 0)
+        return rates
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunRecord:
+    """Everything that the report is made from."""
+
+    summary: RunSummaryFile
+    evaluation: EvaluationFile | None
+    promotion: PromotionFile | None
+    metrics: Metrics | None
+    """None: no update was logged."""
+    config: str
+    """Text of `config.yaml`."""
+
+    def __post_init__(self) -> None:
+        decided = None if self.promotion is None else self.promotion.decision
+        if self.summary.promotion != decided:
+            raise ReportError(
+                "summary.json",
+                key="promotion",
+                expected=f"{decided!r}, as in promotion.json",
+                came=repr(self.summary.promotion),
+            )
+
+
+def read_run(run_dir: Path) -> RunRecord:
+    """Return the record of a run directory.
+
+    `summary.json` and `config.yaml` must be there; `metrics.jsonl`, `evaluation.json` and `promotion.json` belong to
+    stages that not every mode has.
+
+    Raises:
+        ReportError: names file, key, what was expected and what came.
+    """
+    evaluation, promotion, metrics = (run_dir / name for name in ("evaluation.json", "promotion.json", "metrics.jsonl"))
+    return RunRecord(
+        summary=RunSummaryFile.read(run_dir / "summary.json"),
+        evaluation=EvaluationFile.read(evaluation) if evaluation.exists() else None,
+        promotion=PromotionFile.read(promotion) if promotion.exists() else None,
+        metrics=_read_metrics(metrics) if metrics.exists() else None,
+        config=_read_text(run_dir / "config.yaml"),
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise ReportError(path, key="(text)", expected="UTF-8", came=str(error)) from error
+
+
+def _read_metrics(path: Path) -> Metrics | None:
+    lines = read_bytes(path).split(b"\n")
+    if lines[-1]:
+        raise ReportError(path, key=f"line {len(lines)}", expected="a line end", came="the end of the file")
+    adapter = TypeAdapter(MetricsRow)
+    rows = tuple(
+        parse_record(adapter, line, file=path, where=f"line {number}: ")
+        for number, line in enumerate(lines[:-1], start=1)
+    )
+    return Metrics(rows=rows) if rows else None

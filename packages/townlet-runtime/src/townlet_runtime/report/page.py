@@ -1,0 +1,158 @@
+"""Puts a run's records, plots and words on one page that needs nothing but itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from townlet_runtime.report.data import RunRecord
+from townlet_runtime.report.palette import THEME
+from townlet_runtime.report.picture import TownPicture
+from townlet_runtime.report.scores import interval_text, number, score_rows
+from townlet_runtime.report.sections import Section, sections
+from townlet_runtime.run_files import Gate
+from townlet_runtime.summary import RunSummaryFile
+
+NOTHING = "–"
+_SECONDS_PER_MINUTE = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A name and a value of the headline."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreLine:
+    """One line of the table of scores, as text."""
+
+    policy: str
+    mean: str
+    iqm: str
+    interval: str
+    normalized: str
+
+
+def render_page(run: RunRecord, *, town_picture: TownPicture | None) -> str:
+    """Return the page; the same text for the same records."""
+    environment = Environment(
+        loader=PackageLoader("townlet_runtime", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    page_sections: tuple[Section, ...] = sections(run, town_picture)
+    return environment.get_template("template.html.j2").render(
+        title=_title(run.summary),
+        decision=run.summary.promotion,
+        reason=_reason(run),
+        finding=_finding(run.summary),
+        facts=_facts(run.summary),
+        scores=_score_lines(run),
+        gates=_gates(run),
+        promotion_facts=_promotion_facts(run),
+        sections=page_sections,
+        config=run.config,
+        versions=run.summary.versions,
+        light=Markup(_variables(0)),
+        dark=Markup(_variables(1)),
+    )
+
+
+def _variables(column: int) -> str:
+    return " ".join(f"--{role}: {colors[column]};" for role, colors in THEME.items())
+
+
+def _title(summary: RunSummaryFile) -> str:
+    return f"Townlet run: {summary.env}, {summary.mode}, seed {summary.seed}"
+
+
+def _reason(run: RunRecord) -> str:
+    if run.promotion is None:
+        return "This run took no promotion decision."
+    return run.promotion.reason
+
+
+def _finding(summary: RunSummaryFile) -> str:
+    if summary.improvement_mean is None or summary.improvement_ci is None:
+        return ""
+    more = "more" if summary.improvement_mean >= 0 else "less"
+    scale = ""
+    if summary.improvement_normalized is not None:
+        share = f"{abs(summary.improvement_normalized):.0%}"
+        scale = f" That is {share} of the distance from the idle policy to the script."
+    return (
+        f"Over {summary.eval_episodes} episodes the learned policy returned {number(abs(summary.improvement_mean))} "
+        f"{more} than the script on the same seeds (95 % interval of the difference: "
+        f"{interval_text(summary.improvement_ci)}).{scale}"
+    )
+
+
+def _facts(summary: RunSummaryFile) -> list[Fact]:
+    speed = summary.env_steps_per_s
+    values = {
+        "mode": summary.mode,
+        "world": summary.env,
+        "preset": summary.preset or NOTHING,
+        "seed": str(summary.seed),
+        "environment steps": f"{summary.env_steps:,}",
+        "agent steps": f"{summary.agent_steps:,}",
+        "wall time": _duration(summary.wall_time_s),
+        "environment steps per second": NOTHING if speed is None else f"{speed:,.0f}",
+        "threads": str(summary.threads),
+        "acting in evaluation": summary.acting,
+        "evaluation episodes": f"{summary.eval_episodes:,}",
+    }
+    return [Fact(name=name, value=value) for name, value in values.items()]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < _SECONDS_PER_MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _SECONDS_PER_MINUTE)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _score_lines(run: RunRecord) -> list[ScoreLine]:
+    return [
+        ScoreLine(
+            policy=row.policy,
+            mean=number(row.score.mean),
+            iqm=number(row.score.iqm),
+            interval=interval_text(row.score.ci),
+            normalized=NOTHING if row.normalized is None else f"{row.normalized:.2f}".replace("-", "\N{MINUS SIGN}"),
+        )
+        for row in score_rows(run.summary, run.evaluation)
+    ]
+
+
+def _gates(run: RunRecord) -> tuple[Gate, ...]:
+    return () if run.promotion is None else run.promotion.gates
+
+
+def _promotion_facts(run: RunRecord) -> list[Fact]:
+    promotion = run.promotion
+    if promotion is None:
+        return []
+    values: Mapping[str, str] = {
+        "incumbent": promotion.incumbent,
+        "candidate (SHA-256 of its weights)": promotion.candidate,
+        "mean difference": _optional(promotion.mean_difference),
+        "95 % interval": NOTHING if promotion.ci is None else interval_text(promotion.ci),
+        "difference of the worst tenth": _optional(promotion.tail_difference),
+        "allowed loss of the worst tenth": _optional(promotion.tail_margin),
+    }
+    return [Fact(name=name, value=value) for name, value in values.items()]
+
+
+def _optional(value: float | None) -> str:
+    return NOTHING if value is None else number(value)

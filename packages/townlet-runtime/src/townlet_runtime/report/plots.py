@@ -1,0 +1,243 @@
+"""The plots of how training went, each a pure function from records to SVG text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from townlet_runtime.report.data import Metrics, MetricsRow
+from townlet_runtime.report.figures import (
+    EndLabel,
+    label_ends,
+    mark_stages,
+    on_paper,
+    render,
+    rolling_mean,
+    use_step_axis,
+)
+from townlet_runtime.report.palette import color
+from townlet_runtime.run_files import CloneEpoch, HistoryPoint
+
+Getter = Callable[[MetricsRow], float | None]
+
+LOSSES: tuple[tuple[str, Getter], ...] = (
+    ("Policy loss", lambda row: row.loss_policy),
+    ("Value loss", lambda row: row.loss_value),
+    ("Entropy (loss_entropy)", lambda row: row.loss_entropy),
+    ("Total loss", lambda row: row.loss_total),
+)
+EVENTS: tuple[tuple[str, Getter], ...] = (
+    ("Faints", lambda row: row.faint_events),
+    ("Late ticks", lambda row: row.late_ticks),
+    ("Meals", lambda row: row.meal_events),
+    ("Queue conflicts", lambda row: row.queue_conflict_events),
+)
+
+
+def return_plot(history: Sequence[HistoryPoint], metrics: Metrics | None) -> str:
+    """Return of the learned policy and of the yardsticks against environment steps.
+
+    Args:
+        history: at least one evaluation.
+        metrics: the log of the same run, which knows better when a stage began.
+    """
+    starts = _history_stages(history) if metrics is None else metrics.stage_starts
+    last = max(float(history[-1].env_steps), 0.0 if metrics is None else float(metrics.steps[-1]))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        steps = np.array([point.env_steps for point in history], dtype=np.float64)
+        learned = np.array([point.return_mean for point in history])
+        bounds = np.array([point.return_ci for point in history])
+        axes.fill_between(steps, bounds[:, 0], bounds[:, 1], color=color("learned"), alpha=0.18, linewidth=0)
+        axes.plot(steps, learned, color=color("learned"), marker="o", markersize=2.8, zorder=3)
+        labels = [EndLabel(text="learned", y=float(learned[-1]), role="learned")]
+        yardsticks = {
+            "scripted": [point.scripted_mean for point in history],
+            "nearest": [point.nearest_mean for point in history],
+            "idle": [point.idle_mean for point in history],
+        }
+        shown = [bounds.ravel(), learned]
+        for policy, means in yardsticks.items():
+            column = np.array(means, dtype=np.float64)
+            if policy == "idle" and _is_far(column, np.concatenate(shown)):
+                _say_off_scale(axes, column)
+            elif np.isfinite(column[-1]):
+                axes.plot(steps, column, color=color(policy), linewidth=1.3)
+                labels.append(EndLabel(text=policy, y=float(column[-1]), role=policy))
+                shown.append(column)
+        use_step_axis(axes, last)
+        mark_stages(axes, starts, last)
+        axes.set_ylabel("mean return of an episode")
+        label_ends(axes, labels)
+
+    return render(draw, name="return", label="Return of each policy against environment steps", height=3.2)
+
+
+def _is_far(column: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
+    """Tell whether showing `column` would squeeze what `others` show into less than half the height."""
+    low, high = np.nanmin(others), np.nanmax(others)
+    return bool(np.nanmin(column, initial=np.inf) < low - (high - low))
+
+
+def _say_off_scale(axes: Axes, column: NDArray[np.float64]) -> None:
+    text = f"idle: {np.nanmean(column):,.0f}, below this scale ↓".replace("-", "\N{MINUS SIGN}")
+    axes.text(
+        0.985,
+        0.03,
+        text,
+        transform=axes.transAxes,
+        ha="right",
+        va="bottom",
+        color=color("idle"),
+        fontsize=7.5,
+        bbox=on_paper(),
+    )
+
+
+def _history_stages(history: Sequence[HistoryPoint]) -> tuple[tuple[str, float], ...]:
+    return tuple(
+        (point.stage, float(point.env_steps))
+        for index, point in enumerate(history)
+        if index == 0 or point.stage != history[index - 1].stage
+    )
+
+
+def shares_plot(metrics: Metrics) -> str:
+    """The blend ratio, the share of decisions that the learned policy took, and whose actions filled the ticks."""
+
+    def draw(figure: Figure) -> None:
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        steps, last = metrics.steps, float(metrics.steps[-1])
+        ratio = metrics.column(lambda row: row.ratio)
+        decided = metrics.column(lambda row: row.decision_share_learned)
+        upper.plot(steps, ratio, color=color("ink"), linewidth=1.0, linestyle=(0, (4, 3)), zorder=3)
+        upper.plot(steps, decided, color=color("learned"))
+        upper.set_title("Of decisions", pad=14)
+        ends = [("ratio asked for", ratio, "ink"), ("learned, real", decided, "learned")]
+        upper.set_ylim(0.0, 1.03)
+        label_ends(upper, [EndLabel(text=text, y=_last(column), role=role) for text, column, role in ends])
+        shares = {
+            "learned": metrics.column(lambda row: row.tick_share_learned),
+            "scripted": metrics.column(lambda row: row.tick_share_scripted),
+            "external": metrics.column(lambda row: row.tick_share_external),
+        }
+        lower.set_title("Of agent ticks")
+        lower.set_ylim(0.0, 1.0)
+        _stack_shares(lower, steps, shares)
+        for axes in (upper, lower):
+            use_step_axis(axes, last, label=axes is lower)
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.set_yticks([0.0, 0.5, 1.0])
+        mark_stages(upper, metrics.stage_starts, last)
+
+    return render(draw, name="shares", label="Blend ratio and real shares by source", height=3.6)
+
+
+def _stack_shares(axes: Axes, steps: NDArray[np.float64], shares: dict[str, NDArray[np.float64]]) -> None:
+    base = np.zeros(len(steps))
+    labels = []
+    for source, share in shares.items():
+        top = base + np.nan_to_num(share)
+        axes.fill_between(steps, base, top, color=color(source), alpha=0.75, linewidth=0)
+        if np.nanmax(share, initial=0.0) >= 0.005:
+            middle = float((base[-1] + top[-1]) / 2)
+            labels.append(EndLabel(text=f"{source} {_last(share):.0%}", y=middle, role=source))
+        base = top
+    label_ends(axes, labels)
+
+
+def _last(column: NDArray[np.float64]) -> float:
+    """The last number of a column, 0 when it has none."""
+    present = column[np.isfinite(column)]
+    return float(present[-1]) if present.size else 0.0
+
+
+def clone_plot(epochs: Sequence[CloneEpoch]) -> str:
+    """Held-out accuracy of the clone, epoch by epoch."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        numbers = [epoch.epoch for epoch in epochs]
+        accuracy = [epoch.held_out_accuracy for epoch in epochs]
+        axes.plot(numbers, accuracy, color=color("clone"), marker="o", markersize=3.5)
+        axes.set_xlabel("epoch of behavior cloning")
+        axes.set_ylabel("held-out accuracy")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.grid(axis="y")
+        axes.margins(y=0.15)
+        label_ends(axes, [EndLabel(text=f"{accuracy[-1]:.1%}", y=accuracy[-1], role="ink")])
+
+    return render(draw, name="clone", label="Held-out accuracy of the clone per epoch", height=2.6)
+
+
+def losses_plot(metrics: Metrics) -> str:
+    """The losses of each update, each on its own scale."""
+    columns = [(title, metrics.column(value)) for title, value in LOSSES]
+    return _panels(metrics, columns, name="losses", label="Losses against environment steps", from_zero=False)
+
+
+def events_plot(metrics: Metrics) -> str:
+    """What happened in the town while data was collected, per 1,000 agent ticks."""
+    columns = [(title, metrics.per_thousand_agent_ticks(value)) for title, value in EVENTS]
+    return _panels(metrics, columns, name="events", label="Town events per 1,000 agent ticks", from_zero=True)
+
+
+def _panels(
+    metrics: Metrics, columns: Sequence[tuple[str, NDArray[np.float64]]], *, name: str, label: str, from_zero: bool
+) -> str:
+    def draw(figure: Figure) -> None:
+        grid = figure.subplots(2, 2, sharex=True)
+        last = float(metrics.steps[-1])
+        for index, (axes, (title, column)) in enumerate(zip(grid.ravel(), columns, strict=True)):
+            _draw_stages(axes, metrics, column, role="ink")
+            axes.set_title(title)
+            use_step_axis(axes, last, label=index >= 2)
+            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            mark_stages(axes, [("", start) for _, start in metrics.stage_starts], last)
+            if from_zero:
+                axes.set_ylim(bottom=0.0)
+
+    return render(draw, name=name, label=label, height=3.6)
+
+
+def _draw_stages(axes: Axes, metrics: Metrics, column: NDArray[np.float64], *, role: str) -> None:
+    """Draw each stage by itself, so that no mean mixes two; a long log faintly, with its rolling mean over it."""
+    steps = metrics.steps
+    window = 2 * (len(steps) // 40) + 1
+    for rows in metrics.stage_rows:
+        if window == 1:
+            axes.plot(steps[rows], column[rows], color=color(role), marker="o", markersize=2.5)
+            continue
+        axes.plot(steps[rows], column[rows], color=color(role), linewidth=0.7, alpha=0.4)
+        axes.plot(steps[rows], rolling_mean(column[rows], window), color=color(role))
+
+
+def kl_plot(metrics: Metrics) -> str:
+    """How far each update moved the policy."""
+    return _single(metrics, lambda row: row.kl_divergence, name="kl", title="KL divergence")
+
+
+def entropy_plot(metrics: Metrics) -> str:
+    """How undecided the policy is."""
+    return _single(metrics, lambda row: row.batch_entropy_mean, name="entropy", title="entropy")
+
+
+def _single(metrics: Metrics, value: Getter, *, name: str, title: str) -> str:
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        last = float(metrics.steps[-1])
+        _draw_stages(axes, metrics, metrics.column(value), role="learned")
+        use_step_axis(axes, last)
+        mark_stages(axes, metrics.stage_starts, last)
+        axes.set_ylabel(f"{title} (nats)")
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+
+    return render(draw, name=name, label=f"{title} against environment steps", height=2.6)

@@ -1,0 +1,162 @@
+"""Scores of the policies: the rows of the table, and the paired differences as a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from townlet_runtime.report.figures import on_paper, render
+from townlet_runtime.report.palette import color
+from townlet_runtime.run_files import EvaluationFile, FinalScores, Paired, Score
+from townlet_runtime.strict_json import Interval
+from townlet_runtime.summary import RunSummaryFile
+
+POLICIES = ("learned", "scripted", "nearest", "idle", "random", "clone")
+NUM_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    """One line of the table of scores."""
+
+    policy: str
+    score: Score
+    normalized: float | None
+    """0 is the idle policy, 1 the scripted one."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Difference:
+    """Learned minus `other`, one number per seed."""
+
+    other: str
+    values: NDArray[np.float64]
+    """[seeds]."""
+    paired: Paired
+
+
+def score_rows(summary: RunSummaryFile, evaluation: EvaluationFile | None) -> tuple[ScoreRow, ...]:
+    """Return the policies that have a score, in a fixed order.
+
+    What the files state is taken as stated; the rest (the clone) is worked out from its returns.
+    """
+    scores = _stated(summary) if evaluation is None else _stated(summary) | _evaluated(summary, evaluation)
+    return tuple(
+        ScoreRow(policy=policy, score=scores[policy], normalized=normalized(scores, scores[policy].mean))
+        for policy in POLICIES
+        if policy in scores
+    )
+
+
+def normalized(scores: Mapping[str, Score], mean: float) -> float | None:
+    """Return `mean` on the scale on which idle is 0 and the script 1; None where the two do not span one.
+
+    (mean - idle) / (scripted - idle)
+    """
+    if "idle" not in scores or "scripted" not in scores:
+        return None
+    idle, scripted = scores["idle"].mean, scores["scripted"].mean
+    return None if scripted <= idle else (mean - idle) / (scripted - idle)
+
+
+def _stated(summary: RunSummaryFile) -> dict[str, Score]:
+    mean, iqm, ci = summary.eval_return_mean, summary.eval_return_iqm, summary.eval_return_ci
+    if mean is None or iqm is None or ci is None:
+        return {}
+    return {"learned": Score(mean=mean, iqm=iqm, ci=ci)}
+
+
+def _evaluated(summary: RunSummaryFile, evaluation: EvaluationFile) -> dict[str, Score]:
+    stated = _stated(summary) | dict(evaluation.baselines)
+    columns = evaluation.final.columns()
+    worked_out = {policy: score_of(np.array(returns)) for policy, returns in columns.items() if policy not in stated}
+    return stated | worked_out
+
+
+def score_of(returns: NDArray[np.float64]) -> Score:
+    """Return mean, interquartile mean and 95 % interval of the mean of `returns` [n].
+
+    The interval is a percentile bootstrap of 10,000 resamples from a fixed seed (Efron & Tibshirani 1993, ch. 13).
+    """
+    num_episodes = len(returns)
+    ordered = np.sort(returns)
+    cut = num_episodes // 4
+    rows = np.random.default_rng(0).integers(num_episodes, size=(NUM_RESAMPLES, num_episodes))
+    low, high = np.quantile(returns[rows].mean(axis=1), [0.025, 0.975])
+    return Score(
+        mean=float(returns.mean()),
+        iqm=float(ordered[cut : num_episodes - cut].mean()),
+        ci=(float(low), float(high)),
+    )
+
+
+def differences(final: FinalScores) -> tuple[Difference, ...]:
+    """Return learned minus scripted and learned minus nearest, as far as they were evaluated."""
+    columns = final.columns()
+    learned = np.array(final.learned)
+    return tuple(
+        Difference(other=other, values=learned - np.array(columns[other]), paired=final.paired[other])
+        for other in ("scripted", "nearest")
+        if other in columns and other in final.paired
+    )
+
+
+def interval_text(interval: Interval) -> str:
+    """Return `40.1 to 50.3`."""
+    return f"{number(interval[0])} to {number(interval[1])}"
+
+
+def number(value: float, *, sign: bool = False) -> str:
+    """Return `value` for a reader: 1,234.5, 0.35 or 0.0012, with a true minus sign."""
+    size = abs(value)
+    form = ".1f" if size >= 10 else ".2f" if size >= 0.1 or size == 0 else ".2g"
+    return f"{value:{'+' if sign else ''},{form}}".replace("-", "\N{MINUS SIGN}")
+
+
+def paired_plot(found: Sequence[Difference]) -> str:
+    """Every seed's difference as a dot, the mean as a diamond with its 95 % interval."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.axvline(0.0, color=color("muted"), linewidth=1)
+        for row, difference in enumerate(found):
+            count = len(difference.values)
+            # Golden-ratio steps scatter the dots evenly without a random number.
+            jitter = ((np.arange(count) * 0.618034) % 1.0 - 0.5) * 0.36
+            axes.plot(
+                difference.values,
+                row + jitter,
+                "o",
+                color=color(difference.other),
+                markersize=4,
+                alpha=0.45,
+                markeredgewidth=0,
+            )
+            paired = difference.paired
+            axes.plot(paired.ci, [row, row], color=color("ink"), linewidth=2.2)
+            axes.plot(
+                [paired.mean],
+                [row],
+                "D",
+                color=color("ink"),
+                markersize=5.5,
+                markeredgecolor=color("paper"),
+                markeredgewidth=0.8,
+            )
+            wins = int(np.count_nonzero(difference.values > 0))
+            text = (
+                f"mean {number(paired.mean, sign=True)} ({interval_text(paired.ci)}), better on {wins} of {count} seeds"
+            )
+            axes.text(0.0, row - 0.33, text, transform=axes.get_yaxis_transform(), fontsize=8, bbox=on_paper())
+        axes.set_yticks(range(len(found)), [f"minus\n{difference.other}" for difference in found])
+        axes.set_ylim(len(found) - 0.6, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        axes.set_xlabel("difference of return on the same seed (right: learned is better)")
+
+    return render(draw, name="paired", label="Paired differences per seed", height=1.0 + 1.1 * len(found))

@@ -1,0 +1,54 @@
+"""Run directories for the tests of the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from townlet_runtime.report import PictureAgent, PictureObject, TownPicture
+
+SAMPLE = Path(__file__).parent / "data" / "run_sample"
+
+
+def copy_run(target: Path) -> Path:
+    """Copy the sample run directory to `target`."""
+    shutil.copytree(SAMPLE, target)
+    return target
+
+
+def edit(path: Path, change: Callable[[Any], object]) -> None:
+    """Apply `change` to the object in `path`."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def edit_line(path: Path, number: int, change: Callable[[Any], object]) -> None:
+    """Apply `change` to the object in line `number` (from 1) of `path`."""
+    lines = path.read_text().splitlines()
+    content = json.loads(lines[number - 1])
+    change(content)
+    lines[number - 1] = json.dumps(content)
+    path.write_text("".join(line + "\n" for line in lines))
+
+
+def town() -> TownPicture:
+    """A town of 8 x 6 cells with a used fridge, a free bed, a crowd and a lone agent."""
+    return TownPicture(
+        title="A small town",
+        width=8,
+        height=6,
+        objects=(
+            PictureObject(type="fridge", x=1, y=1, users=1, line_length=2),
+            PictureObject(type="bed", x=6, y=4, users=0, line_length=0),
+        ),
+        agents=(
+            PictureAgent(id="ann", x=1, y=1, needs=(0.5, 0.9, 0.2), using=True),
+            PictureAgent(id="bob", x=1, y=1, needs=(0.1, 0.4, 1.0), using=False),
+            PictureAgent(id="cyd", x=1, y=1, needs=(0.3, 0.0, 0.6), using=False),
+            PictureAgent(id="dan<i>", x=4, y=2, needs=(0.7, 0.7, 0.7), using=False),
+        ),
+    )

@@ -1,0 +1,205 @@
+"""The page: complete, self-contained, escaped, the same bytes every time."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_samples import copy_run, edit, town
+
+from townlet_runtime.report import ReportError, write_report
+from townlet_runtime.report.data import read_run
+from townlet_runtime.report.page import render_page
+
+TITLES = (
+    "Scores", "Promotion", "Return while training", "Paired differences per seed",
+    "Blend ratio and real shares by source", "Accuracy of the clone", "KL divergence", "Entropy", "Losses",
+    "Town events", "The town", "Configuration",
+)  # fmt: skip
+PLOTS = ("return", "paired", "shares", "clone", "kl", "entropy", "losses", "events", "town")
+ATTACK = "<script>alert('x')</script>\" onload=\"y"
+
+
+class Page(HTMLParser):
+    """Collects what a browser would act on."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        if tag not in {"meta", "br"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return copy_run(tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of the unchanged sample."""
+    return text_of(copy_run(tmp_path_factory.mktemp("page") / "run"))
+
+
+def text_of(run: Path) -> str:
+    return write_report(run, town_picture=town()).read_text()
+
+
+def test_every_part_is_there(page: str) -> None:
+    text = page
+    assert tuple(re.findall(r"<h2>(.*?)</h2>", text)) == TITLES
+    for name in PLOTS:
+        section = text[text.index(f'<section id="{name}">') :]
+        assert re.match(r'<section id="\w+">\s*<h2>.*</h2>\s*<figure>\s*<svg ', section), name
+        assert "<figcaption>" in section[: section.index("</section>")]
+
+
+def test_the_headline_says_what_matters(page: str) -> None:
+    head = re.sub(r"<[^>]+>", " ", page[page.index("<header>") : page.index("</header>")])
+    for word in ("anneal", "town", "seed 7", "PROMOTE", "27,000", "41.3 s", "greedy", "beats the script by 44.2"):
+        assert word in head, word
+    assert "the learned policy returned 44.2 more than the script" in head
+
+
+def test_scores_and_gates_are_tables(page: str) -> None:
+    text = page
+    scores = text[text.index('<section id="scores"') : text.index('<section id="promotion"')]
+    policies = re.findall(r'<th scope="row"><span class="dot \w+"></span>(\w+)</th>', scores)
+    assert policies == ["learned", "scripted", "nearest", "idle", "random", "clone"]
+    gates = text[text.index('<section id="promotion"') : text.index('<div class="grid">')]
+    assert re.findall(r'<th scope="row">(\w+)</th><td class="passed">', gates) == ["mean", "tail", "readiness"]
+
+
+def test_a_failed_gate_looks_failed_and_minutes_are_minutes(run: Path) -> None:
+    edit(run / "promotion.json", lambda content: content["gates"][1].update(passed=False))
+    edit(run / "summary.json", lambda content: content.update(wall_time_s=125.4))
+    text = write_report(run, town_picture=None).read_text()
+    assert '<th scope="row">tail</th><td class="failed">✗ failed</td>' in text
+    assert "2 min 05 s" in text
+
+
+def test_the_page_is_well_formed_and_needs_nothing_but_itself(page: str) -> None:
+    text, parsed = page, Page(page)
+    assert parsed.open == []
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert not {"script", "link", "img", "iframe", "object", "image", "form", "base"} & set(parsed.tags)
+    assert all((value or "").startswith("#") for name, value in parsed.attributes if name in {"href", "src"})
+    references = {value[1:] for name, value in parsed.attributes if name == "href" and value}
+    references |= set(re.findall(r"url\(#([^)]+)\)", text))
+    assert references <= set(parsed.ids)
+    assert not any(name.startswith("on") or name == "xlink:href" for name, _ in parsed.attributes)
+    for word in ("http:", "https:", "@import", "javascript:"):
+        assert word not in text
+    assert not re.findall(r"url\((?!#)", text)
+
+
+def test_the_policy_of_the_page_forbids_everything_but_its_style(page: str) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    assert policy[1] == "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def test_whatever_files_say_is_text(run: Path) -> None:
+    def poison(content: Any) -> None:
+        content.update(reason=ATTACK)
+        content["gates"][0].update(name=ATTACK, detail=ATTACK)
+
+    edit(run / "promotion.json", poison)
+    edit(run / "summary.json", lambda content: content.update(env=ATTACK, preset=ATTACK, versions={ATTACK: ATTACK}))
+    edit(run / "evaluation.json", lambda content: content["final"].update(events={ATTACK: {"learned": 1.0}}))
+    lines = (run / "metrics.jsonl").read_text().replace('"ppo"', '"</svg><script>"')
+    (run / "metrics.jsonl").write_text(lines)
+    (run / "config.yaml").write_text(f"# </pre>{ATTACK}\n")
+    picture = dataclasses.replace(town(), title=ATTACK)
+    text = write_report(run, town_picture=picture).read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in text
+    page = Page(text)
+    assert page.open == []
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+
+
+def test_the_same_input_gives_the_same_bytes_in_place_of_the_old_page(run: Path, page: str) -> None:
+    (run / "report.html").write_text("old")
+    path = write_report(run, town_picture=town())
+    assert path == run / "report.html"
+    assert path.read_bytes() == page.encode()
+
+
+def test_a_run_of_cloning_alone_says_what_it_has_not(run: Path) -> None:
+    (run / "metrics.jsonl").unlink()
+    (run / "promotion.json").unlink()
+    nothing = dict.fromkeys(("promotion", "improvement_mean", "improvement_ci", "env_steps_per_s", "preset"))
+    edit(run / "summary.json", lambda content: content.update(mode="bc", **nothing))
+    edit(run / "evaluation.json", lambda content: content.update(history=[]))
+    text = write_report(run, town_picture=None).read_text()
+    assert text.count("No update was logged: this run had no PPO stage.") == 5
+    assert "The policy was not evaluated during this run." in text
+    assert "No decision" in text
+    assert "This run took no promotion decision." in text
+    assert "No picture was taken" in text
+    assert set(re.findall(r'<section id="(\w+)">\s*<h2>[^<]*</h2>\s*<figure>', text)) == {"paired", "clone"}
+    assert tuple(re.findall(r"<h2>(.*?)</h2>", text)) == TITLES
+
+
+def test_a_run_of_ppo_alone_has_no_clone(run: Path) -> None:
+    edit(run / "evaluation.json", lambda content: content.update(clone=None))
+    edit(run / "evaluation.json", lambda content: content["final"].update(clone=None, events={}, paired={}))
+    text = text_of(run)
+    assert "This run had no clone stage." in text
+    assert "there is nothing to pair" in text
+    assert "Mean count per episode" not in text
+
+
+def test_a_run_without_evaluation_still_has_a_page(run: Path) -> None:
+    (run / "evaluation.json").unlink()
+    edit(run / "summary.json", lambda content: content.update(eval_return_mean=None, versions={}))
+    text = text_of(run)
+    assert "No policy was evaluated in this run." in text
+    assert "Made with" not in text
+
+
+def test_a_loss_is_called_a_loss_and_gaps_are_dashes(run: Path) -> None:
+    record = read_run(run)
+    assert record.promotion is not None
+    summary = dataclasses.replace(
+        record.summary, improvement_mean=-3.0, improvement_ci=(-4.0, -2.0), improvement_normalized=None,
+        promotion="FAIL", wall_time_s=3725.0,
+    )  # fmt: skip
+    promotion = dataclasses.replace(
+        record.promotion, decision="FAIL", gates=(), ci=None, mean_difference=None, tail_difference=None
+    )
+    text = render_page(dataclasses.replace(record, summary=summary, promotion=promotion), town_picture=None)
+    assert "returned 3.00 less than the script" in text
+    assert "distance from the idle" not in text
+    assert "1 h 02 min" in text
+    assert '<table class="gates">' not in text
+    assert text.count("<dd>–</dd>") == 3
+
+
+def test_a_damaged_run_leaves_no_page(run: Path) -> None:
+    edit(run / "summary.json", lambda content: content.update(eval_return_mean=float("nan")))
+    with pytest.raises(ReportError, match=r"summary.json: `eval_return_mean`: expected a finite number, got nan"):
+        write_report(run, town_picture=None)
+    assert not (run / "report.html").exists()

@@ -1,0 +1,110 @@
+"""What each plot says; how it looks is for eyes."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+from report_samples import SAMPLE
+
+from townlet_runtime.report.data import Metrics, RunRecord, read_run
+from townlet_runtime.report.plots import (
+    clone_plot,
+    entropy_plot,
+    events_plot,
+    kl_plot,
+    losses_plot,
+    return_plot,
+    shares_plot,
+)
+from townlet_runtime.run_files import HistoryPoint
+
+
+def run() -> RunRecord:
+    return read_run(SAMPLE)
+
+
+def metrics() -> Metrics:
+    found = run().metrics
+    assert found is not None
+    return found
+
+
+def history() -> tuple[HistoryPoint, ...]:
+    found = run().evaluation
+    assert found is not None
+    return found.history
+
+
+def words(svg: str) -> list[str]:
+    return re.findall(r">([^<>]+)</text>", svg)
+
+
+def changed(**values: float | None) -> Metrics:
+    return Metrics(rows=tuple(dataclasses.replace(row, **values) for row in metrics().rows))
+
+
+def test_return_names_its_lines_and_stages() -> None:
+    shown = words(return_plot(history(), metrics()))
+    assert {"learned", "scripted", "nearest", "anneal", "ppo", "environment steps"} <= set(shown)
+
+
+def test_an_idle_policy_far_below_is_said_not_drawn() -> None:
+    svg = return_plot(history(), None)
+    assert any(word.startswith("idle: \N{MINUS SIGN}4") and "below this scale" in word for word in words(svg))
+    near = [dataclasses.replace(point, idle_mean=150.0) for point in history()]
+    assert "idle" in words(return_plot(near, None))
+
+
+def test_a_world_without_yardsticks_shows_the_learned_policy_alone() -> None:
+    bare = [
+        dataclasses.replace(point, scripted_mean=None, nearest_mean=None, idle_mean=None) for point in history()[:1]
+    ]
+    shown = words(return_plot(bare, None))
+    assert "learned" in shown
+    assert not {"scripted", "nearest", "idle"} & set(shown)
+
+
+def test_shares_are_labelled_by_source() -> None:
+    shown = words(shares_plot(metrics()))
+    assert {"ratio asked for", "learned, real", "learned 100%", "scripted 0%"} <= set(shown)
+    assert not any(word.startswith("external") for word in shown)
+    possessed = changed(tick_share_learned=0.5, tick_share_scripted=0.3, tick_share_external=0.2)
+    assert {"learned 50%", "scripted 30%", "external 20%"} <= set(words(shares_plot(possessed)))
+
+
+def test_null_shares_leave_a_gap() -> None:
+    nothing = changed(ratio=None, decision_share_learned=None, tick_share_learned=None, tick_share_scripted=None,
+                      tick_share_external=None)  # fmt: skip
+    assert "Of agent ticks" in words(shares_plot(nothing))
+
+
+def test_clone_ends_with_its_accuracy() -> None:
+    evaluation = run().evaluation
+    assert evaluation is not None
+    assert evaluation.clone is not None
+    assert "91.7%" in words(clone_plot(evaluation.clone.epochs))
+    assert "41.0%" in words(clone_plot(evaluation.clone.epochs[:1]))
+
+
+def test_panels_have_their_titles() -> None:
+    assert {"Policy loss", "Value loss", "Entropy (loss_entropy)", "Total loss"} <= set(words(losses_plot(metrics())))
+    assert {"Faints", "Late ticks", "Meals", "Queue conflicts"} <= set(words(events_plot(metrics())))
+
+
+def test_kl_and_entropy_have_units() -> None:
+    assert "KL divergence (nats)" in words(kl_plot(metrics()))
+    assert "entropy (nats)" in words(entropy_plot(metrics()))
+
+
+@pytest.mark.parametrize("plot", [kl_plot, events_plot, losses_plot])
+def test_one_update_is_enough(plot: object) -> None:
+    assert callable(plot)
+    assert plot(Metrics(rows=metrics().rows[:1])).endswith("</svg>")
+
+
+def test_a_long_log_is_drawn_faintly_below_its_mean() -> None:
+    long = Metrics(rows=metrics().rows[:1] * 50)
+    assert "opacity: 0.4" in kl_plot(long)
+    assert "opacity: 0.4" not in kl_plot(metrics())
