@@ -16,6 +16,7 @@ _START, _RELEASE = TABLE.index("start"), TABLE.index("release")
 _WORK = TABLE.index("go_to:workplace")
 _MOVES = {name: TABLE.index(f"move:{name}") for name in ("east", "west", "south", "north")}
 _WAYS = len(CHOICES)
+_EVERY_WAY = np.arange(_WAYS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,11 +60,10 @@ def choose(state: TownState, place: Place) -> Choices:
     goal = np.where(local >= 0, local + place.first_object, -1)
     busy = state.phase.nonzero()[0]
     if busy.size:
-        objects = state.object[busy]
-        columns = place.object_type[objects] * _WAYS
-        for way in range(_WAYS):
-            goal[busy, columns + way] = objects
-            local[busy, columns + way] = objects % count
+        objects = state.object[busy][:, None]
+        own = busy[:, None], place.object_type[objects] * _WAYS + _EVERY_WAY
+        goal[own] = objects
+        local[own] = objects % count
     return Choices(distance=distance, local=local, goal=goal)
 
 

@@ -1,0 +1,51 @@
+"""The errors that townlet-runtime raises on purpose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class TownletError(Exception):
+    """Base of every error that townlet-runtime raises on purpose."""
+
+
+class ConfigError(TownletError):
+    """A setting that cannot be meant: names the file and the key where they are known."""
+
+    def __init__(self, problem: str, *, file: Path | str | None = None, key: str | None = None) -> None:
+        self.problem = problem
+        self.file = file
+        self.key = key
+        where = ": ".join(str(part) for part in (file, None if key is None else f"`{key}`") if part is not None)
+        super().__init__(f"{where}: {problem}" if where else problem)
+
+
+class TownConfigError(ConfigError):
+    """A town that cannot be built from its config."""
+
+
+class PolicyFileError(TownletError):
+    """A policy file that is damaged, foreign, of a newer version, or made for something else."""
+
+    def __init__(self, path: Path | str, *, expected: str, got: str) -> None:
+        self.path = path
+        self.expected = expected
+        self.got = got
+        super().__init__(f"{path}: expected {expected}, got {got}")
+
+
+class SimulationError(TownletError):
+    """A simulation, or a call on one, breaks what `townlet_runtime.simulation` promises."""
+
+
+class MissingExtraError(TownletError):
+    """Something is used that only an optional extra installs."""
+
+
+class RunDirectoryError(TownletError):
+    """A run directory that cannot be made, read or continued: names the path."""
+
+    def __init__(self, path: Path | str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"{path}: {problem}")

@@ -1,0 +1,111 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
+from strategies import LOWEST, LinearPolicy, masked_log_probs
+
+from townlet_behavior import ActionVocabulary
+from townlet_runtime.acting import SimulationActor, UniformPolicy, greedy_actions, require_fit, sample_actions
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.testing import Corridor
+
+SPEC = Corridor().spec
+
+
+def log(*probabilities: float) -> NDArray[np.float32]:
+    return np.array([[LOWEST if p == 0 else np.log(p) for p in probabilities]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("uniform", "action"),
+    [(0.0, 1), (0.2499, 1), (0.2501, 3), (0.7499, 3), (0.7501, 4), (np.nextafter(1.0, 0.0), 4)],
+)
+def test_sampling_by_hand(uniform: float, action: int) -> None:
+    # distribution function: 0, 0.25, 0.25, 0.75, 1, 1
+    log_probs = log(0, 0.25, 0, 0.5, 0.25, 0)
+    assert sample_actions(log_probs, np.array([uniform])).tolist() == [action]
+
+
+@pytest.mark.property
+@given(masked_log_probs(), st.data())
+def test_a_masked_action_is_never_drawn(
+    drawn: tuple[NDArray[np.float32], NDArray[np.bool_]], data: st.DataObject
+) -> None:
+    log_probs, mask = drawn
+    rows = np.arange(len(mask))
+    uniforms = data.draw(npst.arrays(np.float64, len(mask), elements=st.floats(0, 1, exclude_max=True)))
+    actions = sample_actions(log_probs, uniforms)
+    assert actions.dtype == np.int64
+    assert mask[rows, actions].all()
+    assert mask[rows, sample_actions(log_probs, np.full(len(mask), np.nextafter(1.0, 0.0)))].all()
+    assert mask[rows, greedy_actions(log_probs)].all()
+
+
+@pytest.mark.property
+@given(masked_log_probs())
+def test_shares_of_evenly_spread_draws_are_the_probabilities(
+    drawn: tuple[NDArray[np.float32], NDArray[np.bool_]],
+) -> None:
+    log_probs, _ = drawn
+    spread = (np.arange(1000) + 0.5) / 1000
+    for row in log_probs:
+        actions = sample_actions(np.tile(row, (1000, 1)), spread)
+        shares = np.bincount(actions, minlength=len(row)) / 1000
+        # a step of the distribution function lies within one draw of where it should
+        np.testing.assert_allclose(shares, np.exp(row, dtype=np.float64), atol=2.1e-3)
+
+
+def test_a_row_that_is_no_distribution_gives_no_action() -> None:
+    log_probs = np.concatenate([log(0, 0, 0), log(0.5, 0, 0.5), np.full((1, 3), np.nan, np.float32)])
+    assert sample_actions(log_probs, np.full(3, 0.9)).tolist() == [3, 2, 3]
+
+
+def test_greedy_takes_the_first_of_the_most_probable() -> None:
+    assert greedy_actions(np.concatenate([log(0.2, 0.4, 0.4), log(0.5, 0.4, 0.1)])).tolist() == [1, 0]
+
+
+def test_the_uniform_policy_spreads_over_legal_actions() -> None:
+    policy = UniformPolicy(vocabulary=("a", "b", "c"), observation_shapes={"features": (2,)})
+    observations = {"features": np.zeros((2, 2), np.float32)}
+    mask = np.array([[True, False, True], [False, False, True]])
+    log_probs, values = policy.act(observations, mask)
+    assert log_probs.dtype == np.float32
+    np.testing.assert_allclose(np.exp(log_probs), np.array([[0.5, 0, 0.5], [0, 0, 1]]), rtol=1e-6)
+    assert values.tolist() == [0.0, 0.0]
+    np.testing.assert_allclose(np.exp(policy.act(observations, None)[0]), np.full((2, 3), 1 / 3), rtol=1e-6)
+
+
+def test_an_actor_is_taken_to_fit_the_simulation() -> None:
+    actor = SimulationActor(actor=LinearPolicy(SPEC, seed=1), spec=SPEC)
+    require_fit(actor, SPEC)
+    observations = Corridor().reset(seed=0).observations
+    np.testing.assert_array_equal(
+        actor.act(observations, None)[0], LinearPolicy(SPEC, seed=1).act(observations, None)[0]
+    )
+
+
+def test_a_policy_with_other_actions_is_refused_by_name() -> None:
+    keys = ("wait", "left", "right", "jump")
+    other = replace(SPEC, vocabulary=ActionVocabulary(keys=keys, kinds=SPEC.vocabulary.kinds))
+    with pytest.raises(SimulationError, match=r"`corridor`: actions it lacks: \['rest'\]; .* here: \['jump'\]"):
+        require_fit(LinearPolicy(other, seed=1), SPEC)
+
+
+def test_a_policy_with_the_same_actions_in_another_order_is_refused() -> None:
+    keys = ("wait", "right", "left", "rest")
+    other = replace(SPEC, vocabulary=ActionVocabulary(keys=keys, kinds=SPEC.vocabulary.kinds))
+    with pytest.raises(SimulationError, match="the same 4 actions in another order"):
+        require_fit(LinearPolicy(other, seed=1), SPEC)
+
+
+def test_a_policy_with_other_observations_is_refused_by_name() -> None:
+    other = replace(SPEC, observation_shapes={"features": (8,), "sound": (3,)})
+    with pytest.raises(SimulationError) as refused:
+        require_fit(LinearPolicy(other, seed=1), SPEC)
+    assert "`map` is (1, 1, 6) here and absent in the policy" in str(refused.value)
+    assert "`sound` is absent here and (3,) in the policy" in str(refused.value)
+    assert "features" not in str(refused.value)

@@ -1,0 +1,193 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import LinearPolicy, bridge_config, corridor_configs, seeds
+
+from townlet_behavior import BridgeConfig
+from townlet_runtime.acting import UniformPolicy
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.evaluate import EpisodeReturns, SimulationEvaluator
+from townlet_runtime.simulation import Observed, Stepped
+from townlet_runtime.testing import Corridor, CorridorConfig
+
+CONFIG = CorridorConfig(length=4, places=2, slip=0.2, episode_ticks=20)
+WAIT, LEFT, RIGHT, REST = range(4)
+
+
+def evaluator(config: CorridorConfig = CONFIG, *, seed: int = 3) -> SimulationEvaluator:
+    return SimulationEvaluator(
+        lambda num_worlds: Corridor(config, num_worlds=num_worlds), config=bridge_config(Corridor(config)), seed=seed
+    )
+
+
+def same(one: EpisodeReturns, other: EpisodeReturns) -> bool:
+    return (
+        np.array_equal(one.returns, other.returns)
+        and np.array_equal(one.seeds, other.seeds)
+        and all(np.array_equal(one.events[name], other.events[name]) for name in ("exits", "rests"))
+    )
+
+
+def first(scores: EpisodeReturns, count: int) -> EpisodeReturns:
+    events = {name: values[:count] for name, values in scores.events.items()}
+    return EpisodeReturns(returns=scores.returns[:count], events=events, seeds=scores.seeds[:count])
+
+
+def test_a_score_by_hand() -> None:
+    # cell 3 is the exit: three steps worth -0.01, -0.01, 1; six ticks hold two agents one after the other
+    config = CorridorConfig(length=4, places=1, slip=0.0, episode_ticks=6, max_absence=1)
+    scores = evaluator(config).baseline("scripted", num_episodes=3, first_seed=40)
+    assert scores.returns == pytest.approx(np.full(3, 2 * (1 - 0.02)))
+    assert scores.events["exits"].tolist() == [2, 2, 2]
+    assert scores.events["rests"].tolist() == [0, 0, 0]
+    assert scores.seeds.tolist() == [40, 41, 42]
+    assert scores.returns.dtype == np.float64
+
+
+def test_the_idle_pay_for_every_tick() -> None:
+    # how many come later depends on the seed, but waiting costs 0.01 a tick and agent, over those at the start
+    corridor = Corridor(CONFIG, num_worlds=4)
+    observed = corridor.reset(seed=9)
+    agents = np.bincount(observed.worlds, minlength=4)
+    ticks = np.zeros(4)
+    for _ in range(CONFIG.episode_ticks):
+        ticks += np.bincount(observed.worlds, minlength=4)
+        observed = corridor.step(np.full(len(observed.slots), WAIT)).observed
+    scores = evaluator().baseline("idle", num_episodes=4, first_seed=9)
+    np.testing.assert_allclose(scores.returns, -0.01 * ticks / agents, rtol=1e-6)
+
+
+@pytest.mark.property
+@given(corridor_configs, seeds, st.integers(1, 3), st.integers(1, 3), st.sampled_from(["sampled", "greedy", "random"]))
+@settings(max_examples=20)
+def test_a_result_does_not_depend_on_the_episodes_beside_it(
+    config: CorridorConfig, seed: int, few: int, more: int, acting: str
+) -> None:
+    policy = LinearPolicy(Corridor(config).spec, seed=seed)
+
+    def play(num_episodes: int) -> EpisodeReturns:
+        if acting == "random":
+            return evaluator(config).baseline("random", num_episodes=num_episodes, first_seed=seed)
+        return evaluator(config).evaluate(
+            policy, num_episodes=num_episodes, first_seed=seed, sample=acting == "sampled"
+        )
+
+    assert same(first(play(few + more), few), play(few))
+
+
+@pytest.mark.property
+@given(seeds)
+@settings(max_examples=20)
+def test_the_same_seeds_begin_the_same_worlds(seed: int) -> None:
+    begun: list[Observed] = []
+
+    def make(num_worlds: int) -> Corridor:
+        corridor = Corridor(CONFIG, num_worlds=num_worlds)
+        reset = corridor.reset
+
+        def watched(*, seed: int) -> Observed:
+            observed = reset(seed=seed)
+            begun.append(replace(observed, observations={k: v.copy() for k, v in observed.observations.items()}))
+            return observed
+
+        corridor.reset = watched  # type: ignore[method-assign]
+        return corridor
+
+    judge = SimulationEvaluator(make, config=bridge_config(Corridor(CONFIG)), seed=0)
+    policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
+    judge.evaluate(policy, num_episodes=3, first_seed=seed, sample=False)
+    judge.baseline("scripted", num_episodes=3, first_seed=seed)
+    one, other = begun
+    assert one.agent_ids.tolist() == other.agent_ids.tolist()
+    for name, array in one.observations.items():
+        np.testing.assert_array_equal(array, other.observations[name])
+
+
+def test_sampling_differs_from_greedy_and_greedy_has_no_chance_of_its_own() -> None:
+    policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
+
+    def play(seed: int, sample: bool) -> EpisodeReturns:
+        return evaluator(seed=seed).evaluate(policy, num_episodes=6, first_seed=0, sample=sample)
+
+    assert same(play(1, False), play(2, False))
+    assert not same(play(1, True), play(2, True))
+    assert not same(play(1, True), play(1, False))
+
+
+def test_the_random_baseline_draws_evenly_among_legal_actions() -> None:
+    spec = Corridor(CONFIG).spec
+    uniform = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+    random = evaluator().baseline("random", num_episodes=4, first_seed=2)
+    assert same(random, evaluator().evaluate(uniform, num_episodes=4, first_seed=2, sample=True))
+    assert not same(random, evaluator().baseline("idle", num_episodes=4, first_seed=2))
+
+
+def test_the_ratio_of_the_config_does_not_matter() -> None:
+    policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
+
+    def play(config: BridgeConfig) -> tuple[EpisodeReturns, EpisodeReturns]:
+        judge = SimulationEvaluator(lambda n: Corridor(CONFIG, num_worlds=n), config=config, seed=0)
+        learned = judge.evaluate(policy, num_episodes=4, first_seed=0, sample=True)
+        return learned, judge.baseline("scripted", num_episodes=4, first_seed=0)
+
+    base = bridge_config(Corridor(CONFIG))
+    for one, other in zip(play(base), play(replace(base, ratio=0.7)), strict=True):
+        assert same(one, other)
+
+
+class Brief(Corridor):
+    """Says that its episodes are longer than they are; the next one begins in between."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._spec = replace(self._spec, episode_ticks=30)
+
+
+def play_brief(config: CorridorConfig) -> tuple[EpisodeReturns, EpisodeReturns]:
+    makers: list[Callable[[int], Corridor]] = [
+        lambda n: Brief(config, num_worlds=n),
+        lambda n: Corridor(config, num_worlds=n),
+    ]
+    brief, plain = (
+        SimulationEvaluator(make, config=bridge_config(Corridor(config)), seed=0).baseline(
+            "scripted", num_episodes=3, first_seed=5
+        )
+        for make in makers
+    )
+    return brief, plain
+
+
+def test_what_a_second_episode_earns_does_not_count() -> None:
+    assert same(*play_brief(CorridorConfig(length=4, places=2, episode_ticks=12)))
+
+
+def test_there_must_be_an_episode_to_play() -> None:
+    with pytest.raises(SimulationError, match="`num_episodes` must be at least 1, got 0"):
+        evaluator().baseline("idle", num_episodes=0, first_seed=0)
+
+
+def test_a_world_that_begins_empty_has_no_score() -> None:
+    class Deserted(Corridor):
+        def reset(self, *, seed: int) -> Observed:
+            super().reset(seed=seed)
+            self._places.present[:2] = False
+            return self._observe()
+
+        def step(self, actions: np.ndarray) -> Stepped:
+            raise AssertionError("nobody should get so far")
+
+    judge = SimulationEvaluator(
+        lambda n: Deserted(CONFIG, num_worlds=n), config=bridge_config(Corridor(CONFIG)), seed=0
+    )
+    with pytest.raises(SimulationError, match=r"agents in every world at the start, got \[0 "):
+        judge.baseline("idle", num_episodes=2, first_seed=0)
+
+
+def test_a_policy_made_for_something_else_is_refused() -> None:
+    policy = LinearPolicy(Corridor(CorridorConfig(length=9)).spec, seed=1)
+    with pytest.raises(SimulationError, match="does not fit"):
+        evaluator().evaluate(policy, num_episodes=1, first_seed=0, sample=True)

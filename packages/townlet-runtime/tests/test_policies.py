@@ -1,0 +1,120 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx_files import card, policy_file, seal
+from strategies import LOWEST, log_softmax
+
+from townlet_behavior import BridgeConfig
+from townlet_runtime.acting import require_fit
+from townlet_runtime.errors import PolicyFileError, SimulationError
+from townlet_runtime.loop import SimulationLoop
+from townlet_runtime.policies import OnnxPolicy
+from townlet_runtime.runtime import PolicyRuntime
+from townlet_runtime.testing import Corridor, CorridorConfig
+
+GENERATOR = np.random.default_rng(7)
+WEIGHTS = GENERATOR.normal(size=(8, 4)).astype(np.float32)
+VALUES = GENERATOR.normal(size=8).astype(np.float32)
+
+
+def written(tmp_path: Path, data: bytes) -> Path:
+    path = tmp_path / "policy.onnx"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_it_says_what_its_weights_say(tmp_path: Path, rows: int) -> None:
+    policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card())))
+    features = GENERATOR.normal(size=(rows, 8)).astype(np.float32)
+    observations = {"features": features, "map": np.zeros((rows, 1, 1, 6), np.float32)}
+    mask = np.tile([True, False, True, True], (rows, 1))
+    log_probs, values = policy.act(observations, mask)
+    assert log_probs.dtype == np.float32 and values.dtype == np.float32
+    np.testing.assert_allclose(log_probs, log_softmax(np.where(mask, features @ WEIGHTS, LOWEST)), rtol=1e-5)
+    np.testing.assert_allclose(values, features @ VALUES, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(policy.act(observations, None)[0], log_softmax(features @ WEIGHTS), rtol=1e-5)
+
+
+def test_nobody_there_is_no_trouble(tmp_path: Path) -> None:
+    policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card())))
+    observations = {"features": np.zeros((0, 8), np.float32), "map": np.zeros((0, 1, 1, 6), np.float32)}
+    log_probs, values = policy.act(observations, np.zeros((0, 4), np.bool_))
+    assert (log_probs.shape, values.shape) == ((0, 4), (0,))
+
+
+def test_a_policy_without_a_mask_ignores_it(tmp_path: Path) -> None:
+    policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card(), masked=False)))
+    observations = {"features": np.ones((1, 8), np.float32), "map": np.zeros((1, 1, 1, 6), np.float32)}
+    forbidding = policy.act(observations, np.array([[True, False, False, False]]))
+    np.testing.assert_array_equal(forbidding[0], policy.act(observations, None)[0])
+
+
+def test_it_drives_a_simulation(tmp_path: Path) -> None:
+    policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card())))
+    corridor = Corridor()
+    runtime = PolicyRuntime(
+        corridor.spec, corridor.scripted("idle"), config=BridgeConfig(ratio=1.0), policy=policy, service=None, seed=1
+    )
+    loop = SimulationLoop(corridor, runtime)
+    loop.reset(seed=1)
+    report = loop.run_for(60)
+    assert report.ticks_by_source == {"scripted": 0, "learned": report.agent_ticks, "external": 0}
+    assert runtime.active_policy_hash() == policy.digest
+
+
+def test_another_policy_than_expected_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, policy_file(WEIGHTS, VALUES, card()))
+    digest = OnnxPolicy.load(path).digest
+    assert OnnxPolicy.load(path, expected_sha256=digest).digest == digest
+    with pytest.raises(PolicyFileError, match=rf"policy.onnx: expected the policy {'0' * 64}, got {digest}"):
+        OnnxPolicy.load(path, expected_sha256="0" * 64)
+
+
+def test_a_damaged_file_never_reaches_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.InferenceSession", None)
+    damaged = bytearray(policy_file(WEIGHTS, VALUES, card()))
+    damaged[len(damaged) // 2] ^= 1
+    with pytest.raises(PolicyFileError, match="the file is damaged"):
+        OnnxPolicy.load(written(tmp_path, bytes(damaged)))
+
+
+def test_a_sealed_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    data = seal(b"no protocol buffer" + json.dumps(card()).encode())
+    with pytest.raises(PolicyFileError, match="expected an ONNX model"):
+        OnnxPolicy.load(written(tmp_path, data))
+
+
+def test_a_sealed_model_without_our_metadata_is_foreign(tmp_path: Path) -> None:
+    data = policy_file(WEIGHTS, VALUES, card(), metadata_key="somebody")
+    with pytest.raises(PolicyFileError, match=r"a metadata entry `townlet`, got \['somebody'\]: foreign"):
+        OnnxPolicy.load(written(tmp_path, data))
+
+
+def test_a_newer_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PolicyFileError, match="written by a newer townlet"):
+        OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card(version=2))))
+
+
+def test_a_graph_that_is_not_what_its_card_says_is_refused(tmp_path: Path) -> None:
+    lying = card(shapes={"features": (8,)})
+    with pytest.raises(PolicyFileError, match="expected the graph inputs"):
+        OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, lying)))
+    data = policy_file(WEIGHTS, VALUES, card(), outputs=("log_probs", "worth"))
+    with pytest.raises(PolicyFileError, match="expected the float outputs"):
+        OnnxPolicy.load(written(tmp_path, data))
+
+
+def test_a_policy_of_another_world_is_refused_by_name(tmp_path: Path) -> None:
+    policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card())))
+    spec = Corridor(CorridorConfig(length=9)).spec
+    with pytest.raises(SimulationError, match=r"`map` is \(1, 1, 9\) here and \(1, 1, 6\) in the policy"):
+        require_fit(policy, spec)
+
+
+def test_it_takes_one_thread_unless_told_otherwise(tmp_path: Path) -> None:
+    path = written(tmp_path, policy_file(WEIGHTS, VALUES, card()))
+    assert OnnxPolicy.load(path).session.get_session_options().intra_op_num_threads == 1
+    assert OnnxPolicy.load(path, num_threads=2).session.get_session_options().intra_op_num_threads == 2

@@ -1,0 +1,100 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx_files import card, digest, policy_file
+
+from townlet_runtime import policy_file as module
+from townlet_runtime.errors import PolicyFileError
+from townlet_runtime.policy_file import parse_card, read_policy_bytes, verified_digest
+
+PATH = Path("policy.onnx")
+GOOD = policy_file(np.eye(8, 4, dtype=np.float32), np.zeros(8, np.float32), card())
+
+
+def test_the_digest_is_that_of_the_file_with_zeros_in_its_place() -> None:
+    # printf '{"file_sha256": "%064d"}' 0 | sha256sum
+    expected = "a9f46e083d49106ebf2d74322023dc28d5ee67188ccdf38afc47970067a84c71"
+    assert verified_digest(f'{{"file_sha256": "{expected}"}}'.encode(), PATH) == expected
+
+
+@pytest.mark.property
+@given(st.integers(0, len(GOOD) - 1), st.integers(1, 255))
+def test_no_changed_byte_goes_unnoticed(position: int, change: int) -> None:
+    damaged = bytearray(GOOD)
+    damaged[position] ^= change
+    with pytest.raises(PolicyFileError, match="policy.onnx: expected"):
+        verified_digest(bytes(damaged), PATH)
+
+
+@pytest.mark.property
+@given(st.integers(0, len(GOOD) - 1))
+def test_no_shortened_file_goes_unnoticed(size: int) -> None:
+    with pytest.raises(PolicyFileError):
+        verified_digest(GOOD[:size], PATH)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x08\x08", GOOD + GOOD])
+def test_a_file_without_one_digest_is_foreign(data: bytes) -> None:
+    with pytest.raises(PolicyFileError, match="expected one `file_sha256` .* foreign"):
+        verified_digest(data, PATH)
+
+
+def test_a_card_is_read() -> None:
+    read = parse_card(json.dumps(card()), PATH)
+    assert read.vocabulary == ("wait", "left", "right", "rest")
+    assert read.observation_shapes == {"features": (8,), "map": (1, 1, 6)}
+    assert (read.weights_sha256, read.world) == ("0" * 64, "corridor")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "complaint"),
+    [
+        ("{", "expected JSON"),
+        ("[" * 100_000, "expected JSON"),
+        ("[1]", "foreign"),
+        (json.dumps({"format": "onnx-zoo"}), "expected format `townlet-policy`, .* foreign"),
+        (json.dumps(card(version=2)), "expected version 1, got 2: written by a newer townlet"),
+        (json.dumps(card(version="1")), "expected version 1, got '1'"),
+        (json.dumps(card(vocabulary=[])), "list of different keys"),
+        (json.dumps(card(vocabulary=["a", "a"])), "list of different keys"),
+        (json.dumps(card(vocabulary=["a", 1])), "text in `vocabulary`"),
+        (json.dumps(card(vocabulary_sha256=digest(("wait",)))), "vocabulary of SHA-256"),
+        (json.dumps(card(observations={})), "a shape per observation"),
+        (json.dumps(card(observations={"features": [8.0]})), "positive sizes in `observations.features`"),
+        (json.dumps(card(observations={"features": [0]})), "positive sizes in `observations.features`"),
+        (json.dumps(card(observations={"features": [True]})), "positive sizes in `observations.features`"),
+        (json.dumps(card(weights_sha256=None)), "text in `weights_sha256`"),
+        (json.dumps(card(world=3)), "text in `world`"),
+    ],
+)
+def test_a_card_that_contradicts_itself_is_refused(metadata: str, complaint: str) -> None:
+    with pytest.raises(PolicyFileError, match=complaint):
+        parse_card(metadata, PATH)
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "policy.onnx"
+    with pytest.raises(PolicyFileError, match="readable policy file, got No such file"):
+        read_policy_bytes(path)
+    path.write_bytes(b"abc")
+    assert read_policy_bytes(path) == b"abc"
+    with pytest.raises(PolicyFileError, match="a regular file"):
+        read_policy_bytes(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PolicyFileError, match="a regular file"):
+        read_policy_bytes(tmp_path / "pipe")
+
+
+def test_a_file_over_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_POLICY_BYTES", 4)
+    path = tmp_path / "policy.onnx"
+    path.write_bytes(b"1234")
+    assert read_policy_bytes(path) == b"1234"
+    path.write_bytes(b"12345")
+    with pytest.raises(PolicyFileError, match="expected at most 4 bytes, got 5 bytes: too large"):
+        read_policy_bytes(path)

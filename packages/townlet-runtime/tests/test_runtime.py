@@ -1,0 +1,327 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import LinearPolicy, bridge_config, corridor_configs, ratios, seeds
+from twin import Twin
+
+from townlet_behavior import (
+    BridgeConfig,
+    CommitmentConfig,
+    ConfigError,
+    Kind,
+    PolicyError,
+    PossessionError,
+    Source,
+    UnknownActionError,
+)
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.loop import SimulationLoop
+from townlet_runtime.observing import schema_of
+from townlet_runtime.runtime import PolicyRuntime
+from townlet_runtime.simulation import Observations
+from townlet_runtime.testing import Corridor, CorridorConfig
+from townlet_trajectory import TrajectoryBatch, TrajectoryService
+
+WAIT, LEFT, RIGHT, REST = range(4)
+ALONE = CorridorConfig(places=1, length=6, slip=0.0, episode_ticks=50, max_absence=1, rest_ticks=3)
+
+
+def recording_runtime(
+    corridor: Corridor, config: BridgeConfig, policy: LinearPolicy | None, *, seed: int = 11, greedy: bool = False
+) -> PolicyRuntime:
+    service = TrajectoryService(schema_of(corridor.spec, masked=corridor.config.masked), max_rows=100_000)
+    script = corridor.scripted("scripted")
+    return PolicyRuntime(corridor.spec, script, config=config, policy=policy, service=service, seed=seed, greedy=greedy)
+
+
+def begun(corridor: Corridor, config: BridgeConfig, policy: LinearPolicy | None = None) -> SimulationLoop:
+    loop = SimulationLoop(corridor, recording_runtime(corridor, config, policy))
+    loop.reset(seed=0)
+    return loop
+
+
+def agrees(batch: TrajectoryBatch, twin: Twin, *, world_seed: int, ticks: int) -> None:
+    lives = twin.run(world_seed=world_seed, ticks=ticks)
+    assert len(batch) == len(lives)
+    for index in range(len(batch)):
+        trajectory = batch.trajectory(index)
+        life = lives[(trajectory.world, trajectory.agent_id, trajectory.episode)]
+        assert trajectory.ticks.tolist() == life.ticks
+        assert (trajectory.terminated, trajectory.truncated) == (life.terminated, life.truncated)
+        np.testing.assert_array_equal(trajectory.observations["features"], life.features)
+        np.testing.assert_allclose(trajectory.rewards, life.rewards, rtol=1e-6)
+        for name in life.rows[0]:
+            expected = np.array([row[name] for row in life.rows])
+            column = trajectory.columns[name].astype(np.float64)
+            np.testing.assert_allclose(column, expected, rtol=2e-5, atol=2e-6, err_msg=name)
+        assert not trajectory.columns["vetoed"].any() and not trajectory.columns["possessed"].any()
+
+
+@pytest.mark.property
+@given(corridor_configs, seeds, ratios, st.integers(1, 3), st.booleans())
+@settings(max_examples=40)
+def test_a_twin_that_goes_agent_by_agent_decides_and_records_the_same(
+    world: CorridorConfig, seed: int, ratio: float, num_worlds: int, greedy: bool
+) -> None:
+    corridor = Corridor(world, num_worlds=num_worlds)
+    config = bridge_config(corridor, ratio=ratio, seed=seed)
+    policy = LinearPolicy(corridor.spec, seed=seed)
+    loop = SimulationLoop(corridor, recording_runtime(corridor, config, policy, seed=seed + 1, greedy=greedy))
+    loop.reset(seed=seed)
+    loop.run_for(30)
+    twin = Twin(Corridor(world, num_worlds=num_worlds), policy, config, seed=seed + 1, greedy=greedy)
+    agrees(loop.runtime.collect_trajectory(), twin, world_seed=seed, ticks=30)
+
+
+def test_the_script_alone_agrees_with_its_twin() -> None:
+    corridor = Corridor(num_worlds=2)
+    config = bridge_config(corridor)
+    loop = begun(corridor, config)
+    loop.run_for(90)
+    twin = Twin(Corridor(num_worlds=2), None, config, seed=11, greedy=False)
+    agrees(loop.runtime.collect_trajectory(), twin, world_seed=0, ticks=90)
+
+
+def test_a_final_observation_holds_the_held_action_and_the_ticks_left() -> None:
+    # one cell a tick: 4 steps make 1.0 of fatigue, then a rest of 3 ticks begins at tick 4; the episode ends at tick 5
+    corridor = Corridor(replace(ALONE, length=9, episode_ticks=5))
+    loop = begun(corridor, bridge_config(corridor))
+    loop.run_for(5)
+    trajectory = loop.runtime.collect_trajectory().trajectory(0)
+    assert trajectory.truncated and trajectory.columns["action"].tolist() == [RIGHT] * 4 + [REST]
+    # columns: position, fatigue, tick, one-hot of 4, ticks left / 3; two of three ticks are left
+    assert trajectory.observations["features"][-1, 3:].tolist() == pytest.approx([0, 0, 0, 1, 2 / 3])
+    assert not trajectory.observations["features"][:-1, 3:].any()
+
+
+def test_an_observation_before_a_forced_step_holds_the_option() -> None:
+    corridor = Corridor(replace(ALONE, length=9))
+    loop = begun(corridor, bridge_config(corridor))
+    loop.run_for(7)
+    trajectory = loop.runtime.collect_trajectory().trajectory(0)
+    # resting from 1.0 by 0.5 a tick is done after two ticks: one forced step, then free again
+    assert trajectory.columns["action"].tolist() == [RIGHT] * 4 + [REST, REST, RIGHT]
+    assert trajectory.columns["kind"].tolist() == [Kind.FOREIGN] * 5 + [Kind.FORCED, Kind.FOREIGN]
+    assert trajectory.columns["ticks_left"].tolist() == [0] * 5 + [2, 0]
+    assert trajectory.observations["features"][5, 3:].tolist() == pytest.approx([0, 0, 0, 1, 2 / 3])
+
+
+def test_a_world_that_cannot_show_commitments_is_left_alone() -> None:
+    corridor = Corridor(replace(ALONE, shows_commitments=False, length=9, episode_ticks=5))
+    loop = begun(corridor, bridge_config(corridor))
+    loop.run_for(6)
+    assert loop.runtime.collect_trajectory().observations["features"].shape == (6, 3)
+
+
+def test_a_commitment_does_not_outlive_its_agent() -> None:
+    # an exit two cells away, and a commitment to `right` that would last; the newcomer takes the same place
+    corridor = Corridor(replace(ALONE, length=3))
+    config = BridgeConfig(commitment=CommitmentConfig(ticks={"wait": 0, "move": 10, "start": 10}))
+    loop = begun(corridor, config)
+    loop.run_for(3)
+    batch = loop.runtime.collect_trajectory()
+    assert batch.agent_ids.tolist() == ["visitor_0_1", "visitor_0_2"]
+    assert batch.columns["kind"].tolist() == [Kind.FOREIGN, Kind.FORCED, Kind.FOREIGN]
+
+
+def test_possession_does_not_outlive_its_agent() -> None:
+    corridor = Corridor(replace(ALONE, length=3))
+    loop = begun(corridor, bridge_config(corridor))
+    loop.runtime.acquire_possession("visitor_0_1")
+    for _ in range(2):
+        loop.runtime.feed_action("visitor_0_1", "right")
+        loop.step()
+    loop.step()
+    assert loop.runtime.latest_policy_snapshot().keys() == {"visitor_0_2"}
+    assert loop.runtime.possessed_agents() == []
+    batch = loop.runtime.collect_trajectory()
+    assert batch.columns["possessed"].tolist() == [True, True, False]
+    with pytest.raises(PossessionError, match="got 'visitor_0_1'"):
+        loop.runtime.is_possessed("visitor_0_1")
+
+
+def test_a_possessed_agent_does_what_it_is_fed_or_waits() -> None:
+    corridor = Corridor(ALONE)
+    policy = LinearPolicy(corridor.spec, seed=1)
+    loop = begun(corridor, bridge_config(corridor, ratio=1.0), policy)
+    runtime = loop.runtime
+    reset: list[str] = []
+    runtime.register_ctx_reset_callback(reset.append)
+    assert runtime.acquire_possession("visitor_0_1", owner="ada")
+    assert not runtime.acquire_possession("visitor_0_1", owner="bob")
+    assert reset == ["visitor_0_1"]
+    assert runtime.is_possessed("visitor_0_1") and runtime.possessed_agents() == ["visitor_0_1"]
+    runtime.feed_action("visitor_0_1", "right", owner="ada")
+    loop.run_for(2)
+    with pytest.raises(PossessionError):
+        runtime.release_possession("visitor_0_1", owner="bob")
+    assert runtime.release_possession("visitor_0_1", owner="ada")
+    assert not runtime.release_possession("visitor_0_1", owner="ada")
+    assert runtime.possessed_agents() == []
+    loop.run_for(1)
+    columns = runtime.collect_trajectory().columns
+    assert columns["action"][:2].tolist() == [RIGHT, WAIT]
+    assert columns["demonstrated"].tolist() == [True, False, False]
+    assert columns["source"].tolist() == [Source.EXTERNAL, Source.EXTERNAL, Source.LEARNED]
+    assert columns["kind"].tolist() == [Kind.FOREIGN, Kind.FOREIGN, Kind.DECISION]
+
+
+def test_possession_is_refused_where_it_cannot_be() -> None:
+    corridor = Corridor(ALONE, num_worlds=2)
+    runtime = recording_runtime(corridor, bridge_config(corridor), None)
+    assert runtime.possessed_agents() == []
+    with pytest.raises(PossessionError):
+        runtime.acquire_possession("visitor_0_1")
+    runtime.begin(corridor.reset(seed=0), tick=0)
+    with pytest.raises(PossessionError, match="world 2, got 'visitor_0_1'"):
+        runtime.acquire_possession("visitor_0_1", world=2)
+    with pytest.raises(PossessionError):
+        runtime.feed_action("visitor_0_1", "right")
+    with pytest.raises(UnknownActionError):
+        runtime.feed_action("visitor_0_1", "fly")
+    assert runtime.acquire_possession("visitor_0_1", world=1)
+    assert not runtime.is_possessed("visitor_0_1", world=0)
+    assert runtime.possessed_agents(world=1) == ["visitor_0_1"]
+
+
+def test_acquiring_ends_the_commitment() -> None:
+    corridor = Corridor(replace(ALONE, length=9))
+    loop = begun(corridor, bridge_config(corridor))
+    loop.run_for(5)  # a rest of 3 ticks has begun
+    loop.runtime.acquire_possession("visitor_0_1", lease_ticks=1)
+    loop.run_for(2)
+    columns = loop.runtime.collect_trajectory().columns
+    assert columns["held_action"].tolist() == [-1] * 7
+    assert columns["action"][-2:].tolist() == [WAIT, RIGHT]
+
+
+def test_the_ratio_is_clamped_and_must_be_a_number() -> None:
+    corridor = Corridor(ALONE)
+    runtime = recording_runtime(corridor, bridge_config(corridor, ratio=0.25), None)
+    assert runtime.current_anneal_ratio() == 0.25
+    runtime.set_anneal_ratio(1.5)
+    assert runtime.current_anneal_ratio() == 1.0
+    runtime.set_anneal_ratio(None)
+    assert runtime.current_anneal_ratio() == 0.0
+    with pytest.raises(ConfigError):
+        runtime.set_anneal_ratio(float("nan"))
+
+
+def test_the_hash_is_that_of_the_policy_until_somebody_names_it() -> None:
+    corridor = Corridor(ALONE)
+    policy = LinearPolicy(corridor.spec, seed=1)
+    runtime = recording_runtime(corridor, bridge_config(corridor), policy)
+    assert runtime.active_policy_hash() == "ab" * 32
+    runtime.set_policy_hash("mine")
+    assert runtime.active_policy_hash() == "mine"
+    runtime.set_policy(None)
+    assert runtime.active_policy_hash() is None
+
+
+def test_a_policy_that_does_not_fit_is_refused() -> None:
+    corridor = Corridor(ALONE)
+    other = LinearPolicy(Corridor(CorridorConfig(length=9)).spec, seed=1)
+    with pytest.raises(SimulationError, match="`map` is"):
+        recording_runtime(corridor, bridge_config(corridor), other)
+
+
+def test_the_snapshot_shows_what_the_policy_thought() -> None:
+    corridor = Corridor(replace(ALONE, places=2, max_absence=1))
+    policy = LinearPolicy(corridor.spec, seed=3)
+    loop = begun(corridor, bridge_config(corridor, ratio=1.0), policy)
+    assert loop.runtime.latest_policy_snapshot() == {}
+    loop.run_for(4)
+    batch = loop.runtime.collect_trajectory()
+    shot = loop.runtime.latest_policy_snapshot()
+    assert sorted(shot) == sorted(batch.agent_ids.tolist())
+    last = batch.trajectory(batch.agent_ids.tolist().index("visitor_0_1"))
+    one = shot["visitor_0_1"]
+    assert one["tick"] == 3 == last.ticks[-1]
+    assert one["selected_action"] == corridor.spec.vocabulary.keys[last.columns["action"][-1]]
+    assert one["log_prob"] == pytest.approx(float(last.columns["policy_log_prob"][-1]))
+    assert one["value_pred"] == pytest.approx(float(last.columns["value"][-1]))
+
+
+def test_option_switches_are_told_once() -> None:
+    corridor = Corridor(replace(ALONE, length=9))
+    loop = begun(corridor, bridge_config(corridor))
+    assert recording_runtime(corridor, bridge_config(corridor), None).consume_option_switch_counts() == {}
+    loop.run_for(7)  # four steps, two rests, a step
+    assert loop.runtime.consume_option_switch_counts() == {"visitor_0_1": 2}
+    assert loop.runtime.consume_option_switch_counts() == {}
+
+
+def test_option_switches_do_not_outlive_their_agent() -> None:
+    # it ends with a step, and its successor begins with a rest
+    corridor = Corridor(replace(ALONE, length=2, masked=False))
+    loop = begun(corridor, bridge_config(corridor))
+    loop.step()
+    loop.runtime.acquire_possession("visitor_0_2")
+    loop.runtime.feed_action("visitor_0_2", "rest")
+    loop.step()
+    assert loop.runtime.consume_option_switch_counts() == {}
+
+
+def test_calls_out_of_order_are_refused() -> None:
+    corridor = Corridor(ALONE)
+    runtime = recording_runtime(corridor, bridge_config(corridor), None)
+    with pytest.raises(SimulationError, match="tick 0: `decide_batch` must follow"):
+        runtime.decide_batch()
+    runtime.begin(corridor.reset(seed=0), tick=0)
+    stepped = corridor.step(np.array([RIGHT]))
+    with pytest.raises(SimulationError, match="tick 0: `post_step` must follow"):
+        runtime.post_step(stepped)
+    runtime.decide_batch()
+    with pytest.raises(SimulationError, match="tick 0: `decide_batch` must follow"):
+        runtime.decide_batch()
+    runtime.post_step(stepped)
+    assert runtime.tick == 1
+
+
+def test_without_a_recorder_there_is_nothing_to_collect() -> None:
+    corridor = Corridor(ALONE)
+    runtime = PolicyRuntime(
+        corridor.spec, corridor.scripted("idle"), config=BridgeConfig(), policy=None, service=None, seed=0
+    )
+    assert runtime.service is None
+    with pytest.raises(SimulationError, match="one without a `service`"):
+        runtime.collect_trajectory()
+
+
+def test_a_reset_forgets_everything_but_the_ratio() -> None:
+    corridor = Corridor(ALONE)
+    loop = begun(corridor, bridge_config(corridor, ratio=0.5), LinearPolicy(corridor.spec, seed=1))
+    loop.runtime.acquire_possession("visitor_0_1")
+    loop.run_for(3)
+    loop.runtime.reset_state()
+    assert loop.runtime.possessed_agents() == [] and loop.runtime.latest_policy_snapshot() == {}
+    assert loop.runtime.current_anneal_ratio() == 0.5
+    assert sum(loop.runtime.counts().ticks.values()) == 0
+    with pytest.raises(SimulationError):
+        loop.step()
+    loop.reset(seed=1)
+    assert not loop.runtime.is_possessed("visitor_0_1")
+    assert loop.runtime.service is not None and loop.runtime.service.num_rows == 0
+
+
+class Raving(LinearPolicy):
+    """Says NaN about one agent."""
+
+    def act(self, observations: Observations, action_mask: object) -> tuple[np.ndarray, np.ndarray]:
+        log_probs = np.full((len(observations["features"]), 4), np.log(0.25), np.float32)
+        log_probs[-1] = np.nan
+        return log_probs, np.zeros(len(log_probs), np.float32)
+
+
+def test_a_policy_that_raves_stops_the_tick_or_the_script_stands_in() -> None:
+    corridor = Corridor(ALONE)
+    config = bridge_config(corridor, ratio=1.0)
+    with pytest.raises(PolicyError, match="tick 0, slot 0"):
+        begun(corridor, config, Raving(corridor.spec, seed=1)).step()
+    loop = begun(corridor, replace(config, on_policy_error="script"), Raving(corridor.spec, seed=1))
+    loop.run_for(2)
+    assert loop.runtime.collect_trajectory().columns["source"].tolist() == [Source.SCRIPTED] * 2
+    assert loop.runtime.counts().policy_errors == 2

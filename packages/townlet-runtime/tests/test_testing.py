@@ -1,0 +1,227 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from numpy.typing import NDArray
+from strategies import corridor_configs, seeds
+
+from townlet_behavior import BatchController
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation import CommitmentColumns, Observed, SimulationSpec, Stepped
+from townlet_runtime.testing import Corridor, CorridorConfig, check_simulation
+
+WAIT, LEFT, RIGHT, REST = range(4)
+ALONE = CorridorConfig(places=1, length=4, slip=0.0, episode_ticks=20, max_absence=1)
+
+
+def walk(corridor: Corridor, *actions: int) -> list[Stepped]:
+    return [corridor.step(np.array([action])) for action in actions]
+
+
+@pytest.mark.property
+@given(corridor_configs, seeds)
+@settings(max_examples=25)
+def test_corridors_keep_their_promises(config: CorridorConfig, seed: int) -> None:
+    check_simulation(Corridor(config, num_worlds=2), seed=seed, ticks=40)
+
+
+def test_a_walk_by_hand() -> None:
+    corridor = Corridor(ALONE)
+    first = corridor.reset(seed=0)
+    assert first.agent_ids.tolist() == ["visitor_0_1"]
+    # the exit is cell 3: three steps, each 0.25 fatigue; the third terminates and is worth 1
+    steps = walk(corridor, RIGHT, RIGHT, RIGHT)
+    assert [float(step.rewards[0]) for step in steps] == pytest.approx([-0.01, -0.01, 1.0])
+    assert [bool(step.terminated[0]) for step in steps] == [False, False, True]
+    final = steps[-1].final_observations["features"][0]
+    assert final[:3].tolist() == pytest.approx([3 / 4, 0.75, 3 / 20])
+    assert steps[-1].events.tolist() == [[1, 0]]
+    # absence of one tick: the newcomer is there at once, in the same place, under another name
+    assert steps[-1].observed.agent_ids.tolist() == ["visitor_0_2"]
+    assert steps[-1].observed.observations["features"][0, :2].tolist() == [0.0, 0.0]
+
+
+def test_a_rest_is_done_when_the_fatigue_is_gone() -> None:
+    corridor = Corridor(ALONE)
+    corridor.reset(seed=0)
+    # 0.25 · 3 of fatigue (one step back), two rests of 0.5
+    *_, tired, rested = walk(corridor, RIGHT, RIGHT, LEFT, REST, REST)
+    assert not tired.observed.option_done[0] and rested.observed.option_done[0]
+    assert not walk(corridor, WAIT)[0].observed.option_done[0]
+    assert rested.events.tolist() == [[0, 1]]
+    assert rested.observed.action_mask is not None
+    assert rested.observed.action_mask.tolist() == [[True, True, True, False]]
+
+
+def test_who_is_too_tired_cannot_walk() -> None:
+    corridor = Corridor(replace(ALONE, length=9))
+    corridor.reset(seed=0)
+    steps = walk(corridor, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT)
+    positions = [float(step.observed.observations["features"][0, 0]) * 9 for step in steps]
+    assert positions == pytest.approx([1, 2, 3, 4, 4])
+
+
+def test_everybody_is_truncated_at_the_end_of_an_episode() -> None:
+    corridor = Corridor(replace(ALONE, episode_ticks=2), num_worlds=2)
+    assert corridor.reset(seed=0).episodes.tolist() == [0, 1]
+    corridor.step(np.array([WAIT, WAIT]))
+    last = corridor.step(np.array([WAIT, WAIT]))
+    assert last.truncated.tolist() == [True, True] and not last.terminated.any()
+    assert last.final_observations["features"][:, 2].tolist() == [1.0, 1.0]
+    assert last.observed.episodes.tolist() == [2, 3]
+    assert last.observed.observations["features"][:, 2].tolist() == [0.0, 0.0]
+
+
+def test_scripts_live_as_they_are_described() -> None:
+    corridor = Corridor(replace(ALONE, length=9))
+    corridor.reset(seed=0)
+    (tired,) = walk(corridor, RIGHT)
+    assert corridor.scripted("scripted").propose(tired.observed).tolist() == [RIGHT]
+    assert corridor.scripted("nearest").propose(tired.observed).tolist() == [REST]
+    assert corridor.scripted("idle").propose(tired.observed).tolist() == [WAIT]
+    *_, exhausted = walk(corridor, RIGHT, RIGHT, RIGHT)
+    assert corridor.scripted("scripted").propose(exhausted.observed).tolist() == [REST]
+    with pytest.raises(SimulationError, match="`idle`, got 'wise'"):
+        corridor.scripted("wise")
+
+
+@pytest.mark.parametrize("actions", [[4], [-1], [RIGHT, RIGHT], [LEFT]])
+def test_actions_that_cannot_be_carried_out_are_refused(actions: list[int]) -> None:
+    corridor = Corridor(ALONE)
+    corridor.reset(seed=0)
+    with pytest.raises(SimulationError, match="expected"):
+        corridor.step(np.array(actions))
+
+
+def test_a_corridor_without_cells_is_refused() -> None:
+    with pytest.raises(SimulationError, match="sizes must be positive"):
+        CorridorConfig(length=0)
+
+
+class Broken:
+    """A corridor whose answers are bent before anybody sees them."""
+
+    def __init__(
+        self,
+        *,
+        spec: Callable[[SimulationSpec], SimulationSpec] = lambda spec: spec,
+        observed: Callable[[Observed], Observed] = lambda observed: observed,
+        stepped: Callable[[Stepped], Stepped] = lambda stepped: stepped,
+    ) -> None:
+        self._corridor = Corridor(CorridorConfig(length=3, places=2, episode_ticks=9), num_worlds=2)
+        self._observed = observed
+        self._stepped = stepped
+        self.spec = spec(self._corridor.spec)
+
+    def reset(self, *, seed: int) -> Observed:
+        return self._observed(self._corridor.reset(seed=seed))
+
+    def step(self, actions: NDArray[np.int64]) -> Stepped:
+        stepped = self._corridor.step(actions)
+        return self._stepped(replace(stepped, observed=self._observed(stepped.observed)))
+
+    def scripted(self, name: str) -> BatchController:
+        return self._corridor.scripted(name)
+
+
+def with_features(observed: Observed, column: int, value: float) -> Observed:
+    features = observed.observations["features"].copy()
+    features[:, column] = value
+    return replace(observed, observations={**observed.observations, "features": features})
+
+
+SHIFTED = CommitmentColumns(observation="features", start=4, max_ticks=3)
+BENT_SPECS = {
+    "at least one world": lambda spec: replace(spec, num_worlds=0),
+    "a capacity that 2 worlds share evenly": lambda spec: replace(spec, capacity=5),
+    "a positive `episode_ticks`": lambda spec: replace(spec, episode_ticks=0),
+    r"`option_ticks` for every kind .* none for \['start'\]": lambda spec: replace(
+        spec, option_ticks={"wait": 0, "move": 1}
+    ),
+    "a name for each feature": lambda spec: replace(spec, feature_names=("position",)),
+    "5 commitment columns from 4 in `features`": lambda spec: replace(spec, commitment_columns=SHIFTED),
+}
+BENT_OBSERVED = {
+    "strictly ascending slots": lambda seen: replace(seen, slots=seen.slots[::-1].copy()),
+    r"slots in \[0, 4\)": lambda seen: replace(seen, slots=seen.slots + 3),
+    "worlds .* of the slots": lambda seen: replace(seen, worlds=seen.worlds[::-1].copy()),
+    "keys of worlds and agent ids": lambda seen: replace(seen, keys=seen.keys + np.uint64(1)),
+    "an episode of each row": lambda seen: replace(seen, episodes=seen.episodes[:1]),
+    "unique over all worlds": lambda seen: replace(seen, episodes=np.zeros_like(seen.episodes)),
+    "bool .* `option_done`": lambda seen: replace(seen, option_done=seen.option_done.astype(np.int8)),
+    "observations of shapes": lambda seen: replace(seen, observations={"map": seen.observations["map"]}),
+    "float32 `map`": lambda seen: replace(
+        seen, observations={**seen.observations, "map": seen.observations["map"].astype(np.float64)}
+    ),
+    "finite `features`": lambda seen: with_features(seen, 0, np.nan),
+    "commitment columns left to the runtime": lambda seen: with_features(seen, 5, 1.0),
+    r"a bool mask \[": lambda seen: replace(seen, action_mask=np.ones((len(seen.slots), 3), np.bool_)),
+    "a mask that allows to wait": lambda seen: replace(seen, action_mask=np.zeros((len(seen.slots), 4), np.bool_)),
+}
+BENT_STEPPED = {
+    "float32 .* rewards": lambda step: replace(step, rewards=step.rewards.astype(np.float64)),
+    "finite rewards": lambda step: replace(step, rewards=step.rewards * np.float32(np.inf)),
+    "bool .* `terminated`": lambda step: replace(step, terminated=step.terminated[:0]),
+    "bool .* `truncated`": lambda step: replace(step, truncated=step.truncated.astype(np.int8)),
+    "`final_rows` .*, those that ended": lambda step: replace(step, truncated=np.zeros_like(step.truncated)),
+    r"\[\d\] `final_option_done`": lambda step: replace(step, final_option_done=np.zeros(9, np.bool_)),
+    "observations of shapes": lambda step: replace(step, final_observations={}),
+    r"\(2, 2\) events": lambda step: replace(step, events=step.events[:1]),
+    "agent .* to stay in slot": lambda step: replace(
+        step, observed=replace(step.observed, agent_ids=np.array(["x"] * 9, np.object_)[: len(step.observed.slots)])
+    ),
+}
+
+
+@pytest.mark.parametrize("promise", BENT_SPECS)
+def test_a_spec_that_cannot_be_true_is_named(promise: str) -> None:
+    with pytest.raises(SimulationError, match=promise):
+        check_simulation(Broken(spec=BENT_SPECS[promise]), seed=1, ticks=20)
+
+
+@pytest.mark.parametrize("promise", BENT_OBSERVED)
+def test_a_broken_promise_about_observations_is_named(promise: str) -> None:
+    with pytest.raises(SimulationError, match=f"tick .*{promise}"):
+        check_simulation(Broken(observed=BENT_OBSERVED[promise]), seed=1, ticks=20)
+
+
+@pytest.mark.parametrize("promise", BENT_STEPPED)
+def test_a_broken_promise_about_outcomes_is_named(promise: str) -> None:
+    with pytest.raises(SimulationError, match=f"tick .*{promise}"):
+        check_simulation(Broken(stepped=BENT_STEPPED[promise]), seed=1, ticks=20)
+
+
+def test_a_simulation_that_does_not_repeat_itself_is_named() -> None:
+    count = iter(range(10_000))
+    drifting = Broken(stepped=lambda step: replace(step, rewards=step.rewards + np.float32(next(count))))
+    with pytest.raises(SimulationError, match="tick 0: the same again from the same seed"):
+        check_simulation(drifting, seed=1, ticks=5)
+
+
+def test_worlds_that_ignore_their_seed_are_named() -> None:
+    class Offset(Broken):
+        def reset(self, *, seed: int) -> Observed:
+            return super().reset(seed=seed * 1000)
+
+    with pytest.raises(SimulationError, match="world w to begin with seed"):
+        check_simulation(Offset(), seed=1, ticks=5)
+
+
+def test_a_script_that_proposes_nonsense_is_named() -> None:
+    class Mumbling(Broken):
+        def scripted(self, name: str) -> BatchController:
+            return _Mumbling()
+
+    with pytest.raises(SimulationError, match="script `scripted`: actions of the vocabulary"):
+        check_simulation(Mumbling(), seed=1, ticks=5)
+
+
+class _Mumbling:
+    def propose(self, view: Observed) -> NDArray[np.int64]:
+        return np.full(len(view.slots), 99)
+
+    def settled(self, view: Observed, decisions: object) -> None: ...
+
+    def forget(self, slots: NDArray[np.int64]) -> None: ...
