@@ -1,1 +1,123 @@
 """One network through behavior cloning, anneal and PPO, with gates, checkpoints and a log."""
+
+from townlet_training.advantages import Estimates, advantages_of, gae, vtrace
+from townlet_training.anneal import PlannedUpdate, Schedule, plan
+from townlet_training.bc import BCConfig, BCEpoch, BCLearner, BCResult
+from townlet_training.checkpoint import Checkpoint, CheckpointState, CheckpointStore, read_checkpoint
+from townlet_training.collect import Actor, Collected, Collector
+from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, PromotionConfig, TrainingConfig
+from townlet_training.errors import (
+    ActionMaskError,
+    CheckpointError,
+    ConfigError,
+    EmptyBatchError,
+    EvaluationError,
+    ExportError,
+    GateError,
+    NonFiniteError,
+    PromotionError,
+    ShapeError,
+    StaleBatchError,
+    TrainingError,
+)
+from townlet_training.evaluation import (
+    BASELINES,
+    EpisodeScores,
+    Evaluator,
+    PairedComparison,
+    ScoreSummary,
+    compare,
+    normalized,
+    summarize,
+)
+from townlet_training.export import ExportedPolicy, export_policy
+from townlet_training.gates import GateResult
+from townlet_training.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter
+from townlet_training.networks import ActorCritic, NetworkConfig
+from townlet_training.orchestrator import TrainingOrchestrator
+from townlet_training.ppo import PPOLearner
+from townlet_training.ppo_config import PPOConfig
+from townlet_training.ppo_update import PPOUpdate
+from townlet_training.presets import PRESETS, Preset, preset
+from townlet_training.progress import Progress
+from townlet_training.promotion import Decision, PromotionDecision, PromotionPass, PromotionRegistry
+from townlet_training.records import (
+    CloneRecord,
+    EvaluationRecord,
+    FinalEvaluation,
+    RunCounters,
+    RunSummary,
+)
+from townlet_training.weights import weights_sha256
+
+__all__ = [
+    "BASELINES",
+    "PRESETS",
+    "WALL_TIME_KEYS",
+    "ActionMaskError",
+    "Actor",
+    "ActorCritic",
+    "AnnealConfig",
+    "BCConfig",
+    "BCEpoch",
+    "BCLearner",
+    "BCResult",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointState",
+    "CheckpointStore",
+    "CloneRecord",
+    "Collected",
+    "Collector",
+    "ConfigError",
+    "Decision",
+    "EmptyBatchError",
+    "EpisodeScores",
+    "Estimates",
+    "EvaluationError",
+    "EvaluationRecord",
+    "Evaluator",
+    "ExportError",
+    "ExportedPolicy",
+    "FinalEvaluation",
+    "GateError",
+    "GateResult",
+    "GatesConfig",
+    "MetricsRow",
+    "MetricsWriter",
+    "NetworkConfig",
+    "NonFiniteError",
+    "PPOConfig",
+    "PPOLearner",
+    "PPOUpdate",
+    "PairedComparison",
+    "PlannedUpdate",
+    "PolicySpec",
+    "Preset",
+    "Progress",
+    "PromotionConfig",
+    "PromotionDecision",
+    "PromotionError",
+    "PromotionPass",
+    "PromotionRegistry",
+    "RunCounters",
+    "RunSummary",
+    "Schedule",
+    "ScoreSummary",
+    "ShapeError",
+    "StaleBatchError",
+    "TrainingConfig",
+    "TrainingError",
+    "TrainingOrchestrator",
+    "advantages_of",
+    "compare",
+    "export_policy",
+    "gae",
+    "normalized",
+    "plan",
+    "preset",
+    "read_checkpoint",
+    "summarize",
+    "vtrace",
+    "weights_sha256",
+]

@@ -1,0 +1,50 @@
+"""The clone: what it is normalized with, what it is fitted to, and what it is judged on."""
+
+from __future__ import annotations
+
+import torch
+
+from townlet_training.bc import BCLearner, BCResult
+from townlet_training.config import TrainingConfig
+from townlet_training.errors import EmptyBatchError
+from townlet_training.networks import ActorCritic
+from townlet_training.normalizer import return_scale
+from townlet_training.seeds import derive_seed
+from townlet_trajectory import TrajectoryBatch
+
+_SPLIT_ATTEMPTS = 100
+
+
+def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
+    """Fit the normalization of observations and the unit of values to `batch`; nothing changes them afterwards."""
+    network.fit_normalizer(batch)
+    network.set_value_scale(return_scale(batch, discount=discount))
+
+
+def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int) -> tuple[TrajectoryBatch, TrajectoryBatch]:
+    """Split into (train, held out) by episode of the world, neither of them empty.
+
+    Raises:
+        EmptyBatchError: if `batch` has a single episode.
+    """
+    for attempt in range(_SPLIT_ATTEMPTS):
+        train, held_out = batch.split_by_episode(fraction, seed=derive_seed(seed, "split", attempt))
+        # Each episode falls on its side by chance, so that with few of them one side may get none.
+        if len(train) and len(held_out):
+            return train, held_out
+    raise EmptyBatchError(
+        f"the {len(batch)} scripted trajectories could not be split into episodes to learn from and episodes to judge "
+        "by: collect more worlds, or for longer"
+    )
+
+
+def clone_script(network: ActorCritic, batch: TrajectoryBatch, *, config: TrainingConfig) -> BCResult:
+    """Make the policy of `network` propose what the script proposed in `batch`.
+
+    Raises:
+        EmptyBatchError: if there is nothing to learn from, or nothing to judge by.
+    """
+    train, held_out = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=config.seed)
+    freeze_statistics(network, train, discount=config.ppo.discount)
+    generator = torch.Generator().manual_seed(derive_seed(config.seed, "clone"))
+    return BCLearner(network, config=config.bc, generator=generator).fit(train, held_out)

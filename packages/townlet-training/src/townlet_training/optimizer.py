@@ -1,0 +1,95 @@
+"""Adam that takes no step on a number that is not finite, and whose state is a flat mapping of tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from townlet_training.errors import ConfigError, NonFiniteError, ShapeError
+
+_STATE_NAMES = ("step", "exp_avg", "exp_avg_sq")
+
+
+class Optimizer:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019) over named parameters, in torch's fused kernel.
+
+    A parameter that got no gradient in a step is left alone, its moments too.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        learning_rate: float,
+        max_grad_norm: float = math.inf,
+        weight_decay: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        self._parameters = dict(parameters)
+        self._max_grad_norm = max_grad_norm
+        self._adam = torch.optim.AdamW(
+            self._parameters.values(), lr=learning_rate, weight_decay=weight_decay, eps=eps, fused=True
+        )
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Raises `ConfigError` if `learning_rate` is not finite and above 0."""
+        if not 0.0 < learning_rate < math.inf:
+            raise ConfigError(f"`learning_rate` must be finite and above 0, got {learning_rate!r}")
+        for group in self._adam.param_groups:
+            group["lr"] = learning_rate
+
+    def step(self, loss: Tensor) -> float:
+        """Descend once along the gradient of `loss`, a scalar, scaled down to `max_grad_norm` where it is longer.
+
+        Returns:
+            The norm of the gradient before scaling.
+
+        Raises:
+            NonFiniteError: if `loss` or the norm is not finite; weights and moments are then as they were.
+        """
+        value = loss.item()
+        if not math.isfinite(value):
+            raise NonFiniteError("loss", f"it is {value!r}")
+        self._adam.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self._parameters.values(), self._max_grad_norm).item()
+        if not math.isfinite(norm):
+            self._adam.zero_grad()
+            raise NonFiniteError("gradient", f"its norm is {norm!r}, at a loss of {value!r}")
+        self._adam.step()
+        return norm
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """A copy of the moments and step counts: `<parameter>.step`, `.exp_avg`, `.exp_avg_sq` of each that moved."""
+        return {
+            f"{name}.{key}": self._adam.state[parameter][key].clone()
+            for name, parameter in self._parameters.items()
+            if parameter in self._adam.state
+            for key in _STATE_NAMES
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` returned; parameters that it does not name start anew.
+
+        Raises:
+            ShapeError: if `state` names something else, is incomplete, or has another shape; nothing is then changed.
+        """
+        loaded: dict[Tensor, dict[str, Tensor]] = {}
+        for name, parameter in self._parameters.items():
+            keys = {key: f"{name}.{key}" for key in _STATE_NAMES}
+            if not any(full in state for full in keys.values()):
+                continue
+            for key, full in keys.items():
+                expected = () if key == "step" else tuple(parameter.shape)
+                if full not in state or tuple(state[full].shape) != expected:
+                    actual = tuple(state[full].shape) if full in state else "nothing"
+                    raise ShapeError(f"optimizer state `{full}` must be {expected}, got {actual}")
+            loaded[parameter] = {key: state[full].clone() for key, full in keys.items()}
+        if len(state) != len(loaded) * len(_STATE_NAMES):
+            known = {f"{name}.{key}" for name in self._parameters for key in _STATE_NAMES}
+            raise ShapeError(f"optimizer state has unknown entries: {sorted(set(state) - known)}")
+        self._adam.state.clear()
+        self._adam.state.update(loaded)

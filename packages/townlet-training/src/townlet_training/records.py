@@ -1,0 +1,103 @@
+"""What a run hands back: frozen records, from which files, tables and pictures are made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from townlet_training.anneal import Stage
+from townlet_training.bc import BCResult
+from townlet_training.config import Acting, Mode
+from townlet_training.evaluation import EpisodeScores, PairedComparison, ScoreSummary
+from townlet_training.export import ExportedPolicy
+from townlet_training.gates import GateResult
+from townlet_training.promotion import PromotionDecision
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRecord:
+    """One evaluation during the run: the policy alone, on the episodes of selection."""
+
+    env_steps: int
+    """World steps when it was made."""
+    agent_steps: int
+    stage: Stage
+    ratio: float
+    """Of the last update before it."""
+    attempt: int
+    """How often a failed gate had gone back before."""
+    return_mean: float
+    return_ci: tuple[float, float]
+    """95 % bootstrap interval."""
+    normalized: float | None
+    """Of `return_mean`, 0 for idling and 1 for the script; None without either."""
+    scripted_mean: float | None
+    nearest_mean: float | None
+    idle_mean: float | None
+    gate: GateResult | None
+    """None where nothing was gated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloneRecord:
+    """What cloning came to."""
+
+    result: BCResult
+    evaluation: EvaluationRecord
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FinalEvaluation:
+    """The scores that the run is judged by: episodes that nothing was chosen on."""
+
+    learned: EpisodeScores
+    clone: EpisodeScores | None
+    """None without cloning."""
+    baselines: Mapping[str, EpisodeScores]
+    """By name, on the same seeds."""
+    summaries: Mapping[str, ScoreSummary]
+    """Of `learned`, `clone` and each of the baselines, by name."""
+    paired: Mapping[str, PairedComparison]
+    """Learned minus each of the baselines, by name."""
+    normalized: Mapping[str, float | None]
+    """Mean difference of `paired` as a share of what the script has beyond idling."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCounters:
+    """How much was done."""
+
+    env_steps: int
+    agent_steps: int
+    num_updates: int
+    """Every update made, also those that a gate took back."""
+    num_retries: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunSummary:
+    """All that is known about a run that has ended."""
+
+    mode: Mode
+    acting: Acting
+    seed: int
+    interrupted: bool
+    """It was asked to stop: nothing was exported, compared or promoted, and the newest checkpoint is where it stood."""
+    failure: str | None
+    """The gate that stopped it, in words."""
+    weights_sha256: str
+    """Of the network as the run left it: the policy of `policy` where there is one."""
+    policy: ExportedPolicy | None
+    checkpoint: Path
+    """Where these weights are kept."""
+    clone: CloneRecord | None
+    history: tuple[EvaluationRecord, ...]
+    """In the order in which they were made; the clone's is the first where there is one."""
+    gates: tuple[GateResult, ...]
+    """In the order in which they were judged."""
+    final: FinalEvaluation | None
+    promotion: PromotionDecision | None
+    counters: RunCounters
+    timings: Mapping[str, float]
+    """Seconds by part of the run."""

@@ -1,0 +1,283 @@
+"""Advantages: numbers by hand, a definition in plain Python, and laws."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
+from strategies import DECISION, FORCED, FOREIGN, Valued, batch_of, valued_batches
+
+from townlet_training.advantages import advantages_of, discounted_returns, gae, importance_weights, vtrace
+from townlet_training.errors import ConfigError, ShapeError
+
+unit = st.floats(0.0, 1.0)
+
+
+def column(*numbers: float) -> NDArray[np.float64]:
+    return np.array(numbers, np.float64)[:, None]
+
+
+def test_gae_by_hand() -> None:
+    # δ_1 = 3 + 0 - 2 = 1 (terminated: 9 is not seen);  Â_1 = 1
+    # δ_0 = 1 + 0.5 · 2 - 4 = -2;  Â_0 = -2 + 0.5 · 0.25 · 1 = -1.875
+    estimates = gae(column(1, 3), column(4, 2, 9), np.array([[False], [True]]), discount=0.5, lambda_=0.25)
+    assert_allclose(estimates.advantages, column(-1.875, 1.0))
+    assert_allclose(estimates.value_targets, column(2.125, 3.0))
+
+
+def test_gae_bootstraps_a_fragment_that_was_cut_off() -> None:
+    # Â_0 = 1 + 0.5 · 8 - 4 = 1
+    estimates = gae(column(1), column(4, 8), np.array([[False]]), discount=0.5, lambda_=0.25)
+    assert_allclose(estimates.advantages, column(1.0))
+
+
+def test_gae_keeps_fragments_apart() -> None:
+    # Left column as by hand above; right: δ_1 = 1, Â_1 = 1; δ_0 = 0, Â_0 = 0.125.
+    estimates = gae(
+        np.array([[1.0, 0.0], [3.0, 1.0]]),
+        np.array([[4.0, 0.0], [2.0, 0.0], [9.0, 0.0]]),
+        np.array([[False, False], [True, False]]),
+        discount=0.5,
+        lambda_=0.25,
+    )
+    assert_allclose(estimates.advantages, [[-1.875, 0.125], [1.0, 1.0]])
+
+
+def test_vtrace_by_hand() -> None:
+    # δ = [1 + 0.5 · 2 - 4, 3 + 0.5 · 8 - 2] = [-2, 5];  e_1 = 3 · 5 = 15
+    # e_0 = 0.5 · (-2) + 0.5 · 0.2 · 0.25 · 15 = -0.625;  Â_0 = -2 + 0.5 · 0.25 · 15 = -0.125;  Â_1 = 5
+    estimates = vtrace(
+        column(1, 3),
+        column(4, 2, 8),
+        np.array([[False], [False]]),
+        rho=column(0.5, 3),
+        trace=column(0.2, 1),
+        decay=column(0.25, 0.7),
+        discount=0.5,
+    )
+    assert_allclose(estimates.advantages, column(-0.125, 5.0))
+    assert_allclose(estimates.value_targets, column(3.375, 17.0))
+
+
+def test_a_decision_that_lasts_three_ticks_by_hand() -> None:
+    # A decision held for 2 more ticks, then a decision. γ = 0.5, λ = 0.25, on policy.
+    # Second decision: Â_3 = e_3 = 2 + 0 - 1 = 1 (terminated).
+    # First: Â_0 = 1 + 0.5 · 1 + 0.25 · 1 + 0.125 · (1 + 0.25 · 1) - 3 = -1.09375: λ once, whatever V is in between.
+    batch = batch_of(lengths=[4], rewards=[1, 1, 1, 2], terminated=[True], kind=[DECISION, FORCED, FORCED, DECISION])
+    values = np.array([3.0, 70.0, -70.0, 1.0])
+    estimates = advantages_of(batch, values, np.array([9.0]), discount=0.5, lambda_=0.25, min_ratio=0.1)
+    assert_allclose(estimates.advantages[[0, 3]], [-1.09375, 1.0])
+    assert_allclose(estimates.value_targets[[0, 3]], [1.90625, 2.0])
+
+
+def test_a_foreign_step_is_worth_what_the_critic_says_by_hand() -> None:
+    # Â_0 = 1 + 0.5 · 4 - 1 = 2, whatever was earned later; the foreign step keeps its value as target.
+    batch = batch_of(lengths=[3], rewards=[1, 100, 100], terminated=[True], kind=[DECISION, FOREIGN, DECISION])
+    estimates = advantages_of(
+        batch, np.array([1.0, 4.0, 7.0]), np.array([9.0]), discount=0.5, lambda_=0.9, min_ratio=0.1
+    )
+    assert_allclose(estimates.advantages[0], 2.0)
+    assert_allclose(estimates.value_targets[:2], [3.0, 4.0])
+
+
+def test_importance_weights_by_hand() -> None:
+    # β = 0.25, π = 0.2. Against the script: μ = 0.05, π/μ = 4. With it: μ = 0.8, π/μ = 0.25.
+    batch = batch_of(
+        lengths=[5],
+        rewards=np.zeros(5),
+        terminated=[True],
+        kind=[DECISION, DECISION, FORCED, FOREIGN, DECISION],
+        policy_log_prob=[math.log(0.2), math.log(0.2), 0, 0, -np.inf],
+        behavior_log_prob=[math.log(0.05), math.log(0.8), 0, 0, math.log(0.75)],
+    )
+    rho, trace = importance_weights(batch, min_ratio=0.1)
+    assert_allclose(rho, [4.0, 0.25, 1.0, 0.0, 0.0], rtol=1e-6)
+    assert_allclose(trace, [1.0, 0.25, 1.0, 0.0, 0.0], rtol=1e-6)
+    assert_allclose(importance_weights(batch, min_ratio=0.5)[0][0], 2.0)
+
+
+def test_discounted_returns_by_hand() -> None:
+    # 1 + 0.5 · (2 + 0.5 · 4) = 3, 2 + 0.5 · 4 = 4, 4;  the second trajectory has one step.
+    actual = discounted_returns(np.array([1.0, 2.0, 4.0, 5.0]), np.array([0, 3, 4]), discount=0.5)
+    assert_allclose(actual, [3.0, 4.0, 4.0, 5.0])
+
+
+class Definition:
+    """Advantages of one trajectory as options define them (Sutton, Precup & Singh 1999), by recursion on decisions."""
+
+    def __init__(self, valued: Valued, index: int, *, discount: float, lambda_: float, min_ratio: float) -> None:
+        trajectory = valued.batch.trajectory(index)
+        rows = slice(valued.batch.offsets[index], valued.batch.offsets[index + 1])
+        end = 0.0 if trajectory.terminated else float(valued.final_values[index])
+        self.rewards = [float(reward) for reward in trajectory.rewards]
+        self.values = [*map(float, valued.values[rows]), end]
+        self.kinds = [int(kind) for kind in trajectory.columns["kind"]]
+        self.ratios = [
+            math.exp(float(policy) - float(behavior))
+            for policy, behavior in zip(
+                trajectory.columns["policy_log_prob"], trajectory.columns["behavior_log_prob"], strict=True
+            )
+        ]
+        self.discount, self.lambda_, self.min_ratio = discount, lambda_, min_ratio
+
+    def advantage(self, step: int) -> float:
+        """Σ_{j<k} γ^j r_{t+j} + γ^k (V + λ e)_{t+k} - V_t, k the ticks until the next step that is not forced."""
+        total, duration = 0.0, 0
+        while True:
+            total += self.discount**duration * self.rewards[step + duration]
+            duration += 1
+            after = step + duration
+            if after == len(self.rewards):
+                return total + self.discount**duration * self.values[after] - self.values[step]
+            if self.kinds[after] != FORCED:
+                later = self.values[after] + self.lambda_ * self.error(after)
+                return total + self.discount**duration * later - self.values[step]
+
+    def error(self, step: int) -> float:
+        """What the value is wrong by: ρ of the first tick, c of what follows it."""
+        if self.kinds[step] == FOREIGN:
+            return 0.0
+        first = self.rewards[step] + self.discount * self.values[step + 1] - self.values[step]
+        rest = self.advantage(step) - first
+        if self.kinds[step] == FORCED:
+            return first + rest
+        return min(1.0 / self.min_ratio, self.ratios[step]) * first + min(1.0, self.ratios[step]) * rest
+
+
+@pytest.mark.property
+@given(valued_batches(), unit, unit, st.floats(0.1, 1.0))
+def test_equal_to_the_definition(valued: Valued, discount: float, lambda_: float, min_ratio: float) -> None:
+    batch = valued.batch
+    estimates = advantages_of(
+        batch, valued.values, valued.final_values, discount=discount, lambda_=lambda_, min_ratio=min_ratio
+    )
+    for index in range(len(batch)):
+        definition = Definition(valued, index, discount=discount, lambda_=lambda_, min_ratio=min_ratio)
+        first = int(batch.offsets[index])
+        for step in range(int(batch.lengths[index])):
+            row = first + step
+            assert estimates.advantages[row] == pytest.approx(definition.advantage(step), rel=1e-9, abs=1e-9)
+            target = valued.values[row] + definition.error(step)
+            assert estimates.value_targets[row] == pytest.approx(target, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.property
+@given(valued_batches(kinds=[DECISION], on_policy=True), unit, unit)
+def test_on_policy_without_commitments_it_is_gae(valued: Valued, discount: float, lambda_: float) -> None:
+    batch = valued.batch
+    estimates = advantages_of(
+        batch, valued.values, valued.final_values, discount=discount, lambda_=lambda_, min_ratio=0.1
+    )
+    for index in range(len(batch)):
+        rows = slice(batch.offsets[index], batch.offsets[index + 1])
+        terminated = np.zeros((int(batch.lengths[index]), 1), np.bool_)
+        terminated[-1] = batch.terminated[index]
+        expected = gae(
+            batch.rewards[rows, None].astype(np.float64),
+            np.append(valued.values[rows], valued.final_values[index])[:, None],
+            terminated,
+            discount=discount,
+            lambda_=lambda_,
+        )
+        assert_allclose(estimates.advantages[rows], expected.advantages[:, 0], atol=1e-12)
+        assert_allclose(estimates.value_targets[rows], expected.value_targets[:, 0], atol=1e-12)
+
+
+@pytest.mark.property
+@given(valued_batches(kinds=[DECISION, FORCED], on_policy=True), unit)
+def test_at_lambda_one_the_target_is_the_return(valued: Valued, discount: float) -> None:
+    batch = valued.batch
+    estimates = advantages_of(batch, valued.values, valued.final_values, discount=discount, lambda_=1.0, min_ratio=0.1)
+    rewards = batch.rewards.astype(np.float64)
+    rewards[batch.row_of_last] += discount * np.where(batch.terminated, 0.0, valued.final_values)
+    returns = discounted_returns(rewards, batch.offsets, discount=discount)
+    assert_allclose(estimates.value_targets, returns, atol=1e-9)
+    assert_allclose(estimates.advantages, returns - valued.values, atol=1e-9)
+
+
+@pytest.mark.property
+@given(valued_batches())
+def test_the_order_of_trajectories_does_not_matter(valued: Valued) -> None:
+    batch = valued.batch
+    order = np.random.default_rng(len(batch)).permutation(len(batch))
+    moved = batch.select(order)
+    rows = np.concatenate([np.arange(batch.offsets[index], batch.offsets[index + 1]) for index in order])
+    settings = {"discount": 0.9, "lambda_": 0.8, "min_ratio": 0.1}
+    expected = advantages_of(batch, valued.values, valued.final_values, **settings)
+    actual = advantages_of(moved, valued.values[rows], valued.final_values[order], **settings)
+    assert_array_equal(actual.advantages, expected.advantages[rows])
+    assert_array_equal(actual.value_targets, expected.value_targets[rows])
+
+
+@pytest.mark.property
+@given(st.integers(1, 12), st.integers(1, 5), unit, unit, st.integers(0, 2**32 - 1))
+def test_vtrace_with_weights_of_one_is_gae(steps: int, size: int, discount: float, lambda_: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rewards, values = rng.normal(size=(steps, size)), rng.normal(size=(steps + 1, size))
+    terminated, ones = rng.random((steps, size)) < 0.3, np.ones((steps, size))
+    expected = gae(rewards, values, terminated, discount=discount, lambda_=lambda_)
+    actual = vtrace(
+        rewards, values, terminated, rho=ones, trace=ones, decay=np.full_like(ones, lambda_), discount=discount
+    )
+    assert_allclose(actual.advantages, expected.advantages, atol=1e-12)
+    assert_allclose(actual.value_targets, expected.value_targets, atol=1e-12)
+
+
+@pytest.mark.property
+@given(st.integers(2, 12), st.data())
+def test_nothing_after_a_terminal_step_reaches_back(steps: int, data: st.DataObject) -> None:
+    end = data.draw(st.integers(0, steps - 2))
+    rng = np.random.default_rng(steps)
+    rewards, values = rng.normal(size=(steps, 2)), rng.normal(size=(steps + 1, 2))
+    weights = rng.uniform(0.1, 1.0, size=(3, steps, 2))
+    terminated = np.zeros((steps, 2), np.bool_)
+    terminated[end] = True
+
+    def estimate(rewards: NDArray[np.float64], values: NDArray[np.float64]) -> list[NDArray[np.floating]]:
+        first = gae(rewards, values, terminated, discount=0.9, lambda_=0.8)
+        second = vtrace(rewards, values, terminated, rho=weights[0], trace=weights[1], decay=weights[2], discount=0.9)
+        return [array[: end + 1] for e in (first, second) for array in (e.advantages, e.value_targets)]
+
+    changed_rewards, changed_values = rewards.copy(), values.copy()
+    changed_rewards[end + 1 :] += 100.0
+    changed_values[end + 1 :] -= 100.0
+    assert_array_equal(estimate(changed_rewards, changed_values), estimate(rewards, values))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_precision_is_that_of_the_rewards(dtype: type[np.floating]) -> None:
+    rewards, values = np.ones((3, 2), dtype), np.ones((4, 2), dtype)
+    terminated, ones = np.zeros((3, 2), np.bool_), np.ones((3, 2), dtype)
+    assert gae(rewards, values, terminated, discount=0.9, lambda_=0.8).advantages.dtype == dtype
+    weighted = vtrace(rewards, values, terminated, rho=ones, trace=ones, decay=ones, discount=0.9)
+    assert weighted.advantages.dtype == dtype and weighted.value_targets.dtype == dtype
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    rewards, values, terminated = np.zeros((2, 3)), np.zeros((3, 3)), np.zeros((2, 3), np.bool_)
+    with pytest.raises(ShapeError, match=r"`rewards` must be \[T, B\], got \(2,\)"):
+        gae(np.zeros(2), values, terminated, discount=0.9, lambda_=0.9)
+    with pytest.raises(ShapeError, match=r"`values` must be \(3, 3\), got \(2, 3\)"):
+        gae(rewards, values[:-1], terminated, discount=0.9, lambda_=0.9)
+    with pytest.raises(ShapeError, match=r"`trace` must be \(2, 3\), got \(3, 3\)"):
+        vtrace(rewards, values, terminated, rho=rewards, trace=values, decay=rewards, discount=0.9)
+    batch = batch_of(lengths=[2], rewards=[0, 0], terminated=[True])
+    with pytest.raises(ShapeError, match=r"must be \(2,\) and \(1,\), got \(3,\) and \(1,\)"):
+        advantages_of(batch, np.zeros(3), np.zeros(1), discount=0.9, lambda_=0.9, min_ratio=0.1)
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    batch = batch_of(lengths=[1], rewards=[0], terminated=[True])
+    for discount, lambda_, min_ratio, name in (
+        (1.1, 0.9, 0.1, "discount"),
+        (math.nan, 0.9, 0.1, "discount"),
+        (0.9, -0.1, 0.1, "lambda_"),
+        (0.9, 0.9, 0.0, "min_ratio"),
+    ):
+        with pytest.raises(ConfigError, match=name):
+            advantages_of(batch, np.zeros(1), np.zeros(1), discount=discount, lambda_=lambda_, min_ratio=min_ratio)

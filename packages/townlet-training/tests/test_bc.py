@@ -1,0 +1,178 @@
+"""Behavior cloning: which rows are labels, and that they are learned."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from strategies import DECISION, FORCED, FOREIGN, batch_of, make_network
+
+from townlet_training.bc import BCConfig, BCLearner, labels
+from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
+from townlet_training.networks import ActorCritic
+from townlet_trajectory import TrajectoryBatch
+
+
+def test_which_rows_are_labels_by_hand() -> None:
+    mask = np.ones((8, 3), np.bool_)
+    mask[4, 2] = mask[6, 1] = False
+    batch = batch_of(
+        lengths=[8],
+        rewards=np.zeros(8),
+        terminated=[True],
+        num_actions=3,
+        observations={"features": np.zeros((8, 1), np.float32), "action_mask": mask},
+        #     decision, forced, foreign, no proposal, forbidden, demonstrated, demonstrated but forbidden, vetoed
+        kind=[DECISION, FORCED, FOREIGN, DECISION, DECISION, FOREIGN, FOREIGN, DECISION],
+        expert_action=[1, 1, 2, -1, 2, 0, 0, 2],
+        demonstrated=[False, False, False, False, False, True, True, False],
+        action=[0, 1, 0, 0, 0, 1, 1, 0],
+        vetoed=[False, False, False, False, False, False, False, True],
+    )
+    rows, actions, num_forbidden = labels(batch)
+    assert rows.tolist() == [0, 2, 5, 7]
+    assert actions.tolist() == [1, 2, 1, 2]
+    assert num_forbidden == 2
+
+
+def test_without_a_mask_nothing_is_forbidden() -> None:
+    batch = batch_of(lengths=[2], rewards=[0, 0], terminated=[True], expert_action=[1, -1])
+    assert [part.tolist() for part in labels(batch)[:2]] == [[0], [1]] and labels(batch).num_forbidden == 0
+
+
+def separable(num_rows: int, seed: int, *, expert: NDArray[np.int64] | None = None) -> TrajectoryBatch:
+    """The script takes the action whose feature is greatest."""
+    features = np.random.default_rng(seed).normal(size=(num_rows, 3)).astype(np.float32)
+    return batch_of(
+        lengths=[num_rows],
+        rewards=np.zeros(num_rows),
+        terminated=[True],
+        num_actions=3,
+        observations={"features": features},
+        expert_action=features.argmax(axis=1) if expert is None else expert,
+    )
+
+
+def learner_of(network: ActorCritic, *, seed: int = 0, **settings: float) -> BCLearner:
+    config = BCConfig(**{"learning_rate": 1e-2, "num_epochs": 30, "batch_size": 16} | settings)  # type: ignore[arg-type]  # ints and floats by name
+    return BCLearner(network, config=config, generator=torch.Generator().manual_seed(seed))
+
+
+def three_features(seed: int = 0) -> ActorCritic:
+    return make_network(shapes={"features": (3,)}, num_actions=3, seed=seed)
+
+
+def test_a_separable_script_is_cloned_completely() -> None:
+    network = three_features()
+    seen = np.eye(3, dtype=np.float32)
+    before = network.act({"features": seen}, None)[1]
+    result = learner_of(network).fit(separable(256, 1), separable(64, 2))
+    assert result.accuracy >= 0.98 and result.num_labels == 256 and result.num_held_out == 64
+    log_probs, values = network.act({"features": seen}, None)
+    assert log_probs.argmax(axis=1).tolist() == [0, 1, 2]
+    assert values.tolist() == before.tolist()
+
+
+def test_a_small_script_is_cloned_to_the_last_label() -> None:
+    features = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
+    batch = batch_of(
+        lengths=[12],
+        rewards=np.zeros(12),
+        terminated=[True],
+        num_actions=3,
+        observations={"features": features},
+        expert_action=np.repeat([2, 0, 1], 4),
+    )
+    result = learner_of(three_features()).fit(batch, batch)
+    assert result.accuracy == 1.0
+    assert result.epochs[-1].loss < result.epochs[0].loss
+
+
+def test_the_first_loss_is_that_of_a_uniform_policy() -> None:
+    # log 3, less what one epoch in one minibatch, measured before its step, could have learned: nothing.
+    network = three_features()
+    with torch.no_grad():
+        for weight in network.policy_parameters():
+            weight.zero_()
+    result = learner_of(network, num_epochs=1, batch_size=1000).fit(separable(50, 1), separable(50, 2))
+    assert result.epochs[0].loss == pytest.approx(math.log(3.0))
+    assert [epoch.epoch for epoch in result.epochs] == [1]
+
+
+def test_the_weights_of_the_best_epoch_are_kept() -> None:
+    # The held-out script is the opposite of the one that is learned: the longer, the worse.
+    train, held_out = separable(64, 1), separable(64, 2)
+    opposite = separable(64, 2, expert=held_out.observations["features"].argmin(axis=1))
+    network = three_features()
+    result = learner_of(network, num_epochs=8).fit(train, opposite)
+    accuracies = [epoch.held_out_accuracy for epoch in result.epochs]
+    assert accuracies[-1] < max(accuracies) == result.accuracy == accuracies[result.best_epoch - 1]
+    log_probs, _ = network.act({"features": np.asarray(opposite.observations["features"], np.float32)}, None)
+    assert (log_probs.argmax(axis=1) == opposite.columns["expert_action"]).mean() == result.accuracy
+
+
+def test_the_generator_decides_the_order() -> None:
+    weights = []
+    for seed in (5, 5, 6):
+        network = three_features()
+        learner_of(network, seed=seed, num_epochs=2).fit(separable(64, 1), separable(64, 2))
+        weights.append(torch.cat([weight.flatten() for weight in network.parameters()]))
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_each_pass_has_an_order_of_its_own() -> None:
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    learner = BCLearner(three_features(), config=BCConfig(num_epochs=3), generator=generator)
+    learner.fit(separable(8, 1), separable(8, 2))
+    again = torch.Generator()
+    again.set_state(before)
+    for _ in range(3):
+        torch.randperm(8, generator=again)
+    assert torch.equal(generator.get_state(), again.get_state())
+
+
+def test_weight_decay_shrinks_the_weights() -> None:
+    norms = []
+    for decay in (0.0, 1.0):
+        network = three_features()
+        learner_of(network, weight_decay=decay, num_epochs=5).fit(separable(64, 1), separable(64, 2))
+        norms.append(sum(weight.square().sum().item() for weight in network.policy_parameters()))
+    assert norms[1] < norms[0]
+
+
+def test_a_batch_without_labels_is_refused() -> None:
+    nothing = separable(4, 1, expert=np.full(4, -1))
+    with pytest.raises(EmptyBatchError, match="`held_out` has no label in 4 rows"):
+        learner_of(three_features()).fit(separable(4, 1), nothing)
+    with pytest.raises(EmptyBatchError, match="`train` has no label in 4 rows"):
+        learner_of(three_features()).fit(nothing, separable(4, 1))
+
+
+def test_a_batch_of_another_vocabulary_is_refused() -> None:
+    network = make_network(shapes={"features": (3,)}, num_actions=4)
+    with pytest.raises(ShapeError, match="the network has 4 actions, the batch 3"):
+        learner_of(network).fit(separable(4, 1), separable(4, 2))
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights_alone() -> None:
+    network = three_features()
+    with torch.no_grad():
+        next(network.policy_parameters())[0, 0] = torch.nan
+    before = [weight.clone() for weight in network.parameters()]
+    with pytest.raises(NonFiniteError, match="loss: it is nan"):
+        learner_of(network).fit(separable(4, 1), separable(4, 2))
+    for weight, expected in zip(network.parameters(), before, strict=True):
+        assert torch.equal(weight.nan_to_num(7.0), expected.nan_to_num(7.0))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"learning_rate": 0.0}, {"learning_rate": math.nan}, {"batch_size": 0}, {"num_epochs": 0}, {"weight_decay": -1.0}],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"`{next(iter(wrong))}` is out of range"):
+        BCConfig(**wrong)  # type: ignore[arg-type]  # ints and floats by name

@@ -1,0 +1,56 @@
+"""What the clone is made from."""
+
+import numpy as np
+import pytest
+from corridor import HORIZON, RIGHT, SPEC, WAIT, CorridorCollector, network
+
+from townlet_training.bc import BCConfig
+from townlet_training.cloning import clone_script, freeze_statistics, split_episodes
+from townlet_training.config import TrainingConfig
+from townlet_training.errors import EmptyBatchError
+from townlet_trajectory import TrajectoryBatch
+
+
+def scripted_batch(num_worlds: int, num_ticks: int) -> TrajectoryBatch:
+    return CorridorCollector(num_worlds, seed=3).collect(None, num_ticks=num_ticks, ratio=0.0).batch
+
+
+def episodes(batch: TrajectoryBatch) -> set[tuple[int, int]]:
+    return set(zip(batch.worlds.tolist(), batch.episodes.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_side_of_the_split_is_empty_however_few_episodes(seed: int) -> None:
+    batch = scripted_batch(2, HORIZON)
+    train, held_out = split_episodes(batch, fraction=0.1, seed=seed)
+    assert len(train) == len(held_out) == 1
+    assert episodes(train) | episodes(held_out) == episodes(batch)
+    assert not episodes(train) & episodes(held_out)
+
+
+def test_one_episode_cannot_be_split() -> None:
+    with pytest.raises(EmptyBatchError, match="the 1 scripted trajectories could not be split"):
+        split_episodes(scripted_batch(1, HORIZON), fraction=0.2, seed=1)
+
+
+def test_statistics_are_those_of_the_batch() -> None:
+    own = network()
+    batch = scripted_batch(4, HORIZON)
+    freeze_statistics(own, batch, discount=1.0)
+    inputs = np.concatenate([batch.observations[name] for name in sorted(SPEC.observation_shapes)], axis=1)
+    np.testing.assert_allclose(own.observation_mean.numpy(), inputs.mean(axis=0), atol=1e-6)
+    to_go = np.concatenate([rewards[::-1].cumsum()[::-1] for rewards in np.split(batch.rewards, batch.offsets[1:-1])])
+    assert own.value_scale.item() == pytest.approx(np.sqrt(np.mean(to_go**2)), rel=1e-5)
+
+
+def test_the_clone_does_what_the_script_does() -> None:
+    own = network(hidden_sizes=(16,))
+    batch = scripted_batch(8, 2 * HORIZON)
+    config = TrainingConfig(seed=1, total_env_steps=1, bc=BCConfig(num_epochs=5, learning_rate=1e-2))
+    result = clone_script(own, batch, config=config)
+    assert result.accuracy == 1.0
+    assert result.num_labels + result.num_held_out == batch.num_steps
+    seen = {name: batch.observations[name] for name in SPEC.observation_shapes}
+    log_probs, _ = own.act(seen, batch.observations["action_mask"])
+    clock = seen["clock"].argmax(axis=1)
+    np.testing.assert_array_equal(log_probs.argmax(axis=1), np.where(clock % 2 == 0, RIGHT, WAIT))

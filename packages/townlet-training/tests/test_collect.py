@@ -1,0 +1,48 @@
+"""The record of a collection."""
+
+import math
+
+import pytest
+from strategies import batch_of
+
+from townlet_training.collect import Collected
+from townlet_training.errors import ConfigError, NonFiniteError, ShapeError, TrainingError
+
+BATCH = batch_of(lengths=[2, 1], rewards=[0, 0, 0], terminated=[True, False])
+
+
+def collected(
+    *, faints: float = 1.0, learned: int = 2, ticks: int = 3, vetoes: int = 0, env_steps: int = 2, agent_steps: int = 3
+) -> Collected:
+    return Collected(
+        batch=BATCH,
+        events={"faint": faints},
+        decisions_by_source={"scripted": 1, "learned": learned},
+        ticks_by_source={"scripted": ticks},
+        vetoes=vetoes,
+        env_steps=env_steps,
+        agent_steps=agent_steps,
+    )
+
+
+def test_a_collection_that_is_right_is_kept_as_it_is() -> None:
+    record = collected()
+    assert record.batch is BATCH and record.agent_steps == 3 and record.events == {"faint": 1.0}
+
+
+def test_agent_steps_are_the_rows() -> None:
+    with pytest.raises(ShapeError, match="`agent_steps` must be the 3 rows of the batch, got 4"):
+        collected(agent_steps=4)
+
+
+@pytest.mark.parametrize("wrong", [{"learned": -1}, {"ticks": -1}, {"vetoes": -1}, {"env_steps": -1}])
+def test_a_count_is_not_negative(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="is a count and must be at least 0, got -1"):
+        collected(**wrong)
+
+
+@pytest.mark.parametrize("total", [math.nan, math.inf])
+def test_events_are_finite(total: float) -> None:
+    with pytest.raises(NonFiniteError, match="events: `faint`") as caught:
+        collected(faints=total)
+    assert caught.value.stage == "events" and isinstance(caught.value, TrainingError)

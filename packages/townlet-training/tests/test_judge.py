@@ -1,0 +1,126 @@
+"""Which episodes are played, by whom, and how often."""
+
+import numpy as np
+import pytest
+from corridor import CorridorEvaluator, network, scores
+
+from townlet_training.config import GatesConfig, PromotionConfig, TrainingConfig
+from townlet_training.judge import Judge
+from townlet_training.records import EvaluationRecord
+from townlet_training.seeds import SeedBlock, final_block, promotion_block, selection_block
+
+CONFIG = TrainingConfig(
+    seed=5,
+    total_env_steps=1,
+    eval_episodes=4,
+    final_episodes=6,
+    gates=GatesConfig(num_resamples=200),
+    promotion=PromotionConfig(num_resamples=200),
+)
+
+
+def nothing() -> None:
+    """Called before each evaluation."""
+
+
+def record_of(judge: Judge, returns: list[float]) -> EvaluationRecord:
+    return judge.record(scores(returns), env_steps=7, agent_steps=9, stage="ppo", ratio=0.5, attempt=1, gate=None)
+
+
+def test_baselines_of_selection_are_played_once() -> None:
+    evaluator = CorridorEvaluator()
+    judge = Judge(evaluator, CONFIG, before_each=nothing)
+    first = record_of(judge, [1.0, 2.0, 3.0, 6.0])
+    record_of(judge, [1.0, 2.0, 3.0, 6.0])
+    block = selection_block(4)
+    assert evaluator.asked == [(name, block.first, 4) for name in ("scripted", "nearest", "idle")]
+    assert (first.env_steps, first.agent_steps, first.stage, first.ratio, first.attempt) == (7, 9, "ppo", 0.5, 1)
+    assert (first.return_mean, first.idle_mean) == (3.0, 0.0)
+    assert first.scripted_mean is not None
+    assert first.nearest_mean is not None
+    assert first.scripted_mean > first.nearest_mean > 0.0
+    assert first.normalized == pytest.approx(3.0 / first.scripted_mean)
+    assert first.return_ci[0] < 3.0 < first.return_ci[1]
+
+
+def test_without_a_script_nothing_is_normalized() -> None:
+    config = TrainingConfig(mode="ppo", seed=5, total_env_steps=1, eval_episodes=4, baselines=("idle", "random"))
+    first = record_of(Judge(CorridorEvaluator(), config, before_each=nothing), [1.0, 2.0, 3.0, 6.0])
+    assert (first.normalized, first.scripted_mean, first.nearest_mean, first.idle_mean) == (None, None, None, 0.0)
+
+
+def test_the_final_score_is_of_other_episodes() -> None:
+    evaluator = CorridorEvaluator()
+    judge = Judge(evaluator, CONFIG, before_each=nothing)
+    final = judge.final(network(seed=1), network(seed=2))
+    block = final_block(6)
+    names = ["policy", "policy", "scripted", "nearest", "idle", "random"]
+    assert evaluator.asked == [(name, block.first, 6) for name in names]
+    assert list(final.summaries) == ["learned", "clone", "scripted", "nearest", "idle", "random"]
+    assert list(final.paired) == list(final.baselines) == ["scripted", "nearest", "idle", "random"]
+    np.testing.assert_array_equal(final.learned.seeds, block.first + np.arange(6))
+    script, idle = final.summaries["scripted"].mean, final.summaries["idle"].mean
+    assert final.paired["idle"].mean == pytest.approx(final.learned.mean - idle)
+    assert final.normalized["idle"] == pytest.approx((final.learned.mean - idle) / (script - idle))
+    assert final.normalized["scripted"] == pytest.approx((final.learned.mean - script) / (script - idle))
+
+
+def test_without_a_clone_there_is_none_in_the_final_score() -> None:
+    final = Judge(CorridorEvaluator(), CONFIG, before_each=nothing).final(network(), None)
+    assert final.clone is None
+    assert "clone" not in final.summaries
+
+
+def test_a_promotion_pass_pairs_the_policy_with_the_script() -> None:
+    evaluator = CorridorEvaluator()
+    block = promotion_block(5, 0, 8)
+    comparison = Judge(evaluator, CONFIG, before_each=nothing).promotion_pass(network(), block)
+    assert evaluator.asked == [("policy", block.first, 8), ("scripted", block.first, 8)]
+    assert comparison.num_episodes == 8
+    # An untrained policy takes the most likely of three nearly equal actions, and gets nowhere.
+    assert comparison.mean < 0.0
+
+
+@pytest.mark.parametrize(("returns", "passed"), [([0.1, 0.2, 0.1, 0.0], False), ([9.0, 8.0, 9.0, 7.0], True)])
+def test_the_gate_compares_with_the_clone(returns: list[float], passed: bool) -> None:
+    judge = Judge(CorridorEvaluator(), CONFIG, before_each=nothing)
+    gate = judge.kept_score_gate(scores(returns), scores([5.0, 6.0, 5.0, 4.0]), level=0.05, env_steps=96)
+    assert (gate.name, gate.passed) == ("kept_score_96", passed)
+
+
+@pytest.mark.parametrize(("acting", "sample"), [("greedy", False), ("sampled", True)])
+def test_the_policy_is_judged_as_it_is_deployed(acting, sample: bool) -> None:
+    asked = []
+
+    class Listening(CorridorEvaluator):
+        def evaluate(self, actor, *, num_episodes: int, first_seed: int, sample: bool):
+            asked.append(sample)
+            return super().evaluate(actor, num_episodes=num_episodes, first_seed=first_seed, sample=sample)
+
+    config = TrainingConfig(seed=5, total_env_steps=1, acting=acting)
+    Judge(Listening(), config, before_each=nothing).scores(network(), SeedBlock(first=2**31, count=2))
+    assert asked == [sample]
+
+
+def test_someone_is_asked_before_every_evaluation() -> None:
+    class Enough(Exception):
+        pass
+
+    left = [3]
+
+    def ask() -> None:
+        if left[0] == 0:
+            raise Enough
+        left[0] -= 1
+
+    evaluator = CorridorEvaluator()
+    with pytest.raises(Enough):
+        Judge(evaluator, CONFIG, before_each=ask).final(network(), network())
+    assert [name for name, _, _ in evaluator.asked] == ["policy", "policy", "scripted"]
+
+
+def test_intervals_are_the_same_in_every_run_with_the_same_seed() -> None:
+    first, second = (Judge(CorridorEvaluator(), CONFIG, before_each=nothing) for _ in range(2))
+    returns = [1.0, 2.0, 3.0, 6.0]
+    assert record_of(first, returns) == record_of(second, returns)
+    assert record_of(first, returns).return_ci != record_of(second, [0.0, 0.0, 1.0, 9.0]).return_ci

@@ -1,0 +1,134 @@
+"""A network in training: what is counted, logged, saved and taken back."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from corridor import SPEC, CorridorCollector
+
+from townlet_training.anneal import PlannedUpdate
+from townlet_training.checkpoint import read_checkpoint
+from townlet_training.config import TrainingConfig
+from townlet_training.errors import ConfigError, TrainingError
+from townlet_training.networks import NetworkConfig
+from townlet_training.ppo_config import PPOConfig
+from townlet_training.progress import RunClock
+from townlet_training.seeds import derive_seed
+from townlet_training.session import Session
+from townlet_training.weights import weights_digest, weights_of, weights_sha256
+
+CONFIG = TrainingConfig(
+    mode="ppo",
+    seed=2,
+    total_env_steps=1,
+    num_envs=4,
+    rollout_ticks=8,
+    network=NetworkConfig(hidden_sizes=(8,)),
+    ppo=PPOConfig(num_epochs=1, num_minibatches=2, learning_rate=1e-2),
+)
+WARM_UP = PlannedUpdate(stage="warmup", ratio=1.0, kickstart_coef=0.0, learning_rate=1e-2)
+BLEND = PlannedUpdate(stage="anneal", ratio=0.5, kickstart_coef=0.5, learning_rate=1e-2)
+
+
+def session(run_dir: Path, *, num_worlds: int = 4) -> Session:
+    collector = CorridorCollector(num_worlds, seed=2)
+    return Session(CONFIG, collector, spec=SPEC, run_dir=run_dir, clock=RunClock())
+
+
+def policy_digest(own: Session) -> str:
+    return weights_digest({name: value for name, value in weights_of(own.network).items() if name.startswith("policy")})
+
+
+def log_of(run_dir: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_warm_up_leaves_the_policy_alone(tmp_path: Path) -> None:
+    own = session(tmp_path)
+    policy, everything = policy_digest(own), weights_sha256(own.network)
+    own.make(WARM_UP)
+    assert policy_digest(own) == policy
+    assert weights_sha256(own.network) != everything
+    own.make(BLEND)
+    assert policy_digest(own) != policy
+
+
+def test_steps_and_updates_are_counted_and_logged(tmp_path: Path) -> None:
+    own = session(tmp_path)
+    own.collect(None, num_ticks=10, ratio=0.0)
+    own.make(WARM_UP)
+    own.make(BLEND)
+    assert (own.env_steps, own.agent_steps, own.num_updates, own.index) == (104, 104, 2, 2)
+    assert (own.stage, own.ratio) == ("anneal", 0.5)
+    rows = log_of(tmp_path)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert [row["env_steps"] for row in rows] == [72, 104]
+    assert [row["steps"] for row in rows] == [32, 64]
+    assert [row["lr"] for row in rows] == [1e-2, 1e-2]
+    assert [row["kickstart_coef"] for row in rows] == [0.0, 0.5]
+
+
+def test_going_back_restores_everything_but_the_counts(tmp_path: Path) -> None:
+    own = session(tmp_path)
+    own.make(BLEND)
+    saved = own.save(protected=frozenset())
+    before = weights_sha256(own.network)
+    for _ in range(2):
+        own.make(PlannedUpdate(stage="ppo", ratio=1.0, kickstart_coef=0.0, learning_rate=1e-2))
+    assert weights_sha256(own.network) != before
+    own.load(saved)
+    assert weights_sha256(own.network) == before
+    assert (own.index, own.ratio) == (1, 0.5)
+    assert (own.num_updates, own.env_steps) == (3, 96)
+    # What is saved now is what was saved then: optimizer and random state too.
+    again = read_checkpoint(own.checkpoint_path(own.save(protected=frozenset())))
+    first = read_checkpoint(own.checkpoint_path(saved))
+    assert weights_digest(again.learner) == weights_digest(first.learner)
+    assert again.state.update_index == first.state.update_index == 1
+
+
+def test_a_retry_draws_other_numbers(tmp_path: Path) -> None:
+    own = session(tmp_path)
+    own.make(BLEND)
+    saved = own.save(protected=frozenset())
+    before = read_checkpoint(own.checkpoint_path(saved))
+    states = []
+    for attempt in (1, 2):
+        own.make(BLEND)
+        own.retry(saved)
+        assert own.attempt == attempt
+        assert weights_sha256(own.network) == before.state.weights_sha256
+        after = read_checkpoint(own.checkpoint_path(own.save(protected=frozenset({saved}))))
+        differing = {name for name in after.learner if not torch.equal(after.learner[name], before.learner[name])}
+        assert differing == {"generator"}
+        expected = torch.Generator().manual_seed(derive_seed(2, "attempt", attempt)).get_state()
+        assert torch.equal(after.learner["generator"], expected)
+        states.append(after.learner["generator"])
+    assert not torch.equal(*states)
+
+
+def test_the_same_state_is_saved_once(tmp_path: Path) -> None:
+    own = session(tmp_path)
+    own.make(BLEND)
+    assert own.save(protected=frozenset()) == own.save(protected=frozenset()) == 32
+    assert own.checkpoint_path(32) == tmp_path / "checkpoints" / "step-000000032"
+    state = read_checkpoint(own.checkpoint_path(32)).state
+    assert (state.mode, state.seed, state.stage, state.world) == ("ppo", 2, "anneal", "corridor")
+    assert (state.update_index, state.num_updates, state.env_steps, state.transitions) == (1, 1, 32, 32)
+    assert (state.ratio, state.attempt, state.weights_sha256) == (0.5, 0, weights_sha256(own.network))
+
+
+def test_a_collector_of_another_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`num_envs` is 4, but 8 ticks of the collector were 24 world steps"):
+        session(tmp_path, num_worlds=3).make(BLEND)
+
+
+@pytest.mark.parametrize("leftover", ["metrics.jsonl", "checkpoints"])
+def test_a_directory_is_used_once(tmp_path: Path, leftover: str) -> None:
+    own = session(tmp_path)
+    (tmp_path / "config.yaml").touch()
+    own.require_unused()
+    (tmp_path / leftover).touch()
+    with pytest.raises(TrainingError, match=f"holds a run already \\(`{leftover}`\\)"):
+        own.require_unused()
