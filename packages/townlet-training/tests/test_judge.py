@@ -84,7 +84,9 @@ def test_a_promotion_pass_pairs_the_policy_with_the_script() -> None:
 @pytest.mark.parametrize(("returns", "passed"), [([0.1, 0.2, 0.1, 0.0], False), ([9.0, 8.0, 9.0, 7.0], True)])
 def test_the_gate_compares_with_the_clone(returns: list[float], passed: bool) -> None:
     judge = Judge(CorridorEvaluator(), CONFIG, before_each=nothing)
-    gate = judge.kept_score_gate(scores(returns), scores([5.0, 6.0, 5.0, 4.0]), level=0.05, env_steps=96)
+    first = selection_block(4).first
+    clone = scores([5.0, 6.0, 5.0, 4.0], first_seed=first)
+    gate = judge.kept_score_gate(scores(returns, first_seed=first), clone, level=0.05, env_steps=96)
     assert (gate.name, gate.passed) == ("kept_score_96", passed)
 
 

@@ -10,7 +10,7 @@ from townlet_training.errors import ConfigError
 
 HELD_OUT = 2**31
 """Worlds with a seed below this are trained on; those from here on are only judged on."""
-_FINAL = HELD_OUT + 2**20
+_SELECTION = HELD_OUT + 2**20
 _PROMOTION = HELD_OUT + 2**24
 _END = 2**32
 
@@ -37,12 +37,12 @@ class SeedBlock:
 
 def selection_block(count: int) -> SeedBlock:
     """The episodes that gates and the choice of a checkpoint look at, the same in every run."""
-    return SeedBlock(first=HELD_OUT, count=count)
+    return SeedBlock(first=_SELECTION, count=count)
 
 
 def final_block(count: int) -> SeedBlock:
-    """The episodes of the final score, the same in every run; disjoint from those of selection."""
-    return SeedBlock(first=_FINAL, count=count)
+    """The episodes of the final score: 2**31 + i in every run, disjoint from those of selection."""
+    return SeedBlock(first=HELD_OUT, count=count)
 
 
 def promotion_block(seed: int, pass_number: int, count: int) -> SeedBlock:
