@@ -1,0 +1,241 @@
+"""Classic capture directories: samples of trajectories, a manifest and metrics, written and read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.batch import TrajectoryBatch
+from townlet_trajectory.capture_sample import CaptureLayout, decode_sample, encode_sample
+from townlet_trajectory.documents import MAX_JSON_BYTES, JsonValue, canonical_json, parse_json, parse_object
+from townlet_trajectory.errors import ArtifactError, CaptureError
+from townlet_trajectory.fields import Fields
+from townlet_trajectory.files import DirectoryLock, make_directory, write_bytes_atomic, write_json_atomic
+from townlet_trajectory.npz import MAX_NPZ_BYTES
+from townlet_trajectory.paths import escaped, read_below, read_named, relative_parts
+from townlet_trajectory.replay_sample import ReplaySample
+from townlet_trajectory.trajectory import Trajectory
+
+DEFAULT_PREFIX = "rollout_sample"
+
+
+class UnnamedActionsWarning(UserWarning):
+    """A capture does not say what its action ids mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureInfo:
+    """Where a capture comes from: `metadata` of its manifest."""
+
+    config_path: str | None
+    config_id: str | None
+    scenario_name: str | None
+    scenario_description: str | None
+    ticks: int
+    seed: int | None
+    policy_hash: str | None
+    capture_timestamp: str
+    """ISO 8601."""
+
+    def document(self) -> dict[str, JsonValue]:
+        """As it is written."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Capture:
+    """What a manifest lists."""
+
+    metadata: Mapping[str, JsonValue]
+    """Empty where the manifest has none."""
+    samples: tuple[ReplaySample, ...]
+    """In the order of the manifest, without those that are marked `accepted: false`."""
+
+    def batch(self) -> TrajectoryBatch:
+        """The trajectories, as they were recorded.
+
+        Raises:
+            CaptureError: if a sample was not written by this package and lacks what a trajectory needs.
+        """
+        trajectories = []
+        for sample in self.samples:
+            if sample.trajectory is None:
+                raise CaptureError(sample.path, "restore", "a classic sample has no final observation and no `kind`")
+            trajectories.append(sample.trajectory)
+        return TrajectoryBatch.from_trajectories(trajectories)
+
+
+def write_captures(
+    directory: str | Path,
+    batch: TrajectoryBatch,
+    *,
+    final_values: NDArray[np.float32],
+    layout: CaptureLayout,
+    info: CaptureInfo,
+    prefix: str = DEFAULT_PREFIX,
+) -> Path:
+    """Write one sample per trajectory, their metrics and, last, the manifest; return the manifest's path.
+
+    Samples are named `PREFIX_AGENT_NNN`, NNN counting from 001 in the order in which the trajectories begin. Files of
+    the same names are replaced; until the manifest is, reading it fails, because it holds the digests of the samples.
+
+    Args:
+        directory: created where missing.
+        batch: the trajectories.
+        final_values: [B]; V of each final observation (0 is written after a true end).
+        layout: names of features, channels and actions.
+        info: where the capture comes from.
+        prefix: a plain file name.
+
+    Raises:
+        ArtifactError: if another writer holds the directory or it cannot be written.
+        CaptureError: if the batch has no classic form.
+    """
+    directory = Path(directory)
+    if len(relative_parts(prefix, directory)) != 1:
+        raise CaptureError(directory, "path", f"`prefix` must be a plain file name, got {prefix!r}")
+    if final_values.shape != (len(batch),):
+        raise CaptureError(directory, "encode", f"`final_values` must be [{len(batch)}], got {final_values.shape}")
+    make_directory(directory)
+    with DirectoryLock(directory):
+        entries: list[JsonValue] = []
+        metrics: dict[str, JsonValue] = {}
+        begin_order = np.argsort(batch.ticks[batch.offsets[:-1]], kind="stable")
+        for number, index in enumerate(begin_order.tolist(), start=1):
+            trajectory, final_value = batch.trajectory(index), float(final_values[index])
+            stem = directory / f"{prefix}_{escaped(trajectory.agent_id)}_{number:03d}"
+            entry, metrics[f"{stem.name}.npz"] = _write_sample(trajectory, final_value, layout, info, stem)
+            entries.append(entry)
+        write_json_atomic(directory / f"{prefix}_metrics.json", {"metadata": info.document(), "samples": metrics})
+        manifest = directory / f"{prefix}_manifest.json"
+        document: dict[str, JsonValue] = {"metadata": info.document(), "samples": entries}
+        write_json_atomic(manifest, {**document, "sha256": hashlib.sha256(canonical_json(document)).hexdigest()})
+    return manifest
+
+
+def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
+    """The samples of a JSON manifest.
+
+    Args:
+        manifest: the file.
+        data_root: where paths that do not exist below the manifest's folder are looked for. None: nowhere.
+
+    Raises:
+        ArtifactError: if a file is missing, damaged, or not below either folder; `CaptureError` if parts contradict.
+    """
+    path = Path(manifest)
+    document = parse_json(read_named(path, max_bytes=MAX_JSON_BYTES), path)
+    return capture_of(document, path, data_root=data_root)
+
+
+def capture_of(document: JsonValue, manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
+    """As `read_captures`, with the manifest's content parsed already (it may be YAML).
+
+    Raises:
+        ArtifactError: as `read_captures`.
+    """
+    path = Path(manifest)
+    metadata: dict[str, JsonValue] = {}
+    if isinstance(document, dict):
+        fields = Fields(document, path)
+        metadata = fields.object("metadata") if "metadata" in document else {}
+        _verify_manifest(document, path)
+        document = document.get("samples")
+    if not isinstance(document, list):
+        raise CaptureError(path, "parse", "expected a list, or an object with a list `samples`")
+    roots = [path.parent] if data_root is None else [path.parent, Path(data_root)]
+    samples = []
+    for number, entry in enumerate(document):
+        values: dict[str, JsonValue] = entry if isinstance(entry, dict) else {"sample": entry}
+        where = f"{path}: entry {number}"
+        if "accepted" not in values or Fields(values, where).flag("accepted"):
+            samples.append(_read_entry(Fields(values, where), values, roots, where))
+    if unnamed := [sample for sample in samples if not sample.metadata.get("action_lookup")]:
+        message = f"{path}: {len(unnamed)} of {len(samples)} samples do not say what their action ids mean"
+        warnings.warn(f"{message}; they are called action_0, action_1, ...", UnnamedActionsWarning, stacklevel=2)
+    return Capture(metadata=metadata, samples=tuple(samples))
+
+
+def read_metrics(path: str | Path) -> dict[str, dict[str, float | None]]:
+    """The metrics of each sample from a metrics file, with or without metadata.
+
+    Raises:
+        ArtifactError: if the file is damaged or has another form.
+    """
+    document = parse_object(read_named(path, max_bytes=MAX_JSON_BYTES), path)
+    fields = Fields(document, path)
+    samples = fields.object("samples") if "samples" in document else document
+    return {name: _metrics(Fields(samples, path).object(name), f"{path}: {name}") for name in samples}
+
+
+def _write_sample(
+    trajectory: Trajectory, final_value: float, layout: CaptureLayout, info: CaptureInfo, stem: Path
+) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
+    """Write the two files `stem`.npz and .json; return the manifest's entry and the metrics."""
+    npz_path, meta_path = stem.with_name(f"{stem.name}.npz"), stem.with_name(f"{stem.name}.json")
+    npz, description, metrics = encode_sample(
+        trajectory, final_value=final_value, layout=layout, info=info.document(), npz_path=npz_path
+    )
+    write_bytes_atomic(npz_path, npz)
+    write_bytes_atomic(meta_path, description)
+    entry: dict[str, JsonValue] = {
+        "sample": npz_path.name,
+        "meta": meta_path.name,
+        "agent_id": trajectory.agent_id,
+        "frame_count": len(trajectory),
+        "sha256": _digest_of(npz, description),
+    }
+    return entry, dict(metrics)
+
+
+def _metrics(values: Mapping[str, JsonValue], where: str) -> dict[str, float | None]:
+    metrics: dict[str, float | None] = {}
+    for name, value in values.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise CaptureError(where, "parse", f"`{name}` must be a number or null, got {value!r:.80}")
+        metrics[name] = value
+    return metrics
+
+
+def _verify_manifest(document: Mapping[str, JsonValue], path: Path) -> None:
+    if "sha256" not in document:
+        return
+    body = {name: value for name, value in document.items() if name != "sha256"}
+    if document["sha256"] != (digest := hashlib.sha256(canonical_json(body)).hexdigest()):
+        raise CaptureError(path, "verify", f"expected SHA-256 {document['sha256']!r}, got {digest}")
+
+
+def _read_entry(entry: Fields, values: Mapping[str, JsonValue], roots: list[Path], where: str) -> ReplaySample:
+    name = entry.text("sample")
+    meta = entry.text("meta") if "meta" in values else f"{name.removesuffix('.npz')}.json"
+    npz_root, meta_root = _root_of(name, roots, where), _root_of(meta, roots, where)
+    npz = read_below(npz_root, name, max_bytes=MAX_NPZ_BYTES, origin=where)
+    description = read_below(meta_root, meta, max_bytes=MAX_JSON_BYTES, origin=where)
+    if "sha256" in values and entry.text("sha256") != _digest_of(npz, description):
+        raise CaptureError(where, "verify", f"SHA-256 of {name} and {meta} is not {values['sha256']}")
+    sample = decode_sample(npz, description, npz_path=npz_root / name, description_path=meta_root / meta)
+    if "agent_id" in values and entry.text("agent_id") != sample.metadata.get("agent_id"):
+        raise CaptureError(where, "check", f"`agent_id` must be that of {meta}, {sample.metadata.get('agent_id')!r}")
+    if "frame_count" in values and entry.integer("frame_count") != len(sample):
+        raise CaptureError(where, "check", f"`frame_count` must be {len(sample)}, got {values['frame_count']}")
+    return sample
+
+
+def _root_of(name: str, roots: list[Path], where: str) -> Path:
+    """The first root below which `name` is; whether it may be opened is found out when it is."""
+    relative_parts(name, where)
+    for root in roots:
+        if os.path.lexists(root / name):
+            return root
+    raise ArtifactError(where, "open", f"{name} is neither below {' nor below '.join(map(str, roots))}")
+
+
+def _digest_of(npz: bytes, description: bytes) -> str:
+    return hashlib.sha256(npz + description).hexdigest()

@@ -1,0 +1,96 @@
+"""Strict JSON: no NaN, no repeated keys, bounded size and depth; one spelling for equal content."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+import numpy as np
+
+from townlet_trajectory.errors import ArtifactError
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+
+MAX_JSON_BYTES = 8 << 20
+MAX_JSON_DEPTH = 64
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_DEPTH_STEP = np.zeros(256, np.int64)
+_DEPTH_STEP[[ord("["), ord("{")]] = 1
+_DEPTH_STEP[[ord("]"), ord("}")]] = -1
+
+
+def canonical_json(value: JsonValue) -> bytes:
+    """The one spelling that digests are taken of: keys sorted, no spaces, ASCII.
+
+    Raises:
+        ValueError: if a number is NaN or infinite.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+def readable_json(value: JsonValue) -> bytes:
+    """Indented, keys in the order given, with a final line feed.
+
+    Raises:
+        ValueError: if a number is NaN or infinite.
+    """
+    return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+
+
+def parse_json(data: bytes, path: str | Path) -> JsonValue:
+    """Parse JSON that came from `path` (for the error).
+
+    Raises:
+        ArtifactError: if it is longer than `MAX_JSON_BYTES`, nested deeper than `MAX_JSON_DEPTH`, not UTF-8, not JSON,
+            repeats a key, or holds NaN, Infinity or a number beyond double precision.
+    """
+    if len(data) > MAX_JSON_BYTES:
+        raise ArtifactError(path, "parse", f"at most {MAX_JSON_BYTES} bytes of JSON are read, got {len(data)}")
+    if (depth := _depth(data)) > MAX_JSON_DEPTH:
+        raise ArtifactError(path, "parse", f"JSON may be nested {MAX_JSON_DEPTH} deep, got {depth}")
+    try:
+        value: JsonValue = json.loads(
+            data.decode(),
+            object_pairs_hook=_unique_object,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+        )
+    except ValueError as error:
+        raise ArtifactError(path, "parse", f"not JSON: {error}") from error
+    return value
+
+
+def parse_object(data: bytes, path: str | Path) -> dict[str, JsonValue]:
+    """As `parse_json`, and the value must be an object."""
+    value = parse_json(data, path)
+    if not isinstance(value, dict):
+        raise ArtifactError(path, "parse", f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _depth(data: bytes) -> int:
+    brackets = np.frombuffer(_STRING.sub(b"", data), np.uint8)
+    return int(np.cumsum(_DEPTH_STEP[brackets]).max(initial=0))
+
+
+def _unique_object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"repeated keys {sorted({key for key in keys if keys.count(key) > 1})}")
+    return value
+
+
+def _refuse_constant(token: str) -> NoReturn:
+    raise ValueError(f"{token} is not a number")
+
+
+def _finite_float(token: str) -> float:
+    value = float(token)
+    if not math.isfinite(value):
+        raise ValueError(f"{token} is beyond double precision")
+    return value

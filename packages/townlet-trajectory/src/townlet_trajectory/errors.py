@@ -1,0 +1,76 @@
+"""Every error that townlet-trajectory raises on purpose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class TrajectoryError(Exception):
+    """Base of every error that townlet-trajectory raises on purpose."""
+
+
+class ShapeError(TrajectoryError):
+    """An array has another shape or length than its specification or its neighbours say."""
+
+
+class SchemaError(TrajectoryError):
+    """A column is missing, unknown, of another dtype, or two schemas that must be equal differ."""
+
+
+class OrderError(TrajectoryError):
+    """A recorder was called out of order."""
+
+
+class ContinuityError(TrajectoryError):
+    """An agent vanished, changed its identity or skipped a tick without having been ended."""
+
+
+class BufferFullError(TrajectoryError):
+    """A tick does not fit into `max_rows`."""
+
+
+class NonFiniteError(TrajectoryError):
+    """A column holds NaN or infinity.
+
+    Attributes:
+        column: name of the column.
+        tick: tick of the row.
+        row: row within the tick (recording) or within the array (validation).
+    """
+
+    def __init__(self, column: str, tick: int, row: int, value: float) -> None:
+        super().__init__(column, tick, row, value)
+        self.column = column
+        self.tick = tick
+        self.row = row
+        self.value = value
+
+    def __str__(self) -> str:
+        return f"`{self.column}` must be finite, got {self.value} at tick {self.tick}, row {self.row}"
+
+
+class ArtifactError(TrajectoryError):
+    """A file could not be written, or cannot be trusted.
+
+    Attributes:
+        path: the file or directory.
+        stage: what was being done: `open`, `read`, `write`, `parse`, `verify`, ...
+        reason: why it failed.
+    """
+
+    def __init__(self, path: str | Path, stage: str, reason: str) -> None:
+        super().__init__(str(path), stage, reason)
+        self.path = Path(path)
+        self.stage = stage
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.stage}: {self.reason}"
+
+
+class ManifestError(ArtifactError):
+    """A manifest contradicts itself or the files it lists."""
+
+
+class CaptureError(ManifestError):
+    """A classic capture lacks something, or its parts contradict each other."""

@@ -1,0 +1,281 @@
+"""The only module that writes files: a reader sees the old content or the new one, and what was saved stays saved.
+
+Temporary file in the same folder, write, fsync, rename, fsync of the folder (Pillai et al. 2014). Every failure is an
+`ArtifactError`; the temporary file is removed on failure, and by the next `DirectoryLock` after a crash.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from townlet_trajectory.documents import JsonValue, canonical_json, parse_json, readable_json
+from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.paths import read_named, relative_parts
+
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOG_FILE = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_TAIL_BYTES = 1 << 16
+MAX_LOG_BYTES = 1 << 30
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Replace or create `path`; after the call it survives a crash of the process and of the machine.
+
+    Raises:
+        ArtifactError: if it cannot be written; an old file is then unchanged (or, only when syncing the folder failed,
+            already replaced as a whole).
+    """
+    path = Path(path)
+    temporary = _temporary_name(path)
+    renamed = False
+    try:
+        _write_new(temporary, data)
+        os.replace(temporary, path)
+        renamed = True
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise ArtifactError(path, "write", _reason(error)) from error
+    finally:
+        if not renamed:
+            _remove_if_there(temporary)
+
+
+def write_json_atomic(path: str | Path, value: JsonValue) -> None:
+    """As `write_bytes_atomic`, with indented JSON.
+
+    Raises:
+        ArtifactError: if it cannot be written, or a number is NaN or infinite.
+    """
+    try:
+        data = readable_json(value)
+    except ValueError as error:
+        raise ArtifactError(path, "encode", str(error)) from error
+    write_bytes_atomic(path, data)
+
+
+def write_directory_atomic(path: str | Path, files: Mapping[str, bytes]) -> None:
+    """Create the directory `path` with the given files in it, all at once.
+
+    Args:
+        path: must not exist.
+        files: content by file name (no folders).
+
+    Raises:
+        ArtifactError: if it exists or cannot be written; nothing is left of it then.
+    """
+    path = Path(path)
+    for name in files:
+        if len(relative_parts(name, path)) != 1:
+            raise ArtifactError(path, "path", f"expected a file name, got {name!r}")
+    temporary = _temporary_name(path)
+    renamed = False
+    try:
+        if os.path.lexists(path):
+            raise ArtifactError(path, "write", "exists already")
+        os.mkdir(temporary)
+        for name, data in files.items():
+            _write_new(temporary / name, data)
+        _sync_folder(temporary)
+        os.rename(temporary, path)
+        renamed = True
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise ArtifactError(path, "write", _reason(error)) from error
+    finally:
+        if not renamed:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_directory(path: str | Path) -> None:
+    """Create a directory and its parents where they are missing.
+
+    Raises:
+        ArtifactError: if that fails.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(path, "write", _reason(error)) from error
+
+
+def remove_directory(path: str | Path) -> None:
+    """Remove a directory and what is in it, so that a reader sees all of it or nothing.
+
+    Raises:
+        ArtifactError: if it cannot be removed.
+    """
+    path = Path(path)
+    temporary = _temporary_name(path)
+    try:
+        os.rename(path, temporary)
+        _sync_folder(path.parent)
+        shutil.rmtree(temporary)
+    except OSError as error:
+        raise ArtifactError(path, "remove", _reason(error)) from error
+
+
+def append_json_line(path: str | Path, value: JsonValue) -> None:
+    """As `append_line`, with one line of JSON.
+
+    Raises:
+        ArtifactError: if it cannot be written, or a number is NaN or infinite.
+    """
+    try:
+        line = canonical_json(value)
+    except ValueError as error:
+        raise ArtifactError(path, "encode", str(error)) from error
+    append_line(path, line.decode())
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Append `line` and a line feed, and sync the file.
+
+    An unterminated last line, left by a crash, is first cut off and appended to `NAME.partial`.
+
+    Raises:
+        ArtifactError: if it cannot be written (the file is then as before), or `line` holds a line feed.
+    """
+    path = Path(path)
+    if "\n" in line:
+        raise ArtifactError(path, "encode", "a line must not hold a line feed")
+    try:
+        descriptor = os.open(path, _LOG_FILE, 0o644)
+        try:
+            size = _cut_partial(path, descriptor)
+            try:
+                _write_all(descriptor, line.encode() + b"\n")
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+        if size == 0:
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise ArtifactError(path, "append", _reason(error)) from error
+
+
+def read_json_lines(path: str | Path) -> list[JsonValue]:
+    """The values of a log; an unterminated last line is left out.
+
+    Raises:
+        ArtifactError: if the file cannot be read, or a terminated line is not JSON.
+    """
+    lines = read_named(path, max_bytes=MAX_LOG_BYTES).split(b"\n")[:-1]
+    return [parse_json(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+
+
+class DirectoryLock:
+    """At most one process (and one lock in it) holds a directory: `flock` on the directory itself, so no file is left.
+
+    The lock ends with the `with` block or the process, whatever ends it. Network file systems may not honour it.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self._directory = Path(directory)
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> DirectoryLock:
+        """Take the lock, and remove what a killed writer left unfinished below the directory.
+
+        Raises:
+            ArtifactError: if another holds it, or the directory cannot be opened.
+        """
+        try:
+            descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise ArtifactError(self._directory, "lock", _reason(error)) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise ArtifactError(self._directory, "lock", "another writer holds this directory") from error
+        self._descriptor = descriptor
+        _remove_unfinished(self._directory)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _temporary_name(path: Path) -> Path:
+    # A file name has at most 255 bytes, so only the beginning of a long one is repeated.
+    return path.with_name(f".{path.name[:64]}.{secrets.token_hex(8)}.tmp")
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, _NEW_FILE, 0o644)
+    try:
+        _write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_there(path: Path) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ArtifactError(path, "clean", _reason(error)) from error
+
+
+def _remove_unfinished(directory: Path) -> None:
+    for folder, folders, names in os.walk(directory):
+        for name in filter(_TEMPORARY.fullmatch, folders):
+            shutil.rmtree(Path(folder, name), ignore_errors=True)
+        for name in filter(_TEMPORARY.fullmatch, names):
+            _remove_if_there(Path(folder, name))
+
+
+def _cut_partial(path: Path, descriptor: int) -> int:
+    """Cut an unterminated last line off, keep it aside, and return the size of the file."""
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    end, tail = size, b""
+    while end > 0 and b"\n" not in tail:
+        start = max(0, end - _TAIL_BYTES)
+        tail = os.pread(descriptor, end - start, start) + tail
+        end = start
+    partial = tail[tail.rfind(b"\n") + 1 :]
+    if not partial:
+        return size
+    aside = os.open(path.with_name(path.name + ".partial"), _LOG_FILE, 0o644)
+    try:
+        _write_all(aside, partial + b"\n")
+        os.fsync(aside)
+    finally:
+        os.close(aside)
+    os.ftruncate(descriptor, size - len(partial))
+    return size - len(partial)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

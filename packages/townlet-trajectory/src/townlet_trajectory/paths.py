@@ -1,0 +1,103 @@
+"""Paths that come from a file: relative, below a root, never through a symbolic link."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+
+from townlet_trajectory.errors import ArtifactError
+
+_SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_MAX_PART = 255
+_MAX_ESCAPED = 120
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def relative_parts(name: str, origin: str | Path) -> tuple[str, ...]:
+    """The components of a relative POSIX path that stays below its root.
+
+    Args:
+        name: the path, as a file spells it.
+        origin: the file that holds it, for the error.
+
+    Raises:
+        ArtifactError: if it is empty, absolute, holds `..`, `.`, an empty component, a backslash, a drive or a NUL.
+    """
+    parts = name.split("/")
+    if "\0" in name or "\\" in name or _DRIVE.match(name):
+        raise ArtifactError(origin, "path", f"a path must be relative POSIX, got {name!r}")
+    if any(part in ("", ".", "..") for part in parts):
+        raise ArtifactError(origin, "path", f"a path must stay below its root, without `..`, `.` or `//`, got {name!r}")
+    try:
+        too_long = any(len(part.encode()) > _MAX_PART for part in parts)
+    except UnicodeEncodeError as error:
+        raise ArtifactError(origin, "path", f"a path must be Unicode text, got {name!r}") from error
+    if too_long:
+        raise ArtifactError(origin, "path", f"a component has at most {_MAX_PART} bytes, got {name!r}")
+    return tuple(parts)
+
+
+def escaped(agent_id: str) -> str:
+    """`agent_id` as part of a file name: ASCII letters, digits, `_` and `-` stay, other bytes become `%XX`.
+
+    Long ids are cut and end with their hash.
+    """
+    text = "".join(
+        character
+        if character in _SAFE
+        else "".join(f"%{byte:02X}" for byte in character.encode(errors="surrogatepass"))
+        for character in agent_id
+    )
+    if len(text) <= _MAX_ESCAPED:
+        return text
+    digest = hashlib.sha256(agent_id.encode(errors="surrogatepass")).hexdigest()
+    return f"{text[:_MAX_ESCAPED]}-{digest[:16]}"
+
+
+def read_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> bytes:
+    """Read the regular file `name` below `root`; no component below `root` may be a symbolic link.
+
+    Raises:
+        ArtifactError: if the path is not allowed, the file is missing, not regular or longer than `max_bytes`.
+    """
+    *folders, last = relative_parts(name, origin)
+    path = root / name
+    try:
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for folder in folders:
+                below = os.open(folder, _FOLDER, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = below
+            # Without O_NONBLOCK, opening a pipe would wait for ever.
+            file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        with open(file, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ArtifactError(path, "open", "not a regular file")
+            if status.st_size > max_bytes:
+                raise ArtifactError(path, "read", f"at most {max_bytes} bytes are read, got {status.st_size}")
+            return stream.read(max_bytes)
+    except OSError as error:
+        raise ArtifactError(path, "open", error.strerror or str(error)) from error
+
+
+def read_named(path: str | Path, *, max_bytes: int) -> bytes:
+    """Read a regular file that the user named (so a symbolic link is followed).
+
+    Raises:
+        ArtifactError: as `read_below`.
+    """
+    try:
+        real = Path(path).resolve(strict=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ArtifactError(path, "open", str(error)) from error
+    return read_below(real.parent, real.name, max_bytes=max_bytes, origin=path)
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

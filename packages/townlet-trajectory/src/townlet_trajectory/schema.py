@@ -1,0 +1,155 @@
+"""What the columns of a record are: names, dtypes, shapes, codes, and the action vocabulary they refer to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from townlet_trajectory.errors import SchemaError
+
+SCHEMA_VERSION = 1
+"""Version of everything that this package writes."""
+
+ACTION_MASK = "action_mask"
+"""Name of the observation that holds the legal actions, bool [N, A]; no final observation needs one."""
+
+DTYPES = frozenset(
+    {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
+)
+"""The dtypes a column may have."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+class Kind(IntEnum):
+    """What a step is to the learner (column `kind`, int8)."""
+
+    DECISION = 0
+    """The blend drew the action with a known probability."""
+    FORCED = 1
+    """A commitment was in force."""
+    FOREIGN = 2
+    """Possessed, or decided in a way that no recorded probability describes."""
+
+
+class Source(IntEnum):
+    """Who made the choice that was carried out (column `source`, int8)."""
+
+    SCRIPTED = 0
+    LEARNED = 1
+    EXTERNAL = 2
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One column: the dtype of an element and the shape of a row."""
+
+    dtype: str
+    """Name of a numpy dtype, one of `DTYPES`."""
+    shape: tuple[int, ...] = ()
+    """Shape of one row, without the leading axis; every length at least 1."""
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise SchemaError(f"`dtype` must be one of {sorted(DTYPES)}, got {self.dtype!r}")
+        if not isinstance(self.shape, tuple) or not all(type(length) is int and length > 0 for length in self.shape):
+            raise SchemaError(f"`shape` must be a tuple of positive ints, got {self.shape!r}")
+
+    @property
+    def numpy_dtype(self) -> np.dtype[np.generic]:
+        return np.dtype(self.dtype)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.numpy_dtype.itemsize
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrajectorySchema:
+    """The columns of one agent group: what is seen, what is decided, and which actions there are."""
+
+    observations: Mapping[str, ArraySpec]
+    """At least one."""
+    decisions: Mapping[str, ArraySpec]
+    """At least one; names differ from those of the observations."""
+    vocabulary: tuple[str, ...]
+    """Action keys, in the order of the action indices; empty where actions are not discrete."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "observations", dict(self.observations))
+        object.__setattr__(self, "decisions", dict(self.decisions))
+        for kind, columns in (("observations", self.observations), ("decisions", self.decisions)):
+            if not columns:
+                raise SchemaError(f"`{kind}` must name at least one column")
+            for name in columns:
+                if not _NAME.fullmatch(name):
+                    raise SchemaError(f"{kind}: a column name must match {_NAME.pattern}, got {name!r}")
+        if both := sorted(self.observations.keys() & self.decisions.keys()):
+            raise SchemaError(f"columns are both observation and decision: {both}")
+        _check_vocabulary(self.vocabulary)
+        mask = self.observations.get(ACTION_MASK)
+        expected = ArraySpec("bool", (len(self.vocabulary),)) if self.vocabulary else None
+        if mask is not None and mask != expected:
+            raise SchemaError(f"`{ACTION_MASK}` must be {expected}, got {mask}")
+
+    @property
+    def vocabulary_digest(self) -> str:
+        """SHA-256 (hex) of the keys as canonical JSON."""
+        return vocabulary_digest(self.vocabulary)
+
+    def require_equal(self, other: TrajectorySchema) -> None:
+        """Raise `SchemaError`, naming the first difference, unless both schemas are equal."""
+        if self.vocabulary != other.vocabulary:
+            raise SchemaError(
+                f"vocabularies differ: {len(self.vocabulary)} actions, digest {self.vocabulary_digest[:12]}, "
+                f"and {len(other.vocabulary)} actions, digest {other.vocabulary_digest[:12]}"
+            )
+        for kind, ours, theirs in (
+            ("observation", self.observations, other.observations),
+            ("decision", self.decisions, other.decisions),
+        ):
+            for name in sorted(ours.keys() | theirs.keys()):
+                if ours.get(name) != theirs.get(name):
+                    raise SchemaError(f"{kind} `{name}` differs: {ours.get(name)} and {theirs.get(name)}")
+
+
+def vocabulary_digest(keys: tuple[str, ...]) -> str:
+    """SHA-256 (hex) of `keys` as canonical JSON; equal digests mean equal actions in equal order."""
+    text = json.dumps(list(keys), separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def default_decision_columns() -> dict[str, ArraySpec]:
+    """The columns of one settled decision, in the order of the README's table."""
+    return {
+        "action": ArraySpec("int64"),
+        "chosen_action": ArraySpec("int64"),
+        "kind": ArraySpec("int8"),
+        "source": ArraySpec("int8"),
+        "vetoed": ArraySpec("bool"),
+        "veto_reason": ArraySpec("int8"),
+        "possessed": ArraySpec("bool"),
+        "demonstrated": ArraySpec("bool"),
+        "expert_action": ArraySpec("int64"),
+        "behavior_log_prob": ArraySpec("float32"),
+        "policy_log_prob": ArraySpec("float32"),
+        "value": ArraySpec("float32"),
+        "ratio": ArraySpec("float32"),
+        "held_action": ArraySpec("int64"),
+        "ticks_left": ArraySpec("int32"),
+    }
+
+
+def _check_vocabulary(keys: tuple[str, ...]) -> None:
+    if not isinstance(keys, tuple) or not all(isinstance(key, str) and key for key in keys):
+        raise SchemaError(f"`vocabulary` must be a tuple of non-empty strings, got {keys!r}")
+    if len(set(keys)) != len(keys):
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        raise SchemaError(f"`vocabulary` repeats {repeated}")

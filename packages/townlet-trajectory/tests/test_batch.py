@@ -1,0 +1,151 @@
+"""Flat batches: laws of splitting, merging and padding."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import SCHEMA, assert_same_batch, assert_same_trajectory, batches, make_trajectory, trajectories
+
+from townlet_trajectory import (
+    ContinuityError,
+    NonFiniteError,
+    SchemaError,
+    ShapeError,
+    Trajectory,
+    TrajectoryBatch,
+    TrajectorySchema,
+)
+
+
+def make_batch() -> TrajectoryBatch:
+    return TrajectoryBatch.from_trajectories(
+        [make_trajectory(1, 2, first_tick=4), make_trajectory(2, 1, agent_id="bob"), make_trajectory(3, 3, episode=1)]
+    )
+
+
+def test_rows_by_hand() -> None:
+    batch = make_batch()
+    assert (len(batch), batch.num_steps) == (3, 6)
+    assert batch.offsets.tolist() == [0, 2, 3, 6]
+    assert batch.lengths.tolist() == [2, 1, 3]
+    assert batch.row_of_last.tolist() == [1, 2, 5]
+    assert batch.trajectory_of_row.tolist() == [0, 0, 1, 2, 2, 2]
+    assert batch.ticks.tolist() == [4, 5, 0, 0, 1, 2]
+
+
+def test_padding_by_hand() -> None:
+    padded, mask = make_batch().padded(np.arange(1, 7))
+    assert padded.tolist() == [[1, 2, 0], [3, 0, 0], [4, 5, 6]]
+    assert mask.tolist() == [[True, True, False], [True, False, False], [True, True, True]]
+
+
+@pytest.mark.property
+@given(batches(), st.sampled_from(["rewards", "features"]))
+def test_flatten_inverts_padded(batch: TrajectoryBatch, name: str) -> None:
+    flat = batch.rewards if name == "rewards" else batch.observations[name]
+    padded, _ = batch.padded(flat)
+    assert padded.shape == (len(batch), batch.lengths.max(), *flat.shape[1:])
+    np.testing.assert_array_equal(batch.flatten(padded), flat)
+
+
+@pytest.mark.property
+@given(st.lists(trajectories(), min_size=1, max_size=5))
+def test_trajectory_inverts_from_trajectories(items: list[Trajectory]) -> None:
+    batch = TrajectoryBatch.from_trajectories(items)
+    for index, item in enumerate(items):
+        assert_same_trajectory(batch.trajectory(index), item)
+
+
+@pytest.mark.property
+@given(batches(), st.data())
+def test_select_then_concatenate_is_the_identity(batch: TrajectoryBatch, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(batch)))
+    parts = [batch.select(np.arange(cut)), batch.select(np.arange(cut, len(batch)))]
+    assert_same_batch(TrajectoryBatch.concatenate(parts), batch)
+
+
+@pytest.mark.property
+@given(batches(), st.data())
+def test_select_takes_in_order_and_repeats(batch: TrajectoryBatch, data: st.DataObject) -> None:
+    indices = data.draw(st.lists(st.integers(0, len(batch) - 1), max_size=6))
+    selected = batch.select(np.array(indices, np.int64))
+    for position, index in enumerate(indices):
+        assert_same_trajectory(selected.trajectory(position), batch.trajectory(index))
+
+
+@pytest.mark.property
+@given(batches(), st.floats(0, 1), st.integers(0, 2**64 - 1))
+def test_split_keeps_episodes_whole_and_loses_nothing(batch: TrajectoryBatch, fraction: float, seed: int) -> None:
+    train, held_out = batch.split_by_episode(fraction, seed=seed)
+    assert len(train) + len(held_out) == len(batch)
+    assert not {*zip(train.worlds, train.episodes, strict=True)} & {
+        *zip(held_out.worlds, held_out.episodes, strict=True)
+    }
+    # Whatever else is there, an episode stays on its side.
+    for index in range(len(batch)):
+        alone, _ = batch.select(np.array([index])).split_by_episode(fraction, seed=seed)
+        on_train = (batch.worlds[index], batch.episodes[index]) in {*zip(train.worlds, train.episodes, strict=True)}
+        assert (len(alone) == 1) == on_train
+
+
+def test_split_holds_out_about_the_fraction() -> None:
+    batch = TrajectoryBatch.from_trajectories(
+        [make_trajectory(0, 1, world=world, episode=episode) for world in range(20) for episode in range(50)]
+    )
+    held_out = batch.split_by_episode(0.2, seed=3)[1]
+    assert 160 <= len(held_out) <= 240  # binomial(1000, 0.2): three standard deviations are 38
+    assert len(batch.split_by_episode(0.0, seed=3)[1]) == 0
+    assert len(batch.split_by_episode(1.0, seed=3)[0]) == 0
+    other = batch.split_by_episode(0.2, seed=4)[1]
+    assert {*zip(other.worlds, other.episodes, strict=True)} != {*zip(held_out.worlds, held_out.episodes, strict=True)}
+    with pytest.raises(ShapeError, match=r"`fraction` must be in \[0, 1\], got 1.5"):
+        batch.split_by_episode(1.5, seed=0)
+
+
+def test_an_empty_selection_is_a_batch() -> None:
+    empty = make_batch().select(np.empty(0, np.int64))
+    assert (len(empty), empty.num_steps) == (0, 0)
+    assert empty.padded(empty.rewards)[0].shape == (0, 0)
+
+
+def test_schemas_must_be_equal() -> None:
+    other = TrajectorySchema(observations=SCHEMA.observations, decisions=SCHEMA.decisions, vocabulary=("x", "y", "z"))
+    stranger = replace(make_trajectory(0, 1), schema=other)
+    with pytest.raises(SchemaError, match="vocabularies differ"):
+        TrajectoryBatch.from_trajectories([make_trajectory(0, 1), stranger])
+    with pytest.raises(SchemaError, match="vocabularies differ"):
+        TrajectoryBatch.concatenate([make_batch(), TrajectoryBatch.from_trajectories([stranger])])
+    with pytest.raises(SchemaError, match="at least one trajectory"):
+        TrajectoryBatch.from_trajectories([])
+    with pytest.raises(SchemaError, match="at least one batch"):
+        TrajectoryBatch.concatenate([])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"offsets": np.array([1, 2, 3, 6])}, ShapeError, "begin with 0"),
+        ({"offsets": np.array([0, 2, 2, 6])}, ShapeError, "ascend strictly"),
+        ({"offsets": np.array([0, 2, 3, 7])}, ShapeError, r"`map` must have shape \(7,"),
+        ({"ticks": np.array([4, 5, 0, 0, 1, 3])}, ContinuityError, r"consecutive, got \[1 3\]"),
+        ({"rewards": np.array([0, 0, 0, 0, np.nan, 0], np.float32)}, NonFiniteError, "got nan at tick 1, row 4"),
+        ({"terminated": np.zeros(2, bool)}, ShapeError, "`terminated` must have shape"),
+        ({"worlds": np.zeros(3, np.int32)}, SchemaError, "`worlds` must have dtype int64, got int32"),
+        ({"agent_ids": np.array(["a", "b", "c"])}, ShapeError, "`agent_ids` must be object"),
+    ],
+)
+def test_a_batch_cannot_be_wrong(changes: dict[str, np.ndarray], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        replace(make_batch(), **changes)
+
+
+def test_bad_arguments() -> None:
+    batch = make_batch()
+    with pytest.raises(IndexError, match="trajectory 3 of 3"):
+        batch.trajectory(3)
+    with pytest.raises(ShapeError, match="`flat` must have 6 rows, got 5"):
+        batch.padded(np.zeros(5))
+    with pytest.raises(ShapeError, match="`padded` must have shape"):
+        batch.flatten(np.zeros((3, 2)))

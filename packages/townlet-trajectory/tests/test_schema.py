@@ -1,0 +1,98 @@
+"""Specifications refuse what no column can be, and name differences."""
+
+import hashlib
+
+import pytest
+from strategies import SCHEMA
+
+from townlet_trajectory import (
+    ArraySpec,
+    Kind,
+    SchemaError,
+    Source,
+    TrajectorySchema,
+    default_decision_columns,
+    vocabulary_digest,
+)
+
+
+def test_codes_are_those_of_the_files() -> None:
+    assert [(kind.name, kind.value) for kind in Kind] == [("DECISION", 0), ("FORCED", 1), ("FOREIGN", 2)]
+    assert [(source.name, source.value) for source in Source] == [("SCRIPTED", 0), ("LEARNED", 1), ("EXTERNAL", 2)]
+
+
+def test_vocabulary_digest_by_hand() -> None:
+    expected = hashlib.sha256(b'["wait","\\u00e9"]').hexdigest()
+    assert vocabulary_digest(("wait", "é")) == expected
+    assert vocabulary_digest(("é", "wait")) != expected
+
+
+def test_row_bytes() -> None:
+    assert ArraySpec("float32", (4, 11, 11)).row_bytes == 1936
+    assert ArraySpec("bool").row_bytes == 1
+    assert sum(spec.row_bytes for spec in default_decision_columns().values()) == 58
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "message"),
+    [
+        ("object", (), "`dtype` must be one of"),
+        ("float32", (0,), "`shape` must be a tuple of positive ints"),
+        ("float32", [2], "`shape` must be a tuple"),
+        ("float32", (True,), "`shape` must be a tuple"),
+    ],
+)
+def test_bad_spec(dtype: str, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(SchemaError, match=message):
+        ArraySpec(dtype, shape)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"observations": {}}, "`observations` must name at least one column"),
+        ({"decisions": {}}, "`decisions` must name at least one column"),
+        ({"observations": {"a/b": ArraySpec("float32")}}, "a column name must match"),
+        ({"observations": {"action": ArraySpec("float32")}}, r"both observation and decision: \['action'\]"),
+        ({"vocabulary": ("a", "a")}, r"repeats \['a'\]"),
+        ({"vocabulary": ["a"]}, "`vocabulary` must be a tuple"),
+        ({"vocabulary": ("",)}, "non-empty strings"),
+        ({"vocabulary": ("a", "b")}, "`action_mask` must be"),
+        ({"vocabulary": ()}, "`action_mask` must be None"),
+    ],
+)
+def test_bad_schema(changes: dict[str, object], message: str) -> None:
+    arguments = {
+        "observations": SCHEMA.observations,
+        "decisions": SCHEMA.decisions,
+        "vocabulary": SCHEMA.vocabulary,
+        **changes,
+    }
+    with pytest.raises(SchemaError, match=message):
+        TrajectorySchema(**arguments)
+
+
+def test_a_vocabulary_may_be_empty() -> None:
+    schema = TrajectorySchema(
+        observations={"observation": ArraySpec("float32", (4,))},
+        decisions={"action": ArraySpec("float32", (2,))},
+        vocabulary=(),
+    )
+    assert schema.vocabulary_digest == vocabulary_digest(())
+
+
+def test_require_equal_names_the_difference() -> None:
+    decisions = {**SCHEMA.decisions, "value": ArraySpec("float64")}
+    other = TrajectorySchema(observations=SCHEMA.observations, decisions=decisions, vocabulary=SCHEMA.vocabulary)
+    with pytest.raises(SchemaError, match="decision `value` differs"):
+        SCHEMA.require_equal(other)
+    renamed = TrajectorySchema(
+        observations=SCHEMA.observations, decisions=SCHEMA.decisions, vocabulary=("x", *SCHEMA.vocabulary[1:])
+    )
+    with pytest.raises(SchemaError, match="vocabularies differ: 3 actions"):
+        SCHEMA.require_equal(renamed)
+    SCHEMA.require_equal(
+        TrajectorySchema(
+            observations=SCHEMA.observations, decisions=SCHEMA.decisions, vocabulary=tuple(SCHEMA.vocabulary)
+        )
+    )
