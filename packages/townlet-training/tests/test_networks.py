@@ -139,6 +139,8 @@ def test_return_scale_by_hand() -> None:
     batch = batch_of(lengths=[2, 1], rewards=[1, 2, 4], terminated=[True, True])
     assert return_scale(batch, discount=0.5) == pytest.approx(math.sqrt(8.0))
     assert return_scale(batch_of(lengths=[1], rewards=[0], terminated=[True]), discount=0.5) == 1.0
+    with pytest.raises(EmptyBatchError, match="at least one row"):
+        return_scale(batch.select(np.zeros(0, np.int64)), discount=0.5)
 
 
 def test_an_action_mask_without_a_legal_action_is_refused() -> None:

@@ -198,3 +198,45 @@ def test_a_value_clip_stops_the_pull_beyond_it() -> None:
         learner_of(network, config).update(batch)
         norms.append(abs(network.act({"features": np.zeros((1, 1), np.float32)}, None)[1][0]))
     assert norms[1] < norms[0] / 2
+
+
+def test_discount_and_lambda_each_reach_the_advantages() -> None:
+    # V = 0: Â_1 = 3, Â_0 = 1 + 0.5 · 0.25 · 3.
+    batch = batch_of(
+        lengths=[2],
+        rewards=[1.0, 3.0],
+        terminated=[True],
+        policy_log_prob=[math.log(0.5)] * 2,
+        behavior_log_prob=[math.log(0.5)] * 2,
+    )
+    update = learner_of(blank_network(), dataclasses.replace(PLAIN, gae_lambda=0.25)).update(batch)
+    assert update.adv_mean == pytest.approx((1.375 + 3.0) / 2)
+
+
+def test_a_value_clip_is_in_units_of_the_scale() -> None:
+    # The head says 3, the target is 8 / 2: (3 - 4)², and nothing is clipped before the first step.
+    network = blank_network()
+    network.set_value_scale(2.0)
+    with torch.no_grad():
+        list(network.value_parameters())[-1].fill_(3.0)
+    batch = replaced(blended_pair(), np.array([True, True]), rewards=8.0, behavior_log_prob=math.log(0.5))
+    update = learner_of(network, dataclasses.replace(PLAIN, value_clip=0.5)).update(batch)
+    assert update.value_loss == pytest.approx(1.0, rel=1e-6)
+
+
+def test_the_divergence_is_the_weighted_mean_over_decisions() -> None:
+    # Of two passes in one minibatch each, the second sees the policy that one pass alone leaves behind.
+    config = dataclasses.replace(PLAIN, learning_rate=1e-2)
+    once, twice = (spread_out(make_network()) for _ in range(2))
+    batch = acted_batch(once, lengths=LENGTHS, ratio=0.5, kind=KINDS)
+    learner_of(once, config).update(batch)
+    update = learner_of(twice, dataclasses.replace(config, num_epochs=2)).update(batch)
+    rows = np.flatnonzero(batch.columns["kind"] == DECISION)
+    seen = {name: np.asarray(array, np.float32) for name, array in batch.observations.items()}
+    moved = once.act(seen, None)[0][rows, np.asarray(batch.columns["chosen_action"], np.int64)[rows]]
+    acted = np.asarray(batch.columns["policy_log_prob"], np.float64)[rows]
+    weights = np.exp(acted - np.asarray(batch.columns["behavior_log_prob"], np.float64)[rows])
+    log_ratios = moved - acted
+    assert update.kl_max == pytest.approx(np.mean(weights * (np.exp(log_ratios) - 1.0 - log_ratios)), rel=1e-3)
+    assert update.kl == pytest.approx(update.kl_max / 2, rel=1e-3)
+    assert update.clip_fraction_max == pytest.approx(np.mean(np.abs(np.exp(log_ratios) - 1.0) > 0.2))
