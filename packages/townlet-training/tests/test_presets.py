@@ -10,7 +10,7 @@ def test_the_town_has_one() -> None:
     town = preset("town")
     assert (town.num_envs, town.rollout_ticks) == (16, 128)
     assert town.network.hidden_sizes == (128, 128)
-    assert (town.ppo.learning_rate, town.ppo.discount, town.ppo.num_minibatches) == (5e-4, 0.99, 8)
+    assert (town.ppo.learning_rate, town.ppo.discount, town.ppo.num_minibatches) == (1e-3, 0.99, 8)
 
 
 def test_the_defaults_of_the_config_files_are_kept() -> None:

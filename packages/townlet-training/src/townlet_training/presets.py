@@ -29,11 +29,11 @@ PRESETS = (
         source="this project",
         network=NetworkConfig(hidden_sizes=(128, 128), activation="tanh"),
         ppo=PPOConfig(
-            learning_rate=5e-4,
+            learning_rate=1e-3,
             discount=0.99,
             gae_lambda=0.95,
             clip_range=0.2,
-            entropy_coef=0.005,
+            entropy_coef=0.01,
             num_epochs=4,
             num_minibatches=8,
         ),

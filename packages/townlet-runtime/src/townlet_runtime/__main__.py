@@ -1,0 +1,7 @@
+"""`python -m townlet_runtime` is `townlet`."""
+
+import sys
+
+from townlet_runtime.cli import main
+
+sys.exit(main())

@@ -1,0 +1,189 @@
+"""The commands and their options. Whatever a command needs is imported when it runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, cast
+
+import typer
+
+from townlet_runtime.cli.options import (
+    Against,
+    ConfigArgument,
+    Device,
+    DeviceName,
+    Episodes,
+    EvalEvery,
+    FinishedRunDir,
+    Json,
+    Mode,
+    NumEnvs,
+    PolicyPath,
+    PresetName,
+    Quiet,
+    Ratio,
+    RecordDir,
+    Render,
+    RunDir,
+    Sample,
+    Seed,
+    Settings,
+    Threads,
+    Ticks,
+    TotalSteps,
+    Verbose,
+)
+
+app = typer.Typer(
+    name="townlet",
+    help="Agents that begin as scripts and end up with a better, learned policy.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+
+# Typer does not export the base of its usage errors; it is click's, or Typer's own copy of it, by version.
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"townlet {version('townlet-runtime')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    config: ConfigArgument = None,
+    mode: Mode = None,
+    total_steps: TotalSteps = None,
+    num_envs: NumEnvs = None,
+    seed: Seed = None,
+    run_dir: RunDir = None,
+    eval_every: EvalEvery = None,
+    threads: Threads = None,
+    device: Device = DeviceName.cpu,
+    preset: PresetName = None,
+    settings: Settings = None,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Train a policy and write a run directory with a report.
+
+    Exit code 1 when a gate failed or the policy is worse than the script.
+    """
+    from townlet_runtime.cli.console import Console
+    from townlet_runtime.cli.threads import limit_threads
+
+    num_threads = limit_threads(threads)
+    from townlet_runtime.cli.exits import guarded
+
+    console = Console(json=json, verbose=verbose, quiet=quiet)
+
+    def command() -> int:
+        from townlet_runtime.cli.train import TrainOptions, train_policy
+
+        options = TrainOptions(
+            config=config,
+            mode=None if mode is None else mode.value,
+            total_steps=total_steps,
+            num_envs=num_envs,
+            seed=seed,
+            run_dir=run_dir,
+            eval_every=eval_every,
+            threads=num_threads,
+            preset=preset,
+            settings=tuple(settings or ()),
+        )
+        return train_policy(options, console)
+
+    return guarded(command, console)
+
+
+@app.command()
+def run(
+    config: ConfigArgument = None,
+    policy: PolicyPath = None,
+    ratio: Ratio = None,
+    ticks: Ticks = None,
+    record: RecordDir = None,
+    render: Render = False,
+    seed: Seed = None,
+    settings: Settings = None,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Run the town: by the script, a policy, or both."""
+    from townlet_runtime.cli.console import Console
+    from townlet_runtime.cli.exits import guarded
+
+    console = Console(json=json, verbose=verbose, quiet=quiet)
+
+    def command() -> int:
+        from townlet_runtime.cli.run import RunOptions, run_town
+
+        options = RunOptions(
+            config=config,
+            policy=policy,
+            ratio=ratio,
+            ticks=ticks,
+            record=record,
+            render=render,
+            seed=seed,
+            settings=tuple(settings or ()),
+        )
+        return run_town(options, console)
+
+    return guarded(command, console)
+
+
+@app.command()
+def evaluate(
+    run_dir: FinishedRunDir,
+    against: Against = "scripted",
+    episodes: Episodes = 100,
+    sample: Sample = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Compare a policy with another behavior, pairwise."""
+    from townlet_runtime.cli.console import Console
+    from townlet_runtime.cli.exits import guarded
+
+    console = Console(json=json, verbose=verbose, quiet=quiet)
+
+    def command() -> int:
+        from townlet_runtime.cli.evaluate import EvaluateOptions, evaluate_run
+
+        options = EvaluateOptions(run_dir=run_dir, against=against, episodes=episodes, sample=sample)
+        return evaluate_run(options, console)
+
+    return guarded(command, console)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, 1 (a gate failed), 2 (error, wrong usage), 130, 143 (signals)."""
+    try:
+        code = app(args=arguments, prog_name="townlet", standalone_mode=False)
+    except _UsageError as error:
+        message = " ".join(error.format_message().replace("Value error, ", "").split())
+        print(f"townlet: error: {message} (see --help)", file=sys.stderr)
+        return 2
+    except typer.Abort:
+        return 130
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,47 @@
+"""What a terminal shows while something runs, drawn by Rich."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console as RichConsole
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+@contextmanager
+def live_progress(*, total: int, unit: str) -> Iterator[_LiveProgress]:
+    """Show a bar with stage, count, rate and time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.fields[unit]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=RichConsole(stderr=True)) as progress:
+        task = progress.add_task("", total=total, unit=unit, rate="", note="")
+        yield _LiveProgress(progress, task)
+
+
+class _LiveProgress:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+        self._begun = time.monotonic()
+
+    def update(self, stage: str, done: int, note: str = "") -> None:
+        elapsed = time.monotonic() - self._begun
+        rate = f"{done / elapsed:,.0f}/s" if elapsed > 0.0 else ""
+        self._progress.update(self._task, description=stage, completed=done, rate=rate, note=note)
+
+
+@contextmanager
+def live_frames() -> Iterator[Callable[[Sequence[str]], None]]:
+    """Give a function that shows lines of text, always in the same place."""
+    with Live(console=RichConsole(), auto_refresh=False) as live:
+        yield lambda lines: live.update(Text("\n".join(lines), no_wrap=True), refresh=True)

@@ -1,0 +1,125 @@
+"""Every option of the commands, with its help text."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class ModeName(StrEnum):
+    """What `townlet train` trains."""
+
+    anneal = "anneal"
+    ppo = "ppo"
+    bc = "bc"
+
+
+class DeviceName(StrEnum):
+    """Where `townlet train` trains."""
+
+    cpu = "cpu"
+
+
+ConfigArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="CONFIG", help="YAML config file. Default: the built-in town.", show_default=False),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a config key, as town.agents=50. Repeatable.", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log lines and tracebacks.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+
+
+Mode = Annotated[
+    ModeName | None,
+    typer.Option(
+        help="anneal: clone the script, blend, then PPO. ppo: PPO from a fresh network. bc: the clone alone."
+        "  [default: training.source of CONFIG, else anneal]",
+        show_default=False,
+    ),
+]
+TotalSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="World steps to train on (one world, one tick).  [default: config]",
+        show_default=False,
+    ),
+]
+NumEnvs = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Worlds stepped together.  [default: config]", show_default=False),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="N", help="Everything random follows from it.  [default: config, else 0]", show_default=False
+    ),
+]
+RunDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="New or empty directory to write to.  [default: runs/YYYYMMDD-HHMMSS-MODE-SEED]",
+        show_default=False,
+    ),
+]
+EvalEvery = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Updates between evaluations.  [default: config]", show_default=False),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="CPU threads.  [default: 2, or as many as there are]", show_default=False),
+]
+Device = Annotated[DeviceName, typer.Option(help="Where to compute.")]
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Start values of training by name, such as town.  [default: config]", show_default=False
+    ),
+]
+PolicyPath = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE|RUN_DIR", help="Policy that acts: a .onnx file or a run directory.", show_default=False),
+]
+Ratio = Annotated[
+    float | None,
+    typer.Option(
+        metavar="R",
+        help="Share of decisions given to the policy, 0 to 1.  [default: 1 with a policy]",
+        show_default=False,
+    ),
+]
+Ticks = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Ticks to run.  [default: scenario.ticks, else 1000]", show_default=False),
+]
+RecordDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Write what happened as replay samples; a policy's actions are then drawn.",
+        show_default=False,
+    ),
+]
+Render = Annotated[bool, typer.Option("--render", help="Draw the town in the terminal.")]
+FinishedRunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run.")]
+Against = Annotated[
+    str, typer.Option(metavar="NAME|RUN_DIR", help="scripted, nearest, idle, or another run directory.")
+]
+Episodes = Annotated[
+    int, typer.Option(min=2, metavar="N", help="Episodes; their seeds are 2^31 + i, never used in training.")
+]
+Sample = Annotated[
+    bool, typer.Option("--sample", help="Draw the policy's actions instead of taking the most probable ones.")
+]

@@ -1,0 +1,16 @@
+"""How many threads numbers are crunched with; decided before numpy is imported, because it looks only then."""
+
+from __future__ import annotations
+
+import os
+
+DEFAULT_THREADS = 2
+_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def limit_threads(threads: int | None) -> int:
+    """Set the environment for `threads` (None: two, or as many as there are) and return the number."""
+    number = min(DEFAULT_THREADS, os.cpu_count() or 1) if threads is None else threads
+    for name in _VARIABLES:
+        os.environ[name] = str(number)
+    return number

@@ -1,0 +1,90 @@
+import json
+import logging
+import math
+
+import pytest
+
+from townlet_runtime import telemetry
+from townlet_runtime.cli import console as module
+from townlet_runtime.cli.console import Console, duration, table
+
+
+def console(*, json: bool = False, verbose: bool = False, quiet: bool = False) -> Console:
+    return Console(json=json, verbose=verbose, quiet=quiet)
+
+
+def test_a_result_is_lines_or_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    console().result({"a": 1}, ["x", "y"])
+    assert capsys.readouterr().out == "x\ny\n"
+    console(json=True, quiet=True).result({"a": [1.5, None]}, ["x"])
+    assert json.loads(capsys.readouterr().out) == {"a": [1.5, None]}
+    console(quiet=True).result({"a": 1}, ["x"])
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        console(json=True).result({"a": math.nan}, [])
+
+
+def test_warnings_and_notes_are_beside_the_result_and_quiet_hides_them(capsys: pytest.CaptureFixture[str]) -> None:
+    console(json=True).warning("odd")
+    console(json=True).note("done")
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "townlet: warning: odd\ndone\n")
+    console(quiet=True).warning("odd")
+    console(quiet=True).note("done")
+    assert capsys.readouterr().err == ""
+    console(quiet=True).error("bad")
+    assert capsys.readouterr().err == "townlet: error: bad\n"
+
+
+def test_levels_of_the_log() -> None:
+    for settings, level in (({}, logging.WARNING), ({"verbose": True}, logging.INFO), ({"quiet": True}, logging.ERROR)):
+        console(**settings)
+        assert logging.getLogger().level == level
+    console(verbose=True).mute_ticks()
+    assert not telemetry.log.isEnabledFor(logging.INFO)
+    telemetry.log.setLevel(logging.NOTSET)
+
+
+def test_plain_progress_is_a_line_every_few_seconds_and_at_every_stage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, 1.0, 6.0, 7.0, 8.0, 9.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(now))
+    with console().progress(total=1200, unit="ticks") as progress:
+        for stage, done in (("clone", 100), ("clone", 600), ("clone", 700), ("ppo", 800), ("ppo", 900)):
+            progress.update(stage, done, "return 1.5")
+    assert capsys.readouterr().err.splitlines() == [
+        "clone: 600 of 1,200 ticks, 100/s, 6 s left, return 1.5",
+        "ppo: 800 of 1,200 ticks, 100/s, 4 s left, return 1.5",
+    ]
+
+
+def test_quiet_shows_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    with console(quiet=True).progress(total=2, unit="ticks") as progress:
+        progress.update("a", 1)
+        progress.update("b", 2)
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_progress_is_drawn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
+    with console().progress(total=200, unit="ticks") as progress:
+        progress.update("clone", 100, "return 1.5")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "clone" in err and "100 of 200 ticks" in err and "return 1.5" in err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (184, "3 min 04 s"), (3725, "1 h 02 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_tables_are_aligned() -> None:
+    assert table(("who", "n"), [("a", "1,000"), ("learned", "2")]) == [
+        "who          n",
+        "a        1,000",
+        "learned      2",
+    ]

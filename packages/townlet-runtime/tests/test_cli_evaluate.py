@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+
+import pytest
+from tiny_run import trained
+
+from townlet_runtime.cli import evaluate as module
+from townlet_runtime.cli import main
+
+SCORES = {"mean", "iqm", "ci", "normalized"}
+
+
+def record(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    run_dir, _ = trained()
+    assert main(["evaluate", str(run_dir), "--episodes", "3", "--json", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_policy_meets_the_script_on_the_same_episodes(capsys: pytest.CaptureFixture[str]) -> None:
+    found = record(capsys)
+    assert (found["against"], found["episodes"], found["first_seed"], found["acting"]) == (
+        "scripted",
+        3,
+        2**31,
+        "greedy",
+    )
+    scores, difference = found["scores"], found["difference"]
+    assert set(scores) == {"learned", "scripted", "idle"}
+    assert all(set(score) == SCORES for score in (*scores.values(), difference))
+    assert difference["mean"] == pytest.approx(scores["learned"]["mean"] - scores["scripted"]["mean"])
+    assert (scores["scripted"]["normalized"], scores["idle"]["normalized"]) == (1.0, 0.0)
+    low, high = difference["ci"]
+    assert low <= difference["mean"] <= high
+
+
+@pytest.mark.parametrize("against", ["nearest", "idle"])
+def test_it_can_meet_other_behaviors(against: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = record(capsys, "--against", against)
+    assert set(found["scores"]) == {"learned", "scripted", "idle", against}
+
+
+def test_against_itself_there_is_no_difference(capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir, _ = trained()
+    found = record(capsys, "--against", str(run_dir), "--sample")
+    assert found["acting"] == "sampled"
+    assert (found["difference"]["mean"], found["difference"]["ci"]) == (0.0, [0.0, 0.0])
+
+
+def test_people_get_a_small_table(capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir, _ = trained()
+    assert main(["evaluate", str(run_dir), "--episodes", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["return", "mean", "IQM", "95", "%", "interval", "normalized"]
+    assert [line.split("  ")[0] for line in lines[1:5]] == ["learned", "scripted", "idle", "learned - scripted"]
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_signal_ends_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir, _ = trained()
+    monkeypatch.setattr(module.StopFlag, "__call__", lambda self: setattr(self, "signal", 15) or True)
+    assert main(["evaluate", str(run_dir), "--episodes", "2", "--json"]) == 143
+    assert capsys.readouterr().out == ""
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir, _ = trained()
+    for arguments, problem in (
+        ([str(tmp_path)], "found no summary.json"),
+        ([str(run_dir), "--against", "nobody"], "nobody: expected a run directory or one of scripted, nearest, idle"),
+        ([str(run_dir), "--against", str(tmp_path)], "found no summary.json"),
+    ):
+        assert main(["evaluate", *arguments]) == 2
+        assert problem in capsys.readouterr().err

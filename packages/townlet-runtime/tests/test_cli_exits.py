@@ -1,0 +1,64 @@
+import signal
+
+import pytest
+
+from townlet_behavior.errors import ConfigError as BehaviorConfigError
+from townlet_runtime.cli.console import Console
+from townlet_runtime.cli.exits import CommandError, guarded, stop_on_signals
+from townlet_runtime.errors import ConfigError
+from townlet_trajectory import ArtifactError
+
+
+def failing(error: BaseException):
+    def command() -> int:
+        raise error
+
+    return command
+
+
+def plain(*, verbose: bool = False) -> Console:
+    return Console(json=False, verbose=verbose, quiet=False)
+
+
+def test_the_code_of_a_command_is_passed_on() -> None:
+    assert guarded(lambda: 1, plain()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ConfigError("must be 1", file="c.yaml", key="a.b"), "c.yaml: `a.b`: must be 1"),
+        (BehaviorConfigError("no\n  such ratio"), "no such ratio"),
+        (ArtifactError("x/y", "write", "No space left on device"), "x/y: write: No space left on device"),
+        (OSError(28, "No space left on device", "z"), "z: No space left on device"),
+        (BrokenPipeError(32, "Broken pipe"), "[Errno 32] Broken pipe"),
+        (CommandError("nothing to do"), "nothing to do"),
+        (MemoryError(), "MemoryError"),
+        (ZeroDivisionError("by 0"), "internal error, please report it: ZeroDivisionError: by 0 (-v shows where)"),
+    ],
+)
+def test_an_error_is_one_line_and_code_2(error: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(failing(error), plain()) == 2
+    assert capsys.readouterr().err == f"townlet: error: {line}\n"
+
+
+@pytest.mark.parametrize("error", [ConfigError("bad"), ZeroDivisionError("by 0")])
+def test_verbose_shows_where(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(failing(error), plain(verbose=True)) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_before_anything_is_set_up_has_the_code_of_the_signal() -> None:
+    assert guarded(failing(KeyboardInterrupt()), plain()) == 130
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_only_sets_a_flag(number: signal.Signals, code: int) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with stop_on_signals() as stop:
+        assert (stop(), stop.code) == (False, 0)
+        signal.raise_signal(number)
+        assert (stop(), stop.code) == (True, code)
+        # A second one is not held back any more.
+        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

@@ -1,0 +1,160 @@
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from onnx_files import card, policy_file
+from tiny_run import trained
+
+from townlet_runtime.cli import main
+from townlet_runtime.cli import run as module
+from townlet_runtime.town import Town, TownConfig
+
+SCENARIO = Path(__file__).parent / "data" / "scenarios" / "kitchen_breakfast.yaml"
+KEYS = ["ticks", "agents", "ticks_per_s", "agent_decisions_per_s", "sources", "mean_reward"]
+
+
+def result(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    """What `townlet run --json` prints; nothing else may be on standard output."""
+    assert main(["run", "--json", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == KEYS
+    return found
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["run", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("townlet: error: ") and err.count("\n") == 1
+    return err
+
+
+def test_the_script_lives_in_the_town(capsys: pytest.CaptureFixture[str]) -> None:
+    found = result(capsys, "--ticks", "30", "--set", "town.agents=50")
+    assert (found["ticks"], found["agents"]) == (30, 50)
+    assert found["sources"] == {"scripted": 1500, "learned": 0, "external": 0}
+    assert found["agent_decisions_per_s"] == pytest.approx(50 * found["ticks_per_s"])
+
+
+def test_what_it_came_to_is_told_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--ticks", "20"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Completed 20 ticks in ")
+    assert lines[1].startswith("10 agents, ") and lines[1].endswith("agent-decisions/s")
+    assert lines[4].split() == ["scripted", "200", "100.0", "%"]
+
+
+def test_a_scenario_says_who_and_how_long(capsys: pytest.CaptureFixture[str]) -> None:
+    found = result(capsys, str(SCENARIO))
+    assert (found["ticks"], found["agents"]) == (40, 2)
+
+
+def test_the_same_seed_gives_the_same_run(capsys: pytest.CaptureFixture[str]) -> None:
+    rewards = [result(capsys, "--ticks", "200", "--seed", seed)["mean_reward"] for seed in ("3", "3", "4")]
+    assert rewards[0] == rewards[1] != rewards[2]
+    assert result(capsys, "--ticks", "200", "--set", "seed=3")["mean_reward"] == rewards[0]
+
+
+def test_a_policy_takes_its_share_of_the_decisions(capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir, _ = trained()
+    alone = result(capsys, "--policy", str(run_dir), "--ticks", "40")
+    assert (alone["agents"], alone["sources"]) == (3, {"scripted": 0, "learned": 120, "external": 0})
+    half = result(capsys, "--policy", str(run_dir), "--ticks", "40", "--ratio", "0.5")["sources"]
+    assert half["scripted"] > 0 and half["learned"] > 0  # type: ignore[index]
+    none = result(
+        capsys, "--policy", str(run_dir / "policy.onnx"), "--ticks", "5", "--ratio", "0", "--set", "town.agents=4"
+    )
+    assert none["sources"] == {"scripted": 20, "learned": 0, "external": 0}
+
+
+def test_a_policy_acts_without_torch() -> None:
+    run_dir, _ = trained()
+    script = f"""
+import sys
+from townlet_runtime.cli import main
+code = main(["run", "--policy", {str(run_dir)!r}, "--ticks", "5", "--json"])
+raise SystemExit("torch was imported" if "torch" in sys.modules else code)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["sources"]["learned"] == 15
+
+
+def test_damaged_and_foreign_policies_are_refused_by_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run_dir, _ = trained()
+    path = tmp_path / "p.onnx"
+    data = bytearray((run_dir / "policy.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert f"{path}: expected SHA-256" in refusal(capsys, "--policy", str(path))
+    path.write_bytes(b"not a policy")
+    assert "foreign" in refusal(capsys, "--policy", str(path))
+    path.write_bytes(_corridor_policy())
+    assert "the policy does not fit `town`" in refusal(capsys, "--policy", str(path))
+    assert "expected a readable policy file" in refusal(capsys, "--policy", str(tmp_path / "absent.onnx"))
+    assert "expected the directory of a finished run" in refusal(capsys, "--policy", str(tmp_path))
+
+
+def _corridor_policy() -> bytes:
+    import numpy as np
+
+    return policy_file(np.zeros((8, 4), np.float32), np.zeros(8, np.float32), card())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--ratio", "0.5"], "needs a policy"),
+        (["--ratio", "1.5"], "expected a share in [0, 1], got 1.5"),
+        (["--ratio", "nan"], "expected a share in [0, 1], got nan"),
+        (["--json", "--render"], "--render"),
+        (["nowhere.yaml"], "nowhere.yaml: cannot read it"),
+        (["--set", "town.agnts=3"], "`town.agnts`: unknown key; the nearest known key is `town.agents`"),
+        (["--set", "world.grid_size=[1, 1]"], "grid_size"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert problem in refusal(capsys, *arguments)
+
+
+def test_the_town_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--ticks", "3", "--render", "--set", "world.grid_size=[6, 5]"]) == 0
+    frame = capsys.readouterr().out.split("\n\n")[0].splitlines()
+    assert frame[0].startswith("tick")
+    assert all(len(line.split()) == 6 for line in frame[1:6])
+
+
+def test_a_signal_ends_the_run_and_what_was_done_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Town):
+        def step(self, actions):
+            signal.raise_signal(signal.SIGTERM)
+            return super().step(actions)
+
+    monkeypatch.setattr(module.Worlds, "__call__", lambda self, num_worlds: Interrupted(TownConfig(), num_worlds=1))
+    monkeypatch.setattr(module, "_CHUNK_TICKS", 1)
+    assert main(["run", "--ticks", "1000", "--json"]) == 143
+    assert json.loads(capsys.readouterr().out)["ticks"] == 1
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    folder = tmp_path / "samples"
+    done = subprocess.run(
+        [sys.executable, "-m", "townlet_runtime", "run", "--ticks", "30", "--record", str(folder)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"townlet: error: {folder}")
+    assert done.stderr.count("\n") == 1
+    assert list(folder.iterdir()) == []

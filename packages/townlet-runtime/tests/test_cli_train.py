@@ -1,0 +1,165 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_run import arguments, trained
+
+from townlet_runtime.cli import main
+from townlet_runtime.config import load_config
+from townlet_runtime.run_files import EvaluationFile, PromotionFile
+from townlet_runtime.rundir import file_sha256
+from townlet_runtime.summary import RunSummaryFile
+from townlet_training import read_checkpoint
+
+FILES = {"config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json", "promotion.json"}
+FILES |= {"summary.json", "report.html"}
+MAX_SECONDS = 120.0
+
+
+def refusal(capsys: pytest.CaptureFixture[str], command: list[str]) -> str:
+    assert main(command) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("townlet: error: ") and err.count("\n") == 1
+    return err
+
+
+def test_a_run_directory_holds_exactly_its_files() -> None:
+    run_dir, code = trained()
+    assert {path.name for path in run_dir.iterdir()} == FILES
+    decision = PromotionFile.read(run_dir / "promotion.json").decision
+    assert code == (1 if decision == "FAIL" else 0)
+
+
+def test_the_summary_says_what_the_run_was(tmp_path: Path) -> None:
+    run_dir, _ = trained()
+    summary = RunSummaryFile.read(run_dir / "summary.json")
+    assert (summary.mode, summary.env, summary.preset, summary.seed, summary.threads) == (
+        "anneal",
+        "town",
+        "town",
+        0,
+        1,
+    )
+    assert (summary.env_steps, summary.eval_episodes, summary.acting) == (360, 4, "greedy")
+    assert summary.agent_steps <= 3 * 360
+    assert summary.policy_sha256 == file_sha256(run_dir / "policy.onnx")
+    assert {"townlet-runtime", "torch", "numpy", "python"} <= set(summary.versions)
+
+
+def test_the_evaluation_agrees_with_the_summary() -> None:
+    run_dir, _ = trained()
+    evaluation = EvaluationFile.read(run_dir / "evaluation.json")
+    summary = RunSummaryFile.read(run_dir / "summary.json")
+    final = evaluation.final
+    assert (evaluation.horizon, len(final.seeds)) == (40, 4)
+    assert min(final.seeds) >= 2**31
+    assert summary.eval_return_mean == pytest.approx(sum(final.learned) / 4)
+    assert final.scripted is not None
+    difference = sum(a - b for a, b in zip(final.learned, final.scripted, strict=True)) / 4
+    assert summary.improvement_mean == pytest.approx(difference) == pytest.approx(final.paired["scripted"].mean)
+    assert evaluation.baselines["idle"].mean == pytest.approx(summary.idle_return_mean)
+    assert evaluation.clone is not None and len(evaluation.clone.epochs) == 1
+    assert evaluation.history[0].env_steps == 200
+
+
+def test_the_config_is_written_out_and_gives_the_same_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir, _ = trained()
+    loaded = load_config(run_dir / "config.yaml")
+    assert loaded.warning is None
+    assert (loaded.config.training.total_env_steps, loaded.config.town.agents, loaded.config.seed) == (360, 3, 0)
+    again = tmp_path / "again"
+    main(["train", str(run_dir / "config.yaml"), "--run-dir", str(again), "--threads", "1", "--json"])
+    record = json.loads(capsys.readouterr().out)
+    assert record["run_dir"] == str(again)
+    assert record["weights_sha256"] == RunSummaryFile.read(run_dir / "summary.json").weights_sha256
+    assert (again / "config.yaml").read_text() == (run_dir / "config.yaml").read_text()
+
+
+def test_the_other_modes_leave_a_whole_run_directory_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for mode in ("bc", "ppo"):
+        run_dir = tmp_path / mode
+        assert main(arguments(run_dir, "--mode", mode, "--total-steps", "120", "--seed", "4")) in (0, 1)
+        out, _ = capsys.readouterr()
+        assert out.startswith(f"{mode}: ")
+        assert "learned - scripted: " in out
+        assert f"report: {run_dir / 'report.html'}" in out
+        summary = RunSummaryFile.read(run_dir / "summary.json")
+        assert (summary.mode, summary.seed) == (mode, 4)
+        assert {path.name for path in run_dir.iterdir()} | {"metrics.jsonl"} == FILES
+
+
+def test_a_directory_with_something_in_it_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x").write_text("mine")
+    assert f"{tmp_path}: exists and is not empty" in refusal(capsys, arguments(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (["--set", "ppo.gama=0.9"], "the nearest known key is `ppo.gamma`"),
+        (["--preset", "tow"], "no preset `tow`"),
+        (["--total-steps", "3"], "total_env_steps"),
+        (["--seed", str(2**31)], "`seed` must be in"),
+        (["--set", "training.source=replay"], "say what to train with --mode"),
+        (["--set", "town.local_window=4"], "odd number of cells"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_written(
+    more: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    assert problem in refusal(capsys, arguments(run_dir, *more))
+    assert not run_dir.exists()
+
+
+def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_what_was_written_stays_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = tmp_path / "run"
+    write, left = os.write, 40_000
+
+    def limited(descriptor: int, data: bytes) -> int:
+        nonlocal left
+        if left < len(data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left -= len(data)
+        return write(descriptor, data)
+
+    monkeypatch.setattr("townlet_trajectory.files.os.write", limited)
+    said = refusal(capsys, [*arguments(run_dir), "-q"])
+    assert "No space left on device" in said and str(run_dir) in said
+    assert load_config(run_dir / "config.yaml").config.town.agents == 3
+    assert not [path for path in run_dir.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    more = ["--total-steps", "2000000", "--set", "anneal.max_retries=1000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "townlet_runtime", *arguments(run_dir, *more)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + MAX_SECONDS
+    while not (run_dir / "metrics.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=MAX_SECONDS)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "stopped at" in err and "Traceback" not in err
+    (kept,) = [line.rsplit(" ", 1)[1] for line in err.splitlines() if line.startswith("stopped at")]
+    assert Path(kept).parent == run_dir / "checkpoints"
+    assert read_checkpoint(Path(kept)).state.env_steps >= 200
+    assert (run_dir / "metrics.jsonl").read_bytes().endswith(b"\n")

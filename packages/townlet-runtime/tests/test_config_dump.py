@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from townlet_runtime.config import Config, dump_config, load_config, town_config, training_mode, training_settings
+from townlet_runtime.config.yaml_reader import parse_yaml
+
+SCENARIOS = sorted((Path(__file__).parent / "data" / "scenarios").glob("*.yaml"))
+SHARE = st.floats(0.0, 1.0)
+CONFIGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "seed": st.integers(0, 2**31 - 1),
+        "config_id": st.text(st.characters(exclude_categories=["C"]), max_size=12),
+        "preset": st.sampled_from([None, "town", "contract"]),
+        "town": st.fixed_dictionaries(
+            {},
+            optional={
+                "agents": st.integers(1, 50),
+                "episode_ticks": st.none() | st.integers(1, 999),
+                "affordances": st.fixed_dictionaries({"bed": st.fixed_dictionaries({"cost": st.none() | SHARE})}),
+            },
+        ),
+        "economy": st.dictionaries(st.sampled_from(["meal_cost", "wage_income", "rent"]), SHARE),
+        "rewards": st.fixed_dictionaries(
+            {}, optional={"punctuality_bonus": st.floats(0, 0.1), "discount": st.floats(0, 0.999)}
+        ),
+        "jobs": st.dictionaries(
+            st.text("abc", min_size=1, max_size=3),
+            st.fixed_dictionaries({"start_tick": st.integers(0, 99)}),
+            max_size=3,
+        ),
+        "ppo": st.none()
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "gamma": SHARE,
+                "value_clip": st.none() | st.floats(0.1, 1.0),
+                "mini_batch_size": st.integers(1, 99),
+                "num_mini_batches": st.integers(1, 99),
+                "target_kl": st.none() | st.floats(1e-6, 1.0),
+            },
+        ),
+        "training": st.fixed_dictionaries(
+            {},
+            optional={
+                "source": st.sampled_from(["anneal", "ppo", "bc", "rollout"]),
+                "rollout_ticks": st.integers(1, 99),
+            },
+        ),
+        "network": st.fixed_dictionaries(
+            {}, optional={"hidden_sizes": st.lists(st.integers(1, 9), min_size=1, max_size=3)}
+        ),
+        "policy_runtime": st.fixed_dictionaries(
+            {
+                "option_commit_ticks": st.integers(0, 30)
+                | st.dictionaries(st.sampled_from(["move", "work"]), st.integers(0, 30))
+            }
+        ),
+        "telemetry": st.just({"diff_enabled": False}),
+    },
+)
+
+
+def loaded_again(config: Config) -> Config:
+    content = parse_yaml(dump_config(config), source="dump")
+    return Config.model_validate(content)
+
+
+def assert_same_meaning(one: Config, other: Config) -> None:
+    assert town_config(one) == town_config(other)
+    assert training_settings(one) == training_settings(other)
+    assert training_mode(one) == training_mode(other)
+    assert (one.config_id, one.seed, one.preset, one.behavior) == (
+        other.config_id,
+        other.seed,
+        other.preset,
+        other.behavior,
+    )
+
+
+@pytest.mark.property
+@given(CONFIGS)
+def test_dumped_and_loaded_a_config_means_the_same(content: dict[str, object]) -> None:
+    config = Config.model_validate(content)
+    again = loaded_again(config)
+    assert_same_meaning(config, again)
+    assert dump_config(again) == dump_config(config)
+
+
+def test_original_files_mean_the_same_and_need_no_warning(tmp_path: Path) -> None:
+    for path in SCENARIOS:
+        config = load_config(path).config
+        copy = tmp_path / path.name
+        copy.write_text(dump_config(config))
+        again = load_config(copy)
+        assert again.warning is None
+        assert_same_meaning(config, again.config)
+
+
+def test_only_keys_with_an_effect_are_written() -> None:
+    text = dump_config(load_config(SCENARIOS[1]).config)
+    assert "telemetry" not in text
+    assert "weather_seed" not in text
+    assert "meal_cost: 0.4" in text
+    assert "null" not in dump_config(Config.model_validate({"town": {"agents": 3}})).split("town:")[1].split("\n")[0]

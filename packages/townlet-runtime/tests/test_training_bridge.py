@@ -1,0 +1,94 @@
+import importlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from strategies import LinearPolicy, bridge_config
+
+from townlet_runtime.collector import SimulationCollector
+from townlet_runtime.evaluate import SimulationEvaluator
+from townlet_runtime.testing import Corridor, CorridorConfig
+
+CONFIG = CorridorConfig(length=4, episode_ticks=15)
+
+WITHOUT = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "townlet_training":
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Absent())
+try:
+    import townlet_runtime._training
+except ImportError as error:
+    raise SystemExit(f"expected a MissingExtraError, got {error!r}")
+except Exception as error:
+    assert type(error).__name__ == "MissingExtraError", error
+    assert str(error) == "training needs `townlet_training`: install 'townlet-runtime[training]'", error
+else:
+    raise SystemExit("expected a MissingExtraError")
+"""
+
+LIGHT = """
+import sys
+import {module}
+heavy = {{"torch", "townlet_training"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_a_missing_extra_is_named() -> None:
+    subprocess.run([sys.executable, "-c", WITHOUT], check=True)
+
+
+@pytest.mark.parametrize("module", ["collector", "evaluate", "loop", "policies", "testing"])
+def test_nothing_else_imports_what_trains(module: str) -> None:
+    subprocess.run([sys.executable, "-c", LIGHT.format(module=f"townlet_runtime.{module}")], check=True)
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    code = "import sys, townlet_runtime; assert 'numpy' not in sys.modules and 'pydantic' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_was_collected_arrives_as_training_knows_it() -> None:
+    pytest.importorskip("townlet_training")
+    training = importlib.import_module("townlet_runtime._training")
+    corridor = Corridor(CONFIG, num_worlds=2)
+    policy = LinearPolicy(corridor.spec, seed=1)
+
+    def worlds() -> SimulationCollector:
+        return SimulationCollector(
+            Corridor(CONFIG, num_worlds=2), config=bridge_config(corridor), seed=1, max_rows=1000
+        )
+
+    collected = training.TrainingCollector(worlds()).collect(policy, num_ticks=12, ratio=0.5)
+    plain = worlds().collect(policy, num_ticks=12, ratio=0.5)
+    np.testing.assert_array_equal(collected.batch.rewards, plain.batch.rewards)
+    assert collected.events == plain.report.events and collected.events["exits"] > 0
+    assert collected.decisions_by_source == plain.report.decisions_by_source
+    assert collected.ticks_by_source == plain.report.ticks_by_source
+    assert (collected.env_steps, collected.agent_steps) == (24, collected.batch.num_steps)
+    assert collected.vetoes == 0
+    alone = training.TrainingCollector(worlds()).collect(None, num_ticks=3, ratio=0.0)
+    assert alone.ticks_by_source["learned"] == 0
+
+
+def test_scores_arrive_as_training_knows_them() -> None:
+    pytest.importorskip("townlet_training")
+    training = importlib.import_module("townlet_runtime._training")
+    corridor = Corridor(CONFIG)
+    policy = LinearPolicy(corridor.spec, seed=1)
+    plain = SimulationEvaluator(lambda n: Corridor(CONFIG, num_worlds=n), config=bridge_config(corridor), seed=0)
+    judge = training.TrainingEvaluator(plain, corridor.spec)
+    scores = judge.evaluate(policy, num_episodes=3, first_seed=7, sample=True)
+    expected = plain.evaluate(policy, num_episodes=3, first_seed=7, sample=True)
+    np.testing.assert_array_equal(scores.returns, expected.returns)
+    np.testing.assert_array_equal(scores.events["exits"], expected.events["exits"])
+    assert scores.seeds.tolist() == [7, 8, 9]
+    baseline = judge.baseline("scripted", num_episodes=3, first_seed=7)
+    np.testing.assert_array_equal(baseline.returns, plain.baseline("scripted", num_episodes=3, first_seed=7).returns)
