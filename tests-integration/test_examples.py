@@ -1,0 +1,56 @@
+"""Every example is short, runs, and does what it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+TESTED_BELOW = {"act_without_torch", "blend_a_policy", "record_and_load", "train_on_your_world"}
+
+
+def run(name: str, *arguments: str) -> str:
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_example_is_run_here() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == TESTED_BELOW
+
+
+@pytest.mark.parametrize("name", sorted(TESTED_BELOW))
+def test_it_is_short(name: str) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()) < 60
+
+
+def test_blend_a_policy() -> None:
+    lines = run("blend_a_policy").splitlines()
+    # at ratio 0 everybody walks right, as the script says; at ratio 1 the policy's 0.2 do, give or take 3 deviations
+    assert lines[0].startswith("ratio 0.00: wait, left, right [0. 0. 1.]")
+    (right,) = re.findall(r"ratio 1\.00: .* ([\d.]+)\];", "\n".join(lines))
+    assert 0.08 <= float(right) <= 0.32
+
+
+def test_record_and_load() -> None:
+    output = run("record_and_load")
+    assert "loaded what was recorded" in output
+
+
+def test_train_on_your_world() -> None:
+    script, policy = map(float, re.findall(r"alone: ([\d.]+) a tick", run("train_on_your_world")))
+    # always left is worth E[U] = 1/2 a tick, the better side E[max(U, V)] = 2/3
+    assert abs(script - 0.5) < 0.03
+    assert policy > 0.6
+
+
+def test_act_without_torch(exported: Path) -> None:
+    lines = run("act_without_torch", str(exported / "policy.onnx")).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["ratio 0.0", "ratio 0.5", "ratio 1.0"]
+    assert re.search(r"'learned': 0,", lines[0])
+    assert re.search(r"'scripted': 0,", lines[2])

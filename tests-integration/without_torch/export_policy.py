@@ -1,0 +1,49 @@
+"""Where torch is: export a policy for the town, with what its network says of some real observations."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from townlet_runtime.town import Town, TownConfig
+from townlet_training import ActorCritic, NetworkConfig, PolicySpec, export_policy
+
+WARM_UP_TICKS = 40
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    town = Town(TownConfig(), num_worlds=3)
+    spec = town.spec
+    generator = torch.Generator().manual_seed(5)
+    network = ActorCritic(
+        spec.observation_shapes, len(spec.vocabulary), NetworkConfig(hidden_sizes=(32, 32)), generator=generator
+    )
+    with torch.no_grad():  # a fresh policy head is almost uniform, which would hide a mix-up of inputs
+        *_, head, _bias = network.policy.parameters()
+        head.mul_(200.0)
+    description = PolicySpec(
+        world=spec.name, vocabulary=spec.vocabulary.keys, observation_shapes=dict(network.observation_shapes)
+    )
+    export_policy(network, folder / "policy.onnx", spec=description, seed=0)
+
+    script = town.scripted("scripted")
+    observed = town.reset(seed=11)
+    for _ in range(WARM_UP_TICKS):
+        observed = town.step(script.propose(observed)).observed
+    assert observed.action_mask is not None
+    log_probs, values = network.act(observed.observations, observed.action_mask)
+    np.savez(
+        folder / "expected.npz",
+        action_mask=observed.action_mask,
+        log_probs=log_probs,
+        values=values,
+        **observed.observations,
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
