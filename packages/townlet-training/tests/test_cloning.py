@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from corridor import HORIZON, RIGHT, SPEC, WAIT, CorridorCollector, network
 
-from townlet_training.bc import BCConfig
+from townlet_training.bc import BCConfig, BCEpoch
 from townlet_training.cloning import clone_script, freeze_statistics, split_episodes
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError
@@ -47,7 +47,9 @@ def test_the_clone_does_what_the_script_does() -> None:
     own = network(hidden_sizes=(16,))
     batch = scripted_batch(8, 2 * HORIZON)
     config = TrainingConfig(seed=1, total_env_steps=1, bc=BCConfig(num_epochs=5, learning_rate=1e-2))
-    result = clone_script(own, batch, config=config)
+    epochs: list[BCEpoch] = []
+    result = clone_script(own, batch, config=config, on_epoch=epochs.append)
+    assert tuple(epochs) == result.epochs
     assert result.accuracy == 1.0
     assert result.num_labels + result.num_held_out == batch.num_steps
     seen = {name: batch.observations[name] for name in SPEC.observation_shapes}

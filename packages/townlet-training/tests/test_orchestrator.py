@@ -13,7 +13,7 @@ import onnx
 import pytest
 from corridor import SPEC, CorridorCollector, CorridorEvaluator
 
-from townlet_training import orchestrator
+from townlet_training import conclusion
 from townlet_training.anneal import plan
 from townlet_training.bc import BCConfig
 from townlet_training.checkpoint import read_checkpoint
@@ -91,7 +91,7 @@ def without_export(monkeypatch: pytest.MonkeyPatch) -> None:
     def noted(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: int) -> ExportedPolicy:
         return ExportedPolicy(path=path, weights_sha256=weights_sha256(network), file_sha256="0" * 64)
 
-    monkeypatch.setattr(orchestrator, "export_policy", noted)
+    monkeypatch.setattr(conclusion, "export_policy", noted)
 
 
 @pytest.fixture(scope="module")
@@ -213,9 +213,14 @@ def test_normalization_is_frozen_after_cloning(annealed: RunSummary, run_dir: Pa
 def test_progress_goes_forward(annealed: RunSummary, watched: list[Progress]) -> None:
     assert [each.env_steps for each in watched] == sorted(each.env_steps for each in watched)
     assert watched[0].stage == "clone"
-    assert watched[-1].stage == "ppo"
-    assert watched[-1].last_return == annealed.history[-1].return_mean
-    assert len(watched) == annealed.counters.num_updates + len(annealed.history)
+    learning = [each for each in watched if each.stage != "judge"]
+    assert learning[-1].stage == "ppo"
+    assert learning[-1].last_return == annealed.history[-1].return_mean
+    assert annealed.clone is not None
+    num_epochs = len(annealed.clone.result.epochs)
+    assert len(learning) == num_epochs + annealed.counters.num_updates + len(annealed.history)
+    # Policy, clone and four baselines for the final score; policy and script in each of two promotion passes.
+    assert [each.stage for each in watched[len(learning) :]] == ["judge"] * (6 + 2 * 2)
     assert set(annealed.timings) == {"clone", "evaluation", "warmup", "anneal", "ppo", "export", "final", "promotion"}
 
 
@@ -299,7 +304,7 @@ def test_a_clone_that_does_not_resemble_the_script_stops_the_run(tmp_path: Path)
     summary = run(tmp_path, replace(SHORT, bc=BCConfig(num_epochs=1, learning_rate=1e-9)))
     assert summary.failure is not None
     assert summary.failure.startswith("clone_accuracy: accuracy 0.")
-    assert not (tmp_path / "metrics.jsonl").exists()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b""
     assert summary.counters.num_updates == 0
     assert summary.promotion is not None
     assert summary.promotion.decision is Decision.FAIL
@@ -372,7 +377,7 @@ def test_cloning_alone_is_judged_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(summary.final.learned.returns, summary.final.clone.returns)
     assert summary.promotion is not None
     assert summary.promotion.decision is Decision.HOLD
-    assert not (tmp_path / "metrics.jsonl").exists()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b""
 
 
 def test_a_directory_holds_one_run(tmp_path: Path) -> None:

@@ -128,7 +128,13 @@ def test_a_collector_of_another_size_is_refused(tmp_path: Path) -> None:
 def test_a_directory_is_used_once(tmp_path: Path, leftover: str) -> None:
     own = session(tmp_path)
     (tmp_path / "config.yaml").touch()
-    own.require_unused()
     (tmp_path / leftover).touch()
     with pytest.raises(TrainingError, match=f"holds a run already \\(`{leftover}`\\)"):
-        own.require_unused()
+        own.begin()
+
+
+def test_a_run_begins_with_an_empty_log(tmp_path: Path) -> None:
+    session(tmp_path).begin()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b""
+    with pytest.raises(TrainingError, match="holds a run already"):
+        session(tmp_path).begin()

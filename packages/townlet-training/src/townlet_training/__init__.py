@@ -1,5 +1,7 @@
 """One network through behavior cloning, anneal and PPO, with gates, checkpoints and a log."""
 
+from importlib.metadata import version
+
 from townlet_training.advantages import Estimates, advantages_of, gae, vtrace
 from townlet_training.anneal import PlannedUpdate, Schedule, plan
 from townlet_training.bc import BCConfig, BCEpoch, BCLearner, BCResult
@@ -49,6 +51,8 @@ from townlet_training.records import (
     RunSummary,
 )
 from townlet_training.weights import weights_sha256
+
+__version__ = version("townlet-training")
 
 __all__ = [
     "BASELINES",
@@ -109,6 +113,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingError",
     "TrainingOrchestrator",
+    "__version__",
     "advantages_of",
     "compare",
     "export_policy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -100,6 +101,10 @@ def labels(batch: TrajectoryBatch) -> Labels:
     return Labels(kept, actions[kept], len(rows) - len(kept))
 
 
+def _ignore(epoch: BCEpoch) -> None:
+    """Watch nothing."""
+
+
 class BCLearner:
     """Fits a network's policy to labels; its critic is left alone. Draws only from its generator."""
 
@@ -108,10 +113,17 @@ class BCLearner:
         self._config = config
         self._generator = generator
 
-    def fit(self, train: TrajectoryBatch, held_out: TrajectoryBatch) -> BCResult:
+    def fit(
+        self, train: TrajectoryBatch, held_out: TrajectoryBatch, *, on_epoch: Callable[[BCEpoch], None] = _ignore
+    ) -> BCResult:
         """Minimize the cross-entropy of the labels of `train`; keep the weights that did best on `held_out`.
 
         The two should hold different episodes: agents of one episode see each other.
+
+        Args:
+            train: what is learned from.
+            held_out: what it is judged by.
+            on_epoch: called after every pass; what it raises ends the cloning, with the weights of that pass.
 
         Raises:
             EmptyBatchError: if a batch has no label.
@@ -133,6 +145,7 @@ class BCLearner:
             loss = self._pass(learned, optimizer)
             score = _judge(self._network, judged)
             epochs.append(BCEpoch(epoch, loss, score[0]))
+            on_epoch(epochs[-1])
             if score > best_score:
                 best, best_score = epoch, score
                 best_weights = {name: weight.detach().clone() for name, weight in parameters.items()}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
-from townlet_training.bc import BCLearner, BCResult
+from townlet_training.bc import BCEpoch, BCLearner, BCResult
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError
 from townlet_training.networks import ActorCritic
@@ -38,8 +40,14 @@ def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int) -> tup
     )
 
 
-def clone_script(network: ActorCritic, batch: TrajectoryBatch, *, config: TrainingConfig) -> BCResult:
-    """Make the policy of `network` propose what the script proposed in `batch`.
+def clone_script(
+    network: ActorCritic,
+    batch: TrajectoryBatch,
+    *,
+    config: TrainingConfig,
+    on_epoch: Callable[[BCEpoch], None],
+) -> BCResult:
+    """Make the policy of `network` propose what the script proposed in `batch`; `on_epoch` as in `BCLearner.fit`.
 
     Raises:
         EmptyBatchError: if there is nothing to learn from, or nothing to judge by.
@@ -47,4 +55,4 @@ def clone_script(network: ActorCritic, batch: TrajectoryBatch, *, config: Traini
     train, held_out = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=config.seed)
     freeze_statistics(network, train, discount=config.ppo.discount)
     generator = torch.Generator().manual_seed(derive_seed(config.seed, "clone"))
-    return BCLearner(network, config=config.bc, generator=generator).fit(train, held_out)
+    return BCLearner(network, config=config.bc, generator=generator).fit(train, held_out, on_epoch=on_epoch)

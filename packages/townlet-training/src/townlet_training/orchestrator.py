@@ -8,25 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from townlet_training.anneal import Schedule, plan
+from townlet_training.bc import BCEpoch
 from townlet_training.cloning import clone_script, freeze_statistics
 from townlet_training.collect import Actor, Collector
+from townlet_training.conclusion import Conclusion, conclude
 from townlet_training.config import PolicySpec, TrainingConfig
 from townlet_training.evaluation import EpisodeScores, Evaluator
-from townlet_training.export import ExportedPolicy, export_policy
 from townlet_training.gates import GateResult, gate_level
-from townlet_training.judge import SCRIPTED, Judge
+from townlet_training.judge import Judge
 from townlet_training.metrics import AnnealContext
 from townlet_training.progress import Progress, RunClock
-from townlet_training.promotion import PromotionDecision, PromotionRegistry
-from townlet_training.records import CloneRecord, EvaluationRecord, FinalEvaluation, RunCounters, RunSummary
-from townlet_training.seeds import derive_seed
+from townlet_training.records import CloneRecord, EvaluationRecord, RunCounters, RunSummary
 from townlet_training.session import Session
 from townlet_training.weights import weights_sha256
 from townlet_trajectory.files import DirectoryLock
 
 log = logging.getLogger(__name__)
-
-POLICY_NAME, PROMOTION_NAME = "policy.onnx", "promotion.json"
 
 
 class _Interrupted(Exception):
@@ -63,7 +60,8 @@ class TrainingOrchestrator:
             evaluator: of the same kind of world, with seeds it is given.
             spec: what the policy sees and does.
             run_dir: an existing directory without another run in it.
-            on_progress: called after cloning, and after every update and evaluation.
+            on_progress: called after every pass of cloning, every update and every evaluation, and before those at the
+                end.
             stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
 
         Raises:
@@ -79,8 +77,7 @@ class TrainingOrchestrator:
         num_evaluations = self._schedule.num_evaluations if self._schedule is not None else 0
         self._gate_level = gate_level(1 + num_evaluations, level=config.gates.level)
         self._session = Session(config, collector, spec=spec, run_dir=run_dir, clock=self._clock)
-        self._judge = Judge(evaluator, config, before_each=self._stop_if_asked)
-
+        self._judge = Judge(evaluator, config, before_each=self._before_evaluation)
         self._good = 0
         """World steps of the checkpoint that a failed gate goes back to."""
         self._best: EvaluationRecord | None = None
@@ -91,9 +88,8 @@ class TrainingOrchestrator:
         self._history: list[EvaluationRecord] = []
         self._gates: list[GateResult] = []
         self._failure: GateResult | None = None
-        self._policy: ExportedPolicy | None = None
-        self._final: FinalEvaluation | None = None
-        self._promotion: PromotionDecision | None = None
+        self._conclusion: Conclusion | None = None
+        self._judging = False
 
     def run(self) -> RunSummary:
         """Train, judge, and say what came of it.
@@ -103,7 +99,7 @@ class TrainingOrchestrator:
             TrainingError: if the directory holds a run already, or what was collected cannot be learned from.
         """
         with DirectoryLock(self._run_dir):
-            self._session.require_unused()
+            self._session.begin()
             try:
                 self._prepare()
                 if self._schedule is not None and self._failure is None:
@@ -112,9 +108,8 @@ class TrainingOrchestrator:
                 log.info("asked to stop at %d world steps", self._session.env_steps)
                 return self._summary(self._save(), interrupted=True)
             candidate = self._best.env_steps if self._best is not None else self._good
-            self._session.load(candidate)
             try:
-                self._conclude(candidate)
+                self._conclusion = self._conclude(candidate)
             except _Interrupted:
                 log.info("asked to stop while the policy was judged")
                 return self._summary(candidate, interrupted=True)
@@ -131,7 +126,7 @@ class TrainingOrchestrator:
         else:
             with self._clock.measure("clone"):
                 collected = session.collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
-                result = clone_script(session.network, collected.batch, config=config)
+                result = clone_script(session.network, collected.batch, config=config, on_epoch=self._after_epoch)
             gate = self._judge.accuracy_gate(result, level=self._gate_level)
             if not gate.passed:
                 self._fail(gate)
@@ -146,6 +141,10 @@ class TrainingOrchestrator:
         self._good = self._save()
         if config.mode != "anneal":
             self._best = self._history[-1]
+
+    def _after_epoch(self, _: BCEpoch) -> None:
+        self._report()
+        self._stop_if_asked()
 
     def _learn(self, schedule: Schedule) -> None:
         """Go through the plan, as far as world steps and gates allow."""
@@ -190,35 +189,22 @@ class TrainingOrchestrator:
         else:
             self._fail(gate)
 
-    def _conclude(self, candidate: int) -> None:
-        """Export the candidate, give it its final score, and let it try to replace the script."""
-        config, network = self._config, self._session.network
-        with self._clock.measure("export"):
-            seed = derive_seed(config.seed, "export")
-            self._policy = export_policy(network, self._run_dir / POLICY_NAME, spec=self._spec, seed=seed)
-        with self._clock.measure("final"):
-            self._final = self._judge.final(network, self._clone_actor)
-        if SCRIPTED in config.baselines:
-            with self._clock.measure("promotion"):
-                self._promotion = self._promote(candidate)
-            log.info("%s: %s", self._promotion.decision, self._promotion.reason)
-
-    def _promote(self, candidate: int) -> PromotionDecision:
-        registry = PromotionRegistry(
-            self._run_dir / PROMOTION_NAME, config=self._config.promotion, seed=self._config.seed
-        )
+    def _conclude(self, candidate: int) -> Conclusion:
+        """Export and judge the network as it was at `candidate`."""
+        self._judging = True
+        self._session.load(candidate)
         own = [record.gate for record in self._history if record.env_steps == candidate and record.gate is not None]
         gates = [*self._gates[:1], *own, *([] if self._failure is None else [self._failure])]
-        gates = list({gate.name: gate for gate in gates}.values())
-        network = self._session.network
-        digest = weights_sha256(network)
-        while True:
-            comparison = None
-            if self._failure is None:
-                comparison = self._judge.promotion_pass(network, registry.next_block())
-            decision = registry.record(digest, SCRIPTED, comparison=comparison, gates=gates)
-            if decision.latest.outcome != "better" or decision.candidate_ready:
-                return decision
+        return conclude(
+            self._session.network,
+            self._judge,
+            config=self._config,
+            spec=self._spec,
+            run_dir=self._run_dir,
+            clone=self._clone_actor,
+            gates=list({gate.name: gate for gate in gates}.values()),
+            clock=self._clock,
+        )
 
     def _scores(self) -> EpisodeScores:
         with self._clock.measure("evaluation"):
@@ -259,19 +245,24 @@ class TrainingOrchestrator:
         last_return = self._history[-1].return_mean if self._history else None
         self._on_progress(
             self._clock.progress(
-                stage=session.stage,
+                stage="judge" if self._judging else session.stage,
                 env_steps=session.env_steps,
                 total_env_steps=self._config.total_env_steps,
                 last_return=last_return,
             )
         )
 
+    def _before_evaluation(self) -> None:
+        if self._judging:
+            self._report()
+        self._stop_if_asked()
+
     def _stop_if_asked(self) -> None:
         if self._stop():
             raise _Interrupted
 
     def _summary(self, checkpoint: int, *, interrupted: bool) -> RunSummary:
-        session = self._session
+        session, concluded = self._session, self._conclusion
         return RunSummary(
             mode=self._config.mode,
             acting=self._config.acting,
@@ -279,13 +270,13 @@ class TrainingOrchestrator:
             interrupted=interrupted,
             failure=None if self._failure is None else f"{self._failure.name}: {self._failure.detail}",
             weights_sha256=weights_sha256(session.network),
-            policy=self._policy,
+            policy=None if concluded is None else concluded.policy,
             checkpoint=session.checkpoint_path(checkpoint),
             clone=self._clone,
             history=tuple(self._history),
             gates=tuple(self._gates),
-            final=self._final,
-            promotion=self._promotion,
+            final=None if concluded is None else concluded.final,
+            promotion=None if concluded is None else concluded.promotion,
             counters=RunCounters(
                 env_steps=session.env_steps,
                 agent_steps=session.agent_steps,

@@ -60,6 +60,7 @@ PRESETS = (
         rollout_ticks=100,
     ),
 )
+"""Every preset that `preset` finds by name."""
 
 
 def preset(name: str) -> Preset:

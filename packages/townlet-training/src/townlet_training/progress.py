@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from townlet_training.anneal import Stage
 
@@ -14,7 +15,8 @@ from townlet_training.anneal import Stage
 class Progress:
     """Where a run stands, for whoever watches it."""
 
-    stage: Stage
+    stage: Stage | Literal["judge"]
+    """Of the plan, or `judge` while the result is exported and judged."""
     env_steps: int
     total_env_steps: int
     env_steps_per_s: float
@@ -51,7 +53,9 @@ class RunClock:
         finally:
             self._parts[part] = self._parts.get(part, 0.0) + time.perf_counter() - began
 
-    def progress(self, *, stage: Stage, env_steps: int, total_env_steps: int, last_return: float | None) -> Progress:
+    def progress(
+        self, *, stage: Stage | Literal["judge"], env_steps: int, total_env_steps: int, last_return: float | None
+    ) -> Progress:
         """What to tell a watcher after `env_steps` world steps."""
         rate = env_steps / max(self.elapsed, 1e-9)
         return Progress(

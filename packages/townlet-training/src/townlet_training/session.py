@@ -20,6 +20,7 @@ from townlet_training.progress import RunClock
 from townlet_training.seeds import derive_seed
 from townlet_training.weights import weights_sha256
 from townlet_trajectory import vocabulary_digest
+from townlet_trajectory.files import write_bytes_atomic
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +64,16 @@ class Session:
         self.ratio = 0.0
         """Of the last collection."""
 
-    def require_unused(self) -> None:
-        """Raise TrainingError if the run directory holds (part of) another run."""
+    def begin(self) -> None:
+        """Begin the log, empty.
+
+        Raises:
+            TrainingError: if the run directory holds (part of) another run.
+        """
         for name in (LOG_NAME, CHECKPOINTS_NAME):
             if (self._run_dir / name).exists():
                 raise TrainingError(f"{self._run_dir} holds a run already (`{name}`): use a new directory")
+        write_bytes_atomic(self._run_dir / LOG_NAME, b"")
 
     def collect(self, actor: Actor | None, *, num_ticks: int, ratio: float) -> Collected:
         """Collect, and count the steps.
