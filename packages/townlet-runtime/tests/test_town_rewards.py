@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from townlet_runtime.errors import TownConfigError
 from townlet_runtime.town import RewardConfig, Town, TownConfig
 from townlet_runtime.town.config import faint_penalty
-from townlet_runtime.town.rewards import tick_rewards
+from townlet_runtime.town.rewards import need_rates, tick_rewards
 from townlet_runtime.town.shifts import Attendance
 
 RULES = RewardConfig(
@@ -35,6 +35,7 @@ def test_reward_by_hand() -> None:
         flags(0, 0, 0, 0, 1),
         np.array([0.0, 0.0, 0.0, 0.2, 0.0]),
         config=RULES,
+        need_rates=need_rates(RULES),
         faint_penalty=1.5,
     )
     # 0: 0.01 - 0 + 0.03;   1: lacks (2·0.5 + 1·1) / 4 = 0.5, so 0.01 - 0.01 - 0.004
@@ -77,7 +78,13 @@ def test_leaving_early_never_pays(
     )
     attendance = Attendance(working=flags(0), late=flags(1), begins=flags(1))
     worst = tick_rewards(
-        np.zeros((1, 3)), attendance, flags(0), np.array([once]), config=rules, faint_penalty=0.0
+        np.zeros((1, 3)),
+        attendance,
+        flags(0),
+        np.array([once]),
+        config=rules,
+        need_rates=need_rates(rules),
+        faint_penalty=0.0,
     ).item()
     stream = sum(worst * discount**t for t in range(length))
     assert -faint_penalty(rules, max_lateness_penalty=once) <= stream + 1e-9

@@ -22,7 +22,7 @@ from .errors import (
 )
 from .guardrails import ActionMaskGuardrail, Guardrail, Verdicts
 from .intent import Action, AgentIntent, IntentKind
-from .needs import urgent_need
+from .needs import pressing_needs
 from .possession import Possession
 from .proposals import Proposals
 from .schedule import ScheduleController
@@ -79,7 +79,7 @@ __all__ = [
     "blend",
     "draw_keys",
     "mixture_log_prob",
+    "pressing_needs",
     "time_to_leave",
     "uniforms",
-    "urgent_need",
 ]

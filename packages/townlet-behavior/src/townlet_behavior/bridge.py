@@ -57,10 +57,12 @@ class BehaviorBridge:
         self._guardrails = GuardrailChain(guardrails, wait=vocabulary.wait, num_actions=len(vocabulary))
         self._commitments = Commitments(capacity=capacity, vocabulary=vocabulary, config=config.commitment)
         self._counter = TallyCounter(self._guardrails.reasons)
+        self._held_before: tuple[View, int, Held] | None = None
+        """What `held` said last, for the `decide` that usually follows; gone when a commitment changes."""
         self.possession = Possession(
             capacity=capacity,
             num_actions=len(vocabulary),
-            on_acquire=lambda slot: self._commitments.end(np.array([slot])),
+            on_acquire=lambda slot: self._end_commitments(np.array([slot])),
         )
         self.ratio = config.ratio
 
@@ -92,7 +94,7 @@ class BehaviorBridge:
             PolicyError: if the policy's output is not finite (unless the config lets the script stand in).
             GuardrailError: if a guardrail's verdict cannot be carried out.
         """
-        check_view(view, capacity=self._capacity, num_actions=self._num_actions)
+        held = self._held(view, tick)
         # Possession,
         possessed, wishes = self.possession.wishes(view.slots, tick)
         # else proposals,
@@ -102,7 +104,6 @@ class BehaviorBridge:
         script = np.where(expert < 0, self._wait, expert)
         choices = self._blend(view, script, proposals, tick)
         # option commitment
-        held = self._held(view, tick)
         choices = keep_commitments(choices, held)
         choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
         # and guardrails, which have the last word.
@@ -141,7 +142,6 @@ class BehaviorBridge:
         Raises:
             ShapeError: if the view's arrays do not fit together.
         """
-        check_view(view, capacity=self._capacity, num_actions=self._num_actions)
         held = self._held(view, tick)
         return held.action, held.ticks_left
 
@@ -171,7 +171,7 @@ class BehaviorBridge:
             ShapeError: if the slots are not strictly ascending in [0, capacity).
         """
         check_slots(slots, capacity=self._capacity)
-        self._commitments.end(slots)
+        self._end_commitments(slots)
         self.possession.forget(slots)
         self._controller.forget(slots)
 
@@ -238,10 +238,22 @@ class BehaviorBridge:
         return blend_proposals(script, proposals, draws, ratio=self._ratio, min_ratio=self._config.min_ratio)
 
     def _held(self, view: View, tick: int) -> Held:
-        return self._commitments.held(view.slots, option_done=view.option_done, action_mask=view.action_mask, tick=tick)
+        """What binds the agents of a view, which is checked first."""
+        before = self._held_before
+        if before is not None and before[0] is view and before[1] == tick:
+            return before[2]
+        check_view(view, capacity=self._capacity, num_actions=self._num_actions)
+        held = self._commitments.held(view.slots, option_done=view.option_done, action_mask=view.action_mask, tick=tick)
+        self._held_before = (view, tick, held)
+        return held
+
+    def _end_commitments(self, slots: NDArray[np.int64]) -> None:
+        self._held_before = None
+        self._commitments.end(slots)
 
     def _settle(self, view: View, decisions: DecisionBatch, tick: int) -> None:
         """Take note of what was decided; the script hears of it last."""
+        self._held_before = None
         bound = decisions.held_action >= 0
         fresh = ~(bound | decisions.possessed)
         self._commitments.begin(view.slots, decisions.chosen_action, decisions.source, fresh=fresh, tick=tick)

@@ -9,6 +9,7 @@ from typing import Literal, Required, TypedDict, get_args
 from .errors import UnknownActionError
 
 IntentKind = Literal["wait", "move", "request", "start", "release", "chat", "blocked"]
+"""What an agent may mean to do, in the words of the worlds."""
 
 _KINDS = frozenset(get_args(IntentKind))
 

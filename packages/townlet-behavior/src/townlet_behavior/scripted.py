@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .controllers import StatelessController
 from .errors import ConfigError
-from .needs import ENERGY, HUNGER, HYGIENE, urgent_need
+from .needs import ENERGY, HUNGER, HYGIENE, pressing_needs
 from .views import View
 from .work import time_to_leave
 
@@ -113,21 +113,25 @@ class ScriptedController(StatelessController):
 
     def __init__(self, actions: ScriptedActions, config: ScriptedConfig) -> None:
         self._actions = actions
-        self._thresholds = (config.hunger_threshold, config.hygiene_threshold, config.energy_threshold)
+        self._thresholds = np.array(
+            (config.hunger_threshold, config.hygiene_threshold, config.energy_threshold), np.float32
+        )
         self._arrival_buffer = config.job_arrival_buffer
 
     def propose(self, view: ScriptedView) -> NDArray[np.int64]:
         """[N]."""
         actions = self._actions
-        satisfiable = np.stack((view.can_eat | view.can_cook, view.can_wash, view.can_sleep), axis=1)
-        need = urgent_need(view.needs, self._thresholds, satisfiable)
+        pressing = pressing_needs(view.needs, self._thresholds)
         leave = time_to_leave(
             view.tick_of_day, view.shift_start, view.at_workplace, arrival_buffer=self._arrival_buffer
         )
-        food = np.where(view.can_eat, actions.eat, actions.cook)
-        proposal = np.where(need == ENERGY, actions.sleep, actions.wait)
-        proposal = np.where(need == HYGIENE, actions.wash, proposal)
-        proposal = np.where(need == HUNGER, food, proposal)
-        proposal = np.where(leave, actions.go_to_work, proposal)
-        proposal = np.where(view.holds_turn, actions.start, proposal)
-        return np.where(view.using, actions.wait, proposal)
+        proposal = np.full(len(pressing), actions.wait, np.int64)
+        # From the last rule to the first, so that an earlier rule overwrites a later one.
+        np.copyto(proposal, actions.sleep, where=pressing[:, ENERGY] & view.can_sleep)
+        np.copyto(proposal, actions.wash, where=pressing[:, HYGIENE] & view.can_wash)
+        np.copyto(proposal, actions.cook, where=pressing[:, HUNGER] & view.can_cook)
+        np.copyto(proposal, actions.eat, where=pressing[:, HUNGER] & view.can_eat)
+        np.copyto(proposal, actions.go_to_work, where=leave)
+        np.copyto(proposal, actions.start, where=view.holds_turn)
+        np.copyto(proposal, actions.wait, where=view.using)
+        return proposal

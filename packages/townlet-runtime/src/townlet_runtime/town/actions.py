@@ -36,6 +36,8 @@ class ActionTable:
     dy: NDArray[np.int64]
     choice: NDArray[np.int64]
     """Column of the choices (type * 3 + way of choosing) that a request refers to; the dummy last column else."""
+    moves: slice
+    """The steps, in the order of `DIRECTIONS`."""
     requests: slice
     """The actions that are requests, in the order of the columns of the choices."""
 
@@ -61,6 +63,7 @@ def _build() -> ActionTable:
         dx=np.array([r[3] for r in rows], dtype=np.int64),
         dy=np.array([r[4] for r in rows], dtype=np.int64),
         choice=choice,
+        moves=slice(1, 1 + len(DIRECTIONS)),
         requests=slice(first_request, end_request),
     )
 

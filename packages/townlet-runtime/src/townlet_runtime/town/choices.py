@@ -8,13 +8,11 @@ import numpy as np
 
 from townlet_runtime.town.actions import CHOICES, NUM_CHOICES, REQUEST, TABLE
 from townlet_runtime.town.config import OBJECT_TYPES
-from townlet_runtime.town.place import Ints, Place
+from townlet_runtime.town.place import BARRED, Ints, Place
 from townlet_runtime.town.state import HOLDS_TURN, USING, Bools, TownState
 
-_FAR = 1 << 40
 _START, _RELEASE = TABLE.index("start"), TABLE.index("release")
 _WORK = TABLE.index("go_to:workplace")
-_MOVES = {name: TABLE.index(f"move:{name}") for name in ("east", "west", "south", "north")}
 _WAYS = len(CHOICES)
 _EVERY_WAY = np.arange(_WAYS)
 
@@ -44,20 +42,24 @@ def choose(state: TownState, place: Place) -> Choices:
     steps += np.abs(state.y[:, None] - place.local_y)
     distance[:, -1] = place.farthest
 
-    worlds = (place.num_worlds, count)
-    empty = ((state.stock[:-1] <= 0) & place.needs_stock).reshape(worlds)
+    # Three sort keys per object, each with the object's index as its last digits: least is best.
     keys = np.empty((_WAYS, slots, count), dtype=np.int64)
-    keys[0] = (empty * _FAR + place.object_index)[place.world_of_slot]
+    by_world = keys.reshape(_WAYS, place.num_worlds, -1, count)
+    first = np.where((state.stock[:-1] <= 0) & place.needs_stock, place.barred_key, place.object_index)
+    by_world[0] = first.reshape(place.num_worlds, 1, count)
     np.multiply(steps, count, out=keys[1])
     keys[1] += keys[0]
-    np.add(keys[1], (state.load[:-1] * (count << 16)).reshape(worlds)[place.world_of_slot], out=keys[2])
+    load = (state.load[:-1] * (count << 16)).reshape(place.num_worlds, 1, count)
+    np.add(by_world[1], load, out=by_world[2])
     best = np.minimum.reduceat(keys, place.segments, axis=2)
-    poor = state.wallet[:, None] < place.cost[place.present]
-    found = np.where((best >= _FAR) | poor, -1, best % count)
+    none = best >= BARRED
+    none |= state.wallet[:, None] < place.cost[place.present]
+    best %= count
+    best[none] = -1
 
     local = np.full((slots, NUM_CHOICES + 1), -1)
-    local[:, place.choice_columns] = found.transpose(1, 2, 0).reshape(slots, -1)
-    goal = np.where(local >= 0, local + place.first_object, -1)
+    local[:, place.choice_columns] = best.transpose(1, 2, 0).reshape(slots, -1)
+    goal = np.where(local < 0, -1, local + place.first_object)
     busy = state.phase.nonzero()[0]
     if busy.size:
         objects = state.object[busy][:, None]
@@ -67,19 +69,15 @@ def choose(state: TownState, place: Place) -> Choices:
     return Choices(distance=distance, local=local, goal=goal)
 
 
-def legal_actions(state: TownState, place: Place, choices: Choices, grid_size: tuple[int, int]) -> Bools:
+def legal_actions(state: TownState, place: Place, choices: Choices) -> Bools:
     """Return the mask [S, A]: `wait` always; walking only within the grid and not while using an object; `request`
     where its object exists (while using: only of that type, which goes on); `start` with a turn; `release` with an
     object; `go_to:workplace` with a job."""
     slots = len(state.x)
     mask = np.zeros((slots, len(TABLE.vocabulary)), dtype=np.bool_)
     mask[:, 0] = True
+    mask[:, TABLE.moves] = place.free_sides[state.x, state.y]
     mask[:, TABLE.requests] = choices.local[:, :-1] >= 0
-    width, height = grid_size
-    mask[:, _MOVES["east"]] = state.x < width - 1
-    mask[:, _MOVES["west"]] = state.x > 0
-    mask[:, _MOVES["south"]] = state.y < height - 1
-    mask[:, _MOVES["north"]] = state.y > 0
     mask[:, _WORK] = state.job >= 0
     busy = state.phase.nonzero()[0]
     if busy.size:

@@ -14,6 +14,9 @@ from townlet_runtime.town.state import TownState
 MAP_CHANNELS = ("self", "agents", "objects", "reservations")
 _COLUMNS = tuple(f"{kind}_{how}" for kind in OBJECT_TYPES for how in CHOICES)
 
+_KNOWN = ("usable", "distance", "busy", "cooldown")
+"""What an agent knows of the object that each choice means."""
+
 FEATURES = (
     *(f"need_{need}" for need in NEEDS),
     "wallet",
@@ -36,10 +39,7 @@ FEATURES = (
     "use_remaining",
     "meals_in_town",
     "ingredients_in_town",
-    *(f"usable_{c}" for c in _COLUMNS),
-    *(f"distance_{c}" for c in _COLUMNS),
-    *(f"busy_{c}" for c in _COLUMNS),
-    *(f"cooldown_{c}" for c in _COLUMNS),
+    *(f"{what}_{c}" for c in _COLUMNS for what in _KNOWN),
     *(f"held_{key}" for key in TABLE.vocabulary.keys),
     "held_ticks_left",
 )
@@ -55,12 +55,10 @@ def _columns(first: str, last: str) -> slice:
 
 _NEEDS = _columns(f"need_{NEEDS[0]}", f"need_{NEEDS[-1]}")
 _SHIFT = _columns("on_shift", "shift_pre")
-_TIME = _columns("time_sin", "time_cos")
+_TIME = _columns("time_sin", "episode_progress")
 _PHASE = _columns("in_queue", "using_object")
 _STOCKS = _columns("meals_in_town", "ingredients_in_town")
-_USABLE, _DISTANCE, _BUSY, _COOLDOWN = (
-    _columns(f"{what}_{_COLUMNS[0]}", f"{what}_{_COLUMNS[-1]}") for what in ("usable", "distance", "busy", "cooldown")
-)
+_CHOICES = _columns(f"usable_{_COLUMNS[0]}", f"cooldown_{_COLUMNS[-1]}")
 _WALLET_SCALE, _BUSY_SCALE, _USE_SCALE, _LATE_SCALE, _STOCK_SCALE = 2.0, 4.0, 30.0, 50.0, 20.0
 _PHASES = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
 """[phase, 3]; in line, holds a turn, using."""
@@ -77,6 +75,8 @@ class Observer:
         self._grid_shape = (place.num_worlds, height + side - 1, width + side - 1)
         slots = place.num_worlds * config.population
         self._rows = np.arange(slots)[:, None]
+        self._known = np.zeros((slots, place.num_objects + 1, len(_KNOWN)), dtype=np.float32)
+        self._known[:, :-1, 0] = 1.0
         padded_width = width + side - 1
         cells = padded_width * (height + side - 1)
         self._world_cell = place.world_of_slot * cells + self._radius * (padded_width + 1)
@@ -137,8 +137,7 @@ class Observer:
         out[:, _SHIFT] = self._shifts[day_tick][job]
         out[:, _AT["at_workplace"]] = away == 0
         out[:, _AT["workplace_distance"]] = away * (1.0 / place.farthest)
-        out[:, _TIME] = self._time[day_tick]
-        out[:, _AT["episode_progress"]] = state.tick / self._config.episode_ticks
+        out[:, _TIME] = (*self._time[day_tick], state.tick / self._config.episode_ticks)
 
     def _use(self, state: TownState, out: NDArray[np.float32]) -> None:
         place = self._place
@@ -148,11 +147,12 @@ class Observer:
         out[:, _STOCKS] = stocks[place.world_of_slot]
 
     def _choices(self, state: TownState, choices: Choices, out: NDArray[np.float32]) -> None:
-        local, goal = choices.local[:, :-1], choices.goal[:, :-1]
-        out[:, _USABLE] = local >= 0
-        out[:, _DISTANCE] = choices.distance[self._rows, local] * (1.0 / self._place.farthest)
-        out[:, _BUSY] = state.load[goal] * (1.0 / _BUSY_SCALE)
-        out[:, _COOLDOWN] = state.cooldown_until[self._rows, local] > state.tick
+        known, place = self._known, self._place
+        np.multiply(choices.distance, 1.0 / place.farthest, out=known[:, :, 1], casting="same_kind")
+        load = (state.load[:-1] * (1.0 / _BUSY_SCALE)).reshape(place.num_worlds, 1, -1)
+        known.reshape(place.num_worlds, -1, *known.shape[1:])[:, :, :-1, 2] = load
+        np.greater(state.cooldown_until, state.tick, out=known[:, :, 3], casting="unsafe")
+        out[:, _CHOICES] = known[self._rows, choices.local[:, :-1]].reshape(len(out), -1)
 
 
 def _shift_table(place: Place, arrival_buffer: int) -> NDArray[np.float32]:

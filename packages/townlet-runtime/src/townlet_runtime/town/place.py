@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_runtime.town.actions import CHOICES
+from townlet_runtime.town.actions import CHOICES, DIRECTIONS
 from townlet_runtime.town.config import OBJECT_TYPES, JobSpec, ObjectSpec, TownConfig
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+BARRED = 1 << 40
+"""Above every sort key of a usable object."""
 
 _DEFAULT_OBJECTS: tuple[tuple[str, tuple[float, float]], ...] = (
     ("fridge", (0.15, 0.15)),
@@ -85,7 +88,11 @@ class Place:
     needs_stock: NDArray[np.bool_]
     """[W * O]; whether a use takes from its stock."""
     object_index: Ints
-    """[O]; 0, 1, ..."""
+    """[W * O]; index of each object in its world."""
+    barred_key: Ints
+    """[W * O]; the same, beyond `BARRED`."""
+    free_sides: NDArray[np.bool_]
+    """[width, height, 4]; whether a step in each of `DIRECTIONS` stays within the grid."""
     farthest: int
     """Width + height: more steps than any way takes."""
     world_of_slot: Ints
@@ -118,6 +125,12 @@ class Place:
     """[4, 3]."""
 
 
+def _free_sides(width: int, height: int) -> NDArray[np.bool_]:
+    x, y = np.arange(width)[:, None], np.arange(height)[None, :]
+    inside = [(x + dx >= 0) & (x + dx < width) & (y + dy >= 0) & (y + dy < height) for dx, dy in DIRECTIONS.values()]
+    return np.stack(inside, axis=2)
+
+
 def build_place(config: TownConfig, num_worlds: int) -> Place:
     """Lay out `num_worlds` copies of the town that `config` describes."""
     objects, jobs = objects_of(config), jobs_of(config)
@@ -136,6 +149,7 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
     starts = with_dummy([j.start_tick for j in jobs], -1).astype(np.int64)
     ends = with_dummy([j.end_tick for j in jobs], -1).astype(np.int64)
     kinds = [config.affordances[kind] for kind in OBJECT_TYPES]
+    object_index = np.tile(np.arange(len(objects)), num_worlds)
     uses_stock = np.array([k.uses_stock for k in kinds], dtype=np.bool_)
     world_of_slot = np.repeat(np.arange(num_worlds), config.population)
     return Place(
@@ -150,7 +164,9 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
         object_type=all_worlds(types),
         capacity=all_worlds(np.array([o.places for o in objects], dtype=np.int64)),
         needs_stock=np.tile(uses_stock[types], num_worlds),
-        object_index=np.arange(len(objects)),
+        object_index=object_index,
+        barred_key=object_index + BARRED,
+        free_sides=_free_sides(*config.grid_size),
         farthest=sum(config.grid_size),
         world_of_slot=world_of_slot,
         first_object=(world_of_slot * len(objects))[:, None],

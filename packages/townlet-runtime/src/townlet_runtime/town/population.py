@@ -93,7 +93,9 @@ class Population:
         state.late[slots] = 0
 
     def _name(self, world: int, slots: Ints, names: list[str]) -> None:
-        # Strings are made when agents arrive, never in a tick without arrivals.
+        # Strings are made when agents arrive, never in a tick without arrivals. New arrays, not old ones changed:
+        # what was handed out stays as it is.
+        self.ids, self.keys = self.ids.copy(), self.keys.copy()
         self.ids[slots] = names
         self.keys[slots] = [draw_keys(world, name) for name in names]
 

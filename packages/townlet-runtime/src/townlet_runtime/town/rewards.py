@@ -10,6 +10,12 @@ from townlet_runtime.town.shifts import Attendance
 from townlet_runtime.town.state import Bools
 
 
+def need_rates(config: RewardConfig) -> Floats:
+    """[3]; p w_k / Σ w: what a need at 0 costs per tick."""
+    weights = np.array(config.needs_weights)
+    return weights * (config.needs_penalty / weights.sum())
+
+
 def tick_rewards(
     needs: Floats,
     attendance: Attendance,
@@ -17,6 +23,7 @@ def tick_rewards(
     lateness_penalty: Floats,
     *,
     config: RewardConfig,
+    need_rates: Floats,
     faint_penalty: float,
 ) -> Floats:
     """Reward of one tick, per agent.
@@ -33,14 +40,13 @@ def tick_rewards(
         attendance: of this tick.
         fainted: [S].
         lateness_penalty: [S], of each agent's job.
+        need_rates: [3], of `need_rates(config)`.
         faint_penalty: F, not negative.
 
     Returns:
         [S]; rows of absent agents mean nothing.
     """
-    weights = np.array(config.needs_weights)
-    weights = weights * (config.needs_penalty / weights.sum())
-    rewards: Floats = needs @ weights
+    rewards: Floats = needs @ need_rates
     rewards += config.survival_tick - config.needs_penalty
     rewards += config.wage_rate * attendance.working
     rewards -= config.late_tick_penalty * attendance.late

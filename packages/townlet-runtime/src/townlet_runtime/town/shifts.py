@@ -35,11 +35,11 @@ def attend(state: TownState, place: Place) -> Attendance:
     working = on_shift & at_work & (state.phase == FREE)
     late = on_shift & ~at_work
     begins = (place.shift_start[state.job] == day_tick) & on_shift
-    state.late += late
-    state.late[begins] = late[begins]
-    state.wallet += working * place.wage[state.job]
     if np.count_nonzero(on_shift):
         worlds = (place.num_worlds, -1)
-        state.events[:, _LATE] += late.reshape(worlds).sum(axis=1)
-        state.events[:, _WORKED] += working.reshape(worlds).sum(axis=1)
+        state.events[:, _LATE] = np.add.reduce(late.reshape(worlds), axis=1)
+        state.events[:, _WORKED] = np.add.reduce(working.reshape(worlds), axis=1)
+        state.late += late
+        state.late[begins] = late[begins]
+        state.wallet += working * place.wage[state.job]
     return Attendance(working=working, late=late, begins=begins)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, IdleController, ScriptedConfig
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation import CommitmentColumns, Observations, SimulationSpec, Stepped
+from townlet_runtime.simulation import CommitmentColumns, SimulationSpec, Stepped
 from townlet_runtime.town.actions import RELEASE, START, TABLE, WAIT, WORK
 from townlet_runtime.town.choices import choose, legal_actions
 from townlet_runtime.town.config import TownConfig, faint_penalty
@@ -15,13 +17,14 @@ from townlet_runtime.town.lines import grant_turns, join, leave, pass_stale_turn
 from townlet_runtime.town.observations import FEATURES, HELD_START, MAP_CHANNELS, Observer
 from townlet_runtime.town.place import Ints, build_place
 from townlet_runtime.town.population import Population
-from townlet_runtime.town.rewards import tick_rewards
+from townlet_runtime.town.rewards import need_rates, tick_rewards
 from townlet_runtime.town.script import town_script
 from townlet_runtime.town.shifts import attend
 from townlet_runtime.town.state import EVENTS, FREE, HOLDS_TURN, USING, Bools, empty_state, initial_stock
 from townlet_runtime.town.using import begin, deliver, progress
 from townlet_runtime.town.view import TownObserved
 
+_T = TypeVar("_T", bound=np.generic)
 _FAINT = EVENTS.index("faint_events")
 
 
@@ -47,10 +50,12 @@ class Town:
             config.rewards, max_lateness_penalty=float(self.place.lateness_penalty.max())
         )
         self._decay = np.array(config.needs_decay)
+        self._need_rates = need_rates(config.rewards)
         self._seeds: Ints = np.zeros(num_worlds, dtype=np.int64)
         self._episode = 0
         self._rows: Ints | None = None
         self._observed: TownObserved | None = None
+        self._episode_of_slot = self._worlds
         side = config.local_window
         self.spec = SimulationSpec(
             name="town",
@@ -98,8 +103,9 @@ class Town:
         if actions.shape != before.slots.shape:
             raise SimulationError(f"expected actions of shape {before.slots.shape}, got {actions.shape}")
         state = self.state
-        state.events[:] = 0.0
-        state.option_done[:] = False
+        # New arrays, not old ones cleared: what was handed out stays as it is.
+        state.events = np.zeros_like(state.events)
+        state.option_done = np.zeros(self._num_slots, dtype=np.bool_)
         self._act(self._all_slots(actions), before.choices.goal)
         progress(state, self.place, self.config)
         pass_stale_turns(state, self.place, self.config.queue)
@@ -115,6 +121,7 @@ class Town:
             fainted,
             self.place.lateness_penalty[state.job],
             config=self.config.rewards,
+            need_rates=self._need_rates,
             faint_penalty=self.faint_penalty,
         )
         state.tick += 1
@@ -188,8 +195,6 @@ class Town:
         terminated = before.pick(fainted)
         after = self._observe()
         final_rows = np.arange(len(terminated)) if over else terminated.nonzero()[0]
-        final_observations = {name: column[final_rows] for name, column in after.observations.items()}
-        final_option_done = after.option_done[final_rows]
         gone = fainted.nonzero()[0]
         if gone.size:
             np.add.at(state.events[:, _FAINT], self._worlds[gone], 1.0)
@@ -203,45 +208,46 @@ class Town:
             terminated=terminated,
             truncated=~terminated if over else np.zeros(len(terminated), dtype=np.bool_),
             final_rows=final_rows,
-            final_option_done=final_option_done,
-            final_observations=final_observations,
-            events=state.events.copy(),
+            final_option_done=after.option_done[final_rows],
+            final_observations={name: column[final_rows] for name, column in after.observations.items()},
+            events=state.events,
             observed=self._observe() if over or came or gone.size else after,
         )
 
     def _begin_episode(self) -> None:
         state = self.state
         state.tick = 0
+        self._episode_of_slot = self._worlds + self._episode * self.spec.num_worlds
         state.stock = initial_stock(self.config, self.place)
         self.population.settle(state, self._seeds, self._episode)
-        state.option_done[:] = False
+        state.option_done = np.zeros(self._num_slots, dtype=np.bool_)
 
     def _observe(self) -> TownObserved:
         state = self.state
         state.recount()
         self._rows = None if np.count_nonzero(state.alive) == self._num_slots else state.alive.nonzero()[0]
         choices = choose(state, self.place)
-        mask = legal_actions(state, self.place, choices, self.config.grid_size)
-        observations: Observations = {
-            "features": self._observer.features(state, choices),
-            "map": self._observer.map(state),
-        }
-        rows = self._rows
-        if rows is not None:
-            observations = {name: column[rows] for name, column in observations.items()}
-        slots = self._slots if rows is None else rows
+        rows, population = self._rows, self.population
         self._observed = TownObserved(
-            slots=slots,
-            keys=self.population.keys[slots],
-            agent_ids=self.population.ids[slots],
-            worlds=self._worlds[slots],
-            episodes=self._worlds[slots] + self._episode * self.spec.num_worlds,
-            observations=observations,
-            action_mask=mask[slots],
-            option_done=state.option_done[slots],
+            slots=self._slots if rows is None else rows,
+            keys=_rows_of(population.keys, rows),
+            agent_ids=_rows_of(population.ids, rows),
+            worlds=_rows_of(self._worlds, rows),
+            episodes=_rows_of(self._episode_of_slot, rows),
+            observations={
+                "features": _rows_of(self._observer.features(state, choices), rows),
+                "map": _rows_of(self._observer.map(state), rows),
+            },
+            action_mask=_rows_of(legal_actions(state, self.place, choices), rows),
+            option_done=_rows_of(state.option_done, rows),
             state=state,
             place=self.place,
             choices=choices,
             rows=rows,
         )
         return self._observed
+
+
+def _rows_of(column: NDArray[_T], rows: Ints | None) -> NDArray[_T]:
+    """The rows of a column by slot; None: all of them, the column itself."""
+    return column if rows is None else column[rows]
