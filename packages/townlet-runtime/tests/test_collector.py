@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,8 @@ from townlet_trajectory import TrajectoryBatch
 def collector(
     config: CorridorConfig, *, num_worlds: int = 2, seed: int = 1, max_rows: int = 10_000
 ) -> SimulationCollector:
-    corridor = Corridor(config, num_worlds=num_worlds)
+    # What a collection is for, learning, needs observations that show the option in force.
+    corridor = Corridor(replace(config, shows_commitments=True), num_worlds=num_worlds)
     return SimulationCollector(corridor, config=bridge_config(corridor), seed=seed, max_rows=max_rows)
 
 
@@ -126,3 +129,11 @@ def test_a_collection_that_may_not_fit_is_refused_before_it_begins() -> None:
 def test_worlds_without_a_mask_are_recorded_without_one() -> None:
     batch = collector(CorridorConfig(masked=False)).collect(None, num_ticks=3, ratio=0.0).batch
     assert set(batch.observations) == {"features", "map"}
+
+
+def test_commitments_that_no_observation_shows_are_refused() -> None:
+    hidden = Corridor(CorridorConfig(shows_commitments=False, rest_ticks=3))
+    with pytest.raises(SimulationError, match="the longest binds for 3 ticks"):
+        SimulationCollector(hidden, config=bridge_config(hidden), seed=1, max_rows=100)
+    short = Corridor(CorridorConfig(shows_commitments=False, rest_ticks=1))
+    assert SimulationCollector(short, config=bridge_config(short), seed=1, max_rows=100).spec.commitment_columns is None

@@ -36,10 +36,20 @@ class SimulationCollector:
         config: of the bridge; its ratio is replaced by that of each collection.
         seed: of the worlds, and of the policy's draws.
         max_rows: agent-ticks that one collection may hold.
+
+    Raises:
+        SimulationError: if choices bind for several ticks and no observation shows it: the value of a forced step
+            could not be learned.
     """
 
     def __init__(self, simulation: Simulation, *, config: BridgeConfig, seed: int, max_rows: int) -> None:
         self._spec = simulation.spec
+        longest = int(config.commitment.lengths(self._spec.vocabulary).max())
+        if self._spec.commitment_columns is None and longest > 1:
+            raise SimulationError(
+                f"`{self._spec.name}` must say where its observations show the option in force (`commitment_columns`), "
+                f"or commitments must not bind; the longest binds for {longest} ticks"
+            )
         self._max_rows = max_rows
         observed = simulation.reset(seed=seed)
         self._service = TrajectoryService(
