@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +10,8 @@ from numpy.typing import NDArray
 from townlet_behavior import ActionVocabulary
 from townlet_runtime.town.config import OBJECT_TYPES
 
-WAIT: Final = 0
-MOVE: Final = 1
-REQUEST: Final = 2
-START: Final = 3
-WORK: Final = 4
-RELEASE: Final = 5
-"""What an action does."""
+WAIT, MOVE, REQUEST, START, WORK, RELEASE = (np.array(act) for act in range(6))
+"""What an action does; arrays without axes, as the phases of `townlet_runtime.town.state` are."""
 
 CHOICES = ("first", "nearest", "least_busy")
 """How `request` picks an object of its type: the lowest index, the fewest steps, the fewest agents at it."""
@@ -47,7 +41,7 @@ class ActionTable:
 
 
 def _build() -> ActionTable:
-    rows: list[tuple[str, str, int, int, int]] = [("wait", "wait", WAIT, 0, 0)]
+    rows: list[tuple[str, str, NDArray[np.int64], int, int]] = [("wait", "wait", WAIT, 0, 0)]
     rows += [(f"move:{name}", "move", MOVE, dx, dy) for name, (dx, dy) in DIRECTIONS.items()]
     first_request = len(rows)
     rows += [(f"request:{kind}:{how}", "request", REQUEST, 0, 0) for kind in OBJECT_TYPES for how in CHOICES]

@@ -15,18 +15,19 @@ _START, _RELEASE = TABLE.index("start"), TABLE.index("release")
 _WORK = TABLE.index("go_to:workplace")
 _WAYS = len(CHOICES)
 _EVERY_WAY = np.arange(_WAYS)
+_NONE = np.array(0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Choices:
-    """Of one state. The last column of each array is a dummy for "no object", reached by index -1."""
+    """Of one state. The last column of each array is a dummy for "no object"."""
 
     distance: Ints
     """[S, O + 1]; steps to each object of the agent's world; of the dummy, width + height."""
     local: Ints
-    """[S, 12 + 1]; object of the world that each (type, way of choosing) means, -1 for none."""
+    """[S, 12 + 1]; object of the world that each (type, way of choosing) means, O for none."""
     goal: Ints
-    """[S, 12 + 1]; the same over all worlds, -1 for none."""
+    """[S, 12 + 1]; index of the same over all worlds, -1 for none."""
 
 
 def choose(state: TownState, place: Place) -> Choices:
@@ -35,37 +36,36 @@ def choose(state: TownState, place: Place) -> Choices:
     Usable: its stock is not empty (fridges, stoves) and the agent can pay. Equals go to the fewer steps, then to the
     lower index. An agent that stands in line, holds a turn or uses an object means that object whatever the way.
     """
-    slots, count = len(state.x), place.num_objects
-    distance = np.empty((slots, count + 1), dtype=np.int64)
+    slots, count = len(state.x), place.count
+    distance = np.empty((slots, place.num_objects + 1), dtype=np.int64)
     steps = distance[:, :-1]
     np.abs(state.x[:, None] - place.local_x, out=steps)
     steps += np.abs(state.y[:, None] - place.local_y)
     distance[:, -1] = place.farthest
 
     # Three sort keys per object, each with the object's index as its last digits: least is best.
-    keys = np.empty((_WAYS, slots, count), dtype=np.int64)
-    by_world = keys.reshape(_WAYS, place.num_worlds, -1, count)
-    first = np.where((state.stock[:-1] <= 0) & place.needs_stock, place.barred_key, place.object_index)
-    by_world[0] = first.reshape(place.num_worlds, 1, count)
+    keys = np.empty((_WAYS, slots, place.num_objects), dtype=np.int64)
+    by_world = keys.reshape(_WAYS, place.num_worlds, -1, place.num_objects)
+    first = np.where((state.stock[:-1] <= _NONE) & place.needs_stock, place.barred_key, place.object_index)
+    by_world[0] = first.reshape(place.num_worlds, 1, -1)
     np.multiply(steps, count, out=keys[1])
     keys[1] += keys[0]
-    load = (state.load[:-1] * (count << 16)).reshape(place.num_worlds, 1, count)
+    load = (state.load[:-1] * place.load_unit).reshape(place.num_worlds, 1, -1)
     np.add(by_world[1], load, out=by_world[2])
     best = np.minimum.reduceat(keys, place.segments, axis=2)
     none = best >= BARRED
-    none |= state.wallet[:, None] < place.cost[place.present]
+    none |= state.wallet[:, None] < place.cost_present
     best %= count
-    best[none] = -1
+    best[none] = count
 
-    local = np.full((slots, NUM_CHOICES + 1), -1)
+    local = np.empty((slots, NUM_CHOICES + 1), dtype=np.int64)
+    local.fill(place.num_objects)
     local[:, place.choice_columns] = best.transpose(1, 2, 0).reshape(slots, -1)
-    goal = np.where(local < 0, -1, local + place.first_object)
     busy = state.phase.nonzero()[0]
     if busy.size:
         objects = state.object[busy][:, None]
-        own = busy[:, None], place.object_type[objects] * _WAYS + _EVERY_WAY
-        goal[own] = objects
-        local[own] = objects % count
+        local[busy[:, None], place.object_type[objects] * _WAYS + _EVERY_WAY] = objects % count
+    goal = place.goal_of.take(local + place.goal_base)
     return Choices(distance=distance, local=local, goal=goal)
 
 
@@ -77,7 +77,7 @@ def legal_actions(state: TownState, place: Place, choices: Choices) -> Bools:
     mask = np.zeros((slots, len(TABLE.vocabulary)), dtype=np.bool_)
     mask[:, 0] = True
     mask[:, TABLE.moves] = place.free_sides[state.x, state.y]
-    mask[:, TABLE.requests] = choices.local[:, :-1] >= 0
+    mask[:, TABLE.requests] = choices.local[:, :-1] < place.count
     mask[:, _WORK] = state.job >= 0
     busy = state.phase.nonzero()[0]
     if busy.size:

@@ -14,7 +14,7 @@ from townlet_runtime.town.config import OBJECT_TYPES, JobSpec, ObjectSpec, TownC
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-BARRED = 1 << 40
+BARRED = np.array(1 << 40)
 """Above every sort key of a usable object."""
 
 _DEFAULT_OBJECTS: tuple[tuple[str, tuple[float, float]], ...] = (
@@ -97,10 +97,18 @@ class Place:
     """Width + height: more steps than any way takes."""
     world_of_slot: Ints
     """[S]."""
-    first_object: Ints
-    """[S, 1]; index of the first object of the agent's world."""
-    choice_columns: Ints
+    choice_columns: Ints | slice
     """[3 P]; columns of the choices that belong to the types present, by type, then way of choosing."""
+    load_unit: Ints
+    """What an agent at an object adds to a sort key: more than any distance does."""
+    cost_present: Floats
+    """[P]; money that the use of each type present costs."""
+    count: Ints
+    """O, as an array without axes; also the index of the dummy that stands for no object of a world."""
+    goal_of: Ints
+    """[W (O + 1)]; index over all worlds of each world's objects, then its dummy, which is -1."""
+    goal_base: Ints
+    """[S, 1]; where the agent's world begins in `goal_of`."""
     local_x: Ints
     local_y: Ints
     """[O]; of one world."""
@@ -123,6 +131,18 @@ class Place:
     """[4], by type."""
     effects: Floats
     """[4, 3]."""
+
+
+def _choice_columns(present: Ints) -> Ints | slice:
+    if len(present) == len(OBJECT_TYPES):
+        return slice(0, len(OBJECT_TYPES) * len(CHOICES))
+    return (present[:, None] * len(CHOICES) + np.arange(len(CHOICES))).ravel()
+
+
+def _goals(num_worlds: int, count: int) -> Ints:
+    goals = np.full((num_worlds, count + 1), -1)
+    goals[:, :-1] = np.arange(num_worlds * count).reshape(num_worlds, count)
+    return goals.ravel()
 
 
 def _free_sides(width: int, height: int) -> NDArray[np.bool_]:
@@ -169,8 +189,12 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
         free_sides=_free_sides(*config.grid_size),
         farthest=sum(config.grid_size),
         world_of_slot=world_of_slot,
-        first_object=(world_of_slot * len(objects))[:, None],
-        choice_columns=(present[:, None] * len(CHOICES) + np.arange(len(CHOICES))).ravel(),
+        choice_columns=_choice_columns(present),
+        load_unit=np.array(len(objects) << 16),
+        cost_present=np.array([k.cost for k in kinds], dtype=np.float64)[present],
+        count=np.array(len(objects)),
+        goal_of=_goals(num_worlds, len(objects)),
+        goal_base=(world_of_slot * (len(objects) + 1))[:, None],
         local_x=local_x,
         local_y=local_y,
         local_type=types,

@@ -12,8 +12,9 @@ from townlet_runtime.town.state import Bools
 
 def need_rates(config: RewardConfig) -> Floats:
     """[3]; p w_k / Σ w: what a need at 0 costs per tick."""
-    weights = np.array(config.needs_weights)
-    return weights * (config.needs_penalty / weights.sum())
+    rates: Floats = np.array(config.needs_weights, dtype=np.float64)
+    rates *= config.needs_penalty / rates.sum()
+    return rates
 
 
 def tick_rewards(
