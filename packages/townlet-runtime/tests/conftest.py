@@ -1,9 +1,11 @@
-"""Hypothesis profiles, and the way to this folder's own modules."""
+"""Hypothesis profiles, the way to this folder's own modules, and what is left out where an extra is not installed."""
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -12,3 +14,26 @@ settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=500, stateful_step_count=50)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+NEEDS = {
+    "townlet_training": ("test_cli_evaluate.py", "test_cli_train.py", "test_training_config.py"),
+    "matplotlib": (
+        "test_cli_train.py",
+        "test_report_figures.py",
+        "test_report_page.py",
+        "test_report_paired_plot.py",
+        "test_report_plots.py",
+        "test_report_town_plot.py",
+    ),
+    "jinja2": ("test_cli_train.py", "test_report_page.py"),
+}
+"""Modules of the extras, and the files that import what imports them."""
+ABSENT = tuple(module for module in NEEDS if find_spec(module) is None)
+
+collect_ignore = sorted({file for module in ABSENT for file in NEEDS[module]})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Nothing is left out in silence."""
+    if collect_ignore:
+        terminalreporter.write_line(f"without {', '.join(ABSENT)}, left out: {', '.join(collect_ignore)}")

@@ -1,4 +1,5 @@
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,8 @@ def test_it_can_meet_other_behaviors(against: str, capsys: pytest.CaptureFixture
 def test_against_itself_there_is_no_difference(capsys: pytest.CaptureFixture[str]) -> None:
     run_dir, _ = trained()
     found = record(capsys, "--against", str(run_dir), "--sample")
+    assert found["against"] == str(run_dir)
+    assert set(found["scores"]) == {"learned", "other", "scripted", "idle"}
     assert found["acting"] == "sampled"
     assert (found["difference"]["mean"], found["difference"]["ci"]) == (0.0, [0.0, 0.0])
 
@@ -52,12 +55,16 @@ def test_people_get_a_small_table(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["return", "mean", "IQM", "95", "%", "interval", "normalized"]
     assert [line.split("  ")[0] for line in lines[1:5]] == ["learned", "scripted", "idle", "learned - scripted"]
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= 80
+    assert main(["evaluate", str(run_dir), "--episodes", "3", "--against", str(run_dir)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[5].startswith("learned - other ")
+    assert lines[-1] == f"other: {run_dir}"
 
 
 def test_a_signal_ends_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run_dir, _ = trained()
-    monkeypatch.setattr(module.StopFlag, "__call__", lambda self: setattr(self, "signal", 15) or True)
+    monkeypatch.setattr(module.SimulationEvaluator, "baseline", lambda self, name, **_: signal.raise_signal(15))
     assert main(["evaluate", str(run_dir), "--episodes", "2", "--json"]) == 143
     assert capsys.readouterr().out == ""
 

@@ -4,7 +4,7 @@ import pytest
 
 from townlet_behavior.errors import ConfigError as BehaviorConfigError
 from townlet_runtime.cli.console import Console
-from townlet_runtime.cli.exits import CommandError, guarded, stop_on_signals
+from townlet_runtime.cli.exits import CommandError, end_on_signals, guarded, stop_on_signals
 from townlet_runtime.errors import ConfigError
 from townlet_trajectory import ArtifactError
 
@@ -31,7 +31,7 @@ def test_the_code_of_a_command_is_passed_on() -> None:
         (BehaviorConfigError("no\n  such ratio"), "no such ratio"),
         (ArtifactError("x/y", "write", "No space left on device"), "x/y: write: No space left on device"),
         (OSError(28, "No space left on device", "z"), "z: No space left on device"),
-        (BrokenPipeError(32, "Broken pipe"), "[Errno 32] Broken pipe"),
+        (OSError(28, "No space left on device"), "No space left on device"),
         (CommandError("nothing to do"), "nothing to do"),
         (MemoryError(), "MemoryError"),
         (ZeroDivisionError("by 0"), "internal error, please report it: ZeroDivisionError: by 0 (-v shows where)"),
@@ -61,4 +61,17 @@ def test_a_signal_only_sets_a_flag(number: signal.Signals, code: int) -> None:
         assert (stop(), stop.code) == (True, code)
         # A second one is not held back any more.
         assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_where_nothing_is_to_be_saved_a_signal_ends_it_at_once(number: signal.Signals, code: int) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    def command() -> int:
+        with end_on_signals():
+            signal.raise_signal(number)
+        pytest.fail("went on")
+
+    assert guarded(command, plain()) == code
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

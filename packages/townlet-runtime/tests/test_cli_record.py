@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_run import trained
+from finished_run import write_finished_run
 
 from townlet_runtime.cli import main
 from townlet_runtime.cli.record import require_empty
@@ -27,7 +27,7 @@ def test_a_recording_holds_every_step_of_every_agent(tmp_path: Path) -> None:
 
 
 def test_with_a_policy_the_steps_can_be_learned_from(tmp_path: Path) -> None:
-    run_dir, _ = trained()
+    run_dir = write_finished_run(tmp_path / "run")
     folder = tmp_path / "samples"
     assert main(["run", "-q", "--policy", str(run_dir), "--ticks", "30", "--record", str(folder)]) == 0
     capture = read_captures(folder / "rollout_sample_manifest.json")

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from finished_run import town_policy, write_finished_run
 from onnx_files import card, policy_file
-from tiny_run import trained
 
 from townlet_runtime.cli import main
 from townlet_runtime.cli import run as module
@@ -59,8 +60,8 @@ def test_the_same_seed_gives_the_same_run(capsys: pytest.CaptureFixture[str]) ->
     assert result(capsys, "--ticks", "200", "--set", "seed=3")["mean_reward"] == rewards[0]
 
 
-def test_a_policy_takes_its_share_of_the_decisions(capsys: pytest.CaptureFixture[str]) -> None:
-    run_dir, _ = trained()
+def test_a_policy_takes_its_share_of_the_decisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = write_finished_run(tmp_path / "run")
     alone = result(capsys, "--policy", str(run_dir), "--ticks", "40")
     assert (alone["agents"], alone["sources"]) == (3, {"scripted": 0, "learned": 120, "external": 0})
     half = result(capsys, "--policy", str(run_dir), "--ticks", "40", "--ratio", "0.5")["sources"]
@@ -71,8 +72,8 @@ def test_a_policy_takes_its_share_of_the_decisions(capsys: pytest.CaptureFixture
     assert none["sources"] == {"scripted": 20, "learned": 0, "external": 0}
 
 
-def test_a_policy_acts_without_torch() -> None:
-    run_dir, _ = trained()
+def test_a_policy_acts_without_torch(tmp_path: Path) -> None:
+    run_dir = write_finished_run(tmp_path / "run")
     script = f"""
 import sys
 from townlet_runtime.cli import main
@@ -85,24 +86,17 @@ raise SystemExit("torch was imported" if "torch" in sys.modules else code)
 
 
 def test_damaged_and_foreign_policies_are_refused_by_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    run_dir, _ = trained()
     path = tmp_path / "p.onnx"
-    data = bytearray((run_dir / "policy.onnx").read_bytes())
+    data = bytearray(town_policy())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     assert f"{path}: expected SHA-256" in refusal(capsys, "--policy", str(path))
     path.write_bytes(b"not a policy")
     assert "foreign" in refusal(capsys, "--policy", str(path))
-    path.write_bytes(_corridor_policy())
+    path.write_bytes(policy_file(np.zeros((8, 4), np.float32), np.zeros(8, np.float32), card()))
     assert "the policy does not fit `town`" in refusal(capsys, "--policy", str(path))
     assert "expected a readable policy file" in refusal(capsys, "--policy", str(tmp_path / "absent.onnx"))
     assert "expected the directory of a finished run" in refusal(capsys, "--policy", str(tmp_path))
-
-
-def _corridor_policy() -> bytes:
-    import numpy as np
-
-    return policy_file(np.zeros((8, 4), np.float32), np.zeros(8, np.float32), card())
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,14 @@ def test_a_run_directory_holds_exactly_its_files() -> None:
     assert code == (1 if decision == "FAIL" else 0)
 
 
-def test_the_summary_says_what_the_run_was(tmp_path: Path) -> None:
+def test_its_policy_acts_in_its_town(capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir, _ = trained()
+    assert main(["run", "--policy", str(run_dir), "--ticks", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["agents"], found["sources"]["learned"]) == (3, 15)
+
+
+def test_the_summary_says_what_the_run_was() -> None:
     run_dir, _ = trained()
     summary = RunSummaryFile.read(run_dir / "summary.json")
     assert (summary.mode, summary.env, summary.preset, summary.seed, summary.threads) == (
@@ -151,8 +158,10 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    log = run_dir / "metrics.jsonl"
     deadline = time.monotonic() + MAX_SECONDS
-    while not (run_dir / "metrics.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
+    # the log is there, and empty, from the start
+    while not (log.exists() and log.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=MAX_SECONDS)
@@ -162,4 +171,4 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
     (kept,) = [line.rsplit(" ", 1)[1] for line in err.splitlines() if line.startswith("stopped at")]
     assert Path(kept).parent == run_dir / "checkpoints"
     assert read_checkpoint(Path(kept)).state.env_steps >= 200
-    assert (run_dir / "metrics.jsonl").read_bytes().endswith(b"\n")
+    assert log.read_bytes().endswith(b"\n")

@@ -1,85 +1,16 @@
 import pytest
 
-from townlet_runtime._training import training_config, training_fields
-from townlet_runtime.config import Config, training_mode, training_settings, with_training
-from townlet_runtime.config.learning import TRAINING_NAMES
+from townlet_runtime.config import Config, training_mode
 from townlet_runtime.errors import ConfigError
-
-
-def config_of(**content: object) -> Config:
-    return Config.model_validate(content)
-
-
-def training_of(config: Config, mode: str = "anneal", seed: int = 5):
-    return training_config(training_settings(config), preset_name=config.preset, mode=mode, seed=seed)
 
 
 @pytest.mark.parametrize(("source", "mode"), [("anneal", "anneal"), ("bc", "bc"), ("rollout", "ppo"), ("ppo", "ppo")])
 def test_the_source_of_a_file_is_the_mode(source: str, mode: str) -> None:
-    assert training_mode(config_of(training={"source": source})) == mode
+    assert training_mode(Config.model_validate({"training": {"source": source}})) == mode
 
 
 def test_a_silent_file_anneals_and_sources_that_need_captures_are_refused() -> None:
     assert training_mode(Config()) == "anneal"
     for source in ("replay", "mixed"):
         with pytest.raises(ConfigError, match=rf"`training.source`: .*got {source}"):
-            training_mode(config_of(training={"source": source}))
-
-
-def test_without_a_preset_the_defaults_of_the_format_hold() -> None:
-    training = training_of(Config())
-    ppo = training.ppo
-    assert (ppo.learning_rate, ppo.clip_range, ppo.value_loss_coef, ppo.entropy_coef) == (3e-4, 0.2, 0.5, 0.01)
-    assert (ppo.num_epochs, ppo.minibatch_size, ppo.num_minibatches, ppo.gae_lambda) == (4, None, 4, 0.95)
-    assert (ppo.discount, ppo.max_grad_norm, ppo.value_clip, ppo.normalize_advantages) == (0.99, 0.5, 0.2, True)
-    assert (training.rollout_ticks, training.bc.num_epochs, training.bc.batch_size) == (100, 10, 64)
-    assert (training.gates.clone_accuracy, training.promotion.required_passes, training.seed) == (0.9, 2, 5)
-
-
-def test_a_preset_gives_way_to_what_is_set() -> None:
-    plain = training_of(config_of(preset="town"))
-    changed = training_of(config_of(preset="town", ppo={"gamma": 0.5}, network={"hidden_sizes": [7]}))
-    assert changed.ppo.discount == 0.5
-    assert changed.network.hidden_sizes == (7,)
-    assert changed.ppo.learning_rate == plain.ppo.learning_rate != 3e-4
-
-
-def test_minibatches_are_counted_or_sized_whichever_is_said() -> None:
-    sized = training_of(config_of(preset="town", ppo={"mini_batch_size": 50})).ppo
-    assert (sized.minibatch_size, sized.num_minibatches) == (50, None)
-    both = training_of(config_of(ppo={"mini_batch_size": 50, "num_mini_batches": 3})).ppo
-    assert (both.minibatch_size, both.num_minibatches) == (None, 3)
-    assert training_of(config_of(ppo={"mini_batch_size": 50})).ppo.minibatch_size == 50
-
-
-def test_null_means_unlimited_where_it_means_something() -> None:
-    ppo = training_of(config_of(ppo={"value_clip": None, "target_kl": 0.02})).ppo
-    assert (ppo.value_clip, ppo.target_kl) == (None, 0.02)
-
-
-def test_every_name_is_a_field_of_the_trainer() -> None:
-    fields = training_fields(training_of(Config()))
-    assert {name for names in TRAINING_NAMES.values() for name in names} <= set(fields)
-
-
-def test_written_out_it_no_longer_depends_on_the_preset() -> None:
-    config = config_of(preset="town", ppo={"mini_batch_size": 50}, evaluation={"resamples": 200})
-    training = training_of(config)
-    full = with_training(config, mode="anneal", seed=5, fields=training_fields(training))
-    assert (full.seed, full.training.source) == (5, "anneal")
-    assert training_of(full) == training
-    assert training_of(full.model_copy(update={"preset": None})) == training
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ({"preset": "tow"}, r"no preset `tow`; there are town"),
-        ({"ppo": {"clip_param": 0.0}}, "clip_range"),
-        ({"anneal": {"min_ratio": 0.05}}, "min_ratio"),
-        ({"training": {"rollout_ticks": 0}}, "`rollout_ticks` must be at least 1, got 0"),
-    ],
-)
-def test_what_the_trainer_refuses_is_a_config_error(content: dict[str, object], problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
-        training_of(Config.model_validate(content))
+            training_mode(Config.model_validate({"training": {"source": source}}))

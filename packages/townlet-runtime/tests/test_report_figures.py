@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from townlet_runtime.report.figures import mark_stages, render, rolling_mean, spread
-from townlet_runtime.report.palette import THEME, color, themed
+from townlet_runtime.report.palette import color
 
 
 def draw_line(figure: Figure) -> None:
@@ -39,27 +39,6 @@ def test_the_same_figure_has_the_same_bytes_whatever_the_user_has_set() -> None:
     with matplotlib.rc_context({"lines.linewidth": 9.0, "font.size": 20.0, "svg.hashsalt": None}):
         assert render(draw_line, name="one", label="x", height=2.0) == first
         assert matplotlib.rcParams["lines.linewidth"] == 9.0
-
-
-def test_no_two_roles_share_a_light_colour() -> None:
-    lights = [light for light, _ in THEME.values()]
-    assert len(set(lights)) == len(lights)
-    assert themed("#0072b2;#d55e00;#123456") == "var(--learned);var(--scripted);#123456"
-
-
-@pytest.mark.parametrize("column", [0, 1])
-def test_words_have_contrast_on_paper(column: int) -> None:
-    def luminance(code: str) -> float:
-        parts = np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-        return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
-
-    paper = luminance(THEME["paper"][column])
-    # WCAG 2.2, contrast (minimum): 4.5 for text, 3 for large text and graphics.
-    needed = {"ink": 7.0, "muted": 4.5, "alert": 4.5, "learned": 4.5, "nearest": 3.0, "scripted": 3.0, "idle": 3.0}
-    for role, ratio in needed.items():
-        other = luminance(THEME[role][column])
-        assert (max(paper, other) + 0.05) / (min(paper, other) + 0.05) >= ratio, role
 
 
 def test_labels_are_moved_apart_by_hand() -> None:

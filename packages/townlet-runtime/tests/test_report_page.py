@@ -56,6 +56,13 @@ def run(tmp_path: Path) -> Path:
     return copy_run(tmp_path / "run")
 
 
+@pytest.fixture
+def run_without_log(run: Path) -> Path:
+    """For words that do not depend on the plots of the log: drawing them takes most of the time."""
+    (run / "metrics.jsonl").unlink()
+    return run
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of the unchanged sample."""
@@ -91,7 +98,8 @@ def test_scores_and_gates_are_tables(page: str) -> None:
     assert re.findall(r'<th scope="row">(\w+)</th><td class="passed">', gates) == ["mean", "tail", "readiness"]
 
 
-def test_a_failed_gate_looks_failed_and_minutes_are_minutes(run: Path) -> None:
+def test_a_failed_gate_looks_failed_and_minutes_are_minutes(run_without_log: Path) -> None:
+    run = run_without_log
     edit(run / "promotion.json", lambda content: content["gates"][1].update(passed=False))
     edit(run / "summary.json", lambda content: content.update(wall_time_s=125.4))
     text = write_report(run, town_picture=None).read_text()
@@ -180,7 +188,8 @@ def test_a_run_without_evaluation_still_has_a_page(run: Path) -> None:
     assert "Made with" not in text
 
 
-def test_a_loss_is_called_a_loss_and_gaps_are_dashes(run: Path) -> None:
+def test_a_loss_is_called_a_loss_and_gaps_are_dashes(run_without_log: Path) -> None:
+    run = run_without_log
     record = read_run(run)
     assert record.promotion is not None
     summary = dataclasses.replace(

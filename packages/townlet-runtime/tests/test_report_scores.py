@@ -9,7 +9,7 @@ import pytest
 from report_samples import SAMPLE
 
 from townlet_runtime.report.data import read_run
-from townlet_runtime.report.scores import differences, normalized, number, paired_plot, score_of, score_rows
+from townlet_runtime.report.scores import differences, normalized, number, score_of, score_rows
 from townlet_runtime.run_files import Score
 
 
@@ -72,14 +72,6 @@ def test_differences_are_learned_minus_the_other() -> None:
     assert float(found[0].values.mean()) == pytest.approx(evaluation.final.paired["scripted"].mean)
     alone = dataclasses.replace(evaluation.final, scripted=None, paired={})
     assert differences(alone) == ()
-
-
-def test_the_paired_plot_counts_the_seeds_won() -> None:
-    evaluation = read_run(SAMPLE).evaluation
-    assert evaluation is not None
-    first = differences(evaluation.final)[0]
-    shown = dataclasses.replace(first, values=np.array([1.0, -1.0, 0.0, 2.0]))
-    assert "better on 2 of 4 seeds" in paired_plot([shown])
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_missing_module_is_not_called_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    remove(monkeypatch, "townlet_runtime.report.sections")
-    with pytest.raises(ModuleNotFoundError, match=r"townlet_runtime.report.sections"):
+    remove(monkeypatch, "townlet_runtime.report.page")
+    with pytest.raises(ModuleNotFoundError, match=r"townlet_runtime.report.page"):
         write_report(SAMPLE, town_picture=town())
 
 

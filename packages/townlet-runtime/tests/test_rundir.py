@@ -1,5 +1,4 @@
 import fcntl
-import hashlib
 import os
 import subprocess
 import sys
@@ -7,11 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from report_samples import copy_run, edit
 
 from townlet_runtime import rundir
-from townlet_runtime.errors import PolicyFileError, RunDirectoryError
-from townlet_runtime.rundir import default_run_dir, file_sha256, new_run_directory, read_run
+from townlet_runtime.errors import RunDirectoryError
+from townlet_runtime.rundir import default_run_dir, new_run_directory, require_finished, require_free
 
 HOLD = """
 import sys, time
@@ -78,34 +76,50 @@ def test_where_the_system_does_not_say_who_the_holder_is_unnamed(
 def test_a_place_where_nothing_can_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(RunDirectoryError, match="cannot be made: Not a directory"),
+        pytest.raises(RunDirectoryError, match=r"cannot be made: .*/file is no directory"),
         new_run_directory(tmp_path / "file" / "x"),
     ):
         pytest.fail("entered")
 
 
-def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match=r"found no summary.json"):
-        read_run(tmp_path)
+def test_nothing_is_touched_where_a_directory_is_refused(tmp_path: Path) -> None:
+    left = tmp_path / f".config.yaml.{'0' * 16}.tmp"
+    left.write_text("mine")
+    with pytest.raises(RunDirectoryError, match="not empty"), new_run_directory(tmp_path):
+        pytest.fail("entered")
+    assert left.read_text() == "mine"
 
 
-def finished(path: Path, **changes: object) -> Path:
-    """The sample run with a policy file and `changes` to its summary."""
-    copy_run(path)
-    (path / "policy.onnx").write_bytes(b"a policy")
-    edit(path / "summary.json", lambda summary: summary.update(changes))
-    return path
+def test_where_the_first_file_cannot_be_written_no_directory_stays(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    theirs.mkdir()
+    for path in (ours, theirs):
+        with pytest.raises(OSError, match="full"), new_run_directory(path):
+            raise OSError("full")
+    assert not ours.exists()
+    assert theirs.is_dir()
 
 
-def test_a_finished_run_is_read_and_its_policy_checked(tmp_path: Path) -> None:
-    digest = hashlib.sha256(b"a policy").hexdigest()
-    run = read_run(finished(tmp_path / "run", policy_sha256=digest))
-    assert run.summary.policy_sha256 == file_sha256(run.policy) == digest
-    assert (run.config.name, run.policy.name) == ("config.yaml", "policy.onnx")
+def test_a_place_can_be_refused_before_anything_is_made(tmp_path: Path) -> None:
+    require_free(tmp_path / "a" / "b")
+    require_free(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "a" / "b"):
+        with pytest.raises(RunDirectoryError, match=rf"{path}: cannot be made: {tmp_path}/file is no directory"):
+            require_free(path)
 
 
-def test_a_run_without_a_policy_or_with_another_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match="ended without a policy"):
-        read_run(finished(tmp_path / "none", policy_sha256=None))
-    with pytest.raises(PolicyFileError, match=rf"policy.onnx: expected the policy {'0' * 64} of summary.json"):
-        read_run(finished(tmp_path / "other", policy_sha256="0" * 64))
+def test_a_place_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rundir.os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(RunDirectoryError, match=f"cannot be written to: no permission for {tmp_path}"):
+        require_free(tmp_path / "run")
+
+
+def test_only_a_directory_with_a_summary_is_one_of_a_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match=r"absent: expected .* found no directory"):
+        require_finished(tmp_path / "absent")
+    with pytest.raises(RunDirectoryError, match=r"found no summary\.json in it"):
+        require_finished(tmp_path)
+    (tmp_path / "summary.json").write_text("")
+    require_finished(tmp_path)

@@ -1,18 +1,17 @@
-"""Run directories: made and locked by one process while a run writes into it, read by everything else."""
+"""Run directories: names of their files, and how one is made and locked by the process that writes into it."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from townlet_runtime.errors import PolicyFileError, RunDirectoryError
+from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.policy_file import read_policy_bytes
-from townlet_runtime.summary import RunSummaryFile
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.files import DirectoryLock
 
@@ -33,15 +32,61 @@ def default_run_dir(*, now: datetime, mode: str, seed: int) -> Path:
     return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{mode}-{seed}"
 
 
+def require_free(path: Path) -> None:
+    """Refuse a `path` that no run can take; nothing is made or changed.
+
+    Raises:
+        RunDirectoryError: if another process holds it (named), it is not empty, or it cannot be made or written to.
+    """
+    require_writable(path)
+    if path.exists():
+        _require_unlocked(path)
+        _require_empty(path)
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a `path` that is no directory we may write to, and that we cannot make either.
+
+    Raises:
+        RunDirectoryError: names what stands in the way.
+    """
+    existing = path.absolute()
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    if not existing.is_dir():
+        raise RunDirectoryError(path, f"cannot be made: {existing} is no directory")
+    if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
+        raise RunDirectoryError(path, f"cannot be written to: no permission for {existing}")
+
+
+def _require_unlocked(path: Path) -> None:
+    # Not by DirectoryLock: it removes unfinished files, and what is in a directory that is not ours stays as it is.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise _in_use(path) from error
+    finally:
+        os.close(descriptor)
+
+
+def _require_empty(path: Path) -> None:
+    if any(path.iterdir()):
+        raise RunDirectoryError(path, "exists and is not empty; name another one with --run-dir")
+
+
 @contextmanager
 def new_run_directory(path: Path) -> Iterator[None]:
     """Make the directory `path`, and hold it while the block puts the first file into it.
 
-    From there on it is not empty, so no other run takes it; the trainer holds it again as long as it writes.
+    From there on it is not empty, so no other run takes it; the trainer holds it again as long as it writes. Where the
+    block fails before that, a directory that was made here is removed again.
 
     Raises:
-        RunDirectoryError: if another process holds it (named), it is not empty, or it cannot be made.
+        RunDirectoryError: as `require_free`.
     """
+    require_free(path)
+    made = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -50,10 +95,17 @@ def new_run_directory(path: Path) -> Iterator[None]:
         try:
             stack.enter_context(DirectoryLock(path))
         except ArtifactError as error:
-            raise RunDirectoryError(path, f"in use by {_holder(path)} ({error.reason})") from error
-        if any(path.iterdir()):
-            raise RunDirectoryError(path, "exists and is not empty; name another one with --run-dir")
-        yield
+            raise _in_use(path) from error
+        _require_empty(path)
+        try:
+            yield
+        finally:
+            if made and not any(path.iterdir()):
+                path.rmdir()
+
+
+def _in_use(path: Path) -> RunDirectoryError:
+    return RunDirectoryError(path, f"in use by {_holder(path)}; name another one with --run-dir")
 
 
 def _holder(path: Path) -> str:
@@ -69,41 +121,16 @@ def _holder(path: Path) -> str:
     return f"process {holders[0]}" if holders else "another process"
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinishedRun:
-    """A run directory whose run has ended with a policy."""
-
-    path: Path
-    summary: RunSummaryFile
-
-    @property
-    def config(self) -> Path:
-        """The config it ran with."""
-        return self.path / CONFIG
-
-    @property
-    def policy(self) -> Path:
-        """The policy it ended with."""
-        return self.path / POLICY
-
-
-def read_run(path: Path) -> FinishedRun:
-    """Read what the run in `path` came to, and check that its policy is still the one it ended with.
+def require_finished(path: Path) -> None:
+    """Refuse a `path` that is not the directory of a finished run; its files are not read.
 
     Raises:
-        RunDirectoryError: if it is no run directory, or its run has no policy.
-        ReportError: if its summary is damaged.
-        PolicyFileError: if its policy is another one than its summary says.
+        RunDirectoryError: says what is missing.
     """
+    if not path.is_dir():
+        raise RunDirectoryError(path, "expected the directory of a finished run, found no directory")
     if not (path / SUMMARY).is_file():
         raise RunDirectoryError(path, f"expected the directory of a finished run, found no {SUMMARY} in it")
-    summary = RunSummaryFile.read(path / SUMMARY)
-    if summary.policy_sha256 is None:
-        raise RunDirectoryError(path, "its run ended without a policy")
-    digest = file_sha256(path / POLICY)
-    if digest != summary.policy_sha256:
-        raise PolicyFileError(path / POLICY, expected=f"the policy {summary.policy_sha256} of {SUMMARY}", got=digest)
-    return FinishedRun(path=path, summary=summary)
 
 
 def file_sha256(path: Path) -> str:

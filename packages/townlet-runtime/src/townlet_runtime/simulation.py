@@ -109,5 +109,5 @@ class Simulation(Protocol):
         ...
 
     def scripted(self, name: str) -> BatchController:
-        """A scripted behavior by name (`scripted`, `nearest`, `idle`); it proposes from this simulation's `Observed`."""
+        """A behavior by name (`scripted`, `nearest`, `idle`); it proposes from this simulation's `Observed`."""
         ...

@@ -1,5 +1,7 @@
 """What every agent saw, decided and earned, kept in columns, bounded, saved and loaded without loss."""
 
+from importlib.metadata import version
+
 from townlet_trajectory.batch import TrajectoryBatch
 from townlet_trajectory.errors import (
     ArtifactError,
@@ -27,6 +29,8 @@ from townlet_trajectory.schema import (
 )
 from townlet_trajectory.trajectory import Trajectory
 
+__version__ = version("townlet-trajectory")
+
 __all__ = [
     "ACTION_MASK",
     "SCHEMA_VERSION",
@@ -48,6 +52,7 @@ __all__ = [
     "TrajectoryError",
     "TrajectorySchema",
     "TrajectoryService",
+    "__version__",
     "default_decision_columns",
     "vocabulary_digest",
 ]

@@ -1,7 +1,12 @@
-"""The commands and their options. Whatever a command needs is imported when it runs, so that `--help` is quick."""
+"""The commands and their options.
+
+Whatever a command needs is imported when it runs, so that `--help` is quick; and what can be refused by a look at the
+paths is refused before the rest is imported.
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated, cast
 
@@ -94,6 +99,10 @@ def train(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
+        from townlet_runtime.rundir import require_free
+
+        if run_dir is not None:
+            require_free(run_dir)
         from townlet_runtime.cli.train import TrainOptions, train_policy
 
         options = TrainOptions(
@@ -134,6 +143,12 @@ def run(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
+        from townlet_runtime.cli.checks import require_empty, require_policy
+
+        if policy is not None:
+            require_policy(policy)
+        if record is not None:
+            require_empty(record)
         from townlet_runtime.cli.run import RunOptions, run_town
 
         options = RunOptions(
@@ -168,6 +183,11 @@ def evaluate(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
+        from townlet_runtime.cli.checks import require_opponent
+        from townlet_runtime.rundir import require_finished
+
+        require_finished(run_dir)
+        require_opponent(against)
         from townlet_runtime.cli.evaluate import EvaluateOptions, evaluate_run
 
         options = EvaluateOptions(run_dir=run_dir, against=against, episodes=episodes, sample=sample)
@@ -177,7 +197,7 @@ def evaluate(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return its exit code: 0, 1 (a gate failed), 2 (error, wrong usage), 130, 143 (signals)."""
+    """Run the command line; return its exit code: 0, 1 (a gate failed), 2 (error, wrong usage), 128 + n (signal n)."""
     try:
         code = app(args=arguments, prog_name="townlet", standalone_mode=False)
     except _UsageError as error:
@@ -186,4 +206,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except typer.Abort:
         return 130
+    except SystemExit:
+        # Typer's own end where nobody reads the help any more; its code would say that a gate failed.
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        # Of help and version; the commands themselves are guarded.
+        from townlet_runtime.cli.console import drop_output
+
+        drop_output()
+        print(f"townlet: error: standard output: {error.strerror}", file=sys.stderr)
+        return 2
     return code if isinstance(code, int) else 0

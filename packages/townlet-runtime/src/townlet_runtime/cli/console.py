@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -108,6 +109,13 @@ class _PlainProgress:
             rate = done / elapsed
             parts += [f"{rate:,.0f}/s", f"{duration(max(0, self._total - done) / rate)} left"]
         print(", ".join([*parts, note] if note else parts), file=sys.stderr, flush=True)
+
+
+def drop_output() -> None:
+    """Let what is still to be written to standard output go nowhere: the interpreter would try once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def duration(seconds: float) -> str:

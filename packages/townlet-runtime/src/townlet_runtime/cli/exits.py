@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from townlet_behavior.errors import BehaviorError
-from townlet_runtime.cli.console import Console
+from townlet_runtime.cli.console import Console, drop_output
 from townlet_runtime.errors import TownletError
 from townlet_trajectory.errors import TrajectoryError
 
@@ -62,15 +62,44 @@ def stop_on_signals() -> Iterator[StopFlag]:
             signal.signal(name, handler)
 
 
+class Signalled(KeyboardInterrupt):
+    """SIGINT or SIGTERM has come, and there is nothing to save."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
+
+
+@contextmanager
+def end_on_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the block at once, with all that a terminal needs to be put right: as an exception."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        raise Signalled(number)
+
+    before = {name: signal.signal(name, handle) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
 def guarded(command: Callable[[], int], console: Console) -> int:
     """Return the exit code of `command`; an error that is expected becomes one line and `ERROR`."""
     try:
         return command()
+    except BrokenPipeError:
+        # Whoever read our output has read enough (`| head`), which is no error.
+        drop_output()
+        return _SIGNALLED + signal.SIGPIPE
     except _EXPECTED as error:
         if console.verbose:
             traceback.print_exception(error)
         console.error(_one_line(error))
         return ERROR
+    except Signalled as error:
+        return _SIGNALLED + error.number
     except KeyboardInterrupt:
         return _SIGNALLED + signal.SIGINT
     except Exception as error:
@@ -82,7 +111,7 @@ def guarded(command: Callable[[], int], console: Console) -> int:
 
 
 def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split())
     return text or type(error).__name__

@@ -10,30 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.acting import Policy
+from townlet_runtime.cli.checks import require_empty
 from townlet_runtime.config import Config
-from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.simulation import SimulationSpec
 from townlet_runtime.town.observations import MAP_CHANNELS
-from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory import ArtifactError, TrajectoryBatch
 from townlet_trajectory.capture_sample import CaptureLayout
-from townlet_trajectory.captures import CaptureInfo, write_captures
+from townlet_trajectory.captures import DEFAULT_PREFIX, CaptureInfo, write_captures
 
 # The original's files know no kind `work`: its scripted agents moved to work.
 _CLASSIC_KINDS = {"work": "move"}
-
-
-def require_empty(path: Path) -> None:
-    """Refuse a folder that holds something: samples of two recordings must not mix.
-
-    Raises:
-        RunDirectoryError: names it.
-    """
-    try:
-        used = path.exists() and any(path.iterdir())
-    except OSError as error:
-        raise RunDirectoryError(path, f"cannot be read: {error.strerror}") from error
-    if used:
-        raise RunDirectoryError(path, "exists and is not empty; name another one with --record")
 
 
 def record_captures(
@@ -42,12 +28,21 @@ def record_captures(
     """Write one sample per trajectory and the manifest; return the manifest's path.
 
     Args:
+        folder: must be empty still; nothing stays in it when it cannot be written.
         policy: says what the final observations are worth; None: nothing.
     """
+    require_empty(folder)
     layout = CaptureLayout(
         feature_names=spec.feature_names, map_channels=MAP_CHANNELS, action_texts=_action_texts(spec)
     )
-    return write_captures(folder, batch, final_values=_final_values(batch, spec, policy), layout=layout, info=info)
+    final_values = _final_values(batch, spec, policy)
+    try:
+        return write_captures(folder, batch, final_values=final_values, layout=layout, info=info)
+    except ArtifactError:
+        # Samples without a manifest are no recording, and would refuse the next one.
+        for path in folder.glob(f"{DEFAULT_PREFIX}_*"):
+            path.unlink()
+        raise
 
 
 def capture_info(config: Config, *, path: Path | None, ticks: int, seed: int, policy: Policy | None) -> CaptureInfo:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from townlet_runtime.cli.console import Console, Json, Progress, table
 from townlet_runtime.cli.exits import StopFlag, stop_on_signals
-from townlet_runtime.cli.record import capture_info, record_captures, require_empty
+from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
+from townlet_runtime.cli.record import capture_info, record_captures
 from townlet_runtime.cli.render import Screen, screen
-from townlet_runtime.cli.worlds import NamedPolicy, Worlds, load, load_policy, option, seed_of
+from townlet_runtime.cli.worlds import Worlds, load, option, seed_of
 from townlet_runtime.config import Config, bridge_config
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.loop import LoopReport, SimulationLoop
@@ -24,7 +25,7 @@ DEFAULT_TICKS = 1000
 _CHUNK_TICKS = 100
 """Ticks between two looks at signals and progress."""
 MAX_RECORDED_ROWS = 2_000_000
-"""Agent-ticks that `--record` keeps in memory."""
+"""Steps of agents that `--record` keeps in memory."""
 SOURCES = ("scripted", "learned", "external")
 
 
@@ -73,10 +74,12 @@ def run_town(options: RunOptions, console: Console) -> int:
     config = load(path, options.settings, option("seed", options.seed, "--seed"), console).config
     seed = seed_of(config) if options.seed is None else options.seed
     ticks = options.ticks or config.scenario.ticks or DEFAULT_TICKS
-    if options.record is not None:
-        require_empty(options.record)
     town = Worlds.of(config)(1)
-    loop = _loop(town, config, named, options, seed=seed, max_rows=min(ticks * town.spec.capacity, MAX_RECORDED_ROWS))
+    if named is not None:
+        named.require_fit(town.spec)
+    if options.record is not None:
+        _require_room(ticks * town.config.population)
+    loop = _loop(town, config, named, options, seed=seed)
     loop.reset(seed)
     with stop_on_signals() as stop, console.progress(total=ticks, unit="ticks") as progress:
         with screen(town, enabled=options.render) as view:
@@ -103,14 +106,24 @@ def _check(options: RunOptions, console: Console) -> None:
         raise ConfigError("draws on standard output, where --json allows nothing but its object", file="--render")
 
 
-def _loop(
-    town: Town, config: Config, named: NamedPolicy | None, options: RunOptions, *, seed: int, max_rows: int
-) -> SimulationLoop:
+def _require_room(rows: int) -> None:
+    if rows > MAX_RECORDED_ROWS:
+        raise ConfigError(
+            f"keeps at most {MAX_RECORDED_ROWS:,} steps of agents in memory, and these are {rows:,}; lower --ticks",
+            file="--record",
+        )
+
+
+def _loop(town: Town, config: Config, named: NamedPolicy | None, options: RunOptions, *, seed: int) -> SimulationLoop:
     spec = town.spec
     ratio = options.ratio if options.ratio is not None else 0.0 if named is None else 1.0
     recording = options.record is not None
     # The town always masks, and schema and mask must agree.
-    service = TrajectoryService(schema_of(spec, masked=True), max_rows=max_rows, on_full="raise") if recording else None
+    service = (
+        TrajectoryService(schema_of(spec, masked=True), max_rows=MAX_RECORDED_ROWS, on_full="raise")
+        if recording
+        else None
+    )
     runtime = PolicyRuntime(
         spec,
         town.scripted("scripted"),
@@ -162,12 +175,11 @@ def _record(totals: Totals) -> dict[str, Json]:
 
 
 def _lines(totals: Totals) -> list[str]:
-    rate = f"{totals.ticks_per_s:,.0f} ticks/s, {totals.agent_decisions_per_s:,.0f} agent-decisions/s"
     share = 100.0 / max(totals.agent_ticks, 1)
     rows = [(name, f"{count:,}", f"{share * count:.1f} %") for name, count in totals.sources.items()]
     return [
         f"Completed {totals.ticks} ticks in {totals.wall_time_s:.3f}s ({totals.ticks_per_s:.1f} ticks/sec)",
-        f"{totals.agents} agents, {rate}",
+        f"{totals.agents:,} agents, {totals.agent_decisions_per_s:,.0f} agent-decisions/s",
         f"mean reward per agent and tick {totals.mean_reward:.5f}",
         *table(("decisions by", "count", "share"), rows),
     ]

@@ -1,4 +1,4 @@
-"""What every command makes from a config: the town, who acts in it, and the seed."""
+"""What every command makes from a config: the town and the seed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from townlet_runtime.config import (
     town_config,
 )
 from townlet_runtime.config.yaml_reader import Yaml
-from townlet_runtime.policies import OnnxPolicy
-from townlet_runtime.rundir import FinishedRun, read_run
 from townlet_runtime.town import Town, TownConfig
 
 
@@ -60,30 +58,3 @@ def seed_of(config: Config) -> int:
     if config.scenario.seed is not None:
         return config.scenario.seed
     return 0 if config.seed is None else config.seed
-
-
-@dataclass(frozen=True, kw_only=True)
-class NamedPolicy:
-    """A policy and the run that it came from."""
-
-    policy: OnnxPolicy
-    run: FinishedRun | None
-    """None: a bare file."""
-
-    @property
-    def config(self) -> Path | None:
-        """The config that it was trained with, where that is known."""
-        return None if self.run is None else self.run.config
-
-
-def load_policy(path: Path) -> NamedPolicy:
-    """Load a policy from its file, or from the run directory it was trained in (checked against its summary).
-
-    Raises:
-        PolicyFileError: if it is missing, damaged or foreign.
-        RunDirectoryError: if `path` is a directory, but not one of a finished run.
-    """
-    if path.is_dir():
-        run = read_run(path)
-        return NamedPolicy(policy=OnnxPolicy.load(run.policy), run=run)
-    return NamedPolicy(policy=OnnxPolicy.load(path), run=None)

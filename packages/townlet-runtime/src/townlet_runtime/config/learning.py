@@ -13,6 +13,7 @@ from townlet_runtime.config.yaml_reader import Yaml
 from townlet_runtime.errors import ConfigError
 
 Mode = Literal["anneal", "ppo", "bc"]
+"""What is trained. anneal: clone the script, blend, then PPO. ppo: PPO alone. bc: the clone alone."""
 
 TRAINING_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -1,16 +1,13 @@
-"""Scores of the policies: the rows of the table, and the paired differences as a plot."""
+"""Scores of the policies: the rows of the table, and the paired differences."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from townlet_runtime.report.figures import on_paper, render
-from townlet_runtime.report.palette import color
 from townlet_runtime.run_files import EvaluationFile, FinalScores, Paired, Score
 from townlet_runtime.strict_json import Interval
 from townlet_runtime.summary import RunSummaryFile
@@ -115,48 +112,3 @@ def number(value: float, *, sign: bool = False) -> str:
     size = abs(value)
     form = ".1f" if size >= 10 else ".2f" if size >= 0.1 or size == 0 else ".2g"
     return f"{value:{'+' if sign else ''},{form}}".replace("-", "\N{MINUS SIGN}")
-
-
-def paired_plot(found: Sequence[Difference]) -> str:
-    """Every seed's difference as a dot, the mean as a diamond with its 95 % interval."""
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        axes.axvline(0.0, color=color("muted"), linewidth=1)
-        for row, difference in enumerate(found):
-            count = len(difference.values)
-            # Golden-ratio steps scatter the dots evenly without a random number.
-            jitter = ((np.arange(count) * 0.618034) % 1.0 - 0.5) * 0.36
-            axes.plot(
-                difference.values,
-                row + jitter,
-                "o",
-                color=color(difference.other),
-                markersize=4,
-                alpha=0.45,
-                markeredgewidth=0,
-            )
-            paired = difference.paired
-            axes.plot(paired.ci, [row, row], color=color("ink"), linewidth=2.2)
-            axes.plot(
-                [paired.mean],
-                [row],
-                "D",
-                color=color("ink"),
-                markersize=5.5,
-                markeredgecolor=color("paper"),
-                markeredgewidth=0.8,
-            )
-            wins = int(np.count_nonzero(difference.values > 0))
-            text = (
-                f"mean {number(paired.mean, sign=True)} ({interval_text(paired.ci)}), better on {wins} of {count} seeds"
-            )
-            axes.text(0.0, row - 0.33, text, transform=axes.get_yaxis_transform(), fontsize=8, bbox=on_paper())
-        axes.set_yticks(range(len(found)), [f"minus\n{difference.other}" for difference in found])
-        axes.set_ylim(len(found) - 0.6, -0.6)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x")
-        axes.set_xlabel("difference of return on the same seed (right: learned is better)")
-
-    return render(draw, name="paired", label="Paired differences per seed", height=1.0 + 1.1 * len(found))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from townlet_runtime.report.data import Metrics, RunRecord
+from townlet_runtime.report.paired_plot import paired_plot
 from townlet_runtime.report.picture import PictureObject, TownPicture
 from townlet_runtime.report.plots import (
     clone_plot,
@@ -18,7 +19,7 @@ from townlet_runtime.report.plots import (
     return_plot,
     shares_plot,
 )
-from townlet_runtime.report.scores import differences, number, paired_plot
+from townlet_runtime.report.scores import differences, number
 from townlet_runtime.report.town_plot import LOW_NEED, town_plot
 
 EVENT_POLICIES = ("learned", "scripted", "nearest")

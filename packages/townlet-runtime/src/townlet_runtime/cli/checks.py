@@ -1,0 +1,54 @@
+"""What is refused at once: checked before anything is imported that takes long to import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from townlet_runtime.errors import RunDirectoryError
+from townlet_runtime.policy_file import read_policy_bytes, verified_digest
+from townlet_runtime.rundir import require_finished, require_writable
+
+BASELINES = ("scripted", "nearest", "idle")
+"""What a policy can be compared with, beside another policy."""
+
+
+def require_policy(path: Path) -> None:
+    """Refuse what is neither an intact policy file nor the directory of a finished run.
+
+    Raises:
+        PolicyFileError: if the file is missing, damaged or foreign.
+        RunDirectoryError: if it is a directory, but not one of a finished run.
+    """
+    if path.is_dir():
+        require_finished(path)
+    else:
+        verified_digest(read_policy_bytes(path), path)
+
+
+def require_opponent(against: str) -> None:
+    """Refuse a value of `--against` that names nothing.
+
+    Raises:
+        RunDirectoryError: names it, and what it can be.
+    """
+    path = Path(against)
+    if against in BASELINES:
+        return
+    if not path.is_dir():
+        raise RunDirectoryError(path, f"expected a run directory or one of {', '.join(BASELINES)} after --against")
+    require_finished(path)
+
+
+def require_empty(path: Path) -> None:
+    """Refuse a folder that holds something (samples of two recordings must not mix), or that cannot be written to.
+
+    Raises:
+        RunDirectoryError: names it.
+    """
+    try:
+        used = path.exists() and any(path.iterdir())
+    except OSError as error:
+        raise RunDirectoryError(path, f"cannot be read: {error.strerror}") from error
+    if used:
+        raise RunDirectoryError(path, "exists and is not empty; name another one with --record")
+    require_writable(path)

@@ -1,0 +1,129 @@
+"""What `townlet evaluate` found, as a record and as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from townlet_runtime._training import (
+    EpisodeScores,
+    PairedComparison,
+    ScoreSummary,
+    TrainingError,
+    compare,
+    normalized,
+    summarize,
+)
+from townlet_runtime.cli.console import Json, table
+from townlet_runtime.cli.exits import CommandError
+from townlet_runtime.evaluate import EpisodeReturns
+
+NUM_RESAMPLES = 10_000
+LEARNED, SCRIPTED, IDLE = "learned", "scripted", "idle"
+_RESAMPLING_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What the episodes said."""
+
+    against: str
+    """What the policy was compared with: one of the names of `summaries`."""
+    summaries: Mapping[str, ScoreSummary]
+    """By name: the policy, what it was compared with, and the ends of the normalized scale."""
+    normalized: Mapping[str, float | None]
+    """Means on the scale where idling is 0 and the script is 1, by the same names."""
+    difference: PairedComparison
+    difference_normalized: float | None
+    episodes: int
+    first_seed: int
+
+
+def comparison_of(played: Mapping[str, EpisodeReturns], *, against: str) -> Comparison:
+    """Compare the policy with `against`.
+
+    Args:
+        played: the same episodes, by behavior; `learned`, `scripted`, `idle` and `against` are among them.
+
+    Raises:
+        CommandError: if the episodes cannot be compared.
+    """
+    try:
+        return _compared({name: _scores(each) for name, each in played.items()}, against)
+    except TrainingError as error:
+        raise CommandError(str(error)) from error
+
+
+def _scores(episodes: EpisodeReturns) -> EpisodeScores:
+    return EpisodeScores(returns=episodes.returns, events=episodes.events, seeds=episodes.seeds)
+
+
+def _compared(scores: Mapping[str, EpisodeScores], against: str) -> Comparison:
+    idle, script = scores[IDLE].mean, scores[SCRIPTED].mean
+    difference = compare(scores[LEARNED], scores[against], seed=_RESAMPLING_SEED, num_resamples=NUM_RESAMPLES)
+    seeds = scores[LEARNED].seeds
+    return Comparison(
+        against=against,
+        summaries={
+            name: summarize(each, seed=_RESAMPLING_SEED, num_resamples=NUM_RESAMPLES) for name, each in scores.items()
+        },
+        normalized={name: normalized(each.mean, idle, script) for name, each in scores.items()},
+        difference=difference,
+        difference_normalized=normalized(idle + difference.mean, idle, script),
+        episodes=len(seeds),
+        first_seed=int(seeds[0]),
+    )
+
+
+def comparison_record(found: Comparison, *, run_dir: Path, against: str, acting: str) -> dict[str, Json]:
+    """Return what `--json` prints.
+
+    Args:
+        against: the value of the option.
+        acting: how the policy acted: `greedy` or `sampled`.
+    """
+    difference = found.difference
+    return {
+        "run_dir": str(run_dir),
+        "against": against,
+        "episodes": found.episodes,
+        "first_seed": found.first_seed,
+        "acting": acting,
+        "scores": {
+            name: {"mean": each.mean, "iqm": each.iqm, "ci": list(each.ci), "normalized": found.normalized[name]}
+            for name, each in found.summaries.items()
+        },
+        "difference": {
+            "mean": difference.mean,
+            "iqm": difference.iqm,
+            "ci": list(difference.ci),
+            "normalized": found.difference_normalized,
+        },
+    }
+
+
+def comparison_lines(found: Comparison, *, against: str, acting: str) -> list[str]:
+    """Return what people are told; arguments as in `comparison_record`."""
+    rows = [
+        (name, f"{each.mean:.3f}", f"{each.iqm:.3f}", _interval(each.ci, ""), _share(found.normalized[name], ""))
+        for name, each in found.summaries.items()
+    ]
+    difference = found.difference
+    name = f"{LEARNED} - {found.against}"
+    share = _share(found.difference_normalized, "+")
+    rows.append((name, f"{difference.mean:+.3f}", f"{difference.iqm:+.3f}", _interval(difference.ci, "+"), share))
+    lines = [
+        *table(("return", "mean", "IQM", "95 % interval", "normalized"), rows),
+        f"{found.episodes} episodes, seeds from {found.first_seed}; {acting} actions; normalized: idle 0, script 1",
+    ]
+    return lines if found.against == against else [*lines, f"{found.against}: {against}"]
+
+
+def _interval(interval: tuple[float, float], sign: str) -> str:
+    low, high = interval
+    return f"{low:{sign}.3f} to {high:{sign}.3f}"
+
+
+def _share(value: float | None, sign: str) -> str:
+    return "-" if value is None else f"{value:{sign}.3f}"

@@ -1,0 +1,36 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+from report_samples import copy_run, edit
+
+from townlet_runtime.errors import PolicyFileError, RunDirectoryError
+from townlet_runtime.finished import read_run
+from townlet_runtime.rundir import file_sha256
+
+
+def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match=r"found no summary.json"):
+        read_run(tmp_path)
+
+
+def finished(path: Path, **changes: object) -> Path:
+    """The sample run with a policy file and `changes` to its summary."""
+    copy_run(path)
+    (path / "policy.onnx").write_bytes(b"a policy")
+    edit(path / "summary.json", lambda summary: summary.update(changes))
+    return path
+
+
+def test_a_finished_run_is_read_and_its_policy_checked(tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"a policy").hexdigest()
+    run = read_run(finished(tmp_path / "run", policy_sha256=digest))
+    assert run.summary.policy_sha256 == file_sha256(run.policy) == digest
+    assert (run.config.name, run.policy.name) == ("config.yaml", "policy.onnx")
+
+
+def test_a_run_without_a_policy_or_with_another_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="ended without a policy"):
+        read_run(finished(tmp_path / "none", policy_sha256=None))
+    with pytest.raises(PolicyFileError, match=rf"policy.onnx: expected the policy {'0' * 64} of summary.json"):
+        read_run(finished(tmp_path / "other", policy_sha256="0" * 64))
