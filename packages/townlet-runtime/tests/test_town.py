@@ -75,6 +75,19 @@ def test_who_faints_leaves_and_a_newcomer_takes_the_place_after_the_delay() -> N
     assert observed.agent_ids.tolist() == ["alice", "bob"], "what was observed stays as it was"
 
 
+def test_without_a_delay_the_newcomer_is_there_at_once() -> None:
+    config = replace(SMALL, respawn_delay_ticks=0, needs_decay=(0.5, 0.0, 0.0))
+    town = Town(config, num_worlds=1)
+    observed = town.reset(seed=0)
+    while True:
+        stepped = town.step(np.zeros(4, dtype=np.int64))
+        if stepped.terminated.any():
+            break
+    assert stepped.observed.slots.tolist() == [0, 1, 2, 3]
+    gone = set(observed.agent_ids.tolist()) - set(stepped.observed.agent_ids.tolist())
+    assert gone == set(observed.agent_ids[stepped.terminated].tolist())
+
+
 def test_work_pays_only_at_the_workplace_during_the_shift() -> None:
     job = JobSpec(name="cook", start_tick=2, end_tick=5, wage_rate=0.5, location=(1, 1))
     agents = (

@@ -118,7 +118,7 @@ class BehaviorBridge:
             vetoed=reviewed.vetoed,
             veto_reason=reviewed.reason,
             possessed=possessed,
-            demonstrated=possessed & (wishes >= 0) & ~reviewed.vetoed,
+            demonstrated=possessed & (wishes >= 0) & ~reviewed.vetoed if np.count_nonzero(possessed) else possessed,
             expert_action=expert,
             behavior_log_prob=behavior_log_prob,
             policy_log_prob=policy_log_prob,

@@ -103,7 +103,7 @@ class SimulationLoop:
             stepped = self.step()
             events += stepped.events
             agent_ticks += len(stepped.rewards)
-            reward_sum += float(stepped.rewards.sum(dtype=np.float64))
+            reward_sum += float(np.add.reduce(stepped.rewards, dtype=np.float64))
         wall_time_s = time.perf_counter() - begun
         after = self._runtime.counts()
         return LoopReport(

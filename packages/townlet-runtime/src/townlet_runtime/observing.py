@@ -27,15 +27,15 @@ def show_commitments(
         observations: each [N, ...]; `columns.observation` is changed.
         columns: where.
         held_action: [N]; -1 where nothing is held: all columns become 0.
-        ticks_left: [N]; shown as a share of `columns.max_ticks`.
+        ticks_left: [N], 0 where nothing is held; shown as a share of `columns.max_ticks`.
         num_actions: A.
     """
     shown = observations[columns.observation][:, columns.start : columns.start + num_actions + 1]
     shown[...] = 0.0
-    rows = np.flatnonzero(held_action >= 0)
-    if len(rows):
+    rows = (held_action >= 0).nonzero()[0]
+    if rows.size:
         shown[rows, held_action[rows]] = 1.0
-        shown[rows, num_actions] = ticks_left[rows] / columns.max_ticks
+        np.multiply(ticks_left, 1.0 / columns.max_ticks, out=shown[:, num_actions], casting="same_kind")
 
 
 def schema_of(spec: SimulationSpec, *, masked: bool) -> TrajectorySchema:

@@ -195,6 +195,8 @@ class Town:
         terminated = before.pick(fainted)
         after = self._observe()
         final_rows = np.arange(len(terminated)) if over else terminated.nonzero()[0]
+        # A slice where nobody ended, which is nearly always: it costs a tenth of picking no rows.
+        ended = final_rows if final_rows.size else slice(0, 0)
         gone = fainted.nonzero()[0]
         if gone.size:
             np.add.at(state.events[:, _FAINT], self._worlds[gone], 1.0)
@@ -202,14 +204,14 @@ class Town:
         if over:
             self._episode += 1
             self._begin_episode()
-        came = not over and self.population.admit(state)
+        came = not over and (gone.size > 0 or self._rows is not None) and self.population.admit(state)
         return Stepped(
             rewards=row_rewards,
             terminated=terminated,
             truncated=~terminated if over else np.zeros(len(terminated), dtype=np.bool_),
             final_rows=final_rows,
-            final_option_done=after.option_done[final_rows],
-            final_observations={name: column[final_rows] for name, column in after.observations.items()},
+            final_option_done=after.option_done[ended],
+            final_observations={name: column[ended] for name, column in after.observations.items()},
             events=state.events,
             observed=self._observe() if over or came or gone.size else after,
         )

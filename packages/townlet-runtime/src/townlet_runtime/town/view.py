@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.simulation import Observed
-from townlet_runtime.town.actions import CHOICES
+from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.choices import Choices
-from townlet_runtime.town.config import OBJECT_TYPES, ObjectType
+from townlet_runtime.town.config import OBJECT_TYPES
 from townlet_runtime.town.place import Floats, Ints, Place
 from townlet_runtime.town.state import HOLDS_TURN, USING, Bools, TownState
 
-_WAYS = len(CHOICES)
+_EAT, _COOK, _WASH, _SLEEP = (TABLE.index(f"request:{kind}:first") for kind in OBJECT_TYPES)
 _T = TypeVar("_T", bound=np.generic)
 
 
@@ -24,6 +24,7 @@ class TownObserved(Observed):
     """An `Observed` that scripted behaviors can read (`townlet_behavior.ScriptedView`). It shows the state as it is,
     so it holds only until the next step."""
 
+    action_mask: Bools
     state: TownState
     place: Place
     choices: Choices
@@ -67,23 +68,20 @@ class TownObserved(Observed):
 
     @property
     def can_eat(self) -> Bools:
-        """[N]; some fridge holds a meal that the agent can pay."""
-        return self._exists("fridge")
+        """[N]; some fridge holds a meal that the agent can pay, and it is free to ask for it."""
+        return self.action_mask[:, _EAT]
 
     @property
     def can_cook(self) -> Bools:
-        """[N]; some stove has ingredients that the agent can pay."""
-        return self._exists("stove")
+        """[N]; some stove has ingredients that the agent can pay, and it is free to ask for it."""
+        return self.action_mask[:, _COOK]
 
     @property
     def can_wash(self) -> Bools:
-        """[N]; there is a shower that the agent can pay."""
-        return self._exists("shower")
+        """[N]; there is a shower that the agent can pay, and it is free to ask for it."""
+        return self.action_mask[:, _WASH]
 
     @property
     def can_sleep(self) -> Bools:
-        """[N]; there is a bed."""
-        return self._exists("bed")
-
-    def _exists(self, kind: ObjectType) -> Bools:
-        return self.pick(self.choices.goal[:, OBJECT_TYPES.index(kind) * _WAYS] >= 0)
+        """[N]; there is a bed, and the agent is free to ask for it."""
+        return self.action_mask[:, _SLEEP]
