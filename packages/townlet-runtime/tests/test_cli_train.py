@@ -104,6 +104,33 @@ def test_the_other_modes_leave_a_whole_run_directory_too(tmp_path: Path, capsys:
         assert {path.name for path in run_dir.iterdir()} | {"metrics.jsonl"} == FILES
 
 
+def test_an_option_wins_over_the_seed_of_the_scenario_in_the_files_of_the_run_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    options = ("--mode", "bc", "--total-steps", "120", "--set", "scenario.seed=5", "--seed", "4", "-q")
+    assert main(arguments(run_dir, *options)) in (0, 1)
+    config = load_config(run_dir / "config.yaml").config
+    assert (config.seed, config.scenario.seed) == (4, 4)
+    summary = RunSummaryFile.read(run_dir / "summary.json")
+    assert summary.seed == 4
+    capsys.readouterr()
+    # as many episodes as the final score has: the same worlds
+    assert main(["evaluate", str(run_dir), "--episodes", "4", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert scores["learned"]["mean"] == pytest.approx(summary.eval_return_mean)
+    assert scores["scripted"]["mean"] == pytest.approx(summary.scripted_return_mean)
+
+
+def test_without_what_writes_the_report_nothing_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    run_dir = tmp_path / "run"
+    assert "install `townlet-runtime[report]`" in refusal(capsys, arguments(run_dir))
+    assert not run_dir.exists()
+
+
 def test_a_directory_with_something_in_it_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x").write_text("mine")
     assert f"{tmp_path}: exists and is not empty" in refusal(capsys, arguments(tmp_path))

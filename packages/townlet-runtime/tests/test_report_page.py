@@ -18,9 +18,9 @@ from townlet_runtime.report.page import render_page
 TITLES = (
     "Scores", "Promotion", "Return while training", "Paired differences per seed",
     "Blend ratio and real shares by source", "Accuracy of the clone", "KL divergence", "Entropy", "Losses",
-    "Town events", "The town", "Configuration",
+    "The town", "Town events", "Configuration",
 )  # fmt: skip
-PLOTS = ("return", "paired", "shares", "clone", "kl", "entropy", "losses", "events", "town")
+PLOTS = ("return", "paired", "shares", "clone", "kl", "entropy", "losses", "town", "events")
 ATTACK = "<script>alert('x')</script>\" onload=\"y"
 
 

@@ -9,7 +9,16 @@ import pytest
 from report_samples import SAMPLE
 
 from townlet_runtime.report.data import read_run
-from townlet_runtime.report.scores import differences, normalized, number, score_of, score_rows
+from townlet_runtime.report.scores import (
+    ScoreRow,
+    differences,
+    fixed,
+    normalized,
+    number,
+    score_of,
+    score_rows,
+    shared_decimals,
+)
 from townlet_runtime.run_files import Score
 
 
@@ -84,3 +93,16 @@ def test_numbers_for_a_reader(value: float, text: str) -> None:
 
 def test_a_sign_where_asked() -> None:
     assert number(3.0, sign=True) == "+3.00"
+
+
+@pytest.mark.parametrize(
+    ("widths", "decimals"), [((2.0,), 1), ((0.5, 0.063), 2), ((0.0, 0.2), 1), ((1e-9,), 4), ((0.0,), 1), ((), 1)]
+)
+def test_a_column_shows_its_narrowest_interval(widths: tuple[float, ...], decimals: int) -> None:
+    scores = [Score(mean=0.0, iqm=0.0, ci=(0.0, width)) for width in widths]
+    rows = [ScoreRow(policy="learned", score=each, normalized=None) for each in scores]
+    assert shared_decimals(rows) == decimals
+
+
+def test_a_column_lines_up() -> None:
+    assert [fixed(value, 2) for value in (1234.5, -0.036, 0.0)] == ["1,234.50", "\N{MINUS SIGN}0.04", "0.00"]

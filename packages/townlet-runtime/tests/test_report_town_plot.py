@@ -17,6 +17,12 @@ def test_objects_are_lettered_lines_are_counted_and_lone_agents_named() -> None:
     assert sorted(words) == ["+2", "Be", "Fr", "dan&lt;i&gt;"]
 
 
+def test_a_lone_agent_carries_the_end_of_its_name() -> None:
+    agent = PictureAgent(id="agent_07", x=7, y=5, needs=(1.0, 1.0, 1.0), using=False)
+    svg = town_plot(dataclasses.replace(town(), objects=(), agents=(agent,)))
+    assert re.findall(r">([^<>]+)</text>", svg) == ["07"]
+
+
 def test_three_bars_an_agent_and_alarm_below_thirty_percent() -> None:
     svg = town_plot(town())
     # Needs below 0.3: ann's energy, bob's hunger, cyd's hygiene (the line of two is written in the same colour).

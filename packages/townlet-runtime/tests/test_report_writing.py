@@ -9,7 +9,7 @@ import pytest
 from report_samples import SAMPLE, town
 
 from townlet_runtime.errors import MissingExtraError
-from townlet_runtime.report import write_report
+from townlet_runtime.report import require_report_extra, write_report
 
 
 class Absent:
@@ -33,6 +33,14 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     remove(monkeypatch, "jinja2")
     with pytest.raises(MissingExtraError, match=r"install `townlet-runtime\[report\]` to write the report of a run"):
         write_report(SAMPLE, town_picture=town())
+
+
+@pytest.mark.parametrize("name", ["matplotlib", "jinja2"])
+def test_a_missing_extra_can_be_refused_beforehand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_report_extra()
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError, match=rf"install `townlet-runtime\[report\]` .*; `{name}` is missing"):
+        require_report_extra()
 
 
 def test_another_missing_module_is_not_called_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

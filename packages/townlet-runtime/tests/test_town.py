@@ -208,11 +208,18 @@ def test_same_seed_same_town_and_another_seed_another() -> None:
     assert not np.array_equal(two.reset(seed=9).observations["features"], a.observations["features"])
 
 
+def test_a_grid_of_39_columns_is_drawn_on_80() -> None:
+    town = Town(replace(TownConfig(), num_agents=200, grid_size=(39, 39)), num_worlds=1)
+    town.reset(seed=7)
+    assert max(map(len, render_lines(town))) <= 80
+
+
 def test_rendering_shows_everybody() -> None:
     town = Town(SMALL, num_worlds=2)
     town.reset(seed=7)
     lines = render_lines(town, world=1)
     assert len(lines) == 10
+    assert max(map(len, lines)) <= 80
     grid = "".join(lines[1:-1])
     assert sum(int(c) for c in grid if c.isdigit()) == 4
     picture = town_picture(town, world=1, title="a town")

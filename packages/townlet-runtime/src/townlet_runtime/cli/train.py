@@ -12,6 +12,7 @@ from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.worlds import Worlds, load, option, seed_of
 from townlet_runtime.config import Config, Mode, bridge_config, training_mode, training_settings
 from townlet_runtime.config.schema import Setting
+from townlet_runtime.report import require_report_extra
 from townlet_runtime.rundir import default_run_dir, require_free
 
 
@@ -49,6 +50,8 @@ class TrainPlan:
 def train_policy(options: TrainOptions, console: Console) -> int:
     """Train, write the run directory, print what came of it, and return the exit code."""
     console.mute_ticks()
+    # The report comes last; whoever cannot have it must not wait for the whole run to hear so.
+    require_report_extra()
     plan = _plan(options, console)
     # Not before everything that can be refused without it was: the trainer takes seconds to import.
     from townlet_runtime.cli.training import train

@@ -118,9 +118,13 @@ def with_training(config: Config, *, mode: Mode, seed: int, fields: Mapping[str,
     """Return `config` with every value of training written out, so that it no longer depends on a preset.
 
     Args:
+        seed: of the run; replaces every seed that the file states.
         fields: every dotted field of the `TrainingConfig` in use.
     """
     values: dict[str, Setting] = {"seed": seed, "training.source": mode}
+    if config.scenario.seed is not None:
+        # It would win over `seed` when the file is read back.
+        values["scenario.seed"] = seed
     for key, names in TRAINING_NAMES.items():
         value = fields[names[0]]
         if value is not None or key in _NULL_MEANS_SOMETHING:

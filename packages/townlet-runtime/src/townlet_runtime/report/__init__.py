@@ -1,7 +1,14 @@
 """The report of a run: one self-contained page made from the files of its directory (extra `report`)."""
 
 from townlet_runtime.report.picture import PictureAgent, PictureObject, TownPicture
-from townlet_runtime.report.writing import write_report
+from townlet_runtime.report.writing import require_report_extra, write_report
 from townlet_runtime.strict_json import ReportError
 
-__all__ = ["PictureAgent", "PictureObject", "ReportError", "TownPicture", "write_report"]
+__all__ = [
+    "PictureAgent",
+    "PictureObject",
+    "ReportError",
+    "TownPicture",
+    "require_report_extra",
+    "write_report",
+]

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from townlet_runtime.report.data import RunRecord
 from townlet_runtime.report.palette import THEME
 from townlet_runtime.report.picture import TownPicture
-from townlet_runtime.report.scores import interval_text, number, score_rows
+from townlet_runtime.report.scores import fixed, interval_text, number, score_rows, shared_decimals
 from townlet_runtime.report.sections import Section, sections
 from townlet_runtime.run_files import Gate
 from townlet_runtime.summary import RunSummaryFile
@@ -87,7 +87,7 @@ def _finding(summary: RunSummaryFile) -> str:
     more = "more" if summary.improvement_mean >= 0 else "less"
     scale = ""
     if summary.improvement_normalized is not None:
-        share = f"{abs(summary.improvement_normalized):.0%}"
+        share = f"{100 * abs(summary.improvement_normalized):.0f} %"
         scale = f" That is {share} of the distance from the idle policy to the script."
     return (
         f"Over {summary.eval_episodes} episodes the learned policy returned {number(abs(summary.improvement_mean))} "
@@ -123,15 +123,17 @@ def _duration(seconds: float) -> str:
 
 
 def _score_lines(run: RunRecord) -> list[ScoreLine]:
+    rows = score_rows(run.summary, run.evaluation)
+    decimals = shared_decimals(rows)
     return [
         ScoreLine(
             policy=row.policy,
-            mean=number(row.score.mean),
-            iqm=number(row.score.iqm),
-            interval=interval_text(row.score.ci),
-            normalized=NOTHING if row.normalized is None else f"{row.normalized:.2f}".replace("-", "\N{MINUS SIGN}"),
+            mean=fixed(row.score.mean, decimals),
+            iqm=fixed(row.score.iqm, decimals),
+            interval=" to ".join(fixed(bound, decimals) for bound in row.score.ci),
+            normalized=NOTHING if row.normalized is None else fixed(row.normalized, 2),
         )
-        for row in score_rows(run.summary, run.evaluation)
+        for row in rows
     ]
 
 

@@ -32,13 +32,15 @@ def paired_plot(found: Sequence[Difference]) -> str:
                 markeredgewidth=0,
             )
             paired = difference.paired
-            axes.plot(paired.ci, [row, row], color=color("ink"), linewidth=2.2)
+            axes.plot(
+                paired.ci, [row, row], "|-", color=color("ink"), linewidth=2.2, markersize=13, markeredgewidth=1.6
+            )
             axes.plot(
                 [paired.mean],
                 [row],
                 "D",
                 color=color("ink"),
-                markersize=5.5,
+                markersize=4.5,
                 markeredgecolor=color("paper"),
                 markeredgewidth=0.8,
             )
@@ -46,7 +48,10 @@ def paired_plot(found: Sequence[Difference]) -> str:
             text = (
                 f"mean {number(paired.mean, sign=True)} ({interval_text(paired.ci)}), better on {wins} of {count} seeds"
             )
-            axes.text(0.0, row - 0.33, text, transform=axes.get_yaxis_transform(), fontsize=8, bbox=on_paper())
+            # On the side of the dots, so that the line of zero is seldom behind it.
+            x, side = (1.0, "right") if paired.mean > 0 else (0.0, "left")
+            place = axes.get_yaxis_transform()
+            axes.text(x, row - 0.33, text, transform=place, ha=side, fontsize=8, bbox=on_paper())
         axes.set_yticks(range(len(found)), [f"minus\n{difference.other}" for difference in found])
         axes.set_ylim(len(found) - 0.6, -0.6)
         axes.tick_params(axis="y", length=0)

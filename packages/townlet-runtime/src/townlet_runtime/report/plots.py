@@ -21,9 +21,15 @@ from townlet_runtime.report.figures import (
     use_step_axis,
 )
 from townlet_runtime.report.palette import color
+from townlet_runtime.report.scores import number
 from townlet_runtime.run_files import CloneEpoch, HistoryPoint
 
+CLONE_SPAN = 0.06
+"""The accuracies of a clone are shown on a scale of at least this height."""
+
 Getter = Callable[[MetricsRow], float | None]
+
+ROUND_STEPS = [1, 2, 2.5, 5, 10]
 
 LOSSES: tuple[tuple[str, Getter], ...] = (
     ("Policy loss", lambda row: row.loss_policy),
@@ -62,15 +68,17 @@ def return_plot(history: Sequence[HistoryPoint], metrics: Metrics | None) -> str
             "nearest": [point.nearest_mean for point in history],
             "idle": [point.idle_mean for point in history],
         }
-        shown = [bounds.ravel(), learned]
+        shown, far_below = [bounds.ravel(), learned], None
         for policy, means in yardsticks.items():
             column = np.array(means, dtype=np.float64)
             if policy == "idle" and _is_far(column, np.concatenate(shown)):
-                _say_off_scale(axes, column)
+                far_below = column
             elif np.isfinite(column[-1]):
                 axes.plot(steps, column, color=color(policy), linewidth=1.3)
                 labels.append(EndLabel(text=policy, y=float(column[-1]), role=policy))
                 shown.append(column)
+        if far_below is not None:
+            _say_off_scale(axes, far_below)
         use_step_axis(axes, last)
         mark_stages(axes, starts, last)
         axes.set_ylabel("mean return of an episode")
@@ -86,7 +94,10 @@ def _is_far(column: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
 
 
 def _say_off_scale(axes: Axes, column: NDArray[np.float64]) -> None:
-    text = f"idle: {np.nanmean(column):,.0f}, below this scale ↓".replace("-", "\N{MINUS SIGN}")
+    low, high = axes.get_ylim()
+    # Room for the words below the lowest line.
+    axes.set_ylim(low - 0.1 * (high - low), high)
+    text = f"idle: {number(float(np.nanmean(column)))}, below this scale ↓"
     axes.text(
         0.985,
         0.03,
@@ -169,9 +180,13 @@ def clone_plot(epochs: Sequence[CloneEpoch]) -> str:
         axes.set_xlabel("epoch of behavior cloning")
         axes.set_ylabel("held-out accuracy")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.grid(axis="y")
-        axes.margins(y=0.15)
+        # A narrow scale would make a tenth of a percent look like a fall.
+        middle = (min(accuracy) + max(accuracy)) / 2
+        reach = max(0.6 * (max(accuracy) - min(accuracy)), CLONE_SPAN / 2)
+        axes.set_ylim(middle - reach, min(middle + reach, 1.005))
         label_ends(axes, [EndLabel(text=f"{accuracy[-1]:.1%}", y=accuracy[-1], role="ink")])
 
     return render(draw, name="clone", label="Held-out accuracy of the clone per epoch", height=2.6)
@@ -180,18 +195,20 @@ def clone_plot(epochs: Sequence[CloneEpoch]) -> str:
 def losses_plot(metrics: Metrics) -> str:
     """The losses of each update, each on its own scale."""
     columns = [(title, metrics.column(value)) for title, value in LOSSES]
-    return _panels(metrics, columns, name="losses", label="Losses against environment steps", from_zero=False)
+    return _panels(metrics, columns, name="losses", label="Losses against environment steps", unit=None)
 
 
 def events_plot(metrics: Metrics) -> str:
     """What happened in the town while data was collected, per 1,000 agent ticks."""
     columns = [(title, metrics.per_thousand_agent_ticks(value)) for title, value in EVENTS]
-    return _panels(metrics, columns, name="events", label="Town events per 1,000 agent ticks", from_zero=True)
+    return _panels(metrics, columns, name="events", label="Town events", unit="per 1,000 agent ticks")
 
 
 def _panels(
-    metrics: Metrics, columns: Sequence[tuple[str, NDArray[np.float64]]], *, name: str, label: str, from_zero: bool
+    metrics: Metrics, columns: Sequence[tuple[str, NDArray[np.float64]]], *, name: str, label: str, unit: str | None
 ) -> str:
+    """Draw four panels; with a `unit` they are counts, and their scales begin at 0."""
+
     def draw(figure: Figure) -> None:
         grid = figure.subplots(2, 2, sharex=True)
         last = float(metrics.steps[-1])
@@ -199,11 +216,13 @@ def _panels(
             _draw_stages(axes, metrics, column, role="ink")
             axes.set_title(title)
             use_step_axis(axes, last, label=index >= 2)
-            axes.xaxis.set_major_locator(MaxNLocator(3))
-            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
+            axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
             mark_stages(axes, [("", start) for _, start in metrics.stage_starts], last)
-            if from_zero:
+            if unit is not None:
                 axes.set_ylim(bottom=0.0)
+        if unit is not None:
+            figure.supylabel(unit, fontsize=8.5, color=color("muted"))
 
     return render(draw, name=name, label=label, height=3.6)
 
@@ -234,10 +253,12 @@ def _single(metrics: Metrics, value: Getter, *, name: str, title: str) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         last = float(metrics.steps[-1])
-        _draw_stages(axes, metrics, metrics.column(value), role="learned")
+        column = metrics.column(value)
+        _draw_stages(axes, metrics, column, role="learned")
         use_step_axis(axes, last)
         mark_stages(axes, metrics.stage_starts, last)
         axes.set_ylabel(f"{title} (nats)")
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        if np.nanmin(column, initial=0.0) >= 0.0:
+            axes.set_ylim(bottom=0.0)
 
     return render(draw, name=name, label=f"{title} against environment steps", height=2.6)

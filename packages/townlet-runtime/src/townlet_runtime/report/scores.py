@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +101,18 @@ def differences(final: FinalScores) -> tuple[Difference, ...]:
         for other in ("scripted", "nearest")
         if other in columns and other in final.paired
     )
+
+
+def shared_decimals(rows: Sequence[ScoreRow]) -> int:
+    """Return how many decimals show the narrowest interval of `rows` with a digit of its own; 1 to 4."""
+    widths = [row.score.ci[1] - row.score.ci[0] for row in rows]
+    narrowest = min((width for width in widths if width > 0.0), default=1.0)
+    return min(max(math.ceil(-math.log10(narrowest)), 1), 4)
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Return `value` with so many decimals and a true minus sign, so that a column of them lines up."""
+    return f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def interval_text(interval: Interval) -> str:

@@ -19,7 +19,7 @@ from townlet_runtime.report.plots import (
     return_plot,
     shares_plot,
 )
-from townlet_runtime.report.scores import differences, number
+from townlet_runtime.report.scores import differences
 from townlet_runtime.report.town_plot import LOW_NEED, town_plot
 
 EVENT_POLICIES = ("learned", "scripted", "nearest")
@@ -58,8 +58,8 @@ def sections(run: RunRecord, picture: TownPicture | None) -> tuple[Section, ...]
         _of_log(metrics, kl_plot, "kl", "KL divergence", KL_WORDS),
         _of_log(metrics, entropy_plot, "entropy", "Entropy", ENTROPY_WORDS),
         _of_log(metrics, losses_plot, "losses", "Losses", LOSSES_WORDS),
-        _events(run),
         _town(picture),
+        _events(run),
     )
 
 
@@ -75,11 +75,11 @@ PAIRED_WORDS = (
 )
 SHARES_WORDS = (
     "Above, the ratio that was asked for and the share of decisions that the learned policy really took; they should "
-    "lie on each other. Below, whose actions filled the ticks: a decision that is held for many ticks counts for each."
+    "lie on each other. Below, whose actions filled the ticks: a decision that is held for many counts in each of them."
 )
 CLONE_WORDS = (
     "Share of the script's choices, in episodes that the clone was not trained on, that the clone finds most probable. "
-    "It should level off; a fall is overfitting."
+    "It should level off; a fall of several points is overfitting."
 )
 LOSSES_WORDS = (
     "Each on its own scale; none of them measures how good the policy is. Look for jumps, and for a value loss that "
@@ -87,14 +87,16 @@ LOSSES_WORDS = (
 )
 KL_WORDS = (
     "How far one update moved the policy on the decisions it was trained on. It should stay small and even; a spike is "
-    "an update that was too large."
+    "an update that was too large. It is 0 in a warm-up, which trains the value alone."
 )
 ENTROPY_WORDS = (
-    "How undecided the policy is. A slow fall is learning; a fall to zero early is a policy that stopped exploring."
+    "How undecided the policy is. From a fresh network it begins high and falls slowly as the policy learns; after a "
+    "clone it begins low and may rise while the policy finds its own way. Close to zero, it has stopped exploring."
 )
 EVENTS_WORDS = (
-    "Counted while data was collected, by whoever acted, so the blend changes them too. The first update is not shown: "
-    "nothing precedes it to measure its agent ticks. The table has the same events of each policy acting alone."
+    "Of the whole town, per 1,000 ticks of agents. Counted while data was collected, by whoever acted, so the blend "
+    "changes them too. The first update is not shown: nothing precedes it to measure its agent ticks. The table has "
+    "the same events of each policy acting alone."
 )
 
 
@@ -127,7 +129,7 @@ def _clone(run: RunRecord) -> Section:
     if run.evaluation is None or run.evaluation.clone is None or not run.evaluation.clone.epochs:
         return Section(name=name, title=title, svg=None, words="This run had no clone stage.")
     clone = run.evaluation.clone
-    words = f"{CLONE_WORDS} The weights that were kept reach {clone.accuracy:.1%}."
+    words = f"{CLONE_WORDS} The weights that were kept reach {100 * clone.accuracy:.1f} %."
     return Section(name=name, title=title, svg=Markup(clone_plot(clone.epochs)), words=words)
 
 
@@ -137,11 +139,16 @@ def _events(run: RunRecord) -> Section:
     if not events:
         return section
     rows = tuple(
-        (event, *(number(by_policy[policy]) if policy in by_policy else "" for policy in EVENT_POLICIES))
+        (event.replace("_", " "), *(_count(by_policy.get(policy)) for policy in EVENT_POLICIES))
         for event, by_policy in events.items()
     )
-    table = Table(caption="Mean count per episode, each policy alone", head=("event", *EVENT_POLICIES), rows=rows)
+    caption = "Mean count in the whole town per episode, each policy alone"
+    table = Table(caption=caption, head=("event", *EVENT_POLICIES), rows=rows)
     return Section(name=section.name, title=section.title, svg=section.svg, words=section.words, table=table)
+
+
+def _count(mean: float | None) -> str:
+    return "" if mean is None else f"{mean:,.1f}"
 
 
 def _town(picture: TownPicture | None) -> Section:
@@ -149,9 +156,10 @@ def _town(picture: TownPicture | None) -> Section:
     if picture is None:
         return Section(name=name, title=title, svg=None, words="No picture was taken: the world of this run has none.")
     words = (
-        f"{picture.title}. Large boxes are objects ({_legend(picture.objects)}), filled while in use; +n is the number "
-        "waiting in line. Small boxes are agents with three bars, hunger, hygiene and energy from left to right: full "
-        f"is satisfied, red is below {LOW_NEED:.0%}. A blue frame is an agent that uses an object."
+        f"{picture.title[:1].upper()}{picture.title[1:]}. Large boxes are objects ({_legend(picture.objects)}), filled "
+        "while in use; +n is the number waiting in line. Small boxes are agents, with the end of the name where there "
+        "is room, and with three bars, hunger, hygiene and energy from left to right: full is satisfied, red is below "
+        f"{100 * LOW_NEED:.0f} %. A blue frame is an agent that uses an object."
     )
     return Section(name=name, title=title, svg=Markup(town_plot(picture)), words=words)
 

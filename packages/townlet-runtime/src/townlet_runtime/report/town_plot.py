@@ -37,11 +37,11 @@ def town_plot(picture: TownPicture) -> str:
         for agent in picture.agents:
             crowds[agent.x, agent.y].append(agent)
         for thing in picture.objects:
-            _draw_object(axes, thing, cell_points)
+            _draw_object(axes, thing, cell_points, alone=(thing.x, thing.y) not in crowds)
         furnished = {(thing.x, thing.y) for thing in picture.objects}
         named = len(picture.agents) <= MAX_NAMED
         for cell, crowd in crowds.items():
-            _draw_crowd(axes, cell, crowd, below_object=cell in furnished, name_points=0.24 * cell_points * named)
+            _draw_crowd(axes, cell, crowd, below_object=cell in furnished, name_points=cell_points * named)
 
     height = WIDTH * picture.height / picture.width
     return render(draw, name="town", label=f"Picture of the town: {picture.title}", height=height)
@@ -52,7 +52,7 @@ def _draw_grid(axes: Axes, picture: TownPicture) -> None:
     axes.hlines(range(picture.height + 1), 0, picture.width, colors=color("rule"), linewidth=0.4, zorder=0)
 
 
-def _draw_object(axes: Axes, thing: PictureObject, cell_points: float) -> None:
+def _draw_object(axes: Axes, thing: PictureObject, cell_points: float, *, alone: bool) -> None:
     in_use = thing.users > 0
     box = FancyBboxPatch(
         (thing.x + _MARGIN, thing.y + _MARGIN),
@@ -67,7 +67,7 @@ def _draw_object(axes: Axes, thing: PictureObject, cell_points: float) -> None:
     axes.add_patch(box)
     axes.text(
         thing.x + 0.5,
-        thing.y + 0.25,
+        thing.y + (0.5 if alone else 0.26),
         thing.type[:2].capitalize(),
         ha="center",
         va="center",
@@ -105,9 +105,15 @@ def _draw_crowd(
         _draw_agent(axes, agent, left, upper, size)
     if len(crowd) == 1 and not below_object and name_points > 0:
         middle, bottom = cell[0] + 0.5, cell[1] + top + size + 0.01
-        axes.text(
-            middle, bottom, crowd[0].id, ha="center", va="top", fontsize=name_points, color=color("muted"), zorder=4
-        )
+        name = _short(crowd[0].id)
+        # A name must not reach into the next cell.
+        points = name_points * min(0.3, 1.4 / len(name))
+        axes.text(middle, bottom, name, ha="center", va="top", fontsize=points, color=color("muted"), zorder=4)
+
+
+def _short(name: str) -> str:
+    """Return what tells `agent_07` from its neighbours: `07`."""
+    return name.rsplit("_", 1)[-1] or name
 
 
 def _draw_agent(axes: Axes, agent: PictureAgent, left: float, upper: float, size: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from townlet_runtime.errors import MissingExtraError
@@ -10,7 +11,18 @@ from townlet_runtime.report.picture import TownPicture
 from townlet_trajectory.files import write_bytes_atomic
 
 FILE_NAME = "report.html"
-_EXTRA = {"matplotlib", "jinja2", "markupsafe"}
+_EXTRA = ("matplotlib", "jinja2", "markupsafe")
+
+
+def require_report_extra() -> None:
+    """Refuse at once, without importing anything, what `write_report` would refuse at the end.
+
+    Raises:
+        MissingExtraError: without matplotlib and jinja2.
+    """
+    for name in _EXTRA:
+        if find_spec(name) is None:
+            raise _missing(name)
 
 
 def write_report(run_dir: Path, *, town_picture: TownPicture | None) -> Path:
@@ -30,7 +42,11 @@ def write_report(run_dir: Path, *, town_picture: TownPicture | None) -> Path:
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
-        raise MissingExtraError("install `townlet-runtime[report]` to write the report of a run") from error
+        raise _missing(error.name) from error
     path = run_dir / FILE_NAME
     write_bytes_atomic(path, render_page(read_run(run_dir), town_picture=town_picture).encode())
     return path
+
+
+def _missing(name: str) -> MissingExtraError:
+    return MissingExtraError(f"install `townlet-runtime[report]` to write the report of a run; `{name}` is missing")

@@ -10,11 +10,14 @@ from townlet_runtime.town.town import Town
 
 _SYMBOLS = {"fridge": "F", "stove": "S", "shower": "H", "bed": "B"}
 _WORKPLACE = "W"
-_LEGEND = "F fridge  S stove  H shower  B bed  W workplace  1-9 agents in a cell (+ more)  . free"
+_LEGEND = "F fridge  S stove  H shower  B bed  W workplace  1-9 agents (+ more)  . free"
 
 
 def render_lines(town: Town, *, world: int = 0) -> list[str]:
-    """Draw one world as text: a line of news, the grid (agents hide what they stand on), and the legend."""
+    """Draw one world as text: a line of news, the grid (agents hide what they stand on), and the legend.
+
+    A digit is the number of agents in a cell. Grids of up to 39 columns fit a terminal of 80.
+    """
     state, place = town.state, town.place
     width, height = town.config.grid_size
     cells = np.full((height, width), ".", dtype="<U1")
