@@ -1,9 +1,12 @@
 """What a config says about training, as the trainer takes it."""
 
+from pathlib import Path
+
 import pytest
 
 from townlet_runtime._training import training_config, training_fields
-from townlet_runtime.config import Config, training_settings, with_training
+from townlet_runtime.cli.worlds import seed_of
+from townlet_runtime.config import Config, dump_config, load_config, training_settings, with_training
 from townlet_runtime.config.learning import TRAINING_NAMES
 from townlet_runtime.errors import ConfigError
 
@@ -73,3 +76,17 @@ def test_written_out_it_no_longer_depends_on_the_preset() -> None:
 def test_what_the_trainer_refuses_is_a_config_error(content: dict[str, object], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         training_of(Config.model_validate(content))
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"seed": 5}, {"scenario": {"seed": 5}}, {"seed": 6, "scenario": {"seed": 5}}, {"scenario": {}}]
+)
+def test_the_config_of_a_run_reads_back_with_the_seed_of_the_run(content: dict[str, object], tmp_path: Path) -> None:
+    config = Config.model_validate(content)
+    settings = training_settings(config)
+    fields = training_fields(training_config(settings, preset_name=None, mode="ppo", seed=4))
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(with_training(config, mode="ppo", seed=4, fields=fields)))
+    read = load_config(path).config
+    assert (seed_of(read), read.seed) == (4, 4)
+    assert read.scenario.seed == (4 if config.scenario.seed is not None else None)
