@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
 from report_samples import SAMPLE, town
@@ -37,6 +39,10 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["matplotlib", "jinja2"])
 def test_a_missing_extra_can_be_refused_beforehand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in ("matplotlib", "jinja2", "markupsafe"):
+        present = ModuleType(each)
+        present.__spec__ = ModuleSpec(each, None)
+        monkeypatch.setitem(sys.modules, each, present)
     require_report_extra()
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=rf"install `townlet-runtime\[report\]` .*; `{name}` is missing"):

@@ -111,6 +111,14 @@ class _PlainProgress:
         print(", ".join([*parts, note] if note else parts), file=sys.stderr, flush=True)
 
 
+def settle_output() -> None:
+    """Write out what waits to be written to standard output; what cannot be written goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop_output()
+
+
 def drop_output() -> None:
     """Let what is still to be written to standard output go nowhere: the interpreter would try once more at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

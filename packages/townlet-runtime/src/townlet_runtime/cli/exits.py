@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from townlet_behavior.errors import BehaviorError
-from townlet_runtime.cli.console import Console, drop_output
+from townlet_runtime.cli.console import Console, drop_output, settle_output
 from townlet_runtime.errors import TownletError
 from townlet_trajectory.errors import TrajectoryError
 
@@ -97,6 +97,7 @@ def guarded(command: Callable[[], int], console: Console) -> int:
         if console.verbose:
             traceback.print_exception(error)
         console.error(_one_line(error))
+        settle_output()
         return ERROR
     except Signalled as error:
         return _SIGNALLED + error.number

@@ -50,12 +50,12 @@ class TrainPlan:
 def train_policy(options: TrainOptions, console: Console) -> int:
     """Train, write the run directory, print what came of it, and return the exit code."""
     console.mute_ticks()
-    # The report comes last; whoever cannot have it must not wait for the whole run to hear so.
-    require_report_extra()
     plan = _plan(options, console)
     # Not before everything that can be refused without it was: the trainer takes seconds to import.
     from townlet_runtime.cli.training import train
 
+    # The report comes last; whoever cannot have it must not wait for the whole run to hear so.
+    require_report_extra()
     return train(plan, console)
 
 
