@@ -27,7 +27,7 @@ def refusal(path: Path | None, *overrides: str) -> str:
 
 def test_without_a_file_the_built_in_config_is_used() -> None:
     loaded = load_config(None)
-    assert (loaded.built_in, loaded.source, loaded.warning) == (True, BUILT_IN, None)
+    assert (loaded.source, loaded.warning) == (BUILT_IN, None)
     assert loaded.config.preset == "town"
 
 

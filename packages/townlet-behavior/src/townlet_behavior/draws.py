@@ -31,8 +31,6 @@ class Purpose(IntEnum):
     """The coin between script and policy."""
     POLICY = 2
     """The policy's own action."""
-    WORLD = 3
-    """Anything the world draws for an agent."""
 
 
 def draw_keys(world: int, agent_id: str) -> np.uint64:

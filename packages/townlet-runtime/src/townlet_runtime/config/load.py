@@ -28,7 +28,6 @@ class LoadedConfig:
     config: Config
     source: str
     """The file's path, or `BUILT_IN`."""
-    built_in: bool
     warning: str | None
     """Names every key that has no effect."""
 
@@ -51,7 +50,7 @@ def load_config(path: Path | None, overrides: Sequence[Override] = ()) -> Loaded
     content = apply_overrides(content, overrides)
     unknown = [key for key in content if key not in Config.model_fields]
     config = _checked({key: value for key, value in content.items() if key not in unknown}, overrides, source)
-    return LoadedConfig(config=config, source=source, built_in=path is None, warning=_warning(config, unknown, source))
+    return LoadedConfig(config=config, source=source, warning=_warning(config, unknown, source))
 
 
 def _built_in() -> Yaml:

@@ -29,7 +29,7 @@ class ActionTable:
     dx: NDArray[np.int64]
     dy: NDArray[np.int64]
     choice: NDArray[np.int64]
-    """Column of the choices (type * 3 + way of choosing) that a request refers to; the dummy last column else."""
+    """Column of the choices (type * 3 + way of choosing) that a request refers to; the spare last column else."""
     moves: slice
     """The steps, in the order of `DIRECTIONS`."""
     requests: slice

@@ -20,10 +20,10 @@ _NONE = np.array(0)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Choices:
-    """Of one state. The last column of each array is a dummy for "no object"."""
+    """Of one state. The last column of each array is a spare one for "no object"."""
 
     distance: Ints
-    """[S, O + 1]; steps to each object of the agent's world; of the dummy, width + height."""
+    """[S, O + 1]; steps to each object of the agent's world; of the spare column, width + height."""
     local: Ints
     """[S, 12 + 1]; object of the world that each (type, way of choosing) means, O for none."""
     goal: Ints

@@ -67,8 +67,8 @@ def jobs_of(config: TownConfig) -> tuple[JobSpec, ...]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Place:
-    """Static arrays. Object arrays are over all worlds, object o of world w at w * O + o, with a dummy row at the end
-    (index -1: no object); job arrays have a dummy row at the end too (no job)."""
+    """Static arrays. Object arrays are over all worlds, object o of world w at w * O + o, with a spare row at the end
+    (index -1: no object); job arrays have a spare row at the end too (no job)."""
 
     objects: tuple[ObjectSpec, ...]
     jobs: tuple[JobSpec, ...]
@@ -104,9 +104,9 @@ class Place:
     cost_present: Floats
     """[P]; money that the use of each type present costs."""
     count: Ints
-    """O, as an array without axes; also the index of the dummy that stands for no object of a world."""
+    """O, as an array without axes; also the index of the spare column that stands for no object of a world."""
     goal_of: Ints
-    """[W (O + 1)]; index over all worlds of each world's objects, then its dummy, which is -1."""
+    """[W (O + 1)]; index over all worlds of each world's objects, then its spare entry, which is -1."""
     goal_base: Ints
     """[S, 1]; where the agent's world begins in `goal_of`."""
     local_x: Ints
@@ -162,12 +162,12 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
     def all_worlds(column: Ints) -> Ints:
         return np.append(np.tile(column, num_worlds), 0)
 
-    def with_dummy(values: list[float], dummy: float) -> NDArray[np.float64]:
-        return np.array([*values, dummy], dtype=np.float64)
+    def with_spare(values: list[float], spare: float) -> NDArray[np.float64]:
+        return np.array([*values, spare], dtype=np.float64)
 
     day = np.arange(config.ticks_per_day)[:, None]
-    starts = with_dummy([j.start_tick for j in jobs], -1).astype(np.int64)
-    ends = with_dummy([j.end_tick for j in jobs], -1).astype(np.int64)
+    starts = with_spare([j.start_tick for j in jobs], -1).astype(np.int64)
+    ends = with_spare([j.end_tick for j in jobs], -1).astype(np.int64)
     kinds = [config.affordances[kind] for kind in OBJECT_TYPES]
     object_index = np.tile(np.arange(len(objects)), num_worlds)
     uses_stock = np.array([k.uses_stock for k in kinds], dtype=np.bool_)
@@ -198,13 +198,13 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
         local_x=local_x,
         local_y=local_y,
         local_type=types,
-        job_x=with_dummy([j.location[0] for j in jobs], -1).astype(np.int64),
-        job_y=with_dummy([j.location[1] for j in jobs], -1).astype(np.int64),
+        job_x=with_spare([j.location[0] for j in jobs], -1).astype(np.int64),
+        job_y=with_spare([j.location[1] for j in jobs], -1).astype(np.int64),
         shift_start=starts,
         shift_end=ends,
         shift_on=(starts <= day) & (day < ends),
-        wage=with_dummy([j.wage_rate for j in jobs], 0.0),
-        lateness_penalty=with_dummy([j.lateness_penalty for j in jobs], 0.0),
+        wage=with_spare([j.wage_rate for j in jobs], 0.0),
+        lateness_penalty=with_spare([j.lateness_penalty for j in jobs], 0.0),
         duration=np.array([k.duration for k in kinds], dtype=np.int64),
         cost=np.array([k.cost for k in kinds], dtype=np.float64),
         uses_stock=uses_stock,

@@ -61,7 +61,7 @@ class TownState:
     remaining: Ints
     """[S]; ticks of use left, 0 when not using."""
     cooldown_until: Ints
-    """[S, O + 1]; first tick at which the object's line admits the agent again; the last column is a dummy."""
+    """[S, O + 1]; first tick at which the object's line admits the agent again; the last column is a spare one."""
     late: Ints
     """[S]; late ticks of the present shift."""
     returns_at: Ints
@@ -80,9 +80,9 @@ class TownState:
 
 
 def count_at(objects: Ints, length: int) -> Ints:
-    """Count how often each object occurs; -1 falls into the dummy at the end.
+    """Count how often each object occurs; -1 falls into the spare one at the end.
 
-    Example: `count_at([0, 2, -1, 2], 4)` is `[1, 0, 2, 0]`; the dummy's count is set to 0.
+    Example: `count_at([0, 2, -1, 2], 4)` is `[1, 0, 2, 0]`; the spare one's count is set to 0.
     """
     counts = np.bincount(objects + 1, minlength=length)
     counts[:-1] = counts[1:]
