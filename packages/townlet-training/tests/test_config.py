@@ -108,3 +108,10 @@ def test_promotion_out_of_range_is_refused(name: str, value: float) -> None:
 def test_a_policy_must_see_and_choose(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         PolicySpec(**{"world": "w", "vocabulary": ("wait", "go"), "observation_shapes": {"x": (1,)}} | changes)
+
+
+def test_no_training_world_has_a_held_out_seed() -> None:
+    # World w begins with seed + w; the last of 16 is 2**31 - 1, the largest seed that is not held out.
+    TrainingConfig(seed=2**31 - 16, num_envs=16, total_env_steps=1)
+    with pytest.raises(ConfigError, match="with 16 worlds reaches the held-out seeds"):
+        TrainingConfig(seed=2**31 - 15, num_envs=16, total_env_steps=1)

@@ -166,6 +166,10 @@ class TrainingConfig:
             raise ConfigError(f"`baselines` must be some of {', '.join(BASELINES)}, got {self.baselines!r}")
         if self.mode == "anneal" and not {"scripted", "idle"} <= set(self.baselines):
             raise ConfigError(f"mode `anneal` needs the baselines scripted and idle, got {self.baselines!r}")
+        if self.seed + self.num_envs > HELD_OUT:
+            raise ConfigError(
+                f"`seed` {self.seed!r} with {self.num_envs} worlds reaches the held-out seeds, from {HELD_OUT} on"
+            )
         if self.anneal.min_ratio < self.ppo.min_ratio:
             raise ConfigError(
                 f"`anneal.min_ratio` {self.anneal.min_ratio!r} must not be below `ppo.min_ratio` "

@@ -14,7 +14,7 @@ from townlet_runtime.town.config import OBJECT_TYPES, JobSpec, ObjectSpec, TownC
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-BARRED = np.array(1 << 40)
+BARRED = np.array(1 << 60)
 """Above every sort key of a usable object."""
 
 _DEFAULT_OBJECTS: tuple[tuple[str, tuple[float, float]], ...] = (
