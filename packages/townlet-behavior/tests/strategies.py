@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -14,7 +16,9 @@ from townlet_behavior import (
     DecisionBatch,
     Guardrail,
     Proposals,
+    SavedState,
     StatelessController,
+    StatelessGuardrail,
     Verdicts,
     View,
 )
@@ -111,7 +115,7 @@ class Script(StatelessController):
         self.forgotten.append(slots.tolist())
 
 
-class Forbid:
+class Forbid(StatelessGuardrail):
     """Vetoes one action and puts another in its place."""
 
     def __init__(self, action: int, *, replacement: int = WAIT, reason: str = "forbidden") -> None:
@@ -137,3 +141,12 @@ def bridge_of(
 ) -> BehaviorBridge:
     config = BridgeConfig(ratio=ratio, seed=seed, commitment=CommitmentConfig(ticks=ticks))
     return BehaviorBridge(VOCABULARY, script, capacity=capacity, config=config, guardrails=guardrails)
+
+
+def through_a_file(state: SavedState) -> SavedState:
+    """What a file without pickles gives back."""
+    file = io.BytesIO()
+    np.savez(file, **state)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)

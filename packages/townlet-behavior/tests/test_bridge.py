@@ -35,6 +35,7 @@ from townlet_behavior import (
     Purpose,
     ShapeError,
     Source,
+    StatelessGuardrail,
     UnknownActionError,
     Verdicts,
     View,
@@ -243,7 +244,7 @@ def test_a_vetoed_choice_binds_nobody() -> None:
 
 
 def test_a_veto_of_a_held_action_ends_the_commitment() -> None:
-    class ForbidAtTick2:
+    class ForbidAtTick2(StatelessGuardrail):
         reasons = ("late",)
         tick = 0
 

@@ -8,7 +8,7 @@ import strategies
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from numpy.typing import NDArray
-from strategies import EAT, NUM_ACTIONS, VOCABULARY, WAIT, Script, ints, random_proposals
+from strategies import EAT, NUM_ACTIONS, VOCABULARY, WAIT, Script, ints, random_proposals, through_a_file
 from twin import Learned, Row, Twin
 
 from townlet_behavior import (
@@ -20,6 +20,7 @@ from townlet_behavior import (
     PossessionError,
     Proposals,
     Source,
+    StatelessGuardrail,
     Verdicts,
     View,
 )
@@ -30,7 +31,7 @@ slots = st.integers(0, CAPACITY - 1)
 owners = st.sampled_from([None, "ann", "bob"])
 
 
-class OddSlotsDoNotEat:
+class OddSlotsDoNotEat(StatelessGuardrail):
     """Where another action is legal, agents in odd slots do the first of those instead of eating."""
 
     reasons = ("odd",)
@@ -58,18 +59,24 @@ class BridgeMachine(RuleBasedStateMachine):
     def begin(self, seed: int, ratio: float, ticks: int | dict[str, int], tick: int) -> None:
         commitment = CommitmentConfig(ticks=ticks)
         self.script = Script()
-        self.bridge = BehaviorBridge(
-            VOCABULARY,
-            self.script,
-            capacity=CAPACITY,
-            config=BridgeConfig(seed=seed, ratio=ratio, commitment=commitment),
-            guardrails=[OddSlotsDoNotEat()],
-        )
+        self.config = BridgeConfig(seed=seed, ratio=ratio, commitment=commitment)
+        self.bridge = self.fresh_bridge()
         lengths = commitment.lengths(VOCABULARY).tolist()
         self.twin = Twin(wait=WAIT, lengths=lengths, seed=seed, min_ratio=0.1, forbidden=EAT, ratio=ratio)
         self.tick = tick
         self.present: set[int] = set()
         self.num_steps = 0
+
+    def fresh_bridge(self) -> BehaviorBridge:
+        return BehaviorBridge(
+            VOCABULARY, self.script, capacity=CAPACITY, config=self.config, guardrails=[OddSlotsDoNotEat()]
+        )
+
+    @rule()
+    def die_and_be_restored(self) -> None:
+        state = self.bridge.save_state()
+        self.bridge = self.fresh_bridge()
+        self.bridge.restore(through_a_file(state))
 
     @rule(slot=slots)
     def arrive(self, slot: int) -> None:

@@ -12,6 +12,7 @@ from townlet_behavior import BehaviorError, PolicyError
         "PolicyError",
         "PossessionError",
         "ShapeError",
+        "StateError",
         "UnknownActionError",
         "VocabularyError",
     ],

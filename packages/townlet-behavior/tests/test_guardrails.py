@@ -1,13 +1,27 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from strategies import COOK, EAT, NORTH, NUM_ACTIONS, WAIT, WORK, Forbid, bools, ints, mask_of, view_of
+from strategies import (
+    COOK,
+    EAT,
+    NORTH,
+    NUM_ACTIONS,
+    WAIT,
+    WORK,
+    Forbid,
+    Script,
+    bools,
+    bridge_of,
+    ints,
+    mask_of,
+    view_of,
+)
 
-from townlet_behavior import ActionMaskGuardrail, GuardrailError, Verdicts, View
+from townlet_behavior import ActionMaskGuardrail, DecisionBatch, GuardrailError, StatelessGuardrail, Verdicts, View
 from townlet_behavior.guardrails import GuardrailChain
 
 
-class Fixed:
+class Fixed(StatelessGuardrail):
     """Gives the verdicts of the test."""
 
     reasons = ("first", "second")
@@ -119,3 +133,32 @@ def test_verdicts_of_the_wrong_form_are_refused(
 ) -> None:
     with pytest.raises(GuardrailError, match=message):
         Verdicts(vetoed=vetoed, replacement=replacement, reason=reason)
+
+
+class Remembering(Forbid):
+    """Remembers what it was told."""
+
+    def __init__(self, action: int, *, reason: str) -> None:
+        super().__init__(action, reason=reason)
+        self.told: list[DecisionBatch] = []
+
+    def settled(self, view: View, decisions: DecisionBatch) -> None:
+        self.told.append(decisions)
+
+
+def test_every_guardrail_hears_of_ticks_with_a_veto_and_of_no_other() -> None:
+    one, other = Remembering(EAT, reason="a"), Remembering(COOK, reason="b")
+    script = Script(EAT, WORK)
+    bridge = bridge_of(script, one, other)
+    decisions = bridge.decide(view_of(0, 1), tick=0)
+    script.actions = ints(WORK, NORTH)
+    bridge.decide(view_of(0, 1), tick=1)
+    assert len(one.told) == len(other.told) == 1
+    assert one.told[0] is other.told[0] is decisions
+    assert decisions.action.tolist() == [WAIT, WORK]
+
+
+def test_a_veto_of_the_mask_is_told_too() -> None:
+    guardrail = Remembering(EAT, reason="a")
+    bridge_of(Script(COOK), guardrail).decide(view_of(0, mask=mask_of((WAIT, EAT))), tick=0)
+    assert [decisions.veto_reason.tolist() for decisions in guardrail.told] == [[1]]

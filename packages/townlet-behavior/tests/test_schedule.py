@@ -1,9 +1,12 @@
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import COOK, EAT, NORTH, NUM_ACTIONS, VOCABULARY, WAIT, WORK, Forbid, Script, bridge_of, ints, view_of
 
-from townlet_behavior import ConfigError, ScheduleController, ShapeError, UnknownActionError
+from townlet_behavior import ConfigError, ScheduleController, ShapeError, StateError, UnknownActionError
 from townlet_behavior.testing import check_controller
 
 
@@ -85,3 +88,68 @@ def test_schedules_of_different_lengths_do_not_disturb_each_other(schedules: lis
     for tick in range(9):
         executed = bridge.decide(view_of(0, 1, 2, 3), tick=tick).action.tolist()
         assert executed == [actions[tick % len(actions)] for actions in schedules]
+
+
+def saved_schedule() -> ScheduleController:
+    """Slot 1 is at the second of three entries, slot 3 at the first of one."""
+    schedule = controller_of(Script(*[WAIT] * 4))
+    schedule.assign(1, [EAT, WORK, NORTH])
+    schedule.assign(3, [COOK])
+    bridge_of(schedule).decide(view_of(0, 1, 2, 3), tick=0)
+    return schedule
+
+
+def test_saved_schedules_go_on_where_they_were() -> None:
+    schedule = controller_of(Script(*[WAIT] * 4))
+    schedule.assign(0, [EAT])
+    schedule.restore(saved_schedule().save_state())
+    bridge = bridge_of(schedule)
+    played = [bridge.decide(view_of(0, 1, 2, 3), tick=tick).action.tolist() for tick in range(1, 5)]
+    assert played == [[WAIT, action, WAIT, COOK] for action in (WORK, NORTH, EAT, WORK)]
+
+
+def test_saved_schedules_do_not_change_any_more() -> None:
+    schedule = saved_schedule()
+    state = schedule.save_state()
+    again = {name: array.copy() for name, array in state.items()}
+    bridge_of(schedule).decide(view_of(0, 1, 2, 3), tick=1)
+    schedule.assign(1, [COOK])
+    schedule.forget(ints(3))
+    assert all(np.array_equal(state[name], again[name]) for name in again)
+
+
+def test_the_plans_of_the_other_controller_are_saved_too() -> None:
+    inner = saved_schedule()
+    outer = ScheduleController(capacity=4, num_actions=NUM_ACTIONS, otherwise=inner)
+    fresh_inner = controller_of(Script(*[WAIT] * 4))
+    fresh = ScheduleController(capacity=4, num_actions=NUM_ACTIONS, otherwise=fresh_inner)
+    fresh.restore(outer.save_state())
+    assert fresh.propose(view_of(0, 1, 2, 3)).tolist() == [WAIT, WORK, WAIT, COOK]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("entries", lambda a: a[:3], r"saved `entries` must be int64 \(4, 3\), got int64 \(3, 3\)"),
+        ("entries", lambda a: a[:, 0], r"saved `entries` must be int64 \(4, 4\), got int64 \(4,\)"),
+        ("entries", lambda _: np.array(1), r"saved `entries` must be int64 \(4, 0\), got int64 \(\)"),
+        ("entries", lambda a: a + 3, r"saved `entries` must be in \[-1, 4\], got 5"),
+        ("lengths", lambda a: a - 1, r"saved `lengths` must be in \[1, 3\], got 0"),
+        ("lengths", lambda a: a + 1, r"saved `lengths` must be in \[1, 3\], got 4"),
+        ("positions", lambda a: a + 3, r"saved `positions` must be in \[0, 2\], got 3"),
+        ("positions", lambda a: a + 1, "saved `positions` must be below `lengths`"),
+    ],
+)
+def test_damaged_schedules_are_refused(name: str, change: Callable[[np.ndarray], np.ndarray], message: str) -> None:
+    state = dict(saved_schedule().save_state())
+    state[f"schedule/{name}"] = change(state[f"schedule/{name}"])
+    schedule = saved_schedule()
+    with pytest.raises(StateError, match=message):
+        schedule.restore(state)
+    assert schedule.propose(view_of(0, 1, 2, 3)).tolist() == [WAIT, WORK, WAIT, COOK]
+
+
+def test_schedules_without_the_other_controllers_plans_are_refused() -> None:
+    outer = ScheduleController(capacity=4, num_actions=NUM_ACTIONS, otherwise=saved_schedule())
+    with pytest.raises(StateError, match="the saved state of the schedules must have the arrays"):
+        outer.restore(saved_schedule().save_state())

@@ -1,4 +1,5 @@
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -7,11 +8,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import bools, ints
 
-from townlet_behavior import ConfigError, ScriptedActions, ScriptedConfig, ScriptedController
-from townlet_behavior.testing import PlainView, plain_view
+from townlet_behavior import ActionVocabulary, ConfigError, ScriptedActions, ScriptedConfig, ScriptedController
+from townlet_behavior.testing import PlainView, check_controller, plain_view
 
-ACTIONS = ScriptedActions(wait=0, start=1, go_to_work=2, eat=3, cook=4, wash=5, sleep=6)
-NAMES = ("wait", "start", "go_to_work", "eat", "cook", "wash", "sleep")
+ACTIONS = ScriptedActions(wait=0, start=1, go_to_work=2, eat=3, cook=4, wash=5, sleep=6, chat=7)
+NAMES = ("wait", "start", "go_to_work", "eat", "cook", "wash", "sleep", "chat", "east", "west")
+EAST, WEST = 8, 9
+BALANCED, INDUSTRIOUS, SOCIALITE, STOIC = range(4)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,10 +31,20 @@ class TownView(PlainView):
     can_cook: NDArray[np.bool_]
     can_wash: NDArray[np.bool_]
     can_sleep: NDArray[np.bool_]
+    can_chat: NDArray[np.bool_]
+    extroversion: NDArray[np.float64]
+    rival_here: NDArray[np.bool_]
+    step_away: NDArray[np.int64]
+    profile: NDArray[np.int64]
+    rival_lines: tuple[frozenset[str], ...]
+    """By row: requests that would line up with a rival."""
+
+    def lines_up_with_rival(self, actions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return bools(*[NAMES[action] in lines for action, lines in zip(actions, self.rival_lines, strict=True)])
 
 
-def town_view(**columns: np.ndarray) -> TownView:
-    """One agent that is well, idle and jobless in a town that has everything; `columns` say otherwise."""
+def town_view(**columns: np.ndarray | tuple[frozenset[str], ...]) -> TownView:
+    """One agent that is well, idle, jobless and alone in a town that has everything; `columns` say otherwise."""
     yes, no = bools(True), bools(False)
     view = TownView(
         **vars(plain_view(["ann"])),
@@ -45,13 +58,23 @@ def town_view(**columns: np.ndarray) -> TownView:
         can_cook=yes,
         can_wash=yes,
         can_sleep=yes,
+        can_chat=no,
+        extroversion=np.array([0.5]),
+        rival_here=no,
+        step_away=ints(EAST),
+        profile=ints(BALANCED),
+        rival_lines=(frozenset(),),
     )
     return replace(view, **columns)
 
 
-def proposal(view: TownView) -> str:
-    (action,) = ScriptedController(ACTIONS, ScriptedConfig()).propose(view)
+def proposal(view: TownView, actions: ScriptedActions = ACTIONS, **config: float | bool) -> str:
+    (action,) = ScriptedController(actions, ScriptedConfig(**config)).propose(view)
     return NAMES[action]
+
+
+def rivals_at(*names: str) -> tuple[frozenset[str]]:
+    return (frozenset(names),)
 
 
 STARVING = np.zeros((1, 3), np.float32)
@@ -119,43 +142,258 @@ def test_a_negative_buffer_is_refused() -> None:
         ScriptedConfig(job_arrival_buffer=-1)
 
 
-def scripted_one(row: dict[str, bool | int | tuple[float, float, float]]) -> str:
+def test_a_rival_in_the_line_sends_it_to_the_next_best() -> None:
+    assert proposal(town_view(needs=STARVING, rival_lines=rivals_at("eat"))) == "cook"
+    assert proposal(town_view(needs=STARVING, rival_lines=rivals_at("eat", "cook"))) == "wash"
+    assert proposal(town_view(needs=STARVING, rival_lines=rivals_at("eat", "cook", "wash"))) == "sleep"
+    assert proposal(town_view(needs=STARVING, rival_lines=rivals_at("eat", "cook", "wash", "sleep"))) == "wait"
+
+
+def test_a_rival_in_the_line_does_not_open_what_is_closed() -> None:
+    view = town_view(needs=STARVING, rival_lines=rivals_at("eat"), can_cook=NO, can_wash=NO)
+    assert proposal(view) == "sleep"
+
+
+def test_a_rival_in_the_line_does_not_make_other_needs_press() -> None:
+    hungry = np.array([[0.0, 1.0, 1.0]], np.float32)
+    assert proposal(town_view(needs=hungry, rival_lines=rivals_at("eat", "cook"))) == "wait"
+
+
+def test_a_rival_in_a_line_that_it_does_not_want_is_no_matter() -> None:
+    assert proposal(town_view(needs=STARVING, rival_lines=rivals_at("cook", "wash"))) == "eat"
+
+
+def test_a_rival_in_the_line_keeps_nobody_from_starting_or_working() -> None:
+    rivals = rivals_at("start", "eat", "cook", "wash", "sleep", "go_to_work")
+    assert proposal(town_view(needs=STARVING, rival_lines=rivals, holds_turn=YES)) == "start"
+    assert proposal(town_view(needs=STARVING, rival_lines=rivals, shift_start=ints(10))) == "go_to_work"
+
+
+def test_good_company_is_chatted_with() -> None:
+    assert proposal(town_view(can_chat=YES)) == "chat"
+
+
+def test_it_takes_an_extroversion_of_a_fifth_to_chat() -> None:
+    assert proposal(town_view(can_chat=YES, extroversion=np.array([0.2]))) == "chat"
+    assert proposal(town_view(can_chat=YES, extroversion=np.array([0.19]))) == "wait"
+
+
+@pytest.mark.parametrize("need", range(3))
+def test_its_own_needs_come_before_chats_even_where_nothing_can_be_done(need: int) -> None:
+    needs = np.ones((1, 3), np.float32)
+    needs[0, need] = 0.39
+    nothing = {"can_eat": NO, "can_cook": NO, "can_wash": NO, "can_sleep": NO}
+    assert proposal(town_view(can_chat=YES, needs=needs, **nothing)) == "wait"
+    needs[0, need] = 0.41
+    assert proposal(town_view(can_chat=YES, needs=needs, **nothing)) == "chat"
+
+
+def test_work_and_use_come_before_chats() -> None:
+    assert proposal(town_view(can_chat=YES, shift_start=ints(10))) == "go_to_work"
+    assert proposal(town_view(can_chat=YES, holds_turn=YES)) == "start"
+    assert proposal(town_view(can_chat=YES, using=YES)) == "wait"
+
+
+def rows_of(*views: TownView) -> TownView:
+    """One view of several agents."""
+    names = [name for name in vars(views[0]) if name not in {"slots", "keys", "action_mask", "rival_lines"}]
+    return TownView(
+        **vars(plain_view([str(i) for i in range(len(views))]))
+        | {name: np.concatenate([vars(view)[name] for view in views]) for name in names},
+        rival_lines=tuple(lines for view in views for lines in view.rival_lines),
+    )
+
+
+def test_nobody_who_is_busy_is_taken_along_by_the_idle() -> None:
+    company = {"can_chat": YES, "rival_here": YES}
+    view = rows_of(
+        town_view(can_chat=YES),
+        town_view(using=YES, **company),
+        town_view(holds_turn=YES, **company),
+        town_view(shift_start=ints(10), **company),
+        town_view(needs=STARVING, **company),
+        town_view(rival_here=YES),
+        town_view(),
+    )
+    proposed = ScriptedController(ACTIONS, ScriptedConfig()).propose(view)
+    expected = ["chat", "wait", "start", "go_to_work", "eat", "east", "wait"]
+    assert [NAMES[action] for action in proposed] == expected
+
+
+def test_only_who_would_meet_a_rival_asks_elsewhere() -> None:
+    rivals = rivals_at("eat", "start")
+    view = rows_of(
+        town_view(needs=STARVING, rival_lines=rivals),
+        town_view(needs=STARVING),
+        town_view(needs=STARVING, holds_turn=YES, rival_lines=rivals),
+        town_view(needs=np.array([[1, 0, 1]], np.float32), rival_lines=rivals),
+    )
+    proposed = ScriptedController(ACTIONS, ScriptedConfig()).propose(view)
+    assert [NAMES[action] for action in proposed] == ["cook", "eat", "start", "wash"]
+
+
+def test_it_steps_away_from_a_rival() -> None:
+    assert proposal(town_view(rival_here=YES)) == "east"
+    assert proposal(town_view(rival_here=YES, step_away=ints(WEST))) == "west"
+    assert proposal(town_view(rival_here=YES, step_away=ints(-1))) == "wait"
+
+
+def test_everything_else_comes_before_stepping_away() -> None:
+    assert proposal(town_view(rival_here=YES, can_chat=YES)) == "chat"
+    assert proposal(town_view(rival_here=YES, needs=STARVING)) == "eat"
+    assert proposal(town_view(rival_here=YES, shift_start=ints(10))) == "go_to_work"
+    assert proposal(town_view(rival_here=YES, holds_turn=YES)) == "start"
+    assert proposal(town_view(rival_here=YES, using=YES)) == "wait"
+
+
+def test_it_steps_away_from_the_line_that_a_rival_is_in() -> None:
+    hungry = np.array([[0.0, 1.0, 1.0]], np.float32)
+    assert proposal(town_view(needs=hungry, rival_lines=rivals_at("eat", "cook"), rival_here=YES)) == "east"
+
+
+def test_without_a_chat_action_there_is_no_company() -> None:
+    actions = replace(ACTIONS, chat=None)
+    assert proposal(town_view(can_chat=YES, rival_here=YES), actions) == "wait"
+    assert proposal(town_view(needs=STARVING, rival_lines=rivals_at("eat")), actions) == "eat"
+
+
+def test_the_industrious_set_off_earlier() -> None:
+    # 28 ticks before instead of 20, where profiles are on.
+    view = town_view(shift_start=ints(28), profile=ints(INDUSTRIOUS))
+    assert proposal(view, personality_profiles=True) == "go_to_work"
+    assert proposal(replace(view, tick_of_day=ints(7)), personality_profiles=False) == "wait"
+    assert proposal(replace(view, tick_of_day=ints(8)), personality_profiles=False) == "go_to_work"
+    assert proposal(replace(view, shift_start=ints(29)), personality_profiles=True) == "wait"
+    assert proposal(replace(view, profile=ints(SOCIALITE)), personality_profiles=True) == "wait"
+
+
+def test_needs_press_by_character() -> None:
+    # Of the stoic hunger presses below 0.38, of the socialite hygiene below 0.44, of the industrious energy below 0.36.
+    for profile, needs, calm, scaled in [
+        (STOIC, [0.39, 1.0, 1.0], "eat", "wait"),
+        (STOIC, [0.37, 1.0, 1.0], "eat", "eat"),
+        (SOCIALITE, [1.0, 0.43, 1.0], "wait", "wash"),
+        (SOCIALITE, [1.0, 0.45, 1.0], "wait", "wait"),
+        (INDUSTRIOUS, [1.0, 1.0, 0.37], "sleep", "wait"),
+        (INDUSTRIOUS, [1.0, 1.0, 0.35], "sleep", "sleep"),
+        (BALANCED, [0.39, 1.0, 1.0], "eat", "eat"),
+    ]:
+        view = town_view(needs=np.array([needs], np.float32), profile=ints(profile))
+        assert proposal(view) == calm
+        assert proposal(view, reward_multipliers=True) == scaled
+
+
+def test_its_own_thresholds_say_whether_it_is_of_a_mind_to_chat() -> None:
+    view = town_view(needs=np.array([[0.39, 1, 1]], np.float32), profile=ints(STOIC), can_chat=YES)
+    assert proposal(view, reward_multipliers=True) == "chat"
+    assert proposal(view, reward_multipliers=False) == "eat"
+
+
+def test_an_empty_view_has_no_proposals() -> None:
+    none = {name: column[:0] for name, column in vars(town_view()).items() if column is not None}
+    view = TownView(**none, action_mask=None)
+    config = ScriptedConfig(personality_profiles=True, reward_multipliers=True)
+    assert ScriptedController(ACTIONS, config).propose(view).shape == (0,)
+
+
+class Curious(TownView):
+    """Remembers which of the members that may cost something were read."""
+
+    read: ClassVar[set[str]] = set()
+    WATCHED = ("lines_up_with_rival", "can_chat", "extroversion", "rival_here", "step_away", "profile")
+
+    def __getattribute__(self, name: str) -> object:
+        if name in Curious.WATCHED:
+            Curious.read.add(name)
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize(
+    ("columns", "read"),
+    [
+        ({"using": YES, "can_chat": YES, "rival_here": YES}, set()),
+        ({"holds_turn": YES, "needs": STARVING}, set()),
+        ({"needs": STARVING}, {"lines_up_with_rival"}),
+        ({}, {"can_chat", "rival_here"}),
+        ({"can_chat": YES}, {"can_chat", "rival_here", "extroversion"}),
+        ({"rival_here": YES}, {"can_chat", "rival_here", "step_away"}),
+    ],
+)
+def test_the_view_is_read_only_as_far_as_the_rules_get(columns: dict[str, np.ndarray], read: set[str]) -> None:
+    view = Curious(**vars(town_view(**columns)))
+    Curious.read.clear()
+    ScriptedController(ACTIONS, ScriptedConfig()).propose(view)
+    assert Curious.read == read
+
+
+def test_it_keeps_the_rules_of_controllers() -> None:
+    vocabulary = ActionVocabulary(keys=NAMES, kinds=NAMES)
+    check_controller(ScriptedController(ACTIONS, ScriptedConfig()), town_view(can_chat=YES), vocabulary)
+
+
+THRESHOLD = {"hunger": 0.5, "hygiene": 0.5, "energy": 0.5}
+MULTIPLIERS = {(INDUSTRIOUS, "energy"): 0.9, (SOCIALITE, "hygiene"): 1.1, (STOIC, "hunger"): 0.95}
+Agent = dict[str, bool | int | float | tuple[float, float, float] | frozenset[str]]
+
+
+def scripted_one(agent: Agent, *, profiles: bool, multipliers: bool) -> str:
     """The rules, one agent at a time."""
-    hunger, hygiene, energy = row["needs"]
-    if row["using"]:
+    if agent["using"]:
         return "wait"
-    if row["holds_turn"]:
+    if agent["holds_turn"]:
         return "start"
-    start = row["shift_start"]
-    if start >= 0 and start - 20 <= row["tick_of_day"] < start and not row["at_workplace"]:
+    buffer = 28 if profiles and agent["profile"] == INDUSTRIOUS else 20
+    start = agent["shift_start"]
+    if start >= 0 and start - buffer <= agent["tick_of_day"] < start and not agent["at_workplace"]:
         return "go_to_work"
-    if hunger < 0.5 and (row["can_eat"] or row["can_cook"]):
-        return "eat" if row["can_eat"] else "cook"
-    if hygiene < 0.5 and row["can_wash"]:
-        return "wash"
-    if energy < 0.5 and row["can_sleep"]:
-        return "sleep"
+    met = True
+    for need, level, ways in zip(THRESHOLD, agent["needs"], (("eat", "cook"), ("wash",), ("sleep",)), strict=True):
+        factor = MULTIPLIERS.get((agent["profile"], need), 1.0) if multipliers else 1.0
+        if level < THRESHOLD[need] * factor:
+            met = False
+            for way in ways:
+                if agent[f"can_{way}"] and way not in agent["rival_lines"]:
+                    return way
+    if met and agent["can_chat"] and agent["extroversion"] >= 0.2:
+        return "chat"
+    if agent["rival_here"] and agent["step_away"] >= 0:
+        return NAMES[agent["step_away"]]
     return "wait"
 
 
-FLAGS = ("using", "holds_turn", "at_workplace", "can_eat", "can_cook", "can_wash", "can_sleep")
-rows = st.fixed_dictionaries(
+flags = "using holds_turn at_workplace can_eat can_cook can_wash can_sleep can_chat rival_here".split()
+agents = st.fixed_dictionaries(
     {
-        **{name: st.booleans() for name in FLAGS},
-        "needs": st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 1.0])] * 3),
+        **{name: st.booleans() for name in flags},
+        "needs": st.tuples(*[st.sampled_from([0.0, 0.46, 0.49, 0.5, 0.54, 1.0])] * 3),
         "tick_of_day": st.integers(0, 60),
         "shift_start": st.integers(-1, 60),
+        "extroversion": st.sampled_from([0.0, 0.19, 0.2, 0.9]),
+        "step_away": st.sampled_from([-1, EAST, WEST]),
+        "profile": st.integers(0, 3),
+        "rival_lines": st.frozensets(st.sampled_from(["eat", "cook", "wash", "sleep", "start"])),
     }
 )
 
 
 @pytest.mark.property
-@given(st.lists(rows, min_size=1, max_size=6))
-def test_like_the_rules_one_agent_at_a_time(agents: list[dict[str, bool | int | tuple[float, float, float]]]) -> None:
-    dtypes = {"needs": np.float32, "tick_of_day": np.int64, "shift_start": np.int64}
-    columns = {name: np.array([row[name] for row in agents], dtypes.get(name, np.bool_)) for name in agents[0]}
-    view = TownView(**vars(plain_view([str(i) for i in range(len(agents))])), **columns)
-    config = ScriptedConfig(hunger_threshold=0.5, hygiene_threshold=0.5, energy_threshold=0.5)
+@given(st.lists(agents, min_size=1, max_size=6), st.booleans(), st.booleans())
+def test_like_the_rules_one_agent_at_a_time(agents: list[Agent], profiles: bool, multipliers: bool) -> None:
+    columns = {name: np.array([agent[name] for agent in agents]) for name in agents[0] if name != "rival_lines"}
+    columns["needs"] = columns["needs"].astype(np.float32)
+    view = TownView(
+        **vars(plain_view([str(i) for i in range(len(agents))])),
+        **columns,
+        rival_lines=tuple(agent["rival_lines"] for agent in agents),
+    )
+    config = ScriptedConfig(
+        hunger_threshold=0.5,
+        hygiene_threshold=0.5,
+        energy_threshold=0.5,
+        personality_profiles=profiles,
+        reward_multipliers=multipliers,
+    )
     proposed = ScriptedController(ACTIONS, config).propose(view)
     assert proposed.dtype == np.int64
-    assert [NAMES[action] for action in proposed] == [scripted_one(row) for row in agents]
+    expected = [scripted_one(agent, profiles=profiles, multipliers=multipliers) for agent in agents]
+    assert [NAMES[action] for action in proposed] == expected

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 from strategies import EAT, WORK, Forbid, Script, bridge_of, proposals_of, view_of
 
-from townlet_behavior import Tally
+from townlet_behavior import StateError, Tally
+from townlet_behavior.tally import TallyCounter
 
 NOBODY = {"scripted": 0, "learned": 0, "external": 0}
 
@@ -52,3 +54,20 @@ def test_the_ratio_is_a_share_of_decisions_not_of_ticks() -> None:
     assert decisions + tally.forced == ticks == 520 * size
     assert abs(tally.decisions["learned"] / decisions - 0.3) < 4 * np.sqrt(0.21 / decisions)
     assert abs(tally.ticks["learned"] / ticks - 4.5 / 5.2) < 0.02
+
+
+def test_saved_counts_go_on() -> None:
+    counter = TallyCounter(("late", "early"))
+    counter.add_policy_errors(3)
+    counter.add(bridge_of(Script(EAT, EAT), ratio=1.0).decide(view_of(0, 1), tick=0, proposals=proposals_of(WORK, EAT)))
+    other = TallyCounter(("late", "early"))
+    other.restore(counter.save_state())
+    assert other.tally() == counter.tally()
+    assert (other.tally().policy_errors, other.tally().decisions["learned"]) == (3, 2)
+    other.add_policy_errors(1)
+    assert (other.tally().policy_errors, counter.tally().policy_errors) == (4, 3)
+
+
+def test_counts_of_other_guardrails_are_refused() -> None:
+    with pytest.raises(StateError, match=r"saved `vetoes` must be int64 \(3,\), got int64 \(2,\)"):
+        TallyCounter(("late", "early")).check_state(TallyCounter(("late",)).save_state())

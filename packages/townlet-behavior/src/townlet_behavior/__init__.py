@@ -7,7 +7,7 @@ from .bridge import BehaviorBridge
 from .codes import Kind, Source
 from .commitment import CommitmentConfig, Commitments, Held
 from .config import BridgeConfig
-from .controllers import BatchController, Codec, Controller, IdleController, PerAgent, StatelessController
+from .controllers import BatchController, Codec, Controller, IdleController, NoProposals, PerAgent, StatelessController
 from .decisions import DecisionBatch
 from .draws import Purpose, draw_keys, uniforms
 from .errors import (
@@ -17,16 +17,21 @@ from .errors import (
     PolicyError,
     PossessionError,
     ShapeError,
+    StateError,
     UnknownActionError,
     VocabularyError,
 )
-from .guardrails import ActionMaskGuardrail, Guardrail, Verdicts
+from .guardrails import ActionMaskGuardrail, Guardrail, StatelessGuardrail, Verdicts
 from .intent import Action, AgentIntent, IntentKind
 from .needs import pressing_needs
+from .personality import CHAT_PREFERENCE, PROFILES, Profile, arrival_buffers, avoid_thresholds, need_thresholds
 from .possession import Possession
 from .proposals import Proposals
+from .rivalry import CHAT_RIVAL, QUEUE_RIVAL, RivalryGuardrail, RivalryView
+from .saving import SavedState
 from .schedule import ScheduleController
 from .scripted import ScriptedActions, ScriptedConfig, ScriptedController, ScriptedView
+from .social import chat_quality, chat_score, wants_to_chat
 from .tally import Tally
 from .views import View, WorldView
 from .vocabulary import ActionVocabulary
@@ -35,6 +40,10 @@ from .work import time_to_leave
 __version__ = version("townlet-behavior")
 
 __all__ = [
+    "CHAT_PREFERENCE",
+    "CHAT_RIVAL",
+    "PROFILES",
+    "QUEUE_RIVAL",
     "Action",
     "ActionMaskGuardrail",
     "ActionVocabulary",
@@ -55,12 +64,17 @@ __all__ = [
     "IdleController",
     "IntentKind",
     "Kind",
+    "NoProposals",
     "PerAgent",
     "PolicyError",
     "Possession",
     "PossessionError",
+    "Profile",
     "Proposals",
     "Purpose",
+    "RivalryGuardrail",
+    "RivalryView",
+    "SavedState",
     "ScheduleController",
     "ScriptedActions",
     "ScriptedConfig",
@@ -68,7 +82,9 @@ __all__ = [
     "ScriptedView",
     "ShapeError",
     "Source",
+    "StateError",
     "StatelessController",
+    "StatelessGuardrail",
     "Tally",
     "UnknownActionError",
     "Verdicts",
@@ -76,10 +92,16 @@ __all__ = [
     "VocabularyError",
     "WorldView",
     "__version__",
+    "arrival_buffers",
+    "avoid_thresholds",
     "blend",
+    "chat_quality",
+    "chat_score",
     "draw_keys",
     "mixture_log_prob",
+    "need_thresholds",
     "pressing_needs",
     "time_to_leave",
     "uniforms",
+    "wants_to_chat",
 ]

@@ -11,20 +11,19 @@ from numpy.typing import NDArray
 from .choices import Choices, blend_proposals, keep_commitments, log_probs, obey_possessors, script_alone
 from .commitment import Commitments, Held
 from .config import BridgeConfig, clamped_ratio
-from .controllers import BatchController
+from .controllers import BatchController, propose_checked
 from .decisions import DecisionBatch
 from .draws import Purpose, uniforms
-from .errors import PolicyError, ShapeError, UnknownActionError
+from .errors import PolicyError, ShapeError, StateError
 from .guardrails import Guardrail, GuardrailChain
 from .possession import Possession
 from .proposals import Proposals, check_fit, faulty_rows, is_sound, without_rows
+from .saving import SavedState, check_array, check_names, join_states, split_state
 from .tally import Tally, TallyCounter
 from .views import View, check_slots, check_view
 from .vocabulary import ActionVocabulary
 
 log = logging.getLogger(__name__)
-
-_INT64 = np.dtype(np.int64)
 
 
 class BehaviorBridge:
@@ -49,6 +48,7 @@ class BehaviorBridge:
     ) -> None:
         if capacity < 1:
             raise ShapeError(f"`capacity` must be at least 1, got {capacity}")
+        self._digest = vocabulary.digest
         self._wait = vocabulary.wait
         self._num_actions = len(vocabulary)
         self._controller = controller
@@ -98,7 +98,7 @@ class BehaviorBridge:
         # Possession,
         possessed, wishes = self.possession.wishes(view.slots, tick)
         # else proposals,
-        expert = self._propose(view)
+        expert = propose_checked(self._controller, view, num_actions=self._num_actions)
         proposals = self._usable(proposals, view, tick)
         # blend,
         script = np.where(expert < 0, self._wait, expert)
@@ -190,22 +190,42 @@ class BehaviorBridge:
         self._counter.clear()
         return tally
 
-    def _propose(self, view: View) -> NDArray[np.int64]:
-        """The script's proposals, checked: a controller is a user's own code."""
-        expert = self._controller.propose(view)
-        if expert.shape != view.slots.shape or expert.dtype != _INT64:
-            raise ShapeError(
-                f"proposals of the script must be int64 {view.slots.shape}, got {expert.dtype} {expert.shape}"
-            )
-        # One comparison for both ends of [-1, A): as unsigned, anything below -1 is larger than any vocabulary.
-        known = (expert + 1).view(np.uint64) <= self._num_actions
-        if np.count_nonzero(known) != len(expert):
-            row = known.argmin()
-            raise UnknownActionError(
-                f"the script must propose actions in [0, {self._num_actions}) or -1,"
-                f" got {expert[row]} for slot {view.slots[row]}"
-            )
-        return expert.copy()
+    def save_state(self) -> SavedState:
+        """All that a decision depends on and that may change: ratio, commitments, possession, counts, plans."""
+        return join_states(
+            {
+                "bridge": {"vocabulary": np.array(self._digest), "ratio": np.array(self._ratio)},
+                "commitments": self._commitments.save_state(),
+                "possession": self.possession.save_state(),
+                "counts": self._counter.save_state(),
+                "controller": self._controller.save_state(),
+            }
+        )
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as the bridge that was saved: from here on both decide alike, bit for bit.
+
+        The config is not part of the state: give this bridge the same one.
+
+        Raises:
+            StateError: if the state is of another vocabulary, capacity, controller or set of guardrails; then nothing
+                has changed.
+        """
+        parts = split_state(state, ("bridge", "commitments", "possession", "counts", "controller"))
+        own = parts["bridge"]
+        check_names(own, ("vocabulary", "ratio"), of="the bridge")
+        if not np.array_equal(own["vocabulary"], self._digest):
+            raise StateError(f"saved `vocabulary` must be {self._digest}, got {own['vocabulary']}")
+        check_array(own, "ratio", like=np.array(self._ratio), low=0.0, high=1.0)
+        self._commitments.check_state(parts["commitments"])
+        self.possession.check_state(parts["possession"])
+        self._counter.check_state(parts["counts"])
+        self._controller.restore(parts["controller"])
+        self._commitments.restore(parts["commitments"])
+        self.possession.restore(parts["possession"])
+        self._counter.restore(parts["counts"])
+        self.ratio = float(own["ratio"])
+        self._held_before = None
 
     def _usable(self, proposals: Proposals | None, view: View, tick: int) -> Proposals | None:
         if proposals is None:
@@ -252,13 +272,14 @@ class BehaviorBridge:
         self._commitments.end(slots)
 
     def _settle(self, view: View, decisions: DecisionBatch, tick: int) -> None:
-        """Take note of what was decided; the script hears of it last."""
+        """Take note of what was decided; the world (by guardrails) and the script hear of it last."""
         self._held_before = None
         bound = decisions.held_action >= 0
         fresh = ~(bound | decisions.possessed)
         self._commitments.begin(view.slots, decisions.chosen_action, decisions.source, fresh=fresh, tick=tick)
         if np.count_nonzero(decisions.vetoed):
             self._commitments.end(view.slots[decisions.vetoed])
+            self._guardrails.settled(view, decisions)
         self.possession.use_up(view.slots, tick)
         self._counter.add(decisions)
         self._controller.settled(view, decisions)

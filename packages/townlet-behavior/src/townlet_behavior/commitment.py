@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import gather
+from .codes import Source
 from .errors import ConfigError
+from .saving import SavedState, check_array, check_names
 from .vocabulary import ActionVocabulary
 
 _ENDED = -(2**62)
@@ -124,6 +126,31 @@ class Commitments:
             self._action[begun] = chosen
             self._until[begun] = self._lengths.take(chosen) + tick
             self._source[begun] = sources.take(rows)
+
+    def save_state(self) -> SavedState:
+        """Everything that is held, by slot."""
+        return {"action": self._action.copy(), "until": self._until.copy(), "source": self._source.copy()}
+
+    def check_state(self, state: SavedState) -> None:
+        """Refuse what `restore` cannot use.
+
+        Raises:
+            StateError: if the state is of another capacity or vocabulary, or not of commitments.
+        """
+        check_names(state, ("action", "until", "source"), of="the commitments")
+        check_array(state, "action", like=self._action, low=0, high=len(self._lengths) - 1)
+        check_array(state, "until", like=self._until, low=_ENDED, high=-_ENDED)
+        check_array(state, "source", like=self._source, low=min(Source), high=max(Source))
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as what was saved.
+
+        Raises:
+            StateError: see `check_state`; then nothing has changed.
+        """
+        self.check_state(state)
+        self._action, self._until = state["action"].copy(), state["until"].copy()
+        self._source = state["source"].copy()
 
     def end(self, slots: NDArray[np.int64]) -> None:
         """Nothing binds these agents any more; no matter whether something did."""

@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .decisions import DecisionBatch
+from .errors import ShapeError, UnknownActionError
 from .intent import AgentIntent
+from .saving import SavedState, check_names
 from .views import View, WorldView
+
+_INT64 = np.dtype(np.int64)
 
 
 class Controller(Protocol):
@@ -39,6 +43,16 @@ class BatchController(Protocol):
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """Drop whatever is kept for agents that have left; their slots may be given to others."""
+
+    def save_state(self) -> SavedState:
+        """All plans, as arrays; a controller restored from them goes on as this one would."""
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as what was saved.
+
+        Raises:
+            StateError: if the state is not one of this controller; then nothing has changed.
+        """
 
 
 class Codec(Protocol):
@@ -67,6 +81,18 @@ class StatelessController:
     def forget(self, slots: NDArray[np.int64]) -> None:
         """Nothing is kept."""
 
+    def save_state(self) -> SavedState:
+        """No arrays."""
+        return {}
+
+    def restore(self, state: SavedState) -> None:
+        """Nothing to do.
+
+        Raises:
+            StateError: if somebody else's plans are given.
+        """
+        check_names(state, (), of=type(self).__name__)
+
 
 class IdleController(StatelessController):
     """Proposes to wait, for everybody, always."""
@@ -79,8 +105,45 @@ class IdleController(StatelessController):
         return np.full(len(view.slots), self._wait, np.int64)
 
 
+class NoProposals(StatelessController):
+    """Proposes nothing, for anybody, ever: for worlds that have no script.
+
+    Without a policy the agents wait, and nothing is recorded that a clone could learn.
+    """
+
+    def propose(self, view: View) -> NDArray[np.int64]:
+        """[N], all -1."""
+        return np.full(len(view.slots), -1, np.int64)
+
+
+def propose_checked(controller: BatchController, view: View, *, num_actions: int) -> NDArray[np.int64]:
+    """A copy of the controller's proposals, [N] in [-1, A), which are checked: a controller is a user's own code.
+
+    Raises:
+        ShapeError: if they are not int64 [N].
+        UnknownActionError: if one is outside [-1, A).
+    """
+    actions = controller.propose(view)
+    if actions.shape != view.slots.shape or actions.dtype != _INT64:
+        raise ShapeError(
+            f"proposals of the script must be int64 {view.slots.shape}, got {actions.dtype} {actions.shape}"
+        )
+    # One comparison for both ends of [-1, A): as unsigned, anything below -1 is larger than any vocabulary.
+    known = (actions + 1).view(np.uint64) <= num_actions
+    if np.count_nonzero(known) != len(actions):
+        row = known.argmin()
+        raise UnknownActionError(
+            f"the script must propose actions in [0, {num_actions}) or -1,"
+            f" got {actions[row]} for slot {view.slots[row]}"
+        )
+    return actions.copy()
+
+
 class PerAgent(StatelessController):
-    """Lifts a per-agent `Controller` into a batch, with the world's codec. Its cost is that of the calls it makes."""
+    """Lifts a per-agent `Controller` into a batch, with the world's codec. Its cost is that of the calls it makes.
+
+    What the `Controller` remembers is its own: it is not told what was executed, and not saved.
+    """
 
     def __init__(self, controller: Controller, codec: Codec) -> None:
         self._controller = controller

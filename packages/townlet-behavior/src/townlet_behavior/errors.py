@@ -41,5 +41,9 @@ class ConfigError(BehaviorError):
     """A setting out of its range."""
 
 
+class StateError(BehaviorError):
+    """A saved state that is not of this thing, or contradicts itself."""
+
+
 class ShapeError(BehaviorError):
     """An array of the wrong shape or dtype, or slots that are not strictly ascending."""

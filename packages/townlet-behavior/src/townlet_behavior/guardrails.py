@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import gather
+from .decisions import DecisionBatch
 from .errors import GuardrailError
 from .views import View
 
@@ -53,8 +54,19 @@ class Guardrail(Protocol):
     def review(self, view: Any, actions: NDArray[np.int64]) -> Verdicts:
         """Judge `actions` [N]. As with `BatchController`, the view is the one that the bridge was given."""
 
+    def settled(self, view: Any, decisions: DecisionBatch) -> None:
+        """Learn what was executed, at ticks at which some guardrail vetoed something; whatever the world is to hear of
+        a veto, it is told here and nowhere else."""
 
-class ActionMaskGuardrail:
+
+class StatelessGuardrail:
+    """The part of a `Guardrail` that one with nothing to tell does not need."""
+
+    def settled(self, view: View, decisions: DecisionBatch) -> None:
+        """Nothing to tell."""
+
+
+class ActionMaskGuardrail(StatelessGuardrail):
     """No illegal action is executed: where the view's mask forbids one, the agent waits.
 
     Where the mask forbids waiting too, the first legal action is taken instead.
@@ -129,6 +141,11 @@ class GuardrailChain:
             reviewed = self._apply(guardrail, view, reviewed, first_reason=first_reason)
             first_reason += len(guardrail.reasons)
         return reviewed
+
+    def settled(self, view: View, decisions: DecisionBatch) -> None:
+        """Something was vetoed: let every guardrail know what was executed."""
+        for guardrail in (self._mask, *self._others):
+            guardrail.settled(view, decisions)
 
     def _apply(self, guardrail: Guardrail, view: View, before: Reviewed, *, first_reason: int) -> Reviewed:
         verdicts = guardrail.review(view, before.action)

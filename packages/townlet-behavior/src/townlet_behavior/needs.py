@@ -12,11 +12,11 @@ HUNGER, HYGIENE, ENERGY = range(3)
 def pressing_needs(needs: NDArray[np.floating], thresholds: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Where a need is below its threshold; at the threshold it does not press.
 
-        pressing(i, k) = needs[i, k] < thresholds[k]
+        pressing(i, k) = needs[i, k] < thresholds[i, k]
 
     Args:
         needs: [N, 3]; 0 (desperate) to 1 (satisfied).
-        thresholds: [3], one per column.
+        thresholds: [N, 3], or [3] for all agents.
 
     Returns:
         [N, 3] bool; `HUNGER`, `HYGIENE`, `ENERGY` name the columns.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import PossessionError, UnknownActionError
+from .errors import PossessionError, StateError, UnknownActionError
+from .saving import SavedState, check_array, check_names
 
 _NO_ACTION = -1
 _FOR_EVER = 2**62
 _FREE = -(2**62)
+_NO_OWNER = -1
+_NAME_BYTES = ("utf-8", "surrogatepass")
 
 
 class Possession:
@@ -127,6 +131,51 @@ class Possession:
         """These agents have left; possession does not outlive them."""
         self._free(slots[self._until[slots] != _FREE])
 
+    def save_state(self) -> SavedState:
+        """Who is possessed, by whom, until when, and what was fed and not used yet.
+
+        Names of owners are kept as bytes: fixed-width text would lose zero characters at their ends.
+        """
+        names = [None if owner is None else owner.encode(*_NAME_BYTES) for owner in self._owner]
+        lengths = [_NO_OWNER if name is None else len(name) for name in names]
+        return {
+            "until": self._until.copy(),
+            "action": self._action.copy(),
+            "owner_length": np.array(lengths, np.int64),
+            "owner_bytes": np.frombuffer(b"".join(name for name in names if name is not None), np.uint8),
+        }
+
+    def check_state(self, state: SavedState) -> None:
+        """Refuse what `restore` cannot use.
+
+        Raises:
+            StateError: if the state is of another capacity or vocabulary, or not of possession.
+        """
+        check_names(state, ("until", "action", "owner_length", "owner_bytes"), of="possession")
+        check_array(state, "until", like=self._until, low=_FREE, high=_FOR_EVER)
+        check_array(state, "action", like=self._action, low=_NO_ACTION, high=self._num_actions - 1)
+        num_bytes = state["owner_bytes"].size
+        check_array(state, "owner_length", like=self._until, low=_NO_OWNER, high=num_bytes)
+        check_array(state, "owner_bytes", like=np.empty(num_bytes, np.uint8), low=0, high=255)
+        owned = int(state["owner_length"].clip(0).sum())
+        if owned != num_bytes:
+            raise StateError(f"saved `owner_length` must add up to {num_bytes} bytes, got {owned}")
+        free = state["until"] == _FREE
+        if np.any(free & ((state["action"] != _NO_ACTION) | (state["owner_length"] != _NO_OWNER))):
+            raise StateError("saved possession must name owners and actions of possessed slots only, got a free one")
+        _owners(state)
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as what was saved; nobody is told, for nobody is taken over now.
+
+        Raises:
+            StateError: see `check_state`; then nothing has changed.
+        """
+        self.check_state(state)
+        self._until, self._action = state["until"].copy(), state["action"].copy()
+        self._owner[:] = _owners(state)
+        self._num_possessed = int(np.count_nonzero(self._until != _FREE))
+
     def _expire(self, tick: int) -> None:
         if self._num_possessed:
             self._free(np.flatnonzero((self._until != _FREE) & (self._until <= tick)))
@@ -144,3 +193,16 @@ class Possession:
     def _check_owner(self, slot: int, owner: str | None) -> None:
         if self._owner[slot] != owner:
             raise PossessionError(f"slot {slot} is possessed by {self._owner[slot]!r}, got owner {owner!r}")
+
+
+def _owners(state: SavedState) -> list[str | None]:
+    """The owner of every slot.
+
+    Raises:
+        StateError: if a name is not UTF-8.
+    """
+    names, lengths = BytesIO(state["owner_bytes"].tobytes()), state["owner_length"].tolist()
+    try:
+        return [None if length == _NO_OWNER else names.read(length).decode(*_NAME_BYTES) for length in lengths]
+    except UnicodeDecodeError as error:
+        raise StateError(f"saved `owner_bytes` must be UTF-8, got {error.object!r}") from error

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from .controllers import BatchController
 from .decisions import DecisionBatch
-from .errors import ConfigError, ShapeError, UnknownActionError
+from .errors import ConfigError, ShapeError, StateError, UnknownActionError
+from .saving import SavedState, check_array, check_names, join_states, split_state
 from .views import View
 
 _NO_SCHEDULE = -1
@@ -75,6 +76,31 @@ class ScheduleController:
         self._lengths[slots] = 1
         self._positions[slots] = 0
         self._otherwise.forget(slots)
+
+    def save_state(self) -> SavedState:
+        """The schedules, the position in each, and the other controller's plans."""
+        own = {"entries": self._entries.copy(), "lengths": self._lengths.copy(), "positions": self._positions.copy()}
+        return join_states({"schedule": own, "otherwise": self._otherwise.save_state()})
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as what was saved; schedules that were assigned here are replaced.
+
+        Raises:
+            StateError: if the state is of another capacity, vocabulary or kind of controller; then nothing has changed.
+        """
+        parts = split_state(state, ("schedule", "otherwise"))
+        own = parts["schedule"]
+        check_names(own, ("entries", "lengths", "positions"), of="the schedules")
+        capacity, longest = len(self._entries), own["entries"].shape[-1] if own["entries"].ndim else 0
+        like = np.empty((capacity, longest), np.int64)
+        check_array(own, "entries", like=like, low=_NO_SCHEDULE, high=self._num_actions - 1)
+        check_array(own, "lengths", like=self._lengths, low=1, high=longest)
+        check_array(own, "positions", like=self._positions, low=0, high=longest - 1)
+        if np.any(own["positions"] >= own["lengths"]):
+            raise StateError("saved `positions` must be below `lengths`, got one that is not")
+        self._otherwise.restore(parts["otherwise"])
+        self._entries, self._lengths = own["entries"].copy(), own["lengths"].copy()
+        self._positions = own["positions"].copy()
 
     def _current(self, view: View) -> NDArray[np.int64]:
         return self._entries[view.slots, self._positions[view.slots]]

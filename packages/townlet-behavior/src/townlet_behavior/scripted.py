@@ -1,7 +1,8 @@
-"""The scripted way of life: finish what you use, go to work, see to your needs, else wait."""
+"""The scripted way of life: finish what you use, go to work, see to your needs, keep good company, else wait."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,12 +12,19 @@ from numpy.typing import NDArray
 from .controllers import StatelessController
 from .errors import ConfigError
 from .needs import ENERGY, HUNGER, HYGIENE, pressing_needs
-from .views import View
+from .personality import BALANCED, arrival_buffers, need_thresholds
+from .rivalry import RivalryView
+from .social import wants_to_chat
 from .work import time_to_leave
 
 
-class ScriptedView(View, Protocol):
-    """What the script reads of the world; one row per agent."""
+class ScriptedView(RivalryView, Protocol):
+    """What the script reads of the world; one row per agent.
+
+    It is read only as far as the rules get, so a world may compute on demand: who is in which line is asked for in
+    ticks in which some agent wants an object, who is on the same cell where some agent is idle, `extroversion` where
+    some agent can chat, `step_away` where a rival is near, `profile` where the config switches characters on.
+    """
 
     @property
     def using(self) -> NDArray[np.bool_]:
@@ -58,6 +66,27 @@ class ScriptedView(View, Protocol):
     def can_sleep(self) -> NDArray[np.bool_]:
         """[N]."""
 
+    @property
+    def can_chat(self) -> NDArray[np.bool_]:
+        """[N]; there is a partner on the same cell that is not to be avoided and has a positive `chat_score`, the last
+        chat is long enough ago, and the world knows relationships at all."""
+
+    @property
+    def extroversion(self) -> NDArray[np.float64]:
+        """[N]; of the agent's character, 0 to 1."""
+
+    @property
+    def rival_here(self) -> NDArray[np.bool_]:
+        """[N]; somebody to be avoided is on the same cell."""
+
+    @property
+    def step_away(self) -> NDArray[np.int64]:
+        """[N]; the action of stepping to the first free cell of +x, -x, +y, -y; -1 where none is free."""
+
+    @property
+    def profile(self) -> NDArray[np.int64]:
+        """[N]; index into `townlet_behavior.personality.PROFILES`, 0 for a balanced character."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptedActions:
@@ -73,6 +102,9 @@ class ScriptedActions:
     cook: int
     wash: int
     sleep: int
+    chat: int | None = None
+    """None: a world without chats and rivals. Nobody chats and nobody is avoided, and of the view nothing is read that
+    is about them. Where only chats are switched off, `ScriptedView.can_chat` says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +120,10 @@ class ScriptedConfig:
     energy_threshold: float = 0.4
     job_arrival_buffer: int = 20
     """Ticks before a shift at which to set off."""
+    personality_profiles: bool = False
+    """Whether the buffer is multiplied by the work affinity of the agent's profile (`arrival_buffers`)."""
+    reward_multipliers: bool = False
+    """Whether the thresholds are multiplied by those of the agent's profile (`need_thresholds`)."""
 
     def __post_init__(self) -> None:
         for name in ("hunger_threshold", "hygiene_threshold", "energy_threshold"):
@@ -104,34 +140,101 @@ class ScriptedController(StatelessController):
     1. Using an object: wait until it is finished.
     2. Holding the turn at an object: start using it.
     3. The shift begins soon and the agent is elsewhere: go to work.
-    4. The first need below its threshold for which there is something usable: eat (else cook), wash, sleep.
-    5. Wait.
+    4. The first need below its threshold for which there is something usable without a rival in its line: eat (else
+       cook), wash, sleep.
+    5. No need is below its threshold, the agent is outgoing enough, and there is somebody to chat with: chat.
+    6. A rival is on the same cell and a side is free: step away.
+    7. Wait.
 
     It keeps no plans: who uses what and who is in line is the world's knowledge. An agent that merely stands in line
-    goes through the rules again, so work or a more urgent need wins.
+    goes through the rules again, so work or a more urgent need wins, and it asks again where none does.
     """
 
     def __init__(self, actions: ScriptedActions, config: ScriptedConfig) -> None:
         self._actions = actions
-        self._thresholds = np.array(
-            (config.hunger_threshold, config.hygiene_threshold, config.energy_threshold), np.float32
-        )
-        self._arrival_buffer = config.job_arrival_buffer
+        self._config = config
+        self._thresholds = need_thresholds((config.hunger_threshold, config.hygiene_threshold, config.energy_threshold))
+        self._arrival_buffers = arrival_buffers(config.job_arrival_buffer)
+        indices = [index for index in vars(actions).values() if index is not None]
+        self._asks = np.zeros(max(indices) + 1, np.bool_)
+        self._asks[[actions.eat, actions.cook, actions.wash, actions.sleep]] = True
 
     def propose(self, view: ScriptedView) -> NDArray[np.int64]:
         """[N]."""
-        actions = self._actions
-        pressing = pressing_needs(view.needs, self._thresholds)
+        actions, using = self._actions, view.using
+        pressing = pressing_needs(view.needs, self._thresholds_of(view))
         leave = time_to_leave(
-            view.tick_of_day, view.shift_start, view.at_workplace, arrival_buffer=self._arrival_buffer
+            view.tick_of_day, view.shift_start, view.at_workplace, arrival_buffer=self._arrival_buffer_of(view)
+        )
+        wanted = (
+            (actions.eat, pressing[:, HUNGER] & view.can_eat),
+            (actions.cook, pressing[:, HUNGER] & view.can_cook),
+            (actions.wash, pressing[:, HYGIENE] & view.can_wash),
+            (actions.sleep, pressing[:, ENERGY] & view.can_sleep),
         )
         proposal = np.full(len(pressing), actions.wait, np.int64)
         # From the last rule to the first, so that an earlier rule overwrites a later one.
-        np.copyto(proposal, actions.sleep, where=pressing[:, ENERGY] & view.can_sleep)
-        np.copyto(proposal, actions.wash, where=pressing[:, HYGIENE] & view.can_wash)
-        np.copyto(proposal, actions.cook, where=pressing[:, HUNGER] & view.can_cook)
-        np.copyto(proposal, actions.eat, where=pressing[:, HUNGER] & view.can_eat)
+        for action, where in reversed(wanted):
+            np.copyto(proposal, action, where=where)
         np.copyto(proposal, actions.go_to_work, where=leave)
         np.copyto(proposal, actions.start, where=view.holds_turn)
-        np.copyto(proposal, actions.wait, where=view.using)
+        np.copyto(proposal, actions.wait, where=using)
+        if actions.chat is None:
+            return proposal
+        self._ask_where_no_rival_is(view, proposal, wanted)
+        idle = (proposal == actions.wait) > using
+        if np.count_nonzero(idle):
+            self._keep_company(view, proposal, idle, pressing, chat=actions.chat)
         return proposal
+
+    def _thresholds_of(self, view: ScriptedView) -> NDArray[np.float32]:
+        """[3] of all agents, or [N, 3]."""
+        scaled = self._config.reward_multipliers
+        thresholds: NDArray[np.float32] = (
+            self._thresholds.take(view.profile, axis=0) if scaled else self._thresholds[BALANCED]
+        )
+        return thresholds
+
+    def _arrival_buffer_of(self, view: ScriptedView) -> NDArray[np.int64] | int:
+        """Of all agents, or [N]."""
+        if self._config.personality_profiles:
+            return self._arrival_buffers.take(view.profile)
+        return self._config.job_arrival_buffer
+
+    def _ask_where_no_rival_is(
+        self, view: ScriptedView, proposal: NDArray[np.int64], wanted: Sequence[tuple[int, NDArray[np.bool_]]]
+    ) -> None:
+        """Replace requests in `proposal` that would line up with a rival by the next of the agent's `wanted` actions
+        that would not, or by waiting."""
+        asking = self._asks.take(proposal)
+        if not np.count_nonzero(asking):
+            return
+        undecided = asking & view.lines_up_with_rival(proposal)
+        if not np.count_nonzero(undecided):
+            return
+        for action, where in wanted:
+            trying = undecided & where
+            fine = trying > view.lines_up_with_rival(np.where(trying, action, self._actions.wait))
+            np.copyto(proposal, action, where=fine)
+            undecided ^= fine
+        np.copyto(proposal, self._actions.wait, where=undecided)
+
+    @staticmethod
+    def _keep_company(
+        view: ScriptedView,
+        proposal: NDArray[np.int64],
+        idle: NDArray[np.bool_],
+        pressing: NDArray[np.bool_],
+        *,
+        chat: int,
+    ) -> None:
+        """Let the `idle` [N] chat, else step away from rivals, in `proposal`."""
+        can_chat = view.can_chat
+        if np.count_nonzero(can_chat):
+            chatting = idle & can_chat & wants_to_chat(view.extroversion, pressing)
+            np.copyto(proposal, chat, where=chatting)
+            idle = idle ^ chatting
+        rival_here = view.rival_here
+        if np.count_nonzero(rival_here):
+            aside = view.step_away
+            np.copyto(proposal, aside, where=idle & rival_here & (aside >= 0))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .codes import Kind, Source
 from .decisions import DecisionBatch
+from .saving import SavedState, check_array, check_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,30 @@ class TallyCounter:
     def add_policy_errors(self, count: int) -> None:
         """Count agents for which the script stood in."""
         self._policy_errors += count
+
+    def save_state(self) -> SavedState:
+        """The counts so far."""
+        return {
+            "steps": self._steps.copy(),
+            "vetoes": self._vetoes.copy(),
+            "policy_errors": np.array(self._policy_errors, np.int64),
+        }
+
+    def check_state(self, state: SavedState) -> None:
+        """Refuse what `restore` cannot use.
+
+        Raises:
+            StateError: if the state is not of counts, or was saved with other guardrails.
+        """
+        check_names(state, ("steps", "vetoes", "policy_errors"), of="the counts")
+        like = self.save_state()
+        for name in like:
+            check_array(state, name, like=like[name], low=0, high=2**62)
+
+    def restore(self, state: SavedState) -> None:
+        """Go on counting from what was saved, which has passed `check_state`."""
+        self._steps, self._vetoes = state["steps"].copy(), state["vetoes"].copy()
+        self._policy_errors = int(state["policy_errors"])
 
     def tally(self) -> Tally:
         """The counts so far."""

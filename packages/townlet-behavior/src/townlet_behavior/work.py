@@ -11,7 +11,7 @@ def time_to_leave(
     shift_start: NDArray[np.int64],
     at_workplace: NDArray[np.bool_],
     *,
-    arrival_buffer: int,
+    arrival_buffer: NDArray[np.int64] | int,
 ) -> NDArray[np.bool_]:
     """Whether an agent should be on its way to work.
 
@@ -21,7 +21,7 @@ def time_to_leave(
         tick_of_day: [N].
         shift_start: [N]; tick of the day, -1 without a job.
         at_workplace: [N].
-        arrival_buffer: ticks before the shift at which to set off.
+        arrival_buffer: ticks before the shift at which to set off; [N], or one for all.
 
     Returns:
         [N] bool.

@@ -1,0 +1,75 @@
+"""Who likes to talk to whom, and how well it goes.
+
+Trust, familiarity and rivalry are the speaker's towards the partner; how they grow and who is to be avoided is the
+world's knowledge.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_EXTROVERSION = 0.2
+"""Whoever has less does not begin a chat."""
+
+
+def chat_score(
+    trust: NDArray[np.float64],
+    familiarity: NDArray[np.float64],
+    rivalry: NDArray[np.float64],
+    extroversion: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """How much an agent wants to chat with a partner; the best of several is the one, if its score is above 0.
+
+        score = trust + familiarity - rivalry + 0.1 extroversion
+
+    Args:
+        trust: of the speaker in the partner; of any shape, the others too.
+        familiarity: of the speaker with the partner.
+        rivalry: of the speaker towards the partner.
+        extroversion: of the speaker.
+    """
+    score: NDArray[np.float64] = trust + familiarity - rivalry + 0.1 * extroversion
+    return score
+
+
+def chat_quality(
+    trust: NDArray[np.float64],
+    familiarity: NDArray[np.float64],
+    rivalry: NDArray[np.float64],
+    extroversion: NDArray[np.float64],
+    preference: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """How good a chat is going to be.
+
+        mood    = 0.5 + 0.3 extroversion + 0.2 trust + 0.1 familiarity - 0.2 rivalry
+        quality = clip(mood · clip(preference, 0.5, 1.5), 0.1, 1)
+
+    Args:
+        trust: of the speaker in the partner; of any shape, the others too.
+        familiarity: of the speaker with the partner.
+        rivalry: of the speaker towards the partner.
+        extroversion: of the speaker.
+        preference: of the speaker for chats: `CHAT_PREFERENCE` of its profile, or 1.
+
+    Returns:
+        0.1 to 1.
+    """
+    mood = 0.5 + 0.3 * extroversion + 0.2 * trust + 0.1 * familiarity - 0.2 * rivalry
+    quality: NDArray[np.float64] = (mood * preference.clip(0.5, 1.5)).clip(0.1, 1.0)
+    return quality
+
+
+def wants_to_chat(extroversion: NDArray[np.float64], pressing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether an agent is of a mind to chat: outgoing enough, and with all its own needs met.
+
+        extroversion >= 0.2 and no need presses
+
+    Args:
+        extroversion: [N].
+        pressing: [N, 3]; `pressing_needs`.
+
+    Returns:
+        [N] bool.
+    """
+    return (extroversion >= MIN_EXTROVERSION) & ~pressing.any(axis=1)

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from strategies import bools, ints, through_a_file
+
+from townlet_behavior import StateError
+from townlet_behavior.saving import check_array, check_names, join_states, split_state
+
+
+def test_parts_are_joined_and_split_again() -> None:
+    plans = {"inner/position": ints(3), "length": ints(1)}
+    joined = join_states({"counts": {"steps": ints(1, 2)}, "plans": plans, "empty": {}})
+    assert list(joined) == ["counts/steps", "plans/inner/position", "plans/length"]
+    parts = split_state(through_a_file(joined), ("counts", "plans", "empty"))
+    assert {part: sorted(state) for part, state in parts.items()} == {
+        "counts": ["steps"],
+        "plans": ["inner/position", "length"],
+        "empty": [],
+    }
+    assert parts["counts"]["steps"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["counts", "other/steps", "counts/", ""])
+def test_an_array_of_no_part_is_refused(name: str) -> None:
+    with pytest.raises(StateError, match=rf"with a part of \['counts', 'plans'\], got '{name}'"):
+        split_state({name: ints(1)}, ("plans", "counts"))
+
+
+@pytest.mark.parametrize("names", [(), ("a",), ("a", "b", "c"), ("a", "c")])
+def test_missing_and_surplus_arrays_are_refused(names: tuple[str, ...]) -> None:
+    check_names({"b": ints(), "a": ints()}, ("a", "b"), of="the thing")
+    with pytest.raises(StateError, match=r"the saved state of the thing must have the arrays \['a', 'b'\], got "):
+        check_names({name: ints() for name in names}, ("a", "b"), of="the thing")
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (ints(1, 2), r"saved `x` must be int64 \(3,\), got int64 \(2,\)"),
+        (bools(True, True, True), r"saved `x` must be int64 \(3,\), got bool \(3,\)"),
+        (ints(0, 5, 0), r"saved `x` must be in \[-1, 4\], got 5"),
+        (ints(0, 0, -2), r"saved `x` must be in \[-1, 4\], got -2"),
+    ],
+)
+def test_an_array_that_does_not_fit_is_refused(array: np.ndarray, message: str) -> None:
+    with pytest.raises(StateError, match=message):
+        check_array({"x": array}, "x", like=np.zeros(3, np.int64), low=-1, high=4)
+
+
+def test_the_ends_of_the_range_belong_to_it_and_nan_does_not() -> None:
+    check_array({"x": ints(-1, 4)}, "x", like=ints(0, 0), low=-1, high=4)
+    check_array({"x": np.array(1.0)}, "x", like=np.array(0.5), low=0.0, high=1.0)
+    with pytest.raises(StateError, match=r"must be in \[0.0, 1.0\], got nan"):
+        check_array({"x": np.array(np.nan)}, "x", like=np.array(0.5), low=0.0, high=1.0)
