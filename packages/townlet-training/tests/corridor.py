@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from townlet_training.evaluation import EpisodeScores
 from townlet_training.networks import ActorCritic, NetworkConfig
 from townlet_training.ppo import PPOLearner
 from townlet_training.ppo_config import PPOConfig
+from townlet_training.seeds import ONE_GROUP
 from townlet_trajectory import ArraySpec, Kind, Source, TrajectoryBatch, TrajectorySchema, default_decision_columns
 
 WAIT, LEFT, RIGHT = range(3)
@@ -28,6 +29,11 @@ SPEC = PolicySpec(
     vocabulary=("wait", "left", "right"),
     observation_shapes={"cell": (NUM_CELLS,), "clock": (CLOCK,)},
 )
+
+
+def agents(actor: Actor) -> dict[str, Actor]:
+    """`actor` for the only group."""
+    return {ONE_GROUP: actor}
 
 
 def scores(returns: Sequence[float], first_seed: int = 2**31) -> EpisodeScores:
@@ -71,6 +77,33 @@ class Corridors:
     def begin_episode(self) -> None:
         self.cell[:] = 0
 
+    def save_state(self) -> dict[str, NDArray[np.generic]]:
+        generators = np.stack([generator_state(rng) for rng in self.rngs])
+        return {"cell": self.cell.copy(), "age": np.array(self.age), "generators": generators}
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        self.cell, self.age = state["cell"].copy(), int(state["age"])
+        for rng, numbers in zip(self.rngs, state["generators"], strict=True):
+            set_generator_state(rng, numbers)
+
+
+def generator_state(rng: np.random.Generator) -> NDArray[np.uint64]:
+    """[6]: two words of PCG64's state, two of its increment, and half a word that is left over."""
+    state = rng.bit_generator.state
+    words = [word for number in state["state"].values() for word in divmod(number, 2**64)]
+    return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint64)
+
+
+def set_generator_state(rng: np.random.Generator, numbers: NDArray[np.uint64]) -> None:
+    """The inverse of `generator_state`."""
+    high, low, more_high, more_low, left_over, half = (int(number) for number in numbers)
+    rng.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": high * 2**64 + low, "inc": more_high * 2**64 + more_low},
+        "has_uint32": left_over,
+        "uinteger": half,
+    }
+
 
 def scripted(observations: dict[str, NDArray[np.float32]], every: int = 2) -> NDArray[np.int64]:
     """Right on every second (or fourth) tick of the clock, else wait."""
@@ -78,12 +111,12 @@ def scripted(observations: dict[str, NDArray[np.float32]], every: int = 2) -> ND
     return np.where(clock % every == 0, RIGHT, WAIT)
 
 
-def network(seed: int = 0, hidden_sizes: tuple[int, ...] = (8,)) -> ActorCritic:
+def network(seed: int = 0, hidden_sizes: tuple[int, ...] = (8,), config: NetworkConfig | None = None) -> ActorCritic:
     """A fresh network for corridors."""
     return ActorCritic(
         SPEC.observation_shapes,
         len(SPEC.vocabulary),
-        NetworkConfig(hidden_sizes=hidden_sizes),
+        config or NetworkConfig(hidden_sizes=hidden_sizes),
         generator=torch.Generator().manual_seed(seed),
     )
 
@@ -107,7 +140,18 @@ class CorridorCollector:
         self.tick = 0
         self.ratios: list[float] = []
 
-    def collect(self, actor: Actor | None, *, num_ticks: int, ratio: float) -> Collected:
+    def save_state(self) -> Mapping[str, NDArray[np.generic]] | None:
+        worlds = {f"worlds/{name}": array for name, array in self.worlds.save_state().items()}
+        return worlds | {"generator": generator_state(self.rng), "tick": np.array(self.tick), "name": np.array("corr")}
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        assert str(state["name"]) == "corr"
+        self.worlds.restore({name.removeprefix("worlds/"): state[name] for name in state if name.startswith("worlds/")})
+        set_generator_state(self.rng, state["generator"])
+        self.tick = int(state["tick"])
+
+    def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
+        actor = None if actors is None else actors[ONE_GROUP]
         self.ratios.append(ratio)
         worlds, size = self.worlds, len(self.worlds.cell)
         rows: dict[str, list[NDArray[np.generic]]] = {}
@@ -131,7 +175,7 @@ class CorridorCollector:
         decisions = batch.columns["source"]
         by_source = {source.name.lower(): int((decisions == source).sum()) for source in Source}
         return Collected(
-            batch=batch,
+            batches={ONE_GROUP: batch},
             events={"meal_events": events, "queue_conflict_events": 2.0, "queue_conflict_intensity_sum": 3.0},
             decisions_by_source=by_source,
             ticks_by_source=by_source,
@@ -219,7 +263,10 @@ class CorridorEvaluator:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int, int]] = []
 
-    def evaluate(self, actor: Actor, *, num_episodes: int, first_seed: int, sample: bool) -> EpisodeScores:
+    def evaluate(
+        self, actors: Mapping[str, Actor], *, num_episodes: int, first_seed: int, sample: bool
+    ) -> EpisodeScores:
+        actor = actors[ONE_GROUP]
         self.asked.append(("policy", first_seed, num_episodes))
         rng = np.random.default_rng([first_seed, 2])
 

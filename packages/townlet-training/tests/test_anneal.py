@@ -12,7 +12,7 @@ from townlet_training.errors import ConfigError
 from townlet_training.ppo_config import PPOConfig
 
 
-def schedule(**changes: float) -> Schedule:
+def schedule(**changes: float | str) -> Schedule:
     values = {
         "num_warmup": 2,
         "num_blend": 4,
@@ -21,6 +21,9 @@ def schedule(**changes: float) -> Schedule:
         "kickstart_start": 1.0,
         "kickstart_end": 0.2,
         "learning_rate": 8e-3,
+        "learning_rate_schedule": "linear",
+        "clip_range": 0.16,
+        "clip_schedule": "constant",
         "eval_every": 3,
     }
     return Schedule(**values | changes)
@@ -35,6 +38,16 @@ def test_the_plan_of_ten_updates_by_hand() -> None:
     assert [each.kickstart_coef for each in planned] == pytest.approx([0, 0, 1, 0.8, 0.6, 0.4, 0, 0, 0, 0])
     assert [each.learning_rate for each in planned] == pytest.approx(
         [8e-3, 8e-3, 8e-3, 7e-3, 6e-3, 5e-3, 4e-3, 3e-3, 2e-3, 1e-3]
+    )
+    assert [each.clip_range for each in planned] == [0.16] * 10
+
+
+def test_either_schedule_falls_or_stays() -> None:
+    other = schedule(learning_rate_schedule="constant", clip_schedule="linear")
+    planned = [other.update(index) for index in range(10)]
+    assert [each.learning_rate for each in planned] == [8e-3] * 10
+    assert [each.clip_range for each in planned] == pytest.approx(
+        [0.16, 0.16, 0.16, 0.14, 0.12, 0.1, 0.08, 0.06, 0.04, 0.02]
     )
 
 
@@ -81,12 +94,13 @@ def test_steps_are_divided_into_updates() -> None:
         num_envs=4,
         rollout_ticks=8,
         anneal=AnnealConfig(clone_ticks=100, warmup_updates=2, blend_fraction=0.25),
-        ppo=PPOConfig(learning_rate=0.5),
+        ppo=PPOConfig(learning_rate=0.5, learning_rate_schedule="constant", clip_range=0.3, clip_schedule="linear"),
     )
     result = plan(config)
     # 22 updates fit behind the clone: 2 for the warm-up, a quarter of the other 20 for the blend.
     assert (result.num_warmup, result.num_blend, result.num_ppo) == (2, 5, 15)
-    assert result.learning_rate == 0.5
+    assert (result.learning_rate, result.learning_rate_schedule) == (0.5, "constant")
+    assert (result.clip_range, result.clip_schedule) == (0.3, "linear")
 
 
 def test_ppo_alone_is_all_one_stage() -> None:

@@ -7,51 +7,90 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from corridor import SPEC, CorridorCollector, learner, network
+from corridor import SPEC, CorridorCollector
 
-from townlet_training.checkpoint import Checkpoint, CheckpointState, CheckpointStore, read_checkpoint, restore, take
+from townlet_training.anneal import PlannedUpdate
+from townlet_training.checkpoint import Checkpoint, CheckpointState, CheckpointStore, read_checkpoint, restore
+from townlet_training.collect import Collected
+from townlet_training.config import TrainingConfig
 from townlet_training.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError
-from townlet_training.weights import weights_digest, weights_sha256
-from townlet_trajectory import TrajectoryBatch, vocabulary_digest
+from townlet_training.learners import Learners
+from townlet_training.log_file import LogMark
+from townlet_training.networks import NetworkConfig
+from townlet_training.run_record import Course, RunRecord
+from townlet_training.seeds import ONE_GROUP
+from townlet_training.weights import weights_digest
 from townlet_trajectory.manifest import manifest_of
 
+FILES = "weights.safetensors optimizer.safetensors state.json run.json worlds.json worlds.npz manifest.json".split()
+SPECS = {ONE_GROUP: SPEC}
+PLANNED = PlannedUpdate(stage="ppo", ratio=1.0, kickstart_coef=0.0, learning_rate=3e-3, clip_range=0.2)
 
-def state_of(digest: str, env_steps: int = 100) -> CheckpointState:
-    return CheckpointState(
-        mode="anneal",
-        seed=1,
-        stage="ppo",
-        world=SPEC.world,
-        vocabulary_sha256=vocabulary_digest(SPEC.vocabulary),
-        update_index=3,
-        num_updates=4,
-        env_steps=env_steps,
-        agent_steps=200,
-        transitions=50,
-        ratio=0.25,
-        attempt=1,
-        weights_sha256=digest,
+
+def learners(seed: int = 0, hidden_sizes: tuple[int, ...] = (8,)) -> Learners:
+    config = TrainingConfig(seed=seed, total_env_steps=1, network=NetworkConfig(hidden_sizes=hidden_sizes))
+    return Learners(config, SPECS)
+
+
+def checkpoint_of(own: Learners, env_steps: int = 100) -> Checkpoint:
+    weights = own.weights()
+    return Checkpoint(
+        state=CheckpointState(
+            mode="anneal",
+            seed=1,
+            stage="ppo",
+            specs=SPECS,
+            update_index=3,
+            num_updates=4,
+            env_steps=env_steps,
+            agent_steps=200,
+            transitions={ONE_GROUP: 50},
+            ratio=0.25,
+            attempt=1,
+            weights_sha256=weights_digest(weights),
+        ),
+        run=RunRecord(
+            config=TrainingConfig(seed=1, total_env_steps=1000),
+            notes={"controller": "heuristic"},
+            course=Course(prepared=True, good=100),
+            baselines={},
+            anneal={},
+            num_left_out=0,
+            log=LogMark(size=12, sha256="0" * 64),
+            elapsed=3.25,
+            timings={"ppo": 1.5},
+        ),
+        weights=weights,
+        learner=own.state(),
+        worlds={"cell": np.arange(4), "name": np.array(["left", "right"])},
     )
 
 
-def collected(actor, seed: int = 0, num_ticks: int = 12) -> TrajectoryBatch:
-    return CorridorCollector(4, seed=seed).collect(actor, num_ticks=num_ticks, ratio=1.0).batch
+def collected(own: Learners, seed: int = 0, num_ticks: int = 12) -> Collected:
+    return CorridorCollector(4, seed=seed).collect(own.networks, num_ticks=num_ticks, ratio=1.0)
 
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    own = network()
-    teacher = learner(own)
-    teacher.update(collected(own))
-    return take(own, teacher, state_of(weights_sha256(own)))
+    own = learners()
+    own.learn(collected(own), PLANNED)
+    return checkpoint_of(own)
 
 
 def same(first: Checkpoint, second: Checkpoint) -> bool:
-    return first.state == second.state and all(
-        weights_digest(mine) == weights_digest(theirs)
-        for mine, theirs in ((first.weights, second.weights), (first.learner, second.learner))
+    if first.worlds is None or second.worlds is None:
+        return first.worlds is second.worlds
+    return (
+        (first.state, first.run) == (second.state, second.run)
+        and first.worlds.keys() == second.worlds.keys()
+        and all(np.array_equal(first.worlds[name], second.worlds[name]) for name in first.worlds)
+        and all(
+            weights_digest(mine) == weights_digest(theirs)
+            for mine, theirs in ((first.weights, second.weights), (first.learner, second.learner))
+        )
     )
 
 
@@ -62,39 +101,39 @@ def test_save_then_load_is_the_identity(tmp_path: Path, checkpoint: Checkpoint) 
     assert sorted(file.name for file in path.iterdir()) == [
         "manifest.json",
         "optimizer.safetensors",
+        "run.json",
         "state.json",
         "weights.safetensors",
+        "worlds.json",
+        "worlds.npz",
     ]
     assert same(store.load(100), checkpoint)
 
 
 def test_a_restored_learner_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    own = network()
-    teacher = learner(own)
-    teacher.update(collected(own))
+    own = learners()
+    own.learn(collected(own), PLANNED)
     store = CheckpointStore(tmp_path / "checkpoints", keep_last=1)
-    store.save(take(own, teacher, state_of(weights_sha256(own))))
-    batch = collected(own, seed=1)
-    teacher.update(batch)
+    store.save(checkpoint_of(own))
+    more = collected(own, seed=1)
+    own.learn(more, PLANNED)
 
-    other = network(seed=9)
-    successor = learner(other, seed=9)
-    restore(store.load(100), other, successor, spec=SPEC)
-    successor.update(batch)
-    assert weights_sha256(other) == weights_sha256(own)
-    assert weights_digest(successor.state_dict()) == weights_digest(teacher.state_dict())
+    other = learners(seed=9)
+    restore(store.load(100), other, specs=SPECS)
+    other.learn(more, PLANNED)
+    assert other.sha256() == own.sha256()
+    assert weights_digest(other.state()) == weights_digest(own.state())
 
 
 def test_another_network_world_or_vocabulary_is_refused(checkpoint: Checkpoint) -> None:
-    larger = network(hidden_sizes=(9,))
     with pytest.raises(ShapeError, match="not those of this network"):
-        restore(checkpoint, larger, learner(larger), spec=SPEC)
-    own = network(seed=5)
-    before = weights_sha256(own)
+        restore(checkpoint, learners(hidden_sizes=(9,)), specs=SPECS)
+    own = learners(seed=5)
+    before = own.sha256()
     for spec in (replace(SPEC, world="town"), replace(SPEC, vocabulary=("wait", "right", "left"))):
         with pytest.raises(ConfigError, match="the checkpoint must be of"):
-            restore(checkpoint, own, learner(own), spec=spec)
-    assert weights_sha256(own) == before
+            restore(checkpoint, own, specs={ONE_GROUP: spec})
+    assert own.sha256() == before
 
 
 def test_the_newest_and_the_protected_stay(tmp_path: Path, checkpoint: Checkpoint) -> None:
@@ -108,6 +147,61 @@ def test_the_newest_and_the_protected_stay(tmp_path: Path, checkpoint: Checkpoin
         "step-000000400",
         "step-000000500",
     ]
+
+
+def at(checkpoint: Checkpoint, env_steps: int) -> Checkpoint:
+    return replace(checkpoint, state=replace(checkpoint.state, env_steps=env_steps))
+
+
+def test_there_is_no_newest_where_there_is_none(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints", keep_last=1)
+    assert store.newest() is None
+    (tmp_path / "checkpoints" / "step-1").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "notes").touch()
+    assert store.newest() is None
+
+
+def test_an_interim_checkpoint_goes_with_the_next(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints", keep_last=1)
+    first = store.save_interim(at(checkpoint, 0))
+    assert store.newest() == first
+    assert store.steps() == ()
+    second = store.save_interim(at(checkpoint, 100))
+    assert (store.newest(), first.exists(), second.name) == (second, False, "step-000000100-interim-2")
+    regular = store.save(at(checkpoint, 100))
+    assert (store.newest(), second.exists()) == (regular, False)
+    third = store.save_interim(at(checkpoint, 150))
+    # An interim one makes no other go.
+    assert (store.newest(), store.steps()) == (third, (100,))
+    assert same(read_checkpoint(third), at(checkpoint, 150))
+
+
+def test_of_the_same_steps_the_interim_one_is_older(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints", keep_last=1)
+    interim = store.save_interim(checkpoint)
+    aside = interim.rename(tmp_path / "aside")
+    regular = store.save(checkpoint)
+    aside.rename(interim)
+    assert store.newest() == regular
+    later = store.save_interim(at(checkpoint, 10))
+    # Left behind by a process that was killed: the later one of two is the one to go on from.
+    store.save_interim(at(checkpoint, 101)).rename(interim)
+    assert store.newest() == regular
+    assert not later.exists()
+
+
+def test_pruning_keeps_the_newest_and_the_protected(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints", keep_last=9)
+    for env_steps in (100, 200, 300, 400):
+        store.save(at(checkpoint, env_steps))
+    CheckpointStore(tmp_path / "checkpoints", keep_last=1).prune(protected=frozenset({200}))
+    assert store.steps() == (200, 400)
+
+
+def test_worlds_are_there_or_not(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    path = CheckpointStore(tmp_path, keep_last=1).save(replace(checkpoint, worlds=None))
+    assert read_checkpoint(path).worlds is None
+    assert not (path / "worlds.npz").exists()
 
 
 def test_a_checkpoint_is_never_overwritten(tmp_path: Path, checkpoint: Checkpoint) -> None:
@@ -126,12 +220,12 @@ def test_numbers_that_are_not_finite_are_not_saved(tmp_path: Path, checkpoint: C
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("file", ["weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("file", FILES)
 def test_a_damaged_file_is_refused(tmp_path: Path, checkpoint: Checkpoint, file: str) -> None:
     path = CheckpointStore(tmp_path, keep_last=1).save(checkpoint)
     data = (path / file).read_bytes()
     rng = random.Random(file)
-    for case in range(150):
+    for case in range(90):
         broken = bytearray(data)
         if case % 3 == 2:
             del broken[rng.randrange(len(broken)) :]
@@ -146,7 +240,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, checkpoint: Checkpoint, file:
         assert same(loaded, checkpoint)
 
 
-@pytest.mark.parametrize("file", ["weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("file", FILES)
 def test_a_missing_file_or_a_link_is_refused(tmp_path: Path, checkpoint: Checkpoint, file: str) -> None:
     path = CheckpointStore(tmp_path / "checkpoints", keep_last=1).save(checkpoint)
     shutil.move(path / file, tmp_path / file)
@@ -165,7 +259,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def resealed(path: Path, **contents: bytes) -> None:
     """Replace files of a checkpoint and write a manifest that fits: no digest of a file gives this away."""
-    names = {"weights": "weights.safetensors", "optimizer": "optimizer.safetensors", "state": "state.json"}
+    names = dict(zip("weights optimizer state run types worlds".split(), FILES, strict=False))
     files = {name: (path / name).read_bytes() for name in names.values()}
     files |= {names[key]: data for key, data in contents.items() if key in names}
     files |= {key: data for key, data in contents.items() if key not in names}
@@ -182,9 +276,16 @@ def resealed(path: Path, **contents: bytes) -> None:
         ({"optimizer": b""}, "optimizer.safetensors: parse"),
         ({"state": b"[]"}, "expected a JSON object"),
         ({"state": b"[" * 10**5}, "nested"),
-        ({"state": b'{"schema_version": 2}'}, "`schema_version` must be 1, got 2"),
-        ({"state": b'{"schema_version": 1}'}, "missing or unknown keys"),
-        ({"extra": b"?"}, "expected weights.safetensors"),
+        ({"state": b'{"schema_version": 1}'}, "`schema_version` must be 2, got 1"),
+        ({"state": b'{"schema_version": 2}'}, "state.json: parse: mode: Field required"),
+        ({"run": b"{}"}, "run.json: parse: config: Field required"),
+        ({"run": b'{"config": NaN}'}, "NaN is not a number"),
+        ({"worlds": b"PK"}, "worlds.npz: parse: not a zip archive"),
+        ({"types": b'{"cell": "int64"}'}, r"unknown \['name.npy'\]"),
+        ({"types": b'{"cell": "int32", "name": "text"}'}, "`cell` must be int32, got int64"),
+        ({"types": b'{"cell": "text", "name": "text"}'}, "`cell` must be text, got int64"),
+        ({"types": b'{"cell": [], "name": "text"}'}, "`cell` must be \\[\\], got int64"),
+        ({"extra": b"?"}, "expected .*weights.safetensors"),
     ],
 )
 def test_a_forged_checkpoint_is_refused(
@@ -197,7 +298,7 @@ def test_a_forged_checkpoint_is_refused(
 
 
 def test_weights_of_another_checkpoint_are_refused(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    other = take(network(seed=4), learner(network(seed=4)), state_of(weights_sha256(network(seed=4)), env_steps=7))
+    other = checkpoint_of(learners(seed=4), env_steps=7)
     store = CheckpointStore(tmp_path, keep_last=2)
     path, foreign = store.save(checkpoint), store.save(other)
     resealed(path, weights=(foreign / "weights.safetensors").read_bytes())
@@ -234,7 +335,7 @@ def test_killed_at_any_moment_a_reader_sees_the_old_or_the_new(tmp_path: Path, c
     store.save(checkpoint)
     newer = replace(checkpoint, state=replace(checkpoint.state, env_steps=200))
     seen = set()
-    for moment in range(40):
+    for moment in range(80):
         child = os.fork()
         if child == 0:
             _die_at(moment)

@@ -1,6 +1,7 @@
 """The record of a collection."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from strategies import batch_of
@@ -15,7 +16,7 @@ def collected(
     *, faints: float = 1.0, learned: int = 2, ticks: int = 3, vetoes: int = 0, env_steps: int = 2, agent_steps: int = 3
 ) -> Collected:
     return Collected(
-        batch=BATCH,
+        batches={"agents": BATCH},
         events={"faint": faints},
         decisions_by_source={"scripted": 1, "learned": learned},
         ticks_by_source={"scripted": ticks},
@@ -27,12 +28,19 @@ def collected(
 
 def test_a_collection_that_is_right_is_kept_as_it_is() -> None:
     record = collected()
-    assert record.batch is BATCH and record.agent_steps == 3 and record.events == {"faint": 1.0}
+    assert record.batches["agents"] is BATCH and record.agent_steps == 3 and record.events == {"faint": 1.0}
 
 
 def test_agent_steps_are_the_rows() -> None:
-    with pytest.raises(ShapeError, match="`agent_steps` must be the 3 rows of the batch, got 4"):
+    with pytest.raises(ShapeError, match="`agent_steps` must be the 3 rows of the batches, got 4"):
         collected(agent_steps=4)
+
+
+def test_the_rows_of_all_groups_count() -> None:
+    both = {"speaker": BATCH, "listener": BATCH}
+    assert replace(collected(), batches=both, agent_steps=6).agent_steps == 6
+    with pytest.raises(ShapeError, match="must be the 6 rows"):
+        replace(collected(), batches=both)
 
 
 @pytest.mark.parametrize("wrong", [{"learned": -1}, {"ticks": -1}, {"vetoes": -1}, {"env_steps": -1}])

@@ -37,6 +37,7 @@ def test_the_defaults_agree_with_each_other() -> None:
         ("baselines", ("scripted", "psychic")),
         ("baselines", ("scripted", "scripted")),
         ("baselines", ("scripted",)),
+        ("baselines", ("idle", "random")),
     ],
 )
 def test_a_run_out_of_range_is_refused(name: str, value: object) -> None:
@@ -46,6 +47,11 @@ def test_a_run_out_of_range_is_refused(name: str, value: object) -> None:
 
 def test_ppo_alone_needs_no_script_to_compare_with() -> None:
     assert config(mode="ppo", baselines=("random",)).baselines == ("random",)
+
+
+def test_the_anneal_takes_either_zero() -> None:
+    for zero in ("idle", "random"):
+        assert config(baselines=("scripted", zero)).baselines == ("scripted", zero)
 
 
 def test_decisions_of_the_blend_must_be_ones_that_are_trained_on() -> None:

@@ -33,15 +33,15 @@ def test_worst_tenth_by_hand() -> None:
 
 
 def test_normalized_by_hand() -> None:
-    assert normalized(6.0, idle=2.0, script=10.0) == 0.5
-    assert normalized(2.0, idle=2.0, script=10.0) == 0.0
-    assert normalized(10.0, idle=2.0, script=10.0) == 1.0
-    assert normalized(12.0, idle=2.0, script=10.0) == 1.25
+    assert normalized(6.0, zero=2.0, script=10.0) == 0.5
+    assert normalized(2.0, zero=2.0, script=10.0) == 0.0
+    assert normalized(10.0, zero=2.0, script=10.0) == 1.0
+    assert normalized(12.0, zero=2.0, script=10.0) == 1.25
 
 
 @pytest.mark.parametrize("script", [2.0, 1.0])
 def test_nothing_is_normalized_by_a_script_that_is_no_better_than_idling(script: float) -> None:
-    assert normalized(6.0, idle=2.0, script=script) is None
+    assert normalized(6.0, zero=2.0, script=script) is None
 
 
 def test_the_interval_agrees_with_the_normal_one_on_symmetric_data() -> None:

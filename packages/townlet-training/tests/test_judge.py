@@ -1,9 +1,12 @@
 """Which episodes are played, by whom, and how often."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from corridor import CorridorEvaluator, network, scores
+from corridor import CorridorEvaluator, agents, network, scores
 
+from townlet_training.bc import BCResult
 from townlet_training.config import GatesConfig, PromotionConfig, TrainingConfig
 from townlet_training.judge import Judge
 from townlet_training.records import EvaluationRecord
@@ -47,12 +50,59 @@ def test_without_a_script_nothing_is_normalized() -> None:
     config = TrainingConfig(mode="ppo", seed=5, total_env_steps=1, eval_episodes=4, baselines=("idle", "random"))
     first = record_of(Judge(CorridorEvaluator(), config, before_each=nothing), [1.0, 2.0, 3.0, 6.0])
     assert (first.normalized, first.scripted_mean, first.nearest_mean, first.idle_mean) == (None, None, None, 0.0)
+    assert first.random_mean is None
+
+
+def test_where_nobody_can_idle_acting_at_random_is_the_zero() -> None:
+    evaluator = CorridorEvaluator()
+    judge = Judge(evaluator, replace(CONFIG, baselines=("scripted", "random")), before_each=nothing)
+    first = record_of(judge, [1.0, 2.0, 3.0, 6.0])
+    block = selection_block(4)
+    assert evaluator.asked == [(name, block.first, 4) for name in ("scripted", "random")]
+    assert (first.idle_mean, first.nearest_mean) == (None, None)
+    assert first.random_mean is not None
+    assert first.scripted_mean is not None
+    gain = first.scripted_mean - first.random_mean
+    assert first.normalized == pytest.approx((3.0 - first.random_mean) / gain)
+    clone = scores([5.0, 6.0, 5.0, 4.0], first_seed=block.first)
+    gate = judge.kept_score_gate(clone, clone, level=0.05, env_steps=1)
+    # d = (5 - random) - 0.8 (5 - random) on average.
+    assert f"mean {0.2 * (5.0 - first.random_mean):.6g} over 4 episodes" in gate.detail
+    final = judge.final(agents(network()), None)
+    means = {name: each.mean for name, each in final.summaries.items()}
+    share = (means["learned"] - means["random"]) / (means["scripted"] - means["random"])
+    assert final.normalized["random"] == pytest.approx(share)
+
+
+def test_a_judge_goes_on_as_another_left_off() -> None:
+    first = Judge(CorridorEvaluator(), CONFIG, before_each=nothing)
+    returns = [1.0, 2.0, 3.0, 6.0]
+    record_of(first, returns)
+    memory = first.memory
+    evaluator = CorridorEvaluator()
+    second = Judge(evaluator, CONFIG, before_each=nothing)
+    second.take_up(memory)
+    assert second.memory == memory
+    assert record_of(second, returns) == record_of(first, returns)
+    assert evaluator.asked == []
+
+
+def test_the_gate_of_several_groups_fails_where_one_of_them_does() -> None:
+    judge = Judge(CorridorEvaluator(), CONFIG, before_each=nothing)
+    good = BCResult(epochs=(), best_epoch=1, accuracy=1.0, num_labels=9, num_held_out=100, num_forbidden=0)
+    bad = replace(good, accuracy=0.5)
+    alone = judge.accuracy_gate({"agents": good}, level=0.05)
+    assert (alone.name, alone.passed, alone.detail[:14]) == ("clone_accuracy", True, "accuracy 1 on ")
+    both = judge.accuracy_gate({"speaker": good, "listener": bad}, level=0.05)
+    assert (both.name, both.passed) == ("clone_accuracy", False)
+    assert "speaker: accuracy 1 on 100 labels" in both.detail
+    assert "; listener: accuracy 0.5 on 100 labels" in both.detail
 
 
 def test_the_final_score_is_of_other_episodes() -> None:
     evaluator = CorridorEvaluator()
     judge = Judge(evaluator, CONFIG, before_each=nothing)
-    final = judge.final(network(seed=1), network(seed=2))
+    final = judge.final(agents(network(seed=1)), agents(network(seed=2)))
     block = final_block(6)
     names = ["policy", "policy", "scripted", "nearest", "idle", "random"]
     assert evaluator.asked == [(name, block.first, 6) for name in names]
@@ -66,7 +116,7 @@ def test_the_final_score_is_of_other_episodes() -> None:
 
 
 def test_without_a_clone_there_is_none_in_the_final_score() -> None:
-    final = Judge(CorridorEvaluator(), CONFIG, before_each=nothing).final(network(), None)
+    final = Judge(CorridorEvaluator(), CONFIG, before_each=nothing).final(agents(network()), None)
     assert final.clone is None
     assert "clone" not in final.summaries
 
@@ -74,7 +124,7 @@ def test_without_a_clone_there_is_none_in_the_final_score() -> None:
 def test_a_promotion_pass_pairs_the_policy_with_the_script() -> None:
     evaluator = CorridorEvaluator()
     block = promotion_block(5, 0, 8)
-    comparison = Judge(evaluator, CONFIG, before_each=nothing).promotion_pass(network(), block)
+    comparison = Judge(evaluator, CONFIG, before_each=nothing).promotion_pass(agents(network()), block)
     assert evaluator.asked == [("policy", block.first, 8), ("scripted", block.first, 8)]
     assert comparison.num_episodes == 8
     # An untrained policy takes the most likely of three nearly equal actions, and gets nowhere.
@@ -95,12 +145,12 @@ def test_the_policy_is_judged_as_it_is_deployed(acting, sample: bool) -> None:
     asked = []
 
     class Listening(CorridorEvaluator):
-        def evaluate(self, actor, *, num_episodes: int, first_seed: int, sample: bool):
+        def evaluate(self, actors, *, num_episodes: int, first_seed: int, sample: bool):
             asked.append(sample)
-            return super().evaluate(actor, num_episodes=num_episodes, first_seed=first_seed, sample=sample)
+            return super().evaluate(actors, num_episodes=num_episodes, first_seed=first_seed, sample=sample)
 
     config = TrainingConfig(seed=5, total_env_steps=1, acting=acting)
-    Judge(Listening(), config, before_each=nothing).scores(network(), SeedBlock(first=2**31, count=2))
+    Judge(Listening(), config, before_each=nothing).scores(agents(network()), SeedBlock(first=2**31, count=2))
     assert asked == [sample]
 
 
@@ -117,7 +167,7 @@ def test_someone_is_asked_before_every_evaluation() -> None:
 
     evaluator = CorridorEvaluator()
     with pytest.raises(Enough):
-        Judge(evaluator, CONFIG, before_each=ask).final(network(), network())
+        Judge(evaluator, CONFIG, before_each=ask).final(agents(network()), agents(network()))
     assert [name for name, _, _ in evaluator.asked] == ["policy", "policy", "scripted"]
 
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from corridor import CorridorCollector, network
+from corridor import CorridorCollector, agents, network
 
 from townlet_training.anneal import PlannedUpdate
 from townlet_training.collect import Collected
@@ -25,9 +26,10 @@ from townlet_training.metrics import (
     metrics_row,
 )
 from townlet_training.ppo_update import PPOUpdate
+from townlet_training.seeds import ONE_GROUP
 
-PLANNED = PlannedUpdate(stage="anneal", ratio=0.25, kickstart_coef=0.5, learning_rate=1e-3)
-COUNTS = RunCounts(epoch=3, attempt=1, transitions=90, env_steps=400, agent_steps=800, seconds=7.0, update_seconds=0.5)
+PLANNED = PlannedUpdate(stage="anneal", ratio=0.25, kickstart_coef=0.5, learning_rate=1e-3, clip_range=0.2)
+COUNTS = RunCounts(epoch=3, attempt=1, env_steps=400, agent_steps=800, seconds=7.0, update_seconds=0.5)
 BASELINE = ScriptedBaseline(
     num_trajectories=4,
     num_steps=100,
@@ -48,7 +50,7 @@ UPDATE = PPOUpdate(
 
 @pytest.fixture(scope="module")
 def collected() -> Collected:
-    base = CorridorCollector(2, seed=1).collect(network(), num_ticks=10, ratio=0.5)
+    base = CorridorCollector(2, seed=1).collect(agents(network()), num_ticks=10, ratio=0.5)
     return replace(
         base,
         events={"queue_conflict_events": 8.0, "queue_conflict_intensity_sum": 17.0, "meal_events": 3.0},
@@ -58,12 +60,16 @@ def collected() -> Collected:
     )
 
 
-def row(collected: Collected, *, anneal: bool = True, baseline: bool = True) -> Mapping[str, MetricValue]:
+def row(
+    collected: Collected, *, anneal: bool = True, baseline: bool = True, group: str = ONE_GROUP
+) -> Mapping[str, MetricValue]:
     return metrics_row(
         UPDATE,
         collected,
         PLANNED,
         COUNTS,
+        group=group,
+        transitions=90,
         rollout_ticks=10,
         baseline=BASELINE if baseline else None,
         anneal=CONTEXT if anneal else None,
@@ -74,6 +80,23 @@ def test_a_line_has_all_the_keys_in_order(collected: Collected) -> None:
     assert list(row(collected)) == [*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS]
     assert list(row(collected, anneal=False)) == [*CONTRACT_KEYS, *OWN_KEYS]
     assert len({*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS}) == len(CONTRACT_KEYS) + len(ANNEAL_KEYS) + len(OWN_KEYS)
+
+
+def test_a_line_names_its_group_where_there_are_several(collected: Collected) -> None:
+    (batch,) = collected.batches.values()
+    listeners = batch.select(np.arange(1))
+    both = replace(
+        collected, batches={ONE_GROUP: batch, "listener": listeners}, agent_steps=batch.num_steps + listeners.num_steps
+    )
+    first, second = row(both), row(both, group="listener")
+    assert list(first) == [*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS, "group"]
+    assert (first["group"], second["group"]) == (ONE_GROUP, "listener")
+    assert (first["reward_mean"], second["reward_mean"]) == (
+        pytest.approx(batch.rewards.mean()),
+        pytest.approx(listeners.rewards.mean()),
+    )
+    assert first["meal_events"] == second["meal_events"] == 3.0
+    assert ScriptedBaseline.of(both, "listener").num_steps == listeners.num_steps
 
 
 def test_every_key_of_a_log_of_the_first_version_is_there() -> None:
@@ -116,7 +139,7 @@ def test_counts_and_shares_by_hand(collected: Collected) -> None:
         "meal_events": 3.0,
         "faint_events": None,
         "chat_quality_mean": None,
-        "reward_mean": pytest.approx(collected.batch.rewards.mean()),
+        "reward_mean": pytest.approx(collected.batches[ONE_GROUP].rewards.mean()),
         "epoch_duration_sec": 0.5,
         "wall_time_s": 7.0,
         "env_steps_per_s": 40.0,
@@ -181,9 +204,9 @@ def test_the_quality_of_chats_is_a_mean(collected: Collected, events: dict[str, 
 
 
 def test_the_baseline_of_a_collection(collected: Collected) -> None:
-    baseline = ScriptedBaseline.of(collected)
+    baseline = ScriptedBaseline.of(collected, ONE_GROUP)
     assert baseline.num_steps == 20
-    assert baseline.reward_sum == pytest.approx(collected.batch.rewards.sum())
+    assert baseline.reward_sum == pytest.approx(collected.batches[ONE_GROUP].rewards.sum())
     assert baseline.events_per_env_step["queue_conflict_events"] == 0.4
 
 

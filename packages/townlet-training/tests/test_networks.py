@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -41,8 +42,22 @@ def test_act_computes_what_forward_computes() -> None:
     log_probs, values = network.act(SEEN, mask)
     tensors = {name: torch.from_numpy(array) for name, array in SEEN.items()}
     expected_log_probs, expected_values = network(tensors, torch.from_numpy(mask))
-    assert_array_equal(log_probs, expected_log_probs.detach().numpy())
-    assert_array_equal(values, expected_values.detach().numpy())
+    assert log_probs.dtype == values.dtype == np.float32
+    assert_allclose(log_probs, expected_log_probs.detach().numpy(), rtol=1e-6, atol=1e-6)
+    assert_allclose(values, expected_values.detach().numpy(), rtol=1e-6, atol=1e-6)
+
+
+def test_act_follows_the_weights_of_its_own_network() -> None:
+    network = spread_out(make_network())
+    before = network.act(SEEN, None)
+    copied = copy.deepcopy(network)
+    with torch.no_grad():
+        for weight in copied.parameters():
+            weight.mul_(2.0)
+    assert_array_equal(network.act(SEEN, None)[0], before[0])
+    tensors = {name: torch.from_numpy(array) for name, array in SEEN.items()}
+    assert_allclose(copied.act(SEEN, None)[1], copied(tensors, None)[1].detach().numpy(), rtol=1e-6)
+    assert not np.allclose(copied.act(SEEN, None)[1], before[1])
 
 
 def test_inputs_are_read_by_name_and_others_are_ignored() -> None:
@@ -107,7 +122,7 @@ def test_values_are_the_head_times_the_scale() -> None:
     network.set_value_scale(3.0)
     assert_allclose(network.act(SEEN, None)[1], 3.0 * before, rtol=1e-6)
     encoded = network.encode({name: torch.from_numpy(array) for name, array in SEEN.items()})
-    assert_allclose(network.scaled_values(encoded).detach().numpy(), before, rtol=1e-6)
+    assert_allclose(network.scaled_values(encoded).detach().numpy(), before, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])

@@ -3,7 +3,7 @@
 import itertools
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import pytest
 from corridor import SPEC, CorridorCollector, CorridorEvaluator
+from pairs import SLEEPWALKER, WALKER, PairCollector, PairEvaluator
+from pairs import SPECS as PAIR_SPECS
 
 from townlet_training import conclusion
 from townlet_training.anneal import plan
@@ -29,7 +31,7 @@ from townlet_training.ppo_config import PPOConfig
 from townlet_training.progress import Progress
 from townlet_training.promotion import Decision
 from townlet_training.records import RunSummary
-from townlet_training.seeds import HELD_OUT, promotion_block, selection_block
+from townlet_training.seeds import HELD_OUT, ONE_GROUP, promotion_block, selection_block
 from townlet_training.weights import weights_digest, weights_sha256
 from townlet_trajectory import ArtifactError
 from townlet_trajectory.files import DirectoryLock
@@ -58,7 +60,7 @@ def run(run_dir: Path, config: TrainingConfig, evaluator: CorridorEvaluator | No
         config,
         CorridorCollector(8, seed=config.seed),
         evaluator or CorridorEvaluator(),
-        spec=SPEC,
+        specs={ONE_GROUP: SPEC},
         run_dir=run_dir,
         **hooks,
     ).run()
@@ -76,8 +78,10 @@ class Sabotaged(CorridorEvaluator):
         self.bad = bad
         self.num_selections = 0
 
-    def evaluate(self, actor: Actor, *, num_episodes: int, first_seed: int, sample: bool) -> EpisodeScores:
-        scores = super().evaluate(actor, num_episodes=num_episodes, first_seed=first_seed, sample=sample)
+    def evaluate(
+        self, actors: Mapping[str, Actor], *, num_episodes: int, first_seed: int, sample: bool
+    ) -> EpisodeScores:
+        scores = super().evaluate(actors, num_episodes=num_episodes, first_seed=first_seed, sample=sample)
         if first_seed != selection_block(num_episodes).first:
             return scores
         self.num_selections += 1
@@ -133,7 +137,9 @@ def test_one_run_leaves_these_files(annealed: RunSummary, run_dir: Path) -> None
     ]
     kept = sorted(file.name for file in (run_dir / "checkpoints").iterdir())
     assert annealed.checkpoint.name in kept
-    assert len(kept) <= CONFIG.keep_checkpoints + 1
+    # The newest, the best, and the clone's.
+    assert len(kept) <= CONFIG.keep_checkpoints + 2
+    assert not [name for name in kept if "interim" in name]
 
 
 def test_stages_follow_each_other_in_the_log(annealed: RunSummary, run_dir: Path) -> None:
@@ -161,7 +167,7 @@ def test_the_history_begins_with_the_clone_and_follows_the_plan(annealed: RunSum
     assert annealed.clone is not None
     assert annealed.history[0] == annealed.clone.evaluation
     assert annealed.history[0].stage == "clone"
-    assert annealed.clone.result.accuracy == 1.0
+    assert annealed.clone.results[ONE_GROUP].accuracy == 1.0
     assert len(annealed.history) == 1 + schedule.num_evaluations
     assert [each.env_steps for each in annealed.history] == sorted(each.env_steps for each in annealed.history)
     assert [gate.passed for gate in annealed.gates] == [True] * len(annealed.history)
@@ -181,8 +187,7 @@ def test_the_policy_is_the_best_of_those_in_charge_alone(annealed: RunSummary) -
 def test_the_exported_policy_is_that_of_the_checkpoint(annealed: RunSummary, run_dir: Path) -> None:
     (entry,) = onnx.load(run_dir / "policy.onnx").metadata_props
     assert json.loads(entry.value)["weights_sha256"] == annealed.weights_sha256
-    assert annealed.policy is not None
-    assert annealed.policy.path == run_dir / "policy.onnx"
+    assert annealed.policies[ONE_GROUP].path == run_dir / "policy.onnx"
     assert annealed.promotion is not None
     assert annealed.promotion.latest.candidate == annealed.weights_sha256
 
@@ -217,7 +222,7 @@ def test_progress_goes_forward(annealed: RunSummary, watched: list[Progress]) ->
     assert learning[-1].stage == "ppo"
     assert learning[-1].last_return == annealed.history[-1].return_mean
     assert annealed.clone is not None
-    num_epochs = len(annealed.clone.result.epochs)
+    num_epochs = len(annealed.clone.results[ONE_GROUP].epochs)
     assert len(learning) == num_epochs + annealed.counters.num_updates + len(annealed.history)
     # Policy, clone and four baselines for the final score; policy and script in each of two promotion passes.
     assert [each.stage for each in watched[len(learning) :]] == ["judge"] * (6 + 2 * 2)
@@ -308,7 +313,7 @@ def test_a_clone_that_does_not_resemble_the_script_stops_the_run(tmp_path: Path)
     assert summary.counters.num_updates == 0
     assert summary.promotion is not None
     assert summary.promotion.decision is Decision.FAIL
-    assert summary.policy is not None
+    assert list(summary.policies) == [ONE_GROUP]
 
 
 def stop_after(calls: int) -> Callable[[], bool]:
@@ -325,7 +330,7 @@ def stop_after(calls: int) -> Callable[[], bool]:
 def test_a_run_that_is_stopped_leaves_a_checkpoint(tmp_path: Path, calls: int) -> None:
     summary = run(tmp_path, SHORT, stop=stop_after(calls))
     assert summary.interrupted
-    assert (summary.policy, summary.final, summary.promotion) == (None, None, None)
+    assert (summary.policies, summary.final, summary.promotion) == ({}, None, None)
     checkpoint = read_checkpoint(summary.checkpoint)
     assert checkpoint.state.weights_sha256 == summary.weights_sha256
     assert checkpoint.state.env_steps == summary.counters.env_steps
@@ -396,3 +401,71 @@ def test_too_few_steps_are_refused_before_anything_is_written(tmp_path: Path) ->
     with pytest.raises(ConfigError, match="`total_env_steps`"):
         run(tmp_path, replace(SHORT, total_env_steps=1000))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def pair_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pair")
+
+
+@pytest.fixture(scope="module")
+def paired(pair_dir: Path) -> RunSummary:
+    """A run of two agent groups; there are no sleepwalkers in the third update."""
+    gates = replace(CONFIG.gates, clone_accuracy=0.3)
+    return TrainingOrchestrator(
+        replace(SHORT, gates=gates),
+        PairCollector(8, seed=7, away=frozenset({3})),
+        PairEvaluator(),
+        specs=PAIR_SPECS,
+        run_dir=pair_dir,
+    ).run()
+
+
+def test_every_group_has_its_lines_in_the_log(paired: RunSummary, pair_dir: Path) -> None:
+    rows = log_of(pair_dir)
+    assert all(list(row) == [*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS, "group"] for row in rows)
+    groups = [(row["epoch"], row["group"]) for row in rows]
+    assert groups == [(n, group) for n in range(1, 9) for group in PAIR_SPECS if (n, group) != (3, SLEEPWALKER)]
+    assert (paired.counters.num_updates, paired.counters.num_left_out) == (8, 1)
+    last = {row["group"]: row for row in rows}
+    # 8 worlds × 48 ticks, 4 passes; the critic warms up with those of 2 of the updates.
+    assert [last[group]["steps"] for group in PAIR_SPECS] == [8 * 384 * 4, 7 * 384 * 4]
+    assert last[WALKER]["env_steps"] == last[SLEEPWALKER]["env_steps"] == paired.counters.env_steps
+    assert last[WALKER]["anneal_bc_accuracy"] > last[SLEEPWALKER]["anneal_bc_accuracy"]
+
+
+def test_every_group_has_its_policy_file(paired: RunSummary, pair_dir: Path) -> None:
+    assert sorted(file.name for file in pair_dir.iterdir()) == [
+        "checkpoints",
+        "metrics.jsonl",
+        f"policy-{SLEEPWALKER}.onnx",
+        f"policy-{WALKER}.onnx",
+        "promotion.json",
+    ]
+    weights = read_checkpoint(paired.checkpoint).weights
+    assert weights_digest(weights) == paired.weights_sha256
+    for group, policy in paired.policies.items():
+        own = {name.removeprefix(f"{group}/"): weights[name] for name in weights if name.startswith(f"{group}/")}
+        assert policy.weights_sha256 == weights_digest(own)
+        (entry,) = onnx.load(pair_dir / f"policy-{group}.onnx").metadata_props
+        assert json.loads(entry.value)["weights_sha256"] == policy.weights_sha256
+        inputs = [each.name for each in onnx.load(policy.path).graph.input]
+        assert inputs == [*PAIR_SPECS[group].observation_shapes, "action_mask"]
+
+
+def test_every_group_has_its_clone(paired: RunSummary) -> None:
+    assert paired.clone is not None
+    assert list(paired.clone.results) == [WALKER, SLEEPWALKER]
+    gate = paired.gates[0]
+    assert gate.name == "clone_accuracy"
+    assert f"{WALKER}: accuracy 1 on" in gate.detail
+    assert f"; {SLEEPWALKER}: accuracy " in gate.detail
+    assert paired.promotion is not None
+    assert paired.promotion.latest.candidate == paired.weights_sha256
+
+
+def test_a_group_without_a_proper_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the name of an agent group must be"):
+        TrainingOrchestrator(
+            SHORT, CorridorCollector(8, seed=7), CorridorEvaluator(), specs={"a/b": SPEC}, run_dir=tmp_path
+        )

@@ -105,6 +105,19 @@ def test_a_learning_rate_holds_for_one_update() -> None:
     assert run(1e-2, None, slow) != run(None, None, slow)
 
 
+def test_a_clip_range_holds_for_one_update() -> None:
+    def run(first: float | None, second: float | None, config: PPOConfig) -> list[bytes]:
+        network = spread_out(make_network())
+        learner = learner_of(network, config)
+        for clip_range in (first, second):
+            learner.update(acted_batch(network, lengths=LENGTHS), clip_range=clip_range)
+        return weights_of(network)
+
+    narrow, wide = (PPOConfig(learning_rate=1e-2, clip_range=clip_range) for clip_range in (0.01, 0.3))
+    assert run(0.3, None, narrow) == run(None, 0.01, wide)
+    assert run(0.3, None, narrow) != run(None, None, narrow)
+
+
 def test_the_same_seed_gives_the_same_bytes() -> None:
     def run(seed: int) -> list[bytes]:
         network = spread_out(make_network())

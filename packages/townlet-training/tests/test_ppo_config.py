@@ -17,6 +17,8 @@ from townlet_training.ppo import PPOConfig
     [
         {"learning_rate": -1.0},
         {"clip_range": 1.0},
+        {"clip_schedule": "cosine"},
+        {"learning_rate_schedule": ""},
         {"value_loss_coef": -0.1},
         {"entropy_coef": math.inf},
         {"num_epochs": 0},

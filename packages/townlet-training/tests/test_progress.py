@@ -40,6 +40,15 @@ def test_parts_add_up_and_survive_errors(time: Time) -> None:
     assert clock.elapsed == 6.0
 
 
+def test_a_clock_counts_on(time: Time) -> None:
+    clock = RunClock()
+    clock.take_up(30.0, {"clone": 10.0, "ppo": 5.0})
+    with clock.measure("ppo"):
+        time.now += 4.0
+    assert clock.elapsed == 34.0
+    assert clock.parts == {"clone": 10.0, "ppo": 9.0}
+
+
 def test_progress_by_hand(time: Time) -> None:
     clock = RunClock()
     time.now += 4.0

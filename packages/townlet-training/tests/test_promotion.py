@@ -107,6 +107,16 @@ def test_the_registry_counts_like_a_person(
         assert (result.decision is Decision.PROMOTE) == (streak >= 2)
 
 
+def test_a_registry_can_begin_anew_where_there_is_a_file(tmp_path: Path) -> None:
+    first = registry(tmp_path)
+    block = first.next_block()
+    first.record("c1", "scripted", comparison=BETTER, gates=[])
+    anew = PromotionRegistry(tmp_path / "promotion.json", config=CONFIG, seed=3, anew=True)
+    assert (anew.num_passes, anew.next_block()) == (0, block)
+    assert anew.record("c1", "scripted", comparison=BETTER, gates=[]).decision is Decision.HOLD
+    assert registry(tmp_path).num_passes == 1
+
+
 def test_the_file_says_what_was_decided(tmp_path: Path) -> None:
     own = registry(tmp_path)
     own.record("c1", "scripted", comparison=UNPROVEN, gates=[PASSED])

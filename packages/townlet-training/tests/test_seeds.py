@@ -7,12 +7,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_training.errors import ConfigError
-from townlet_training.seeds import HELD_OUT, SeedBlock, derive_seed, final_block, promotion_block, selection_block
+from townlet_training.seeds import (
+    HELD_OUT,
+    SeedBlock,
+    derive_seed,
+    final_block,
+    group_seed,
+    promotion_block,
+    selection_block,
+)
 
 
 def test_a_derived_seed_is_the_one_that_earlier_runs_had() -> None:
     # printf '[7,"learner",0]' | b2sum -l 64, without the last bit.
     assert derive_seed(7, "learner") == 0x805B284734088325 >> 1
+
+
+def test_one_group_has_the_seeds_of_the_purpose_and_others_their_own() -> None:
+    assert group_seed(3, "network", "agents") == derive_seed(3, "network")
+    assert group_seed(3, "attempt", "agents", 2) == derive_seed(3, "attempt", 2)
+    assert group_seed(3, "attempt", "speaker", 2) == derive_seed(3, "attempt/speaker", 2)
 
 
 def test_seeds_differ_by_seed_purpose_and_index() -> None:

@@ -24,7 +24,7 @@ NPZ, META = Path("d/sample_001.npz"), Path("d/sample_001.json")
 
 def encode(trajectory: Trajectory, *, final_value: float = 0.5, layout: CaptureLayout = LAYOUT) -> tuple[bytes, bytes]:
     npz, description, _ = encode_sample(
-        trajectory, final_value=final_value, layout=layout, info={"scenario_name": "kitchen"}, npz_path=NPZ
+        trajectory, final_value=final_value, layout=layout, info={"scenario_name": "kitchen"}, own={}, npz_path=NPZ
     )
     return npz, description
 

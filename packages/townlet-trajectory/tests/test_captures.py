@@ -256,3 +256,19 @@ def test_damaged_files_of_the_original_give_one_kind_of_error(kitchen: Path) -> 
                 continue
             for name, array in arrays.items():
                 np.testing.assert_array_equal(array, expected[name], strict=True)
+
+
+def test_a_world_adds_keys_of_its_own_to_each_description(tmp_path: Path) -> None:
+    notes = [{"embedding_slot": 3}, {"embedding_slot": 4}, {"embedding_slot": 5}]
+    manifest = write(tmp_path, make_batch(), descriptions=notes)
+    samples = read_captures(manifest).samples
+    # Bob, the third trajectory, begins first.
+    assert [sample.metadata["embedding_slot"] for sample in samples] == [5, 3, 4]
+    assert samples[0].trajectory is not None
+
+
+def test_keys_of_its_own_are_one_mapping_for_each_sample_and_replace_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match=r"`descriptions` must be \[3\], got 1"):
+        write(tmp_path, make_batch(), descriptions=[{}])
+    with pytest.raises(CaptureError, match=r"a description says \['agent_id', 'townlet'\] itself"):
+        write(tmp_path, make_batch(), descriptions=[{"agent_id": "x", "townlet": {}}, {}, {}])

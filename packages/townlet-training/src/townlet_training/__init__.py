@@ -18,6 +18,7 @@ from townlet_training.errors import (
     GateError,
     NonFiniteError,
     PromotionError,
+    ResumeError,
     ShapeError,
     StaleBatchError,
     TrainingError,
@@ -40,7 +41,7 @@ from townlet_training.orchestrator import TrainingOrchestrator
 from townlet_training.ppo import PPOLearner
 from townlet_training.ppo_config import PPOConfig
 from townlet_training.ppo_update import PPOUpdate
-from townlet_training.presets import PRESETS, Preset, preset
+from townlet_training.presets import PRESETS, Preset, preset, preset_for
 from townlet_training.progress import Progress
 from townlet_training.promotion import Decision, PromotionDecision, PromotionPass, PromotionRegistry
 from townlet_training.records import (
@@ -104,6 +105,7 @@ __all__ = [
     "PromotionError",
     "PromotionPass",
     "PromotionRegistry",
+    "ResumeError",
     "RunCounters",
     "RunSummary",
     "Schedule",
@@ -121,6 +123,7 @@ __all__ = [
     "normalized",
     "plan",
     "preset",
+    "preset_for",
     "read_checkpoint",
     "summarize",
     "vtrace",

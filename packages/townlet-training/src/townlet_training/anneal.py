@@ -7,6 +7,7 @@ from typing import Literal
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
+from townlet_training.ppo_config import ScheduleKind
 
 Stage = Literal["clone", "warmup", "anneal", "ppo"]
 STAGES: tuple[Stage, ...] = ("clone", "warmup", "anneal", "ppo")
@@ -22,6 +23,7 @@ class PlannedUpdate:
     """Share of decisions given to the policy while collecting for it."""
     kickstart_coef: float
     learning_rate: float
+    clip_range: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,9 @@ class Schedule:
     kickstart_start: float
     kickstart_end: float
     learning_rate: float
+    learning_rate_schedule: ScheduleKind
+    clip_range: float
+    clip_schedule: ScheduleKind
     eval_every: int
 
     @property
@@ -50,25 +55,34 @@ class Schedule:
     def update(self, index: int) -> PlannedUpdate:
         """Update `index`, counted from 0.
 
-        The learning rate stays at its start value in the warm-up and falls linearly from there, to reach 0 just after
-        the last update. With i counted from the first of the blend's B updates:
+        With i counted from the first of the blend's B updates, before the P of PPO alone:
 
             ratio_i = min_ratio + (1 - min_ratio) i / B,   kickstart_i = start + (end - start) i / B
+
+        Learning rate and clip range stay at their start value in the warm-up. Those with the schedule `linear` then
+        fall to reach 0 just after the last update: start × (1 - i / (B + P)).
         """
         if not 0 <= index < self.num_updates:
             raise ConfigError(f"update {index} is outside of a plan of {self.num_updates} updates")
-        if index < self.num_warmup:
-            return PlannedUpdate(stage="warmup", ratio=1.0, kickstart_coef=0.0, learning_rate=self.learning_rate)
-        position = index - self.num_warmup
-        learning_rate = self.learning_rate * (1.0 - position / (self.num_blend + self.num_ppo))
-        if position >= self.num_blend:
-            return PlannedUpdate(stage="ppo", ratio=1.0, kickstart_coef=0.0, learning_rate=learning_rate)
+        position = max(0, index - self.num_warmup)
+        rest = 1.0 - position / (self.num_blend + self.num_ppo)
+        learning_rate = self.learning_rate * (rest if self.learning_rate_schedule == "linear" else 1.0)
+        clip_range = self.clip_range * (rest if self.clip_schedule == "linear" else 1.0)
+        if index < self.num_warmup or position >= self.num_blend:
+            return PlannedUpdate(
+                stage="warmup" if index < self.num_warmup else "ppo",
+                ratio=1.0,
+                kickstart_coef=0.0,
+                learning_rate=learning_rate,
+                clip_range=clip_range,
+            )
         share = position / self.num_blend
         return PlannedUpdate(
             stage="anneal",
             ratio=self.min_ratio + (1.0 - self.min_ratio) * share,
             kickstart_coef=self.kickstart_start + (self.kickstart_end - self.kickstart_start) * share,
             learning_rate=learning_rate,
+            clip_range=clip_range,
         )
 
     def evaluates_after(self, num_done: int) -> bool:
@@ -106,5 +120,8 @@ def plan(config: TrainingConfig) -> Schedule:
         kickstart_start=config.anneal.kickstart_start,
         kickstart_end=config.anneal.kickstart_end,
         learning_rate=config.ppo.learning_rate,
+        learning_rate_schedule=config.ppo.learning_rate_schedule,
+        clip_range=config.ppo.clip_range,
+        clip_schedule=config.ppo.clip_schedule,
         eval_every=config.eval_every,
     )

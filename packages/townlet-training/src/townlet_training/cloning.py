@@ -11,26 +11,33 @@ from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError
 from townlet_training.networks import ActorCritic
 from townlet_training.normalizer import return_scale
-from townlet_training.seeds import derive_seed
+from townlet_training.seeds import group_seed
 from townlet_trajectory import TrajectoryBatch
 
 _SPLIT_ATTEMPTS = 100
 
 
 def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
-    """Fit the normalization of observations and the unit of values to `batch`; nothing changes them afterwards."""
-    network.fit_normalizer(batch)
-    network.set_value_scale(return_scale(batch, discount=discount))
+    """Fit the normalization of observations and the unit of values to `batch`, as far as the network's config says so.
+
+    Nothing changes them afterwards.
+    """
+    if network.config.normalize_observations == "frozen":
+        network.fit_normalizer(batch)
+    if network.config.value_scale == "frozen":
+        network.set_value_scale(return_scale(batch, discount=discount))
 
 
-def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int) -> tuple[TrajectoryBatch, TrajectoryBatch]:
-    """Split into (train, held out) by episode of the world, neither of them empty.
+def split_episodes(
+    batch: TrajectoryBatch, *, fraction: float, seed: int, group: str
+) -> tuple[TrajectoryBatch, TrajectoryBatch]:
+    """Split what `group` did into (train, held out) by episode of the world, neither of them empty.
 
     Raises:
         EmptyBatchError: if `batch` has a single episode.
     """
     for attempt in range(_SPLIT_ATTEMPTS):
-        train, held_out = batch.split_by_episode(fraction, seed=derive_seed(seed, "split", attempt))
+        train, held_out = batch.split_by_episode(fraction, seed=group_seed(seed, "split", group, attempt))
         # Each episode falls on its side by chance, so that with few of them one side may get none.
         if len(train) and len(held_out):
             return train, held_out
@@ -45,14 +52,17 @@ def clone_script(
     batch: TrajectoryBatch,
     *,
     config: TrainingConfig,
+    group: str,
     on_epoch: Callable[[BCEpoch], None],
 ) -> BCResult:
-    """Make the policy of `network` propose what the script proposed in `batch`; `on_epoch` as in `BCLearner.fit`.
+    """Make the policy of `network`, which is that of `group`, propose what the script proposed in `batch`.
+
+    `on_epoch` as in `BCLearner.fit`.
 
     Raises:
         EmptyBatchError: if there is nothing to learn from, or nothing to judge by.
     """
-    train, held_out = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=config.seed)
+    train, held_out = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=config.seed, group=group)
     freeze_statistics(network, train, discount=config.ppo.discount)
-    generator = torch.Generator().manual_seed(derive_seed(config.seed, "clone"))
+    generator = torch.Generator().manual_seed(group_seed(config.seed, "clone", group))
     return BCLearner(network, config=config.bc, generator=generator).fit(train, held_out, on_epoch=on_epoch)

@@ -34,10 +34,10 @@ class Actor(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Collected:
-    """One collection: what happened, and the counts of the world and the bridge over it."""
+    """One collection: what happened, and the counts of the worlds and the bridges over it, all groups together."""
 
-    batch: TrajectoryBatch
-    """R rows of B trajectories."""
+    batches: Mapping[str, TrajectoryBatch]
+    """By agent group; without a row where none of the group was there."""
     events: Mapping[str, float]
     """Sums over the collection, by name."""
     decisions_by_source: Mapping[str, int]
@@ -47,15 +47,14 @@ class Collected:
     vetoes: int
     """Agent-ticks at which a guardrail replaced the action."""
     env_steps: int
-    """Ticks, summed over parallel worlds."""
+    """Ticks at which anybody was there, summed over parallel worlds."""
     agent_steps: int
-    """Agent-ticks; the R rows of the batch."""
+    """Agent-ticks; the rows of all batches."""
 
     def __post_init__(self) -> None:
-        if self.agent_steps != self.batch.num_steps:
-            raise ShapeError(
-                f"`agent_steps` must be the {self.batch.num_steps} rows of the batch, got {self.agent_steps}"
-            )
+        num_rows = sum(batch.num_steps for batch in self.batches.values())
+        if self.agent_steps != num_rows:
+            raise ShapeError(f"`agent_steps` must be the {num_rows} rows of the batches, got {self.agent_steps}")
         counts = {"vetoes": self.vetoes, "env_steps": self.env_steps}
         counts |= {f"decisions_by_source[{name!r}]": count for name, count in self.decisions_by_source.items()}
         counts |= {f"ticks_by_source[{name!r}]": count for name, count in self.ticks_by_source.items()}
@@ -70,12 +69,23 @@ class Collected:
 class Collector(Protocol):
     """Runs worlds, and returns what every agent saw, decided and earned."""
 
-    def collect(self, actor: Actor | None, *, num_ticks: int, ratio: float) -> Collected:
-        """Let the blend of script and `actor` live for `num_ticks` ticks in every world.
+    def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
+        """Let the blend of script and `actors` live for `num_ticks` ticks in every world.
 
         Args:
-            actor: always sampled from, never greedy; None: the script acts alone.
+            actors: one for each agent group; always sampled from, never greedy. None: the script acts alone.
             num_ticks: per world, at least 1.
-            ratio: share of decisions given to `actor`, in [0, 1].
+            ratio: share of decisions given to `actors`, in [0, 1].
         """
+        ...
+
+    def save_state(self) -> Mapping[str, NDArray[np.generic]] | None:
+        """Everything that the next collections depend on: numbers, bools and text of fixed width, by name.
+
+        None: these worlds cannot be saved, and a run in them cannot be taken up again.
+        """
+        ...
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on, bit for bit, as the collector whose `save_state` this is; this one has not collected yet."""
         ...

@@ -135,7 +135,8 @@ class TrainingConfig:
     acting: Acting = "greedy"
     """How the policy acts when it is judged, and is meant to act when it is deployed."""
     baselines: tuple[str, ...] = BASELINES
-    """Behaviors without weights to compare with; those that the world has. The anneal needs `scripted` and `idle`."""
+    """Behaviors without weights to compare with; those that the world has. The anneal needs `scripted`, and `idle` or
+    `random`."""
     keep_checkpoints: int = 3
     """How many of the newest checkpoints stay, beside the best and the last good one."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -164,8 +165,8 @@ class TrainingConfig:
             _at_least(name, value, least)
         if not set(self.baselines) <= set(BASELINES) or len(set(self.baselines)) != len(self.baselines):
             raise ConfigError(f"`baselines` must be some of {', '.join(BASELINES)}, got {self.baselines!r}")
-        if self.mode == "anneal" and not {"scripted", "idle"} <= set(self.baselines):
-            raise ConfigError(f"mode `anneal` needs the baselines scripted and idle, got {self.baselines!r}")
+        if self.mode == "anneal" and ("scripted" not in self.baselines or not {"idle", "random"} & set(self.baselines)):
+            raise ConfigError(f"mode `anneal` needs the baselines scripted, and idle or random, got {self.baselines!r}")
         if self.seed + self.num_envs > HELD_OUT:
             raise ConfigError(
                 f"`seed` {self.seed!r} with {self.num_envs} worlds reaches the held-out seeds, from {HELD_OUT} on"

@@ -50,6 +50,10 @@ class PromotionError(TrainingError):
     """A promotion or a rollback is not possible in the state of the registry."""
 
 
+class ResumeError(TrainingError):
+    """A run cannot be taken up again: nothing of it is there, its log is damaged, or it was another run."""
+
+
 class ExportError(TrainingError):
     """A policy could not be exported, or the exported file does not compute what the network computes."""
 

@@ -45,11 +45,42 @@ class EpisodeScores:
         return float(self.returns.mean())
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredScores:
+    """`EpisodeScores` as plain numbers, for a file."""
+
+    returns: tuple[float, ...]
+    events: Mapping[str, tuple[float, ...]]
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def of(cls, scores: EpisodeScores) -> StoredScores:
+        """The numbers of `scores`."""
+        return cls(
+            returns=tuple(scores.returns.tolist()),
+            events={name: tuple(values.tolist()) for name, values in scores.events.items()},
+            seeds=tuple(scores.seeds.tolist()),
+        )
+
+    def scores(self) -> EpisodeScores:
+        """The inverse of `of`."""
+        return EpisodeScores(
+            returns=np.array(self.returns, np.float64),
+            events={name: np.array(values, np.float64) for name, values in self.events.items()},
+            seeds=np.array(self.seeds, np.int64),
+        )
+
+
 class Evaluator(Protocol):
     """Plays whole episodes in worlds with given seeds; nothing it does changes what is trained on."""
 
-    def evaluate(self, actor: Actor, *, num_episodes: int, first_seed: int, sample: bool) -> EpisodeScores:
-        """Let `actor` act alone in worlds `first_seed .. first_seed + num_episodes - 1`, drawn (`sample`) or greedy."""
+    def evaluate(
+        self, actors: Mapping[str, Actor], *, num_episodes: int, first_seed: int, sample: bool
+    ) -> EpisodeScores:
+        """Let `actors`, one for each agent group, act alone in worlds `first_seed .. first_seed + num_episodes - 1`.
+
+        Their actions are drawn (`sample`) or greedy. The return of an episode is that of all groups together.
+        """
         ...
 
     def baseline(self, name: str, *, num_episodes: int, first_seed: int) -> EpisodeScores:
@@ -156,11 +187,11 @@ def compare(candidate: EpisodeScores, incumbent: EpisodeScores, *, seed: int, nu
     )
 
 
-def normalized(score: float, idle: float, script: float) -> float | None:
-    """`score` on the scale where idling is 0 and the script is 1; None where the script does no better than idling."""
-    if script <= idle:
+def normalized(score: float, zero: float, script: float) -> float | None:
+    """`score` on the scale where `zero`, what idling earns, is 0 and the script is 1; None where that is no better."""
+    if script <= zero:
         return None
-    return (score - idle) / (script - idle)
+    return (score - zero) / (script - zero)
 
 
 def _vector(values: NDArray[np.float64], name: str) -> NDArray[np.float64]:

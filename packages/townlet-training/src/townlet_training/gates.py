@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,15 +31,27 @@ def gate_level(num_gates: int, *, level: float = 0.05) -> float:
 
 
 def excess_gain(
-    candidate: EpisodeScores, reference: EpisodeScores, idle: EpisodeScores, *, fraction: float
+    candidate: EpisodeScores, reference: EpisodeScores, zero: EpisodeScores, *, fraction: float
 ) -> NDArray[np.float64]:
-    """What `candidate` keeps beyond `fraction` of the gain that `reference` has over idling, per episode [n].
+    """What `candidate` keeps beyond `fraction` of the gain that `reference` has over `zero` (idling), per episode [n].
 
-        d_i = (candidate_i - idle_i) - fraction (reference_i - idle_i)
+        d_i = (candidate_i - zero_i) - fraction (reference_i - zero_i)
 
     Its mean is negative exactly when the candidate's normalized score is below `fraction` times the reference's.
     """
-    return paired_differences(candidate, idle) - fraction * paired_differences(reference, idle)
+    return paired_differences(candidate, zero) - fraction * paired_differences(reference, zero)
+
+
+def every_group(gates: Mapping[str, GateResult]) -> GateResult:
+    """One gate that passes where the gates of all groups do; of one group, that gate itself."""
+    first, *others = gates.values()
+    if not others:
+        return first
+    return GateResult(
+        name=first.name,
+        passed=all(gate.passed for gate in gates.values()),
+        detail="; ".join(f"{group}: {gate.detail}" for group, gate in gates.items()),
+    )
 
 
 def floor_gate(

@@ -41,6 +41,10 @@ OWN_KEYS = (
     "meal_events reward_mean wall_time_s env_steps_per_s"
 ).split()
 
+GROUP_KEY = "group"
+"""Only lines of a run with several agent groups have it; what is counted for all of them together, such as events and
+shares of decisions, is then the same in the lines of an update."""
+
 WALL_TIME_KEYS = frozenset({"epoch_duration_sec", "wall_time_s", "env_steps_per_s"})
 """What differs between two runs with the same seed; nothing else does."""
 
@@ -76,11 +80,13 @@ class MetricsRow:
     """One line of the log."""
 
     values: Mapping[str, MetricValue]
-    """By key: `CONTRACT_KEYS` and `OWN_KEYS`, within an anneal also `ANNEAL_KEYS`, none missing and no other."""
+    """By key: `CONTRACT_KEYS` and `OWN_KEYS`, within an anneal also `ANNEAL_KEYS`, with several agent groups also
+    `group`; none missing and no other."""
 
     def __post_init__(self) -> None:
         anneal = ANNEAL_KEYS if "anneal_cycle" in self.values else []
-        if differing := sorted(self.values.keys() ^ {*CONTRACT_KEYS, *OWN_KEYS, *anneal}):
+        group = [GROUP_KEY] if GROUP_KEY in self.values else []
+        if differing := sorted(self.values.keys() ^ {*CONTRACT_KEYS, *OWN_KEYS, *anneal, *group}):
             raise ShapeError(f"a line of the log has missing or unknown keys: {differing}")
         for key, value in self.values.items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -97,19 +103,20 @@ class ScriptedBaseline:
     events_per_env_step: Mapping[str, float]
 
     @classmethod
-    def of(cls, collected: Collected) -> ScriptedBaseline:
-        """Sum up a collection of the script alone."""
+    def of(cls, collected: Collected, group: str) -> ScriptedBaseline:
+        """Sum up a collection of the script alone, as far as `group` is concerned."""
+        batch = collected.batches[group]
         return cls(
-            num_trajectories=len(collected.batch),
-            num_steps=collected.batch.num_steps,
-            reward_sum=float(collected.batch.rewards.sum(dtype="float64")),
+            num_trajectories=len(batch),
+            num_steps=batch.num_steps,
+            reward_sum=float(batch.rewards.sum(dtype="float64")),
             events_per_env_step={name: total / collected.env_steps for name, total in collected.events.items()},
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnealContext:
-    """What every line of an anneal repeats about its clone."""
+    """What every line of an anneal repeats about the clone of its agent group."""
 
     accuracy: float
     threshold: float
@@ -124,8 +131,6 @@ class RunCounts:
     """Updates made, counted from 1; never goes back, not even when a gate does."""
     attempt: int
     """How often a failed gate went back."""
-    transitions: int
-    """Rows learned from, over all updates."""
     env_steps: int
     agent_steps: int
     seconds: float
@@ -140,16 +145,21 @@ def metrics_row(
     planned: PlannedUpdate,
     counts: RunCounts,
     *,
+    group: str,
+    transitions: int,
     rollout_ticks: int,
     baseline: ScriptedBaseline | None,
     anneal: AnnealContext | None,
 ) -> MetricsRow:
-    """Put one update, the collection it learned from and the state of the run into a line of the log."""
+    """Put one update of `group`, the collection it learned from and the state of the run into a line of the log.
+
+    `transitions` are the rows that the group learned from, over all updates.
+    """
     values: dict[str, MetricValue] = {
         "epoch": counts.epoch,
         "telemetry_version": TELEMETRY_VERSION,
         "lr": planned.learning_rate,
-        "steps": counts.transitions,
+        "steps": transitions,
         "epoch_duration_sec": counts.update_seconds,
         "data_mode": "rollout",
         "cycle_id": STAGES.index(planned.stage),
@@ -164,10 +174,12 @@ def metrics_row(
         "wall_time_s": counts.seconds,
         "env_steps_per_s": _ratio(collected.env_steps, counts.update_seconds),
     }
-    values |= _of_update(update) | _of_collection(collected) | _of_baseline(baseline)
+    values |= _of_update(update) | _of_collection(collected, group) | _of_baseline(baseline)
     if anneal is not None:
         values |= _of_anneal(anneal, planned, collected, baseline)
-    keys = [key for key in (*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS) if key in values]
+    if len(collected.batches) > 1:
+        values[GROUP_KEY] = group
+    keys = [key for key in (*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS, GROUP_KEY) if key in values]
     return MetricsRow(values={key: values[key] for key in keys})
 
 
@@ -210,8 +222,8 @@ def _of_update(update: PPOUpdate) -> dict[str, MetricValue]:
     }
 
 
-def _of_collection(collected: Collected) -> dict[str, MetricValue]:
-    decisions, ticks = collected.decisions_by_source, collected.ticks_by_source
+def _of_collection(collected: Collected, group: str) -> dict[str, MetricValue]:
+    batch, decisions, ticks = collected.batches[group], collected.decisions_by_source, collected.ticks_by_source
     num_ticks = sum(ticks.values())
     events = collected.events
     values: dict[str, MetricValue] = {key: events.get(key) for key in _EVENT_KEYS}
@@ -224,7 +236,7 @@ def _of_collection(collected: Collected) -> dict[str, MetricValue]:
         "tick_share_learned": _ratio(ticks.get("learned", 0), num_ticks),
         "tick_share_external": _ratio(ticks.get("external", 0), num_ticks),
         "vetoes": collected.vetoes,
-        "reward_mean": _ratio(float(collected.batch.rewards.sum(dtype="float64")), collected.batch.num_steps),
+        "reward_mean": _ratio(float(batch.rewards.sum(dtype="float64")), batch.num_steps),
     }
 
 

@@ -6,34 +6,47 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from townlet_training.array_forward import ArrayTrunk, array_trunk, log_softmax, side_by_side
 from townlet_training.distributions import masked_log_softmax
 from townlet_training.errors import ActionMaskError, ConfigError, NonFiniteError, ShapeError
 from townlet_training.normalizer import CLIP, feature_statistics
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
 
 Activation = Literal["tanh", "relu"]
+Statistics = Literal["frozen", "none"]
+"""`frozen`: taken once, from what was seen before anything is learned; `none`: numbers stay as they come."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Size and shape of both trunks."""
+    """Size and shape of both trunks, and what stands before the first and behind the last layer."""
 
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Units of each hidden layer, first to last; every one at least 1."""
     activation: Activation = "tanh"
+    normalize_observations: Statistics = "frozen"
+    """`frozen`: to mean 0 and deviation 1, clipped to ±10."""
+    value_scale: Statistics = "frozen"
+    """`frozen`: the value head works in units of the typical return."""
 
     def __post_init__(self) -> None:
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
             raise ConfigError(f"`hidden_sizes` must be one or more sizes of at least 1, got {self.hidden_sizes!r}")
         if self.activation not in get_args(Activation):
             raise ConfigError(f"`activation` must be one of {get_args(Activation)}, got {self.activation!r}")
+        for name, value in (
+            ("normalize_observations", self.normalize_observations),
+            ("value_scale", self.value_scale),
+        ):
+            if value not in get_args(Statistics):
+                raise ConfigError(f"`{name}` must be one of {get_args(Statistics)}, got {value!r}")
 
 
 class ActorCritic(nn.Module):
@@ -82,9 +95,14 @@ class ActorCritic(nn.Module):
         self.register_buffer("observation_mean", torch.zeros(num_features))
         self.register_buffer("observation_std", torch.ones(num_features))
         self.register_buffer("value_scale", torch.ones(()))
+        self._array_trunks: tuple[ArrayTrunk, ArrayTrunk] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Views of this network's memory must not follow a copy.
+        return {**self.__dict__, "_array_trunks": None}
 
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
-        """Flatten, concatenate in the order of names, normalize and clip: [N, F], without gradient of its own.
+        """Flatten, concatenate in the order of names, normalize and clip where configured: [N, F], without gradient.
 
         Raises:
             ShapeError: if an input is missing or has another shape.
@@ -98,6 +116,8 @@ class ActorCritic(nn.Module):
                 raise ShapeError(f"observation `{name}` must be [N, {shape}], got {tuple(values.shape)}")
             parts.append(values.flatten(start_dim=1).to(self.observation_mean.dtype))
         features = torch.cat(parts, dim=1)
+        if self.config.normalize_observations == "none":
+            return features
         return features.sub_(self.observation_mean).div_(self.observation_std).clamp_(-CLIP, CLIP)
 
     def log_probs(self, encoded: Tensor, action_mask: Tensor | None) -> Tensor:
@@ -130,14 +150,32 @@ class ActorCritic(nn.Module):
         """
         if action_mask is not None:
             require_legal_action(action_mask)
-        names = self.observation_shapes.keys() & observations.keys()
-        inputs = {name: torch.from_numpy(np.require(observations[name], requirements=("C", "W"))) for name in names}
-        mask = None if action_mask is None else torch.from_numpy(np.require(action_mask, requirements=("C", "W")))
-        with torch.inference_mode():
-            log_probs, values = (output.numpy() for output in self(inputs, mask))
+        if self._array_trunks is None:
+            is_tanh = self.config.activation == "tanh"
+            self._array_trunks = array_trunk(self.policy, is_tanh=is_tanh), array_trunk(self.critic, is_tanh=is_tanh)
+        policy, critic = self._array_trunks
+        encoded = self._encoded_array(observations)
+        log_probs = log_softmax(policy(encoded), action_mask)
+        values = critic(encoded)[:, 0] * self.value_scale.numpy()
         if not (np.isfinite(log_probs).all() and np.isfinite(values).all()):
             raise NonFiniteError("act", "the network's log-probabilities or values are not finite")
         return log_probs, values
+
+    def _encoded_array(self, observations: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """As `encode`, in numpy."""
+        parts = []
+        for name, shape in self.observation_shapes.items():
+            if name not in observations:
+                raise ShapeError(f"observation `{name}` is missing, got {sorted(observations)}")
+            if observations[name].shape[1:] != shape:
+                raise ShapeError(f"observation `{name}` must be [N, {shape}], got {observations[name].shape}")
+            parts.append(observations[name])
+        encoded = side_by_side(parts)
+        if self.config.normalize_observations != "none":
+            encoded -= self.observation_mean.numpy()
+            encoded /= self.observation_std.numpy()
+            np.clip(encoded, -CLIP, CLIP, out=encoded)
+        return encoded
 
     def fit_normalizer(self, batch: TrajectoryBatch) -> None:
         """Set the frozen mean and standard deviation of every input to those of the rows of `batch`.
@@ -145,8 +183,11 @@ class ActorCritic(nn.Module):
         Raises:
             EmptyBatchError: if there is no row.
         """
-        arrays = [np.asarray(batch.observations[name], np.float32) for name in self.observation_shapes]
-        mean, std = feature_statistics([array.reshape(batch.num_steps, -1) for array in arrays])
+        columns = [
+            np.asarray(batch.observations[name], np.float32).reshape(batch.num_steps, math.prod(shape))
+            for name, shape in self.observation_shapes.items()
+        ]
+        mean, std = feature_statistics(columns)
         with torch.no_grad():
             self.observation_mean.copy_(torch.from_numpy(mean))
             self.observation_std.copy_(torch.from_numpy(std))

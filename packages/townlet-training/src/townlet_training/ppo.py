@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -45,7 +46,12 @@ class PPOLearner:
         )
 
     def update(
-        self, batch: TrajectoryBatch, *, kickstart_coef: float = 0.0, learning_rate: float | None = None
+        self,
+        batch: TrajectoryBatch,
+        *,
+        kickstart_coef: float = 0.0,
+        learning_rate: float | None = None,
+        clip_range: float | None = None,
     ) -> PPOUpdate:
         """Learn from `batch` for `num_epochs` passes.
 
@@ -53,6 +59,7 @@ class PPOLearner:
             batch: collected by this network as it is now, its actions sampled.
             kickstart_coef: κ of the cross-entropy towards the script (Schmitt et al. 2018, arXiv:1803.03835, eq. 3).
             learning_rate: instead of the config's, for this update.
+            clip_range: instead of the config's, for this update.
 
         Raises:
             StaleBatchError: if another network collected the batch.
@@ -63,15 +70,16 @@ class PPOLearner:
         """
         if not 0.0 <= kickstart_coef < math.inf:
             raise ConfigError(f"`kickstart_coef` must be at least 0 and finite, got {kickstart_coef!r}")
-        return self._learn(batch, learning_rate, kickstart_coef=kickstart_coef, critic_only=False)
+        config = self._config if clip_range is None else replace(self._config, clip_range=clip_range)
+        return self._learn(batch, config, learning_rate, kickstart_coef=kickstart_coef, critic_only=False)
 
     def warm_up(self, batch: TrajectoryBatch, *, learning_rate: float | None = None) -> PPOUpdate:
         """Let the critic alone learn from `batch`: no weight of the policy changes by a bit.
 
-        Arguments and errors are those of `update`. Policy and kickstart loss, KL and clip fraction of the result are 0,
-        its entropy is that of the policy that acted.
+        `batch`, `learning_rate` and errors are those of `update`. Policy and kickstart loss, KL and clip fraction of
+        the result are 0, its entropy is that of the policy that acted.
         """
-        return self._learn(batch, learning_rate, kickstart_coef=0.0, critic_only=True)
+        return self._learn(batch, self._config, learning_rate, kickstart_coef=0.0, critic_only=True)
 
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of all that outlives an update: `optimizer.*` and `generator`. The network's weights are its own."""
@@ -91,9 +99,14 @@ class PPOLearner:
         self._generator.set_state(state["generator"])
 
     def _learn(
-        self, batch: TrajectoryBatch, learning_rate: float | None, *, kickstart_coef: float, critic_only: bool
+        self,
+        batch: TrajectoryBatch,
+        config: PPOConfig,
+        learning_rate: float | None,
+        *,
+        kickstart_coef: float,
+        critic_only: bool,
     ) -> PPOUpdate:
-        config = self._config
         self._optimizer.set_learning_rate(config.learning_rate if learning_rate is None else learning_rate)
         learnable = prepare(
             self._network, batch, discount=config.discount, gae_lambda=config.gae_lambda, min_ratio=config.min_ratio

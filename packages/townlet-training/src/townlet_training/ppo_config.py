@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from townlet_training.errors import ConfigError
+
+ScheduleKind = Literal["constant", "linear"]
+"""`linear`: from the start value down, to reach 0 just after the last update of a run."""
 
 DEFAULT_NUM_MINIBATCHES = 4
 
@@ -16,8 +20,12 @@ class PPOConfig:
 
     learning_rate: float = 3e-4
     """Of Adam; above 0."""
+    learning_rate_schedule: ScheduleKind = "linear"
+    """How a run changes the learning rate; a learner alone takes it as it is."""
     clip_range: float = 0.2
     """ε of the clipped surrogate, arXiv:1707.06347 eq. 7; in (0, 1)."""
+    clip_schedule: ScheduleKind = "constant"
+    """How a run changes `clip_range`."""
     value_loss_coef: float = 0.5
     entropy_coef: float = 0.01
     num_epochs: int = 4
@@ -44,7 +52,9 @@ class PPOConfig:
     def __post_init__(self) -> None:
         bounds = {
             "learning_rate": 0.0 < self.learning_rate < math.inf,
+            "learning_rate_schedule": self.learning_rate_schedule in get_args(ScheduleKind),
             "clip_range": 0.0 < self.clip_range < 1.0,
+            "clip_schedule": self.clip_schedule in get_args(ScheduleKind),
             "value_loss_coef": 0.0 <= self.value_loss_coef < math.inf,
             "entropy_coef": 0.0 <= self.entropy_coef < math.inf,
             "num_epochs": self.num_epochs >= 1,

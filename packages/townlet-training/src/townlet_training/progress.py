@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,17 +32,23 @@ class RunClock:
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
+        self._before = 0.0
         self._parts: dict[str, float] = {}
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the clock was made."""
-        return time.perf_counter() - self._began
+        """Seconds since the clock was made, and those that were taken up."""
+        return self._before + time.perf_counter() - self._began
 
     @property
     def parts(self) -> dict[str, float]:
         """Seconds by part, in the order in which the parts began."""
         return dict(self._parts)
+
+    def take_up(self, elapsed: float, parts: Mapping[str, float]) -> None:
+        """Count on from what a clock of the same run said before: `elapsed` seconds, and `parts` of them."""
+        self._before = elapsed
+        self._parts = dict(parts)
 
     @contextlib.contextmanager
     def measure(self, part: str) -> Iterator[None]:

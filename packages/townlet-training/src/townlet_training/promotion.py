@@ -87,11 +87,12 @@ class PromotionRegistry:
     A streak belongs to one candidate and one incumbent: any other begins anew.
     """
 
-    def __init__(self, path: Path, *, config: PromotionConfig, seed: int) -> None:
+    def __init__(self, path: Path, *, config: PromotionConfig, seed: int, anew: bool = False) -> None:
         """Take up what `path` holds, or begin with nothing where there is no such file.
 
         Args:
             seed: from which the worlds of each pass follow.
+            anew: begin with nothing also where there is one; the first pass replaces it.
 
         Raises:
             ArtifactError: if the file is no strict JSON.
@@ -100,7 +101,7 @@ class PromotionRegistry:
         self._path = path
         self._config = config
         self._seed = seed
-        self._passes = _read_passes(path) if path.exists() else ()
+        self._passes = _read_passes(path) if path.exists() and not anew else ()
 
     @property
     def num_passes(self) -> int:

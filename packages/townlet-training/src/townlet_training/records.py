@@ -31,10 +31,13 @@ class EvaluationRecord:
     return_ci: tuple[float, float]
     """95 % bootstrap interval."""
     normalized: float | None
-    """Of `return_mean`, 0 for idling and 1 for the script; None without either."""
+    """Of `return_mean`, 0 for idling (or for acting at random, where the world has no idling) and 1 for the script;
+    None without either."""
     scripted_mean: float | None
     nearest_mean: float | None
     idle_mean: float | None
+    random_mean: float | None
+    """None also where idling is the zero of the scores."""
     gate: GateResult | None
     """None where nothing was gated."""
 
@@ -43,7 +46,8 @@ class EvaluationRecord:
 class CloneRecord:
     """What cloning came to."""
 
-    result: BCResult
+    results: Mapping[str, BCResult]
+    """By agent group."""
     evaluation: EvaluationRecord
 
 
@@ -61,7 +65,7 @@ class FinalEvaluation:
     paired: Mapping[str, PairedComparison]
     """Learned minus each of the baselines, by name."""
     normalized: Mapping[str, float | None]
-    """Mean difference of `paired` as a share of what the script has beyond idling."""
+    """Mean difference of `paired` as a share of what the script has beyond idling (or acting at random)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +77,8 @@ class RunCounters:
     num_updates: int
     """Every update made, also those that a gate took back."""
     num_retries: int
+    num_left_out: int
+    """How often an agent group was left out of an update, because it had decided nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,8 +93,9 @@ class RunSummary:
     failure: str | None
     """The gate that stopped it, in words."""
     weights_sha256: str
-    """Of the network as the run left it: the policy of `policy` where there is one."""
-    policy: ExportedPolicy | None
+    """Of all networks as the run left them: those of `policies` where there are any."""
+    policies: Mapping[str, ExportedPolicy]
+    """By agent group; empty where nothing was exported."""
     checkpoint: Path
     """Where these weights are kept."""
     clone: CloneRecord | None
@@ -99,5 +106,7 @@ class RunSummary:
     final: FinalEvaluation | None
     promotion: PromotionDecision | None
     counters: RunCounters
+    elapsed: float
+    """Seconds that the run took, in all the processes that it went through."""
     timings: Mapping[str, float]
     """Seconds by part of the run."""

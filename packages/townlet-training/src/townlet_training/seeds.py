@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from townlet_training.errors import ConfigError
 
+ONE_GROUP = "agents"
+"""Name of the agent group where there is only one."""
+
 HELD_OUT = 2**31
 """Worlds with a seed below this are trained on; those from here on are only judged on."""
 _SELECTION = HELD_OUT + 2**20
@@ -19,6 +22,11 @@ def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
     """A seed in [0, 2**63) of its own for each (`seed`, `purpose`, `index`): BLAKE2b-64 of their JSON, top 63 bits."""
     text = json.dumps([seed, purpose, index], separators=(",", ":"))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def group_seed(seed: int, purpose: str, group: str, index: int = 0) -> int:
+    """`derive_seed` for one agent group; that of `ONE_GROUP` is the purpose's own."""
+    return derive_seed(seed, purpose if group == ONE_GROUP else f"{purpose}/{group}", index)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,6 +61,7 @@ def encode_sample(
     final_value: float,
     layout: CaptureLayout,
     info: Mapping[str, JsonValue],
+    own: Mapping[str, JsonValue],
     npz_path: Path,
 ) -> tuple[bytes, bytes, dict[str, float]]:
     """The npz file, the description and the metrics of one trajectory.
@@ -71,6 +72,7 @@ def encode_sample(
         final_value: V of the final observation; written as 0 after a true end.
         layout: names.
         info: the capture's own metadata, repeated in each sample.
+        own: keys of the world's own for the description.
         npz_path: where the arrays will be, for names and messages.
 
     Raises:
@@ -91,6 +93,9 @@ def encode_sample(
     if not all(map(np.isfinite, metrics.values())):
         raise CaptureError(npz_path, "encode", f"metrics must be finite, got {metrics}")
     document = _describe(trajectory, layout, info, metrics, npz_path.stem)
+    if taken := sorted({*document, SECTION} & own.keys()):
+        raise CaptureError(npz_path, "encode", f"a description says {taken} itself")
+    document = {**own, **document}
     section: dict[str, JsonValue] = {**_section(trajectory), "arrays": [*sorted(arrays)]}
     section["sha256"] = _digest(npz, {**document, SECTION: section})
     return npz, readable_json({**document, SECTION: section}), metrics

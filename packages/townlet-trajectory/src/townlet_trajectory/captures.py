@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +80,7 @@ def write_captures(
     layout: CaptureLayout,
     info: CaptureInfo,
     prefix: str = DEFAULT_PREFIX,
+    descriptions: Sequence[Mapping[str, JsonValue]] = (),
 ) -> Path:
     """Write one sample per trajectory, their metrics and, last, the manifest; return the manifest's path.
 
@@ -93,6 +94,7 @@ def write_captures(
         layout: names of features, channels and actions.
         info: where the capture comes from.
         prefix: a plain file name.
+        descriptions: [B]; keys of the world's own for the description of each sample. Empty: none.
 
     Raises:
         ArtifactError: if another writer holds the directory or it cannot be written.
@@ -103,6 +105,8 @@ def write_captures(
         raise CaptureError(directory, "path", f"`prefix` must be a plain file name, got {prefix!r}")
     if final_values.shape != (len(batch),):
         raise CaptureError(directory, "encode", f"`final_values` must be [{len(batch)}], got {final_values.shape}")
+    if descriptions and len(descriptions) != len(batch):
+        raise CaptureError(directory, "encode", f"`descriptions` must be [{len(batch)}], got {len(descriptions)}")
     make_directory(directory)
     with DirectoryLock(directory):
         entries: list[JsonValue] = []
@@ -111,7 +115,8 @@ def write_captures(
         for number, index in enumerate(begin_order.tolist(), start=1):
             trajectory, final_value = batch.trajectory(index), float(final_values[index])
             stem = directory / f"{prefix}_{escaped(trajectory.agent_id)}_{number:03d}"
-            entry, metrics[f"{stem.name}.npz"] = _write_sample(trajectory, final_value, layout, info, stem)
+            own = descriptions[index] if descriptions else {}
+            entry, metrics[f"{stem.name}.npz"] = _write_sample(trajectory, final_value, layout, info, own, stem)
             entries.append(entry)
         write_json_atomic(directory / f"{prefix}_metrics.json", {"metadata": info.document(), "samples": metrics})
         manifest = directory / f"{prefix}_manifest.json"
@@ -176,12 +181,17 @@ def read_metrics(path: str | Path) -> dict[str, dict[str, float | None]]:
 
 
 def _write_sample(
-    trajectory: Trajectory, final_value: float, layout: CaptureLayout, info: CaptureInfo, stem: Path
+    trajectory: Trajectory,
+    final_value: float,
+    layout: CaptureLayout,
+    info: CaptureInfo,
+    own: Mapping[str, JsonValue],
+    stem: Path,
 ) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
     """Write the two files `stem`.npz and .json; return the manifest's entry and the metrics."""
     npz_path, meta_path = stem.with_name(f"{stem.name}.npz"), stem.with_name(f"{stem.name}.json")
     npz, description, metrics = encode_sample(
-        trajectory, final_value=final_value, layout=layout, info=info.document(), npz_path=npz_path
+        trajectory, final_value=final_value, layout=layout, info=info.document(), own=own, npz_path=npz_path
     )
     write_bytes_atomic(npz_path, npz)
     write_bytes_atomic(meta_path, description)

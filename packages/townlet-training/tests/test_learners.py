@@ -1,0 +1,160 @@
+"""One network, optimizer and generator for each agent group."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from corridor import SPEC, CorridorCollector, network
+from pairs import SLEEPWALKER, SPECS, WALKER, PairCollector
+
+from townlet_training.anneal import PlannedUpdate
+from townlet_training.bc import BCConfig
+from townlet_training.config import TrainingConfig
+from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
+from townlet_training.learners import Learners
+from townlet_training.networks import NetworkConfig
+from townlet_training.ppo import PPOLearner
+from townlet_training.ppo_config import PPOConfig
+from townlet_training.seeds import ONE_GROUP, derive_seed
+from townlet_training.weights import weights_digest, weights_of, weights_sha256
+
+CONFIG = TrainingConfig(
+    seed=3,
+    total_env_steps=1,
+    network=NetworkConfig(hidden_sizes=(4,)),
+    ppo=PPOConfig(num_minibatches=2, num_epochs=1),
+    bc=BCConfig(num_epochs=2),
+)
+PPO = PlannedUpdate(stage="ppo", ratio=1.0, kickstart_coef=0.5, learning_rate=1e-2, clip_range=0.1)
+WARM_UP = replace(PPO, stage="warmup", kickstart_coef=0.0)
+
+
+def pair(away: frozenset[int] = frozenset()) -> tuple[Learners, PairCollector]:
+    return Learners(CONFIG, SPECS), PairCollector(2, seed=3, away=away)
+
+
+def test_one_group_is_what_a_learner_alone_is() -> None:
+    own = Learners(CONFIG, {ONE_GROUP: SPEC})
+    twin = network(seed=derive_seed(3, "network"), config=CONFIG.network)
+    learner = PPOLearner(twin, config=CONFIG.ppo, generator=torch.Generator().manual_seed(derive_seed(3, "learner")))
+    collected = CorridorCollector(2, seed=3).collect(own.networks, num_ticks=12, ratio=1.0)
+    updates = own.learn(collected, PPO)
+    expected = learner.update(collected.batches[ONE_GROUP], kickstart_coef=0.5, learning_rate=1e-2, clip_range=0.1)
+    assert updates == {ONE_GROUP: expected}
+    assert own.sha256() == weights_sha256(twin)
+    assert weights_digest(own.state()) == weights_digest(learner.state_dict())
+    assert own.transitions == {ONE_GROUP: expected.num_transitions}
+
+
+def test_groups_have_numbers_of_their_own() -> None:
+    same = Learners(CONFIG, {WALKER: SPEC, "other": SPEC, ONE_GROUP: SPEC})
+    assert len({weights_sha256(each) for each in same.networks.values()}) == 3
+    # Which other groups there are changes nothing.
+    alone = Learners(CONFIG, {WALKER: SPEC})
+    assert weights_sha256(alone.networks[WALKER]) == weights_sha256(same.networks[WALKER])
+
+
+def test_each_group_learns_from_what_it_did() -> None:
+    own, collector = pair()
+    before = {group: weights_sha256(each) for group, each in own.networks.items()}
+    updates = own.learn(collector.collect(own.networks, num_ticks=12, ratio=1.0), PPO)
+    assert list(updates) == [WALKER, SLEEPWALKER]
+    assert own.transitions == {group: 24 for group in SPECS}
+    assert not set(before.values()) & {weights_sha256(each) for each in own.networks.values()}
+    assert own.num_left_out == 0
+
+
+def test_the_warm_up_is_one_of_every_group() -> None:
+    own, collector = pair()
+    policies = [weights_digest(weights_of(each.policy)) for each in own.networks.values()]
+    before = own.sha256()
+    own.learn(collector.collect(own.networks, num_ticks=12, ratio=1.0), WARM_UP)
+    assert [weights_digest(weights_of(each.policy)) for each in own.networks.values()] == policies
+    assert own.sha256() != before
+
+
+def test_a_group_that_was_not_there_is_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    own, collector = pair(away=frozenset({0}))
+    before = weights_sha256(own.networks[SLEEPWALKER])
+    with caplog.at_level(logging.WARNING, logger="townlet_training"):
+        updates = own.learn(collector.collect(own.networks, num_ticks=12, ratio=1.0), PPO)
+    assert list(updates) == [WALKER]
+    assert weights_sha256(own.networks[SLEEPWALKER]) == before
+    assert (own.num_left_out, own.transitions[SLEEPWALKER]) == (1, 0)
+    assert caplog.messages == ["agent group sleepwalker-1 is left out of an update: it decided nothing"]
+
+
+def test_where_nobody_decides_there_is_nothing_to_learn() -> None:
+    own, collector = pair()
+    with pytest.raises(EmptyBatchError, match="all 48 rows are foreign; nothing to learn from"):
+        own.learn(collector.collect(None, num_ticks=12, ratio=0.0), PPO)
+
+
+def test_each_group_is_cloned_and_normalized_by_itself() -> None:
+    own, collector = pair()
+    results = own.clone(collector.collect(None, num_ticks=96, ratio=0.0), on_epoch=lambda epoch: None)
+    assert list(results) == [WALKER, SLEEPWALKER]
+    # The script goes by the clock, which sleepwalkers do not see.
+    assert results[WALKER].accuracy > results[SLEEPWALKER].accuracy
+    means = [each.observation_mean for each in own.networks.values()]
+    assert [len(mean) for mean in means] == [9, 5]
+    assert all(mean.any() for mean in means)
+
+
+def test_a_group_that_nothing_is_known_of_is_named() -> None:
+    own, collector = pair(away=frozenset({0}))
+    collected = collector.collect(None, num_ticks=48, ratio=0.0)
+    with pytest.raises(EmptyBatchError, match="agent group `sleepwalker-1`: the statistics of observations"):
+        own.freeze_statistics(collected)
+    with pytest.raises(EmptyBatchError, match="agent group `sleepwalker-1`: the 0 scripted trajectories"):
+        own.clone(collected, on_epoch=lambda epoch: None)
+
+
+def test_what_was_taken_is_what_is_restored() -> None:
+    own, collector = pair()
+    own.learn(collector.collect(own.networks, num_ticks=12, ratio=1.0), PPO)
+    weights, state = own.weights(), own.state()
+    assert {name.partition("/")[0] for name in (*weights, *state)} == set(SPECS)
+    assert own.sha256() == weights_digest(weights)
+    other = Learners(replace(CONFIG, seed=9), SPECS)
+    other.restore(weights, state)
+    more = collector.collect(own.networks, num_ticks=12, ratio=1.0)
+    assert own.learn(more, PPO) == other.learn(more, PPO)
+    assert own.sha256() == other.sha256()
+    with pytest.raises(ShapeError, match="is of none of the agent groups"):
+        other.restore({**weights, "nobody/x": torch.zeros(1)}, state)
+
+
+def test_copies_stay_as_they_are() -> None:
+    own, collector = pair()
+    weights = own.weights()
+    own.learn(collector.collect(own.networks, num_ticks=12, ratio=1.0), PPO)
+    learned = own.sha256()
+    copies = own.copies(weights)
+    assert {group: weights_sha256(each) for group, each in copies.items()} == {
+        group: weights_sha256(each) for group, each in Learners(CONFIG, SPECS).networks.items()
+    }
+    assert own.sha256() == learned
+    seen = {"cell": np.eye(5, dtype=np.float32), "clock": np.eye(5, 4, dtype=np.float32)}
+    for group, fresh in Learners(CONFIG, SPECS).networks.items():
+        np.testing.assert_array_equal(copies[group].act(seen, None)[0], fresh.act(seen, None)[0])
+
+
+def test_another_attempt_draws_other_numbers_in_every_group() -> None:
+    states = []
+    for attempt in (1, 2):
+        own, _ = pair()
+        own.reseed(attempt)
+        states += [state.numpy().tobytes() for name, state in own.state().items() if name.endswith("generator")]
+    assert len(set(states)) == 4
+    own = Learners(CONFIG, {ONE_GROUP: SPEC})
+    own.reseed(2)
+    expected = torch.Generator().manual_seed(derive_seed(3, "attempt", 2)).get_state()
+    np.testing.assert_array_equal(own.state()["generator"].numpy(), expected.numpy())
+
+
+def test_a_group_needs_a_proper_name() -> None:
+    with pytest.raises(ConfigError, match="got 'a/b'"):
+        Learners(CONFIG, {"a/b": SPEC})
