@@ -16,8 +16,16 @@ settings.register_profile("thorough", deadline=None, max_examples=500, stateful_
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 NEEDS = {
-    "townlet_training": ("test_cli_evaluate.py", "test_cli_train.py", "test_training_config.py"),
+    "townlet_training": (
+        "test_cli_environments.py",
+        "test_cli_evaluate.py",
+        "test_cli_resume.py",
+        "test_cli_train.py",
+        "test_training_config.py",
+    ),
     "matplotlib": (
+        "test_cli_environments.py",
+        "test_cli_resume.py",
         "test_cli_train.py",
         "test_report_figures.py",
         "test_report_page.py",
@@ -25,7 +33,20 @@ NEEDS = {
         "test_report_plots.py",
         "test_report_town_plot.py",
     ),
-    "jinja2": ("test_cli_train.py", "test_report_page.py"),
+    "jinja2": ("test_cli_environments.py", "test_cli_resume.py", "test_cli_train.py", "test_report_page.py"),
+    "gymnasium": (
+        "test_adapters_gymnasium.py",
+        "test_adapters_parallel.py",
+        "test_adapters_pettingzoo.py",
+        "test_adapters_spaces.py",
+        "test_cli_environments.py",
+        "test_cli_resume.py",
+    ),
+    "pettingzoo": (
+        "test_adapters_pettingzoo.py",
+        "test_cli_environments.py",
+        "test_town_parallel_env.py",
+    ),
 }
 """Modules of the extras, and the files that import what imports them."""
 ABSENT = tuple(module for module in NEEDS if find_spec(module) is None)

@@ -1,15 +1,19 @@
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from crossing import Crossing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import LinearPolicy, bridge_config, corridor_configs, ratios, seeds
 
-from townlet_behavior import Kind
+from townlet_behavior import BridgeConfig, CommitmentConfig, Kind, StateError
+from townlet_runtime.acting import Policy
 from townlet_runtime.collector import SimulationCollector
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.evaluate import SimulationEvaluator
+from townlet_runtime.simulation import AGENTS, OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch
 
@@ -19,7 +23,7 @@ def collector(
 ) -> SimulationCollector:
     # What a collection is for, learning, needs observations that show the option in force.
     corridor = Corridor(replace(config, shows_commitments=True), num_worlds=num_worlds)
-    return SimulationCollector(corridor, config=bridge_config(corridor), seed=seed, max_rows=max_rows)
+    return SimulationCollector(OneGroup(corridor), config=bridge_config(corridor), seed=seed, max_rows=max_rows)
 
 
 def rows(*batches: TrajectoryBatch) -> dict[tuple[int, str, int], tuple[object, ...]]:
@@ -48,22 +52,28 @@ def test_two_collections_are_one_long_one(
 ) -> None:
     policy = LinearPolicy(Corridor(config).spec, seed=seed)
     parts, whole = collector(config, seed=seed), collector(config, seed=seed)
-    one = parts.collect(policy, num_ticks=first, ratio=ratio)
-    two = parts.collect(policy, num_ticks=second, ratio=ratio)
-    together = whole.collect(policy, num_ticks=first + second, ratio=ratio)
-    assert rows(one.batch, two.batch) == rows(together.batch)
-    assert one.env_steps + two.env_steps == together.env_steps == 2 * (first + second)
+    one = parts.collect({AGENTS: policy}, num_ticks=first, ratio=ratio)
+    two = parts.collect({AGENTS: policy}, num_ticks=second, ratio=ratio)
+    together = whole.collect({AGENTS: policy}, num_ticks=first + second, ratio=ratio)
+    assert rows(one.batches[AGENTS], two.batches[AGENTS]) == rows(together.batches[AGENTS])
+    assert one.env_steps + two.env_steps == together.env_steps == worlds_with_agents(together.batches[AGENTS])
     for name in ("exits", "rests"):
         assert one.report.events[name] + two.report.events[name] == together.report.events[name]
     for source, ticks in together.report.ticks_by_source.items():
         assert one.report.ticks_by_source[source] + two.report.ticks_by_source[source] == ticks
-    assert together.report.agent_ticks == together.batch.num_steps
+    assert together.report.agent_ticks == together.batches[AGENTS].num_steps
+
+
+def worlds_with_agents(batch: TrajectoryBatch) -> int:
+    """Pairs of a tick and a world in which somebody acted."""
+    worlds = np.repeat(batch.worlds, np.diff(batch.offsets))
+    return len(set(zip(batch.ticks.tolist(), worlds.tolist(), strict=True)))
 
 
 def test_the_first_observation_of_a_collection_is_the_final_one_of_the_last() -> None:
     parts = collector(CorridorConfig(places=1, length=9, slip=0.0), num_worlds=1)
-    one = parts.collect(None, num_ticks=5, ratio=0.0).batch.trajectory(0)
-    two = parts.collect(None, num_ticks=5, ratio=0.0).batch.trajectory(0)
+    one = parts.collect(None, num_ticks=5, ratio=0.0).batches[AGENTS].trajectory(0)
+    two = parts.collect(None, num_ticks=5, ratio=0.0).batches[AGENTS].trajectory(0)
     assert not (one.terminated or one.truncated)
     assert one.agent_id == two.agent_id
     for name, array in one.observations.items():
@@ -73,7 +83,7 @@ def test_the_first_observation_of_a_collection_is_the_final_one_of_the_last() ->
 
 
 def test_the_script_alone_is_foreign_and_labelled() -> None:
-    batch = collector(CorridorConfig()).collect(None, num_ticks=30, ratio=0.0).batch
+    batch = collector(CorridorConfig()).collect(None, num_ticks=30, ratio=0.0).batches[AGENTS]
     assert set(batch.columns["kind"].tolist()) == {Kind.FOREIGN, Kind.FORCED}
     assert set(batch.columns["expert_action"].tolist()) == {2, 3}
     assert not batch.columns["value"].any()
@@ -82,14 +92,14 @@ def test_the_script_alone_is_foreign_and_labelled() -> None:
 def test_the_policy_can_be_another_in_every_collection() -> None:
     config = CorridorConfig()
     worlds = collector(config)
-    spec = worlds.spec
+    spec = worlds.specs[AGENTS]
     kinds = [
-        set(worlds.collect(policy, num_ticks=20, ratio=ratio).batch.columns["kind"].tolist())
-        for policy, ratio in (
-            (LinearPolicy(spec, seed=1), 1.0),
+        set(worlds.collect(policies, num_ticks=20, ratio=ratio).batches[AGENTS].columns["kind"].tolist())
+        for policies, ratio in (
+            ({AGENTS: LinearPolicy(spec, seed=1)}, 1.0),
             (None, 0.0),
-            (LinearPolicy(spec, seed=2), 0.05),
-            (LinearPolicy(spec, seed=2), 0.1),
+            ({AGENTS: LinearPolicy(spec, seed=2)}, 0.05),
+            ({AGENTS: LinearPolicy(spec, seed=2)}, 0.1),
         )
     ]
     assert kinds == [
@@ -104,13 +114,15 @@ def test_an_evaluation_in_between_changes_nothing() -> None:
     config = CorridorConfig()
     policy = LinearPolicy(Corridor(config).spec, seed=1)
     judge = SimulationEvaluator(
-        lambda n: Corridor(config, num_worlds=n), config=bridge_config(Corridor(config)), seed=0
+        lambda n: OneGroup(Corridor(config, num_worlds=n)), config=bridge_config(Corridor(config)), seed=0
     )
     undisturbed, disturbed = collector(config), collector(config)
     for worlds in (undisturbed, disturbed):
-        worlds.collect(policy, num_ticks=10, ratio=0.5)
-    judge.evaluate(policy, num_episodes=2, first_seed=0, sample=True)
-    one, other = (worlds.collect(policy, num_ticks=20, ratio=0.5).batch for worlds in (undisturbed, disturbed))
+        worlds.collect({AGENTS: policy}, num_ticks=10, ratio=0.5)
+    judge.evaluate({AGENTS: policy}, num_episodes=2, first_seed=0, sample=True)
+    one, other = (
+        worlds.collect({AGENTS: policy}, num_ticks=20, ratio=0.5).batches[AGENTS] for worlds in (undisturbed, disturbed)
+    )
     assert rows(one) == rows(other)
 
 
@@ -127,13 +139,122 @@ def test_a_collection_that_may_not_fit_is_refused_before_it_begins() -> None:
 
 
 def test_worlds_without_a_mask_are_recorded_without_one() -> None:
-    batch = collector(CorridorConfig(masked=False)).collect(None, num_ticks=3, ratio=0.0).batch
+    batch = collector(CorridorConfig(masked=False)).collect(None, num_ticks=3, ratio=0.0).batches[AGENTS]
     assert set(batch.observations) == {"features", "map"}
 
 
 def test_commitments_that_no_observation_shows_are_refused() -> None:
     hidden = Corridor(CorridorConfig(shows_commitments=False, rest_ticks=3))
     with pytest.raises(SimulationError, match="the longest binds for 3 ticks"):
-        SimulationCollector(hidden, config=bridge_config(hidden), seed=1, max_rows=100)
+        SimulationCollector(OneGroup(hidden), config=bridge_config(hidden), seed=1, max_rows=100)
     short = Corridor(CorridorConfig(shows_commitments=False, rest_ticks=1))
-    assert SimulationCollector(short, config=bridge_config(short), seed=1, max_rows=100).spec.commitment_columns is None
+    assert (
+        SimulationCollector(OneGroup(short), config=bridge_config(short), seed=1, max_rows=100)
+        .specs[AGENTS]
+        .commitment_columns
+        is None
+    )
+
+
+def test_one_batch_and_one_policy_for_each_group() -> None:
+    crossing = Crossing(2)
+    worlds = SimulationCollector(crossing, config=no_commitments(), seed=1, max_rows=400)
+    policies = {group: LinearPolicy(spec, seed=3) for group, spec in worlds.specs.items()}
+    collection = worlds.collect(policies, num_ticks=60, ratio=0.5)
+    assert list(collection.batches) == ["long", "short"]
+    shapes = {group: batch.schema.observations["map"].shape for group, batch in collection.batches.items()}
+    assert shapes == {"long": (1, 1, 7), "short": (1, 1, 3)}
+    assert ["action_mask" in batch.observations for batch in collection.batches.values()] == [True, False]
+    assert collection.report.agent_ticks == sum(batch.num_steps for batch in collection.batches.values())
+    assert collection.env_steps == collection.report.env_steps <= 120
+    with pytest.raises(SimulationError, match="a policy for each group"):
+        worlds.collect({"long": policies["long"]}, num_ticks=1, ratio=0.5)
+
+
+def test_a_group_may_be_gone_for_a_whole_collection() -> None:
+    crossing = Crossing(1, episode_ticks=200)
+    worlds = SimulationCollector(crossing, config=no_commitments(), seed=1, max_rows=400)
+    sizes = [worlds.collect(None, num_ticks=1, ratio=0.0).batches["short"].num_steps for _ in range(30)]
+    assert set(sizes) == {0, 1}
+
+
+def no_commitments() -> BridgeConfig:
+    return BridgeConfig(commitment=CommitmentConfig(), seed=5)
+
+
+@pytest.mark.property
+@given(corridor_configs, seeds, ratios, st.integers(0, 30), st.integers(1, 20))
+@settings(max_examples=25)
+def test_a_collector_goes_on_from_what_was_saved(
+    config: CorridorConfig, seed: int, ratio: float, before: int, after: int
+) -> None:
+    policies = {AGENTS: LinearPolicy(Corridor(config).spec, seed=seed)}
+    unbroken, resumed = collector(config, seed=seed), collector(config, seed=seed)
+    if before:
+        unbroken.collect(policies, num_ticks=before, ratio=ratio)
+    state = unbroken.save_state()
+    assert state is not None
+    resumed.restore(state)
+    same_collections(unbroken, resumed, policies, num_ticks=after, ratio=ratio)
+
+
+@pytest.mark.property
+@given(seeds, st.integers(1, 30), st.integers(1, 20))
+@settings(max_examples=10)
+def test_a_collector_of_groups_goes_on_from_what_was_saved(seed: int, before: int, after: int) -> None:
+    unbroken, resumed = (
+        SimulationCollector(Crossing(2), config=no_commitments(), seed=seed, max_rows=400) for _ in range(2)
+    )
+    policies = {group: LinearPolicy(spec, seed=seed) for group, spec in unbroken.specs.items()}
+    unbroken.collect(policies, num_ticks=before, ratio=0.5)
+    # what the other one has lived through does not matter
+    resumed.collect(None, num_ticks=3, ratio=0.0)
+    resumed.restore(unbroken.save_state() or {})
+    same_collections(unbroken, resumed, policies, num_ticks=after, ratio=0.5)
+
+
+def same_collections(
+    one: SimulationCollector,
+    other: SimulationCollector,
+    policies: Mapping[str, Policy],
+    *,
+    num_ticks: int,
+    ratio: float,
+) -> None:
+    """Both collect the same twice, bit for bit, and may be saved again."""
+    for _ in range(2):
+        expected, found = (each.collect(policies, num_ticks=num_ticks, ratio=ratio) for each in (one, other))
+        for group, batch in expected.batches.items():
+            same_batches(batch, found.batches[group])
+        assert replace(expected.report, wall_time_s=1.0) == replace(found.report, wall_time_s=1.0)
+    states = (one.save_state(), other.save_state())
+    assert states[0] is not None and states[1] is not None and states[0].keys() == states[1].keys()
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(array, states[1][name], err_msg=name)
+
+
+def same_batches(one: TrajectoryBatch, other: TrajectoryBatch) -> None:
+    for name in one.observations:
+        np.testing.assert_array_equal(one.observations[name], other.observations[name])
+        np.testing.assert_array_equal(one.final_observations[name], other.final_observations[name])
+    for name in one.columns:
+        np.testing.assert_array_equal(one.columns[name], other.columns[name])
+    for name in ("offsets", "rewards", "ticks", "terminated", "truncated", "agent_ids", "worlds", "episodes"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    worlds = collector(CorridorConfig())
+    state = dict(worlds.save_state() or {})
+    with pytest.raises(SimulationError, match="a collector with seed 2, got 1"):
+        collector(CorridorConfig(), seed=2).restore(state)
+    with pytest.raises(SimulationError, match=r"`present` of the saved state to be bool \[2\], got bool \[6\]"):
+        collector(CorridorConfig(places=1)).restore(state)
+    for key in state:
+        with pytest.raises((SimulationError, StateError)):
+            collector(CorridorConfig()).restore({name: array for name, array in state.items() if name != key})
+
+
+def test_worlds_that_cannot_be_saved_have_no_state() -> None:
+    worlds = SimulationCollector(Crossing(1, savable=False), config=no_commitments(), seed=1, max_rows=100)
+    assert worlds.save_state() is None

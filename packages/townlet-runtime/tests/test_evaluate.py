@@ -1,8 +1,9 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from crossing import Crossing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import LinearPolicy, bridge_config, corridor_configs, seeds
@@ -11,7 +12,7 @@ from townlet_behavior import BridgeConfig
 from townlet_runtime.acting import UniformPolicy
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.evaluate import EpisodeReturns, SimulationEvaluator
-from townlet_runtime.simulation import Observed, Stepped
+from townlet_runtime.simulation import AGENTS, GroupedSimulation, Observed, OneGroup, SimulationSpec, Stepped
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 CONFIG = CorridorConfig(length=4, places=2, slip=0.2, episode_ticks=20)
@@ -20,7 +21,9 @@ WAIT, LEFT, RIGHT, REST = range(4)
 
 def evaluator(config: CorridorConfig = CONFIG, *, seed: int = 3) -> SimulationEvaluator:
     return SimulationEvaluator(
-        lambda num_worlds: Corridor(config, num_worlds=num_worlds), config=bridge_config(Corridor(config)), seed=seed
+        lambda num_worlds: OneGroup(Corridor(config, num_worlds=num_worlds)),
+        config=bridge_config(Corridor(config)),
+        seed=seed,
     )
 
 
@@ -73,7 +76,7 @@ def test_a_result_does_not_depend_on_the_episodes_beside_it(
         if acting == "random":
             return evaluator(config).baseline("random", num_episodes=num_episodes, first_seed=seed)
         return evaluator(config).evaluate(
-            policy, num_episodes=num_episodes, first_seed=seed, sample=acting == "sampled"
+            {AGENTS: policy}, num_episodes=num_episodes, first_seed=seed, sample=acting == "sampled"
         )
 
     assert same(first(play(few + more), few), play(few))
@@ -85,7 +88,7 @@ def test_a_result_does_not_depend_on_the_episodes_beside_it(
 def test_the_same_seeds_begin_the_same_worlds(seed: int) -> None:
     begun: list[Observed] = []
 
-    def make(num_worlds: int) -> Corridor:
+    def make(num_worlds: int) -> GroupedSimulation:
         corridor = Corridor(CONFIG, num_worlds=num_worlds)
         reset = corridor.reset
 
@@ -95,11 +98,11 @@ def test_the_same_seeds_begin_the_same_worlds(seed: int) -> None:
             return observed
 
         corridor.reset = watched  # type: ignore[method-assign]
-        return corridor
+        return OneGroup(corridor)
 
     judge = SimulationEvaluator(make, config=bridge_config(Corridor(CONFIG)), seed=0)
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
-    judge.evaluate(policy, num_episodes=3, first_seed=seed, sample=False)
+    judge.evaluate({AGENTS: policy}, num_episodes=3, first_seed=seed, sample=False)
     judge.baseline("scripted", num_episodes=3, first_seed=seed)
     one, other = begun
     assert one.agent_ids.tolist() == other.agent_ids.tolist()
@@ -111,7 +114,7 @@ def test_sampling_differs_from_greedy_and_greedy_has_no_chance_of_its_own() -> N
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
 
     def play(seed: int, sample: bool) -> EpisodeReturns:
-        return evaluator(seed=seed).evaluate(policy, num_episodes=6, first_seed=0, sample=sample)
+        return evaluator(seed=seed).evaluate({AGENTS: policy}, num_episodes=6, first_seed=0, sample=sample)
 
     assert same(play(1, False), play(2, False))
     assert not same(play(1, True), play(2, True))
@@ -122,7 +125,7 @@ def test_the_random_baseline_draws_evenly_among_legal_actions() -> None:
     spec = Corridor(CONFIG).spec
     uniform = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
     random = evaluator().baseline("random", num_episodes=4, first_seed=2)
-    assert same(random, evaluator().evaluate(uniform, num_episodes=4, first_seed=2, sample=True))
+    assert same(random, evaluator().evaluate({AGENTS: uniform}, num_episodes=4, first_seed=2, sample=True))
     assert not same(random, evaluator().baseline("idle", num_episodes=4, first_seed=2))
 
 
@@ -130,8 +133,8 @@ def test_the_ratio_of_the_config_does_not_matter() -> None:
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
 
     def play(config: BridgeConfig) -> tuple[EpisodeReturns, EpisodeReturns]:
-        judge = SimulationEvaluator(lambda n: Corridor(CONFIG, num_worlds=n), config=config, seed=0)
-        learned = judge.evaluate(policy, num_episodes=4, first_seed=0, sample=True)
+        judge = SimulationEvaluator(lambda n: OneGroup(Corridor(CONFIG, num_worlds=n)), config=config, seed=0)
+        learned = judge.evaluate({AGENTS: policy}, num_episodes=4, first_seed=0, sample=True)
         return learned, judge.baseline("scripted", num_episodes=4, first_seed=0)
 
     base = bridge_config(Corridor(CONFIG))
@@ -148,9 +151,9 @@ class Brief(Corridor):
 
 
 def play_brief(config: CorridorConfig) -> tuple[EpisodeReturns, EpisodeReturns]:
-    makers: list[Callable[[int], Corridor]] = [
-        lambda n: Brief(config, num_worlds=n),
-        lambda n: Corridor(config, num_worlds=n),
+    makers: list[Callable[[int], GroupedSimulation]] = [
+        lambda n: OneGroup(Brief(config, num_worlds=n)),
+        lambda n: OneGroup(Corridor(config, num_worlds=n)),
     ]
     brief, plain = (
         SimulationEvaluator(make, config=bridge_config(Corridor(config)), seed=0).baseline(
@@ -181,7 +184,7 @@ def test_a_world_that_begins_empty_has_no_score() -> None:
             raise AssertionError("nobody should get so far")
 
     judge = SimulationEvaluator(
-        lambda n: Deserted(CONFIG, num_worlds=n), config=bridge_config(Corridor(CONFIG)), seed=0
+        lambda n: OneGroup(Deserted(CONFIG, num_worlds=n)), config=bridge_config(Corridor(CONFIG)), seed=0
     )
     with pytest.raises(SimulationError, match=r"agents in every world at the start, got \[0 "):
         judge.baseline("idle", num_episodes=2, first_seed=0)
@@ -190,4 +193,55 @@ def test_a_world_that_begins_empty_has_no_score() -> None:
 def test_a_policy_made_for_something_else_is_refused() -> None:
     policy = LinearPolicy(Corridor(CorridorConfig(length=9)).spec, seed=1)
     with pytest.raises(SimulationError, match="does not fit"):
-        evaluator().evaluate(policy, num_episodes=1, first_seed=0, sample=True)
+        evaluator().evaluate({AGENTS: policy}, num_episodes=1, first_seed=0, sample=True)
+
+
+def test_the_returns_of_groups_add_up_per_agent() -> None:
+    crossing = Crossing(1)
+    scores = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0).baseline("idle", num_episodes=3, first_seed=7)
+    # by hand: whoever waits pays 0.01 a tick; shared among all who were there at the start
+    for episode in range(3):
+        observed = crossing.reset(seed=7 + episode)
+        agents = sum(len(one.slots) for one in observed.values())
+        ticks = 0
+        for _ in range(20):
+            ticks += sum(len(one.slots) for one in observed.values())
+            waits = {group: np.zeros(len(one.slots), np.int64) for group, one in observed.items()}
+            observed = {group: one.observed for group, one in crossing.step(waits).items()}
+        assert scores.returns[episode] == pytest.approx(-0.01 * ticks / agents, rel=1e-6)
+
+
+def test_all_groups_act_by_their_own_policies() -> None:
+    judge = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0)
+    specs = Crossing(1).specs
+    policies = {group: LinearPolicy(spec, seed=1) for group, spec in specs.items()}
+    scores = judge.evaluate(policies, num_episodes=4, first_seed=0, sample=True)
+    others = {**policies, "short": LinearPolicy(specs["short"], seed=2)}
+    assert not same(scores, judge.evaluate(others, num_episodes=4, first_seed=0, sample=True))
+    assert same(scores, judge.evaluate(policies, num_episodes=4, first_seed=0, sample=True))
+    with pytest.raises(SimulationError, match="a policy for each group"):
+        judge.evaluate({"short": policies["short"]}, num_episodes=1, first_seed=0, sample=True)
+
+
+def test_nothing_is_played_after_the_last_first_episode() -> None:
+    made: list[Crossing] = []
+
+    def make(num_worlds: int) -> Crossing:
+        made.append(Brisk(num_worlds, episode_ticks=11))
+        return made[-1]
+
+    class Brisk(Crossing):
+        """Says that its episodes may take longer."""
+
+        @property
+        def specs(self) -> Mapping[str, SimulationSpec]:
+            return {group: replace(spec, episode_ticks=500) for group, spec in super().specs.items()}
+
+    SimulationEvaluator(make, config=BridgeConfig(), seed=0).baseline("scripted", num_episodes=2, first_seed=0)
+    assert made[0].steps == 11
+
+
+def test_a_behavior_that_is_not_there_is_named() -> None:
+    judge = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0)
+    with pytest.raises(SimulationError, match=r"a behavior .* \(scripted, idle, random\), got 'nearest'"):
+        judge.baseline("nearest", num_episodes=1, first_seed=0)

@@ -1,15 +1,21 @@
 import logging
 import re
 
+import numpy as np
 import pytest
+from crossing import Crossing
 from strategies import LinearPolicy, bridge_config
 
+from townlet_behavior import BridgeConfig
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.loop import LoopReport, SimulationLoop
+from townlet_runtime.groups import runtimes_of
+from townlet_runtime.loop import GroupedLoop, LoopReport, SimulationLoop
 from townlet_runtime.observing import schema_of
 from townlet_runtime.runtime import PolicyRuntime
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryService
+
+CONFIG = BridgeConfig()
 
 
 def loop_of(corridor: Corridor, *, ratio: float = 0.0, service: TrajectoryService | None = None) -> SimulationLoop:
@@ -30,7 +36,7 @@ def test_a_report_by_hand() -> None:
     loop = loop_of(corridor)
     loop.reset(seed=0)
     report = loop.run_for(6)
-    assert (report.ticks, report.agent_ticks, report.agents) == (6, 12, 2.0)
+    assert (report.ticks, report.env_steps, report.agent_ticks, report.agents) == (6, 12, 12, 2.0)
     assert report.mean_reward == pytest.approx((1 - 0.02) / 3)
     assert report.events == {"exits": 4.0, "rests": 0.0}
     assert report.ticks_by_source == {"scripted": 12, "learned": 0, "external": 0}
@@ -42,6 +48,7 @@ def test_a_report_by_hand() -> None:
 def test_rates_are_counts_over_wall_time() -> None:
     report = LoopReport(
         ticks=4,
+        env_steps=4,
         agent_ticks=12,
         wall_time_s=0.5,
         mean_reward=0.0,
@@ -121,6 +128,7 @@ def test_nobody_there_is_a_tick_like_any_other() -> None:
     loop.reset(seed=3)
     report = loop.run_for(25)
     assert 0 < report.agent_ticks < 25
+    assert report.env_steps == report.agent_ticks
     assert loop.runtime.collect_trajectory().num_steps == report.agent_ticks
 
 
@@ -132,3 +140,28 @@ def test_an_empty_world_has_a_mean_reward_of_zero() -> None:
         pass
     report = loop.run_for(1)
     assert (report.agent_ticks, report.mean_reward) == (0, 0.0)
+
+
+def test_the_groups_of_a_world_add_up() -> None:
+    crossing = Crossing(2)
+    runtimes = runtimes_of(crossing, crossing.scripted("scripted"), config=CONFIG, policies=None, services=None, seed=1)
+    loop = GroupedLoop(crossing, runtimes)
+    loop.reset(seed=5)
+    report = loop.run_for(50)
+    # the same worlds again, counted by hand
+    again, present, steps, rewards = Crossing(2), 0, 0, 0.0
+    scripts, observed = again.scripted("scripted"), again.reset(seed=5)
+    events = np.zeros(2)
+    for _ in range(50):
+        present += sum(len(one.slots) for one in observed.values())
+        steps += len({world for one in observed.values() for world in one.worlds.tolist()})
+        stepped = again.step({group: scripts[group].propose(one) for group, one in observed.items()})
+        rewards += sum(float(one.rewards.sum(dtype=np.float64)) for one in stepped.values())
+        events += sum(one.events.sum(axis=0) for one in stepped.values())
+        observed = {group: one.observed for group, one in stepped.items()}
+    assert (report.agent_ticks, report.env_steps) == (present, steps)
+    assert report.ticks_by_source["scripted"] == present
+    assert report.mean_reward == pytest.approx(rewards / present)
+    assert list(report.events.values()) == events.tolist()
+    # somebody is missing at times, so that the counts say something
+    assert present < 50 * 6 and {len(one.slots) for one in observed.values()} != {4, 2}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from strategies import LinearPolicy, bridge_config, corridor_configs, ratios, seeds
 from twin import Twin
 
@@ -305,6 +306,72 @@ def test_a_reset_forgets_everything_but_the_ratio() -> None:
     loop.reset(seed=1)
     assert not loop.runtime.is_possessed("visitor_0_1")
     assert loop.runtime.service is not None and loop.runtime.service.num_rows == 0
+
+
+@pytest.mark.property
+@given(seeds, ratios, st.integers(0, 12), st.booleans())
+@settings(max_examples=25)
+def test_a_runtime_goes_on_from_what_was_saved(seed: int, ratio: float, ticks: int, possessed: bool) -> None:
+    world = CorridorConfig(length=5, places=2, episode_ticks=30, rest_ticks=4)
+    loops = []
+    for _ in range(2):
+        corridor = Corridor(world, num_worlds=2)
+        policy = LinearPolicy(corridor.spec, seed=seed)
+        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=ratio, seed=seed), policy)
+        loops.append(SimulationLoop(corridor, runtime))
+    unbroken, resumed = loops
+    unbroken.reset(seed=seed)
+    agent = unbroken.runtime.observed.agent_ids[0]
+    if possessed:
+        assert unbroken.runtime.acquire_possession(agent, owner="me", lease_ticks=ticks + 3)
+        unbroken.runtime.feed_action(agent, "right", owner="me")
+    for _ in range(ticks):
+        unbroken.step()
+    state, worlds = unbroken.runtime.save_state(), unbroken.simulation.save_state()
+    unbroken.runtime.collect_trajectory()
+    resumed.runtime.restore(state, resumed.simulation.restore(worlds))
+    assert resumed.tick == unbroken.tick == ticks
+    assert resumed.runtime.current_anneal_ratio() == unbroken.runtime.current_anneal_ratio()
+    for _ in range(25):
+        assert unbroken.runtime.possessed_agents() == resumed.runtime.possessed_agents()
+        unbroken.step(), resumed.step()
+        assert unbroken.runtime.latest_policy_snapshot() == resumed.runtime.latest_policy_snapshot()
+        counts = (unbroken.runtime.consume_option_switch_counts(), resumed.runtime.consume_option_switch_counts())
+        assert counts[0] == counts[1]
+    one, other = unbroken.runtime.collect_trajectory(), resumed.runtime.collect_trajectory()
+    for name, column in one.columns.items():
+        np.testing.assert_array_equal(column, other.columns[name], err_msg=name)
+    np.testing.assert_array_equal(one.observations["features"], other.observations["features"])
+    np.testing.assert_array_equal(one.ticks, other.ticks)
+
+
+def test_a_runtime_is_saved_between_ticks_and_restored_from_its_own_kind() -> None:
+    loop = begun(Corridor(ALONE), bridge_config(Corridor(ALONE)))
+    state = loop.runtime.save_state()
+    loop.runtime.decide_batch()
+    with pytest.raises(SimulationError, match="tick 0: `save_state` must follow `begin` or `post_step`"):
+        loop.runtime.save_state()
+    larger = Corridor(replace(ALONE, places=2))
+    runtime = recording_runtime(larger, bridge_config(larger), None)
+    with pytest.raises(SimulationError, match="expected `last` of the saved state"):
+        runtime.restore(state, larger.reset(seed=0))
+    with pytest.raises(SimulationError, match="expected `tick` in the saved state"):
+        runtime.restore({}, larger.reset(seed=0))
+
+
+def test_a_policy_is_not_asked_about_nobody() -> None:
+    class Particular(LinearPolicy):
+        def act(
+            self, observations: Observations, action_mask: NDArray[np.bool_] | None
+        ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            assert len(observations["features"])
+            return super().act(observations, action_mask)
+
+    corridor = Corridor(CorridorConfig(length=2, places=1, slip=0.0, max_absence=9, episode_ticks=30))
+    loop = begun(corridor, bridge_config(corridor, ratio=1.0), Particular(corridor.spec, seed=1))
+    report = loop.run_for(30)
+    assert 0 < report.agent_ticks < 30
+    assert loop.runtime.collect_trajectory().num_steps == report.agent_ticks
 
 
 class Raving(LinearPolicy):

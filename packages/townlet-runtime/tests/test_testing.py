@@ -1,16 +1,17 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from crossing import Crossing
 from hypothesis import given, settings
 from numpy.typing import NDArray
 from strategies import corridor_configs, seeds
 
-from townlet_behavior import BatchController
+from townlet_behavior import BatchController, Guardrail, SavedState
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation import CommitmentColumns, Observed, SimulationSpec, Stepped
-from townlet_runtime.testing import Corridor, CorridorConfig, check_simulation
+from townlet_runtime.testing import Corridor, CorridorConfig, check_grouped_simulation, check_simulation
 
 WAIT, LEFT, RIGHT, REST = range(4)
 ALONE = CorridorConfig(places=1, length=4, slip=0.0, episode_ticks=20, max_absence=1)
@@ -25,6 +26,17 @@ def walk(corridor: Corridor, *actions: int) -> list[Stepped]:
 @settings(max_examples=25)
 def test_corridors_keep_their_promises(config: CorridorConfig, seed: int) -> None:
     check_simulation(Corridor(config, num_worlds=2), seed=seed, ticks=40)
+
+
+@pytest.mark.property
+@given(seeds)
+@settings(max_examples=10)
+def test_groups_side_by_side_keep_their_promises(seed: int) -> None:
+    check_grouped_simulation(Crossing(2), seed=seed, ticks=45)
+
+
+def test_a_world_that_cannot_be_saved_keeps_its_promises() -> None:
+    check_grouped_simulation(Crossing(1, savable=False), seed=1, ticks=30)
 
 
 def test_a_walk_by_hand() -> None:
@@ -122,8 +134,21 @@ class Broken:
         stepped = self._corridor.step(actions)
         return self._stepped(replace(stepped, observed=self._observed(stepped.observed)))
 
+    @property
+    def behaviors(self) -> tuple[str, ...]:
+        return self._corridor.behaviors
+
     def scripted(self, name: str) -> BatchController:
         return self._corridor.scripted(name)
+
+    def guardrails(self) -> Sequence[Guardrail]:
+        return ()
+
+    def save_state(self) -> SavedState | None:
+        return self._corridor.save_state()
+
+    def restore(self, state: SavedState) -> Observed:
+        return self._observed(self._corridor.restore(state))
 
 
 def with_features(observed: Observed, column: int, value: float) -> Observed:
@@ -158,7 +183,9 @@ BENT_OBSERVED = {
     "finite `features`": lambda seen: with_features(seen, 0, np.nan),
     "commitment columns left to the runtime": lambda seen: with_features(seen, 5, 1.0),
     r"a bool mask \[": lambda seen: replace(seen, action_mask=np.ones((len(seen.slots), 3), np.bool_)),
-    "a mask that allows to wait": lambda seen: replace(seen, action_mask=np.zeros((len(seen.slots), 4), np.bool_)),
+    "a mask that allows every agent something": lambda seen: replace(
+        seen, action_mask=np.zeros((len(seen.slots), 4), np.bool_)
+    ),
 }
 BENT_STEPPED = {
     "float32 .* rewards": lambda step: replace(step, rewards=step.rewards.astype(np.float64)),
@@ -225,3 +252,86 @@ class _Mumbling:
     def settled(self, view: Observed, decisions: object) -> None: ...
 
     def forget(self, slots: NDArray[np.int64]) -> None: ...
+
+    def save_state(self) -> SavedState:
+        return {}
+
+    def restore(self, state: SavedState) -> None: ...
+
+
+class Forgetful(Broken):
+    """A corridor with something wrong about what it saves."""
+
+    def __init__(self, wrong: str) -> None:
+        super().__init__()
+        self._wrong = wrong
+        self._live: dict[str, NDArray[np.int64]] = {}
+
+    def step(self, actions: NDArray[np.int64]) -> Stepped:
+        if "count" in self._live:
+            self._live["count"] += 1
+        return super().step(actions)
+
+    def save_state(self) -> SavedState | None:
+        state = dict(super().save_state() or {})
+        if self._wrong == "objects":
+            state["ids"] = np.array(["a", None], np.object_)
+        if self._wrong == "live":
+            self._live["count"] = state["count"] = np.zeros(1, np.int64)
+        return state
+
+    def restore(self, state: SavedState) -> Observed:
+        if self._wrong == "gullible" and not state:
+            return self.reset(seed=0)
+        return super().restore(state)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "promise"),
+    [
+        ("objects", "numbers, bools or texts in a saved state, got object for `ids`"),
+        ("live", "a saved state that later ticks leave alone, got one that changes"),
+        ("gullible", "`restore` to refuse an empty state"),
+    ],
+)
+def test_a_broken_promise_about_saving_is_named(wrong: str, promise: str) -> None:
+    with pytest.raises(SimulationError, match=promise):
+        check_simulation(Forgetful(wrong), seed=1, ticks=8)
+
+
+def test_a_future_that_differs_after_a_restore_is_named() -> None:
+    class Drifting(Broken):
+        def restore(self, state: SavedState) -> Observed:
+            return with_features(super().restore(state), 0, 0.125)
+
+    with pytest.raises(SimulationError, match="after `restore`: expected tick 0: the same again"):
+        check_simulation(Drifting(), seed=1, ticks=8)
+
+
+def test_groups_that_do_not_share_their_worlds_are_named() -> None:
+    class Torn(Crossing):
+        @property
+        def specs(self) -> Mapping[str, SimulationSpec]:
+            long, short = super().specs.values()
+            return {"long": long, "short": replace(short, episode_ticks=9)}
+
+    with pytest.raises(SimulationError, match="the same worlds, episode length and events for every group"):
+        check_grouped_simulation(Torn(1), seed=1, ticks=5)
+
+
+def test_a_group_without_an_outcome_is_named() -> None:
+    class Silent(Crossing):
+        def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+            return {"long": super().step(actions)["long"]}
+
+    with pytest.raises(SimulationError, match=r"an outcome of each of \['long', 'short'\], got \['long'\]"):
+        check_grouped_simulation(Silent(1), seed=1, ticks=5)
+
+
+def test_a_group_without_a_script_is_named() -> None:
+    class Wordless(Crossing):
+        def scripted(self, name: str) -> Mapping[str, BatchController]:
+            return {"long": super().scripted(name)["long"]}
+
+    with pytest.raises(SimulationError, match="script `scripted`: one of each group"):
+        check_grouped_simulation(Wordless(1), seed=1, ticks=5)

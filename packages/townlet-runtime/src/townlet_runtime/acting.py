@@ -9,8 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_behavior import Proposals, Purpose, uniforms
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation import Observations, SimulationSpec
+from townlet_runtime.simulation import Observations, Observed, SimulationSpec
 
 
 class Actor(Protocol):
@@ -143,3 +144,13 @@ def greedy_actions(log_probs: NDArray[np.float32]) -> NDArray[np.int64]:
     """The most probable action of each row [N, A]; the lowest index among equals."""
     best: NDArray[np.int64] = log_probs.argmax(axis=1)
     return best
+
+
+def propose(policy: Policy, observed: Observed, *, seed: int, tick: int, greedy: bool) -> Proposals:
+    """What `policy` wants of all agents: one forward pass, and one draw each unless `greedy`."""
+    log_probs, values = policy.act(observed.observations, observed.action_mask)
+    if greedy:
+        actions = greedy_actions(log_probs)
+    else:
+        actions = sample_actions(log_probs, uniforms(seed, Purpose.POLICY, observed.keys, tick))
+    return Proposals(actions=actions, log_probs=log_probs, values=values, greedy=greedy)

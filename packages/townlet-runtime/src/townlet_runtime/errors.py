@@ -38,6 +38,28 @@ class SimulationError(TownletError):
     """A simulation, or a call on one, breaks what `townlet_runtime.simulation` promises."""
 
 
+class EnvironmentFaultError(TownletError):
+    """Somebody else's environment breaks its own interface: names the environment, and world, agent, tick if known."""
+
+    def __init__(
+        self,
+        environment: str,
+        problem: str,
+        *,
+        world: int | None = None,
+        agent_id: str | None = None,
+        tick: int | None = None,
+    ) -> None:
+        self.environment = environment
+        self.problem = problem
+        self.world = world
+        self.agent_id = agent_id
+        self.tick = tick
+        places = (("world", world), ("agent", agent_id), ("tick", tick))
+        where = "".join(f", {name} {place!r}" for name, place in places if place is not None)
+        super().__init__(f"{environment}{where}: {problem}")
+
+
 class MissingExtraError(TownletError):
     """Something is used that only an optional extra installs."""
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BridgeConfig
+from townlet_behavior import BatchController, BridgeConfig
 from townlet_runtime.acting import Policy, UniformPolicy
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.runtime import PolicyRuntime
-from townlet_runtime.simulation import Observed, Simulation, Stepped
+from townlet_runtime.groups import first_spec, require_groups, runtimes_of, script_side
+from townlet_runtime.simulation import GroupedSimulation, Observed, Stepped
 
-MakeSimulation = Callable[[int], Simulation]
+MakeSimulation = Callable[[int], GroupedSimulation]
 """Builds a simulation of so many parallel worlds."""
 
 RANDOM = "random"
-SCRIPTED = "scripted"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,7 +25,8 @@ class EpisodeReturns:
     """What n episodes were worth."""
 
     returns: NDArray[np.float64]
-    """[n]; sum of all rewards of a world over the episode / agents at its start, so that leaving early cannot help."""
+    """[n]; sum of all rewards of a world over the episode / agents at its start, all groups together, so that leaving
+    early cannot help."""
     events: Mapping[str, NDArray[np.float64]]
     """Each [n]; how often something happened in each episode."""
     seeds: NDArray[np.int64]
@@ -37,7 +37,8 @@ class SimulationEvaluator:
     """Plays whole episodes in worlds of its own; nothing it does is seen by any other simulation.
 
     Episode i is the first episode of world i, seeded with `first_seed + i`, so that policies can be compared seed by
-    seed; its result does not depend on how many episodes are played beside it. Commitments are those of `config`.
+    seed; its result does not depend on how many episodes are played beside it. Commitments
+    are those of `config`.
 
     Args:
         make: builds the worlds.
@@ -50,50 +51,73 @@ class SimulationEvaluator:
         self._config = config
         self._seed = seed
 
-    def evaluate(self, policy: Policy, *, num_episodes: int, first_seed: int, sample: bool) -> EpisodeReturns:
-        """Let `policy` act alone, drawing its actions (`sample`) or taking the most probable ones.
+    def evaluate(
+        self, policies: Mapping[str, Policy], *, num_episodes: int, first_seed: int, sample: bool
+    ) -> EpisodeReturns:
+        """Let `policies`, one for each group, act alone, drawing actions (`sample`) or taking the most probable ones.
 
         Raises:
-            SimulationError: if there is no episode to play, or the policy does not fit the worlds.
+            SimulationError: if there is no episode to play, or a policy does not fit the worlds.
         """
         simulation = self._worlds(num_episodes)
-        return self._play(simulation, SCRIPTED, policy, first_seed=first_seed, greedy=not sample)
+        require_groups(policies, simulation)
+        return self._play(simulation, script_side(simulation), policies, first_seed=first_seed, greedy=not sample)
 
     def baseline(self, name: str, *, num_episodes: int, first_seed: int) -> EpisodeReturns:
-        """Score a script of the simulation by name, or `random`: any legal action is as likely as another."""
+        """Score a script of the simulation by name, or `random`: any legal action is as likely as another.
+
+        Raises:
+            SimulationError: if there is no episode to play, or the simulation has no such behavior.
+        """
         simulation = self._worlds(num_episodes)
         if name != RANDOM:
-            return self._play(simulation, name, None, first_seed=first_seed, greedy=False)
-        spec = simulation.spec
-        policy = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
-        return self._play(simulation, SCRIPTED, policy, first_seed=first_seed, greedy=False)
+            if name not in simulation.behaviors:
+                known = ", ".join((*simulation.behaviors, RANDOM))
+                raise SimulationError(f"expected a behavior of the simulation ({known}), got {name!r}")
+            return self._play(simulation, simulation.scripted(name), None, first_seed=first_seed, greedy=False)
+        policies = {
+            group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+            for group, spec in simulation.specs.items()
+        }
+        return self._play(simulation, script_side(simulation), policies, first_seed=first_seed, greedy=False)
 
-    def _worlds(self, num_episodes: int) -> Simulation:
+    def _worlds(self, num_episodes: int) -> GroupedSimulation:
         if num_episodes < 1:
             raise SimulationError(f"`num_episodes` must be at least 1, got {num_episodes}")
         return self._make(num_episodes)
 
     def _play(
-        self, simulation: Simulation, script: str, policy: Policy | None, *, first_seed: int, greedy: bool
+        self,
+        simulation: GroupedSimulation,
+        controllers: Mapping[str, BatchController],
+        policies: Mapping[str, Policy] | None,
+        *,
+        first_seed: int,
+        greedy: bool,
     ) -> EpisodeReturns:
-        spec = simulation.spec
-        runtime = PolicyRuntime(
-            spec,
-            simulation.scripted(script),
-            config=replace(self._config, ratio=0.0 if policy is None else 1.0),
-            policy=policy,
-            service=None,
+        spec = first_spec(simulation)
+        runtimes = runtimes_of(
+            simulation,
+            controllers,
+            config=replace(self._config, ratio=0.0 if policies is None else 1.0),
+            policies=policies,
+            services=None,
             seed=self._seed,
             greedy=greedy,
         )
         observed = simulation.reset(seed=first_seed)
-        scores = _Scores(observed, num_worlds=spec.num_worlds, num_events=len(spec.event_names))
-        runtime.begin(observed, tick=0)
+        scores = _Scores(observed.values(), num_worlds=spec.num_worlds, num_events=len(spec.event_names))
+        for group, runtime in runtimes.items():
+            runtime.begin(observed[group], tick=0)
         for _ in range(spec.episode_ticks):
-            stepped = simulation.step(runtime.decide_batch().action)
-            scores.add(observed, stepped)
-            runtime.post_step(stepped)
-            observed = stepped.observed
+            actions = {group: runtime.decide_batch().action for group, runtime in runtimes.items()}
+            stepped = simulation.step(actions)
+            scores.add([(observed[group], stepped[group]) for group in runtimes])
+            for group, runtime in runtimes.items():
+                runtime.post_step(stepped[group])
+            observed = {group: one.observed for group, one in stepped.items()}
+            if scores.close(observed.values()):
+                break
         return EpisodeReturns(
             returns=scores.rewards / scores.agents,
             events={name: scores.events[:, column] for column, name in enumerate(spec.event_names)},
@@ -104,23 +128,33 @@ class SimulationEvaluator:
 class _Scores:
     """Sums over the first episode of each world."""
 
-    def __init__(self, observed: Observed, *, num_worlds: int, num_events: int) -> None:
-        self.agents = np.bincount(observed.worlds, minlength=num_worlds)
+    def __init__(self, observed: Iterable[Observed], *, num_worlds: int, num_events: int) -> None:
+        self.agents = np.zeros(num_worlds, np.int64)
         """[W]; at the start."""
+        self._first = np.full(num_worlds, -1, np.int64)
+        for one in observed:
+            self.agents += np.bincount(one.worlds, minlength=num_worlds)
+            self._first[one.worlds] = one.episodes
         if not self.agents.all():
             raise SimulationError(f"expected agents in every world at the start, got {self.agents}")
         self.rewards = np.zeros(num_worlds)
         """[W]."""
         self.events = np.zeros((num_worlds, num_events))
         """[W, number of events]."""
-        self._first = np.full(num_worlds, -1, np.int64)
-        self._first[observed.worlds] = observed.episodes
         self._open = np.ones(num_worlds, np.bool_)
 
-    def add(self, observed: Observed, stepped: Stepped) -> None:
-        """Add one tick. A world counts until its episode number changes, which may be before `episode_ticks`."""
-        worlds = observed.worlds
-        self._open[worlds[observed.episodes != self._first[worlds]]] = False
-        counted = np.where(self._open[worlds], stepped.rewards, 0.0)
-        self.rewards += np.bincount(worlds, weights=counted, minlength=len(self.rewards))
-        self.events[self._open] += stepped.events[self._open]
+    def add(self, groups: Iterable[tuple[Observed, Stepped]]) -> None:
+        """Add one tick: what was acted on, and what came of it, of every group."""
+        for observed, stepped in groups:
+            worlds = observed.worlds
+            counted = np.where(self._open[worlds], stepped.rewards, 0.0)
+            self.rewards += np.bincount(worlds, weights=counted, minlength=len(self.rewards))
+            self.events[self._open] += stepped.events[self._open]
+
+    def close(self, observed: Iterable[Observed]) -> bool:
+        """A world counts until its episode number changes; whether no world counts any more."""
+        for one in observed:
+            another = one.episodes != self._first[one.worlds]
+            if np.count_nonzero(another):
+                self._open[one.worlds[another]] = False
+        return not np.count_nonzero(self._open)

@@ -1,4 +1,4 @@
-"""`SimulationLoop`: a simulation and its runtime, stepped together."""
+"""`SimulationLoop`: a simulation and its runtime, stepped together; `GroupedLoop` for several groups of agents."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.groups import count_worlds
 from townlet_runtime.runtime import PolicyRuntime
-from townlet_runtime.simulation import Simulation, Stepped
+from townlet_runtime.simulation import AGENTS, GroupedSimulation, OneGroup, Simulation, Stepped
 from townlet_runtime.telemetry import log, log_tick_health
 
 
@@ -21,6 +22,8 @@ class LoopReport:
     """What happened in some ticks."""
 
     ticks: int
+    env_steps: int
+    """Worlds in which anybody was present, summed over the ticks."""
     agent_ticks: int
     """Decisions made: agents present, summed over the ticks."""
     wall_time_s: float
@@ -46,12 +49,87 @@ class LoopReport:
         return self.agent_ticks / self.wall_time_s
 
 
+class GroupedLoop:
+    """Steps a simulation as the runtimes of its groups decide. `reset`, or `begin` of every runtime, comes first."""
+
+    def __init__(self, simulation: GroupedSimulation, runtimes: Mapping[str, PolicyRuntime]) -> None:
+        self._simulation = simulation
+        self._runtimes = runtimes
+        self._groups = tuple(runtimes.items())
+
+    def reset(self, seed: int) -> None:
+        """Begin the worlds anew; what was recorded and not collected is dropped."""
+        for runtime in self._runtimes.values():
+            runtime.reset_state()
+        observed = self._simulation.reset(seed=seed)
+        for group, runtime in self._runtimes.items():
+            runtime.begin(observed[group], tick=runtime.tick)
+
+    def step(self) -> Mapping[str, Stepped]:
+        """Decide, step the world, record."""
+        begun = time.perf_counter()
+        actions = {}
+        for group, runtime in self._groups:
+            actions[group] = runtime.decide_batch().action
+        stepped = self._simulation.step(actions)
+        for group, runtime in self._groups:
+            runtime.post_step(stepped[group])
+        if log.isEnabledFor(logging.INFO):
+            self._log_tick(1e3 * (time.perf_counter() - begun))
+        return stepped
+
+    def _log_tick(self, duration_ms: float) -> None:
+        services = [runtime.service for runtime in self._runtimes.values()]
+        log_tick_health(
+            tick=max(runtime.tick for runtime in self._runtimes.values()),
+            duration_ms=duration_ms,
+            queue=sum(service.num_rows for service in services if service is not None),
+            dropped=sum(service.dropped_rows for service in services if service is not None),
+        )
+
+    def run_for(self, ticks: int) -> LoopReport:
+        """Do `ticks` ticks; the counts of all groups add up.
+
+        Raises:
+            SimulationError: if `ticks` is below 1.
+        """
+        if ticks < 1:
+            raise SimulationError(f"`ticks` must be at least 1, got {ticks}")
+        runtimes = tuple(self._runtimes.values())
+        specs = tuple(self._simulation.specs[group] for group in self._runtimes)
+        spec = specs[0]
+        events: NDArray[np.float64] = np.zeros((spec.num_worlds, len(spec.event_names)))
+        env_steps, agent_ticks, reward_sum = 0, 0, 0.0
+        before = [runtime.counts() for runtime in runtimes]
+        begun = time.perf_counter()
+        for _ in range(ticks):
+            env_steps += count_worlds(runtimes, specs)
+            for stepped in self.step().values():
+                events += stepped.events
+                agent_ticks += len(stepped.rewards)
+                reward_sum += float(np.add.reduce(stepped.rewards, dtype=np.float64))
+        wall_time_s = time.perf_counter() - begun
+        after = [runtime.counts() for runtime in runtimes]
+        return LoopReport(
+            ticks=ticks,
+            env_steps=env_steps,
+            agent_ticks=agent_ticks,
+            wall_time_s=wall_time_s,
+            mean_reward=reward_sum / max(agent_ticks, 1),
+            events=dict(zip(spec.event_names, events.sum(axis=0).tolist(), strict=True)),
+            decisions_by_source=_difference([one.decisions for one in after], [one.decisions for one in before]),
+            ticks_by_source=_difference([one.ticks for one in after], [one.ticks for one in before]),
+            vetoes=sum(sum(one.vetoes.values()) for one in after) - sum(sum(one.vetoes.values()) for one in before),
+        )
+
+
 class SimulationLoop:
     """Steps a simulation as its runtime decides. `reset` comes first; the tick counts on through every reset."""
 
     def __init__(self, simulation: Simulation, runtime: PolicyRuntime) -> None:
         self._simulation = simulation
         self._runtime = runtime
+        self._loop = GroupedLoop(OneGroup(simulation), {AGENTS: runtime})
 
     @property
     def simulation(self) -> Simulation:
@@ -68,23 +146,11 @@ class SimulationLoop:
 
     def reset(self, seed: int) -> None:
         """Begin the worlds anew; what was recorded and not collected is dropped."""
-        self._runtime.reset_state()
-        self._runtime.begin(self._simulation.reset(seed=seed), tick=self._runtime.tick)
+        self._loop.reset(seed)
 
     def step(self) -> Stepped:
         """Decide, step the world, record."""
-        begun = time.perf_counter()
-        stepped = self._simulation.step(self._runtime.decide_batch().action)
-        self._runtime.post_step(stepped)
-        if log.isEnabledFor(logging.INFO):
-            service = self._runtime.service
-            log_tick_health(
-                tick=self.tick,
-                duration_ms=1e3 * (time.perf_counter() - begun),
-                queue=0 if service is None else service.num_rows,
-                dropped=0 if service is None else service.dropped_rows,
-            )
-        return stepped
+        return self._loop.step()[AGENTS]
 
     def run_for(self, ticks: int) -> LoopReport:
         """Do `ticks` ticks.
@@ -92,31 +158,9 @@ class SimulationLoop:
         Raises:
             SimulationError: if `ticks` is below 1.
         """
-        if ticks < 1:
-            raise SimulationError(f"`ticks` must be at least 1, got {ticks}")
-        spec = self._simulation.spec
-        events: NDArray[np.float64] = np.zeros((spec.num_worlds, len(spec.event_names)))
-        agent_ticks, reward_sum = 0, 0.0
-        before = self._runtime.counts()
-        begun = time.perf_counter()
-        for _ in range(ticks):
-            stepped = self.step()
-            events += stepped.events
-            agent_ticks += len(stepped.rewards)
-            reward_sum += float(np.add.reduce(stepped.rewards, dtype=np.float64))
-        wall_time_s = time.perf_counter() - begun
-        after = self._runtime.counts()
-        return LoopReport(
-            ticks=ticks,
-            agent_ticks=agent_ticks,
-            wall_time_s=wall_time_s,
-            mean_reward=reward_sum / max(agent_ticks, 1),
-            events=dict(zip(spec.event_names, events.sum(axis=0).tolist(), strict=True)),
-            decisions_by_source=_difference(after.decisions, before.decisions),
-            ticks_by_source=_difference(after.ticks, before.ticks),
-            vetoes=sum(after.vetoes.values()) - sum(before.vetoes.values()),
-        )
+        return self._loop.run_for(ticks)
 
 
-def _difference(after: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
-    return {name: count - before[name] for name, count in after.items()}
+def _difference(after: list[Mapping[str, int]], before: list[Mapping[str, int]]) -> dict[str, int]:
+    """What was counted in between, over all groups."""
+    return {name: sum(one[name] for one in after) - sum(one[name] for one in before) for name in after[0]}

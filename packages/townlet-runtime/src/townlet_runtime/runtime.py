@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import (
-    BatchController,
-    BehaviorBridge,
-    BridgeConfig,
-    DecisionBatch,
-    Guardrail,
-    Proposals,
-    Purpose,
-    Tally,
-    uniforms,
-)
-from townlet_runtime.acting import Policy, greedy_actions, require_fit, sample_actions
+from townlet_behavior import BatchController, BehaviorBridge, BridgeConfig, DecisionBatch, Guardrail, SavedState, Tally
+from townlet_runtime.acting import Policy, propose, require_fit
 from townlet_runtime.agents import ids_of, slot_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.observing import recorded_observations, show_commitments
 from townlet_runtime.option_switches import OptionSwitches
+from townlet_runtime.saved_state import joined, part_of, saved_number
 from townlet_runtime.simulation import Observations, Observed, SimulationSpec, Stepped
-from townlet_runtime.snapshot import AgentSnapshot, snapshot_of
+from townlet_runtime.snapshot import AgentSnapshot, Decided
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
-
-
-class _Decided(NamedTuple):
-    """The last decision, for whoever asks about it."""
-
-    observed: Observed
-    decisions: DecisionBatch
-    log_probs: NDArray[np.float32] | None
-    tick: int
 
 
 class PolicyRuntime:
@@ -80,7 +61,7 @@ class PolicyRuntime:
         self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
         self._tick = 0
         self._observed: Observed | None = None
-        self._decided: _Decided | None = None
+        self._decided: Decided | None = None
         self._pending = False
         self._policy: Policy | None = None
         self._policy_hash: str | None = None
@@ -91,6 +72,11 @@ class PolicyRuntime:
     def tick(self) -> int:
         """The tick that is decided next; it counts on through every reset."""
         return self._tick
+
+    @property
+    def observed(self) -> Observed | None:
+        """What the next decision is made from; None before `begin` and after `reset_state`."""
+        return self._observed
 
     def begin(self, observed: Observed, *, tick: int) -> None:
         """What the decision of `tick` is made from: completed by the options in force, and recorded."""
@@ -118,12 +104,14 @@ class PolicyRuntime:
         observed, tick = self._observed, self._tick
         if observed is None or self._pending:
             raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
-        proposals = None if self._policy is None else self._propose(self._policy, observed)
+        policy, proposals = self._policy, None
+        if policy is not None and len(observed.slots):  # nobody is not asked about
+            proposals = propose(policy, observed, seed=self._seed, tick=tick, greedy=self._greedy)
         decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
         if self._service is not None:
             self._service.record_decisions(decisions.columns())
         self._switches.note(observed.slots, decisions.action)
-        self._decided = _Decided(observed, decisions, None if proposals is None else proposals.log_probs, tick)
+        self._decided = Decided(observed, decisions, None if proposals is None else proposals.log_probs, tick)
         self._pending = True
         return decisions
 
@@ -147,14 +135,6 @@ class PolicyRuntime:
                 final_observations=stepped.final_observations,
             )
         self.begin(stepped.observed, tick=self._tick + 1)
-
-    def _propose(self, policy: Policy, observed: Observed) -> Proposals:
-        log_probs, values = policy.act(observed.observations, observed.action_mask)
-        if self._greedy:
-            actions = greedy_actions(log_probs)
-        else:
-            actions = sample_actions(log_probs, uniforms(self._seed, Purpose.POLICY, observed.keys, self._tick))
-        return Proposals(actions=actions, log_probs=log_probs, values=values, greedy=self._greedy)
 
     def _end(self, stepped: Stepped, slots: NDArray[np.int64]) -> None:
         held_action, ticks_left = self._bridge.held_at_end(slots, stepped.final_option_done, tick=self._tick + 1)
@@ -217,20 +197,14 @@ class PolicyRuntime:
         """What the policy thought at the last decision, by agent id; empty before the first."""
         if self._decided is None:
             return {}
-        observed, decisions, log_probs, tick = self._decided
-        rows = np.flatnonzero(observed.worlds == world)
-        keys = self._spec.vocabulary.keys
-        return snapshot_of(rows, observed.agent_ids, decisions, log_probs, keys=keys, tick=tick)
+        return self._decided.snapshots(world, self._spec.vocabulary.keys)
 
     def consume_option_switch_counts(self, *, world: int = 0) -> dict[str, int]:
         """Changes from one non-wait kind directly to another since the last call, by agent id, where there are any."""
         if self._observed is None:
             return {}
         rows = self._observed.worlds == world
-        counts = self._switches.take(self._observed.slots[rows]).tolist()
-        return {
-            agent_id: count for agent_id, count in zip(self._observed.agent_ids[rows], counts, strict=True) if count
-        }
+        return self._switches.take_by_id(self._observed.slots[rows], self._observed.agent_ids[rows])
 
     def acquire_possession(
         self, agent_id: str, *, world: int = 0, owner: str | None = None, lease_ticks: int | None = None
@@ -298,3 +272,26 @@ class PolicyRuntime:
         self._observed = None
         self._decided = None
         self._pending = False
+
+    def save_state(self) -> SavedState:
+        """Everything that later decisions depend on, except the policy, the world and what was recorded.
+
+        Raises:
+            SimulationError: unless a tick is begun and not decided.
+        """
+        if self._observed is None or self._pending:
+            raise SimulationError(f"tick {self._tick}: `save_state` must follow `begin` or `post_step`")
+        own = {"tick": np.array(self._tick, np.int64)}
+        parts = {"runtime": own, "bridge": self._bridge.save_state(), "switches": self._switches.save_state()}
+        return joined(parts)
+
+    def restore(self, state: SavedState, observed: Observed) -> None:
+        """Go on as the runtime that was saved, from what its agents saw then; a recorder must be empty.
+
+        Raises:
+            SimulationError, StateError: if `state` is of another runtime.
+        """
+        tick = saved_number(part_of(state, "runtime"), "tick")
+        self._switches.restore(part_of(state, "switches"))
+        self._bridge.restore(part_of(state, "bridge"))
+        self.begin(observed, tick=tick)

@@ -1,15 +1,22 @@
-"""What the runtime asks of a world: arrays over all agents of all its parallel copies, one call a tick."""
+"""What the runtime asks of a world: arrays over all agents of all its parallel copies, one call a tick.
+
+Agents that see and do the same kind of things form a group. A world of one group is a `Simulation`; one whose agents
+have unequal spaces is a `GroupedSimulation`, and `OneGroup` shows the first as the second.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BatchController
+from townlet_behavior import ActionVocabulary, BatchController, Guardrail, SavedState
+
+AGENTS = "agents"
+"""Name of the group where there is only one."""
 
 Observations = Mapping[str, NDArray[np.float32]]
 """Named observation arrays; the first axis of each is the agent."""
@@ -100,6 +107,11 @@ class Simulation(Protocol):
     @property
     def spec(self) -> SimulationSpec: ...
 
+    @property
+    def behaviors(self) -> tuple[str, ...]:
+        """Names that `scripted` knows, e.g. `("scripted", "nearest", "idle")`; none where the world has no script."""
+        ...
+
     def reset(self, *, seed: int) -> Observed:
         """Begin world w with seed `seed + w`; later episodes derive theirs from it."""
         ...
@@ -109,5 +121,94 @@ class Simulation(Protocol):
         ...
 
     def scripted(self, name: str) -> BatchController:
-        """A behavior by name (`scripted`, `nearest`, `idle`); it proposes from this simulation's `Observed`."""
+        """A behavior by name, one of `behaviors`; it proposes from this simulation's `Observed`."""
         ...
+
+    def guardrails(self) -> Sequence[Guardrail]:
+        """The world's own rules on what is executed, judged after the action mask; made anew for whoever decides."""
+        ...
+
+    def save_state(self) -> SavedState | None:
+        """Everything that the future depends on, as copies; None where this world cannot be saved."""
+        ...
+
+    def restore(self, state: SavedState) -> Observed:
+        """Go on as the simulation that `state` was saved from would have; what its next decision is made from.
+
+        Raises:
+            SimulationError: if `state` is not of a simulation like this one.
+        """
+        ...
+
+
+class GroupedSimulation(Protocol):
+    """A world, or many copies of it, with several groups of agents. Everything is by group, in the order of `specs`.
+
+    A group may have no agent at a tick while others live. The events of all groups add up.
+    """
+
+    @property
+    def specs(self) -> Mapping[str, SimulationSpec]:
+        """By group, with the same `num_worlds`, `episode_ticks` and `event_names`; ids of agents are unique in a world
+        over all groups, episode numbers are those of the worlds.
+        """
+        ...
+
+    @property
+    def behaviors(self) -> tuple[str, ...]:
+        """Names that `scripted` knows."""
+        ...
+
+    def reset(self, *, seed: int) -> Mapping[str, Observed]:
+        """See `Simulation.reset`."""
+        ...
+
+    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+        """See `Simulation.step`; all groups act in the same tick."""
+        ...
+
+    def scripted(self, name: str) -> Mapping[str, BatchController]:
+        """See `Simulation.scripted`."""
+        ...
+
+    def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
+        """See `Simulation.guardrails`."""
+        ...
+
+    def save_state(self) -> SavedState | None:
+        """See `Simulation.save_state`."""
+        ...
+
+    def restore(self, state: SavedState) -> Mapping[str, Observed]:
+        """See `Simulation.restore`."""
+        ...
+
+
+class OneGroup:
+    """A simulation of one group as a `GroupedSimulation`; the group is called `agents`."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self.specs: Mapping[str, SimulationSpec] = {AGENTS: simulation.spec}
+
+    @property
+    def behaviors(self) -> tuple[str, ...]:
+        return self._simulation.behaviors
+
+    def reset(self, *, seed: int) -> Mapping[str, Observed]:
+        return {AGENTS: self._simulation.reset(seed=seed)}
+
+    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+        return {AGENTS: self._simulation.step(actions[AGENTS])}
+
+    def scripted(self, name: str) -> Mapping[str, BatchController]:
+        return {AGENTS: self._simulation.scripted(name)}
+
+    def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
+        return {AGENTS: self._simulation.guardrails()}
+
+    def save_state(self) -> SavedState | None:
+        return self._simulation.save_state()
+
+    def restore(self, state: SavedState) -> Mapping[str, Observed]:
+        return {AGENTS: self._simulation.restore(state)}

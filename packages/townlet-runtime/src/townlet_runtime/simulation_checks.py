@@ -2,208 +2,159 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import draw_keys
+from townlet_behavior import BehaviorError
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation import Observations, Observed, Simulation, SimulationSpec, Stepped
+from townlet_runtime.groups import first_spec
+from townlet_runtime.promises import check_observed, check_spec, check_stepped, check_succession, require
+from townlet_runtime.saved_state import check_saved_state
+from townlet_runtime.simulation import GroupedSimulation, Observed, OneGroup, Simulation
+
+Groups = Mapping[str, Observed]
+Arrays = dict[str, NDArray[Any]]
 
 
-def check_simulation(simulation: Simulation, *, seed: int, ticks: int) -> None:
-    """Drive a simulation with random legal actions, twice, and look at everything it answers.
+def check_simulation(simulation: Simulation, *, seed: int, ticks: int, own_seeds: bool = True) -> None:
+    """As `check_grouped_simulation`, for a simulation of one group."""
+    check_grouped_simulation(OneGroup(simulation), seed=seed, ticks=ticks, own_seeds=own_seeds)
+
+
+def check_grouped_simulation(simulation: GroupedSimulation, *, seed: int, ticks: int, own_seeds: bool = True) -> None:
+    """Drive a simulation with random legal actions, again and again, and look at everything it answers.
+
+    Args:
+        simulation: any; it is reset.
+        seed: of its worlds, and of the actions.
+        ticks: to drive it for; more than an episode shows more.
+        own_seeds: world w begins with `seed + w`. False: for worlds that share one source of chance.
 
     Raises:
         SimulationError: names the promise that is broken and the tick.
     """
-    spec = simulation.spec
-    _check_spec(spec)
-    recorded = _drive(simulation, seed=seed, ticks=ticks, expected=None)
-    _drive(simulation, seed=seed, ticks=ticks, expected=recorded)
-    if spec.num_worlds > 1:
+    _check_specs(simulation)
+    recorded, _ = _drive(simulation, simulation.reset(seed=seed), seed=seed, ticks=ticks, expected=None)
+    _drive(simulation, simulation.reset(seed=seed), seed=seed, ticks=ticks, expected=recorded)
+    _check_saving(simulation, seed=seed, ticks=ticks)
+    if own_seeds and first_spec(simulation).num_worlds > 1:
         _check_world_seeds(simulation, seed=seed)
-    for name in ("scripted", "nearest", "idle"):
-        observed = simulation.reset(seed=seed)
-        proposed = simulation.scripted(name).propose(observed)
-        _require(proposed.shape == observed.slots.shape, f"script `{name}`: [N] proposals", proposed.shape)
-        _require(bool((proposed < len(spec.vocabulary)).all()), f"script `{name}`: actions of the vocabulary", proposed)
+    _check_behaviors(simulation, seed=seed)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Seen:
-    """What one tick must show again when it is run again."""
+def _drive(
+    simulation: GroupedSimulation, observed: Groups, *, seed: int, ticks: int, expected: list[Arrays] | None
+) -> tuple[list[Arrays], Groups]:
+    """Act at random for so many ticks, each of which must show what is `expected`, if anything is.
 
-    agent_ids: NDArray[np.object_]
-    observations: Observations
-    rewards: NDArray[np.float32]
-
-
-def _require(kept: bool, promise: str, got: object) -> None:
-    if not kept:
-        raise SimulationError(f"expected {promise}, got {got}")
-
-
-def _drive(simulation: Simulation, *, seed: int, ticks: int, expected: list[_Seen] | None) -> list[_Seen]:
+    Returns:
+        what each tick showed, and what is observed at the end.
+    """
     generator = np.random.default_rng(seed)
-    observed = simulation.reset(seed=seed)
-    recorded: list[_Seen] = []
+    recorded: list[Arrays] = []
     for tick in range(ticks):
+        seen: Arrays = {}
         try:
-            _check_observed(observed, simulation.spec)
-            stepped = simulation.step(_random_actions(observed, len(simulation.spec.vocabulary), generator))
-            _check_stepped(stepped, observed, simulation.spec)
-            _check_succession(stepped, observed)
+            for group, one in observed.items():
+                check_observed(one, simulation.specs[group])
+                seen.update(_copies(group, one))
+            stepped = simulation.step(_random_actions(simulation, observed, generator))
+            require(stepped.keys() == observed.keys(), f"an outcome of each of {list(observed)}", list(stepped))
+            for group, outcome in stepped.items():
+                check_stepped(outcome, observed[group], simulation.specs[group])
+                check_succession(outcome, observed[group])
+                seen[f"{group}/rewards"] = outcome.rewards.copy()
         except SimulationError as error:
             raise SimulationError(f"tick {tick}: {error}") from error
-        seen = _Seen(agent_ids=observed.agent_ids, observations=observed.observations, rewards=stepped.rewards)
         if expected is not None:
-            _require(_same(expected[tick], seen), f"tick {tick}: the same again from the same seed", "something else")
-        recorded.append(
-            _Seen(
-                agent_ids=seen.agent_ids.copy(),
-                observations={name: array.copy() for name, array in seen.observations.items()},
-                rewards=seen.rewards.copy(),
-            )
-        )
-        observed = stepped.observed
-    return recorded
+            require(_same(expected[tick], seen), f"tick {tick}: the same again from the same seed", "something else")
+        recorded.append(seen)
+        observed = {group: outcome.observed for group, outcome in stepped.items()}
+    return recorded, observed
 
 
-def _same(one: _Seen, other: _Seen) -> bool:
-    return (
-        np.array_equal(one.agent_ids, other.agent_ids)
-        and np.array_equal(one.rewards, other.rewards)
-        and all(np.array_equal(array, other.observations[name]) for name, array in one.observations.items())
-    )
-
-
-def _random_actions(observed: Observed, num_actions: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    scores = generator.random((len(observed.slots), num_actions))
-    if observed.action_mask is not None:
-        scores = np.where(observed.action_mask, scores, -1.0)
-    drawn: NDArray[np.int64] = scores.argmax(axis=1)
-    return drawn
-
-
-def _check_spec(spec: SimulationSpec) -> None:
-    _require(spec.num_worlds > 0, "at least one world", spec.num_worlds)
-    _require(
-        spec.capacity > 0 and spec.capacity % spec.num_worlds == 0,
-        f"a capacity that {spec.num_worlds} worlds share evenly",
-        spec.capacity,
-    )
-    _require(spec.episode_ticks > 0, "a positive `episode_ticks`", spec.episode_ticks)
-    missing = set(spec.vocabulary.kinds) - set(spec.option_ticks)
-    _require(not missing, "`option_ticks` for every kind of the vocabulary", f"none for {sorted(missing)}")
-    if "features" in spec.observation_shapes:
-        _require(
-            spec.observation_shapes["features"] == (len(spec.feature_names),),
-            f"a name for each feature of {spec.observation_shapes['features']}",
-            f"{len(spec.feature_names)} names",
-        )
-    columns = spec.commitment_columns
-    if columns is not None:
-        (width,) = spec.observation_shapes.get(columns.observation, (0,))
-        _require(
-            0 <= columns.start <= width - len(spec.vocabulary) - 1,
-            f"{len(spec.vocabulary) + 1} commitment columns from {columns.start} in `{columns.observation}`",
-            f"{width} columns",
-        )
-
-
-def _check_observed(observed: Observed, spec: SimulationSpec) -> None:
-    rows, slots = len(observed.slots), observed.slots
-    _require(bool((np.diff(slots) > 0).all()), "strictly ascending slots", slots)
-    _require(rows == 0 or (slots[0] >= 0 and slots[-1] < spec.capacity), f"slots in [0, {spec.capacity})", slots)
-    worlds = slots // (spec.capacity // spec.num_worlds)
-    _require(np.array_equal(observed.worlds, worlds), f"worlds {worlds} of the slots", observed.worlds)
-    keys = [draw_keys(int(world), agent) for world, agent in zip(worlds, observed.agent_ids, strict=True)]
-    _require(observed.keys.tolist() == [int(key) for key in keys], "keys of worlds and agent ids", observed.keys)
-    _require(observed.episodes.shape == (rows,), "an episode of each row", observed.episodes.shape)
-    _require(
-        all(len(np.unique(observed.worlds[observed.episodes == one])) == 1 for one in np.unique(observed.episodes)),
-        "episode numbers that are unique over all worlds",
-        observed.episodes,
-    )
-    _require(
-        observed.option_done.shape == (rows,) and observed.option_done.dtype == np.bool_,
-        f"bool [{rows}] `option_done`",
-        f"{observed.option_done.dtype} {observed.option_done.shape}",
-    )
-    _check_observations(observed.observations, rows, spec)
-    mask = observed.action_mask
-    if mask is not None:
-        _require(
-            mask.shape == (rows, len(spec.vocabulary)) and mask.dtype == np.bool_,
-            f"a bool mask [{rows}, {len(spec.vocabulary)}]",
-            f"{mask.dtype} {mask.shape}",
-        )
-        _require(bool(mask[:, spec.vocabulary.wait].all()), "a mask that allows to wait", mask)
-
-
-def _check_observations(observations: Observations, rows: int, spec: SimulationSpec) -> None:
-    shapes = {name: array.shape for name, array in observations.items()}
-    expected = {name: (rows, *shape) for name, shape in spec.observation_shapes.items()}
-    _require(shapes == expected, f"observations of shapes {expected}", shapes)
-    for name, array in observations.items():
-        _require(array.dtype == np.float32, f"float32 `{name}`", array.dtype)
-        _require(bool(np.isfinite(array).all()), f"finite `{name}`", array)
-    columns = spec.commitment_columns
-    if columns is not None:
-        shown = observations[columns.observation][:, columns.start : columns.start + len(spec.vocabulary) + 1]
-        _require(not shown.any(), "commitment columns left to the runtime", shown)
-
-
-def _check_stepped(stepped: Stepped, before: Observed, spec: SimulationSpec) -> None:
-    rows = len(before.slots)
-    _require(
-        stepped.rewards.shape == (rows,) and stepped.rewards.dtype == np.float32,
-        f"float32 [{rows}] rewards",
-        f"{stepped.rewards.dtype} {stepped.rewards.shape}",
-    )
-    _require(bool(np.isfinite(stepped.rewards).all()), "finite rewards", stepped.rewards)
-    for name, column in (("terminated", stepped.terminated), ("truncated", stepped.truncated)):
-        _require(
-            column.shape == (rows,) and column.dtype == np.bool_,
-            f"bool [{rows}] `{name}`",
-            f"{column.dtype} {column.shape}",
-        )
-    ended = np.flatnonzero(stepped.terminated | stepped.truncated)
-    _require(np.array_equal(stepped.final_rows, ended), f"`final_rows` {ended}, those that ended", stepped.final_rows)
-    _require(
-        stepped.final_option_done.shape == ended.shape, f"[{len(ended)}] `final_option_done`", stepped.final_option_done
-    )
-    _check_observations(stepped.final_observations, len(ended), spec)
-    shape = (spec.num_worlds, len(spec.event_names))
-    _require(stepped.events.shape == shape, f"{shape} events", stepped.events.shape)
-
-
-def _check_succession(stepped: Stepped, before: Observed) -> None:
-    """Who did not end is still there, in the same slot; who ended is not, or has begun another episode."""
-    ended = stepped.terminated | stepped.truncated
-    after = {
-        slot: (agent, episode)
-        for slot, agent, episode in zip(
-            stepped.observed.slots.tolist(),
-            stepped.observed.agent_ids,
-            stepped.observed.episodes.tolist(),
-            strict=True,
-        )
+def _copies(group: str, observed: Observed) -> Arrays:
+    """All of what is observed; copies, because a simulation may use its arrays again."""
+    columns: Arrays = {
+        "slots": observed.slots,
+        "agent_ids": observed.agent_ids,
+        "episodes": observed.episodes,
+        **{f"observations/{name}": array for name, array in observed.observations.items()},
     }
-    for row, slot in enumerate(before.slots.tolist()):
-        now = (before.agent_ids[row], int(before.episodes[row]))
-        if not ended[row]:
-            _require(after.get(slot) == now, f"agent {now[0]!r} to stay in slot {slot}", after.get(slot))
+    if observed.action_mask is not None:
+        columns["action_mask"] = observed.action_mask
+    return {f"{group}/{name}": array.copy() for name, array in columns.items()}
 
 
-def _check_world_seeds(simulation: Simulation, *, seed: int) -> None:
+def _same(one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(array, other[name]) for name, array in one.items())
+
+
+def _random_actions(
+    simulation: GroupedSimulation, observed: Groups, generator: np.random.Generator
+) -> dict[str, NDArray[np.int64]]:
+    actions: dict[str, NDArray[np.int64]] = {}
+    for group, one in observed.items():
+        scores = generator.random((len(one.slots), len(simulation.specs[group].vocabulary)))
+        if one.action_mask is not None:
+            scores = np.where(one.action_mask, scores, -1.0)
+        actions[group] = scores.argmax(axis=1)
+    return actions
+
+
+def _check_specs(simulation: GroupedSimulation) -> None:
+    require(len(simulation.specs) > 0, "at least one group", simulation.specs)
+    for spec in simulation.specs.values():
+        check_spec(spec)
+    shared = {(spec.num_worlds, spec.episode_ticks, spec.event_names) for spec in simulation.specs.values()}
+    require(len(shared) == 1, "the same worlds, episode length and events for every group", shared)
+
+
+def _check_saving(simulation: GroupedSimulation, *, seed: int, ticks: int) -> None:
+    """What was saved is kept, and leads to the same future however much has happened since."""
+    _, observed = _drive(simulation, simulation.reset(seed=seed), seed=seed, ticks=ticks // 2, expected=None)
+    state = simulation.save_state()
+    if state is None:
+        return
+    check_saved_state(state)
+    kept = {key: array.copy() for key, array in state.items()}
+    future, _ = _drive(simulation, observed, seed=seed, ticks=ticks, expected=None)
+    require(_same(kept, state), "a saved state that later ticks leave alone", "one that changes")
+    try:
+        _drive(simulation, simulation.restore(kept), seed=seed, ticks=ticks, expected=future)
+    except SimulationError as error:
+        raise SimulationError(f"after `restore`: {error}") from error
+    try:
+        simulation.restore({})
+    except (SimulationError, BehaviorError):
+        return
+    raise SimulationError("expected `restore` to refuse an empty state, got no error")
+
+
+def _check_world_seeds(simulation: GroupedSimulation, *, seed: int) -> None:
     """World 1 of seed s begins as world 0 of seed s + 1."""
     beginnings = []
     for first_seed, world in ((seed, 1), (seed + 1, 0)):
-        observed = simulation.reset(seed=first_seed)
-        rows = observed.worlds == world
-        beginnings.append({name: array[rows] for name, array in observed.observations.items()})
+        seen: Arrays = {}
+        for group, observed in simulation.reset(seed=first_seed).items():
+            rows = observed.worlds == world
+            seen.update({f"{group}/{name}": array[rows] for name, array in observed.observations.items()})
+        beginnings.append(seen)
     for name, array in beginnings[0].items():
-        _require(np.array_equal(array, beginnings[1][name]), f"world w to begin with seed + w (`{name}`)", "another")
+        require(np.array_equal(array, beginnings[1][name]), f"world w to begin with seed + w (`{name}`)", "another")
+
+
+def _check_behaviors(simulation: GroupedSimulation, *, seed: int) -> None:
+    for name in simulation.behaviors:
+        observed = simulation.reset(seed=seed)
+        controllers = simulation.scripted(name)
+        require(controllers.keys() == simulation.specs.keys(), f"script `{name}`: one of each group", controllers)
+        for group, controller in controllers.items():
+            proposed, one = controller.propose(observed[group]), observed[group]
+            require(proposed.shape == one.slots.shape, f"script `{name}`: [N] proposals", proposed.shape)
+            known = (proposed < len(simulation.specs[group].vocabulary)).all()
+            require(bool(known), f"script `{name}`: actions of the vocabulary", proposed)
+    require(simulation.guardrails().keys() == simulation.specs.keys(), "guardrails of each group", "others")

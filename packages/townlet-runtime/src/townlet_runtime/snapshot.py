@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import DecisionBatch
+from townlet_runtime.simulation import Observed
 
 TOP_ACTIONS = 5
 
@@ -30,6 +31,22 @@ class AgentSnapshot(TypedDict):
     value_pred: float
     top_actions: list[ActionProbability]
     """At most five, most probable first; empty without a policy."""
+
+
+class Decided(NamedTuple):
+    """The last decision, for whoever asks about it."""
+
+    observed: Observed
+    decisions: DecisionBatch
+    log_probs: NDArray[np.float32] | None
+    """[N, A] of the policy, None without one."""
+    tick: int
+
+    def snapshots(self, world: int, keys: tuple[str, ...]) -> dict[str, AgentSnapshot]:
+        """The snapshots of the agents of a world, by agent id; `keys` are those of the vocabulary."""
+        observed, decisions, log_probs, tick = self
+        rows = np.flatnonzero(observed.worlds == world)
+        return snapshot_of(rows, observed.agent_ids, decisions, log_probs, keys=keys, tick=tick)
 
 
 def snapshot_of(

@@ -1,0 +1,1 @@
+"""Other people's environments as simulations. Imported only when such an environment is built."""

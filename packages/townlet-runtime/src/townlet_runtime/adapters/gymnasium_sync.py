@@ -1,0 +1,213 @@
+"""Gymnasium environments stepped one after the other, every episode of every world with a seed of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import BatchController, Guardrail, SavedState
+from townlet_runtime.adapters.common import (
+    HISTORY,
+    SEEN,
+    behaviors_of,
+    not_repeatable,
+    require_same,
+    script_of,
+    seen_state,
+)
+from townlet_runtime.adapters.libraries import gymnasium
+from townlet_runtime.adapters.single import SingleAgents
+from townlet_runtime.adapters.spaces import find_mask, stacked_flags, stacked_masks, stacked_rewards
+from townlet_runtime.controllers import ControllerFactory
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.saved_state import joined, part_of
+from townlet_runtime.simulation import Observations, Observed, Stepped
+from townlet_trajectory import ACTION_MASK
+
+Env = gymnasium.Env[Any, Any]
+
+
+class SyncWorlds:
+    """Parallel worlds of one agent each. Implements `townlet_runtime.simulation.Simulation`.
+
+    Args:
+        name: of the environment.
+        envs: one for each world, with the same spaces.
+        episode_ticks: longer episodes are truncated.
+        controller: makes the behavior `scripted`.
+    """
+
+    def __init__(
+        self, name: str, envs: Sequence[Env], *, episode_ticks: int, controller: ControllerFactory | None
+    ) -> None:
+        self._agents = SingleAgents(
+            name,
+            envs[0].observation_space,
+            envs[0].action_space,
+            num_worlds=len(envs),
+            episode_ticks=episode_ticks,
+        )
+        self.spec = self._agents.spec
+        self.behaviors = behaviors_of(controller)
+        self._envs = envs
+        self._history = self._agents.history
+        self._controller = controller
+        self._masked = self._agents.observations.has_mask
+        self._events = np.zeros((len(envs), 0), np.int64)
+        self._observed: Observed | None = None
+
+    def scripted(self, name: str) -> BatchController:
+        return script_of(name, self._controller, self.spec)
+
+    def guardrails(self) -> Sequence[Guardrail]:
+        return ()
+
+    def reset(self, *, seed: int) -> Observed:
+        """Begin world w with seed `seed + w`."""
+        self._history.restart(seed)
+        self._agents.note_episodes()
+        begun = [self._begin(world, seed + world) for world in range(self.spec.num_worlds)]
+        observations, infos = [observation for observation, _ in begun], [info for _, info in begun]
+        self._masked = self._agents.observations.has_mask or any(find_mask(info) is not None for info in infos)
+        arrays = self._agents.observations.stacked(observations, self._agents.fault)
+        return self._observe(arrays, observations, infos)
+
+    def step(self, actions: NDArray[np.int64]) -> Stepped:
+        """Carry out one action in every world, and begin the next episode where one is over.
+
+        Raises:
+            EnvironmentFaultError: names the world whose environment breaks its own interface.
+            SimulationError: before the first `reset`, or unless there is an action for each world.
+        """
+        agents, history = self._agents, self._history
+        agents.require_actions(actions, self._observed)
+        observations, rewards, ends, cuts, infos = self._step_all(agents.actions.commands(actions))
+        arrays = agents.observations.stacked(observations, agents.fault)
+        earned = stacked_rewards(rewards, agents.fault)
+        terminated = stacked_flags("terminated", ends, agents.fault)
+        truncated = stacked_flags("truncated", cuts, agents.fault)
+        history.add(agents.slots, actions)
+        overdue = history.overdue(self.spec.episode_ticks)
+        if overdue is not None:
+            truncated |= overdue
+        if np.count_nonzero(terminated):
+            truncated &= ~terminated
+        over = (terminated | truncated).nonzero()[0]
+        ended = over if over.size else slice(0, 0)
+        final = {name: array[ended] for name, array in arrays.items()}
+        if over.size:
+            self._begin_next(over, arrays, observations, infos)
+        return Stepped(
+            rewards=earned,
+            terminated=terminated,
+            truncated=truncated,
+            final_rows=over,
+            final_option_done=np.zeros(over.size, np.bool_),
+            final_observations=final,
+            events=self._events,
+            observed=self._observe(arrays, observations, infos),
+        )
+
+    def _step_all(
+        self, commands: list[Any]
+    ) -> tuple[list[object], list[object], list[object], list[object], list[object]]:
+        """Observations, rewards, terminated, truncated and infos, each [W]."""
+        observations: list[object] = []
+        rewards: list[object] = []
+        ends: list[object] = []
+        cuts: list[object] = []
+        infos: list[object] = []
+        world = 0
+        try:
+            for world, env in enumerate(self._envs):
+                observation, reward, end, cut, info = env.step(commands[world])
+                observations.append(observation)
+                rewards.append(reward)
+                ends.append(end)
+                cuts.append(cut)
+                infos.append(info)
+        except Exception as error:  # somebody else's code
+            raise self._agents.fault(world, f"`step` failed with {type(error).__name__}: {error}") from error
+        return observations, rewards, ends, cuts, infos
+
+    def _begin_next(
+        self, over: NDArray[np.int64], arrays: Observations, observations: list[object], infos: list[object]
+    ) -> None:
+        """Begin another episode in the worlds `over`; what they show replaces the rows of all three."""
+        begun = []
+        for world in over.tolist():
+            observations[world], infos[world] = self._begin(world, self._history.begin_next(world))
+            begun.append(observations[world])
+        fresh = self._agents.observations.stacked(
+            begun, lambda row, problem: self._agents.fault(int(over[row]), problem)
+        )
+        for name, array in fresh.items():
+            arrays[name][over] = array
+        self._agents.note_episodes()
+
+    def _begin(self, world: int, seed: int) -> tuple[object, object]:
+        try:
+            observation, info = self._envs[world].reset(seed=seed)
+        except Exception as error:  # somebody else's code
+            raise self._agents.fault(world, f"`reset` failed with {type(error).__name__}: {error}") from error
+        return observation, info
+
+    def _observe(self, arrays: Observations, observations: Sequence[object], infos: Sequence[object]) -> Observed:
+        self._observed = self._agents.observed(arrays, self._mask(observations, infos))
+        return self._observed
+
+    def _mask(self, observations: Sequence[object], infos: Sequence[object]) -> NDArray[np.bool_] | None:
+        """[W, A]; of the observations where they hold it, else of the infos. Whether it is there does not change."""
+        if not self._masked and not any(infos):
+            return None
+        masks = [find_mask(one) for one in (observations if self._agents.observations.has_mask else infos)]
+        for world, mask in enumerate(masks):
+            if (mask is not None) != self._masked:
+                expected, got = ("an", "none") if self._masked else ("no", "one")
+                raise self._agents.fault(world, f"expected {expected} `action_mask`, as at the beginning, got {got}")
+        return stacked_masks(masks, len(self.spec.vocabulary), self._agents.fault) if self._masked else None
+
+    def save_state(self) -> SavedState:
+        """Seeds and actions of the episodes in progress, and what is seen now.
+
+        Raises:
+            SimulationError: before the first `reset`.
+        """
+        if self._observed is None:
+            raise SimulationError("expected `reset` before `save_state`")
+        seen = seen_state(self._observed.observations, self._observed.action_mask)
+        return joined({HISTORY: self._history.save_state(), SEEN: seen})
+
+    def restore(self, state: SavedState) -> Observed:
+        """Begin each world's episode again and carry out its actions again.
+
+        Raises:
+            EnvironmentFaultError: if that does not lead to what was seen.
+            SimulationError: if `state` is of other worlds.
+        """
+        self._history.restore(part_of(state, HISTORY))
+        self._agents.note_episodes()
+        seen = part_of(state, SEEN)
+        self._masked = ACTION_MASK in seen
+        back = [self._return(world) for world in range(self.spec.num_worlds)]
+        observations = [observation for observation, _ in back]
+        arrays = self._agents.observations.stacked(observations, self._agents.fault)
+        observed = self._observe(arrays, observations, [info for _, info in back])
+        require_same(self.spec.name, seen, observed.observations, observed.action_mask, tick=self._history.tick)
+        return observed
+
+    def _return(self, world: int) -> tuple[object, object]:
+        """Bring one world back to where it was saved; what it shows there."""
+        observation, info = self._begin(world, self._history.seed_of(world))
+        for actions in self._history.replay(world):
+            (command,) = self._agents.actions.commands(actions)
+            try:
+                observation, _, end, cut, info = self._envs[world].step(command)
+            except Exception as error:  # somebody else's code
+                raise self._agents.fault(world, f"`step` failed with {type(error).__name__}: {error}") from error
+            if end or cut:
+                raise not_repeatable(self.spec.name, "an episode ended early", tick=self._history.tick, world=world)
+        return observation, info

@@ -1,0 +1,154 @@
+"""What it takes to bring worlds back to where they are: the seed of each episode and the actions since it began."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import SavedState
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.saved_state import saved_array, saved_number
+
+ABSENT = -1
+"""Recorded for the slot of an agent that was not there."""
+
+_ROWS = 64
+"""Ticks that there is room for at first."""
+
+
+def episode_seed(world_seed: int, episode: int) -> int:
+    """The seed of a world's episode, below 2^31: its own for the first, then one derived from it and the number."""
+    if episode == 0:
+        return world_seed
+    digest = hashlib.blake2b(f"{world_seed} {episode}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+class History:
+    """Ticks, episodes and actions of parallel worlds.
+
+    Args:
+        num_worlds: W.
+        capacity: S, slots of all worlds.
+        num_actions: action indices are below it.
+    """
+
+    def __init__(self, *, num_worlds: int, capacity: int, num_actions: int) -> None:
+        self._num_worlds = num_worlds
+        self._capacity = capacity
+        self._dtype = np.int16 if num_actions <= np.iinfo(np.int16).max else np.int32
+        self.seed = 0
+        """That the worlds were reset with."""
+        self.tick = 0
+        """Ticks since the worlds were reset."""
+        self._numbers: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
+        self._begun: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
+        self._oldest = 0
+        self._actions: NDArray[np.signedinteger[Any]] = np.full((_ROWS, capacity), ABSENT, self._dtype)
+        self._first = 0
+
+    def restart(self, seed: int) -> None:
+        """The worlds begin their first episodes.
+
+        Raises:
+            SimulationError: if the seed is negative.
+        """
+        if seed < 0:
+            raise SimulationError(f"expected a seed that is not negative, got {seed}")
+        self.seed = seed
+        self.tick = self._first = self._oldest = 0
+        self._numbers = np.zeros(self._num_worlds, np.int64)
+        self._begun = np.zeros(self._num_worlds, np.int64)
+
+    def seed_of(self, world: int) -> int:
+        """The seed that the world's episode began with."""
+        return episode_seed(self.seed + world, int(self._numbers[world]))
+
+    @property
+    def episodes(self) -> NDArray[np.int64]:
+        """[W]; numbers that no two episodes of any worlds share. A new array whenever one changes."""
+        return np.arange(self._num_worlds) + self._numbers * self._num_worlds
+
+    def begin_next(self, world: int) -> int:
+        """The world begins its next episode at this tick; returns the seed of it."""
+        self._numbers[world] += 1
+        self._begun[world] = self.tick
+        self._oldest = int(self._begun.min())
+        return self.seed_of(world)
+
+    def number_next(self, worlds: NDArray[np.int64]) -> None:
+        """These worlds have begun their next episodes by themselves: everything since the first is kept."""
+        self._numbers[worlds] += 1
+
+    def overdue(self, limit: int) -> NDArray[np.bool_] | None:
+        """[W]; whose episode has lasted `limit` ticks; None where nobody's has."""
+        if self.tick < self._oldest + limit:
+            return None
+        overdue: NDArray[np.bool_] = self._begun <= self.tick - limit
+        return overdue
+
+    def add(self, slots: NDArray[np.int64], actions: NDArray[np.int64]) -> None:
+        """The agents in `slots` [N] have carried out `actions` [N] in this tick, which is over."""
+        row = self.tick - self._first
+        if row == len(self._actions):
+            row = self._make_room()
+        if len(slots) < self._capacity:
+            self._actions[row] = ABSENT
+        self._actions[row, slots] = actions
+        self.tick += 1
+
+    def _make_room(self) -> int:
+        """Drop what no episode needs any more, or double the room; returns the row of this tick."""
+        kept = self._actions[self._oldest - self._first :].copy()
+        rows = max(_ROWS, 2 * len(kept))
+        self._actions = np.full((rows, self._capacity), ABSENT, self._dtype)
+        self._actions[: len(kept)] = kept
+        self._first = self._oldest
+        return len(kept)
+
+    def replay(self, world: int) -> Iterator[NDArray[np.int64]]:
+        """Tick by tick since the world's episode began: actions by slot of the world [S / W], or `ABSENT`."""
+        places = self._capacity // self._num_worlds
+        slots = slice(world * places, (world + 1) * places)
+        for row in self._actions[self._begun[world] - self._first : self.tick - self._first]:
+            yield row[slots].astype(np.int64)
+
+    def replay_all(self) -> Iterator[NDArray[np.int64]]:
+        """Tick by tick since the worlds were reset: actions of all slots [S]."""
+        for row in self._actions[: self.tick - self._first]:
+            yield row.astype(np.int64)
+
+    def save_state(self) -> dict[str, NDArray[Any]]:
+        """All of it, as copies."""
+        return {
+            "seed": np.array(self.seed, np.int64),
+            "tick": np.array(self.tick, np.int64),
+            "numbers": self._numbers.copy(),
+            "begun": self._begun.copy(),
+            "actions": self._actions[self._oldest - self._first : self.tick - self._first].copy(),
+        }
+
+    def restore(self, state: SavedState) -> None:
+        """Take over what was saved.
+
+        Raises:
+            SimulationError: if it is of other worlds, or contradicts itself.
+        """
+        worlds = (self._num_worlds,)
+        numbers = saved_array(state, "numbers", dtype=np.int64, shape=worlds)
+        begun = saved_array(state, "begun", dtype=np.int64, shape=worlds)
+        actions = saved_array(state, "actions", dtype=self._dtype, shape=(None, self._capacity))
+        tick, seed = saved_number(state, "tick"), saved_number(state, "seed")
+        oldest = int(begun.min())
+        if len(actions) != tick - oldest or seed < 0 or int(begun.max()) > tick:
+            raise SimulationError(
+                f"expected the actions of the ticks {oldest} to {tick} in the saved state, got {len(actions)}"
+            )
+        self.seed, self.tick, self._oldest, self._first = seed, tick, oldest, oldest
+        self._numbers, self._begun = numbers, begun
+        self._actions = np.full((max(_ROWS, 2 * len(actions)), self._capacity), ABSENT, self._dtype)
+        self._actions[: len(actions)] = actions

@@ -1,0 +1,183 @@
+"""PettingZoo environments as a simulation: agents with unequal spaces are groups of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import BatchController, Guardrail, SavedState
+from townlet_runtime.adapters.agent_groups import ParallelEnv, agent_groups, spaces_of
+from townlet_runtime.adapters.common import (
+    HISTORY,
+    SEEN,
+    behaviors_of,
+    environment_spec,
+    not_repeatable,
+    require_same,
+    script_of,
+    seen_state,
+)
+from townlet_runtime.adapters.history import ABSENT, History
+from townlet_runtime.adapters.members import Members
+from townlet_runtime.adapters.parallel_world import ParallelWorld
+from townlet_runtime.controllers import ControllerFactory
+from townlet_runtime.errors import ConfigError, SimulationError
+from townlet_runtime.saved_state import joined, part_of, saved_array
+from townlet_runtime.simulation import Observed, SimulationSpec, Stepped
+from townlet_trajectory import ACTION_MASK
+
+PRESENT = "present"
+"""Part of a saved state."""
+
+
+class ParallelWorlds:
+    """Parallel worlds of several agents each. Implements `townlet_runtime.simulation.GroupedSimulation`.
+
+    An episode is over when nobody is left. An agent that comes back begins a new trajectory under its old id.
+
+    Args:
+        name: of the environment.
+        envs: one for each world, with the same agents and spaces.
+        episode_ticks: longer episodes are truncated.
+        controller: makes the behavior `scripted`.
+    """
+
+    def __init__(
+        self, name: str, envs: Sequence[ParallelEnv], *, episode_ticks: int, controller: ControllerFactory | None
+    ) -> None:
+        groups = agent_groups(name, envs[0])
+        spaces = spaces_of(name, envs[0])
+        for env in envs[1:]:
+            if spaces_of(name, env) != spaces:
+                raise ConfigError(
+                    f"the worlds of `{name}` must have the same agents and equal spaces", key="environment.name"
+                )
+        self._name = name
+        self._worlds = [ParallelWorld(name, env, world=index, agents=spaces.keys()) for index, env in enumerate(envs)]
+        self._history = History(
+            num_worlds=len(envs),
+            capacity=len(envs) * len(spaces),
+            num_actions=max(len(group.actions.vocabulary) for group in groups),
+        )
+        self._places = [next(group for group in groups if agent in group.agents) for agent in spaces]
+        """The group of every agent, in the environment's order."""
+        self._agents = tuple(spaces)
+        self._limit = episode_ticks
+        self._controller = controller
+        self.behaviors = behaviors_of(controller)
+        self.specs: Mapping[str, SimulationSpec] = {
+            group.name: environment_spec(
+                name if len(groups) == 1 else f"{name}/{group.name}",
+                group.actions.vocabulary,
+                group.observations.shapes,
+                num_worlds=len(envs),
+                capacity=len(envs) * len(group.agents),
+                episode_ticks=episode_ticks,
+            )
+            for group in groups
+        }
+        self._members = {
+            group.name: Members(group, self._worlds, self.specs[group.name], num_agents=len(spaces)) for group in groups
+        }
+
+    def scripted(self, name: str) -> Mapping[str, BatchController]:
+        return {group: script_of(name, self._controller, spec) for group, spec in self.specs.items()}
+
+    def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
+        return {group: () for group in self.specs}
+
+    def reset(self, *, seed: int) -> Mapping[str, Observed]:
+        """Begin world w with seed `seed + w`."""
+        self._history.restart(seed)
+        for index, world in enumerate(self._worlds):
+            world.begin(seed + index, tick=0)
+        for members in self._members.values():
+            members.learn_masks()
+        return self._look()
+
+    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+        """Let everybody present act, and begin the next episode of worlds in which nobody is left.
+
+        Raises:
+            EnvironmentFaultError: names the world and agent for which the environment breaks its own interface.
+            SimulationError: before the first `reset`, or unless there is an action for every agent.
+        """
+        tick = self._history.tick
+        numbers = np.concatenate([members.numbers() for members in self._members.values()])
+        commands = self._commands(actions)
+        for world, command in zip(self._worlds, commands, strict=True):
+            world.step(command, tick=tick)
+        self._history.add(numbers, np.concatenate([actions[group] for group in self._members]))
+        overdue = self._history.overdue(self._limit)
+        outcomes = {group: members.outcome(overdue, tick=tick) for group, members in self._members.items()}
+        for index, world in enumerate(self._worlds):
+            if not world.present or (overdue is not None and overdue[index]):
+                world.begin(self._history.begin_next(index), tick=self._history.tick)
+        observed = self._look()
+        return {group: replace(outcome, observed=observed[group]) for group, outcome in outcomes.items()}
+
+    def _commands(self, actions: Mapping[str, NDArray[np.int64]]) -> list[dict[Hashable, Any]]:
+        """The environment's own actions by agent, for each world."""
+        by_world: dict[ParallelWorld, dict[Hashable, Any]] = {world: {} for world in self._worlds}
+        for group, members in self._members.items():
+            chosen = actions[group]
+            if chosen.shape != (len(members.rows),):
+                raise SimulationError(f"expected {len(members.rows)} actions of `{group}`, got shape {chosen.shape}")
+            for (world, agent), command in zip(members.rows, members.group.actions.commands(chosen), strict=True):
+                by_world[world][agent] = command
+        return list(by_world.values())
+
+    def _look(self) -> dict[str, Observed]:
+        episodes, tick = self._history.episodes, self._history.tick
+        return {group: members.look(episodes, tick) for group, members in self._members.items()}
+
+    def save_state(self) -> SavedState:
+        """Seeds and actions of the episodes in progress, and who is present and sees what.
+
+        Raises:
+            SimulationError: before the first `reset`.
+        """
+        parts: dict[str, SavedState] = {HISTORY: self._history.save_state()}
+        for index, members in enumerate(self._members.values()):
+            observed = members.before
+            parts[f"{SEEN}/{index}"] = seen_state(observed.observations, observed.action_mask)
+            parts[f"{PRESENT}/{index}"] = {"slots": observed.slots.copy()}
+        return joined(parts)
+
+    def restore(self, state: SavedState) -> Mapping[str, Observed]:
+        """Begin each world's episode again and carry out its actions again.
+
+        Raises:
+            EnvironmentFaultError: if that does not lead to what was seen.
+            SimulationError: if `state` is of other worlds.
+        """
+        self._history.restore(part_of(state, HISTORY))
+        for index in range(len(self._worlds)):
+            self._return(index)
+        for index, members in enumerate(self._members.values()):
+            members.masked = ACTION_MASK in part_of(state, f"{SEEN}/{index}")
+        observed, tick = self._look(), self._history.tick
+        for index, one in enumerate(observed.values()):
+            slots = saved_array(part_of(state, f"{PRESENT}/{index}"), "slots", dtype=np.int64, shape=(None,))
+            if not np.array_equal(slots, one.slots):
+                raise not_repeatable(self._name, "other agents are present", tick=tick)
+            require_same(self._name, part_of(state, f"{SEEN}/{index}"), one.observations, one.action_mask, tick=tick)
+        return observed
+
+    def _return(self, index: int) -> None:
+        """Bring one world back to where it was saved."""
+        world, tick = self._worlds[index], self._history.tick
+        world.begin(self._history.seed_of(index), tick=tick)
+        for actions in self._history.replay(index):
+            places = (actions != ABSENT).nonzero()[0].tolist()
+            commands = {
+                self._agents[place]: self._places[place].actions.commands(actions[place : place + 1])[0]
+                for place in places
+            }
+            if commands.keys() != set(world.present):
+                raise not_repeatable(self._name, "other agents are present", tick=tick, world=index)
+            world.step(commands, tick=tick)

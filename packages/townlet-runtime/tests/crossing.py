@@ -1,0 +1,66 @@
+"""Two groups of agents with unequal spaces in the same worlds: a long and a short corridor side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys
+from townlet_runtime.saved_state import joined, part_of
+from townlet_runtime.simulation import Observed, SimulationSpec, Stepped
+from townlet_runtime.testing import Corridor, CorridorConfig
+
+
+class Crossing:
+    """A `GroupedSimulation` of the groups `long` and `short`; their events add up."""
+
+    behaviors = ("scripted", "idle")
+
+    def __init__(self, num_worlds: int, *, episode_ticks: int = 20, places: int = 2, savable: bool = True) -> None:
+        self._savable = savable
+        self.steps = 0
+        self._corridors = {
+            "long": Corridor(CorridorConfig(length=7, places=places, episode_ticks=episode_ticks), num_worlds),
+            "short": Corridor(
+                CorridorConfig(length=3, places=1, episode_ticks=episode_ticks, max_absence=6, masked=False), num_worlds
+            ),
+        }
+
+    @property
+    def specs(self) -> Mapping[str, SimulationSpec]:
+        return {name: corridor.spec for name, corridor in self._corridors.items()}
+
+    def reset(self, *, seed: int) -> Mapping[str, Observed]:
+        return {name: named(name, one.reset(seed=seed)) for name, one in self._corridors.items()}
+
+    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+        self.steps += 1
+        stepped = {name: one.step(actions[name]) for name, one in self._corridors.items()}
+        return {name: replace(one, observed=named(name, one.observed)) for name, one in stepped.items()}
+
+    def scripted(self, name: str) -> Mapping[str, BatchController]:
+        return {group: one.scripted(name) for group, one in self._corridors.items()}
+
+    def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
+        return {group: () for group in self._corridors}
+
+    def save_state(self) -> SavedState | None:
+        return joined({name: one.save_state() for name, one in self._corridors.items()}) if self._savable else None
+
+    def restore(self, state: SavedState) -> Mapping[str, Observed]:
+        return {name: named(name, one.restore(part_of(state, name))) for name, one in self._corridors.items()}
+
+
+NAMES: dict[str, str] = {}
+"""One object for each id, as a simulation that keeps its ids has."""
+
+
+def named(group: str, observed: Observed) -> Observed:
+    """The same agents under ids that are unique over both groups."""
+    ids = np.array([NAMES.setdefault(f"{group}_{one}", f"{group}_{one}") for one in observed.agent_ids], np.object_)
+    pairs = zip(observed.worlds.tolist(), ids, strict=True)
+    keys = np.array([draw_keys(world, agent_id) for world, agent_id in pairs], np.uint64)
+    return replace(observed, agent_ids=ids, keys=keys)

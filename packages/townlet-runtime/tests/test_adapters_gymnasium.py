@@ -1,0 +1,528 @@
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from small_envs import Answer, Stairs, stairs
+
+from townlet_behavior import BridgeConfig
+from townlet_runtime.acting import UniformPolicy
+from townlet_runtime.adapters.gymnasium_native import NativeWorlds
+from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
+from townlet_runtime.adapters.history import episode_seed
+from townlet_runtime.collector import SimulationCollector
+from townlet_runtime.environments import Environment, ObservationController
+from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
+from townlet_runtime.evaluate import SimulationEvaluator
+from townlet_runtime.simulation import AGENTS, GroupedSimulation, OneGroup, Simulation
+from townlet_runtime.testing import check_grouped_simulation, check_simulation
+from townlet_trajectory import TrajectoryBatch
+
+STAY, CLIMB, LEAP = range(3)
+NEXT_STEP = gymnasium.vector.AutoresetMode.NEXT_STEP
+
+
+def cart_poles(num_worlds: int, vectorization: str = "sync", **settings: Any) -> GroupedSimulation:
+    return Environment(name="gymnasium:CartPole-v1", vectorization=vectorization, **settings)(num_worlds)
+
+
+def acts(*actions: int) -> np.ndarray:
+    return np.array(actions, np.int64)
+
+
+def test_stairs_by_hand() -> None:
+    worlds = stairs(2)
+    seen = worlds.reset(seed=3)
+    assert seen.agent_ids.tolist() == ["agent", "agent"] and seen.episodes.tolist() == [0, 1]
+    assert worlds.spec.vocabulary.keys == ("0", "1", "2") and worlds.behaviors == () and worlds.guardrails() == ()
+    assert seen.observations["observation"][:, 0].tolist() == [0.0, 0.0] and seen.action_mask is None
+    first = worlds.step(acts(LEAP, CLIMB))
+    assert first.observed.observations["observation"][:, 0].tolist() == [2.0, 1.0]
+    assert not first.terminated.any() and not first.final_rows.size
+    second = worlds.step(acts(LEAP, STAY))
+    assert second.rewards.tolist() == [1.0, 0.0] and second.terminated.tolist() == [True, False]
+    assert not second.truncated.any()
+    assert second.final_rows.tolist() == [0]
+    # the top is what the last action led to; the next episode is seen already
+    assert second.final_observations["observation"][:, 0].tolist() == [4.0]
+    assert second.observed.observations["observation"][:, 0].tolist() == [0.0, 1.0]
+    assert second.observed.episodes.tolist() == [2, 1]
+
+
+def test_every_episode_begins_with_its_own_seed() -> None:
+    envs = [Stairs(height=1), Stairs(height=2)]
+    worlds = SyncWorlds("gymnasium:Stairs-v0", envs, episode_ticks=9, controller=None)
+    worlds.reset(seed=40)
+    for _ in range(4):
+        worlds.step(acts(CLIMB, CLIMB))
+    assert envs[0].seeds == [40, *(episode_seed(40, episode) for episode in (1, 2, 3, 4))]
+    assert envs[1].seeds == [41, *(episode_seed(41, episode) for episode in (1, 2))]
+
+
+def test_an_episode_that_is_too_long_is_truncated() -> None:
+    worlds = stairs(2, episode_ticks=3)
+    worlds.reset(seed=0)
+    stepped = [worlds.step(acts(*pair)) for pair in ((STAY, LEAP), (STAY, LEAP), (CLIMB, STAY), (STAY, STAY))]
+    assert [one.truncated.tolist() for one in stepped] == [[False] * 2, [False] * 2, [True, False], [False] * 2]
+    assert [one.terminated.tolist() for one in stepped] == [[False] * 2, [False, True], [False] * 2, [False] * 2]
+    assert stepped[2].final_observations["observation"][:, 0].tolist() == [1.0]
+    # world 1 began its second episode at tick 2
+    assert worlds.step(acts(STAY, STAY)).truncated.tolist() == [False, True]
+    assert worlds.spec.episode_ticks == 3
+
+
+def test_an_end_is_not_a_cut_as_well() -> None:
+    worlds = stairs(1, episode_ticks=2)
+    worlds.reset(seed=0)
+    worlds.step(acts(LEAP))
+    both = worlds.step(acts(LEAP))
+    assert both.terminated.tolist() == [True] and both.truncated.tolist() == [False]
+
+
+@pytest.mark.parametrize("mask", ["info", "observation"])
+def test_a_mask_is_read_wherever_it_is(mask: str) -> None:
+    worlds = stairs(2, mask=mask)
+    assert worlds.reset(seed=0).action_mask.tolist() == [[True] * 3] * 2
+    worlds.step(acts(LEAP, STAY))
+    stepped = worlds.step(acts(CLIMB, STAY))
+    assert stepped.observed.action_mask.tolist() == [[True, True, False], [True] * 3]
+    # the mask of a new episode is its own
+    assert worlds.step(acts(CLIMB, STAY)).observed.action_mask.tolist() == [[True] * 3] * 2
+    assert list(worlds.spec.observation_shapes) == ["observation"]
+    check_simulation(worlds, seed=2, ticks=40)
+
+
+def test_all_kinds_of_worlds_keep_their_promises() -> None:
+    check_simulation(stairs(3, episode_ticks=7), seed=1, ticks=40)
+    check_grouped_simulation(cart_poles(3), seed=1, ticks=60)
+    check_grouped_simulation(cart_poles(3, "native"), seed=1, ticks=60, own_seeds=False)
+    check_grouped_simulation(cart_poles(2, "native", max_episode_ticks=5), seed=1, ticks=40, own_seeds=False)
+
+
+def bent(index: int, value: object) -> Callable[[Answer], Answer]:
+    """Answers whose entry `index` is `value` at the first step above 0."""
+    return lambda answer: (*answer[:index], value, *answer[index + 1 :]) if answer[0][0] > 0 else answer
+
+
+SEEN = np.array([1.0, 0.5], np.float32)
+BREACHES = {
+    r"expected `observation` of shape \(2,\), got \(3,\)": bent(0, np.ones(3, np.float32)),
+    "expected finite numbers in `observation`, got": bent(0, np.array([1.0, np.nan], np.float32)),
+    "expected a finite reward, got nan": bent(1, np.nan),
+    "expected a number as reward, got 'much'": bent(1, "much"),
+    "expected a bool as `terminated`, got 1": bent(2, 1),
+    "expected a bool as `truncated`, got None": bent(3, None),
+    "`step` failed with ValueError: not enough values to unpack": lambda answer: answer[:4] if answer[0][0] else answer,
+    "`step` failed with TypeError: cannot unpack": lambda answer: None if answer[0][0] else answer,
+    "expected no `action_mask`, as at the beginning, got one": bent(4, {"action_mask": np.ones(3, np.int8)}),
+}
+
+
+@pytest.mark.parametrize("problem", BREACHES)
+def test_a_broken_interface_is_one_error_that_says_where(problem: str) -> None:
+    good, bad = Stairs(), Stairs(bend=BREACHES[problem])
+    worlds = SyncWorlds("gymnasium:Stairs-v0", [good, bad], episode_ticks=9, controller=None)
+    worlds.reset(seed=0)
+    worlds.step(acts(CLIMB, STAY))
+    with pytest.raises(
+        EnvironmentFaultError, match=f"^gymnasium:Stairs-v0, world 1, agent 'agent', tick [12]: {problem}"
+    ):
+        worlds.step(acts(CLIMB, CLIMB))
+
+
+def test_what_an_environment_raises_is_named_with_its_place() -> None:
+    worlds = stairs(1, bend=explode)
+    worlds.reset(seed=0)
+    with pytest.raises(
+        EnvironmentFaultError, match="world 0.*tick 0: `step` failed with RuntimeError: no more"
+    ) as told:
+        worlds.step(acts(CLIMB))
+    assert isinstance(told.value.__cause__, RuntimeError)
+    assert (told.value.environment, told.value.world, told.value.tick) == ("gymnasium:Stairs-v0", 0, 0)
+
+
+def test_a_reset_that_breaks_the_interface_is_named() -> None:
+    with pytest.raises(EnvironmentFaultError, match="world 0.*tick 0: `reset` failed with ValueError: too many values"):
+        stairs(1, bend_reset=lambda answer: (*answer, None)).reset(seed=0)
+    with pytest.raises(EnvironmentFaultError, match="world 0.*finite numbers"):
+        stairs(1, bend_reset=lambda answer: (np.array([np.nan, 0.0]), {})).reset(seed=0)
+
+
+def test_a_mask_that_stops_coming_is_named() -> None:
+    worlds = stairs(2, mask="info", bend=lambda answer: (*answer[:4], {}) if answer[0][0] == 1 else answer)
+    worlds.reset(seed=0)
+    with pytest.raises(EnvironmentFaultError, match="world 1, .*: expected an `action_mask`, as at the beginning"):
+        worlds.step(acts(STAY, CLIMB))
+
+
+def test_a_mask_that_allows_nothing_is_named() -> None:
+    nothing = {"action_mask": np.zeros(3, np.int8)}
+    worlds = stairs(2, mask="info", bend=lambda answer: (*answer[:4], nothing) if answer[0][0] == 1 else answer)
+    worlds.reset(seed=0)
+    with pytest.raises(EnvironmentFaultError, match="world 1, .*: expected an action mask that allows an action"):
+        worlds.step(acts(STAY, CLIMB))
+
+
+@pytest.mark.parametrize("make", [lambda: stairs(2), lambda: native(Rows())])
+def test_calls_that_do_not_fit_are_refused(make: Callable[[], Simulation]) -> None:
+    worlds = make()
+    with pytest.raises(SimulationError, match="expected `reset` before the first `step`"):
+        worlds.step(acts(0, 0))
+    with pytest.raises(SimulationError, match="expected `reset` before `save_state`"):
+        worlds.save_state()
+    with pytest.raises(SimulationError, match="a seed that is not negative"):
+        worlds.reset(seed=-1)
+    worlds.reset(seed=0)
+    with pytest.raises(SimulationError, match=r"expected actions of shape \(2,\), got \(3,\)"):
+        worlds.step(acts(0, 0, 0))
+
+
+def test_a_script_is_made_for_the_worlds_it_is_for() -> None:
+    climb = ObservationController(lambda seen, agent_id: CLIMB if seen["observation"][0] < 3 else STAY)
+    worlds = stairs(2, controller=lambda spec: climb)
+    assert worlds.behaviors == ("scripted",)
+    seen = worlds.reset(seed=0)
+    assert worlds.scripted("scripted").propose(seen).tolist() == [CLIMB, CLIMB]
+    for _ in range(3):
+        seen = worlds.step(acts(CLIMB, STAY)).observed
+    assert worlds.scripted("scripted").propose(seen).tolist() == [STAY, CLIMB]
+    with pytest.raises(SimulationError, match="expected a behavior of `gymnasium:Stairs-v0`"):
+        worlds.scripted("nearest")
+    with pytest.raises(SimulationError, match="got 'scripted'"):
+        stairs(1).scripted("scripted")
+
+
+def collector_of(vectorization: str, seed: int = 5) -> SimulationCollector:
+    return SimulationCollector(cart_poles(3, vectorization), config=BridgeConfig(), seed=seed, max_rows=1000)
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "native"])
+@pytest.mark.parametrize("ticks", [1, 40, 130])
+def test_a_collection_goes_on_where_it_was_saved(vectorization: str, ticks: int) -> None:
+    unbroken, resumed = collector_of(vectorization), collector_of(vectorization)
+    spec = unbroken.specs[AGENTS]
+    policies = {AGENTS: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)}
+    unbroken.collect(policies, num_ticks=ticks, ratio=1.0)
+    state = unbroken.save_state()
+    assert state is not None
+    resumed.restore(state)
+    for _ in range(2):
+        one, other = (each.collect(policies, num_ticks=60, ratio=1.0) for each in (unbroken, resumed))
+        assert one.env_steps == other.env_steps
+        same_batches(one.batches[AGENTS], other.batches[AGENTS])
+
+
+def same_batches(one: TrajectoryBatch, other: TrajectoryBatch) -> None:
+    for name in one.columns:
+        np.testing.assert_array_equal(one.columns[name], other.columns[name])
+    for name in ("offsets", "rewards", "ticks", "terminated", "truncated", "worlds", "episodes"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for name in one.observations:
+        np.testing.assert_array_equal(one.observations[name], other.observations[name])
+        np.testing.assert_array_equal(one.final_observations[name], other.final_observations[name])
+
+
+def test_worlds_that_do_not_come_back_are_refused() -> None:
+    worlds = stairs(2)
+    worlds.reset(seed=0)
+    worlds.step(acts(CLIMB, STAY))
+    state = dict(worlds.save_state())
+    luck = np.random.default_rng(0)
+    drifting = stairs(2, bend=lambda answer: (answer[0] + np.float32(luck.random()), *answer[1:]))
+    with pytest.raises(EnvironmentFaultError, match="is not deterministic and cannot be resumed exactly"):
+        drifting.restore(state)
+    with pytest.raises(EnvironmentFaultError, match="world 0, tick 1: an episode ended early"):
+        stairs(2, height=1).restore(state)
+    with pytest.raises(EnvironmentFaultError, match="world 0, .*tick 1: `step` failed with RuntimeError: no more"):
+        stairs(2, bend=explode).restore(state)
+    with pytest.raises(SimulationError, match="expected `numbers` of the saved state"):
+        stairs(3).restore(state)
+
+
+def explode(answers: object) -> Any:
+    raise RuntimeError("no more")
+
+
+class Rows(gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """Two native worlds by the book: episodes of 2 and 3 ticks, each world counts; action 1 is worth 1."""
+
+    metadata = {"autoreset_mode": NEXT_STEP}  # noqa: RUF012
+
+    def __init__(
+        self, num_envs: int = 2, *, bend: Callable[[list[Any]], None] | None = None, masked: bool = False
+    ) -> None:
+        self.num_envs = num_envs
+        self.single_observation_space = spaces.Box(0.0, 9.0, (1,))
+        self.single_action_space = spaces.Discrete(2)
+        self._bend = bend
+        self._masked = masked
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self._counts = np.zeros(2, np.int64)
+        self._over = np.zeros(2, np.bool_)
+        return self._counts[:, None].astype(np.float32), self._info()
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        self._counts = np.where(self._over, 0, self._counts + 1)
+        rewards = np.where(self._over, 0.0, actions)
+        self._over = ~self._over & (self._counts == [2, 3])
+        answers = [self._counts[:, None].astype(np.float32), rewards, self._over.copy(), np.zeros(2, np.bool_)]
+        answers.append(self._info())
+        if self._bend is not None:
+            self._bend(answers)
+        seen, earned, terminated, truncated, info = answers
+        return seen, earned, terminated, truncated, info
+
+    def _info(self) -> dict[str, Any]:
+        return (
+            {"action_mask": np.stack([np.ones(2), self._counts != 1], axis=1).astype(np.int8)} if self._masked else {}
+        )
+
+
+def native(env: Rows) -> NativeWorlds:
+    return NativeWorlds("gymnasium:Rows-v0", env, episode_ticks=9, controller=None)
+
+
+def test_the_tick_that_only_resets_a_native_world_is_nobodys() -> None:
+    worlds = native(Rows())
+    seen = worlds.reset(seed=0)
+    told: list[Any] = []
+    for _ in range(6):
+        actions = np.ones(len(seen.slots), np.int64)
+        stepped = worlds.step(actions)
+        told.append(
+            (
+                seen.slots.tolist(),
+                stepped.rewards.tolist(),
+                stepped.terminated.tolist(),
+                stepped.final_rows.tolist(),
+                stepped.final_observations["observation"].ravel().tolist(),
+                stepped.observed.slots.tolist(),
+                stepped.observed.episodes.tolist(),
+                stepped.observed.observations["observation"].ravel().tolist(),
+            )
+        )
+        seen = stepped.observed
+    assert told == [
+        ([0, 1], [1, 1], [False, False], [], [], [0, 1], [0, 1], [1, 1]),
+        ([0, 1], [1, 1], [True, False], [0], [2], [1], [1], [2]),
+        # world 0 is reset, world 1 ends
+        ([1], [1], [True], [0], [3], [0], [2], [0]),
+        ([0], [1], [False], [], [], [0, 1], [2, 3], [1, 0]),
+        ([0, 1], [1, 1], [True, False], [0], [2], [1], [3], [1]),
+        ([1], [1], [False], [], [], [0, 1], [4, 3], [0, 2]),
+    ]
+
+
+def test_a_tick_that_only_resets_is_no_step() -> None:
+    worlds = SimulationCollector(OneGroup(native(Rows())), config=BridgeConfig(), seed=0, max_rows=99)
+    collection = worlds.collect(None, num_ticks=6, ratio=0.0)
+    assert collection.env_steps == collection.batches[AGENTS].num_steps == 9
+
+
+def test_all_native_worlds_may_rest_at_once() -> None:
+    class Twins(Rows):
+        def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+            self._counts[1] = self._counts[0] + 1 if not self._over[0] else self._counts[1]
+            return super().step(actions)
+
+    worlds = native(Twins())
+    check_simulation(worlds, seed=0, ticks=30, own_seeds=False)
+    seen = worlds.reset(seed=0)
+    present = []
+    for _ in range(6):
+        seen = worlds.step(np.zeros(len(seen.slots), np.int64)).observed
+        present.append(len(seen.slots))
+    assert present == [2, 0, 2, 2, 0, 2]
+
+
+def test_native_masks_are_those_of_who_is_there() -> None:
+    worlds = native(Rows(masked=True))
+    assert worlds.reset(seed=0).action_mask.tolist() == [[True, True]] * 2
+    one = worlds.step(acts(0, 0))
+    assert one.observed.action_mask.tolist() == [[True, False]] * 2
+    two = worlds.step(acts(0, 0))
+    assert two.observed.slots.tolist() == [1] and two.observed.action_mask.tolist() == [[True, True]]
+    check_simulation(worlds, seed=0, ticks=20, own_seeds=False)
+
+
+def put(index: int, value: object) -> Callable[[list[Any]], None]:
+    def bend(answers: list[Any]) -> None:
+        answers[index] = value
+
+    return bend
+
+
+def end_resting(answers: list[Any]) -> None:
+    """End world 0 at every tick."""
+    answers[2][0] = True
+
+
+NATIVE_BREACHES = {
+    r"tick 0: expected rewards of shape \(2,\), got \(1,\)": put(1, np.zeros(1)),
+    r"world 1, agent 'agent', tick 0: expected a finite reward, got": put(1, np.array([0.0, np.nan])),
+    r"tick 0: expected bools of shape \(2,\) as `terminated`": put(2, np.zeros(2)),
+    r"tick 0: expected bools of shape \(2,\) as `truncated`": put(3, [False]),
+    r"world 0, .*tick 0: expected `observation` of shape \(2, 1\), got \(2,\)": put(0, np.zeros(2, np.float32)),
+    r"world 1, .*finite numbers": put(0, np.array([[0.0], [np.inf]], np.float32)),
+    r"world 0, .*tick 1: expected a step that only resets, got one that ends an episode": end_resting,
+    r"expected no `action_mask`, as at the beginning, got one": put(4, {"action_mask": np.ones((2, 2))}),
+}
+
+
+@pytest.mark.parametrize("problem", NATIVE_BREACHES)
+def test_a_native_form_that_breaks_the_interface_is_named(problem: str) -> None:
+    worlds = SimulationCollector(
+        OneGroup(native(Rows(bend=NATIVE_BREACHES[problem]))), config=BridgeConfig(), seed=0, max_rows=9
+    )
+    with pytest.raises(EnvironmentFaultError, match=f"^gymnasium:Rows-v0, .*{problem}"):
+        worlds.collect(None, num_ticks=2, ratio=0.0)
+
+
+def test_a_native_form_that_raises_is_named() -> None:
+    worlds = native(Rows(bend=explode))
+    worlds.reset(seed=0)
+    with pytest.raises(EnvironmentFaultError, match="Rows-v0, tick 0: `step` failed with RuntimeError: no more"):
+        worlds.step(acts(0, 0))
+
+
+def test_a_native_form_that_cannot_be_reset_is_named() -> None:
+    class Stuck(Rows):
+        def reset(self, **settings: Any) -> Any:
+            raise RuntimeError("stuck")
+
+    worlds = native(Stuck())
+    assert worlds.guardrails() == () and worlds.behaviors == ()
+    with pytest.raises(SimulationError, match="expected a behavior of `gymnasium:Rows-v0`"):
+        worlds.scripted("scripted")
+    with pytest.raises(EnvironmentFaultError, match="Rows-v0, tick 0: `reset` failed with RuntimeError: stuck"):
+        worlds.reset(seed=0)
+
+
+def test_native_masks_of_another_size_are_named() -> None:
+    worlds = native(Rows(masked=True, bend=put(4, {"action_mask": np.ones((3, 2))})))
+    worlds.reset(seed=0)
+    with pytest.raises(EnvironmentFaultError, match="an action mask for each of 2 worlds"):
+        worlds.step(acts(0, 0))
+
+
+def test_native_and_single_cart_poles_obey_the_same_physics() -> None:
+    one, other = cart_poles(1), cart_poles(1, "native")
+    # both draw the first state in the same way from the same seed
+    pair = [one.reset(seed=11)[AGENTS], other.reset(seed=11)[AGENTS]]
+    for tick in range(8):
+        np.testing.assert_allclose(*(seen.observations["observation"] for seen in pair), rtol=1e-6)
+        pair = [each.step({AGENTS: acts(tick % 2)})[AGENTS].observed for each in (one, other)]
+
+
+def test_the_native_form_is_taken_where_there_is_one() -> None:
+    first = {name: cart_poles(2, name).reset(seed=8)[AGENTS].observations["observation"] for name in ("auto", "native")}
+    np.testing.assert_array_equal(first["auto"], first["native"])
+    lake = Environment(name="gymnasium:FrozenLake-v1", vectorization="auto")(1)
+    assert lake.reset(seed=0)[AGENTS].observations["observation"].shape == (1, 16)
+    with pytest.raises(ConfigError, match="`environment.vectorization`: `gymnasium:FrozenLake-v1` has no vector form"):
+        Environment(name="gymnasium:FrozenLake-v1", vectorization="native")(1)
+
+
+def test_a_vector_form_that_resets_otherwise_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    class SameStep(Rows):
+        metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    gymnasium.register("SameStep-v0", entry_point=Stairs, vector_entry_point=SameStep)
+    try:
+        worlds = Environment(name="gymnasium:SameStep-v0")(2)
+        assert worlds.specs[AGENTS].observation_shapes == {"observation": (2,)}
+        with pytest.raises(ConfigError, match="must reset worlds at the next step"):
+            Environment(name="gymnasium:SameStep-v0", vectorization="native")(2)
+    finally:
+        del gymnasium.registry["SameStep-v0"]
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "native"])
+def test_the_tighter_bound_on_an_episode_holds(vectorization: str) -> None:
+    lengths = {}
+    for bound in (None, 7, 10_000):
+        worlds = cart_poles(2, vectorization, max_episode_ticks=bound)
+        lengths[bound] = worlds.specs[AGENTS].episode_ticks
+    assert lengths == {None: 500, 7: 7, 10_000: 500}
+    worlds = cart_poles(1, vectorization, max_episode_ticks=3)
+    worlds.reset(seed=0)
+    cuts = [worlds.step({AGENTS: acts(0)})[AGENTS].truncated.tolist() for _ in range(3)]
+    assert cuts == [[False], [False], [True]]
+
+
+def test_an_environment_without_a_bound_gets_one() -> None:
+    gymnasium.register("Stairs-v0", entry_point=Stairs)
+    try:
+        assert Environment(name="gymnasium:Stairs-v0")(1).specs[AGENTS].episode_ticks == 1000
+        tall = Environment(name="gymnasium:Stairs-v0", settings={"height": 9, "max_episode_steps": 50})(2)
+        assert tall.specs[AGENTS].episode_ticks == 50
+        with pytest.raises(
+            ConfigError, match="`environment.settings`: `gymnasium:Stairs-v0` cannot be built: TypeError"
+        ):
+            Environment(name="gymnasium:Stairs-v0", settings={"width": 9})(1)
+    finally:
+        del gymnasium.registry["Stairs-v0"]
+
+
+def test_worlds_with_unequal_spaces_are_refused() -> None:
+    sizes = iter(range(1, 9))
+
+    def make(**settings: Any) -> Stairs:
+        return Stairs(observation_space=spaces.Box(0.0, 1.0, (next(sizes),)))
+
+    gymnasium.register("Growing-v0", entry_point=make)
+    try:
+        with pytest.raises(ConfigError, match="the worlds of `gymnasium:Growing-v0` must have equal spaces"):
+            Environment(name="gymnasium:Growing-v0")(2)
+    finally:
+        del gymnasium.registry["Growing-v0"]
+
+
+def test_unknown_environments_are_named_with_what_is_near() -> None:
+    with pytest.raises(ConfigError, match="no environment 'CartPoel-v1'; near it: gymnasium:CartPole-v1"):
+        Environment(name="gymnasium:CartPoel-v1")(1)
+    # a module part would import whatever a file names
+    for name in ("small_envs:Stairs-v0", "os:Stairs-v0", "CartPole"):
+        with pytest.raises(ConfigError, match="`environment.name`: Gymnasium knows no environment"):
+            Environment(name=f"gymnasium:{name}")(1)
+
+
+def test_continuous_actions_are_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="`gymnasium:Pendulum-v1` cannot be learned: .*Box.*continuous actions"):
+        Environment(name="gymnasium:Pendulum-v1")(1)
+
+
+def test_what_an_environment_needs_is_named() -> None:
+    def make(**settings: Any) -> Stairs:
+        raise gymnasium.error.DependencyNotInstalled("stairs are not installed, run `pip install stairs`")
+
+    gymnasium.register("Bare-v0", entry_point=make)
+    try:
+        with pytest.raises(MissingExtraError, match="`gymnasium:Bare-v0` needs .*: stairs are not installed"):
+            Environment(name="gymnasium:Bare-v0")(1)
+    finally:
+        del gymnasium.registry["Bare-v0"]
+
+
+def test_scores_of_single_episodes() -> None:
+    # one step to the top: every episode is worth 1 for whoever climbs, and 0 for whoever stays until it is cut
+    def judged(action: int) -> list[float]:
+        script = ObservationController(lambda seen, agent_id: action)
+        judge = SimulationEvaluator(
+            lambda n: OneGroup(stairs(n, height=2, episode_ticks=5, controller=lambda spec: script)),
+            config=BridgeConfig(),
+            seed=0,
+        )
+        return judge.baseline("scripted", num_episodes=3, first_seed=0).returns.tolist()
+
+    assert judged(LEAP) == [1.0] * 3 and judged(CLIMB) == [1.0] * 3 and judged(STAY) == [0.0] * 3
+    first = SimulationEvaluator(cart_poles, config=BridgeConfig(), seed=0).baseline(
+        "random", num_episodes=4, first_seed=3
+    )
+    alone = SimulationEvaluator(cart_poles, config=BridgeConfig(), seed=0).baseline(
+        "random", num_episodes=1, first_seed=3
+    )
+    assert first.returns[0] == alone.returns[0] > 5

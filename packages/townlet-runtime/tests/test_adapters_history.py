@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from townlet_runtime.adapters.history import ABSENT, History, episode_seed
+from townlet_runtime.errors import SimulationError
+
+WORLDS, PLACES = 2, 3
+presences = st.lists(st.booleans(), min_size=WORLDS * PLACES, max_size=WORLDS * PLACES)
+ticks = st.lists(st.tuples(presences, st.lists(st.integers(0, WORLDS - 1), max_size=2)), max_size=200)
+
+
+def history(num_actions: int = 5) -> History:
+    return History(num_worlds=WORLDS, capacity=WORLDS * PLACES, num_actions=num_actions)
+
+
+def test_the_first_episode_has_the_seed_of_its_world_and_later_ones_their_own() -> None:
+    assert episode_seed(17, 0) == 17
+    derived = [episode_seed(seed, episode) for seed in range(50) for episode in range(1, 50)]
+    assert len(set(derived)) == len(derived) and 0 <= min(derived) and max(derived) < 2**31
+    # seed 1, episode 23 is not seed 12, episode 3
+    assert episode_seed(1, 23) != episode_seed(12, 3)
+
+
+@pytest.mark.property
+@given(ticks, st.integers(0, 1000))
+def test_lists_remember_the_same(steps: list[tuple[list[bool], list[int]]], seed: int) -> None:
+    kept = history()
+    kept.restart(seed)
+    since: list[list[list[int]]] = [[] for _ in range(WORLDS)]
+    numbers = [0] * WORLDS
+    for tick, (present, over) in enumerate(steps):
+        slots = np.flatnonzero(present)
+        actions = (slots + tick) % 5
+        kept.add(slots, actions)
+        row = np.full(WORLDS * PLACES, ABSENT)
+        row[slots] = actions
+        for world in range(WORLDS):
+            since[world].append(row[world * PLACES : (world + 1) * PLACES].tolist())
+        for world in set(over):
+            numbers[world] += 1
+            since[world] = []
+            assert kept.begin_next(world) == episode_seed(seed + world, numbers[world])
+    restored = history()
+    restored.restore(kept.save_state())
+    for one in (kept, restored):
+        assert one.tick == len(steps)
+        assert one.episodes.tolist() == [world + WORLDS * numbers[world] for world in range(WORLDS)]
+        for world in range(WORLDS):
+            assert [actions.tolist() for actions in one.replay(world)] == since[world]
+            assert one.seed_of(world) == episode_seed(seed + world, numbers[world])
+
+
+def test_what_happened_before_the_oldest_episode_is_forgotten() -> None:
+    kept = history()
+    kept.restart(0)
+    for tick in range(1000):
+        kept.add(np.arange(6), np.zeros(6, np.int64))
+        if tick % 10 == 9:
+            kept.begin_next(tick // 10 % 2)
+    assert kept.save_state()["actions"].shape == (10, 6)
+    # the room too: a long life needs no more of it than a long episode
+    assert sum(array.nbytes for array in vars(kept).values() if isinstance(array, np.ndarray)) < 5000
+
+
+def test_episodes_are_overdue_from_their_limit_on() -> None:
+    kept = history()
+    kept.restart(0)
+    for _ in range(3):
+        kept.add(np.arange(6), np.zeros(6, np.int64))
+        kept.overdue(3)
+    assert kept.overdue(4) is None
+    assert kept.overdue(3) is not None and kept.overdue(3).tolist() == [True, True]
+    kept.begin_next(0)
+    assert kept.overdue(3).tolist() == [False, True]
+
+
+def test_worlds_that_begin_by_themselves_keep_everything() -> None:
+    kept = history()
+    kept.restart(4)
+    for tick in range(100):
+        kept.add(np.array([1]), np.array([tick % 5]))
+        kept.number_next(np.array([0]))
+    assert [actions[1] for actions in kept.replay_all()] == [tick % 5 for tick in range(100)]
+    assert kept.episodes.tolist() == [200, 1] and kept.seed == 4
+
+
+def test_many_actions_need_wider_numbers() -> None:
+    wide = history(num_actions=40_000)
+    wide.restart(0)
+    wide.add(np.array([0]), np.array([39_999]))
+    assert next(wide.replay(0)).tolist() == [39_999, ABSENT, ABSENT]
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(SimulationError, match="a seed that is not negative, got -1"):
+        history().restart(-1)
+
+
+def test_a_state_that_contradicts_itself_is_refused() -> None:
+    kept = history()
+    kept.restart(0)
+    for _ in range(3):
+        kept.add(np.arange(6), np.zeros(6, np.int64))
+    state = kept.save_state()
+    for bent in (
+        {"actions": state["actions"][:2]},
+        {"tick": np.array(4)},
+        {"begun": np.array([4, 4])},
+        {"seed": np.array(-1)},
+        {"actions": state["actions"][:, :5]},
+        {"actions": state["actions"].astype(np.int64)},
+    ):
+        with pytest.raises(SimulationError, match="saved state"):
+            history().restore({**state, **bent})

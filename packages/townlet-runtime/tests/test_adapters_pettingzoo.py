@@ -1,0 +1,97 @@
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from townlet_runtime.adapters import pettingzoo_worlds
+from townlet_runtime.environments import Environment
+from townlet_runtime.errors import ConfigError, MissingExtraError
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Register the name of a factory as an installed package would."""
+    entries: list[EntryPoint] = []
+
+    class Entries(list[EntryPoint]):
+        @property
+        def names(self) -> set[str]:
+            return {entry.name for entry in self}
+
+    def entry_points(*, group: str, name: str | None = None) -> Entries:
+        return Entries(entry for entry in entries if entry.group == group and name in (None, entry.name))
+
+    monkeypatch.setattr(pettingzoo_worlds, "entry_points", entry_points)
+    return lambda name, value: entries.append(EntryPoint(name, value, "townlet.simulations"))
+
+
+def test_a_registered_factory_builds_every_world(register: Callable[[str, str], None]) -> None:
+    register("coach", "small_parallel:Coach")
+    worlds = Environment(name="pettingzoo:coach", settings={"length": 2})(3)
+    assert {group: spec.name for group, spec in worlds.specs.items()} == {
+        "rider": "pettingzoo:coach/rider",
+        "porter": "pettingzoo:coach/porter",
+    }
+    assert [spec.episode_ticks for spec in worlds.specs.values()] == [1000, 1000]
+    bounded = Environment(name="pettingzoo:coach", max_episode_ticks=7)(1)
+    assert [spec.episode_ticks for spec in bounded.specs.values()] == [7, 7]
+    register("timed", "small_parallel:TimedCoach")
+    for bound, ticks in ((None, 6), (4, 4), (9, 6)):
+        timed = Environment(name="pettingzoo:timed", max_episode_ticks=bound)(1)
+        assert [spec.episode_ticks for spec in timed.specs.values()] == [ticks, ticks]
+    with pytest.raises(ConfigError, match="`environment.settings`: `pettingzoo:coach` cannot be built: TypeError"):
+        Environment(name="pettingzoo:coach", settings={"wheels": 3})(1)
+
+
+def test_turn_based_environments_are_refused(
+    register: Callable[[str, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from pettingzoo import AECEnv\n\n\nclass Turns(AECEnv):\n    pass\n\n\nenv = Turns\n"
+    (tmp_path / "turns.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    register("turns", "turns:Turns")
+    monkeypatch.setitem(sys.modules, "pettingzoo.turns_v0", import_module("turns"))
+    for name in ("turns", "pettingzoo.turns_v0"):
+        with pytest.raises(ConfigError, match=rf"`pettingzoo:{name}` has only PettingZoo's turn-based form \(AEC\)"):
+            Environment(name=f"pettingzoo:{name}")(1)
+
+
+def test_a_name_that_is_registered_wrongly_is_refused(register: Callable[[str, str], None]) -> None:
+    register("coach", "small_parallel:Wagon")
+    with pytest.raises(ConfigError, match="`pettingzoo:coach` is registered wrongly: .*Wagon"):
+        Environment(name="pettingzoo:coach")(1)
+
+
+def test_names_that_mean_nothing_are_refused(register: Callable[[str, str], None]) -> None:
+    register("coach", "small_parallel:Coach")
+    with pytest.raises(
+        ConfigError, match="`environment.name`: no PettingZoo environment 'coahc'.*near it: pettingzoo:coach"
+    ):
+        Environment(name="pettingzoo:coahc")(1)
+    with pytest.raises(ConfigError, match=r"near it: .*pettingzoo:pettingzoo.classic.tictactoe_v3"):
+        Environment(name="pettingzoo:pettingzoo.classic.tictactoe_v9")(1)
+    with pytest.raises(ConfigError, match="no PettingZoo environment 'pettingzoo.utils'"):
+        Environment(name="pettingzoo:pettingzoo.utils")(1)
+
+
+@pytest.mark.parametrize(
+    "name", ["os.path", "small_parallel", "pettingzoo.utils;x", "pettingzoo..utils", ".pettingzoo"]
+)
+def test_no_other_module_is_imported(name: str) -> None:
+    with pytest.raises(ConfigError, match="expected a module of pettingzoo or mpe2, or a name registered"):
+        Environment(name=f"pettingzoo:{name}")(1)
+
+
+def test_what_an_environment_needs_is_named(
+    register: Callable[[str, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needy.py").write_text("import no_such_library\n\ndef make():\n    pass\n")
+    (tmp_path / "late.py").write_text("def make():\n    import no_such_library\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("needy", "late"):
+        register(name, f"{name}:make")
+        with pytest.raises(MissingExtraError, match=f"`pettingzoo:{name}` needs .*: No module named 'no_such_library'"):
+            Environment(name=f"pettingzoo:{name}")(1)

@@ -1,0 +1,127 @@
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from townlet_runtime import controllers
+from townlet_runtime.controllers import ObservationController, load_controller, registered_controller
+from townlet_runtime.errors import ConfigError, SimulationError
+from townlet_runtime.testing import Corridor, CorridorConfig
+
+MODULE = """
+from townlet_behavior import IdleController
+
+RIGHT = 2
+
+def make(spec):
+    return IdleController(wait=len(spec.vocabulary) - RIGHT)
+
+def wrong(spec):
+    return "a controller"
+
+def failing(spec):
+    raise KeyError("nothing there")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a module of the user's own."""
+    (tmp_path / "my_scripts.py").write_text(MODULE)
+    (tmp_path / "broken_script.py").write_text("raise RuntimeError('unfinished')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "my_scripts", raising=False)
+    return tmp_path
+
+
+def test_a_function_is_asked_for_each_agent_in_turn() -> None:
+    corridor = Corridor(CorridorConfig(places=2, max_absence=1), num_worlds=2)
+    seen = corridor.reset(seed=0)
+    while len(seen.slots) < 4:
+        seen = corridor.step(np.zeros(len(seen.slots), np.int64)).observed
+    asked: list[tuple[str, tuple[int, ...]]] = []
+
+    def decide(observations: dict[str, np.ndarray], agent_id: str) -> int:
+        asked.append((agent_id, observations["map"].shape))
+        return -1 if agent_id.startswith("visitor_0") else int(observations["features"][2] * 40)
+
+    proposals = ObservationController(decide).propose(seen)
+    assert proposals.tolist() == [-1, round(seen.observations["features"][1, 2] * 40)] * 2
+    assert proposals.dtype == np.int64
+    assert asked == [(agent_id, (1, 1, 6)) for agent_id in seen.agent_ids]
+
+
+@pytest.mark.parametrize("action", [1.0, "1", None, np.zeros(2)])
+def test_an_answer_that_is_no_index_is_named(action: object) -> None:
+    seen = Corridor().reset(seed=0)
+    with pytest.raises(SimulationError, match="the script must propose an action index, got .* for 'visitor_0_1'"):
+        ObservationController(lambda observations, agent_id: action).propose(seen)  # type: ignore[arg-type,return-value]
+
+
+def test_integers_of_numpy_are_indices() -> None:
+    seen = Corridor().reset(seed=0)
+    proposals = ObservationController(lambda observations, agent_id: np.int32(2)).propose(seen)
+    assert proposals.tolist() == [2]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_module_of_the_working_folder_is_found() -> None:
+    corridor = Corridor()
+    controller = load_controller("my_scripts:make")(corridor.spec)
+    assert controller.propose(corridor.reset(seed=0)).tolist() == [2]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("reference", "problem"),
+    [
+        ("my_scripts", "expected a controller as `module:name`, got 'my_scripts'"),
+        ("my_scripts:", "expected a controller as `module:name`"),
+        (":make", "expected a controller as `module:name`"),
+        ("my_scripts:make()", "expected a controller as `module:name`"),
+        ("my-scripts:make", "expected a controller as `module:name`"),
+        ("no_such_module:make", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("my_scripts:nothing", "cannot be imported: AttributeError"),
+        ("broken_script:make", "cannot be imported: RuntimeError: unfinished"),
+        ("my_scripts:RIGHT", "the controller 'my_scripts:RIGHT' must be a function of a `SimulationSpec`, got 2"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_named(reference: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load_controller(reference)
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_a_factory_makes_is_looked_at() -> None:
+    spec = Corridor().spec
+    with pytest.raises(ConfigError, match="'my_scripts:wrong' must make a `BatchController` .*, got 'a controller'"):
+        load_controller("my_scripts:wrong")(spec)
+    with pytest.raises(ConfigError, match="the controller 'my_scripts:failing' raised KeyError: 'nothing there'"):
+        load_controller("my_scripts:failing")(spec)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_registered_controller_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [
+        EntryPoint("gymnasium:Mine-v0", "my_scripts:make", "townlet.controllers"),
+        EntryPoint("bad", "no_such_module:make", "townlet.controllers"),
+    ]
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path.cwd())])
+    monkeypatch.setattr(
+        controllers,
+        "entry_points",
+        lambda *, group, name: [one for one in entries if (one.group, one.name) == (group, name)],
+    )
+    corridor = Corridor()
+    factory = registered_controller("gymnasium:Mine-v0")
+    assert factory is not None and factory(corridor.spec).propose(corridor.reset(seed=0)).tolist() == [2]
+    assert registered_controller("gymnasium:Yours-v0") is None
+    with pytest.raises(ConfigError, match="the registered controller 'bad' cannot be imported"):
+        registered_controller("bad")
+
+
+def test_the_lunar_lander_has_a_script_of_its_own() -> None:
+    assert registered_controller("gymnasium:LunarLander-v3") is not None

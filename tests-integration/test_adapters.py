@@ -1,0 +1,82 @@
+"""Environments that other people made, from their own packages, through the whole runtime loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from townlet_behavior import BridgeConfig, Kind
+from townlet_runtime.acting import UniformPolicy
+from townlet_runtime.collector import SimulationCollector
+from townlet_runtime.environments import Environment, registered_controller
+from townlet_runtime.evaluate import SimulationEvaluator
+from townlet_runtime.simulation import AGENTS, GroupedSimulation
+from townlet_runtime.testing import check_grouped_simulation
+
+SPREAD = "pettingzoo:mpe2.simple_spread_v3"
+SPEAKER_LISTENER = "pettingzoo:mpe2.simple_speaker_listener_v4"
+TAG = "pettingzoo:mpe2.simple_tag_v3"
+LANDER = "gymnasium:LunarLander-v3"
+
+
+def worlds_of(name: str, num_worlds: int) -> GroupedSimulation:
+    return Environment(name=name, controller=registered_controller(name))(num_worlds)
+
+
+def uniform(simulation: GroupedSimulation) -> dict[str, UniformPolicy]:
+    return {
+        group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+        for group, spec in simulation.specs.items()
+    }
+
+
+@pytest.mark.parametrize("name", [SPREAD, SPEAKER_LISTENER, TAG, LANDER, "pettingzoo:town"])
+def test_they_keep_the_promises_of_a_simulation(name: str) -> None:
+    check_grouped_simulation(worlds_of(name, 2), seed=1, ticks=60)
+
+
+def test_their_bounds_on_an_episode_are_known() -> None:
+    specs = {name: next(iter(worlds_of(name, 1).specs.values())) for name in (SPREAD, LANDER)}
+    assert {name: spec.episode_ticks for name, spec in specs.items()} == {SPREAD: 25, LANDER: 1000}
+
+
+def test_cooperating_agents_with_unequal_spaces_are_two_groups() -> None:
+    worlds = worlds_of(SPEAKER_LISTENER, 2)
+    shapes = {group: dict(spec.observation_shapes) for group, spec in worlds.specs.items()}
+    assert shapes == {"speaker": {"observation": (3,)}, "listener": {"observation": (11,)}}
+    assert {group: len(spec.vocabulary) for group, spec in worlds.specs.items()} == {"speaker": 3, "listener": 5}
+    collector = SimulationCollector(worlds, config=BridgeConfig(), seed=0, max_rows=1000)
+    collection = collector.collect(uniform(worlds), num_ticks=60, ratio=1.0)
+    for batch in collection.batches.values():
+        # 25 ticks an episode, cut by the environment; the third goes on
+        assert np.diff(batch.offsets).tolist() == [25, 25, 10] * 2
+        assert batch.truncated.tolist() == [True, True, False] * 2 and not batch.terminated.any()
+        assert set(batch.columns["kind"].tolist()) == {Kind.DECISION}
+        assert set(batch.columns["expert_action"].tolist()) == {-1}
+    # both earn the same: how near the listener is to where the speaker sends it
+    np.testing.assert_array_equal(collection.batches["speaker"].rewards, collection.batches["listener"].rewards)
+    assert collection.env_steps == 120 and collection.report.agent_ticks == 240
+
+
+@pytest.mark.parametrize("name", [SPREAD, LANDER])
+def test_a_collection_goes_on_where_it_was_saved(name: str) -> None:
+    unbroken, resumed = (
+        SimulationCollector(worlds_of(name, 2), config=BridgeConfig(), seed=4, max_rows=1000) for _ in range(2)
+    )
+    policies = uniform(worlds_of(name, 1))
+    unbroken.collect(policies, num_ticks=40, ratio=0.5)
+    state = unbroken.save_state()
+    assert state is not None
+    resumed.restore(state)
+    one, other = (each.collect(policies, num_ticks=40, ratio=0.5).batches[AGENTS] for each in (unbroken, resumed))
+    for array in one.observations:
+        np.testing.assert_array_equal(one.observations[array], other.observations[array])
+    np.testing.assert_array_equal(one.rewards, other.rewards)
+    np.testing.assert_array_equal(one.columns["action"], other.columns["action"])
+
+
+def test_the_heuristic_of_gymnasium_lands() -> None:
+    judge = SimulationEvaluator(lambda n: worlds_of(LANDER, n), config=BridgeConfig(), seed=0)
+    scores = {name: judge.baseline(name, num_episodes=8, first_seed=100).returns for name in ("scripted", "random")}
+    # solved is 200 on average; whoever falls down loses a hundred and more
+    assert np.mean(scores["scripted"]) > 150 > 0 > np.mean(scores["random"])
