@@ -6,7 +6,14 @@ from townlet_behavior import ScriptedConfig
 from townlet_behavior.commitment import CommitmentConfig
 from townlet_runtime.config import Config, bridge_config, load_config, script_config, town_config
 from townlet_runtime.errors import ConfigError, TownConfigError
-from townlet_runtime.town.config import TownConfig
+from townlet_runtime.town.config import (
+    LifecycleConfig,
+    PersonalityConfig,
+    RivalryConfig,
+    ScheduledIntent,
+    SocialConfig,
+    TownConfig,
+)
 
 SCENARIOS = Path(__file__).parent / "data" / "scenarios"
 
@@ -28,8 +35,91 @@ def test_a_scenario_becomes_the_town_it_describes() -> None:
     ]
     assert (town.population, town.episode_ticks, town.grid_size) == (2, 40, (24, 24))
     assert (town.queue.cooldown_ticks, town.queue.ghost_step_after) == (5, 1)
+    alice, bob = (agent.schedule for agent in town.agents)
+    cook = {"affordance_id": "cook"}
+    assert alice == (
+        ScheduledIntent(kind="request", object_id="fridge_1", **cook),
+        ScheduledIntent(kind="start", object_id="stove_1", **cook),
+        ScheduledIntent(kind="wait"),
+    )
+    assert bob == (alice[2], alice[0], alice[1])
     assert town.needs_decay == (0.0, 0.0, 0.0)
     assert (town.rewards.survival_tick, town.rewards.needs_weights) == (0.0, (1.0, 0.5, 0.6))
+
+
+def test_relations_rivalry_and_characters_are_those_of_the_file() -> None:
+    content = {
+        "features": {
+            "stages": {"relationships": "A", "social_rewards": "C2"},
+            "behavior": {"personality_profiles": True, "reward_multipliers": True},
+        },
+        "rewards": {
+            "social": {
+                "C1_chat_base": 0.02,
+                "C1_coeff_trust": 0.4,
+                "C1_coeff_fam": 0.5,
+                "C2_avoid_conflict": 0.01,
+            }
+        },
+        "conflict": {"rivalry": {"avoid_threshold": 0.5, "max_edges": 3, "queue_length_boost": 0.1}},
+        "personalities": {"distribution": {"stoic": 2.0, "balanced": 1.0}, "overrides": {"bob": "socialite"}},
+        "lifecycle": {"respawn_delay_ticks": 3, "departure_rate": 0.25, "away_ticks": 4},
+        "town": {"chat_cooldown_ticks": 5, "takeover_ticks": 6, "max_relationships": 7},
+        "scenario": {"agents": [{"id": "a", "personality_profile": "industrious"}]},
+    }
+    config = Config.model_validate(content)
+    town = town_config(config)
+    assert town.social == SocialConfig(
+        relationships=True,
+        social_rewards="C2",
+        chat_base=0.02,
+        coeff_trust=0.4,
+        coeff_familiarity=0.5,
+        avoid_conflict=0.01,
+        chat_cooldown_ticks=5,
+        takeover_ticks=6,
+        max_edges=7,
+    )
+    assert town.rivalry == RivalryConfig(avoid_threshold=0.5, max_edges=3, queue_length_boost=0.1)
+    assert town.personality == PersonalityConfig(
+        distribution={"stoic": 2.0, "balanced": 1.0},
+        overrides={"bob": "socialite"},
+        profiles=True,
+        reward_multipliers=True,
+    )
+    assert town.lifecycle == LifecycleConfig(respawn_delay_ticks=3, departure_rate=0.25, away_ticks=4)
+    assert town.agents[0].personality_profile == "industrious"
+    script = script_config(config)
+    assert (script.personality_profiles, script.reward_multipliers) == (True, True)
+
+
+def test_a_silent_file_is_the_originals_town_without_company() -> None:
+    town = town_config(Config())
+    assert (town.social.relationships, town.social.social_rewards) == (False, "OFF")
+    assert (town.lifecycle.departure_rate, town.lifecycle.respawn_delay_ticks) == (0.0, 0)
+    assert town.rivalry == RivalryConfig()
+    assert town.personality == PersonalityConfig()
+
+
+def test_the_stage_of_training_is_that_of_every_command() -> None:
+    content = {"features": {"stages": {"social_rewards": "C3"}}, "training": {"social_reward_stage_override": "C1"}}
+    assert town_config(Config.model_validate(content)).social.social_rewards == "C1"
+    content["training"]["social_reward_stage_override"] = "OFF"
+    assert town_config(Config.model_validate(content)).social.social_rewards == "OFF"
+
+
+def test_what_is_wanted_of_an_object_that_the_town_does_not_have_is_a_tick_of_waiting() -> None:
+    objects = [{"id": "bench_1", "type": "bench"}, {"id": "bed_1", "type": "bed"}]
+    schedule = [{"kind": "start", "object": "bench_1"}, {"kind": "start", "object": "bed_1"}]
+    content = {"scenario": {"objects": objects, "agents": [{"id": "gina", "schedule": schedule}]}}
+    (gina,) = town_config(Config.model_validate(content)).agents
+    assert gina.schedule == (ScheduledIntent(kind="wait"), ScheduledIntent(kind="start", object_id="bed_1"))
+
+
+def test_the_bound_of_the_environment_is_one_of_the_town_too() -> None:
+    bounded = {"environment": {"max_episode_ticks": 50}}
+    assert town_config(Config.model_validate(bounded)).episode_ticks == 50
+    assert town_config(Config.model_validate({**bounded, "scenario": {"ticks": 9}})).episode_ticks == 9
 
 
 def test_jobs_prices_and_day_are_those_of_the_file() -> None:
@@ -40,7 +130,7 @@ def test_jobs_prices_and_day_are_those_of_the_file() -> None:
     assert (barista.lateness_penalty, barista.location) == (0.12, (1, 0))
     assert (town.ticks_per_day, town.local_window, town.episode_ticks) == (1440, 11, 1000)
     assert town.affordances["fridge"].cost == 0.4
-    assert town.affordances["stove"].effects == (0.1, -0.02, -0.05)
+    assert (town.affordances["stove"].duration, town.affordances["stove"].effects) == (40, (0.1, -0.02, -0.05))
 
 
 def test_ours_wins_over_the_originals_key_for_the_same() -> None:
@@ -85,6 +175,8 @@ def test_a_town_that_contradicts_itself_is_refused() -> None:
     content = {"world": {"grid_size": [4, 4]}, "scenario": {"agents": [{"id": "a", "position": [9, 9]}]}}
     with pytest.raises(TownConfigError, match=r"agents\[a\]"):
         town_config(Config.model_validate(content))
+    with pytest.raises(TownConfigError, match=r"`personality.overrides`: expected one of balanced, .*, got 'shy'"):
+        town_config(Config.model_validate({"personalities": {"overrides": {"a": "shy"}}}))
 
 
 def test_the_bridge_has_ratio_commitments_and_the_least_ratio_that_is_learned_from() -> None:

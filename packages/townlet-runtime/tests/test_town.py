@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from townlet_behavior import ScriptedConfig, draw_keys
+from townlet_behavior import RivalryGuardrail, ScriptedConfig
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.testing import check_simulation
-from townlet_runtime.town import AgentSpec, JobSpec, ObjectSpec, Town, TownConfig
+from townlet_runtime.town import AgentSpec, JobSpec, LifecycleConfig, ObjectSpec, SocialConfig, Town, TownConfig
 from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.observations import FEATURES, HELD_START
 from townlet_runtime.town.render import render_lines, town_picture
 
+LIVELY = LifecycleConfig(respawn_delay_ticks=5, departure_rate=0.02, away_ticks=4)
 SMALL = TownConfig(num_agents=4, episode_ticks=30, grid_size=(8, 8), local_window=3)
 
 
@@ -23,7 +24,7 @@ def feature(town_observed, name: str) -> np.ndarray:
 
 
 def test_the_town_keeps_the_promises_of_a_simulation() -> None:
-    town = Town(replace(SMALL, needs_decay=(0.06, 0.0, 0.0), respawn_delay_ticks=5), num_worlds=3)
+    town = Town(replace(SMALL, needs_decay=(0.06, 0.0, 0.0), lifecycle=LIVELY), num_worlds=3)
     check_simulation(town, seed=5, ticks=100)
 
 
@@ -33,7 +34,7 @@ def test_the_town_keeps_the_promises_of_a_simulation() -> None:
 def test_every_scripted_proposal_is_a_legal_action(seed: int, agents: int, worlds: int) -> None:
     town = Town(replace(TownConfig(), num_agents=agents), num_worlds=worlds)
     observed = town.reset(seed=seed)
-    scripts = [town.scripted(name) for name in ("scripted", "nearest", "idle")]
+    scripts = [town.scripted(name) for name in town.behaviors]
     for tick in range(150):
         rows = np.arange(len(observed.slots))
         for script in scripts:
@@ -55,37 +56,6 @@ def test_an_episode_is_cut_for_everybody_and_a_new_one_begins() -> None:
     assert feature(observed, "episode_progress").tolist() == [0.0] * 8
     assert (first.episodes.tolist(), observed.episodes.tolist()) == ([0] * 4 + [1] * 4, [2] * 4 + [3] * 4)
     assert not np.array_equal(first.observations["features"], observed.observations["features"])
-
-
-def test_who_faints_leaves_and_a_newcomer_takes_the_place_after_the_delay() -> None:
-    agents = (AgentSpec(id="alice", position=(1, 1), needs=(0.01, 1.0, 1.0)), AgentSpec(id="bob", position=(2, 2)))
-    config = replace(SMALL, agents=agents, respawn_delay_ticks=3, needs_decay=(0.01, 0.0, 0.0))
-    town = Town(config, num_worlds=1)
-    observed = town.reset(seed=0)
-    stepped = town.step(np.zeros(2, dtype=np.int64))
-    assert stepped.terminated.tolist() == [True, False]
-    assert stepped.rewards[0] < -0.9
-    assert stepped.final_rows.tolist() == [0]
-    assert stepped.observed.agent_ids.tolist() == ["bob"]
-    for _ in range(2):
-        assert town.step(np.zeros(1, dtype=np.int64)).observed.slots.tolist() == [1]
-    arrived = town.step(np.zeros(1, dtype=np.int64)).observed
-    assert arrived.agent_ids.tolist() == ["newcomer_3", "bob"]
-    assert arrived.keys.tolist() == [draw_keys(0, "newcomer_3"), draw_keys(0, "bob")]
-    assert observed.agent_ids.tolist() == ["alice", "bob"], "what was observed stays as it was"
-
-
-def test_without_a_delay_the_newcomer_is_there_at_once() -> None:
-    config = replace(SMALL, respawn_delay_ticks=0, needs_decay=(0.5, 0.0, 0.0))
-    town = Town(config, num_worlds=1)
-    observed = town.reset(seed=0)
-    while True:
-        stepped = town.step(np.zeros(4, dtype=np.int64))
-        if stepped.terminated.any():
-            break
-    assert stepped.observed.slots.tolist() == [0, 1, 2, 3]
-    gone = set(observed.agent_ids.tolist()) - set(stepped.observed.agent_ids.tolist())
-    assert gone == set(observed.agent_ids[stepped.terminated].tolist())
 
 
 def test_work_pays_only_at_the_workplace_during_the_shift() -> None:
@@ -199,6 +169,17 @@ def test_misuse_is_one_clear_error() -> None:
         town.reset(seed=-1)
     with pytest.raises(SimulationError, match=r"\(scripted, nearest, idle\), got 'clever'"):
         town.scripted("clever")
+
+
+def test_the_rule_about_rivals_goes_with_relationships() -> None:
+    (guardrail,) = Town(SMALL, num_worlds=1).guardrails()
+    assert isinstance(guardrail, RivalryGuardrail)
+    aloof = Town(replace(SMALL, social=SocialConfig(relationships=False)), num_worlds=1)
+    assert aloof.guardrails() == ()
+    observed = aloof.reset(seed=0)
+    for _ in range(30):
+        assert not observed.action_mask[:, TABLE.index("chat")].any()
+        observed = aloof.step(aloof.scripted("scripted").propose(observed)).observed
 
 
 def test_same_seed_same_town_and_another_seed_another() -> None:

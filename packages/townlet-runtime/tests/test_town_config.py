@@ -5,7 +5,17 @@ from dataclasses import replace
 import pytest
 
 from townlet_runtime.errors import TownConfigError
-from townlet_runtime.town import AffordanceSpec, AgentSpec, JobSpec, ObjectSpec, TownConfig
+from townlet_runtime.town import (
+    AffordanceSpec,
+    AgentSpec,
+    JobSpec,
+    LifecycleConfig,
+    ObjectSpec,
+    PersonalityConfig,
+    RivalryConfig,
+    SocialConfig,
+    TownConfig,
+)
 from townlet_runtime.town.place import build_place, jobs_of, objects_of
 
 
@@ -20,6 +30,14 @@ from townlet_runtime.town.place import build_place, jobs_of, objects_of
         (
             {"objects": (ObjectSpec(id="f", type="fridge", position=(16, 0)),)},
             r"`objects\[f\]`: expected a cell of the 16 x 16 grid, got \(16, 0\)",
+        ),
+        (
+            {"objects": (ObjectSpec(id="f", type="fridge", position=(0, 0), places=0),)},
+            r"`objects\[f\].places`: expected at least 1 place, got 0",
+        ),
+        (
+            {"agents": (AgentSpec(id="alice", position=(0, 0), personality_profile="clown"),)},
+            r"`agents\[alice\].personality_profile`: expected one of balanced, industrious, .*, got 'clown'",
         ),
         (
             {"objects": (ObjectSpec(id="f", type="fridge", position=(0, 0)),) * 2},
@@ -39,9 +57,52 @@ def test_a_town_that_cannot_be_is_refused(change: dict[str, object], message: st
         replace(TownConfig(), **change)
 
 
+@pytest.mark.parametrize(
+    ("config", "settings", "message"),
+    [
+        (SocialConfig, {"social_rewards": "C4"}, "`social.social_rewards`: expected OFF, C1, C2 or C3, got 'C4'"),
+        (SocialConfig, {"chat_base": -0.1}, r"`social.chat_base`: expected a number in \[0, 1\], got -0.1"),
+        (SocialConfig, {"takeover_ticks": 0}, "`social.takeover_ticks`: expected at least 1, got 0"),
+        (RivalryConfig, {"decay_per_tick": 1.5}, r"`rivalry.decay_per_tick`: expected a number in \[0, 1\], got 1.5"),
+        (RivalryConfig, {"max_edges": 0}, "`rivalry.max_edges`: expected at least 1, got 0"),
+        (
+            RivalryConfig,
+            {"min_value": 0.5, "max_value": 0.4},
+            "`rivalry.min_value`: expected at most `max_value` 0.4, got 0.5",
+        ),
+        (
+            LifecycleConfig,
+            {"departure_rate": 2.0},
+            r"`lifecycle.departure_rate`: expected a number in \[0, 1\], got 2.0",
+        ),
+        (LifecycleConfig, {"away_ticks": -1}, "`lifecycle.away_ticks`: expected at least 0, got -1"),
+        (
+            PersonalityConfig,
+            {"distribution": {"clown": 1.0}},
+            "`personality.distribution`: expected one of balanced, industrious, socialite, stoic, got 'clown'",
+        ),
+        (
+            PersonalityConfig,
+            {"overrides": {"bob": "clown"}},
+            "`personality.overrides`: expected one of .*, got 'clown'",
+        ),
+        (
+            PersonalityConfig,
+            {"distribution": {"stoic": 0.0}},
+            r"`personality.distribution`: expected weights of at least 0 and a sum above 0, got \{'stoic': 0.0\}",
+        ),
+    ],
+)
+def test_a_society_that_cannot_be_is_refused(
+    config: type[SocialConfig], settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(TownConfigError, match=message):
+        config(**settings)
+
+
 def test_a_use_takes_time() -> None:
     with pytest.raises(TownConfigError, match="`duration`: expected at least 1 tick, got 0"):
-        AffordanceSpec(duration=0, effects=(0.0, 0.0, 0.0))
+        AffordanceSpec(id="nap", duration=0, effects=(0.0, 0.0, 0.0))
 
 
 def test_the_default_layout_has_a_place_for_every_ten_agents() -> None:

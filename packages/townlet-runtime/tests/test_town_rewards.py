@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from townlet_runtime.errors import TownConfigError
 from townlet_runtime.town import RewardConfig, Town, TownConfig
-from townlet_runtime.town.config import faint_penalty
-from townlet_runtime.town.rewards import need_rates, tick_rewards
+from townlet_runtime.town.rewards import can_clip, faint_penalty, need_rates, tick_rewards
 from townlet_runtime.town.shifts import Attendance
 
 RULES = RewardConfig(
@@ -34,15 +33,17 @@ def test_reward_by_hand() -> None:
         attendance,
         flags(0, 0, 0, 0, 1),
         np.array([0.0, 0.0, 0.0, 0.2, 0.0]),
+        np.array([0.01, 0.0, 0.0, 0.0, 0.0]),
         config=RULES,
         need_rates=need_rates(RULES),
         faint_penalty=1.5,
+        clips=True,
     )
-    # 0: 0.01 - 0 + 0.03;   1: lacks (2·0.5 + 1·1) / 4 = 0.5, so 0.01 - 0.01 - 0.004
+    # 0: 0.01 - 0 + 0.03 + 0.01 for company;   1: lacks (2·0.5 + 1·1) / 4 = 0.5, so 0.01 - 0.01 - 0.004
     # 2: 0.01 + 0.03 + 0.05 = 0.09, clipped to 0.06
     # 3: 0.01 - 0.02 - 0.004 - 0.2 = -0.214, clipped to -0.06
     # 4: lacks 2 / 4, so 0.01 - 0.01, and faints: -1.5 beyond the clip
-    assert rewards == pytest.approx([0.04, -0.004, 0.06, -0.06, -1.5])
+    assert rewards == pytest.approx([0.05, -0.004, 0.06, -0.06, -1.5])
 
 
 def test_the_penalty_of_fainting_covers_the_worst_stream_by_hand() -> None:
@@ -82,12 +83,22 @@ def test_leaving_early_never_pays(
         attendance,
         flags(0),
         np.array([once]),
+        None,
         config=rules,
         need_rates=need_rates(rules),
         faint_penalty=0.0,
+        clips=can_clip(rules, max_lateness_penalty=once),
     ).item()
+    assert worst >= -clip
     stream = sum(worst * discount**t for t in range(length))
     assert -faint_penalty(rules, max_lateness_penalty=once) <= stream + 1e-9
+
+
+def test_the_clip_is_left_out_only_where_it_cannot_bind() -> None:
+    # The best tick is worth 0.01 + 0.01 + 0.05, the worst 0.01 - 0.01 - 0.003 - 0.1.
+    assert not can_clip(RewardConfig(clip_per_tick=0.11), max_lateness_penalty=0.1)
+    assert can_clip(RewardConfig(clip_per_tick=0.1), max_lateness_penalty=0.1)
+    assert can_clip(RewardConfig(clip_per_tick=0.06), max_lateness_penalty=0.0)
 
 
 @pytest.mark.parametrize("discount", [1.0, -0.1, float("nan")])

@@ -4,11 +4,17 @@ from townlet_runtime.town.config import (
     AffordanceSpec,
     AgentSpec,
     JobSpec,
+    LifecycleConfig,
     ObjectSpec,
+    PersonalityConfig,
     QueueConfig,
     RewardConfig,
+    RivalryConfig,
+    ScheduledIntent,
+    SocialConfig,
     TownConfig,
 )
+from townlet_runtime.town.parallel import parallel_env
 from townlet_runtime.town.town import Town
 from townlet_runtime.town.view import TownObserved
 
@@ -16,10 +22,16 @@ __all__ = [
     "AffordanceSpec",
     "AgentSpec",
     "JobSpec",
+    "LifecycleConfig",
     "ObjectSpec",
+    "PersonalityConfig",
     "QueueConfig",
     "RewardConfig",
+    "RivalryConfig",
+    "ScheduledIntent",
+    "SocialConfig",
     "Town",
     "TownConfig",
     "TownObserved",
+    "parallel_env",
 ]

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from townlet_behavior import ActionVocabulary
 from townlet_runtime.town.config import OBJECT_TYPES
 
-WAIT, MOVE, REQUEST, START, WORK, RELEASE = (np.array(act) for act in range(6))
-"""What an action does; arrays without axes, as the phases of `townlet_runtime.town.state` are."""
+WAIT, CHAT, START, RELEASE, MOVE, REQUEST, WORK = (np.array(act) for act in range(7))
+"""What an action does; arrays without axes, as the phases of `townlet_runtime.town.state` are. Up to `START` an agent
+stays at its object."""
 
 CHOICES = ("first", "nearest", "least_busy")
 """How `request` picks an object of its type: the lowest index, the fewest steps, the fewest agents at it."""
@@ -25,11 +26,10 @@ class ActionTable:
 
     vocabulary: ActionVocabulary
     act: NDArray[np.int64]
-    """`WAIT` to `RELEASE`."""
-    dx: NDArray[np.int64]
-    dy: NDArray[np.int64]
+    """`WAIT` to `WORK`."""
     choice: NDArray[np.int64]
-    """Column of the choices (type * 3 + way of choosing) that a request refers to; the spare last column else."""
+    """Column of the choices (type * 3 + way of choosing) that a request refers to; for what is none, a column beyond
+    those of all agents."""
     moves: slice
     """The steps, in the order of `DIRECTIONS`."""
     requests: slice
@@ -41,21 +41,19 @@ class ActionTable:
 
 
 def _build() -> ActionTable:
-    rows: list[tuple[str, str, NDArray[np.int64], int, int]] = [("wait", "wait", WAIT, 0, 0)]
-    rows += [(f"move:{name}", "move", MOVE, dx, dy) for name, (dx, dy) in DIRECTIONS.items()]
+    rows: list[tuple[str, str, NDArray[np.int64]]] = [("wait", "wait", WAIT)]
+    rows += [(f"move:{name}", "move", MOVE) for name in DIRECTIONS]
     first_request = len(rows)
-    rows += [(f"request:{kind}:{how}", "request", REQUEST, 0, 0) for kind in OBJECT_TYPES for how in CHOICES]
+    rows += [(f"request:{kind}:{how}", "request", REQUEST) for kind in OBJECT_TYPES for how in CHOICES]
     end_request = len(rows)
-    rows += [("start", "start", START, 0, 0), ("go_to:workplace", "work", WORK, 0, 0)]
-    rows += [("release", "release", RELEASE, 0, 0)]
+    rows += [("start", "start", START), ("go_to:workplace", "work", WORK)]
+    rows += [("release", "release", RELEASE), ("chat", "chat", CHAT)]
     num_choices = end_request - first_request
-    choice = np.full(len(rows), num_choices)
+    choice = np.full(len(rows), 1 << 40)
     choice[first_request:end_request] = np.arange(num_choices)
     return ActionTable(
         vocabulary=ActionVocabulary(keys=tuple(r[0] for r in rows), kinds=tuple(r[1] for r in rows), wait=0),
         act=np.array([r[2] for r in rows], dtype=np.int64),
-        dx=np.array([r[3] for r in rows], dtype=np.int64),
-        dy=np.array([r[4] for r in rows], dtype=np.int64),
         choice=choice,
         moves=slice(1, 1 + len(DIRECTIONS)),
         requests=slice(first_request, end_request),

@@ -2,91 +2,161 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from townlet_runtime.town.actions import CHOICES, NUM_CHOICES, REQUEST, TABLE
-from townlet_runtime.town.config import OBJECT_TYPES
-from townlet_runtime.town.place import BARRED, Ints, Place
-from townlet_runtime.town.state import HOLDS_TURN, USING, Bools, TownState
+from townlet_runtime.town.actions import CHOICES, DIRECTIONS, NUM_CHOICES, REQUEST, TABLE
+from townlet_runtime.town.arrays import Bools, Ints
+from townlet_runtime.town.config import OBJECT_TYPES, TownConfig
+from townlet_runtime.town.place import Place
+from townlet_runtime.town.state import HOLDS_TURN, USING, TownState
 
 _START, _RELEASE = TABLE.index("start"), TABLE.index("release")
-_WORK = TABLE.index("go_to:workplace")
+_WORK, _CHAT = TABLE.index("go_to:workplace"), TABLE.index("chat")
 _WAYS = len(CHOICES)
-_EVERY_WAY = np.arange(_WAYS)
-_NONE = np.array(0)
+_FIRST, _NEAREST = range(2)
+_BARRED = 1 << 60
+"""Above every sort key of a usable object."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Choices:
-    """Of one state. The last column of each array is a spare one for "no object"."""
+class Choices(NamedTuple):
+    """Of one state."""
 
-    distance: Ints
-    """[S, O + 1]; steps to each object of the agent's world; of the spare column, width + height."""
-    local: Ints
-    """[S, 12 + 1]; object of the world that each (type, way of choosing) means, O for none."""
-    goal: Ints
-    """[S, 12 + 1]; index of the same over all worlds, -1 for none."""
+    place: Place
+    own_cell: Ints
+    """[S]; number of each agent's cell in its world."""
+    meant: Ints
+    """[S * 12 + 1]; object of the world that each (type, way of choosing) means to each agent, O for none; so in the
+    spare last one."""
+    some_unusable: bool
+    """Some object of a type that is present is out of stock or too dear for somebody."""
+    busy: Ints
+    """[B]; agents that have to do with an object."""
+
+    @property
+    def local(self) -> Ints:
+        """[S, 12]; `meant` by agent."""
+        return self.meant[:-1].reshape(-1, NUM_CHOICES)
+
+    def wanted(self, actions: Ints) -> Ints:
+        """[S]; the object of the world that each of `actions` [S] asks for, O for none."""
+        # What is no request has a column beyond all, which is clipped to the spare one.
+        return self.meant.take(TABLE.choice.take(actions) + self.place.row_of_choices, mode="clip")
+
+    def goals(self, actions: Ints) -> Ints:
+        """[S]; the same over all worlds, -1 for none."""
+        return self.place.goal_of.take(self.wanted(actions) + self.place.goal_base)
 
 
-def choose(state: TownState, place: Place) -> Choices:
-    """Find the first, nearest and least busy usable object of every type for every agent.
+class Chooser:
+    """Finds the first, nearest and least busy usable object of every type for every agent.
 
     Usable: its stock is not empty (fridges, stoves) and the agent can pay. Equals go to the fewer steps, then to the
     lower index. An agent that stands in line, holds a turn or uses an object means that object whatever the way.
     """
-    slots, count = len(state.x), place.count
-    distance = np.empty((slots, place.num_objects + 1), dtype=np.int64)
-    steps = distance[:, :-1]
-    np.abs(state.x[:, None] - place.local_x, out=steps)
-    steps += np.abs(state.y[:, None] - place.local_y)
-    distance[:, -1] = place.farthest
 
-    # Three sort keys per object, each with the object's index as its last digits: least is best.
-    keys = np.empty((_WAYS, slots, place.num_objects), dtype=np.int64)
-    by_world = keys.reshape(_WAYS, place.num_worlds, -1, place.num_objects)
-    first = np.where((state.stock[:-1] <= _NONE) & place.needs_stock, place.barred_key, place.object_index)
-    by_world[0] = first.reshape(place.num_worlds, 1, -1)
-    np.multiply(steps, count, out=keys[1])
-    keys[1] += keys[0]
-    load = (state.load[:-1] * place.load_unit).reshape(place.num_worlds, 1, -1)
-    np.add(by_world[1], load, out=by_world[2])
-    best = np.minimum.reduceat(keys, place.segments, axis=2)
-    none = best >= BARRED
-    none |= state.wallet[:, None] < place.cost_present
-    best %= count
-    best[none] = count
+    def __init__(self, config: TownConfig, place: Place) -> None:
+        self._place = place
+        count, grid = place.num_objects, place.grid
+        # A sort key per object: agents at it, then steps to it, then its index as the last digits; least is best.
+        unit = 1 << count.bit_length()
+        self._digits = np.array(unit - 1)
+        self._load_unit = np.array(unit << place.farthest.bit_length())
+        inner, x, y = grid.inner()
+        steps = np.abs(x[:, None] - place.local_x) + np.abs(y[:, None] - place.local_y)
+        cells = int(grid.own.max()) + 1
+        self._steps_key = np.zeros((cells, count), dtype=np.int64)
+        self._steps_key[inner] = steps * unit + np.arange(count)
+        self._legal_on = np.zeros((cells, len(TABLE.vocabulary)), dtype=np.bool_)
+        self._legal_on[:, TABLE.vocabulary.wait] = True
+        self._legal_on[:, TABLE.requests] = np.isin(np.arange(NUM_CHOICES) // _WAYS, place.present)
+        for action, (dx, dy) in enumerate(DIRECTIONS.values(), start=TABLE.moves.start):
+            to_x, to_y = x + dx, y + dy
+            self._legal_on[inner, action] = (to_x >= 0) & (to_x < grid.width) & (to_y >= 0) & (to_y < grid.height)
+        slots = place.num_worlds * config.population
+        self._meant = np.full(slots * NUM_CHOICES + 1, count)
+        self._rows = np.arange(slots) * len(TABLE.vocabulary)
+        self._dearest = np.array(place.cost_present.max())
+        self._kinds: Ints | slice = slice(None) if len(place.present) == len(OBJECT_TYPES) else place.present
+        self._stock_seen: bytes | None = None
+        self._barred: Ints | None = None
+        self._kind_is_out = False
 
-    local = np.empty((slots, NUM_CHOICES + 1), dtype=np.int64)
-    local.fill(place.num_objects)
-    local[:, place.choice_columns] = best.transpose(1, 2, 0).reshape(slots, -1)
-    busy = state.phase.nonzero()[0]
-    if busy.size:
-        objects = state.object[busy][:, None]
-        local[busy[:, None], place.object_type[objects] * _WAYS + _EVERY_WAY] = objects % count
-    goal = place.goal_of.take(local + place.goal_base)
-    return Choices(distance=distance, local=local, goal=goal)
+    def choose(self, state: TownState) -> Choices:
+        """Find them for a state in which the agents at each object are counted."""
+        place = self._place
+        slots, worlds = len(state.cell), place.num_worlds
+        stock = state.stock.tobytes()
+        if stock != self._stock_seen:
+            self._look_at_stocks(state, stock)
+        own_cell = place.grid.own.take(state.cell)
+        keys = np.empty((2, slots, place.num_objects), dtype=np.int64)
+        by_world = keys.reshape(2, worlds, -1, place.num_objects)
+        # Nothing is out of range; `clip` writes in place, where the default makes a copy first.
+        self._steps_key.take(own_cell, axis=0, out=keys[0], mode="clip")
+        if self._barred is not None:
+            by_world[0] += self._barred
+        load = state.load[:-1] * self._load_unit
+        np.add(by_world[0], load.reshape(worlds, 1, -1), out=by_world[1])
+        best = np.minimum.reduceat(keys, place.segments, axis=2)
 
+        meant = self._meant.copy()
+        by_kind = meant[:-1].reshape(slots, len(OBJECT_TYPES), _WAYS)
+        by_kind[:, self._kinds, _NEAREST:] = (best & self._digits).transpose(1, 2, 0)
+        if self._kind_is_out:
+            agents, kinds = (best[0] >= _BARRED).nonzero()
+            by_kind[agents, place.present[kinds]] = place.num_objects
+        poor = (state.wallet < self._dearest).nonzero()[0]
+        if poor.size:
+            some, kinds = (state.wallet[poor][:, None] < place.cost_present).nonzero()
+            by_kind[poor[some], place.present[kinds]] = place.num_objects
+        busy = state.phase.nonzero()[0]
+        if busy.size:
+            objects = state.object[busy]
+            column = place.row_of_choices[busy] + place.column_of_type[objects]
+            own = place.object_index[objects]
+            for way in range(_WAYS):
+                meant[column + way] = own
+        some_unusable = self._kind_is_out or poor.size > 0
+        return Choices(place=place, own_cell=own_cell, meant=meant, some_unusable=some_unusable, busy=busy)
 
-def legal_actions(state: TownState, place: Place, choices: Choices) -> Bools:
-    """Return the mask [S, A]: `wait` always; walking only within the grid and not while using an object; `request`
-    where its object exists (while using: only of that type, which goes on); `start` with a turn; `release` with an
-    object; `go_to:workplace` with a job."""
-    slots = len(state.x)
-    mask = np.zeros((slots, len(TABLE.vocabulary)), dtype=np.bool_)
-    mask[:, 0] = True
-    mask[:, TABLE.moves] = place.free_sides[state.x, state.y]
-    mask[:, TABLE.requests] = choices.local[:, :-1] < place.count
-    mask[:, _WORK] = state.job >= 0
-    busy = state.phase.nonzero()[0]
-    if busy.size:
-        phase = state.phase[busy]
-        mask[busy, _START] = phase >= HOLDS_TURN
-        mask[busy, _RELEASE] = True
-        using = busy[phase == USING]
-        mask[using] &= _WHILE_USING[place.object_type[state.object[using]]]
-    return mask
+    def _look_at_stocks(self, state: TownState, stock: bytes) -> None:
+        """See which objects nobody can use, and which is the first of each type that somebody can."""
+        place = self._place
+        self._stock_seen = stock
+        barred = (state.stock[:-1] <= 0) & place.needs_stock
+        keys = (place.object_index[:-1] + barred * _BARRED).reshape(place.num_worlds, -1)
+        first = np.minimum.reduceat(keys, place.segments, axis=1)
+        out = first >= _BARRED
+        first[out] = place.num_objects
+        self._kind_is_out = bool(out.any())
+        by_kind = self._meant[:-1].reshape(-1, len(OBJECT_TYPES), _WAYS)
+        by_kind[:, self._kinds, _FIRST] = first[place.world_of_slot]
+        self._barred = (barred * _BARRED).reshape(place.num_worlds, 1, -1) if barred.any() else None
+
+    def legal_actions(self, state: TownState, choices: Choices, together: Bools) -> Bools:
+        """Return the mask [S, A]: `wait` always; walking only within the grid and not while using an object; `request`
+        where its object exists (while using: only of that type, which goes on); `start` with a turn; `release` with an
+        object; `go_to:workplace` with a job; `chat` where somebody else is on the cell (`together` [S]), the last chat
+        is long enough ago, and not while using an object."""
+        place = self._place
+        mask = self._legal_on.take(choices.own_cell, axis=0)
+        if choices.some_unusable:
+            np.less(choices.local, place.count, out=mask[:, TABLE.requests])
+        mask[:, _WORK] = state.job >= 0
+        if place.knows_chats:
+            np.logical_and(together, state.chat_ready_at <= state.tick, out=mask[:, _CHAT])
+        busy = choices.busy
+        if busy.size:
+            phase = state.phase[busy]
+            rows, flat = self._rows[busy], mask.reshape(-1)
+            flat[rows + _START] = phase >= HOLDS_TURN
+            flat[rows + _RELEASE] = True
+            using = busy[phase == USING]
+            if using.size:
+                mask[using] = _WHILE_USING.take(place.object_type[state.object[using]], axis=0)
+        return mask
 
 
 def _while_using() -> Bools:

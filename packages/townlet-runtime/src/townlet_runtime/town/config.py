@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
 from townlet_runtime.errors import TownConfigError
+from townlet_runtime.town.society import (
+    LifecycleConfig,
+    PersonalityConfig,
+    RivalryConfig,
+    SocialConfig,
+    SocialStage,
+    check_profile,
+)
+
+__all__ = [
+    "NEEDS",
+    "OBJECT_TYPES",
+    "AffordanceSpec",
+    "AgentSpec",
+    "JobSpec",
+    "LifecycleConfig",
+    "ObjectSpec",
+    "ObjectType",
+    "PersonalityConfig",
+    "QueueConfig",
+    "RewardConfig",
+    "RivalryConfig",
+    "ScheduledIntent",
+    "SocialConfig",
+    "SocialStage",
+    "TownConfig",
+]
 
 ObjectType = Literal["fridge", "stove", "shower", "bed"]
 OBJECT_TYPES: tuple[ObjectType, ...] = ("fridge", "stove", "shower", "bed")
@@ -28,6 +54,20 @@ class ObjectSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScheduledIntent:
+    """One entry of an agent's schedule."""
+
+    kind: Literal["wait", "move", "request", "start", "release", "chat", "blocked"]
+    object_id: str | None = None
+    affordance_id: str | None = None
+    position: tuple[int, int] | None = None
+    """(x, y) cell that `move` goes to."""
+    target_agent: str | None = None
+    blocked: bool = False
+    """Takes a tick and does nothing, whatever its kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AgentSpec:
     """One agent a scenario places."""
 
@@ -37,6 +77,10 @@ class AgentSpec:
     """hunger, hygiene, energy in [0, 1]; 1 is satisfied."""
     wallet: float = 1.0
     job: str | None = None
+    personality_profile: str | None = None
+    """One of `townlet_behavior.personality.PROFILES` by name; None: drawn."""
+    schedule: tuple[ScheduledIntent, ...] = ()
+    """What it does, over and over, instead of living by the script; empty: it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +103,7 @@ class JobSpec:
 class AffordanceSpec:
     """What using an object takes and does."""
 
+    id: str
     duration: int
     """Ticks of use."""
     effects: tuple[float, float, float]
@@ -104,17 +149,17 @@ class QueueConfig:
     """Ticks after giving up a turn or ending a use in which that object's line refuses the agent."""
     ghost_step_after: int = 3
     """A turn that is not taken for so many ticks while others wait passes to the next in line (a ghost step)."""
-    length_boost: float = 0.25
-    """A queue conflict's intensity is 1 + this for every agent already there."""
 
 
 def _default_affordances() -> Mapping[ObjectType, AffordanceSpec]:
     return MappingProxyType(
         {
-            "fridge": AffordanceSpec(duration=8, effects=(0.4, 0.0, 0.05), cost=0.4, uses_stock=True),
-            "stove": AffordanceSpec(duration=12, effects=(0.1, -0.02, -0.05), cost=0.15, uses_stock=True, meals_made=4),
-            "shower": AffordanceSpec(duration=8, effects=(0.0, 0.45, -0.03), cost=0.1),
-            "bed": AffordanceSpec(duration=20, effects=(0.0, 0.0, 0.6)),
+            "fridge": AffordanceSpec(id="eat_meal", duration=8, effects=(0.4, 0.0, 0.05), cost=0.4, uses_stock=True),
+            "stove": AffordanceSpec(
+                id="cook_meal", duration=12, effects=(0.1, -0.02, -0.05), cost=0.15, uses_stock=True, meals_made=4
+            ),
+            "shower": AffordanceSpec(id="use_shower", duration=8, effects=(0.0, 0.45, -0.03), cost=0.1),
+            "bed": AffordanceSpec(id="rest_sleep", duration=20, effects=(0.0, 0.0, 0.6)),
         }
     )
 
@@ -153,8 +198,10 @@ class TownConfig:
     delivery_ticks: int = 50
     rewards: RewardConfig = field(default_factory=RewardConfig)
     queue: QueueConfig = field(default_factory=QueueConfig)
-    respawn_delay_ticks: int = 50
-    """Ticks between a fainting and the newcomer that takes the place."""
+    rivalry: RivalryConfig = field(default_factory=RivalryConfig)
+    social: SocialConfig = field(default_factory=SocialConfig)
+    personality: PersonalityConfig = field(default_factory=PersonalityConfig)
+    lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
     option_ticks: Mapping[str, int] = field(default_factory=_default_option_ticks)
     """Commitment length by option kind."""
 
@@ -183,6 +230,9 @@ class TownConfig:
         for name, (x, y) in placed:
             if not (0 <= x < width and 0 <= y < height):
                 raise TownConfigError(f"expected a cell of the {width} x {height} grid, got {(x, y)}", key=name)
+        for item in self.objects:
+            if item.places < 1:
+                raise TownConfigError(f"expected at least 1 place, got {item.places}", key=f"objects[{item.id}].places")
 
     def _check_names(self) -> None:
         for name, ids in (
@@ -198,26 +248,10 @@ class TownConfig:
                 raise TownConfigError(
                     f"expected one of {sorted(jobs)}, got {agent.job!r}", key=f"agents[{agent.id}].job"
                 )
+            if agent.personality_profile is not None:
+                check_profile(agent.personality_profile, key=f"agents[{agent.id}].personality_profile")
 
     @property
     def population(self) -> int:
         """Agents at the start of an episode."""
         return len(self.agents) or self.num_agents
-
-
-def faint_penalty(rewards: RewardConfig, *, max_lateness_penalty: float) -> float:
-    """What fainting costs: the configured penalty, or more where leaving early would otherwise pay.
-
-        F = max(|faint_penalty|, x / (1 - γ)),   x = max(0, -(worst reward of one tick))
-
-    The worst tick has every need at 0, is late, and begins a shift late; a stream of such ticks is worth
-    -x / (1 - γ), so no agent gains by fainting to escape it.
-
-    Raises:
-        TownConfigError: if `discount` is not in [0, 1).
-    """
-    if not 0.0 <= rewards.discount < 1.0:
-        raise TownConfigError(f"expected a discount in [0, 1), got {rewards.discount}", key="rewards.discount")
-    worst = rewards.survival_tick - rewards.needs_penalty - rewards.late_tick_penalty - max_lateness_penalty
-    worst = max(worst, -rewards.clip_per_tick)
-    return max(math.fabs(rewards.faint_penalty), max(0.0, -worst) / (1.0 - rewards.discount))

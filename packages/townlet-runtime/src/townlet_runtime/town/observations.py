@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_runtime.town.actions import CHOICES, TABLE
+from townlet_runtime.town.actions import CHOICES, NUM_CHOICES, TABLE
+from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.choices import Choices
+from townlet_runtime.town.company import Company, rivals_here
 from townlet_runtime.town.config import NEEDS, OBJECT_TYPES, TownConfig
 from townlet_runtime.town.place import Place
 from townlet_runtime.town.state import TownState
@@ -31,8 +33,13 @@ FEATURES = (
     "time_sin",
     "time_cos",
     "episode_progress",
+    "extroversion",
+    "can_chat",
+    "chat_cooldown",
+    "chat_score",
     "rivalry_max",
     "rivalry_avoid_count",
+    "rival_here",
     "in_queue",
     "reservation_active",
     "using_object",
@@ -43,7 +50,7 @@ FEATURES = (
     *(f"held_{key}" for key in TABLE.vocabulary.keys),
     "held_ticks_left",
 )
-"""Columns of `features`. Rivalry is 0 in a town without relations. The last ones are filled by the runtime."""
+"""Columns of `features`. The last ones, from `held_` on, are filled by the runtime."""
 
 HELD_START = FEATURES.index(f"held_{TABLE.vocabulary.keys[0]}")
 _AT = {name: i for i, name in enumerate(FEATURES)}
@@ -55,13 +62,14 @@ def _columns(first: str, last: str) -> slice:
 
 _NEEDS = _columns(f"need_{NEEDS[0]}", f"need_{NEEDS[-1]}")
 _SHIFT = _columns("on_shift", "shift_pre")
-_TIME = _columns("time_sin", "episode_progress")
+_TIME = _columns("time_sin", "time_cos")
 _PHASE = _columns("in_queue", "using_object")
 _STOCKS = _columns("meals_in_town", "ingredients_in_town")
 _CHOICES = _columns(f"usable_{_COLUMNS[0]}", f"cooldown_{_COLUMNS[-1]}")
 _PER_MONEY, _PER_AGENT, _PER_USE_TICK, _PER_LATE_TICK, _PER_UNIT = (np.array(1.0 / n) for n in (2, 4, 30, 50, 20))
 """Scales of the features; arrays without axes are faster here than numbers."""
-_MOST_MONEY = np.array(3.0)
+_MOST_MONEY, _LEAST_SCORE, _NONE = np.array(3.0), np.array(-1.0), np.array(0)
+_CHAT = TABLE.index("chat")
 _PHASES = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
 """[phase, 3]; in line, holds a turn, using."""
 
@@ -71,95 +79,147 @@ class Observer:
 
     def __init__(self, config: TownConfig, place: Place, *, arrival_buffer: int) -> None:
         self._config, self._place = config, place
-        width, height = config.grid_size
-        side = config.local_window
-        self._radius = side // 2
-        self._grid_shape = (place.num_worlds, height + side - 1, width + side - 1)
-        slots = place.num_worlds * config.population
-        self._known_base = np.arange(slots)[:, None] * (place.num_objects + 1)
+        slots, grid = place.num_worlds * config.population, place.grid
+        self._per_step = np.array(1.0 / place.farthest)
+        self._build_known(slots)
+        self._build_map(slots, config.local_window)
+        self._shifts = _shift_table(place, arrival_buffer)
+        day = np.arange(config.ticks_per_day) * (2.0 * np.pi / config.ticks_per_day)
+        self._time = np.stack([np.sin(day), np.cos(day)], axis=1).astype(np.float32)
+        self._per_cooldown_tick = np.array(1.0 / max(1, config.social.chat_cooldown_ticks))
+        self._stock_sums = (place.local_type[:, None] == np.arange(2)) * _PER_UNIT
+        inner, x, y = grid.inner()
+        work_x, work_y = place.timetable.x[:-1, None], place.timetable.y[:-1, None]
+        self._to_work = np.ones((len(work_x) + 1, int(grid.own.max()) + 1), dtype=np.float32)
+        self._to_work[:-1, inner] = (np.abs(work_x - x) + np.abs(work_y - y)) * self._per_step
+        self._features = np.zeros((slots, len(FEATURES)), dtype=np.float32)
+        # What the columns that change seldom were made from.
+        self._stock_seen = self._late_seen = b""
+        self._extroversion_seen = np.empty(0)
+        self._loads_seen = self._loads_mapped = np.empty(0, dtype=np.int64)
+        self._shows_avoided = False
+
+    def _build_known(self, slots: int) -> None:
+        place = self._place
+        # Taking from a full matrix of offsets is faster than from a column of them.
+        first = np.arange(slots) * (place.num_objects + 1)
+        self._first_known = first.repeat(NUM_CHOICES).reshape(slots, NUM_CHOICES)
         self._known = np.zeros((slots, place.num_objects + 1, len(_KNOWN)), dtype=np.float32)
         self._known[:, :-1, 0] = 1.0
-        padded_width = width + side - 1
-        cells = padded_width * (height + side - 1)
-        self._world_cell = place.world_of_slot * cells + self._radius * (padded_width + 1)
-        worlds_of_objects = np.repeat(np.arange(place.num_worlds), place.num_objects)
-        self._object_cell = self._cell(worlds_of_objects, place.object_x[:-1], place.object_y[:-1])
-        # Cells of all worlds: agents, objects, agents at objects. The first and last column are of the present tick.
-        self._grid = np.zeros((place.num_worlds * cells, 3), dtype=np.float32)
-        self._grid[self._object_cell, 1] = (place.object_type[:-1] + 1) / len(OBJECT_TYPES)
-        self._per_step = np.array(1.0 / place.farthest)
-        self._centre = side * side // 2
-        self._blank_map = np.zeros((slots, len(MAP_CHANNELS), side * side), dtype=np.float32)
-        self._blank_map[:, 0, self._centre] = 1.0
-        self._padded_width = padded_width
-        self._shifts = _shift_table(place, arrival_buffer)
-        self._stock_sums = (place.local_type[:, None] == np.arange(2)) * _PER_UNIT
-        day = np.arange(config.ticks_per_day) * (2.0 * np.pi / config.ticks_per_day)
-        self._time = np.stack([np.sin(day), np.cos(day)], axis=1)
-        offsets = np.arange(-self._radius, self._radius + 1)
-        self._window = (offsets[:, None] * padded_width + offsets).ravel()
+        inner, x, y = place.grid.inner()
+        steps = np.abs(x[:, None] - place.local_x) + np.abs(y[:, None] - place.local_y)
+        self._distance = np.ones((int(place.grid.own.max()) + 1, place.num_objects + 1), dtype=np.float32)
+        self._distance[inner, :-1] = steps * self._per_step
 
-    def _cell(self, worlds: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.int64]:
-        _, height, width = self._grid_shape
-        return worlds * (height * width) + (y + self._radius) * width + x + self._radius
+    def _build_map(self, slots: int, side: int) -> None:
+        place, cells = self._place, self._place.grid.num_cells
+        # Three layers of all cells, one after the other: agents, objects, agents at objects; the second never changes.
+        self._layers = np.zeros(3 * cells, dtype=np.float32)
+        self._layers[cells + place.object_cell[:-1]] = (place.object_type[:-1] + 1) / len(OBJECT_TYPES)
+        self._crowded: Ints = np.empty(0, dtype=np.int64)
+        self._object_cell = 2 * cells + place.object_cell[:-1]
+        offsets = np.arange(-(side // 2), side // 2 + 1)
+        window = (offsets[:, None] * place.grid.cells_per_row + offsets).ravel()
+        self._windows = np.concatenate([window + layer * cells for layer in range(3)])
+        self._side, self._centre = side, side * side + side * side // 2
+        self._blank_map = np.zeros((slots, len(MAP_CHANNELS) * side * side), dtype=np.float32)
+        self._blank_map[:, side * side // 2] = 1.0
 
-    def map(self, state: TownState) -> NDArray[np.float32]:
+    def map(self, state: TownState, company: Company) -> NDArray[np.float32]:
         """[S, 4, H, W]: itself, other agents (count / 4), objects ((type + 1) / 4), agents at objects (count / 4)."""
-        here = self._world_cell + state.y * self._padded_width + state.x
-        grid = self._grid
-        agents = np.bincount(here, weights=state.alive, minlength=len(grid))
-        np.multiply(agents, _PER_AGENT, out=grid[:, 0], casting="same_kind")
-        grid[self._object_cell, 2] = state.load[:-1] * _PER_AGENT
+        layers, side = self._layers, self._side
+        layers[self._crowded] = 0.0
+        self._crowded = company.here
+        layers[company.here] = company.num_here * _PER_AGENT
+        if state.load is not self._loads_mapped:
+            self._loads_mapped = state.load
+            layers[self._object_cell] = state.load[:-1] * _PER_AGENT
         seen = self._blank_map.copy()
-        seen[:, 1:] = grid[here[:, None] + self._window].transpose(0, 2, 1)
-        seen[:, 1, self._centre] -= _PER_AGENT
-        return seen.reshape(len(here), len(MAP_CHANNELS), self._config.local_window, self._config.local_window)
+        seen[:, side * side :] = layers.take(company.here[:, None] + self._windows)
+        seen[:, self._centre] -= _PER_AGENT
+        return seen.reshape(-1, len(MAP_CHANNELS), side, side)
 
-    def features(self, state: TownState, choices: Choices) -> NDArray[np.float32]:
-        """[S, len(FEATURES)]; the held action and its ticks left are zero here."""
-        out = np.zeros((len(state.x), len(FEATURES)), dtype=np.float32)
+    def features(
+        self, state: TownState, choices: Choices, company: Company, mask: Bools, scores: Floats
+    ) -> NDArray[np.float32]:
+        """[S, len(FEATURES)]; the held action and its ticks left are zero here.
+
+        Args:
+            state: what is seen; the others are of the same state.
+            choices: of objects.
+            company: who is where.
+            mask: [S, A] legal actions.
+            scores: [S] of `chat_scores`.
+        """
+        out = self._features
         out[:, _NEEDS] = state.needs
         out[:, _AT["wallet"]] = np.minimum(state.wallet * _PER_MONEY, _MOST_MONEY)
-        self._work(state, out)
+        self._work(state, choices, out)
         self._use(state, out)
         self._choices(state, choices, out)
-        return out
+        self._others(state, company, mask, scores, out)
+        return out.copy()
 
-    def _work(self, state: TownState, out: NDArray[np.float32]) -> None:
-        place = self._place
+    def _others(
+        self, state: TownState, company: Company, mask: Bools, scores: Floats, out: NDArray[np.float32]
+    ) -> None:
+        relations = state.relations
+        if state.extroversion is not self._extroversion_seen:
+            self._extroversion_seen = state.extroversion
+            out[:, _AT["extroversion"]] = state.extroversion
+        out[:, _AT["can_chat"]] = mask[:, _CHAT]
+        out[:, _AT["chat_cooldown"]] = np.maximum(state.chat_ready_at - state.tick, _NONE) * self._per_cooldown_tick
+        out[:, _AT["chat_score"]] = np.maximum(scores, _LEAST_SCORE)
+        out[:, _AT["rivalry_max"]] = relations.rivalry_max()
+        avoids = relations.avoiding.size > 0
+        if avoids or self._shows_avoided:
+            self._shows_avoided = avoids
+            out[:, _AT["rivalry_avoid_count"]] = relations.num_avoided
+            out[:, _AT["rival_here"]] = rivals_here(state, company)
+
+    def _work(self, state: TownState, choices: Choices, out: NDArray[np.float32]) -> None:
         day_tick = state.tick % len(self._shifts)
-        job = state.job
-        away = np.abs(state.x - place.job_x[job]) + np.abs(state.y - place.job_y[job])
-        out[:, _AT["lateness_counter"]] = state.late * _PER_LATE_TICK
-        out[:, _SHIFT] = self._shifts[day_tick][job]
-        out[:, _AT["at_workplace"]] = away == 0
-        out[:, _AT["workplace_distance"]] = away * self._per_step
-        out[:, _TIME] = (*self._time[day_tick], state.tick / self._config.episode_ticks)
+        late = state.late.tobytes()
+        if late != self._late_seen:
+            self._late_seen = late
+            out[:, _AT["lateness_counter"]] = state.late * _PER_LATE_TICK
+        out[:, _SHIFT] = self._shifts[day_tick].take(state.job, axis=0)
+        out[:, _AT["at_workplace"]] = state.cell == state.workplace
+        out[:, _AT["workplace_distance"]] = self._to_work[state.job, choices.own_cell]
+        out[:, _TIME] = self._time[day_tick]
+        out[:, _AT["episode_progress"]] = state.tick / self._config.episode_ticks
 
     def _use(self, state: TownState, out: NDArray[np.float32]) -> None:
         place = self._place
-        out[:, _PHASE] = _PHASES[state.phase]
+        out[:, _PHASE] = _PHASES.take(state.phase, axis=0)
         out[:, _AT["use_remaining"]] = state.remaining * _PER_USE_TICK
-        stocks = state.stock[:-1].reshape(place.num_worlds, place.num_objects) @ self._stock_sums
-        out[:, _STOCKS] = stocks[place.world_of_slot]
+        stock = state.stock.tobytes()
+        if stock != self._stock_seen:
+            self._stock_seen = stock
+            stocks = state.stock[:-1].reshape(place.num_worlds, place.num_objects) @ self._stock_sums
+            out[:, _STOCKS] = stocks[place.world_of_slot]
 
     def _choices(self, state: TownState, choices: Choices, out: NDArray[np.float32]) -> None:
         known, place = self._known, self._place
-        np.multiply(choices.distance, self._per_step, out=known[:, :, 1], casting="same_kind")
-        load = (state.load[:-1] * _PER_AGENT).reshape(place.num_worlds, 1, -1)
-        known.reshape(place.num_worlds, -1, *known.shape[1:])[:, :, :-1, 2] = load
-        np.greater(state.cooldown_until, state.tick, out=known[:, :, 3], casting="unsafe")
+        known[:, :, 1] = self._distance.take(choices.own_cell, axis=0)
+        if state.load is not self._loads_seen:
+            self._loads_seen = state.load
+            load = (state.load[:-1] * _PER_AGENT).reshape(place.num_worlds, 1, -1)
+            known.reshape(place.num_worlds, -1, *known.shape[1:])[:, :, :-1, 2] = load
+        if state.tick <= state.last_cooldown:
+            np.greater(state.cooldown_until, state.tick, out=known[:, :, 3], casting="unsafe")
         flat = known.reshape(-1, len(_KNOWN))
-        out[:, _CHOICES] = flat.take(choices.local[:, :-1] + self._known_base, axis=0).reshape(len(out), -1)
+        out[:, _CHOICES] = flat.take(choices.local + self._first_known, axis=0).reshape(len(out), -1)
 
 
 def _shift_table(place: Place, arrival_buffer: int) -> NDArray[np.float32]:
     """[ticks of the day, J + 1, 5]; on shift, has a job, share of a day until it starts, and until it ends, and
     whether it starts within `arrival_buffer` ticks."""
-    day = np.arange(len(place.shift_on))[:, None]
+    shifts = place.timetable
+    day = np.arange(len(shifts.on))[:, None]
     length = len(day)
-    has_job = np.broadcast_to(place.shift_start >= 0, place.shift_on.shape)
-    starts = np.maximum(place.shift_start - day, 0) / length
-    ends = np.where(place.shift_on, place.shift_end - day, 0) / length
-    soon = (place.shift_start > day) & (place.shift_start - day <= arrival_buffer)
-    return np.stack([place.shift_on, has_job, starts, ends, soon], axis=2).astype(np.float32)
+    has_job = np.broadcast_to(shifts.start >= 0, shifts.on.shape)
+    starts = np.maximum(shifts.start - day, 0) / length
+    ends = np.where(shifts.on, shifts.end - day, 0) / length
+    soon = (shifts.start > day) & (shifts.start - day <= arrival_buffer)
+    return np.stack([shifts.on, has_job, starts, ends, soon], axis=2).astype(np.float32)

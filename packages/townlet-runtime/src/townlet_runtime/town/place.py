@@ -6,16 +6,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from townlet_runtime.town.actions import CHOICES, DIRECTIONS
+from townlet_runtime.town.actions import CHOICES, NUM_CHOICES
+from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.config import OBJECT_TYPES, JobSpec, ObjectSpec, TownConfig
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-BARRED = np.array(1 << 60)
-"""Above every sort key of a usable object."""
+from townlet_runtime.town.grid import Grid, build_grid
+from townlet_runtime.town.timetable import Timetable, build_timetable
+from townlet_runtime.town.walking import Ways, build_ways
 
 _DEFAULT_OBJECTS: tuple[tuple[str, tuple[float, float]], ...] = (
     ("fridge", (0.15, 0.15)),
@@ -68,7 +65,7 @@ def jobs_of(config: TownConfig) -> tuple[JobSpec, ...]:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Place:
     """Static arrays. Object arrays are over all worlds, object o of world w at w * O + o, with a spare row at the end
-    (index -1: no object); job arrays have a spare row at the end too (no job)."""
+    (index -1: no object)."""
 
     objects: tuple[ObjectSpec, ...]
     jobs: tuple[JobSpec, ...]
@@ -79,28 +76,24 @@ class Place:
     """[P]; first object of each type that is present."""
     present: Ints
     """[P]; the types that are present."""
-    object_x: Ints
-    object_y: Ints
     object_type: Ints
     """[W * O + 1]; index into `OBJECT_TYPES`."""
+    column_of_type: Ints
+    """[W * O + 1]; first of the columns of the choices that belong to that type."""
     capacity: Ints
     """[W * O + 1]; agents that can use it at the same time."""
-    needs_stock: NDArray[np.bool_]
-    """[W * O]; whether a use takes from its stock."""
+    object_cell: Ints
+    """[W * O + 1]; -1 for the spare one."""
     object_index: Ints
-    """[W * O]; index of each object in its world."""
-    barred_key: Ints
-    """[W * O]; the same, beyond `BARRED`."""
-    free_sides: NDArray[np.bool_]
-    """[width, height, 4]; whether a step in each of `DIRECTIONS` stays within the grid."""
+    """[W * O + 1]; index of each object in its world."""
+    needs_stock: Bools
+    """[W * O]; whether a use takes from its stock."""
+    ways: Ways
+    grid: Grid
     farthest: int
     """Width + height: more steps than any way takes."""
     world_of_slot: Ints
     """[S]."""
-    choice_columns: Ints | slice
-    """[3 P]; columns of the choices that belong to the types present, by type, then way of choosing."""
-    load_unit: Ints
-    """What an agent at an object adds to a sort key: more than any distance does."""
     cost_present: Floats
     """[P]; money that the use of each type present costs."""
     count: Ints
@@ -108,47 +101,29 @@ class Place:
     goal_of: Ints
     """[W (O + 1)]; index over all worlds of each world's objects, then its spare entry, which is -1."""
     goal_base: Ints
-    """[S, 1]; where the agent's world begins in `goal_of`."""
+    """[S]; where the agent's world begins in `goal_of`."""
+    row_of_choices: Ints
+    """[S]; where each agent's row of `Choices` begins, its rows one after the other."""
+    knows_chats: bool
+    """Whether there are relationships."""
     local_x: Ints
     local_y: Ints
     """[O]; of one world."""
     local_type: Ints
-    job_x: Ints
-    job_y: Ints
-    """[J + 1]."""
-    shift_start: Ints
-    shift_end: Ints
-    """[J + 1]; ticks of the day, -1 without a job; the end is the first tick after the shift."""
-    shift_on: NDArray[np.bool_]
-    """[ticks of the day, J + 1]."""
-    wage: Floats
-    lateness_penalty: Floats
-    """[J + 1]."""
+    timetable: Timetable
     duration: Ints
     cost: Floats
-    uses_stock: NDArray[np.bool_]
+    uses_stock: Bools
     meals_made: Ints
     """[4], by type."""
     effects: Floats
     """[4, 3]."""
 
 
-def _choice_columns(present: Ints) -> Ints | slice:
-    if len(present) == len(OBJECT_TYPES):
-        return slice(0, len(OBJECT_TYPES) * len(CHOICES))
-    return (present[:, None] * len(CHOICES) + np.arange(len(CHOICES))).ravel()
-
-
 def _goals(num_worlds: int, count: int) -> Ints:
     goals = np.full((num_worlds, count + 1), -1)
     goals[:, :-1] = np.arange(num_worlds * count).reshape(num_worlds, count)
     return goals.ravel()
-
-
-def _free_sides(width: int, height: int) -> NDArray[np.bool_]:
-    x, y = np.arange(width)[:, None], np.arange(height)[None, :]
-    inside = [(x + dx >= 0) & (x + dx < width) & (y + dy >= 0) & (y + dy < height) for dx, dy in DIRECTIONS.values()]
-    return np.stack(inside, axis=2)
 
 
 def build_place(config: TownConfig, num_worlds: int) -> Place:
@@ -162,16 +137,11 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
     def all_worlds(column: Ints) -> Ints:
         return np.append(np.tile(column, num_worlds), 0)
 
-    def with_spare(values: list[float], spare: float) -> NDArray[np.float64]:
-        return np.array([*values, spare], dtype=np.float64)
-
-    day = np.arange(config.ticks_per_day)[:, None]
-    starts = with_spare([j.start_tick for j in jobs], -1).astype(np.int64)
-    ends = with_spare([j.end_tick for j in jobs], -1).astype(np.int64)
     kinds = [config.affordances[kind] for kind in OBJECT_TYPES]
-    object_index = np.tile(np.arange(len(objects)), num_worlds)
     uses_stock = np.array([k.uses_stock for k in kinds], dtype=np.bool_)
     world_of_slot = np.repeat(np.arange(num_worlds), config.population)
+    grid = build_grid(config, num_worlds)
+    object_worlds = np.repeat(np.arange(num_worlds), len(objects))
     return Place(
         objects=objects,
         jobs=jobs,
@@ -179,32 +149,30 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
         num_objects=len(objects),
         segments=segments.astype(np.int64),
         present=present,
-        object_x=all_worlds(local_x),
-        object_y=all_worlds(local_y),
         object_type=all_worlds(types),
+        column_of_type=all_worlds(types * len(CHOICES)),
         capacity=all_worlds(np.array([o.places for o in objects], dtype=np.int64)),
         needs_stock=np.tile(uses_stock[types], num_worlds),
-        object_index=object_index,
-        barred_key=object_index + BARRED,
-        free_sides=_free_sides(*config.grid_size),
+        ways=build_ways(grid, objects, jobs),
+        object_cell=np.append(
+            grid.cells(object_worlds, np.tile(local_x, num_worlds), np.tile(local_y, num_worlds)), -1
+        ),
+        object_index=all_worlds(np.arange(len(objects))),
+        grid=grid,
         farthest=sum(config.grid_size),
         world_of_slot=world_of_slot,
-        choice_columns=_choice_columns(present),
-        load_unit=np.array(len(objects) << 16),
         cost_present=np.array([k.cost for k in kinds], dtype=np.float64)[present],
         count=np.array(len(objects)),
         goal_of=_goals(num_worlds, len(objects)),
-        goal_base=(world_of_slot * (len(objects) + 1))[:, None],
+        goal_base=world_of_slot * (len(objects) + 1),
+        row_of_choices=np.arange(len(world_of_slot)) * NUM_CHOICES,
+        knows_chats=config.social.relationships,
         local_x=local_x,
         local_y=local_y,
         local_type=types,
-        job_x=with_spare([j.location[0] for j in jobs], -1).astype(np.int64),
-        job_y=with_spare([j.location[1] for j in jobs], -1).astype(np.int64),
-        shift_start=starts,
-        shift_end=ends,
-        shift_on=(starts <= day) & (day < ends),
-        wage=with_spare([j.wage_rate for j in jobs], 0.0),
-        lateness_penalty=with_spare([j.lateness_penalty for j in jobs], 0.0),
+        timetable=build_timetable(
+            jobs, ticks_per_day=config.ticks_per_day, takeover_ticks=config.social.takeover_ticks
+        ),
         duration=np.array([k.duration for k in kinds], dtype=np.int64),
         cost=np.array([k.cost for k in kinds], dtype=np.float64),
         uses_stock=uses_stock,

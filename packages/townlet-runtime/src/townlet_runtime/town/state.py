@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.config import TownConfig
-from townlet_runtime.town.place import Floats, Ints, Place
-
-Bools = NDArray[np.bool_]
-
+from townlet_runtime.town.grid import Grid
+from townlet_runtime.town.place import Place
+from townlet_runtime.town.relations import Relations
 
 FREE, IN_LINE, HOLDS_TURN, USING = (np.array(phase) for phase in range(4))
 """Phases: where an agent is with the object it has to do with. Arrays without axes: numpy compares with these twice as
@@ -29,6 +28,13 @@ EVENTS = (
     "arrival_events",
     "late_ticks",
     "worked_ticks",
+    "chat_success_events",
+    "chat_failure_events",
+    "chat_quality_sum",
+    "shared_meal_events",
+    "late_help_events",
+    "shift_takeover_events",
+    "departure_events",
 )
 """Columns of the events; `*_events` and `*_ticks` are counts."""
 
@@ -45,13 +51,16 @@ class TownState:
     tick: int
     """Ticks since the episode began."""
     alive: Bools
-    x: Ints
-    y: Ints
+    grid: Grid
+    cell: Ints
+    """[S]; number of each agent's cell in the grid; absent agents are nowhere."""
     needs: Floats
     """[S, 3]."""
     wallet: Floats
     job: Ints
     """[S]; -1 without one."""
+    workplace: Ints
+    """[S]; cell of the job, -1 without one."""
     object: Ints
     """[S]; over all worlds, -1 for none."""
     phase: Ints
@@ -62,21 +71,59 @@ class TownState:
     """[S]; ticks of use left, 0 when not using."""
     cooldown_until: Ints
     """[S, O + 1]; first tick at which the object's line admits the agent again; the last column is a spare one."""
+    last_cooldown: int
+    """Tick at which the last of these ends."""
     late: Ints
     """[S]; late ticks of the present shift."""
+    someone_late: bool
+    """Somebody was late in the last tick."""
     returns_at: Ints
-    """[S]; tick at which a newcomer takes an empty slot."""
+    """[S]; tick at which an absent agent is back, far off for present ones; so too the next."""
+    leaves_at: Ints
+    """[S]; tick at which a present agent sets out on a journey."""
+    profile: Ints
+    """[S]; index into `townlet_behavior.personality.PROFILES`."""
+    extroversion: Floats
+    """[S]; in [0, 1)."""
+    chat_ready_at: Ints
+    """[S]; first tick of the agent's next chat."""
+    blocked: Bools
+    """[S]; kept from a chat with somebody to avoid, at the decision for the coming tick."""
+    schedule_at: Ints
+    """[S]; position in the agent's schedule."""
+    relations: Relations
     option_done: Bools
     stock: Ints
     """[W * O + 1]; meals in fridges, ingredients at stoves."""
     load: Ints
     """[W * O + 1]; agents in line, holding a turn or using."""
+    counted: bytes
+    """The objects that `load` was counted from."""
+    given_up_at: Ints
+    """[W * O + 1]; tick at which a turn or a use ended there last, -1 for never."""
+    given_up_by: Ints
+    """[W * O + 1]; slot of whose it was."""
+    given_up_stale: Bools
+    """[W * O + 1]; it was a turn that was not taken."""
     events: Floats
     """[W, len(EVENTS)]; of this tick."""
 
+    @property
+    def x(self) -> Ints:
+        """[S]; 0 for absent agents, so too `y`."""
+        return self.grid.x.take(self.cell)
+
+    @property
+    def y(self) -> Ints:
+        """[S]."""
+        return self.grid.y.take(self.cell)
+
     def recount(self) -> None:
-        """Count the agents at each object anew."""
-        self.load = count_at(self.object, len(self.stock))
+        """Count the agents at each object anew: a new array if anybody came or went since the last time."""
+        objects = self.object.tobytes()
+        if objects != self.counted:
+            self.counted = objects
+            self.load = count_at(self.object, len(self.stock))
 
 
 def count_at(objects: Ints, length: int) -> Ints:
@@ -93,6 +140,7 @@ def count_at(objects: Ints, length: int) -> Ints:
 def empty_state(config: TownConfig, place: Place) -> TownState:
     """Return a state in which nobody is there yet."""
     slots = place.num_worlds * config.population
+    objects = place.num_worlds * place.num_objects + 1
 
     def zeros() -> Ints:
         return np.zeros(slots, dtype=np.int64)
@@ -100,21 +148,35 @@ def empty_state(config: TownConfig, place: Place) -> TownState:
     return TownState(
         tick=0,
         alive=np.zeros(slots, dtype=np.bool_),
-        x=zeros(),
-        y=zeros(),
+        grid=place.grid,
+        cell=np.full(slots, place.grid.nowhere),
         needs=np.zeros((slots, 3)),
         wallet=np.zeros(slots),
         job=np.full(slots, -1),
+        workplace=np.full(slots, -1),
         object=np.full(slots, -1),
         phase=zeros(),
         since=zeros(),
         remaining=zeros(),
         cooldown_until=np.zeros((slots, place.num_objects + 1), dtype=np.int64),
+        last_cooldown=0,
         late=zeros(),
+        someone_late=False,
         returns_at=zeros(),
+        leaves_at=zeros(),
+        profile=zeros(),
+        extroversion=np.zeros(slots),
+        chat_ready_at=zeros(),
+        blocked=np.zeros(slots, dtype=np.bool_),
+        schedule_at=zeros(),
+        relations=Relations(config, slots),
         option_done=np.zeros(slots, dtype=np.bool_),
         stock=initial_stock(config, place),
-        load=np.zeros(place.num_worlds * place.num_objects + 1, dtype=np.int64),
+        load=np.zeros(objects, dtype=np.int64),
+        counted=b"",
+        given_up_at=np.full(objects, -1),
+        given_up_by=np.zeros(objects, dtype=np.int64),
+        given_up_stale=np.zeros(objects, dtype=np.bool_),
         events=np.zeros((place.num_worlds, len(EVENTS))),
     )
 

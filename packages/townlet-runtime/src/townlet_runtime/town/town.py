@@ -2,57 +2,82 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, IdleController, ScriptedConfig
+from townlet_behavior import BatchController, Guardrail, RivalryGuardrail, SavedState, ScriptedConfig
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation import CommitmentColumns, SimulationSpec, Stepped
-from townlet_runtime.town.actions import RELEASE, START, TABLE, WAIT, WORK
-from townlet_runtime.town.choices import choose, legal_actions
-from townlet_runtime.town.config import TownConfig, faint_penalty
-from townlet_runtime.town.lines import grant_turns, join, leave, pass_stale_turns
+from townlet_runtime.town.acting import act_out
+from townlet_runtime.town.actions import TABLE
+from townlet_runtime.town.arrays import Bools, Floats, Ints
+from townlet_runtime.town.chats import begin_talks, finish_talks, partings
+from townlet_runtime.town.choices import Chooser
+from townlet_runtime.town.company import chat_scores, gather
+from townlet_runtime.town.config import TownConfig
+from townlet_runtime.town.lines import grant_turns, pass_stale_turns
 from townlet_runtime.town.observations import FEATURES, HELD_START, MAP_CHANNELS, Observer
-from townlet_runtime.town.place import Ints, build_place
+from townlet_runtime.town.place import build_place
 from townlet_runtime.town.population import Population
-from townlet_runtime.town.rewards import need_rates, tick_rewards
-from townlet_runtime.town.script import town_script
+from townlet_runtime.town.relations import FADE_TICKS
+from townlet_runtime.town.rewards import can_clip, faint_penalty, need_rates, tick_rewards
+from townlet_runtime.town.saving import restore_town, saved_town
+from townlet_runtime.town.schedule import build_schedules
+from townlet_runtime.town.script import BEHAVIORS, behavior_named
 from townlet_runtime.town.shifts import attend
-from townlet_runtime.town.state import EVENTS, FREE, HOLDS_TURN, USING, Bools, empty_state, initial_stock
-from townlet_runtime.town.using import begin, deliver, progress
-from townlet_runtime.town.view import TownObserved
+from townlet_runtime.town.state import EVENTS, empty_state, initial_stock
+from townlet_runtime.town.using import deliver, progress
+from townlet_runtime.town.view import TownObserved, rows_of
 
-_T = TypeVar("_T", bound=np.generic)
-_FAINT = EVENTS.index("faint_events")
+_FAINT, _DEPARTURE = EVENTS.index("faint_events"), EVENTS.index("departure_events")
+_CHAT = TABLE.index("chat")
+_MOST_URGENT = slice(0, 3, 2)
+"""Hunger and energy: without either an agent faints."""
 
 
 class Town:
     """`num_worlds` copies of the town that `config` describes. Implements `townlet_runtime.simulation.Simulation`.
 
-    The order of a tick: whoever turns away leaves its line; agents walk; those at their goal join its line; turns
-    held are begun; uses go on and complete; stale turns pass; free places are given to the longest waiting; needs
-    decay; shifts are paid; rewards; who has no hunger or energy left faints; newcomers arrive.
+    The order of a tick: agents turn to those they chat with; whoever turns away leaves its line; agents walk; those at
+    their goal join its line; turns held are begun; chats are held; uses go on and complete; stale turns pass; free
+    places are given to the longest waiting; stoves are supplied; trust and familiarity fade; needs decay; shifts are
+    paid; rewards; who has no hunger or energy left faints, who is to travel leaves; the absent whose time has come are
+    back.
+
+    Args:
+        config: the town.
+        num_worlds: copies of it.
+        script: when the scripted behaviors act; whether characters change that is the config's word.
     """
+
+    behaviors = BEHAVIORS
 
     def __init__(self, config: TownConfig, *, num_worlds: int, script: ScriptedConfig | None = None) -> None:
         self.config = config
         self.place = build_place(config, num_worlds)
-        self._script = ScriptedConfig() if script is None else script
+        characters = config.personality
+        self._script = replace(
+            ScriptedConfig() if script is None else script,
+            personality_profiles=characters.profiles,
+            reward_multipliers=characters.reward_multipliers,
+        )
+        self._schedules = build_schedules(config, self.place)
+        self._chooser = Chooser(config, self.place)
         self._observer = Observer(config, self.place, arrival_buffer=self._script.job_arrival_buffer)
         self.population = Population(config, self.place)
         self.state = empty_state(config, self.place)
         self._num_slots = num_worlds * config.population
         self._slots = np.arange(self._num_slots)
         self._worlds = self.place.world_of_slot
-        self.faint_penalty = faint_penalty(
-            config.rewards, max_lateness_penalty=float(self.place.lateness_penalty.max())
-        )
-        self._decay = np.array(config.needs_decay)
+        max_lateness = float(self.place.timetable.lateness_penalty.max())
+        self.faint_penalty = faint_penalty(config.rewards, max_lateness_penalty=max_lateness)
+        self._clips = can_clip(config.rewards, max_lateness_penalty=max_lateness)
+        self._decay = np.tile(np.array(config.needs_decay), (self._num_slots, 1))
         self._need_rates = need_rates(config.rewards)
-        self._seeds: Ints = np.zeros(num_worlds, dtype=np.int64)
-        self._episode = 0
+        self._rewards_partings = config.social.social_rewards in ("C2", "C3")
+        self._no_scores = np.zeros(self._num_slots)
         self._rows: Ints | None = None
         self._observed: TownObserved | None = None
         self._episode_of_slot = self._worlds
@@ -73,22 +98,39 @@ class Town:
         )
 
     def scripted(self, name: str) -> BatchController:
-        """The behaviors by rule: `scripted` (first object of a type), `nearest`, `idle`."""
-        if name == "idle":
-            return IdleController(wait=TABLE.vocabulary.wait)
-        if name == "scripted":
-            return town_script("first", self._script)
-        if name == "nearest":
-            return town_script("nearest", self._script)
-        raise SimulationError(f"expected a behavior of the town (scripted, nearest, idle), got {name!r}")
+        """One of `behaviors`; whoever has a schedule follows it in all of them."""
+        chats = self.config.social.relationships
+        return behavior_named(name, self._script, chats=chats, schedules=self._schedules)
+
+    def guardrails(self) -> tuple[Guardrail, ...]:
+        """Nobody chats or lines up with somebody to avoid; there is no such rule without relationships."""
+        return (RivalryGuardrail(wait=TABLE.vocabulary.wait),) if self.config.social.relationships else ()
 
     def reset(self, *, seed: int) -> TownObserved:
         """Begin world w anew with seed `seed + w` (not negative)."""
         if seed < 0:
             raise SimulationError(f"expected a seed that is not negative, got {seed}")
-        self._seeds = seed + np.arange(self.spec.num_worlds, dtype=np.int64)
-        self._episode = 0
-        self._begin_episode()
+        self._begin_episode(seed + np.arange(self.spec.num_worlds, dtype=np.int64), 0)
+        return self._observe()
+
+    def save_state(self) -> SavedState:
+        """Everything that the future depends on, as copies.
+
+        Raises:
+            SimulationError: before the first `reset`.
+        """
+        if self._observed is None:
+            raise SimulationError("expected `reset` before `save_state`")
+        return saved_town(self.state, self.population)
+
+    def restore(self, state: SavedState) -> TownObserved:
+        """Go on as the town that was saved would have.
+
+        Raises:
+            SimulationError: if something is missing or was saved by another town; then nothing has changed.
+        """
+        restore_town(state, self.state, self.population)
+        self._number_episodes()
         return self._observe()
 
     def step(self, actions: NDArray[np.int64]) -> Stepped:
@@ -102,28 +144,37 @@ class Town:
             raise SimulationError("expected `reset` before the first `step`")
         if actions.shape != before.slots.shape:
             raise SimulationError(f"expected actions of shape {before.slots.shape}, got {actions.shape}")
-        state = self.state
+        state, place, config = self.state, self.place, self.config
         # New arrays, not old ones cleared: what was handed out stays as it is.
-        state.events = np.zeros_like(state.events)
+        state.events = np.zeros(state.events.shape)
         state.option_done = np.zeros(self._num_slots, dtype=np.bool_)
-        self._act(self._all_slots(actions), before.choices.goal)
-        progress(state, self.place, self.config)
-        pass_stale_turns(state, self.place, self.config.queue)
-        grant_turns(state, self.place)
-        deliver(state, self.place, self.config)
+        standing = None if self._schedules is None else self._schedules.standing(state)
+        company = self._live_together(before, self._all_slots(actions))
+        progress(state, place, config)
+        pass_stale_turns(state, place, config)
+        grant_turns(state, place, config)
+        deliver(state, place, config)
+        if (state.tick + 1) % FADE_TICKS == 0:
+            state.relations.fade()
         state.needs -= self._decay
         np.maximum(state.needs, 0.0, out=state.needs)
-        attendance = attend(state, self.place)
-        fainted = state.alive & (state.needs[:, 0::2].min(axis=1) <= 0.0)
+        attendance = attend(state, place, colleagues=config.social.relationships)
+        fainted = None
+        if np.count_nonzero(state.needs) < state.needs.size:
+            fainted = state.alive & (state.needs[:, _MOST_URGENT].min(axis=1) <= 0.0)
         rewards = tick_rewards(
             state.needs,
             attendance,
             fainted,
-            self.place.lateness_penalty[state.job],
-            config=self.config.rewards,
+            place.timetable.lateness_penalty[state.job],
+            company,
+            config=config.rewards,
             need_rates=self._need_rates,
             faint_penalty=self.faint_penalty,
+            clips=self._clips,
         )
+        if self._schedules is not None and standing is not None:
+            self._schedules.advance(state, standing)
         state.tick += 1
         return self._close_tick(before, rewards, fainted)
 
@@ -135,121 +186,106 @@ class Town:
         full[self._rows] = actions
         return full
 
-    def _act(self, actions: Ints, goals: Ints) -> None:
-        """Leave, walk, join and begin."""
-        state, place, queue = self.state, self.place, self.config.queue
-        act = TABLE.act[actions]
-        goal = goals[self._slots, TABLE.choice[actions]]
-        busy = state.phase.nonzero()[0]
-        held = busy[:0]
-        if busy.size:
-            held = self._turn_away(busy, act, goal)
-        self._walk(actions, act, goal)
-        wanting = ((goal >= 0) & (state.phase == FREE) & state.alive).nonzero()[0]
-        if wanting.size:
-            goals = goal[wanting]
-            there = (state.x[wanting] == place.object_x[goals]) & (state.y[wanting] == place.object_y[goals])
-            if np.count_nonzero(there):
-                state.recount()
-                join(state, place, wanting[there], goals[there], queue)
-        if held.size:
-            begin(state, place, held, queue)
+    def _live_together(self, before: TownObserved, actions: Ints) -> Floats | None:
+        """Act, and hold chats on the way; return what company earns, [S], None for nothing."""
+        state, place, config = self.state, self.place, self.config
+        talks = None
+        if before.chats_possible:
+            talks = begin_talks(state, before.company, (actions == _CHAT) & before.may_chat)
+        act_out(state, place, actions, before.choices, config)
+        earned = None if talks is None else finish_talks(state, talks, self._worlds, config)
+        if self._rewards_partings and state.relations.avoiding.size:
+            parted = partings(state, before.company, worth=config.social.avoid_conflict)
+            earned = parted if earned is None else earned + parted
+        return earned
 
-    def _turn_away(self, busy: Ints, act: Ints, goal: Ints) -> Ints:
-        """Let busy agents whose action is about something else leave; return those that take the turn they hold."""
-        state = self.state
-        phase, acts = state.phase[busy], act[busy]
-        same = goal[busy] == state.object[busy]
-        elsewhere = (acts != WAIT) & (acts != START) & ~same
-        leaving = np.where(phase == USING, acts == RELEASE, elsewhere)
-        takes = (phase == HOLDS_TURN) & (same | (acts == START))
-        if np.count_nonzero(leaving):
-            gone = busy[leaving]
-            state.option_done[gone] |= state.phase[gone] == USING
-            leave(state, self.place, gone, self.config.queue)
-        taking: Ints = busy[takes]
-        return taking
-
-    def _walk(self, actions: Ints, act: Ints, goal: Ints) -> None:
-        """One cell, first along x, then along y; nobody walks while using an object."""
-        state, place = self.state, self.place
-        to_x, to_y = state.x + TABLE.dx[actions], state.y + TABLE.dy[actions]
-        wanting = (goal >= 0).nonzero()[0]
-        to_x[wanting], to_y[wanting] = place.object_x[goal[wanting]], place.object_y[goal[wanting]]
-        working = ((act == WORK) & (state.job >= 0)).nonzero()[0]
-        if working.size:
-            jobs = state.job[working]
-            to_x[working], to_y[working] = place.job_x[jobs], place.job_y[jobs]
-        free = state.phase == FREE
-        step_x = np.sign(to_x - state.x) * free
-        step_y = np.sign(to_y - state.y) * (free & (step_x == 0))
-        width, height = self.config.grid_size
-        state.x = np.minimum(np.maximum(state.x + step_x, 0), width - 1)
-        state.y = np.minimum(np.maximum(state.y + step_y, 0), height - 1)
-
-    def _close_tick(self, before: TownObserved, rewards: NDArray[np.float64], fainted: Bools) -> Stepped:
-        """Take the final observations, let the fainted go and newcomers in, observe anew."""
-        state = self.state
+    def _close_tick(self, before: TownObserved, rewards: Floats, fainted: Bools | None) -> Stepped:
+        """Take the final observations, let go who faints or travels, let in who is back, observe anew."""
+        state, population = self.state, self.population
         over = state.tick >= self.config.episode_ticks
         row_rewards = before.pick(rewards).astype(np.float32)
-        terminated = before.pick(fainted)
+        terminated = np.zeros(len(row_rewards), dtype=np.bool_) if fainted is None else before.pick(fainted)
         after = self._observe()
-        final_rows = np.arange(len(terminated)) if over else terminated.nonzero()[0]
+        if over:
+            truncated = ~terminated
+        elif state.tick >= population.next_departure:
+            truncated = before.pick(state.leaves_at <= state.tick) & ~terminated
+        else:
+            truncated = np.zeros(len(terminated), dtype=np.bool_)
+        final_rows = (terminated | truncated).nonzero()[0]
         # A slice where nobody ended, which is nearly always: it costs a tenth of picking no rows.
         ended = final_rows if final_rows.size else slice(0, 0)
-        gone = fainted.nonzero()[0]
-        if gone.size:
-            np.add.at(state.events[:, _FAINT], self._worlds[gone], 1.0)
-            self.population.dismiss(state, gone)
-        if over:
-            self._episode += 1
-            self._begin_episode()
-        came = not over and (gone.size > 0 or self._rows is not None) and self.population.admit(state)
+        if over or final_rows.size:
+            self._let_go(before.slots[terminated], before.slots[truncated], over=over)
+        came = not over and population.admit(state)
         return Stepped(
             rewards=row_rewards,
             terminated=terminated,
-            truncated=~terminated if over else np.zeros(len(terminated), dtype=np.bool_),
+            truncated=truncated,
             final_rows=final_rows,
             final_option_done=after.option_done[ended],
             final_observations={name: column[ended] for name, column in after.observations.items()},
             events=state.events,
-            observed=self._observe() if over or came or gone.size else after,
+            observed=self._observe() if over or came or final_rows.size else after,
         )
 
-    def _begin_episode(self) -> None:
+    def _let_go(self, fainted: Ints, leaving: Ints, *, over: bool) -> None:
+        """Dismiss who has fainted and who travels, or begin the next episode."""
+        state, population, lifecycle = self.state, self.population, self.config.lifecycle
+        np.add.at(state.events[:, _FAINT], self._worlds[fainted], 1.0)
+        if over:
+            self._begin_episode(population.seeds, population.episode + 1)
+            return
+        np.add.at(state.events[:, _DEPARTURE], self._worlds[leaving], 1.0)
+        population.dismiss(state, fainted, until=state.tick + lifecycle.respawn_delay_ticks)
+        population.dismiss(state, leaving, until=state.tick + lifecycle.away_ticks)
+
+    def _begin_episode(self, seeds: Ints, episode: int) -> None:
         state = self.state
         state.tick = 0
-        self._episode_of_slot = self._worlds + self._episode * self.spec.num_worlds
         state.stock = initial_stock(self.config, self.place)
-        self.population.settle(state, self._seeds, self._episode)
+        state.given_up_at.fill(-1)
+        state.someone_late = False
+        state.last_cooldown = 0
+        state.blocked.fill(False)
         state.option_done = np.zeros(self._num_slots, dtype=np.bool_)
+        self.population.settle(state, seeds, episode)
+        self._number_episodes()
+
+    def _number_episodes(self) -> None:
+        self._episode_of_slot = self._worlds + self.population.episode * self.spec.num_worlds
 
     def _observe(self) -> TownObserved:
-        state = self.state
+        state, place = self.state, self.place
         state.recount()
-        self._rows = None if np.count_nonzero(state.alive) == self._num_slots else state.alive.nonzero()[0]
-        choices = choose(state, self.place)
+        state.relations.refresh(state.tick)
+        self._rows = state.alive.nonzero()[0] if self.population.somebody_absent else None
+        company = gather(state, place)
+        choices = self._chooser.choose(state)
+        mask = self._chooser.legal_actions(state, choices, company.together)
+        may_chat = mask[:, _CHAT]
+        chats_possible = bool(np.count_nonzero(may_chat))
+        scores = chat_scores(state, company, may_chat) if chats_possible else self._no_scores
         rows, population = self._rows, self.population
         self._observed = TownObserved(
             slots=self._slots if rows is None else rows,
-            keys=_rows_of(population.keys, rows),
-            agent_ids=_rows_of(population.ids, rows),
-            worlds=_rows_of(self._worlds, rows),
-            episodes=_rows_of(self._episode_of_slot, rows),
+            keys=rows_of(population.keys, rows),
+            agent_ids=rows_of(population.ids, rows),
+            worlds=rows_of(self._worlds, rows),
+            episodes=rows_of(self._episode_of_slot, rows),
             observations={
-                "features": _rows_of(self._observer.features(state, choices), rows),
-                "map": _rows_of(self._observer.map(state), rows),
+                "features": rows_of(self._observer.features(state, choices, company, mask, scores), rows),
+                "map": rows_of(self._observer.map(state, company), rows),
             },
-            action_mask=_rows_of(legal_actions(state, self.place, choices), rows),
-            option_done=_rows_of(state.option_done, rows),
+            action_mask=rows_of(mask, rows),
+            option_done=rows_of(state.option_done, rows),
             state=state,
-            place=self.place,
+            place=place,
             choices=choices,
+            company=company,
+            may_chat=may_chat,
+            chats_possible=chats_possible,
+            chat_scores=scores,
             rows=rows,
         )
         return self._observed
-
-
-def _rows_of(column: NDArray[_T], rows: Ints | None) -> NDArray[_T]:
-    """The rows of a column by slot; None: all of them, the column itself."""
-    return column if rows is None else column[rows]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from townlet_runtime.town.config import QueueConfig, TownConfig
+from townlet_runtime.town.arrays import Ints
+from townlet_runtime.town.config import TownConfig
 from townlet_runtime.town.lines import equals_before, leave
-from townlet_runtime.town.place import Ints, Place
-from townlet_runtime.town.state import COMPLETED, USING, TownState
+from townlet_runtime.town.place import Place
+from townlet_runtime.town.relations import SHARED_MEAL
+from townlet_runtime.town.state import COMPLETED, EVENTS, USING, TownState
 
 _FRIDGE, _STOVE = 0, 1
 _COMPLETED = np.array(COMPLETED)
+_SHARED = EVENTS.index("shared_meal_events")
 
 
-def begin(state: TownState, place: Place, agents: Ints, config: QueueConfig) -> None:
+def begin(state: TownState, place: Place, agents: Ints, config: TownConfig) -> None:
     """Start the use of the object whose turn each of `agents` [M] holds: pay, take from its stock.
 
     Whoever cannot pay, or finds the stock empty, loses the turn, and its option is done.
@@ -59,8 +62,30 @@ def _complete(state: TownState, place: Place, agents: Ints, config: TownConfig) 
     cooked = meals.nonzero()[0]
     if cooked.size:
         _store_meals(state, place, worlds[cooked], meals[cooked])
-    leave(state, place, agents, config.queue)
+    eaters = agents[kinds == _FRIDGE]
+    if eaters.size and config.social.relationships:
+        _share_meals(state, place, eaters)
+    leave(state, place, agents, config)
     state.option_done[agents] = True
+
+
+def _share_meals(state: TownState, place: Place, eaters: Ints) -> None:
+    """Bring each of `eaters` [M], whose meal is complete, closer to the nearest other of its town that is eating too.
+
+    Of equals the lowest slot; one whose own meal is complete in this tick counts.
+    """
+    eating = ((state.phase == USING) & (place.object_type[state.object] == _FRIDGE)).nonzero()[0]
+    x, y = state.x, state.y
+    away = np.abs(x[eaters][:, None] - x[eating]) + np.abs(y[eaters][:, None] - y[eating])
+    elsewhere = place.world_of_slot[eaters][:, None] != place.world_of_slot[eating]
+    away[elsewhere | (eaters[:, None] == eating)] = place.farthest
+    nearest = away.argmin(axis=1)
+    shared = away[np.arange(len(eaters)), nearest] < place.farthest
+    eaters, others = eaters[shared], eating[nearest[shared]]
+    if not eaters.size:
+        return
+    np.add.at(state.events[:, _SHARED], place.world_of_slot[eaters], 1.0)
+    state.relations.bond(eaters, others, SHARED_MEAL, tick=state.tick)
 
 
 def _store_meals(state: TownState, place: Place, worlds: Ints, meals: Ints) -> None:

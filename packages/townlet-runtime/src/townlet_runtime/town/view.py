@@ -8,14 +8,20 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_behavior.rivalry import CHAT_RIVAL
 from townlet_runtime.simulation import Observed
 from townlet_runtime.town.actions import TABLE
+from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.choices import Choices
+from townlet_runtime.town.company import SHUNNED, Company, rivals_here
 from townlet_runtime.town.config import OBJECT_TYPES
-from townlet_runtime.town.place import Floats, Ints, Place
-from townlet_runtime.town.state import HOLDS_TURN, USING, Bools, TownState
+from townlet_runtime.town.place import Place
+from townlet_runtime.town.state import HOLDS_TURN, USING, TownState
 
 _EAT, _COOK, _WASH, _SLEEP = (TABLE.index(f"request:{kind}:first") for kind in OBJECT_TYPES)
+_CHAT, _START = TABLE.index("chat"), TABLE.index("start")
+_SHUNS = 0.5 * SHUNNED
+"""Scores of chats below this are with somebody to avoid."""
 _T = TypeVar("_T", bound=np.generic)
 
 
@@ -28,12 +34,19 @@ class TownObserved(Observed):
     state: TownState
     place: Place
     choices: Choices
+    company: Company
+    may_chat: Bools
+    """[S]."""
+    chats_possible: bool
+    """Somebody may chat."""
+    chat_scores: Floats
+    """[S]; of `townlet_runtime.town.company.chat_scores`."""
     rows: Ints | None
     """[N] slots of the rows; None where every slot is taken."""
 
     def pick(self, column: NDArray[_T]) -> NDArray[_T]:
         """Return the rows of a column by slot."""
-        return column if self.rows is None else column[self.rows]
+        return rows_of(column, self.rows)
 
     @property
     def using(self) -> Bools:
@@ -53,18 +66,19 @@ class TownObserved(Observed):
     @property
     def tick_of_day(self) -> Ints:
         """[N]."""
-        return np.full(len(self.slots), self.state.tick % len(self.place.shift_on))
+        ticks = np.empty(len(self.slots), dtype=np.int64)
+        ticks.fill(self.state.tick % len(self.place.timetable.on))
+        return ticks
 
     @property
     def shift_start(self) -> Ints:
         """[N]; tick of the day, -1 without a job."""
-        return self.place.shift_start[self.pick(self.state.job)]
+        return self.place.timetable.start[self.pick(self.state.job)]
 
     @property
     def at_workplace(self) -> Bools:
         """[N]."""
-        state, place = self.state, self.place
-        return self.pick((state.x == place.job_x[state.job]) & (state.y == place.job_y[state.job]))
+        return self.pick(self.state.cell == self.state.workplace)
 
     @property
     def can_eat(self) -> Bools:
@@ -85,3 +99,74 @@ class TownObserved(Observed):
     def can_sleep(self) -> Bools:
         """[N]; there is a bed, and the agent is free to ask for it."""
         return self.action_mask[:, _SLEEP]
+
+    @property
+    def extroversion(self) -> Floats:
+        """[N]; in [0, 1)."""
+        return self.pick(self.state.extroversion)
+
+    @property
+    def profile(self) -> Ints:
+        """[N]; index into `townlet_behavior.personality.PROFILES`."""
+        return self.pick(self.state.profile)
+
+    @property
+    def can_chat(self) -> Bools:
+        """[N]; it may chat, and the partner has a positive score and is nobody to avoid."""
+        return self.pick(self.chat_scores > 0.0)
+
+    @property
+    def rival_here(self) -> Bools:
+        """[N]; somebody to avoid is on the same cell."""
+        return self.pick(rivals_here(self.state, self.company))
+
+    @property
+    def step_away(self) -> Ints:
+        """[N]; the step to the first of east, west, south, north where nobody is; -1 where there is none."""
+        sides = self.pick(self.company.here)[:, None] + self.place.grid.steps
+        free = self.action_mask[:, TABLE.moves] & (self.company.crowd.take(sides) == 0)
+        return np.where(free.any(axis=1), TABLE.moves.start + free.argmax(axis=1), -1)
+
+    def chats_with_rival(self, actions: Ints) -> Bools:
+        """[N]; whether each of `actions` [N] is a chat with somebody to avoid."""
+        relations = self.state.relations
+        if not len(relations.avoiding):
+            return np.zeros(len(actions), dtype=np.bool_)
+        chats: Bools = actions == _CHAT
+        chats &= self.pick(self.chat_scores < _SHUNS)
+        return chats
+
+    def lines_up_with_rival(self, actions: Ints) -> Bools:
+        """[N]; whether each of `actions` [N] asks for, or starts with, an object that somebody to avoid waits for,
+        holds the turn at or uses. Not so of agents that are using an object."""
+        avoiding, rival = self.state.relations.avoiding, self.state.relations.rival
+        meets = np.zeros(len(self.state.cell), dtype=np.bool_)
+        if not len(avoiding):
+            return meets[: len(actions)]
+        state = self.state
+        full = np.zeros(len(meets), dtype=np.int64)
+        full[self.slots] = actions
+        goal = self.choices.goals(full)
+        np.copyto(goal, state.object, where=full == _START)
+        met = (goal[avoiding] >= 0) & (goal[avoiding] == state.object[rival]) & (state.phase[avoiding] != USING)
+        meets[avoiding[met]] = True
+        return self.pick(meets)
+
+    def record_blocks(self, rows: Ints, actions: Ints, reasons: NDArray[np.int8]) -> None:
+        """Hear that agents were kept from something because of a rival; a chat counts as failed in the coming tick.
+
+        Args:
+            rows: [R].
+            actions: [R]; what they had chosen.
+            reasons: [R]; indices into the reasons of `townlet_behavior.RivalryGuardrail`.
+        """
+        chats = reasons == CHAT_RIVAL
+        self.state.blocked[self.slots[rows[chats]]] = True
+
+
+def rows_of(column: NDArray[_T], rows: Ints | None) -> NDArray[_T]:
+    """The rows of a column by slot; None: all of them, the column itself."""
+    if rows is None:
+        return column
+    # Whole rows are taken five times as fast as they are indexed.
+    return column[rows] if column.ndim == 1 else column.take(rows, axis=0)
