@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_runtime.config import Config, dump_config, load_config, town_config, training_mode, training_settings
+from townlet_runtime.config import (
+    Config,
+    dump_config,
+    load_config,
+    script_config,
+    town_config,
+    training_mode,
+    training_settings,
+)
+from townlet_runtime.config.keys import keys_without_effect
 from townlet_runtime.config.yaml_reader import parse_yaml
 
 SCENARIOS = sorted((Path(__file__).parent / "data" / "scenarios").glob("*.yaml"))
@@ -60,6 +69,40 @@ CONFIGS = st.fixed_dictionaries(
             }
         ),
         "telemetry": st.just({"diff_enabled": False}),
+        "environment": st.fixed_dictionaries(
+            {},
+            optional={
+                "name": st.sampled_from(["town", "gymnasium:CartPole-v1", "pettingzoo:mpe2.simple_spread_v3"]),
+                "settings": st.dictionaries(st.sampled_from(["a", "b"]), st.none() | st.integers() | st.booleans()),
+                "vectorization": st.sampled_from(["auto", "sync"]),
+                "max_episode_ticks": st.none() | st.integers(1, 99),
+            },
+        ),
+        "features": st.fixed_dictionaries(
+            {
+                "stages": st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "relationships": st.sampled_from(["OFF", "A", "C3"]),
+                        "social_rewards": st.sampled_from(["OFF", "C1", "C2", "C3"]),
+                    },
+                ),
+                "behavior": st.fixed_dictionaries({}, optional={"personality_profiles": st.booleans()}),
+            }
+        ),
+        "conflict": st.fixed_dictionaries(
+            {"rivalry": st.fixed_dictionaries({}, optional={"decay_per_tick": SHARE, "max_edges": st.integers(1, 32)})}
+        ),
+        "personalities": st.fixed_dictionaries(
+            {},
+            optional={
+                "distribution": st.dictionaries(
+                    st.sampled_from(["balanced", "stoic"]), st.floats(0.1, 1.0), min_size=1
+                ),
+                "overrides": st.just({"alice": "stoic"}),
+            },
+        ),
+        "lifecycle": st.fixed_dictionaries({}, optional={"departure_rate": SHARE, "away_ticks": st.integers(1, 99)}),
     },
 )
 
@@ -70,15 +113,15 @@ def loaded_again(config: Config) -> Config:
 
 
 def assert_same_meaning(one: Config, other: Config) -> None:
-    assert town_config(one) == town_config(other)
     assert training_settings(one) == training_settings(other)
     assert training_mode(one) == training_mode(other)
-    assert (one.config_id, one.seed, one.preset, one.behavior) == (
-        other.config_id,
-        other.seed,
-        other.preset,
-        other.behavior,
-    )
+    named = [(c.config_id, c.seed, c.preset, c.environment.name, c.environment.max_episode_ticks) for c in (one, other)]
+    assert named[0] == named[1]
+    if one.environment.is_town:
+        assert town_config(one) == town_config(other)
+        assert script_config(one) == script_config(other)
+    else:
+        assert one.environment.settings == other.environment.settings
 
 
 @pytest.mark.property
@@ -88,6 +131,7 @@ def test_dumped_and_loaded_a_config_means_the_same(content: dict[str, object]) -
     again = loaded_again(config)
     assert_same_meaning(config, again)
     assert dump_config(again) == dump_config(config)
+    assert keys_without_effect(again) == ()
 
 
 def test_original_files_mean_the_same_and_need_no_warning(tmp_path: Path) -> None:
@@ -105,4 +149,5 @@ def test_only_keys_with_an_effect_are_written() -> None:
     assert "telemetry" not in text
     assert "weather_seed" not in text
     assert "meal_cost: 0.4" in text
+    assert "affordances_file" not in text
     assert "null" not in dump_config(Config.model_validate({"town": {"agents": 3}})).split("town:")[1].split("\n")[0]

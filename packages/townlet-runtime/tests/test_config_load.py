@@ -50,9 +50,13 @@ def test_three_original_files_load_with_one_warning_each() -> None:
         assert "rewards.needs_weights" not in loaded.warning
 
 
-def test_schedules_are_accepted_and_named_once() -> None:
-    warning = load_config(SCENARIOS[0]).warning
-    assert warning is not None and warning.count("scenario.agents[].schedule") == 1
+def test_what_a_scenario_plays_has_an_effect() -> None:
+    for path in SCENARIOS:
+        warning = load_config(path).warning
+        assert warning is not None
+        named = warning.partition("without effect here: ")[2].split(", ")
+        played = ("scenario.", "features.stages", "conflict", "personalities", "rewards.social")
+        assert [key for key in named if key.startswith(played)] == []
 
 
 def test_an_unknown_section_is_a_warning_with_the_nearest_known_key(tmp_path: Path) -> None:
@@ -94,6 +98,19 @@ def test_objects_that_the_town_does_not_have_are_named(tmp_path: Path) -> None:
         ("scenario: {agents: [{position: [1, 1]}]}", "`scenario.agents.0.id`: Field required"),
         ("network: {hidden_sizes: [8, x]}", "`network.hidden_sizes.1`: must be a valid integer"),
         ("affordances: {runtime: {factory: 'os:system'}}", "a config must not name code to import"),
+        ("affordances: {affordance_file: x}", "`affordances.affordance_file`: unknown key; the nearest known key is"),
+        ("environment: {nam: town}", "nearest known key is `environment.name`"),
+        ("environment: {settings: {a: [1]}}", "`environment.settings.a`: must be a valid string or a valid integer"),
+        (
+            "environment: {name: 'os:system'}",
+            "`environment.name`: must be `town`, `gymnasium:ID` or `pettingzoo:NAME`, got 'os:system' (a config must",
+        ),
+        ("environment: {name: 'gymnasium:evil:CartPole-v1'}", "got 'gymnasium:evil:CartPole-v1'"),
+        ("environment: {max_episode_ticks: 0}", "must be greater than or equal to 1, got 0"),
+        ("lifecycle: {departure_rate: 2}", "must be less than or equal to 1, got 2"),
+        ("conflict: {rivalry: {max_edges: 0}}", "must be greater than or equal to 1, got 0"),
+        ("rewards: {social: {C1_chat: 0.1}}", "the nearest known key is `rewards.social.C1_chat_base`"),
+        ("features: {stages: {relationships: off}}", "must be 'OFF', 'A', 'B', 'C1', 'C2' or 'C3', got False (quote"),
         ("[1, 2]", "expected sections"),
         (f"config_id: [{'x' * 200}]", "must be a valid string, got ['xxx"),
     ],
@@ -136,3 +153,23 @@ def test_a_key_that_is_not_known_never_passes_in_silence(key: tuple[str, ...], s
         said = f"{error}"
     assert said is not None
     assert f"`{'.'.join(unknown)}`" in said or f"without effect here: {key[0]}" in said
+
+
+def test_an_affordance_file_is_read_where_the_config_names_one(tmp_path: Path) -> None:
+    path = written(tmp_path, "affordances: {affordances_file: own.yaml}")
+    assert refusal(path).startswith(f"{path}: `affordances.affordances_file`: expected an affordance file, found none")
+    (tmp_path / "own.yaml").write_text("- {id: nap, object_type: bed, duration: 3, effects: {energy: 0.2}}")
+    bed = load_config(path).config.town.affordances.bed
+    assert (bed.id, bed.duration, bed.effects.energy, bed.cost) == ("nap", 3, 0.2, 0.0)
+    (tmp_path / "own.yaml").write_text("- {id: nap, object_type: bed, duration: 0, effects: {}}")
+    assert refusal(path).startswith(f"{tmp_path / 'own.yaml'}: `nap.duration`: must be greater than")
+    elsewhere = written(tmp_path, "{environment: {name: 'pettingzoo:x'}, affordances: {affordances_file: own.yaml}}")
+    assert load_config(elsewhere).warning == f"{elsewhere}: without effect here: affordances"
+
+
+def test_environments_are_named_by_registry(tmp_path: Path) -> None:
+    for name in ("town", "gymnasium:CartPole-v1", "gymnasium:ALE/Pong-v5", "pettingzoo:mpe2.simple_spread_v3"):
+        path = written(tmp_path, f"environment: {{name: '{name}', settings: {{a: 1, b: x, c: null, d: 0.5, e: true}}}}")
+        section = load_config(path).config.environment
+        assert (section.name, section.is_town) == (name, name == "town")
+        assert section.settings == {"a": 1, "b": "x", "c": None, "d": 0.5, "e": True}

@@ -1,13 +1,20 @@
 import json
 import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from townlet_runtime.config.keys import no_effect
-from townlet_runtime.config.schema import Config
+from townlet_runtime.config import bridge_config, script_config, town_config, training_mode, training_settings
+from townlet_runtime.config.keys import OF_THE_TOWN, known_keys, no_effect
+from townlet_runtime.config.schema import Config, ReadAtLoad, Section
+from townlet_runtime.config.schema.operations import ArrangedMeet, Blackout, FloatRange, IntRange, Outage, PriceSpike
+from townlet_runtime.config.schema.telemetry import ConsoleToken
+from townlet_runtime.config.schema.training import AnnealStage, SocialRewardStage
+from townlet_runtime.config.schema.world import Job
+from townlet_runtime.errors import ConfigError
 
 SCHEMA = json.loads((Path(__file__).parent / "data" / "config.schema.json").read_text())
 
@@ -52,14 +59,58 @@ def field_of(key: str):
     return section.model_fields[last]
 
 
-def accepts(key: str, value: object) -> bool:
+ITEMS: dict[str, tuple[type[Section], dict[str, object]]] = {
+    "JobSpec": (Job, {}),
+    "AnnealStage": (AnnealStage, {}),
+    "SocialRewardScheduleEntry": (SocialRewardStage, {"stage": "C1"}),
+    "ConsoleAuthTokenConfig": (ConsoleToken, {}),
+    "PriceSpikeEventConfig": (PriceSpike, {}),
+    "BlackoutEventConfig": (Blackout, {}),
+    "OutageEventConfig": (Outage, {}),
+    "ArrangedMeetEventConfig": (ArrangedMeet, {}),
+    "IntRange": (IntRange, {"min": 1, "max": 1}),
+    "FloatRange": (FloatRange, {"min": 1.0, "max": 1.0}),
+}
+"""Sections inside of lists, mappings and other items; what each needs to be complete."""
+
+
+def document(key: str, value: object) -> dict[str, Any]:
     for name in reversed(key.split(".")):
         value = {name: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def valid(section: type[BaseModel], content: dict[str, Any]) -> bool:
     try:
-        Config.model_validate(value)
+        section.model_validate(content)
     except ValidationError:
         return False
     return True
+
+
+def accepts(key: str, value: object) -> bool:
+    return valid(Config, document(key, value))
+
+
+def check_values(inner: dict[str, Any], accepted: Callable[[object], bool]) -> None:
+    """What the format allows is accepted, and what is just beyond, or of another type, is not."""
+    for bound, beyond in (("minimum", -1), ("maximum", 1)):
+        if bound in inner:
+            step = beyond if inner["type"] == "integer" else beyond * 1e-6 * max(1.0, abs(inner[bound]))
+            whole = int if inner["type"] == "integer" else float
+            assert accepted(whole(inner[bound]))
+            assert not accepted(whole(inner[bound] + step))
+    for choice in inner.get("enum", ()):
+        assert accepted(choice)
+    if "enum" in inner or "const" in inner:
+        assert not accepted("something else")
+    if inner.get("type") in ("boolean", "integer", "number", "string"):
+        assert not accepted([])
+    if inner.get("type") in ("integer", "number", "string"):
+        assert not accepted(True)
+    if inner.get("type") in ("integer", "boolean"):
+        assert not accepted(0.5)
 
 
 def test_the_schema_has_the_keys_that_this_test_is_about() -> None:
@@ -71,20 +122,30 @@ def test_the_schema_has_the_keys_that_this_test_is_about() -> None:
 def test_every_key_of_the_format_is_known_with_its_default_and_its_range(key: str, part: dict[str, Any]) -> None:
     field = field_of(key)
     inner = resolve(part)
+    assert tuple(key.split(".")) in known_keys()
     if "properties" not in inner and "default" in part and key not in MADE_BY_FUNCTION:
         default = field.get_default(call_default_factory=True)
         expected = part["default"]
         assert (list(default) if isinstance(default, tuple) else default) == expected
-    for bound, beyond in (("minimum", -1), ("maximum", 1)):
-        if bound in inner:
-            step = beyond if inner["type"] == "integer" else beyond * 1e-6 * max(1.0, abs(inner[bound]))
-            whole = int if inner["type"] == "integer" else float
-            assert accepts(key, whole(inner[bound]))
-            assert not accepts(key, whole(inner[bound] + step))
-    for choice in inner.get("enum", ()):
-        assert accepts(key, choice)
-    if "enum" in inner:
-        assert not accepts(key, "something else")
+        top = key.partition(".")[0]
+        assert Config.model_validate(document(key, expected)) == Config() or Config.model_fields[top].default is None
+    check_values(inner, lambda value: accepts(key, value))
+
+
+@pytest.mark.parametrize(("name", "key"), [(n, k) for n in ITEMS for k in SCHEMA["$defs"][n]["properties"]])
+def test_every_key_of_an_item_is_known_with_its_default_and_its_range(name: str, key: str) -> None:
+    section, needed = ITEMS[name]
+    part = SCHEMA["$defs"][name]["properties"][key]
+    if "default" in part:
+        assert section.model_fields[key].default == part["default"]
+        assert valid(section, {**needed, key: part["default"]})
+    assert (key in SCHEMA["$defs"][name].get("required", ())) == section.model_fields[key].is_required()
+    check_values(resolve(part), lambda value: valid(section, {**needed, key: value}))
+
+
+def test_no_section_of_the_format_is_left_out() -> None:
+    reached = {resolve(part)["title"] for _, part, _ in LEAVES if "properties" in resolve(part)}
+    assert reached | set(ITEMS) == set(SCHEMA["$defs"])
 
 
 def test_what_is_required_there_is_optional_here() -> None:
@@ -124,3 +185,51 @@ def test_a_section_without_effect_says_so_and_the_others_do_not() -> None:
     assert no_effect(Config.model_fields["telemetry"]) is not None
     assert no_effect(Config.model_fields["rewards"]) is None
     assert TypeAdapter(Config).json_schema()["title"] == "Config"
+
+
+def plain_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every dotted key that says something by itself and bears no mark; not what is inside of lists and mappings."""
+    for name, field in section.model_fields.items():
+        if no_effect(field) is not None or any(isinstance(mark, ReadAtLoad) for mark in field.metadata):
+            continue
+        options = get_args(field.annotation)
+        inner = options[0] if type(None) in options else field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from plain_keys(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+OTHER_VALUES: tuple[object, ...] = (True, False, 2, 3, 7, 123, 0.0075, 0.45, 0.55, 0.6, 1.2, -3.0, [9, 9], {"wait": 3})
+OTHER_VALUES += ("C2", "bc", "town", "relu", "sampled", "constant", "linear", "none", "pettingzoo:town")
+OTHER_VALUES += ({"stoic": 1.0}, {"alice": "stoic"}, {"baker": {}}, [{"id": "a", "type": "bed"}], [{"id": "a"}])
+ELSEWHERE = {"scenario.name", "scenario.description", "scenario.ticks", "scenario.seed", "environment.controller"}
+"""What neither town nor training is made from: how long a command runs, names in its files, who plays the script."""
+IDLE_IN_THE_TOWN = {"environment.settings", "environment.vectorization"}
+
+
+def meaning(content: dict[str, Any]) -> tuple[object, ...]:
+    """Everything that commands make from a config."""
+    config = Config.model_validate({"jobs": {"cook": {}}, **content})
+    town = town_config(config)
+    mode = training_mode(config) if config.training.source not in ("replay", "mixed") else config.training.source
+    named = (config.config_id, config.seed, config.preset, config.environment.name)
+    return (town, script_config(config), bridge_config(config, ratio=0.0), training_settings(config), mode, named)
+
+
+def is_effective(key: str, value: object) -> bool:
+    """Whether saying `value` at `key` changes what a config means; not, if it cannot be said."""
+    try:
+        return meaning(document(key, value)) != meaning({})
+    except (ValidationError, ConfigError):
+        return False
+
+
+@pytest.mark.parametrize("key", [key for key in plain_keys(Config) if key not in ELSEWHERE | IDLE_IN_THE_TOWN])
+def test_a_key_without_a_mark_changes_something(key: str) -> None:
+    assert any(is_effective(key, value) for value in OTHER_VALUES)
+
+
+def test_what_is_of_the_town_alone_is_known() -> None:
+    known = {".".join(key) for key in known_keys()}
+    assert OF_THE_TOWN | IDLE_IN_THE_TOWN <= known

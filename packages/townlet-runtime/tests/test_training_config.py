@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from townlet_runtime._training import training_config, training_fields
+from townlet_runtime._training import preset_name_for, training_config, training_fields
 from townlet_runtime.cli.worlds import seed_of
 from townlet_runtime.config import Config, dump_config, load_config, training_settings, with_training
 from townlet_runtime.config.learning import TRAINING_NAMES
@@ -15,8 +15,12 @@ def config_of(**content: object) -> Config:
     return Config.model_validate(content)
 
 
-def training_of(config: Config, mode: str = "anneal", seed: int = 5):
-    return training_config(training_settings(config), preset_name=config.preset, mode=mode, seed=seed)
+TOWN = ("scripted", "nearest", "idle")
+
+
+def training_of(config: Config, mode: str = "anneal", seed: int = 5, behaviors: tuple[str, ...] = TOWN):
+    settings = training_settings(config)
+    return training_config(settings, preset_name=config.preset, mode=mode, seed=seed, behaviors=behaviors)
 
 
 def test_without_a_preset_the_defaults_of_the_format_hold() -> None:
@@ -35,6 +39,34 @@ def test_a_preset_gives_way_to_what_is_set() -> None:
     assert changed.ppo.discount == 0.5
     assert changed.network.hidden_sizes == (7,)
     assert changed.ppo.learning_rate == plain.ppo.learning_rate != 3e-4
+
+
+def test_a_world_has_the_preset_of_its_name_or_the_one_for_any_world() -> None:
+    assert preset_name_for("gymnasium:CartPole-v1") == "gymnasium:CartPole-v1"
+    assert preset_name_for("gymnasium:Walk-v0") == "default"
+
+
+def test_a_preset_says_more_than_ppo() -> None:
+    cart_pole = training_of(config_of(preset="gymnasium:CartPole-v1"), mode="ppo", behaviors=())
+    assert (cart_pole.ppo.minibatch_size, cart_pole.ppo.num_minibatches) == (256, None)
+    assert (cart_pole.ppo.clip_schedule, cart_pole.network.value_scale) == ("linear", "none")
+    assert (cart_pole.eval_every, cart_pole.eval_episodes) == (20, 20)
+    lander = training_of(config_of(preset="gymnasium:LunarLander-v3", anneal={"clone_ticks": 99}))
+    assert (lander.anneal.clone_ticks, lander.anneal.warmup_updates) == (99, 2)
+
+
+def test_a_policy_is_compared_with_what_the_world_has_and_with_chance() -> None:
+    assert training_of(Config(), mode="ppo", behaviors=()).baselines == ("random",)
+    assert training_of(Config(), behaviors=("scripted",)).baselines == ("scripted", "random")
+    assert training_of(Config()).baselines == ("scripted", "nearest", "idle", "random")
+
+
+@pytest.mark.parametrize("preset", ["town", "gymnasium:CartPole-v1", "gymnasium:LunarLander-v3", "default"])
+def test_every_preset_is_written_out_whole(preset: str) -> None:
+    config = config_of(preset=preset)
+    training = training_of(config)
+    full = with_training(config, mode="anneal", seed=5, fields=training_fields(training))
+    assert training_of(full.model_copy(update={"preset": None})) == training
 
 
 def test_minibatches_are_counted_or_sized_whichever_is_said() -> None:
@@ -84,7 +116,8 @@ def test_what_the_trainer_refuses_is_a_config_error(content: dict[str, object], 
 def test_the_config_of_a_run_reads_back_with_the_seed_of_the_run(content: dict[str, object], tmp_path: Path) -> None:
     config = Config.model_validate(content)
     settings = training_settings(config)
-    fields = training_fields(training_config(settings, preset_name=None, mode="ppo", seed=4))
+    training = training_config(settings, preset_name=None, mode="ppo", seed=4, behaviors=TOWN)
+    fields = training_fields(training)
     path = tmp_path / "config.yaml"
     path.write_text(dump_config(with_training(config, mode="ppo", seed=4, fields=fields)))
     read = load_config(path).config

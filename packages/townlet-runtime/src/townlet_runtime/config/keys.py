@@ -16,6 +16,30 @@ Path: TypeAlias = tuple[str, ...]
 ANY = "*"
 """Stands in a known path for a name or position that the file chooses."""
 
+OF_THE_TOWN = frozenset(
+    {
+        "features",
+        "world",
+        "town",
+        "scenario.objects",
+        "scenario.agents",
+        "rewards",
+        "economy",
+        "jobs",
+        "behavior",
+        "queue_fairness",
+        "conflict",
+        "personalities",
+        "affordances",
+        "lifecycle",
+        "employment",
+        "policy_runtime",
+        "observations_config",
+        "training.social_reward_stage_override",
+    }
+)
+"""Keys that describe the town, and nothing in another environment."""
+
 
 def no_effect(field: FieldInfo) -> NoEffect | None:
     """Return the mark of a key that nothing acts on; None where something does."""
@@ -71,29 +95,41 @@ def _section_in(annotation: object) -> tuple[type[Section] | None, bool]:
 
 def keys_without_effect(config: Config) -> tuple[str, ...]:
     """Return the dotted keys that `config` was given and nothing acts on, each once, in order."""
-    return tuple(dict.fromkeys(_without_effect(config, "")))
+    return tuple(dict.fromkeys(_without_effect(config, "", idle_keys(config))))
 
 
-def _without_effect(section: Section, prefix: str) -> Iterator[str]:
+def idle_keys(config: Config) -> frozenset[str]:
+    """Return the dotted keys that have an effect, but not in the environment of `config`."""
+    if config.environment.is_town:
+        return frozenset({"environment.settings", "environment.vectorization"})
+    family, _, _ = config.environment.name.partition(":")
+    return OF_THE_TOWN if family == "gymnasium" else OF_THE_TOWN | {"environment.vectorization"}
+
+
+def _without_effect(section: Section, prefix: str, idle: frozenset[str]) -> Iterator[str]:
     for name in section.model_extra or {}:
         yield f"{prefix}{name}"
     for name, field in type(section).model_fields.items():
         if name not in section.model_fields_set:
             continue
+        path = f"{prefix}{name}"
         value: object = getattr(section, name)
         mark = no_effect(field)
-        if mark is None:
-            yield from _inside(value, f"{prefix}{name}")
+        if path in idle:
+            if value != field.default:
+                yield path
+        elif mark is None:
+            yield from _inside(value, path, idle)
         elif value not in mark.unless:
-            yield f"{prefix}{name}"
+            yield path
 
 
-def _inside(value: object, path: str) -> Iterator[str]:
+def _inside(value: object, path: str, idle: frozenset[str]) -> Iterator[str]:
     if isinstance(value, Section):
-        yield from _without_effect(value, f"{path}.")
+        yield from _without_effect(value, f"{path}.", idle)
     elif isinstance(value, Mapping):
         for name, item in value.items():
-            yield from _inside(item, f"{path}.{name}")
+            yield from _inside(item, f"{path}.{name}", idle)
     elif isinstance(value, tuple):
         for item in value:
-            yield from _inside(item, f"{path}[]")
+            yield from _inside(item, f"{path}[]", idle)

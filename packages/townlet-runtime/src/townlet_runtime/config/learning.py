@@ -31,6 +31,8 @@ TRAINING_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ppo.num_mini_batches": ("ppo.num_minibatches",),
         "ppo.target_kl": ("ppo.target_kl",),
         "ppo.min_ratio": ("ppo.min_ratio",),
+        "ppo.learning_rate_schedule": ("ppo.learning_rate_schedule",),
+        "ppo.clip_schedule": ("ppo.clip_schedule",),
         "training.rollout_ticks": ("rollout_ticks",),
         "training.total_env_steps": ("total_env_steps",),
         "training.num_envs": ("num_envs",),
@@ -42,6 +44,8 @@ TRAINING_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "training.anneal_accuracy_threshold": ("gates.clone_accuracy",),
         "network.hidden_sizes": ("network.hidden_sizes",),
         "network.activation": ("network.activation",),
+        "network.normalize_observations": ("network.normalize_observations",),
+        "network.value_scale": ("network.value_scale",),
         "anneal.clone_ticks": ("anneal.clone_ticks",),
         "anneal.held_out_fraction": ("anneal.held_out_fraction",),
         "anneal.warmup_updates": ("anneal.warmup_updates",),
@@ -97,8 +101,9 @@ def training_settings(config: Config) -> dict[str, Setting]:
     by_size = "ppo.mini_batch_size" in said and "ppo.num_mini_batches" not in said
     if config.preset is None:
         said = dict(_values(config.model_copy(update={"ppo": config.ppo or PPO()}), only_set=False)) | said
-    # Two ways to say how many steps a gradient step sees; the trainer takes one of them.
-    said["ppo.num_mini_batches" if by_size else "ppo.mini_batch_size"] = None
+    if said.keys() & _EITHER:
+        # Two ways to say how many steps a gradient step sees; the trainer takes one of them.
+        said["ppo.num_mini_batches" if by_size else "ppo.mini_batch_size"] = None
     decisive = {key for key, value in said.items() if value is not None} | _NULL_MEANS_SOMETHING | _EITHER
     return {
         field: said[key] for key in TRAINING_NAMES if key in said and key in decisive for field in TRAINING_NAMES[key]

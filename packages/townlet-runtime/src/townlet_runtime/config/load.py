@@ -8,11 +8,14 @@ from importlib import resources
 from pathlib import Path
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
+from townlet_runtime.config.affordances import FILE_KEY, read_affordances
 from townlet_runtime.config.keys import keys_without_effect, nearest_key
 from townlet_runtime.config.overrides import Override, apply_overrides
+from townlet_runtime.config.problems import path_of, problem_of
 from townlet_runtime.config.schema import Config
+from townlet_runtime.config.schema.environment import TOWN
+from townlet_runtime.config.town_affordances import with_affordances
 from townlet_runtime.config.yaml_reader import Yaml, parse_yaml, read_yaml
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.town.config import OBJECT_TYPES
@@ -39,7 +42,7 @@ def load_config(path: Path | None, overrides: Sequence[Override] = ()) -> Loaded
         ConfigError: names the file or the override, the key, what was expected, and the nearest known key.
     """
     source = BUILT_IN if path is None else str(path)
-    content = _built_in() if path is None else read_yaml(path)
+    content = _built_in(overrides) if path is None else read_yaml(path)
     if content is None:
         content = {}
     if not isinstance(content, dict):
@@ -50,10 +53,25 @@ def load_config(path: Path | None, overrides: Sequence[Override] = ()) -> Loaded
     content = apply_overrides(content, overrides)
     unknown = [key for key in content if key not in Config.model_fields]
     config = _checked({key: value for key, value in content.items() if key not in unknown}, overrides, source)
-    return LoadedConfig(config=config, source=source, warning=_warning(config, unknown, source))
+    config, idle = _with_affordance_file(config, Path() if path is None else path.parent, source)
+    return LoadedConfig(config=config, source=source, warning=_warning(config, unknown, idle, source))
 
 
-def _built_in() -> Yaml:
+def _with_affordance_file(config: Config, folder: Path, source: str) -> tuple[Config, Sequence[str]]:
+    """The config with what its affordance file says, if it names one, and what of the file has no effect."""
+    if not config.environment.is_town or "affordances_file" not in config.affordances.model_fields_set:
+        return config, ()
+    name = config.affordances.affordances_file
+    file, place = read_affordances(name, folder, source=source)
+    replaced = [] if place is not None else [f"{FILE_KEY} (found no {name}; the built-in copy of it is used)"]
+    return with_affordances(config, file), (*replaced, *file.without_effect)
+
+
+def _built_in(overrides: Sequence[Override]) -> Yaml:
+    """The built-in config, which is about the town: nothing where `overrides` name another environment."""
+    named = [override.value for override in overrides if override.path == ("environment", "name")]
+    if named and named[-1] != TOWN:
+        return {}
     file = resources.files("townlet_runtime.config").joinpath("data/default.yaml")
     return parse_yaml(file.read_text(encoding="utf-8"), source=BUILT_IN)
 
@@ -65,31 +83,17 @@ def _checked(content: dict[str, Yaml], overrides: Sequence[Override], source: st
         details = error.errors(include_url=False)
         unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
         first = (unknown or details)[0]
-        path = _path_of(first, content)
+        path = path_of(first, content)
         origin = _origin(path, overrides, source)
         if unknown:
             raise _unknown(path, origin) from error
-        same_key = [detail for detail in details if _path_of(detail, content) == path]
-        raise ConfigError(_problem(same_key), file=origin, key=".".join(path)) from error
+        same_key = [detail for detail in details if path_of(detail, content) == path]
+        raise ConfigError(problem_of(same_key), file=origin, key=".".join(path)) from error
 
 
 def _unknown(path: Sequence[str], origin: str) -> ConfigError:
     problem = f"unknown key; the nearest known key is `{nearest_key(path)}`"
     return ConfigError(problem, file=origin, key=".".join(path))
-
-
-def _path_of(detail: ErrorDetails, content: Yaml) -> tuple[str, ...]:
-    """Where in the file an error is: its location without the names that pydantic gives to branches of unions."""
-    path = []
-    for part in detail["loc"]:
-        if isinstance(content, dict) and part in content:
-            content = content[str(part)]
-        elif isinstance(content, list) and isinstance(part, int):
-            content = content[part]
-        elif detail["type"] != "missing":
-            continue
-        path.append(str(part))
-    return tuple(path)
 
 
 def _origin(path: tuple[str, ...], overrides: Sequence[Override], source: str) -> str:
@@ -103,25 +107,11 @@ def _touches(override: tuple[str, ...], path: tuple[str, ...]) -> bool:
     return override[:shared] == path[:shared]
 
 
-def _problem(details: Sequence[ErrorDetails]) -> str:
-    messages = [detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ") for detail in details]
-    first = details[0]
-    if first["type"] in ("missing", "value_error"):
-        return messages[0]
-    value = first["input"]
-    if first["type"] == "model_type":
-        messages = ["a section (`key: value` lines)"]
-    misread = isinstance(value, bool) and first["type"] in ("literal_error", "string_type")
-    hint = " (quote it: YAML reads on, off, yes and no as true and false)" if misread else ""
-    shown = repr(value)
-    shown = shown if len(shown) <= 80 else f"{shown[:80]}..."
-    return f"must be {' or '.join(dict.fromkeys(messages))}, got {shown}{hint}"
-
-
-def _warning(config: Config, unknown: Sequence[str], source: str) -> str | None:
+def _warning(config: Config, unknown: Sequence[str], idle: Sequence[str], source: str) -> str | None:
     unplaced = [item for item in config.scenario.objects if item.type not in OBJECT_TYPES]
     without_effect = [
         *keys_without_effect(config),
+        *idle,
         *(f"scenario.objects[{item.id}] (type `{item.type}`)" for item in unplaced),
     ]
     parts = []

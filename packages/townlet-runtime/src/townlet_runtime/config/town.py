@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from townlet_behavior import BridgeConfig, ScriptedConfig
 from townlet_behavior.commitment import CommitmentConfig
 from townlet_runtime.config.schema import Config
-from townlet_runtime.config.schema.world import AffordanceOverride, Economy
+from townlet_runtime.config.schema.world import Intent
+from townlet_runtime.config.town_affordances import affordance_specs
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.town.config import (
     OBJECT_TYPES,
-    AffordanceSpec,
     AgentSpec,
     JobSpec,
+    LifecycleConfig,
     ObjectSpec,
     ObjectType,
+    PersonalityConfig,
     QueueConfig,
     RewardConfig,
+    RivalryConfig,
+    ScheduledIntent,
+    SocialConfig,
     TownConfig,
 )
 
@@ -37,7 +42,7 @@ def town_config(config: Config) -> TownConfig:
     types: dict[str, ObjectType] = {name: name for name in OBJECT_TYPES}
     return TownConfig(
         num_agents=town.agents,
-        episode_ticks=town.episode_ticks or config.scenario.ticks or DEFAULT_EPISODE_TICKS,
+        episode_ticks=_episode_ticks(config),
         ticks_per_day=town.ticks_per_day or hybrid.time_ticks_per_day,
         grid_size=config.world.grid_size,
         local_window=town.local_window or hybrid.local_window,
@@ -46,29 +51,10 @@ def town_config(config: Config) -> TownConfig:
             for item in config.scenario.objects
             if item.type in types
         ),
-        agents=tuple(
-            AgentSpec(
-                id=agent.id,
-                position=agent.position,
-                needs=(agent.needs.hunger, agent.needs.hygiene, agent.needs.energy),
-                wallet=agent.wallet,
-                job=agent.job,
-            )
-            for agent in config.scenario.agents
-        ),
-        jobs=tuple(
-            JobSpec(
-                name=name,
-                start_tick=job.start_tick,
-                end_tick=job.end_tick,
-                wage_rate=job.wage_rate or config.economy.wage_income,
-                lateness_penalty=job.lateness_penalty,
-                location=job.location or (0, 0),
-            )
-            for name, job in config.jobs.items()
-        ),
+        agents=_agents(config),
+        jobs=_jobs(config),
         needs_decay=(decay.hunger, decay.hygiene, decay.energy),
-        affordances=_affordances(config),
+        affordances=affordance_specs(config),
         fridge_stock=town.fridge_stock,
         stove_stock=town.stove_stock,
         stove_stock_replenish=config.economy.stove_stock_replenish,
@@ -77,21 +63,30 @@ def town_config(config: Config) -> TownConfig:
         queue=QueueConfig(
             cooldown_ticks=config.queue_fairness.cooldown_ticks,
             ghost_step_after=config.queue_fairness.ghost_step_after,
-            length_boost=config.conflict.rivalry.queue_length_boost,
         ),
-        respawn_delay_ticks=config.lifecycle.respawn_delay_ticks,
+        rivalry=RivalryConfig(**config.conflict.rivalry.model_dump()),
+        social=_social(config),
+        personality=PersonalityConfig(
+            distribution=config.personalities.distribution,
+            overrides=config.personalities.overrides,
+            profiles=config.features.behavior.personality_profiles,
+            reward_multipliers=config.features.behavior.reward_multipliers,
+        ),
+        lifecycle=LifecycleConfig(**config.lifecycle.model_dump()),
         option_ticks=_option_ticks(config),
     )
 
 
 def script_config(config: Config) -> ScriptedConfig:
-    """Return the thresholds of the scripted behavior."""
-    behavior = config.behavior
+    """Return the thresholds of the scripted behavior, and whether characters change them."""
+    behavior, characters = config.behavior, config.features.behavior
     return ScriptedConfig(
         hunger_threshold=behavior.hunger_threshold,
         hygiene_threshold=behavior.hygiene_threshold,
         energy_threshold=behavior.energy_threshold,
         job_arrival_buffer=behavior.job_arrival_buffer,
+        personality_profiles=characters.personality_profiles,
+        reward_multipliers=characters.reward_multipliers,
     )
 
 
@@ -100,6 +95,72 @@ def bridge_config(config: Config, *, ratio: float) -> BridgeConfig:
     said = None if config.ppo is None else config.ppo.min_ratio
     bridge = BridgeConfig(ratio=ratio, commitment=CommitmentConfig(ticks=_option_ticks(config)))
     return bridge if said is None else replace(bridge, min_ratio=said)
+
+
+def _episode_ticks(config: Config) -> int:
+    said = config.town.episode_ticks or config.scenario.ticks or DEFAULT_EPISODE_TICKS
+    bound = config.environment.max_episode_ticks
+    return said if bound is None else min(said, bound)
+
+
+def _agents(config: Config) -> tuple[AgentSpec, ...]:
+    unplaced = {item.id for item in config.scenario.objects if item.type not in OBJECT_TYPES}
+    return tuple(
+        AgentSpec(
+            id=agent.id,
+            position=agent.position,
+            needs=(agent.needs.hunger, agent.needs.hygiene, agent.needs.energy),
+            wallet=agent.wallet,
+            job=agent.job,
+            personality_profile=agent.personality_profile,
+            schedule=tuple(_intent(intent, unplaced) for intent in agent.schedule),
+        )
+        for agent in config.scenario.agents
+    )
+
+
+def _jobs(config: Config) -> tuple[JobSpec, ...]:
+    return tuple(
+        JobSpec(
+            name=name,
+            start_tick=job.start_tick,
+            end_tick=job.end_tick,
+            wage_rate=job.wage_rate or config.economy.wage_income,
+            lateness_penalty=job.lateness_penalty,
+            location=job.location or (0, 0),
+        )
+        for name, job in config.jobs.items()
+    )
+
+
+def _intent(intent: Intent, unplaced: Container[str]) -> ScheduledIntent:
+    """An entry of a schedule; what it wants of an object that the town does not have becomes a tick of waiting."""
+    if intent.object_id in unplaced:
+        return ScheduledIntent(kind="wait")
+    return ScheduledIntent(
+        kind=intent.kind,
+        object_id=intent.object_id,
+        affordance_id=intent.affordance_id,
+        position=intent.position,
+        target_agent=intent.target_agent,
+        blocked=intent.blocked,
+    )
+
+
+def _social(config: Config) -> SocialConfig:
+    rewards, town = config.rewards.social, config.town
+    override, stages = config.training.social_reward_stage_override, config.features.stages
+    return SocialConfig(
+        relationships=stages.relationships != "OFF",
+        social_rewards=stages.social_rewards if override is None else override,
+        chat_base=rewards.C1_chat_base,
+        coeff_trust=rewards.C1_coeff_trust,
+        coeff_familiarity=rewards.C1_coeff_fam,
+        avoid_conflict=rewards.C2_avoid_conflict,
+        chat_cooldown_ticks=town.chat_cooldown_ticks,
+        takeover_ticks=town.takeover_ticks,
+        max_edges=town.max_relationships,
+    )
 
 
 def _rewards(config: Config) -> RewardConfig:
@@ -114,42 +175,6 @@ def _rewards(config: Config) -> RewardConfig:
         faint_penalty=rewards.faint_penalty,
         clip_per_tick=rewards.clip.clip_per_tick,
         discount=rewards.discount,
-    )
-
-
-def _affordances(config: Config) -> Mapping[ObjectType, AffordanceSpec]:
-    """The town's own, with the prices of `economy`, with what `town.affordances` says."""
-    priced = dict(TownConfig().affordances)
-    economy, overrides = config.economy, config.town.affordances
-    priced["fridge"] = replace(priced["fridge"], cost=economy.meal_cost)
-    priced["stove"] = _cooking(priced["stove"], economy)
-    said: dict[ObjectType, AffordanceOverride] = {
-        "fridge": overrides.fridge,
-        "stove": overrides.stove,
-        "shower": overrides.shower,
-        "bed": overrides.bed,
-    }
-    return {name: _overridden(spec, said[name]) for name, spec in priced.items()}
-
-
-def _cooking(stove: AffordanceSpec, economy: Economy) -> AffordanceSpec:
-    hunger, _, _ = stove.effects
-    effects = (hunger, -economy.cook_hygiene_cost, -economy.cook_energy_cost)
-    return replace(stove, cost=economy.ingredients_cost, effects=effects)
-
-
-def _overridden(spec: AffordanceSpec, said: AffordanceOverride) -> AffordanceSpec:
-    hunger, hygiene, energy = spec.effects
-    return AffordanceSpec(
-        duration=spec.duration if said.duration is None else said.duration,
-        effects=(
-            hunger if said.effects.hunger is None else said.effects.hunger,
-            hygiene if said.effects.hygiene is None else said.effects.hygiene,
-            energy if said.effects.energy is None else said.effects.energy,
-        ),
-        cost=spec.cost if said.cost is None else said.cost,
-        uses_stock=spec.uses_stock if said.uses_stock is None else said.uses_stock,
-        meals_made=spec.meals_made if said.meals_made is None else said.meals_made,
     )
 
 

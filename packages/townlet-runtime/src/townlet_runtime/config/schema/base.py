@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,9 +36,19 @@ class NoEffect:
 
 NO_EFFECT = NoEffect()
 
+
+@dataclass(frozen=True)
+class ReadAtLoad:
+    """Marks a key that is carried out when the config is loaded: from then on, other keys say what it said."""
+
+
+READ_AT_LOAD = ReadAtLoad()
+
 # Strict mode takes no list for a tuple, and YAML has nothing but lists.
 List: TypeAlias = Annotated[tuple[ItemT, ...], Field(strict=False)]
 Cell: TypeAlias = Annotated[tuple[int, int], Field(strict=False)]
 """(x, y) of a grid."""
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 """In [0, 1]."""
+SocialStage = Literal["OFF", "C1", "C2", "C3"]
+"""Stages of social rewards; each has what those before it have."""

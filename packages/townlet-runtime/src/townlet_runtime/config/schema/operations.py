@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from townlet_runtime.config.schema.base import NO_EFFECT, List, OpenSection, Section
+from townlet_runtime.config.schema.base import NO_EFFECT, READ_AT_LOAD, List, OpenSection, Section
 
 
 class AffordanceRuntime(OpenSection):
@@ -26,11 +26,14 @@ class AffordanceRuntime(OpenSection):
             raise ValueError("a config must not name code to import; leave the key out")
 
 
-class AffordancesConfig(OpenSection):
+class AffordancesConfig(Section):
     """`affordances`."""
 
-    affordances_file: str = "configs/affordances/core.yaml"
-    runtime: AffordanceRuntime = AffordanceRuntime()
+    affordances_file: Annotated[str, READ_AT_LOAD] = "configs/affordances/core.yaml"
+    """File of what can be done with objects: read where a config names one, beside that config or else in the working
+    folder. What it says becomes `town.affordances` and `scenario.objects`. Where the original's own file, which is the
+    default name, is in neither place, a copy of it is used."""
+    runtime: Annotated[AffordanceRuntime, NO_EFFECT] = AffordanceRuntime()
 
 
 class PolicyRuntimeConfig(Section):

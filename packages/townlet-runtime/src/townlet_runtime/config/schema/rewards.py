@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from townlet_runtime.config.schema.base import NO_EFFECT, OpenSection, Section
+from townlet_runtime.config.schema.base import NO_EFFECT, Section
 
 
 class NeedsWeights(Section):
@@ -28,13 +28,17 @@ class DecayRates(Section):
     energy: float = Field(0.008, ge=0.0, le=1.0)
 
 
-class SocialRewards(OpenSection):
-    """Rewards of chats."""
+class SocialRewards(Section):
+    """Rewards of what agents are to each other, by the stages of `features.stages.social_rewards`."""
 
     C1_chat_base: float = Field(0.01, ge=0.0, le=0.05)
+    """Of a chat."""
     C1_coeff_trust: float = Field(0.3, ge=0.0, le=1.0)
+    """More for each unit of trust in the partner."""
     C1_coeff_fam: float = Field(0.2, ge=0.0, le=1.0)
+    """More for each unit of familiarity."""
     C2_avoid_conflict: float = Field(0.005, ge=0.0, le=0.02)
+    """For keeping out of a rival's way."""
 
 
 class RewardClip(Section):
@@ -61,5 +65,5 @@ class Rewards(Section):
     discount: float = Field(0.99, ge=0.0, lt=1.0)
     """γ for which leaving early must not pay."""
     eviction_penalty: Annotated[float, Field(ge=-5.0, le=0.0), NO_EFFECT] = -2.0
-    social: Annotated[SocialRewards, NO_EFFECT] = SocialRewards()
+    social: SocialRewards = SocialRewards()
     clip: RewardClip = RewardClip()

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from townlet_runtime.config.schema.base import NO_EFFECT, Section
+from townlet_runtime.config.schema.environment import EnvironmentSection
 from townlet_runtime.config.schema.operations import (
     AffordancesConfig,
     Perturbations,
@@ -41,13 +42,14 @@ from townlet_runtime.config.schema.world import (
 
 
 class Config(Section):
-    """A config file: the original's keys with the original's defaults, and ours (`preset`, `town`, `network`,
-    `anneal`, `evaluation` and single keys of other sections)."""
+    """A config file: the original's keys with the original's defaults, and ours (`preset`, `environment`, `town`,
+    `network`, `anneal`, `evaluation` and single keys of other sections)."""
 
     config_id: str = "townlet"
     seed: int | None = Field(None, ge=0)
     preset: str | None = None
     """Start values of training by world; keys that a file or an override sets win over them."""
+    environment: EnvironmentSection = EnvironmentSection()
     features: Features = Features()
     world: World = World()
     town: TownSection = TownSection()
@@ -59,6 +61,8 @@ class Config(Section):
     behavior: Behavior = Behavior()
     queue_fairness: QueueFairness = QueueFairness()
     conflict: Conflict = Conflict()
+    personalities: Personalities = Personalities()
+    affordances: AffordancesConfig = AffordancesConfig()
     lifecycle: Lifecycle = Lifecycle()
     employment: Employment = Employment()
     policy_runtime: PolicyRuntimeConfig = PolicyRuntimeConfig()
@@ -70,11 +74,9 @@ class Config(Section):
     network: Network = Network()
     anneal: Anneal = Anneal()
     evaluation: Evaluation = Evaluation()
-    personalities: Annotated[Personalities, NO_EFFECT] = Personalities()
     shaping: Annotated[Shaping | None, NO_EFFECT] = None
     curiosity: Annotated[Curiosity | None, NO_EFFECT] = None
     embedding_allocator: Annotated[EmbeddingAllocator, NO_EFFECT] = EmbeddingAllocator()
-    affordances: Annotated[AffordancesConfig, NO_EFFECT] = AffordancesConfig()
     telemetry: Annotated[Telemetry, NO_EFFECT] = Telemetry()
     console_auth: Annotated[ConsoleAuth, NO_EFFECT] = ConsoleAuth()
     snapshot: Annotated[Snapshot, NO_EFFECT] = Snapshot()

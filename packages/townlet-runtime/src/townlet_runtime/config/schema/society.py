@@ -1,4 +1,4 @@
-"""Sections about what agents are to each other, and the switches of features. Nearly all have no effect yet."""
+"""Sections about what agents are to each other, and the switches of features."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from townlet_runtime.config.schema.base import NO_EFFECT, List, NoEffect, OpenSection, Section
+from townlet_runtime.config.schema.base import NO_EFFECT, List, NoEffect, OpenSection, Section, Share, SocialStage
 
 _OFF = NoEffect(unless=(False,))
 
@@ -15,8 +15,10 @@ _OFF = NoEffect(unless=(False,))
 class StageFlags(Section):
     """`features.stages`."""
 
-    relationships: Annotated[Literal["OFF", "A", "B", "C1", "C2", "C3"], NoEffect(unless=("OFF",))] = "OFF"
-    social_rewards: Annotated[Literal["OFF", "C1", "C2", "C3"], NoEffect(unless=("OFF",))] = "OFF"
+    relationships: Literal["OFF", "A", "B", "C1", "C2", "C3"] = "OFF"
+    """Whether agents come to trust, know and avoid each other, and chat: every stage but `OFF` is the same here."""
+    social_rewards: SocialStage = "OFF"
+    """What is rewarded beside needs and work; C1: chats, C2 and C3: conflicts avoided too."""
 
 
 class SystemFlags(Section):
@@ -41,8 +43,10 @@ class ConsoleFlags(OpenSection):
 class BehaviorFlags(Section):
     """`features.behavior`."""
 
-    personality_profiles: Annotated[bool, _OFF] = False
-    reward_multipliers: Annotated[bool, _OFF] = False
+    personality_profiles: bool = False
+    """Whether a personality biases what the script does."""
+    reward_multipliers: bool = False
+    """Whether a personality scales the script's thresholds."""
 
 
 class ObservationFlags(Section):
@@ -65,10 +69,12 @@ class Features(Section):
 
 
 class Personalities(OpenSection):
-    """`personalities`."""
+    """`personalities`: which profile an agent has that the scenario gives none."""
 
     distribution: Mapping[str, float] = {"balanced": 1.0}
+    """Weight of each profile; they need not add up to 1."""
     overrides: Mapping[str, str] = {}
+    """Profile by agent id."""
 
 
 class Rivalry(Section):
@@ -76,15 +82,21 @@ class Rivalry(Section):
 
     queue_length_boost: float = Field(0.25, ge=0.0, le=2.0)
     """A queue conflict's intensity is 1 + this for every agent already there."""
-    increment_per_conflict: Annotated[float, Field(ge=0.0, le=1.0), NO_EFFECT] = 0.15
-    decay_per_tick: Annotated[float, Field(ge=0.0, le=1.0), NO_EFFECT] = 0.005
-    min_value: Annotated[float, Field(ge=0.0, le=1.0), NO_EFFECT] = 0.0
-    max_value: Annotated[float, Field(ge=0.0, le=1.0), NO_EFFECT] = 1.0
-    avoid_threshold: Annotated[float, Field(ge=0.0, le=1.0), NO_EFFECT] = 0.7
-    eviction_threshold: Annotated[float, Field(ge=0.0, le=1.0), NO_EFFECT] = 0.05
-    max_edges: Annotated[int, Field(ge=1, le=32), NO_EFFECT] = 6
-    ghost_step_boost: Annotated[float, Field(ge=0.0, le=5.0), NO_EFFECT] = 1.5
-    handover_boost: Annotated[float, Field(ge=0.0, le=5.0), NO_EFFECT] = 0.4
+    increment_per_conflict: Share = 0.15
+    """Rivalry gained in a conflict of intensity 1."""
+    decay_per_tick: Share = 0.005
+    min_value: Share = 0.0
+    max_value: Share = 1.0
+    avoid_threshold: Share = 0.7
+    """From here on an agent is avoided."""
+    eviction_threshold: Share = 0.05
+    """Below it a rivalry is forgotten."""
+    max_edges: int = Field(6, ge=1, le=32)
+    """Rivals that an agent keeps in mind."""
+    ghost_step_boost: float = Field(1.5, ge=0.0, le=5.0)
+    """Intensity of losing a turn to somebody by a ghost step."""
+    handover_boost: float = Field(0.4, ge=0.0, le=5.0)
+    """Intensity of handing a turn over."""
 
 
 class Conflict(Section):

@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from townlet_runtime.config.schema.base import NO_EFFECT, List, NoEffect, Section, Share
+from townlet_runtime.config.schema.base import NO_EFFECT, List, NoEffect, Section, Share, SocialStage
 
-SocialStage = Literal["OFF", "C1", "C2", "C3"]
 Source = Literal["replay", "rollout", "mixed", "bc", "anneal", "ppo"]
 
 
@@ -40,6 +39,10 @@ class PPO(Section):
     """Divergence from the acting policy at which an update stops early; null: never."""
     min_ratio: float | None = Field(None, gt=0.0, le=1.0)
     """Decisions drawn with a lower ratio are not learned from."""
+    learning_rate_schedule: Literal["constant", "linear"] | None = None
+    """`linear`: the learning rate falls to 0 over the updates after the warm-up."""
+    clip_schedule: Literal["constant", "linear"] | None = None
+    """The same of `clip_param`."""
 
 
 class BehaviorCloning(Section):
@@ -89,7 +92,8 @@ class Training(Section):
     anneal_schedule: Annotated[List[AnnealStage], NO_EFFECT] = ()
     rollout_auto_seed_agents: Annotated[bool, NoEffect(unless=(True,))] = False
     replay_manifest: Annotated[str | None, NO_EFFECT] = None
-    social_reward_stage_override: Annotated[SocialStage | None, NoEffect(unless=("OFF", None))] = None
+    social_reward_stage_override: SocialStage | None = None
+    """Replaces `features.stages.social_rewards` in every command: a policy is judged in the world it was trained in."""
     social_reward_schedule: Annotated[List[SocialRewardStage], NO_EFFECT] = ()
 
 
@@ -98,6 +102,10 @@ class Network(Section):
 
     hidden_sizes: List[int] | None = None
     activation: Literal["tanh", "relu"] | None = None
+    normalize_observations: Literal["frozen", "none"] | None = None
+    """`frozen`: by statistics taken before anything is learned."""
+    value_scale: Literal["frozen", "none"] | None = None
+    """`frozen`: values are learned in units of the typical return."""
 
 
 class Anneal(Section):

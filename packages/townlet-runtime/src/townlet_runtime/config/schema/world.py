@@ -38,15 +38,19 @@ class ScenarioObject(Section):
 
 
 class Intent(Section):
-    """One step of a scenario agent's schedule."""
+    """One step of a scenario agent's schedule; the town's documentation says how it is played."""
 
     kind: Literal["wait", "move", "request", "start", "release", "chat", "blocked"]
     object_id: str | None = Field(None, alias="object")
     affordance_id: str | None = Field(None, alias="affordance")
+    """Only for readers: an object has one affordance, that of its type."""
     blocked: bool = False
+    """Whether the agent only waits."""
     position: Cell | None = None
+    """Where a `move` goes."""
     target_agent: str | None = Field(None, alias="target")
-    quality: Share | None = None
+    """Only for readers: an agent chats with whom it likes best of those beside it."""
+    quality: Annotated[Share | None, NO_EFFECT] = None
 
 
 class ScenarioAgent(Section):
@@ -59,8 +63,10 @@ class ScenarioAgent(Section):
     """Money at the start."""
     job: str | None = None
     """Name of one of `jobs`."""
-    personality_profile: Annotated[str | None, NO_EFFECT] = None
-    schedule: Annotated[List[Intent], NO_EFFECT] = ()
+    personality_profile: str | None = None
+    """null: drawn by `personalities.distribution`."""
+    schedule: List[Intent] = ()
+    """What the agent does instead of what the script says, in a loop; empty: the script."""
 
 
 class Scenario(Section):
@@ -127,6 +133,11 @@ class Lifecycle(Section):
     """`lifecycle`: leaving and arriving."""
 
     respawn_delay_ticks: int = Field(0, ge=0, le=100000)
+    """Ticks after which an agent that fainted is back."""
+    departure_rate: Share = 0.0
+    """Chance per agent and tick of leaving for a while."""
+    away_ticks: int = Field(100, ge=0, le=100000)
+    """Length of an absence."""
 
 
 class Employment(Section):
@@ -157,6 +168,8 @@ class AffordanceEffects(Section):
 class AffordanceOverride(Section):
     """What using one type of object takes and does; null: the town's own value."""
 
+    id: str | None = None
+    """What it is called."""
     duration: int | None = Field(None, ge=1)
     """Ticks of use."""
     effects: AffordanceEffects = AffordanceEffects()
@@ -193,4 +206,10 @@ class TownSection(Section):
     stove_stock: int = Field(8, ge=0)
     """Ingredients at each stove at the start, and its limit."""
     delivery_ticks: int = Field(50, ge=1)
+    chat_cooldown_ticks: int = Field(30, ge=0)
+    """Ticks from one chat of an agent to its next."""
+    takeover_ticks: int = Field(30, ge=1)
+    """Ticks of a shift after which a colleague takes over from an agent that has not come yet."""
+    max_relationships: int = Field(6, ge=1, le=32)
+    """Others that an agent keeps in mind as trusted or familiar."""
     affordances: Affordances = Affordances()
