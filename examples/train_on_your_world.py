@@ -2,12 +2,11 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from townlet_behavior import ActionVocabulary, BatchController, BridgeConfig, IdleController, draw_keys
 from townlet_runtime.acting import SimulationActor
 from townlet_runtime.collector import SimulationCollector
-from townlet_runtime.simulation import Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation import Observed, OneGroup, SimulationSpec, Stepped
 from townlet_training import ActorCritic, NetworkConfig, PPOConfig, PPOLearner
 
 N = 64
@@ -24,21 +23,22 @@ class Orchard:
         name="orchard", vocabulary=actions, observation_shapes={"fruit": (2,)}, feature_names=(), event_names=(),
         num_worlds=1, capacity=N, episode_ticks=99, commitment_columns=None, option_ticks={"pick": 0, "wait": 0},
     )  # fmt: skip
+    behaviors = ("scripted",)
 
     def reset(self, *, seed: int) -> Observed:
         self._rng = np.random.default_rng(seed)
         return self._observe()
 
-    def step(self, actions: NDArray[np.int64]) -> Stepped:
-        earned = np.column_stack([self._fruit, np.zeros(N, np.float32)])[np.arange(N), actions]  # a rest earns nothing
+    def step(self, actions: np.ndarray) -> Stepped:
         return Stepped(
-            rewards=earned, terminated=NOBODY, truncated=NOBODY, events=np.empty((1, 0)),
-            final_rows=WORLD_0[:0], final_option_done=NOBODY[:0], final_observations={"fruit": self._fruit[:0]},
-            observed=self._observe(),
+            rewards=np.column_stack([self._fruit, np.zeros(N, np.float32)])[np.arange(N), actions],  # a rest earns 0
+            terminated=NOBODY, truncated=NOBODY, events=np.empty((1, 0)), final_rows=WORLD_0[:0],
+            final_option_done=NOBODY[:0], final_observations={"fruit": self._fruit[:0]}, observed=self._observe(),
         )  # fmt: skip
 
-    def scripted(self, name: str) -> BatchController:
-        return IdleController(wait=0)  # the script picks from the left, whatever hangs there
+    def scripted(self, name: str) -> BatchController: return IdleController(wait=0)  # always left  # fmt: skip
+
+    def guardrails(self) -> tuple[()]: return ()  # fmt: skip
 
     def _observe(self) -> Observed:
         self._fruit = self._rng.random((N, 2), np.float32)
@@ -51,9 +51,9 @@ class Orchard:
 generator = torch.Generator().manual_seed(0)
 network = ActorCritic({"fruit": (2,)}, 3, NetworkConfig(hidden_sizes=(32,)), generator=generator)
 learner = PPOLearner(network, config=PPOConfig(learning_rate=3e-3, discount=0.0), generator=generator)
-collector = SimulationCollector(Orchard(), config=BridgeConfig(), seed=0, max_rows=32 * N)
-policy = SimulationActor(actor=network, spec=Orchard.spec)
+collector = SimulationCollector(OneGroup(Orchard()), config=BridgeConfig(), seed=0, max_rows=32 * N)
+policy = {"agents": SimulationActor(actor=network, spec=Orchard.spec)}
 print(f"script alone: {collector.collect(None, num_ticks=32, ratio=0.0).report.mean_reward:.3f} a tick")
 for ratio in np.linspace(0.1, 1.0, 20):  # the policy takes over by degrees, and learns from the mixture
-    learner.update(collector.collect(policy, num_ticks=32, ratio=float(ratio)).batch)
+    learner.update(collector.collect(policy, num_ticks=32, ratio=float(ratio)).batches["agents"])
 print(f"policy alone: {collector.collect(policy, num_ticks=32, ratio=1.0).report.mean_reward:.3f} a tick")

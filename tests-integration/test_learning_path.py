@@ -15,6 +15,7 @@ from townlet_runtime.collector import SimulationCollector
 from townlet_runtime.loop import SimulationLoop
 from townlet_runtime.policies import OnnxPolicy
 from townlet_runtime.runtime import PolicyRuntime
+from townlet_runtime.simulation import AGENTS, OneGroup
 from townlet_runtime.town import Town, TownConfig
 from townlet_training import (
     ActorCritic,
@@ -46,12 +47,12 @@ def bridge_config(town: Town) -> BridgeConfig:
 
 @pytest.fixture(scope="module")
 def collector(town: Town, bridge_config: BridgeConfig) -> SimulationCollector:
-    return SimulationCollector(town, config=bridge_config, seed=1, max_rows=TICKS * town.spec.capacity)
+    return SimulationCollector(OneGroup(town), config=bridge_config, seed=1, max_rows=TICKS * town.spec.capacity)
 
 
 @pytest.fixture(scope="module")
 def recorded(collector: SimulationCollector) -> TrajectoryBatch:
-    return collector.collect(None, num_ticks=TICKS, ratio=0.0).batch
+    return collector.collect(None, num_ticks=TICKS, ratio=0.0).batches[AGENTS]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_a_policy_learns_from_the_blend_it_acted_in(
     clone: ActorCritic, collector: SimulationCollector, town: Town
 ) -> None:
     actor = SimulationActor(actor=clone, spec=town.spec)
-    batch = collector.collect(actor, num_ticks=40, ratio=0.5).batch
+    batch = collector.collect({AGENTS: actor}, num_ticks=40, ratio=0.5).batches[AGENTS]
     decisions = batch.columns["kind"] == Kind.DECISION
     # log μ = log[β π(a) + (1 - β) 1[a = aˢ]], as the architecture states it
     agrees = batch.columns["chosen_action"] == batch.columns["expert_action"]

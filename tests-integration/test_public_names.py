@@ -23,6 +23,7 @@ PUBLIC_MODULES = {
         "acting",
         "collector",
         "config",
+        "environments",
         "errors",
         "evaluate",
         "loop",

@@ -19,6 +19,29 @@ def copy_run(target: Path) -> Path:
     return target
 
 
+def move_elsewhere(run: Path) -> Path:
+    """Make the run in `run` one of a world without script, idling, events of a town, or a decision; return it."""
+    (run / "promotion.json").unlink()
+    gone = ("promotion", "scripted_return_mean", "nearest_return_mean", "idle_return_mean", "improvement_mean",
+            "improvement_ci", "improvement_normalized")  # fmt: skip
+    edit(run / "summary.json", lambda content: content.update(env="gymnasium:Walk-v1", **dict.fromkeys(gone)))
+
+    def forget(content: Any) -> None:
+        final = content["final"]
+        content["baselines"] = {"random": content["baselines"]["scripted"]}
+        final["paired"] = {"random": final["paired"]["scripted"]}
+        final.update(scripted=None, nearest=None, idle=None, events={})
+        for point in content["history"]:
+            point.update(scripted_mean=None, nearest_mean=None, idle_mean=None, random_mean=3.0, normalized=None)
+
+    edit(run / "evaluation.json", forget)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    counted = ("faint_events", "late_ticks", "meal_events", "queue_conflict_events")
+    rows = [{**row, **dict.fromkeys(counted)} for row in rows]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return run
+
+
 def edit(path: Path, change: Callable[[Any], object]) -> None:
     """Apply `change` to the object in `path`."""
     content = json.loads(path.read_text())

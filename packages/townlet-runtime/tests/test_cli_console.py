@@ -59,6 +59,16 @@ def test_plain_progress_is_a_line_every_few_seconds_and_at_every_stage(
     ]
 
 
+def test_what_was_done_before_says_nothing_about_the_rate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, 6.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(now))
+    with console().progress(total=1200, unit="ticks", begun_at=500) as progress:
+        progress.update("ppo", 800)
+    assert capsys.readouterr().err == "ppo: 800 of 1,200 ticks, 50/s, 8 s left\n"
+
+
 def test_quiet_shows_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
     with console(quiet=True).progress(total=2, unit="ticks") as progress:
         progress.update("a", 1)

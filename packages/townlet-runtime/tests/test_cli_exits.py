@@ -5,7 +5,7 @@ import pytest
 from townlet_behavior.errors import ConfigError as BehaviorConfigError
 from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.exits import CommandError, end_on_signals, guarded, stop_on_signals
-from townlet_runtime.errors import ConfigError
+from townlet_runtime.errors import ConfigError, EnvironmentFaultError
 from townlet_trajectory import ArtifactError
 
 
@@ -40,6 +40,12 @@ def test_the_code_of_a_command_is_passed_on() -> None:
 def test_an_error_is_one_line_and_code_2(error: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert guarded(failing(error), plain()) == 2
     assert capsys.readouterr().err == f"townlet: error: {line}\n"
+
+
+def test_an_environment_that_broke_is_one_line_and_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    error = EnvironmentFaultError("gymnasium:Walk-v0", "the reward is nan", world=2, tick=7)
+    assert guarded(failing(error), plain()) == 1
+    assert capsys.readouterr().err == f"townlet: error: {error}\n"
 
 
 @pytest.mark.parametrize("error", [ConfigError("bad"), ZeroDivisionError("by 0")])

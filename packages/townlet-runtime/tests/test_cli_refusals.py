@@ -52,6 +52,8 @@ def folder(tmp_path: Path) -> Path:
     [
         ("train --run-dir full", "full: exists and is not empty"),
         ("train --run-dir bad.yaml/run", "bad.yaml is no directory"),
+        ("train --resume missing", "missing: expected the directory of a run, found no directory"),
+        ("train --resume empty", "empty: expected the directory of a run, found no config.yaml in it"),
         ("evaluate missing", "missing: expected the directory of a finished run"),
         ("evaluate full --against nonsense", "nonsense: expected a run directory or one of scripted, nearest, idle"),
         ("run --policy missing.onnx", "missing.onnx: expected a readable policy file"),
@@ -71,6 +73,8 @@ def test_a_path_is_refused_before_the_config_is_even_read(command: str, problem:
         ("train --set nonsense=1", "`nonsense`: unknown key"),
         ("train --set town.local_window=4", "odd number of cells"),
         ("train --set world.grid_size=[1,1]", "grid_size"),
+        ("train --env nowhere", "must be `town`, `gymnasium:ID` or `pettingzoo:NAME`, got 'nowhere'"),
+        ("train --controller nobody:nothing", "the town has a script of its own"),
         ("evaluate full", "summary.json: "),
         ("run --set nonsense=1", "`nonsense`: unknown key"),
         ("run --record new --ticks 300000", "--record: keeps at most 2,000,000 steps of agents"),

@@ -12,6 +12,7 @@ from onnx_files import card, policy_file
 
 from townlet_runtime.cli import main
 from townlet_runtime.cli import run as module
+from townlet_runtime.cli.worlds import Towns
 from townlet_runtime.town import Town, TownConfig
 
 SCENARIO = Path(__file__).parent / "data" / "scenarios" / "kitchen_breakfast.yaml"
@@ -132,7 +133,7 @@ def test_a_signal_ends_the_run_and_what_was_done_is_told(
             signal.raise_signal(signal.SIGTERM)
             return super().step(actions)
 
-    monkeypatch.setattr(module.Worlds, "__call__", lambda self, num_worlds: Interrupted(TownConfig(), num_worlds=1))
+    monkeypatch.setattr(Towns, "__call__", lambda self, num_worlds: Interrupted(TownConfig(), num_worlds=1))
     monkeypatch.setattr(module, "_CHUNK_TICKS", 1)
     assert main(["run", "--ticks", "1000", "--json"]) == 143
     assert json.loads(capsys.readouterr().out)["ticks"] == 1

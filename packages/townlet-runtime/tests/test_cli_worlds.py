@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
 
+from townlet_behavior import CommitmentConfig
 from townlet_runtime.cli.console import Console
-from townlet_runtime.cli.worlds import Worlds, load, option, seed_of
+from townlet_runtime.cli.exits import CommandError
+from townlet_runtime.cli.worlds import Worlds, is_module, load, option, seed_of, world_options
 from townlet_runtime.config import Config
 from townlet_runtime.errors import ConfigError
 
@@ -35,6 +39,49 @@ def test_the_seed_of_a_file(content: dict[str, object], seed: int) -> None:
 
 
 def test_worlds_are_built_as_the_config_says() -> None:
-    town = Worlds.of(Config.model_validate({"town": {"agents": 3, "local_window": 5}}))(4)
-    assert (town.spec.num_worlds, town.spec.capacity) == (4, 12)
-    assert town.spec.observation_shapes["map"][1:] == (5, 5)
+    worlds = Worlds.of(Config.model_validate({"town": {"agents": 3, "local_window": 5}}))
+    (spec,) = worlds.make(4).specs.values()
+    assert (spec.num_worlds, spec.capacity) == (4, 12)
+    assert spec.observation_shapes["map"][1:] == (5, 5)
+    assert (worlds.environment, worlds.controller) == ("town", None)
+    assert worlds.towns is not None and worlds.towns(1).spec.capacity == 3
+
+
+def elsewhere(**more: object) -> Config:
+    return Config.model_validate({"environment": {"name": "gymnasium:Walk-v0", **more}})
+
+
+def test_options_bind_in_the_town_alone() -> None:
+    assert Worlds.of(Config()).bridge.commitment.ticks != CommitmentConfig().ticks
+    worlds = Worlds.of(elsewhere())
+    assert worlds.bridge.commitment == CommitmentConfig()
+    assert (worlds.environment, worlds.controller, worlds.towns) == ("gymnasium:Walk-v0", None, None)
+
+
+def test_a_module_is_taken_from_the_command_line_and_from_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "walk_script.py").write_text("def make(spec):\n    raise NotImplementedError\n")
+    monkeypatch.chdir(tmp_path)
+    assert is_module("walk_script:make") and not is_module("gymnasium:LunarLander-v3") and not is_module("walk")
+    assert Worlds.of(elsewhere(), "walk_script:make").controller == "walk_script:make"
+    with pytest.raises(ConfigError, match=r"`environment.controller`: no controller `walk_script:make` is registered"):
+        Worlds.of(elsewhere(controller="walk_script:make"))
+    with pytest.raises(ConfigError, match=r"^--controller: no controller `walk` is registered \(there are: .*Lunar"):
+        Worlds.of(elsewhere(), "walk")
+
+
+def test_only_a_registered_controller_becomes_part_of_the_config() -> None:
+    assert [override.path for override in world_options("town", "a:b")] == [("environment", "name")]
+    assert [override.value for override in world_options(None, "lander")] == ["lander"]
+
+
+def test_a_registered_controller_may_come_from_the_config() -> None:
+    pytest.importorskip("gymnasium")
+    worlds = Worlds.of(elsewhere(controller="gymnasium:LunarLander-v3"))
+    assert worlds.controller == "gymnasium:LunarLander-v3"
+
+
+def test_the_town_takes_no_controller() -> None:
+    with pytest.raises(CommandError, match="the town has a script of its own"):
+        Worlds.of(Config(), "a:b")

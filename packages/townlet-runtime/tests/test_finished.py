@@ -25,8 +25,27 @@ def finished(path: Path, **changes: object) -> Path:
 def test_a_finished_run_is_read_and_its_policy_checked(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"a policy").hexdigest()
     run = read_run(finished(tmp_path / "run", policy_sha256=digest))
-    assert run.summary.policy_sha256 == file_sha256(run.policy) == digest
-    assert (run.config.name, run.policy.name) == ("config.yaml", "policy.onnx")
+    assert list(run.policies) == ["agents"]
+    policy = run.policies["agents"]
+    assert run.summary.policy_sha256 == file_sha256(policy) == digest
+    assert (run.config.name, policy.name) == ("config.yaml", "policy.onnx")
+
+
+def test_every_group_has_a_policy_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    digests = {group: hashlib.sha256(group.encode()).hexdigest() for group in ("speaker", "listener")}
+    copy_run(path)
+    edit(path / "summary.json", lambda summary: summary.update(policy_sha256=None, policies_sha256=digests))
+    for group in digests:
+        (path / f"policy-{group}.onnx").write_bytes(group.encode())
+    run = read_run(path)
+    assert {group: file.name for group, file in run.policies.items()} == {
+        "speaker": "policy-speaker.onnx",
+        "listener": "policy-listener.onnx",
+    }
+    (path / "policy-listener.onnx").write_bytes(b"another")
+    with pytest.raises(PolicyFileError, match=r"policy-listener.onnx: expected the policy"):
+        read_run(path)
 
 
 def test_a_run_without_a_policy_or_with_another_one_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_behavior import ActionVocabulary
+from townlet_runtime.errors import SimulationError
 from townlet_runtime.option_switches import OptionSwitches
 
 VOCABULARY = ActionVocabulary(keys=("left", "wait", "right", "rest"), kinds=("move", "wait", "move", "start"), wait=1)
@@ -51,3 +52,32 @@ def test_a_list_says_the_same(actions: list[int]) -> None:
     kinds = [VOCABULARY.kinds[action] for action in actions]
     pairs = pairwise(kinds)
     assert counted(*actions) == sum(one != other and "wait" not in (one, other) for one, other in pairs)
+
+
+@pytest.mark.property
+@given(st.lists(st.integers(0, 3), max_size=10), st.lists(st.integers(0, 3), max_size=10))
+def test_what_was_saved_counts_on(before: list[int], after: list[int]) -> None:
+    first, second = OptionSwitches(VOCABULARY, capacity=2), OptionSwitches(VOCABULARY, capacity=2)
+    slots = np.array([1])
+    for action in before:
+        first.note(slots, np.array([action]))
+    second.restore(first.save_state())
+    for action in after:
+        second.note(slots, np.array([action]))
+    assert second.take(slots).tolist() == [counted(*before, *after)]
+
+
+def test_counts_by_id_are_those_of_who_has_switched() -> None:
+    switches = OptionSwitches(VOCABULARY, capacity=3)
+    for actions in ([LEFT, REST], [REST, REST]):
+        switches.note(np.array([0, 2]), np.array(actions))
+    assert switches.take_by_id(np.array([0, 2]), np.array(["a", "b"], np.object_)) == {"a": 1}
+
+
+def test_a_state_of_other_kinds_is_refused() -> None:
+    switches = OptionSwitches(VOCABULARY, capacity=2)
+    state = dict(switches.save_state())
+    with pytest.raises(SimulationError, match=r"expected kinds below 3 in the saved state, got \[3 1\]"):
+        switches.restore({**state, "last": np.array([3, 1])})
+    with pytest.raises(SimulationError, match="expected `counts`"):
+        switches.restore({**state, "counts": np.zeros(3, np.int64)})

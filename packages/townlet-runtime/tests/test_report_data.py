@@ -26,9 +26,10 @@ def rows(**columns: list[float | str | None]) -> Metrics:
 def test_the_sample_is_read() -> None:
     run = read_run(SAMPLE)
     assert run.summary.seed == 7
-    assert run.metrics is not None
-    assert len(run.metrics.rows) == 24
-    assert [stage for stage, _ in run.metrics.stage_starts] == ["warmup", "anneal", "ppo"]
+    (metrics,) = run.metrics.values()
+    assert list(run.metrics) == ["agents"]
+    assert len(metrics.rows) == 24
+    assert [stage for stage, _ in metrics.stage_starts] == ["warmup", "anneal", "ppo"]
     assert run.config.startswith("mode: anneal\n")
 
 
@@ -46,9 +47,9 @@ def test_what_a_mode_may_lack_may_be_absent(tmp_path: Path) -> None:
         (run / name).unlink()
     edit(run / "summary.json", lambda content: content.update(promotion=None))
     record = read_run(run)
-    assert (record.evaluation, record.promotion, record.metrics) == (None, None, None)
+    assert (record.evaluation, record.promotion, record.metrics) == (None, None, {})
     (run / "metrics.jsonl").touch()
-    assert read_run(run).metrics is None
+    assert read_run(run).metrics == {}
 
 
 def test_two_files_may_not_say_two_decisions(tmp_path: Path) -> None:
@@ -89,8 +90,7 @@ def test_a_damaged_line_is_named(
 def test_a_line_may_say_more_and_null(tmp_path: Path) -> None:
     run = copy_run(tmp_path / "run")
     edit_line(run / "metrics.jsonl", 3, lambda row: row.update(new_key=1.5, loss_total=None))
-    metrics = read_run(run).metrics
-    assert metrics is not None
+    metrics = read_run(run).metrics["agents"]
     assert np.isnan(metrics.column(lambda row: row.loss_total)).tolist() == [False, False, True] + [False] * 21
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from report_samples import copy_run, edit, town
+from report_samples import copy_run, edit, move_elsewhere, town
 
 from townlet_runtime.report import ReportError, write_report
 from townlet_runtime.report.data import read_run
@@ -166,9 +167,57 @@ def test_a_run_of_cloning_alone_says_what_it_has_not(run: Path) -> None:
     assert "The policy was not evaluated during this run." in text
     assert "No decision" in text
     assert "This run took no promotion decision." in text
-    assert "No picture was taken" in text
+    assert "No picture of the town was taken." in text
     assert set(re.findall(r'<section id="(\w+)">\s*<h2>[^<]*</h2>\s*<figure>', text)) == {"paired", "clone"}
     assert tuple(re.findall(r"<h2>(.*?)</h2>", text)) == TITLES
+
+
+def test_another_world_has_no_town_no_script_and_no_decision(run: Path) -> None:
+    text = write_report(move_elsewhere(run), town_picture=None).read_text()
+    titles = re.findall(r"<h2>(.*?)</h2>", text)
+    assert tuple(titles) == tuple(title for title in TITLES if title not in {"The town", "Town events"})
+    assert "This world has no script that the policy could replace, so there was nothing to decide." in text
+    assert "more than the random policy on the same seeds" in text
+    assert "Normalized: " not in text
+    assert "minus\nrandom" in text or ">random<" in text
+    assert "nearest" not in text[text.index('<section id="scores"') : text.index('<div class="grid">')]
+
+
+def test_with_a_script_and_nobody_idling_chance_is_the_lower_end_of_the_scale(run_without_log: Path) -> None:
+    run = run_without_log
+    edit(run / "summary.json", lambda content: content.update(env="gymnasium:Walk-v1", controller="walk:script"))
+
+    def forget(content: Any) -> None:
+        content["baselines"].pop("idle")
+        content["final"].update(idle=None)
+
+    edit(run / "evaluation.json", forget)
+    text = write_report(run, town_picture=None).read_text()
+    assert "Normalized: 0 is the random policy, 1 the script." in text
+    assert "of the distance from the random policy to the script." in text
+    assert "gain over the random policy" in text
+    assert "<dt>script</dt><dd>walk:script</dd>" in text
+
+
+def test_every_group_has_plots_of_what_it_learned(run: Path) -> None:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()[:4]]
+    by_group = [{**row, "group": group} for row in rows for group in ("speaker", "<i>listener")]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in by_group))
+
+    def split(content: Any) -> None:
+        content["clones"] = {"speaker": content["clone"], "<i>listener": content["clone"]}
+        content["clone"] = None
+
+    edit(run / "evaluation.json", split)
+    text = text_of(run)
+    parsed = Page(text)
+    assert parsed.open == [] and len(parsed.ids) == len(set(parsed.ids))
+    titles = re.findall(r"<h2>(.*?)</h2>", text)
+    for title in ("KL divergence", "Entropy", "Losses", "Accuracy of the clone"):
+        assert [each for each in titles if each.startswith(title)] == [
+            f"{title}: speaker", f"{title}: &lt;i&gt;listener"
+        ]  # fmt: skip
+    assert titles.count("Blend ratio and real shares by source") == titles.count("Town events") == 1
 
 
 def test_a_run_of_ppo_alone_has_no_clone(run: Path) -> None:

@@ -26,9 +26,7 @@ def run() -> RunRecord:
 
 
 def metrics() -> Metrics:
-    found = run().metrics
-    assert found is not None
-    return found
+    return run().metrics["agents"]
 
 
 def history() -> tuple[HistoryPoint, ...]:
@@ -55,6 +53,15 @@ def test_an_idle_policy_far_below_is_said_not_drawn() -> None:
     assert any(word.startswith("idle: \N{MINUS SIGN}4") and "below this scale" in word for word in words(svg))
     near = [dataclasses.replace(point, idle_mean=150.0) for point in history()]
     assert "idle" in words(return_plot(near, None))
+
+
+def test_where_nobody_idles_chance_is_the_lower_end() -> None:
+    def by_chance(mean: float) -> list[HistoryPoint]:
+        return [dataclasses.replace(point, idle_mean=None, random_mean=mean) for point in history()]
+
+    assert "random" in words(return_plot(by_chance(150.0), None))
+    far = words(return_plot(by_chance(-5000.0), None))
+    assert any(word.startswith("random: \N{MINUS SIGN}5,000") and "below this scale" in word for word in far)
 
 
 def test_a_world_without_yardsticks_shows_the_learned_policy_alone() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from report_samples import SAMPLE, copy_run, edit
@@ -28,6 +29,18 @@ def test_write_then_read_is_the_identity(tmp_path: Path) -> None:
     assert PromotionFile.read(tmp_path / "promotion.json") == promotion()
     for name in ("evaluation.json", "promotion.json"):
         assert (tmp_path / name).read_bytes() == (SAMPLE / name).read_bytes()
+
+
+def test_a_file_of_the_first_release_is_read(tmp_path: Path) -> None:
+    path = copy_run(tmp_path / "run") / "evaluation.json"
+
+    def forget(content: dict[str, Any]) -> None:
+        content.pop("clones")
+        for point in content["history"]:
+            point.pop("random_mean")
+
+    edit(path, forget)
+    assert EvaluationFile.read(path) == evaluation()
 
 
 @pytest.mark.parametrize(

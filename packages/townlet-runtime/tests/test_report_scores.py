@@ -18,6 +18,7 @@ from townlet_runtime.report.scores import (
     score_of,
     score_rows,
     shared_decimals,
+    zero_of,
 )
 from townlet_runtime.run_files import Score
 
@@ -31,6 +32,14 @@ def test_normalized_by_hand() -> None:
     assert normalized(scores, -100.0) == 0.0
     assert normalized(scores, 100.0) == 1.0
     assert normalized(scores, 150.0) == 1.25
+
+
+def test_where_nobody_idles_chance_is_zero() -> None:
+    scores = {"random": score(10.0), "scripted": score(30.0)}
+    assert normalized(scores, 25.0) == 0.75
+    assert zero_of(scores) == "random"
+    assert zero_of([*scores, "idle"]) == "idle"
+    assert zero_of(["learned"]) is None
 
 
 def test_there_is_no_scale_without_both_ends_or_upside_down() -> None:
@@ -81,6 +90,15 @@ def test_differences_are_learned_minus_the_other() -> None:
     assert float(found[0].values.mean()) == pytest.approx(evaluation.final.paired["scripted"].mean)
     alone = dataclasses.replace(evaluation.final, scripted=None, paired={})
     assert differences(alone) == ()
+
+
+def test_without_a_script_the_difference_is_that_from_chance() -> None:
+    evaluation = read_run(SAMPLE).evaluation
+    assert evaluation is not None and evaluation.final.random is not None
+    paired = {"random": evaluation.final.paired["scripted"]}
+    (found,) = differences(dataclasses.replace(evaluation.final, scripted=None, nearest=None, paired=paired))
+    assert found.other == "random"
+    assert found.values[0] == evaluation.final.learned[0] - evaluation.final.random[0]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ KEYS = (
     "random_return_mean clone_return_mean improvement_mean improvement_ci improvement_normalized promotion "
     "policy_sha256 weights_sha256 versions"
 ).split()
+LATER_KEYS = ["policies_sha256", "controller"]
+"""Files of the first release have none of them."""
 
 
 def summary() -> RunSummaryFile:
@@ -25,7 +27,13 @@ def summary() -> RunSummaryFile:
 
 
 def test_the_file_has_exactly_these_keys_in_this_order() -> None:
-    assert list(json.loads(summary().to_json())) == KEYS
+    assert list(json.loads(summary().to_json())) == KEYS + LATER_KEYS
+
+
+def test_a_file_of_the_first_release_is_read(tmp_path: Path) -> None:
+    path = copy_run(tmp_path / "run") / "summary.json"
+    edit(path, lambda content: [content.pop(key) for key in LATER_KEYS])
+    assert RunSummaryFile.read(path) == summary()
 
 
 def test_write_then_read_is_the_identity(tmp_path: Path) -> None:
@@ -56,6 +64,8 @@ def test_every_key_is_required(tmp_path: Path, key: str) -> None:
         ("improvement_ci", (2.0, 1.0), "(lower, upper)"),
         ("policy_sha256", "abc", "64 lower-case"),
         ("weights_sha256", "abc", "64 lower-case"),
+        ("policies_sha256", {"listener": "abc"}, "64 lower-case"),
+        ("policies_sha256", {"../listener": "0" * 64}, "names that can be part of a file name"),
     ],
 )
 def test_a_wrong_record_cannot_be_made(key: str, value: object, expected: str) -> None:

@@ -9,7 +9,14 @@ import pytest
 
 from townlet_runtime import rundir
 from townlet_runtime.errors import RunDirectoryError
-from townlet_runtime.rundir import default_run_dir, new_run_directory, require_finished, require_free
+from townlet_runtime.rundir import (
+    default_run_dir,
+    group_policy,
+    new_run_directory,
+    require_finished,
+    require_free,
+    require_resumable,
+)
 
 HOLD = """
 import sys, time
@@ -33,6 +40,26 @@ def test_a_new_directory_is_made_and_holds_nothing_extra(tmp_path: Path) -> None
     with new_run_directory(path):
         (path / "config.yaml").write_text("x")
     assert [file.name for file in path.iterdir()] == ["config.yaml"]
+
+
+def test_only_the_directory_of_a_run_that_nobody_holds_is_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="expected the directory of a run, found no config.yaml in it"):
+        require_resumable(tmp_path)
+    with pytest.raises(RunDirectoryError, match="expected the directory of a run, found no directory"):
+        require_resumable(tmp_path / "missing")
+    (tmp_path / "config.yaml").touch()
+    require_resumable(tmp_path)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(RunDirectoryError, match=r"in use by [^;]*$"):
+            require_resumable(tmp_path)
+    finally:
+        os.close(descriptor)
+
+
+def test_the_policy_of_a_group_has_its_name() -> None:
+    assert group_policy("listener") == "policy-listener.onnx"
 
 
 def test_a_directory_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
+from townlet_behavior import SavedState
 from townlet_runtime.acting import SimulationActor
 from townlet_runtime.collector import SimulationCollector
 from townlet_runtime.errors import ConfigError, MissingExtraError
-from townlet_runtime.evaluate import EpisodeReturns, SimulationEvaluator
+from townlet_runtime.evaluate import RANDOM, EpisodeReturns, SimulationEvaluator
+from townlet_runtime.rundir import CHECKPOINTS
 from townlet_runtime.simulation import SimulationSpec
 
 try:
     import torch
 
     from townlet_training import (
+        BASELINES,
         Actor,
+        BCResult,
+        CheckpointStore,
         Collected,
         EpisodeScores,
         FinalEvaluation,
@@ -34,6 +39,8 @@ try:
         compare,
         normalized,
         preset,
+        preset_for,
+        read_checkpoint,
         summarize,
     )
     from townlet_training.errors import ConfigError as TrainingConfigError
@@ -43,12 +50,14 @@ except ModuleNotFoundError as error:
     raise MissingExtraError(f"training needs `{error.name}`: install 'townlet-runtime[training]'") from error
 
 __all__ = [
+    "BCResult",
     "EpisodeScores",
     "FinalEvaluation",
     "PairedComparison",
     "Progress",
     "RunSummary",
     "ScoreSummary",
+    "Standing",
     "TrainingCollector",
     "TrainingConfig",
     "TrainingError",
@@ -56,13 +65,18 @@ __all__ = [
     "compare",
     "normalized",
     "orchestrator_of",
+    "preset_name_for",
+    "standing_of",
     "summarize",
     "training_config",
     "training_fields",
 ]
 
 Setting: TypeAlias = bool | int | float | str | tuple[int, ...] | None
-Nested: TypeAlias = "dict[str, Setting | Nested]"
+Nested: TypeAlias = "dict[str, Setting | tuple[str, ...] | Nested]"
+
+_LABELS = frozenset({"name", "source"})
+"""Fields of a preset that are no settings."""
 
 
 class TrainingCollector:
@@ -71,13 +85,13 @@ class TrainingCollector:
     def __init__(self, collector: SimulationCollector) -> None:
         self._collector = collector
 
-    def collect(self, actor: Actor | None, *, num_ticks: int, ratio: float) -> Collected:
+    def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
         """See `townlet_training.Collector.collect`."""
-        policy = None if actor is None else SimulationActor(actor=actor, spec=self._collector.spec)
-        collection = self._collector.collect(policy, num_ticks=num_ticks, ratio=ratio)
+        policies = None if actors is None else _policies(actors, self._collector.specs)
+        collection = self._collector.collect(policies, num_ticks=num_ticks, ratio=ratio)
         report = collection.report
         return Collected(
-            batch=collection.batch,
+            batches=collection.batches,
             events=report.events,
             decisions_by_source=report.decisions_by_source,
             ticks_by_source=report.ticks_by_source,
@@ -86,24 +100,34 @@ class TrainingCollector:
             agent_steps=report.agent_ticks,
         )
 
+    def save_state(self) -> SavedState | None:
+        """See `townlet_training.Collector.save_state`."""
+        return self._collector.save_state()
+
+    def restore(self, state: SavedState) -> None:
+        """See `townlet_training.Collector.restore`."""
+        self._collector.restore(state)
+
 
 class TrainingEvaluator:
     """A `SimulationEvaluator` as a `townlet_training.Evaluator`.
 
     Args:
         evaluator: plays the episodes.
-        spec: of the simulation that the network was built for.
+        specs: of the simulation that the networks were built for, by group.
     """
 
-    def __init__(self, evaluator: SimulationEvaluator, spec: SimulationSpec) -> None:
+    def __init__(self, evaluator: SimulationEvaluator, specs: Mapping[str, SimulationSpec]) -> None:
         self._evaluator = evaluator
-        self._spec = spec
+        self._specs = specs
 
-    def evaluate(self, actor: Actor, *, num_episodes: int, first_seed: int, sample: bool) -> EpisodeScores:
+    def evaluate(
+        self, actors: Mapping[str, Actor], *, num_episodes: int, first_seed: int, sample: bool
+    ) -> EpisodeScores:
         """See `townlet_training.Evaluator.evaluate`."""
-        policy = SimulationActor(actor=actor, spec=self._spec)
+        policies = _policies(actors, self._specs)
         return _scores(
-            self._evaluator.evaluate(policy, num_episodes=num_episodes, first_seed=first_seed, sample=sample)
+            self._evaluator.evaluate(policies, num_episodes=num_episodes, first_seed=first_seed, sample=sample)
         )
 
     def baseline(self, name: str, *, num_episodes: int, first_seed: int) -> EpisodeScores:
@@ -111,33 +135,39 @@ class TrainingEvaluator:
         return _scores(self._evaluator.baseline(name, num_episodes=num_episodes, first_seed=first_seed))
 
 
+def _policies(actors: Mapping[str, Actor], specs: Mapping[str, SimulationSpec]) -> dict[str, SimulationActor]:
+    return {group: SimulationActor(actor=actor, spec=specs[group]) for group, actor in actors.items()}
+
+
 def _scores(episodes: EpisodeReturns) -> EpisodeScores:
     return EpisodeScores(returns=episodes.returns, events=episodes.events, seeds=episodes.seeds)
 
 
+def preset_name_for(world: str) -> str:
+    """Return the name of the preset made for `world`, else of the one for any world."""
+    own = preset_for(world)
+    return preset("default").name if own is None else own.name
+
+
 def training_config(
-    settings: Mapping[str, Setting], *, preset_name: str | None, mode: str, seed: int
+    settings: Mapping[str, Setting], *, preset_name: str | None, mode: str, seed: int, behaviors: Collection[str]
 ) -> TrainingConfig:
     """Return the config of a run: the preset, changed by `settings`.
 
     Args:
         settings: values by dotted field of `TrainingConfig`.
         preset_name: None: townlet_training's own defaults.
+        behaviors: that the world knows; the policy is compared with them, and with chance.
 
     Raises:
         ConfigError: if there is no such preset, or a value is out of range.
     """
-    content: Nested = {"mode": mode, "seed": seed}
+    baselines = tuple(name for name in BASELINES if name in behaviors or name == RANDOM)
+    content: Nested = {"mode": mode, "seed": seed, "baselines": baselines}
     try:
         if preset_name is not None:
-            chosen = preset(preset_name)
-            start = {
-                **{f"network.{name}": value for name, value in _leaves(chosen.network)},
-                **{f"ppo.{name}": value for name, value in _leaves(chosen.ppo)},
-                "num_envs": chosen.num_envs,
-                "rollout_ticks": chosen.rollout_ticks,
-            }
-            settings = {**start, **settings}
+            start = dict(_leaves(preset(preset_name)))
+            settings = {**{name: value for name, value in start.items() if name not in _LABELS}, **settings}
         for name, value in settings.items():
             _put(content, name.split("."), value)
         return TypeAdapter(TrainingConfig).validate_python(content)
@@ -158,6 +188,8 @@ def orchestrator_of(
     threads: int,
     on_progress: Callable[[Progress], None],
     stop: Callable[[], bool],
+    notes: Mapping[str, str],
+    resume: bool,
 ) -> TrainingOrchestrator:
     """Prepare a run of townlet_training in worlds of the runtime; `TrainingOrchestrator` says more.
 
@@ -165,16 +197,49 @@ def orchestrator_of(
         threads: that torch computes with, in the whole process.
     """
     torch.set_num_threads(threads)
-    spec = collector.spec
+    specs = collector.specs
     return TrainingOrchestrator(
         config,
         TrainingCollector(collector),
-        TrainingEvaluator(evaluator, spec),
-        spec=PolicySpec(world=spec.name, vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes),
+        TrainingEvaluator(evaluator, specs),
+        specs={
+            group: PolicySpec(
+                world=spec.name, vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes
+            )
+            for group, spec in specs.items()
+        },
         run_dir=run_dir,
         on_progress=on_progress,
         stop=stop,
+        notes=notes,
+        resume=resume,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a run that was broken off stands."""
+
+    env_steps: int
+    stage: str
+    prepared: bool
+    """Whether anything was learned that it can go on from; else it begins again."""
+    notes: Mapping[str, str]
+    """What it was begun with, beside its config."""
+
+
+def standing_of(run_dir: Path) -> Standing | None:
+    """Read where the run in `run_dir` stands; None where it has not begun.
+
+    Raises:
+        TrainingError: if its newest checkpoint is damaged.
+    """
+    newest = CheckpointStore(run_dir / CHECKPOINTS, keep_last=1).newest()
+    if newest is None:
+        return None
+    checkpoint = read_checkpoint(newest)
+    state, run = checkpoint.state, checkpoint.run
+    return Standing(env_steps=state.env_steps, stage=state.stage, prepared=run.course.prepared, notes=run.notes)
 
 
 def training_fields(config: TrainingConfig) -> dict[str, Setting]:

@@ -89,10 +89,11 @@ class HistoryPoint:
     return_mean: float
     return_ci: Interval
     normalized: float | None
-    """0 is the idle policy, 1 the scripted one."""
+    """0 is the idle policy (the random one where the world has none), 1 the scripted one."""
     scripted_mean: float | None
     nearest_mean: float | None
     idle_mean: float | None
+    random_mean: float | None = None
 
     def __post_init__(self) -> None:
         require_finite("HistoryPoint", **vars(self))
@@ -108,7 +109,7 @@ class Paired:
     mean: float
     ci: Interval
     normalized: float | None
-    """`mean` in units of scripted minus idle."""
+    """`mean` in units of scripted minus idle, or minus random where the world has no idle behavior."""
 
     def __post_init__(self) -> None:
         require_finite("Paired", **vars(self))
@@ -165,8 +166,11 @@ class EvaluationFile:
     """Ticks of an episode."""
     baselines: Mapping[str, Score]
     clone: CloneResult | None
+    """None without cloning, and where every group has a clone of its own."""
     history: tuple[HistoryPoint, ...]
     final: FinalScores
+    clones: Mapping[str, CloneResult] | None = None
+    """By group; None where there is one group."""
 
     def to_json(self) -> str:
         """Return the text of the file, keys in the order of the fields."""

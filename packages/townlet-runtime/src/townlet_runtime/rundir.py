@@ -19,12 +19,19 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 POLICY = "policy.onnx"
+"""Of a run with one group of agents; see `group_policy`."""
 EVALUATION = "evaluation.json"
 PROMOTION = "promotion.json"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 
+_ANOTHER = "; name another one with --run-dir"
 _LOCKS = Path("/proc/locks")
+
+
+def group_policy(group: str) -> str:
+    """Name of the policy file of one group of several."""
+    return f"policy-{group}.onnx"
 
 
 def default_run_dir(*, now: datetime, mode: str, seed: int) -> Path:
@@ -40,8 +47,21 @@ def require_free(path: Path) -> None:
     """
     require_writable(path)
     if path.exists():
-        _require_unlocked(path)
+        _require_unlocked(path, hint=_ANOTHER)
         _require_empty(path)
+
+
+def require_resumable(path: Path) -> None:
+    """Refuse a `path` that is not the directory of a run, or that another process holds; nothing is changed.
+
+    Raises:
+        RunDirectoryError: says what is missing, or who holds it.
+    """
+    if not (path / CONFIG).is_file():
+        found = f"no {CONFIG} in it" if path.is_dir() else "no directory"
+        raise RunDirectoryError(path, f"expected the directory of a run, found {found}")
+    require_writable(path)
+    _require_unlocked(path, hint="")
 
 
 def require_writable(path: Path) -> None:
@@ -59,20 +79,20 @@ def require_writable(path: Path) -> None:
         raise RunDirectoryError(path, f"cannot be written to: no permission for {existing}")
 
 
-def _require_unlocked(path: Path) -> None:
+def _require_unlocked(path: Path, *, hint: str) -> None:
     # Not by DirectoryLock: it removes unfinished files, and what is in a directory that is not ours stays as it is.
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise _in_use(path) from error
+        raise RunDirectoryError(path, f"in use by {_holder(path)}{hint}") from error
     finally:
         os.close(descriptor)
 
 
 def _require_empty(path: Path) -> None:
     if any(path.iterdir()):
-        raise RunDirectoryError(path, "exists and is not empty; name another one with --run-dir")
+        raise RunDirectoryError(path, f"exists and is not empty{_ANOTHER}")
 
 
 @contextmanager
@@ -95,17 +115,13 @@ def new_run_directory(path: Path) -> Iterator[None]:
         try:
             stack.enter_context(DirectoryLock(path))
         except ArtifactError as error:
-            raise _in_use(path) from error
+            raise RunDirectoryError(path, f"in use by {_holder(path)}{_ANOTHER}") from error
         _require_empty(path)
         try:
             yield
         finally:
             if made and not any(path.iterdir()):
                 path.rmdir()
-
-
-def _in_use(path: Path) -> RunDirectoryError:
-    return RunDirectoryError(path, f"in use by {_holder(path)}; name another one with --run-dir")
 
 
 def _holder(path: Path) -> str:

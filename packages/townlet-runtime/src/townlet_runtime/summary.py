@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from townlet_runtime.strict_json import (
 from townlet_trajectory.files import write_bytes_atomic
 
 Decision = Literal["PROMOTE", "HOLD", "FAIL"]
+_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +60,16 @@ class RunSummaryFile:
     """Mean over episodes of learned minus scripted on the same seed."""
     improvement_ci: Interval | None
     improvement_normalized: float | None
-    """`improvement_mean` in units of scripted minus idle."""
+    """`improvement_mean` in units of scripted minus idle, or minus random where the world has no idle behavior."""
     promotion: Decision | None
     policy_sha256: str | None
+    """Of `policy.onnx`; None where every group has a policy of its own."""
     weights_sha256: str | None
     versions: Mapping[str, str]
+    policies_sha256: Mapping[str, str] | None = None
+    """Of `policy-GROUP.onnx`, by group; None where there is one group."""
+    controller: str | None = None
+    """What played the script, as it was named; None: the world's own, or nobody."""
 
     def __post_init__(self) -> None:
         name = "RunSummaryFile"
@@ -80,6 +87,11 @@ class RunSummaryFile:
         require_interval(name, "improvement_ci", self.improvement_ci)
         require_digest(name, "policy_sha256", self.policy_sha256)
         require_digest(name, "weights_sha256", self.weights_sha256)
+        for group, digest in (self.policies_sha256 or {}).items():
+            if _GROUP.fullmatch(group) is None:
+                expected = "names that can be part of a file name"
+                raise ReportError(name, key="policies_sha256", expected=expected, came=repr(group)[:80])
+            require_digest(name, f"policies_sha256.{group}", digest)
 
     def to_json(self) -> str:
         """Return the text of the file, keys in the order of the fields."""

@@ -12,11 +12,14 @@ from typing import Annotated, cast
 
 import typer
 
+from townlet_runtime.cli.capture_app import capture_app
 from townlet_runtime.cli.options import (
     Against,
     ConfigArgument,
+    ControllerName,
     Device,
     DeviceName,
+    Env,
     Episodes,
     EvalEvery,
     FinishedRunDir,
@@ -29,6 +32,7 @@ from townlet_runtime.cli.options import (
     Ratio,
     RecordDir,
     Render,
+    Resume,
     RunDir,
     Sample,
     Seed,
@@ -47,6 +51,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
+
+app.add_typer(capture_app, name="capture")
 
 # Typer does not export the base of its usage errors; it is click's, or Typer's own copy of it, by version.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -72,11 +78,14 @@ def _root(
 @app.command()
 def train(
     config: ConfigArgument = None,
+    env: Env = None,
+    controller: ControllerName = None,
     mode: Mode = None,
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
     seed: Seed = None,
     run_dir: RunDir = None,
+    resume: Resume = None,
     eval_every: EvalEvery = None,
     threads: Threads = None,
     device: Device = DeviceName.cpu,
@@ -99,19 +108,24 @@ def train(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.rundir import require_free
+        from townlet_runtime.rundir import require_free, require_resumable
 
-        if run_dir is not None:
+        if resume is not None:
+            require_resumable(resume)
+        elif run_dir is not None:
             require_free(run_dir)
         from townlet_runtime.cli.train import TrainOptions, train_policy
 
         options = TrainOptions(
             config=config,
+            env=env,
+            controller=controller,
             mode=None if mode is None else mode.value,
             total_steps=total_steps,
             num_envs=num_envs,
             seed=seed,
             run_dir=run_dir,
+            resume=resume,
             eval_every=eval_every,
             threads=num_threads,
             preset=preset,
@@ -125,6 +139,8 @@ def train(
 @app.command()
 def run(
     config: ConfigArgument = None,
+    env: Env = None,
+    controller: ControllerName = None,
     policy: PolicyPath = None,
     ratio: Ratio = None,
     ticks: Ticks = None,
@@ -136,7 +152,10 @@ def run(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Run the town: by the script, a policy, or both."""
+    """Run a world: by the script, a policy, or both.
+
+    Where there is neither, actions are drawn at random.
+    """
     from townlet_runtime.cli.console import Console
     from townlet_runtime.cli.exits import guarded
 
@@ -149,10 +168,12 @@ def run(
             require_policy(policy)
         if record is not None:
             require_empty(record)
-        from townlet_runtime.cli.run import RunOptions, run_town
+        from townlet_runtime.cli.run import RunOptions, run_world
 
         options = RunOptions(
             config=config,
+            env=env,
+            controller=controller,
             policy=policy,
             ratio=ratio,
             ticks=ticks,
@@ -161,7 +182,7 @@ def run(
             seed=seed,
             settings=tuple(settings or ()),
         )
-        return run_town(options, console)
+        return run_world(options, console)
 
     return guarded(command, console)
 
@@ -169,7 +190,8 @@ def run(
 @app.command()
 def evaluate(
     run_dir: FinishedRunDir,
-    against: Against = "scripted",
+    against: Against = None,
+    controller: ControllerName = None,
     episodes: Episodes = 100,
     sample: Sample = False,
     json: Json = False,
@@ -187,10 +209,13 @@ def evaluate(
         from townlet_runtime.rundir import require_finished
 
         require_finished(run_dir)
-        require_opponent(against)
+        if against is not None:
+            require_opponent(against)
         from townlet_runtime.cli.evaluate import EvaluateOptions, evaluate_run
 
-        options = EvaluateOptions(run_dir=run_dir, against=against, episodes=episodes, sample=sample)
+        options = EvaluateOptions(
+            run_dir=run_dir, controller=controller, against=against, episodes=episodes, sample=sample
+        )
         return evaluate_run(options, console)
 
     return guarded(command, console)

@@ -8,8 +8,8 @@ from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.policy_file import read_policy_bytes, verified_digest
 from townlet_runtime.rundir import require_finished, require_writable
 
-BASELINES = ("scripted", "nearest", "idle")
-"""What a policy can be compared with, beside another policy."""
+BASELINES = ("scripted", "nearest", "idle", "random")
+"""What a policy can be compared with, beside another policy; not every world has all of them."""
 
 
 def require_policy(path: Path) -> None:

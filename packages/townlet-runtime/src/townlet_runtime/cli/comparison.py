@@ -20,7 +20,7 @@ from townlet_runtime.cli.exits import CommandError
 from townlet_runtime.evaluate import EpisodeReturns
 
 NUM_RESAMPLES = 10_000
-LEARNED, SCRIPTED, IDLE = "learned", "scripted", "idle"
+LEARNED, SCRIPTED = "learned", "scripted"
 _RESAMPLING_SEED = 0
 
 
@@ -33,24 +33,28 @@ class Comparison:
     summaries: Mapping[str, ScoreSummary]
     """By name: the policy, what it was compared with, and the ends of the normalized scale."""
     normalized: Mapping[str, float | None]
-    """Means on the scale where idling is 0 and the script is 1, by the same names."""
+    """Means on the scale where `zero` is 0 and the script is 1, by the same names; None where there is no scale."""
+    zero: str
+    """What the normalized scale calls 0: one of the names of `summaries`."""
     difference: PairedComparison
     difference_normalized: float | None
     episodes: int
     first_seed: int
 
 
-def comparison_of(played: Mapping[str, EpisodeReturns], *, against: str) -> Comparison:
+def comparison_of(played: Mapping[str, EpisodeReturns], *, against: str, zero: str) -> Comparison:
     """Compare the policy with `against`.
 
     Args:
-        played: the same episodes, by behavior; `learned`, `scripted`, `idle` and `against` are among them.
+        played: the same episodes, by behavior; `learned`, `against` and `zero` are among them, and `scripted` where the
+            world has a script.
+        zero: what the normalized scale calls 0.
 
     Raises:
         CommandError: if the episodes cannot be compared.
     """
     try:
-        return _compared({name: _scores(each) for name, each in played.items()}, against)
+        return _compared({name: _scores(each) for name, each in played.items()}, against, zero)
     except TrainingError as error:
         raise CommandError(str(error)) from error
 
@@ -59,8 +63,9 @@ def _scores(episodes: EpisodeReturns) -> EpisodeScores:
     return EpisodeScores(returns=episodes.returns, events=episodes.events, seeds=episodes.seeds)
 
 
-def _compared(scores: Mapping[str, EpisodeScores], against: str) -> Comparison:
-    idle, script = scores[IDLE].mean, scores[SCRIPTED].mean
+def _compared(scores: Mapping[str, EpisodeScores], against: str, zero: str) -> Comparison:
+    bottom = scores[zero].mean
+    top = scores[SCRIPTED].mean if SCRIPTED in scores else None
     difference = compare(scores[LEARNED], scores[against], seed=_RESAMPLING_SEED, num_resamples=NUM_RESAMPLES)
     seeds = scores[LEARNED].seeds
     return Comparison(
@@ -68,12 +73,17 @@ def _compared(scores: Mapping[str, EpisodeScores], against: str) -> Comparison:
         summaries={
             name: summarize(each, seed=_RESAMPLING_SEED, num_resamples=NUM_RESAMPLES) for name, each in scores.items()
         },
-        normalized={name: normalized(each.mean, idle, script) for name, each in scores.items()},
+        normalized={name: _normalized(each.mean, bottom, top) for name, each in scores.items()},
+        zero=zero,
         difference=difference,
-        difference_normalized=normalized(idle + difference.mean, idle, script),
+        difference_normalized=_normalized(bottom + difference.mean, bottom, top),
         episodes=len(seeds),
         first_seed=int(seeds[0]),
     )
+
+
+def _normalized(score: float, bottom: float, top: float | None) -> float | None:
+    return None if top is None else normalized(score, bottom, top)
 
 
 def comparison_record(found: Comparison, *, run_dir: Path, against: str, acting: str) -> dict[str, Json]:
@@ -115,7 +125,8 @@ def comparison_lines(found: Comparison, *, against: str, acting: str) -> list[st
     rows.append((name, f"{difference.mean:+.3f}", f"{difference.iqm:+.3f}", _interval(difference.ci, "+"), share))
     lines = [
         *table(("return", "mean", "IQM", "95 % interval", "normalized"), rows),
-        f"{found.episodes} episodes, seeds from {found.first_seed}; {acting} actions; normalized: idle 0, script 1",
+        f"{found.episodes} episodes, seeds from {found.first_seed}; {acting} actions"
+        + (f"; normalized: {found.zero} 0, script 1" if SCRIPTED in found.summaries else ""),
     ]
     return lines if found.against == against else [*lines, f"{found.against}: {against}"]
 

@@ -69,17 +69,17 @@ class Console:
             print("\n".join(lines), flush=True)
 
     @contextmanager
-    def progress(self, *, total: int, unit: str) -> Iterator[Progress]:
-        """Show progress towards `total` units while the block runs."""
+    def progress(self, *, total: int, unit: str, begun_at: int = 0) -> Iterator[Progress]:
+        """Show progress towards `total` units while the block runs; `begun_at` of them were done before."""
         if self.quiet:
             yield _NoProgress()
         elif sys.stderr.isatty():
             from townlet_runtime.cli.live import live_progress
 
-            with live_progress(total=total, unit=unit) as progress:
+            with live_progress(total=total, unit=unit, begun_at=begun_at) as progress:
                 yield progress
         else:
-            yield _PlainProgress(total=total, unit=unit)
+            yield _PlainProgress(total=total, unit=unit, begun_at=begun_at)
 
 
 class _NoProgress:
@@ -90,9 +90,10 @@ class _NoProgress:
 class _PlainProgress:
     """Lines: one every few seconds, and one whenever a new stage begins."""
 
-    def __init__(self, *, total: int, unit: str) -> None:
+    def __init__(self, *, total: int, unit: str, begun_at: int) -> None:
         self._total = total
         self._unit = unit
+        self._begun_at = begun_at
         self._begun = time.monotonic()
         self._shown = 0.0
         self._stage: str | None = None
@@ -105,8 +106,8 @@ class _PlainProgress:
             return
         self._shown = elapsed
         parts = [f"{stage}: {done:,} of {self._total:,} {self._unit}"]
-        if done > 0 and elapsed > 0.0:
-            rate = done / elapsed
+        if done > self._begun_at and elapsed > 0.0:
+            rate = (done - self._begun_at) / elapsed
             parts += [f"{rate:,.0f}/s", f"{duration(max(0, self._total - done) / rate)} left"]
         print(", ".join([*parts, note] if note else parts), file=sys.stderr, flush=True)
 

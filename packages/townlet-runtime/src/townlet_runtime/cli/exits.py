@@ -10,11 +10,12 @@ from types import FrameType
 
 from townlet_behavior.errors import BehaviorError
 from townlet_runtime.cli.console import Console, drop_output, settle_output
-from townlet_runtime.errors import TownletError
+from townlet_runtime.errors import EnvironmentFaultError, TownletError
 from townlet_trajectory.errors import TrajectoryError
 
 SUCCESS = 0
 GATE_FAILED = 1
+ENVIRONMENT_FAILED = 1
 ERROR = 2
 _SIGNALLED = 128
 """Plus the number of the signal, as shells do it."""
@@ -86,7 +87,11 @@ def end_on_signals() -> Iterator[None]:
 
 
 def guarded(command: Callable[[], int], console: Console) -> int:
-    """Return the exit code of `command`; an error that is expected becomes one line and `ERROR`."""
+    """Return the exit code of `command`; an error that is expected becomes one line and its code.
+
+    The code is `ENVIRONMENT_FAILED` where nothing was said wrongly and somebody's environment broke while it ran, else
+    `ERROR`.
+    """
     try:
         return command()
     except BrokenPipeError:
@@ -98,7 +103,7 @@ def guarded(command: Callable[[], int], console: Console) -> int:
             traceback.print_exception(error)
         console.error(_one_line(error))
         settle_output()
-        return ERROR
+        return ENVIRONMENT_FAILED if isinstance(error, EnvironmentFaultError) else ERROR
     except Signalled as error:
         return _SIGNALLED + error.number
     except KeyboardInterrupt:

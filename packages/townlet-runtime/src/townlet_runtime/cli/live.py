@@ -13,8 +13,8 @@ from rich.text import Text
 
 
 @contextmanager
-def live_progress(*, total: int, unit: str) -> Iterator[_LiveProgress]:
-    """Show a bar with stage, count, rate and time left."""
+def live_progress(*, total: int, unit: str, begun_at: int) -> Iterator[_LiveProgress]:
+    """Show a bar with stage, count, rate and time left; `begun_at` units were done before."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -24,19 +24,20 @@ def live_progress(*, total: int, unit: str) -> Iterator[_LiveProgress]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=RichConsole(stderr=True)) as progress:
-        task = progress.add_task("", total=total, unit=unit, rate="", note="")
-        yield _LiveProgress(progress, task)
+        task = progress.add_task("", total=total, completed=begun_at, unit=unit, rate="", note="")
+        yield _LiveProgress(progress, task, begun_at)
 
 
 class _LiveProgress:
-    def __init__(self, progress: Progress, task: TaskID) -> None:
+    def __init__(self, progress: Progress, task: TaskID, begun_at: int) -> None:
         self._progress = progress
         self._task = task
+        self._begun_at = begun_at
         self._begun = time.monotonic()
 
     def update(self, stage: str, done: int, note: str = "") -> None:
         elapsed = time.monotonic() - self._begun
-        rate = f"{done / elapsed:,.0f}/s" if elapsed > 0.0 else ""
+        rate = f"{(done - self._begun_at) / elapsed:,.0f}/s" if elapsed > 0.0 else ""
         self._progress.update(self._task, description=stage, completed=done, rate=rate, note=note)
 
 

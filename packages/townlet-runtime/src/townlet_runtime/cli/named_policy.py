@@ -1,7 +1,8 @@
-"""The policy that a command was given: as a file, or as the run directory it was trained in."""
+"""The policies that a command was given: as a file, or as the run directory they were trained in."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,32 +11,39 @@ from townlet_runtime.cli.exits import CommandError
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.finished import FinishedRun, read_run
 from townlet_runtime.policies import OnnxPolicy
-from townlet_runtime.simulation import SimulationSpec
+from townlet_runtime.simulation import AGENTS, SimulationSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedPolicy:
-    """A policy and the run that it came from."""
+    """The policies of all groups of agents, and the run that they came from."""
 
     path: Path
     """Of the file or the directory, as it was given."""
-    policy: OnnxPolicy
+    policies: Mapping[str, OnnxPolicy]
+    """By group; `agents` where there is one."""
     run: FinishedRun | None
     """None: a bare file."""
 
     @property
     def config(self) -> Path | None:
-        """The config that it was trained with, where that is known."""
+        """The config that they were trained with, where that is known."""
         return None if self.run is None else self.run.config
 
-    def require_fit(self, spec: SimulationSpec) -> None:
-        """Refuse it for a simulation that has other actions or observations.
+    def require_fit(self, specs: Mapping[str, SimulationSpec]) -> None:
+        """Refuse them for a simulation that has other groups, actions or observations.
 
         Raises:
             CommandError: names the policy and what differs.
         """
+        if self.policies.keys() != specs.keys():
+            raise CommandError(
+                f"{self.path}: made for the groups {_listed(self.policies)}, the world has {_listed(specs)}; "
+                "name the directory of a run in this world"
+            )
         try:
-            require_fit(self.policy, spec)
+            for group, policy in self.policies.items():
+                require_fit(policy, specs[group])
         except SimulationError as error:
             raise CommandError(f"{self.path}: {error}") from error
 
@@ -49,13 +57,18 @@ def load_policy(path: Path) -> NamedPolicy:
     """
     if path.is_dir():
         return policy_of(read_run(path))
-    return NamedPolicy(path=path, policy=OnnxPolicy.load(path), run=None)
+    return NamedPolicy(path=path, policies={AGENTS: OnnxPolicy.load(path)}, run=None)
 
 
 def policy_of(run: FinishedRun) -> NamedPolicy:
-    """Load the policy that a run has ended with.
+    """Load the policies that a run has ended with.
 
     Raises:
-        PolicyFileError: if it is damaged or foreign.
+        PolicyFileError: if one is damaged or foreign.
     """
-    return NamedPolicy(path=run.path, policy=OnnxPolicy.load(run.policy), run=run)
+    policies = {group: OnnxPolicy.load(path) for group, path in run.policies.items()}
+    return NamedPolicy(path=run.path, policies=policies, run=run)
+
+
+def _listed(groups: Mapping[str, object]) -> str:
+    return ", ".join(groups)

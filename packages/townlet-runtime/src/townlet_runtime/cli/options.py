@@ -42,7 +42,7 @@ Mode = Annotated[
     ModeName | None,
     typer.Option(
         help="anneal: clone the script, blend, then PPO. ppo: PPO from a fresh network. bc: the clone alone."
-        "  [default: training.source of CONFIG, else anneal]",
+        "  [default: training.source of CONFIG, else anneal, or ppo where the world has no script]",
         show_default=False,
     ),
 ]
@@ -81,11 +81,38 @@ Threads = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="CPU threads.  [default: 2, or as many as there are]", show_default=False),
 ]
+Env = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="World: town, gymnasium:ID or pettingzoo:NAME.  [default: config, else town]",
+        show_default=False,
+    ),
+]
+ControllerName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Script of a world other than the town: a registered name, or module:name."
+        "  [default: config, else the world's own, if any]",
+        show_default=False,
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Go on with the unfinished run in DIR, with its own config and options.",
+        show_default=False,
+    ),
+]
 Device = Annotated[DeviceName, typer.Option(help="Where to compute.")]
 PresetName = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Start values of training by name, such as town.  [default: config]", show_default=False
+        metavar="NAME",
+        help="Start values of training by name, such as town.  [default: config, else the world's own]",
+        show_default=False,
     ),
 ]
 PolicyPath = Annotated[
@@ -115,7 +142,13 @@ RecordDir = Annotated[
 Render = Annotated[bool, typer.Option("--render", help="Draw the town in the terminal.")]
 FinishedRunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run.")]
 Against = Annotated[
-    str, typer.Option(metavar="NAME|RUN_DIR", help="scripted, nearest, idle, or another run directory.")
+    str | None,
+    typer.Option(
+        metavar="NAME|RUN_DIR",
+        help="scripted, nearest, idle, random, or another run directory."
+        "  [default: scripted, or random where the world has no script]",
+        show_default=False,
+    ),
 ]
 Episodes = Annotated[
     int, typer.Option(min=2, metavar="N", help="Episodes; their seeds are 2^31 + i, never used in training.")

@@ -70,9 +70,9 @@ class _Paper:
 
 
 @contextmanager
-def screen(town: Town, *, enabled: bool) -> Iterator[Screen]:
-    """Show the town while the block runs: on a terminal in place, else below each other."""
-    if not enabled:
+def screen(town: Town | None, *, enabled: bool) -> Iterator[Screen]:
+    """Show the town, if there is one, while the block runs: on a terminal in place, else below each other."""
+    if town is None or not enabled:
         yield _Nowhere()
     elif sys.stdout.isatty():
         from townlet_runtime.cli.live import live_frames

@@ -1,23 +1,25 @@
-"""`townlet run`: the town lives for some ticks."""
+"""`townlet run`: a world lives for some ticks."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from townlet_runtime.acting import Policy, UniformPolicy
 from townlet_runtime.cli.console import Console, Json, Progress, table
 from townlet_runtime.cli.exits import StopFlag, stop_on_signals
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.record import capture_info, record_captures
 from townlet_runtime.cli.render import Screen, screen
-from townlet_runtime.cli.worlds import Worlds, load, option, seed_of
-from townlet_runtime.config import Config, bridge_config
+from townlet_runtime.cli.worlds import Worlds, load, option, seed_of, world_options
 from townlet_runtime.errors import ConfigError
-from townlet_runtime.loop import LoopReport, SimulationLoop
+from townlet_runtime.groups import SCRIPTED, runtimes_of, script_side
+from townlet_runtime.loop import GroupedLoop, LoopReport
 from townlet_runtime.observing import schema_of
 from townlet_runtime.runtime import PolicyRuntime
+from townlet_runtime.simulation import AGENTS, GroupedSimulation, OneGroup, SimulationSpec
 from townlet_runtime.town import Town
 from townlet_trajectory import TrajectoryService
 
@@ -27,6 +29,8 @@ _CHUNK_TICKS = 100
 MAX_RECORDED_ROWS = 2_000_000
 """Steps of agents that `--record` keeps in memory."""
 SOURCES = ("scripted", "learned", "external")
+RANDOM = "random"
+"""What `learned` is called where nothing was learned and actions are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,8 @@ class RunOptions:
     """The options of `townlet run`; None where one was not given."""
 
     config: Path | None
+    env: str | None
+    controller: str | None
     policy: Path | None
     ratio: float | None
     ticks: int | None
@@ -49,7 +55,7 @@ class Totals:
 
     ticks: int
     agents: int
-    """Population of the town."""
+    """That the world has room for; the population of a town."""
     wall_time_s: float
     agent_ticks: int
     sources: dict[str, int]
@@ -66,35 +72,88 @@ class Totals:
         return self.agent_ticks / self.wall_time_s
 
 
-def run_town(options: RunOptions, console: Console) -> int:
-    """Run the town, print what it came to, and return the exit code."""
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """One world with everything that decides in it."""
+
+    simulation: GroupedSimulation
+    town: Town | None
+    """The world itself, where it is a town."""
+    policies: Mapping[str, Policy] | None
+    """By group; None: the script alone."""
+    drawn: bool
+    """Whether nobody decides, and actions are drawn."""
+    runtimes: Mapping[str, PolicyRuntime]
+
+
+def run_world(options: RunOptions, console: Console) -> int:
+    """Run the world, print what it came to, and return the exit code."""
     _check(options, console)
     named = None if options.policy is None else load_policy(options.policy)
     path = options.config if options.config is not None or named is None else named.config
-    config = load(path, options.settings, option("seed", options.seed, "--seed"), console).config
+    overrides = [*world_options(options.env, options.controller), *option("seed", options.seed, "--seed")]
+    config = load(path, options.settings, overrides, console).config
     seed = seed_of(config) if options.seed is None else options.seed
     ticks = options.ticks or config.scenario.ticks or DEFAULT_TICKS
-    town = Worlds.of(config)(1)
-    if named is not None:
-        named.require_fit(town.spec)
-    if options.record is not None:
-        _require_room(ticks * town.config.population)
-    loop = _loop(town, config, named, options, seed=seed)
+    life = _life(Worlds.of(config, options.controller), named, options, seed=seed, ticks=ticks)
+    if life.drawn:
+        console.note(f"{config.environment.name} has no script, and no policy was named: actions are drawn")
+    loop = GroupedLoop(life.simulation, life.runtimes)
     loop.reset(seed)
     with stop_on_signals() as stop, console.progress(total=ticks, unit="ticks") as progress:
-        with screen(town, enabled=options.render) as view:
+        with screen(life.town, enabled=options.render) as view:
             reports = list(_ticks(loop, ticks, stop, progress, view))
     if options.record is not None and reports:
-        policy = None if named is None else named.policy
-        info = capture_info(config, path=path, ticks=loop.tick, seed=seed, policy=policy)
-        manifest = record_captures(
-            options.record, loop.runtime.collect_trajectory(), town.spec, policy=policy, info=info
-        )
+        runtime = life.runtimes[AGENTS]
+        policy = None if life.policies is None else life.policies[AGENTS]
+        info = capture_info(config, path=path, ticks=runtime.tick, seed=seed, policy=policy)
+        batch = runtime.collect_trajectory()
+        manifest = record_captures(options.record, batch, life.simulation.specs[AGENTS], policy=policy, info=info)
         console.note(f"recorded {manifest}")
     if reports:
-        totals = _totals(reports, agents=town.config.population)
+        agents = sum(spec.capacity for spec in life.simulation.specs.values())
+        totals = _totals(reports, agents=agents, drawn=life.drawn)
         console.result(_record(totals), _lines(totals))
     return stop.code
+
+
+def _life(worlds: Worlds, named: NamedPolicy | None, options: RunOptions, *, seed: int, ticks: int) -> Life:
+    town = None if worlds.towns is None else worlds.towns(1)
+    simulation = worlds.make(1) if town is None else OneGroup(town)
+    if town is None:
+        _require_town(worlds.environment, options)
+    if named is not None:
+        named.require_fit(simulation.specs)
+    if options.record is not None:
+        _require_room(ticks * sum(spec.capacity for spec in simulation.specs.values()))
+    drawn = named is None and SCRIPTED not in simulation.behaviors
+    policies: Mapping[str, Policy] | None = None if named is None else named.policies
+    if drawn:
+        policies = {group: _uniform(spec) for group, spec in simulation.specs.items()}
+    ratio = options.ratio if options.ratio is not None else 0.0 if policies is None else 1.0
+    if SCRIPTED not in simulation.behaviors and ratio < 1.0:
+        raise ConfigError(f"`{worlds.environment}` has no script that the other decisions could go to", file="--ratio")
+    recording = options.record is not None
+    runtimes = runtimes_of(
+        simulation,
+        script_side(simulation),
+        config=replace(worlds.bridge, ratio=ratio),
+        policies=policies,
+        services={group: _service(spec) for group, spec in simulation.specs.items()} if recording else None,
+        seed=seed,
+        # Greedy steps have no probabilities to learn from; what is recorded is for learning.
+        greedy=not recording and not drawn,
+    )
+    return Life(simulation=simulation, town=town, policies=policies, drawn=drawn, runtimes=runtimes)
+
+
+def _uniform(spec: SimulationSpec) -> UniformPolicy:
+    return UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+
+
+def _service(spec: SimulationSpec) -> TrajectoryService:
+    # The town always masks, and schema and mask must agree.
+    return TrajectoryService(schema_of(spec, masked=True), max_rows=MAX_RECORDED_ROWS, on_full="raise")
 
 
 def _check(options: RunOptions, console: Console) -> None:
@@ -114,30 +173,13 @@ def _require_room(rows: int) -> None:
         )
 
 
-def _loop(town: Town, config: Config, named: NamedPolicy | None, options: RunOptions, *, seed: int) -> SimulationLoop:
-    spec = town.spec
-    ratio = options.ratio if options.ratio is not None else 0.0 if named is None else 1.0
-    recording = options.record is not None
-    # The town always masks, and schema and mask must agree.
-    service = (
-        TrajectoryService(schema_of(spec, masked=True), max_rows=MAX_RECORDED_ROWS, on_full="raise")
-        if recording
-        else None
-    )
-    runtime = PolicyRuntime(
-        spec,
-        town.scripted("scripted"),
-        config=bridge_config(config, ratio=ratio),
-        policy=None if named is None else named.policy,
-        service=service,
-        seed=seed,
-        # Greedy steps have no probabilities to learn from; what is recorded is for learning.
-        greedy=not recording,
-    )
-    return SimulationLoop(town, runtime)
+def _require_town(environment: str, options: RunOptions) -> None:
+    for label, given in (("--render", options.render), ("--record", options.record is not None)):
+        if given:
+            raise ConfigError(f"is for the town, and the world is `{environment}`", file=label)
 
 
-def _ticks(loop: SimulationLoop, ticks: int, stop: StopFlag, progress: Progress, view: Screen) -> Iterator[LoopReport]:
+def _ticks(loop: GroupedLoop, ticks: int, stop: StopFlag, progress: Progress, view: Screen) -> Iterator[LoopReport]:
     done = 0
     while done < ticks and not stop():
         chunk = min(1 if view.draws_every_tick else _CHUNK_TICKS, ticks - done)
@@ -147,7 +189,7 @@ def _ticks(loop: SimulationLoop, ticks: int, stop: StopFlag, progress: Progress,
         progress.update("run", done)
 
 
-def _totals(reports: Sequence[LoopReport], *, agents: int) -> Totals:
+def _totals(reports: Sequence[LoopReport], *, agents: int, drawn: bool) -> Totals:
     agent_ticks = sum(report.agent_ticks for report in reports)
     sources: Counter[str] = Counter()
     for report in reports:
@@ -158,7 +200,7 @@ def _totals(reports: Sequence[LoopReport], *, agents: int) -> Totals:
         agents=agents,
         wall_time_s=sum(report.wall_time_s for report in reports),
         agent_ticks=agent_ticks,
-        sources={name: sources[name] for name in SOURCES},
+        sources={RANDOM if drawn and name == "learned" else name: sources[name] for name in SOURCES},
         mean_reward=reward_sum / max(agent_ticks, 1),
     )
 
@@ -179,7 +221,7 @@ def _lines(totals: Totals) -> list[str]:
     rows = [(name, f"{count:,}", f"{share * count:.1f} %") for name, count in totals.sources.items()]
     return [
         f"Completed {totals.ticks} ticks in {totals.wall_time_s:.3f}s ({totals.ticks_per_s:.1f} ticks/sec)",
-        f"{totals.agents:,} agents, {totals.agent_decisions_per_s:,.0f} agent-decisions/s",
+        f"{totals.agents:,} agent{'s' * (totals.agents != 1)}, {totals.agent_decisions_per_s:,.0f} agent-decisions/s",
         f"mean reward per agent and tick {totals.mean_reward:.5f}",
         *table(("decisions by", "count", "share"), rows),
     ]

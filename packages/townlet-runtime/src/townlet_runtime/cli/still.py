@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from townlet_behavior import BridgeConfig
-from townlet_runtime.cli.worlds import Worlds
+from townlet_runtime.cli.worlds import Towns
+from townlet_runtime.config import Config, bridge_config, script_config, town_config
 from townlet_runtime.loop import SimulationLoop
 from townlet_runtime.policies import OnnxPolicy
 from townlet_runtime.report import TownPicture
@@ -18,17 +17,20 @@ _TICK = 200
 """At which the still is taken: the town is settled, and no day is over."""
 
 
-def picture_of(run_dir: Path, worlds: Worlds, *, bridge: BridgeConfig, seed: int) -> TownPicture:
-    """Let the policy of `run_dir` act alone in one town for a while, and draw the town."""
-    town = worlds(1)
+def picture_of(run_dir: Path, config: Config, *, seed: int) -> TownPicture | None:
+    """Let the policy of `run_dir` act alone in one town for a while, and draw the town; None for another world."""
+    if not config.environment.is_town:
+        return None
+    town = Towns(town=town_config(config), script=script_config(config))(1)
     runtime = PolicyRuntime(
         town.spec,
         town.scripted("scripted"),
-        config=replace(bridge, ratio=1.0),
+        config=bridge_config(config, ratio=1.0),
         policy=OnnxPolicy.load(run_dir / POLICY),
         service=None,
         seed=seed,
         greedy=True,
+        guardrails=town.guardrails(),
     )
     loop = SimulationLoop(town, runtime)
     loop.reset(seed)

@@ -8,9 +8,14 @@ DEFAULT_THREADS = 2
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
+def default_threads() -> int:
+    """Return how many threads are used where nothing is said: two, or as many as there are."""
+    return min(DEFAULT_THREADS, os.cpu_count() or 1)
+
+
 def limit_threads(threads: int | None) -> int:
-    """Set the environment for `threads` (None: two, or as many as there are) and return the number."""
-    number = min(DEFAULT_THREADS, os.cpu_count() or 1) if threads is None else threads
+    """Set the environment for `threads` (None: the default) and return the number."""
+    number = default_threads() if threads is None else threads
     for name in _VARIABLES:
         os.environ[name] = str(number)
     return number

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import dataclass
 
 from townlet_runtime._training import (
     FinalEvaluation,
@@ -12,16 +12,21 @@ from townlet_runtime._training import (
     TrainingConfig,
     TrainingError,
     orchestrator_of,
+    preset_name_for,
+    standing_of,
     training_config,
     training_fields,
 )
 from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.exits import GATE_FAILED, SUCCESS, CommandError, stop_on_signals
-from townlet_runtime.cli.outcome import evaluation_file, outcome_lines, outcome_record, summary_file
+from townlet_runtime.cli.outcome import outcome_lines, outcome_record
+from townlet_runtime.cli.results import evaluation_file, summary_file
 from townlet_runtime.cli.still import picture_of
+from townlet_runtime.cli.threads import default_threads
 from townlet_runtime.cli.train import TrainPlan
+from townlet_runtime.cli.worlds import is_module
 from townlet_runtime.collector import SimulationCollector
-from townlet_runtime.config import Config, dump_config, with_training
+from townlet_runtime.config import Config, dump_config, training_settings, with_training
 from townlet_runtime.evaluate import SimulationEvaluator
 from townlet_runtime.report import write_report
 from townlet_runtime.rundir import CONFIG, EVALUATION, SUMMARY, new_run_directory
@@ -42,13 +47,15 @@ def train(plan: TrainPlan, console: Console) -> int:
     """Train, write the run directory, print what came of it, and return the exit code."""
     job = _job(plan)
     # Built first: what contradicts itself is refused before anything is written.
-    town = plan.worlds(job.training.num_envs)
+    worlds = plan.worlds.make(job.training.num_envs)
     ticks = max(job.training.rollout_ticks, job.training.anneal.clone_ticks)
-    collector = SimulationCollector(town, config=plan.bridge, seed=plan.seed, max_rows=ticks * town.spec.capacity)
-    evaluator = SimulationEvaluator(plan.worlds, config=plan.bridge, seed=plan.seed)
+    capacity = max(spec.capacity for spec in worlds.specs.values())
+    collector = SimulationCollector(worlds, config=plan.worlds.bridge, seed=plan.seed, max_rows=ticks * capacity)
+    evaluator = SimulationEvaluator(plan.worlds.make_scored, config=plan.worlds.bridge, seed=plan.seed)
+    begun_at = _begun_at(plan, console) if plan.resume else 0
     with (
         stop_on_signals() as stop,
-        console.progress(total=job.training.total_env_steps, unit="env steps") as shown,
+        console.progress(total=job.training.total_env_steps, unit="env steps", begun_at=begun_at) as shown,
     ):
 
         def on_progress(progress: Progress) -> None:
@@ -64,37 +71,101 @@ def train(plan: TrainPlan, console: Console) -> int:
                 threads=plan.threads,
                 on_progress=on_progress,
                 stop=stop,
+                notes=_notes(plan),
+                resume=plan.resume,
             )
-            with new_run_directory(plan.run_dir):
-                write_bytes_atomic(plan.run_dir / CONFIG, dump_config(job.config).encode())
-            begun = time.monotonic()
+            if not plan.resume:
+                with new_run_directory(plan.run_dir):
+                    write_bytes_atomic(plan.run_dir / CONFIG, dump_config(job.config).encode())
             summary = orchestrator.run()
         except TrainingError as error:
             raise CommandError(str(error)) from error
-        wall_time_s = time.monotonic() - begun
     final = summary.final
     if summary.interrupted or final is None:
         console.note(f"stopped at {summary.counters.env_steps:,} env steps; kept in {summary.checkpoint}")
+        console.note(f"go on with: {_resume_command(plan)}")
         return stop.code
-    return _finish(job, summary, final, console, wall_time_s=wall_time_s)
+    horizon = next(iter(worlds.specs.values())).episode_ticks
+    return _finish(job, summary, final, console, horizon=horizon)
 
 
 def _job(plan: TrainPlan) -> Job:
-    training = training_config(plan.settings, preset_name=plan.config.preset, mode=plan.mode, seed=plan.seed)
-    config = with_training(plan.config, mode=plan.mode, seed=plan.seed, fields=training_fields(training))
-    return Job(plan=plan, config=config, training=training)
+    config = plan.config
+    # A config of the town without a preset means the defaults of the file format.
+    if config.preset is None and plan.worlds.towns is None:
+        config = config.model_copy(update={"preset": preset_name_for(plan.worlds.environment)})
+    training = training_config(
+        training_settings(config),
+        preset_name=config.preset,
+        mode=plan.mode,
+        seed=plan.seed,
+        behaviors=plan.behaviors,
+    )
+    written = with_training(config, mode=plan.mode, seed=plan.seed, fields=training_fields(training))
+    return Job(plan=plan, config=written, training=training)
 
 
-def _finish(job: Job, summary: RunSummary, final: FinalEvaluation, console: Console, *, wall_time_s: float) -> int:
+def _notes(plan: TrainPlan) -> dict[str, str]:
+    """What must be the same when the run is gone on with, beside its config."""
+    notes = {"threads": str(plan.threads)}
+    return notes if plan.worlds.controller is None else {**notes, "controller": plan.worlds.controller}
+
+
+def _begun_at(plan: TrainPlan, console: Console) -> int:
+    """Say where a run goes on, and return the env steps that it has made.
+
+    Raises:
+        CommandError: if its newest checkpoint is damaged, or it was begun with something else that it depends on.
+    """
+    try:
+        standing = standing_of(plan.run_dir)
+    except TrainingError as error:
+        raise CommandError(str(error)) from error
+    ours = _notes(plan)
+    theirs = ours if standing is None else standing.notes
+    for name in sorted(ours.keys() | theirs.keys()):
+        if theirs.get(name) != ours.get(name):
+            raise CommandError(f"{plan.run_dir}: {_difference(name, theirs.get(name), ours.get(name))}")
+    if standing is None or not standing.prepared:
+        console.note(f"{plan.run_dir}: nothing was learned yet; the run begins again in its place")
+        return 0
+    console.note(f"{plan.run_dir}: going on at {standing.env_steps:,} env steps ({standing.stage})")
+    return standing.env_steps
+
+
+def _difference(option: str, begun: str | None, now: str | None) -> str:
+    if begun is None:
+        return f"begun without --{option}, which is {now} now; leave it out"
+    return f"begun with --{option} {begun}, which is {'nothing' if now is None else now} now; say --{option} {begun}"
+
+
+def _resume_command(plan: TrainPlan) -> str:
+    command = ["townlet", "train", "--resume", str(plan.run_dir)]
+    controller = plan.worlds.controller
+    if controller is not None and is_module(controller):
+        command += ["--controller", controller]
+    if plan.threads != default_threads():
+        command += ["--threads", str(plan.threads)]
+    return shlex.join(command)
+
+
+def _finish(job: Job, summary: RunSummary, final: FinalEvaluation, console: Console, *, horizon: int) -> int:
     """Write what the run came to, and the report."""
     plan = job.plan
-    evaluation = evaluation_file(summary, final, horizon=plan.worlds.town.episode_ticks)
-    record = summary_file(summary, final, preset=job.config.preset, threads=plan.threads, wall_time_s=wall_time_s)
+    evaluation = evaluation_file(summary, final, horizon=horizon)
+    record = summary_file(
+        summary,
+        final,
+        environment=plan.worlds.environment,
+        controller=plan.worlds.controller,
+        preset=job.config.preset,
+        threads=plan.threads,
+    )
     evaluation.write(plan.run_dir / EVALUATION)
     record.write(plan.run_dir / SUMMARY)
-    picture = picture_of(plan.run_dir, plan.worlds, bridge=replace(plan.bridge, ratio=1.0), seed=plan.seed)
+    picture = picture_of(plan.run_dir, plan.config, seed=plan.seed)
     report = write_report(plan.run_dir, town_picture=picture)
-    reason = "" if summary.promotion is None else summary.promotion.reason
+    reason = summary.failure if summary.promotion is None else summary.promotion.reason
     lines = outcome_lines(record, evaluation, reason=reason, report=report)
     console.result(outcome_record(record, plan.run_dir), lines)
     return GATE_FAILED if record.promotion == "FAIL" or summary.failure is not None else SUCCESS

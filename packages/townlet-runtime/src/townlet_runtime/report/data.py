@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from pydantic import TypeAdapter
 from townlet_runtime.run_files import EvaluationFile, PromotionFile
 from townlet_runtime.strict_json import OPEN, ReportError, parse_record, read_bytes
 from townlet_runtime.summary import RunSummaryFile
+
+ONE_GROUP = "agents"
+"""What the only group of a run is called."""
 
 Column = NDArray[np.float64]
 """[U], one number per logged update; NaN where the log says null."""
@@ -44,11 +47,13 @@ class MetricsRow:
     late_ticks: float | None
     meal_events: float | None
     queue_conflict_events: float | None
+    group: str | None = None
+    """Group of agents; None where a run has one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Metrics:
-    """The training log by column."""
+    """The training log of one group of agents by column."""
 
     rows: tuple[MetricsRow, ...]
     """At least one; `env_steps` and `agent_steps` never fall."""
@@ -59,9 +64,8 @@ class Metrics:
             if after.env_steps < before.env_steps or after.agent_steps < before.agent_steps:
                 expected = f"counts that never fall, at least {before.env_steps} and {before.agent_steps}"
                 came = f"{after.env_steps} and {after.agent_steps}"
-                raise ReportError(
-                    "metrics.jsonl", key=f"line {index + 1}: env_steps, agent_steps", expected=expected, came=came
-                )
+                where = f"line {index + 1}" if after.group is None else f"line {index + 1} of `{after.group}`"
+                raise ReportError("metrics.jsonl", key=f"{where}: env_steps, agent_steps", expected=expected, came=came)
 
     def column(self, value: Callable[[MetricsRow], float | None]) -> Column:
         """Return `value` of each row, [U]; NaN for None."""
@@ -106,8 +110,8 @@ class RunRecord:
     summary: RunSummaryFile
     evaluation: EvaluationFile | None
     promotion: PromotionFile | None
-    metrics: Metrics | None
-    """None: no update was logged."""
+    metrics: Mapping[str, Metrics]
+    """By group of agents (`agents` where there is one), in the order of the log; empty: no update was logged."""
     config: str
     """Text of `config.yaml`."""
 
@@ -136,7 +140,7 @@ def read_run(run_dir: Path) -> RunRecord:
         summary=RunSummaryFile.read(run_dir / "summary.json"),
         evaluation=EvaluationFile.read(evaluation) if evaluation.exists() else None,
         promotion=PromotionFile.read(promotion) if promotion.exists() else None,
-        metrics=_read_metrics(metrics) if metrics.exists() else None,
+        metrics=_read_metrics(metrics) if metrics.exists() else {},
         config=_read_text(run_dir / "config.yaml"),
     )
 
@@ -148,13 +152,13 @@ def _read_text(path: Path) -> str:
         raise ReportError(path, key="(text)", expected="UTF-8", came=str(error)) from error
 
 
-def _read_metrics(path: Path) -> Metrics | None:
+def _read_metrics(path: Path) -> dict[str, Metrics]:
     lines = read_bytes(path).split(b"\n")
     if lines[-1]:
         raise ReportError(path, key=f"line {len(lines)}", expected="a line end", came="the end of the file")
     adapter = TypeAdapter(MetricsRow)
-    rows = tuple(
-        parse_record(adapter, line, file=path, where=f"line {number}: ")
-        for number, line in enumerate(lines[:-1], start=1)
-    )
-    return Metrics(rows=rows) if rows else None
+    rows: dict[str, list[MetricsRow]] = {}
+    for number, line in enumerate(lines[:-1], start=1):
+        row = parse_record(adapter, line, file=path, where=f"line {number}: ")
+        rows.setdefault(ONE_GROUP if row.group is None else row.group, []).append(row)
+    return {group: Metrics(rows=tuple(each)) for group, each in rows.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,12 +11,22 @@ from markupsafe import Markup
 from townlet_runtime.report.data import RunRecord
 from townlet_runtime.report.palette import THEME
 from townlet_runtime.report.picture import TownPicture
-from townlet_runtime.report.scores import fixed, interval_text, number, score_rows, shared_decimals
+from townlet_runtime.report.scores import (
+    ScoreRow,
+    fixed,
+    interval_text,
+    number,
+    score_rows,
+    shared_decimals,
+    zero_of,
+)
 from townlet_runtime.report.sections import Section, sections
-from townlet_runtime.run_files import Gate
+from townlet_runtime.run_files import EvaluationFile, Gate
+from townlet_runtime.strict_json import Interval
 from townlet_runtime.summary import RunSummaryFile
 
 NOTHING = "–"
+NO_SCRIPT = "This world has no script that the policy could replace, so there was nothing to decide."
 _SECONDS_PER_MINUTE = 60
 
 
@@ -50,13 +60,16 @@ def render_page(run: RunRecord, *, town_picture: TownPicture | None) -> str:
         keep_trailing_newline=True,
     )
     page_sections: tuple[Section, ...] = sections(run, town_picture)
+    scores = score_rows(run.summary, run.evaluation)
     return environment.get_template("template.html.j2").render(
         title=_title(run.summary),
         decision=run.summary.promotion,
         reason=_reason(run),
-        finding=_finding(run.summary),
+        finding=_finding(run.summary, run.evaluation),
         facts=_facts(run.summary),
-        scores=_score_lines(run),
+        scores=_score_lines(scores),
+        scale=_scale(scores),
+        zero=zero_of([row.policy for row in scores]),
         gates=_gates(run),
         promotion_facts=_promotion_facts(run),
         sections=page_sections,
@@ -76,23 +89,33 @@ def _title(summary: RunSummaryFile) -> str:
 
 
 def _reason(run: RunRecord) -> str:
-    if run.promotion is None:
-        return "This run took no promotion decision."
-    return run.promotion.reason
+    if run.promotion is not None:
+        return run.promotion.reason
+    if run.evaluation is not None and run.evaluation.final.scripted is None:
+        return NO_SCRIPT
+    return "This run took no promotion decision."
 
 
-def _finding(summary: RunSummaryFile) -> str:
-    if summary.improvement_mean is None or summary.improvement_ci is None:
+def _finding(summary: RunSummaryFile, evaluation: EvaluationFile | None) -> str:
+    """What the learned policy is worth beside the script, or beside chance in a world that has no script."""
+    if summary.improvement_mean is not None and summary.improvement_ci is not None:
+        zero = "random" if evaluation is not None and evaluation.final.idle is None else "idle"
+        scale = ""
+        if summary.improvement_normalized is not None:
+            share = f"{100 * abs(summary.improvement_normalized):.0f} %"
+            scale = f" That is {share} of the distance from the {zero} policy to the script."
+        return _beside("the script", summary.improvement_mean, summary.improvement_ci, summary.eval_episodes) + scale
+    if evaluation is None or evaluation.final.scripted is not None or "random" not in evaluation.final.paired:
         return ""
-    more = "more" if summary.improvement_mean >= 0 else "less"
-    scale = ""
-    if summary.improvement_normalized is not None:
-        share = f"{100 * abs(summary.improvement_normalized):.0f} %"
-        scale = f" That is {share} of the distance from the idle policy to the script."
+    paired = evaluation.final.paired["random"]
+    return _beside("the random policy", paired.mean, paired.ci, summary.eval_episodes)
+
+
+def _beside(other: str, mean: float, ci: Interval, episodes: int) -> str:
+    more = "more" if mean >= 0 else "less"
     return (
-        f"Over {summary.eval_episodes} episodes the learned policy returned {number(abs(summary.improvement_mean))} "
-        f"{more} than the script on the same seeds (95 % interval of the difference: "
-        f"{interval_text(summary.improvement_ci)}).{scale}"
+        f"Over {episodes} episodes the learned policy returned {number(abs(mean))} {more} than {other} on the same "
+        f"seeds (95 % interval of the difference: {interval_text(ci)})."
     )
 
 
@@ -101,6 +124,7 @@ def _facts(summary: RunSummaryFile) -> list[Fact]:
     values = {
         "mode": summary.mode,
         "world": summary.env,
+        **({} if summary.controller is None else {"script": summary.controller}),
         "preset": summary.preset or NOTHING,
         "seed": str(summary.seed),
         "environment steps": f"{summary.env_steps:,}",
@@ -122,8 +146,14 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def _score_lines(run: RunRecord) -> list[ScoreLine]:
-    rows = score_rows(run.summary, run.evaluation)
+def _scale(rows: Sequence[ScoreRow]) -> str:
+    """What the normalized scores mean; nothing where there are none."""
+    if all(row.normalized is None for row in rows):
+        return ""
+    return f"Normalized: 0 is the {zero_of([row.policy for row in rows])} policy, 1 the script."
+
+
+def _score_lines(rows: Sequence[ScoreRow]) -> list[ScoreLine]:
     decimals = shared_decimals(rows)
     return [
         ScoreLine(

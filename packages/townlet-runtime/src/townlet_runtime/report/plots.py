@@ -21,7 +21,7 @@ from townlet_runtime.report.figures import (
     use_step_axis,
 )
 from townlet_runtime.report.palette import color
-from townlet_runtime.report.scores import number
+from townlet_runtime.report.scores import ZEROS, number
 from townlet_runtime.run_files import CloneEpoch, HistoryPoint
 
 CLONE_SPAN = 0.06
@@ -67,18 +67,19 @@ def return_plot(history: Sequence[HistoryPoint], metrics: Metrics | None) -> str
             "scripted": [point.scripted_mean for point in history],
             "nearest": [point.nearest_mean for point in history],
             "idle": [point.idle_mean for point in history],
+            "random": [point.random_mean for point in history],
         }
         shown, far_below = [bounds.ravel(), learned], None
         for policy, means in yardsticks.items():
             column = np.array(means, dtype=np.float64)
-            if policy == "idle" and _is_far(column, np.concatenate(shown)):
-                far_below = column
+            if policy in ZEROS and _is_far(column, np.concatenate(shown)):
+                far_below = policy, column
             elif np.isfinite(column[-1]):
                 axes.plot(steps, column, color=color(policy), linewidth=1.3)
                 labels.append(EndLabel(text=policy, y=float(column[-1]), role=policy))
                 shown.append(column)
         if far_below is not None:
-            _say_off_scale(axes, far_below)
+            _say_off_scale(axes, *far_below)
         use_step_axis(axes, last)
         mark_stages(axes, starts, last)
         axes.set_ylabel("mean return of an episode")
@@ -93,11 +94,11 @@ def _is_far(column: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
     return bool(np.nanmin(column, initial=np.inf) < low - (high - low))
 
 
-def _say_off_scale(axes: Axes, column: NDArray[np.float64]) -> None:
+def _say_off_scale(axes: Axes, policy: str, column: NDArray[np.float64]) -> None:
     low, high = axes.get_ylim()
     # Room for the words below the lowest line.
     axes.set_ylim(low - 0.1 * (high - low), high)
-    text = f"idle: {number(float(np.nanmean(column)))}, below this scale ↓"
+    text = f"{policy}: {number(float(np.nanmean(column)))}, below this scale ↓"
     axes.text(
         0.985,
         0.03,
@@ -105,7 +106,7 @@ def _say_off_scale(axes: Axes, column: NDArray[np.float64]) -> None:
         transform=axes.transAxes,
         ha="right",
         va="bottom",
-        color=color("idle"),
+        color=color(policy),
         fontsize=7.5,
         bbox=on_paper(),
     )
@@ -169,7 +170,7 @@ def _last(column: NDArray[np.float64]) -> float:
     return float(present[-1]) if present.size else 0.0
 
 
-def clone_plot(epochs: Sequence[CloneEpoch]) -> str:
+def clone_plot(epochs: Sequence[CloneEpoch], *, name: str = "clone") -> str:
     """Held-out accuracy of the clone, epoch by epoch."""
 
     def draw(figure: Figure) -> None:
@@ -189,13 +190,18 @@ def clone_plot(epochs: Sequence[CloneEpoch]) -> str:
         axes.set_ylim(middle - reach, min(middle + reach, 1.005))
         label_ends(axes, [EndLabel(text=f"{accuracy[-1]:.1%}", y=accuracy[-1], role="ink")])
 
-    return render(draw, name="clone", label="Held-out accuracy of the clone per epoch", height=2.6)
+    return render(draw, name=name, label="Held-out accuracy of the clone per epoch", height=2.6)
 
 
-def losses_plot(metrics: Metrics) -> str:
+def losses_plot(metrics: Metrics, *, name: str = "losses") -> str:
     """The losses of each update, each on its own scale."""
     columns = [(title, metrics.column(value)) for title, value in LOSSES]
-    return _panels(metrics, columns, name="losses", label="Losses against environment steps", unit=None)
+    return _panels(metrics, columns, name=name, label="Losses against environment steps", unit=None)
+
+
+def counts_town_events(metrics: Metrics) -> bool:
+    """Tell whether the world counts anything of what `events_plot` shows."""
+    return any(bool(np.isfinite(metrics.column(value)).any()) for _, value in EVENTS)
 
 
 def events_plot(metrics: Metrics) -> str:
@@ -239,14 +245,14 @@ def _draw_stages(axes: Axes, metrics: Metrics, column: NDArray[np.float64], *, r
         axes.plot(steps[rows], rolling_mean(column[rows], window), color=color(role))
 
 
-def kl_plot(metrics: Metrics) -> str:
+def kl_plot(metrics: Metrics, *, name: str = "kl") -> str:
     """How far each update moved the policy."""
-    return _single(metrics, lambda row: row.kl_divergence, name="kl", title="KL divergence")
+    return _single(metrics, lambda row: row.kl_divergence, name=name, title="KL divergence")
 
 
-def entropy_plot(metrics: Metrics) -> str:
+def entropy_plot(metrics: Metrics, *, name: str = "entropy") -> str:
     """How undecided the policy is."""
-    return _single(metrics, lambda row: row.batch_entropy_mean, name="entropy", title="entropy")
+    return _single(metrics, lambda row: row.batch_entropy_mean, name=name, title="entropy")
 
 
 def _single(metrics: Metrics, value: Getter, *, name: str, title: str) -> str:

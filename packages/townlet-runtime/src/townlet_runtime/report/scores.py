@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,11 @@ from townlet_runtime.run_files import EvaluationFile, FinalScores, Paired, Score
 from townlet_runtime.strict_json import Interval
 from townlet_runtime.summary import RunSummaryFile
 
+SCRIPTS = ("scripted", "nearest")
 POLICIES = ("learned", "scripted", "nearest", "idle", "random", "clone")
 NUM_RESAMPLES = 10_000
+ZEROS = ("idle", "random")
+"""What the normalized score calls 0: the first of them that the world has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,7 @@ class ScoreRow:
     policy: str
     score: Score
     normalized: float | None
-    """0 is the idle policy, 1 the scripted one."""
+    """0 is what `zero_of` names, 1 the script."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,14 +54,20 @@ def score_rows(summary: RunSummaryFile, evaluation: EvaluationFile | None) -> tu
 
 
 def normalized(scores: Mapping[str, Score], mean: float) -> float | None:
-    """Return `mean` on the scale on which idle is 0 and the script 1; None where the two do not span one.
+    """Return `mean` on the scale on which `zero_of` is 0 and the script 1; None where the two do not span one.
 
-    (mean - idle) / (scripted - idle)
+    (mean - zero) / (scripted - zero)
     """
-    if "idle" not in scores or "scripted" not in scores:
+    name = zero_of(scores)
+    if name is None or "scripted" not in scores:
         return None
-    idle, scripted = scores["idle"].mean, scores["scripted"].mean
-    return None if scripted <= idle else (mean - idle) / (scripted - idle)
+    zero, scripted = scores[name].mean, scores["scripted"].mean
+    return None if scripted <= zero else (mean - zero) / (scripted - zero)
+
+
+def zero_of(policies: Container[str]) -> str | None:
+    """Return which of `policies` the normalized score calls 0: idle, or random in a world that has no idle one."""
+    return next((name for name in ZEROS if name in policies), None)
 
 
 def _stated(summary: RunSummaryFile) -> dict[str, Score]:
@@ -93,13 +102,14 @@ def score_of(returns: NDArray[np.float64]) -> Score:
 
 
 def differences(final: FinalScores) -> tuple[Difference, ...]:
-    """Return learned minus scripted and learned minus nearest, as far as they were evaluated."""
+    """Return learned minus scripted and learned minus nearest, as far as they were evaluated; else minus random."""
     columns = final.columns()
     learned = np.array(final.learned)
+    paired = [other for other in (*SCRIPTS, "random") if other in columns and other in final.paired]
+    scripts = [other for other in paired if other in SCRIPTS]
     return tuple(
         Difference(other=other, values=learned - np.array(columns[other]), paired=final.paired[other])
-        for other in ("scripted", "nearest")
-        if other in columns and other in final.paired
+        for other in scripts or paired
     )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from markupsafe import Markup
 
+from townlet_runtime.config.schema.environment import TOWN
 from townlet_runtime.report.data import Metrics, RunRecord
 from townlet_runtime.report.paired_plot import paired_plot
 from townlet_runtime.report.picture import PictureObject, TownPicture
 from townlet_runtime.report.plots import (
     clone_plot,
+    counts_town_events,
     entropy_plot,
     events_plot,
     kl_plot,
@@ -21,8 +24,11 @@ from townlet_runtime.report.plots import (
 )
 from townlet_runtime.report.scores import differences
 from townlet_runtime.report.town_plot import LOW_NEED, town_plot
+from townlet_runtime.run_files import CloneResult, EvaluationFile
 
-EVENT_POLICIES = ("learned", "scripted", "nearest")
+EVENT_POLICIES = ("learned", "scripted", "nearest", "random")
+MAX_EVENT_POLICIES = 3
+"""Columns of the table of events: the first of `EVENT_POLICIES` that were evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,26 +53,32 @@ class Section:
     table: Table | None = None
 
 
+class LogPlot(Protocol):
+    """Draws something of the log of one group."""
+
+    def __call__(self, metrics: Metrics, *, name: str) -> str: ...
+
+
 def sections(run: RunRecord, picture: TownPicture | None) -> tuple[Section, ...]:
-    """Return the plots of a run in the order of the page."""
+    """Return the plots of a run in the order of the page; those of what a group learned once for each group."""
     metrics = run.metrics
     return (
         _return(run),
         _paired(run),
-        _of_log(metrics, shares_plot, "shares", "Blend ratio and real shares by source", SHARES_WORDS),
-        _clone(run),
-        _of_log(metrics, kl_plot, "kl", "KL divergence", KL_WORDS),
-        _of_log(metrics, entropy_plot, "entropy", "Entropy", ENTROPY_WORDS),
-        _of_log(metrics, losses_plot, "losses", "Losses", LOSSES_WORDS),
-        _town(picture),
-        _events(run),
+        _shares(run),
+        *_clone(run),
+        *_of_log(metrics, kl_plot, "kl", "KL divergence", KL_WORDS),
+        *_of_log(metrics, entropy_plot, "entropy", "Entropy", ENTROPY_WORDS),
+        *_of_log(metrics, losses_plot, "losses", "Losses", LOSSES_WORDS),
+        *_town(run, picture),
+        *_events(run),
     )
 
 
 NO_LOG = "No update was logged: this run had no PPO stage."
 RETURN_WORDS = (
     "Each point is the learned policy acting alone on the evaluation's seeds, the band its 95 % interval. Look for the "
-    "point from which it stays above the script, and whether it still rises at the end."
+    "point from which it stays above the other lines, and whether it still rises at the end."
 )
 PAIRED_WORDS = (
     "Each dot is one seed that both policies played; the diamond is the mean, the bar its 95 % interval. The learned "
@@ -98,21 +110,45 @@ EVENTS_WORDS = (
     "changes them too. The first update is not shown: nothing precedes it to measure its agent ticks. The table has "
     "the same events of each policy acting alone."
 )
+OTHER_EVENTS_WORDS = "What the world counts, with each policy acting alone."
 
 
-def _of_log(metrics: Metrics | None, plot: Callable[[Metrics], str], name: str, title: str, words: str) -> Section:
+def _of_log(metrics: Mapping[str, Metrics], plot: LogPlot, name: str, title: str, words: str) -> tuple[Section, ...]:
+    if not metrics:
+        return (Section(name=name, title=title, svg=None, words=NO_LOG),)
+    if len(metrics) == 1:
+        (only,) = metrics.values()
+        return (Section(name=name, title=title, svg=Markup(plot(only, name=name)), words=words),)
+    # Numbered: the name of a group is the world's, and may hold anything.
+    return tuple(
+        Section(
+            name=f"{name}-{number}",
+            title=f"{title}: {group}",
+            svg=Markup(plot(each, name=f"{name}-{number}")),
+            words=words,
+        )
+        for number, (group, each) in enumerate(metrics.items(), start=1)
+    )
+
+
+def _of_the_world(run: RunRecord) -> Metrics | None:
+    """The log of the first group: stages, shares and events are those of the whole world, the same in every group."""
+    return next(iter(run.metrics.values()), None)
+
+
+def _shares(run: RunRecord) -> Section:
+    name, title, metrics = "shares", "Blend ratio and real shares by source", _of_the_world(run)
     if metrics is None:
         return Section(name=name, title=title, svg=None, words=NO_LOG)
-    return Section(name=name, title=title, svg=Markup(plot(metrics)), words=words)
+    return Section(name=name, title=title, svg=Markup(shares_plot(metrics)), words=SHARES_WORDS)
 
 
 def _return(run: RunRecord) -> Section:
     name, title = "return", "Return while training"
     if run.evaluation is None or not run.evaluation.history:
         return Section(name=name, title=title, svg=None, words="The policy was not evaluated during this run.")
-    return Section(
-        name=name, title=title, svg=Markup(return_plot(run.evaluation.history, run.metrics)), words=RETURN_WORDS
-    )
+    plot = return_plot(run.evaluation.history, _of_the_world(run))
+    return Section(name=name, title=title, svg=Markup(plot), words=RETURN_WORDS)
 
 
 def _paired(run: RunRecord) -> Section:
@@ -124,44 +160,68 @@ def _paired(run: RunRecord) -> Section:
     return Section(name=name, title=title, svg=Markup(paired_plot(found)), words=PAIRED_WORDS)
 
 
-def _clone(run: RunRecord) -> Section:
+def _clone(run: RunRecord) -> tuple[Section, ...]:
     name, title = "clone", "Accuracy of the clone"
+    if run.evaluation is not None and run.evaluation.clones is not None:
+        return tuple(
+            _of_clone(clone, f"{name}-{number}", f"{title}: {group}")
+            for number, (group, clone) in enumerate(run.evaluation.clones.items(), start=1)
+        )
     if run.evaluation is None or run.evaluation.clone is None or not run.evaluation.clone.epochs:
-        return Section(name=name, title=title, svg=None, words="This run had no clone stage.")
-    clone = run.evaluation.clone
+        return (Section(name=name, title=title, svg=None, words="This run had no clone stage."),)
+    return (_of_clone(run.evaluation.clone, name, title),)
+
+
+def _of_clone(clone: CloneResult, name: str, title: str) -> Section:
     words = f"{CLONE_WORDS} The weights that were kept reach {100 * clone.accuracy:.1f} %."
-    return Section(name=name, title=title, svg=Markup(clone_plot(clone.epochs)), words=words)
+    return Section(name=name, title=title, svg=Markup(clone_plot(clone.epochs, name=name)), words=words)
 
 
-def _events(run: RunRecord) -> Section:
-    section = _of_log(run.metrics, events_plot, "events", "Town events", EVENTS_WORDS)
-    events = {} if run.evaluation is None else run.evaluation.final.events
+def _events(run: RunRecord) -> tuple[Section, ...]:
+    """What happened in the world; nothing for a world that counts nothing."""
+    name, table = "events", None if run.evaluation is None else _events_table(run.evaluation)
+    metrics = _of_the_world(run)
+    if metrics is not None and counts_town_events(metrics):
+        return (
+            Section(name=name, title="Town events", svg=Markup(events_plot(metrics)), words=EVENTS_WORDS, table=table),
+        )
+    if run.summary.env == TOWN:
+        return (Section(name=name, title="Town events", svg=None, words=NO_LOG, table=table),)
+    if table is None:
+        return ()
+    return (Section(name=name, title="Events", svg=None, words=OTHER_EVENTS_WORDS, table=table),)
+
+
+def _events_table(evaluation: EvaluationFile) -> Table | None:
+    events, played = evaluation.final.events, evaluation.final.columns()
     if not events:
-        return section
+        return None
+    policies = [policy for policy in EVENT_POLICIES if policy in played][:MAX_EVENT_POLICIES]
     rows = tuple(
-        (event.replace("_", " "), *(_count(by_policy.get(policy)) for policy in EVENT_POLICIES))
+        (event.replace("_", " "), *(_count(by_policy.get(policy)) for policy in policies))
         for event, by_policy in events.items()
     )
-    caption = "Mean count in the whole town per episode, each policy alone"
-    table = Table(caption=caption, head=("event", *EVENT_POLICIES), rows=rows)
-    return Section(name=section.name, title=section.title, svg=section.svg, words=section.words, table=table)
+    caption = "Mean count in the whole world per episode, each policy alone"
+    return Table(caption=caption, head=("event", *policies), rows=rows)
 
 
 def _count(mean: float | None) -> str:
     return "" if mean is None else f"{mean:,.1f}"
 
 
-def _town(picture: TownPicture | None) -> Section:
+def _town(run: RunRecord, picture: TownPicture | None) -> tuple[Section, ...]:
+    """A still of the town; nothing for another world."""
     name, title = "town", "The town"
     if picture is None:
-        return Section(name=name, title=title, svg=None, words="No picture was taken: the world of this run has none.")
+        words = "No picture of the town was taken."
+        return (Section(name=name, title=title, svg=None, words=words),) if run.summary.env == TOWN else ()
     words = (
         f"{picture.title[:1].upper()}{picture.title[1:]}. Large boxes are objects ({_legend(picture.objects)}), filled "
         "while in use; +n is the number waiting in line. Small boxes are agents, with the end of the name where there "
         "is room, and with three bars, hunger, hygiene and energy from left to right: full is satisfied, red is below "
         f"{100 * LOW_NEED:.0f} %. A blue frame is an agent that uses an object."
     )
-    return Section(name=name, title=title, svg=Markup(town_plot(picture)), words=words)
+    return (Section(name=name, title=title, svg=Markup(town_plot(picture)), words=words),)
 
 
 def _legend(objects: tuple[PictureObject, ...]) -> str:

@@ -1,0 +1,273 @@
+"""The commands on other people's environments: with a script, without one, with several groups, and on bad input."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium
+import pytest
+import walk
+from crossing import Crossing
+from walk import CONTROLLER, NAME, SMALL
+
+from townlet_behavior import BridgeConfig
+from townlet_runtime.cli import main
+from townlet_runtime.cli.worlds import Worlds
+from townlet_runtime.config import load_config
+from townlet_runtime.run_files import EvaluationFile
+from townlet_runtime.rundir import file_sha256
+from townlet_runtime.summary import RunSummaryFile
+
+FILES = {"config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json", "summary.json", "report.html"}
+Train = Callable[..., tuple[Path, int]]
+
+walk.register()
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """Runs `townlet train` in a new directory; gives its path and the exit code."""
+
+    def run(*more: str) -> tuple[Path, int]:
+        run_dir = tmp_path_factory.mktemp("runs") / "run"
+        return run_dir, main(["train", "--run-dir", str(run_dir), *SMALL, *more, "-q"])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def without_script(train: Train) -> tuple[Path, int]:
+    return train()
+
+
+@pytest.fixture(scope="module")
+def with_script(train: Train) -> tuple[Path, int]:
+    return train("--controller", CONTROLLER)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *command: str, code: int = 2) -> str:
+    assert main(list(command)) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = [line for line in err.splitlines() if line.startswith("townlet: error: ")]
+    return line
+
+
+def test_without_a_script_it_is_ppo_and_nobody_is_replaced(without_script: tuple[Path, int]) -> None:
+    run_dir, code = without_script
+    assert code == 0
+    assert {path.name for path in run_dir.iterdir()} == FILES
+    summary = RunSummaryFile.read(run_dir / "summary.json")
+    assert (summary.mode, summary.env, summary.preset, summary.controller) == ("ppo", NAME, "default", None)
+    assert (summary.promotion, summary.scripted_return_mean, summary.improvement_mean) == (None, None, None)
+    assert summary.random_return_mean is not None and summary.policies_sha256 is None
+    assert summary.policy_sha256 == file_sha256(run_dir / "policy.onnx")
+    evaluation = EvaluationFile.read(run_dir / "evaluation.json")
+    assert (evaluation.horizon, list(evaluation.baselines), evaluation.clone) == (12, ["random"], None)
+    assert evaluation.history[0].random_mean is not None
+
+
+def test_with_a_script_it_is_an_anneal(with_script: tuple[Path, int]) -> None:
+    run_dir, code = with_script
+    assert code in (0, 1)
+    assert {path.name for path in run_dir.iterdir()} == FILES | {"promotion.json"}
+    summary = RunSummaryFile.read(run_dir / "summary.json")
+    assert (summary.mode, summary.controller) == ("anneal", CONTROLLER)
+    assert summary.scripted_return_mean == 1.0
+    assert summary.idle_return_mean is None and summary.clone_return_mean is not None
+    evaluation = EvaluationFile.read(run_dir / "evaluation.json")
+    assert evaluation.final.paired["scripted"].normalized is not None
+
+
+def test_the_config_of_a_run_says_where_it_was(
+    without_script: tuple[Path, int], with_script: tuple[Path, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run_dir, _ in (without_script, with_script):
+        loaded = load_config(run_dir / "config.yaml")
+        assert loaded.warning is None
+        # what a file must not name is not in it
+        assert (loaded.config.environment.name, loaded.config.environment.controller) == (NAME, None)
+    assert main(["run", "--policy", str(run_dir), "--ticks", "9", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["agents"], found["sources"]["scripted"]) == (1, 0)
+    assert found["sources"]["learned"] > 0
+
+
+def test_people_are_told_that_there_was_nobody_to_replace(
+    without_script: tuple[Path, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir, _ = without_script
+    assert main(["train", "--resume", str(run_dir)]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].startswith("ppo: ")
+    assert [line.split()[0] for line in lines[3:5]] == ["learned", "random"]
+    assert any(line.startswith("learned - random: ") for line in lines)
+    assert f"no promotion: {NAME} has no script that the policy could replace" in lines
+    assert max(map(len, lines[:-1])) <= 80
+    assert err == f"{run_dir}: this run has finished; there is nothing to go on with\n"
+
+
+def test_a_policy_meets_what_the_world_has(
+    without_script: tuple[Path, int], with_script: tuple[Path, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def scores(*arguments: str) -> dict[str, dict[str, float]]:
+        assert main(["evaluate", *arguments, "--episodes", "3", "--json"]) == 0
+        return json.loads(capsys.readouterr().out)["scores"]
+
+    alone, taught = str(without_script[0]), str(with_script[0])
+    assert scores(alone).keys() == {"learned", "random"}
+    assert scores(alone)["random"]["normalized"] is None
+    both = scores(taught, "--controller", CONTROLLER)
+    assert both.keys() == {"learned", "scripted", "random"}
+    assert (both["random"]["normalized"], both["scripted"]["normalized"]) == (0.0, 1.0)
+    assert scores(taught, "--against", "random").keys() == {"learned", "random"}
+    assert scores(alone, "--against", taught).keys() == {"learned", "other", "random"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--against", "idle"], f"--against idle: `{NAME}` has no such behavior; there are random"),
+        (["--against", "nobody"], "expected a run directory or one of scripted, nearest, idle, random"),
+        (["--controller", "walk:nothing"], "AttributeError"),
+    ],
+)
+def test_what_a_policy_cannot_meet_is_refused(
+    arguments: list[str], problem: str, without_script: tuple[Path, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert problem in refusal(capsys, "evaluate", str(without_script[0]), *arguments)
+
+
+def test_the_script_of_a_module_is_not_left_out_in_silence(
+    with_script: tuple[Path, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refusal(capsys, "evaluate", str(with_script[0]))
+    assert said.endswith(f"name it with --controller {CONTROLLER}, or compare with --against random")
+
+
+def test_a_world_is_run_by_its_script_or_by_chance(capsys: pytest.CaptureFixture[str]) -> None:
+    def sources(*arguments: str) -> tuple[dict[str, int], str]:
+        assert main(["run", "--env", NAME, "--ticks", "30", "--json", *arguments]) == 0
+        out, err = capsys.readouterr()
+        return json.loads(out)["sources"], err
+
+    drawn, said = sources()
+    assert drawn.keys() == {"scripted", "random", "external"} and drawn["random"] > 0
+    assert said == f"{NAME} has no script, and no policy was named: actions are drawn\n"
+    scripted, said = sources("--controller", CONTROLLER)
+    assert scripted["scripted"] > 0 and scripted["learned"] == 0 and said == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ("run --env gymnasium:Wlk-v0", "Gymnasium knows no environment 'Wlk-v0'; near it: gymnasium:Walk-v0"),
+        ("run --env pettingzoo:nowhere.simple_v1", "no PettingZoo environment 'nowhere.simple_v1'"),
+        ("run --env nowhere", "must be `town`, `gymnasium:ID` or `pettingzoo:NAME`, got 'nowhere'"),
+        ("run --env gymnasium:walk:Walk-v0", "a config must not name code to import"),
+        ("run --env gymnasium:Pendulum-v1", "`gymnasium:Pendulum-v1` cannot be learned"),
+        (f"run --env {NAME} --set environment.settings.nonsense=1", "unexpected keyword argument 'nonsense'"),
+        (f"run --env {NAME} --set environment.controller={CONTROLLER}", "`environment.controller`: no controller"),
+        (f"run --env {NAME} --controller nobody", "--controller: no controller `nobody` is registered"),
+        (f"run --env {NAME} --controller walk:Nobody", "'walk:Nobody' cannot be imported: AttributeError"),
+        (f"run --env {NAME} --controller walk:LENGTH", "must be a function"),
+        (f"run --controller {CONTROLLER}", "the town has a script of its own"),
+        (f"run --env {NAME} --render", "--render: is for the town"),
+        (f"run --env {NAME} --record samples", "--record: is for the town"),
+        (f"train --env {NAME} --mode anneal", f"mode anneal begins with a script, and `{NAME}` has none"),
+        (f"train --env {NAME} --mode bc", "name one with --controller, or train with --mode ppo"),
+        ("train --resume nowhere", "nowhere: expected the directory of a run, found no directory"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line_and_nothing_is_written(
+    command: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert problem in refusal(capsys, *command.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ratio_needs_a_script_for_the_rest(
+    without_script: tuple[Path, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "--policy", str(without_script[0]), "--ratio", "0.5"]
+    assert f"--ratio: `{NAME}` has no script" in refusal(capsys, *command)
+
+
+def test_a_file_cannot_name_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(f"environment: {{name: '{NAME}', controller: '{CONTROLLER}'}}")
+    assert "is registered" in refusal(capsys, "train", str(path))
+    path.write_text("environment: {name: 'walk:Walk'}")
+    assert f"{path}: `environment.name`: must be `town`" in refusal(capsys, "train", str(path))
+
+
+def test_without_the_library_it_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def absent(*_: object) -> None:
+        raise gymnasium.error.DependencyNotInstalled("Box2D is not installed")
+
+    monkeypatch.setattr(walk.Walk, "__init__", absent)
+    said = refusal(capsys, "run", "--env", NAME)
+    assert said.endswith(f"`{NAME}` needs something that is not installed: Box2D is not installed")
+
+
+def test_a_script_that_raises_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, "run", "--env", NAME, "--controller", "walk:failing", "-q")
+    assert said == "townlet: error: the script raised ZeroDivisionError for 'agent': integer division or modulo by zero"
+
+
+@pytest.mark.parametrize("command", ["run --ticks 99", "train"])
+def test_an_environment_that_breaks_while_it_runs_is_code_1_and_named(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = ["--env", NAME, "--set", "environment.settings.breaks_at=3"]
+    name, *more = command.split()
+    run_dir = tmp_path / "run"
+    training = ["--run-dir", str(run_dir), *SMALL] if name == "train" else []
+    said = refusal(capsys, name, *training, *broken, *more, "-q", code=1)
+    assert said.startswith(f"townlet: error: {NAME}, world ") and "expected finite numbers in `observation`" in said
+
+
+class Groups:
+    """`Worlds.of` for worlds with two groups of agents."""
+
+    def of(self, config: object, controller: str | None = None) -> Worlds:
+        return Worlds(
+            environment="pettingzoo:crossing",
+            controller=None,
+            bridge=BridgeConfig(),
+            make=Crossing,
+            make_scored=Crossing,
+            towns=None,
+        )
+
+
+def test_every_group_has_a_policy_and_a_place_in_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("train", "run", "evaluate"):
+        monkeypatch.setattr(f"townlet_runtime.cli.{module}.Worlds", Groups())
+    run_dir = tmp_path / "run"
+    assert main(["train", "--run-dir", str(run_dir), *SMALL, "-q"]) in (0, 1)
+    policies = {"policy-long.onnx", "policy-short.onnx"}
+    assert {path.name for path in run_dir.iterdir()} == FILES - {"policy.onnx"} | {"promotion.json"} | policies
+    summary = RunSummaryFile.read(run_dir / "summary.json")
+    assert summary.policy_sha256 is None
+    assert summary.policies_sha256 == {
+        group: file_sha256(run_dir / f"policy-{group}.onnx") for group in ("long", "short")
+    }
+    evaluation = EvaluationFile.read(run_dir / "evaluation.json")
+    assert evaluation.clone is None and evaluation.clones is not None and evaluation.clones.keys() == {"long", "short"}
+    report = (run_dir / "report.html").read_text()
+    assert "<h2>KL divergence: long</h2>" in report and "<h2>KL divergence: short</h2>" in report
+    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert {row["group"] for row in rows} == {"long", "short"}
+
+    assert main(["evaluate", str(run_dir), "--episodes", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"].keys() == {"learned", "scripted", "idle"}
+    assert main(["run", "--policy", str(run_dir), "--ticks", "9", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["agents"] == 3 and found["sources"]["learned"] > 0
+    said = refusal(capsys, "run", "--policy", str(run_dir / "policy-long.onnx"))
+    assert "made for the groups agents, the world has long, short; name the directory of a run" in said

@@ -1,0 +1,220 @@
+"""`townlet train --resume`: a run that was broken off comes to what it would have come to."""
+
+import json
+import shlex
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import walk
+from walk import CONTROLLER, SMALL
+
+from townlet_runtime.cli import main, training
+from townlet_runtime.collector import Collection, SimulationCollector
+from townlet_training import WALL_TIME_KEYS
+
+walk.register()
+
+SAME = ("config.yaml", "evaluation.json", "promotion.json")
+ANNEAL = (*SMALL, "--controller", CONTROLLER)
+
+
+class Killed(BaseException):
+    """Stands for `kill -9`: nobody catches it, and nothing is written after it."""
+
+
+class BreaksAfter(SimulationCollector):
+    """Ends its process in some way at the beginning of a collection."""
+
+    left = 0
+    number: int | None = None
+    """Of the signal that comes; None: killed."""
+
+    def collect(self, *arguments: Any, **more: Any) -> Collection:
+        if BreaksAfter.left == 0 and BreaksAfter.number is None:
+            raise Killed
+        if BreaksAfter.left == 0:
+            signal.raise_signal(BreaksAfter.number)
+        BreaksAfter.left -= 1
+        return super().collect(*arguments, **more)
+
+
+def begin(run_dir: Path, *more: str) -> int:
+    return main(["train", "--run-dir", str(run_dir), *ANNEAL, *more])
+
+
+def resume(run_dir: Path, *more: str) -> int:
+    return main(["train", "--resume", str(run_dir), "--threads", "1", "--controller", CONTROLLER, *more])
+
+
+def broken(run_dir: Path, collections: int, monkeypatch: pytest.MonkeyPatch, number: int | None = None) -> int | None:
+    """Begin a run that ends at the beginning of a collection; the exit code, None where it was killed."""
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "SimulationCollector", BreaksAfter)
+        patch.setattr(BreaksAfter, "left", collections)
+        patch.setattr(BreaksAfter, "number", number)
+        try:
+            return begin(run_dir)
+        except Killed:
+            return None
+
+
+def record_of(run_dir: Path) -> dict[str, Any]:
+    """All that a run came to, but for how long it took."""
+    files: dict[str, Any] = {name: (run_dir / name).read_text() for name in SAME}
+    summary = json.loads((run_dir / "summary.json").read_text())
+    files["summary"] = {key: value for key, value in summary.items() if key not in WALL_TIME_KEYS}
+    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    files["log"] = [{key: value for key, value in row.items() if key not in WALL_TIME_KEYS} for row in rows]
+    return files
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("runs") / "unbroken"
+    assert begin(run_dir, "-q") in (0, 1)
+    return run_dir
+
+
+@pytest.mark.parametrize("collections", [0, 3])
+def test_a_killed_run_comes_to_the_same_end(
+    collections: int,
+    unbroken: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_dir = tmp_path / "run"
+    assert broken(run_dir, collections, monkeypatch) is None
+    capsys.readouterr()
+    assert resume(run_dir) in (0, 1)
+    _, err = capsys.readouterr()
+    said = "nothing was learned yet; the run begins again" if collections == 0 else "going on at "
+    assert err.startswith(f"{run_dir}: {said}")
+    assert record_of(run_dir) == record_of(unbroken)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_first_and_says_how_to_go_on(
+    number: int,
+    code: int,
+    unbroken: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_dir = tmp_path / "run"
+    assert broken(run_dir, 4, monkeypatch, number) == code
+    out, err = capsys.readouterr()
+    stopped, advice = err.splitlines()[-2:]
+    assert out == "" and stopped.startswith("stopped at ")
+    words = shlex.split(advice.removeprefix("go on with: "))
+    assert words[:4] == ["townlet", "train", "--resume", str(run_dir)]
+    assert words[4:6] == ["--controller", CONTROLLER]
+    # the words are a command as they stand; here only the number of threads may have to be said
+    assert main([*words[1:6], "--threads", "1", "-q"]) in (0, 1)
+    assert record_of(run_dir) == record_of(unbroken)
+
+
+def test_a_run_that_was_killed_before_it_began_begins(unbroken: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    shutil.copy(unbroken / "config.yaml", run_dir)
+    assert resume(run_dir, "-q") in (0, 1)
+    assert record_of(run_dir) == record_of(unbroken)
+
+
+def test_a_report_that_was_not_drawn_is_drawn(unbroken: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    shutil.copytree(unbroken, run_dir)
+    (run_dir / "report.html").unlink()
+    assert resume(run_dir, "-q") == 0
+    assert (run_dir / "report.html").read_bytes() == (unbroken / "report.html").read_bytes()
+
+
+def test_files_that_were_not_written_are_written(unbroken: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    shutil.copytree(unbroken, run_dir)
+    for name in ("summary.json", "report.html", "policy.onnx", "promotion.json"):
+        (run_dir / name).unlink()
+    assert resume(run_dir, "-q") in (0, 1)
+    assert record_of(run_dir) == record_of(unbroken)
+
+
+def test_a_finished_run_is_shown(unbroken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", str(unbroken), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {**json.loads((unbroken / "summary.json").read_text()), "run_dir": str(unbroken)}
+    assert err == f"{unbroken}: this run has finished; there is nothing to go on with\n"
+
+
+@pytest.fixture
+def unfinished(unbroken: Path, tmp_path: Path) -> Path:
+    run_dir = tmp_path / "unfinished"
+    shutil.copytree(unbroken, run_dir)
+    (run_dir / "summary.json").unlink()
+    return run_dir
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (["other.yaml"], "other.yaml: --resume goes on with the config of"),
+        (["--run-dir", "elsewhere"], "--run-dir elsewhere: --resume goes on in"),
+        (["--seed", "3"], "--seed 3: "),
+        (["--mode", "ppo"], "--mode ppo: "),
+        (["--env", "town"], "--env town: "),
+        (["--total-steps", "300"], "--total-steps 300: "),
+        (["--preset", "town"], "--preset town: "),
+        (["--set", "ppo.gamma=0.5"], "--set ppo.gamma=0.5: "),
+    ],
+)
+def test_what_contradicts_the_run_is_refused(
+    more: list[str], problem: str, unfinished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in unfinished.rglob("*")}
+    assert resume(unfinished, *more) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"townlet: error: {problem}") and err.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in unfinished.rglob("*")} == before
+
+
+def test_what_says_the_same_as_the_run_is_not_refused(unfinished: Path) -> None:
+    same = ["--seed", "0", "--mode", "anneal", "--num-envs", "2", "--set", "environment.name=gymnasium:Walk-v0"]
+    assert resume(unfinished, *same, "--run-dir", str(unfinished), "-q") in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--threads", "1"], "mode anneal begins with a script"),
+        (
+            ["--threads", "1", "--controller", "walk:other"],
+            f"begun with --controller {CONTROLLER}, which is walk:other",
+        ),
+        (["--threads", "2", "--controller", CONTROLLER], "begun with --threads 1, which is 2 now; say --threads 1"),
+    ],
+)
+def test_what_the_run_depends_on_must_be_the_same(
+    arguments: list[str],
+    problem: str,
+    unfinished: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(walk, "other", walk.script, raising=False)
+    assert main(["train", "--resume", str(unfinished), *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and problem in err and err.count("\n") == 1
+
+
+def test_a_damaged_checkpoint_is_named(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    newest = max((unfinished / "checkpoints").iterdir())
+    weights = newest / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert resume(unfinished) == 2
+    assert newest.name in capsys.readouterr().err

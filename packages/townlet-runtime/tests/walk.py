@@ -1,0 +1,73 @@
+"""A very small environment for Gymnasium, registered as `Walk-v0`, and a script for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import BatchController
+from townlet_runtime.environments import ObservationController
+from townlet_runtime.simulation import SimulationSpec
+
+NAME = "gymnasium:Walk-v0"
+CONTROLLER = "walk:script"
+LENGTH = 6
+SMALL = [
+    "--env", NAME, "--num-envs", "2", "--threads", "1", "--total-steps", "260",
+    "--set", "network.hidden_sizes=[8]", "--set", "training.rollout_ticks=20", "--set", "ppo.num_epochs=1",
+    "--set", "anneal.clone_ticks=50", "--set", "anneal.warmup_updates=1", "--set", "training.bc.epochs=1",
+    "--set", "training.anneal_accuracy_threshold=0", "--set", "anneal.kept_fraction=0",
+    "--set", "evaluation.every_updates=3", "--set", "evaluation.episodes=3", "--set", "evaluation.final_episodes=4",
+    "--set", "evaluation.promotion_episodes=3", "--set", "evaluation.resamples=100",
+]  # fmt: skip
+"""Options of a run that is as small as can be; with the script it is an anneal."""
+
+
+class Walk(gymnasium.Env[NDArray[np.float32], np.int64]):
+    """A line of cells; whoever comes to its right end has won 1.
+
+    Args:
+        breaks_at: step of an episode whose observation is NaN.
+    """
+
+    observation_space = gymnasium.spaces.Box(0.0, 1.0, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, breaks_at: int | None = None) -> None:
+        self._breaks_at = breaks_at
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        super().reset(seed=seed)
+        self._cell, self._steps = int(self.np_random.integers(LENGTH - 2)), 0
+        return self._seen(), {}
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        self._cell = max(0, self._cell + (1 if action else -1))
+        self._steps += 1
+        arrived = self._cell == LENGTH - 1
+        return self._seen(), float(arrived), arrived, False, {}
+
+    def _seen(self) -> NDArray[np.float32]:
+        broken = self._breaks_at is not None and self._steps >= self._breaks_at
+        return np.array([np.nan if broken else self._cell / LENGTH], np.float32)
+
+
+def script(spec: SimulationSpec) -> BatchController:
+    """Always to the right."""
+    return ObservationController(lambda observations, agent_id: 1)
+
+
+def failing(spec: SimulationSpec) -> BatchController:
+    """Raises as soon as it is asked."""
+    return ObservationController(lambda observations, agent_id: 1 // 0)
+
+
+def register() -> None:
+    """Make the environment known to Gymnasium."""
+    if "Walk-v0" not in gymnasium.registry:
+        gymnasium.register("Walk-v0", entry_point=Walk, max_episode_steps=12)
