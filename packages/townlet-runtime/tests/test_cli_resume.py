@@ -46,7 +46,7 @@ def begin(run_dir: Path, *more: str) -> int:
 
 
 def resume(run_dir: Path, *more: str) -> int:
-    return main(["train", "--resume", str(run_dir), "--threads", "1", "--controller", CONTROLLER, *more])
+    return main(["train", "--resume", str(run_dir), "--controller", CONTROLLER, *more])
 
 
 def broken(run_dir: Path, collections: int, monkeypatch: pytest.MonkeyPatch, number: int | None = None) -> int | None:
@@ -113,8 +113,8 @@ def test_a_signal_saves_first_and_says_how_to_go_on(
     words = shlex.split(advice.removeprefix("go on with: "))
     assert words[:4] == ["townlet", "train", "--resume", str(run_dir)]
     assert words[4:6] == ["--controller", CONTROLLER]
-    # the words are a command as they stand; here only the number of threads may have to be said
-    assert main([*words[1:6], "--threads", "1", "-q"]) in (0, 1)
+    # the words are a command as they stand
+    assert main([*words[1:6], "-q"]) in (0, 1)
     assert record_of(run_dir) == record_of(unbroken)
 
 
@@ -122,7 +122,7 @@ def test_a_run_that_was_killed_before_it_began_begins(unbroken: Path, tmp_path: 
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     shutil.copy(unbroken / "config.yaml", run_dir)
-    assert resume(run_dir, "-q") in (0, 1)
+    assert resume(run_dir, "--threads", "1", "-q") in (0, 1)
     assert record_of(run_dir) == record_of(unbroken)
 
 
@@ -189,9 +189,9 @@ def test_what_says_the_same_as_the_run_is_not_refused(unfinished: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--threads", "1"], "mode anneal begins with a script"),
+        ([], "mode anneal begins with a script"),
         (
-            ["--threads", "1", "--controller", "walk:other"],
+            ["--controller", "walk:other"],
             f"begun with --controller {CONTROLLER}, which is walk:other",
         ),
         (["--threads", "2", "--controller", CONTROLLER], "begun with --threads 1, which is 2 now; say --threads 1"),

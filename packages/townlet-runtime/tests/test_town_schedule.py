@@ -137,7 +137,7 @@ def test_agents_without_a_schedule_live_by_the_script_and_worlds_are_alike() -> 
     for name in world.behaviors:
         proposals = world.scripted(name).propose(observed)
         assert [KEYS[action] for action in proposals[[0, 2, 3, 5]]] == ["move:east", "wait"] * 2
-    by_script = town_script("first", ScriptedConfig(), chats=True).propose(observed)
+    by_script = town_script("first", ScriptedConfig()).propose(observed)
     assert world.scripted("scripted").propose(observed)[[1, 4]].tolist() == by_script[[1, 4]].tolist()
     assert [KEYS[action] for action in world.scripted("idle").propose(observed)[[1, 4]]] == ["wait", "wait"]
 

@@ -100,9 +100,9 @@ def train(
     Exit code 1 when a gate failed or the policy is worse than the script.
     """
     from townlet_runtime.cli.console import Console
-    from townlet_runtime.cli.threads import limit_threads
+    from townlet_runtime.cli.threads import limit_threads, threads_of_run
 
-    num_threads = limit_threads(threads)
+    num_threads = limit_threads(threads_of_run(resume) if threads is None and resume is not None else threads)
     from townlet_runtime.cli.exits import guarded
 
     console = Console(json=json, verbose=verbose, quiet=quiet)

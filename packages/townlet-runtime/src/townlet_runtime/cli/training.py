@@ -22,7 +22,6 @@ from townlet_runtime.cli.exits import GATE_FAILED, SUCCESS, CommandError, stop_o
 from townlet_runtime.cli.outcome import outcome_lines, outcome_record
 from townlet_runtime.cli.results import evaluation_file, summary_file
 from townlet_runtime.cli.still import picture_of
-from townlet_runtime.cli.threads import default_threads
 from townlet_runtime.cli.train import TrainPlan
 from townlet_runtime.cli.worlds import is_module
 from townlet_runtime.collector import SimulationCollector
@@ -144,8 +143,6 @@ def _resume_command(plan: TrainPlan) -> str:
     controller = plan.worlds.controller
     if controller is not None and is_module(controller):
         command += ["--controller", controller]
-    if plan.threads != default_threads():
-        command += ["--threads", str(plan.threads)]
     return shlex.join(command)
 
 

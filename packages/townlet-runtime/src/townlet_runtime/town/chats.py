@@ -30,9 +30,20 @@ class Talks:
     """[M]; not carried out, because the partner is to be avoided."""
 
 
-def begin_talks(state: TownState, company: Company, wants: Bools) -> Talks | None:
-    """Find the partners of all agents that chat (`wants` [S]) or were kept from it; None where nobody does."""
-    speakers = (wants | state.blocked).nonzero()[0]
+def begin_talks(state: TownState, company: Company, wanting: Ints, may_chat: Bools) -> Talks | None:
+    """Find the partners of all agents that chat, or were kept from it; None where nobody does.
+
+    Args:
+        state: whose agents have not walked yet.
+        company: of this state.
+        wanting: [M] slots of the agents whose action is a chat.
+        may_chat: [S].
+    """
+    if not (wanting.size or state.some_blocked):
+        return None
+    speaks = state.blocked.copy()
+    speaks[wanting] = may_chat[wanting]
+    speakers = speaks.nonzero()[0]
     if not speakers.size:
         return None
     return Talks(speakers=speakers, partners=partners(state, company, speakers), blocked=state.blocked[speakers])
@@ -50,13 +61,14 @@ def finish_talks(state: TownState, talks: Talks, worlds: Ints, config: TownConfi
     count = len(speakers)
     both, opposite = np.concatenate((speakers, listeners)), np.concatenate((listeners, speakers))
     mutual = relations.towards(both, opposite)
-    ties, back = Tie(*(column[:count] for column in mutual)), Tie(*(column[count:] for column in mutual))
+    ties, back = mutual.part(slice(count)), mutual.part(slice(count, None))
     succeeds = state.cell[speakers] == state.cell[listeners]
     succeeds &= ~(talks.blocked | back.avoids)
     quality = _quality(state, speakers, ties, config) * succeeds
     np.add.at(state.events, (worlds[speakers], np.where(succeeds, _SUCCESS, _FAILURE)), 1.0)
     np.add.at(state.events[:, _QUALITY], worlds[speakers], quality)
     state.blocked[speakers] = False
+    state.some_blocked = False
     state.chat_ready_at[speakers] = state.tick + config.social.chat_cooldown_ticks
     changed = np.concatenate((np.ones(count, dtype=np.bool_), succeeds)).nonzero()[0]
     trust = np.concatenate((np.where(succeeds, CHAT_TRUST * quality, DISAPPOINTMENT), CHAT_TRUST * quality))

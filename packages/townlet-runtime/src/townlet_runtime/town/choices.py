@@ -135,18 +135,18 @@ class Chooser:
         by_kind[:, self._kinds, _FIRST] = first[place.world_of_slot]
         self._barred = (barred * _BARRED).reshape(place.num_worlds, 1, -1) if barred.any() else None
 
-    def legal_actions(self, state: TownState, choices: Choices, together: Bools) -> Bools:
+    def legal_actions(self, state: TownState, choices: Choices, num_others: Ints) -> Bools:
         """Return the mask [S, A]: `wait` always; walking only within the grid and not while using an object; `request`
         where its object exists (while using: only of that type, which goes on); `start` with a turn; `release` with an
-        object; `go_to:workplace` with a job; `chat` where somebody else is on the cell (`together` [S]), the last chat
-        is long enough ago, and not while using an object."""
+        object; `go_to:workplace` with a job; `chat` where there are others on the cell (`num_others` [S]), the last
+        chat is long enough ago, and not while using an object."""
         place = self._place
         mask = self._legal_on.take(choices.own_cell, axis=0)
         if choices.some_unusable:
             np.less(choices.local, place.count, out=mask[:, TABLE.requests])
         mask[:, _WORK] = state.job >= 0
         if place.knows_chats:
-            np.logical_and(together, state.chat_ready_at <= state.tick, out=mask[:, _CHAT])
+            np.logical_and(num_others, state.chat_ready_at <= state.tick, out=mask[:, _CHAT])
         busy = choices.busy
         if busy.size:
             phase = state.phase[busy]

@@ -15,6 +15,8 @@ SHUNNED = np.array(-10.0)
 """Added to the score of a partner that is to be avoided: below all others."""
 _ONE = np.array(1)
 _PER_EXTROVERSION = np.array(0.1)
+_NOBODY = np.array(-100.0)
+"""Below every score."""
 
 
 class Company(NamedTuple):
@@ -24,18 +26,15 @@ class Company(NamedTuple):
     """[S]; cell of each agent."""
     crowd: Ints
     """[cells]; agents on each cell."""
-    num_here: Ints
-    """[S]; agents on each agent's cell, itself too."""
-    together: Bools
-    """[S]; somebody else is on the same cell."""
+    num_others: Ints
+    """[S]; other agents on each agent's cell."""
 
 
 def gather(state: TownState, place: Place) -> Company:
     """See who is where."""
     here = state.cell
     crowd = np.bincount(here, minlength=place.grid.num_cells)
-    num_here = crowd.take(here)
-    return Company(here=here, crowd=crowd, num_here=num_here, together=num_here > _ONE)
+    return Company(here=here, crowd=crowd, num_others=crowd.take(here) - _ONE)
 
 
 def rivals_here(state: TownState, company: Company) -> Bools:
@@ -54,24 +53,18 @@ def chat_scores(state: TownState, company: Company, may_chat: Bools) -> Floats:
     The partner is the best other on the same cell, by score, among those that are not to be avoided; only where there
     is no such, among the others, and then the score is lower by 10. A stranger's score is 0.1 extroversion.
     """
-    relations = state.relations
-    scores: Floats = may_chat * state.extroversion
-    scores *= _PER_EXTROVERSION
-    holder = relations.holder
-    if not len(holder):
-        return scores
-    here = company.here
-    met = here.take(holder) == here.take(relations.target)
-    met &= may_chat.take(holder)
-    edges = met.nonzero()[0]
-    if edges.size:
-        agents = holder[edges]
-        best = np.empty(len(here))
-        best.fill(-np.inf)
-        np.maximum.at(best, agents, _liking(relations, edges))
-        known = np.bincount(agents, minlength=len(here))
-        has_stranger = company.num_here - _ONE > known
-        scores[agents] += np.where(has_stranger, np.maximum(best, 0.0), best)[agents]
+    relations, here = state.relations, company.here
+    scores: Floats = state.extroversion * _PER_EXTROVERSION
+    if relations.holder.size:
+        met = here.take(relations.holder) == here.take(relations.target)
+        edges = met.nonzero()[0]
+        if edges.size:
+            agents = relations.holder[edges]
+            # Strangers are liked by 0; where there is none, nothing is worse than the worst of those who are known.
+            best = (np.bincount(agents, minlength=len(here)) >= company.num_others) * _NOBODY
+            np.maximum.at(best, agents, _liking(relations, edges))
+            scores += best
+    scores *= may_chat
     return scores
 
 

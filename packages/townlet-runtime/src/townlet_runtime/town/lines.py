@@ -108,7 +108,7 @@ def grant_turns(state: TownState, place: Place, config: TownConfig) -> None:
     in_line = (state.phase == IN_LINE).nonzero()[0]
     if not in_line.size:
         return
-    taken = count_at(np.where(state.phase >= HOLDS_TURN, state.object, -1), len(state.stock))
+    taken = np.bincount(state.object[state.phase >= HOLDS_TURN], minlength=len(state.stock))
     goals = state.object[in_line]
     room = taken[goals] < place.capacity[goals]
     if not np.count_nonzero(room):

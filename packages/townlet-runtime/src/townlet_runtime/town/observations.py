@@ -68,7 +68,7 @@ _STOCKS = _columns("meals_in_town", "ingredients_in_town")
 _CHOICES = _columns(f"usable_{_COLUMNS[0]}", f"cooldown_{_COLUMNS[-1]}")
 _PER_MONEY, _PER_AGENT, _PER_USE_TICK, _PER_LATE_TICK, _PER_UNIT = (np.array(1.0 / n) for n in (2, 4, 30, 50, 20))
 """Scales of the features; arrays without axes are faster here than numbers."""
-_MOST_MONEY, _LEAST_SCORE, _NONE = np.array(3.0), np.array(-1.0), np.array(0)
+_MOST_MONEY, _LEAST_SCORE, _NONE, _ONE = np.array(3.0), np.array(-1.0), np.array(0), np.array(1)
 _CHAT = TABLE.index("chat")
 _PHASES = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
 """[phase, 3]; in line, holds a turn, using."""
@@ -130,7 +130,7 @@ class Observer:
         layers, side = self._layers, self._side
         layers[self._crowded] = 0.0
         self._crowded = company.here
-        layers[company.here] = company.num_here * _PER_AGENT
+        layers[company.here] = (company.num_others + _ONE) * _PER_AGENT
         if state.load is not self._loads_mapped:
             self._loads_mapped = state.load
             layers[self._object_cell] = state.load[:-1] * _PER_AGENT

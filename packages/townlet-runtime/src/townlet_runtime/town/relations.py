@@ -39,6 +39,10 @@ class Tie(NamedTuple):
     avoids: Bools
     """The other is to be avoided."""
 
+    def part(self, rows: slice) -> Tie:
+        """The same of some of the agents."""
+        return Tie(self.trust[rows], self.familiarity[rows], self.rivalry[rows], self.avoids[rows])
+
 
 class Relations:
     """The edges of all agents: row s holds, in no order, the others that the agent in slot s keeps in mind.

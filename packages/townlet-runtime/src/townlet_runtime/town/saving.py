@@ -15,7 +15,7 @@ from townlet_runtime.town.population import Population
 from townlet_runtime.town.relations import EDGES
 from townlet_runtime.town.state import TownState
 
-_SCALARS = ("tick", "last_cooldown", "someone_late")
+_SCALARS = ("tick", "last_cooldown", "some_blocked", "someone_late")
 _NOT_SAVED = ("counted", "relations", "grid")
 _ARRAYS = tuple(f.name for f in fields(TownState) if f.name not in (*_SCALARS, *_NOT_SAVED))
 
@@ -54,10 +54,9 @@ def restore_town(saved: SavedState, state: TownState, population: Population) ->
     arrays = {name: _like(parts["state"], name, values[name]) for name in _ARRAYS}
     relations = {name: _like(parts["relations"], name, edges[name]) for name in EDGES}
     seeds, arrived = (_like(people, name, vars(population)[name]) for name in ("seeds", "arrived"))
-    episode, tick = saved_number(people, "episode"), saved_number(parts["state"], "tick")
-    last_cooldown = saved_number(parts["state"], "last_cooldown")
-    someone_late = saved_array(parts["state"], "someone_late", dtype=np.bool_, shape=())
-    values.update(arrays, tick=tick, last_cooldown=last_cooldown, someone_late=bool(someone_late), counted=b"")
+    scalars = {name: _like(parts["state"], name, np.array(values[name])).item() for name in _SCALARS}
+    episode = saved_number(people, "episode")
+    values.update(arrays, **scalars, counted=b"")
     population.resume(state, seeds=seeds, arrived=arrived, episode=episode)
     state.relations.restore(relations)
 

@@ -16,7 +16,7 @@ BEHAVIORS = ("scripted", "nearest", "idle")
 
 
 def behavior_named(
-    name: str, config: ScriptedConfig, *, chats: bool, schedules: Schedules | None
+    name: str, config: ScriptedConfig, *, schedules: Schedules | None
 ) -> BatchController | ScheduledController:
     """Return one of `BEHAVIORS`; whoever has a schedule follows it in all of them.
 
@@ -26,15 +26,15 @@ def behavior_named(
     if name == "idle":
         behavior: BatchController = IdleController(wait=TABLE.vocabulary.wait)
     elif name == "scripted":
-        behavior = town_script("first", config, chats=chats)
+        behavior = town_script("first", config)
     elif name == "nearest":
-        behavior = town_script("nearest", config, chats=chats)
+        behavior = town_script("nearest", config)
     else:
         raise SimulationError(f"expected a behavior of the town ({', '.join(BEHAVIORS)}), got {name!r}")
     return behavior if schedules is None else ScheduledController(behavior, schedules)
 
 
-def town_script(way: Way, config: ScriptedConfig, *, chats: bool) -> ScriptedController:
+def town_script(way: Way, config: ScriptedConfig) -> ScriptedController:
     """Needs, work and company by rule; objects are picked the given `way`: `first` is the script, `nearest` the
     yardstick."""
     return ScriptedController(
@@ -46,7 +46,7 @@ def town_script(way: Way, config: ScriptedConfig, *, chats: bool) -> ScriptedCon
             cook=TABLE.index(f"request:stove:{way}"),
             wash=TABLE.index(f"request:shower:{way}"),
             sleep=TABLE.index(f"request:bed:{way}"),
-            chat=TABLE.index("chat") if chats else None,
+            chat=TABLE.index("chat"),
         ),
         config,
     )

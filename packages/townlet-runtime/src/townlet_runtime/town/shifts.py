@@ -45,30 +45,30 @@ def attend(state: TownState, place: Place, *, colleagues: bool) -> Attendance | 
     here = on_shift & (state.cell == state.workplace)
     late = on_shift ^ here
     working = here & (state.phase == FREE)
-    late_before, state.someone_late = state.someone_late, bool(np.count_nonzero(late))
-    if late_before and colleagues:
-        _help(state, place, day_tick, here, working)
-    worlds = (place.num_worlds, -1)
+    if state.someone_late and colleagues:
+        comes_late = here & state.was_late
+        if np.count_nonzero(comes_late):
+            _help(state, place, day_tick, comes_late, working)
+    state.was_late, state.someone_late = late, bool(np.count_nonzero(late))
     if np.count_nonzero(working):
-        state.events[:, _WORKED] = np.add.reduce(working.reshape(worlds), axis=1)
+        state.events[:, _WORKED] = np.bincount(place.world_of_slot[working], minlength=place.num_worlds)
         state.wallet += working * shifts.wage.take(state.job)
     begins = None
     if shifts.some_begins[day_tick]:
         begins = (shifts.start.take(state.job) == day_tick) & on_shift
         state.late[begins] = 0
     if state.someone_late:
-        state.events[:, _LATE] = np.add.reduce(late.reshape(worlds), axis=1)
+        state.events[:, _LATE] = np.bincount(place.world_of_slot[late], minlength=place.num_worlds)
         state.late += late
         if colleagues and shifts.takeover_due[day_tick]:
             _take_over(state, place, day_tick, late, working)
     return Attendance(working=working, late=late, begins=begins)
 
 
-def _help(state: TownState, place: Place, day_tick: int, here: Bools, working: Bools) -> None:
-    """Whoever is at work (`here` [S]) for the first time in a shift that it has missed so far is helped by a colleague
-    who works."""
+def _help(state: TownState, place: Place, day_tick: int, comes_late: Bools, working: Bools) -> None:
+    """Whoever of `comes_late` [S] has missed all of its shift so far is helped by a colleague who works."""
     missed = state.late == place.timetable.elapsed[day_tick].take(state.job)
-    arrives = here & missed & (state.late > 0)
+    arrives = comes_late & missed & (state.late > 0)
     if np.count_nonzero(arrives):
         _bond(state, place, arrives.nonzero()[0], (working & ~arrives).nonzero()[0], LATE_HELP, _HELP)
 

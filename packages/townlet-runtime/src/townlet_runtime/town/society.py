@@ -118,7 +118,7 @@ class LifecycleConfig:
     """Ticks after which an agent that has fainted is back."""
     departure_rate: float = 0.0002
     """Chance of an agent to leave on a journey, per tick."""
-    away_ticks: int = 100
+    away_ticks: int = 50
     """Ticks after which a traveller is back."""
 
     def __post_init__(self) -> None:

@@ -75,8 +75,10 @@ class TownState:
     """Tick at which the last of these ends."""
     late: Ints
     """[S]; late ticks of the present shift."""
+    was_late: Bools
+    """[S]; late in the last tick, if anybody was."""
     someone_late: bool
-    """Somebody was late in the last tick."""
+    """Somebody was."""
     returns_at: Ints
     """[S]; tick at which an absent agent is back, far off for present ones; so too the next."""
     leaves_at: Ints
@@ -89,6 +91,8 @@ class TownState:
     """[S]; first tick of the agent's next chat."""
     blocked: Bools
     """[S]; kept from a chat with somebody to avoid, at the decision for the coming tick."""
+    some_blocked: bool
+    """Somebody was."""
     schedule_at: Ints
     """[S]; position in the agent's schedule."""
     relations: Relations
@@ -161,6 +165,7 @@ def empty_state(config: TownConfig, place: Place) -> TownState:
         cooldown_until=np.zeros((slots, place.num_objects + 1), dtype=np.int64),
         last_cooldown=0,
         late=zeros(),
+        was_late=np.zeros(slots, dtype=np.bool_),
         someone_late=False,
         returns_at=zeros(),
         leaves_at=zeros(),
@@ -168,6 +173,7 @@ def empty_state(config: TownConfig, place: Place) -> TownState:
         extroversion=np.zeros(slots),
         chat_ready_at=zeros(),
         blocked=np.zeros(slots, dtype=np.bool_),
+        some_blocked=False,
         schedule_at=zeros(),
         relations=Relations(config, slots),
         option_done=np.zeros(slots, dtype=np.bool_),

@@ -99,12 +99,11 @@ class Town:
 
     def scripted(self, name: str) -> BatchController:
         """One of `behaviors`; whoever has a schedule follows it in all of them."""
-        chats = self.config.social.relationships
-        return behavior_named(name, self._script, chats=chats, schedules=self._schedules)
+        return behavior_named(name, self._script, schedules=self._schedules)
 
     def guardrails(self) -> tuple[Guardrail, ...]:
-        """Nobody chats or lines up with somebody to avoid; there is no such rule without relationships."""
-        return (RivalryGuardrail(wait=TABLE.vocabulary.wait),) if self.config.social.relationships else ()
+        """Nobody chats or lines up with somebody to avoid; rivalry there is without relationships too."""
+        return (RivalryGuardrail(wait=TABLE.vocabulary.wait),)
 
     def reset(self, *, seed: int) -> TownObserved:
         """Begin world w anew with seed `seed + w` (not negative)."""
@@ -191,7 +190,7 @@ class Town:
         state, place, config = self.state, self.place, self.config
         talks = None
         if before.chats_possible:
-            talks = begin_talks(state, before.company, (actions == _CHAT) & before.may_chat)
+            talks = begin_talks(state, before.company, (actions == _CHAT).nonzero()[0], before.may_chat)
         act_out(state, place, actions, before.choices, config)
         earned = None if talks is None else finish_talks(state, talks, self._worlds, config)
         if self._rewards_partings and state.relations.avoiding.size:
@@ -248,6 +247,7 @@ class Town:
         state.someone_late = False
         state.last_cooldown = 0
         state.blocked.fill(False)
+        state.some_blocked = False
         state.option_done = np.zeros(self._num_slots, dtype=np.bool_)
         self.population.settle(state, seeds, episode)
         self._number_episodes()
@@ -262,7 +262,7 @@ class Town:
         self._rows = state.alive.nonzero()[0] if self.population.somebody_absent else None
         company = gather(state, place)
         choices = self._chooser.choose(state)
-        mask = self._chooser.legal_actions(state, choices, company.together)
+        mask = self._chooser.legal_actions(state, choices, company.num_others)
         may_chat = mask[:, _CHAT]
         chats_possible = bool(np.count_nonzero(may_chat))
         scores = chat_scores(state, company, may_chat) if chats_possible else self._no_scores

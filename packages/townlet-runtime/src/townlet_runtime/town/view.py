@@ -160,8 +160,10 @@ class TownObserved(Observed):
             actions: [R]; what they had chosen.
             reasons: [R]; indices into the reasons of `townlet_behavior.RivalryGuardrail`.
         """
-        chats = reasons == CHAT_RIVAL
-        self.state.blocked[self.slots[rows[chats]]] = True
+        chats = rows[reasons == CHAT_RIVAL]
+        if chats.size:
+            self.state.blocked[self.slots[chats]] = True
+            self.state.some_blocked = True
 
 
 def rows_of(column: NDArray[_T], rows: Ints | None) -> NDArray[_T]:

@@ -136,7 +136,7 @@ class Lifecycle(Section):
     """Ticks after which an agent that fainted is back."""
     departure_rate: Share = 0.0
     """Chance per agent and tick of leaving for a while."""
-    away_ticks: int = Field(100, ge=0, le=100000)
+    away_ticks: int = Field(50, ge=0, le=100000)
     """Length of an absence."""
 
 
