@@ -63,6 +63,7 @@ def loop_of(num_agents: int, policy: OnnxPolicy | None) -> SimulationLoop:
             schema_of(town.spec, masked=True), max_rows=num_agents * RECORDED_TICKS, on_full="drop_oldest"
         ),
         seed=0,
+        guardrails=town.guardrails(),
     )
     loop = SimulationLoop(town, runtime)
     loop.reset(seed=2**31)

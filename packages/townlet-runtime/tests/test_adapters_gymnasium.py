@@ -13,7 +13,7 @@ from townlet_runtime.adapters.gymnasium_native import NativeWorlds
 from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
 from townlet_runtime.adapters.history import episode_seed
 from townlet_runtime.collector import SimulationCollector
-from townlet_runtime.environments import Environment, ObservationController
+from townlet_runtime.environments import Environment, ObservationController, registered_controller
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.evaluate import SimulationEvaluator
 from townlet_runtime.simulation import AGENTS, GroupedSimulation, OneGroup, Simulation
@@ -526,3 +526,7 @@ def test_scores_of_single_episodes() -> None:
         "random", num_episodes=1, first_seed=3
     )
     assert first.returns[0] == alone.returns[0] > 5
+
+
+def test_the_lunar_lander_has_a_script_of_its_own() -> None:
+    assert registered_controller("gymnasium:LunarLander-v3") is not None

@@ -121,7 +121,3 @@ def test_a_registered_controller_is_found_by_its_name(monkeypatch: pytest.Monkey
     assert registered_controller("gymnasium:Yours-v0") is None
     with pytest.raises(ConfigError, match="the registered controller 'bad' cannot be imported"):
         registered_controller("bad")
-
-
-def test_the_lunar_lander_has_a_script_of_its_own() -> None:
-    assert registered_controller("gymnasium:LunarLander-v3") is not None
