@@ -52,7 +52,7 @@ def test_a_preset_says_more_than_ppo() -> None:
     assert (cart_pole.ppo.clip_schedule, cart_pole.network.value_scale) == ("linear", "none")
     assert (cart_pole.eval_every, cart_pole.eval_episodes) == (20, 20)
     lander = training_of(config_of(preset="gymnasium:LunarLander-v3", anneal={"clone_ticks": 99}))
-    assert (lander.anneal.clone_ticks, lander.anneal.warmup_updates) == (99, 2)
+    assert (lander.anneal.clone_ticks, lander.anneal.warmup_updates) == (99, 4)
 
 
 def test_a_policy_is_compared_with_what_the_world_has_and_with_chance() -> None:
