@@ -80,11 +80,12 @@ def train_policy(options: TrainOptions, console: Console) -> int:
         if finished is not None:
             return show_finished(finished, console)
     plan = _plan(options, console)
-    # The report comes last; whoever cannot have it must not wait for the whole run to hear so.
-    require_report_extra()
     # Not before everything that can be refused without it was: the trainer takes seconds to import.
     from townlet_runtime.cli.training import train
 
+    # The report comes last; whoever cannot have it must not wait for the whole run to hear so. After the trainer,
+    # whose extra brings what the report needs.
+    require_report_extra()
     return train(plan, console)
 
 
