@@ -96,6 +96,32 @@ def test_a_killed_run_comes_to_the_same_end(
     assert record_of(run_dir) == record_of(unbroken)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "begun.json: open: "),
+        (b'{"threads"', "begun.json: parse: "),
+        (b'{"threads": "64"}', "begun without --controller"),
+        (b'{"threads": "64", "controller": "walk:script"}', "begun with --threads 64, which is 2 now"),
+    ],
+)
+def test_a_run_that_does_not_say_how_it_was_begun_is_not_gone_on_with(
+    content: bytes | None,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_dir = tmp_path / "run"
+    broken(run_dir, 0, monkeypatch)
+    (run_dir / "begun.json").unlink()
+    if content is not None:
+        (run_dir / "begun.json").write_bytes(content)
+    capsys.readouterr()
+    assert resume(run_dir, "--threads", "2") == 2
+    assert reason in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_first_and_says_how_to_go_on(
     number: int,
@@ -121,8 +147,10 @@ def test_a_signal_saves_first_and_says_how_to_go_on(
 def test_a_run_that_was_killed_before_it_began_begins(unbroken: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    shutil.copy(unbroken / "config.yaml", run_dir)
-    assert resume(run_dir, "--threads", "1", "-q") in (0, 1)
+    for name in ("begun.json", "config.yaml"):
+        shutil.copy(unbroken / name, run_dir)
+    # without --threads: it says itself with how many it was begun
+    assert resume(run_dir, "-q") in (0, 1)
     assert record_of(run_dir) == record_of(unbroken)
 
 

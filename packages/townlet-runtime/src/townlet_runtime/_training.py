@@ -224,8 +224,6 @@ class Standing:
     stage: str
     prepared: bool
     """Whether anything was learned that it can go on from; else it begins again."""
-    notes: Mapping[str, str]
-    """What it was begun with, beside its config."""
 
 
 def standing_of(run_dir: Path) -> Standing | None:
@@ -239,7 +237,7 @@ def standing_of(run_dir: Path) -> Standing | None:
         return None
     checkpoint = read_checkpoint(newest)
     state, run = checkpoint.state, checkpoint.run
-    return Standing(env_steps=state.env_steps, stage=state.stage, prepared=run.course.prepared, notes=run.notes)
+    return Standing(env_steps=state.env_steps, stage=state.stage, prepared=run.course.prepared)
 
 
 def training_fields(config: TrainingConfig) -> dict[str, Setting]:

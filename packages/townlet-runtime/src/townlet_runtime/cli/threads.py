@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+BEGUN = "begun.json"
+"""File of a run directory: what must be the same when the run is gone on with, beside its config."""
 DEFAULT_THREADS = 2
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -24,13 +26,11 @@ def limit_threads(threads: int | None) -> int:
 
 
 def threads_of_run(run_dir: Path) -> int | None:
-    """The number that a run was begun with, as its checkpoints note it; None where none can be read that says so.
+    """The number that a run was begun with, as it notes in `BEGUN`; None where that cannot be read.
 
-    Whether the checkpoint is whole is found out when the run is taken up; this comes before numpy may be imported.
+    What is wrong with the file is found out when the run is taken up; this comes before numpy may be imported.
     """
-    for path in sorted(run_dir.glob("checkpoints/step-*/run.json"), reverse=True):
-        try:
-            return int(json.loads(path.read_bytes())["notes"]["threads"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return None
+    try:
+        return int(json.loads((run_dir / BEGUN).read_bytes())["threads"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

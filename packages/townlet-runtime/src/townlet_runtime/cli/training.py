@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from townlet_runtime._training import (
@@ -22,6 +23,7 @@ from townlet_runtime.cli.exits import GATE_FAILED, SUCCESS, CommandError, stop_o
 from townlet_runtime.cli.outcome import outcome_lines, outcome_record
 from townlet_runtime.cli.results import evaluation_file, summary_file
 from townlet_runtime.cli.still import picture_of
+from townlet_runtime.cli.threads import BEGUN
 from townlet_runtime.cli.train import TrainPlan
 from townlet_runtime.cli.worlds import is_module
 from townlet_runtime.collector import SimulationCollector
@@ -29,7 +31,10 @@ from townlet_runtime.config import Config, dump_config, training_settings, with_
 from townlet_runtime.evaluate import SimulationEvaluator
 from townlet_runtime.report import write_report
 from townlet_runtime.rundir import CONFIG, EVALUATION, SUMMARY, new_run_directory
-from townlet_trajectory.files import write_bytes_atomic
+from townlet_trajectory.documents import MAX_JSON_BYTES, JsonValue, parse_object
+from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.files import write_bytes_atomic, write_json_atomic
+from townlet_trajectory.paths import read_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +80,8 @@ def train(plan: TrainPlan, console: Console) -> int:
             )
             if not plan.resume:
                 with new_run_directory(plan.run_dir):
+                    # The config comes last: a run that has one can be gone on with, however early it is killed.
+                    write_json_atomic(plan.run_dir / BEGUN, {**_notes(plan)})
                     write_bytes_atomic(plan.run_dir / CONFIG, dump_config(job.config).encode())
             summary = orchestrator.run()
         except TrainingError as error:
@@ -105,7 +112,7 @@ def _job(plan: TrainPlan) -> Job:
 
 
 def _notes(plan: TrainPlan) -> dict[str, str]:
-    """What must be the same when the run is gone on with, beside its config."""
+    """What `BEGUN` says of a run."""
     notes = {"threads": str(plan.threads)}
     return notes if plan.worlds.controller is None else {**notes, "controller": plan.worlds.controller}
 
@@ -114,14 +121,16 @@ def _begun_at(plan: TrainPlan, console: Console) -> int:
     """Say where a run goes on, and return the env steps that it has made.
 
     Raises:
-        CommandError: if its newest checkpoint is damaged, or it was begun with something else that it depends on.
+        CommandError: if its newest checkpoint or `BEGUN` is damaged, or it was begun with something else that it
+            depends on.
     """
+    path = plan.run_dir / BEGUN
     try:
         standing = standing_of(plan.run_dir)
-    except TrainingError as error:
+        theirs: Mapping[str, JsonValue] = parse_object(read_named(path, max_bytes=MAX_JSON_BYTES), path)
+    except (TrainingError, ArtifactError) as error:
         raise CommandError(str(error)) from error
     ours = _notes(plan)
-    theirs = ours if standing is None else standing.notes
     for name in sorted(ours.keys() | theirs.keys()):
         if theirs.get(name) != ours.get(name):
             raise CommandError(f"{plan.run_dir}: {_difference(name, theirs.get(name), ours.get(name))}")
@@ -132,7 +141,7 @@ def _begun_at(plan: TrainPlan, console: Console) -> int:
     return standing.env_steps
 
 
-def _difference(option: str, begun: str | None, now: str | None) -> str:
+def _difference(option: str, begun: JsonValue, now: str | None) -> str:
     if begun is None:
         return f"begun without --{option}, which is {now} now; leave it out"
     return f"begun with --{option} {begun}, which is {'nothing' if now is None else now} now; say --{option} {begun}"
