@@ -1,7 +1,5 @@
 """Scripted and learned proposals in, one executed decision per agent out, with who decided and how likely it was."""
 
-from importlib.metadata import version
-
 from .blend import blend, mixture_log_prob
 from .bridge import BehaviorBridge
 from .codes import Kind, Source
@@ -37,7 +35,8 @@ from .views import View, WorldView
 from .vocabulary import ActionVocabulary
 from .work import time_to_leave
 
-__version__ = version("townlet-behavior")
+__version__ = "0.1.0"
+"""As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
 
 __all__ = [
     "CHAT_PREFERENCE",

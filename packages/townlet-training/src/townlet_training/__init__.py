@@ -1,7 +1,5 @@
 """One network through behavior cloning, anneal and PPO, with gates, checkpoints and a log."""
 
-from importlib.metadata import version
-
 from townlet_training.advantages import Estimates, advantages_of, gae, vtrace
 from townlet_training.anneal import PlannedUpdate, Schedule, plan
 from townlet_training.bc import BCConfig, BCEpoch, BCLearner, BCResult
@@ -53,7 +51,8 @@ from townlet_training.records import (
 )
 from townlet_training.weights import weights_sha256
 
-__version__ = version("townlet-training")
+__version__ = "0.1.0"
+"""As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
 
 __all__ = [
     "BASELINES",
