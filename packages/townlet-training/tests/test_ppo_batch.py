@@ -113,7 +113,9 @@ def test_a_batch_of_another_vocabulary_is_refused() -> None:
 def test_a_decision_without_a_legal_action_is_refused() -> None:
     network = make_network()
     batch = acted_batch(network, lengths=(3,), masked=True)
-    np.asarray(batch.observations["action_mask"])[1] = False
+    mask = np.array(batch.observations["action_mask"])
+    mask[1] = False
+    batch = dataclasses.replace(batch, observations={**batch.observations, "action_mask": mask})
     with pytest.raises(ActionMaskError, match="no legal action in row 1"):
         learner_of(network, PPOConfig()).update(batch)
 

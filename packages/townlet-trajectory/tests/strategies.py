@@ -8,7 +8,15 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from townlet_trajectory import ArraySpec, Trajectory, TrajectoryBatch, TrajectorySchema, default_decision_columns
+from townlet_trajectory import (
+    ArraySpec,
+    Trajectory,
+    TrajectoryBatch,
+    TrajectorySchema,
+    TrajectoryService,
+    default_decision_columns,
+)
+from townlet_trajectory.sources import BatchSource
 
 VOCABULARY = ('{"kind":"wait"}', '{"blocked":true,"kind":"wait"}', '{"kind":"chat","target":"bob"}')
 FEATURE_NAMES = ("rivalry_max", "rivalry_avoid_count", "lateness_counter")
@@ -113,3 +121,129 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
     else:
         changed[at:at] = changed[at : at + length]
     return bytes(changed)
+
+
+@st.composite
+def batch_sources(draw: st.DrawFn) -> tuple[list[BatchSource], TrajectoryBatch]:
+    """One to three sources in memory, cut into blocks, and everything they hold as one batch."""
+    parts = draw(st.lists(batches(), min_size=1, max_size=3))
+    sources = [BatchSource(part, rows_per_block=draw(st.integers(1, 12))) for part in parts]
+    return sources, TrajectoryBatch.concatenate(parts)
+
+
+_EXTREMES = {
+    np.dtype(np.bool_): np.array([False, True]),
+    **{
+        np.dtype(name): np.array([np.iinfo(name).min, np.iinfo(name).max, 0, 1, 42], name)
+        for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+    },
+    **{
+        np.dtype(name): np.array(
+            [0.0, -0.0, np.finfo(name).max, np.finfo(name).min, np.finfo(name).smallest_subnormal, np.pi], name
+        )
+        for name in ("float32", "float64")
+    },
+}
+
+
+def extreme_rows(spec: ArraySpec, num_rows: int, rng: np.random.Generator, *, finite: bool) -> NDArray[np.generic]:
+    """Rows of the greatest, smallest and oddest numbers there are."""
+    values = _EXTREMES[spec.numpy_dtype]
+    if not finite and spec.dtype.startswith("float"):
+        values = np.append(values, np.array([np.nan, np.inf, -np.inf], spec.dtype))
+    return rng.choice(values, (num_rows, *spec.shape))
+
+
+def any_specs() -> st.SearchStrategy[ArraySpec]:
+    dtypes = st.sampled_from(sorted(dtype.name for dtype in _EXTREMES))
+    return st.builds(ArraySpec, dtypes, st.lists(st.integers(1, 3), max_size=3).map(tuple))
+
+
+def any_schemas() -> st.SearchStrategy[TrajectorySchema]:
+    """Of columns of every dtype and shape; names begin with `o_` and `d_`, so that they are no reserved ones."""
+    names = st.from_regex(r"[A-Za-z0-9_]{0,5}", fullmatch=True)
+    return st.builds(
+        TrajectorySchema,
+        observations=st.dictionaries(names.map("o_{}".format), any_specs(), min_size=1, max_size=3),
+        decisions=st.dictionaries(names.map("d_{}".format), any_specs(), min_size=1, max_size=3),
+        vocabulary=st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=3).map(tuple),
+    )
+
+
+@st.composite
+def any_batches(draw: st.DrawFn, *, max_trajectories: int = 4) -> TrajectoryBatch:
+    """Batches of every content that the types allow: empty, of one step, with extreme numbers and ids."""
+    schema = draw(any_schemas())
+    lengths = draw(st.lists(st.integers(1, 7), max_size=max_trajectories))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    size, num_steps = len(lengths), sum(lengths)
+    agent_ids = np.empty(size, object)
+    agent_ids[:] = draw(st.lists(st.text(max_size=4), min_size=size, max_size=size))
+    firsts = draw(st.lists(st.integers(-(2**62), 2**62), min_size=size, max_size=size))
+    number = ArraySpec("int64")
+    return TrajectoryBatch(
+        schema=schema,
+        offsets=np.cumsum([0, *lengths], dtype=np.int64),
+        observations={
+            name: extreme_rows(spec, num_steps, rng, finite=True) for name, spec in schema.observations.items()
+        },
+        final_observations={
+            name: extreme_rows(spec, size, rng, finite=True) for name, spec in schema.observations.items()
+        },
+        columns={name: extreme_rows(spec, num_steps, rng, finite=False) for name, spec in schema.decisions.items()},
+        rewards=extreme_rows(ArraySpec("float32"), num_steps, rng, finite=True).astype(np.float32),
+        ticks=np.concatenate(
+            [np.zeros(0, np.int64), *(np.arange(n) + first for first, n in zip(firsts, lengths, strict=True))]
+        ),
+        terminated=rng.random(size) < 0.3,
+        truncated=rng.random(size) < 0.3,
+        agent_ids=agent_ids,
+        worlds=extreme_rows(number, size, rng, finite=True).astype(np.int64),
+        episodes=extreme_rows(number, size, rng, finite=True).astype(np.int64),
+    )
+
+
+def assert_identical_batch(actual: TrajectoryBatch, expected: TrajectoryBatch) -> None:
+    """Equal schemas, and every array equal bit for bit (so that -0.0 is not 0.0, and NaN is NaN)."""
+    assert actual.schema == expected.schema
+    assert actual.agent_ids.tolist() == expected.agent_ids.tolist()
+    for ours, theirs in zip(_arrays_of(actual), _arrays_of(expected), strict=True):
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def _arrays_of(batch: TrajectoryBatch) -> list[NDArray[np.generic]]:
+    columns = (batch.observations, batch.final_observations, batch.columns)
+    numbers = (batch.rewards, batch.ticks, batch.terminated, batch.truncated, batch.worlds, batch.episodes)
+    return [batch.offsets, *(array for arrays in columns for _, array in sorted(arrays.items())), *numbers]
+
+
+def record_lives(service: TrajectoryService, num_ticks: int, seed: int) -> None:
+    """Up to five agents of `SCHEMA`, who come, die, are cut off and return; everyone is gone in the end."""
+    rng = np.random.default_rng(seed)
+    absent = np.zeros(5, bool)
+    for tick in range(num_ticks):
+        slots = np.flatnonzero(~absent)
+        size = len(slots)
+        service.begin_tick(
+            tick,
+            slots,
+            rows_of(SCHEMA.observations, size, rng),
+            agent_ids=np.array([*"abcde"], object)[slots],
+            worlds=slots // 3,
+            episodes=np.zeros(size, np.int64),
+        )
+        service.record_decisions(rows_of(SCHEMA.decisions, size, rng))
+        for _ in range(rng.integers(3)):
+            service.add_rewards(rng.standard_normal(size).astype(np.float32))
+        terminated, truncated = rng.random((2, size)) < 0.15
+        truncated |= tick == num_ticks - 1
+        ended = np.flatnonzero(terminated | truncated)
+        service.record_outcome(
+            rng.standard_normal(size).astype(np.float32),
+            terminated,
+            truncated,
+            final_rows=ended,
+            final_observations=rows_of(SCHEMA.observations, len(ended), rng),
+        )
+        absent = (absent & (rng.random(5) < 0.5)) | np.isin(np.arange(5), slots[ended])

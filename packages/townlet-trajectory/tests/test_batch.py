@@ -1,5 +1,7 @@
 """Flat batches: laws of splitting, merging and padding."""
 
+import pickle
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -149,3 +151,152 @@ def test_bad_arguments() -> None:
         batch.padded(np.zeros(5))
     with pytest.raises(ShapeError, match="`padded` must have shape"):
         batch.flatten(np.zeros((3, 2)))
+
+
+def test_no_trajectories() -> None:
+    empty = TrajectoryBatch.empty(SCHEMA)
+    assert (len(empty), empty.num_steps, list(empty)) == (0, 0, [])
+    assert_same_batch(TrajectoryBatch.concatenate([empty, make_batch(), empty]), make_batch())
+    assert_same_batch(empty.select(np.empty(0, np.int64)), empty)
+    assert_same_batch(empty.filter_trajectories(np.empty(0, np.bool_)), empty)
+    assert_same_batch(empty[0:3], empty)
+    assert [len(side) for side in empty.split_by_episode(0.5, seed=0)] == [0, 0]
+    padded, mask = empty.padded(empty.observations["map"])
+    assert (padded.shape, mask.shape) == ((0, 0, 2, 3, 3), (0, 0))
+    with pytest.raises(IndexError, match="trajectory 0 of 0"):
+        empty.trajectory(0)
+
+
+def arrays_of(batch: TrajectoryBatch) -> dict[str, np.ndarray]:
+    plain = ("offsets", "rewards", "ticks", "terminated", "truncated", "agent_ids", "worlds", "episodes")
+    groups = {"observations": batch.observations, "final": batch.final_observations, "columns": batch.columns}
+    return {name: getattr(batch, name) for name in plain} | {
+        f"{group}.{name}": array for group, arrays in groups.items() for name, array in arrays.items()
+    }
+
+
+@pytest.mark.parametrize("made", ["from_trajectories", "concatenate", "select", "slice", "empty", "replace"])
+def test_nothing_can_be_written(made: str) -> None:
+    batch = {
+        "from_trajectories": make_batch,
+        "concatenate": lambda: TrajectoryBatch.concatenate([make_batch(), make_batch()]),
+        "select": lambda: make_batch().select(np.array([2, 0])),
+        "slice": lambda: make_batch()[1:],
+        "empty": lambda: TrajectoryBatch.empty(SCHEMA),
+        "replace": lambda: replace(make_batch(), rewards=np.zeros(6, np.float32)),
+    }[made]()
+    for name, array in arrays_of(batch).items():
+        assert not array.flags.writeable, name
+        assert array.base is None or not isinstance(array.base, np.ndarray) or not array.base.flags.writeable, name
+    with pytest.raises(ValueError, match="read-only"):
+        batch.rewards[:] = 0
+
+
+def test_an_array_handed_over_whole_is_taken_over() -> None:
+    rewards = np.zeros(6, np.float32)
+    reshaped = np.zeros((2, 3), np.float32).reshape(6)
+    for given_array in (rewards, reshaped):
+        batch = replace(make_batch(), rewards=given_array)
+        assert np.shares_memory(batch.rewards, given_array)
+        with pytest.raises(ValueError, match="read-only"):
+            given_array[0] = 1
+
+
+def test_a_part_of_a_writable_array_is_copied() -> None:
+    for buffer in (np.zeros(10, np.float32), np.frombuffer(bytearray(40), np.float32)):
+        batch = replace(make_batch(), rewards=buffer[2:8])
+        buffer[:] = 1
+        assert batch.rewards.tolist() == [0] * 6
+
+
+def test_nothing_is_taken_over_by_a_batch_that_is_refused() -> None:
+    rewards = np.full(6, np.nan, np.float32)
+    with pytest.raises(NonFiniteError):
+        replace(make_batch(), rewards=rewards)
+    rewards[:] = 0
+
+
+def test_adding_to_the_mapping_that_was_given_adds_nothing() -> None:
+    columns = dict(make_batch().columns)
+    batch = replace(make_batch(), columns=columns)
+    columns["more"] = np.zeros(6)
+    assert "more" not in batch.columns
+
+
+@pytest.mark.property
+@given(batches(), st.integers(-7, 7), st.integers(-7, 7), st.sampled_from([None, 1, 2, -1]))
+def test_slices_are_those_of_a_list(batch: TrajectoryBatch, first: int, stop: int, stride: int | None) -> None:
+    part, expected = batch[first:stop:stride], list(batch)[first:stop:stride]
+    assert len(part) == len(expected)
+    for one, other in zip(part, expected, strict=True):
+        assert_same_trajectory(one, other)
+
+
+def test_numbers_are_those_of_a_list() -> None:
+    batch = make_batch()
+    assert [batch[number].agent_id for number in (0, 1, -2, np.int64(2))] == ["alice", "bob", "bob", "alice"]
+    for number in (3, -4):
+        with pytest.raises(IndexError, match="of 3"):
+            batch[number]
+
+
+def test_a_slice_is_a_view() -> None:
+    batch = make_batch()
+    part = batch[1:3]
+    assert part.offsets.tolist() == [0, 1, 4]
+    for name, array in arrays_of(part).items():
+        assert name == "offsets" or np.shares_memory(array, arrays_of(batch)[name]), name
+
+
+@pytest.mark.property
+@given(batches(), st.data())
+def test_filter_is_that_of_a_list(batch: TrajectoryBatch, data: st.DataObject) -> None:
+    keep = data.draw(st.lists(st.booleans(), min_size=len(batch), max_size=len(batch)))
+    kept = batch.filter_trajectories(np.array(keep, np.bool_))
+    expected = [trajectory for trajectory, kept_one in zip(batch, keep, strict=True) if kept_one]
+    assert len(kept) == len(expected)
+    for one, other in zip(kept, expected, strict=True):
+        assert_same_trajectory(one, other)
+
+
+def test_masks_and_numbers_are_not_mistaken_for_each_other() -> None:
+    batch = make_batch()
+    with pytest.raises(ShapeError, match="`indices` must be integers"):
+        batch.select(np.array([True, False, True]))
+    with pytest.raises(SchemaError, match="`keep` must have dtype bool, got int64"):
+        batch.filter_trajectories(np.array([0, 1, 2]))
+    with pytest.raises(ShapeError, match="`keep` must have shape"):
+        batch.filter_trajectories(np.array([True]))
+
+
+def test_agent_ids_are_strings() -> None:
+    with pytest.raises(SchemaError, match=r"`agent_ids` must be str, got \['int'\]"):
+        replace(make_batch(), agent_ids=np.array(["a", 1, "b"], object))
+
+
+def test_numbers_whose_squares_overflow_are_finite() -> None:
+    most = np.finfo(np.float32).max
+    rewards = np.array([most, -most, 1e-45, 0, -0.0, 1], np.float32)
+    batch = replace(make_batch(), rewards=rewards)
+    assert batch.rewards.tolist() == rewards.tolist()
+    with pytest.raises(NonFiniteError, match="got -inf at tick 1, row 4"):
+        replace(batch, rewards=np.array([most, -most, 0, 0, -np.inf, 1], np.float32))
+    strided = np.zeros((6, 2), np.float32)
+    strided[3] = np.nan
+    with pytest.raises(NonFiniteError, match="got nan at tick 0, row 3"):
+        replace(batch, rewards=strided[:, 0])
+
+
+def test_a_copy_is_as_read_only() -> None:
+    batch = make_batch()
+    for other in (pickle.loads(pickle.dumps(batch)), deepcopy(batch)):
+        assert_same_batch(other, batch)
+        with pytest.raises(ValueError, match="read-only"):
+            other.rewards[0] = 0
+        with pytest.raises(ValueError, match="read-only"):
+            pickle.loads(pickle.dumps(other[1])).rewards[0] = 0
+
+
+def test_a_batch_is_printed_in_one_line() -> None:
+    assert repr(make_batch()) == "<TrajectoryBatch: 3 trajectories, 6 steps>"
+    assert repr(make_batch()[1]) == "<Trajectory: 'bob', world 0, episode 0, 1 steps>"

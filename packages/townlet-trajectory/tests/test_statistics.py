@@ -1,13 +1,21 @@
-"""Figures by hand, and those of the original's own files."""
+"""Figures by hand, merged ones, and those of the original's own files."""
 
 import json
+from dataclasses import fields, replace
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import SCHEMA, VOCABULARY, batches, make_trajectory
 
+from townlet_trajectory import ArraySpec, SchemaError, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.captures import read_captures, read_metrics
-from townlet_trajectory.statistics import aggregate_metrics, sample_metrics
+from townlet_trajectory.merging import merged
+from townlet_trajectory.moments import Moments
+from townlet_trajectory.statistics import BatchStatistics, aggregate_metrics, returns_of, sample_metrics
 
 DATA = Path(__file__).parent / "data" / "kitchen_capture"
 
@@ -92,3 +100,109 @@ def test_text_that_is_not_json_is_of_unknown_kind() -> None:
     assert metrics["action_unknown_count"] == 1.0
     assert metrics["action_entropy"] == 0.0
     assert "rivalry_max_mean" not in metrics
+
+
+def two_trajectories() -> TrajectoryBatch:
+    batch = TrajectoryBatch.from_trajectories(
+        [make_trajectory(1, 3, terminated=True), make_trajectory(2, 1, agent_id="bob")]
+    )
+    columns = dict(batch.columns)
+    columns["action"] = np.array([2, 0, 2, 2])
+    columns["kind"] = np.array([0, 1, 1, 0], np.int8)
+    columns["source"] = np.array([0, 0, 0, 1], np.int8)
+    columns["veto_reason"] = np.array([0, 3, 0, 0], np.int8)
+    columns["vetoed"] = np.array([False, True, False, False])
+    columns["policy_log_prob"] = np.array([-1, -np.inf, -3, np.nan], np.float32)
+    return replace(batch, columns=columns, rewards=np.array([1, 2, 4, -3], np.float32))
+
+
+def test_statistics_by_hand() -> None:
+    batch = two_trajectories()
+    assert returns_of(batch).tolist() == [7.0, -3.0]
+    found = BatchStatistics.of(batch, observations=["features"])
+    assert (found.num_trajectories, found.num_steps) == (2, 4)
+    assert (found.num_terminated, found.num_truncated, found.num_open) == (1, 0, 1)
+    assert (found.lengths.mean, found.lengths.maximum, found.lengths.total) == (2.0, 3.0, 4.0)
+    assert (found.returns.mean, found.returns.squares, found.returns.minimum) == (2.0, 50.0, -3.0)
+    assert (found.rewards.total, found.rewards.count) == (4.0, 4)
+    assert found.actions == {0: 1, 2: 3}
+    assert found.kinds == {0: 2, 1: 2}
+    assert found.sources == {0: 3, 1: 1}
+    assert found.veto_reasons == {0: 3, 3: 1}
+    assert found.flags["vetoed"] == 1
+    assert found.flags.keys() == {"vetoed", "possessed", "demonstrated"}
+    assert found.columns.keys() == {"behavior_log_prob", "policy_log_prob", "value", "ratio"}
+    assert (found.columns["policy_log_prob"].count, found.columns["policy_log_prob"].mean) == (2, -2.0)
+    np.testing.assert_allclose(found.observations["features"].mean, batch.observations["features"].mean(axis=0))
+    assert found.observations["features"].count == 4
+
+
+def test_what_a_schema_lacks_is_empty() -> None:
+    schema = TrajectorySchema(
+        observations={"x": ArraySpec("float64", (2,))},
+        decisions={"action": ArraySpec("float32", (2,)), "kind": ArraySpec("float32")},
+        vocabulary=(),
+    )
+    batch = replace(
+        make_trajectory(0, 3),
+        schema=schema,
+        observations={"x": np.zeros((4, 2))},
+        columns={"action": np.array([[1, 2], [np.nan, 0], [3, 4]], np.float32), "kind": np.zeros(3, np.float32)},
+    )
+    found = BatchStatistics.of(TrajectoryBatch.from_trajectories([batch]))
+    assert (found.actions, found.kinds, found.sources, found.flags) == ({}, {}, {}, {})
+    assert (found.columns["action"].count, found.columns["action"].mean.tolist()) == (2, [2.0, 3.0])
+    assert found.observations == {}
+
+
+def test_statistics_that_do_not_go_together() -> None:
+    batch = two_trajectories()
+    with pytest.raises(SchemaError, match=r"there are no observations \['sound'\]"):
+        BatchStatistics.of(batch, observations=["sound"])
+    plain = BatchStatistics.of(batch)
+    with pytest.raises(SchemaError, match=r"the same columns, got \[\] and \['map'\]"):
+        plain.merged(BatchStatistics.of(batch, observations=["map"]))
+    other = TrajectorySchema(observations=SCHEMA.observations, decisions=SCHEMA.decisions, vocabulary=VOCABULARY[::-1])
+    with pytest.raises(SchemaError, match="vocabularies differ"):
+        plain.merged(BatchStatistics.of(replace(batch, schema=other)))
+
+
+def assert_same_statistics(actual: BatchStatistics, expected: BatchStatistics) -> None:
+    actual.schema.require_equal(expected.schema)
+    for field in fields(BatchStatistics):
+        ours, theirs = getattr(actual, field.name), getattr(expected, field.name)
+        if field.name in ("columns", "observations"):
+            assert ours.keys() == theirs.keys()
+            for name, moments in ours.items():
+                assert_same_moments(moments, theirs[name])
+        elif isinstance(ours, Moments):
+            assert_same_moments(ours, theirs)
+        elif field.name != "schema":
+            assert ours == theirs
+
+
+def assert_same_moments(actual: Moments, expected: Moments) -> None:
+    assert actual.count == expected.count
+    for name in ("minimum", "maximum"):
+        np.testing.assert_array_equal(getattr(actual, name), getattr(expected, name), strict=True)
+    for name in ("mean", "squares"):
+        np.testing.assert_allclose(
+            getattr(actual, name), getattr(expected, name), rtol=1e-9, atol=1e-9, strict=True, err_msg=name
+        )
+
+
+@pytest.mark.property
+@given(st.lists(batches(), min_size=1, max_size=4), st.data())
+def test_statistics_of_a_merge_are_merged_statistics(parts: list[TrajectoryBatch], data: st.DataObject) -> None:
+    whole = BatchStatistics.of(merged(parts), observations=("features", "action_mask"))
+    order = data.draw(st.permutations(parts))
+    statistics = [BatchStatistics.of(part, observations=("features", "action_mask")) for part in order]
+    assert_same_statistics(reduce(BatchStatistics.merged, statistics), whole)
+
+
+@pytest.mark.property
+@given(batches())
+def test_merging_with_nothing_changes_nothing(batch: TrajectoryBatch) -> None:
+    found, nothing = BatchStatistics.of(batch), BatchStatistics.of(TrajectoryBatch.empty(SCHEMA))
+    assert_same_statistics(found.merged(nothing), found)
+    assert_same_statistics(nothing.merged(found), found)

@@ -4,9 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from strategies import make_trajectory
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import assert_same_trajectory, make_trajectory, trajectories
 
-from townlet_trajectory import ContinuityError, NonFiniteError, SchemaError, ShapeError, Trajectory
+from townlet_trajectory import (
+    ContinuityError,
+    NonFiniteError,
+    SchemaError,
+    ShapeError,
+    Trajectory,
+    TrajectoryBatch,
+)
+from townlet_trajectory.pieces import joined
+from townlet_trajectory.trajectory import frozen
 
 
 def test_one_more_observation_than_steps() -> None:
@@ -64,3 +75,44 @@ def test_is_no_copy() -> None:
     rewards = np.zeros(1, np.float32)
     trajectory: Trajectory = replace(make_trajectory(0, 1), rewards=rewards)
     assert np.shares_memory(trajectory.rewards, rewards)
+
+
+def test_steps_of_a_slice_by_hand() -> None:
+    trajectory = make_trajectory(0, 5, first_tick=10, truncated=True)
+    part = trajectory[1:3]
+    assert part.ticks.tolist() == [11, 12]
+    np.testing.assert_array_equal(part.observations["features"], trajectory.observations["features"][1:4])
+    np.testing.assert_array_equal(part.rewards, trajectory.rewards[1:3])
+    assert (part.terminated, part.truncated) == (False, False)  # it goes on
+    assert trajectory[3:].truncated
+    assert np.shares_memory(part.observations["map"], trajectory.observations["map"])
+
+
+@pytest.mark.property
+@given(trajectories(), st.data())
+def test_slices_put_together_are_the_whole(trajectory: Trajectory, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(1, len(trajectory)))
+    parts = [trajectory[:cut]] + ([trajectory[cut:]] if cut < len(trajectory) else [])
+    whole = joined(TrajectoryBatch.from_trajectories(parts))
+    assert len(whole) == 1
+    assert_same_trajectory(whole[0], trajectory)
+
+
+@pytest.mark.parametrize("steps", [slice(2, 2), slice(3, 1), slice(9, 12), slice(0, 3, 2), slice(None, None, -1)])
+def test_a_slice_holds_consecutive_steps(steps: slice) -> None:
+    with pytest.raises(ShapeError, match="a slice of 3 steps must hold consecutive ones"):
+        make_trajectory(0, 3)[steps]
+
+
+def test_frozen_says_what_it_copies() -> None:
+    owner = np.zeros((4, 2))
+    part = owner[1:]
+    copy = frozen(part)
+    assert not np.shares_memory(copy, owner)
+    assert owner.flags.writeable
+    assert frozen(owner) is owner
+    assert frozen(owner[1:]).base is owner  # nobody can write to it any more
+    foreign = np.frombuffer(b"12345678", np.int32)
+    assert frozen(foreign) is foreign
+    empty = np.zeros((0, 3))
+    assert frozen(empty) is empty

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from operator import index as as_index
+from typing import SupportsIndex, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.errors import ContinuityError, SchemaError, ShapeError
+from townlet_trajectory.errors import SchemaError, ShapeError
+from townlet_trajectory.ragged import flat_rows, offsets_of, padded_rows, step_mask
 from townlet_trajectory.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.trajectory import Array, Trajectory, check_array, check_columns, check_finite
+from townlet_trajectory.splits import is_held_out
+from townlet_trajectory.trajectory import (
+    ROW_SPECS,
+    TRAJECTORY_SPECS,
+    Array,
+    Trajectory,
+    check_agent_ids,
+    check_array,
+    check_columns,
+    check_finite,
+    check_offsets,
+    check_ticks,
+    frozen,
+    frozen_columns,
+)
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
+_Index = slice | NDArray[np.int64]
 
-_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15))
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TrajectoryBatch:
-    """B trajectories of together R steps, one after the other."""
+    """B trajectories of together R steps, one after the other; B may be 0.
+
+    `batch[2]` is a trajectory, `batch[2:5]` a batch of three, and a loop over a batch meets its trajectories.
+
+    The arrays are taken over and read-only from then on, without a copy; only parts of writable arrays are copied.
+    """
 
     schema: TrajectorySchema
     offsets: NDArray[np.int64]
@@ -47,39 +67,57 @@ class TrajectoryBatch:
     """[B]; number of the world's episode."""
 
     def __post_init__(self) -> None:
-        offsets = self.offsets
-        if offsets.dtype != np.int64 or offsets.ndim != 1 or offsets.size == 0 or offsets[0] != 0:
-            raise ShapeError(f"`offsets` must be int64 [B + 1] and begin with 0, got {offsets.dtype} {offsets[:5]}")
-        if np.any(np.diff(offsets) < 1):
-            raise ShapeError(f"`offsets` must ascend strictly, got {offsets}")
+        check_offsets(self.offsets)
         steps, size = self.num_steps, len(self)
         check_columns("observations", self.observations, self.schema.observations, steps)
         check_columns("final_observations", self.final_observations, self.schema.observations, size)
         check_columns("columns", self.columns, self.schema.decisions, steps)
-        check_array("rewards", self.rewards, ArraySpec("float32"), steps)
-        check_array("ticks", self.ticks, ArraySpec("int64"), steps)
-        for name, flags in (("terminated", self.terminated), ("truncated", self.truncated)):
-            check_array(name, flags, ArraySpec("bool"), size)
-        for name, numbers in (("worlds", self.worlds), ("episodes", self.episodes)):
-            check_array(name, numbers, ArraySpec("int64"), size)
-        if self.agent_ids.dtype != np.object_ or self.agent_ids.shape != (size,):
-            raise ShapeError(f"`agent_ids` must be object of shape {(size,)}, got {self.agent_ids.dtype}")
-        self._check_rows()
-
-    def _check_rows(self) -> None:
-        jumps = np.diff(self.ticks) != 1
-        jumps[self.offsets[1:-1] - 1] = False
-        if np.any(jumps):
-            row = int(np.flatnonzero(jumps)[0])
-            raise ContinuityError(f"`ticks` of a trajectory must be consecutive, got {self.ticks[row : row + 2]}")
+        for name, spec in ROW_SPECS.items():
+            check_array(name, getattr(self, name), spec, steps)
+        for name, spec in TRAJECTORY_SPECS.items():
+            check_array(name, getattr(self, name), spec, size)
+        check_agent_ids(self.agent_ids, size)
+        check_ticks(self.ticks, self.offsets)
         check_finite("rewards", self.rewards, self.ticks)
+        final_ticks = self.ticks[self.row_of_last] + 1
         for name in self.schema.observations:
             check_finite(name, self.observations[name], self.ticks)
-            check_finite(name, self.final_observations[name], self.ticks[self.row_of_last] + 1)
+            check_finite(name, self.final_observations[name], final_ticks)
+        for group in ("observations", "final_observations", "columns"):
+            object.__setattr__(self, group, frozen_columns(getattr(self, group)))
+        for name in ("offsets", "agent_ids", *ROW_SPECS, *TRAJECTORY_SPECS):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    def __setstate__(self, state: Mapping[str, object]) -> None:
+        # A copy, or what another process sent, is as valid and as read-only.
+        self.__dict__.update(state)
+        self.__post_init__()
 
     def __len__(self) -> int:
         """Trajectories (B)."""
         return len(self.offsets) - 1
+
+    def __repr__(self) -> str:
+        return f"<TrajectoryBatch: {len(self)} trajectories, {self.num_steps} steps>"
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Trajectory: ...
+    @overload
+    def __getitem__(self, index: slice) -> TrajectoryBatch: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Trajectory | TrajectoryBatch:
+        """A trajectory (negative numbers count from the end), or those of a slice; without a stride they are views."""
+        if not isinstance(index, slice):
+            number = as_index(index)
+            return self.trajectory(number + len(self) if number < 0 else number)
+        first, stop, stride = index.indices(len(self))
+        if stride != 1:
+            return self.select(np.arange(first, stop, stride))
+        stop = max(first, stop)
+        rows = slice(int(self.offsets[first]), int(self.offsets[stop]))
+        return self._part(self.offsets[first : stop + 1] - self.offsets[first], rows, slice(first, stop))
+
+    def __iter__(self) -> Iterator[Trajectory]:
+        return map(self.trajectory, range(len(self)))
 
     @property
     def num_steps(self) -> int:
@@ -102,11 +140,7 @@ class TrajectoryBatch:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def trajectory(self, index: int) -> Trajectory:
-        """Trajectory `index`, with its final observation appended to the others.
-
-        Raises:
-            IndexError: if there is no such trajectory.
-        """
+        """Trajectory `index`, with its final observation appended to the others; `IndexError` if there is none."""
         if not 0 <= index < len(self):
             raise IndexError(f"trajectory {index} of {len(self)}")
         rows = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
@@ -127,6 +161,24 @@ class TrajectoryBatch:
         )
 
     @classmethod
+    def empty(cls, schema: TrajectorySchema) -> TrajectoryBatch:
+        """No trajectory."""
+        return cls(
+            schema=schema,
+            offsets=np.zeros(1, np.int64),
+            observations=_no_rows(schema.observations),
+            final_observations=_no_rows(schema.observations),
+            columns=_no_rows(schema.decisions),
+            rewards=np.empty(0, np.float32),
+            ticks=np.empty(0, np.int64),
+            terminated=np.empty(0, np.bool_),
+            truncated=np.empty(0, np.bool_),
+            agent_ids=np.empty(0, object),
+            worlds=np.empty(0, np.int64),
+            episodes=np.empty(0, np.int64),
+        )
+
+    @classmethod
     def from_trajectories(cls, trajectories: Sequence[Trajectory]) -> TrajectoryBatch:
         """Put trajectories of equal schemas one after the other, in the given order.
 
@@ -138,28 +190,18 @@ class TrajectoryBatch:
         schema = trajectories[0].schema
         for trajectory in trajectories:
             schema.require_equal(trajectory.schema)
-        agent_ids = np.empty(len(trajectories), object)
-        agent_ids[:] = [trajectory.agent_id for trajectory in trajectories]
+        seen = {name: [trajectory.observations[name] for trajectory in trajectories] for name in schema.observations}
         return cls(
             schema=schema,
-            offsets=np.cumsum([0] + [len(trajectory) for trajectory in trajectories], dtype=np.int64),
-            observations={
-                name: np.concatenate([trajectory.observations[name][:-1] for trajectory in trajectories])
-                for name in schema.observations
-            },
-            final_observations={
-                name: np.stack([trajectory.observations[name][-1] for trajectory in trajectories])
-                for name in schema.observations
-            },
-            columns={
-                name: np.concatenate([trajectory.columns[name] for trajectory in trajectories])
-                for name in schema.decisions
-            },
+            offsets=offsets_of(np.array([len(trajectory) for trajectory in trajectories])),
+            observations={name: np.concatenate([array[:-1] for array in arrays]) for name, arrays in seen.items()},
+            final_observations={name: np.stack([array[-1] for array in arrays]) for name, arrays in seen.items()},
+            columns=_concatenated([trajectory.columns for trajectory in trajectories], schema.decisions),
             rewards=np.concatenate([trajectory.rewards for trajectory in trajectories]),
             ticks=np.concatenate([trajectory.ticks for trajectory in trajectories]),
             terminated=np.array([trajectory.terminated for trajectory in trajectories], np.bool_),
             truncated=np.array([trajectory.truncated for trajectory in trajectories], np.bool_),
-            agent_ids=agent_ids,
+            agent_ids=np.array([trajectory.agent_id for trajectory in trajectories], object),
             worlds=np.array([trajectory.world for trajectory in trajectories], np.int64),
             episodes=np.array([trajectory.episode for trajectory in trajectories], np.int64),
         )
@@ -176,13 +218,12 @@ class TrajectoryBatch:
         schema = batches[0].schema
         for batch in batches:
             schema.require_equal(batch.schema)
-        lengths = np.concatenate([batch.lengths for batch in batches])
         return cls(
             schema=schema,
-            offsets=np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths))),
-            observations=_joined([batch.observations for batch in batches], schema.observations),
-            final_observations=_joined([batch.final_observations for batch in batches], schema.observations),
-            columns=_joined([batch.columns for batch in batches], schema.decisions),
+            offsets=offsets_of(np.concatenate([batch.lengths for batch in batches])),
+            observations=_concatenated([batch.observations for batch in batches], schema.observations),
+            final_observations=_concatenated([batch.final_observations for batch in batches], schema.observations),
+            columns=_concatenated([batch.columns for batch in batches], schema.decisions),
             rewards=np.concatenate([batch.rewards for batch in batches]),
             ticks=np.concatenate([batch.ticks for batch in batches]),
             terminated=np.concatenate([batch.terminated for batch in batches]),
@@ -193,24 +234,33 @@ class TrajectoryBatch:
         )
 
     def select(self, indices: NDArray[np.int64]) -> TrajectoryBatch:
-        """The trajectories `indices` [K], in that order; copies of the rows."""
-        lengths = self.lengths[indices]
-        offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[indices] - offsets[:-1], lengths)
+        """The trajectories `indices` (integers [K]), in that order; copies of the rows."""
+        if indices.ndim != 1 or indices.dtype.kind not in "iu":
+            raise ShapeError(f"`indices` must be integers [K], got {indices.dtype} of shape {indices.shape}")
+        offsets = offsets_of(self.lengths[indices])
+        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][indices] - offsets[:-1], np.diff(offsets))
+        return self._part(offsets, rows, indices)
+
+    def _part(self, offsets: NDArray[np.int64], rows: _Index, trajectories: _Index) -> TrajectoryBatch:
         return TrajectoryBatch(
             schema=self.schema,
             offsets=offsets,
-            observations={name: array[rows] for name, array in self.observations.items()},
-            final_observations={name: array[indices] for name, array in self.final_observations.items()},
-            columns={name: array[rows] for name, array in self.columns.items()},
-            rewards=self.rewards[rows],
-            ticks=self.ticks[rows],
-            terminated=self.terminated[indices],
-            truncated=self.truncated[indices],
-            agent_ids=self.agent_ids[indices],
-            worlds=self.worlds[indices],
-            episodes=self.episodes[indices],
+            observations={name: _at(array, rows) for name, array in self.observations.items()},
+            final_observations={name: _at(array, trajectories) for name, array in self.final_observations.items()},
+            columns={name: _at(array, rows) for name, array in self.columns.items()},
+            rewards=_at(self.rewards, rows),
+            ticks=_at(self.ticks, rows),
+            terminated=_at(self.terminated, trajectories),
+            truncated=_at(self.truncated, trajectories),
+            agent_ids=_at(self.agent_ids, trajectories),
+            worlds=_at(self.worlds, trajectories),
+            episodes=_at(self.episodes, trajectories),
         )
+
+    def filter_trajectories(self, keep: NDArray[np.bool_]) -> TrajectoryBatch:
+        """The trajectories where `keep` (bool [B]) is true, in their order; copies of the rows."""
+        check_array("keep", keep, ArraySpec("bool"), len(self))
+        return self.select(np.flatnonzero(keep))
 
     def split_by_episode(self, fraction: float, *, seed: int) -> tuple[TrajectoryBatch, TrajectoryBatch]:
         """Split into (train, held out); all trajectories of a world's episode are on one side.
@@ -221,47 +271,30 @@ class TrajectoryBatch:
         Raises:
             ShapeError: if `fraction` is not in [0, 1].
         """
-        if not 0.0 <= fraction <= 1.0:
-            raise ShapeError(f"`fraction` must be in [0, 1], got {fraction!r}")
-        hashes = np.full(len(self), seed % (1 << 64), np.uint64)
-        for numbers in (self.worlds, self.episodes):
-            hashes = _mix(_mix(hashes) + numbers.astype(np.uint64))
-        held_out = (_mix(hashes) >> np.uint64(11)) * 2.0**-53 < fraction
-        return self.select(np.flatnonzero(~held_out)), self.select(np.flatnonzero(held_out))
+        held_out = is_held_out(fraction, seed=seed, worlds=self.worlds, episodes=self.episodes)
+        return self.filter_trajectories(~held_out), self.filter_trajectories(held_out)
 
     def padded(self, flat: NDArray[_Scalar]) -> tuple[NDArray[_Scalar], NDArray[np.bool_]]:
-        """Lay the rows of `flat` [R, ...] out as [B, T, ...], T the greatest length; zeros behind the shorter ones.
+        """`flat` [R, ...] as [B, T, ...], T the greatest length, zeros behind; and the mask [B, T] of the steps.
 
-        Returns:
-            The padded array and a mask [B, T], true where there is a step.
+        `PaddedBatch` lays out everything at once.
         """
-        if len(flat) != self.num_steps:
-            raise ShapeError(f"`flat` must have {self.num_steps} rows, got {len(flat)}")
-        mask = self._mask()
-        padded = np.zeros((*mask.shape, *flat.shape[1:]), flat.dtype)
-        padded[mask] = flat
-        return padded, mask
+        mask = step_mask(self.offsets)
+        return padded_rows(flat, mask), mask
 
     def flatten(self, padded: NDArray[_Scalar]) -> NDArray[_Scalar]:
         """The inverse of `padded`: [B, T, ...] -> [R, ...]."""
-        mask = self._mask()
-        if padded.shape[:2] != mask.shape:
-            raise ShapeError(f"`padded` must have shape {(*mask.shape, ...)}, got {padded.shape}")
-        return padded[mask]
-
-    def _mask(self) -> NDArray[np.bool_]:
-        lengths = self.lengths
-        mask: NDArray[np.bool_] = np.arange(lengths.max(initial=0)) < lengths[:, None]
-        return mask
+        return flat_rows(padded, step_mask(self.offsets))
 
 
-def _joined(parts: Sequence[Mapping[str, Array]], specs: Mapping[str, ArraySpec]) -> dict[str, Array]:
+def _concatenated(parts: Sequence[Mapping[str, Array]], specs: Mapping[str, ArraySpec]) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) for name in specs}
 
 
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finalizer (Steele, Lea & Flood 2014)."""
-    values = values + _MIX[2]
-    values = (values ^ (values >> np.uint64(30))) * _MIX[0]
-    values = (values ^ (values >> np.uint64(27))) * _MIX[1]
-    return values ^ (values >> np.uint64(31))
+def _at(array: NDArray[_Scalar], index: _Index) -> NDArray[_Scalar]:
+    # `take` of short rows is several times as fast as indexing.
+    return array[index] if isinstance(index, slice) else array.take(index, axis=0)
+
+
+def _no_rows(specs: Mapping[str, ArraySpec]) -> dict[str, Array]:
+    return {name: np.empty((0, *spec.shape), spec.dtype) for name, spec in specs.items()}

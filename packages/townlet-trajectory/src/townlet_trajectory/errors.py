@@ -74,3 +74,29 @@ class ManifestError(ArtifactError):
 
 class CaptureError(ManifestError):
     """A classic capture lacks something, or its parts contradict each other."""
+
+
+class MissingExtraError(TrajectoryError):
+    """A module of an optional extra is not installed."""
+
+
+class DatasetError(TrajectoryError):
+    """A dataset cannot be made, or gone on with, as asked: an option, a selection, a position."""
+
+
+class MemoryBudgetError(DatasetError):
+    """A dataset cannot be read within its memory budget.
+
+    Attributes:
+        budget_bytes: what was allowed.
+        needed_bytes: what the dataset needs at least.
+    """
+
+    def __init__(self, budget_bytes: int, needed_bytes: int, reason: str) -> None:
+        super().__init__(budget_bytes, needed_bytes, reason)
+        self.budget_bytes = budget_bytes
+        self.needed_bytes = needed_bytes
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"`memory_budget_bytes` must be at least {self.needed_bytes}, got {self.budget_bytes}: {self.reason}"
