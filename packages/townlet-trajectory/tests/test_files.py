@@ -10,53 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from faulty_os import FaultyOS, Killed, inject, temporaries
 
 from townlet_trajectory import ArtifactError, files
 from townlet_trajectory.documents import canonical_json
-
-CALLS = ("open", "write", "fsync", "replace", "rename", "close", "mkdir", "ftruncate", "lseek", "pread")
-
-
-class Killed(BaseException):
-    """The process is gone: no later call has an effect."""
-
-
-class FaultyOS:
-    """The os module, whose k-th call (and the later ones) fails."""
-
-    def __init__(self, at: int, *, error: int | None, ever_after: bool) -> None:
-        self._at, self._error, self._ever_after = at, error, ever_after
-        self.count = 0
-
-    def __getattr__(self, name: str) -> object:
-        original = getattr(os, name)
-        if name not in CALLS and not (name == "unlink" and self._error is None):
-            return original  # removing works on a full disk; nothing works for a killed process
-
-        def call(*args: object, **kwargs: object) -> object:
-            self.count += 1
-            if self.count == self._at or (self.count > self._at and (self._ever_after or self._error is None)):
-                if name == "close":
-                    original(*args, **kwargs)
-                if self._error is None:
-                    raise Killed
-                raise OSError(self._error, os.strerror(self._error))
-            return original(*args, **kwargs)
-
-        return call
-
-
-def inject(monkeypatch: pytest.MonkeyPatch, at: int, *, error: int | None, ever_after: bool = False) -> FaultyOS:
-    faulty = FaultyOS(at, error=error, ever_after=ever_after)
-    monkeypatch.setattr(files, "os", faulty)
-    if error is None:
-        monkeypatch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
-    return faulty
-
-
-def temporaries(folder: Path) -> list[str]:
-    return [path.name for path in folder.rglob("*") if path.name.endswith(".tmp")]
-
 
 Case = tuple[str, Callable[[Path], None], Callable[[Path], bytes | None], bytes | None, bytes]
 

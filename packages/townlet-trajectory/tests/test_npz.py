@@ -186,3 +186,17 @@ def test_a_damaged_file_is_never_loaded_as_something_else(seed: int) -> None:
             continue
         assert same(arrays, ARRAYS)
     assert refused > 500
+
+
+def test_stored_plainly_when_asked() -> None:
+    data = encode_npz(ARRAYS, compress=False)
+    assert ARRAYS["x"].tobytes() in data
+    assert same(decode_npz(data, "f", names=NAMES), ARRAYS)
+
+
+def test_whatever_names_there_are() -> None:
+    assert same(decode_npz(encode_npz(ARRAYS), "f", names=None), ARRAYS)
+    with pytest.raises(ArtifactError, match=r"unknown \['x'\], 1 in all"):
+        decode_npz(zipped({"x": npy(header(), b"\0" * 8)}), "f", names=None)
+    with pytest.raises(ArtifactError, match="2 in all"):
+        decode_npz(duplicated(), "f", names=None)

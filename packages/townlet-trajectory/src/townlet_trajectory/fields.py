@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from townlet_trajectory.documents import JsonValue
-from townlet_trajectory.errors import CaptureError
+from townlet_trajectory.errors import CaptureError, ManifestError
 
 
 class Fields:
-    """The values of an object in the file `path`; every method raises `CaptureError` for a missing or other value."""
+    """The values of an object in the file `path`; every method raises `error` for a missing or other value."""
 
-    def __init__(self, values: Mapping[str, JsonValue], path: str | Path) -> None:
+    def __init__(
+        self, values: Mapping[str, JsonValue], path: str | Path, *, error: type[ManifestError] = CaptureError
+    ) -> None:
         self._values = values
         self._path = path
+        self._type_of_error = error
 
     def text(self, name: str) -> str:
         value = self._values.get(name)
@@ -60,9 +63,23 @@ class Fields:
             raise self._error(name, "an object")
         return value
 
+    def objects(self, name: str) -> tuple[Fields, ...]:
+        """The fields of each object of a list."""
+        value = self._values.get(name)
+        if not isinstance(value, list):
+            raise self._error(name, "a list of objects")
+        objects = [item for item in value if isinstance(item, dict)]
+        if len(objects) != len(value):
+            raise self._error(name, "a list of objects")
+        return tuple(
+            Fields(item, f"{self._path}:{name}[{index}]", error=self._type_of_error)
+            for index, item in enumerate(objects)
+        )
+
     def inside(self, name: str) -> Fields:
         """The fields of the object `name`."""
-        return Fields(self.object(name), f"{self._path}:{name}")
+        return Fields(self.object(name), f"{self._path}:{name}", error=self._type_of_error)
 
-    def _error(self, name: str, expected: str) -> CaptureError:
-        return CaptureError(self._path, "parse", f"`{name}` must be {expected}, got {self._values.get(name)!r:.80}")
+    def _error(self, name: str, expected: str) -> ManifestError:
+        value = self._values.get(name)
+        return self._type_of_error(self._path, "parse", f"`{name}` must be {expected}, got {value!r:.80}")

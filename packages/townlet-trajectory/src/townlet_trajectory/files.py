@@ -6,20 +6,18 @@ Temporary file in the same folder, write, fsync, rename, fsync of the folder (Pi
 
 from __future__ import annotations
 
-import fcntl
+import io
 import os
-import re
-import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from townlet_trajectory.documents import JsonValue, canonical_json, parse_json, readable_json
 from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.locks import DirectoryLock as DirectoryLock
 from townlet_trajectory.paths import read_named, relative_parts
+from townlet_trajectory.unfinished import reason_of, remove_if_there, remove_tree, temporary_name
 
-_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOG_FILE = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _TAIL_BYTES = 1 << 16
@@ -34,7 +32,7 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
             already replaced as a whole).
     """
     path = Path(path)
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     renamed = False
     try:
         _write_new(temporary, data)
@@ -42,10 +40,10 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
         renamed = True
         _sync_folder(path.parent)
     except OSError as error:
-        raise ArtifactError(path, "write", _reason(error)) from error
+        raise ArtifactError(path, "write", reason_of(error)) from error
     finally:
         if not renamed:
-            _remove_if_there(temporary)
+            remove_if_there(temporary)
 
 
 def write_json_atomic(path: str | Path, value: JsonValue) -> None:
@@ -75,7 +73,7 @@ def write_directory_atomic(path: str | Path, files: Mapping[str, bytes]) -> None
     for name in files:
         if len(relative_parts(name, path)) != 1:
             raise ArtifactError(path, "path", f"expected a file name, got {name!r}")
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     renamed = False
     try:
         if os.path.lexists(path):
@@ -88,22 +86,26 @@ def write_directory_atomic(path: str | Path, files: Mapping[str, bytes]) -> None
         renamed = True
         _sync_folder(path.parent)
     except OSError as error:
-        raise ArtifactError(path, "write", _reason(error)) from error
+        raise ArtifactError(path, "write", reason_of(error)) from error
     finally:
         if not renamed:
-            shutil.rmtree(temporary, ignore_errors=True)
+            remove_tree(temporary)
 
 
 def make_directory(path: str | Path) -> None:
-    """Create a directory and its parents where they are missing.
+    """Create a directory and its parents where they are missing; after the call they survive a crash of the machine.
 
     Raises:
         ArtifactError: if that fails.
     """
+    path = Path(path)
     try:
+        missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
         os.makedirs(path, exist_ok=True)
+        for folder in missing:
+            _sync_folder(folder.parent)
     except OSError as error:
-        raise ArtifactError(path, "write", _reason(error)) from error
+        raise ArtifactError(path, "write", reason_of(error)) from error
 
 
 def remove_directory(path: str | Path) -> None:
@@ -113,13 +115,15 @@ def remove_directory(path: str | Path) -> None:
         ArtifactError: if it cannot be removed.
     """
     path = Path(path)
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     try:
         os.rename(path, temporary)
-        _sync_folder(path.parent)
-        shutil.rmtree(temporary)
+        try:
+            _sync_folder(path.parent)
+        finally:
+            shutil.rmtree(temporary)
     except OSError as error:
-        raise ArtifactError(path, "remove", _reason(error)) from error
+        raise ArtifactError(path, "remove", reason_of(error)) from error
 
 
 def append_json_line(path: str | Path, value: JsonValue) -> None:
@@ -141,7 +145,8 @@ def append_line(path: str | Path, line: str) -> None:
     An unterminated last line, left by a crash, is first cut off and appended to `NAME.partial`.
 
     Raises:
-        ArtifactError: if it cannot be written (the file is then as before), or `line` holds a line feed.
+        ArtifactError: if it cannot be written (the file is then as before, or, only when syncing the folder of a new
+            file failed, holds the line), or `line` holds a line feed.
     """
     path = Path(path)
     if "\n" in line:
@@ -161,7 +166,7 @@ def append_line(path: str | Path, line: str) -> None:
         if size == 0:
             _sync_folder(path.parent)
     except OSError as error:
-        raise ArtifactError(path, "append", _reason(error)) from error
+        raise ArtifactError(path, "append", reason_of(error)) from error
 
 
 def read_json_lines(path: str | Path) -> list[JsonValue]:
@@ -170,50 +175,13 @@ def read_json_lines(path: str | Path) -> list[JsonValue]:
     Raises:
         ArtifactError: if the file cannot be read, or a terminated line is not JSON.
     """
-    lines = read_named(path, max_bytes=MAX_LOG_BYTES).split(b"\n")[:-1]
-    return [parse_json(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
-
-
-class DirectoryLock:
-    """At most one process (and one lock in it) holds a directory: `flock` on the directory itself, so no file is left.
-
-    The lock ends with the `with` block or the process, whatever ends it. Network file systems may not honour it.
-    """
-
-    def __init__(self, directory: str | Path) -> None:
-        self._directory = Path(directory)
-        self._descriptor: int | None = None
-
-    def __enter__(self) -> DirectoryLock:
-        """Take the lock, and remove what a killed writer left unfinished below the directory.
-
-        Raises:
-            ArtifactError: if another holds it, or the directory cannot be opened.
-        """
-        try:
-            descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise ArtifactError(self._directory, "lock", _reason(error)) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise ArtifactError(self._directory, "lock", "another writer holds this directory") from error
-        self._descriptor = descriptor
-        _remove_unfinished(self._directory)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-def _temporary_name(path: Path) -> Path:
-    # A file name has at most 255 bytes, so only the beginning of a long one is repeated.
-    return path.with_name(f".{path.name[:64]}.{secrets.token_hex(8)}.tmp")
+    # One line at a time: a list of a gigabyte of empty lines would take eight.
+    lines = io.BytesIO(read_named(path, max_bytes=MAX_LOG_BYTES))
+    return [
+        parse_json(line.removesuffix(b"\n"), f"{path}:{number}")
+        for number, line in enumerate(lines, start=1)
+        if line.endswith(b"\n")
+    ]
 
 
 def _write_new(path: Path, data: bytes) -> None:
@@ -239,43 +207,23 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _remove_if_there(path: Path) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ArtifactError(path, "clean", _reason(error)) from error
-
-
-def _remove_unfinished(directory: Path) -> None:
-    for folder, folders, names in os.walk(directory):
-        for name in filter(_TEMPORARY.fullmatch, folders):
-            shutil.rmtree(Path(folder, name), ignore_errors=True)
-        for name in filter(_TEMPORARY.fullmatch, names):
-            _remove_if_there(Path(folder, name))
-
-
 def _cut_partial(path: Path, descriptor: int) -> int:
     """Cut an unterminated last line off, keep it aside, and return the size of the file."""
     size = os.lseek(descriptor, 0, os.SEEK_END)
-    end, tail = size, b""
-    while end > 0 and b"\n" not in tail:
-        start = max(0, end - _TAIL_BYTES)
-        tail = os.pread(descriptor, end - start, start) + tail
-        end = start
-    partial = tail[tail.rfind(b"\n") + 1 :]
-    if not partial:
+    start, tail = size, b""
+    while start > 0 and b"\n" not in tail:
+        end, start = start, max(0, start - _TAIL_BYTES)
+        tail = os.pread(descriptor, end - start, start)
+    keep = start + tail.rfind(b"\n") + 1
+    if keep == size:
         return size
     aside = os.open(path.with_name(path.name + ".partial"), _LOG_FILE, 0o644)
     try:
-        _write_all(aside, partial + b"\n")
+        for start in range(keep, size, _TAIL_BYTES):
+            _write_all(aside, os.pread(descriptor, min(_TAIL_BYTES, size - start), start))
+        _write_all(aside, b"\n")
         os.fsync(aside)
     finally:
         os.close(aside)
-    os.ftruncate(descriptor, size - len(partial))
-    return size - len(partial)
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+    os.ftruncate(descriptor, keep)
+    return keep

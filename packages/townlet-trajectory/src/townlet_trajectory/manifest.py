@@ -111,15 +111,28 @@ def read_directory(path: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> dict
     )
     if (total := sum(entry.size for entry in manifest.files.values())) > max_bytes:
         raise ManifestError(root, "read", f"at most {max_bytes} bytes are read, the manifest lists {total}")
-    contents = {}
-    for name, entry in manifest.files.items():
-        data = read_below(root, name, max_bytes=entry.size, origin=root / MANIFEST_NAME)
-        if len(data) != entry.size:
-            raise ManifestError(root / name, "verify", f"expected {entry.size} bytes, got {len(data)}")
-        if (digest := hashlib.sha256(data).hexdigest()) != entry.sha256:
-            raise ManifestError(root / name, "verify", f"expected SHA-256 {entry.sha256}, got {digest}")
-        contents[name] = data
-    return contents
+    return {name: read_entry(root, name, entry, origin=root / MANIFEST_NAME) for name, entry in manifest.files.items()}
+
+
+def read_entry(root: Path, name: str, entry: FileEntry, *, origin: Path) -> bytes:
+    """Read the file `name` below `root`, whole and verified.
+
+    Args:
+        root: the directory.
+        name: relative POSIX path.
+        entry: what the file `origin` says of it.
+        origin: for the error.
+
+    Raises:
+        ArtifactError: if it is missing, not regular, longer than it should be or not below `root`.
+        ManifestError: if its size or digest differs.
+    """
+    data = read_below(root, name, max_bytes=entry.size, origin=origin)
+    if len(data) != entry.size:
+        raise ManifestError(root / name, "verify", f"expected {entry.size} bytes, got {len(data)}")
+    if (digest := hashlib.sha256(data).hexdigest()) != entry.sha256:
+        raise ManifestError(root / name, "verify", f"expected SHA-256 {entry.sha256}, got {digest}")
+    return data
 
 
 def _parse_entry(name: str, entry: JsonValue, path: str | Path) -> FileEntry:

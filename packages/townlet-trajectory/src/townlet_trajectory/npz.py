@@ -43,26 +43,26 @@ _READ_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, Overflow
 """What zipfile raises for damaged archives, directly or as a subclass (NotImplementedError, UnicodeDecodeError)."""
 
 
-def encode_npz(arrays: Mapping[str, Array]) -> bytes:
-    """The bytes of an npz file, the same for equal arrays; compressed, unless `decode_npz` would call that a bomb."""
+def encode_npz(arrays: Mapping[str, Array], *, compress: bool = True) -> bytes:
+    """The bytes of an npz file, the same for equal arrays; not compressed where `decode_npz` would call that a bomb."""
     members = {}
     for name, array in arrays.items():
         stream = io.BytesIO()
         np.lib.format.write_array(stream, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
         members[f"{name}.npy"] = stream.getvalue()
-    data = _zipped(members, zipfile.ZIP_DEFLATED)
+    data = _zipped(members, zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED)
     if sum(map(len, members.values())) > _allowance(len(data)):
         data = _zipped(members, zipfile.ZIP_STORED)
     return data
 
 
-def decode_npz(data: bytes, path: str | Path, *, names: frozenset[str]) -> dict[str, Array]:
+def decode_npz(data: bytes, path: str | Path, *, names: frozenset[str] | None) -> dict[str, Array]:
     """The arrays of an npz file that came from `path`; nothing is unpickled.
 
     Args:
         data: the whole file.
         path: for the error.
-        names: the arrays that it must hold, no more and no less.
+        names: the arrays that it must hold, no more and no less; None: whatever it holds.
 
     Raises:
         ArtifactError: if it is damaged, holds other arrays, other dtypes than bool, ints and floats, or declares sizes
@@ -111,9 +111,13 @@ def _check_directory(data: bytes, path: str | Path) -> None:
         )
 
 
-def _check_members(members: list[zipfile.ZipInfo], num_bytes: int, names: frozenset[str], path: str | Path) -> None:
+def _check_members(
+    members: list[zipfile.ZipInfo], num_bytes: int, names: frozenset[str] | None, path: str | Path
+) -> None:
     found = [member.filename for member in members]
-    expected = {f"{name}.npy" for name in names}
+    # A name without the suffix counts as unknown.
+    wanted = names if names is not None else [name.removesuffix(".npy") for name in found]
+    expected = {f"{name}.npy" for name in wanted}
     if len(found) != len(expected) or set(found) != expected:
         missing, unknown = sorted(expected - set(found)), sorted(set(found) - expected)
         raise ArtifactError(path, "parse", f"missing members {missing}, unknown {unknown}, {len(found)} in all")
@@ -143,10 +147,11 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str | 
         declared = member.file_size - _PREAMBLE_BYTES - header_bytes
         if expected != declared:
             raise ArtifactError(where, "parse", f"{dtype} {shape} takes {expected} bytes, {declared} are there")
-        content = bytearray(stream.read(expected))
+        content = stream.read(expected)
         if len(content) != expected or stream.read(1):
             raise ArtifactError(where, "read", f"expected {expected} bytes, got {len(content)}")
-    array: Array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    # A copy owns its memory: whoever takes it can write to it, or freeze it.
+    array: Array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C").copy(order="K")
     if dtype == np.bool_ and array.size and array.view(np.uint8).max() > 1:
         raise ArtifactError(where, "parse", "a bool is 0 or 1")
     return array

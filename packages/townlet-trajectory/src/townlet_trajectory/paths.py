@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from townlet_trajectory.errors import ArtifactError
 
@@ -63,6 +64,21 @@ def read_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> 
     Raises:
         ArtifactError: if the path is not allowed, the file is missing, not regular or longer than `max_bytes`.
     """
+    path = root / name
+    with open_below(root, name, max_bytes=max_bytes, origin=origin) as stream:
+        try:
+            # Not `max_bytes`: a buffer of that size would be allocated, whatever the file holds.
+            return stream.read(min(os.fstat(stream.fileno()).st_size, max_bytes))
+        except OSError as error:
+            raise ArtifactError(path, "open", error.strerror or str(error)) from error
+
+
+def open_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> BinaryIO:
+    """Open the regular file `name` below `root` for reading, as `read_below` does.
+
+    Raises:
+        ArtifactError: as `read_below`.
+    """
     *folders, last = relative_parts(name, origin)
     path = root / name
     try:
@@ -76,13 +92,13 @@ def read_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> 
             file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
         finally:
             os.close(descriptor)
-        with open(file, "rb") as stream:
-            status = os.fstat(stream.fileno())
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+            os.close(file)
             if not stat.S_ISREG(status.st_mode):
                 raise ArtifactError(path, "open", "not a regular file")
-            if status.st_size > max_bytes:
-                raise ArtifactError(path, "read", f"at most {max_bytes} bytes are read, got {status.st_size}")
-            return stream.read(max_bytes)
+            raise ArtifactError(path, "read", f"at most {max_bytes} bytes are read, got {status.st_size}")
+        return open(file, "rb")
     except OSError as error:
         raise ArtifactError(path, "open", error.strerror or str(error)) from error
 

@@ -1,0 +1,159 @@
+"""Reading shards."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import SCHEMA, any_batches, assert_identical_batch, assert_same_batch, make_trajectory
+
+from townlet_trajectory import ArtifactError, ManifestError, SchemaError, TrajectoryBatch
+from townlet_trajectory.dataset_manifest import COMPRESSIONS, DatasetInfo
+from townlet_trajectory.shard_reader import ShardReader, read_dataset_manifest
+from townlet_trajectory.shards import read_shards, write_shards
+from townlet_trajectory.sources import TrajectorySource, table_of
+
+BATCH = TrajectoryBatch.from_trajectories(
+    [make_trajectory(n, length, agent_id=f"agent {n}", terminated=n == 1) for n, length in enumerate([3, 2, 4, 1])]
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three shards: [3, 2], [4, 1] and [3, 2] steps."""
+    write_shards(tmp_path / "d", [BATCH, BATCH[:2]], rows_per_shard=5, info=DatasetInfo(tags=("demo",)))
+    return tmp_path / "d"
+
+
+@pytest.mark.property
+@given(any_batches(), st.sampled_from(COMPRESSIONS), st.integers(7, 30))
+def test_read_inverts_write(
+    tmp_path_factory: pytest.TempPathFactory, batch: TrajectoryBatch, compression: str, rows_per_shard: int
+) -> None:
+    folder = tmp_path_factory.mktemp("shards")  # no trajectory is longer than a shard
+    manifest = write_shards(folder, batch, compression=compression, rows_per_shard=rows_per_shard)
+    assert_identical_batch(read_shards(folder), batch)
+    assert (manifest.num_steps, manifest.num_trajectories) == (batch.num_steps, len(batch))
+    assert all(shard.num_steps <= rows_per_shard for shard in manifest.shards)
+
+
+def test_what_a_reader_knows_without_reading(folder: Path) -> None:
+    reader: TrajectorySource = ShardReader(folder)
+    assert reader.schema == SCHEMA
+    np.testing.assert_array_equal(reader.block_offsets, [0, 2, 4, 6], strict=True)
+    sizes = [
+        sum((folder / f"{kind}-00000{number}.arrow").stat().st_size for kind in ("steps", "trajectories"))
+        for number in range(3)
+    ]
+    np.testing.assert_array_equal(reader.encoded_bytes, sizes, strict=True)
+    assert reader.fingerprint == json.loads((folder / "manifest.json").read_bytes())["sha256"]
+
+
+def test_table_and_blocks(folder: Path) -> None:
+    reader = ShardReader(folder)
+    expected = table_of(TrajectoryBatch.concatenate([BATCH, BATCH[:2]]))
+    table = reader.table
+    assert table.agent_ids.tolist() == expected.agent_ids.tolist()
+    for name in ("worlds", "episodes", "first_ticks", "lengths", "terminated", "truncated"):
+        np.testing.assert_array_equal(getattr(table, name), getattr(expected, name), strict=True)
+    assert table.tags == (frozenset({"demo"}),) * 6
+    assert_same_batch(reader.load_block(0), BATCH[:2])
+    assert_same_batch(reader.load_block(1), BATCH[2:])
+    np.testing.assert_array_equal(
+        reader.decision_column(1, "behavior_log_prob"), BATCH[2:].columns["behavior_log_prob"], strict=True
+    )
+    reader.verify()
+
+
+def test_what_is_not_there(folder: Path) -> None:
+    reader = ShardReader(folder)
+    for block in (-1, 3):
+        with pytest.raises(IndexError, match=f"block {block} of 3"):
+            reader.load_block(block)
+        with pytest.raises(IndexError, match=f"block {block} of 3"):
+            reader.decision_column(block, "action")
+    with pytest.raises(SchemaError, match="`map` is no decision column"):
+        reader.decision_column(0, "map")
+    with pytest.raises(ArtifactError, match="elsewhere/manifest.json: open: No such file"):
+        ShardReader(folder / "elsewhere")
+
+
+def test_an_empty_dataset(tmp_path: Path) -> None:
+    write_shards(tmp_path, TrajectoryBatch.empty(SCHEMA))
+    reader = ShardReader(tmp_path)
+    assert (len(reader.table), reader.table.tags, reader.block_offsets.tolist()) == (0, (), [0])
+    assert reader.encoded_bytes.shape == (0,)
+    assert_identical_batch(read_shards(tmp_path), TrajectoryBatch.empty(SCHEMA))
+    reader.verify()
+
+
+def test_only_so_much_is_read_at_once(folder: Path) -> None:
+    total = ShardReader(folder).num_bytes
+    assert len(read_shards(folder, max_bytes=total)) == 6
+    with pytest.raises(ManifestError, match=f"at most {total - 1} bytes are read, the dataset decodes to {total}"):
+        read_shards(folder, max_bytes=total - 1)
+
+
+@pytest.mark.parametrize("kind", ["steps", "trajectories"])
+def test_damage_is_named(folder: Path, kind: str) -> None:
+    path = folder / f"{kind}-000001.arrow"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    reader = ShardReader(folder)
+    for read in (reader.verify, lambda: reader.load_block(1), lambda: read_shards(folder)):
+        with pytest.raises(ManifestError, match=f"{kind}-000001.arrow: verify: expected SHA-256"):
+            read()
+    assert_same_batch(reader.load_block(0), BATCH[:2])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "expected [0-9]+ bytes, got 0"), (b"\0" * 99_999, "at most [0-9]+ bytes are read")]
+)
+def test_other_lengths(folder: Path, content: bytes, reason: str) -> None:
+    (folder / "steps-000002.arrow").write_bytes(content)
+    with pytest.raises(ArtifactError, match=f"steps-000002.arrow: .*{reason}"):
+        ShardReader(folder).decision_column(2, "action")
+
+
+def test_missing_and_linked_files(folder: Path) -> None:
+    path = folder / "trajectories-000000.arrow"
+    path.rename(folder / "aside")
+    with pytest.raises(ArtifactError, match="trajectories-000000.arrow: open: No such file"):
+        len(ShardReader(folder).table)
+    os.symlink(folder / "aside", path)
+    with pytest.raises(ArtifactError, match="trajectories-000000.arrow: open"):
+        ShardReader(folder).verify()
+
+
+def test_two_shards_exchanged(folder: Path) -> None:
+    first, third = folder / "steps-000000.arrow", folder / "steps-000001.arrow"
+    content = first.read_bytes()
+    first.write_bytes(third.read_bytes())
+    third.write_bytes(content)
+    with pytest.raises(ArtifactError, match="steps-000000.arrow"):
+        ShardReader(folder).verify()
+
+
+def test_a_reader_sees_the_dataset_as_it_was(folder: Path) -> None:
+    reader = ShardReader(folder)
+    write_shards(folder, BATCH, append=True)
+    assert len(reader.table) == 6
+    assert len(ShardReader(folder).table) == 10
+
+
+def test_a_manifest_that_promises_too_much(folder: Path) -> None:
+    manifest = read_dataset_manifest(folder)
+    lying = replace(
+        manifest,
+        shards=tuple(replace(shard, num_steps=1 << 40, num_trajectories=1 << 40) for shard in manifest.shards),
+    )
+    (folder / "manifest.json").write_bytes(lying.encode())
+    with pytest.raises(ArtifactError, match="expected 1099511627776 rows, got 2"):
+        ShardReader(folder).load_block(0)
