@@ -272,3 +272,30 @@ def test_keys_of_its_own_are_one_mapping_for_each_sample_and_replace_nothing(tmp
         write(tmp_path, make_batch(), descriptions=[{}])
     with pytest.raises(CaptureError, match=r"a description says \['agent_id', 'townlet'\] itself"):
         write(tmp_path, make_batch(), descriptions=[{"agent_id": "x", "townlet": {}}, {}, {}])
+
+
+def test_what_we_write_has_the_form_of_the_original(tmp_path: Path) -> None:
+    """Every name that the original writes is there, with a value of the same type; arrays have its dtypes and axes."""
+    ours = write(tmp_path, make_batch())
+    theirs = DATA / "kitchen_capture" / "rollout_sample_manifest.json"
+    documents = [json.loads(path.read_bytes()) for path in (ours, theirs)]
+    assert documents[0].keys() - {"sha256"} == documents[1].keys()
+    assert documents[0]["metadata"].keys() == documents[1]["metadata"].keys()
+    assert documents[0]["samples"][0].keys() - {"sha256"} == documents[1]["samples"][0].keys()
+    for name in ("rollout_sample_alice_002", "rollout_sample_alice_001"):
+        folder = tmp_path if name.endswith("2") else theirs.parent
+        with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+            form = {array: (arrays[array].dtype, arrays[array].ndim) for array in arrays}
+        description = json.loads((folder / f"{name}.json").read_bytes())
+        if folder == tmp_path:
+            our_form, our_description = form, description
+    assert {array: our_form[array] for array in form} == form
+    of_the_town = {
+        "variant", "embedding_slot", "social_context", "local_summary", "landmark_slices", "path_hint", "personality",
+    }  # fmt: skip
+    for key in description.keys() - of_the_town:
+        assert type(our_description[key]) is type(description[key]), key
+    metrics = [read_metrics(path.with_name("rollout_sample_metrics.json")) for path in (ours, theirs)]
+    of_the_run = {"action_unknown_count"}  # the original had no texts of its actions
+    for sample in metrics[0].values():
+        assert sample.keys() >= metrics[1]["rollout_sample_bob_002.npz"].keys() - of_the_run

@@ -27,6 +27,7 @@ from townlet_trajectory.fields import Fields
 from townlet_trajectory.npz import decode_npz, encode_npz
 from townlet_trajectory.replay_sample import CLASSIC_ARRAYS, TRAINING_ARRAYS, ReplaySample
 from townlet_trajectory.schema import SCHEMA_VERSION, ArraySpec, TrajectorySchema
+from townlet_trajectory.schema_document import parse_schema, schema_document
 from townlet_trajectory.statistics import sample_metrics
 from townlet_trajectory.trajectory import Array, Trajectory
 
@@ -142,6 +143,8 @@ def decode_sample(npz: bytes, description: bytes, *, npz_path: Path, description
             raise CaptureError(description_path, "parse", f"`arrays` must name {CLASSIC_ARRAYS}")
         _verify(npz, metadata, description_path)
     arrays = decode_npz(npz, npz_path, names=names)
+    if numbers := sorted(name for name, array in arrays.items() if array.ndim == 0):
+        raise CaptureError(npz_path, "check", f"{numbers} must have an axis of steps")
     feature_names = fields.texts("feature_names")
     for name, dimensions in (("map", 3), ("features", 1)):
         if arrays[name].ndim == dimensions:  # one step, without its axis
@@ -206,18 +209,12 @@ def _describe(
 def _section(trajectory: Trajectory) -> dict[str, JsonValue]:
     return {
         "schema_version": SCHEMA_VERSION,
-        "observations": _specs_document(trajectory.schema.observations),
-        "decisions": _specs_document(trajectory.schema.decisions),
-        "vocabulary": list(trajectory.schema.vocabulary),
+        **schema_document(trajectory.schema),
         "terminated": trajectory.terminated,
         "truncated": trajectory.truncated,
         "world": trajectory.world,
         "episode": trajectory.episode,
     }
-
-
-def _specs_document(specs: Mapping[str, ArraySpec]) -> dict[str, JsonValue]:
-    return {name: {"dtype": spec.dtype, "shape": [*spec.shape]} for name, spec in specs.items()}
 
 
 def _digest(npz: bytes, metadata: Mapping[str, JsonValue]) -> str:
@@ -238,11 +235,7 @@ def _verify(npz: bytes, metadata: Mapping[str, JsonValue], path: Path) -> None:
 
 def _restore(arrays: Mapping[str, Array], section: Fields, agent_id: str, path: Path) -> Trajectory:
     try:
-        schema = TrajectorySchema(
-            observations=_specs(section.inside("observations"), section.object("observations")),
-            decisions=_specs(section.inside("decisions"), section.object("decisions")),
-            vocabulary=section.texts("vocabulary"),
-        )
+        schema = parse_schema(section)
         classic = {
             "action": arrays["actions"],
             "behavior_log_prob": arrays["old_log_probs"],
@@ -274,12 +267,6 @@ def _restore(arrays: Mapping[str, Array], section: Fields, agent_id: str, path: 
         raise CaptureError(path, "parse", f"`{SECTION}` and the arrays contradict each other: {error}") from error
 
 
-def _specs(section: Fields, names: Mapping[str, JsonValue]) -> dict[str, ArraySpec]:
-    return {
-        name: ArraySpec(section.inside(name).text("dtype"), section.inside(name).integers("shape")) for name in names
-    }
-
-
 def _vocabulary(metadata: Mapping[str, JsonValue], actions: Array, path: Path) -> tuple[str, ...]:
     """The text of each action id; `action_ID` for ids without one."""
     fields = Fields(metadata, path)
@@ -287,7 +274,8 @@ def _vocabulary(metadata: Mapping[str, JsonValue], actions: Array, path: Path) -
     text_of = {Fields(lookup, path).integer(text): text for text in lookup}
     if len(text_of) != len(lookup):
         raise CaptureError(path, "parse", "`action_lookup` gives an id twice")
-    highest = max([-1, *text_of, int(actions.max(initial=-1))])
+    used = int(actions.max(initial=-1)) if actions.dtype.kind == "i" else -1  # other dtypes are refused later
+    highest = max([-1, *text_of, used])
     size = max(highest + 1, fields.integer("action_dim") if "action_dim" in metadata else 0)
     if size > MAX_ACTIONS or min([0, *text_of]) < 0:
         raise CaptureError(path, "parse", f"action ids must be in [0, {MAX_ACTIONS}), got {size} actions")

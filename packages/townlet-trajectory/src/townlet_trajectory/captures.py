@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.batch import TrajectoryBatch
-from townlet_trajectory.capture_sample import CaptureLayout, decode_sample, encode_sample
-from townlet_trajectory.documents import MAX_JSON_BYTES, JsonValue, canonical_json, parse_json, parse_object
-from townlet_trajectory.errors import ArtifactError, CaptureError
+from townlet_trajectory.capture_manifest import (
+    CaptureManifest,
+    capture_manifest_of,
+    manifest_digest,
+    read_capture_manifest,
+    sample_digest,
+    verify_digest,
+)
+from townlet_trajectory.capture_sample import CaptureLayout, encode_sample
+from townlet_trajectory.documents import MAX_JSON_BYTES, JsonValue, parse_object
+from townlet_trajectory.errors import CaptureError
 from townlet_trajectory.fields import Fields
 from townlet_trajectory.files import DirectoryLock, make_directory, write_bytes_atomic, write_json_atomic
-from townlet_trajectory.npz import MAX_NPZ_BYTES
-from townlet_trajectory.paths import escaped, read_below, read_named, relative_parts
+from townlet_trajectory.paths import escaped, read_named, relative_parts
 from townlet_trajectory.replay_sample import ReplaySample
 from townlet_trajectory.trajectory import Trajectory
 
@@ -118,54 +123,33 @@ def write_captures(
             own = descriptions[index] if descriptions else {}
             entry, metrics[f"{stem.name}.npz"] = _write_sample(trajectory, final_value, layout, info, own, stem)
             entries.append(entry)
-        write_json_atomic(directory / f"{prefix}_metrics.json", {"metadata": info.document(), "samples": metrics})
+        _write_signed(directory / f"{prefix}_metrics.json", {"metadata": info.document(), "samples": metrics})
         manifest = directory / f"{prefix}_manifest.json"
-        document: dict[str, JsonValue] = {"metadata": info.document(), "samples": entries}
-        write_json_atomic(manifest, {**document, "sha256": hashlib.sha256(canonical_json(document)).hexdigest()})
+        _write_signed(manifest, {"metadata": info.document(), "samples": entries})
     return manifest
 
 
 def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
-    """The samples of a JSON manifest.
+    """The accepted samples of a manifest: a JSON list, or a JSON or YAML mapping, YAML or JSON by its name.
 
     Args:
         manifest: the file.
-        data_root: where paths that do not exist below the manifest's folder are looked for. None: nowhere.
+        data_root: where files that are not below the manifest's own folder are looked for. None: nowhere.
 
     Raises:
         ArtifactError: if a file is missing, damaged, or not below either folder; `CaptureError` if parts contradict.
+        MissingExtraError: for YAML, where the extra `yaml` is not installed.
     """
-    path = Path(manifest)
-    document = parse_json(read_named(path, max_bytes=MAX_JSON_BYTES), path)
-    return capture_of(document, path, data_root=data_root)
+    return _load(read_capture_manifest(manifest, data_root=data_root))
 
 
 def capture_of(document: JsonValue, manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
-    """As `read_captures`, with the manifest's content parsed already (it may be YAML).
+    """As `read_captures`, with the manifest's content parsed already.
 
     Raises:
         ArtifactError: as `read_captures`.
     """
-    path = Path(manifest)
-    metadata: dict[str, JsonValue] = {}
-    if isinstance(document, dict):
-        fields = Fields(document, path)
-        metadata = fields.object("metadata") if "metadata" in document else {}
-        _verify_manifest(document, path)
-        document = document.get("samples")
-    if not isinstance(document, list):
-        raise CaptureError(path, "parse", "expected a list, or an object with a list `samples`")
-    roots = [path.parent] if data_root is None else [path.parent, Path(data_root)]
-    samples = []
-    for number, entry in enumerate(document):
-        values: dict[str, JsonValue] = entry if isinstance(entry, dict) else {"sample": entry}
-        where = f"{path}: entry {number}"
-        if "accepted" not in values or Fields(values, where).flag("accepted"):
-            samples.append(_read_entry(Fields(values, where), values, roots, where))
-    if unnamed := [sample for sample in samples if not sample.metadata.get("action_lookup")]:
-        message = f"{path}: {len(unnamed)} of {len(samples)} samples do not say what their action ids mean"
-        warnings.warn(f"{message}; they are called action_0, action_1, ...", UnnamedActionsWarning, stacklevel=2)
-    return Capture(metadata=metadata, samples=tuple(samples))
+    return _load(capture_manifest_of(document, manifest, data_root=data_root))
 
 
 def read_metrics(path: str | Path) -> dict[str, dict[str, float | None]]:
@@ -175,9 +159,15 @@ def read_metrics(path: str | Path) -> dict[str, dict[str, float | None]]:
         ArtifactError: if the file is damaged or has another form.
     """
     document = parse_object(read_named(path, max_bytes=MAX_JSON_BYTES), path)
-    fields = Fields(document, path)
-    samples = fields.object("samples") if "samples" in document else document
+    samples = document
+    if "samples" in document:
+        verify_digest(document, Path(path), ours=True)
+        samples = Fields(document, path).object("samples")
     return {name: _metrics(Fields(samples, path).object(name), f"{path}: {name}") for name in samples}
+
+
+def _write_signed(path: Path, document: dict[str, JsonValue]) -> None:
+    write_json_atomic(path, {**document, "sha256": manifest_digest(document)})
 
 
 def _write_sample(
@@ -200,7 +190,7 @@ def _write_sample(
         "meta": meta_path.name,
         "agent_id": trajectory.agent_id,
         "frame_count": len(trajectory),
-        "sha256": _digest_of(npz, description),
+        "sha256": sample_digest(npz, description),
     }
     return entry, dict(metrics)
 
@@ -214,38 +204,9 @@ def _metrics(values: Mapping[str, JsonValue], where: str) -> dict[str, float | N
     return metrics
 
 
-def _verify_manifest(document: Mapping[str, JsonValue], path: Path) -> None:
-    if "sha256" not in document:
-        return
-    body = {name: value for name, value in document.items() if name != "sha256"}
-    if document["sha256"] != (digest := hashlib.sha256(canonical_json(body)).hexdigest()):
-        raise CaptureError(path, "verify", f"expected SHA-256 {document['sha256']!r}, got {digest}")
-
-
-def _read_entry(entry: Fields, values: Mapping[str, JsonValue], roots: list[Path], where: str) -> ReplaySample:
-    name = entry.text("sample")
-    meta = entry.text("meta") if "meta" in values else f"{name.removesuffix('.npz')}.json"
-    npz_root, meta_root = _root_of(name, roots, where), _root_of(meta, roots, where)
-    npz = read_below(npz_root, name, max_bytes=MAX_NPZ_BYTES, origin=where)
-    description = read_below(meta_root, meta, max_bytes=MAX_JSON_BYTES, origin=where)
-    if "sha256" in values and entry.text("sha256") != _digest_of(npz, description):
-        raise CaptureError(where, "verify", f"SHA-256 of {name} and {meta} is not {values['sha256']}")
-    sample = decode_sample(npz, description, npz_path=npz_root / name, description_path=meta_root / meta)
-    if "agent_id" in values and entry.text("agent_id") != sample.metadata.get("agent_id"):
-        raise CaptureError(where, "check", f"`agent_id` must be that of {meta}, {sample.metadata.get('agent_id')!r}")
-    if "frame_count" in values and entry.integer("frame_count") != len(sample):
-        raise CaptureError(where, "check", f"`frame_count` must be {len(sample)}, got {values['frame_count']}")
-    return sample
-
-
-def _root_of(name: str, roots: list[Path], where: str) -> Path:
-    """The first root below which `name` is; whether it may be opened is found out when it is."""
-    relative_parts(name, where)
-    for root in roots:
-        if os.path.lexists(root / name):
-            return root
-    raise ArtifactError(where, "open", f"{name} is neither below {' nor below '.join(map(str, roots))}")
-
-
-def _digest_of(npz: bytes, description: bytes) -> str:
-    return hashlib.sha256(npz + description).hexdigest()
+def _load(manifest: CaptureManifest) -> Capture:
+    samples = tuple(entry.load() for entry in manifest.accepted)
+    if unnamed := [sample for sample in samples if not sample.metadata.get("action_lookup")]:
+        message = f"{manifest.path}: {len(unnamed)} of {len(samples)} samples do not say what their action ids mean"
+        warnings.warn(f"{message}; they are called action_0, action_1, ...", UnnamedActionsWarning, stacklevel=3)
+    return Capture(metadata=manifest.metadata, samples=samples)

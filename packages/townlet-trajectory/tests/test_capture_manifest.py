@@ -1,0 +1,104 @@
+"""Manifests: a JSON list, a JSON or YAML mapping, read before any sample is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from townlet_trajectory import ArtifactError, CaptureError
+from townlet_trajectory.capture_manifest import read_capture_manifest, sample_digest
+
+DATA = Path(__file__).parent / "data"
+KITCHEN = DATA / "kitchen_capture"
+CATALOGUE = DATA / "catalogue"
+IDLE = CATALOGUE / "data" / "bc_datasets" / "manifests" / "idle_v1.json"
+
+
+def test_the_manifest_of_a_capture_of_the_original() -> None:
+    manifest = read_capture_manifest(KITCHEN / "rollout_sample_manifest.json")
+    assert manifest.metadata["scenario_name"] == "kitchen_breakfast"
+    assert manifest.metadata["policy_hash"] is None
+    alice, bob = manifest.entries
+    assert (alice.sample, alice.meta, alice.agent_id, alice.frame_count, alice.accepted) == (
+        "rollout_sample_alice_001.npz",
+        "rollout_sample_alice_001.json",
+        "alice",
+        40,
+        True,
+    )
+    assert (bob.sha256, bob.metrics) == (None, None)
+    assert len(bob.load()) == 40
+
+
+def test_a_list_of_the_original_relative_to_the_data_root() -> None:
+    manifest = read_capture_manifest(IDLE, data_root=CATALOGUE)
+    assert manifest.metadata == {}
+    alice, bob = manifest.accepted
+    assert alice.metrics == {
+        "timesteps": 200,
+        "reward_sum": -40.00000059604645,
+        "mean_reward": -0.20000000298023224,
+        "done_count": 174,
+    }
+    samples = [entry.load() for entry in (alice, bob)]
+    for sample, entry in zip(samples, (alice, bob), strict=True):
+        assert (len(sample), sample.map.shape[1:], sample.vocabulary) == (200, (4, 11, 11), ('{"kind": "wait"}',))
+        assert int(sample.dones.sum()) == entry.metrics["done_count"]
+        assert sample.value_preds.shape == (201,)
+        assert not np.may_share_memory(sample.map, sample.features)
+    assert [sample.metadata["agent_id"] for sample in samples] == ["alice", "bob"]
+    with pytest.raises(ArtifactError, match="idle_alice.npz is neither below"):
+        read_capture_manifest(IDLE).entries[0].load()
+
+
+def test_digests_of_the_catalogue_are_of_both_files() -> None:
+    checksums = json.loads((CATALOGUE / "data" / "bc_datasets" / "checksums" / "idle_v1.json").read_bytes())
+    for entry in checksums.values():
+        files = [(CATALOGUE / entry[name]).read_bytes() for name in ("sample", "meta")]
+        assert sample_digest(*files) == hashlib.sha256(b"".join(files)).hexdigest() == entry["sha256"]
+
+
+def test_what_is_not_accepted_is_listed_and_not_looked_for(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    path.write_text('[{"sample": "missing.npz", "accepted": false}, "other.npz"]')
+    manifest = read_capture_manifest(path)
+    assert [entry.sample for entry in manifest.entries] == ["missing.npz", "other.npz"]
+    assert [entry.meta for entry in manifest.accepted] == ["other.json"]
+    with pytest.raises(ArtifactError, match="m.json: entry 1: open: other.npz is neither below"):
+        manifest.accepted[0].load()
+
+
+@pytest.mark.parametrize("name", ["../x.npz", "/x.npz", "a//x.npz", "C:x.npz", "a\\x.npz"])
+@pytest.mark.parametrize("key", ["sample", "meta"])
+def test_paths_stay_below_their_roots(name: str, key: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps([{"sample": "x.npz", key: name}]))
+    with pytest.raises(ArtifactError, match="m.json: entry 0: path: a path must"):
+        read_capture_manifest(path, data_root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"sample": "x.npz", "metrics": [1]}, "`metrics` must be an object"),
+        ({"sample": "x.npz", "sha256": 3}, "`sha256` must be a string"),
+        ({"sample": "x.npz", "frame_count": "3"}, "`frame_count` must be an integer"),
+        (None, "`sample` must be a string"),
+    ],
+)
+def test_bad_entries_are_named(entry: object, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(["a.npz", entry]))
+    with pytest.raises(CaptureError, match=f"m.json: entry 1: parse: {reason}"):
+        read_capture_manifest(path)
+
+
+def test_a_name_says_whether_it_is_yaml(tmp_path: Path) -> None:
+    for name in ("m.json", "m.txt", "m"):
+        (tmp_path / name).write_text("- a.npz\n")
+        with pytest.raises(ArtifactError, match="not JSON"):
+            read_capture_manifest(tmp_path / name)
