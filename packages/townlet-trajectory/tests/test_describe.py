@@ -1,0 +1,171 @@
+"""A dataset at a glance: figures by hand, and a text that fits a terminal."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import any_batches, make_trajectory
+
+from townlet_trajectory import ArraySpec, Kind, Source, Trajectory, TrajectoryBatch, TrajectorySchema
+from townlet_trajectory.dataset_manifest import DatasetInfo
+from townlet_trajectory.describe import describe_dataset, text_of
+from townlet_trajectory.errors import DatasetError
+from townlet_trajectory.sources import BatchSource
+
+SCHEMA = TrajectorySchema(
+    observations={"features": ArraySpec("float32", (2,)), "clock": ArraySpec("int64")},
+    decisions={
+        "action": ArraySpec("int64"),
+        "kind": ArraySpec("int8"),
+        "source": ArraySpec("int8"),
+        "vetoed": ArraySpec("bool"),
+        "value": ArraySpec("float32"),
+    },
+    vocabulary=("wait", "eat", "chat"),
+)
+
+
+def trajectory(actions: list[int], **identity: object) -> Trajectory:
+    steps = len(actions)
+    plain = make_trajectory(0, steps, **identity)
+    return replace(
+        plain,
+        schema=SCHEMA,
+        observations={
+            "features": np.zeros((steps + 1, 2), np.float32),
+            "clock": np.arange(steps + 1),
+        },
+        columns={
+            "action": np.array(actions),
+            "kind": np.full(steps, Kind.DECISION, np.int8),
+            "source": np.array([Source.LEARNED if action else Source.SCRIPTED for action in actions], np.int8),
+            "vetoed": np.arange(steps) == 0,
+            "value": np.full(steps, np.nan, np.float32),
+        },
+        rewards=np.full(steps, 0.5, np.float32),
+    )
+
+
+@pytest.fixture
+def source() -> BatchSource:
+    """Alice, 6 steps in two pieces, and bob, 2 steps, in another world."""
+    alice, bob = trajectory([0, 1, 0, 0, 0, 0], terminated=True), trajectory([1, 0], agent_id="bob", world=3)
+    return BatchSource(TrajectoryBatch.from_trajectories([alice[0:4], bob, alice[4:6]]), rows_per_block=4)
+
+
+def test_the_document_by_hand(source: BatchSource) -> None:
+    document = describe_dataset(source, name="town").document()
+    assert document == json.loads(json.dumps(document, allow_nan=False))
+    quantiles = {"min": 2.0, "p10": 2.0, "median": 2.0, "p90": 6.0, "max": 6.0, "mean": 4.0}
+    assert document == {
+        "name": "town",
+        "info": None,
+        "num_trajectories": 2,
+        "num_pieces": 3,
+        "num_steps": 8,
+        "num_agents": 2,
+        "num_worlds": 2,
+        "num_episodes": 2,
+        "num_blocks": 2,
+        "ends": {"terminated": 1, "truncated": 0, "go on": 1},
+        "lengths": quantiles,
+        "returns": {name: value / 2 for name, value in quantiles.items()},
+        "rewards": {"count": 8, "mean": 0.5, "std": 0.0, "min": 0.5, "max": 0.5},
+        "actions": {"wait": 6, "eat": 2},
+        "unused_actions": ["chat"],
+        "sources": {"scripted": 6, "learned": 2},
+        "kinds": {"decision": 8},
+        "flags": {"vetoed": 2},
+        "columns": {"value": None},
+        "observations": {
+            "features": {"dtype": "float32", "shape": [2]},
+            "clock": {"dtype": "int64", "shape": []},
+        },
+    }
+
+
+def test_the_text_by_hand(source: BatchSource) -> None:
+    description = describe_dataset(source, name="town")
+    info = DatasetInfo(tags=("idle", "late"), seeds={"town": 7}, policies={"new": "ab" * 32})
+    assert text_of(replace(description, info=info)).splitlines() == [
+        "town",
+        "  2 trajectories in 3 pieces, 8 steps, 2 agents, 2 episodes of 2 worlds, 2",
+        "  blocks",
+        "  ends: 1 terminated, 1 go on",
+        "  observations: features float32[2], clock int64",
+        "  group: agents",
+        "  tags: idle, late",
+        "  seeds: town 7",
+        "  policies: new abababababab",
+        "",
+        "Steps of a trajectory",
+        "  2  ████████████████████████████████   50.0%            1",
+        "  3                                      0.0%            0",
+        "  4                                      0.0%            0",
+        "  5                                      0.0%            0",
+        "  6  ████████████████████████████████   50.0%            1",
+        "  min 2, p10 2, median 2, p90 6, max 6, mean 4",
+        "",
+        "Return of a trajectory",
+        "  1  ████████████████████████████████   50.0%            1",
+        "  2                                      0.0%            0",
+        "  3  ████████████████████████████████   50.0%            1",
+        "  min 1, p10 1, median 1, p90 3, max 3, mean 2",
+        "",
+        "Actions (1 of 3 never taken)",
+        "  wait  ████████████████████████████████   75.0%            6",
+        "  eat   ███████████                        25.0%            2",
+        "",
+        "Who decided",
+        "  scripted  ████████████████████████████████   75.0%            6",
+        "  learned   ███████████                        25.0%            2",
+        "",
+        "What the steps are to a learner",
+        "  decision  ████████████████████████████████  100.0%            8",
+        "",
+        "Steps that are",
+        "  vetoed  ████████                           25.0%            2",
+        "",
+        "Columns         mean   deviation       least    greatest",
+        "  reward         0.5           0         0.5         0.5",
+    ]
+
+
+def test_an_empty_dataset_has_nothing_to_describe() -> None:
+    with pytest.raises(DatasetError, match="dataset: there is no trajectory"):
+        describe_dataset(BatchSource(TrajectoryBatch.empty(SCHEMA)))
+
+
+def test_many_actions_are_one_line() -> None:
+    vocabulary = tuple(f"go_to:{number}" for number in range(40))
+    schema = replace(SCHEMA, vocabulary=vocabulary)
+    base = trajectory([0, *range(30)])
+    source = BatchSource(TrajectoryBatch.from_trajectories([replace(base, schema=schema)]))
+    lines = text_of(describe_dataset(source)).splitlines()
+    first = lines.index("Actions (10 of 40 never taken)")
+    assert lines[first + 1].startswith("  go_to:0 ")
+    assert lines[first + 13].split()[:2] == ["(18", "others)"]
+    assert lines[first + 14] == ""
+
+
+@pytest.mark.property
+@given(any_batches(), st.integers(1, 9))
+def test_anything_can_be_described_however_it_is_cut_into_blocks(batch: TrajectoryBatch, rows: int) -> None:
+    if not len(batch):
+        return
+    description = describe_dataset(BatchSource(batch, rows_per_block=rows))
+    json.dumps(description.document(), allow_nan=False)
+    assert all(len(line) <= 80 for line in text_of(description).splitlines()[1:])
+    whole = describe_dataset(BatchSource(batch))
+    assert {**description.document(), "num_blocks": 1}.keys() == whole.document().keys()
+    assert (description.actions, description.sources, description.kinds, description.ends) == (
+        whole.actions,
+        whole.sources,
+        whole.kinds,
+        whole.ends,
+    )
+    np.testing.assert_array_equal(description.lengths, whole.lengths)
+    np.testing.assert_array_equal(description.returns, whole.returns)
