@@ -1,160 +1,213 @@
-"""How fast `TrajectoryService` records: transitions per second, agents coming and going or not. Prints JSON lines."""
+"""How fast experience is recorded: `TrajectoryService` beside the buffers of four learning libraries. JSON lines.
+
+All are fed whole ticks of N agents, each through its own call for a batch of environments, into memory that it has
+used before; what a tick is handed over in (dictionary, tensors, TensorDict, Batch) is made before the clock runs. The
+same columns for all: map (4, 11, 11), 64 features, legal actions, action, log-probability, value, reward and end.
+
+Transitions per second of CPU time, the median of `ROUNDS` rounds in which all take turns; one thread.
+
+- `townlet`: these columns, every agent always there, as the peers need it.
+- `townlet, coming and going`: one agent in a hundred ends at each tick and returns a tick later.
+- `townlet, whole decisions`: so, and with all columns of a settled decision, but no legal actions. This is what is
+  claimed. `collect_transitions_per_s`: how fast they are handed out as trajectories, which comes on top.
+- `bare copying`: what `whole decisions` keeps, assigned to slices of columns that exist: no checks, no trajectories.
+
+The lines of the peers say how many times as fast ours are. A peer that cannot be imported is named with the reason.
+"""
+
+# /// script
+# dependencies = ["stable-baselines3>=2.7", "cpprb>=11; python_version < '3.13'", "torchrl>=0.11", "tianshou>=2"]
+# ///
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import platform
+import statistics
 import time
-from dataclasses import dataclass
+import tracemalloc
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when numpy and torch are imported
 
 import numpy as np
 from numpy.typing import NDArray
-
-from townlet_trajectory import ArraySpec, TrajectorySchema, TrajectoryService, default_decision_columns
-
-NUM_ACTIONS = 12
-SCHEMA = TrajectorySchema(
-    observations={"map": ArraySpec("float32", (4, 11, 11)), "features": ArraySpec("float32", (64,))},
-    decisions=default_decision_columns(),
-    vocabulary=tuple(f"action_{index}" for index in range(NUM_ACTIONS)),
+from record_peers import PEERS
+from record_ticks import (
+    SAME_COLUMNS,
+    SEEN,
+    WHOLE_DECISIONS,
+    Recorder,
+    Tick,
+    make_ticks,
+    rows_in,
+    values_in,
 )
+
+from townlet_trajectory import ArraySpec, TrajectorySchema, TrajectoryService
+
+AGENTS = (10, 100, 1000)
+LEAVING = 0.01
+"""Share of the agents that end at a tick, where they come and go."""
 ROUNDS = 7
+CLAIMED = "townlet, whole decisions"
+COLUMN_BYTES = sum(spec.row_bytes for spec in (*SEEN.values(), *WHOLE_DECISIONS.decisions.values())) + 4 + 8
+"""Of whole decisions: what is seen and decided, the reward, the number of the trajectory."""
+
+Line = dict[str, str | int | float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tick:
-    """All arrays of one tick, made before the clock runs."""
+class Townlet:
+    """Our recorder. A round's rows are handed out as trajectories before the next round."""
 
-    slots: NDArray[np.int64]
-    agent_ids: NDArray[np.object_]
-    worlds: NDArray[np.int64]
-    episodes: NDArray[np.int64]
-    observations: dict[str, NDArray[np.generic]]
-    decisions: dict[str, NDArray[np.generic]]
-    rewards: NDArray[np.float32]
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    final_rows: NDArray[np.int64]
-    final_observations: dict[str, NDArray[np.generic]]
+    def __init__(self, schema: TrajectorySchema, ticks: list[Tick]) -> None:
+        self._ticks = ticks
+        self._next_tick = 0
+        self._service = TrajectoryService(schema, chunk_rows=rows_in(ticks), max_rows=rows_in(ticks))
 
-
-def rows_of(specs: dict[str, ArraySpec], num_rows: int, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
-    return {name: rng.random((num_rows, *spec.shape)).astype(spec.dtype) for name, spec in specs.items()}
-
-
-def make_ticks(num_agents: int, num_ticks: int, leaving: float, rng: np.random.Generator) -> list[Tick]:
-    """Ticks of about `num_agents` agents, a share `leaving` ends at each tick and comes back one later."""
-    names = np.array([f"agent_{slot}" for slot in range(num_agents)], object)
-    absent = np.zeros(num_agents, np.bool_)
-    ticks = []
-    for _ in range(num_ticks):
-        slots = np.flatnonzero(~absent)
-        size = len(slots)
-        terminated = rng.random(size) < leaving
-        absent = np.zeros(num_agents, np.bool_)
-        absent[slots[terminated]] = True
-        ticks.append(
-            Tick(
-                slots=slots,
-                agent_ids=names[slots],
-                worlds=np.zeros(size, np.int64),
-                episodes=np.zeros(size, np.int64),
-                observations=rows_of(dict(SCHEMA.observations), size, rng),
-                decisions=rows_of(dict(SCHEMA.decisions), size, rng),
-                rewards=rng.random(size).astype(np.float32),
-                terminated=terminated,
-                truncated=np.zeros(size, np.bool_),
-                final_rows=np.flatnonzero(terminated),
-                final_observations=rows_of(dict(SCHEMA.observations), int(terminated.sum()), rng),
+    def record(self) -> None:
+        service = self._service
+        for number, tick in enumerate(self._ticks, start=self._next_tick):
+            service.begin_tick(
+                number,
+                tick.slots,
+                tick.observations,
+                agent_ids=tick.agent_ids,
+                worlds=tick.worlds,
+                episodes=tick.episodes,
             )
-        )
-    last = ticks[-1]
-    everyone = np.arange(len(last.slots))
-    ticks[-1] = Tick(
-        **{
-            **vars(last),
-            "terminated": np.ones(len(last.slots), np.bool_),
-            "final_rows": everyone,
-            "final_observations": last.observations,
-        }
-    )
-    return ticks
+            service.record_decisions(tick.decisions)
+            service.record_outcome(
+                tick.rewards,
+                tick.terminated,
+                tick.truncated,
+                final_rows=tick.final_rows,
+                final_observations=tick.final_observations,
+            )
+        self._next_tick += len(self._ticks)
+
+    def values(self) -> NDArray[np.float32]:
+        return self._service.transitions["value"].astype(np.float32)
+
+    def clear(self) -> None:
+        self._service.collect()
 
 
-def record(service: TrajectoryService, ticks: list[Tick], first_tick: int) -> None:
-    for number, tick in enumerate(ticks, start=first_tick):
-        service.begin_tick(
-            number,
-            tick.slots,
-            tick.observations,
-            agent_ids=tick.agent_ids,
-            worlds=tick.worlds,
-            episodes=tick.episodes,
-        )
-        service.record_decisions(tick.decisions)
-        service.record_outcome(
-            tick.rewards,
-            tick.terminated,
-            tick.truncated,
-            final_rows=tick.final_rows,
-            final_observations=tick.final_observations,
-        )
+class BareCopying:
+    """Slice assignments into columns that exist: no checks, no trajectories, no bound."""
+
+    def __init__(self, ticks: list[Tick]) -> None:
+        specs = {**WHOLE_DECISIONS.observations, **WHOLE_DECISIONS.decisions, "rewards": ArraySpec("float32")}
+        self._stores = {name: np.zeros((rows_in(ticks), *spec.shape), spec.dtype) for name, spec in specs.items()}
+        self._ticks = [{**tick.observations, **tick.decisions, "rewards": tick.rewards} for tick in ticks]
+
+    def record(self) -> None:
+        row = 0
+        for columns in self._ticks:
+            rows = slice(row, row + len(columns["rewards"]))
+            for name, column in columns.items():
+                self._stores[name][rows] = column
+            row = rows.stop
+
+    def values(self) -> NDArray[np.float32]:
+        return self._stores["value"].astype(np.float32)
+
+    def clear(self) -> None:
+        self._stores["value"][:] = 0.0
 
 
-def copy(stores: dict[str, NDArray[np.generic]], ticks: list[Tick]) -> None:
-    """What no recorder can be faster than: bare slice assignments into columns that exist already."""
-    row = 0
-    for tick in ticks:
-        rows = slice(row, row + len(tick.slots))
-        for name, column in tick.observations.items():
-            stores[name][rows] = column
-        for name, column in tick.decisions.items():
-            stores[name][rows] = column
-        stores["rewards"][rows] = tick.rewards
-        row = rows.stop
-
-
-def measure(num_agents: int, leaving: float) -> dict[str, float | int | str]:
-    """Medians of CPU time over interleaved rounds of recording, collecting and bare copying."""
-    ticks = make_ticks(num_agents, max(8, 16_384 // num_agents), leaving, np.random.default_rng(1))
-    num_rows = sum(len(tick.slots) for tick in ticks)
-    service = TrajectoryService(SCHEMA, chunk_rows=num_rows, max_rows=num_rows)
-    specs = {**SCHEMA.observations, **SCHEMA.decisions, "rewards": ArraySpec("float32")}
-    stores = {name: np.zeros((num_rows, *spec.shape), spec.dtype) for name, spec in specs.items()}
-    seconds: dict[str, list[float]] = {"record": [], "collect": [], "copy": []}
-    for round_number in range(ROUNDS + 1):
-        times = [time.process_time()]
-        record(service, ticks, round_number * len(ticks))
-        times.append(time.process_time())
-        batch = service.collect()
-        times.append(time.process_time())
-        copy(stores, ticks)
-        times.append(time.process_time())
-        assert batch.num_steps == num_rows
-        if round_number > 0:  # the first round touches fresh memory
-            for name, begin, end in zip(seconds, times, times[1:], strict=False):
-                seconds[name].append(end - begin)
-    rates = {name: num_rows / float(np.median(values)) for name, values in seconds.items()}
-    return {
-        "benchmark": "record",
-        "num_agents": num_agents,
-        "leaving_per_tick": leaving,
-        "transitions_per_s": round(rates["record"]),
-        "us_per_tick": round(1e6 * num_rows / rates["record"] / len(ticks), 2),
-        "share_of_copying": round(rates["record"] / rates["copy"], 2),
-        "copying_transitions_per_s": round(rates["copy"]),
-        "collect_transitions_per_s": round(rates["collect"]),
-        # Observations, decisions, reward and the number of the trajectory: all that is stored per row.
-        "bytes_per_transition": sum(spec.row_bytes for spec in specs.values()) + 8,
-        "numpy": np.__version__,
-        "machine": platform.machine(),
+def recorders(num_agents: int) -> tuple[dict[str, tuple[Recorder, list[Tick]]], dict[str, str]]:
+    """Who takes part, each with its ticks, and who cannot, with the reason."""
+    steady = make_ticks(SAME_COLUMNS, num_agents, 0.0)
+    changing = make_ticks(SAME_COLUMNS, num_agents, LEAVING)
+    whole = make_ticks(WHOLE_DECISIONS, num_agents, LEAVING)
+    found: dict[str, tuple[Recorder, list[Tick]]] = {
+        "townlet": (Townlet(SAME_COLUMNS, steady), steady),
+        "townlet, coming and going": (Townlet(SAME_COLUMNS, changing), changing),
+        CLAIMED: (Townlet(WHOLE_DECISIONS, whole), whole),
+        "bare copying": (BareCopying(whole), whole),
     }
+    missing = {}
+    for name, peer in PEERS.items():
+        try:
+            found[name] = (peer(steady), steady)
+        except ImportError as error:
+            missing[name] = str(error)
+    return found, missing
+
+
+def held_bytes_per_transition(ticks: list[Tick]) -> float:
+    """What the recorder holds after all ticks but the last, at which everyone ends; numpy's arrays are traced, too.
+
+    Beyond the columns these are the names of the agents, the final observations of those who ended before (one in a
+    hundred transitions), and room that is not used yet.
+    """
+    lasting = ticks[:-1]
+    tracemalloc.start()
+    recorder = Townlet(WHOLE_DECISIONS, lasting)
+    recorder.record()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return held / rows_in(lasting)
+
+
+def timed(contestants: dict[str, tuple[Recorder, list[Tick]]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Median CPU seconds of a round of each: of recording, of clearing. The first touches fresh memory: not counted."""
+    recording: dict[str, list[float]] = {name: [] for name in contestants}
+    clearing: dict[str, list[float]] = {name: [] for name in contestants}
+    # What the peers' imports left behind would be walked through whenever somebody's allocations wake the collector.
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    for round_number in range(ROUNDS + 1):
+        for name, (recorder, ticks) in contestants.items():
+            begun = time.process_time()
+            recorder.record()
+            recorded = time.process_time()
+            if round_number == 0 and not np.array_equal(np.sort(recorder.values()), np.sort(values_in(ticks))):
+                raise AssertionError(f"{name} did not record what it was given")
+            cleared_from = time.process_time()
+            recorder.clear()
+            if round_number > 0:
+                recording[name].append(recorded - begun)
+                clearing[name].append(time.process_time() - cleared_from)
+    return medians(recording), medians(clearing)
+
+
+def medians(seconds: dict[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(rounds) for name, rounds in seconds.items()}
+
+
+def measure(num_agents: int) -> list[Line]:
+    """One line per contestant."""
+    contestants, missing = recorders(num_agents)
+    recording, clearing = timed(contestants)
+    num_rows = {name: rows_in(ticks) for name, (_, ticks) in contestants.items()}
+    rates = {name: num_rows[name] / seconds for name, seconds in recording.items()}
+    lines: list[Line] = []
+    for name, rate in rates.items():
+        line: Line = {"benchmark": "record", "name": name, "agents": num_agents, "transitions_per_s": round(rate)}
+        line["us_per_tick"] = round(1e6 * recording[name] / len(contestants[name][1]), 2)
+        if name in PEERS:
+            line["townlet_times_as_fast"] = round(rates["townlet"] / rate, 2)
+            line["townlet_whole_decisions_times_as_fast"] = round(rates[CLAIMED] / rate, 2)
+        elif name == CLAIMED:
+            line["share_of_bare_copying"] = round(rate / rates["bare copying"], 2)
+            line["collect_transitions_per_s"] = round(num_rows[name] / clearing[name])
+            line["column_bytes_per_transition"] = COLUMN_BYTES
+            line["held_bytes_per_transition"] = round(held_bytes_per_transition(contestants[name][1]))
+        lines.append(line)
+    for name, reason in missing.items():
+        lines.append({"benchmark": "record", "name": name, "agents": num_agents, "missing": reason})
+    return lines
 
 
 def main() -> None:
-    for num_agents in (10, 100, 1000):
-        for leaving in (0.0, 0.01):
-            print(json.dumps(measure(num_agents, leaving)), flush=True)
+    print(json.dumps({"benchmark": "record", "numpy": np.__version__, "machine": platform.machine()}))
+    for num_agents in AGENTS:
+        for line in measure(num_agents):
+            print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
