@@ -1,32 +1,48 @@
-"""The service behaves as a naive list of dictionaries, with agents coming, going and returning."""
+"""Ticks become trajectories, with agents coming, going and returning, and a bound on the rows."""
 
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from strategies import SCHEMA, rows_of
+from strategies import SCHEMA, assert_same_batch, record_lives
 
 from townlet_trajectory import (
     ArraySpec,
+    ArtifactError,
     BufferFullError,
     ContinuityError,
     NonFiniteError,
     OrderError,
     SchemaError,
     ShapeError,
+    TrajectoryBatch,
     TrajectorySchema,
     TrajectoryService,
 )
+from townlet_trajectory.pieces import joined
+from townlet_trajectory.recorder import OnFull
+from townlet_trajectory.sink import BatchSink
 
 TINY = TrajectorySchema(
     observations={"x": ArraySpec("float32")}, decisions={"action": ArraySpec("int64")}, vocabulary=("wait", "go")
 )
-NO_ROWS = np.empty(0, np.int64)
+
+
+class Shelf:
+    """A sink that keeps batches, and can be full."""
+
+    def __init__(self) -> None:
+        self.batches: list[TrajectoryBatch] = []
+        self.full = False
+
+    def write(self, batch: TrajectoryBatch) -> None:
+        if self.full:
+            raise ArtifactError("shelf", "write", "no space left")
+        self.batches.append(batch)
 
 
 def names(ids: str) -> np.ndarray:
@@ -38,8 +54,8 @@ def names(ids: str) -> np.ndarray:
 class Driver:
     """Drives a service over `TINY` with lists; every agent sees 10 · tick + slot."""
 
-    def __init__(self, *, max_rows: int = 100, on_full: str = "raise") -> None:
-        self.service = TrajectoryService(TINY, chunk_rows=2, max_rows=max_rows, on_full=on_full)
+    def __init__(self, *, max_rows: int = 100, on_full: OnFull = "raise", spill: BatchSink | None = None) -> None:
+        self.service = TrajectoryService(TINY, chunk_rows=2, max_rows=max_rows, on_full=on_full, spill=spill)
 
     def begin(self, tick: int, slots: list[int], ids: str, *, episode: int = 0) -> None:
         size = len(slots)
@@ -164,6 +180,92 @@ def test_a_full_service_makes_room_by_collecting() -> None:
     assert driver.service.collect().ticks.tolist() == [2]
 
 
+def live(driver: Driver, ticks: range, *, died_at: int = -1) -> None:
+    """`a` in slot 0 and `b` in slot 1, of whom `b` dies at a tick."""
+    for tick in ticks:
+        slots = [0, 1] if died_at < 0 or tick <= died_at else [0]
+        driver.begin(tick, slots, "ab"[: len(slots)])
+        driver.decide([tick % 2] * len(slots))
+        driver.close([tick] * len(slots), died=(1,) if tick == died_at else ())
+
+
+def test_a_full_service_spills_and_goes_on() -> None:
+    shelf = Shelf()
+    driver = Driver(max_rows=4, on_full="spill", spill=shelf)
+    live(driver, range(5), died_at=2)
+    # The rows of ticks 0 and 1 are handed over at tick 2, which shows what their last actions led to.
+    [batch] = shelf.batches
+    assert batch.agent_ids.tolist() == ["a", "b"]
+    assert batch.ticks.tolist() == [0, 1, 0, 1]
+    assert batch.final_observations["x"].tolist() == [20, 21]
+    assert not batch.terminated.any()
+    assert (driver.service.num_rows, driver.service.spilled_rows, driver.service.dropped_rows) == (4, 4, 0)
+    driver.begin(5, [0], "a")
+    assert driver.service.spill() == 4
+    assert [one.ticks.tolist() for one in shelf.batches] == [[0, 1, 0, 1], [2, 3, 4, 2]]
+    assert shelf.batches[1].terminated.tolist() == [False, True]
+    assert driver.service.spilled_rows == 8
+    assert driver.service.spill() == 0  # and no empty batch
+    assert len(shelf.batches) == 2
+    driver.decide([0])
+    driver.close([5], died=(0,))
+    assert driver.service.collect().ticks.tolist() == [5]
+
+
+def test_nothing_is_lost_when_the_sink_fails() -> None:
+    shelf = Shelf()
+    shelf.full = True
+    driver = Driver(max_rows=4, on_full="spill", spill=shelf)
+    live(driver, range(2))
+    driver.begin(2, [0, 1], "ab")
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match="no space left"):
+            driver.decide([0, 0])
+    with pytest.raises(ArtifactError):
+        driver.service.spill()
+    assert (driver.service.num_rows, driver.service.spilled_rows) == (4, 0)
+    shelf.full = False
+    driver.decide([0, 0])
+    driver.close([2, 2], died=(0, 1))
+    driver.service.spill()
+    assert [batch.ticks.tolist() for batch in shelf.batches] == [[0, 1, 0, 1], [2, 2]]
+
+
+def test_a_tick_that_never_fits() -> None:
+    for on_full, spill in (("drop_oldest", None), ("spill", Shelf())):
+        driver = Driver(max_rows=2, on_full=on_full, spill=spill)
+        driver.begin(0, [0], "a")
+        driver.decide([0])
+        driver.close([0])
+        driver.begin(1, [0, 1, 2], "abc")
+        with pytest.raises(BufferFullError, match="tick 1 has 3 rows and 1 are kept, `max_rows` is 2"):
+            driver.decide([0, 0, 0])
+        assert (driver.service.num_rows, driver.service.dropped_rows, driver.service.spilled_rows) == (1, 0, 0)
+
+
+def test_bad_bounds() -> None:
+    with pytest.raises(SchemaError, match="`on_full` must be 'raise', 'drop_oldest' or 'spill', got 'forget'"):
+        Driver(on_full="forget")
+    with pytest.raises(SchemaError, match="`spill` must be given where `on_full` is 'spill', and only there"):
+        Driver(on_full="spill")
+    with pytest.raises(SchemaError, match="`spill` must be given where `on_full` is 'spill', and only there"):
+        Driver(spill=Shelf())
+    with pytest.raises(ShapeError, match="`chunk_rows` and `max_rows` must be at least 1, got 2 and 0"):
+        Driver(max_rows=0)
+    with pytest.raises(SchemaError, match="nowhere to spill to: `on_full` is 'raise'"):
+        Driver().service.spill()
+
+
+def test_a_collection_needs_no_sink() -> None:
+    shelf = Shelf()
+    driver = Driver(max_rows=4, on_full="spill", spill=shelf)
+    live(driver, range(2))
+    driver.begin(2, [0, 1], "ab")
+    assert driver.service.collect().num_steps == 4
+    driver.decide([0, 0])
+    assert shelf.batches == []
+
+
 def test_transitions_are_tick_by_tick() -> None:
     driver = Driver()
     for tick in range(2):
@@ -262,8 +364,8 @@ def test_numbers_that_are_not() -> None:
     [
         ({"rewards": np.zeros(1, np.float32)}, ShapeError, r"`rewards` must have shape \(2,\), got \(1,\)"),
         ({"rewards": np.zeros(2)}, SchemaError, "`rewards` must have dtype float32, got float64"),
-        ({"terminated": np.zeros(2, np.int64)}, ShapeError, r"`terminated` must be bool of shape \(2,\), got int64"),
-        ({"truncated": np.zeros(3, bool)}, ShapeError, r"`truncated` must be bool of shape \(2,\)"),
+        ({"terminated": np.zeros(2, np.int64)}, SchemaError, "`terminated` must have dtype bool, got int64"),
+        ({"truncated": np.zeros(3, bool)}, ShapeError, r"`truncated` must have shape \(2,\), got \(3,\)"),
         ({"final_rows": np.array([1])}, ShapeError, r"`final_rows` must be the rows that ended, \[0\], got \[1\]"),
         ({"terminated": np.zeros(2, bool)}, ShapeError, r"the rows that ended, \[\], got \[0\]"),
         ({"final_observations": {}}, SchemaError, r"missing \['x'\]"),
@@ -291,7 +393,7 @@ def test_extra_rewards_are_checked() -> None:
     driver = Driver()
     driver.begin(0, [0, 1], "ab")
     driver.decide([0, 0])
-    with pytest.raises(ShapeError, match=r"`rewards` must be float32 of shape \(2,\), got float32 of shape \(1,\)"):
+    with pytest.raises(ShapeError, match=r"`rewards` must have shape \(2,\), got \(1,\)"):
         driver.service.add_rewards(np.zeros(1, np.float32))
 
 
@@ -320,141 +422,18 @@ def test_memory_does_not_grow_with_the_agents_that_ever_lived() -> None:
     assert batch.terminated.tolist() == [True, True, True, False]
 
 
-@dataclass
-class Piece:
-    """One trajectory of the model."""
-
-    world: int
-    slot: int
-    agent_id: str
-    episode: int
-    rows: list[dict[str, object]] = field(default_factory=list)
-    final: dict[str, np.ndarray] | None = None
-    terminated: bool = False
-    truncated: bool = False
-
-
-class ServiceMachine(RuleBasedStateMachine):
-    """Ticks of at most 6 agents in 6 slots, two worlds; everything is also kept in lists of dictionaries."""
-
-    @initialize(max_rows=st.integers(6, 40), chunk_rows=st.integers(1, 40))
-    def make(self, max_rows: int, chunk_rows: int) -> None:
-        self.service = TrajectoryService(SCHEMA, chunk_rows=chunk_rows, max_rows=max_rows, on_full="drop_oldest")
-        self.max_rows = max_rows
-        self.tick = -1
-        self.episode = 0
-        self.pending = False
-        self.alive: dict[int, Piece] = {}
-        self.pieces: list[Piece] = []
-        self.ticks: list[list[tuple[Piece, dict[str, object]]]] = []
-        self.dropped = 0
-
-    @precondition(lambda self: not self.pending)
-    @rule(
-        arrivals=st.dictionaries(st.integers(0, 5), st.sampled_from("abc"), max_size=4),
-        seed=st.integers(0, 2**32),
-        new_episode=st.booleans(),
-    )
-    def begin(self, arrivals: dict[int, str], seed: int, new_episode: bool) -> None:
-        self.tick += 1
-        self.episode += new_episode
-        for slot, agent_id in arrivals.items():
-            if slot not in self.alive:
-                self.alive[slot] = Piece(slot // 3, slot, agent_id, self.episode)
-                self.pieces.append(self.alive[slot])
-        self.present = [self.alive[slot] for slot in sorted(self.alive)]
-        self.observations = rows_of(SCHEMA.observations, len(self.present), np.random.default_rng(seed))
-        self.service.begin_tick(
-            self.tick,
-            np.array([piece.slot for piece in self.present], np.int64),
-            {name: array.copy() for name, array in self.observations.items()},
-            agent_ids=names("".join(piece.agent_id for piece in self.present)),
-            worlds=np.array([piece.world for piece in self.present], np.int64),
-            episodes=np.array([piece.episode for piece in self.present], np.int64),
-        )
-        self.pending = True
-
-    @precondition(lambda self: self.pending)
-    @rule(seed=st.integers(0, 2**32), ends=st.integers(0, 2**12 - 1), num_extra=st.integers(0, 2))
-    def act(self, seed: int, ends: int, num_extra: int) -> None:
-        rng = np.random.default_rng(seed)
-        size = len(self.present)
-        columns = rows_of(SCHEMA.decisions, size, rng)
-        self.service.record_decisions(columns)
-        total = np.zeros(size, np.float32)
-        for _ in range(num_extra):
-            extra = rng.integers(-3, 3, size).astype(np.float32)
-            self.service.add_rewards(extra)
-            total += extra
-        rewards = rng.integers(-3, 3, size).astype(np.float32)
-        # Two of the twelve bits for each row; an end needs both neighbours to be set, so that agents live a while.
-        terminated = np.array([(ends >> row) & 3 == 3 for row in range(size)], bool)
-        truncated = np.array([(ends >> (row + 3)) & 7 == 5 for row in range(size)], bool)
-        final_rows = np.flatnonzero(terminated | truncated)
-        final = rows_of(SCHEMA.observations, len(final_rows), rng)
-        if seed % 2:
-            final["action_mask"] = np.ones((len(final_rows), 3), bool)
-        self.service.record_outcome(
-            rewards,
-            terminated,
-            truncated,
-            final_rows=final_rows,
-            final_observations=final if seed % 2 == 0 else {n: a for n, a in final.items() if n != "action_mask"},
-        )
-        rows = []
-        for row, piece in enumerate(self.present):
-            kept = {name: array[row] for name, array in self.observations.items()}
-            kept |= {name: array[row] for name, array in columns.items()}
-            kept |= {"rewards": rewards[row] + total[row], "tick": self.tick}
-            piece.rows.append(kept)
-            rows.append((piece, kept))
-        for position, row in enumerate(final_rows):
-            piece = self.alive.pop(self.present[row].slot)
-            piece.final = {name: array[position] for name, array in final.items()}
-            piece.terminated, piece.truncated = bool(terminated[row]), bool(truncated[row])
-        self.ticks.append(rows)
-        while sum(map(len, self.ticks)) > self.max_rows:
-            for piece, kept in self.ticks.pop(0):
-                assert piece.rows.pop(0) is kept
-                self.dropped += 1
-        self.pending = False
-
-    @precondition(lambda self: self.pending or not self.alive)
-    @rule(clear=st.booleans())
-    def collect(self, clear: bool) -> None:
-        batch = self.service.collect(clear=clear)
-        expected = sorted(
-            (piece for piece in self.pieces if piece.rows),
-            key=lambda piece: (piece.world, piece.slot, piece.rows[0]["tick"]),
-        )
-        assert len(batch) == len(expected)
-        for index, piece in enumerate(expected):
-            self.compare(batch.trajectory(index), piece)
-        if clear:
-            self.ticks.clear()
-            self.pieces = list(self.alive.values())
-            for piece in self.pieces:
-                piece.rows.clear()
-
-    def compare(self, actual, piece: Piece) -> None:
-        assert (actual.agent_id, actual.world, actual.episode) == (piece.agent_id, piece.world, piece.episode)
-        assert (actual.terminated, actual.truncated) == (piece.terminated, piece.truncated)
-        assert actual.ticks.tolist() == [row["tick"] for row in piece.rows]
-        assert actual.rewards.tolist() == [row["rewards"] for row in piece.rows]
-        for name, array in actual.columns.items():
-            assert array.tolist() == [row[name] for row in piece.rows]
-        final = piece.final
-        if final is None:
-            row = self.present.index(piece)
-            final = {name: array[row] for name, array in self.observations.items()}
-        for name, array in actual.observations.items():
-            np.testing.assert_array_equal(array, np.stack([*(row[name] for row in piece.rows), final[name]]))
-
-    @invariant()
-    def counts(self) -> None:
-        if self.tick >= 0:
-            assert self.service.num_rows == sum(map(len, self.ticks))
-            assert self.service.dropped_rows == self.dropped
-
-
-TestService = pytest.mark.property(ServiceMachine.TestCase)
+@pytest.mark.property
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(5, 30), st.integers(1, 30))
+def test_spilled_pieces_joined_are_what_was_recorded(seed: int, num_ticks: int, max_rows: int, chunk_rows: int) -> None:
+    whole = TrajectoryService(SCHEMA, max_rows=1000)
+    record_lives(whole, num_ticks, seed)
+    shelf = Shelf()
+    spilling = TrajectoryService(SCHEMA, chunk_rows=chunk_rows, max_rows=max_rows, on_full="spill", spill=shelf)
+    record_lives(spilling, num_ticks, seed)
+    spilling.spill()
+    expected = whole.collect()
+    actual = joined(TrajectoryBatch.concatenate(shelf.batches))
+    assert spilling.spilled_rows == expected.num_steps
+    assert all(batch.num_steps <= max_rows for batch in shelf.batches)
+    by_beginning = (actual.ticks[actual.offsets[:-1]], actual.agent_ids.astype(str), actual.worlds)
+    assert_same_batch(actual.select(np.lexsort(by_beginning)), expected)

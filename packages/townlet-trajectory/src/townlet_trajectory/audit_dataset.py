@@ -13,7 +13,6 @@ from townlet_trajectory.audit_columns import ColumnAudit
 from townlet_trajectory.audit_content import MAX_NAMES, ContentAudit, ContentRows, report_lengths
 from townlet_trajectory.batch import TrajectoryBatch
 from townlet_trajectory.capture_form import NOTE
-from townlet_trajectory.chained_source import joined_tables
 from townlet_trajectory.dataset_manifest import DatasetInfo, DatasetManifest
 from townlet_trajectory.errors import ArtifactError, NonFiniteError, TrajectoryError
 from townlet_trajectory.findings import AuditReport, DatasetAudit, FindingList
@@ -21,7 +20,7 @@ from townlet_trajectory.formats import open_dataset
 from townlet_trajectory.manifest import MANIFEST_NAME
 from townlet_trajectory.schema import Kind, TrajectorySchema
 from townlet_trajectory.shard_reader import ShardReader
-from townlet_trajectory.sources import TrajectorySource, TrajectoryTable, table_of
+from townlet_trajectory.sources import TrajectorySource, TrajectoryTable, joined_tables, table_of
 from townlet_trajectory.unfinished import is_unfinished
 from townlet_trajectory.wholes import overlapping, sums_of_wholes, whole_of_piece
 

@@ -15,7 +15,6 @@ from townlet_trajectory.batch import TrajectoryBatch
 from townlet_trajectory.block_memory import step_bytes
 from townlet_trajectory.capture_manifest import CaptureEntry, read_capture_manifest
 from townlet_trajectory.captures import UnnamedActionsWarning
-from townlet_trajectory.chained_source import joined_tables
 from townlet_trajectory.classic_trajectory import trajectory_of
 from townlet_trajectory.errors import CaptureError, SchemaError
 from townlet_trajectory.fields import Fields
@@ -24,6 +23,7 @@ from townlet_trajectory.sources import (
     BatchSource,
     TrajectoryTable,
     block_bounds,
+    joined_tables,
     require_decision,
     table_of,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from townlet_trajectory.batch import TrajectoryBatch
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.ragged import offsets_of
 from townlet_trajectory.schema import TrajectorySchema
-from townlet_trajectory.sources import TrajectorySource, TrajectoryTable, block_bounds
+from townlet_trajectory.sources import TrajectorySource, TrajectoryTable, block_bounds, joined_tables
 from townlet_trajectory.trajectory import Array
 
 
@@ -68,18 +67,3 @@ class ChainedSource:
         block_bounds(self, block)
         number = int(np.searchsorted(self._first_blocks, block, side="right")) - 1
         return self._sources[number], block - int(self._first_blocks[number])
-
-
-def joined_tables(tables: Sequence[TrajectoryTable]) -> TrajectoryTable:
-    """The tables of one or more sources, one after the other."""
-    tags = [table.tags or (frozenset[str](),) * len(table) for table in tables]
-    return TrajectoryTable(
-        agent_ids=np.concatenate([table.agent_ids for table in tables]),
-        worlds=np.concatenate([table.worlds for table in tables]),
-        episodes=np.concatenate([table.episodes for table in tables]),
-        first_ticks=np.concatenate([table.first_ticks for table in tables]),
-        lengths=np.concatenate([table.lengths for table in tables]),
-        terminated=np.concatenate([table.terminated for table in tables]),
-        truncated=np.concatenate([table.truncated for table in tables]),
-        tags=tuple(chain.from_iterable(tags)) if any(table.tags for table in tables) else (),
-    )

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.batch import TrajectoryBatch
-from townlet_trajectory.chained_source import joined_tables
 from townlet_trajectory.dataset_manifest import DatasetInfo
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.pieces import joined
 from townlet_trajectory.sink import BatchSink
-from townlet_trajectory.sources import TrajectorySource, block_bounds
+from townlet_trajectory.sources import TrajectorySource, block_bounds, joined_tables
 from townlet_trajectory.splits import episode_hash
 from townlet_trajectory.trajectory_filter import TrajectoryFilter
 from townlet_trajectory.wholes import overlapping, whole_of_piece

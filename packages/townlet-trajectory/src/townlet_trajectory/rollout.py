@@ -1,82 +1,79 @@
-"""Preallocated columns of rows in the order they came, tick by tick, bounded."""
+"""Preallocated columns of rows in the order they came, tick by tick."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from math import isfinite
-from typing import Literal, NoReturn
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.errors import BufferFullError, NonFiniteError, SchemaError, ShapeError
-from townlet_trajectory.schema import ArraySpec
+from townlet_trajectory.column_checks import (
+    expected_columns,
+    is_finite,
+    refuse_column,
+    refuse_infinite,
+    refuse_names,
+    with_rows,
+)
+from townlet_trajectory.errors import ShapeError
+from townlet_trajectory.roster import Presence
+from townlet_trajectory.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.segment import Segment, TickRows, scalar_layout_of
 from townlet_trajectory.trajectory import Array
 
-OnFull = Literal["raise", "drop_oldest"]
-"""What a full buffer does with one more tick: refuse it, or forget whole oldest ticks."""
+_FLOAT32 = np.dtype(np.float32)
 
-_BOUND_SIZES = 256
-"""Numbers of rows per tick for which the bound columns are remembered."""
+# The stubs of numpy call an array a buffer from Python 3.12 on only.
+_bytes_of: Callable[[tuple[Array, ...]], bytes] = b"".join  # type: ignore[assignment]
 
 
-_Bound = tuple[str, Array, "np.dtype[np.generic]", tuple[int, ...], Array | None]
-"""One column, bound to the rows of a tick: name, store, dtype, shape [N, ...] of the values to come, and as many zeros
-as there are values where these must be finite. A plain tuple, for it is unpacked for every column at every tick."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """Complete rows of a buffer, copied."""
+
+    observations: Mapping[str, Array]
+    """Each [R, ...]."""
+    decisions: Mapping[str, Array]
+    """Each [R, ...]."""
+    rewards: NDArray[np.float32]
+    """[R]."""
+    ticks: NDArray[np.int64]
+    """[R]."""
 
 
 class RolloutBuffer:
-    """Groups of flat columns; the N rows of a tick are consecutive and cost one slice assignment per column.
+    """The rows of all ticks, in segments: room is added, never copied over, and used again after `clear`.
 
-    A tick is written in three moves: `reserve` makes room behind the complete rows, `write` fills the columns of one
-    group, in any order and as often as wanted, `commit` makes the rows count. Rows are kept in a ring, so neither
-    dropping the oldest ticks nor taking all complete rows out moves a row.
+    A tick is written in three moves, each of which refuses what is not as the schema says: `begin` takes the
+    observations, `decide` the decisions, `finish` the rewards, and only then the rows count. Whoever is refused may try
+    again, or begin another tick instead. All arrays are copied.
     """
 
-    def __init__(
-        self,
-        groups: Mapping[str, Mapping[str, ArraySpec]],
-        *,
-        finite: frozenset[str],
-        chunk_rows: int,
-        max_rows: int,
-        on_full: OnFull,
-    ) -> None:
-        """Allocate `chunk_rows` rows.
-
-        Args:
-            groups: columns by group; a group is written as a whole.
-            finite: groups whose floating-point columns refuse NaN and infinity.
-            chunk_rows: rows to begin with; doubled until they suffice.
-            max_rows: complete rows that are kept at most; rows reserved for the tick in progress come on top.
-            on_full: what to do when a tick does not fit.
-        """
-        if not 1 <= chunk_rows <= max_rows:
-            raise ShapeError(f"`chunk_rows` must be in [1, max_rows={max_rows}], got {chunk_rows}")
-        if on_full not in ("raise", "drop_oldest"):
-            raise SchemaError(f"`on_full` must be 'raise' or 'drop_oldest', got {on_full!r}")
-        self._groups = {group: dict(specs) for group, specs in groups.items()}
-        self._finite = finite
-        self._max_rows = max_rows
-        self._drops = on_full == "drop_oldest"
-        self._capacity = chunk_rows
-        self._stores = {
-            group: {name: np.empty((chunk_rows, *spec.shape), spec.dtype) for name, spec in specs.items()}
-            for group, specs in self._groups.items()
-        }
-        self._ticks: deque[tuple[int, int]] = deque()
-        self._first = 0
+    def __init__(self, schema: TrajectorySchema, *, chunk_rows: int) -> None:
+        """Begin empty, with room for `chunk_rows` rows, and add about as much again whenever it is used up."""
+        if chunk_rows < 1:
+            raise ShapeError(f"`chunk_rows` must be at least 1, got {chunk_rows}")
+        self._schema = schema
+        self._layout = scalar_layout_of(schema)
+        self._row_bytes = self._layout.row_bytes
+        self._scalars_of = _getter(tuple(self._layout.columns))
+        self._scalar_dtypes = [dtype for _, dtype in self._layout.columns.values()]
+        tensors = {name: spec for name, spec in schema.decisions.items() if spec.shape}
+        self._rows_of_observations = expected_columns(schema.observations, finite=True)
+        self._rows_of_tensors = expected_columns(tensors, finite=False)
+        self._num_decisions = len(schema.decisions)
+        self._chunk_rows = chunk_rows
+        self._segment = Segment(schema, self._layout, chunk_rows)
+        self._segments: deque[Segment] = deque([self._segment])
+        self._free: list[Segment] = []
         self._num_rows = 0
-        self._dropped_rows = 0
         self._tick = -1
-        self._reserved = -1
-        self._bound: dict[str, list[_Bound]] = {}
-        self._bound_by_size: dict[int, dict[str, list[_Bound]]] = {}
-        self._zeros: dict[str, Array] = {"float32": np.zeros(0, np.float32), "float64": np.zeros(0, np.float64)}
-        self._rows = slice(0, 0)
-        self._rest = slice(0, 0)
-        self._cut = 0
+        self._start = 0
+        self._expect(0)
 
     @property
     def num_rows(self) -> int:
@@ -84,190 +81,174 @@ class RolloutBuffer:
         return self._num_rows
 
     @property
-    def dropped_rows(self) -> int:
-        """Complete rows forgotten so far to keep within `max_rows`."""
-        return self._dropped_rows
-
-    @property
     def first_tick(self) -> int | None:
         """Tick of the oldest complete row, None when there is no row."""
-        return self._ticks[0][0] if self._ticks else None
+        return next((segment.ticks[0][0] for segment in self._segments if segment.ticks), None)
 
-    def reserve(self, tick: int, num_rows: int) -> None:
-        """Make room for the `num_rows` rows of `tick` behind the complete ones."""
-        if self._num_rows + num_rows > self._capacity:
-            self._grow(self._num_rows + num_rows)
-        if num_rows != self._reserved:
-            self._bind(num_rows)
-        start = (self._first + self._num_rows) % self._capacity
-        stop = start + num_rows
-        self._tick = tick
-        if stop <= self._capacity:
-            self._rows, self._cut = slice(start, stop), 0
-        else:
-            self._rows, self._cut = slice(start, self._capacity), self._capacity - start
-            self._rest = slice(0, stop - self._capacity)
-
-    def write(self, group: str, values: Mapping[str, Array]) -> None:
-        """Fill the columns of `group` for the reserved rows.
+    def begin(self, tick: int, num_rows: int, observations: Mapping[str, Array]) -> None:
+        """Begin a tick of N = `num_rows` rows with what is seen, each [N, ...].
 
         Raises:
             SchemaError: if a column is missing, unknown or of another dtype.
-            ShapeError: if a column is not [N, ...].
-            NonFiniteError: if the group must be finite and a value is not.
+            ShapeError: if a column has another shape.
+            NonFiniteError: if a floating-point value is NaN or infinite.
         """
-        bound = self._bound[group]
-        if len(values) != len(bound):
-            self._refuse_names(group, values)
-        rows, cut = self._rows, self._cut
+        if self._start + num_rows > self._segment.capacity:
+            self._extend(num_rows)
+        if num_rows != self._size:
+            self._expect(num_rows)
+        self._tick = tick
+        if len(observations) != len(self._observations):
+            refuse_names("observations", observations, self._schema.observations)
+        rows, stores = slice(self._start, self._start + num_rows), self._segment.tensors
         try:
-            for name, store, dtype, shape, zeros in bound:
-                column = values[name]
-                if column.shape != shape or column.dtype != dtype:
-                    _refuse_column(name, column, shape, dtype)
-                if zeros is not None and not _all_finite(column, zeros):
-                    _refuse_non_finite(name, column, self._tick)
-                if cut:
-                    store[rows] = column[:cut]
-                    store[self._rest] = column[cut:]
-                else:
-                    store[rows] = column
+            for name, dtype, shape, must_be_finite in self._observations:
+                column = observations[name]
+                if column.dtype != dtype or column.shape != shape:
+                    refuse_column(name, column, dtype, shape)
+                stores[name][rows] = column
+                if must_be_finite and not is_finite(column):
+                    refuse_infinite(name, column, tick)
         except KeyError:
-            self._refuse_names(group, values)
+            refuse_names("observations", observations, self._schema.observations)
 
-    def admit(self) -> None:
-        """Make the reserved rows fit into `max_rows`, dropping whole oldest ticks where that is allowed.
+    def decide(self, columns: Mapping[str, Array]) -> None:
+        """Take the decision columns of the tick, each [N, ...].
 
         Raises:
-            BufferFullError: if they do not fit.
+            SchemaError, ShapeError: as in `begin`.
         """
-        excess = self._num_rows + self._reserved - self._max_rows
-        if excess <= 0:
-            return
-        if not self._drops or self._reserved > self._max_rows:
-            raise BufferFullError(
-                f"tick {self._tick} has {self._reserved} rows and {self._num_rows} are kept, "
-                f"`max_rows` is {self._max_rows}"
-            )
+        if len(columns) != self._num_decisions:
+            refuse_names("decisions", columns, self._schema.decisions)
+        try:
+            scalars = self._scalars_of(columns)
+            if self._tensors:
+                self._write_tensors(columns)
+        except KeyError:
+            refuse_names("decisions", columns, self._schema.decisions)
+        try:
+            block = _bytes_of(scalars)
+        except TypeError:  # a column is not contiguous
+            block = b"".join([column.tobytes() for column in scalars])
+        # There are many: comparing lists is faster than comparing one by one.
+        if [column.dtype for column in scalars] != self._scalar_dtypes:
+            self._refuse_scalars(scalars)
+        if [column.shape for column in scalars] != self._scalar_shapes:
+            self._refuse_scalars(scalars)
+        first = self._start * self._row_bytes
+        self._segment.scalars[first : first + len(block)] = block
+
+    def finish(self, rewards: NDArray[np.float32], presence: Presence) -> None:
+        """Take the rewards [N], and count the rows of the tick, which are those of `presence`, as complete.
+
+        Raises:
+            SchemaError, ShapeError, NonFiniteError: as in `begin`.
+        """
+        size, start = self._size, self._start
+        if rewards.dtype != _FLOAT32 or rewards.shape != self._shape:
+            refuse_column("rewards", rewards, _FLOAT32, self._shape)
+        if not is_finite(rewards):
+            refuse_infinite("rewards", rewards, self._tick)
+        if size:
+            first = start * self._row_bytes + size * self._layout.reward
+            self._segment.scalars[first : first + 4 * size] = rewards.tobytes()
+            self._segment.ticks.append((self._tick, size, start, presence))
+            self._num_rows += size
+            self._start = start + size
+
+    def drop(self, num_rows: int) -> int:
+        """Forget the oldest ticks that have together at least `num_rows` rows, and return how many they have."""
         before = self._num_rows
-        while before - self._num_rows < excess:
-            self._discard(self._ticks.popleft()[1])
-        self._dropped_rows += before - self._num_rows
-
-    def commit(self) -> None:
-        """Count the reserved rows as complete."""
-        if self._reserved:
-            self._ticks.append((self._tick, self._reserved))
-            self._num_rows += self._reserved
-
-    def drop_before(self, tick: int) -> None:
-        """Forget the rows of ticks before `tick`, without counting them as dropped."""
-        while self._ticks and self._ticks[0][0] < tick:
-            self._discard(self._ticks.popleft()[1])
+        while before - self._num_rows < num_rows and self._num_rows:
+            segment = self._segments[0]
+            if segment.ticks:
+                self._num_rows -= segment.ticks.popleft()[1]
+            else:
+                self._free.append(self._segments.popleft())
+        return before - self._num_rows
 
     def clear(self) -> None:
-        """Forget all complete rows; reserved ones stay where they are."""
-        self._discard(self._num_rows)
-        self._ticks.clear()
+        """Forget all complete rows; the observations of a tick in progress stay."""
+        for segment in self._segments:
+            segment.ticks.clear()
+        self._segments.pop()
+        self._free += self._segments
+        self._segments = deque([self._segment])
+        self._num_rows = 0
 
-    def ticks(self) -> NDArray[np.int64]:
-        """Tick of each complete row, [R]."""
-        pairs = np.array(self._ticks, np.int64).reshape(-1, 2)
-        return np.repeat(pairs[:, 0], pairs[:, 1])
+    def blocks(self) -> list[TickRows]:
+        """The complete ticks, oldest first."""
+        return [block for segment in self._segments for block in segment.ticks]
 
-    def take(self, group: str, name: str, rows: NDArray[np.int64] | None = None) -> Array:
-        """A copy of the complete rows of a column; in the order of `rows` (indices from 0, the oldest) where given."""
-        store = self._stores[group][name]
-        if rows is not None:
-            return store[(rows + self._first) % self._capacity] if self._wrapped else store[rows + self._first]
-        parts = [store[part] for part in self._complete()]
-        return np.concatenate(parts)
+    def in_progress(self, name: str) -> Array:
+        """A view of an observation of the tick in progress, [N, ...]."""
+        return self._segment.tensors[name][self._start : self._start + self._size]
 
-    def take_reserved(self, group: str, name: str, rows: NDArray[np.int64]) -> Array:
-        """A copy of some rows of the tick in progress (indices from 0, its first)."""
-        start = self._first + self._num_rows
-        return self._stores[group][name][(rows + start) % self._capacity]
-
-    def relabel(self, group: str, name: str, labels: NDArray[np.int64]) -> None:
-        """Replace every value v of an int64 column by `labels[v]`, in the complete rows."""
-        store = self._stores[group][name]
-        for part in self._complete():
-            store[part] = labels[store[part]]
-
-    @property
-    def _wrapped(self) -> bool:
-        return self._first + self._num_rows > self._capacity
-
-    def _complete(self) -> list[slice]:
-        stop = self._first + self._num_rows
-        if not self._wrapped:
-            return [slice(self._first, stop)]
-        return [slice(self._first, self._capacity), slice(0, stop - self._capacity)]
-
-    def _discard(self, num_rows: int) -> None:
-        self._first = (self._first + num_rows) % self._capacity
-        self._num_rows -= num_rows
-
-    def _grow(self, needed: int) -> None:
-        # Doubling makes the copying a constant per row; the last step goes no further than the bound asks.
-        capacity = max(needed, min(2 * self._capacity, self._max_rows))
-        parts = self._complete()
-        for stores in self._stores.values():
-            for name, store in stores.items():
-                grown = np.empty((capacity, *store.shape[1:]), store.dtype)
-                filled = 0
-                for part in parts:
-                    size = part.stop - part.start
-                    grown[filled : filled + size] = store[part]
-                    filled += size
-                stores[name] = grown
-        self._capacity = capacity
-        self._first = 0
-        self._reserved = -1
-        self._bound_by_size.clear()
-
-    def _bind(self, num_rows: int) -> None:
-        if num_rows not in self._bound_by_size:
-            if len(self._bound_by_size) >= _BOUND_SIZES:
-                self._bound_by_size.clear()
-            self._bound_by_size[num_rows] = {group: self._bind_group(group, num_rows) for group in self._groups}
-        self._reserved = num_rows
-        self._bound = self._bound_by_size[num_rows]
-
-    def _bind_group(self, group: str, num_rows: int) -> list[_Bound]:
-        bound: list[_Bound] = []
-        for name, spec in self._groups[group].items():
-            shape = (num_rows, *spec.shape)
-            zeros = None
-            if group in self._finite and spec.dtype in self._zeros:
-                size = int(np.prod(shape))
-                if len(self._zeros[spec.dtype]) < size:
-                    self._zeros[spec.dtype] = np.zeros(size, spec.dtype)
-                zeros = self._zeros[spec.dtype][:size]
-            bound.append((name, self._stores[group][name], spec.numpy_dtype, shape, zeros))
-        return bound
-
-    def _refuse_names(self, group: str, values: Mapping[str, Array]) -> NoReturn:
-        expected = self._groups[group].keys()
-        raise SchemaError(
-            f"{group}: missing {sorted(expected - values.keys())}, unknown {sorted(values.keys() - expected)}"
+    def rows(self, places: NDArray[np.int64] | None = None) -> Rows:
+        """A copy of the complete rows; where `places` [R] is given, the i-th oldest goes to row `places[i]`."""
+        blocks = np.array([block[:2] for block in self.blocks()], np.int64).reshape(-1, 2)
+        if places is None:
+            places = np.arange(self._num_rows)
+        ticks, rewards = np.empty_like(places), np.empty(len(places), np.float32)
+        ticks[places] = np.repeat(blocks[:, 0], blocks[:, 1])
+        rewards[places] = np.concatenate([segment.rewards() for segment in self._segments])
+        return Rows(
+            observations={name: self._column(name, spec, places) for name, spec in self._schema.observations.items()},
+            decisions={name: self._column(name, spec, places) for name, spec in self._schema.decisions.items()},
+            rewards=rewards,
+            ticks=ticks,
         )
 
+    def _column(self, name: str, spec: ArraySpec, places: NDArray[np.int64]) -> Array:
+        column: Array = np.empty((len(places), *spec.shape), spec.dtype)
+        first = 0
+        for segment in self._segments:
+            part = segment.column(name)
+            column[places[first : first + len(part)]] = part
+            first += len(part)
+        return column
 
-def _all_finite(column: Array, zeros: Array) -> bool:
-    """Whether every element is finite: 0 · x is 0 for these and NaN for the others, and a dot product is one pass."""
-    try:
-        return isfinite(column.reshape(-1).dot(zeros))
-    except RuntimeWarning:  # raised for infinity where the caller turns warnings into errors
-        return False
+    def _write_tensors(self, columns: Mapping[str, Array]) -> None:
+        rows = slice(self._start, self._start + self._size)
+        for name, dtype, shape, _ in self._tensors:
+            column = columns[name]
+            if column.dtype != dtype or column.shape != shape:
+                refuse_column(name, column, dtype, shape)
+            self._segment.tensors[name][rows] = column
+
+    def _extend(self, num_rows: int) -> None:
+        """Let the next rows be the first of a segment that has room for `num_rows`."""
+        if not self._segment.ticks:
+            self._free.append(self._segments.pop())
+        self._free = [segment for segment in self._free if segment.capacity >= num_rows]
+        if not self._free:
+            # A multiple of the rows of a tick: while these stay as many, no row is left over.
+            capacity = num_rows * max(1, self._chunk_rows // num_rows)
+            self._free.append(Segment(self._schema, self._layout, capacity))
+        self._segment = self._free.pop()
+        self._segments.append(self._segment)
+        self._start = 0
+
+    def _expect(self, num_rows: int) -> None:
+        """Prepare what the columns of a tick of `num_rows` rows are compared with."""
+        self._size = num_rows
+        self._shape = (num_rows,)
+        self._scalar_shapes = [self._shape] * len(self._scalar_dtypes)
+        self._observations = with_rows(self._rows_of_observations, num_rows)
+        self._tensors = with_rows(self._rows_of_tensors, num_rows)
+
+    def _refuse_scalars(self, scalars: tuple[Array, ...]) -> NoReturn:
+        columns = zip(self._layout.columns, scalars, self._scalar_dtypes, strict=True)
+        name, column, dtype = next(
+            (name, column, dtype)
+            for name, column, dtype in columns
+            if column.dtype != dtype or column.shape != self._shape
+        )
+        refuse_column(name, column, dtype, self._shape)
 
 
-def _refuse_column(name: str, column: Array, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> NoReturn:
-    if column.dtype != dtype:
-        raise SchemaError(f"`{name}` must have dtype {dtype}, got {column.dtype}")
-    raise ShapeError(f"`{name}` must have shape {shape}, got {column.shape}")
-
-
-def _refuse_non_finite(name: str, column: Array, tick: int) -> NoReturn:
-    first = np.argwhere(~np.isfinite(column))[0]
-    raise NonFiniteError(name, tick, int(first[0]), float(column[tuple(first)]))
+def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Array]], tuple[Array, ...]]:
+    """What takes the values of `names` out of a mapping, in that order."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda columns: tuple(columns[name] for name in names)

@@ -2,54 +2,57 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, NoReturn
+
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.errors import ContinuityError, ShapeError
 from townlet_trajectory.trajectory import Array
 
-MAX_SLOTS = 1 << 24
-"""Slots are below this; per-slot state is kept in arrays as long as the highest slot seen."""
-
 _INT64 = np.dtype(np.int64)
 _OBJECT = np.dtype(np.object_)
-_NONE: NDArray[np.int64] = np.empty(0, np.int64)
+
+
+class Presence(NamedTuple):
+    """Some agents, by ascending slot. Never written to: ticks on which nobody comes or goes share one."""
+
+    slots: NDArray[np.int64]
+    """[N]."""
+    agent_ids: NDArray[np.object_]
+    """[N] str."""
+    worlds: NDArray[np.int64]
+    """[N]."""
+    episodes: NDArray[np.int64]
+    """[N]."""
+    numbers: NDArray[np.int64]
+    """[N]; of their trajectories."""
+
+    def take(self, rows: NDArray[np.int64]) -> Presence:
+        """Those in `rows` [K], in that order."""
+        return Presence(
+            self.slots[rows], self.agent_ids[rows], self.worlds[rows], self.episodes[rows], self.numbers[rows]
+        )
+
+
+NOBODY = Presence(np.empty(0, np.int64), np.empty(0, object), *(np.empty(0, np.int64) for _ in range(3)))
 
 
 class Roster:
-    """Numbers trajectories from 0 in the order in which they begin, and remembers whose they are.
+    """Numbers trajectories in the order in which they begin, and remembers who is in those that go on.
 
     A tick on which nobody came, went or changed costs a comparison of bytes, however many agents there are.
     """
 
     def __init__(self) -> None:
-        self._number_of_slot: NDArray[np.int64] = np.full(1, -1, np.int64)
-        self._id_of_slot: NDArray[np.object_] = np.empty(1, np.object_)
-        self._world_of_slot: NDArray[np.int64] = np.zeros(1, np.int64)
-        self._episode_of_slot: NDArray[np.int64] = np.zeros(1, np.int64)
-        self._num_open = 0
-        self._key: tuple[bytes, ...] | None = None
-        self._present: NDArray[np.int64] = _NONE
-        self._present_slots: NDArray[np.int64] = _NONE
-        self._present_ids: NDArray[np.object_] = np.empty(0, np.object_)
-        self._slots: list[int] = []
-        self._agent_ids: list[str] = []
-        self._worlds: list[int] = []
-        self._episodes: list[int] = []
-
-    def __len__(self) -> int:
-        """Trajectories numbered and not yet forgotten."""
-        return len(self._slots)
+        self._open = NOBODY
+        self._key = _key(*NOBODY[:4])
+        self._next_number = 0
 
     @property
     def num_open(self) -> int:
         """Trajectories that go on."""
-        return self._num_open
-
-    @property
-    def present(self) -> NDArray[np.int64]:
-        """[N] trajectory number of each row of the latest tick."""
-        return self._present
+        return len(self._open.slots)
 
     def enter(
         self,
@@ -57,7 +60,7 @@ class Roster:
         agent_ids: NDArray[np.object_],
         worlds: NDArray[np.int64],
         episodes: NDArray[np.int64],
-    ) -> None:
+    ) -> Presence:
         """Take in the agents of a tick, all [N]; those that are in no open trajectory begin one.
 
         Raises:
@@ -65,131 +68,71 @@ class Roster:
             ContinuityError: if the agent of an open trajectory is missing or is another.
         """
         key = (slots.tobytes(), agent_ids.tobytes(), worlds.tobytes(), episodes.tobytes())
-        if key == self._key:
-            return
-        _check_rows(slots, agent_ids, worlds, episodes)
-        if slots.size and slots[-1] >= len(self._number_of_slot):
-            self._lengthen(int(slots[-1]) + 1)
-        numbers = self._number_of_slot[slots]
-        new = (numbers < 0).nonzero()[0]
-        if len(slots) - len(new) != self._num_open:
-            self._refuse_vanished(slots)
-        changed = self._id_of_slot[slots] != agent_ids
-        changed |= self._world_of_slot[slots] != worlds
-        changed |= self._episode_of_slot[slots] != episodes
-        changed[new] = False
-        if np.count_nonzero(changed):
-            self._refuse_changed(slots, agent_ids, worlds, episodes, int(changed.argmax()))
-        if new.size:
-            self._begin(numbers, new, slots, agent_ids, worlds, episodes)
-        self._present, self._present_slots = numbers, slots.copy()
-        # The copy keeps the id objects alive, so equal addresses in `key` mean equal ids.
-        self._present_ids, self._key = agent_ids.copy(), key
+        if key != self._key:
+            _check_rows(slots, agent_ids, worlds, episodes)
+            self._change(slots, agent_ids, worlds, episodes)
+            self._key = key
+        return self._open
 
-    def leave(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """End the trajectories of some rows of the latest tick, and return their numbers."""
-        self._number_of_slot[self._present_slots[rows]] = -1
-        self._num_open -= len(rows)
-        self._key = None
-        return self._present[rows]
+    def leave(self, rows: NDArray[np.int64]) -> None:
+        """End the trajectories of some rows of the latest tick."""
+        ended = np.zeros(len(self._open.slots), np.bool_)
+        ended[rows] = True
+        self._open = self._open.take((~ended).nonzero()[0])
+        self._key = _key(*self._open[:4])
 
     def reset(self) -> None:
-        """Forget all trajectories, those that go on too."""
-        self._number_of_slot.fill(-1)
-        self._id_of_slot.fill(None)
-        self._num_open, self._key = 0, None
-        self._present, self._present_slots = _NONE, _NONE
-        self._present_ids = np.empty(0, np.object_)
-        self._slots, self._agent_ids, self._worlds, self._episodes = [], [], [], []
+        """End all trajectories."""
+        self._open = NOBODY
+        self._key = _key(*NOBODY[:4])
 
-    def restart(self) -> None:
-        """Forget the trajectories that have ended and number those that go on from 0, in the order of their rows."""
-        slots = self._present_slots[self._number_of_slot[self._present_slots] == self._present]
-        agent_ids, worlds = self._id_of_slot[slots], self._world_of_slot[slots]
-        episodes = self._episode_of_slot[slots]
-        self.reset()
-        self.enter(slots, agent_ids, worlds, episodes)
-
-    def compact(self, used: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Keep only the trajectories marked in `used` [len(self)]; return the new number of each old one."""
-        labels = np.cumsum(used) - 1
-        kept = np.flatnonzero(used).tolist()
-        self._slots = [self._slots[number] for number in kept]
-        self._agent_ids = [self._agent_ids[number] for number in kept]
-        self._worlds = [self._worlds[number] for number in kept]
-        self._episodes = [self._episodes[number] for number in kept]
-        self._present = labels[self._present]
-        taken = self._number_of_slot >= 0
-        self._number_of_slot[taken] = labels[self._number_of_slot[taken]]
-        return labels
-
-    def slots(self) -> NDArray[np.int64]:
-        """Slot of each trajectory, by number."""
-        return np.array(self._slots, np.int64)
-
-    def worlds(self) -> NDArray[np.int64]:
-        """World of each trajectory, by number."""
-        return np.array(self._worlds, np.int64)
-
-    def episodes(self) -> NDArray[np.int64]:
-        """Episode of each trajectory, by number."""
-        return np.array(self._episodes, np.int64)
-
-    def agent_ids(self) -> NDArray[np.object_]:
-        """Agent id of each trajectory, by number."""
-        ids = np.empty(len(self._agent_ids), np.object_)
-        ids[:] = self._agent_ids
-        return ids
-
-    def _begin(
-        self,
-        numbers: NDArray[np.int64],
-        new: NDArray[np.int64],
-        slots: NDArray[np.int64],
-        agent_ids: NDArray[np.object_],
-        worlds: NDArray[np.int64],
-        episodes: NDArray[np.int64],
-    ) -> None:
-        """Number the rows `new`, in `numbers` too."""
-        numbers[new] = np.arange(len(self), len(self) + len(new))
-        taken = slots[new]
-        self._number_of_slot[taken] = numbers[new]
-        self._id_of_slot[taken] = agent_ids[new]
-        self._world_of_slot[taken] = worlds[new]
-        self._episode_of_slot[taken] = episodes[new]
-        self._num_open += len(new)
-        self._slots.extend(taken.tolist())
-        self._agent_ids.extend(agent_ids[new].tolist())
-        self._worlds.extend(worlds[new].tolist())
-        self._episodes.extend(episodes[new].tolist())
-
-    def _lengthen(self, needed: int) -> None:
-        more = max(needed, 2 * len(self._number_of_slot)) - len(self._number_of_slot)
-        self._number_of_slot = np.concatenate((self._number_of_slot, np.full(more, -1, np.int64)))
-        self._id_of_slot = np.concatenate((self._id_of_slot, np.empty(more, np.object_)))
-        self._world_of_slot = np.concatenate((self._world_of_slot, np.zeros(more, np.int64)))
-        self._episode_of_slot = np.concatenate((self._episode_of_slot, np.zeros(more, np.int64)))
-
-    def _refuse_vanished(self, slots: NDArray[np.int64]) -> None:
-        was_open = self._number_of_slot[self._present_slots] == self._present
-        gone = was_open & ~np.isin(self._present_slots, slots)
-        raise ContinuityError(f"agents {self._present_ids[gone].tolist()} vanished without `terminated` or `truncated`")
-
-    def _refuse_changed(
+    def _change(
         self,
         slots: NDArray[np.int64],
         agent_ids: NDArray[np.object_],
         worlds: NDArray[np.int64],
         episodes: NDArray[np.int64],
-        row: int,
     ) -> None:
-        slot = int(slots[row])
-        before = (self._id_of_slot[slot], int(self._world_of_slot[slot]), int(self._episode_of_slot[slot]))
-        now = (agent_ids[row], int(worlds[row]), int(episodes[row]))
-        raise ContinuityError(
-            f"slot {slot}: (agent id, world, episode) changed from {before} to {now} "
-            "without `terminated` or `truncated`"
-        )
+        before = self._open
+        rows = slots.searchsorted(before.slots)
+        if len(rows):
+            if rows[-1] >= len(slots):
+                self._refuse_vanished(slots)
+            # Equal addresses mean equal ids, for `before` keeps them alive.
+            if self._key != _key(slots[rows], agent_ids[rows], worlds[rows], episodes[rows]):
+                self._require_unchanged(slots, rows, agent_ids[rows], worlds[rows], episodes[rows])
+        goes_on = np.zeros(len(slots), np.bool_)
+        goes_on[rows] = True
+        numbers = np.empty(len(slots), np.int64)
+        numbers[rows] = before.numbers
+        first, self._next_number = self._next_number, self._next_number + len(slots) - len(rows)
+        numbers[~goes_on] = np.arange(first, self._next_number)
+        # The copy of the ids keeps them alive, so that equal addresses mean equal ids at the next tick too.
+        self._open = Presence(slots.copy(), agent_ids.copy(), worlds.copy(), episodes.copy(), numbers)
+
+    def _refuse_vanished(self, slots: NDArray[np.int64]) -> NoReturn:
+        gone = self._open.agent_ids[~np.isin(self._open.slots, slots)]
+        raise ContinuityError(f"agents {gone.tolist()} vanished without `terminated` or `truncated`")
+
+    def _require_unchanged(
+        self, slots: NDArray[np.int64], rows: NDArray[np.int64], agent_ids: Array, worlds: Array, episodes: Array
+    ) -> None:
+        before = self._open
+        if not np.array_equal(before.slots, slots[rows]):
+            self._refuse_vanished(slots)
+        changed = (before.agent_ids != agent_ids) | (before.worlds != worlds) | (before.episodes != episodes)
+        if changed.any():
+            row = int(changed.argmax())
+            was = (before.agent_ids[row], int(before.worlds[row]), int(before.episodes[row]))
+            now = (agent_ids[row], int(worlds[row]), int(episodes[row]))
+            raise ContinuityError(
+                f"slot {before.slots[row]}: (agent id, world, episode) changed from {was} to {now} "
+                "without `terminated` or `truncated`"
+            )
+
+
+def _key(slots: Array, agent_ids: Array, worlds: Array, episodes: Array) -> tuple[bytes, bytes, bytes, bytes]:
+    return slots.tobytes(), agent_ids.tobytes(), worlds.tobytes(), episodes.tobytes()
 
 
 def _check_rows(slots: NDArray[np.int64], agent_ids: Array, worlds: Array, episodes: Array) -> None:
@@ -203,5 +146,5 @@ def _check_rows(slots: NDArray[np.int64], agent_ids: Array, worlds: Array, episo
     for name, column, dtype in columns:
         if column.dtype != dtype or column.shape != shape:
             raise ShapeError(f"`{name}` must be {dtype} of shape {shape}, got {column.dtype} of shape {column.shape}")
-    if slots.size and (slots[0] < 0 or slots[-1] >= MAX_SLOTS or not (slots[1:] > slots[:-1]).all()):
-        raise ShapeError(f"`slots` must ascend strictly within [0, {MAX_SLOTS}), got {slots}")
+    if slots.size and (slots[0] < 0 or np.count_nonzero(slots[1:] > slots[:-1]) != slots.size - 1):
+        raise ShapeError(f"`slots` must be at least 0 and ascend strictly, got {slots}")

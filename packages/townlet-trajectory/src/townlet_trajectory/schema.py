@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ DTYPES = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
 )
 """The dtypes a column may have."""
+
+MAX_ROW_DIMENSIONS = 7
+"""Axes of a row: an array of rows has one more, and is still read from every kind of file."""
+MAX_ROW_BYTES = 1 << 30
+"""Of one row of one column."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -59,7 +65,11 @@ class ArraySpec:
         if self.dtype not in DTYPES:
             raise SchemaError(f"`dtype` must be one of {sorted(DTYPES)}, got {self.dtype!r}")
         if not isinstance(self.shape, tuple) or not all(type(length) is int and length > 0 for length in self.shape):
-            raise SchemaError(f"`shape` must be a tuple of positive ints, got {self.shape!r}")
+            raise SchemaError(f"`shape` must be a tuple of positive ints, got {self.shape!r:.80}")
+        if len(self.shape) > MAX_ROW_DIMENSIONS or self.row_bytes > MAX_ROW_BYTES:
+            raise SchemaError(
+                f"a row has at most {MAX_ROW_DIMENSIONS} axes and {MAX_ROW_BYTES} bytes, got {self.shape!r:.80}"
+            )
 
     @property
     def numpy_dtype(self) -> np.dtype[np.generic]:
@@ -68,7 +78,7 @@ class ArraySpec:
     @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.numpy_dtype.itemsize
+        return math.prod(self.shape) * self.numpy_dtype.itemsize  # exact, where numpy's product would wrap around
 
 
 @dataclass(frozen=True, kw_only=True)

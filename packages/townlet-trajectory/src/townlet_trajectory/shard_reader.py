@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from townlet_trajectory.paths import read_below
 from townlet_trajectory.ragged import offsets_of
 from townlet_trajectory.schema import TrajectorySchema
 from townlet_trajectory.shard_layout import decode_shard, decode_table, step_bytes
-from townlet_trajectory.sources import TrajectoryTable, block_bounds, require_decision
+from townlet_trajectory.sources import TrajectoryTable, block_bounds, joined_tables, require_decision
 from townlet_trajectory.trajectory import Array
 
 
@@ -56,7 +56,9 @@ class ShardReader:
         Raises:
             ArtifactError: as `load_block`.
         """
-        return _joined([self._table(shard) for shard in self._manifest.shards], frozenset(self._manifest.info.tags))
+        table = joined_tables([self._table(shard) for shard in self._manifest.shards])
+        tags = frozenset(self._manifest.info.tags)
+        return replace(table, tags=(tags,) * len(table)) if tags else table
 
     @cached_property
     def block_offsets(self) -> NDArray[np.int64]:
@@ -145,19 +147,3 @@ def read_dataset_manifest(directory: str | Path) -> DatasetManifest:
     root = Path(directory)
     data = read_below(root, MANIFEST_NAME, max_bytes=MAX_JSON_BYTES, origin=root)
     return parse_dataset_manifest(data, root / MANIFEST_NAME)
-
-
-def _joined(tables: Sequence[TrajectoryTable], tags: frozenset[str]) -> TrajectoryTable:
-    """The tables of the shards, one after the other; every trajectory has the tags of the dataset."""
-    integers, flags = np.empty(0, np.int64), np.empty(0, np.bool_)  # an empty dataset has no shard
-    size = sum(map(len, tables))
-    return TrajectoryTable(
-        agent_ids=np.concatenate([np.empty(0, np.object_), *(table.agent_ids for table in tables)]),
-        worlds=np.concatenate([integers, *(table.worlds for table in tables)]),
-        episodes=np.concatenate([integers, *(table.episodes for table in tables)]),
-        first_ticks=np.concatenate([integers, *(table.first_ticks for table in tables)]),
-        lengths=np.concatenate([integers, *(table.lengths for table in tables)]),
-        terminated=np.concatenate([flags, *(table.terminated for table in tables)]),
-        truncated=np.concatenate([flags, *(table.truncated for table in tables)]),
-        tags=(tags,) * size if tags else (),
-    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -59,6 +60,17 @@ class TrajectoryTable:
     def __len__(self) -> int:
         """Trajectories (B)."""
         return len(self.lengths)
+
+
+_NO_TRAJECTORIES = TrajectoryTable(
+    agent_ids=np.empty(0, np.object_),
+    worlds=np.empty(0, np.int64),
+    episodes=np.empty(0, np.int64),
+    first_ticks=np.empty(0, np.int64),
+    lengths=np.empty(0, np.int64),
+    terminated=np.empty(0, np.bool_),
+    truncated=np.empty(0, np.bool_),
+)
 
 
 class TrajectorySource(Protocol):
@@ -173,6 +185,22 @@ def table_of(batch: TrajectoryBatch, *, tags: frozenset[str] = frozenset()) -> T
         terminated=batch.terminated,
         truncated=batch.truncated,
         tags=(tags,) * len(batch) if tags else (),
+    )
+
+
+def joined_tables(tables: Sequence[TrajectoryTable]) -> TrajectoryTable:
+    """Tables one after the other, of no, one or more sources."""
+    parts = [_NO_TRAJECTORIES, *tables]
+    tags = [table.tags or (frozenset[str](),) * len(table) for table in tables]
+    return TrajectoryTable(
+        agent_ids=np.concatenate([table.agent_ids for table in parts]),
+        worlds=np.concatenate([table.worlds for table in parts]),
+        episodes=np.concatenate([table.episodes for table in parts]),
+        first_ticks=np.concatenate([table.first_ticks for table in parts]),
+        lengths=np.concatenate([table.lengths for table in parts]),
+        terminated=np.concatenate([table.terminated for table in parts]),
+        truncated=np.concatenate([table.truncated for table in parts]),
+        tags=tuple(chain.from_iterable(tags)) if any(table.tags for table in tables) else (),
     )
 
 
