@@ -16,6 +16,7 @@ from townlet_trajectory.captures import read_captures
 
 Run = Callable[..., "CompletedProcess[str]"]
 RUN_DIRECTORY = {
+    "begun.json",
     "config.yaml",
     "metrics.jsonl",
     "checkpoints",

@@ -18,7 +18,8 @@ from townlet_runtime.run_files import EvaluationFile
 from townlet_runtime.rundir import file_sha256
 from townlet_runtime.summary import RunSummaryFile
 
-FILES = {"config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json", "summary.json", "report.html"}
+FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json", "summary.json"}
+FILES |= {"report.html"}
 Train = Callable[..., tuple[Path, int]]
 
 walk.register()

@@ -15,10 +15,11 @@ def test_threads(asked: int | None, cores: int | None, number: int, monkeypatch:
     assert os.environ["OMP_NUM_THREADS"] == os.environ["OPENBLAS_NUM_THREADS"] == str(number)
 
 
-def test_the_threads_of_a_run_are_those_of_its_newest_checkpoint_that_can_be_read(tmp_path: Path) -> None:
-    assert threads_of_run(tmp_path) is None
-    for name, text in (("000000100", '{"notes": {"threads": "3"}}'), ("000000200", "cut of"), ("000000300", "{}")):
-        folder = tmp_path / "checkpoints" / f"step-{name}"
-        folder.mkdir(parents=True)
-        (folder / "run.json").write_text(text)
-    assert threads_of_run(tmp_path) == 3
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [(None, None), ('{"threads": "3"}', 3), ('{"threads', None), ("{}", None), ('{"threads": null}', None), ("3", None)],
+)
+def test_the_threads_of_a_run_are_those_it_was_begun_with(content: str | None, number: int | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "begun.json").write_text(content)
+    assert threads_of_run(tmp_path) == number

@@ -17,16 +17,8 @@ from townlet_runtime.rundir import file_sha256
 from townlet_runtime.summary import RunSummaryFile
 from townlet_training import read_checkpoint
 
-FILES = {
-    "begun.json",
-    "config.yaml",
-    "metrics.jsonl",
-    "checkpoints",
-    "policy.onnx",
-    "evaluation.json",
-    "promotion.json",
-}
-FILES |= {"summary.json", "report.html"}
+FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json"}
+FILES |= {"promotion.json", "summary.json", "report.html"}
 MAX_SECONDS = 120.0
 
 
