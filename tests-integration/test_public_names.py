@@ -31,6 +31,7 @@ PUBLIC_MODULES = {
         "files",
         "findings",
         "formats",
+        "frames",
         "locks",
         "manifest",
         "minari_io",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -55,10 +55,9 @@ class MinariCredits:
     def document(self) -> dict[str, JsonValue]:
         """The keys of `metadata.json`; authors are lists there."""
         document: dict[str, JsonValue] = {}
-        for field in fields(self):
-            value: str | None = self.__getattribute__(field.name)
+        for name, value in asdict(self).items():
             if value is not None:
-                document[field.name] = [value] if field.name.startswith("author") else value
+                document[name] = [value] if name.startswith("author") else value
         return document
 
 
