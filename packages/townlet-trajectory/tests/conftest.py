@@ -22,6 +22,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "test_audit_shards.py",
         "test_convert.py",
         "test_dataset_shards.py",
+        "test_faults_extras.py",
         "test_shard_layout.py",
         "test_shard_reader.py",
         "test_shard_writer.py",
@@ -30,6 +31,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "minari": (
         "test_convert.py",
+        "test_faults_extras.py",
         "test_minari_io.py",
         "test_minari_reader.py",
     ),
@@ -37,6 +39,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "test_audit_yaml.py",
         "test_capture_source_yaml.py",
         "test_convert.py",
+        "test_faults_extras.py",
         "test_yaml_documents.py",
     ),
 }

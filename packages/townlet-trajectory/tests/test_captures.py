@@ -299,3 +299,26 @@ def test_what_we_write_has_the_form_of_the_original(tmp_path: Path) -> None:
     of_the_run = {"action_unknown_count"}  # the original had no texts of its actions
     for sample in metrics[0].values():
         assert sample.keys() >= metrics[1]["rollout_sample_bob_002.npz"].keys() - of_the_run
+
+
+def test_metrics_of_ours_have_a_digest(tmp_path: Path) -> None:
+    metrics = write(tmp_path, make_batch()).parent / "rollout_sample_metrics.json"
+    text = metrics.read_text()
+    metrics.write_text(text.replace('"timesteps": 3', '"timesteps": 4'))
+    with pytest.raises(CaptureError, match="verify: expected SHA-256"):
+        read_metrics(metrics)
+    metrics.write_text(text.replace('"sha256"', '"sha257"').replace('"timesteps": 3', '"timesteps": 4'))
+    with pytest.raises(CaptureError, match="no `sha256`, but unknown keys"):
+        read_metrics(metrics)
+
+
+def test_a_manifest_whose_digest_is_damaged_is_not_taken_for_another_one(tmp_path: Path) -> None:
+    manifest = write(tmp_path, make_batch())
+    head, _, tail = manifest.read_text().rpartition('"sha256"')
+    manifest.write_text(head.replace('"seed": 4242', '"seed": 4243') + '"sha!56"' + tail)
+    with pytest.raises(CaptureError, match=r"no `sha256`, but unknown keys \['sha!56'\]"):
+        read_captures(manifest)
+    document = json.loads(head + '"sha256"' + tail)
+    del document["sha256"]
+    manifest.write_text(json.dumps(document))  # as somebody does who edits it by hand
+    assert len(read_captures(manifest).samples) == 3

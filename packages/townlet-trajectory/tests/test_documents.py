@@ -10,6 +10,7 @@ from townlet_trajectory import ArtifactError
 from townlet_trajectory.documents import (
     MAX_JSON_BYTES,
     MAX_JSON_DEPTH,
+    MAX_JSON_VALUES,
     canonical_json,
     parse_json,
     parse_object,
@@ -80,3 +81,39 @@ def test_an_object_is_an_object() -> None:
     assert parse_object(b'{"a": 1}', "f") == {"a": 1}
     with pytest.raises(ArtifactError, match="expected a JSON object, got list"):
         parse_object(b"[]", "f")
+
+
+def test_the_number_of_values_is_bounded() -> None:
+    """Small ones take up to thirty times their bytes."""
+    at_limit = b"[" + b"0," * (MAX_JSON_VALUES - 1) + b"0]"
+    assert len(parse_json(at_limit, "f")) == MAX_JSON_VALUES
+    with pytest.raises(ArtifactError, match=f"at most {MAX_JSON_VALUES} values of JSON are read, got"):
+        parse_json(b"[" + at_limit[1:-1] + b",0]", "f")
+    assert parse_json(b'"' + b",[{" * MAX_JSON_VALUES + b'"', "f") == ",[{" * MAX_JSON_VALUES
+
+
+def test_a_string_without_end_takes_linear_time() -> None:
+    with pytest.raises(ArtifactError, match="Unterminated string"):
+        parse_json(b'"' + b'\\"' * 3_000_000, "f")
+
+
+def test_repeated_keys_among_many_take_linear_time() -> None:
+    keys = b",".join(b'"%d":0' % number for number in range(200_000))
+    with pytest.raises(ArtifactError, match=r"repeated keys \['7'\]"):
+        parse_json(b"{" + keys + b',"7":1}', "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (rb'["\\", [1]]', ["\\", [1]]),
+        (rb'["\"[[[", {"a\\\"{": 2}]', ['"[[[', {'a\\"{': 2}]),
+        (rb'["\\\\", "]"]', ["\\\\", "]"]),
+    ],
+)
+def test_brackets_in_strings_do_not_count(text: bytes, value: object) -> None:
+    deep = b"[" * (MAX_JSON_DEPTH - 3) + text + b"]" * (MAX_JSON_DEPTH - 3)
+    found = parse_json(deep, "f")
+    for _ in range(MAX_JSON_DEPTH - 3):
+        (found,) = found
+    assert found == value

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,41 +183,22 @@ def test_directories(tmp_path: Path) -> None:
         files.make_directory(tmp_path / "file" / "x")
 
 
-def test_a_long_name_still_has_room_for_the_temporary_one(tmp_path: Path) -> None:
-    name = "n" * 255
-    files.write_bytes_atomic(tmp_path / name, b"x")
-    assert (tmp_path / name).read_bytes() == b"x"
+def test_new_folders_survive_a_power_cut_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is an entry of its parent, which must be synced."""
+    logging = LoggingOS()
+    monkeypatch.setattr(files, "os", logging)
+    files.make_directory(tmp_path / "a" / "b")
+    assert logging.log == [path.stat().st_ino for path in (tmp_path / "a", tmp_path)]
+    files.make_directory(tmp_path / "a" / "b")
+    assert len(logging.log) == 2
 
 
-def test_one_writer_per_directory(tmp_path: Path) -> None:
-    with files.DirectoryLock(tmp_path):
-        with pytest.raises(ArtifactError, match="another writer holds this directory") as caught:
-            files.DirectoryLock(tmp_path).__enter__()
-        assert caught.value.path == tmp_path
-        other = "import sys; from townlet_trajectory.files import DirectoryLock; DirectoryLock(sys.argv[1]).__enter__()"
-        result = subprocess.run(
-            [sys.executable, "-c", other, str(tmp_path)], capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 1
-        assert "another writer holds this directory" in result.stderr
-        assert list(tmp_path.iterdir()) == []
-    with files.DirectoryLock(tmp_path):
-        pass
-
-
-def test_a_lock_removes_only_what_a_writer_left(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / f".f.{'0' * 16}.tmp").write_bytes(b"half")
-    (tmp_path / f".d.{'a' * 16}.tmp").mkdir()
-    (tmp_path / f".d.{'a' * 16}.tmp" / "x").write_bytes(b"half")
-    (tmp_path / "mine.tmp").write_bytes(b"mine")
-    with files.DirectoryLock(tmp_path):
-        assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine.tmp", "sub"]
-
-
-def test_a_lock_needs_a_directory(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="lock: No such file"):
-        files.DirectoryLock(tmp_path / "missing").__enter__()
+def test_a_long_cut_line_is_kept_aside_in_linear_time(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"1\n" + b"x" * (32 << 20))
+    files.append_line(log, "2")
+    assert log.read_bytes() == b"1\n2\n"
+    assert (tmp_path / "log.partial").stat().st_size == (32 << 20) + 1
 
 
 def test_json_lines_are_canonical(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,25 @@ def test_escaped_is_always_a_plain_name(agent_id: str) -> None:
 def test_different_ids_have_different_names(first: str, second: str) -> None:
     assert (escaped(first) == escaped(second)) == (first == second)
     assert escaped("x" * 200 + first) != escaped("x" * 200 + first + "y")
+
+
+def test_what_is_allocated_follows_the_file_and_not_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x" * 100)
+    tracemalloc.start()
+    assert len(read_below(tmp_path, "f", max_bytes=2 << 30, origin="m")) == 100
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_an_error_of_reading_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:  # pytest itself reads files later
+        patch.setattr(os, "fstat", fail)
+        with pytest.raises(ArtifactError) as caught:
+            read_below(tmp_path, "f", max_bytes=9, origin="m")
+    assert (caught.value.stage, caught.value.reason) == ("open", "Input/output error")

@@ -14,6 +14,7 @@ from townlet_trajectory import (
     default_decision_columns,
     vocabulary_digest,
 )
+from townlet_trajectory.schema import MAX_ROW_BYTES, MAX_ROW_DIMENSIONS
 
 
 def test_codes_are_those_of_the_files() -> None:
@@ -96,3 +97,16 @@ def test_require_equal_names_the_difference() -> None:
             observations=SCHEMA.observations, decisions=SCHEMA.decisions, vocabulary=tuple(SCHEMA.vocabulary)
         )
     )
+
+
+def test_a_row_has_a_bounded_size() -> None:
+    assert ArraySpec("int8", (1 << 30,)).row_bytes == MAX_ROW_BYTES
+    assert ArraySpec("int8", (1,) * MAX_ROW_DIMENSIONS).row_bytes == 1
+    for dtype, shape in (
+        ("int8", ((1 << 30) + 1,)),
+        ("int64", (1 << 40, 1 << 40)),
+        ("int8", (1,) * 8),
+        ("bool", (9**400,)),
+    ):
+        with pytest.raises(SchemaError, match="a row has at most 7 axes and 1073741824 bytes"):
+            ArraySpec(dtype, shape)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from townlet_trajectory.errors import ArtifactError
-from townlet_trajectory.unfinished import reason_of, temporary_name
+from townlet_trajectory.unfinished import reason_of, remove_tree, temporary_name
 
 
 @contextmanager
@@ -40,7 +39,7 @@ def filled_directory(path: str | Path) -> Iterator[Path]:
         raise ArtifactError(path, "write", reason_of(error)) from error
     finally:
         if not renamed:
-            shutil.rmtree(temporary, ignore_errors=True)
+            remove_tree(temporary)
 
 
 def _sync(path: str | Path) -> None:

@@ -188,16 +188,24 @@ class _PatientFile:
             raise self._error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._raw.seek(offset, whence)
+        with self._kept_error():
+            return self._raw.seek(offset, whence)
+        return offset
 
     def tell(self) -> int:
-        return self._raw.tell()
+        with self._kept_error():
+            return self._raw.tell()
+        return 0
 
     def read(self, size: int = -1) -> bytes:
-        return self._raw.read(size)
+        with self._kept_error():
+            return self._raw.read(size)
+        return b""
 
     def readinto(self, buffer: memoryview) -> int:
-        return self._raw.readinto(buffer)
+        with self._kept_error():
+            return self._raw.readinto(buffer)
+        return 0
 
     def write(self, data: memoryview) -> int:
         rest = memoryview(data).cast("B")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +27,7 @@ from townlet_trajectory.ragged import offsets_of
 from townlet_trajectory.schema import ArraySpec, TrajectorySchema
 from townlet_trajectory.sources import TrajectoryTable, require_decision
 from townlet_trajectory.trajectory import Array
+from townlet_trajectory.unfinished import reason_of
 
 METADATA_NAME = "metadata.json"
 FILE_NAME = "main_data.hdf5"
@@ -66,7 +69,9 @@ class MinariReader:
         self._contents: MinariContents = minari_contents(metadata, metadata_path)
         self._file_path = self.path / "data" / FILE_NAME
         self._stream = open_below(self.path, f"data/{FILE_NAME}", max_bytes=MAX_FILE_BYTES, origin=self.path)
-        try:
+        with self._errors(), ExitStack() as stack:
+            stack.callback(self._stream.close)
+            self._file_bytes = os.fstat(self._stream.fileno()).st_size
             self._verify()
             self._episodes = EpisodeReader(self._stream, self._file_path)
             if (found := self._episodes.num_episodes) != self._contents.num_episodes:
@@ -74,9 +79,7 @@ class MinariReader:
                     self._file_path, "check", f"expected {self._contents.num_episodes} episodes, got {found}"
                 )
             self._table = self._read_table(max_episode_bytes)
-        except BaseException:
-            self._stream.close()
-            raise
+            stack.pop_all()
         starts = offsets_of(self._table.lengths) * self._contents.row_bytes
         stripes = np.flatnonzero(np.diff(starts[:-1] // BLOCK_BYTES, prepend=-1))
         self._block_offsets = np.append(stripes, len(self._table)).astype(np.int64)
@@ -91,8 +94,8 @@ class MinariReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._episodes.close()
-        self._stream.close()
+        with self._errors(), self._stream:
+            self._episodes.close()
 
     @property
     def info(self) -> DatasetInfo:
@@ -119,7 +122,8 @@ class MinariReader:
     @cached_property
     def fingerprint(self) -> str:
         file = self._contents.file
-        return _digest_of(self._stream) if file is None else file.sha256
+        with self._errors():
+            return _digest_of(self._stream) if file is None else file.sha256
 
     def load(self, *, max_bytes: int = MAX_BATCH_BYTES) -> TrajectoryBatch:
         """All trajectories.
@@ -143,19 +147,26 @@ class MinariReader:
             raise IndexError(f"block {block} of {len(self._block_offsets) - 1}")
         return int(self._block_offsets[block]), int(self._block_offsets[block + 1])
 
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ArtifactError(self._file_path, "read", reason_of(error)) from error
+
     def _verify(self) -> None:
         file = self._contents.file
         if file is None:
             return
-        if (size := os.fstat(self._stream.fileno()).st_size) != file.size:
-            raise CaptureError(self._file_path, "verify", f"expected {file.size} bytes, got {size}")
+        if self._file_bytes != file.size:
+            raise CaptureError(self._file_path, "verify", f"expected {file.size} bytes, got {self._file_bytes}")
         if (digest := _digest_of(self._stream)) != file.sha256:
             raise CaptureError(self._file_path, "verify", f"expected SHA-256 {file.sha256}, got {digest}")
 
     def _read_table(self, max_episode_bytes: int) -> TrajectoryTable:
         size = self._contents.num_episodes
         lengths = np.fromiter(map(self._episodes.length, range(size)), np.int64, size)
-        row_bytes, file_bytes = self._contents.row_bytes, os.fstat(self._stream.fileno()).st_size
+        row_bytes, file_bytes = self._contents.row_bytes, self._file_bytes
         allowed = MAX_RATIO * file_bytes + FREE_BYTES
         # As Python integers: a sum of lengths that lie could wrap around.
         if (declared := sum(lengths.tolist()) * row_bytes) > allowed:
@@ -194,8 +205,10 @@ class MinariReader:
         """(agent, world, episode, first tick, whether it goes on)."""
         attributes = self._episodes.attributes(episode)
         length = self._episodes.length(episode, AGENT_ID)
-        if length > (file_bytes := os.fstat(self._stream.fileno()).st_size):
-            raise CaptureError(self._file_path, "check", f"an agent id of {length} bytes in a file of {file_bytes}")
+        if length > self._file_bytes:
+            raise CaptureError(
+                self._file_path, "check", f"an agent id of {length} bytes in a file of {self._file_bytes}"
+            )
         agent_id = parse_json(self._episodes.read(episode, (AGENT_ID,), (length,)).tobytes(), self._file_path)
         missing = 1 << 63  # refused as any that int64 cannot hold
         numbers = [attributes.get(name, missing) for name in ("world", "episode", "first_tick", "goes_on")]

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,12 +66,13 @@ def read_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> 
         ArtifactError: if the path is not allowed, the file is missing, not regular or longer than `max_bytes`.
     """
     path = root / name
-    with open_below(root, name, max_bytes=max_bytes, origin=origin) as stream:
-        try:
+    stream = open_below(root, name, max_bytes=max_bytes, origin=origin)
+    try:
+        with stream:
             # Not `max_bytes`: a buffer of that size would be allocated, whatever the file holds.
             return stream.read(min(os.fstat(stream.fileno()).st_size, max_bytes))
-        except OSError as error:
-            raise ArtifactError(path, "open", error.strerror or str(error)) from error
+    except OSError as error:
+        raise ArtifactError(path, "read", error.strerror or str(error)) from error
 
 
 def open_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> BinaryIO:
@@ -82,23 +84,23 @@ def open_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> 
     *folders, last = relative_parts(name, origin)
     path = root / name
     try:
-        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with ExitStack() as folders_open, ExitStack() as file_open:
+            descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            folders_open.callback(os.close, descriptor)
             for folder in folders:
-                below = os.open(folder, _FOLDER, dir_fd=descriptor)
-                os.close(descriptor)
-                descriptor = below
+                descriptor = os.open(folder, _FOLDER, dir_fd=descriptor)
+                folders_open.callback(os.close, descriptor)
             # Without O_NONBLOCK, opening a pipe would wait for ever.
             file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-            os.close(file)
+            file_open.callback(os.close, file)
+            status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
                 raise ArtifactError(path, "open", "not a regular file")
-            raise ArtifactError(path, "read", f"at most {max_bytes} bytes are read, got {status.st_size}")
-        return open(file, "rb")
+            if status.st_size > max_bytes:
+                raise ArtifactError(path, "read", f"at most {max_bytes} bytes are read, got {status.st_size}")
+            stream = open(file, "rb")
+            file_open.pop_all()
+            return stream
     except OSError as error:
         raise ArtifactError(path, "open", error.strerror or str(error)) from error
 
