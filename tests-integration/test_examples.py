@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-TESTED_BELOW = {"act_without_torch", "balance_a_pole", "blend_a_policy", "record_and_load", "train_on_your_world"}
+TESTED_BELOW = {"act_without_torch", "balance_a_pole", "blend_a_policy", "record_and_load", "record_and_stream"}
+TESTED_BELOW |= {"train_on_your_world"}
 
 
 def run(name: str, *arguments: str) -> str:
@@ -65,3 +66,8 @@ def test_act_without_torch(exported: Path) -> None:
     assert [line.split(":")[0] for line in lines] == ["ratio 0.0", "ratio 0.5", "ratio 1.0"]
     assert re.search(r"'learned': 0,", lines[0])
     assert re.search(r"'scripted': 0,", lines[2])
+
+
+def test_record_and_stream() -> None:
+    # 100 agents for 500 ticks are 50,000 steps, 13 shards of at most 4,000; 256 are the first batch
+    assert run("record_and_stream") == "256 steps, then 49,744 after the break, out of 13 shards\n"
