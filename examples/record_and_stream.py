@@ -4,7 +4,6 @@ pip install 'townlet-trajectory[arrow]'
 """
 
 import tempfile
-from pathlib import Path
 
 import numpy as np
 
