@@ -58,7 +58,11 @@ def test_names_that_hypothesis_thinks_of(memory_folder: Path, begin: Begin, scal
     root = make_root(memory_folder)
 
     @settings(max_examples=scaled(RANDOM_NAMES), database=None, suppress_health_check=list(HealthCheck))
-    @given(st.text(max_size=30) | st.text(alphabet="./\\ab\0:~ ", max_size=20))
+    @given(
+        st.text(max_size=30)
+        | st.text(alphabet="./\\ab\0:~ ", max_size=20)
+        | st.lists(st.sampled_from(["a", "good", "link", "folder_link", "..", "."]), max_size=4).map("/".join)
+    )
     def stays_inside(name: str) -> None:
         tally.add(outcome_of(read_as_file, root, name))
 

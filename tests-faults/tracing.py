@@ -24,7 +24,7 @@ from townlet_trajectory import ArtifactError
 TRACED = (
     *("openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "link", "linkat"),
     *("close", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "ftruncate", "lseek", "pread64", "read"),
-    *("flock", "getdents64", "fcntl", "mmap", "msync", "fstat", "newfstatat", "readlink"),
+    *("flock", "getdents64", "fcntl", "fstat", "newfstatat", "readlink"),
 )
 """Whatever could touch the disk; those that do not occur cost nothing."""
 

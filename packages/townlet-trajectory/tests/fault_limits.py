@@ -27,6 +27,8 @@ class Limit:
     at: int
     read: Callable[[Path, int], object]
     """Make something of this measure in an empty folder and read it."""
+    heavy: bool = False
+    """Whether it takes seconds; left out of the short tests."""
 
 
 def _json(make: Callable[[int], bytes]) -> Callable[[Path, int], object]:
@@ -118,7 +120,7 @@ LIMITS: tuple[Limit, ...] = (
         at=4096,
         read=_npz(lambda n: zipped({"x.npy": npy(header("'|u1'", "(1,)")[:-1].ljust(n - 1) + b"\n", b"\0")})),
     ),
-    Limit(name="bytes that an npz may expand to", at=0, read=_expanded),
+    Limit(name="bytes that an npz may expand to", at=0, read=_expanded, heavy=True),
     Limit(name="files of a manifest", at=MAX_FILES, read=_list_of_files),
     Limit(name="bytes of a directory", at=1000, read=_directory),
     Limit(name="bytes of a file below a root", at=1000, read=_file_below),

@@ -87,10 +87,10 @@ LIMITS_OF_EXTRAS: tuple[Limit, ...] = (
     Limit(name="bytes of YAML", at=MAX_YAML_BYTES, read=_yaml(lambda n: b"a: " + b"x" * (n - 3))),
     Limit(name="depth of YAML", at=MAX_JSON_DEPTH, read=_yaml(lambda n: b"[" * n + b"]" * n)),
     Limit(name="digits of a number in YAML", at=100, read=_yaml(lambda n: b"a: " + b"9" * n)),
-    Limit(name="shards of a dataset", at=MAX_SHARDS, read=_shards),
+    Limit(name="shards of a dataset", at=MAX_SHARDS, read=_shards, heavy=True),
     Limit(name="axes of a row", at=MAX_ROW_DIMENSIONS, read=lambda folder, n: _manifest(folder, _shape([1] * n))),
     Limit(name="bytes of a row", at=MAX_ROW_BYTES, read=lambda folder, n: _manifest(folder, _shape([n]))),
-    Limit(name="bytes that an Arrow file may expand to", at=0, read=_arrow),
+    Limit(name="bytes that an Arrow file may expand to", at=0, read=_arrow, heavy=True),
     Limit(name="bytes of a dataset that are read at once", at=0, read=_read_at_once),
     Limit(name="actions of a space", at=MAX_ACTIONS, read=lambda _, n: _space(_discrete(n))),
     Limit(

@@ -9,7 +9,7 @@ import pytest
 from fault_cases import DamagedFormat
 from fault_formats import FORMATS, Format
 
-CASES = 300
+CASES = 200
 SEED = 20_260_101
 
 

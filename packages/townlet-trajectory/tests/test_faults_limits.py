@@ -10,8 +10,10 @@ from fault_limits import LIMITS, Limit
 
 from townlet_trajectory import ArtifactError
 
+LIGHT = [limit for limit in LIMITS if not limit.heavy]
 
-@pytest.mark.parametrize("limit", LIMITS, ids=[limit.name for limit in LIMITS])
+
+@pytest.mark.parametrize("limit", LIGHT, ids=[limit.name for limit in LIGHT])
 def test_exact(limit: Limit, tmp_path: Path) -> None:
     for measure in (limit.at - 1, limit.at, limit.at + 1):
         place = tmp_path / str(measure)

@@ -36,6 +36,10 @@ def test_other_numbers_have_round_edges_too() -> None:
     assert bins([1500.5, 9500.0], max_bins=3) == [("0 to 5,000", 1), ("5,000 to 10,000", 1)]
 
 
+def test_there_are_never_more_bins_than_asked_for() -> None:
+    assert bins([1e30, -1.0], max_bins=2) == [("-2e+30 to -1", 1), ("0 to 2e+30", 1)]
+
+
 def test_equal_numbers_are_one_bin() -> None:
     assert bins([7, 7, 7]) == [("7", 3)]
     assert bins([-0.25, -0.25]) == [("-0.250", 2)]

@@ -46,6 +46,9 @@ def binned(values: NDArray[np.float64], *, max_bins: int) -> list[Bar]:
     step = _round_step((high - low) / (max_bins - 1))
     if whole:
         step = max(1.0, step)
+    # The span may begin and end within a bin: then there is one more than it is long.
+    while math.floor(high / step) - math.floor(low / step) >= max_bins:
+        step = _round_step(1.5 * step)
     first = math.floor(low / step)
     places = np.floor(values / step).astype(np.int64) - first
     counts = np.bincount(places)
