@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from strategies import FEATURE_NAMES, VOCABULARY, assert_same_trajectory, batches, damaged, make_trajectory
 
-from townlet_trajectory import ArtifactError, CaptureError, TrajectoryBatch, files
+from townlet_trajectory import ArtifactError, CaptureError, TrajectoryBatch, captures, files
 from townlet_trajectory.capture_sample import CaptureLayout
 from townlet_trajectory.captures import (
     CaptureInfo,
@@ -172,6 +172,15 @@ def test_data_root_comes_second(kitchen: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::townlet_trajectory.captures.UnnamedActionsWarning")
+def test_samples_are_bounded_together(kitchen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = kitchen / "rollout_sample_manifest.json"
+    with pytest.warns(UnnamedActionsWarning):
+        sizes = [sum(array.nbytes for array in sample.arrays().values()) for sample in read_captures(manifest).samples]
+    monkeypatch.setattr(captures, "MAX_CAPTURE_BYTES", sum(sizes) - 1)
+    with pytest.raises(CaptureError, match=rf"entry 1: read: at most {sum(sizes) - 1} bytes .* got {sum(sizes)}"):
+        read_captures(manifest)
+
+
 def test_rejected_samples_are_left_out(kitchen: Path) -> None:
     entries = [
         {"sample": "missing.npz", "accepted": False},

@@ -30,6 +30,9 @@ from townlet_trajectory.trajectory import Trajectory
 
 DEFAULT_PREFIX = "rollout_sample"
 
+MAX_CAPTURE_BYTES = 2 << 30
+"""Arrays of all samples that are read at once; `CaptureSource` reads one sample at a time, however many there are."""
+
 
 class UnnamedActionsWarning(UserWarning):
     """A capture does not say what its action ids mean."""
@@ -137,7 +140,8 @@ def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) 
         data_root: where files that are not below the manifest's own folder are looked for. None: nowhere.
 
     Raises:
-        ArtifactError: if a file is missing, damaged, or not below either folder; `CaptureError` if parts contradict.
+        ArtifactError: if a file is missing, damaged, or not below either folder; `CaptureError` if parts contradict, or
+            there is more than `MAX_CAPTURE_BYTES`.
         MissingExtraError: for YAML, where the extra `yaml` is not installed.
     """
     return _load(read_capture_manifest(manifest, data_root=data_root))
@@ -205,8 +209,16 @@ def _metrics(values: Mapping[str, JsonValue], where: str) -> dict[str, float | N
 
 
 def _load(manifest: CaptureManifest) -> Capture:
-    samples = tuple(entry.load() for entry in manifest.accepted)
+    samples: list[ReplaySample] = []
+    num_bytes = 0
+    for entry in manifest.accepted:
+        samples.append(entry.load())
+        num_bytes += sum(array.nbytes for array in samples[-1].arrays().values())
+        if num_bytes > MAX_CAPTURE_BYTES:
+            raise CaptureError(
+                entry.where, "read", f"at most {MAX_CAPTURE_BYTES} bytes of samples are read at once, got {num_bytes}"
+            )
     if unnamed := [sample for sample in samples if not sample.metadata.get("action_lookup")]:
         message = f"{manifest.path}: {len(unnamed)} of {len(samples)} samples do not say what their action ids mean"
         warnings.warn(f"{message}; they are called action_0, action_1, ...", UnnamedActionsWarning, stacklevel=3)
-    return Capture(metadata=manifest.metadata, samples=samples)
+    return Capture(metadata=manifest.metadata, samples=tuple(samples))
