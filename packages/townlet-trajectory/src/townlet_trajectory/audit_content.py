@@ -199,11 +199,12 @@ class ContentAudit:
         for name, (lowest, highest) in self._extremes.items():
             constant = np.flatnonzero(lowest == highest).tolist()
             if constant:
-                names = [f"{self._element(name, place)} {float(lowest[place]):g}" for place in constant[:MAX_NAMES]]
+                # 0.0 is added because which zero is the least, 0 or -0, depends on the order of the rows.
+                names = [f"{self._element(name, place)} {lowest[place] + 0.0:g}" for place in constant[:MAX_NAMES]]
                 message = f"{len(constant)} of {lowest.size} features never change: {_listed(names, len(constant))}"
                 found.info("constant-features", name, message)
         if self._reward_range[0] == self._reward_range[1]:
-            found.info("constant-reward", "rewards", f"always {self._reward_range[0]:g}")
+            found.info("constant-reward", "rewards", f"always {self._reward_range[0] + 0.0:g}")
 
     def _element(self, name: str, place: int) -> str:
         """`features.need_hunger`, or `map[17]` where names are not known."""
