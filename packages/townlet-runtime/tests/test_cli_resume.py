@@ -99,7 +99,7 @@ def test_a_killed_run_comes_to_the_same_end(
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "begun.json: open: "),
+        (None, "begun.json: open: No such file or directory\n"),
         (b'{"threads"', "begun.json: parse: "),
         (b'{"threads": "64"}', "begun without --controller"),
         (b'{"threads": "64", "controller": "walk:script"}', "begun with --threads 64, which is 2 now"),

@@ -1,4 +1,6 @@
-"""The only module that writes files: a reader sees the old content or the new one, and what was saved stays saved.
+"""Writes files: a reader sees the old content or the new one, and what was saved stays saved.
+
+The only module that does, but for HDF5, which writes its own (`filled_directory`).
 
 Temporary file in the same folder, write, fsync, rename, fsync of the folder (Pillai et al. 2014). Every failure is an
 `ArtifactError`; the temporary file is removed on failure, and by the next `DirectoryLock` after a crash.

@@ -113,7 +113,9 @@ def read_named(path: str | Path, *, max_bytes: int) -> bytes:
     """
     try:
         real = Path(path).resolve(strict=True)
-    except (OSError, RuntimeError, ValueError) as error:
+    except OSError as error:
+        raise ArtifactError(path, "open", error.strerror or str(error)) from error
+    except (RuntimeError, ValueError) as error:  # a circle of links, or a NUL in the path
         raise ArtifactError(path, "open", str(error)) from error
     return read_below(real.parent, real.name, max_bytes=max_bytes, origin=path)
 

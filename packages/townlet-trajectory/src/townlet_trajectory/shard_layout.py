@@ -18,8 +18,6 @@ from townlet_trajectory.trajectory import Array
 
 STEP_COLUMNS = ("trajectory", "tick", "agent_id", "world", "episode", "reward")
 """The columns of every table of steps; beside them `observations.NAME`, and decision columns by their own name."""
-TRAJECTORY_COLUMNS = ("agent_id", "world", "episode", "first_tick", "length", "terminated", "truncated")
-"""The columns of every table of trajectories; beside them `final.NAME`."""
 
 SHARD_BYTES = 16 << 20
 """Of the rows of a shard, decoded, unless another number of rows is asked for."""
