@@ -19,13 +19,13 @@ import onnxruntime
 import torch
 
 from townlet_behavior import ActionVocabulary, BridgeConfig, IdleController, Purpose, draw_keys, uniforms
-from townlet_runtime.acting import sample_actions
-from townlet_runtime.policies import OnnxPolicy
-from townlet_runtime.runtime import PolicyRuntime
-from townlet_runtime.simulation import Observed, SimulationSpec, Stepped
+from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.policy.onnx import OnnxPolicy
+from townlet_runtime.policy.policy import sample_actions
+from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_training.config import PolicySpec
-from townlet_training.export import export_policy
-from townlet_training.networks import ActorCritic, NetworkConfig
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.onnx_export import export_policy
 
 SHAPES = {"map": (4, 11, 11), "features": (64,)}
 NUM_ACTIONS = 12

@@ -35,8 +35,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when numpy is import
 import numpy as np
 
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, default_decision_columns
-from townlet_trajectory.dataset import TrajectoryDataset
-from townlet_trajectory.shards import ShardReader, ShardWriter
+from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.formats.shards.directory import ShardReader, ShardWriter
 
 NUM_AGENTS, NUM_TICKS = 64, 256
 BATCH_SIZE = 1024

@@ -20,11 +20,11 @@ from collections.abc import Callable
 import torch
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.acting import SimulationActor
-from townlet_runtime.collector import SimulationCollector
-from townlet_runtime.environments import Environment, Vectorization
-from townlet_training.networks import ActorCritic, NetworkConfig
-from townlet_training.ppo import PPOConfig, PPOLearner
+from townlet_runtime.adapters.registry import Environment, Vectorization
+from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.policy.policy import SimulationActor
+from townlet_training.learning.ppo import PPOConfig, PPOLearner
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 
 NUM_WORLDS, NUM_TICKS = 8, 128
 NUM_EPOCHS, NUM_MINIBATCHES = 4, 4

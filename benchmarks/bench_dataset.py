@@ -36,10 +36,10 @@ from dataset_formats import FORMATS, NUM_ACTIONS, NUM_AGENTS, NUM_TICKS, SHAPES,
 from numpy.typing import NDArray
 
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.batch_file import load_batch, save_batch
-from townlet_trajectory.dataset import TrajectoryDataset
-from townlet_trajectory.shards import ShardReader, read_shards, write_shards
-from townlet_trajectory.sources import BatchSource, TrajectorySource
+from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
+from townlet_trajectory.formats.batch_file import load_batch, save_batch
+from townlet_trajectory.formats.shards.directory import ShardReader, read_shards, write_shards
 
 ROUNDS = 7
 BATCH_SIZE = 1024

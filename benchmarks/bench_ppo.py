@@ -21,9 +21,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from townlet_training.networks import ActorCritic, NetworkConfig
-from townlet_training.ppo import PPOConfig, PPOLearner
-from townlet_training.ppo_batch import prepare
+from townlet_training.learning.batch import prepare
+from townlet_training.learning.ppo import PPOConfig, PPOLearner
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, default_decision_columns
 
 NUM_ACTIONS, NUM_AGENTS, NUM_TICKS = 12, 32, 256

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from townlet_trajectory import ArraySpec, TrajectorySchema, TrajectoryService, default_decision_columns
-from townlet_trajectory.capture_sample import CaptureLayout
-from townlet_trajectory.captures import CaptureInfo, read_captures, write_captures
+from townlet_trajectory.formats.captures.directory import CaptureInfo, read_captures, write_captures
+from townlet_trajectory.formats.captures.sample import CaptureLayout
 
 FEATURES = ("hunger", "rivalry_max", "rivalry_avoid_count")
 ACTIONS = ('{"kind":"wait"}', '{"affordance":"eat","kind":"start","object":"fridge_1"}')

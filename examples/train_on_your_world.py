@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from townlet_behavior import ActionVocabulary, BatchController, BridgeConfig, IdleController, draw_keys
-from townlet_runtime.acting import SimulationActor
-from townlet_runtime.collector import SimulationCollector
-from townlet_runtime.simulation import Observed, OneGroup, SimulationSpec, Stepped
+from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.policy.policy import SimulationActor
+from townlet_runtime.simulation.interface import Observed, OneGroup, SimulationSpec, Stepped
 from townlet_training import ActorCritic, NetworkConfig, PPOConfig, PPOLearner
 
 N = 64

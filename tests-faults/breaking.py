@@ -10,7 +10,8 @@ from fault_operations import REFUSED, Operation
 from faulty_os import temporaries
 from tracing import traced
 
-from townlet_trajectory import ArtifactError, files
+from townlet_trajectory import ArtifactError
+from townlet_trajectory.storage import files
 
 
 class Broken:

@@ -11,8 +11,8 @@ from fault_limits import Limit
 from fault_limits_extras import LIMITS_OF_EXTRAS
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.files import MAX_LOG_BYTES, read_json_lines
-from townlet_trajectory.npz import MAX_NPZ_BYTES, decode_npz
+from townlet_trajectory.storage.files import MAX_LOG_BYTES, read_json_lines
+from townlet_trajectory.storage.npz import MAX_NPZ_BYTES, decode_npz
 
 
 def _refused_for_its_size(read: Callable[[], object], words: str) -> None:

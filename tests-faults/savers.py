@@ -12,10 +12,10 @@ from fault_formats import INFO, LAYOUT
 from fault_operations_extras import batch_of
 from strategies import SCHEMA
 
-from townlet_trajectory import files
-from townlet_trajectory.captures import read_captures, write_captures
-from townlet_trajectory.documents import parse_object
-from townlet_trajectory.shards import ShardReader, ShardWriter
+from townlet_trajectory.formats.captures.directory import read_captures, write_captures
+from townlet_trajectory.formats.shards.directory import ShardReader, ShardWriter
+from townlet_trajectory.storage import files
+from townlet_trajectory.storage.json import parse_object
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from operations import OPERATIONS
 from savers import SAVERS, Saver
 from tracing import traced
 
-from townlet_trajectory import files
+from townlet_trajectory.storage import files
 
 KILLS = 1000
 MAX_SECONDS = 0.03

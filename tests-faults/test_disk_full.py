@@ -18,7 +18,8 @@ from isolation import isolated
 from ledger import Begin
 from operations import OPERATIONS
 
-from townlet_trajectory import ArtifactError, files
+from townlet_trajectory import ArtifactError
+from townlet_trajectory.storage import files
 
 OLD = b"old\n" * 7500
 KILOBYTE = 1000

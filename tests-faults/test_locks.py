@@ -11,8 +11,9 @@ from typing import NoReturn
 from faulty_os import temporaries
 from ledger import Begin
 
-from townlet_trajectory import ArtifactError, files
-from townlet_trajectory.documents import parse_object
+from townlet_trajectory import ArtifactError
+from townlet_trajectory.storage import files
+from townlet_trajectory.storage.json import parse_object
 
 RACES = 1000
 RUNNERS = 3

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from townlet_behavior import BridgeConfig, Kind
-from townlet_runtime.acting import UniformPolicy
-from townlet_runtime.collector import SimulationCollector
-from townlet_runtime.environments import Environment, registered_controller
-from townlet_runtime.evaluate import SimulationEvaluator
-from townlet_runtime.simulation import AGENTS, GroupedSimulation
+from townlet_runtime.adapters.registry import Environment, registered_controller
+from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
 from townlet_runtime.testing import check_grouped_simulation
 
 SPREAD = "pettingzoo:mpe2.simple_spread_v3"

@@ -12,7 +12,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from townlet_trajectory.captures import read_captures
+from townlet_trajectory.formats.captures.directory import read_captures
 
 Run = Callable[..., "CompletedProcess[str]"]
 RUN_DIRECTORY = {

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from townlet_behavior import BridgeConfig, CommitmentConfig
-from townlet_runtime.acting import SimulationActor
-from townlet_runtime.collector import SimulationCollector
-from townlet_runtime.loop import SimulationLoop
-from townlet_runtime.policies import OnnxPolicy
-from townlet_runtime.runtime import PolicyRuntime
-from townlet_runtime.simulation import AGENTS, OneGroup
+from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.loop import SimulationLoop
+from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.policy.onnx import OnnxPolicy
+from townlet_runtime.policy.policy import SimulationActor
+from townlet_runtime.simulation.interface import AGENTS, OneGroup
 from townlet_runtime.town import Town, TownConfig
 from townlet_training import (
     ActorCritic,
@@ -28,8 +28,8 @@ from townlet_training import (
     export_policy,
 )
 from townlet_trajectory import Kind, TrajectoryBatch
-from townlet_trajectory.capture_sample import CaptureLayout
-from townlet_trajectory.captures import CaptureInfo, read_captures, write_captures
+from townlet_trajectory.formats.captures.directory import CaptureInfo, read_captures, write_captures
+from townlet_trajectory.formats.captures.sample import CaptureLayout
 
 TICKS = 150
 NUM_WORLDS = 2

@@ -12,8 +12,8 @@ import pyarrow.dataset
 import pytest
 
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.dataset_manifest import COMPRESSIONS
-from townlet_trajectory.shards import write_shards
+from townlet_trajectory.dataset.info import COMPRESSIONS
+from townlet_trajectory.formats.shards.directory import write_shards
 
 SCHEMA = TrajectorySchema(
     observations={

@@ -8,9 +8,9 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, default_convert
 
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.dataset import TrajectoryDataset
-from townlet_trajectory.loader import EpochView, StepView
-from townlet_trajectory.sources import BatchSource
+from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.source import BatchSource
+from townlet_trajectory.dataset.torch_loader import EpochView, StepView
 
 NUM_STEPS = 60
 SCHEMA = TrajectorySchema(

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from townlet_runtime.policies import OnnxPolicy
+from townlet_runtime.policy.onnx import OnnxPolicy
 
 EXPORTED = Path(os.environ["TOWNLET_EXPORTED"])
 POLICY = EXPORTED / "policy.onnx"

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys
-from townlet_runtime.saved_state import joined, part_of
-from townlet_runtime.simulation import Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.saved_state import joined, part_of
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 

@@ -10,8 +10,8 @@ from onnx_files import card, policy_file
 from report_samples import SAMPLE
 
 from townlet_runtime.config import dump_config, load_config, parse_override, town_config
-from townlet_runtime.rundir import file_sha256
-from townlet_runtime.summary import RunSummaryFile
+from townlet_runtime.runs.directory import file_sha256
+from townlet_runtime.runs.summary import RunSummaryFile
 from townlet_runtime.town import Town
 
 CONFIG = load_config(None, [parse_override("town.agents=3")]).config

@@ -9,8 +9,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
-from townlet_runtime.controllers import ControllerFactory
 
 Answer = tuple[Any, Any, Any, Any, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
-from townlet_runtime.controllers import ControllerFactory
 
 RIDERS = ("rider_0", "rider_1")
 PORTER = "porter"

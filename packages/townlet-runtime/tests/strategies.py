@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from townlet_behavior import BridgeConfig, CommitmentConfig
-from townlet_runtime.simulation import Observations, SimulationSpec
+from townlet_runtime.simulation.interface import Observations, SimulationSpec
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 LOWEST = np.finfo(np.float32).min

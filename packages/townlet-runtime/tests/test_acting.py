@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from strategies import LOWEST, LinearPolicy, masked_log_probs
 
 from townlet_behavior import ActionVocabulary
-from townlet_runtime.acting import SimulationActor, UniformPolicy, greedy_actions, require_fit, sample_actions
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.policy.policy import SimulationActor, UniformPolicy, greedy_actions, require_fit, sample_actions
 from townlet_runtime.testing import Corridor
 
 SPEC = Corridor().spec

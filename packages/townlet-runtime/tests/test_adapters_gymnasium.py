@@ -8,15 +8,15 @@ from gymnasium import spaces
 from small_envs import Answer, Stairs, stairs
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.acting import UniformPolicy
 from townlet_runtime.adapters.gymnasium_native import NativeWorlds
 from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
 from townlet_runtime.adapters.history import episode_seed
-from townlet_runtime.collector import SimulationCollector
-from townlet_runtime.environments import Environment, ObservationController, registered_controller
+from townlet_runtime.adapters.registry import Environment, ObservationController, registered_controller
+from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.evaluator import SimulationEvaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
-from townlet_runtime.evaluate import SimulationEvaluator
-from townlet_runtime.simulation import AGENTS, GroupedSimulation, OneGroup, Simulation
+from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, Simulation
 from townlet_runtime.testing import check_grouped_simulation, check_simulation
 from townlet_trajectory import TrajectoryBatch
 

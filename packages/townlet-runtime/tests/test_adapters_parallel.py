@@ -7,15 +7,15 @@ from gymnasium import spaces
 from small_parallel import PORTER, RIDERS, Answers, Coach, coaches
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.acting import UniformPolicy
 from townlet_runtime.adapters.agent_groups import agent_groups, group_names
 from townlet_runtime.adapters.history import episode_seed
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
-from townlet_runtime.collector import SimulationCollector
-from townlet_runtime.environments import ObservationController
+from townlet_runtime.adapters.registry import ObservationController
+from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.evaluator import SimulationEvaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
-from townlet_runtime.evaluate import SimulationEvaluator
-from townlet_runtime.simulation import Observed, Stepped
+from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.simulation.interface import Observed, Stepped
 from townlet_runtime.testing import check_grouped_simulation
 
 RIDER, OTHER = "rider", "porter"

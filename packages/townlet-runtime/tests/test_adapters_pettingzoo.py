@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from townlet_runtime.adapters import pettingzoo_worlds
-from townlet_runtime.environments import Environment
+from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.errors import ConfigError, MissingExtraError
 
 

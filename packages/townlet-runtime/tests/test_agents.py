@@ -1,7 +1,7 @@
 import pytest
 
 from townlet_behavior import PossessionError
-from townlet_runtime.agents import ids_of, slot_of
+from townlet_runtime.core.agents import ids_of, slot_of
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 OBSERVED = Corridor(CorridorConfig(places=1), num_worlds=3).reset(seed=0)

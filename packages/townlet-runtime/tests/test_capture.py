@@ -3,10 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from townlet_runtime.capture import capture_info, local_summaries, record_town, with_seed_agents, write_town_captures
+from townlet_runtime.cli.capture_files import (
+    capture_info,
+    local_summaries,
+    record_town,
+    with_seed_agents,
+    write_town_captures,
+)
 from townlet_runtime.config import Config, load_config
 from townlet_runtime.errors import ConfigError
-from townlet_trajectory.captures import read_captures
+from townlet_trajectory.formats.captures.directory import read_captures
 
 SCENARIOS = Path(__file__).parent / "data" / "scenarios"
 

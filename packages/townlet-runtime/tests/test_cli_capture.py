@@ -8,7 +8,7 @@ import pytest
 
 from townlet_runtime.cli import main
 from townlet_runtime.town.observations import FEATURES
-from townlet_trajectory.captures import read_captures, read_metrics
+from townlet_trajectory.formats.captures.directory import read_captures, read_metrics
 
 DATA = Path(__file__).parent / "data"
 KITCHEN, QUEUE = DATA / "scenarios" / "kitchen_breakfast.yaml", DATA / "scenarios" / "queue_conflict.yaml"

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from townlet_runtime import telemetry
 from townlet_runtime.cli import console as module
 from townlet_runtime.cli.console import Console, duration, table
+from townlet_runtime.core import telemetry
 
 
 def console(*, json: bool = False, verbose: bool = False, quiet: bool = False) -> Console:

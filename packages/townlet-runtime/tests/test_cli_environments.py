@@ -14,9 +14,9 @@ from townlet_behavior import BridgeConfig
 from townlet_runtime.cli import main
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import load_config
-from townlet_runtime.run_files import EvaluationFile
-from townlet_runtime.rundir import file_sha256
-from townlet_runtime.summary import RunSummaryFile
+from townlet_runtime.runs.directory import file_sha256
+from townlet_runtime.runs.records import EvaluationFile
+from townlet_runtime.runs.summary import RunSummaryFile
 
 FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json", "summary.json"}
 FILES |= {"report.html"}

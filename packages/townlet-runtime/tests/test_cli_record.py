@@ -9,7 +9,7 @@ from townlet_runtime.cli.record import require_empty
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.town.actions import TABLE
 from townlet_trajectory import Source
-from townlet_trajectory.captures import read_captures
+from townlet_trajectory.formats.captures.directory import read_captures
 
 
 def test_a_recording_holds_every_step_of_every_agent(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from townlet_runtime.cli import main
 from townlet_runtime.cli.checks import require_opponent, require_policy
 from townlet_runtime.errors import PolicyFileError, RunDirectoryError
-from townlet_trajectory import files
+from townlet_trajectory.storage import files
 
 TRAINER = ("torch", "scipy", "townlet_training", "matplotlib")
 FOR_PATHS = (*TRAINER, "onnxruntime", "yaml", "townlet_runtime.config", "townlet_runtime.town")

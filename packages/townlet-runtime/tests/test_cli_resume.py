@@ -12,7 +12,7 @@ import walk
 from walk import CONTROLLER, SMALL
 
 from townlet_runtime.cli import main, training
-from townlet_runtime.collector import Collection, SimulationCollector
+from townlet_runtime.core.collector import Collection, SimulationCollector
 from townlet_training import WALL_TIME_KEYS
 
 walk.register()

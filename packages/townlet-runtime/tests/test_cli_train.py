@@ -12,9 +12,9 @@ from tiny_run import arguments, trained
 
 from townlet_runtime.cli import main
 from townlet_runtime.config import load_config
-from townlet_runtime.run_files import EvaluationFile, PromotionFile
-from townlet_runtime.rundir import file_sha256
-from townlet_runtime.summary import RunSummaryFile
+from townlet_runtime.runs.directory import file_sha256
+from townlet_runtime.runs.records import EvaluationFile, PromotionFile
+from townlet_runtime.runs.summary import RunSummaryFile
 from townlet_training import read_checkpoint
 
 FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json"}
@@ -169,7 +169,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_what_was_written_stay
         left -= len(data)
         return write(descriptor, data)
 
-    monkeypatch.setattr("townlet_trajectory.files.os.write", limited)
+    monkeypatch.setattr("townlet_trajectory.storage.files.os.write", limited)
     said = refusal(capsys, [*arguments(run_dir), "-q"])
     assert "No space left on device" in said and str(run_dir) in said
     assert load_config(run_dir / "config.yaml").config.town.agents == 3

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from strategies import LinearPolicy, bridge_config, corridor_configs, ratios, seeds
 
 from townlet_behavior import BridgeConfig, CommitmentConfig, Kind, StateError
-from townlet_runtime.acting import Policy
-from townlet_runtime.collector import SimulationCollector
+from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.evaluator import SimulationEvaluator
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.evaluate import SimulationEvaluator
-from townlet_runtime.simulation import AGENTS, OneGroup
+from townlet_runtime.policy.policy import Policy
+from townlet_runtime.simulation.interface import AGENTS, OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from townlet_runtime import controllers
-from townlet_runtime.controllers import ObservationController, load_controller, registered_controller
+from townlet_runtime.adapters import controllers
+from townlet_runtime.adapters.controllers import ObservationController, load_controller, registered_controller
 from townlet_runtime.errors import ConfigError, SimulationError
 from townlet_runtime.testing import Corridor, CorridorConfig
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from townlet_runtime.environments import Environment
+from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, TownletError
 
 WITHOUT = """
@@ -17,7 +17,7 @@ class Absent(MetaPathFinder):
             raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, Absent())
-from townlet_runtime.environments import Environment
+from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.errors import MissingExtraError
 assert not {{"gymnasium", "pettingzoo"}} & set(sys.modules), "imported too early"
 try:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from strategies import LinearPolicy, bridge_config, corridor_configs, seeds
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.acting import UniformPolicy
+from townlet_runtime.core.evaluator import EpisodeReturns, SimulationEvaluator
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.evaluate import EpisodeReturns, SimulationEvaluator
-from townlet_runtime.simulation import AGENTS, GroupedSimulation, Observed, OneGroup, SimulationSpec, Stepped
+from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, SimulationSpec, Stepped
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 CONFIG = CorridorConfig(length=4, places=2, slip=0.2, episode_ticks=20)

@@ -5,8 +5,8 @@ import pytest
 from report_samples import copy_run, edit
 
 from townlet_runtime.errors import PolicyFileError, RunDirectoryError
-from townlet_runtime.finished import read_run
-from townlet_runtime.rundir import file_sha256
+from townlet_runtime.runs.directory import file_sha256
+from townlet_runtime.runs.finished import read_run
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ from crossing import Crossing
 from strategies import LinearPolicy
 
 from townlet_behavior import BridgeConfig, CommitmentConfig, Guardrail, GuardrailError, StatelessGuardrail, Verdicts
+from townlet_runtime.core.groups import count_worlds, first_spec, require_groups, runtimes_of, script_side
+from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.groups import count_worlds, first_spec, require_groups, runtimes_of, script_side
-from townlet_runtime.runtime import PolicyRuntime
-from townlet_runtime.simulation import AGENTS, GroupedSimulation, Observed, OneGroup
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 CONFIG = BridgeConfig(commitment=CommitmentConfig())

@@ -7,11 +7,11 @@ from crossing import Crossing
 from strategies import LinearPolicy, bridge_config
 
 from townlet_behavior import BridgeConfig
+from townlet_runtime.core.groups import runtimes_of
+from townlet_runtime.core.loop import GroupedLoop, LoopReport, SimulationLoop
+from townlet_runtime.core.observing import schema_of
+from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.groups import runtimes_of
-from townlet_runtime.loop import GroupedLoop, LoopReport, SimulationLoop
-from townlet_runtime.observing import schema_of
-from townlet_runtime.runtime import PolicyRuntime
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryService
 
@@ -114,7 +114,7 @@ def test_every_tick_leaves_a_line_where_somebody_listens(caplog: pytest.LogCaptu
         caplog.clear()
         loop = loop_of(corridor, service=recorder)
         loop.reset(seed=0)
-        with caplog.at_level(logging.INFO, logger="townlet_runtime.telemetry"):
+        with caplog.at_level(logging.INFO, logger="townlet_runtime.core.telemetry"):
             loop.run_for(3)
         assert [re.findall(r"tick=(\d+)", line) for line in caplog.messages] == [["1"], ["2"], ["3"]]
         assert f"queue={queue} dropped={dropped} " in caplog.messages[-1]

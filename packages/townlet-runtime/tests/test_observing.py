@@ -1,7 +1,7 @@
 import numpy as np
 
-from townlet_runtime.observing import recorded_observations, schema_of, show_commitments
-from townlet_runtime.simulation import CommitmentColumns
+from townlet_runtime.core.observing import recorded_observations, schema_of, show_commitments
+from townlet_runtime.simulation.interface import CommitmentColumns
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import default_decision_columns
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_behavior import ActionVocabulary
+from townlet_runtime.core.option_switches import OptionSwitches
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.option_switches import OptionSwitches
 
 VOCABULARY = ActionVocabulary(keys=("left", "wait", "right", "rest"), kinds=("move", "wait", "move", "start"), wait=1)
 LEFT, WAIT, RIGHT, REST = range(4)

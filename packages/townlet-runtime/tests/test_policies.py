@@ -7,11 +7,11 @@ from onnx_files import card, policy_file, seal
 from strategies import LOWEST, log_softmax
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.acting import require_fit
+from townlet_runtime.core.loop import SimulationLoop
+from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import PolicyFileError, SimulationError
-from townlet_runtime.loop import SimulationLoop
-from townlet_runtime.policies import OnnxPolicy
-from townlet_runtime.runtime import PolicyRuntime
+from townlet_runtime.policy.onnx import OnnxPolicy
+from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 GENERATOR = np.random.default_rng(7)

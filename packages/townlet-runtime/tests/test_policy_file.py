@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx_files import card, digest, policy_file
 
-from townlet_runtime import policy_file as module
 from townlet_runtime.errors import PolicyFileError
-from townlet_runtime.policy_file import parse_card, read_policy_bytes, verified_digest
+from townlet_runtime.policy import file as module
+from townlet_runtime.policy.file import parse_card, read_policy_bytes, verified_digest
 
 PATH = Path("policy.onnx")
 GOOD = policy_file(np.eye(8, 4, dtype=np.float32), np.zeros(8, np.float32), card())

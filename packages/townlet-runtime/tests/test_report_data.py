@@ -11,7 +11,7 @@ import pytest
 from report_samples import SAMPLE, copy_run, edit, edit_line
 
 from townlet_runtime.report.data import Metrics, MetricsRow, read_run
-from townlet_runtime.strict_json import ReportError
+from townlet_runtime.runs.strict_json import ReportError
 
 
 def rows(**columns: list[float | str | None]) -> Metrics:

@@ -18,7 +18,7 @@ from townlet_runtime.report.plots import (
     return_plot,
     shares_plot,
 )
-from townlet_runtime.run_files import HistoryPoint
+from townlet_runtime.runs.records import HistoryPoint
 
 
 def run() -> RunRecord:

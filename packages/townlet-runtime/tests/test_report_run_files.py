@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from report_samples import SAMPLE, copy_run, edit
 
-from townlet_runtime.run_files import EvaluationFile, PromotionFile
-from townlet_runtime.strict_json import ReportError
+from townlet_runtime.runs.records import EvaluationFile, PromotionFile
+from townlet_runtime.runs.strict_json import ReportError
 
 
 def evaluation() -> EvaluationFile:

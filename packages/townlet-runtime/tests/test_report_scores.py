@@ -20,7 +20,7 @@ from townlet_runtime.report.scores import (
     shared_decimals,
     zero_of,
 )
-from townlet_runtime.run_files import Score
+from townlet_runtime.runs.records import Score
 
 
 def score(mean: float) -> Score:

@@ -10,9 +10,9 @@ from types import MappingProxyType
 import pytest
 from pydantic import TypeAdapter
 
-from townlet_runtime import strict_json
 from townlet_runtime.errors import TownletError
-from townlet_runtime.strict_json import (
+from townlet_runtime.runs import strict_json
+from townlet_runtime.runs.strict_json import (
     EXACT,
     OPEN,
     ReportError,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from report_samples import SAMPLE, copy_run, edit
 
-from townlet_runtime.strict_json import ReportError
-from townlet_runtime.summary import RunSummaryFile
+from townlet_runtime.runs.strict_json import ReportError
+from townlet_runtime.runs.summary import RunSummaryFile
 
 KEYS = (
     "mode env preset seed threads env_steps agent_steps wall_time_s env_steps_per_s acting eval_episodes "

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from townlet_runtime import rundir
 from townlet_runtime.errors import RunDirectoryError
-from townlet_runtime.rundir import (
+from townlet_runtime.runs import directory as rundir
+from townlet_runtime.runs.directory import (
     default_run_dir,
     group_policy,
     new_run_directory,
@@ -21,7 +21,7 @@ from townlet_runtime.rundir import (
 HOLD = """
 import sys, time
 from pathlib import Path
-from townlet_runtime.rundir import new_run_directory
+from townlet_runtime.runs.directory import new_run_directory
 with new_run_directory(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -18,11 +18,11 @@ from townlet_behavior import (
     Source,
     UnknownActionError,
 )
+from townlet_runtime.core.loop import SimulationLoop
+from townlet_runtime.core.observing import schema_of
+from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.loop import SimulationLoop
-from townlet_runtime.observing import schema_of
-from townlet_runtime.runtime import PolicyRuntime
-from townlet_runtime.simulation import Observations
+from townlet_runtime.simulation.interface import Observations
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.saved_state import check_saved_state, joined, part_of, saved_array, saved_number
+from townlet_runtime.simulation.saved_state import check_saved_state, joined, part_of, saved_array, saved_number
 
 names = st.text("abc", min_size=1, max_size=3)
 

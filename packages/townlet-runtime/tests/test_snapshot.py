@@ -3,7 +3,7 @@ import pytest
 from strategies import LOWEST
 
 from townlet_behavior import DecisionBatch
-from townlet_runtime.snapshot import snapshot_of
+from townlet_runtime.core.snapshot import snapshot_of
 
 KEYS = ("wait", "a", "b", "c", "d", "e", "f")
 

@@ -10,7 +10,7 @@ from strategies import corridor_configs, seeds
 
 from townlet_behavior import BatchController, Guardrail, SavedState
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation import CommitmentColumns, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import CommitmentColumns, Observed, SimulationSpec, Stepped
 from townlet_runtime.testing import Corridor, CorridorConfig, check_grouped_simulation, check_simulation
 
 WAIT, LEFT, RIGHT, REST = range(4)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_town_twin import CROWDED, Wanderers
 
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.saved_state import check_saved_state
+from townlet_runtime.simulation.saved_state import check_saved_state
 from townlet_runtime.town import Town, TownConfig, TownObserved
 
 SHORT = replace(CROWDED, episode_ticks=90, num_agents=6)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from townlet_behavior import ScriptedConfig
 from townlet_runtime.config import bridge_config, load_config, script_config, town_config
+from townlet_runtime.core.loop import SimulationLoop
+from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import TownConfigError
-from townlet_runtime.loop import SimulationLoop
-from townlet_runtime.runtime import PolicyRuntime
 from townlet_runtime.town import (
     AffordanceSpec,
     AgentSpec,

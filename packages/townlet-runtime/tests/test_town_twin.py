@@ -14,7 +14,7 @@ from naive_town import SIDES, NaiveAgent, NaiveTown
 
 from townlet_behavior import RivalryGuardrail, ScriptedConfig
 from townlet_behavior.personality import avoid_thresholds
-from townlet_runtime.simulation import Stepped
+from townlet_runtime.simulation.interface import Stepped
 from townlet_runtime.town import (
     AffordanceSpec,
     JobSpec,

@@ -8,9 +8,9 @@ from crossing import Crossing
 from strategies import LinearPolicy, bridge_config
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.collector import SimulationCollector
-from townlet_runtime.evaluate import SimulationEvaluator
-from townlet_runtime.simulation import OneGroup
+from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.simulation.interface import OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 CONFIG = CorridorConfig(length=4, episode_ticks=15)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from strategies import LinearPolicy
 
 from townlet_behavior import BridgeConfig, Kind, Purpose, Source, uniforms
-from townlet_runtime.simulation import Observed
+from townlet_runtime.simulation.interface import Observed
 from townlet_runtime.testing import Corridor
 
 Who = tuple[int, str, int]

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from townlet_training.collect import Actor, Collected
 from townlet_training.config import PolicySpec
 from townlet_training.evaluation import EpisodeScores
-from townlet_training.networks import ActorCritic, NetworkConfig
-from townlet_training.ppo import PPOLearner
-from townlet_training.ppo_config import PPOConfig
+from townlet_training.interfaces import Actor, Collected
+from townlet_training.learning.ppo import PPOLearner
+from townlet_training.learning.ppo_config import PPOConfig
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 from townlet_training.seeds import ONE_GROUP
 from townlet_trajectory import ArraySpec, Kind, Source, TrajectoryBatch, TrajectorySchema, default_decision_columns
 

@@ -9,8 +9,8 @@ import numpy as np
 from corridor import SPEC, CorridorCollector, CorridorEvaluator, agents
 from numpy.typing import NDArray
 
-from townlet_training.collect import Actor, Collected
 from townlet_training.evaluation import EpisodeScores
+from townlet_training.interfaces import Actor, Collected
 from townlet_training.seeds import ONE_GROUP
 from townlet_trajectory import TrajectoryBatch
 

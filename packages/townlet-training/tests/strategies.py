@@ -11,8 +11,8 @@ import torch
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from townlet_training.networks import ActorCritic, NetworkConfig
-from townlet_training.ppo import PPOConfig, PPOLearner
+from townlet_training.learning.ppo import PPOConfig, PPOLearner
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 from townlet_trajectory import ArraySpec, Kind, TrajectoryBatch, TrajectorySchema, default_decision_columns
 
 DECISION, FORCED, FOREIGN = (int(kind) for kind in (Kind.DECISION, Kind.FORCED, Kind.FOREIGN))

@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from strategies import DECISION, FORCED, FOREIGN, Valued, batch_of, valued_batches
 
-from townlet_training.advantages import advantages_of, discounted_returns, gae, importance_weights, vtrace
 from townlet_training.errors import ConfigError, ShapeError
+from townlet_training.learning.advantages import advantages_of, discounted_returns, gae, importance_weights, vtrace
 
 unit = st.floats(0.0, 1.0)
 

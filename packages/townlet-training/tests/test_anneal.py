@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_training.anneal import PlannedUpdate, Schedule, plan
 from townlet_training.config import AnnealConfig, TrainingConfig
 from townlet_training.errors import ConfigError
-from townlet_training.ppo_config import PPOConfig
+from townlet_training.learning.ppo_config import PPOConfig
+from townlet_training.run.schedule import PlannedUpdate, Schedule, plan
 
 
 def schedule(**changes: float | str) -> Schedule:

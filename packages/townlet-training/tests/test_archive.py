@@ -7,11 +7,11 @@ import pytest
 from corridor import SPEC
 from test_checkpoint import checkpoint_of, learners
 
-from townlet_training.archive import Archive
-from townlet_training.checkpoint import Checkpoint
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import CheckpointError, ResumeError, TrainingError
-from townlet_training.run_record import Course
+from townlet_training.run.checkpoint import Checkpoint
+from townlet_training.run.directory import Archive
+from townlet_training.run.history import Course
 from townlet_training.seeds import ONE_GROUP
 
 CONFIG = TrainingConfig(seed=1, total_env_steps=1000)

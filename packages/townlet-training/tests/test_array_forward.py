@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from townlet_training.array_forward import array_trunk, log_softmax, side_by_side
-from townlet_training.distributions import masked_log_softmax
+from townlet_training.network.distributions import masked_log_softmax
+from townlet_training.network.numpy_forward import array_trunk, log_softmax, side_by_side
 
 
 def test_a_trunk_by_hand() -> None:

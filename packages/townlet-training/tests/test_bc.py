@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from strategies import DECISION, FORCED, FOREIGN, batch_of, make_network
 
-from townlet_training.bc import BCConfig, BCLearner, labels
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.networks import ActorCritic
+from townlet_training.learning.bc import BCConfig, BCLearner, labels
+from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import TrajectoryBatch
 
 

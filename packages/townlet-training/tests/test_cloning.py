@@ -5,11 +5,11 @@ import pytest
 import torch
 from corridor import CLOCK, HORIZON, NUM_CELLS, RIGHT, SPEC, WAIT, CorridorCollector, network
 
-from townlet_training.bc import BCConfig, BCEpoch
-from townlet_training.cloning import clone_script, freeze_statistics, split_episodes
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError
-from townlet_training.networks import NetworkConfig
+from townlet_training.learning.bc import BCConfig, BCEpoch
+from townlet_training.network.actor_critic import NetworkConfig
+from townlet_training.run.cloning import clone_script, freeze_statistics, split_episodes
 from townlet_training.seeds import ONE_GROUP
 from townlet_trajectory import TrajectoryBatch
 

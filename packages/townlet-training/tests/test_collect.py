@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from strategies import batch_of
 
-from townlet_training.collect import Collected
 from townlet_training.errors import ConfigError, NonFiniteError, ShapeError, TrainingError
+from townlet_training.interfaces import Collected
 
 BATCH = batch_of(lengths=[2, 1], rewards=[0, 0, 0], terminated=[True, False])
 

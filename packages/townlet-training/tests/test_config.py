@@ -6,7 +6,7 @@ import pytest
 
 from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, PromotionConfig, TrainingConfig
 from townlet_training.errors import ConfigError
-from townlet_training.ppo_config import PPOConfig
+from townlet_training.learning.ppo_config import PPOConfig
 
 
 def config(**changes: Any) -> TrainingConfig:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from townlet_training.distributions import entropy, log_prob_of, masked_log_softmax
+from townlet_training.network.distributions import entropy, log_prob_of, masked_log_softmax
 
 LOGITS = torch.tensor([[math.log(1.0), math.log(2.0), math.log(5.0)]])
 

@@ -4,7 +4,7 @@ import pytest
 
 from townlet_training.errors import PromotionError
 from townlet_training.fields import Fields
-from townlet_trajectory.documents import JsonValue
+from townlet_trajectory.storage.json import JsonValue
 
 
 def fields(**values: JsonValue) -> Fields:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_training.errors import ConfigError, ShapeError
-from townlet_training.groups import joined, parted, require_groups
+from townlet_training.run.group_names import joined, parted, require_groups
 
 GROUP = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,8}", fullmatch=True)
 

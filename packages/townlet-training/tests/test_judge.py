@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from corridor import CorridorEvaluator, agents, network, scores
 
-from townlet_training.bc import BCResult
 from townlet_training.config import GatesConfig, PromotionConfig, TrainingConfig
-from townlet_training.judge import Judge
-from townlet_training.records import EvaluationRecord
+from townlet_training.learning.bc import BCResult
+from townlet_training.run.evaluator import Judge
+from townlet_training.run.results import EvaluationRecord
 from townlet_training.seeds import SeedBlock, final_block, promotion_block, selection_block
 
 CONFIG = TrainingConfig(

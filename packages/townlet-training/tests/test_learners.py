@@ -9,16 +9,16 @@ import torch
 from corridor import SPEC, CorridorCollector, network
 from pairs import SLEEPWALKER, SPECS, WALKER, PairCollector
 
-from townlet_training.anneal import PlannedUpdate
-from townlet_training.bc import BCConfig
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
-from townlet_training.learners import Learners
-from townlet_training.networks import NetworkConfig
-from townlet_training.ppo import PPOLearner
-from townlet_training.ppo_config import PPOConfig
+from townlet_training.learning.bc import BCConfig
+from townlet_training.learning.ppo import PPOLearner
+from townlet_training.learning.ppo_config import PPOConfig
+from townlet_training.network.actor_critic import NetworkConfig
+from townlet_training.network.weights import weights_digest, weights_of, weights_sha256
+from townlet_training.run.agent_groups import Learners
+from townlet_training.run.schedule import PlannedUpdate
 from townlet_training.seeds import ONE_GROUP, derive_seed
-from townlet_training.weights import weights_digest, weights_of, weights_sha256
 
 CONFIG = TrainingConfig(
     seed=3,

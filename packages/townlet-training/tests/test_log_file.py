@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from townlet_training.errors import ResumeError
-from townlet_training.log_file import LogMark, cut_log, mark_log
+from townlet_training.run.log_file import LogMark, cut_log, mark_log
 
 
 def test_a_mark_is_the_length_and_the_digest(tmp_path: Path) -> None:

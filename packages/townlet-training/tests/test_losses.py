@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from townlet_training.losses import clipped_surrogate, is_clipped, policy_divergence, squared_value_error
+from townlet_training.learning.losses import clipped_surrogate, is_clipped, policy_divergence, squared_value_error
 
 
 def logs(*ratios: float) -> Tensor:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from corridor import CorridorCollector, agents, network
 
-from townlet_training.anneal import PlannedUpdate
-from townlet_training.collect import Collected
 from townlet_training.errors import NonFiniteError, ShapeError
-from townlet_training.metrics import (
+from townlet_training.interfaces import Collected
+from townlet_training.learning.ppo_update import PPOUpdate
+from townlet_training.run.metrics import (
     ANNEAL_KEYS,
     CONTRACT_KEYS,
     OWN_KEYS,
@@ -25,7 +25,7 @@ from townlet_training.metrics import (
     ScriptedBaseline,
     metrics_row,
 )
-from townlet_training.ppo_update import PPOUpdate
+from townlet_training.run.schedule import PlannedUpdate
 from townlet_training.seeds import ONE_GROUP
 
 PLANNED = PlannedUpdate(stage="anneal", ratio=0.25, kickstart_coef=0.5, learning_rate=1e-3, clip_range=0.2)

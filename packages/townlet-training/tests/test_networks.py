@@ -12,10 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from strategies import batch_of, make_network, spread_out
 from torch.testing import assert_close
 
-from townlet_training.collect import Actor
 from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.networks import ActorCritic, NetworkConfig, Tanh
-from townlet_training.normalizer import feature_statistics, return_scale
+from townlet_training.interfaces import Actor
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, Tanh
+from townlet_training.network.normalizer import feature_statistics, return_scale
 
 RNG = np.random.default_rng(0)
 SEEN = {

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from townlet_training.errors import ConfigError, NonFiniteError
-from townlet_training.optimizer import Optimizer
+from townlet_training.learning.optimizer import Optimizer
 
 
 def parameter(*numbers: float) -> nn.Parameter:

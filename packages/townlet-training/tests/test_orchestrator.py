@@ -15,26 +15,26 @@ from corridor import SPEC, CorridorCollector, CorridorEvaluator
 from pairs import SLEEPWALKER, WALKER, PairCollector, PairEvaluator
 from pairs import SPECS as PAIR_SPECS
 
-from townlet_training import conclusion
-from townlet_training.anneal import plan
-from townlet_training.bc import BCConfig
-from townlet_training.checkpoint import read_checkpoint
-from townlet_training.collect import Actor
 from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, PromotionConfig, TrainingConfig
 from townlet_training.errors import ConfigError, TrainingError
 from townlet_training.evaluation import EpisodeScores
-from townlet_training.export import ExportedPolicy
-from townlet_training.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS
-from townlet_training.networks import ActorCritic, NetworkConfig
-from townlet_training.orchestrator import TrainingOrchestrator
-from townlet_training.ppo_config import PPOConfig
-from townlet_training.progress import Progress
+from townlet_training.interfaces import Actor
+from townlet_training.learning.bc import BCConfig
+from townlet_training.learning.ppo_config import PPOConfig
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.onnx_export import ExportedPolicy
+from townlet_training.network.weights import weights_digest, weights_sha256
 from townlet_training.promotion import Decision
-from townlet_training.records import RunSummary
+from townlet_training.run import conclusion
+from townlet_training.run.checkpoint import read_checkpoint
+from townlet_training.run.clock import Progress
+from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS
+from townlet_training.run.orchestrator import TrainingOrchestrator
+from townlet_training.run.results import RunSummary
+from townlet_training.run.schedule import plan
 from townlet_training.seeds import HELD_OUT, ONE_GROUP, promotion_block, selection_block
-from townlet_training.weights import weights_digest, weights_sha256
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.files import DirectoryLock
+from townlet_trajectory.storage.files import DirectoryLock
 
 CONFIG = TrainingConfig(
     seed=7,

@@ -27,8 +27,8 @@ from townlet_training.errors import (
     ConfigError,
     ShapeError,
 )
-from townlet_training.networks import ActorCritic
-from townlet_training.ppo import PPOConfig
+from townlet_training.learning.ppo import PPOConfig
+from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import TrajectoryBatch
 
 

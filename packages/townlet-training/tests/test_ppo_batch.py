@@ -31,7 +31,7 @@ from townlet_training.errors import (
     ShapeError,
     StaleBatchError,
 )
-from townlet_training.ppo import PPOConfig
+from townlet_training.learning.ppo import PPOConfig
 
 
 def test_explained_variance_by_hand() -> None:

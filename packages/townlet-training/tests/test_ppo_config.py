@@ -9,7 +9,7 @@ import pytest
 from townlet_training.errors import (
     ConfigError,
 )
-from townlet_training.ppo import PPOConfig
+from townlet_training.learning.ppo import PPOConfig
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from strategies import (
     weights_of,
 )
 
-from townlet_training.ppo import PPOConfig
+from townlet_training.learning.ppo import PPOConfig
 
 
 def test_the_losses_by_hand() -> None:

@@ -17,7 +17,7 @@ from strategies import (
     spread_out,
 )
 
-from townlet_training.ppo import PPOConfig, PPOUpdate
+from townlet_training.learning.ppo import PPOConfig, PPOUpdate
 
 
 def test_minibatches_with_equal_advantages_are_counted() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from townlet_training import progress
-from townlet_training.progress import Progress, RunClock
+from townlet_training.run import clock as progress
+from townlet_training.run.clock import Progress, RunClock
 
 
 class Time:

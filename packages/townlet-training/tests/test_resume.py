@@ -22,23 +22,25 @@ from numpy.typing import NDArray
 from pairs import SPECS as PAIR_SPECS
 from pairs import PairCollector, PairEvaluator
 
-from townlet_training import archive, checkpoint, conclusion, log_file, metrics, promotion
-from townlet_training.bc import BCConfig
-from townlet_training.checkpoint import CheckpointStore, read_checkpoint
-from townlet_training.collect import Actor, Collected, Collector
+from townlet_training import promotion
 from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, PromotionConfig, TrainingConfig
 from townlet_training.errors import CheckpointError, ResumeError, TrainingError
 from townlet_training.evaluation import EpisodeScores, Evaluator
-from townlet_training.export import ExportedPolicy
-from townlet_training.metrics import WALL_TIME_KEYS
-from townlet_training.networks import ActorCritic, NetworkConfig
-from townlet_training.orchestrator import TrainingOrchestrator
-from townlet_training.ppo_config import PPOConfig
-from townlet_training.progress import Progress
-from townlet_training.records import RunSummary
+from townlet_training.interfaces import Actor, Collected, Collector
+from townlet_training.learning.bc import BCConfig
+from townlet_training.learning.ppo_config import PPOConfig
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.onnx_export import ExportedPolicy
+from townlet_training.network.weights import weights_sha256
+from townlet_training.run import checkpoint, conclusion, log_file, metrics
+from townlet_training.run import directory as archive
+from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
+from townlet_training.run.clock import Progress
+from townlet_training.run.metrics import WALL_TIME_KEYS
+from townlet_training.run.orchestrator import TrainingOrchestrator
+from townlet_training.run.results import RunSummary
 from townlet_training.seeds import ONE_GROUP, selection_block
-from townlet_training.weights import weights_sha256
-from townlet_trajectory.manifest import write_directory
+from townlet_trajectory.storage.manifest import write_directory
 
 ANNEAL = TrainingConfig(
     seed=7,

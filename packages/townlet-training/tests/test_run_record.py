@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 from corridor import scores
 
-from townlet_training.bc import BCEpoch, BCResult
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import CheckpointError, NonFiniteError
 from townlet_training.evaluation import StoredScores
 from townlet_training.gates import GateResult
-from townlet_training.judge import JudgeMemory
-from townlet_training.log_file import LogMark
-from townlet_training.metrics import AnnealContext, ScriptedBaseline
-from townlet_training.records import CloneRecord, EvaluationRecord
-from townlet_training.run_record import RUN_RECORD, Course, RunRecord
-from townlet_training.typed_json import encode_record, parse_record
+from townlet_training.learning.bc import BCEpoch, BCResult
+from townlet_training.run.evaluator import JudgeMemory
+from townlet_training.run.history import RUN_RECORD, Course, RunRecord
+from townlet_training.run.log_file import LogMark
+from townlet_training.run.metrics import AnnealContext, ScriptedBaseline
+from townlet_training.run.results import CloneRecord, EvaluationRecord
+from townlet_training.run.typed_json import encode_record, parse_record
 
 GATE = GateResult(name="kept_score_96", passed=False, detail="mean -0.1")
 EVALUATION = EvaluationRecord(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from townlet_training.errors import ShapeError
-from townlet_training.saved_worlds import decode_worlds, encode_worlds
+from townlet_training.run.saved_worlds import decode_worlds, encode_worlds
 from townlet_trajectory import ArtifactError
 
 HERE = Path("checkpoint")

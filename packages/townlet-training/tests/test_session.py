@@ -9,18 +9,18 @@ import pytest
 import torch
 from corridor import SPEC, CorridorCollector
 
-from townlet_training.anneal import PlannedUpdate
-from townlet_training.checkpoint import read_checkpoint
-from townlet_training.collect import Actor, Collected
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError, TrainingError
-from townlet_training.networks import NetworkConfig
-from townlet_training.ppo_config import PPOConfig
-from townlet_training.progress import RunClock
-from townlet_training.run_record import Course
+from townlet_training.interfaces import Actor, Collected
+from townlet_training.learning.ppo_config import PPOConfig
+from townlet_training.network.actor_critic import NetworkConfig
+from townlet_training.network.weights import weights_digest, weights_of
+from townlet_training.run.checkpoint import read_checkpoint
+from townlet_training.run.clock import RunClock
+from townlet_training.run.history import Course
+from townlet_training.run.schedule import PlannedUpdate
+from townlet_training.run.state import Session
 from townlet_training.seeds import ONE_GROUP, derive_seed
-from townlet_training.session import Session
-from townlet_training.weights import weights_digest, weights_of
 
 CONFIG = TrainingConfig(
     mode="ppo",

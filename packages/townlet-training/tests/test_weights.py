@@ -7,7 +7,7 @@ import torch
 from corridor import network
 
 from townlet_training.errors import NonFiniteError, ShapeError
-from townlet_training.weights import require_finite, set_weights, weights_digest, weights_of, weights_sha256
+from townlet_training.network.weights import require_finite, set_weights, weights_digest, weights_of, weights_sha256
 
 
 def test_the_digest_by_hand() -> None:

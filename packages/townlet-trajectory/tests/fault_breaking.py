@@ -10,7 +10,8 @@ import pytest
 from fault_operations import Operation
 from faulty_os import Killed, inject, temporaries
 
-from townlet_trajectory import ArtifactError, files
+from townlet_trajectory import ArtifactError
+from townlet_trajectory.storage import files
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EACCES, errno.EROFS)
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from fault_formats import DATA, capture_digest, files_of, sealed_capture, sealed_manifest, write_capture
 
-from townlet_trajectory import files
-from townlet_trajectory.captures import read_metrics
-from townlet_trajectory.documents import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_VALUES, parse_json
-from townlet_trajectory.manifest import read_directory
-from townlet_trajectory.npz import decode_npz
-from townlet_trajectory.paths import read_named
+from townlet_trajectory.formats.captures.directory import read_metrics
+from townlet_trajectory.storage import files
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_VALUES, parse_json
+from townlet_trajectory.storage.manifest import read_directory
+from townlet_trajectory.storage.npz import decode_npz
+from townlet_trajectory.storage.paths import read_named
 
 CANARY = "canary-of-the-malicious-corpus"
 """A folder that every gadget tries to make, in the working directory."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fault_corpus import CANARY, Attack
 
-from townlet_trajectory.paths import read_named
-from townlet_trajectory.yaml_documents import MAX_YAML_BYTES, parse_yaml
+from townlet_trajectory.storage.paths import read_named
+from townlet_trajectory.storage.yaml import MAX_YAML_BYTES, parse_yaml
 
 _TEXTS = {
     "laughs on nine levels": "a0: &a0 [x, x]\n"

@@ -13,15 +13,22 @@ import numpy as np
 from fault_damage import Files
 from strategies import FEATURE_NAMES, VOCABULARY, make_trajectory
 
-from townlet_trajectory import ArtifactError, TrajectoryBatch, files
-from townlet_trajectory.batch_file import load_batch, save_batch
-from townlet_trajectory.capture_sample import CaptureLayout
-from townlet_trajectory.captures import CaptureInfo, UnnamedActionsWarning, read_captures, read_metrics, write_captures
-from townlet_trajectory.documents import JsonValue, canonical_json, parse_object
-from townlet_trajectory.manifest import read_directory, write_directory
-from townlet_trajectory.npz import decode_npz, encode_npz
-from townlet_trajectory.paths import read_named
-from townlet_trajectory.replay_sample import ReplaySample
+from townlet_trajectory import ArtifactError, TrajectoryBatch
+from townlet_trajectory.formats.batch_file import load_batch, save_batch
+from townlet_trajectory.formats.captures.directory import (
+    CaptureInfo,
+    UnnamedActionsWarning,
+    read_captures,
+    read_metrics,
+    write_captures,
+)
+from townlet_trajectory.formats.captures.replay_sample import ReplaySample
+from townlet_trajectory.formats.captures.sample import CaptureLayout
+from townlet_trajectory.storage import files
+from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object
+from townlet_trajectory.storage.manifest import read_directory, write_directory
+from townlet_trajectory.storage.npz import decode_npz, encode_npz
+from townlet_trajectory.storage.paths import read_named
 
 DATA = Path(__file__).parent / "data"
 LAYOUT = CaptureLayout(feature_names=FEATURE_NAMES, map_channels=("self", "agents"), action_texts=VOCABULARY)

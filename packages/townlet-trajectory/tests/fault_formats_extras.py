@@ -11,12 +11,12 @@ import yaml
 from fault_damage import Files
 from fault_formats import Format, batch_digest, digest_of, make_batch, write_original
 
-from townlet_trajectory.capture_manifest import read_capture_manifest
-from townlet_trajectory.dataset_manifest import DatasetInfo
-from townlet_trajectory.documents import canonical_json, parse_object
+from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.errors import ArtifactError
-from townlet_trajectory.minari_io import MinariReader, from_minari, to_minari
-from townlet_trajectory.shards import ShardReader, write_shards
+from townlet_trajectory.formats.captures.manifest import read_capture_manifest
+from townlet_trajectory.formats.minari.directory import MinariReader, from_minari, to_minari
+from townlet_trajectory.formats.shards.directory import ShardReader, write_shards
+from townlet_trajectory.storage.json import canonical_json, parse_object
 
 MANIFEST = "rollout_sample_manifest.json"
 

@@ -11,12 +11,12 @@ import numpy as np
 from fault_corpus import header, npy, zipped
 from fault_formats import sealed_manifest, write_capture
 
-from townlet_trajectory import files
-from townlet_trajectory.captures import capture_of
-from townlet_trajectory.documents import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_VALUES, parse_json
-from townlet_trajectory.manifest import MAX_FILES, parse_manifest, read_directory, write_directory
-from townlet_trajectory.npz import FREE_BYTES, MAX_DIMENSIONS, MAX_MEMBERS, MAX_RATIO, decode_npz
-from townlet_trajectory.paths import read_below, read_named, relative_parts
+from townlet_trajectory.formats.captures.directory import capture_of
+from townlet_trajectory.storage import files
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_VALUES, parse_json
+from townlet_trajectory.storage.manifest import MAX_FILES, parse_manifest, read_directory, write_directory
+from townlet_trajectory.storage.npz import FREE_BYTES, MAX_DIMENSIONS, MAX_MEMBERS, MAX_RATIO, decode_npz
+from townlet_trajectory.storage.paths import read_below, read_named, relative_parts
 
 
 @dataclass(frozen=True, kw_only=True)

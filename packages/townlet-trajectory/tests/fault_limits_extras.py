@@ -12,13 +12,13 @@ from fault_formats import make_batch
 from fault_formats_extras import sealed_shards
 from fault_limits import Limit
 
-from townlet_trajectory.arrow_sizes import FREE_BYTES, MAX_RATIO, check_sizes
-from townlet_trajectory.dataset_manifest import MAX_SHARDS, parse_dataset_manifest, shard_file_names
-from townlet_trajectory.documents import MAX_JSON_DEPTH
-from townlet_trajectory.minari_spaces import MAX_ACTIONS, MAX_LEAVES, leaves_of
-from townlet_trajectory.schema import MAX_ROW_BYTES, MAX_ROW_DIMENSIONS
-from townlet_trajectory.shards import ShardReader, read_shards, write_shards
-from townlet_trajectory.yaml_documents import MAX_YAML_BYTES, parse_yaml
+from townlet_trajectory.data.schema import MAX_ROW_BYTES, MAX_ROW_DIMENSIONS
+from townlet_trajectory.dataset.info import MAX_SHARDS, parse_dataset_manifest, shard_file_names
+from townlet_trajectory.formats.minari.spaces import MAX_ACTIONS, MAX_LEAVES, leaves_of
+from townlet_trajectory.formats.shards.directory import ShardReader, read_shards, write_shards
+from townlet_trajectory.formats.shards.sizes import FREE_BYTES, MAX_RATIO, check_sizes
+from townlet_trajectory.storage.json import MAX_JSON_DEPTH
+from townlet_trajectory.storage.yaml import MAX_YAML_BYTES, parse_yaml
 
 
 def _yaml(make: Callable[[int], bytes]) -> Callable[[Path, int], object]:

@@ -10,10 +10,11 @@ import numpy as np
 from fault_formats import INFO, LAYOUT, batch_digest, capture_digest, digest_of
 from strategies import make_trajectory
 
-from townlet_trajectory import ArtifactError, TrajectoryBatch, files
-from townlet_trajectory.batch_file import load_batch, save_batch
-from townlet_trajectory.captures import read_metrics, write_captures
-from townlet_trajectory.manifest import read_directory, write_directory
+from townlet_trajectory import ArtifactError, TrajectoryBatch
+from townlet_trajectory.formats.batch_file import load_batch, save_batch
+from townlet_trajectory.formats.captures.directory import read_metrics, write_captures
+from townlet_trajectory.storage import files
+from townlet_trajectory.storage.manifest import read_directory, write_directory
 
 ABSENT, REFUSED = "absent", "refused"
 

@@ -10,8 +10,8 @@ from fault_operations import ABSENT, Operation
 from strategies import SCHEMA, make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.minari_io import to_minari
-from townlet_trajectory.shards import ShardReader, ShardWriter
+from townlet_trajectory.formats.minari.directory import to_minari
+from townlet_trajectory.formats.shards.directory import ShardReader, ShardWriter
 
 
 def batch_of(number: int) -> TrajectoryBatch:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.captures import capture_of
-from townlet_trajectory.paths import read_below
+from townlet_trajectory.formats.captures.directory import capture_of
+from townlet_trajectory.storage.paths import read_below
 
 SECRET = b"secret of somebody else"
 GOOD = b"good"

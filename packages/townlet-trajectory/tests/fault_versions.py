@@ -19,10 +19,10 @@ from fault_formats import INFO, LAYOUT, files_of, sealed_capture, sealed_manifes
 from strategies import SCHEMA, assert_same_batch
 
 from townlet_trajectory import ArtifactError, Trajectory, TrajectoryBatch
-from townlet_trajectory.batch_file import load_batch, save_batch
-from townlet_trajectory.captures import read_captures, write_captures
-from townlet_trajectory.documents import canonical_json
-from townlet_trajectory.manifest import read_directory, write_directory
+from townlet_trajectory.formats.batch_file import load_batch, save_batch
+from townlet_trajectory.formats.captures.directory import read_captures, write_captures
+from townlet_trajectory.storage.json import canonical_json
+from townlet_trajectory.storage.manifest import read_directory, write_directory
 
 VERSIONS = Path(__file__).parent / "data" / "versions"
 FILES = {"a.bin": bytes(range(20)), "b.json": b"{}\n"}

@@ -9,8 +9,8 @@ from fault_formats import files_of
 from fault_formats_extras import sealed_minari, sealed_shards
 from fault_versions import OTHER_NUMBERS, Versioned, content
 
-from townlet_trajectory.minari_io import from_minari, to_minari
-from townlet_trajectory.shards import read_shards, write_shards
+from townlet_trajectory.formats.minari.directory import from_minari, to_minari
+from townlet_trajectory.formats.shards.directory import read_shards, write_shards
 
 
 def _state_shards(folder: Path, version: object) -> None:

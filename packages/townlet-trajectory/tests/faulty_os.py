@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from townlet_trajectory import files, locks, unfinished
+from townlet_trajectory.storage import files, locks, unfinished
 
 CALLS = ("open", "write", "fsync", "replace", "rename", "close", "mkdir", "makedirs", "ftruncate", "lseek", "pread")
 """The calls of `files` that touch the disk, but for removing."""

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from strategies import SCHEMA, rows_of
 
 from townlet_trajectory import TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.dataset import TrajectoryDataset
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, table_of
 from townlet_trajectory.errors import MemoryBudgetError
-from townlet_trajectory.sources import TrajectorySource, TrajectoryTable, table_of
-from townlet_trajectory.trajectory import Array
 
 
 class MadeSource:

@@ -16,7 +16,7 @@ from townlet_trajectory import (
     TrajectoryService,
     default_decision_columns,
 )
-from townlet_trajectory.sources import BatchSource
+from townlet_trajectory.dataset.source import BatchSource
 
 VOCABULARY = ('{"kind":"wait"}', '{"blocked":true,"kind":"wait"}', '{"kind":"chat","target":"bob"}')
 FEATURE_NAMES = ("rivalry_max", "rivalry_avoid_count", "lateness_counter")

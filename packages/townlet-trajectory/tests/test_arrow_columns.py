@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from strategies import any_specs, damaged, extreme_rows
 
 from townlet_trajectory import ArraySpec, ArtifactError, SchemaError
-from townlet_trajectory.arrow_columns import (
+from townlet_trajectory.dataset.info import COMPRESSIONS
+from townlet_trajectory.formats.shards.columns import (
     arrow_array,
     arrow_repeated,
     arrow_texts,
@@ -21,7 +22,6 @@ from townlet_trajectory.arrow_columns import (
     decode_columns,
     encode_columns,
 )
-from townlet_trajectory.dataset_manifest import COMPRESSIONS
 
 TENSOR = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
 

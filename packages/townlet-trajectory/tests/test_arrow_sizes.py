@@ -13,8 +13,14 @@ from hypothesis import strategies as st
 from strategies import any_specs, extreme_rows
 
 from townlet_trajectory import ArraySpec, ArtifactError
-from townlet_trajectory.arrow_columns import arrow_array, arrow_repeated, arrow_texts, encode_columns
-from townlet_trajectory.arrow_sizes import FREE_BYTES, MAX_DECODED_BYTES, allowance, check_sizes, declared_bytes
+from townlet_trajectory.formats.shards.columns import arrow_array, arrow_repeated, arrow_texts, encode_columns
+from townlet_trajectory.formats.shards.sizes import (
+    FREE_BYTES,
+    MAX_DECODED_BYTES,
+    allowance,
+    check_sizes,
+    declared_bytes,
+)
 
 NUMBERS = pa.record_batch({"x": np.arange(5000) % 7})
 """40,000 bytes, of which little is left when they are compressed."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from townlet_trajectory.audit_catalogue import audit_catalogue
-from townlet_trajectory.capture_manifest import sample_digest
+from townlet_trajectory.audit.captures import audit_catalogue
+from townlet_trajectory.audit.report import AuditReport, Severity
 from townlet_trajectory.errors import ArtifactError
-from townlet_trajectory.findings import AuditReport, Severity
+from townlet_trajectory.formats.captures.manifest import sample_digest
 
 CATALOGUE = Path(__file__).parent / "data" / "catalogue"
 FOLDER = "data/bc_datasets"

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from strategies import any_batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, Kind, NonFiniteError, Trajectory, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.audit_dataset import audit_dataset
+from townlet_trajectory.audit.dataset import audit_dataset
+from townlet_trajectory.audit.report import Finding, Severity
+from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import ArtifactError, TrajectoryError
-from townlet_trajectory.findings import Finding, Severity
-from townlet_trajectory.sources import BatchSource
 
 KITCHEN = Path(__file__).parent / "data" / "kitchen_capture" / "rollout_sample_manifest.json"
 SCHEMA = TrajectorySchema(
@@ -206,7 +206,7 @@ def test_numbers_that_are_none_are_said_to_be_so() -> None:
     assert finding.message == "`features` must be finite, got nan at tick 3, row 7"
 
 
-@pytest.mark.filterwarnings("ignore::townlet_trajectory.captures.UnnamedActionsWarning")
+@pytest.mark.filterwarnings("ignore::townlet_trajectory.formats.captures.directory.UnnamedActionsWarning")
 def test_a_capture_is_audited_by_its_manifest_and_names_its_features() -> None:
     (dataset,) = audit_dataset(KITCHEN).datasets
     assert (dataset.name, dataset.status, dataset.sample_count) == ("rollout_sample_manifest.json", "PASS", 2)

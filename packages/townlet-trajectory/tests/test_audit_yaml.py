@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from townlet_trajectory.audit_catalogue import audit_catalogue
-from townlet_trajectory.findings import Severity
+from townlet_trajectory.audit.captures import audit_catalogue
+from townlet_trajectory.audit.report import Severity
 
 CATALOGUE = Path(__file__).parent / "data" / "catalogue"
 FOLDER = Path("data/bc_datasets")

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from strategies import SCHEMA, any_batches, assert_identical_batch, damaged, make_trajectory
 
 from townlet_trajectory import ArtifactError, ManifestError, TrajectoryBatch
-from townlet_trajectory.batch_file import batch_digest, load_batch, save_batch
-from townlet_trajectory.documents import canonical_json
-from townlet_trajectory.npz import decode_npz, encode_npz
+from townlet_trajectory.formats.batch_file import batch_digest, load_batch, save_batch
+from townlet_trajectory.storage.json import canonical_json
+from townlet_trajectory.storage.npz import decode_npz, encode_npz
 
 BATCH = TrajectoryBatch.from_trajectories(
     [make_trajectory(1, 3, agent_id="ann", terminated=True), make_trajectory(2, 1, agent_id="b\0\U0001f600")]
@@ -143,7 +143,7 @@ def test_a_damaged_file_is_never_loaded_as_something_else(tmp_path: Path) -> Non
 
 
 def test_what_could_not_be_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("townlet_trajectory.batch_file.MAX_NPZ_BYTES", (4 << 20) + 100)
+    monkeypatch.setattr("townlet_trajectory.formats.batch_file.MAX_NPZ_BYTES", (4 << 20) + 100)
     with pytest.raises(ArtifactError, match="b.npz: encode: .* do not fit into one file: use `write_shards`"):
         save_batch(tmp_path / "b.npz", BATCH)
     assert not (tmp_path / "b.npz").exists()

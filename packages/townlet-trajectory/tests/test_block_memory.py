@@ -5,7 +5,8 @@ import pytest
 from strategies import SCHEMA, make_trajectory
 
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.block_memory import (
+from townlet_trajectory.dataset.loaded_blocks import LoadedBlock, Window
+from townlet_trajectory.dataset.memory import (
     BlockMemory,
     block_memory,
     step_batch_bytes,
@@ -13,9 +14,8 @@ from townlet_trajectory.block_memory import (
     trajectory_bytes,
     window_bytes,
 )
+from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import MemoryBudgetError
-from townlet_trajectory.sources import BatchSource
-from townlet_trajectory.window import LoadedBlock, Window
 
 TINY = TrajectorySchema(
     observations={"seen": ArraySpec("float32", (5,))}, decisions={"action": ArraySpec("int64")}, vocabulary=("a",)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from townlet_trajectory.capture_listing import list_captures
-from townlet_trajectory.captures import read_captures
 from townlet_trajectory.errors import ArtifactError
-from townlet_trajectory.files import write_json_atomic
+from townlet_trajectory.formats.captures.directory import read_captures
+from townlet_trajectory.formats.captures.listing import list_captures
+from townlet_trajectory.storage.files import write_json_atomic
 
 CATALOGUE = Path(__file__).parent / "data" / "catalogue"
 CAPTURES = CATALOGUE / "data" / "bc_datasets" / "captures" / "idle_v1"

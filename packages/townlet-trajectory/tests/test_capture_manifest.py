@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from townlet_trajectory import ArtifactError, CaptureError
-from townlet_trajectory.capture_manifest import read_capture_manifest, sample_digest
+from townlet_trajectory.formats.captures.manifest import read_capture_manifest, sample_digest
 
 DATA = Path(__file__).parent / "data"
 KITCHEN = DATA / "kitchen_capture"

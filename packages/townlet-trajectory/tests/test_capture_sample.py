@@ -14,9 +14,9 @@ from hypothesis import given
 from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, assert_same_trajectory, damaged, make_trajectory, trajectories
 
 from townlet_trajectory import ArraySpec, ArtifactError, CaptureError, Kind, Trajectory, TrajectorySchema
-from townlet_trajectory.capture_sample import SECTION, CaptureLayout, decode_sample, encode_sample
-from townlet_trajectory.npz import encode_npz
-from townlet_trajectory.replay_sample import CLASSIC_ARRAYS, ReplaySample
+from townlet_trajectory.formats.captures.replay_sample import CLASSIC_ARRAYS, ReplaySample
+from townlet_trajectory.formats.captures.sample import SECTION, CaptureLayout, decode_sample, encode_sample
+from townlet_trajectory.storage.npz import encode_npz
 
 LAYOUT = CaptureLayout(feature_names=FEATURE_NAMES, map_channels=("self", "agents"), action_texts=VOCABULARY)
 NPZ, META = Path("d/sample_001.npz"), Path("d/sample_001.json")

@@ -10,13 +10,18 @@ from made_source import least_budget
 from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, assert_same_batch, make_trajectory
 
 from townlet_trajectory import ArtifactError, SchemaError, TrajectoryBatch
-from townlet_trajectory.capture_sample import CaptureLayout
-from townlet_trajectory.capture_source import CaptureSource
-from townlet_trajectory.captures import CaptureInfo, UnnamedActionsWarning, read_captures, write_captures
-from townlet_trajectory.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.selection import StepSelection
+from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.errors import CaptureError
-from townlet_trajectory.selection import StepSelection
-from townlet_trajectory.sources import TrajectorySource
+from townlet_trajectory.formats.captures.directory import (
+    CaptureInfo,
+    UnnamedActionsWarning,
+    read_captures,
+    write_captures,
+)
+from townlet_trajectory.formats.captures.sample import CaptureLayout
+from townlet_trajectory.formats.captures.source import CaptureSource
 
 KITCHEN = Path(__file__).parent / "data" / "kitchen_capture"
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from townlet_trajectory.capture_source import CaptureSource
-from townlet_trajectory.captures import UnnamedActionsWarning
-from townlet_trajectory.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.formats.captures.directory import UnnamedActionsWarning
+from townlet_trajectory.formats.captures.source import CaptureSource
 
 DATA = Path(__file__).parent / "data"
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from strategies import FEATURE_NAMES, VOCABULARY, assert_same_trajectory, batches, damaged, make_trajectory
 
-from townlet_trajectory import ArtifactError, CaptureError, TrajectoryBatch, captures, files
-from townlet_trajectory.capture_sample import CaptureLayout
-from townlet_trajectory.captures import (
+from townlet_trajectory import ArtifactError, CaptureError, TrajectoryBatch
+from townlet_trajectory.formats.captures import directory as captures
+from townlet_trajectory.formats.captures.directory import (
     CaptureInfo,
     UnnamedActionsWarning,
     capture_of,
@@ -23,6 +23,8 @@ from townlet_trajectory.captures import (
     read_metrics,
     write_captures,
 )
+from townlet_trajectory.formats.captures.sample import CaptureLayout
+from townlet_trajectory.storage import files
 
 DATA = Path(__file__).parent / "data"
 LAYOUT = CaptureLayout(feature_names=FEATURE_NAMES, map_channels=("self", "agents"), action_texts=VOCABULARY)
@@ -158,7 +160,7 @@ def kitchen(tmp_path: Path) -> Path:
     return tmp_path / "kitchen_capture"
 
 
-@pytest.mark.filterwarnings("ignore::townlet_trajectory.captures.UnnamedActionsWarning")
+@pytest.mark.filterwarnings("ignore::townlet_trajectory.formats.captures.directory.UnnamedActionsWarning")
 def test_data_root_comes_second(kitchen: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "manifests" / "m.json"
     manifest.parent.mkdir()
@@ -171,7 +173,7 @@ def test_data_root_comes_second(kitchen: Path, tmp_path: Path) -> None:
     assert found.path.parent.parent == manifest.parent
 
 
-@pytest.mark.filterwarnings("ignore::townlet_trajectory.captures.UnnamedActionsWarning")
+@pytest.mark.filterwarnings("ignore::townlet_trajectory.formats.captures.directory.UnnamedActionsWarning")
 def test_samples_are_bounded_together(kitchen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = kitchen / "rollout_sample_manifest.json"
     with pytest.warns(UnnamedActionsWarning):

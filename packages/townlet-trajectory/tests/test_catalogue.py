@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from townlet_trajectory.catalogue import SampleChecksum, catalogue_entry, read_catalogue, read_checksums
-from townlet_trajectory.documents import JsonValue
 from townlet_trajectory.errors import ArtifactError, CaptureError
+from townlet_trajectory.formats.captures.catalogue import (
+    SampleChecksum,
+    catalogue_entry,
+    read_catalogue,
+    read_checksums,
+)
+from townlet_trajectory.storage.json import JsonValue
 
 CATALOGUE = Path(__file__).parent / "data" / "catalogue"
 VERSIONS = CATALOGUE / "data" / "bc_datasets" / "versions.json"

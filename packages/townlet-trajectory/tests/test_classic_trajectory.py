@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from townlet_trajectory.capture_manifest import read_capture_manifest
-from townlet_trajectory.classic_trajectory import trajectory_of
 from townlet_trajectory.errors import CaptureError
-from townlet_trajectory.replay_sample import ReplaySample
+from townlet_trajectory.formats.captures.classic_trajectory import trajectory_of
+from townlet_trajectory.formats.captures.manifest import read_capture_manifest
+from townlet_trajectory.formats.captures.replay_sample import ReplaySample
 
 KITCHEN = Path(__file__).parent / "data" / "kitchen_capture" / "rollout_sample_manifest.json"
 

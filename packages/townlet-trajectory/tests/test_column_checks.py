@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from townlet_trajectory import NonFiniteError
-from townlet_trajectory.column_checks import is_finite, refuse_infinite
+from townlet_trajectory.data.checks import is_finite, refuse_infinite
 
 GREATEST = float(np.finfo(np.float32).max)
 

@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, assert_same_batch, batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, ArtifactError, CaptureError, SchemaError, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.batch_file import load_batch, save_batch
-from townlet_trajectory.capture_form import CaptureForm, form_of
-from townlet_trajectory.capture_sample import CaptureLayout
-from townlet_trajectory.captures import CaptureInfo, read_captures
-from townlet_trajectory.convert import convert
-from townlet_trajectory.dataset_manifest import DatasetInfo
-from townlet_trajectory.formats import FORMATS, Format, format_of, open_dataset
-from townlet_trajectory.merging import canonical
-from townlet_trajectory.pieces import joined, split_every
-from townlet_trajectory.shards import ShardReader, write_shards
-from townlet_trajectory.sources import BatchSource
+from townlet_trajectory.data.merging import canonical
+from townlet_trajectory.data.pieces import joined, split_every
+from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.source import BatchSource
+from townlet_trajectory.formats.batch_file import load_batch, save_batch
+from townlet_trajectory.formats.captures.directory import CaptureInfo, read_captures
+from townlet_trajectory.formats.captures.form import CaptureForm, form_of
+from townlet_trajectory.formats.captures.sample import CaptureLayout
+from townlet_trajectory.formats.convert import convert
+from townlet_trajectory.formats.open import FORMATS, Format, format_of, open_dataset
+from townlet_trajectory.formats.shards.directory import ShardReader, write_shards
 
 DATA = Path(__file__).parent / "data"
 LAYOUT = CaptureLayout(feature_names=FEATURE_NAMES, map_channels=("self", "agents"), action_texts=VOCABULARY)
@@ -126,7 +126,7 @@ def test_a_capture_becomes_a_capture_again(tmp_path: Path) -> None:
         assert again.read_bytes() == (tmp_path / "first" / f"rollout_sample_{name}").read_bytes(), name
 
 
-@pytest.mark.filterwarnings("ignore::townlet_trajectory.captures.UnnamedActionsWarning")
+@pytest.mark.filterwarnings("ignore::townlet_trajectory.formats.captures.directory.UnnamedActionsWarning")
 def test_a_capture_of_the_original(tmp_path: Path) -> None:
     manifest = tmp_path / "alice.json"
     manifest.write_text('["kitchen_capture/rollout_sample_alice_001.npz"]')
@@ -206,7 +206,7 @@ def test_a_source_that_fails_leaves_nothing(to: Format, tmp_path: Path) -> None:
 
 
 def test_what_is_collected_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("townlet_trajectory.convert.MAX_NPZ_BYTES", 100)
+    monkeypatch.setattr("townlet_trajectory.formats.convert.MAX_NPZ_BYTES", 100)
     with pytest.raises(ArtifactError, match="more than 100 bytes are written to shards or Minari alone"):
         convert(make_batch(), tmp_path / "x.npz", to="npz")
 
@@ -242,6 +242,6 @@ def test_an_empty_batch(tmp_path: Path) -> None:
 
 def test_formats_are_imported_when_they_are_used() -> None:
     extras = "{'yaml', 'pyarrow', 'h5py', 'minari'}"
-    code = f"import sys, townlet_trajectory.convert; print(sorted({extras} & set(sys.modules)))"
+    code = f"import sys, townlet_trajectory.formats.convert; print(sorted({extras} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

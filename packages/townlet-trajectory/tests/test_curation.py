@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from strategies import assert_same_batch, batches, make_trajectory
 
 from townlet_trajectory import Trajectory, TrajectoryBatch
-from townlet_trajectory.curation import (
+from townlet_trajectory.data.merging import canonical
+from townlet_trajectory.data.pieces import joined
+from townlet_trajectory.dataset.curation import (
     CurationResult,
     filter_dataset,
     merge_datasets,
@@ -17,12 +19,10 @@ from townlet_trajectory.curation import (
     reshard,
     split_dataset,
 )
-from townlet_trajectory.dataset_manifest import DatasetInfo
+from townlet_trajectory.dataset.filter import TrajectoryFilter
+from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import DatasetError, SchemaError
-from townlet_trajectory.merging import canonical
-from townlet_trajectory.pieces import joined
-from townlet_trajectory.sources import BatchSource
-from townlet_trajectory.trajectory_filter import TrajectoryFilter
 
 
 class ListSink:

@@ -13,13 +13,13 @@ from made_source import MadeSource, least_budget
 from strategies import SCHEMA, batch_sources, make_trajectory
 
 from townlet_trajectory import Kind, SchemaError, ShapeError, Source, Trajectory, TrajectoryBatch
-from townlet_trajectory.block_memory import step_bytes
-from townlet_trajectory.dataset import TrajectoryDataset
+from townlet_trajectory.data.steps import StepBatch
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.memory import step_bytes
+from townlet_trajectory.dataset.selection import StepSelection, StepWeights, weights_by
+from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import DatasetError, MemoryBudgetError
-from townlet_trajectory.selection import StepSelection, StepWeights, weights_by
-from townlet_trajectory.sources import BatchSource
-from townlet_trajectory.step_batch import StepBatch
-from townlet_trajectory.trajectory import Array
 
 SELECTIONS = st.builds(
     StepSelection,

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from strategies import SCHEMA, any_schemas, damaged
 
 from townlet_trajectory import ArtifactError, ManifestError, SchemaError, TrajectorySchema
-from townlet_trajectory.dataset_manifest import (
+from townlet_trajectory.dataset.info import (
     COMPRESSIONS,
     DatasetInfo,
     DatasetManifest,
     ShardEntry,
     parse_dataset_manifest,
 )
-from townlet_trajectory.documents import canonical_json
-from townlet_trajectory.manifest import FileEntry
+from townlet_trajectory.storage.json import canonical_json
+from townlet_trajectory.storage.manifest import FileEntry
 
 DIGEST = "0123456789abcdef" * 4
 INFO = DatasetInfo(
@@ -183,7 +183,7 @@ def test_info_that_is_not_json(values: dict[str, object], reason: str) -> None:
 
 
 def test_the_greatest_number_of_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("townlet_trajectory.dataset_manifest.MAX_SHARDS", 2)
+    monkeypatch.setattr("townlet_trajectory.dataset.info.MAX_SHARDS", 2)
     assert DatasetManifest(schema=SCHEMA, shards=(entry(0), entry(1))).num_steps == 20
     with pytest.raises(SchemaError, match="a dataset has at most 2 shards"):
         DatasetManifest(schema=SCHEMA, shards=(entry(0), entry(1), entry(2)))

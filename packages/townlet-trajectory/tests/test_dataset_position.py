@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_trajectory.dataset_position import DatasetPosition, position_of
-from townlet_trajectory.documents import JsonValue
+from townlet_trajectory.dataset.position import DatasetPosition, position_of
 from townlet_trajectory.errors import DatasetError
+from townlet_trajectory.storage.json import JsonValue
 
 
 @pytest.mark.property

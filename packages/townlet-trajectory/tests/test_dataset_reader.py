@@ -6,11 +6,11 @@ from made_source import MadeSource
 from strategies import make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.dataset import TrajectoryDataset
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.selection import StepSelection, StepWeights
+from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import ArtifactError, DatasetError
-from townlet_trajectory.selection import StepSelection, StepWeights
-from townlet_trajectory.sources import BatchSource
-from townlet_trajectory.trajectory import Array
 
 
 def make_batch(demonstrated: bool) -> TrajectoryBatch:

@@ -8,11 +8,11 @@ from made_source import least_budget
 from strategies import SCHEMA, make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.dataset import TrajectoryDataset
-from townlet_trajectory.dataset_manifest import DatasetInfo
+from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.selection import StepSelection
 from townlet_trajectory.errors import ArtifactError, DatasetError
-from townlet_trajectory.selection import StepSelection
-from townlet_trajectory.shards import ShardReader, write_shards
+from townlet_trajectory.formats.shards.directory import ShardReader, write_shards
 
 
 def make_batch(seed: int) -> TrajectoryBatch:

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from strategies import batches, make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.block_memory import step_bytes, trajectory_bytes
-from townlet_trajectory.dataset_units import StepUnit, TrajectoryUnit
-from townlet_trajectory.selection import Selected
-from townlet_trajectory.sources import BatchSource
-from townlet_trajectory.window import LoadedBlock, Window
+from townlet_trajectory.dataset.loaded_blocks import LoadedBlock, Window
+from townlet_trajectory.dataset.memory import step_bytes, trajectory_bytes
+from townlet_trajectory.dataset.selection import Selected
+from townlet_trajectory.dataset.source import BatchSource
+from townlet_trajectory.dataset.units import StepUnit, TrajectoryUnit
 
 # Trajectories of 2, 3 and 1 rows; rows 1, 2, 3 are selected.
 BATCH = TrajectoryBatch.from_trajectories([make_trajectory(n, length) for n, length in enumerate((2, 3, 1))])

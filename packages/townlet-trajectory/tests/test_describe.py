@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from strategies import any_batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, Kind, Source, Trajectory, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.dataset_manifest import DatasetInfo
-from townlet_trajectory.describe import describe_dataset, text_of
+from townlet_trajectory.dataset.describe import describe_dataset, text_of
+from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import DatasetError
-from townlet_trajectory.sources import BatchSource
 
 SCHEMA = TrajectorySchema(
     observations={"features": ArraySpec("float32", (2,)), "clock": ArraySpec("int64")},

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.documents import (
+from townlet_trajectory.storage.json import (
     MAX_JSON_BYTES,
     MAX_JSON_DEPTH,
     MAX_JSON_VALUES,

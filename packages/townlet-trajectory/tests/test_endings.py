@@ -7,7 +7,7 @@ import pytest
 from strategies import SCHEMA, rows_of
 
 from townlet_trajectory import NonFiniteError, SchemaError, ShapeError
-from townlet_trajectory.endings import Ended, Endings
+from townlet_trajectory.recording.endings import Ended, Endings
 
 
 def flags(*rows: int) -> np.ndarray:

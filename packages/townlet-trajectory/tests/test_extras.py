@@ -5,7 +5,7 @@ import math
 import pytest
 
 from townlet_trajectory.errors import MissingExtraError
-from townlet_trajectory.extras import require
+from townlet_trajectory.storage.extras import require
 
 
 def test_a_module_that_is_there() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.files import DirectoryLock
+from townlet_trajectory.storage.files import DirectoryLock
 
 
 def test_one_thread_of_many(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from townlet_trajectory import CaptureError
-from townlet_trajectory.fields import Fields
+from townlet_trajectory.storage.json_fields import Fields
 
 FIELDS = Fields(
     {"text": "a", "texts": ["a", "b"], "integer": 3, "integers": [1, 2], "flag": True, "object": {"x": {"y": 1}}},

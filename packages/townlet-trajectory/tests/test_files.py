@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from faulty_os import FaultyOS, Killed, inject, temporaries
 
-from townlet_trajectory import ArtifactError, files
-from townlet_trajectory.documents import canonical_json
+from townlet_trajectory import ArtifactError
+from townlet_trajectory.storage import files
+from townlet_trajectory.storage.json import canonical_json
 
 Case = tuple[str, Callable[[Path], None], Callable[[Path], bytes | None], bytes | None, bytes]
 

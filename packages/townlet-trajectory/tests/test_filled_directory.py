@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.filled_directory import filled_directory
+from townlet_trajectory.storage.filled_directory import filled_directory
 
 
 def test_it_appears_when_the_block_ends(tmp_path: Path) -> None:

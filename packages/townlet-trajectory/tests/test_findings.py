@@ -1,6 +1,6 @@
 """What audits say, in order and in 80 columns."""
 
-from townlet_trajectory.findings import AuditReport, DatasetAudit, FindingList
+from townlet_trajectory.audit.report import AuditReport, DatasetAudit, FindingList
 
 
 def audit(found: FindingList, name: str = "town") -> DatasetAudit:

@@ -8,8 +8,8 @@ from hypothesis import given
 from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, SchemaError, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.capture_sample import CaptureLayout
-from townlet_trajectory.frames import frames_of
+from townlet_trajectory.formats.captures.frames import frames_of
+from townlet_trajectory.formats.captures.sample import CaptureLayout
 
 LAYOUT = CaptureLayout(feature_names=FEATURE_NAMES, map_channels=("self", "agents"), action_texts=VOCABULARY)
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from townlet_trajectory.audit.leaks import MAX_BINS, MIN_ROWS_OF_ACTION, ROWS_PER_BIN, FeatureRule, best_rules
 from townlet_trajectory.errors import ShapeError
-from townlet_trajectory.leaks import MAX_BINS, MIN_ROWS_OF_ACTION, ROWS_PER_BIN, FeatureRule, best_rules
 
 
 def test_skill_is_the_share_of_errors_that_a_rule_avoids() -> None:

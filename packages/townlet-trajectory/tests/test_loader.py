@@ -10,11 +10,11 @@ from made_source import MadeSource, least_budget
 from strategies import batch_sources, make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.selection import StepSelection, weights_by
+from townlet_trajectory.dataset.source import BatchSource
+from townlet_trajectory.dataset.torch_loader import EpochView, StepView
 from townlet_trajectory.errors import DatasetError
-from townlet_trajectory.loader import EpochView, StepView
-from townlet_trajectory.selection import StepSelection, weights_by
-from townlet_trajectory.sources import BatchSource
 
 
 def make_source() -> BatchSource:

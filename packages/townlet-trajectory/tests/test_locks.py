@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.locks import DirectoryLock
+from townlet_trajectory.storage.locks import DirectoryLock
 
 
 def test_one_writer_per_directory(tmp_path: Path) -> None:
@@ -18,7 +18,10 @@ def test_one_writer_per_directory(tmp_path: Path) -> None:
         with pytest.raises(ArtifactError, match="another writer holds this directory") as caught:
             DirectoryLock(tmp_path).__enter__()
         assert caught.value.path == tmp_path
-        other = "import sys; from townlet_trajectory.files import DirectoryLock; DirectoryLock(sys.argv[1]).__enter__()"
+        other = (
+            "import sys; from townlet_trajectory.storage.files import DirectoryLock; "
+            "DirectoryLock(sys.argv[1]).__enter__()"
+        )
         result = subprocess.run(
             [sys.executable, "-c", other, str(tmp_path)], capture_output=True, text=True, check=False
         )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import damaged
 
 from townlet_trajectory import ArtifactError, ManifestError
-from townlet_trajectory.manifest import (
+from townlet_trajectory.storage.manifest import (
     MANIFEST_NAME,
     FileEntry,
     Manifest,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import SCHEMA, assert_same_batch, batches, make_trajectory
 
 from townlet_trajectory import SchemaError, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.merging import agent_codes, canonical, merged
+from townlet_trajectory.data.merging import agent_codes, canonical, merged
 
 
 def test_order_by_hand() -> None:

@@ -27,8 +27,15 @@ from townlet_trajectory import (
     TrajectoryBatch,
     TrajectorySchema,
 )
-from townlet_trajectory.dataset_manifest import DatasetInfo
-from townlet_trajectory.minari_io import MinariCredits, MinariReader, MinariWriter, from_minari, minari_root, to_minari
+from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.formats.minari.directory import (
+    MinariCredits,
+    MinariReader,
+    MinariWriter,
+    from_minari,
+    minari_root,
+    to_minari,
+)
 
 INFO = DatasetInfo(
     group="villagers",
@@ -97,7 +104,7 @@ def test_load_inverts_save_by_blocks_and_with_what_is_known_of_it(tmp_path: Path
 
 
 def test_blocks_end_where_they_are_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("townlet_trajectory.minari_reader.BLOCK_BYTES", 400)
+    monkeypatch.setattr("townlet_trajectory.formats.minari.reader.BLOCK_BYTES", 400)
     batch = make_batch()
     with MinariReader(to_minari(batch, "town-v0", root=tmp_path)) as reader:
         offsets = reader.block_offsets
@@ -309,7 +316,7 @@ def test_a_full_disk_leaves_nothing(allowed: int, tmp_path: Path, monkeypatch: p
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(data)
 
-    monkeypatch.setattr("townlet_trajectory.minari_hdf5.io.FileIO", SmallDisk)
+    monkeypatch.setattr("townlet_trajectory.formats.minari.hdf5.io.FileIO", SmallDisk)
     with pytest.raises(ArtifactError, match="No space left on device"):
         to_minari((make_batch() for _ in range(8)), "town-v0", root=tmp_path)
     monkeypatch.undo()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_trajectory import ShapeError
-from townlet_trajectory.moments import Moments
+from townlet_trajectory.data.moments import Moments
 
 NUMBERS = st.lists(st.floats(-(2.0**126), 2.0**126, width=32), max_size=12)
 

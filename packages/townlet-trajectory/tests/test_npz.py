@@ -16,8 +16,8 @@ from hypothesis.extra import numpy as hnp
 from strategies import damaged
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.npz import FREE_BYTES, MAX_MEMBERS, MAX_RATIO, decode_npz, encode_npz
-from townlet_trajectory.schema import DTYPES
+from townlet_trajectory.data.schema import DTYPES
+from townlet_trajectory.storage.npz import FREE_BYTES, MAX_MEMBERS, MAX_RATIO, decode_npz, encode_npz
 
 ARRAYS = {
     "x": np.arange(12, dtype=np.float32).reshape(3, 4),

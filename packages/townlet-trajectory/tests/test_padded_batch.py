@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import SCHEMA, assert_same_batch, batches, make_trajectory
 
 from townlet_trajectory import ContinuityError, SchemaError, ShapeError, TrajectoryBatch
-from townlet_trajectory.padded_batch import PaddedBatch
+from townlet_trajectory.data.padded import PaddedBatch
 
 
 def make_batch() -> TrajectoryBatch:

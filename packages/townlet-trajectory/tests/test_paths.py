@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.paths import escaped, read_below, read_named, relative_parts
+from townlet_trajectory.storage.paths import escaped, read_below, read_named, relative_parts
 
 BAD_NAMES = [
     "",

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from strategies import SCHEMA, assert_same_batch, assert_same_trajectory, batches, make_trajectory, rows_of
 
 from townlet_trajectory import SchemaError, ShapeError, TrajectoryBatch, TrajectoryService
-from townlet_trajectory.merging import canonical, merged
-from townlet_trajectory.pieces import (
+from townlet_trajectory.data.merging import canonical, merged
+from townlet_trajectory.data.pieces import (
     joined,
     keep_steps,
     split_at_changes,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_trajectory.printable import printable
+from townlet_trajectory.storage.printable import printable
 
 
 def test_by_hand() -> None:

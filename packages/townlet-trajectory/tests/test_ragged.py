@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_trajectory import ShapeError
-from townlet_trajectory.ragged import flat_rows, offsets_of, padded_rows, step_mask
+from townlet_trajectory.data.ragged import flat_rows, offsets_of, padded_rows, step_mask
 
 
 def test_by_hand() -> None:

@@ -23,9 +23,9 @@ from townlet_trajectory import (
     TrajectorySchema,
     TrajectoryService,
 )
-from townlet_trajectory.pieces import joined
-from townlet_trajectory.recorder import OnFull
-from townlet_trajectory.sink import BatchSink
+from townlet_trajectory.data.pieces import joined
+from townlet_trajectory.recording.recorder import OnFull
+from townlet_trajectory.recording.sink import BatchSink
 
 TINY = TrajectorySchema(
     observations={"x": ArraySpec("float32")}, decisions={"action": ArraySpec("int64")}, vocabulary=("wait", "go")

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from strategies import SCHEMA, Columns, rows_of
 
 from townlet_trajectory import ArtifactError, BufferFullError, Trajectory, TrajectoryBatch, TrajectoryService
-from townlet_trajectory.recorder import OnFull
+from townlet_trajectory.recording.recorder import OnFull
 
 Step = dict[str, object]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from strategies import SCHEMA, rows_of
 
 from townlet_trajectory import ArraySpec, NonFiniteError, SchemaError, ShapeError, TrajectorySchema
-from townlet_trajectory.rollout import RolloutBuffer
-from townlet_trajectory.roster import Presence
+from townlet_trajectory.recording.buffer import RolloutBuffer
+from townlet_trajectory.recording.roster import Presence
 
 NARROW = TrajectorySchema(
     observations={"x": ArraySpec("float32", (2,))},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from townlet_trajectory import ContinuityError, ShapeError
-from townlet_trajectory.roster import Roster
+from townlet_trajectory.recording.roster import Roster
 
 
 def enter(roster: Roster, slots: list[int], ids: str, *, world: int = 0, episode: int = 0) -> list[int]:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from townlet_trajectory.dataset.row_sample import RowSample
 from townlet_trajectory.errors import ShapeError
-from townlet_trajectory.row_sample import RowSample
 
 
 def sampled(num_rows: int, max_rows: int, block_rows: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from townlet_trajectory import (
     default_decision_columns,
     vocabulary_digest,
 )
-from townlet_trajectory.schema import MAX_ROW_BYTES, MAX_ROW_DIMENSIONS
+from townlet_trajectory.data.schema import MAX_ROW_BYTES, MAX_ROW_DIMENSIONS
 
 
 def test_codes_are_those_of_the_files() -> None:

@@ -7,9 +7,9 @@ from hypothesis import given
 from strategies import SCHEMA, any_schemas
 
 from townlet_trajectory import ArraySpec, ManifestError, SchemaError, TrajectorySchema
-from townlet_trajectory.documents import canonical_json
-from townlet_trajectory.fields import Fields
-from townlet_trajectory.schema_document import parse_schema, schema_document
+from townlet_trajectory.data.schema_document import parse_schema, schema_document
+from townlet_trajectory.storage.json import canonical_json
+from townlet_trajectory.storage.json_fields import Fields
 
 
 def parse(document: object) -> TrajectorySchema:

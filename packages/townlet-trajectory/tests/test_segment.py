@@ -4,8 +4,8 @@ import numpy as np
 from strategies import SCHEMA
 
 from townlet_trajectory import ArraySpec, TrajectorySchema
-from townlet_trajectory.roster import NOBODY
-from townlet_trajectory.segment import Segment, scalar_layout_of
+from townlet_trajectory.recording.roster import NOBODY
+from townlet_trajectory.recording.segment import Segment, scalar_layout_of
 
 MIXED = TrajectorySchema(
     observations={"x": ArraySpec("float32")},

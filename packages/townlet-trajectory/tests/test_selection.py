@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from strategies import SCHEMA, batches, make_trajectory
 
 from townlet_trajectory import Kind, SchemaError, Source, TrajectoryBatch
+from townlet_trajectory.dataset.selection import ALL_STEPS, StepSelection, StepWeights, select_steps, weights_by
+from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import DatasetError
-from townlet_trajectory.selection import ALL_STEPS, StepSelection, StepWeights, select_steps, weights_by
-from townlet_trajectory.sources import BatchSource
 
 COLUMNS = {
     "source": np.array([0, 1, 2, 1], np.int8),

@@ -10,7 +10,7 @@ import pytest
 from strategies import SCHEMA, assert_identical_batch, make_trajectory
 
 from townlet_trajectory import ArraySpec, ArtifactError, SchemaError, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.shard_layout import (
+from townlet_trajectory.formats.shards.layout import (
     SHARD_BYTES,
     check_shard_schema,
     decode_shard,

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from strategies import SCHEMA, any_batches, assert_identical_batch, assert_same_batch, make_trajectory
 
 from townlet_trajectory import ArtifactError, ManifestError, SchemaError, TrajectoryBatch
-from townlet_trajectory.dataset_manifest import COMPRESSIONS, DatasetInfo
-from townlet_trajectory.shard_reader import ShardReader, read_dataset_manifest
-from townlet_trajectory.shards import read_shards, write_shards
-from townlet_trajectory.sources import TrajectorySource, table_of
+from townlet_trajectory.dataset.info import COMPRESSIONS, DatasetInfo
+from townlet_trajectory.dataset.source import TrajectorySource, table_of
+from townlet_trajectory.formats.shards.directory import read_shards, write_shards
+from townlet_trajectory.formats.shards.reader import ShardReader, read_dataset_manifest
 
 BATCH = TrajectoryBatch.from_trajectories(
     [make_trajectory(n, length, agent_id=f"agent {n}", terminated=n == 1) for n, length in enumerate([3, 2, 4, 1])]

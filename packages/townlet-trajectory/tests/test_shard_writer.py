@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from strategies import SCHEMA, assert_same_batch, make_trajectory
 
 from townlet_trajectory import ArraySpec, ArtifactError, OrderError, SchemaError, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.dataset_manifest import DatasetInfo, DatasetManifest, parse_dataset_manifest
-from townlet_trajectory.files import write_bytes_atomic
-from townlet_trajectory.shard_writer import ShardWriter
-from townlet_trajectory.shards import read_shards, write_shards
-from townlet_trajectory.sink import BatchSink
+from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest, parse_dataset_manifest
+from townlet_trajectory.formats.shards.directory import read_shards, write_shards
+from townlet_trajectory.formats.shards.writer import ShardWriter
+from townlet_trajectory.recording.sink import BatchSink
+from townlet_trajectory.storage.files import write_bytes_atomic
 
 
 def batch_of(*lengths: int, seed: int = 0) -> TrajectoryBatch:
@@ -186,7 +186,7 @@ class Failing:
             raise ArtifactError(path, "write", "No space left on device")
 
 
-PATCHED = "townlet_trajectory.shard_writer.write_bytes_atomic"
+PATCHED = "townlet_trajectory.formats.shards.writer.write_bytes_atomic"
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -265,8 +265,8 @@ KILLED = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
 from strategies import SCHEMA, TrajectoryBatch, make_trajectory
-from townlet_trajectory.files import write_bytes_atomic
-from townlet_trajectory.shard_writer import ShardWriter
+from townlet_trajectory.storage.files import write_bytes_atomic
+from townlet_trajectory.formats.shards.writer import ShardWriter
 writer = ShardWriter(sys.argv[1], SCHEMA, rows_per_shard=4)
 for seed in range(3):
     writer.write(TrajectoryBatch.from_trajectories([make_trajectory(seed, 3)]))
@@ -284,7 +284,7 @@ def test_what_was_full_survives_a_kill(tmp_path: Path) -> None:
 
 
 def test_the_greatest_number_of_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("townlet_trajectory.dataset_manifest.MAX_SHARDS", 2)
+    monkeypatch.setattr("townlet_trajectory.dataset.info.MAX_SHARDS", 2)
     writer = ShardWriter(tmp_path, SCHEMA, rows_per_shard=2)
     with pytest.raises(SchemaError, match="a dataset has at most 2 shards: make them larger, `rows_per_shard`"):
         writer.write(batch_of(2, 2, 2))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import SCHEMA, assert_same_batch, batches, make_trajectory
 
 from townlet_trajectory import SchemaError, ShapeError, TrajectoryBatch
-from townlet_trajectory.sources import BatchSource, TrajectorySource, require_decision, table_of
+from townlet_trajectory.dataset.source import BatchSource, TrajectorySource, require_decision, table_of
 
 
 def make_batch() -> TrajectoryBatch:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_trajectory import ShapeError
-from townlet_trajectory.splits import episode_hash, is_held_out
+from townlet_trajectory.data.split import episode_hash, is_held_out
 
 
 def test_the_hash_never_changes() -> None:

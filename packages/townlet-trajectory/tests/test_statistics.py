@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from strategies import SCHEMA, VOCABULARY, batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, SchemaError, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.captures import read_captures, read_metrics
-from townlet_trajectory.merging import merged
-from townlet_trajectory.moments import Moments
-from townlet_trajectory.statistics import BatchStatistics, aggregate_metrics, returns_of, sample_metrics
+from townlet_trajectory.data.merging import merged
+from townlet_trajectory.data.moments import Moments
+from townlet_trajectory.data.statistics import BatchStatistics, aggregate_metrics, returns_of, sample_metrics
+from townlet_trajectory.formats.captures.directory import read_captures, read_metrics
 
 DATA = Path(__file__).parent / "data" / "kitchen_capture"
 

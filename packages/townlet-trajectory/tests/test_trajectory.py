@@ -16,8 +16,8 @@ from townlet_trajectory import (
     Trajectory,
     TrajectoryBatch,
 )
-from townlet_trajectory.pieces import joined
-from townlet_trajectory.trajectory import frozen
+from townlet_trajectory.data.pieces import joined
+from townlet_trajectory.data.trajectory import frozen
 
 
 def test_one_more_observation_than_steps() -> None:

@@ -7,9 +7,9 @@ import pytest
 from strategies import make_trajectory
 
 from townlet_trajectory import ArraySpec, Source, Trajectory, TrajectoryBatch, TrajectorySchema
+from townlet_trajectory.dataset.filter import TrajectoryFilter, piece_returns
+from townlet_trajectory.dataset.source import BatchSource, TrajectoryTable
 from townlet_trajectory.errors import DatasetError, SchemaError
-from townlet_trajectory.sources import BatchSource, TrajectoryTable
-from townlet_trajectory.trajectory_filter import TrajectoryFilter, piece_returns
 
 
 def trajectory(rewards: list[float], sources: list[int], **identity: object) -> Trajectory:

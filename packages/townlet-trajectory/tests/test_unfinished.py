@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from townlet_trajectory import files
-from townlet_trajectory.locks import DirectoryLock
-from townlet_trajectory.unfinished import remove_tree, temporary_name
+from townlet_trajectory.storage import files
+from townlet_trajectory.storage.locks import DirectoryLock
+from townlet_trajectory.storage.unfinished import remove_tree, temporary_name
 
 
 @pytest.mark.parametrize("name", ["n" * 255, "é" * 127, "\U0001f600" * 63])

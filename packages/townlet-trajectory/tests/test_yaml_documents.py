@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.captures import UnnamedActionsWarning, read_captures
-from townlet_trajectory.documents import MAX_JSON_DEPTH
-from townlet_trajectory.yaml_documents import MAX_YAML_BYTES, parse_yaml
+from townlet_trajectory.formats.captures.directory import UnnamedActionsWarning, read_captures
+from townlet_trajectory.storage.json import MAX_JSON_DEPTH
+from townlet_trajectory.storage.yaml import MAX_YAML_BYTES, parse_yaml
 
 PATH = Path("manifest.yaml")
 DATA = Path(__file__).parent / "data"

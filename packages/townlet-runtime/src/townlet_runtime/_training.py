@@ -10,12 +10,12 @@ from typing import TypeAlias
 from pydantic import TypeAdapter, ValidationError
 
 from townlet_behavior import SavedState
-from townlet_runtime.acting import SimulationActor
-from townlet_runtime.collector import SimulationCollector
+from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.evaluator import RANDOM, EpisodeReturns, SimulationEvaluator
 from townlet_runtime.errors import ConfigError, MissingExtraError
-from townlet_runtime.evaluate import RANDOM, EpisodeReturns, SimulationEvaluator
-from townlet_runtime.rundir import CHECKPOINTS
-from townlet_runtime.simulation import SimulationSpec
+from townlet_runtime.policy.policy import SimulationActor
+from townlet_runtime.runs.directory import CHECKPOINTS
+from townlet_runtime.simulation.interface import SimulationSpec
 
 try:
     import torch

@@ -35,7 +35,7 @@ class PolicyFileError(TownletError):
 
 
 class SimulationError(TownletError):
-    """A simulation, or a call on one, breaks what `townlet_runtime.simulation` promises."""
+    """A simulation, or a call on one, breaks what `townlet_runtime.simulation.interface` promises."""
 
 
 class EnvironmentFaultError(TownletError):

@@ -1,10 +1,5 @@
 """One network through behavior cloning, anneal and PPO, with gates, checkpoints and a log."""
 
-from townlet_training.advantages import Estimates, advantages_of, gae, vtrace
-from townlet_training.anneal import PlannedUpdate, Schedule, plan
-from townlet_training.bc import BCConfig, BCEpoch, BCLearner, BCResult
-from townlet_training.checkpoint import Checkpoint, CheckpointState, CheckpointStore, read_checkpoint
-from townlet_training.collect import Actor, Collected, Collector
 from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, PromotionConfig, TrainingConfig
 from townlet_training.errors import (
     ActionMaskError,
@@ -31,25 +26,30 @@ from townlet_training.evaluation import (
     normalized,
     summarize,
 )
-from townlet_training.export import ExportedPolicy, export_policy
 from townlet_training.gates import GateResult
-from townlet_training.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter
-from townlet_training.networks import ActorCritic, NetworkConfig
-from townlet_training.orchestrator import TrainingOrchestrator
-from townlet_training.ppo import PPOLearner
-from townlet_training.ppo_config import PPOConfig
-from townlet_training.ppo_update import PPOUpdate
+from townlet_training.interfaces import Actor, Collected, Collector
+from townlet_training.learning.advantages import Estimates, advantages_of, gae, vtrace
+from townlet_training.learning.bc import BCConfig, BCEpoch, BCLearner, BCResult
+from townlet_training.learning.ppo import PPOLearner
+from townlet_training.learning.ppo_config import PPOConfig
+from townlet_training.learning.ppo_update import PPOUpdate
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.onnx_export import ExportedPolicy, export_policy
+from townlet_training.network.weights import weights_sha256
 from townlet_training.presets import PRESETS, Preset, preset, preset_for
-from townlet_training.progress import Progress
 from townlet_training.promotion import Decision, PromotionDecision, PromotionPass, PromotionRegistry
-from townlet_training.records import (
+from townlet_training.run.checkpoint import Checkpoint, CheckpointState, CheckpointStore, read_checkpoint
+from townlet_training.run.clock import Progress
+from townlet_training.run.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter
+from townlet_training.run.orchestrator import TrainingOrchestrator
+from townlet_training.run.results import (
     CloneRecord,
     EvaluationRecord,
     FinalEvaluation,
     RunCounters,
     RunSummary,
 )
-from townlet_training.weights import weights_sha256
+from townlet_training.run.schedule import PlannedUpdate, Schedule, plan
 
 __version__ = "0.1.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from townlet_training.bc import BCConfig
 from townlet_training.errors import ConfigError
 from townlet_training.evaluation import BASELINES
-from townlet_training.networks import NetworkConfig
-from townlet_training.ppo_config import PPOConfig
+from townlet_training.learning.bc import BCConfig
+from townlet_training.learning.ppo_config import PPOConfig
+from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.seeds import HELD_OUT
 
 Mode = Literal["anneal", "ppo", "bc"]

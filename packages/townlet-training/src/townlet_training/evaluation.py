@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from townlet_training.collect import Actor
 from townlet_training.errors import EvaluationError, NonFiniteError, ShapeError
+from townlet_training.interfaces import Actor
 
 BASELINES = ("scripted", "nearest", "idle", "random")
 """Behaviors without weights that every evaluator can score."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from townlet_trajectory.documents import JsonValue
+from townlet_trajectory.storage.json import JsonValue
 
 
 class Fields:

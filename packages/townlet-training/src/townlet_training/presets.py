@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from townlet_training.config import AnnealConfig
 from townlet_training.errors import ConfigError
-from townlet_training.networks import NetworkConfig
-from townlet_training.ppo_config import PPOConfig
+from townlet_training.learning.ppo_config import PPOConfig
+from townlet_training.network.actor_critic import NetworkConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,9 @@ from townlet_training.evaluation import PairedComparison
 from townlet_training.fields import Fields
 from townlet_training.gates import GateResult
 from townlet_training.seeds import SeedBlock, promotion_block
-from townlet_trajectory.documents import JsonValue, parse_object
-from townlet_trajectory.files import write_json_atomic
-from townlet_trajectory.paths import read_named
+from townlet_trajectory.storage.files import write_json_atomic
+from townlet_trajectory.storage.json import JsonValue, parse_object
+from townlet_trajectory.storage.paths import read_named
 
 SCHEMA_VERSION = 1
 MAX_REGISTRY_BYTES = 8 << 20

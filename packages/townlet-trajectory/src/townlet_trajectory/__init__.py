@@ -1,11 +1,28 @@
 """What every agent saw, decided and earned, kept in columns, bounded, saved and loaded without loss."""
 
-from townlet_trajectory.batch import TrajectoryBatch
-from townlet_trajectory.batch_file import load_batch, save_batch
-from townlet_trajectory.capture_source import CaptureSource
-from townlet_trajectory.dataset import TrajectoryDataset
-from townlet_trajectory.dataset_manifest import DatasetInfo, DatasetManifest, ShardEntry
-from townlet_trajectory.dataset_position import DatasetPosition, position_of
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.merging import merged
+from townlet_trajectory.data.padded import PaddedBatch
+from townlet_trajectory.data.pieces import joined
+from townlet_trajectory.data.schema import (
+    ACTION_MASK,
+    SCHEMA_VERSION,
+    ArraySpec,
+    Kind,
+    Source,
+    TrajectorySchema,
+    default_decision_columns,
+    vocabulary_digest,
+)
+from townlet_trajectory.data.statistics import BatchStatistics
+from townlet_trajectory.data.steps import StepBatch
+from townlet_trajectory.data.trajectory import Trajectory
+from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest, ShardEntry
+from townlet_trajectory.dataset.position import DatasetPosition, position_of
+from townlet_trajectory.dataset.selection import StepSelection, StepWeights, weights_by
+from townlet_trajectory.dataset.source import BatchSource, TrajectorySource, TrajectoryTable
+from townlet_trajectory.dataset.torch_loader import EpochView, StepView
 from townlet_trajectory.errors import (
     ArtifactError,
     BufferFullError,
@@ -21,28 +38,11 @@ from townlet_trajectory.errors import (
     ShapeError,
     TrajectoryError,
 )
-from townlet_trajectory.loader import EpochView, StepView
-from townlet_trajectory.merging import merged
-from townlet_trajectory.padded_batch import PaddedBatch
-from townlet_trajectory.pieces import joined
-from townlet_trajectory.recorder import TrajectoryService
-from townlet_trajectory.schema import (
-    ACTION_MASK,
-    SCHEMA_VERSION,
-    ArraySpec,
-    Kind,
-    Source,
-    TrajectorySchema,
-    default_decision_columns,
-    vocabulary_digest,
-)
-from townlet_trajectory.selection import StepSelection, StepWeights, weights_by
-from townlet_trajectory.shards import ShardReader, ShardWriter, read_shards, write_shards
-from townlet_trajectory.sink import BatchSink
-from townlet_trajectory.sources import BatchSource, TrajectorySource, TrajectoryTable
-from townlet_trajectory.statistics import BatchStatistics
-from townlet_trajectory.step_batch import StepBatch
-from townlet_trajectory.trajectory import Trajectory
+from townlet_trajectory.formats.batch_file import load_batch, save_batch
+from townlet_trajectory.formats.captures.source import CaptureSource
+from townlet_trajectory.formats.shards.directory import ShardReader, ShardWriter, read_shards, write_shards
+from townlet_trajectory.recording.recorder import TrajectoryService
+from townlet_trajectory.recording.sink import BatchSink
 
 __version__ = "0.1.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from townlet_runtime.adapters.libraries import gymnasium
 from townlet_runtime.adapters.spaces import ActionCodec, ObservationCodec
 from townlet_runtime.errors import ConfigError
-from townlet_runtime.simulation import AGENTS
+from townlet_runtime.simulation.interface import AGENTS
 
 Space = gymnasium.Space[Any]
 

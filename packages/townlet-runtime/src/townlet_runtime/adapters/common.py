@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import ActionVocabulary, BatchController, SavedState
+from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.spaces import KIND
-from townlet_runtime.controllers import ControllerFactory
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation import Observations, SimulationSpec
+from townlet_runtime.simulation.interface import Observations, SimulationSpec
 from townlet_trajectory import ACTION_MASK
 
 SCRIPTED = "scripted"

@@ -17,14 +17,14 @@ from townlet_runtime.adapters.common import (
     script_of,
     seen_state,
 )
+from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import ABSENT
 from townlet_runtime.adapters.libraries import gymnasium
 from townlet_runtime.adapters.single import SingleAgents
 from townlet_runtime.adapters.spaces import find_mask, stacked_masks, stacked_rewards
-from townlet_runtime.controllers import ControllerFactory
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
-from townlet_runtime.saved_state import joined, part_of
-from townlet_runtime.simulation import Observations, Observed, Stepped
+from townlet_runtime.simulation.interface import Observations, Observed, Stepped
+from townlet_runtime.simulation.saved_state import joined, part_of
 from townlet_trajectory import ACTION_MASK
 
 VectorEnv = gymnasium.vector.VectorEnv[Any, Any, Any]
@@ -32,7 +32,7 @@ Bools = NDArray[np.bool_]
 
 
 class NativeWorlds:
-    """Parallel worlds of one agent each. Implements `townlet_runtime.simulation.Simulation`.
+    """Parallel worlds of one agent each. Implements `townlet_runtime.simulation.interface.Simulation`.
 
     At the tick after an episode's end the environment only resets the world: nobody acts there, so its agent is absent
     for that tick. All worlds share one seed: world w does not begin with `seed + w`.

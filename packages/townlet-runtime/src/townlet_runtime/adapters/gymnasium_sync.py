@@ -18,20 +18,20 @@ from townlet_runtime.adapters.common import (
     script_of,
     seen_state,
 )
+from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.libraries import gymnasium
 from townlet_runtime.adapters.single import SingleAgents
 from townlet_runtime.adapters.spaces import find_mask, stacked_flags, stacked_masks, stacked_rewards
-from townlet_runtime.controllers import ControllerFactory
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.saved_state import joined, part_of
-from townlet_runtime.simulation import Observations, Observed, Stepped
+from townlet_runtime.simulation.interface import Observations, Observed, Stepped
+from townlet_runtime.simulation.saved_state import joined, part_of
 from townlet_trajectory import ACTION_MASK
 
 Env = gymnasium.Env[Any, Any]
 
 
 class SyncWorlds:
-    """Parallel worlds of one agent each. Implements `townlet_runtime.simulation.Simulation`.
+    """Parallel worlds of one agent each. Implements `townlet_runtime.simulation.interface.Simulation`.
 
     Args:
         name: of the environment.

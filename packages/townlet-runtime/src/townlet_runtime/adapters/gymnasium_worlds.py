@@ -7,12 +7,12 @@ from difflib import get_close_matches
 from typing import Any
 
 from townlet_runtime.adapters.common import episode_bound
+from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.gymnasium_native import NativeWorlds
 from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
 from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.controllers import ControllerFactory
 from townlet_runtime.errors import ConfigError, MissingExtraError
-from townlet_runtime.simulation import Simulation
+from townlet_runtime.simulation.interface import Simulation
 
 _NEXT_STEP = gymnasium.vector.AutoresetMode.NEXT_STEP
 _BOUND = "max_episode_steps"
@@ -28,7 +28,7 @@ def gymnasium_worlds(
     max_episode_ticks: int | None,
     controller: ControllerFactory | None,
 ) -> Simulation:
-    """Build so many worlds; `townlet_runtime.environments.Environment` says what the arguments mean.
+    """Build so many worlds; `townlet_runtime.adapters.registry.Environment` says what the arguments mean.
 
     Raises:
         ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.

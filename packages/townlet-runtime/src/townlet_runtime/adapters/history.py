@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import SavedState
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.saved_state import saved_array, saved_number
+from townlet_runtime.simulation.saved_state import saved_array, saved_number
 
 ABSENT = -1
 """Recorded for the slot of an agent that was not there."""

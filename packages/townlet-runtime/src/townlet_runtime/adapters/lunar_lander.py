@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController
+from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.controllers import ObservationController
 from townlet_runtime.errors import MissingExtraError
-from townlet_runtime.simulation import SimulationSpec
+from townlet_runtime.simulation.interface import SimulationSpec
 
 
 class _Discrete:

@@ -12,7 +12,7 @@ from townlet_runtime.adapters.agent_groups import AgentGroup
 from townlet_runtime.adapters.parallel_world import ParallelWorld
 from townlet_runtime.adapters.spaces import Fault, find_mask, stacked_masks, stacked_rewards
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation import Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 
 Row = tuple[ParallelWorld, Hashable]
 """The world of an agent, and the agent."""

@@ -21,13 +21,13 @@ from townlet_runtime.adapters.common import (
     script_of,
     seen_state,
 )
+from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import ABSENT, History
 from townlet_runtime.adapters.members import Members
 from townlet_runtime.adapters.parallel_world import ParallelWorld
-from townlet_runtime.controllers import ControllerFactory
 from townlet_runtime.errors import ConfigError, SimulationError
-from townlet_runtime.saved_state import joined, part_of, saved_array
-from townlet_runtime.simulation import Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.saved_state import joined, part_of, saved_array
 from townlet_trajectory import ACTION_MASK
 
 PRESENT = "present"
@@ -35,7 +35,7 @@ PRESENT = "present"
 
 
 class ParallelWorlds:
-    """Parallel worlds of several agents each. Implements `townlet_runtime.simulation.GroupedSimulation`.
+    """Parallel worlds of several agents each. Implements `townlet_runtime.simulation.interface.GroupedSimulation`.
 
     An episode is over when nobody is left. An agent that comes back begins a new trajectory under its old id.
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from townlet_runtime.adapters.agent_groups import ParallelEnv
 from townlet_runtime.adapters.common import episode_bound
+from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
-from townlet_runtime.controllers import ControllerFactory
 from townlet_runtime.errors import ConfigError, MissingExtraError
 
 SIMULATIONS = "townlet.simulations"
@@ -35,7 +35,7 @@ def pettingzoo_worlds(
     max_episode_ticks: int | None,
     controller: ControllerFactory | None,
 ) -> ParallelWorlds:
-    """Build so many worlds; `townlet_runtime.environments.Environment` says what the arguments mean.
+    """Build so many worlds; `townlet_runtime.adapters.registry.Environment` says what the arguments mean.
 
     Raises:
         ConfigError: if there is no such environment, it is turn-based, it does not take the settings, or nothing can

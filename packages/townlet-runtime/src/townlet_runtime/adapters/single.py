@@ -13,7 +13,7 @@ from townlet_runtime.adapters.history import History
 from townlet_runtime.adapters.libraries import gymnasium
 from townlet_runtime.adapters.spaces import ActionCodec, ObservationCodec
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation import Observations, Observed
+from townlet_runtime.simulation.interface import Observations, Observed
 
 AGENT = "agent"
 """Id of the only agent of every world."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from townlet_behavior import ActionVocabulary
 from townlet_runtime.adapters.libraries import gymnasium
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError
-from townlet_runtime.simulation import Observations
+from townlet_runtime.simulation.interface import Observations
 from townlet_trajectory import ACTION_MASK, default_decision_columns
 
 spaces = gymnasium.spaces

@@ -108,7 +108,7 @@ def train(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.rundir import require_free, require_resumable
+        from townlet_runtime.runs.directory import require_free, require_resumable
 
         if resume is not None:
             require_resumable(resume)
@@ -206,7 +206,7 @@ def evaluate(
 
     def command() -> int:
         from townlet_runtime.cli.checks import require_opponent
-        from townlet_runtime.rundir import require_finished
+        from townlet_runtime.runs.directory import require_finished
 
         require_finished(run_dir)
         if against is not None:

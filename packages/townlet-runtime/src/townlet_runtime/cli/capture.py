@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from townlet_runtime.capture import capture_info, record_town, with_seed_agents, write_town_captures
+from townlet_runtime.cli.capture_files import capture_info, record_town, with_seed_agents, write_town_captures
 from townlet_runtime.cli.console import Console, Json
 from townlet_runtime.cli.exits import SUCCESS, CommandError, end_on_signals
 from townlet_runtime.cli.worlds import load, seed_of

@@ -50,7 +50,7 @@ def rollout(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.rundir import require_writable
+        from townlet_runtime.runs.directory import require_writable
 
         require_writable(output)
         from townlet_runtime.cli.capture import RolloutOptions, capture_rollout

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from townlet_runtime.errors import RunDirectoryError
-from townlet_runtime.policy_file import read_policy_bytes, verified_digest
-from townlet_runtime.rundir import require_finished, require_writable
+from townlet_runtime.policy.file import read_policy_bytes, verified_digest
+from townlet_runtime.runs.directory import require_finished, require_writable
 
 BASELINES = ("scripted", "nearest", "idle", "random")
 """What a policy can be compared with, beside another policy; not every world has all of them."""

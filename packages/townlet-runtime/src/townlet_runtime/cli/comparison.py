@@ -17,7 +17,7 @@ from townlet_runtime._training import (
 )
 from townlet_runtime.cli.console import Json, table
 from townlet_runtime.cli.exits import CommandError
-from townlet_runtime.evaluate import EpisodeReturns
+from townlet_runtime.core.evaluator import EpisodeReturns
 
 NUM_RESAMPLES = 10_000
 LEARNED, SCRIPTED = "learned", "scripted"

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from townlet_runtime.acting import Policy
 from townlet_runtime.cli.checks import BASELINES
 from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.exits import SUCCESS, CommandError, end_on_signals
 from townlet_runtime.cli.named_policy import load_policy, policy_of
 from townlet_runtime.cli.worlds import Worlds, is_module, load, world_options
-from townlet_runtime.evaluate import EpisodeReturns, SimulationEvaluator
-from townlet_runtime.finished import FinishedRun, read_run
+from townlet_runtime.core.evaluator import EpisodeReturns, SimulationEvaluator
+from townlet_runtime.policy.policy import Policy
+from townlet_runtime.runs.finished import FinishedRun, read_run
 
 FIRST_SEED = 2**31
 LEARNED, OTHER, SCRIPTED, IDLE, RANDOM = "learned", "other", "scripted", "idle", "random"

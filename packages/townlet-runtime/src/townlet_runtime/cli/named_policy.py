@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from townlet_runtime.acting import require_fit
 from townlet_runtime.cli.exits import CommandError
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.finished import FinishedRun, read_run
-from townlet_runtime.policies import OnnxPolicy
-from townlet_runtime.simulation import AGENTS, SimulationSpec
+from townlet_runtime.policy.onnx import OnnxPolicy
+from townlet_runtime.policy.policy import require_fit
+from townlet_runtime.runs.finished import FinishedRun, read_run
+from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 
 
 @dataclass(frozen=True, kw_only=True)

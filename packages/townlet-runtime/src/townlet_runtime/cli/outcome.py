@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from townlet_runtime.cli.console import Json, duration, table
-from townlet_runtime.run_files import EvaluationFile
-from townlet_runtime.summary import RunSummaryFile
+from townlet_runtime.runs.records import EvaluationFile
+from townlet_runtime.runs.summary import RunSummaryFile
 
 
 def outcome_record(record: RunSummaryFile, run_dir: Path) -> Mapping[str, Json]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from townlet_runtime.acting import Policy
-from townlet_runtime.capture import capture_info, write_town_captures
+from townlet_runtime.cli.capture_files import capture_info, write_town_captures
 from townlet_runtime.cli.checks import require_empty
-from townlet_runtime.simulation import SimulationSpec
+from townlet_runtime.policy.policy import Policy
+from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_trajectory import ArtifactError, TrajectoryBatch
-from townlet_trajectory.captures import DEFAULT_PREFIX, CaptureInfo
+from townlet_trajectory.formats.captures.directory import DEFAULT_PREFIX, CaptureInfo
 
 __all__ = ["capture_info", "record_captures"]
 

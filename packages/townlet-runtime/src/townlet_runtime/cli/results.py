@@ -6,7 +6,8 @@ import platform
 from importlib.metadata import version
 
 from townlet_runtime._training import BCResult, EpisodeScores, FinalEvaluation, RunSummary, ScoreSummary
-from townlet_runtime.run_files import (
+from townlet_runtime.runs.directory import file_sha256
+from townlet_runtime.runs.records import (
     CloneEpoch,
     CloneResult,
     EvaluationFile,
@@ -15,9 +16,8 @@ from townlet_runtime.run_files import (
     Paired,
     Score,
 )
-from townlet_runtime.rundir import file_sha256
-from townlet_runtime.simulation import AGENTS
-from townlet_runtime.summary import RunSummaryFile
+from townlet_runtime.runs.summary import RunSummaryFile
+from townlet_runtime.simulation.interface import AGENTS
 
 PACKAGES = (
     "townlet-runtime",

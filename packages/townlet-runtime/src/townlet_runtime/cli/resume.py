@@ -11,9 +11,9 @@ from townlet_runtime.cli.exits import SUCCESS, CommandError
 from townlet_runtime.cli.outcome import outcome_lines, outcome_record
 from townlet_runtime.config import Override, load_config, parse_override
 from townlet_runtime.report import write_report
-from townlet_runtime.run_files import EvaluationFile, PromotionFile
-from townlet_runtime.rundir import CONFIG, EVALUATION, PROMOTION, REPORT, SUMMARY
-from townlet_runtime.summary import RunSummaryFile
+from townlet_runtime.runs.directory import CONFIG, EVALUATION, PROMOTION, REPORT, SUMMARY
+from townlet_runtime.runs.records import EvaluationFile, PromotionFile
+from townlet_runtime.runs.summary import RunSummaryFile
 
 
 def require_no_contradiction(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from townlet_runtime.cli.worlds import Towns
 from townlet_runtime.config import Config, bridge_config, script_config, town_config
-from townlet_runtime.loop import SimulationLoop
-from townlet_runtime.policies import OnnxPolicy
+from townlet_runtime.core.loop import SimulationLoop
+from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.report import TownPicture
-from townlet_runtime.rundir import POLICY
-from townlet_runtime.runtime import PolicyRuntime
+from townlet_runtime.runs.directory import POLICY
 from townlet_runtime.town.render import town_picture
 
 _TICK = 200

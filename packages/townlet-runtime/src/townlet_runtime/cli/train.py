@@ -13,7 +13,7 @@ from townlet_runtime.cli.resume import finished_run, require_no_contradiction, s
 from townlet_runtime.cli.worlds import Worlds, load, option, seed_of, world_options
 from townlet_runtime.config import Config, Mode, Override, training_mode
 from townlet_runtime.report import require_report_extra
-from townlet_runtime.rundir import CONFIG, default_run_dir, require_free
+from townlet_runtime.runs.directory import CONFIG, default_run_dir, require_free
 
 SCRIPTED = "scripted"
 

@@ -26,15 +26,15 @@ from townlet_runtime.cli.still import picture_of
 from townlet_runtime.cli.threads import BEGUN
 from townlet_runtime.cli.train import TrainPlan
 from townlet_runtime.cli.worlds import is_module
-from townlet_runtime.collector import SimulationCollector
 from townlet_runtime.config import Config, dump_config, training_settings, with_training
-from townlet_runtime.evaluate import SimulationEvaluator
+from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.evaluator import SimulationEvaluator
 from townlet_runtime.report import write_report
-from townlet_runtime.rundir import CONFIG, EVALUATION, SUMMARY, new_run_directory
-from townlet_trajectory.documents import MAX_JSON_BYTES, JsonValue, parse_object
+from townlet_runtime.runs.directory import CONFIG, EVALUATION, SUMMARY, new_run_directory
 from townlet_trajectory.errors import ArtifactError
-from townlet_trajectory.files import write_bytes_atomic, write_json_atomic
-from townlet_trajectory.paths import read_named
+from townlet_trajectory.storage.files import write_bytes_atomic, write_json_atomic
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_object
+from townlet_trajectory.storage.paths import read_named
 
 
 @dataclass(frozen=True, kw_only=True)

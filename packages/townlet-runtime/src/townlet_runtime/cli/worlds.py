@@ -8,6 +8,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from townlet_behavior import BridgeConfig, CommitmentConfig, ScriptedConfig
+from townlet_runtime.adapters.controllers import CONTROLLERS, ControllerFactory, load_controller, registered_controller
+from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.exits import CommandError
 from townlet_runtime.config import (
@@ -21,10 +23,8 @@ from townlet_runtime.config import (
     town_config,
 )
 from townlet_runtime.config.yaml_reader import Yaml
-from townlet_runtime.controllers import CONTROLLERS, ControllerFactory, load_controller, registered_controller
-from townlet_runtime.environments import Environment
 from townlet_runtime.errors import ConfigError
-from townlet_runtime.simulation import GroupedSimulation, OneGroup
+from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
 from townlet_runtime.town import Town, TownConfig
 
 MakeWorlds = Callable[[int], GroupedSimulation]

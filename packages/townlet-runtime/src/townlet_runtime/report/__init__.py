@@ -2,7 +2,7 @@
 
 from townlet_runtime.report.picture import PictureAgent, PictureObject, TownPicture
 from townlet_runtime.report.writing import require_report_extra, write_report
-from townlet_runtime.strict_json import ReportError
+from townlet_runtime.runs.strict_json import ReportError
 
 __all__ = [
     "PictureAgent",

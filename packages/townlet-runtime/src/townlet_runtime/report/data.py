@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from townlet_runtime.run_files import EvaluationFile, PromotionFile
-from townlet_runtime.strict_json import OPEN, ReportError, parse_record, read_bytes
-from townlet_runtime.summary import RunSummaryFile
+from townlet_runtime.runs.records import EvaluationFile, PromotionFile
+from townlet_runtime.runs.strict_json import OPEN, ReportError, parse_record, read_bytes
+from townlet_runtime.runs.summary import RunSummaryFile
 
 ONE_GROUP = "agents"
 """What the only group of a run is called."""

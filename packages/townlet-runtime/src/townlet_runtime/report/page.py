@@ -21,9 +21,9 @@ from townlet_runtime.report.scores import (
     zero_of,
 )
 from townlet_runtime.report.sections import Section, sections
-from townlet_runtime.run_files import EvaluationFile, Gate
-from townlet_runtime.strict_json import Interval
-from townlet_runtime.summary import RunSummaryFile
+from townlet_runtime.runs.records import EvaluationFile, Gate
+from townlet_runtime.runs.strict_json import Interval
+from townlet_runtime.runs.summary import RunSummaryFile
 
 NOTHING = "–"
 NO_SCRIPT = "This world has no script that the policy could replace, so there was nothing to decide."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from townlet_runtime.strict_json import ReportError, require_finite
+from townlet_runtime.runs.strict_json import ReportError, require_finite
 
 
 @dataclass(frozen=True, kw_only=True)

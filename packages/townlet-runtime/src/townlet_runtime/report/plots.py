@@ -22,7 +22,7 @@ from townlet_runtime.report.figures import (
 )
 from townlet_runtime.report.palette import color
 from townlet_runtime.report.scores import ZEROS, number
-from townlet_runtime.run_files import CloneEpoch, HistoryPoint
+from townlet_runtime.runs.records import CloneEpoch, HistoryPoint
 
 CLONE_SPAN = 0.06
 """The accuracies of a clone are shown on a scale of at least this height."""

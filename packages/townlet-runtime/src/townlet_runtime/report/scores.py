@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_runtime.run_files import EvaluationFile, FinalScores, Paired, Score
-from townlet_runtime.strict_json import Interval
-from townlet_runtime.summary import RunSummaryFile
+from townlet_runtime.runs.records import EvaluationFile, FinalScores, Paired, Score
+from townlet_runtime.runs.strict_json import Interval
+from townlet_runtime.runs.summary import RunSummaryFile
 
 SCRIPTS = ("scripted", "nearest")
 POLICIES = ("learned", "scripted", "nearest", "idle", "random", "clone")

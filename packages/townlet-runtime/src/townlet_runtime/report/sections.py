@@ -24,7 +24,7 @@ from townlet_runtime.report.plots import (
 )
 from townlet_runtime.report.scores import differences
 from townlet_runtime.report.town_plot import LOW_NEED, town_plot
-from townlet_runtime.run_files import CloneResult, EvaluationFile
+from townlet_runtime.runs.records import CloneResult, EvaluationFile
 
 EVENT_POLICIES = ("learned", "scripted", "nearest", "random")
 MAX_EVENT_POLICIES = 3

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from townlet_runtime.town.actions import CHOICES, NUM_CHOICES, TABLE
 from townlet_runtime.town.arrays import Bools, Floats, Ints
-from townlet_runtime.town.choices import Choices
 from townlet_runtime.town.company import Company, rivals_here
 from townlet_runtime.town.config import NEEDS, OBJECT_TYPES, TownConfig
 from townlet_runtime.town.place import Place
 from townlet_runtime.town.state import TownState
+from townlet_runtime.town.targets import Choices
 
 MAP_CHANNELS = ("self", "agents", "objects", "reservations")
 _COLUMNS = tuple(f"{kind}_{how}" for kind in OBJECT_TYPES for how in CHOICES)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
 from townlet_runtime.errors import SimulationError, TownConfigError
-from townlet_runtime.simulation import Observations, Observed, Stepped
+from townlet_runtime.simulation.interface import Observations, Observed, Stepped
 from townlet_runtime.town.config import TownConfig
 from townlet_runtime.town.render import render_lines
 from townlet_runtime.town.town import Town

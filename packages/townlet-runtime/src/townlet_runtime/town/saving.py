@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import SavedState
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.saved_state import joined, part_of, saved_array, saved_number
+from townlet_runtime.simulation.saved_state import joined, part_of, saved_array, saved_number
 from townlet_runtime.town.population import Population
 from townlet_runtime.town.relations import EDGES
 from townlet_runtime.town.state import TownState

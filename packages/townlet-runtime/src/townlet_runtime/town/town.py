@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, RivalryGuardrail, SavedState, ScriptedConfig
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation import CommitmentColumns, SimulationSpec, Stepped
-from townlet_runtime.town.acting import act_out
+from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped
 from townlet_runtime.town.actions import TABLE
+from townlet_runtime.town.actions_carried_out import act_out
 from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.chats import begin_talks, finish_talks, partings
-from townlet_runtime.town.choices import Chooser
 from townlet_runtime.town.company import chat_scores, gather
 from townlet_runtime.town.config import TownConfig
 from townlet_runtime.town.lines import grant_turns, pass_stale_turns
@@ -28,6 +27,7 @@ from townlet_runtime.town.schedule import build_schedules
 from townlet_runtime.town.script import BEHAVIORS, behavior_named
 from townlet_runtime.town.shifts import attend
 from townlet_runtime.town.state import EVENTS, empty_state, initial_stock
+from townlet_runtime.town.targets import Chooser
 from townlet_runtime.town.using import deliver, progress
 from townlet_runtime.town.view import TownObserved, rows_of
 
@@ -38,7 +38,7 @@ _MOST_URGENT = slice(0, 3, 2)
 
 
 class Town:
-    """`num_worlds` copies of the town that `config` describes. Implements `townlet_runtime.simulation.Simulation`.
+    """`num_worlds` copies of the town that `config` describes, as a `Simulation`.
 
     The order of a tick: agents turn to those they chat with; whoever turns away leaves its line; agents walk; those at
     their goal join its line; turns held are begun; chats are held; uses go on and complete; stale turns pass; free

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior.rivalry import CHAT_RIVAL
-from townlet_runtime.simulation import Observed
+from townlet_runtime.simulation.interface import Observed
 from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.arrays import Bools, Floats, Ints
-from townlet_runtime.town.choices import Choices
 from townlet_runtime.town.company import SHUNNED, Company, rivals_here
 from townlet_runtime.town.config import OBJECT_TYPES
 from townlet_runtime.town.place import Place
 from townlet_runtime.town.state import HOLDS_TURN, USING, TownState
+from townlet_runtime.town.targets import Choices
 
 _EAT, _COOK, _WASH, _SLEEP = (TABLE.index(f"request:{kind}:first") for kind in OBJECT_TYPES)
 _CHAT, _START = TABLE.index("chat"), TABLE.index("start")

@@ -1,0 +1,1 @@
+"""The loop over one simulation: deciding, recording, collecting and evaluating."""

@@ -1,0 +1,150 @@
+"""Experience for a learner: worlds that live on between collections, and what happened in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from townlet_behavior import BridgeConfig, SavedState
+from townlet_runtime.core.groups import require_groups, runtimes_of, script_side
+from townlet_runtime.core.loop import GroupedLoop, LoopReport
+from townlet_runtime.core.observing import schema_of
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.policy.policy import Policy
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec
+from townlet_runtime.simulation.saved_state import joined, part_of, saved_number
+from townlet_trajectory import TrajectoryBatch, TrajectoryService
+
+_COLLECTOR, _WORLDS = "collector", "worlds"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Collection:
+    """One collection."""
+
+    batches: Mapping[str, TrajectoryBatch]
+    """By group: every agent-tick; trajectories that go on end with the observation the next collection begins with."""
+    report: LoopReport
+    """Counts over these ticks, of all groups together."""
+
+    @property
+    def env_steps(self) -> int:
+        """Worlds in which anybody was present, summed over the ticks: a world that is only reset makes no step."""
+        return self.report.env_steps
+
+
+class SimulationCollector:
+    """Lets script and policy live in a simulation, collection after collection. Where it has no script, nobody does.
+
+    Args:
+        simulation: its worlds are begun here and never reset again; `OneGroup` makes one of a plain `Simulation`.
+        config: of the bridges; its ratio is replaced by that of each collection.
+        seed: of the worlds, and of the policies' draws.
+        max_rows: agent-ticks of one group that one collection may hold.
+
+    Raises:
+        SimulationError: if choices bind for several ticks and no observation shows it: the value of a forced step
+            could not be learned.
+    """
+
+    def __init__(self, simulation: GroupedSimulation, *, config: BridgeConfig, seed: int, max_rows: int) -> None:
+        for spec in simulation.specs.values():
+            _require_shown(spec, config)
+        self._simulation = simulation
+        self._config = config
+        self._seed = seed
+        self._max_rows = max_rows
+        self._populate(simulation.reset(seed=seed))
+        for group, observed in self._beginning.items():
+            self._runtimes[group].begin(observed, tick=0)
+
+    def _populate(self, observed: Mapping[str, Observed]) -> None:
+        """Recorders and runtimes that have seen nothing yet."""
+        self._beginning = observed
+        self._services = {
+            group: TrajectoryService(
+                schema_of(spec, masked=observed[group].action_mask is not None),
+                max_rows=self._max_rows,
+                on_full="raise",
+            )
+            for group, spec in self._simulation.specs.items()
+        }
+        self._runtimes = runtimes_of(
+            self._simulation,
+            script_side(self._simulation),
+            config=self._config,
+            policies=None,
+            services=self._services,
+            seed=self._seed,
+        )
+        self._loop = GroupedLoop(self._simulation, self._runtimes)
+
+    @property
+    def specs(self) -> Mapping[str, SimulationSpec]:
+        """Of the simulation, by group."""
+        return self._simulation.specs
+
+    def collect(self, policies: Mapping[str, Policy] | None, *, num_ticks: int, ratio: float) -> Collection:
+        """Live `num_ticks` ticks on and return them.
+
+        Args:
+            policies: one for each group; actions are always drawn, never the most probable ones. None: the script
+                alone, at ratio 0.
+            num_ticks: at least 1.
+            ratio: share of decisions given to the policies, in [0, 1].
+
+        Raises:
+            SimulationError: if a ratio above 0 has no policy to go to, a policy does not fit, or so many ticks may be
+                more than `max_rows`.
+        """
+        if policies is None and ratio != 0.0:
+            raise SimulationError(f"`ratio` must be 0 without a policy, got {ratio}")
+        if policies is not None:
+            require_groups(policies, self._simulation)
+        for spec in self.specs.values():
+            most = num_ticks * spec.capacity
+            if most > self._max_rows:
+                raise SimulationError(
+                    f"{num_ticks} ticks of up to {spec.capacity} agents may be {most} rows,"
+                    f" `max_rows` is {self._max_rows}"
+                )
+        for group, runtime in self._runtimes.items():
+            runtime.set_policy(None if policies is None else policies[group])
+            runtime.set_anneal_ratio(ratio)
+        report = self._loop.run_for(num_ticks)
+        batches = {group: service.collect() for group, service in self._services.items()}
+        return Collection(batches=batches, report=report)
+
+    def save_state(self) -> SavedState | None:
+        """Everything that later collections depend on but the policies; None where the worlds cannot be saved."""
+        worlds = self._simulation.save_state()
+        if worlds is None:
+            return None
+        own = {"seed": np.array(self._seed, np.int64)}
+        groups = {f"groups/{index}": one.save_state() for index, one in enumerate(self._runtimes.values())}
+        return joined({_COLLECTOR: own, _WORLDS: worlds, **groups})
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as the collector that was saved: from here on both collect the same, bit for bit.
+
+        Raises:
+            SimulationError, StateError: if `state` is of other worlds, or of another seed.
+            EnvironmentFaultError: if the worlds cannot be brought back to where they were.
+        """
+        seed = saved_number(part_of(state, _COLLECTOR), "seed")
+        if seed != self._seed:
+            raise SimulationError(f"expected the saved state of a collector with seed {self._seed}, got {seed}")
+        self._populate(self._simulation.restore(part_of(state, _WORLDS)))
+        for index, (group, runtime) in enumerate(self._runtimes.items()):
+            runtime.restore(part_of(state, f"groups/{index}"), self._beginning[group])
+
+
+def _require_shown(spec: SimulationSpec, config: BridgeConfig) -> None:
+    longest = int(config.commitment.lengths(spec.vocabulary).max())
+    if spec.commitment_columns is None and longest > 1:
+        raise SimulationError(
+            f"`{spec.name}` must say where its observations show the option in force (`commitment_columns`), "
+            f"or commitments must not bind; the longest binds for {longest} ticks"
+        )

@@ -1,0 +1,160 @@
+"""Scores of whole episodes: every episode a world of its own, all of them stepped together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import BatchController, BridgeConfig
+from townlet_runtime.core.groups import first_spec, require_groups, runtimes_of, script_side
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.policy.policy import Policy, UniformPolicy
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped
+
+MakeSimulation = Callable[[int], GroupedSimulation]
+"""Builds a simulation of so many parallel worlds."""
+
+RANDOM = "random"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EpisodeReturns:
+    """What n episodes were worth."""
+
+    returns: NDArray[np.float64]
+    """[n]; sum of all rewards of a world over the episode / agents at its start, all groups together, so that leaving
+    early cannot help."""
+    events: Mapping[str, NDArray[np.float64]]
+    """Each [n]; how often something happened in each episode."""
+    seeds: NDArray[np.int64]
+    """[n]; the seed of each episode's world."""
+
+
+class SimulationEvaluator:
+    """Plays whole episodes in worlds of its own; nothing it does is seen by any other simulation.
+
+    Episode i is the first episode of world i, seeded with `first_seed + i`, so that policies can be compared seed by
+    seed; its result does not depend on how many episodes are played beside it. Commitments
+    are those of `config`.
+
+    Args:
+        make: builds the worlds.
+        config: of the bridge, as deployed; its ratio is ignored.
+        seed: of the policy's own draws.
+    """
+
+    def __init__(self, make: MakeSimulation, *, config: BridgeConfig, seed: int) -> None:
+        self._make = make
+        self._config = config
+        self._seed = seed
+
+    def evaluate(
+        self, policies: Mapping[str, Policy], *, num_episodes: int, first_seed: int, sample: bool
+    ) -> EpisodeReturns:
+        """Let `policies`, one for each group, act alone, drawing actions (`sample`) or taking the most probable ones.
+
+        Raises:
+            SimulationError: if there is no episode to play, or a policy does not fit the worlds.
+        """
+        simulation = self._worlds(num_episodes)
+        require_groups(policies, simulation)
+        return self._play(simulation, script_side(simulation), policies, first_seed=first_seed, greedy=not sample)
+
+    def baseline(self, name: str, *, num_episodes: int, first_seed: int) -> EpisodeReturns:
+        """Score a script of the simulation by name, or `random`: any legal action is as likely as another.
+
+        Raises:
+            SimulationError: if there is no episode to play, or the simulation has no such behavior.
+        """
+        simulation = self._worlds(num_episodes)
+        if name != RANDOM:
+            if name not in simulation.behaviors:
+                known = ", ".join((*simulation.behaviors, RANDOM))
+                raise SimulationError(f"expected a behavior of the simulation ({known}), got {name!r}")
+            return self._play(simulation, simulation.scripted(name), None, first_seed=first_seed, greedy=False)
+        policies = {
+            group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+            for group, spec in simulation.specs.items()
+        }
+        return self._play(simulation, script_side(simulation), policies, first_seed=first_seed, greedy=False)
+
+    def _worlds(self, num_episodes: int) -> GroupedSimulation:
+        if num_episodes < 1:
+            raise SimulationError(f"`num_episodes` must be at least 1, got {num_episodes}")
+        return self._make(num_episodes)
+
+    def _play(
+        self,
+        simulation: GroupedSimulation,
+        controllers: Mapping[str, BatchController],
+        policies: Mapping[str, Policy] | None,
+        *,
+        first_seed: int,
+        greedy: bool,
+    ) -> EpisodeReturns:
+        spec = first_spec(simulation)
+        runtimes = runtimes_of(
+            simulation,
+            controllers,
+            config=replace(self._config, ratio=0.0 if policies is None else 1.0),
+            policies=policies,
+            services=None,
+            seed=self._seed,
+            greedy=greedy,
+        )
+        observed = simulation.reset(seed=first_seed)
+        scores = _Scores(observed.values(), num_worlds=spec.num_worlds, num_events=len(spec.event_names))
+        for group, runtime in runtimes.items():
+            runtime.begin(observed[group], tick=0)
+        for _ in range(spec.episode_ticks):
+            actions = {group: runtime.decide_batch().action for group, runtime in runtimes.items()}
+            stepped = simulation.step(actions)
+            scores.add([(observed[group], stepped[group]) for group in runtimes])
+            for group, runtime in runtimes.items():
+                runtime.post_step(stepped[group])
+            observed = {group: one.observed for group, one in stepped.items()}
+            if scores.close(observed.values()):
+                break
+        return EpisodeReturns(
+            returns=scores.rewards / scores.agents,
+            events={name: scores.events[:, column] for column, name in enumerate(spec.event_names)},
+            seeds=first_seed + np.arange(spec.num_worlds),
+        )
+
+
+class _Scores:
+    """Sums over the first episode of each world."""
+
+    def __init__(self, observed: Iterable[Observed], *, num_worlds: int, num_events: int) -> None:
+        self.agents = np.zeros(num_worlds, np.int64)
+        """[W]; at the start."""
+        self._first = np.full(num_worlds, -1, np.int64)
+        for one in observed:
+            self.agents += np.bincount(one.worlds, minlength=num_worlds)
+            self._first[one.worlds] = one.episodes
+        if not self.agents.all():
+            raise SimulationError(f"expected agents in every world at the start, got {self.agents}")
+        self.rewards = np.zeros(num_worlds)
+        """[W]."""
+        self.events = np.zeros((num_worlds, num_events))
+        """[W, number of events]."""
+        self._open = np.ones(num_worlds, np.bool_)
+
+    def add(self, groups: Iterable[tuple[Observed, Stepped]]) -> None:
+        """Add one tick: what was acted on, and what came of it, of every group."""
+        for observed, stepped in groups:
+            worlds = observed.worlds
+            counted = np.where(self._open[worlds], stepped.rewards, 0.0)
+            self.rewards += np.bincount(worlds, weights=counted, minlength=len(self.rewards))
+            self.events[self._open] += stepped.events[self._open]
+
+    def close(self, observed: Iterable[Observed]) -> bool:
+        """A world counts until its episode number changes; whether no world counts any more."""
+        for one in observed:
+            another = one.episodes != self._first[one.worlds]
+            if np.count_nonzero(another):
+                self._open[one.worlds[another]] = False
+        return not np.count_nonzero(self._open)

@@ -1,0 +1,297 @@
+"""`PolicyRuntime`: joins policy, bridge and recorder at every tick; it owns no rule, no buffer and no gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import BatchController, BehaviorBridge, BridgeConfig, DecisionBatch, Guardrail, SavedState, Tally
+from townlet_runtime.core.agents import ids_of, slot_of
+from townlet_runtime.core.observing import recorded_observations, show_commitments
+from townlet_runtime.core.option_switches import OptionSwitches
+from townlet_runtime.core.snapshot import AgentSnapshot, Decided
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.policy.policy import Policy, propose, require_fit
+from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.saved_state import joined, part_of, saved_number
+from townlet_trajectory import TrajectoryBatch, TrajectoryService
+
+
+class PolicyRuntime:
+    """Decides for all agents of a simulation, tick by tick, and records what came of it.
+
+    A tick is `decide_batch()`, then the world's own step, then `post_step(stepped)`, which begins the next tick.
+    `begin(observed, tick=...)` comes before the first one.
+
+    Args:
+        spec: of the simulation that is decided for.
+        controller: the scripted side.
+        config: of the bridge: ratio, commitment lengths, the blend's seed.
+        policy: the learned side; None: the script alone.
+        service: records; None: nothing is recorded.
+        seed: of the policy's own draws.
+        greedy: take the most probable action instead of drawing one; such steps are never trained on.
+        guardrails: after the action mask; they have the last word.
+
+    Raises:
+        SimulationError: if the policy was made for other actions or observations.
+    """
+
+    def __init__(
+        self,
+        spec: SimulationSpec,
+        controller: BatchController,
+        *,
+        config: BridgeConfig,
+        policy: Policy | None,
+        service: TrajectoryService | None,
+        seed: int,
+        greedy: bool = False,
+        guardrails: Sequence[Guardrail] = (),
+    ) -> None:
+        self._spec = spec
+        self._bridge = BehaviorBridge(
+            spec.vocabulary, controller, capacity=spec.capacity, config=config, guardrails=guardrails
+        )
+        self._service = service
+        self._seed = seed
+        self._greedy = greedy
+        self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
+        self._tick = 0
+        self._observed: Observed | None = None
+        self._decided: Decided | None = None
+        self._pending = False
+        self._policy: Policy | None = None
+        self._policy_hash: str | None = None
+        self._ctx_reset_callbacks: list[Callable[[str], None]] = []
+        self.set_policy(policy)
+
+    @property
+    def tick(self) -> int:
+        """The tick that is decided next; it counts on through every reset."""
+        return self._tick
+
+    @property
+    def observed(self) -> Observed | None:
+        """What the next decision is made from; None before `begin` and after `reset_state`."""
+        return self._observed
+
+    def begin(self, observed: Observed, *, tick: int) -> None:
+        """What the decision of `tick` is made from: completed by the options in force, and recorded."""
+        held_action, ticks_left = self._bridge.held(observed, tick=tick)
+        self._show(observed.observations, held_action, ticks_left)
+        if self._service is not None:
+            self._service.begin_tick(
+                tick,
+                observed.slots,
+                recorded_observations(observed),
+                agent_ids=observed.agent_ids,
+                worlds=observed.worlds,
+                episodes=observed.episodes,
+            )
+        self._observed = observed
+        self._tick = tick
+        self._pending = False
+
+    def decide_batch(self) -> DecisionBatch:
+        """Decide for every agent present: one forward pass, one draw each, then the bridge.
+
+        Raises:
+            SimulationError: unless `begin` or `post_step` came last.
+        """
+        observed, tick = self._observed, self._tick
+        if observed is None or self._pending:
+            raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
+        policy, proposals = self._policy, None
+        if policy is not None and len(observed.slots):  # nobody is not asked about
+            proposals = propose(policy, observed, seed=self._seed, tick=tick, greedy=self._greedy)
+        decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
+        if self._service is not None:
+            self._service.record_decisions(decisions.columns())
+        self._switches.note(observed.slots, decisions.action)
+        self._decided = Decided(observed, decisions, None if proposals is None else proposals.log_probs, tick)
+        self._pending = True
+        return decisions
+
+    def post_step(self, stepped: Stepped) -> None:
+        """Record what the decisions led to, forget who has ended, and begin the next tick.
+
+        Raises:
+            SimulationError: unless `decide_batch` came last.
+        """
+        observed = self._observed
+        if observed is None or not self._pending:
+            raise SimulationError(f"tick {self._tick}: `post_step` must follow `decide_batch`")
+        if len(stepped.final_rows):
+            self._end(stepped, observed.slots[stepped.final_rows])
+        if self._service is not None:
+            self._service.record_outcome(
+                stepped.rewards,
+                stepped.terminated,
+                stepped.truncated,
+                final_rows=stepped.final_rows,
+                final_observations=stepped.final_observations,
+            )
+        self.begin(stepped.observed, tick=self._tick + 1)
+
+    def _end(self, stepped: Stepped, slots: NDArray[np.int64]) -> None:
+        held_action, ticks_left = self._bridge.held_at_end(slots, stepped.final_option_done, tick=self._tick + 1)
+        self._show(stepped.final_observations, held_action, ticks_left)
+        self._bridge.forget(slots)
+        self._switches.forget(slots)
+
+    def _show(self, observations: Observations, held_action: NDArray[np.int64], ticks_left: NDArray[np.int32]) -> None:
+        columns = self._spec.commitment_columns
+        if columns is not None:
+            show_commitments(observations, columns, held_action, ticks_left, num_actions=len(self._spec.vocabulary))
+
+    def set_policy(self, policy: Policy | None) -> None:
+        """Let another policy propose from the next decision on; None: the script alone.
+
+        Raises:
+            SimulationError: if the policy was made for other actions or observations.
+        """
+        if policy is not None:
+            require_fit(policy, self._spec)
+        self._policy = policy
+        self._policy_hash = None if policy is None else policy.digest
+
+    def active_policy_hash(self) -> str | None:
+        """What identifies the policy that proposes."""
+        return self._policy_hash
+
+    def set_policy_hash(self, digest: str | None) -> None:
+        """Name the policy that proposes, where it has no digest of its own."""
+        self._policy_hash = digest
+
+    def set_anneal_ratio(self, ratio: float | None) -> None:
+        """Give the policy this share of the decisions, clamped to [0, 1]; None: none. NaN is a `ConfigError`."""
+        self._bridge.ratio = 0.0 if ratio is None else ratio
+
+    def current_anneal_ratio(self) -> float:
+        """The policy's share of the decisions."""
+        return self._bridge.ratio
+
+    @property
+    def service(self) -> TrajectoryService | None:
+        """What records, for reading; None where nothing does."""
+        return self._service
+
+    def collect_trajectory(self, *, clear: bool = True) -> TrajectoryBatch:
+        """What was recorded since the last clear, as trajectories.
+
+        Raises:
+            SimulationError: if this runtime does not record.
+        """
+        if self._service is None:
+            raise SimulationError("expected a runtime that records, got one without a `service`")
+        return self._service.collect(clear=clear)
+
+    def counts(self) -> Tally:
+        """Who decided, since the runtime was made or reset."""
+        return self._bridge.counts()
+
+    def latest_policy_snapshot(self, *, world: int = 0) -> dict[str, AgentSnapshot]:
+        """What the policy thought at the last decision, by agent id; empty before the first."""
+        if self._decided is None:
+            return {}
+        return self._decided.snapshots(world, self._spec.vocabulary.keys)
+
+    def consume_option_switch_counts(self, *, world: int = 0) -> dict[str, int]:
+        """Changes from one non-wait kind directly to another since the last call, by agent id, where there are any."""
+        if self._observed is None:
+            return {}
+        rows = self._observed.worlds == world
+        return self._switches.take_by_id(self._observed.slots[rows], self._observed.agent_ids[rows])
+
+    def acquire_possession(
+        self, agent_id: str, *, world: int = 0, owner: str | None = None, lease_ticks: int | None = None
+    ) -> bool:
+        """Take an agent over from its next decision on: it waits, or does what `feed_action` says.
+
+        Args:
+            agent_id: of an agent that is present.
+            world: which of the parallel worlds it lives in.
+            owner: only who gives the same name may feed and release it.
+            lease_ticks: decisions after which it ends by itself; None: never.
+
+        Returns:
+            False if it is already possessed.
+
+        Raises:
+            PossessionError: if there is no such agent.
+        """
+        slot = slot_of(agent_id, world, self._observed)
+        acquired = self._bridge.possession.acquire(slot, tick=self._tick, owner=owner, lease_ticks=lease_ticks)
+        if acquired:
+            for reset in self._ctx_reset_callbacks:
+                reset(agent_id)
+        return acquired
+
+    def register_ctx_reset_callback(self, callback: Callable[[str], None]) -> None:
+        """Tell `callback` the id of every agent that is taken over, once."""
+        self._ctx_reset_callbacks.append(callback)
+
+    def feed_action(self, agent_id: str, action: str, *, world: int = 0, owner: str | None = None) -> None:
+        """Say by its key what a possessed agent does at its next decision; used once.
+
+        Raises:
+            PossessionError: if there is no such agent, or it is not possessed by this owner.
+            UnknownActionError: if the vocabulary has no such action.
+        """
+        index = self._spec.vocabulary.index(action)
+        self._bridge.possession.feed(slot_of(agent_id, world, self._observed), index, owner=owner)
+
+    def release_possession(self, agent_id: str, *, world: int = 0, owner: str | None = None) -> bool:
+        """Give an agent back; False if it was not possessed. `PossessionError` as in `feed_action`."""
+        return self._bridge.possession.release(slot_of(agent_id, world, self._observed), owner=owner)
+
+    def is_possessed(self, agent_id: str, *, world: int = 0) -> bool:
+        """Whether the next decision of an agent is its possessor's. `PossessionError` if there is no such agent."""
+        return self._bridge.possession.is_possessed(slot_of(agent_id, world, self._observed))
+
+    def possessed_agents(self, *, world: int = 0) -> list[str]:
+        """The ids of all possessed agents of a world, sorted."""
+        if self._observed is None:
+            return []
+        return sorted(ids_of(self._bridge.possession.slots(), world, self._observed))
+
+    def reset_state(self) -> None:
+        """Forget every agent: commitments, possession, plans, option history and what was recorded.
+
+        A tick that was begun is never decided, and its number not used again.
+        """
+        self._bridge.reset()
+        self._switches.forget(np.arange(self._spec.capacity))
+        if self._service is not None:
+            self._service.reset()
+        if self._observed is not None:
+            self._tick += 1
+        self._observed = None
+        self._decided = None
+        self._pending = False
+
+    def save_state(self) -> SavedState:
+        """Everything that later decisions depend on, except the policy, the world and what was recorded.
+
+        Raises:
+            SimulationError: unless a tick is begun and not decided.
+        """
+        if self._observed is None or self._pending:
+            raise SimulationError(f"tick {self._tick}: `save_state` must follow `begin` or `post_step`")
+        own = {"tick": np.array(self._tick, np.int64)}
+        parts = {"runtime": own, "bridge": self._bridge.save_state(), "switches": self._switches.save_state()}
+        return joined(parts)
+
+    def restore(self, state: SavedState, observed: Observed) -> None:
+        """Go on as the runtime that was saved, from what its agents saw then; a recorder must be empty.
+
+        Raises:
+            SimulationError, StateError: if `state` is of another runtime.
+        """
+        tick = saved_number(part_of(state, "runtime"), "tick")
+        self._switches.restore(part_of(state, "switches"))
+        self._bridge.restore(part_of(state, "bridge"))
+        self.begin(observed, tick=tick)

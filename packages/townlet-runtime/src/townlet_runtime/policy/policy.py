@@ -1,0 +1,156 @@
+"""What acts: a policy over whole batches of agents, and how an action is drawn from what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import Proposals, Purpose, uniforms
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec
+
+
+class Actor(Protocol):
+    """Answers a batch of observations with log-probabilities and values."""
+
+    def act(
+        self, observations: Observations, action_mask: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Log-probabilities [N, A] of the legal actions and values [N], from observations [N, ...] and mask [N, A]."""
+        ...
+
+
+class Policy(Actor, Protocol):
+    """An actor that says what it was made for."""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The keys of its A actions."""
+        ...
+
+    @property
+    def observation_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Per agent, without the leading axis."""
+        ...
+
+    @property
+    def digest(self) -> str | None:
+        """What identifies it: hexadecimal SHA-256, None where it has none."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformPolicy:
+    """Every legal action is equally likely, every state is worth 0. A `Policy`."""
+
+    vocabulary: tuple[str, ...]
+    observation_shapes: Mapping[str, tuple[int, ...]]
+    digest: str | None = None
+
+    def act(
+        self, observations: Observations, action_mask: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows = len(next(iter(observations.values())))
+        legal = np.ones((rows, len(self.vocabulary)), np.bool_) if action_mask is None else action_mask
+        # No -inf: masked entries are finfo.min, as everywhere, and exp of it is exactly 0.
+        lowest = np.finfo(np.float32).min
+        counts = legal.sum(axis=1, dtype=np.float32)[:, None]
+        log_probs = np.where(legal, -np.log(np.maximum(counts, 1.0)), lowest).astype(np.float32)
+        return log_probs, np.zeros(rows, np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SimulationActor:
+    """An actor taken at its word that it was made for a simulation. A `Policy`.
+
+    For networks that live in this process and were built from the simulation's own spec, e.g. while training.
+    """
+
+    actor: Actor
+    spec: SimulationSpec
+    digest: str | None = None
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        return self.spec.vocabulary.keys
+
+    @property
+    def observation_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return self.spec.observation_shapes
+
+    def act(
+        self, observations: Observations, action_mask: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self.actor.act(observations, action_mask)
+
+
+def require_fit(policy: Policy, spec: SimulationSpec) -> None:
+    """Refuse a policy that was made for other actions or observations.
+
+    Raises:
+        SimulationError: names the actions or observations that differ.
+    """
+    if policy.vocabulary != spec.vocabulary.keys:
+        raise SimulationError(
+            f"the policy does not fit `{spec.name}`: {_actions_that_differ(policy.vocabulary, spec.vocabulary.keys)}"
+        )
+    ours, theirs = dict(spec.observation_shapes), dict(policy.observation_shapes)
+    differing = [
+        f"`{name}` is {ours.get(name, 'absent')} here and {theirs.get(name, 'absent')} in the policy"
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name) != theirs.get(name)
+    ]
+    if differing:
+        raise SimulationError(f"the policy does not fit `{spec.name}`: " + "; ".join(differing))
+
+
+def _actions_that_differ(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
+    missing = [key for key in ours if key not in theirs]
+    unknown = [key for key in theirs if key not in ours]
+    if not missing and not unknown:
+        return f"the same {len(ours)} actions in another order: {list(theirs)}, here {list(ours)}"
+    return f"actions it lacks: {missing}; actions unknown here: {unknown}"
+
+
+def sample_actions(log_probs: NDArray[np.float32], uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Draw one action a row by the inverse of its distribution function.
+
+        a = min {a : Σ_{b ≤ a} π(b) > u Σ_b π(b)}
+
+    An action of probability 0 (masked: log-probability finfo.min) is never drawn. A row that is no distribution (NaN,
+    or no action possible) gives A, which is no action: the bridge refuses it by agent and tick.
+
+    Args:
+        log_probs: [N, A]; need not be normalized.
+        uniforms: [N] in [0, 1).
+
+    Returns:
+        [N] action indices.
+    """
+    # The ufuncs themselves: at ten agents the methods that wrap them cost as much as the work.
+    cumulative = np.exp(log_probs, dtype=np.float64)
+    np.add.accumulate(cumulative, axis=1, out=cumulative)
+    # u < 1, so u times the total stays below the total, whatever the rounding, and the index below A.
+    thresholds = uniforms * cumulative[:, -1]
+    drawn: NDArray[np.int64] = log_probs.shape[1] - np.add.reduce(cumulative > thresholds[:, None], axis=1)
+    return drawn
+
+
+def greedy_actions(log_probs: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The most probable action of each row [N, A]; the lowest index among equals."""
+    best: NDArray[np.int64] = log_probs.argmax(axis=1)
+    return best
+
+
+def propose(policy: Policy, observed: Observed, *, seed: int, tick: int, greedy: bool) -> Proposals:
+    """What `policy` wants of all agents: one forward pass, and one draw each unless `greedy`."""
+    log_probs, values = policy.act(observed.observations, observed.action_mask)
+    if greedy:
+        actions = greedy_actions(log_probs)
+    else:
+        actions = sample_actions(log_probs, uniforms(seed, Purpose.POLICY, observed.keys, tick))
+    return Proposals(actions=actions, log_probs=log_probs, values=values, greedy=greedy)

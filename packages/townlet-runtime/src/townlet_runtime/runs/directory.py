@@ -1,0 +1,154 @@
+"""Run directories: names of their files, and how one is made and locked by the process that writes into it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from townlet_runtime.errors import RunDirectoryError
+from townlet_runtime.policy.file import read_policy_bytes
+from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.storage.files import DirectoryLock
+
+CONFIG = "config.yaml"
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+POLICY = "policy.onnx"
+"""Of a run with one group of agents; see `group_policy`."""
+EVALUATION = "evaluation.json"
+PROMOTION = "promotion.json"
+SUMMARY = "summary.json"
+REPORT = "report.html"
+
+_ANOTHER = "; name another one with --run-dir"
+_LOCKS = Path("/proc/locks")
+
+
+def group_policy(group: str) -> str:
+    """Name of the policy file of one group of several."""
+    return f"policy-{group}.onnx"
+
+
+def default_run_dir(*, now: datetime, mode: str, seed: int) -> Path:
+    """Return `runs/YYYYMMDD-HHMMSS-MODE-SEED`."""
+    return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{mode}-{seed}"
+
+
+def require_free(path: Path) -> None:
+    """Refuse a `path` that no run can take; nothing is made or changed.
+
+    Raises:
+        RunDirectoryError: if another process holds it (named), it is not empty, or it cannot be made or written to.
+    """
+    require_writable(path)
+    if path.exists():
+        _require_unlocked(path, hint=_ANOTHER)
+        _require_empty(path)
+
+
+def require_resumable(path: Path) -> None:
+    """Refuse a `path` that is not the directory of a run, or that another process holds; nothing is changed.
+
+    Raises:
+        RunDirectoryError: says what is missing, or who holds it.
+    """
+    if not (path / CONFIG).is_file():
+        found = f"no {CONFIG} in it" if path.is_dir() else "no directory"
+        raise RunDirectoryError(path, f"expected the directory of a run, found {found}")
+    require_writable(path)
+    _require_unlocked(path, hint="")
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a `path` that is no directory we may write to, and that we cannot make either.
+
+    Raises:
+        RunDirectoryError: names what stands in the way.
+    """
+    existing = path.absolute()
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    if not existing.is_dir():
+        raise RunDirectoryError(path, f"cannot be made: {existing} is no directory")
+    if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
+        raise RunDirectoryError(path, f"cannot be written to: no permission for {existing}")
+
+
+def _require_unlocked(path: Path, *, hint: str) -> None:
+    # Not by DirectoryLock: it removes unfinished files, and what is in a directory that is not ours stays as it is.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunDirectoryError(path, f"in use by {_holder(path)}{hint}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _require_empty(path: Path) -> None:
+    if any(path.iterdir()):
+        raise RunDirectoryError(path, f"exists and is not empty{_ANOTHER}")
+
+
+@contextmanager
+def new_run_directory(path: Path) -> Iterator[None]:
+    """Make the directory `path`, and hold it while the block puts the first file into it.
+
+    From there on it is not empty, so no other run takes it; the trainer holds it again as long as it writes. Where the
+    block fails before that, a directory that was made here is removed again.
+
+    Raises:
+        RunDirectoryError: as `require_free`.
+    """
+    require_free(path)
+    made = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(path, f"cannot be made: {error.strerror}") from error
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(DirectoryLock(path))
+        except ArtifactError as error:
+            raise RunDirectoryError(path, f"in use by {_holder(path)}{_ANOTHER}") from error
+        _require_empty(path)
+        try:
+            yield
+        finally:
+            if made and not any(path.iterdir()):
+                path.rmdir()
+
+
+def _holder(path: Path) -> str:
+    """Who has locked `path`, as far as the system says (Linux does)."""
+    try:
+        status = path.stat()
+        locks = _LOCKS.read_text()
+    except OSError:
+        return "another process"
+    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    rows = (line.split() for line in locks.splitlines())
+    holders = [row[4] for row in rows if row[1] == "FLOCK" and row[5] == place]
+    return f"process {holders[0]}" if holders else "another process"
+
+
+def require_finished(path: Path) -> None:
+    """Refuse a `path` that is not the directory of a finished run; its files are not read.
+
+    Raises:
+        RunDirectoryError: says what is missing.
+    """
+    if not path.is_dir():
+        raise RunDirectoryError(path, "expected the directory of a finished run, found no directory")
+    if not (path / SUMMARY).is_file():
+        raise RunDirectoryError(path, f"expected the directory of a finished run, found no {SUMMARY} in it")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of the policy file `path`, as `sha256sum` prints it."""
+    return hashlib.sha256(read_policy_bytes(path)).hexdigest()

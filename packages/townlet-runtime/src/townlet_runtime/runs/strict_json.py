@@ -1,0 +1,138 @@
+"""Reads a JSON file into a frozen record, and a record into JSON: exact keys, finite numbers, one typed error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from townlet_runtime.errors import TownletError
+from townlet_trajectory.storage.json import parse_json
+from townlet_trajectory.errors import ArtifactError
+
+RecordT = TypeVar("RecordT")
+Interval = tuple[float, float]
+"""(lower, upper) end of a 95 % interval."""
+
+EXACT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+"""For `__pydantic_config__` of a record whose file has exactly its keys."""
+OPEN = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+"""For a record whose file may have more keys."""
+
+MAX_BYTES = 64 * 2**20
+"""A file of a run directory that is larger is refused unread."""
+_SHOWN = 80
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ReportError(TownletError):
+    """Something in a file of a run directory, or in a record made for one, is not what it must be."""
+
+    def __init__(self, file: Path | str, *, key: str, expected: str, came: str) -> None:
+        self.file = file
+        self.key = key
+        self.expected = expected
+        self.came = came
+        super().__init__(f"{file}: `{key}`: expected {expected}, got {came}")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of `path`; `ReportError` when it cannot be read or is larger than `MAX_BYTES`."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ReportError(path, key="(file)", expected=f"at most {MAX_BYTES} bytes", came=str(size))
+        return path.read_bytes()
+    except OSError as error:
+        raise ReportError(path, key="(file)", expected="a readable file", came=error.strerror or str(error)) from error
+
+
+def parse_record(adapter: TypeAdapter[RecordT], text: bytes, *, file: Path | str, where: str = "") -> RecordT:
+    """Return the record that `text`, one JSON document, holds.
+
+    Args:
+        file: named in errors.
+        where: put before the key in errors, such as `line 3: `.
+
+    Raises:
+        ReportError: for text that is no JSON, repeated keys, non-finite numbers, missing, unknown or mistyped keys,
+            and for what the record itself refuses.
+    """
+    try:
+        record = adapter.validate_json(text)
+        # After the record, whose errors name the key: repeated keys, and numbers that the record does not hold.
+        parse_json(text, file)
+        return record
+    except ValidationError as error:
+        raise _from_validation(error, file=file, where=where) from error
+    except ReportError as error:
+        raise ReportError(file, key=f"{where}{error.key}", expected=error.expected, came=error.came) from error
+    except ArtifactError as error:
+        raise ReportError(file, key=f"{where}(text)", expected="strict JSON", came=_short(error.reason)) from error
+
+
+def record_json(record: object) -> str:
+    """Return a dataclass as indented JSON in field order, with a last line end."""
+    return json.dumps(_plain(record), indent=2, allow_nan=False) + "\n"
+
+
+def require_finite(record: str, **values: object) -> None:
+    """Raise `ReportError` unless every float in `values`, also in tuples and mappings, is finite."""
+    for key, value in _floats(values):
+        if not math.isfinite(value):
+            raise ReportError(record, key=key, expected="a finite number", came=repr(value))
+
+
+def require_interval(record: str, key: str, interval: tuple[float, float] | None) -> None:
+    """Raise `ReportError` unless `interval` is absent or (lower, upper) in this order."""
+    if interval is not None and interval[0] > interval[1]:
+        raise ReportError(record, key=key, expected="(lower, upper)", came=repr(interval))
+
+
+def require_digest(record: str, key: str, digest: str | None) -> None:
+    """Raise `ReportError` unless `digest` is absent or the hexadecimal form of a SHA-256."""
+    if digest is not None and _SHA256.fullmatch(digest) is None:
+        raise ReportError(record, key=key, expected="64 lower-case hexadecimal digits", came=_short(repr(digest)))
+
+
+def _from_validation(error: ValidationError, *, file: Path | str, where: str) -> ReportError:
+    first = error.errors(include_url=False)[0]
+    key = where + ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return ReportError(file, key=key, expected="a value", came="nothing")
+    if first["type"] == "json_invalid":
+        return ReportError(file, key=f"{where}(text)", expected="strict JSON", came=first["msg"])
+    if first["type"] == "unexpected_keyword_argument":
+        return ReportError(file, key=key, expected="no such key", came=_short(repr(first["input"])))
+    expected = first["msg"].removeprefix("Input should be ")
+    return ReportError(file, key=key or "(document)", expected=expected, came=_short(repr(first["input"])))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _floats(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in values.items():
+        if isinstance(value, float):
+            yield prefix + key, value
+        elif isinstance(value, Mapping):
+            yield from _floats(value, f"{prefix}{key}.")
+        elif isinstance(value, tuple):
+            yield from _floats({str(index): inner for index, inner in enumerate(value)}, f"{prefix}{key}.")

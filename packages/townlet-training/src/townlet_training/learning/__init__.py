@@ -1,0 +1,1 @@
+"""The mathematics of learning: advantages, losses, PPO and behavior cloning."""

@@ -1,0 +1,206 @@
+"""Behavior cloning of the script, and of whoever took an agent over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from townlet_training.errors import ConfigError, EmptyBatchError
+from townlet_training.learning.inputs import encode_rows, log_probs_of, mask_rows, require_same_actions
+from townlet_training.learning.optimizer import Optimizer
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.distributions import log_prob_of
+from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class BCConfig:
+    """One cloning."""
+
+    learning_rate: float = 1e-3
+    """Of Adam; above 0."""
+    batch_size: int = 64
+    """Labels per gradient step."""
+    num_epochs: int = 20
+    """Passes over the labels; the weights kept are those of the best of them."""
+    weight_decay: float = 0.0
+    """Decoupled, per step: the weights shrink by learning rate × this."""
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "learning_rate": 0.0 < self.learning_rate < math.inf,
+            "batch_size": self.batch_size >= 1,
+            "num_epochs": self.num_epochs >= 1,
+            "weight_decay": 0.0 <= self.weight_decay < math.inf,
+        }
+        for name, within in bounds.items():
+            if not within:
+                raise ConfigError(f"`{name}` is out of range: {self}")
+
+
+class Labels(NamedTuple):
+    """What there is to imitate in a batch of R rows."""
+
+    rows: NDArray[np.int64]
+    """[L], ascending."""
+    actions: NDArray[np.int64]
+    """[L]; what the script proposed, or what a possessor did."""
+    num_forbidden: int
+    """Labels that were dropped because the action mask forbids them."""
+
+
+class BCEpoch(NamedTuple):
+    """One pass over the labels."""
+
+    epoch: int
+    """Counted from 1."""
+    loss: float
+    """Mean cross-entropy over the training labels while they were learned from, nats."""
+    held_out_accuracy: float
+    """Share of the held-out labels that are the most likely action after this pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BCResult:
+    """What cloning came to."""
+
+    epochs: tuple[BCEpoch, ...]
+    best_epoch: int
+    """The epoch whose weights the network has now: highest held-out accuracy, among equals least held-out loss."""
+    accuracy: float
+    """On the held-out labels, of the weights that were kept."""
+    num_labels: int
+    num_held_out: int
+    num_forbidden: int
+    """Labels of both batches that the action mask forbids."""
+
+
+def labels(batch: TrajectoryBatch) -> Labels:
+    """What to imitate: demonstrations, and the script's proposals.
+
+    On demonstrated rows the label is the executed action (HG-DAgger, Kelly et al. 2019, arXiv:1810.02890). On the other
+    decision and foreign rows it is what the script proposed, whoever acted and vetoed or not (DAgger, Ross et al. 2011,
+    arXiv:1011.0686). On forced rows nothing was decided, and -1 is no proposal. An action that the mask forbids is no
+    label.
+    """
+    columns = batch.columns
+    demonstrated = columns["demonstrated"]
+    proposed = np.where(columns["kind"] == Kind.FORCED, -1, columns["expert_action"])
+    actions = np.where(demonstrated, columns["action"], proposed)
+    rows = np.flatnonzero(actions >= 0)
+    mask = batch.observations.get(ACTION_MASK)
+    legal = np.full(len(rows), True) if mask is None else mask[rows, actions[rows]]
+    kept = rows[legal]
+    return Labels(kept, actions[kept], len(rows) - len(kept))
+
+
+def _ignore(epoch: BCEpoch) -> None:
+    """Watch nothing."""
+
+
+class BCLearner:
+    """Fits a network's policy to labels; its critic is left alone. Draws only from its generator."""
+
+    def __init__(self, network: ActorCritic, *, config: BCConfig, generator: torch.Generator) -> None:
+        self._network = network
+        self._config = config
+        self._generator = generator
+
+    def fit(
+        self, train: TrajectoryBatch, held_out: TrajectoryBatch, *, on_epoch: Callable[[BCEpoch], None] = _ignore
+    ) -> BCResult:
+        """Minimize the cross-entropy of the labels of `train`; keep the weights that did best on `held_out`.
+
+        The two should hold different episodes: agents of one episode see each other.
+
+        Args:
+            train: what is learned from.
+            held_out: what it is judged by.
+            on_epoch: called after every pass; what it raises ends the cloning, with the weights of that pass.
+
+        Raises:
+            EmptyBatchError: if a batch has no label.
+            ShapeError: if a batch is of another vocabulary or other observations.
+            ActionMaskError: if a labelled row has no legal action.
+            NonFiniteError: if an output, loss or gradient is not finite; the weights are those before that step.
+        """
+        found, found_held_out = labels(train), labels(held_out)
+        learned = _labelled(self._network, train, found, name="train")
+        judged = _labelled(self._network, held_out, found_held_out, name="held_out")
+        parameters = dict(self._network.policy.named_parameters())
+        optimizer = Optimizer(
+            parameters, learning_rate=self._config.learning_rate, weight_decay=self._config.weight_decay
+        )
+        epochs: list[BCEpoch] = []
+        best, best_score = 0, (-1.0, 0.0)
+        best_weights: dict[str, Tensor] = {}
+        for epoch in range(1, self._config.num_epochs + 1):
+            loss = self._pass(learned, optimizer)
+            score = _judge(self._network, judged)
+            epochs.append(BCEpoch(epoch, loss, score[0]))
+            on_epoch(epochs[-1])
+            if score > best_score:
+                best, best_score = epoch, score
+                best_weights = {name: weight.detach().clone() for name, weight in parameters.items()}
+        with torch.no_grad():
+            for name, weight in parameters.items():
+                weight.copy_(best_weights[name])
+        return BCResult(
+            epochs=tuple(epochs),
+            best_epoch=best,
+            accuracy=best_score[0],
+            num_labels=len(found.rows),
+            num_held_out=len(found_held_out.rows),
+            num_forbidden=found.num_forbidden + found_held_out.num_forbidden,
+        )
+
+    def _pass(self, labelled: _Labelled, optimizer: Optimizer) -> float:
+        """Learn from every label once, in a new order; their mean loss."""
+        order = torch.randperm(len(labelled.actions), generator=self._generator)
+        losses = []
+        for part in torch.split(order, self._config.batch_size):
+            mask = None if labelled.action_mask is None else labelled.action_mask[part]
+            log_probs = self._network.log_probs(labelled.inputs[part], mask)
+            errors = -log_prob_of(log_probs, labelled.actions[part])
+            optimizer.step(errors.mean())
+            losses.append(errors.detach().sum())
+        return torch.stack(losses).double().sum().item() / len(order)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Labelled:
+    """L labels with what they were given for, ready for the network."""
+
+    inputs: Tensor
+    """[L, F]; encoded observations."""
+    action_mask: Tensor | None
+    """[L, A] bool."""
+    actions: Tensor
+    """[L] int64."""
+
+
+def _labelled(network: ActorCritic, batch: TrajectoryBatch, found: Labels, *, name: str) -> _Labelled:
+    if not found.rows.size:
+        raise EmptyBatchError(
+            f"`{name}` has no label in {batch.num_steps} rows ({found.num_forbidden} are forbidden by the action mask)"
+        )
+    require_same_actions(network, batch)
+    return _Labelled(
+        inputs=encode_rows(network, batch.observations, found.rows),
+        action_mask=mask_rows(batch.observations, found.rows),
+        actions=torch.from_numpy(found.actions),
+    )
+
+
+def _judge(network: ActorCritic, labelled: _Labelled) -> tuple[float, float]:
+    """Share of the labels that are the most likely action, and their mean log-probability."""
+    log_probs = log_probs_of(network, labelled.inputs, labelled.action_mask)
+    hits = log_probs.argmax(dim=-1) == labelled.actions
+    return hits.double().mean().item(), log_prob_of(log_probs, labelled.actions).double().mean().item()

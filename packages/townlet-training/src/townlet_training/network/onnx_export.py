@@ -1,0 +1,189 @@
+"""A network as one ONNX file that says what it is, holds its own checksum, and computes what the network computes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from townlet_training.config import PolicySpec
+from townlet_training.errors import ExportError
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.weights import require_finite, weights_of, weights_sha256
+from townlet_trajectory import vocabulary_digest
+from townlet_trajectory.storage.files import write_bytes_atomic
+
+POLICY_FORMAT = "townlet-policy"
+POLICY_VERSION = 1
+METADATA_KEY = "townlet"
+_NO_DIGEST = b"0" * 64
+_TOLERANCE = 1e-5
+_BATCH_SIZES = (1, 2, 17, 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedPolicy:
+    """A policy file that was written."""
+
+    path: Path
+    weights_sha256: str
+    file_sha256: str
+    """SHA-256 of the file with these 64 characters in it replaced by zeros."""
+
+
+def export_policy(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: int) -> ExportedPolicy:
+    """Write `network` to `path` as ONNX, checked on random inputs drawn from `seed`.
+
+    Inputs are the observations by name (float32 [N, ...]) and `action_mask` (bool [N, A]); outputs are `log_probs`
+    [N, A] and `values` [N]. The same weights give the same bytes with the same versions of torch and onnxscript.
+
+    Raises:
+        ExportError: if `spec` is not the network's, or the file computes something else than the network.
+        NonFiniteError: if a weight is not finite.
+    """
+    if dict(spec.observation_shapes) != dict(network.observation_shapes):
+        raise ExportError(
+            f"`spec` has observations {dict(spec.observation_shapes)}, the network {dict(network.observation_shapes)}"
+        )
+    if len(spec.vocabulary) != network.num_actions:
+        raise ExportError(f"`spec` has {len(spec.vocabulary)} actions, the network {network.num_actions}")
+    require_finite(weights_of(network), stage="export")
+    digest = weights_sha256(network)
+    data, file_digest = seal(_model_bytes(network, spec, digest))
+    _check(data, network, seed=seed)
+    write_bytes_atomic(path, data)
+    return ExportedPolicy(path=path, weights_sha256=digest, file_sha256=file_digest)
+
+
+def seal(data: bytes) -> tuple[bytes, str]:
+    """Put the SHA-256 of `data` in the place of the only 64 zeros after `file_sha256` in it; also returns it."""
+    marker = b'"file_sha256": "'
+    if data.count(marker + _NO_DIGEST + b'"') != 1:
+        raise ExportError("an unsealed policy must hold `file_sha256` with 64 zeros exactly once")
+    start = data.index(marker + _NO_DIGEST + b'"') + len(marker)
+    digest = hashlib.sha256(data).hexdigest()
+    return data[:start] + digest.encode() + data[start + 64 :], digest
+
+
+class _Positional(nn.Module):
+    """The network with one positional argument per input, as the exporter wants it."""
+
+    def __init__(self, network: ActorCritic) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        *observations, action_mask = inputs
+        names = self.network.observation_shapes
+        log_probs, values = self.network(dict(zip(names, observations, strict=True)), action_mask)
+        return log_probs, values
+
+
+def _model_bytes(network: ActorCritic, spec: PolicySpec, digest: str) -> bytes:
+    """The unsealed file: exported, stripped of everything that depends on the machine, and labelled."""
+    shapes = network.observation_shapes
+    # Two rows: with one, the exporter may take the axis for a constant.
+    examples = (
+        *(torch.zeros(2, *shape) for shape in shapes.values()),
+        torch.ones(2, network.num_actions, dtype=torch.bool),
+    )
+    agents = torch.export.Dim("agents", min=1)
+    with _quiet():
+        program = torch.onnx.export(
+            _Positional(network),
+            examples,
+            input_names=[*shapes, "action_mask"],
+            output_names=["log_probs", "values"],
+            dynamic_shapes=(tuple({0: agents} for _ in examples),),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("torch.onnx.export gave no program")
+    model = program.model_proto
+    _strip(model)
+    label = {
+        "format": POLICY_FORMAT,
+        "version": POLICY_VERSION,
+        "vocabulary": list(spec.vocabulary),
+        "vocabulary_sha256": vocabulary_digest(spec.vocabulary),
+        "observations": {name: list(shape) for name, shape in shapes.items()},
+        "weights_sha256": digest,
+        "world": spec.world,
+        "file_sha256": _NO_DIGEST.decode(),
+    }
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, json.dumps(label)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drop what only debugging needs: stack traces and file names of the machine that exported."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    graph = model.graph
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    graph.doc_string = ""
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        del item.metadata_props[:]
+        item.doc_string = ""
+
+
+def _check(data: bytes, network: ActorCritic, *, seed: int) -> None:
+    """Compare the file with the network on random inputs and masks, to |Δ| <= 1e-5 (1 + |expected|)."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(seed)
+    for num_agents in _BATCH_SIZES:
+        observations = {
+            name: rng.normal(scale=3.0, size=(num_agents, *shape)).astype(np.float32)
+            for name, shape in network.observation_shapes.items()
+        }
+        mask = rng.random((num_agents, network.num_actions)) < 0.5
+        mask[np.arange(num_agents), rng.integers(network.num_actions, size=num_agents)] = True
+        log_probs, values = session.run(["log_probs", "values"], {**observations, "action_mask": mask})
+        expected_log_probs, expected_values = network.act(observations, mask)
+        legal = (log_probs[mask], expected_log_probs[mask])
+        for name, (actual, expected) in {"log_probs": legal, "values": (values, expected_values)}.items():
+            _agree(name, actual, expected)
+        if not np.array_equal(np.exp(log_probs[~mask]), np.zeros(int((~mask).sum()), dtype=np.float32)):
+            raise ExportError("the exported policy gives a forbidden action a probability above 0")
+
+
+def _agree(name: str, actual: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+    error = np.abs(actual - expected) / (1.0 + np.abs(expected))
+    # Written so that a NaN is a disagreement.
+    if not bool((error <= _TOLERANCE).all()):
+        raise ExportError(f"`{name}` of the exported policy is off by {float(error.max()):.3g}, allowed {_TOLERANCE:g}")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's warnings and log lines about its own workings."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""One training run, from its first collection to its last file."""

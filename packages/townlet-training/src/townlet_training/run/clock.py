@@ -1,0 +1,74 @@
+"""How far a run is, and how long its parts took."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from townlet_training.run.schedule import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands, for whoever watches it."""
+
+    stage: Stage | Literal["judge"]
+    """Of the plan, or `judge` while the result is exported and judged."""
+    env_steps: int
+    total_env_steps: int
+    env_steps_per_s: float
+    """Over the run so far, evaluations included."""
+    seconds_left: float
+    """Until `total_env_steps`, at that rate."""
+    last_return: float | None
+    """Mean return of the last evaluation."""
+
+
+class RunClock:
+    """Monotonic seconds: of the run, and by part."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._before = 0.0
+        self._parts: dict[str, float] = {}
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the clock was made, and those that were taken up."""
+        return self._before + time.perf_counter() - self._began
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Seconds by part, in the order in which the parts began."""
+        return dict(self._parts)
+
+    def take_up(self, elapsed: float, parts: Mapping[str, float]) -> None:
+        """Count on from what a clock of the same run said before: `elapsed` seconds, and `parts` of them."""
+        self._before = elapsed
+        self._parts = dict(parts)
+
+    @contextlib.contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Add the time that the block takes to `part`."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._parts[part] = self._parts.get(part, 0.0) + time.perf_counter() - began
+
+    def progress(
+        self, *, stage: Stage | Literal["judge"], env_steps: int, total_env_steps: int, last_return: float | None
+    ) -> Progress:
+        """What to tell a watcher after `env_steps` world steps."""
+        rate = env_steps / max(self.elapsed, 1e-9)
+        return Progress(
+            stage=stage,
+            env_steps=env_steps,
+            total_env_steps=total_env_steps,
+            env_steps_per_s=rate,
+            seconds_left=max(0, total_env_steps - env_steps) / max(rate, 1e-9),
+            last_return=last_return,
+        )

@@ -1,0 +1,286 @@
+"""The training log: one JSON object a line, one line per update, every number finite."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from townlet_training.errors import NonFiniteError, ShapeError
+from townlet_training.interfaces import Collected
+from townlet_training.learning.ppo import PPOUpdate
+from townlet_training.run.schedule import STAGES, PlannedUpdate
+from townlet_trajectory.storage.files import append_line
+
+TELEMETRY_VERSION = 1.2
+
+CONTRACT_KEYS = (
+    "epoch updates transitions loss_policy loss_value loss_entropy loss_total clip_fraction adv_mean adv_std "
+    "adv_zero_std_batches adv_min_std clip_triggered_minibatches clip_fraction_max grad_norm kl_divergence "
+    "telemetry_version lr steps epoch_duration_sec data_mode cycle_id batch_entropy_mean batch_entropy_std "
+    "grad_norm_max kl_divergence_max reward_advantage_corr rollout_ticks log_stream_offset queue_conflict_events "
+    "queue_conflict_intensity_sum shared_meal_events late_help_events shift_takeover_events chat_success_events "
+    "chat_failure_events chat_quality_mean baseline_sample_count baseline_reward_mean baseline_reward_sum "
+    "baseline_reward_sum_mean baseline_log_prob_mean conflict.rivalry_max_mean_avg conflict.rivalry_max_max_avg "
+    "conflict.rivalry_avoid_count_mean_avg conflict.rivalry_avoid_count_max_avg"
+).split()
+"""Keys of telemetry version 1.2, in every line; null where a run has no such number."""
+
+ANNEAL_KEYS = (
+    "anneal_cycle anneal_stage anneal_dataset anneal_bc_accuracy anneal_bc_threshold anneal_bc_passed "
+    "anneal_loss_baseline anneal_queue_baseline anneal_intensity_baseline anneal_loss_flag anneal_queue_flag "
+    "anneal_intensity_flag"
+).split()
+"""Keys of telemetry version 1.2 that only lines of an anneal have."""
+
+OWN_KEYS = (
+    "stage attempt env_steps agent_steps ratio decision_share_learned tick_share_scripted tick_share_learned "
+    "tick_share_external vetoes kickstart_coef loss_kickstart explained_variance num_decisions faint_events late_ticks "
+    "meal_events reward_mean wall_time_s env_steps_per_s"
+).split()
+
+GROUP_KEY = "group"
+"""Only lines of a run with several agent groups have it; what is counted for all of them together, such as events and
+shares of decisions, is then the same in the lines of an update."""
+
+WALL_TIME_KEYS = frozenset({"epoch_duration_sec", "wall_time_s", "env_steps_per_s"})
+"""What differs between two runs with the same seed; nothing else does."""
+
+_EVENT_KEYS = (
+    "queue_conflict_events",
+    "queue_conflict_intensity_sum",
+    "shared_meal_events",
+    "late_help_events",
+    "shift_takeover_events",
+    "chat_success_events",
+    "chat_failure_events",
+    "conflict.rivalry_max_mean_avg",
+    "conflict.rivalry_max_max_avg",
+    "conflict.rivalry_avoid_count_mean_avg",
+    "conflict.rivalry_avoid_count_max_avg",
+    "faint_events",
+    "late_ticks",
+    "meal_events",
+)
+"""Copied from the events of a collection by name; null where the world counts no such thing."""
+
+_BASELINE_KEYS = [key for key in CONTRACT_KEYS if key.startswith("baseline_")]
+
+_FALL_TOLERANCE = 0.15
+"""Queue conflicts or their intensity below (1 - this) × what the script had raise a flag."""
+
+Number = int | float
+MetricValue = Number | str | bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsRow:
+    """One line of the log."""
+
+    values: Mapping[str, MetricValue]
+    """By key: `CONTRACT_KEYS` and `OWN_KEYS`, within an anneal also `ANNEAL_KEYS`, with several agent groups also
+    `group`; none missing and no other."""
+
+    def __post_init__(self) -> None:
+        anneal = ANNEAL_KEYS if "anneal_cycle" in self.values else []
+        group = [GROUP_KEY] if GROUP_KEY in self.values else []
+        if differing := sorted(self.values.keys() ^ {*CONTRACT_KEYS, *OWN_KEYS, *anneal, *group}):
+            raise ShapeError(f"a line of the log has missing or unknown keys: {differing}")
+        for key, value in self.values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise NonFiniteError("metrics", f"`{key}` is {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptedBaseline:
+    """What the script did in the collection that was cloned."""
+
+    num_trajectories: int
+    num_steps: int
+    reward_sum: float
+    events_per_env_step: Mapping[str, float]
+
+    @classmethod
+    def of(cls, collected: Collected, group: str) -> ScriptedBaseline:
+        """Sum up a collection of the script alone, as far as `group` is concerned."""
+        batch = collected.batches[group]
+        return cls(
+            num_trajectories=len(batch),
+            num_steps=batch.num_steps,
+            reward_sum=float(batch.rewards.sum(dtype="float64")),
+            events_per_env_step={name: total / collected.env_steps for name, total in collected.events.items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnealContext:
+    """What every line of an anneal repeats about the clone of its agent group."""
+
+    accuracy: float
+    threshold: float
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCounts:
+    """Where the run stands after an update."""
+
+    epoch: int
+    """Updates made, counted from 1; never goes back, not even when a gate does."""
+    attempt: int
+    """How often a failed gate went back."""
+    env_steps: int
+    agent_steps: int
+    seconds: float
+    """Since the run began."""
+    update_seconds: float
+    """Of this update, its collection included."""
+
+
+def metrics_row(
+    update: PPOUpdate,
+    collected: Collected,
+    planned: PlannedUpdate,
+    counts: RunCounts,
+    *,
+    group: str,
+    transitions: int,
+    rollout_ticks: int,
+    baseline: ScriptedBaseline | None,
+    anneal: AnnealContext | None,
+) -> MetricsRow:
+    """Put one update of `group`, the collection it learned from and the state of the run into a line of the log.
+
+    `transitions` are the rows that the group learned from, over all updates.
+    """
+    values: dict[str, MetricValue] = {
+        "epoch": counts.epoch,
+        "telemetry_version": TELEMETRY_VERSION,
+        "lr": planned.learning_rate,
+        "steps": transitions,
+        "epoch_duration_sec": counts.update_seconds,
+        "data_mode": "rollout",
+        "cycle_id": STAGES.index(planned.stage),
+        "rollout_ticks": rollout_ticks,
+        "log_stream_offset": counts.epoch,
+        "stage": planned.stage,
+        "attempt": counts.attempt,
+        "env_steps": counts.env_steps,
+        "agent_steps": counts.agent_steps,
+        "ratio": planned.ratio,
+        "kickstart_coef": planned.kickstart_coef,
+        "wall_time_s": counts.seconds,
+        "env_steps_per_s": _ratio(collected.env_steps, counts.update_seconds),
+    }
+    values |= _of_update(update) | _of_collection(collected, group) | _of_baseline(baseline)
+    if anneal is not None:
+        values |= _of_anneal(anneal, planned, collected, baseline)
+    if len(collected.batches) > 1:
+        values[GROUP_KEY] = group
+    keys = [key for key in (*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS, GROUP_KEY) if key in values]
+    return MetricsRow(values={key: values[key] for key in keys})
+
+
+class MetricsWriter:
+    """Appends lines to the log; each is on disk when `write` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, row: MetricsRow) -> None:
+        """Append `row`."""
+        append_line(self._path, json.dumps(dict(row.values), allow_nan=False))
+
+
+def _of_update(update: PPOUpdate) -> dict[str, MetricValue]:
+    return {
+        "updates": update.num_updates,
+        "transitions": update.num_transitions,
+        "loss_policy": update.policy_loss,
+        "loss_value": update.value_loss,
+        "loss_entropy": update.entropy,
+        "loss_total": update.total_loss,
+        "loss_kickstart": update.kickstart_loss,
+        "clip_fraction": update.clip_fraction,
+        "clip_fraction_max": update.clip_fraction_max,
+        "clip_triggered_minibatches": update.clip_triggered_minibatches,
+        "adv_mean": update.adv_mean,
+        "adv_std": update.adv_std,
+        "adv_min_std": update.adv_min_std,
+        "adv_zero_std_batches": update.adv_zero_std_batches,
+        "grad_norm": update.grad_norm,
+        "grad_norm_max": update.grad_norm_max,
+        "kl_divergence": update.kl,
+        "kl_divergence_max": update.kl_max,
+        "batch_entropy_mean": update.entropy,
+        "batch_entropy_std": update.entropy_std,
+        "reward_advantage_corr": update.reward_advantage_corr,
+        "explained_variance": update.explained_variance,
+        "num_decisions": update.num_decisions,
+    }
+
+
+def _of_collection(collected: Collected, group: str) -> dict[str, MetricValue]:
+    batch, decisions, ticks = collected.batches[group], collected.decisions_by_source, collected.ticks_by_source
+    num_ticks = sum(ticks.values())
+    events = collected.events
+    values: dict[str, MetricValue] = {key: events.get(key) for key in _EVENT_KEYS}
+    chats = events.get("chat_success_events")
+    return values | {
+        # A world that counts chats, and had none, has a mean quality of 0.
+        "chat_quality_mean": None if chats is None else events.get("chat_quality_sum", 0.0) / max(chats, 1.0),
+        "decision_share_learned": _ratio(decisions.get("learned", 0), sum(decisions.values())),
+        "tick_share_scripted": _ratio(ticks.get("scripted", 0), num_ticks),
+        "tick_share_learned": _ratio(ticks.get("learned", 0), num_ticks),
+        "tick_share_external": _ratio(ticks.get("external", 0), num_ticks),
+        "vetoes": collected.vetoes,
+        "reward_mean": _ratio(float(batch.rewards.sum(dtype="float64")), batch.num_steps),
+    }
+
+
+def _of_baseline(baseline: ScriptedBaseline | None) -> dict[str, MetricValue]:
+    values: dict[str, MetricValue] = dict.fromkeys(_BASELINE_KEYS)
+    if baseline is not None:
+        values["baseline_sample_count"] = baseline.num_trajectories
+        values["baseline_reward_mean"] = _ratio(baseline.reward_sum, baseline.num_steps)
+        values["baseline_reward_sum"] = baseline.reward_sum
+        values["baseline_reward_sum_mean"] = _ratio(baseline.reward_sum, baseline.num_trajectories)
+    # The script assigns no probabilities: `baseline_log_prob_mean` stays null.
+    return values
+
+
+def _of_anneal(
+    anneal: AnnealContext, planned: PlannedUpdate, collected: Collected, baseline: ScriptedBaseline | None
+) -> dict[str, MetricValue]:
+    queue, intensity = (
+        _against(baseline, collected, name) for name in ("queue_conflict_events", "queue_conflict_intensity_sum")
+    )
+    return {
+        "anneal_cycle": STAGES.index(planned.stage),
+        "anneal_stage": planned.stage,
+        "anneal_dataset": "rollout",
+        "anneal_bc_accuracy": anneal.accuracy,
+        "anneal_bc_threshold": anneal.threshold,
+        "anneal_bc_passed": anneal.passed,
+        # Losses of different stages are of different things; returns are what gates compare.
+        "anneal_loss_baseline": None,
+        "anneal_loss_flag": None,
+        "anneal_queue_baseline": queue[0],
+        "anneal_queue_flag": queue[1],
+        "anneal_intensity_baseline": intensity[0],
+        "anneal_intensity_flag": intensity[1],
+    }
+
+
+def _against(baseline: ScriptedBaseline | None, collected: Collected, name: str) -> tuple[float | None, bool | None]:
+    """What the script had of an event in as many steps, and whether the collection had far less."""
+    if baseline is None or name not in baseline.events_per_env_step:
+        return None, None
+    expected = baseline.events_per_env_step[name] * collected.env_steps
+    return expected, collected.events[name] < (1.0 - _FALL_TOLERANCE) * expected
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole > 0 else None

@@ -1,0 +1,242 @@
+"""What the rows of a dataset are worth to a learner, looked at block by block in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.audit.leaks import FeatureRule, best_rules
+from townlet_trajectory.audit.report import FindingList
+from townlet_trajectory.data.schema import ACTION_MASK
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.dataset.row_sample import RowSample
+from townlet_trajectory.errors import SchemaError
+
+SAMPLE_ROWS = 16_384
+SAMPLE_BYTES = 64 << 20
+"""Leaks are looked for in a sample of at most this many rows and bytes."""
+LEAK_SKILL = 0.9
+"""A feature whose rule avoids this share of the errors leaks the label."""
+MAX_NAMES = 5
+"""Names that one message gives before it says how many more there are."""
+
+_DIGEST_BYTES = 16
+_LABEL = ""
+"""Name of the actions among the sampled columns; no observation is called so."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ContentRows:
+    """R rows of B trajectories, whatever they were read from."""
+
+    observations: Mapping[str, Array]
+    """Each [R, ...]; finite."""
+    rewards: NDArray[np.float32]
+    """[R]; finite."""
+    actions: NDArray[np.int64]
+    """[R]; the label: indices into the vocabulary. [0]: there is no such label."""
+    forced: NDArray[np.bool_]
+    """[R]; where a commitment made the action, so that an observation which shows it may tell it."""
+    vocabulary: tuple[str, ...]
+    """Text of each action; empty where actions are not discrete."""
+    offsets: NDArray[np.int64]
+    """[B + 1]; rows of each trajectory."""
+
+
+class ContentAudit:
+    """Takes rows, block after block; then says what it has found.
+
+    Args:
+        element_names: of each observation, the names of its elements in C order, where they are known.
+    """
+
+    def __init__(self, *, element_names: Mapping[str, Sequence[str]]) -> None:
+        self._element_names = element_names
+        self._number_of: dict[str, int] = {}
+        self._translated: tuple[tuple[str, ...], NDArray[np.int64]] = ((), np.zeros(0, np.int64))
+        self._misnumbered: list[int] = []
+        self._sample: RowSample | None = None
+        self._extremes: dict[str, tuple[Array, Array]] = {}
+        self._reward_range = (np.inf, -np.inf)
+        self._num_steps = 0
+        self._outside = 0
+        self._action_counts = np.zeros(0, np.int64)
+        self._digests = bytearray()
+
+    def add(self, rows: ContentRows) -> None:
+        """Take rows into account.
+
+        Raises:
+            SchemaError: if an observation has another shape or dtype than before.
+        """
+        if len(rows.rewards) == 0:
+            return
+        flat = {name: array.reshape(len(array), -1) for name, array in rows.observations.items()}
+        self._take_extremes(flat, rows.rewards)
+        if len(rows.actions) and rows.vocabulary:
+            self._take_actions(flat, rows)
+        self._num_steps += len(rows.rewards)
+        self._digests += b"".join(_digests(rows))
+
+    def report(self, found: FindingList, name_of: Callable[[int], str]) -> None:
+        """Add what was found.
+
+        Args:
+            found: where it goes.
+            name_of: the name of the trajectory that came as number so and so.
+        """
+        if not self._num_steps:
+            found.warn("empty", "dataset", "there is no step in it")
+            return
+        self._duplicates(found, name_of)
+        self._vocabulary(found, name_of)
+        self._leaks(found)
+        self._constants(found)
+
+    def _take_extremes(self, flat: Mapping[str, Array], rewards: NDArray[np.float32]) -> None:
+        low, high = self._reward_range
+        self._reward_range = (min(low, float(rewards.min())), max(high, float(rewards.max())))
+        if not self._extremes:
+            self._extremes = {name: (array[0], array[0]) for name, array in flat.items()}
+        for name, array in flat.items():
+            lowest, highest = self._extremes[name]
+            if array.dtype != lowest.dtype or array.shape[1:] != lowest.shape:
+                raise SchemaError(
+                    f"`{name}` must be {lowest.dtype} of {lowest.size} elements as before, "
+                    f"got {array.dtype} of {array.shape[1]}"
+                )
+            self._extremes[name] = (
+                np.minimum(lowest, array.min(axis=0)),
+                np.maximum(highest, array.max(axis=0)),
+            )
+
+    def _take_actions(self, flat: Mapping[str, Array], rows: ContentRows) -> None:
+        translation = self._translation(rows.vocabulary)
+        inside = (rows.actions >= 0) & (rows.actions < len(translation))
+        self._outside += int((~inside).sum())
+        counts = np.bincount(translation[rows.actions[inside]], minlength=len(self._number_of))
+        counts[: len(self._action_counts)] += self._action_counts
+        self._action_counts = counts
+        features = {name: array for name, array in flat.items() if name != ACTION_MASK}
+        if self._sample is None:
+            row_bytes = sum(array[0].nbytes for array in features.values()) + rows.actions.itemsize
+            self._sample = RowSample(max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // row_bytes)))
+        places = np.flatnonzero(inside & ~rows.forced)
+        labels = translation[rows.actions[places]]
+        self._sample.add({_LABEL: labels, **{name: array[places] for name, array in features.items()}})
+
+    def _translation(self, vocabulary: tuple[str, ...]) -> NDArray[np.int64]:
+        """[A]; the number of each action among all that came so far: equal where every sample means the same."""
+        if self._translated[0] is not vocabulary:
+            numbers = [self._number_of.setdefault(text, len(self._number_of)) for text in vocabulary]
+            self._translated = (vocabulary, np.array(numbers, np.int64))
+        translation = self._translated[1]
+        if np.any(translation != np.arange(len(translation))):
+            self._misnumbered.append(len(self._digests) // _DIGEST_BYTES)
+        return translation
+
+    def _duplicates(self, found: FindingList, name_of: Callable[[int], str]) -> None:
+        digests = np.frombuffer(bytes(self._digests), f"V{_DIGEST_BYTES}")
+        _, first, same = np.unique(digests, return_index=True, return_inverse=True)
+        repeats = np.flatnonzero(first[same] != np.arange(len(digests))).tolist()
+        if repeats:
+            pairs = [f"{name_of(repeat)} = {name_of(int(first[same[repeat]]))}" for repeat in repeats[:MAX_NAMES]]
+            message = f"{len(repeats)} of {len(digests)} repeat what another one saw, did and earned"
+            found.warn("duplicate-content", "trajectories", f"{message}: {_listed(pairs, len(repeats))}")
+
+    def _vocabulary(self, found: FindingList, name_of: Callable[[int], str]) -> None:
+        counts, texts = self._action_counts, list(self._number_of)
+        if self._misnumbered:
+            names = [name_of(trajectory) for trajectory in self._misnumbered[:MAX_NAMES]]
+            message = f"ids mean other actions than before in {_listed(names, len(self._misnumbered))}"
+            found.warn("vocabulary-differs", "vocabulary", message)
+        if self._outside:
+            message = f"{self._outside} of {self._num_steps} are no index of the vocabulary of {len(texts)} actions"
+            found.fail("unknown-action", "action", message)
+        unused = np.flatnonzero(counts == 0).tolist()
+        if unused:
+            names = [texts[action] for action in unused[:MAX_NAMES]]
+            message = f"{len(unused)} of {len(texts)} actions are never taken: {_listed(names, len(unused))}"
+            found.info("unused-actions", "vocabulary", message)
+        if np.count_nonzero(counts) == 1:
+            found.info("one-action", "action", f"always {texts[int(counts.argmax())]}: there is nothing to tell")
+
+    def _leaks(self, found: FindingList) -> None:
+        columns = self._sample.columns() if self._sample is not None else {}
+        if not columns:
+            return
+        actions = columns.pop(_LABEL).astype(np.int64, copy=False)
+        ranked = [
+            (name, rule)
+            for name, features in columns.items()
+            for rule in sorted(best_rules(features, actions), key=lambda rule: -rule.skill)
+        ]
+        leaking = {
+            name: [rule for other, rule in ranked if other == name and rule.skill >= LEAK_SKILL] for name in columns
+        }
+        for name, rules in leaking.items():
+            for rule in rules[:MAX_NAMES]:
+                found.warn("label-leak", self._element(name, rule.feature), self._leak(rule, len(actions)))
+            if len(rules) > MAX_NAMES:
+                found.warn("label-leak", name, f"{len(rules) - MAX_NAMES} more features of it leak too")
+        if ranked and not any(leaking.values()):
+            name, rule = max(ranked, key=lambda pair: pair[1].skill)
+            found.info("strongest-feature", self._element(name, rule.feature), self._leak(rule, len(actions)))
+
+    def _leak(self, rule: FeatureRule, num_rows: int) -> str:
+        told = "the action" if rule.action is None else f"{list(self._number_of)[rule.action]} from other actions"
+        return (
+            f"alone it tells {told}: right in {rule.accuracy:.1%} of {num_rows} rows, {rule.baseline:.1%} without it "
+            f"(lambda {rule.skill:.2f})"
+        )
+
+    def _constants(self, found: FindingList) -> None:
+        for name, (lowest, highest) in self._extremes.items():
+            constant = np.flatnonzero(lowest == highest).tolist()
+            if constant:
+                # 0.0 is added because which zero is the least, 0 or -0, depends on the order of the rows.
+                names = [f"{self._element(name, place)} {lowest[place] + 0.0:g}" for place in constant[:MAX_NAMES]]
+                message = f"{len(constant)} of {lowest.size} features never change: {_listed(names, len(constant))}"
+                found.info("constant-features", name, message)
+        if self._reward_range[0] == self._reward_range[1]:
+            found.info("constant-reward", "rewards", f"always {self._reward_range[0] + 0.0:g}")
+
+    def _element(self, name: str, place: int) -> str:
+        """`features.need_hunger`, or `map[17]` where names are not known."""
+        names = self._element_names.get(name, ())
+        return f"{name}.{names[place]}" if place < len(names) else f"{name}[{place}]"
+
+
+def report_lengths(found: FindingList, lengths: NDArray[np.float64]) -> None:
+    """Say how long the whole trajectories [B] are; B is at least 1."""
+    low, middle, high = np.percentile(lengths, (0, 50, 100))
+    message = f"{len(lengths)} of {low:g} to {high:g} steps, median {middle:g}"
+    single = int((lengths == 1).sum())
+    found.info("lengths", "trajectories", f"{message}; {single} have a single step" if single else message)
+
+
+def _digests(rows: ContentRows) -> list[bytes]:
+    """Of each trajectory: what was seen, done and earned, not who, where and when."""
+    arrays = [*(rows.observations[name] for name in sorted(rows.observations)), rows.rewards]
+    if len(rows.actions):
+        arrays.append(rows.actions)
+    contents = [(np.ascontiguousarray(array).reshape(-1), int(np.prod(array.shape[1:]))) for array in arrays]
+    digests = []
+    bounds = rows.offsets.tolist()
+    for first, stop in pairwise(bounds):
+        digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        for content, width in contents:
+            digest.update(content[first * width : stop * width].data)
+        digests.append(digest.digest())
+    return digests
+
+
+def _listed(names: Sequence[str], count: int) -> str:
+    """The first names, and how many more there are."""
+    more = f", and {count - len(names)} more" if count > len(names) else ""
+    return ", ".join(names) + more

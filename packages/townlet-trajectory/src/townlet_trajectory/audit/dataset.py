@@ -1,0 +1,189 @@
+"""Is a dataset what its manifest says, and what is it worth to a learner? Read block by block, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from townlet_trajectory.audit.columns import ColumnAudit
+from townlet_trajectory.audit.content import MAX_NAMES, ContentAudit, ContentRows, report_lengths
+from townlet_trajectory.audit.report import AuditReport, DatasetAudit, FindingList
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.schema import Kind, TrajectorySchema
+from townlet_trajectory.data.trajectory_ids import overlapping, sums_of_wholes, whole_of_piece
+from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest
+from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, joined_tables, table_of
+from townlet_trajectory.errors import ArtifactError, NonFiniteError, TrajectoryError
+from townlet_trajectory.formats.captures.form import NOTE
+from townlet_trajectory.formats.open import open_dataset
+from townlet_trajectory.formats.shards.reader import ShardReader
+from townlet_trajectory.storage.manifest import MANIFEST_NAME
+from townlet_trajectory.storage.unfinished import is_unfinished
+
+DEFAULT_LABEL = "action"
+
+_SHARD_FILE = re.compile(r"(?:steps|trajectories)-(\d{6,9})\.arrow")
+
+
+def audit_dataset(
+    dataset: TrajectorySource | str | Path,
+    *,
+    label: str = DEFAULT_LABEL,
+    element_names: Mapping[str, Sequence[str]] | None = None,
+    data_root: str | Path | None = None,
+) -> AuditReport:
+    """Audit a source, or a path of any format that `open_dataset` opens; one block is in memory at a time.
+
+    Args:
+        dataset: what to read.
+        label: the decision column that a learner is to predict; leaks are looked for where it is a scalar of integers
+            and the schema has a vocabulary.
+        element_names: of an observation, the names of its elements in C order, for messages. Those that a dataset was
+            given by a capture are known without it.
+        data_root: where samples that are not below a capture's manifest are looked for. None: nowhere.
+
+    Raises:
+        MissingExtraError: if a path needs an extra that is not installed.
+    """
+    found, names = FindingList(), element_names or {}
+    if isinstance(dataset, str | Path):
+        path, manifest = str(dataset), str(_manifest_of(Path(dataset)))
+        count = _audit_path(Path(dataset), found, label, names, data_root)
+    else:
+        path, manifest = "", ""
+        _Audit(found, label, names).run(dataset)
+        count = len(dataset.table)
+    result = DatasetAudit(
+        name=Path(path).name or "dataset",
+        manifest=manifest,
+        checksums=manifest,
+        captures=path,
+        sample_count=count,
+        findings=found.all(),
+    )
+    return AuditReport(path=path, datasets=(result,))
+
+
+def _manifest_of(path: Path) -> Path:
+    return path / MANIFEST_NAME if path.is_dir() else path
+
+
+def _audit_path(
+    path: Path, found: FindingList, label: str, names: Mapping[str, Sequence[str]], data_root: str | Path | None
+) -> int:
+    """Compare a manifest of shards with the files, then look into them; return how many trajectories are listed."""
+    try:
+        with open_dataset(path, data_root=data_root) as opened:
+            audit = _Audit(found, label, {**_names_in(opened.info), **names})
+            if isinstance(opened.source, ShardReader):
+                _compare_files(path, opened.source.manifest, found)
+            audit.run(opened.source)
+            return int(opened.source.block_offsets[-1])
+    except ArtifactError as error:
+        found.fail("manifest", str(error.path), error.reason)
+        return 0
+
+
+def _names_in(info: DatasetInfo) -> dict[str, Sequence[str]]:
+    """The names of the features, where a dataset was a capture once."""
+    note = info.notes.get(NOTE)
+    names = note.get("feature_names") if isinstance(note, dict) else None
+    return {"features": [str(name) for name in names]} if isinstance(names, list) else {}
+
+
+def _compare_files(directory: Path, manifest: DatasetManifest, found: FindingList) -> None:
+    """Name what is there and not listed. What is listed and not there is found when it is read."""
+    listed = {MANIFEST_NAME, *(name for shard in manifest.shards for name in shard.files)}
+    there = {
+        Path(folder, name).relative_to(directory).as_posix()
+        for folder, _, names in os.walk(directory)
+        for name in names
+    }
+    last = max((shard.number for shard in manifest.shards), default=-1)
+    for name in sorted(there - listed):
+        shard = _SHARD_FILE.fullmatch(name)
+        if is_unfinished(name) or (shard and int(shard[1]) > last):
+            found.warn("unfinished-file", name, "not listed: a writer was killed, and the next one removes it")
+        else:
+            found.fail("unlisted-file", name, "the manifest does not list it")
+
+
+class _Audit:
+    """The audit of the blocks of a source."""
+
+    def __init__(self, found: FindingList, label: str, element_names: Mapping[str, Sequence[str]]) -> None:
+        self._found = found
+        self._label = label
+        self._element_names = element_names
+
+    def run(self, source: TrajectorySource) -> None:
+        schema = source.schema
+        content, columns = ContentAudit(element_names=self._element_names), ColumnAudit(schema)
+        has_label = self._has_label(schema)
+        if not has_label:
+            message = "no scalar column of integers with a vocabulary: no leak was looked for"
+            self._found.info("no-label", self._label, message)
+        tables: list[TrajectoryTable] = []
+        for block in range(len(source.block_offsets) - 1):
+            try:
+                batch = source.load_block(block)
+            except TrajectoryError as error:
+                self._unreadable(block, error)
+                continue
+            content.add(_rows(batch, self._label if has_label else None))
+            columns.add(batch)
+            tables.append(table_of(batch))
+        if tables:
+            self._report(content, columns, joined_tables(tables))
+        else:
+            self._found.warn("empty", "dataset", "no trajectory could be read")
+
+    def _has_label(self, schema: TrajectorySchema) -> bool:
+        spec = schema.decisions.get(self._label)
+        return spec is not None and spec.shape == () and "int" in spec.dtype and bool(schema.vocabulary)
+
+    def _unreadable(self, block: int, error: TrajectoryError) -> None:
+        code = "non-finite" if isinstance(error.__cause__ or error, NonFiniteError) else "block"
+        entry = error.path.name if isinstance(error, ArtifactError) else f"block {block}"
+        self._found.fail(code, entry, error.reason if isinstance(error, ArtifactError) else str(error))
+
+    def _report(self, content: ContentAudit, columns: ColumnAudit, table: TrajectoryTable) -> None:
+        content.report(self._found, lambda number: _name(table, number))
+        columns.report(self._found)
+        self._table(table)
+
+    def _table(self, table: TrajectoryTable) -> None:
+        """What can be seen without a tensor."""
+        twice = overlapping(table).tolist()
+        if twice:
+            names = ", ".join(_name(table, place) for place in twice[:MAX_NAMES])
+            more = f", and {len(twice) - MAX_NAMES} more" if len(twice) > MAX_NAMES else ""
+            message = f"{len(twice)} claim ticks that another one of the same agent and episode has: {names}{more}"
+            self._found.warn("overlap", "trajectories", message)
+        report_lengths(self._found, sums_of_wholes(whole_of_piece(table), table.lengths))
+
+
+def _rows(batch: TrajectoryBatch, label: str | None) -> ContentRows:
+    forced = np.zeros(batch.num_steps, np.bool_)
+    if "kind" in batch.columns:
+        forced = batch.columns["kind"] == Kind.FORCED
+    actions = np.zeros(0, np.int64) if label is None else batch.columns[label].astype(np.int64, copy=False)
+    return ContentRows(
+        observations=batch.observations,
+        rewards=batch.rewards,
+        actions=actions,
+        forced=forced,
+        vocabulary=batch.schema.vocabulary,
+        offsets=batch.offsets,
+    )
+
+
+def _name(table: TrajectoryTable, place: int) -> str:
+    return (
+        f"{table.agent_ids[place]} (world {table.worlds[place]}, episode {table.episodes[place]}, "
+        f"tick {table.first_ticks[place]})"
+    )

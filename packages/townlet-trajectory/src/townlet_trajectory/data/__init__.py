@@ -1,0 +1,1 @@
+"""Recorded data in memory: schema, trajectories, batches and their statistics."""

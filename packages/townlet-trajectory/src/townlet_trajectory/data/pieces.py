@@ -1,0 +1,209 @@
+"""Trajectories cut into pieces, and pieces joined again.
+
+A piece is a trajectory like any other. One that was cut off before its end is neither terminated nor truncated, and its
+final observation is the first one of the next piece. `joined` undoes every cut, also those that a recorder makes where
+it is collected from, or where it is full.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.merging import agent_codes
+from townlet_trajectory.data.schema import ArraySpec
+from townlet_trajectory.data.trajectory import Array, check_array
+from townlet_trajectory.errors import SchemaError, ShapeError
+
+POSSESSED = "possessed"
+"""Name of the decision column that says whether an external owner held the agent."""
+
+
+def split_where(batch: TrajectoryBatch, cut_before_rows: NDArray[np.bool_]) -> TrajectoryBatch:
+    """Cut trajectories before the rows where `cut_before_rows` [R] is true; rows that are first anyway may be marked.
+
+    The rows stay where they are and are not copied.
+
+    Raises:
+        SchemaError, ShapeError: if `cut_before_rows` is not bool [R].
+    """
+    check_array("cut_before_rows", cut_before_rows, ArraySpec("bool"), batch.num_steps)
+    begins = cut_before_rows.copy()
+    begins[batch.offsets[:-1]] = True
+    offsets = np.append(np.flatnonzero(begins), batch.num_steps)
+    whole = batch.trajectory_of_row[offsets[:-1]]
+    inner = np.flatnonzero(np.diff(whole, append=-1) == 0)
+    lasts = np.flatnonzero(np.diff(whole, append=-1))
+    final_observations: dict[str, Array] = {}
+    for name, array in batch.final_observations.items():
+        final_observations[name] = final = np.empty((len(whole), *array.shape[1:]), array.dtype)
+        final[inner] = batch.observations[name][offsets[inner + 1]]
+        final[lasts] = array
+    terminated, truncated = np.zeros(len(whole), np.bool_), np.zeros(len(whole), np.bool_)
+    terminated[lasts], truncated[lasts] = batch.terminated, batch.truncated
+    return TrajectoryBatch(
+        schema=batch.schema,
+        offsets=offsets,
+        observations=batch.observations,
+        final_observations=final_observations,
+        columns=batch.columns,
+        rewards=batch.rewards,
+        ticks=batch.ticks,
+        terminated=terminated,
+        truncated=truncated,
+        agent_ids=batch.agent_ids[whole],
+        worlds=batch.worlds[whole],
+        episodes=batch.episodes[whole],
+    )
+
+
+def split_every(batch: TrajectoryBatch, num_steps: int) -> TrajectoryBatch:
+    """Cut each trajectory into pieces of `num_steps` steps, the last with what is left.
+
+    Raises:
+        ShapeError: if `num_steps` is less than 1.
+    """
+    if num_steps < 1:
+        raise ShapeError(f"`num_steps` must be at least 1, got {num_steps}")
+    step = np.arange(batch.num_steps) - np.repeat(batch.offsets[:-1], batch.lengths)
+    return split_where(batch, step % num_steps == 0)
+
+
+def split_at_changes(batch: TrajectoryBatch, values: Array) -> TrajectoryBatch:
+    """Cut trajectories wherever `values` [R, ...] are others than in the row before.
+
+    Raises:
+        ShapeError: if there is not one value for each row.
+    """
+    if len(values) != batch.num_steps:
+        raise ShapeError(f"`values` must have {batch.num_steps} rows, got {len(values)}")
+    changes = np.zeros(batch.num_steps, np.bool_)
+    changes[1:] = (values[1:] != values[:-1]).any(axis=tuple(range(1, values.ndim)))
+    return split_where(batch, changes)
+
+
+def split_at_possession(batch: TrajectoryBatch) -> TrajectoryBatch:
+    """Cut where an external owner takes an agent over or lets it go (column `possessed`).
+
+    Raises:
+        SchemaError: if there is no such column.
+    """
+    return split_at_changes(batch, _decision(batch, POSSESSED))
+
+
+def split_at_policy_swap(batch: TrajectoryBatch, swaps: str | NDArray[np.bool_]) -> TrajectoryBatch:
+    """Cut where another policy begins to decide, so that each piece was decided by one.
+
+    Args:
+        batch: the trajectories.
+        swaps: the decision column that says which policy decided (its number, say): swaps are where it changes. Or a
+            mask [R], true at the first rows of a new policy: `np.isin(batch.ticks, ticks_of_swaps)`, for example.
+
+    Raises:
+        SchemaError, ShapeError: if there is no such column, or the mask is not bool [R].
+    """
+    if isinstance(swaps, str):
+        return split_at_changes(batch, _decision(batch, swaps))
+    return split_where(batch, swaps)
+
+
+def split_by_world_episode(batch: TrajectoryBatch) -> list[TrajectoryBatch]:
+    """One batch for each episode of each world, by ascending world and episode; trajectories keep their order.
+
+    A trajectory never reaches beyond the end of an episode, so none has to be cut.
+    """
+    order = np.lexsort((batch.episodes, batch.worlds))
+    worlds, episodes = batch.worlds[order], batch.episodes[order]
+    begins = np.flatnonzero((np.diff(worlds) != 0) | (np.diff(episodes) != 0)) + 1
+    return [batch.select(indices) for indices in np.split(order, begins)] if len(batch) else []
+
+
+def keep_steps(batch: TrajectoryBatch, keep: NDArray[np.bool_]) -> TrajectoryBatch:
+    """The steps where `keep` [R] is true: each run of them is a piece; copies of the rows.
+
+    Raises:
+        SchemaError, ShapeError: if `keep` is not bool [R].
+    """
+    check_array("keep", keep, ArraySpec("bool"), batch.num_steps)
+    pieces = split_at_changes(batch, keep)
+    return pieces.filter_trajectories(keep[pieces.offsets[:-1]])
+
+
+def joined(batch: TrajectoryBatch) -> TrajectoryBatch:
+    """Put the pieces of each trajectory together, wherever they are; it then stands where its first piece did.
+
+    A piece goes on in another one of the same world, episode and agent id that begins one tick after its last, with
+    the observation that was its final one, bit for bit; unless it was terminated or truncated. Where several fit, as
+    after merging a recording with itself, the first goes on in the first, the second in the second.
+    """
+    before, after = _continued(batch)
+    if not before.size:
+        return batch
+    heads = np.arange(len(batch))
+    heads[after] = before
+    # Pointer jumping: each round doubles how far a piece sees back.
+    while not np.array_equal(further := heads[heads], heads):
+        heads = further
+    order = np.lexsort((batch.ticks[batch.offsets[:-1]], heads))
+    pieces = batch if np.array_equal(order, np.arange(len(batch))) else batch.select(order)
+    firsts = np.flatnonzero(np.diff(heads[order], prepend=-1))
+    lasts = np.append(firsts[1:], len(pieces)) - 1
+    return TrajectoryBatch(
+        schema=pieces.schema,
+        offsets=np.append(pieces.offsets[firsts], pieces.num_steps),
+        observations=pieces.observations,
+        final_observations={name: array[lasts] for name, array in pieces.final_observations.items()},
+        columns=pieces.columns,
+        rewards=pieces.rewards,
+        ticks=pieces.ticks,
+        terminated=pieces.terminated[lasts],
+        truncated=pieces.truncated[lasts],
+        agent_ids=pieces.agent_ids[firsts],
+        worlds=pieces.worlds[firsts],
+        episodes=pieces.episodes[firsts],
+    )
+
+
+def _decision(batch: TrajectoryBatch, name: str) -> Array:
+    if name not in batch.columns:
+        raise SchemaError(f"there is no decision column `{name}`, but {sorted(batch.columns)}")
+    return batch.columns[name]
+
+
+def _continued(batch: TrajectoryBatch) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of pieces, the second of which goes on where the first was cut off; no piece is twice on one side."""
+    ends, firsts = np.flatnonzero(~(batch.terminated | batch.truncated)), batch.offsets[:-1]
+    if not ends.size:
+        return ends, ends
+    agents = agent_codes(batch)
+    seams = [
+        _as_bytes(at_ends, at_beginnings)
+        for at_ends, at_beginnings in (
+            (batch.worlds[ends], batch.worlds),
+            (batch.episodes[ends], batch.episodes),
+            (agents[ends], agents),
+            (batch.ticks[batch.row_of_last[ends]] + 1, batch.ticks[firsts]),
+            *((batch.final_observations[name][ends], array[firsts]) for name, array in batch.observations.items()),
+        )
+    ]
+    rows = np.concatenate(seams, axis=1)
+    codes = np.unique(rows.view(f"V{rows.shape[1]}")[:, 0], return_inverse=True)[1]
+    of_ends, of_beginnings = _distinct(codes[: len(ends)]), _distinct(codes[len(ends) :])
+    _, before, after = np.intersect1d(of_ends, of_beginnings, assume_unique=True, return_indices=True)
+    return ends[before], after
+
+
+def _as_bytes(*parts: Array) -> NDArray[np.uint8]:
+    """The rows of all `parts`, one after the other, as bytes [N, bytes of a row]."""
+    rows = np.concatenate(parts)
+    return rows.reshape(len(rows), -1).view(np.uint8)
+
+
+def _distinct(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The k-th of equal codes as a number that the k-th of the same codes elsewhere has, too, and nothing else."""
+    order = np.argsort(codes, kind="stable")
+    ranked = codes[order]
+    distinct = np.empty_like(codes)
+    distinct[order] = ((np.arange(len(codes)) - np.searchsorted(ranked, ranked)) << 32) + ranked
+    return distinct

@@ -1,0 +1,250 @@
+"""Figures of a batch, which merge; and of a recorded classic sample, which are averaged over samples."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.moments import Moments
+from townlet_trajectory.data.schema import TrajectorySchema
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.errors import SchemaError
+
+CONFLICT_FEATURES = ("rivalry_max", "rivalry_avoid_count")
+"""Features whose mean and maximum are given."""
+
+_MEAN_OF_FEATURE = {"reward_feature_mean": "reward_total", "lateness_mean": "lateness_counter"}
+_SUMMED = ("_sum", "_total")
+_COUNT = "_count"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BatchStatistics:
+    """Figures of trajectories of one schema. Those of two batches, merged, are those of the two batches as one.
+
+    Counts are exact, moments in float64. What a schema has no column for is empty.
+    """
+
+    schema: TrajectorySchema
+    num_trajectories: int
+    num_steps: int
+    num_terminated: int
+    num_truncated: int
+    num_open: int
+    """Trajectories that go on elsewhere: neither terminated nor truncated."""
+    lengths: Moments
+    """Steps of a trajectory."""
+    returns: Moments
+    """Sum of the rewards of a trajectory."""
+    rewards: Moments
+    """Of a step."""
+    actions: Mapping[int, int]
+    """Steps by executed action (column `action`)."""
+    kinds: Mapping[int, int]
+    """Steps by `Kind`."""
+    sources: Mapping[int, int]
+    """Steps by `Source`."""
+    veto_reasons: Mapping[int, int]
+    """Steps by reason (column `veto_reason`)."""
+    flags: Mapping[str, int]
+    """Steps at which each bool decision column of shape () is true."""
+    columns: Mapping[str, Moments]
+    """Of each floating-point decision column, over the rows that are finite: its `count` says how many are."""
+    observations: Mapping[str, Moments]
+    """Of the observations that were asked for, each place by itself."""
+
+    @classmethod
+    def of(cls, batch: TrajectoryBatch, *, observations: Sequence[str] = ()) -> BatchStatistics:
+        """The figures of `batch`.
+
+        Args:
+            batch: the trajectories.
+            observations: those whose moments are wanted: it takes a pass over the tensors.
+
+        Raises:
+            SchemaError: if there is no such observation.
+        """
+        if unknown := sorted(set(observations) - batch.observations.keys()):
+            raise SchemaError(f"there are no observations {unknown}, but {sorted(batch.observations)}")
+        decisions, columns = batch.schema.decisions, batch.columns
+        return cls(
+            schema=batch.schema,
+            num_trajectories=len(batch),
+            num_steps=batch.num_steps,
+            num_terminated=int(np.count_nonzero(batch.terminated)),
+            num_truncated=int(np.count_nonzero(batch.truncated)),
+            num_open=int(np.count_nonzero(~(batch.terminated | batch.truncated))),
+            lengths=Moments.of(batch.lengths),
+            returns=Moments.of(returns_of(batch)),
+            rewards=Moments.of(batch.rewards),
+            actions=_code_counts(batch, "action"),
+            kinds=_code_counts(batch, "kind"),
+            sources=_code_counts(batch, "source"),
+            veto_reasons=_code_counts(batch, "veto_reason"),
+            flags={
+                name: int(np.count_nonzero(columns[name]))
+                for name, spec in decisions.items()
+                if spec.dtype == "bool" and spec.shape == ()
+            },
+            columns={
+                name: Moments.of(_finite_rows(columns[name]))
+                for name, spec in decisions.items()
+                if spec.dtype.startswith("float")
+            },
+            observations={name: Moments.of(batch.observations[name]) for name in observations},
+        )
+
+    def merged(self, other: BatchStatistics) -> BatchStatistics:
+        """The figures of both batches together; in which order makes no difference.
+
+        Raises:
+            SchemaError: if the schemas, or the observations that were asked for, differ.
+        """
+        self.schema.require_equal(other.schema)
+        return BatchStatistics(
+            schema=self.schema,
+            num_trajectories=self.num_trajectories + other.num_trajectories,
+            num_steps=self.num_steps + other.num_steps,
+            num_terminated=self.num_terminated + other.num_terminated,
+            num_truncated=self.num_truncated + other.num_truncated,
+            num_open=self.num_open + other.num_open,
+            lengths=self.lengths.merged(other.lengths),
+            returns=self.returns.merged(other.returns),
+            rewards=self.rewards.merged(other.rewards),
+            actions=_added(self.actions, other.actions),
+            kinds=_added(self.kinds, other.kinds),
+            sources=_added(self.sources, other.sources),
+            veto_reasons=_added(self.veto_reasons, other.veto_reasons),
+            flags={name: count + other.flags[name] for name, count in self.flags.items()},
+            columns=_merged(self.columns, other.columns),
+            observations=_merged(self.observations, other.observations),
+        )
+
+
+def returns_of(batch: TrajectoryBatch) -> NDArray[np.float64]:
+    """[B]; the sum of the rewards of each trajectory."""
+    return np.add.reduceat(batch.rewards.astype(np.float64), batch.offsets[:-1])
+
+
+def sample_metrics(
+    *,
+    rewards: NDArray[np.float32],
+    log_probs: NDArray[np.float32],
+    value_preds: NDArray[np.float32],
+    actions: NDArray[np.int64],
+    action_texts: Sequence[str],
+    features: NDArray[np.float32],
+    feature_names: Sequence[str],
+) -> dict[str, float]:
+    """The figures of T >= 1 steps of one agent.
+
+    Args:
+        rewards: [T].
+        log_probs: [T].
+        value_preds: [T] or [T + 1].
+        actions: [T]; indices into `action_texts`.
+        action_texts: each action as JSON; its `kind` is counted, and whether it is `blocked`. Other texts are of kind
+            `unknown`.
+        features: [T, F].
+        feature_names: F names.
+
+    Returns:
+        `timesteps`, `reward_sum`, `reward_mean`, `log_prob_mean`, `value_pred_last`; `NAME_mean` and `NAME_max` of
+        `CONFLICT_FEATURES`, `reward_feature_mean` (of `reward_total`) and `lateness_mean` (of `lateness_counter`) where
+        the feature exists; `action_nonzero` (different actions used), `action_total`, `action_entropy` (nats),
+        `action_KIND_count`, `action_blocked_ratio`.
+    """
+    num_steps = len(rewards)
+    metrics = {
+        "timesteps": float(num_steps),
+        "reward_sum": float(rewards.sum()),
+        "reward_mean": float(rewards.mean()),
+        "log_prob_mean": float(log_probs.mean()),
+        "value_pred_last": float(value_preds[-1]),
+    }
+    column_of = {name: column for column, name in enumerate(feature_names)}
+    for name in CONFLICT_FEATURES:
+        if name in column_of:
+            metrics[f"{name}_mean"] = float(features[:, column_of[name]].mean())
+            metrics[f"{name}_max"] = float(features[:, column_of[name]].max())
+    for metric, name in _MEAN_OF_FEATURE.items():
+        if name in column_of:
+            metrics[metric] = float(features[:, column_of[name]].mean())
+    return metrics | _action_metrics(actions, action_texts)
+
+
+def aggregate_metrics(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The figures of many samples: `sample_count`, the mean of each figure, and sums.
+
+    A figure whose name ends in `_sum` or `_total` is summed, its mean is given as `NAME_mean`. Means are over the
+    samples that have the figure; a count (`_count`) that a sample lacks is 0.
+    """
+    aggregates = {"sample_count": float(len(samples))}
+    for name in sorted({name for sample in samples for name in sample}):
+        values = [sample[name] for sample in samples if name in sample]
+        total = float(sum(values))
+        mean = total / (len(samples) if name.endswith(_COUNT) else len(values))
+        if name.endswith(_SUMMED):
+            aggregates[name], aggregates[f"{name}_mean"] = total, mean
+        else:
+            aggregates[name] = mean
+    return aggregates
+
+
+def _code_counts(batch: TrajectoryBatch, name: str) -> dict[int, int]:
+    spec = batch.schema.decisions.get(name)
+    if spec is None or spec.shape != () or not spec.dtype.startswith(("int", "uint")):
+        return {}
+    codes, counts = np.unique(batch.columns[name], return_counts=True)
+    return dict(zip(codes.tolist(), counts.tolist(), strict=True))
+
+
+def _finite_rows(column: Array) -> Array:
+    finite = np.isfinite(column)
+    return column[finite.all(axis=tuple(range(1, column.ndim)))]
+
+
+def _added(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
+    return {code: one.get(code, 0) + other.get(code, 0) for code in sorted(one.keys() | other.keys())}
+
+
+def _merged(one: Mapping[str, Moments], other: Mapping[str, Moments]) -> dict[str, Moments]:
+    if one.keys() != other.keys():
+        raise SchemaError(f"moments must be of the same columns, got {sorted(one)} and {sorted(other)}")
+    return {name: moments.merged(other[name]) for name, moments in one.items()}
+
+
+def _action_metrics(actions: NDArray[np.int64], action_texts: Sequence[str]) -> dict[str, float]:
+    counts = np.bincount(actions, minlength=len(action_texts))
+    used = counts[counts > 0]
+    shares = used / used.sum()
+    kinds: Counter[str] = Counter()
+    num_blocked = 0
+    for action in np.flatnonzero(counts).tolist():
+        kind, blocked = _kind_of(action_texts[action])
+        kinds[kind] += int(counts[action])
+        num_blocked += int(counts[action]) if blocked else 0
+    return {
+        "action_nonzero": float(len(used)),
+        "action_total": float(len(actions)),
+        # max() turns the -0.0 of a single action into 0.0.
+        "action_entropy": max(0.0, float(-(shares * np.log(shares)).sum())),
+        **{f"action_{kind}_count": float(count) for kind, count in sorted(kinds.items())},
+        "action_blocked_ratio": num_blocked / len(actions),
+    }
+
+
+def _kind_of(text: str) -> tuple[str, bool]:
+    try:
+        action = json.loads(text)
+    except ValueError:
+        return "unknown", False
+    if not isinstance(action, dict):
+        return "unknown", False
+    return str(action.get("kind", "unknown")), action.get("blocked") is True

@@ -1,0 +1,104 @@
+"""Steps of many trajectories, mixed: what a learner that needs no sequences is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.data.trajectory import Array, check_array, check_columns
+from townlet_trajectory.errors import ShapeError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepBatch:
+    """N steps. The arrays are copies that belong to whoever asked for them."""
+
+    schema: TrajectorySchema
+    observations: Mapping[str, Array]
+    """Each [N, ...]; what the decision was made from."""
+    next_observations: Mapping[str, Array]
+    """Each [N, ...]; what the action led to: the next step's observation, or the trajectory's final one. Empty unless
+    they were asked for."""
+    columns: Mapping[str, Array]
+    """The decision columns, each [N, ...]."""
+    rewards: NDArray[np.float32]
+    """[N]."""
+    ticks: NDArray[np.int64]
+    """[N]."""
+    terminated: NDArray[np.bool_]
+    """[N]; the step was the last, and the end a true one."""
+    truncated: NDArray[np.bool_]
+    """[N]; the step was the last before a cut from outside."""
+    steps: NDArray[np.int64]
+    """[N]; number of the step among all steps of the source, selected or not: what tells one from another."""
+    trajectories: NDArray[np.int64]
+    """[N]; row of its trajectory in the source's table, which knows agent, world and episode."""
+
+    def __post_init__(self) -> None:
+        size = len(self)
+        check_columns("observations", self.observations, self.schema.observations, size)
+        if self.next_observations:
+            check_columns("next_observations", self.next_observations, self.schema.observations, size)
+        check_columns("columns", self.columns, self.schema.decisions, size)
+        check_array("rewards", self.rewards, ArraySpec("float32"), size)
+        for name, numbers in (("ticks", self.ticks), ("steps", self.steps), ("trajectories", self.trajectories)):
+            check_array(name, numbers, ArraySpec("int64"), size)
+        for name, flags in (("terminated", self.terminated), ("truncated", self.truncated)):
+            check_array(name, flags, ArraySpec("bool"), size)
+
+    def __len__(self) -> int:
+        """Steps (N)."""
+        return len(self.steps)
+
+    def take(self, indices: NDArray[np.int64]) -> StepBatch:
+        """The steps `indices` [M], in that order; copies."""
+        return StepBatch(
+            schema=self.schema,
+            observations=_taken(self.observations, indices),
+            next_observations=_taken(self.next_observations, indices),
+            columns=_taken(self.columns, indices),
+            rewards=self.rewards[indices],
+            ticks=self.ticks[indices],
+            terminated=self.terminated[indices],
+            truncated=self.truncated[indices],
+            steps=self.steps[indices],
+            trajectories=self.trajectories[indices],
+        )
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[StepBatch]) -> StepBatch:
+        """The steps of batches of one dataset, one batch after the other.
+
+        Raises:
+            ShapeError: if there is none.
+            SchemaError: if schemas differ.
+        """
+        if not batches:
+            raise ShapeError("at least one batch is needed")
+        first = batches[0]
+        for batch in batches:
+            first.schema.require_equal(batch.schema)
+        return cls(
+            schema=first.schema,
+            observations=_joined([batch.observations for batch in batches]),
+            next_observations=_joined([batch.next_observations for batch in batches]),
+            columns=_joined([batch.columns for batch in batches]),
+            rewards=np.concatenate([batch.rewards for batch in batches]),
+            ticks=np.concatenate([batch.ticks for batch in batches]),
+            terminated=np.concatenate([batch.terminated for batch in batches]),
+            truncated=np.concatenate([batch.truncated for batch in batches]),
+            steps=np.concatenate([batch.steps for batch in batches]),
+            trajectories=np.concatenate([batch.trajectories for batch in batches]),
+        )
+
+
+def _taken(arrays: Mapping[str, Array], indices: NDArray[np.int64]) -> dict[str, Array]:
+    return {name: np.take(array, indices, axis=0) for name, array in arrays.items()}
+
+
+def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,190 @@
+"""Consecutive steps of one agent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.errors import ContinuityError, NonFiniteError, SchemaError, ShapeError
+
+Array = NDArray[np.generic]
+
+ROW_SPECS = {"rewards": ArraySpec("float32"), "ticks": ArraySpec("int64")}
+"""What every step has beside the columns of the schema."""
+TRAJECTORY_SPECS = {
+    "terminated": ArraySpec("bool"),
+    "truncated": ArraySpec("bool"),
+    "worlds": ArraySpec("int64"),
+    "episodes": ArraySpec("int64"),
+}
+"""What every trajectory of a batch has, beside `agent_ids`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Trajectory:
+    """T >= 1 consecutive steps of one agent, none of them beyond its end.
+
+    `trajectory[first:stop]` are some of its steps. The arrays are taken over and read-only, as those of a batch.
+    """
+
+    schema: TrajectorySchema
+    observations: Mapping[str, Array]
+    """Each [T + 1, ...]; row t is what decision t was made from, the last is what the last action led to."""
+    columns: Mapping[str, Array]
+    """The decision columns, each [T, ...]."""
+    rewards: NDArray[np.float32]
+    """[T]; what the action of the row earned."""
+    ticks: NDArray[np.int64]
+    """[T]; consecutive."""
+    terminated: bool
+    """A true end: the state after the last step is worth 0."""
+    truncated: bool
+    """Cut off from outside: the state after the last step is worth what its observation says. Neither: it goes on."""
+    agent_id: str
+    world: int
+    episode: int
+    """Number of the world's episode."""
+
+    def __post_init__(self) -> None:
+        steps = len(self)
+        if steps == 0:
+            raise ShapeError("a trajectory has at least one step")
+        check_columns("observations", self.observations, self.schema.observations, steps + 1)
+        check_columns("columns", self.columns, self.schema.decisions, steps)
+        check_array("rewards", self.rewards, ROW_SPECS["rewards"], steps)
+        check_array("ticks", self.ticks, ROW_SPECS["ticks"], steps)
+        if np.any(np.diff(self.ticks) != 1):
+            raise ContinuityError(f"`ticks` of {self.agent_id!r} must be consecutive, got {self.ticks}")
+        ticks = np.append(self.ticks, self.ticks[-1] + 1)
+        check_finite("rewards", self.rewards, ticks)
+        for name, observation in self.observations.items():
+            check_finite(name, observation, ticks)
+        object.__setattr__(self, "observations", frozen_columns(self.observations))
+        object.__setattr__(self, "columns", frozen_columns(self.columns))
+        object.__setattr__(self, "rewards", frozen(self.rewards))
+        object.__setattr__(self, "ticks", frozen(self.ticks))
+
+    def __setstate__(self, state: Mapping[str, object]) -> None:
+        # A copy, or what another process sent, is as valid and as read-only.
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    def __len__(self) -> int:
+        """Steps (T)."""
+        return len(self.rewards)
+
+    def __repr__(self) -> str:
+        return f"<Trajectory: {self.agent_id!r}, world {self.world}, episode {self.episode}, {len(self)} steps>"
+
+    def __getitem__(self, steps: slice) -> Trajectory:
+        """The steps `first:stop`, as views; the observation after the last of them is their final one.
+
+        Without the last step of the whole they are neither terminated nor truncated: the trajectory goes on.
+
+        Raises:
+            ShapeError: if there is no such step, or the slice leaves some out.
+        """
+        first, stop, stride = steps.indices(len(self))
+        if stride != 1 or stop <= first:
+            raise ShapeError(f"a slice of {len(self)} steps must hold consecutive ones, at least one, got {steps}")
+        ends = stop == len(self)
+        return replace(
+            self,
+            observations={name: array[first : stop + 1] for name, array in self.observations.items()},
+            columns={name: array[first:stop] for name, array in self.columns.items()},
+            rewards=self.rewards[first:stop],
+            ticks=self.ticks[first:stop],
+            terminated=self.terminated and ends,
+            truncated=self.truncated and ends,
+        )
+
+
+_Frozen = TypeVar("_Frozen", bound=np.generic)
+
+
+def frozen(array: NDArray[_Frozen]) -> NDArray[_Frozen]:
+    """`array` as one that nobody can write to.
+
+    An array that is handed over whole is taken over: it becomes read-only itself, nothing is copied. Of an array that
+    is a part of a writable one, or of memory that is not numpy's, a copy is taken.
+    """
+    owner: NDArray[np.generic] = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if owner.flags.writeable:
+        if owner.base is not None or owner.nbytes != array.nbytes:
+            array = owner = array.copy()
+        owner.flags.writeable = False
+    array.flags.writeable = False
+    return array
+
+
+def frozen_columns(columns: Mapping[str, Array]) -> dict[str, Array]:
+    """`frozen` of each column, in a mapping that is nobody else's."""
+    return {name: frozen(array) for name, array in columns.items()}
+
+
+def check_array(name: str, array: Array, spec: ArraySpec, length: int) -> None:
+    """Raise `SchemaError` or `ShapeError` unless `array` is `length` rows of `spec`."""
+    if array.dtype != spec.numpy_dtype:
+        raise SchemaError(f"`{name}` must have dtype {spec.dtype}, got {array.dtype}")
+    if array.shape != (length, *spec.shape):
+        raise ShapeError(f"`{name}` must have shape {(length, *spec.shape)}, got {array.shape}")
+
+
+def check_columns(what: str, columns: Mapping[str, Array], specs: Mapping[str, ArraySpec], length: int) -> None:
+    """Raise `SchemaError` or `ShapeError` unless there is one array of `length` rows for each of `specs`."""
+    if columns.keys() != specs.keys():
+        missing, unknown = sorted(specs.keys() - columns.keys()), sorted(columns.keys() - specs.keys())
+        raise SchemaError(f"{what}: missing {missing}, unknown {unknown}")
+    for name, spec in specs.items():
+        check_array(name, columns[name], spec, length)
+
+
+def check_offsets(offsets: NDArray[np.int64]) -> None:
+    """Raise `ShapeError` unless `offsets` [B + 1] begin with 0 and leave every trajectory a row."""
+    if offsets.dtype != np.int64 or offsets.ndim != 1 or offsets.size == 0 or offsets[0] != 0:
+        raise ShapeError(f"`offsets` must be int64 [B + 1] and begin with 0, got {offsets.dtype} {offsets[:5]}")
+    if np.any(offsets[1:] <= offsets[:-1]):
+        raise ShapeError(f"`offsets` must ascend strictly, got {offsets}")
+
+
+def check_agent_ids(agent_ids: NDArray[np.object_], length: int) -> None:
+    """Raise `SchemaError` or `ShapeError` unless `agent_ids` are `length` objects of type str."""
+    if agent_ids.dtype != np.object_ or agent_ids.shape != (length,):
+        raise ShapeError(f"`agent_ids` must be object of shape {(length,)}, got {agent_ids.dtype} {agent_ids.shape}")
+    strangers = [kind.__name__ for kind in set(map(type, agent_ids.tolist())) if not issubclass(kind, str)]
+    if strangers:
+        raise SchemaError(f"`agent_ids` must be str, got {sorted(strangers)}")
+
+
+def check_ticks(ticks: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    """Raise `ContinuityError` unless `ticks` are consecutive within each trajectory."""
+    jumps = ticks[1:] != ticks[:-1] + 1
+    jumps[offsets[1:-1] - 1] = False
+    if np.any(jumps):
+        row = int(np.flatnonzero(jumps)[0])
+        raise ContinuityError(f"`ticks` of a trajectory must be consecutive, got {ticks[row : row + 2]}")
+
+
+def check_finite(name: str, array: Array, ticks: NDArray[np.int64]) -> None:
+    """Raise `NonFiniteError` unless every element is finite; `ticks[row]` names the tick of a row."""
+    if array.dtype.kind == "f" and not _all_finite(array):
+        first = np.argwhere(~np.isfinite(array))[0]
+        raise NonFiniteError(name, int(ticks[first[0]]), int(first[0]), float(array[tuple(first)]))
+
+
+def _all_finite(array: Array) -> bool:
+    if array.flags.c_contiguous:
+        flat = array.reshape(-1)
+        # One pass, half the time of `isfinite` and no mask: a finite sum of squares has finite elements only. Numbers
+        # whose squares overflow are looked at one by one.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(np.dot(flat, flat)):
+                return True
+    return bool(np.isfinite(array).all())

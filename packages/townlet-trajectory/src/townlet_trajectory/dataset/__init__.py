@@ -1,0 +1,1 @@
+"""Datasets: sources, plans of an epoch, memory budgets, curation."""

@@ -1,0 +1,230 @@
+"""Datasets made of datasets: filtered, merged, split, laid out anew; read and written block by block.
+
+Every function reads a source and writes to sinks, of which `ShardWriter` is one. It holds one block at a time,
+`reshard` a few. What was cut into pieces is judged whole: a long trajectory is not short because a shard was full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.pieces import joined
+from townlet_trajectory.data.split import episode_hash
+from townlet_trajectory.data.trajectory_ids import overlapping, whole_of_piece
+from townlet_trajectory.dataset.filter import TrajectoryFilter
+from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.source import TrajectorySource, block_bounds, joined_tables
+from townlet_trajectory.errors import DatasetError
+from townlet_trajectory.recording.sink import BatchSink
+
+_Value = TypeVar("_Value", int, str)
+
+DEFAULT_WINDOW_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurationResult:
+    """What became of the trajectories of a source; pieces of one count once."""
+
+    total: int
+    accepted: int
+    num_steps: int
+    """Steps of the accepted ones."""
+
+    @property
+    def rejected(self) -> int:
+        return self.total - self.accepted
+
+
+def filter_dataset(source: TrajectorySource, sink: BatchSink, condition: TrajectoryFilter) -> CurationResult:
+    """Write the trajectories that meet a condition, in the order of the source.
+
+    Raises:
+        SchemaError: if the condition is about a column that the source has not.
+        ArtifactError: if something cannot be read or written; what was written before stays.
+    """
+    kept = condition.kept(source)
+    _copy(source, kept, sink)
+    return _result(source, kept)
+
+
+def split_dataset(
+    source: TrajectorySource, train: BatchSink, held_out: BatchSink, *, fraction: float, seed: int
+) -> tuple[CurationResult, CurationResult]:
+    """Write each trajectory to one of two sinks; all of a world's episode go to the same one.
+
+    The side is that of `TrajectoryBatch.split_by_episode`: a function of (seed, world, episode) alone. Data that comes
+    later moves nothing.
+
+    Raises:
+        DatasetError: if `fraction` is not in [0, 1].
+        ArtifactError: as `filter_dataset`.
+    """
+    if not 0.0 <= fraction <= 1.0:
+        raise DatasetError(f"`fraction` must be in [0, 1], got {fraction!r}")
+    table = source.table
+    apart = episode_hash(seed, table.worlds, table.episodes) < fraction
+    for block, first, stop in _blocks(source):
+        batch = source.load_block(block)
+        _write(batch, ~apart[first:stop], train)
+        _write(batch, apart[first:stop], held_out)
+    return _result(source, ~apart), _result(source, apart)
+
+
+def merge_datasets(sources: Sequence[TrajectorySource], sink: BatchSink, *, renumber_worlds: bool = False) -> int:
+    """Write all trajectories of sources with equal schemas, one source after the other.
+
+    Args:
+        sources: at least one.
+        sink: where they go.
+        renumber_worlds: give the worlds of each source numbers of their own. Two runs that were recorded apart need it:
+            their worlds have the same numbers, and are not the same worlds.
+
+    Returns:
+        How many trajectories (and pieces) were written.
+
+    Raises:
+        DatasetError: if there is no source, or an agent is at the same tick of the same episode in two sources.
+        SchemaError: if schemas differ.
+        ArtifactError: as `filter_dataset`.
+    """
+    if not sources:
+        raise DatasetError("at least one source is needed")
+    for source in sources:
+        sources[0].schema.require_equal(source.schema)
+    if not renumber_worlds:
+        _require_apart(sources)
+    next_world = 0
+    for source in sources:
+        worlds = source.table.worlds
+        shift = next_world - int(worlds.min(initial=0)) if renumber_worlds else 0
+        next_world = int(worlds.max(initial=-1)) + shift + 1
+        for block, _, _ in _blocks(source):
+            batch = source.load_block(block)
+            sink.write(replace(batch, worlds=batch.worlds + shift) if shift else batch)
+    return sum(len(source.table) for source in sources)
+
+
+def reshard(source: TrajectorySource, sink: BatchSink, *, window_bytes: int = DEFAULT_WINDOW_BYTES) -> int:
+    """Write all trajectories anew, pieces of one put together where they meet in a window.
+
+    A trajectory that goes on is held back for its next piece, unless those held back take half of the window. Its size
+    and compression are the sink's: `ShardWriter(..., rows_per_shard=..., compression=...)`.
+
+    Returns:
+        How many trajectories (and pieces) were written.
+
+    Raises:
+        DatasetError: if `window_bytes` is less than 1.
+        ArtifactError: as `filter_dataset`.
+    """
+    if window_bytes < 1:
+        raise DatasetError(f"`window_bytes` must be at least 1, got {window_bytes!r}")
+    written = 0
+    window: list[TrajectoryBatch] = []
+    for block, _, _ in _blocks(source):
+        window.append(source.load_block(block))
+        if sum(map(_num_bytes, window)) >= window_bytes:
+            held, count = _write_ended(window, sink, window_bytes // 2)
+            window, written = [held], written + count
+    if window:
+        rest = joined(TrajectoryBatch.concatenate(window))
+        written += _write(rest, np.ones(len(rest), np.bool_), sink)
+    return written
+
+
+def merged_info(infos: Sequence[DatasetInfo]) -> DatasetInfo:
+    """What a dataset made of others says of itself: tags of all, and `notes.merged` with what each said.
+
+    Seeds and policies keep their names where all that have them agree; else `NAME@K`, K the number of the dataset.
+
+    Raises:
+        DatasetError: if there is none, or they are of different agent groups.
+    """
+    groups = list(dict.fromkeys(info.group for info in infos))
+    if len(groups) != 1:
+        raise DatasetError(f"datasets of one agent group are merged, got {groups}")
+    return DatasetInfo(
+        group=groups[0],
+        tags=tuple(dict.fromkeys(tag for info in infos for tag in info.tags)),
+        seeds=_by_name([info.seeds for info in infos]),
+        policies=_by_name([info.policies for info in infos]),
+        notes={"merged": [info.document() for info in infos]},
+    )
+
+
+def _by_name(parts: Sequence[Mapping[str, _Value]]) -> dict[str, _Value]:
+    merged: dict[str, _Value] = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        values = {number: part[name] for number, part in enumerate(parts) if name in part}
+        if len(set(values.values())) == 1:
+            merged[name] = next(iter(values.values()))
+        else:
+            merged |= {f"{name}@{number}": value for number, value in values.items()}
+    return merged
+
+
+def _blocks(source: TrajectorySource) -> Iterator[tuple[int, int, int]]:
+    """Each block with its first trajectory and the one behind its last."""
+    return ((block, *block_bounds(source, block)) for block in range(len(source.block_offsets) - 1))
+
+
+def _copy(source: TrajectorySource, kept: NDArray[np.bool_], sink: BatchSink) -> None:
+    for block, first, stop in _blocks(source):
+        if kept[first:stop].any():
+            _write(source.load_block(block), kept[first:stop], sink)
+
+
+def _write(batch: TrajectoryBatch, kept: NDArray[np.bool_], sink: BatchSink) -> int:
+    """Write the trajectories of a mask [B]; nothing where there is none. Returns how many."""
+    if kept.any():
+        sink.write(batch if kept.all() else batch.select(np.flatnonzero(kept)))
+    return int(np.count_nonzero(kept))
+
+
+def _write_ended(window: list[TrajectoryBatch], sink: BatchSink, hold_bytes: int) -> tuple[TrajectoryBatch, int]:
+    """Write what a window holds but for what goes on; return that, and how many were written."""
+    batch = joined(TrajectoryBatch.concatenate(window))
+    goes_on = ~(batch.terminated | batch.truncated)
+    held = batch.select(np.flatnonzero(goes_on))
+    if _num_bytes(held) > hold_bytes:
+        goes_on[:] = False
+        held = TrajectoryBatch.empty(batch.schema)
+    return held, _write(batch, ~goes_on, sink)
+
+
+def _num_bytes(batch: TrajectoryBatch) -> int:
+    """Bytes of the arrays that grow with the steps."""
+    columns = (*batch.observations.values(), *batch.columns.values(), batch.rewards, batch.ticks)
+    return sum(array.nbytes for array in columns)
+
+
+def _result(source: TrajectorySource, kept: NDArray[np.bool_]) -> CurationResult:
+    wholes = whole_of_piece(source.table)
+    return CurationResult(
+        total=len(np.unique(wholes)),
+        accepted=len(np.unique(wholes[kept])),
+        num_steps=int(source.table.lengths[kept].sum()),
+    )
+
+
+def _require_apart(sources: Sequence[TrajectorySource]) -> None:
+    """Raise `DatasetError` if sources overlap in a way that none of them does by itself."""
+    table = joined_tables([source.table for source in sources])
+    firsts = np.cumsum([0, *(len(source.table) for source in sources)])
+    alone = [overlapping(source.table) + first for source, first in zip(sources, firsts[:-1], strict=True)]
+    clashes = np.setdiff1d(overlapping(table), np.concatenate(alone))
+    if len(clashes):
+        place = int(clashes[0])
+        number = int(np.searchsorted(firsts, place, side="right")) - 1
+        raise DatasetError(
+            f"source {number}: agent {table.agent_ids[place]!r} of world {table.worlds[place]}, episode "
+            f"{table.episodes[place]} has ticks that it has in another source ({len(clashes)} such trajectories); "
+            f"`renumber_worlds=True` keeps runs apart that were recorded apart"
+        )

@@ -1,0 +1,223 @@
+"""Batches for training out of any number of sources: shuffled, selected, split, bounded in memory, gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, Literal, NotRequired, TypedDict, Unpack, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.schema import TrajectorySchema
+from townlet_trajectory.data.split import is_held_out
+from townlet_trajectory.data.steps import StepBatch
+from townlet_trajectory.dataset.chained_source import ChainedSource
+from townlet_trajectory.dataset.position import DatasetPosition
+from townlet_trajectory.dataset.reader import DatasetOptions, DatasetReader
+from townlet_trajectory.dataset.selection import ALL_STEPS, StepSelection, StepWeights, select_steps
+from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable
+from townlet_trajectory.dataset.units import BatchT, StepUnit, TrajectoryUnit, Unit, UnitName
+from townlet_trajectory.errors import DatasetError
+
+
+class _Options(TypedDict):
+    batch_size: int
+    seed: int
+    shuffle: NotRequired[bool]
+    drop_last: NotRequired[bool]
+    memory_budget_bytes: NotRequired[int | None]
+    select: NotRequired[StepSelection]
+    weights: NotRequired[StepWeights | None]
+
+
+class TrajectoryDataset(Generic[BatchT]):
+    """Batches of steps, or of whole trajectories, of one or several sources with equal schemas.
+
+    An epoch hands out every selected unit (step or trajectory) exactly once, or with weights as many draws as there are
+    units. Which units make up batch n of epoch e is a pure function of the seed, e, n and the dataset.
+
+    Memory: a block is what a source reads at once, and as many blocks as fit into the budget are a window. Each epoch
+    shuffles the blocks, then the units of each window. Without a budget everything is one window, and the shuffle is a
+    uniform one; with one, batches mix units of the same few blocks (CorgiPile, arXiv:2206.05830, shows how little
+    this costs as long as a window holds several blocks). The budget covers decoded and encoded bytes, the index of
+    the window's rows and the batches; not the tables of trajectories (some 100 bytes each).
+    """
+
+    @overload
+    def __init__(
+        self: TrajectoryDataset[StepBatch],
+        *sources: TrajectorySource,
+        unit: Literal["steps"] = "steps",
+        next_observations: bool = False,
+        **options: Unpack[_Options],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: TrajectoryDataset[TrajectoryBatch],
+        *sources: TrajectorySource,
+        unit: Literal["trajectories"],
+        **options: Unpack[_Options],
+    ) -> None: ...
+
+    def __init__(
+        self,
+        *sources: TrajectorySource,
+        batch_size: int,
+        seed: int,
+        unit: UnitName = "steps",
+        shuffle: bool = True,
+        drop_last: bool = False,
+        memory_budget_bytes: int | None = None,
+        select: StepSelection = ALL_STEPS,
+        weights: StepWeights | None = None,
+        next_observations: bool = False,
+    ) -> None:
+        """Look at the tables, and at the columns that the selection and the weights ask about; read nothing else.
+
+        Args:
+            sources: at least one; their schemas are equal.
+            batch_size: units of a batch. The last one of an epoch is smaller where they do not come out even.
+            seed: of the shuffle and the draws, >= 0.
+            unit: `steps` hands out `StepBatch`es, `trajectories` hands out `TrajectoryBatch`es.
+            shuffle: anew for every epoch. False: in the order of the sources.
+            drop_last: leave a smaller last batch out.
+            memory_budget_bytes: the most that is held at a time. None: no bound.
+            select: which steps are taken; of trajectories, those with at least one such step, whole.
+            weights: draw steps with replacement, in proportion to them; a trajectory weighs what its selected steps do.
+            next_observations: give step batches what each action led to.
+
+        Raises:
+            DatasetError: if an option is out of range, or weights are negative, not finite or all 0.
+            MemoryBudgetError: if the budget is less than one block and the batches need.
+            SchemaError: if schemas differ, or there is no such decision column.
+            ArtifactError: if a column cannot be read.
+        """
+        source = sources[0] if len(sources) == 1 else ChainedSource(sources)
+        options = DatasetOptions(
+            batch_size=batch_size,
+            unit=unit,
+            seed=seed,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            memory_budget_bytes=memory_budget_bytes,
+            select=select,
+            weights=weights,
+            next_observations=next_observations,
+        )
+        # Which of the two it is, and hence `BatchT`, is what the overloads above say of `unit`.
+        steps, trajectories = (
+            StepUnit(with_next=next_observations),
+            TrajectoryUnit(with_replacement=weights is not None),
+        )
+        kind = cast("Unit[BatchT]", steps if unit == "steps" else trajectories)
+        self._read_with(DatasetReader(source, options, select_steps(source, select, weights), kind))
+
+    def _read_with(self, reader: DatasetReader[BatchT]) -> None:
+        self._reader = reader
+        self._next: tuple[int, int] = (0, 0)
+
+    @property
+    def schema(self) -> TrajectorySchema:
+        """Of all sources."""
+        return self._reader.source.schema
+
+    @property
+    def table(self) -> TrajectoryTable:
+        """All trajectories of the sources, selected or not: `StepBatch.trajectories` are its rows."""
+        return self._reader.source.table
+
+    @property
+    def reader(self) -> DatasetReader[BatchT]:
+        """What reads for it."""
+        return self._reader
+
+    @property
+    def num_units(self) -> int:
+        """Steps, or trajectories, of an epoch."""
+        return self._reader.num_units
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        whole, rest = divmod(self.num_units, self._reader.options.batch_size)
+        return whole + (rest > 0 and not self._reader.options.drop_last)
+
+    def batch(self, epoch: int, number: int) -> BatchT:
+        """Batch `number` of an epoch, without those before it: at most the blocks of its own windows are read.
+
+        Raises:
+            IndexError: if there is no such batch.
+            ArtifactError: if a block cannot be read.
+        """
+        if epoch < 0 or not 0 <= number < len(self):
+            raise IndexError(f"batch {number} of {len(self)}, epoch {epoch}")
+        first = number * self._reader.options.batch_size
+        return self._reader.batch(epoch, first, min(first + self._reader.options.batch_size, self.num_units))
+
+    def epoch(self, number: int) -> Iterator[BatchT]:
+        """All batches of epoch `number` >= 0. The position stays as it is."""
+        return (self.batch(number, batch) for batch in range(len(self)))
+
+    def __iter__(self) -> Iterator[BatchT]:
+        """The batches from the position to the end of its epoch; the next iteration hands out the next epoch.
+
+        The position moves on as a batch is handed out, so a loop that is left early is gone on with by the next one.
+        """
+        epoch, batch = self._next
+        if batch >= len(self):  # an epoch without batches
+            self._next = (epoch + 1, 0)
+        while self._next[0] == epoch:
+            batch = self._next[1]
+            handed_out = self.batch(epoch, batch)
+            self._next = (epoch, batch + 1) if batch + 1 < len(self) else (epoch + 1, 0)
+            yield handed_out
+
+    def position(self) -> DatasetPosition:
+        """Which batch comes next. Small, and JSON by its `document`."""
+        epoch, batch = self._next
+        return DatasetPosition(epoch=epoch, batch=batch, fingerprint=self._reader.fingerprint)
+
+    def seek(self, position: DatasetPosition) -> None:
+        """Go on where `position` says. Nothing that was handed out before is read again.
+
+        Raises:
+            DatasetError: if the position is of another dataset or other options, or there is no such batch.
+        """
+        if position.fingerprint != (own := self._reader.fingerprint):
+            raise DatasetError(
+                f"the position is of another dataset or of other options: expected fingerprint {own}, "
+                f"got {position.fingerprint}"
+            )
+        if position.batch >= max(1, len(self)):
+            raise DatasetError(f"an epoch has {len(self)} batches, the position says batch {position.batch}")
+        self._next = (position.epoch, position.batch)
+
+    def split(self, held_out: float, *, seed: int) -> tuple[TrajectoryDataset[BatchT], TrajectoryDataset[BatchT]]:
+        """Two datasets with the same options, (train, held out); all trajectories of a world's episode are on one side.
+
+        The side is a pure function of (seed, world, episode), as in `TrajectoryBatch.split_by_episode`: data that is
+        added later moves nothing. With few episodes a side may be empty. Each side has the whole memory budget.
+
+        Raises:
+            ShapeError: if `held_out` is not in [0, 1].
+        """
+        aside = is_held_out(held_out, seed=seed, worlds=self.table.worlds, episodes=self.table.episodes)
+        return self.restricted(~aside), self.restricted(aside)
+
+    def restricted(self, trajectories: NDArray[np.bool_]) -> TrajectoryDataset[BatchT]:
+        """The same of some trajectories only: those where the mask [B] over `table` is true.
+
+        Raises:
+            DatasetError: if the mask has another shape, or all weights there are 0.
+        """
+        if trajectories.dtype != np.bool_ or trajectories.shape != (len(self.table),):
+            raise DatasetError(
+                f"`trajectories` must be bool [{len(self.table)}], got {trajectories.dtype} {trajectories.shape}"
+            )
+        reader = self._reader
+        restricted: TrajectoryDataset[BatchT] = TrajectoryDataset.__new__(TrajectoryDataset)
+        restricted._read_with(
+            DatasetReader(reader.source, reader.options, reader.selected.within(trajectories), reader.unit)
+        )
+        return restricted

@@ -1,0 +1,116 @@
+"""Which trajectories are worth keeping: by length, return, who decided, whose they are, and tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.schema import Source
+from townlet_trajectory.data.statistics import returns_of
+from townlet_trajectory.data.trajectory_ids import sums_of_wholes, whole_of_piece
+from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, block_bounds, require_decision
+from townlet_trajectory.errors import DatasetError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrajectoryFilter:
+    """What a trajectory must meet, all at once; None or empty: whatever it is.
+
+    `TrajectoryFilter(min_length=10, min_return=0.0)`, `TrajectoryFilter(min_shares={Source.LEARNED: 0.5})`.
+    """
+
+    min_length: int | None = None
+    """Steps, of the whole trajectory."""
+    max_length: int | None = None
+    min_return: float | None = None
+    """Sum of the rewards, undiscounted, of the whole trajectory."""
+    max_return: float | None = None
+    min_shares: Mapping[Source, float] = field(default_factory=dict)
+    """At least this share of the steps was decided by that source (column `source`), in [0, 1]."""
+    max_shares: Mapping[Source, float] = field(default_factory=dict)
+    agent_ids: frozenset[str] | None = None
+    tags: frozenset[str] = frozenset()
+    """Tags that the trajectory carries, all of them; a dataset's tags are those of its trajectories."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("length", self.min_length, self.max_length),
+            ("return", self.min_return, self.max_return),
+        ):
+            for limit in (low, high):
+                if limit is not None and not np.isfinite(limit):
+                    raise DatasetError(f"limits of the {name} must be finite, got {limit!r}")
+            if low is not None and high is not None and low > high:
+                raise DatasetError(f"`min_{name}` {low} is above `max_{name}` {high}")
+        for name, shares in (("min_shares", self.min_shares), ("max_shares", self.max_shares)):
+            if not all(0.0 <= share <= 1.0 for share in shares.values()):
+                raise DatasetError(f"`{name}` must be in [0, 1], got {dict(shares)}")
+
+    def kept(self, source: TrajectorySource) -> NDArray[np.bool_]:
+        """[B]; the trajectories of `source` that are kept, pieces of one all or none.
+
+        Reads the table; rewards or the column `source` only where the filter is about them, one block at a time.
+
+        Raises:
+            SchemaError: if the filter is about sources and there is no column `source`.
+            ArtifactError: if a block cannot be read.
+        """
+        table = source.table
+        wholes = whole_of_piece(table)
+        lengths = sums_of_wholes(wholes, table.lengths)
+        kept = _within(lengths, self.min_length, self.max_length)
+        if self.min_return is not None or self.max_return is not None:
+            returns = sums_of_wholes(wholes, piece_returns(source))
+            kept &= _within(returns, self.min_return, self.max_return)
+        for shares, low in ((self.min_shares, True), (self.max_shares, False)):
+            for who, share in shares.items():
+                actual = sums_of_wholes(wholes, _steps_by(source, who)) / lengths
+                kept &= actual >= share if low else actual <= share
+        return kept[wholes] & self._named(table)
+
+    def _named(self, table: TrajectoryTable) -> NDArray[np.bool_]:
+        """[B]; what is asked of names and tags."""
+        named = np.ones(len(table), np.bool_)
+        if self.agent_ids is not None:
+            named &= np.isin(table.agent_ids, np.array(sorted(self.agent_ids), object))
+        if self.tags:
+            named &= np.array([self.tags <= tags for tags in table.tags] or [False] * len(table), np.bool_)
+        return named
+
+
+def piece_returns(source: TrajectorySource) -> NDArray[np.float64]:
+    """[B]; the sum of the rewards of each trajectory or piece, in float64. One block is in memory at a time.
+
+    Raises:
+        ArtifactError: if a block cannot be read.
+    """
+    returns = np.zeros(len(source.table), np.float64)
+    for block in range(len(source.block_offsets) - 1):
+        first, stop = block_bounds(source, block)
+        returns[first:stop] = returns_of(source.load_block(block))
+    return returns
+
+
+def _steps_by(source: TrajectorySource, who: Source) -> NDArray[np.int64]:
+    """[B]; the steps of each trajectory that `who` decided."""
+    require_decision(source.schema, "source")
+    lengths = source.table.lengths
+    steps = np.zeros(len(lengths), np.int64)
+    for block in range(len(source.block_offsets) - 1):
+        first, stop = block_bounds(source, block)
+        decided = source.decision_column(block, "source") == who
+        offsets = np.cumsum(lengths[first:stop]) - lengths[first:stop]
+        steps[first:stop] = np.add.reduceat(decided, offsets, dtype=np.int64)
+    return steps
+
+
+def _within(values: NDArray[np.float64], low: float | None, high: float | None) -> NDArray[np.bool_]:
+    inside = np.ones(len(values), np.bool_)
+    if low is not None:
+        inside &= values >= low
+    if high is not None:
+        inside &= values <= high
+    return inside

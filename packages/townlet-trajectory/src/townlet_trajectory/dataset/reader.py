@@ -1,0 +1,204 @@
+"""Any batch of any epoch, with no more in memory than the budget allows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.ragged import offsets_of
+from townlet_trajectory.dataset.epoch_plan import EpochPlan, Order, plan_epoch
+from townlet_trajectory.dataset.loaded_blocks import LoadedBlock, Window
+from townlet_trajectory.dataset.memory import block_memory, window_bytes
+from townlet_trajectory.dataset.selection import Selected, StepSelection, StepWeights
+from townlet_trajectory.dataset.source import TrajectorySource, block_bounds
+from townlet_trajectory.dataset.units import BatchT, Unit, UnitName
+from townlet_trajectory.errors import DatasetError
+from townlet_trajectory.storage.json import JsonValue, canonical_json
+
+_Number = TypeVar("_Number", np.int64, np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """What decides which batches a dataset hands out. `TrajectoryDataset` says what each means."""
+
+    batch_size: int
+    unit: UnitName
+    seed: int
+    shuffle: bool
+    drop_last: bool
+    memory_budget_bytes: int | None
+    select: StepSelection
+    weights: StepWeights | None
+    next_observations: bool
+
+    def __post_init__(self) -> None:
+        if type(self.batch_size) is not int or self.batch_size < 1:
+            raise DatasetError(f"`batch_size` must be an integer >= 1, got {self.batch_size!r}")
+        if self.unit not in ("steps", "trajectories"):
+            raise DatasetError(f"`unit` must be `steps` or `trajectories`, got {self.unit!r}")
+        if type(self.seed) is not int or self.seed < 0:
+            raise DatasetError(f"`seed` must be an integer >= 0, got {self.seed!r}")
+        if self.memory_budget_bytes is not None and self.memory_budget_bytes < 1:
+            raise DatasetError(f"`memory_budget_bytes` must be at least 1, got {self.memory_budget_bytes!r}")
+        if self.weights is not None and not self.shuffle:
+            raise DatasetError("`weights` draw at random: they need `shuffle=True`")
+        if self.next_observations and self.unit == "trajectories":
+            raise DatasetError("`next_observations` are of steps: trajectories hold them in order already")
+
+    @property
+    def order(self) -> Order:
+        """How units are ordered."""
+        return Order(seed=self.seed, shuffle=self.shuffle, weighted=self.weights is not None)
+
+    def document(self) -> dict[str, JsonValue]:
+        """As a position's fingerprint covers it; weights are covered by what they come to."""
+        return {
+            "batch_size": self.batch_size,
+            "unit": self.unit,
+            "seed": self.seed,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+            "memory_budget_bytes": self.memory_budget_bytes,
+            "select": self.select.document(),
+            "weighted": self.weights is not None,
+            "next_observations": self.next_observations,
+        }
+
+
+class DatasetReader(Generic[BatchT]):
+    """The batches of a source. The plan of one epoch and the blocks of one window are kept."""
+
+    def __init__(
+        self, source: TrajectorySource, options: DatasetOptions, selected: Selected, unit: Unit[BatchT]
+    ) -> None:
+        """Plan what may be in memory together.
+
+        Raises:
+            MemoryBudgetError: if one block is too much for the budget.
+            DatasetError: if all weights are 0.
+        """
+        self.source = source
+        self.options = options
+        self.selected = selected
+        self.unit = unit
+        if selected.steps.any() and not selected.weights.any():
+            raise DatasetError(f"`weights` of all {selected.steps.sum()} selected steps are 0")
+        first = source.block_offsets[:-1]
+        self.per_block = _sums_from(unit.per_trajectory(selected), first)
+        """[K]; units of each block."""
+        self._weights = _sums_from(selected.weights, first)
+        self._first_steps = offsets_of(source.table.lengths)[first]
+        self.memory = block_memory(source)
+        self.window_bytes: int | None = None
+        """What blocks in memory may take together."""
+        if options.memory_budget_bytes is not None:
+            size = unit.batch_bytes(source, selected, options.batch_size)
+            read = np.flatnonzero(self.per_block)
+            self.window_bytes = window_bytes(options.memory_budget_bytes, self.memory, read, size)
+        self._epoch: tuple[int, EpochPlan] | None = None
+        self._window: tuple[int, int, Window, NDArray[np.int64]] | None = None
+        self._blocks: dict[int, LoadedBlock] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """What another process is sent: everything but what was read."""
+        return {**vars(self), "_window": None, "_blocks": {}}
+
+    @property
+    def num_units(self) -> int:
+        """Units of an epoch."""
+        return int(self.per_block.sum())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the source's content, the options, and what is selected."""
+        selected = hashlib.sha256(self.selected.steps.tobytes() + self.selected.weights.tobytes()).hexdigest()
+        document: JsonValue = {
+            "source": self.source.fingerprint,
+            "options": self.options.document(),
+            "selected": selected,
+        }
+        return hashlib.sha256(canonical_json(document)).hexdigest()
+
+    def batch(self, epoch: int, first: int, stop: int) -> BatchT:
+        """The units `first : stop` of an epoch; blocks are read where they are not in memory."""
+        plan = self._plan(epoch)
+        parts = [self._part(epoch, window, inside) for window, inside in plan.parts(first, stop)]
+        return parts[0] if len(parts) == 1 else self.unit.concatenate(parts)
+
+    def load(self, block: int) -> LoadedBlock:
+        """Read a block.
+
+        Raises:
+            ArtifactError: if its file is missing or damaged.
+            DatasetError: if it is not what the source's table says.
+        """
+        first, stop = block_bounds(self.source, block)
+        batch = self.source.load_block(block)
+        if not np.array_equal(batch.lengths, self.source.table.lengths[first:stop]):
+            raise DatasetError(f"block {block} of the source does not hold the trajectories that its table says")
+        return LoadedBlock(batch=batch, first_step=int(self._first_steps[block]), first_trajectory=first)
+
+    def units_of(self, blocks: Sequence[int], window: Window) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+        """The selected units of a window that holds `blocks`, and their weights.
+
+        Raises:
+            DatasetError: if they are not those that were counted.
+        """
+        kept = np.concatenate([self.selected.steps[slice(*block_bounds(self.source, block))] > 0 for block in blocks])
+        chosen = np.repeat(kept, window.lengths)
+        chosen &= np.concatenate(
+            [self.options.select.steps(batch.columns, batch.num_steps) for batch in window.batches]
+        )
+        numbers = self.unit.numbers(window, chosen)
+        if len(numbers) != self.per_block[list(blocks)].sum():
+            raise DatasetError(f"blocks {list(blocks)} of the source are not what they were when they were counted")
+        if self.options.weights is None:
+            return numbers, None
+        rows = [self.options.weights.of(batch.columns, batch.num_steps) for batch in window.batches]
+        return numbers, self.unit.weights(window, np.concatenate(rows) * chosen)[numbers]
+
+    def _part(self, epoch: int, number: int, inside: slice) -> BatchT:
+        window, order = self._opened(epoch, number)
+        return self.unit.gather(window, order[inside])
+
+    def _opened(self, epoch: int, number: int) -> tuple[Window, NDArray[np.int64]]:
+        """A window and the order of its units; what it does not share with the one before is let go first."""
+        if self._window is not None and self._window[:2] == (epoch, number):
+            return self._window[2:]
+        self._window = None
+        plan = self._plan(epoch)
+        blocks = plan.windows[number]
+        self._blocks = {block: self._blocks[block] for block in self._blocks.keys() & set(blocks)}
+        for block in blocks:
+            if block not in self._blocks:
+                self._blocks[block] = self.load(block)
+        window = Window([self._blocks[block] for block in blocks])
+        numbers, weights = self.units_of(blocks, window)
+        count = int(plan.offsets[number + 1] - plan.offsets[number])
+        order = self.options.order.draw(numbers, weights, count, epoch=epoch, window=number)
+        self._window = (epoch, number, window, order)
+        return window, order
+
+    def _plan(self, epoch: int) -> EpochPlan:
+        if self._epoch is None or self._epoch[0] != epoch:
+            plan = plan_epoch(
+                self.per_block,
+                self._weights,
+                self.memory.held,
+                order=self.options.order,
+                epoch=epoch,
+                window_bytes=self.window_bytes,
+            )
+            self._epoch = (epoch, plan)
+        return self._epoch[1]
+
+
+def _sums_from(values: NDArray[_Number], first: NDArray[np.int64]) -> NDArray[_Number]:
+    return np.add.reduceat(values, first) if len(first) else values

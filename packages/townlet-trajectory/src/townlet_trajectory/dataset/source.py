@@ -1,0 +1,246 @@
+"""Where trajectories come from: the one interface of memory, captures and shards, and the source in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.data.trajectory import Array, check_array
+from townlet_trajectory.errors import SchemaError, ShapeError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrajectoryTable:
+    """What is known of B trajectories without reading a tensor."""
+
+    agent_ids: NDArray[np.object_]
+    """[B] str."""
+    worlds: NDArray[np.int64]
+    """[B]."""
+    episodes: NDArray[np.int64]
+    """[B]; number of the world's episode."""
+    first_ticks: NDArray[np.int64]
+    """[B]."""
+    lengths: NDArray[np.int64]
+    """[B]; steps, at least 1."""
+    terminated: NDArray[np.bool_]
+    """[B]."""
+    truncated: NDArray[np.bool_]
+    """[B]."""
+    tags: tuple[frozenset[str], ...] = ()
+    """[B]; what each was tagged with. Empty where nothing is tagged."""
+
+    def __post_init__(self) -> None:
+        size = len(self)
+        if self.agent_ids.dtype != np.object_ or self.agent_ids.shape != (size,):
+            raise ShapeError(f"`agent_ids` must be object of shape {(size,)}, got {self.agent_ids.dtype}")
+        for name, numbers in (
+            ("worlds", self.worlds),
+            ("episodes", self.episodes),
+            ("first_ticks", self.first_ticks),
+            ("lengths", self.lengths),
+        ):
+            check_array(name, numbers, ArraySpec("int64"), size)
+        for name, flags in (("terminated", self.terminated), ("truncated", self.truncated)):
+            check_array(name, flags, ArraySpec("bool"), size)
+        if self.lengths.min(initial=1) < 1:
+            raise ShapeError(f"`lengths` must be at least 1, got {self.lengths.min()}")
+        if self.tags and len(self.tags) != size:
+            raise ShapeError(f"`tags` must be empty or [{size}], got {len(self.tags)}")
+
+    def __len__(self) -> int:
+        """Trajectories (B)."""
+        return len(self.lengths)
+
+
+_NO_TRAJECTORIES = TrajectoryTable(
+    agent_ids=np.empty(0, np.object_),
+    worlds=np.empty(0, np.int64),
+    episodes=np.empty(0, np.int64),
+    first_ticks=np.empty(0, np.int64),
+    lengths=np.empty(0, np.int64),
+    terminated=np.empty(0, np.bool_),
+    truncated=np.empty(0, np.bool_),
+)
+
+
+class TrajectorySource(Protocol):
+    """Trajectories in K blocks; a block is what is read at once."""
+
+    @property
+    def schema(self) -> TrajectorySchema: ...
+
+    @property
+    def table(self) -> TrajectoryTable:
+        """All trajectories, block after block."""
+        ...
+
+    @property
+    def block_offsets(self) -> NDArray[np.int64]:
+        """[K + 1]; trajectories `block_offsets[k] : block_offsets[k + 1]` are block k, at least one each."""
+        ...
+
+    @property
+    def encoded_bytes(self) -> NDArray[np.int64]:
+        """[K]; the bytes that are read to decode each block, 0 where they are in memory anyway."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex); equal for equal content in equal blocks. A manifest's digest where there is one."""
+        ...
+
+    def load_block(self, block: int) -> TrajectoryBatch:
+        """The trajectories of a block, verified.
+
+        Raises:
+            ArtifactError: if a file is missing, damaged, or contradicts what its directory says of it.
+        """
+        ...
+
+    def decision_column(self, block: int, name: str) -> Array:
+        """One decision column of the rows of a block, [rows, ...]; tensors are not decoded where the format allows.
+
+        Raises:
+            ArtifactError: as `load_block`.
+            SchemaError: if there is no such decision column.
+        """
+        ...
+
+
+class BatchSource:
+    """A batch in memory. Blocks are views of it.
+
+    Args:
+        batch: the trajectories.
+        rows_per_block: a block begins with the first trajectory that begins at or after each multiple of it, so that
+            trajectories stay whole. None: the batch is one block.
+        tags: of all its trajectories.
+    """
+
+    def __init__(
+        self, batch: TrajectoryBatch, *, rows_per_block: int | None = None, tags: frozenset[str] = frozenset()
+    ) -> None:
+        if rows_per_block is not None and rows_per_block < 1:
+            raise ShapeError(f"`rows_per_block` must be at least 1, got {rows_per_block!r}")
+        self._batch = batch
+        stripe = batch.offsets[:-1] // (rows_per_block or max(1, batch.num_steps))
+        starts = np.flatnonzero(np.diff(stripe, prepend=-1))
+        self._block_offsets = np.append(starts, len(batch)).astype(np.int64)
+        self._table = table_of(batch, tags=tags)
+
+    @property
+    def schema(self) -> TrajectorySchema:
+        return self._batch.schema
+
+    @property
+    def table(self) -> TrajectoryTable:
+        return self._table
+
+    @property
+    def block_offsets(self) -> NDArray[np.int64]:
+        return self._block_offsets
+
+    @property
+    def encoded_bytes(self) -> NDArray[np.int64]:
+        return np.zeros(len(self._block_offsets) - 1, np.int64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for part in _parts(self._batch, self._block_offsets):
+            digest.update(part.size.to_bytes(8, "little"))
+            digest.update(part.data)
+        return digest.hexdigest()
+
+    def load_block(self, block: int) -> TrajectoryBatch:
+        first, stop = block_bounds(self, block)
+        if stop - first == len(self._batch):
+            return self._batch
+        return self._batch[first:stop]
+
+    def decision_column(self, block: int, name: str) -> Array:
+        first, stop = block_bounds(self, block)
+        require_decision(self.schema, name)
+        return self._batch.columns[name][self._batch.offsets[first] : self._batch.offsets[stop]]
+
+
+def table_of(batch: TrajectoryBatch, *, tags: frozenset[str] = frozenset()) -> TrajectoryTable:
+    """What `batch` says of its trajectories, each tagged with `tags`."""
+    return TrajectoryTable(
+        agent_ids=batch.agent_ids,
+        worlds=batch.worlds,
+        episodes=batch.episodes,
+        first_ticks=batch.ticks[batch.offsets[:-1]],
+        lengths=batch.lengths,
+        terminated=batch.terminated,
+        truncated=batch.truncated,
+        tags=(tags,) * len(batch) if tags else (),
+    )
+
+
+def joined_tables(tables: Sequence[TrajectoryTable]) -> TrajectoryTable:
+    """Tables one after the other, of no, one or more sources."""
+    parts = [_NO_TRAJECTORIES, *tables]
+    tags = [table.tags or (frozenset[str](),) * len(table) for table in tables]
+    return TrajectoryTable(
+        agent_ids=np.concatenate([table.agent_ids for table in parts]),
+        worlds=np.concatenate([table.worlds for table in parts]),
+        episodes=np.concatenate([table.episodes for table in parts]),
+        first_ticks=np.concatenate([table.first_ticks for table in parts]),
+        lengths=np.concatenate([table.lengths for table in parts]),
+        terminated=np.concatenate([table.terminated for table in parts]),
+        truncated=np.concatenate([table.truncated for table in parts]),
+        tags=tuple(chain.from_iterable(tags)) if any(table.tags for table in tables) else (),
+    )
+
+
+def require_decision(schema: TrajectorySchema, name: str) -> None:
+    """Raise `SchemaError` unless `name` is a decision column of `schema`."""
+    if name not in schema.decisions:
+        raise SchemaError(f"`{name}` is no decision column, there are {sorted(schema.decisions)}")
+
+
+def block_bounds(source: TrajectorySource, block: int) -> tuple[int, int]:
+    """The first trajectory of a block and the one behind its last.
+
+    Raises:
+        IndexError: if there is no such block.
+    """
+    offsets = source.block_offsets
+    if not 0 <= block < len(offsets) - 1:
+        raise IndexError(f"block {block} of {len(offsets) - 1}")
+    return int(offsets[block]), int(offsets[block + 1])
+
+
+def _parts(batch: TrajectoryBatch, block_offsets: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    """Everything that a fingerprint covers, each array after its name, in one order."""
+    groups: dict[str, Mapping[str, Array]] = {
+        "observations": batch.observations,
+        "final": batch.final_observations,
+        "columns": batch.columns,
+        "rows": {"rewards": batch.rewards, "ticks": batch.ticks},
+        "trajectories": {
+            "offsets": batch.offsets,
+            "terminated": batch.terminated,
+            "truncated": batch.truncated,
+            "worlds": batch.worlds,
+            "episodes": batch.episodes,
+            "blocks": block_offsets,
+        },
+    }
+    for text in (batch.schema.vocabulary_digest, *batch.agent_ids.tolist()):
+        yield np.frombuffer(text.encode(errors="surrogatepass"), np.uint8)
+    for group, arrays in groups.items():
+        for name, array in sorted(arrays.items()):
+            yield np.frombuffer(f"{group} {name} {array.dtype.name} {array.shape}".encode(), np.uint8)
+            yield np.ascontiguousarray(array).reshape(-1).view(np.uint8)

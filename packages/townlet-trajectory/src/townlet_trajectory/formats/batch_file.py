@@ -1,0 +1,168 @@
+"""A whole batch in one npz file, with its schema and a checksum inside.
+
+Members: `lengths`, `agent_ids` (UTF-8, one after the other), `agent_id_ends`, `worlds`, `episodes`, `terminated`,
+`truncated` per trajectory; `rewards`, `ticks`, `observations.NAME`, `decisions.NAME` per step; `final.NAME` per
+trajectory; `townlet`, a JSON object with format, version, schema and the SHA-256 of everything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.ragged import offsets_of
+from townlet_trajectory.data.schema_document import parse_schema, schema_document
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.errors import (
+    ArtifactError,
+    ContinuityError,
+    ManifestError,
+    NonFiniteError,
+    SchemaError,
+    ShapeError,
+)
+from townlet_trajectory.storage.files import write_bytes_atomic
+from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object
+from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.npz import MAX_MEMBERS, MAX_NPZ_BYTES, decode_npz, encode_npz
+from townlet_trajectory.storage.paths import read_named
+
+BATCH_VERSION = (1, 0)
+"""(major, minor) of what is written. A new minor adds members and keys that older readers may leave out."""
+
+_FORMAT = "townlet-batch"
+_DOCUMENT = "townlet"
+_OVERHEAD = 4 << 20
+"""More than the headers of `MAX_MEMBERS` members take."""
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def save_batch(path: str | Path, batch: TrajectoryBatch, *, compress: bool = True) -> None:
+    """Write `batch` as one npz file, all at once.
+
+    Args:
+        path: is replaced if it exists.
+        batch: may be empty.
+        compress: with DEFLATE (as `np.savez_compressed`) or not.
+
+    Raises:
+        ArtifactError: if it cannot be written, or takes more than 2 GiB (`write_shards` takes any amount).
+    """
+    arrays = _arrays(batch)
+    total = sum(array.nbytes for array in arrays.values())
+    if total > MAX_NPZ_BYTES - _OVERHEAD or len(arrays) >= MAX_MEMBERS:
+        raise ArtifactError(
+            path, "encode", f"{len(arrays)} arrays of {total} bytes do not fit into one file: use `write_shards`"
+        )
+    document: dict[str, JsonValue] = {
+        "format": _FORMAT,
+        "schema_version": [*BATCH_VERSION],
+        **schema_document(batch.schema),
+    }
+    document["sha256"] = batch_digest(document, arrays)
+    header = np.frombuffer(canonical_json(document), np.uint8)
+    write_bytes_atomic(path, encode_npz({_DOCUMENT: header, **arrays}, compress=compress))
+
+
+def load_batch(path: str | Path) -> TrajectoryBatch:
+    """Read what `save_batch` wrote.
+
+    Raises:
+        ArtifactError: if the file is missing, damaged, of a newer major version, or contradicts itself.
+    """
+    arrays = decode_npz(read_named(path, max_bytes=MAX_NPZ_BYTES), path, names=None)
+    if (header := arrays.pop(_DOCUMENT, None)) is None:
+        raise ManifestError(path, "parse", f"not a {_FORMAT}: no member {_DOCUMENT!r}")
+    document = parse_object(header.tobytes(), path)
+    if document.get("format") != _FORMAT:
+        raise ManifestError(path, "parse", f"not a {_FORMAT}: `format` is {document.get('format')!r:.80}")
+    fields = Fields(document, path, error=ManifestError)
+    version = fields.integers("schema_version")
+    if len(version) != 2 or version[0] != BATCH_VERSION[0]:
+        raise ManifestError(path, "parse", f"schema version {BATCH_VERSION[0]}.x is read, got {[*version]}")
+    recorded = fields.text("sha256")
+    del document["sha256"]
+    if recorded != (actual := batch_digest(document, arrays)):
+        raise ManifestError(path, "verify", f"expected SHA-256 {recorded} of the content, got {actual}")
+    try:
+        return _batch(arrays, fields)
+    except KeyError as error:
+        raise ManifestError(path, "parse", f"no member {error}") from error
+    except (ContinuityError, NonFiniteError, SchemaError, ShapeError, UnicodeDecodeError) as error:
+        raise ManifestError(path, "parse", f"the members contradict each other: {error}") from error
+
+
+def _arrays(batch: TrajectoryBatch) -> dict[str, Array]:
+    agent_ids = [agent_id.encode(errors="surrogatepass") for agent_id in batch.agent_ids.tolist()]
+    return {
+        "lengths": batch.lengths,
+        "agent_ids": np.frombuffer(b"".join(agent_ids), np.uint8),
+        "agent_id_ends": np.cumsum([len(agent_id) for agent_id in agent_ids], dtype=np.int64),
+        "worlds": batch.worlds,
+        "episodes": batch.episodes,
+        "terminated": batch.terminated,
+        "truncated": batch.truncated,
+        "rewards": batch.rewards,
+        "ticks": batch.ticks,
+        **{f"observations.{name}": array for name, array in batch.observations.items()},
+        **{f"final.{name}": array for name, array in batch.final_observations.items()},
+        **{f"decisions.{name}": array for name, array in batch.columns.items()},
+    }
+
+
+def _batch(arrays: Mapping[str, Array], fields: Fields) -> TrajectoryBatch:
+    schema = parse_schema(fields)
+    lengths = _typed(arrays, "lengths", np.int64)
+    rewards = _typed(arrays, "rewards", np.float32)
+    # In float64, which does not wrap; exact as far as numbers of steps go.
+    if lengths.min(initial=1) < 1 or lengths.sum(dtype=np.float64) != len(rewards):
+        raise ShapeError(f"`lengths` must be positive and {len(rewards)} together")
+    return TrajectoryBatch(
+        schema=schema,
+        offsets=offsets_of(lengths),
+        observations={name: arrays[f"observations.{name}"] for name in schema.observations},
+        final_observations={name: arrays[f"final.{name}"] for name in schema.observations},
+        columns={name: arrays[f"decisions.{name}"] for name in schema.decisions},
+        rewards=rewards,
+        ticks=_typed(arrays, "ticks", np.int64),
+        terminated=_typed(arrays, "terminated", np.bool_),
+        truncated=_typed(arrays, "truncated", np.bool_),
+        agent_ids=_texts(_typed(arrays, "agent_ids", np.uint8), _typed(arrays, "agent_id_ends", np.int64)),
+        worlds=_typed(arrays, "worlds", np.int64),
+        episodes=_typed(arrays, "episodes", np.int64),
+    )
+
+
+def _typed(arrays: Mapping[str, Array], name: str, kind: type[_Scalar]) -> NDArray[_Scalar]:
+    array = arrays[name]
+    if array.dtype != np.dtype(kind) or array.ndim != 1:
+        raise SchemaError(f"`{name}` must be {np.dtype(kind)} with one axis, got {array.dtype} {array.shape}")
+    return array.astype(kind, copy=False)
+
+
+def _texts(content: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.object_]:
+    """The strings that were written one after the other into `content`; string i is before `ends[i]`."""
+    starts = np.append(0, ends)
+    if starts[-1] != len(content) or np.any(starts[1:] < starts[:-1]):
+        raise ShapeError(f"`agent_id_ends` must ascend to {len(content)}, got {ends[-4:]}")
+    data = content.tobytes()
+    texts = np.empty(len(ends), np.object_)
+    texts[:] = [data[start:end].decode(errors="surrogatepass") for start, end in pairwise(starts.tolist())]
+    return texts
+
+
+def batch_digest(document: Mapping[str, JsonValue], arrays: Mapping[str, Array]) -> str:
+    """SHA-256 of the document without its digest, and of every array with its name, dtype and shape."""
+    digest = hashlib.sha256(canonical_json(dict(document)))
+    for name, array in sorted(arrays.items()):
+        digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Classic captures: replay samples, manifests, metrics and catalogues."""

@@ -1,0 +1,224 @@
+"""Classic capture directories: samples of trajectories, a manifest and metrics, written and read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.trajectory import Trajectory
+from townlet_trajectory.errors import CaptureError
+from townlet_trajectory.formats.captures.manifest import (
+    CaptureManifest,
+    capture_manifest_of,
+    manifest_digest,
+    read_capture_manifest,
+    sample_digest,
+    verify_digest,
+)
+from townlet_trajectory.formats.captures.replay_sample import ReplaySample
+from townlet_trajectory.formats.captures.sample import CaptureLayout, encode_sample
+from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic, write_json_atomic
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_object
+from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.paths import escaped, read_named, relative_parts
+
+DEFAULT_PREFIX = "rollout_sample"
+
+MAX_CAPTURE_BYTES = 2 << 30
+"""Arrays of all samples that are read at once; `CaptureSource` reads one sample at a time, however many there are."""
+
+
+class UnnamedActionsWarning(UserWarning):
+    """A capture does not say what its action ids mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureInfo:
+    """Where a capture comes from: `metadata` of its manifest."""
+
+    config_path: str | None
+    config_id: str | None
+    scenario_name: str | None
+    scenario_description: str | None
+    ticks: int
+    seed: int | None
+    policy_hash: str | None
+    capture_timestamp: str
+    """ISO 8601."""
+
+    def document(self) -> dict[str, JsonValue]:
+        """As it is written."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Capture:
+    """What a manifest lists."""
+
+    metadata: Mapping[str, JsonValue]
+    """Empty where the manifest has none."""
+    samples: tuple[ReplaySample, ...]
+    """In the order of the manifest, without those that are marked `accepted: false`."""
+
+    def batch(self) -> TrajectoryBatch:
+        """The trajectories, as they were recorded.
+
+        Raises:
+            CaptureError: if a sample was not written by this package and lacks what a trajectory needs.
+        """
+        trajectories = []
+        for sample in self.samples:
+            if sample.trajectory is None:
+                raise CaptureError(sample.path, "restore", "a classic sample has no final observation and no `kind`")
+            trajectories.append(sample.trajectory)
+        return TrajectoryBatch.from_trajectories(trajectories)
+
+
+def write_captures(
+    directory: str | Path,
+    batch: TrajectoryBatch,
+    *,
+    final_values: NDArray[np.float32],
+    layout: CaptureLayout,
+    info: CaptureInfo,
+    prefix: str = DEFAULT_PREFIX,
+    descriptions: Sequence[Mapping[str, JsonValue]] = (),
+) -> Path:
+    """Write one sample per trajectory, their metrics and, last, the manifest; return the manifest's path.
+
+    Samples are named `PREFIX_AGENT_NNN`, NNN counting from 001 in the order in which the trajectories begin. Files of
+    the same names are replaced; until the manifest is, reading it fails, because it holds the digests of the samples.
+
+    Args:
+        directory: created where missing.
+        batch: the trajectories.
+        final_values: [B]; V of each final observation (0 is written after a true end).
+        layout: names of features, channels and actions.
+        info: where the capture comes from.
+        prefix: a plain file name.
+        descriptions: [B]; keys of the world's own for the description of each sample. Empty: none.
+
+    Raises:
+        ArtifactError: if another writer holds the directory or it cannot be written.
+        CaptureError: if the batch has no classic form.
+    """
+    directory = Path(directory)
+    if len(relative_parts(prefix, directory)) != 1:
+        raise CaptureError(directory, "path", f"`prefix` must be a plain file name, got {prefix!r}")
+    if final_values.shape != (len(batch),):
+        raise CaptureError(directory, "encode", f"`final_values` must be [{len(batch)}], got {final_values.shape}")
+    if descriptions and len(descriptions) != len(batch):
+        raise CaptureError(directory, "encode", f"`descriptions` must be [{len(batch)}], got {len(descriptions)}")
+    make_directory(directory)
+    with DirectoryLock(directory):
+        entries: list[JsonValue] = []
+        metrics: dict[str, JsonValue] = {}
+        begin_order = np.argsort(batch.ticks[batch.offsets[:-1]], kind="stable")
+        for number, index in enumerate(begin_order.tolist(), start=1):
+            trajectory, final_value = batch.trajectory(index), float(final_values[index])
+            stem = directory / f"{prefix}_{escaped(trajectory.agent_id)}_{number:03d}"
+            own = descriptions[index] if descriptions else {}
+            entry, metrics[f"{stem.name}.npz"] = _write_sample(trajectory, final_value, layout, info, own, stem)
+            entries.append(entry)
+        _write_signed(directory / f"{prefix}_metrics.json", {"metadata": info.document(), "samples": metrics})
+        manifest = directory / f"{prefix}_manifest.json"
+        _write_signed(manifest, {"metadata": info.document(), "samples": entries})
+    return manifest
+
+
+def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
+    """The accepted samples of a manifest: a JSON list, or a JSON or YAML mapping, YAML or JSON by its name.
+
+    Args:
+        manifest: the file.
+        data_root: where files that are not below the manifest's own folder are looked for. None: nowhere.
+
+    Raises:
+        ArtifactError: if a file is missing, damaged, or not below either folder; `CaptureError` if parts contradict, or
+            there is more than `MAX_CAPTURE_BYTES`.
+        MissingExtraError: for YAML, where the extra `yaml` is not installed.
+    """
+    return _load(read_capture_manifest(manifest, data_root=data_root))
+
+
+def capture_of(document: JsonValue, manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
+    """As `read_captures`, with the manifest's content parsed already.
+
+    Raises:
+        ArtifactError: as `read_captures`.
+    """
+    return _load(capture_manifest_of(document, manifest, data_root=data_root))
+
+
+def read_metrics(path: str | Path) -> dict[str, dict[str, float | None]]:
+    """The metrics of each sample from a metrics file, with or without metadata.
+
+    Raises:
+        ArtifactError: if the file is damaged or has another form.
+    """
+    document = parse_object(read_named(path, max_bytes=MAX_JSON_BYTES), path)
+    samples = document
+    if "samples" in document:
+        verify_digest(document, Path(path), ours=True)
+        samples = Fields(document, path).object("samples")
+    return {name: _metrics(Fields(samples, path).object(name), f"{path}: {name}") for name in samples}
+
+
+def _write_signed(path: Path, document: dict[str, JsonValue]) -> None:
+    write_json_atomic(path, {**document, "sha256": manifest_digest(document)})
+
+
+def _write_sample(
+    trajectory: Trajectory,
+    final_value: float,
+    layout: CaptureLayout,
+    info: CaptureInfo,
+    own: Mapping[str, JsonValue],
+    stem: Path,
+) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
+    """Write the two files `stem`.npz and .json; return the manifest's entry and the metrics."""
+    npz_path, meta_path = stem.with_name(f"{stem.name}.npz"), stem.with_name(f"{stem.name}.json")
+    npz, description, metrics = encode_sample(
+        trajectory, final_value=final_value, layout=layout, info=info.document(), own=own, npz_path=npz_path
+    )
+    write_bytes_atomic(npz_path, npz)
+    write_bytes_atomic(meta_path, description)
+    entry: dict[str, JsonValue] = {
+        "sample": npz_path.name,
+        "meta": meta_path.name,
+        "agent_id": trajectory.agent_id,
+        "frame_count": len(trajectory),
+        "sha256": sample_digest(npz, description),
+    }
+    return entry, dict(metrics)
+
+
+def _metrics(values: Mapping[str, JsonValue], where: str) -> dict[str, float | None]:
+    metrics: dict[str, float | None] = {}
+    for name, value in values.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise CaptureError(where, "parse", f"`{name}` must be a number or null, got {value!r:.80}")
+        metrics[name] = value
+    return metrics
+
+
+def _load(manifest: CaptureManifest) -> Capture:
+    samples: list[ReplaySample] = []
+    num_bytes = 0
+    for entry in manifest.accepted:
+        samples.append(entry.load())
+        num_bytes += sum(array.nbytes for array in samples[-1].arrays().values())
+        if num_bytes > MAX_CAPTURE_BYTES:
+            raise CaptureError(
+                entry.where, "read", f"at most {MAX_CAPTURE_BYTES} bytes of samples are read at once, got {num_bytes}"
+            )
+    if unnamed := [sample for sample in samples if not sample.metadata.get("action_lookup")]:
+        message = f"{manifest.path}: {len(unnamed)} of {len(samples)} samples do not say what their action ids mean"
+        warnings.warn(f"{message}; they are called action_0, action_1, ...", UnnamedActionsWarning, stacklevel=3)
+    return Capture(metadata=manifest.metadata, samples=tuple(samples))

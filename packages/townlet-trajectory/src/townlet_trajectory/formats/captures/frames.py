@@ -1,0 +1,128 @@
+"""Steps as the dictionaries that readers of the original's frames know, made on demand from columns."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+import numpy as np
+
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.errors import SchemaError
+from townlet_trajectory.formats.captures.sample import CaptureLayout
+from townlet_trajectory.storage.json import JsonValue, parse_object
+
+_OBSERVATIONS = ("map", "features")
+_DECISIONS = ("action", "behavior_log_prob", "value")
+_LOGITS = "logits"
+
+
+class Frame(TypedDict):
+    """One step of one agent."""
+
+    tick: int
+    agent_id: str
+    map: Array
+    """[C, H, W]; read-only."""
+    features: Array
+    """[F]; read-only."""
+    metadata: dict[str, JsonValue]
+    """`feature_names`, `map_channels`, `map_shape`; one object for all frames."""
+    action: dict[str, JsonValue]
+    """The executed action."""
+    action_id: int
+    rewards: list[float]
+    """One number: what the step earned in all."""
+    dones: list[bool]
+    """One flag: whether the trajectory ended with the step, terminated or truncated."""
+    log_prob: float
+    """Of the chosen action under what chose it."""
+    value_pred: float
+    logits: NotRequired[Array]
+    """[A]; where there is a decision column of this name."""
+
+
+def frames_of(
+    batch: TrajectoryBatch, *, layout: CaptureLayout, observed: Literal["after", "before"] = "after"
+) -> list[Frame]:
+    """The steps of `batch` by ascending tick, those of a tick in the order of their trajectories.
+
+    Args:
+        batch: with the observations `map` and `features`, and the decision columns `action`, `behavior_log_prob` and
+            `value`.
+        layout: what the numbers mean.
+        observed: which observation a frame shows: the one made `after` the step, as the original did, or the one
+            `before`, from which its action was decided.
+
+    Raises:
+        SchemaError: if a column is missing, or actions, features or channels are not as many as the layout says.
+    """
+    _check_layout(batch, layout)
+    metadata: dict[str, JsonValue] = {
+        "feature_names": [*layout.feature_names],
+        "map_channels": [*layout.map_channels],
+        "map_shape": [*batch.schema.observations["map"].shape],
+    }
+    actions = [parse_object(text.encode(), "action_texts") for text in layout.action_texts]
+    maps, features = (_seen(batch, name, observed) for name in _OBSERVATIONS)
+    action_ids, log_probs, values = (batch.columns[name].tolist() for name in _DECISIONS)
+    agent_ids = batch.agent_ids[batch.trajectory_of_row].tolist()
+    ticks, rewards = batch.ticks.tolist(), batch.rewards.tolist()
+    ended = np.zeros(batch.num_steps, np.bool_)
+    ended[batch.row_of_last] = batch.terminated | batch.truncated
+    dones = ended.tolist()
+    frames: list[Frame] = []
+    for row in np.argsort(batch.ticks, kind="stable").tolist():
+        frame: Frame = {
+            "tick": ticks[row],
+            "agent_id": agent_ids[row],
+            "map": maps[row],
+            "features": features[row],
+            "metadata": metadata,
+            "action": dict(actions[action_ids[row]]),
+            "action_id": action_ids[row],
+            "rewards": [rewards[row]],
+            "dones": [dones[row]],
+            "log_prob": log_probs[row],
+            "value_pred": values[row],
+        }
+        if _LOGITS in batch.columns:
+            frame["logits"] = batch.columns[_LOGITS][row]
+        frames.append(frame)
+    return frames
+
+
+def _seen(batch: TrajectoryBatch, name: str, observed: Literal["after", "before"]) -> Array:
+    before = batch.observations[name]
+    if observed == "before":
+        return before
+    after = np.empty_like(before)
+    after[:-1] = before[1:]
+    after[batch.row_of_last] = batch.final_observations[name]
+    after.flags.writeable = False
+    return after
+
+
+def _check_layout(batch: TrajectoryBatch, layout: CaptureLayout) -> None:
+    schema = batch.schema
+    missing = [name for name in _OBSERVATIONS if name not in schema.observations]
+    missing += [name for name in _DECISIONS if name not in schema.decisions]
+    if missing:
+        raise SchemaError(f"a frame needs the columns {missing}, there are none")
+    sizes = (
+        ("action_texts", (len(layout.action_texts),), (len(schema.vocabulary),)),
+        ("feature_names", (len(layout.feature_names),), schema.observations["features"].shape),
+        (
+            "map_channels",
+            (len(layout.map_channels), *schema.observations["map"].shape[1:3]),
+            schema.observations["map"].shape,
+        ),
+    )
+    for name, named, recorded in sizes:
+        if named != recorded:
+            raise SchemaError(f"`{name}` must fit a shape {recorded}, got names for {named}")
+    action = batch.columns["action"]
+    if action.size and not (0 <= int(action.min()) and int(action.max()) < len(schema.vocabulary)):
+        raise SchemaError(
+            f"`action` must be in [0, {len(schema.vocabulary)}), got {int(action.min())} to {int(action.max())}"
+        )

@@ -1,0 +1,183 @@
+"""What a classic manifest lists, read before any of its samples is: a JSON list, or a JSON or YAML mapping."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from townlet_trajectory.errors import ArtifactError, CaptureError
+from townlet_trajectory.formats.captures.replay_sample import ReplaySample
+from townlet_trajectory.formats.captures.sample import decode_sample
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, canonical_json, parse_json
+from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
+from townlet_trajectory.storage.paths import read_below, read_named, relative_parts
+
+YAML_SUFFIXES = (".yaml", ".yml")
+"""Manifests with one of these names are YAML, all others JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureEntry:
+    """One sample as a manifest lists it."""
+
+    where: str
+    """The manifest and the number of the entry, for messages."""
+    roots: tuple[Path, ...]
+    """The folders below which the two files are looked for, in this order."""
+    sample: str
+    """The npz file, relative."""
+    meta: str
+    """The description, relative."""
+    accepted: bool = True
+    """Whether it is to be used."""
+    agent_id: str | None = None
+    """Where the manifest says it, the sample must say the same; so too for the next two."""
+    frame_count: int | None = None
+    sha256: str | None = None
+    """Of both files, one after the other; hex."""
+    metrics: Mapping[str, JsonValue] | None = None
+    """What the manifest says of the sample, as it stands there."""
+
+    def load(self) -> ReplaySample:
+        """Read and check the two files.
+
+        Raises:
+            ArtifactError: if one is missing, damaged, or not below a root; `CaptureError` if it is another sample than
+                the manifest says.
+        """
+        npz_root, meta_root = (_root_of(name, self.roots, self.where) for name in (self.sample, self.meta))
+        npz = read_below(npz_root, self.sample, max_bytes=MAX_NPZ_BYTES, origin=self.where)
+        description = read_below(meta_root, self.meta, max_bytes=MAX_JSON_BYTES, origin=self.where)
+        if self.sha256 is not None and self.sha256 != sample_digest(npz, description):
+            raise CaptureError(self.where, "verify", f"SHA-256 of {self.sample} and {self.meta} is not {self.sha256}")
+        sample = decode_sample(
+            npz, description, npz_path=npz_root / self.sample, description_path=meta_root / self.meta
+        )
+        agent_id = sample.metadata.get("agent_id")
+        if self.agent_id not in (None, agent_id):
+            raise CaptureError(self.where, "check", f"`agent_id` must be that of {self.meta}, {agent_id!r}")
+        if self.frame_count not in (None, len(sample)):
+            raise CaptureError(self.where, "check", f"`frame_count` must be {len(sample)}, got {self.frame_count}")
+        return sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureManifest:
+    """What a manifest lists; no sample has been looked for yet."""
+
+    path: Path
+    metadata: Mapping[str, JsonValue]
+    """Empty where the manifest has none."""
+    entries: tuple[CaptureEntry, ...]
+    """In the order of the file, also those that are not accepted."""
+
+    @property
+    def accepted(self) -> tuple[CaptureEntry, ...]:
+        """The entries that are to be used."""
+        return tuple(entry for entry in self.entries if entry.accepted)
+
+
+def read_capture_manifest(path: str | Path, *, data_root: str | Path | None = None) -> CaptureManifest:
+    """Read a manifest, YAML or JSON by its name.
+
+    Args:
+        path: the file.
+        data_root: where files that are not below the manifest's own folder are looked for. None: nowhere.
+
+    Raises:
+        ArtifactError: if the file is missing, damaged, or of another form; `CaptureError` if an entry is.
+        MissingExtraError: for YAML, where the extra `yaml` is not installed.
+    """
+    path = Path(path)
+    data = read_named(path, max_bytes=MAX_JSON_BYTES)
+    if path.suffix.lower() in YAML_SUFFIXES:
+        from townlet_trajectory.storage.yaml import parse_yaml  # an extra: only who has such files needs it
+
+        document = parse_yaml(data, path)
+    else:
+        document = parse_json(data, path)
+    return capture_manifest_of(document, path, data_root=data_root)
+
+
+def capture_manifest_of(
+    document: JsonValue, path: str | Path, *, data_root: str | Path | None = None
+) -> CaptureManifest:
+    """As `read_capture_manifest`, with the content of `path` parsed already.
+
+    Raises:
+        ArtifactError: as `read_capture_manifest`.
+    """
+    path = Path(path)
+    metadata: dict[str, JsonValue] = {}
+    if isinstance(document, dict):
+        metadata = Fields(document, path).object("metadata") if "metadata" in document else {}
+        values, document = document, document.get("samples")
+        entries_are_ours = isinstance(document, list) and any(isinstance(e, dict) and "sha256" in e for e in document)
+        verify_digest(values, path, ours=entries_are_ours)
+    if not isinstance(document, list):
+        raise CaptureError(path, "parse", "expected a list, or an object with a list `samples`")
+    roots = (path.parent,) if data_root is None else (path.parent, Path(data_root))
+    entries = tuple(_entry(value, roots, f"{path}: entry {number}") for number, value in enumerate(document))
+    return CaptureManifest(path=path, metadata=metadata, entries=entries)
+
+
+def sample_digest(npz: bytes, description: bytes) -> str:
+    """SHA-256 (hex) of the two files of a sample, one after the other, as catalogues and our manifests hold it."""
+    return hashlib.sha256(npz + description).hexdigest()
+
+
+def manifest_digest(document: Mapping[str, JsonValue]) -> str:
+    """SHA-256 (hex) of a manifest of ours without its own `sha256`."""
+    return hashlib.sha256(
+        canonical_json({name: value for name, value in document.items() if name != "sha256"})
+    ).hexdigest()
+
+
+def verify_digest(document: Mapping[str, JsonValue], path: Path, *, ours: bool) -> None:
+    """Compare the digest of a manifest or of metrics with their content; who edits one by hand takes the digest out.
+
+    Args:
+        document: its content.
+        path: the file, for the error.
+        ours: whether it is known to be written by this package: an unknown key may then be the digest's, damaged.
+
+    Raises:
+        CaptureError: if the digest differs, or may be damaged.
+    """
+    if "sha256" in document:
+        if document["sha256"] != (digest := manifest_digest(document)):
+            raise CaptureError(path, "verify", f"expected SHA-256 {document['sha256']!r:.80}, got {digest}")
+    elif ours and (unknown := sorted(document.keys() - {"metadata", "samples"})):
+        raise CaptureError(path, "verify", f"no `sha256`, but unknown keys {unknown!r:.200}")
+
+
+def _entry(value: JsonValue, roots: tuple[Path, ...], where: str) -> CaptureEntry:
+    values: dict[str, JsonValue] = value if isinstance(value, dict) else {"sample": value}
+    fields = Fields(values, where)
+    sample = fields.text("sample")
+    meta = fields.text("meta") if "meta" in values else f"{sample.removesuffix('.npz')}.json"
+    for name in (sample, meta):
+        relative_parts(name, where)
+    return CaptureEntry(
+        where=where,
+        roots=roots,
+        sample=sample,
+        meta=meta,
+        accepted=fields.flag("accepted") if "accepted" in values else True,
+        agent_id=fields.text("agent_id") if "agent_id" in values else None,
+        frame_count=fields.integer("frame_count") if "frame_count" in values else None,
+        sha256=fields.text("sha256") if "sha256" in values else None,
+        metrics=fields.object("metrics") if "metrics" in values else None,
+    )
+
+
+def _root_of(name: str, roots: tuple[Path, ...], where: str) -> Path:
+    """The first root below which `name` is; whether it may be opened is found out when it is."""
+    for root in roots:
+        if os.path.lexists(root / name):
+            return root
+    raise ArtifactError(where, "open", f"{name} is neither below {' nor below '.join(map(str, roots))}")

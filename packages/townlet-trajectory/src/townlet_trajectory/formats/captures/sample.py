@@ -1,0 +1,282 @@
+"""One trajectory as the two files of a classic replay sample, and back.
+
+The seven classic arrays are what every reader of such files knows. Ours hold more arrays beside them, and a section
+`townlet` in the description, from which the trajectory is restored without loss: `ticks`, `final.NAME` (final
+observations, one row), `observations.NAME` (those other than `map` and `features`), `decisions.NAME` (decision columns
+without a classic array, `kind` and `source` among them, so that steps that no policy decided can be told apart).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from townlet_trajectory.data.schema import SCHEMA_VERSION, ArraySpec, TrajectorySchema
+from townlet_trajectory.data.schema_document import parse_schema, schema_document
+from townlet_trajectory.data.statistics import sample_metrics
+from townlet_trajectory.data.trajectory import Array, Trajectory
+from townlet_trajectory.errors import (
+    CaptureError,
+    ContinuityError,
+    NonFiniteError,
+    SchemaError,
+    ShapeError,
+)
+from townlet_trajectory.formats.captures.replay_sample import CLASSIC_ARRAYS, TRAINING_ARRAYS, ReplaySample
+from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object, readable_json
+from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.npz import decode_npz, encode_npz
+
+SECTION = "townlet"
+"""Key of our own section in the description."""
+
+MAX_ACTIONS = 1 << 20
+
+_CLASSIC_OBSERVATIONS = ("map", "features")
+_CLASSIC_DECISIONS = {
+    "action": ArraySpec("int64"),
+    "behavior_log_prob": ArraySpec("float32"),
+    "value": ArraySpec("float32"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureLayout:
+    """What the numbers of a capture mean to its readers."""
+
+    feature_names: tuple[str, ...]
+    """Of the columns of the observation `features`."""
+    map_channels: tuple[str, ...]
+    """Of the channels of the observation `map`."""
+    action_texts: tuple[str, ...]
+    """Each action of the vocabulary as canonical JSON, the keys of `action_lookup`; all different."""
+
+
+def encode_sample(
+    trajectory: Trajectory,
+    *,
+    final_value: float,
+    layout: CaptureLayout,
+    info: Mapping[str, JsonValue],
+    own: Mapping[str, JsonValue],
+    npz_path: Path,
+) -> tuple[bytes, bytes, dict[str, float]]:
+    """The npz file, the description and the metrics of one trajectory.
+
+    Args:
+        trajectory: its schema has the observations `map` [C, H, W] and `features` [F], float32, and the decision
+            columns `action`, `behavior_log_prob` and `value`.
+        final_value: V of the final observation; written as 0 after a true end.
+        layout: names.
+        info: the capture's own metadata, repeated in each sample.
+        own: keys of the world's own for the description.
+        npz_path: where the arrays will be, for names and messages.
+
+    Raises:
+        CaptureError: if the schema has no classic form, or names do not fit it.
+    """
+    _check_layout(trajectory.schema, layout, npz_path)
+    arrays = _arrays(trajectory, final_value)
+    npz = encode_npz(arrays)
+    metrics = sample_metrics(
+        rewards=trajectory.rewards,
+        log_probs=arrays["old_log_probs"].astype(np.float32, copy=False),
+        value_preds=arrays["value_preds"].astype(np.float32, copy=False),
+        actions=arrays["actions"].astype(np.int64, copy=False),
+        action_texts=layout.action_texts,
+        features=arrays["features"].astype(np.float32, copy=False),
+        feature_names=layout.feature_names,
+    )
+    if not all(map(np.isfinite, metrics.values())):
+        raise CaptureError(npz_path, "encode", f"metrics must be finite, got {metrics}")
+    document = _describe(trajectory, layout, info, metrics, npz_path.stem)
+    if taken := sorted({*document, SECTION} & own.keys()):
+        raise CaptureError(npz_path, "encode", f"a description says {taken} itself")
+    document = {**own, **document}
+    section: dict[str, JsonValue] = {**_section(trajectory), "arrays": [*sorted(arrays)]}
+    section["sha256"] = _digest(npz, {**document, SECTION: section})
+    return npz, readable_json({**document, SECTION: section}), metrics
+
+
+def _arrays(trajectory: Trajectory, final_value: float) -> dict[str, Array]:
+    """The members of the npz file."""
+    columns, observations = trajectory.columns, trajectory.observations
+    final = np.array([0.0 if trajectory.terminated else final_value], np.float32)
+    value_preds = np.concatenate((columns["value"].astype(np.float32, copy=False), final))
+    dones = np.zeros(len(trajectory), np.bool_)
+    dones[-1] = trajectory.terminated or trajectory.truncated
+    return {
+        "map": observations["map"][:-1],
+        "features": observations["features"][:-1],
+        "actions": columns["action"],
+        "old_log_probs": columns["behavior_log_prob"],
+        "rewards": trajectory.rewards,
+        "dones": dones,
+        "value_preds": value_preds,
+        "ticks": trajectory.ticks,
+        **{f"final.{name}": array[-1:] for name, array in observations.items()},
+        **{
+            f"observations.{name}": array[:-1]
+            for name, array in observations.items()
+            if name not in _CLASSIC_OBSERVATIONS
+        },
+        **{f"decisions.{name}": array for name, array in columns.items() if name not in _CLASSIC_DECISIONS},
+    }
+
+
+def decode_sample(npz: bytes, description: bytes, *, npz_path: Path, description_path: Path) -> ReplaySample:
+    """The sample of two files, ours or the original's.
+
+    Raises:
+        ArtifactError: if a file is damaged; `CaptureError` if something is missing or contradicts.
+    """
+    metadata = parse_object(description, description_path)
+    fields = Fields(metadata, description_path)
+    names = frozenset(CLASSIC_ARRAYS)
+    if SECTION in metadata:
+        names = frozenset(fields.inside(SECTION).texts("arrays"))
+        if not names >= frozenset(CLASSIC_ARRAYS):
+            raise CaptureError(description_path, "parse", f"`arrays` must name {CLASSIC_ARRAYS}")
+        _verify(npz, metadata, description_path)
+    arrays = decode_npz(npz, npz_path, names=names)
+    if numbers := sorted(name for name, array in arrays.items() if array.ndim == 0):
+        raise CaptureError(npz_path, "check", f"{numbers} must have an axis of steps")
+    feature_names = fields.texts("feature_names")
+    for name, dimensions in (("map", 3), ("features", 1)):
+        if arrays[name].ndim == dimensions:  # one step, without its axis
+            arrays[name] = arrays[name][None]
+    for name in ("timesteps", "frame_count"):
+        if name in metadata and fields.integer(name) != len(arrays["rewards"]):
+            raise CaptureError(description_path, "check", f"`{name}` is not the length of the arrays")
+    return ReplaySample(
+        path=npz_path,
+        **{name: arrays[name] for name in CLASSIC_ARRAYS},  # type: ignore[arg-type]  # the record checks each dtype
+        metadata=metadata,
+        feature_names=feature_names,
+        vocabulary=_vocabulary(metadata, arrays["actions"], description_path),
+        trajectory=_restore(arrays, fields.inside(SECTION), fields.text("agent_id"), description_path)
+        if SECTION in metadata
+        else None,
+    )
+
+
+def _check_layout(schema: TrajectorySchema, layout: CaptureLayout, path: Path) -> None:
+    features, map_ = schema.observations.get("features"), schema.observations.get("map")
+    if map_ is None or map_.dtype != "float32" or len(map_.shape) != 3:
+        raise CaptureError(path, "encode", f"the observation `map` must be float32 [C, H, W], got {map_}")
+    if features != ArraySpec("float32", (len(layout.feature_names),)):
+        raise CaptureError(
+            path, "encode", f"the observation `features` must be float32 [{len(layout.feature_names)}], got {features}"
+        )
+    for name, spec in _CLASSIC_DECISIONS.items():
+        if schema.decisions.get(name) != spec:
+            raise CaptureError(path, "encode", f"the column `{name}` must be {spec}, got {schema.decisions.get(name)}")
+    if len(layout.action_texts) != len(schema.vocabulary) or len(set(layout.action_texts)) != len(schema.vocabulary):
+        raise CaptureError(path, "encode", f"`action_texts` must be {len(schema.vocabulary)} different texts")
+
+
+def _describe(
+    trajectory: Trajectory,
+    layout: CaptureLayout,
+    info: Mapping[str, JsonValue],
+    metrics: Mapping[str, float],
+    stem: str,
+) -> dict[str, JsonValue]:
+    return {
+        "map_shape": list(trajectory.schema.observations["map"].shape),
+        "map_channels": list(layout.map_channels),
+        "feature_names": list(layout.feature_names),
+        "training_arrays": list(TRAINING_ARRAYS),
+        "timesteps": len(trajectory),
+        "value_pred_steps": len(trajectory) + 1,
+        "action_lookup": {text: action for action, text in enumerate(layout.action_texts)},
+        "action_dim": len(layout.action_texts),
+        "agent_id": trajectory.agent_id,
+        "trajectory_id": stem,
+        "frame_count": len(trajectory),
+        "metrics": dict(metrics),
+        "tags": [],
+        "scenario": info.get("scenario_name"),
+        "quality_metrics": {name: metrics[name] for name in ("reward_sum", "timesteps")},
+        "capture_metadata": dict(info),
+    }
+
+
+def _section(trajectory: Trajectory) -> dict[str, JsonValue]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **schema_document(trajectory.schema),
+        "terminated": trajectory.terminated,
+        "truncated": trajectory.truncated,
+        "world": trajectory.world,
+        "episode": trajectory.episode,
+    }
+
+
+def _digest(npz: bytes, metadata: Mapping[str, JsonValue]) -> str:
+    """SHA-256 of the arrays' file followed by the description without this digest."""
+    return hashlib.sha256(npz + canonical_json(dict(metadata))).hexdigest()
+
+
+def _verify(npz: bytes, metadata: Mapping[str, JsonValue], path: Path) -> None:
+    fields = Fields(metadata, path)
+    section = dict(fields.object(SECTION))
+    if section.get("schema_version") != SCHEMA_VERSION:
+        raise CaptureError(path, "parse", f"schema_version {section.get('schema_version')!r} is not {SCHEMA_VERSION}")
+    recorded = fields.inside(SECTION).text("sha256")
+    del section["sha256"]
+    if recorded != (actual := _digest(npz, {**metadata, SECTION: section})):
+        raise CaptureError(path, "verify", f"expected SHA-256 {recorded} of both files, got {actual}")
+
+
+def _restore(arrays: Mapping[str, Array], section: Fields, agent_id: str, path: Path) -> Trajectory:
+    try:
+        schema = parse_schema(section)
+        classic = {
+            "action": arrays["actions"],
+            "behavior_log_prob": arrays["old_log_probs"],
+            "value": arrays["value_preds"][:-1],
+        }
+        return Trajectory(
+            schema=schema,
+            observations={
+                name: np.concatenate(
+                    (
+                        arrays[name if name in _CLASSIC_OBSERVATIONS else f"observations.{name}"],
+                        arrays[f"final.{name}"],
+                    )
+                )
+                for name in schema.observations
+            },
+            columns={
+                name: classic[name] if name in classic else arrays[f"decisions.{name}"] for name in schema.decisions
+            },
+            rewards=arrays["rewards"].astype(np.float32, copy=False),
+            ticks=arrays["ticks"].astype(np.int64, copy=False),
+            terminated=section.flag("terminated"),
+            truncated=section.flag("truncated"),
+            agent_id=agent_id,
+            world=section.integer("world"),
+            episode=section.integer("episode"),
+        )
+    except (KeyError, ValueError, ShapeError, SchemaError, ContinuityError, NonFiniteError) as error:
+        raise CaptureError(path, "parse", f"`{SECTION}` and the arrays contradict each other: {error}") from error
+
+
+def _vocabulary(metadata: Mapping[str, JsonValue], actions: Array, path: Path) -> tuple[str, ...]:
+    """The text of each action id; `action_ID` for ids without one."""
+    fields = Fields(metadata, path)
+    lookup = fields.object("action_lookup") if "action_lookup" in metadata else {}
+    text_of = {Fields(lookup, path).integer(text): text for text in lookup}
+    if len(text_of) != len(lookup):
+        raise CaptureError(path, "parse", "`action_lookup` gives an id twice")
+    used = int(actions.max(initial=-1)) if actions.dtype.kind == "i" else -1  # other dtypes are refused later
+    highest = max([-1, *text_of, used])
+    size = max(highest + 1, fields.integer("action_dim") if "action_dim" in metadata else 0)
+    if size > MAX_ACTIONS or min([0, *text_of]) < 0:
+        raise CaptureError(path, "parse", f"action ids must be in [0, {MAX_ACTIONS}), got {size} actions")
+    return tuple(text_of.get(action, f"action_{action}") for action in range(size))

@@ -1,0 +1,1 @@
+"""Datasets of Minari (Farama Foundation). Needs the extra `minari`."""

@@ -1,0 +1,282 @@
+"""Reads a dataset of Minari, ours or somebody else's, by blocks of episodes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.ragged import offsets_of
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.source import TrajectoryTable, require_decision
+from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryError
+from townlet_trajectory.formats.minari.contents import MinariContents, minari_contents
+from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeReader
+from townlet_trajectory.formats.minari.spaces import Leaf
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, parse_json, parse_object
+from townlet_trajectory.storage.npz import FREE_BYTES, MAX_RATIO
+from townlet_trajectory.storage.paths import open_below, read_below
+from townlet_trajectory.storage.unfinished import reason_of
+
+METADATA_NAME = "metadata.json"
+FILE_NAME = "main_data.hdf5"
+
+MAX_FILE_BYTES = 1 << 40
+MAX_BATCH_BYTES = 2 << 30
+"""Of decoded columns that are read at once, unless the caller allows more."""
+BLOCK_BYTES = 16 << 20
+"""Of decoded columns in a block, about."""
+
+_FOREIGN_AGENT = "agent"
+_CHUNK_BYTES = 1 << 20
+_REWARDS = Leaf(name="rewards", path=("rewards",), spec=ArraySpec("float32"))
+
+
+class MinariReader:
+    """A dataset's directory, open: a `TrajectorySource`, and a context that closes its file.
+
+    Of a dataset that Minari or another program made, observations and actions are taken by its spaces: a `Box` is
+    `observation` or `action`, members of a `Dict` have their names; numbers are converted to the space's dtype, rewards
+    to float32. Actions of a `Discrete` space become indices from 0 into `action_0`, `action_1`, .... Each step is of
+    kind foreign, demonstrated by an external source. `infos` are not read.
+
+    Args:
+        path: the directory that holds `data`; `minari_root()` / its id.
+        max_episode_bytes: decoded columns that one episode may have.
+
+    Raises:
+        ArtifactError: if it is missing, damaged, was changed after we wrote it, or says more than its size can hold.
+        MissingExtraError: if the extra `minari` is not installed.
+    """
+
+    def __init__(self, path: str | Path, *, max_episode_bytes: int = MAX_BATCH_BYTES) -> None:
+        self.path = Path(path)
+        metadata_path = self.path / "data" / METADATA_NAME
+        metadata = parse_object(
+            read_below(self.path, f"data/{METADATA_NAME}", max_bytes=MAX_JSON_BYTES, origin=self.path), metadata_path
+        )
+        self._contents: MinariContents = minari_contents(metadata, metadata_path)
+        self._file_path = self.path / "data" / FILE_NAME
+        self._stream = open_below(self.path, f"data/{FILE_NAME}", max_bytes=MAX_FILE_BYTES, origin=self.path)
+        with self._errors(), ExitStack() as stack:
+            stack.callback(self._stream.close)
+            self._file_bytes = os.fstat(self._stream.fileno()).st_size
+            self._verify()
+            self._episodes = EpisodeReader(self._stream, self._file_path)
+            if (found := self._episodes.num_episodes) != self._contents.num_episodes:
+                raise CaptureError(
+                    self._file_path, "check", f"expected {self._contents.num_episodes} episodes, got {found}"
+                )
+            self._table = self._read_table(max_episode_bytes)
+            stack.pop_all()
+        starts = offsets_of(self._table.lengths) * self._contents.row_bytes
+        stripes = np.flatnonzero(np.diff(starts[:-1] // BLOCK_BYTES, prepend=-1))
+        self._block_offsets = np.append(stripes, len(self._table)).astype(np.int64)
+
+    def __enter__(self) -> MinariReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._errors(), self._stream:
+            self._episodes.close()
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Where a dataset of ours came from; the defaults of one that is not ours."""
+        return self._contents.info
+
+    @property
+    def schema(self) -> TrajectorySchema:
+        return self._contents.schema
+
+    @property
+    def table(self) -> TrajectoryTable:
+        return self._table
+
+    @property
+    def block_offsets(self) -> NDArray[np.int64]:
+        return self._block_offsets
+
+    @property
+    def encoded_bytes(self) -> NDArray[np.int64]:
+        rows = np.diff(offsets_of(self._table.lengths)[self._block_offsets])
+        return rows * self._contents.row_bytes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        file = self._contents.file
+        with self._errors():
+            return _digest_of(self._stream) if file is None else file.sha256
+
+    def load(self, *, max_bytes: int = MAX_BATCH_BYTES) -> TrajectoryBatch:
+        """All trajectories.
+
+        Raises:
+            ArtifactError: as `load_block`, or if the columns would take more than `max_bytes`.
+        """
+        if (total := int(self.encoded_bytes.sum())) > max_bytes:
+            raise ArtifactError(self._file_path, "read", f"at most {max_bytes} bytes are read at once, got {total}")
+        return self._load(0, len(self._table))
+
+    def load_block(self, block: int) -> TrajectoryBatch:
+        return self._load(*self._block(block))
+
+    def decision_column(self, block: int, name: str) -> Array:
+        require_decision(self.schema, name)
+        return self._decision(name, *self._block(block))
+
+    def _block(self, block: int) -> tuple[int, int]:
+        if not 0 <= block < len(self._block_offsets) - 1:
+            raise IndexError(f"block {block} of {len(self._block_offsets) - 1}")
+        return int(self._block_offsets[block]), int(self._block_offsets[block + 1])
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ArtifactError(self._file_path, "read", reason_of(error)) from error
+
+    def _verify(self) -> None:
+        file = self._contents.file
+        if file is None:
+            return
+        if self._file_bytes != file.size:
+            raise CaptureError(self._file_path, "verify", f"expected {file.size} bytes, got {self._file_bytes}")
+        if (digest := _digest_of(self._stream)) != file.sha256:
+            raise CaptureError(self._file_path, "verify", f"expected SHA-256 {file.sha256}, got {digest}")
+
+    def _read_table(self, max_episode_bytes: int) -> TrajectoryTable:
+        size = self._contents.num_episodes
+        lengths = np.fromiter(map(self._episodes.length, range(size)), np.int64, size)
+        row_bytes, file_bytes = self._contents.row_bytes, self._file_bytes
+        allowed = MAX_RATIO * file_bytes + FREE_BYTES
+        # As Python integers: a sum of lengths that lie could wrap around.
+        if (declared := sum(lengths.tolist()) * row_bytes) > allowed:
+            raise CaptureError(self._file_path, "check", f"{file_bytes} bytes declare {declared}, more than {allowed}")
+        if (longest := int(lengths.max(initial=0))) * row_bytes > max_episode_bytes:
+            raise CaptureError(
+                self._file_path, "check", f"an episode of {longest} steps takes more than {max_episode_bytes} bytes"
+            )
+        ends = {
+            name: np.fromiter((self._flag_at_end(episode, name, lengths) for episode in range(size)), np.bool_, size)
+            for name in ("terminations", "truncations")
+        }
+        own = self._contents.file is not None
+        identities = [self._identity(episode) if own else _foreign_identity(episode) for episode in range(size)]
+        agent_ids = np.empty(size, object)
+        agent_ids[:] = [agent_id for agent_id, _, _, _, _ in identities]
+        numbers = np.array([rest for _, *rest in identities], np.int64).reshape(size, 4)
+        return TrajectoryTable(
+            agent_ids=agent_ids,
+            worlds=numbers[:, 0].copy(),
+            episodes=numbers[:, 1].copy(),
+            first_ticks=numbers[:, 2].copy(),
+            lengths=lengths,
+            terminated=ends["terminations"],
+            truncated=ends["truncations"] & (numbers[:, 3] == 0),
+            tags=(frozenset(self.info.tags),) * size if self.info.tags else (),
+        )
+
+    def _flag_at_end(self, episode: int, name: str, lengths: NDArray[np.int64]) -> bool:
+        flags = self._episodes.read(episode, (name,), (int(lengths[episode]),))
+        if flags[:-1].any():
+            raise CaptureError(self._file_path, "check", f"episode_{episode}/{name}: true before the last step")
+        return bool(flags[-1])
+
+    def _identity(self, episode: int) -> tuple[str, int, int, int, int]:
+        """(agent, world, episode, first tick, whether it goes on)."""
+        attributes = self._episodes.attributes(episode)
+        length = self._episodes.length(episode, AGENT_ID)
+        if length > self._file_bytes:
+            raise CaptureError(
+                self._file_path, "check", f"an agent id of {length} bytes in a file of {self._file_bytes}"
+            )
+        agent_id = parse_json(self._episodes.read(episode, (AGENT_ID,), (length,)).tobytes(), self._file_path)
+        missing = 1 << 63  # refused as any that int64 cannot hold
+        numbers = [attributes.get(name, missing) for name in ("world", "episode", "first_tick", "goes_on")]
+        if not isinstance(agent_id, str) or not all(-(1 << 63) <= number < 1 << 63 for number in numbers):
+            raise CaptureError(
+                self._file_path, "parse", f"episode_{episode} carries {agent_id!r:.80} and {attributes!r:.200}"
+            )
+        world, number, first_tick, goes_on = numbers
+        return agent_id, world, number, first_tick, goes_on
+
+    def _load(self, first: int, stop: int) -> TrajectoryBatch:
+        table = self._table
+        offsets = offsets_of(table.lengths[first:stop])
+        seen = {name: self._rows(leaf, first, stop, 1) for name, leaf in self._contents.observations.items()}
+        starts = table.first_ticks[first:stop] - offsets[:-1]
+        try:
+            return TrajectoryBatch(
+                schema=self.schema,
+                offsets=offsets,
+                observations={name: rows for name, (rows, _) in seen.items()},
+                final_observations={name: last for name, (_, last) in seen.items()},
+                columns={name: self._decision(name, first, stop) for name in self.schema.decisions},
+                rewards=self._rows(_REWARDS, first, stop, 0)[0].astype(np.float32, copy=False),
+                ticks=np.arange(offsets[-1]) + np.repeat(starts, table.lengths[first:stop]),
+                terminated=table.terminated[first:stop],
+                truncated=table.truncated[first:stop],
+                agent_ids=table.agent_ids[first:stop],
+                worlds=table.worlds[first:stop],
+                episodes=table.episodes[first:stop],
+            )
+        except ArtifactError:
+            raise
+        except TrajectoryError as error:
+            raise CaptureError(self._file_path, "check", str(error)) from error
+
+    def _decision(self, name: str, first: int, stop: int) -> Array:
+        if name in self._contents.decisions:
+            return self._rows(self._contents.decisions[name], first, stop, 0)[0]
+        value = self._contents.constants[name]
+        return np.full(int(self._table.lengths[first:stop].sum()), value, value.dtype)
+
+    def _rows(self, leaf: Leaf, first: int, stop: int, beyond: int) -> tuple[Array, Array]:
+        """The rows [R, ...] of the episodes, and their last rows [B, ...]; of each, `beyond` rows follow the steps."""
+        lengths = self._table.lengths[first:stop]
+        rows: Array = np.empty((int(lengths.sum()), *leaf.spec.shape), leaf.spec.dtype)
+        last: Array = np.empty((stop - first, *leaf.spec.shape), leaf.spec.dtype)
+        at = 0
+        for index, length in enumerate(lengths.tolist()):
+            episode = first + index
+            raw = self._episodes.read(episode, leaf.path, (length + beyond, *leaf.spec.shape))
+            try:
+                array = leaf.converted(raw)
+            except TrajectoryError as error:
+                where = f"episode_{episode}/{'/'.join(leaf.path)}"
+                raise CaptureError(self._file_path, "check", f"{where}: {error}") from error
+            rows[at : at + length], last[index] = array[:length], array[-1]
+            at += length
+        return rows, last
+
+
+def _foreign_identity(episode: int) -> tuple[str, int, int, int, int]:
+    return _FOREIGN_AGENT, 0, episode, 0, 0
+
+
+def _digest_of(stream: BinaryIO) -> str:
+    """SHA-256 (hex) of a file, without moving its position."""
+    digest, at, descriptor = hashlib.sha256(), 0, stream.fileno()
+    while chunk := os.pread(descriptor, _CHUNK_BYTES, at):
+        digest.update(chunk)
+        at += len(chunk)
+    return digest.hexdigest()

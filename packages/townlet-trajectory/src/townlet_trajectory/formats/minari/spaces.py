@@ -1,0 +1,222 @@
+"""Spaces as Minari writes them (JSON), and the columns of a schema: from one to the other.
+
+Only dtype, shape and the number of actions are taken from a space; the bounds that are written are those of the dtype.
+Source: Minari 0.5, `minari/serialization.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from townlet_trajectory.data.schema import ACTION_MASK, ArraySpec, TrajectorySchema
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.errors import CaptureError, SchemaError
+from townlet_trajectory.storage.json import JsonValue, parse_json
+from townlet_trajectory.storage.json_fields import Fields
+
+ACTION = "action"
+"""The decision column that is Minari's `actions`."""
+
+MAX_ACTIONS = 1 << 20
+MAX_LEAVES = 1024
+_IMAGE_SIDE = 32
+_SPECIAL = re.compile(r"[^A-Za-z0-9_]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """One array of every episode."""
+
+    name: str
+    """The column that it becomes."""
+    path: tuple[str, ...]
+    """Groups and dataset below the episode."""
+    spec: ArraySpec
+    """Of a row."""
+    start: int = 0
+    """What the lowest value of a `Discrete` is called."""
+    num_values: int | None = None
+    """How many values a `Discrete` has."""
+    is_image: bool = False
+    """Whether Minari keeps it as JPEG unless told otherwise."""
+    exact: bool = False
+    """Whether the file holds that very dtype (ours do); else it is converted, and only floats are rounded."""
+
+    def converted(self, array: Array) -> Array:
+        """What an episode holds, as rows of the column.
+
+        Raises:
+            SchemaError: if a value would be another one.
+        """
+        target = self.spec.numpy_dtype
+        if array.dtype == target and self.num_values is None:
+            return array
+        if self.exact or not (target.kind == "b" or np.can_cast(array.dtype, target, "same_kind")):
+            raise SchemaError(f"expected {target}, got {array.dtype}")
+        values = array
+        if self.num_values is not None:
+            values = indices = array.astype(np.int64) - self.start
+            if indices.min(initial=0) < 0 or indices.max(initial=0) >= self.num_values:
+                raise SchemaError(
+                    f"actions must be in [{self.start}, {self.start + self.num_values}), "
+                    f"got {array.min()} ... {array.max()}"
+                )
+        with np.errstate(over="ignore"):
+            result: Array = values.astype(target)
+        fits = np.isfinite(result) == np.isfinite(values) if target.kind == "f" else result == values
+        if not np.all(fits):
+            raise SchemaError(f"values of {array.dtype} do not fit into {target}")
+        return result
+
+
+def space_text(specs: Mapping[str, ArraySpec]) -> str:
+    """The `Dict` space of columns, as text."""
+    return json.dumps({"type": "Dict", "subspaces": {name: _space_of(spec) for name, spec in specs.items()}})
+
+
+def action_space_text(schema: TrajectorySchema) -> str:
+    """The space of the column `action`, as text: `Discrete` where there is a vocabulary.
+
+    Raises:
+        SchemaError: if there is no such column.
+    """
+    spec = schema.decisions.get(ACTION)
+    if spec is None:
+        raise SchemaError(f"Minari needs the decision column `{ACTION}`, there are {sorted(schema.decisions)}")
+    if is_discrete(schema):
+        return json.dumps({"type": "Discrete", "dtype": "int64", "start": 0, "n": len(schema.vocabulary)})
+    return json.dumps(_space_of(spec))
+
+
+def is_discrete(schema: TrajectorySchema) -> bool:
+    """Whether the column `action` holds indices into the vocabulary."""
+    return bool(schema.vocabulary) and schema.decisions.get(ACTION) == ArraySpec("int64")
+
+
+def looks_like_an_image(spec: ArraySpec) -> bool:
+    """Whether Minari takes the `Box` of `spec` for an image, which it keeps as JPEG unless told otherwise."""
+    return spec.dtype == "uint8" and len(spec.shape) in (2, 3) and min(spec.shape[:2]) >= _IMAGE_SIDE
+
+
+def own_leaves(schema: TrajectorySchema) -> tuple[dict[str, Leaf], dict[str, Leaf]]:
+    """Where a dataset of ours holds the (observations, decisions) of its schema."""
+    observations = {
+        name: Leaf(name=name, path=("observations", name), spec=spec, exact=True)
+        for name, spec in schema.observations.items()
+    }
+    decisions = {
+        name: Leaf(name=name, path=("actions",) if name == ACTION else ("infos", name), spec=spec, exact=True)
+        for name, spec in schema.decisions.items()
+    }
+    return observations, decisions
+
+
+def leaves_of(text: str, *, member: str, name: str, path: str | Path) -> dict[str, Leaf]:
+    """The arrays of a space by the names of their columns.
+
+    Args:
+        text: the space, as Minari writes it; its bounds may be infinite.
+        member: what Minari calls it in an episode, `observations` or `actions`.
+        name: the column's name where the space is one array; the names of others begin with it where a `Dict` does not
+            name them.
+        path: where the text comes from, for the error.
+
+    Raises:
+        ArtifactError: if it is not JSON of bounded size and depth, or holds what no column can hold.
+    """
+    document = parse_json(text.encode(errors="replace"), path, finite=False)
+    leaves: dict[str, Leaf] = {}
+    for leaf in _walk(document, Leaf(name="", path=(member,), spec=ArraySpec("bool")), path):
+        full = leaf.name or name
+        if not (full[0].isalpha() or full[0] == "_"):
+            full = f"{name}_{full}"
+        if full in leaves:
+            raise CaptureError(path, "parse", f"{leaves[full].path} and {leaf.path} would both be called `{full}`")
+        leaves[full] = replace(leaf, name=full)
+        if len(leaves) > MAX_LEAVES:
+            raise CaptureError(path, "parse", f"a space of more than {MAX_LEAVES} arrays is not read")
+    return leaves
+
+
+def with_mask(leaves: Mapping[str, Leaf], num_actions: int) -> dict[str, Leaf]:
+    """The observations, with a mask of 0 and 1 of whatever dtype as the bool that the schema wants."""
+    mask = leaves.get(ACTION_MASK)
+    if mask is None or mask.spec.shape != (num_actions,) or mask.spec.dtype.startswith("float"):
+        return dict(leaves)
+    return {**leaves, ACTION_MASK: replace(mask, spec=ArraySpec("bool", mask.spec.shape))}
+
+
+def _space_of(spec: ArraySpec) -> dict[str, JsonValue]:
+    if spec.dtype == "bool" and spec.shape:
+        return {"type": "MultiBinary", "n": [*spec.shape] if len(spec.shape) > 1 else spec.shape[0]}
+    low, high = _bounds(spec)
+    return {
+        "type": "Box",
+        "dtype": spec.dtype,
+        "shape": [*spec.shape],
+        "low": np.full(spec.shape, low).tolist(),
+        "high": np.full(spec.shape, high).tolist(),
+    }
+
+
+def _bounds(spec: ArraySpec) -> tuple[float | int, float | int]:
+    kind = spec.numpy_dtype.kind
+    if kind == "f":
+        return -math.inf, math.inf
+    if kind == "b":
+        return 0, 1
+    limits = np.iinfo(spec.dtype)
+    return int(limits.min), int(limits.max)
+
+
+def _walk(document: JsonValue, at: Leaf, path: str | Path) -> Iterator[Leaf]:
+    """The leaves of a space; their names are the keys on the way to them, joined by `_`."""
+    where = f"{path}:{'/'.join(at.path)}"
+    if not isinstance(document, dict):
+        raise CaptureError(where, "parse", f"a space must be an object, got {document!r:.80}")
+    space = Fields(document, where)
+    kind = space.text("type")
+    if kind == "Dict":
+        for key, subspace in space.object("subspaces").items():
+            below = replace(at, name=_joined(at.name, key), path=(*at.path, *key.split("/")))
+            yield from _walk(subspace, below, path)
+    elif kind == "Tuple" and isinstance(subspaces := document.get("subspaces"), list):
+        for index, subspace in enumerate(subspaces):
+            below = replace(at, name=_joined(at.name, str(index)), path=(*at.path, f"_index_{index}"))
+            yield from _walk(subspace, below, path)
+    else:
+        try:
+            yield _leaf(kind, space, document.get("n"), at)
+        except SchemaError as error:
+            raise CaptureError(where, "parse", str(error)) from error
+
+
+def _leaf(kind: str, space: Fields, number: JsonValue, at: Leaf) -> Leaf:
+    if kind == "Box":
+        spec = ArraySpec(space.text("dtype"), space.integers("shape"))
+        return replace(at, spec=spec, is_image=looks_like_an_image(spec))
+    if kind == "Discrete":
+        num_values = space.integer("n")
+        if not 0 < num_values <= MAX_ACTIONS:
+            raise SchemaError(f"`n` must be in [1, {MAX_ACTIONS}], got {num_values}")
+        return replace(at, spec=ArraySpec("int64"), start=space.integer("start"), num_values=num_values)
+    if kind == "MultiBinary":
+        shape = space.integers("n") if isinstance(number, list) else (space.integer("n"),)
+        return replace(at, spec=ArraySpec("bool", shape))
+    if kind == "MultiDiscrete":
+        return replace(at, spec=ArraySpec(space.text("dtype"), (len(space.integers("nvec")),)))
+    raise SchemaError(
+        f"a space of type {kind!r} is not read; Dict, Tuple, Box, Discrete, MultiBinary, MultiDiscrete are"
+    )
+
+
+def _joined(prefix: str, key: str) -> str:
+    key = _SPECIAL.sub("_", key)
+    return f"{prefix}_{key}" if prefix else key

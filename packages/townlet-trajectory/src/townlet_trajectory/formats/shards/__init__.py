@@ -1,0 +1,1 @@
+"""Arrow shards with a manifest. Needs the extra `arrow`."""

@@ -1,0 +1,149 @@
+"""Reads a shard directory one shard at a time, each verified."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.ragged import offsets_of
+from townlet_trajectory.data.schema import TrajectorySchema
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.dataset.info import DatasetManifest, ShardEntry, parse_dataset_manifest, shard_file_names
+from townlet_trajectory.dataset.source import TrajectoryTable, block_bounds, joined_tables, require_decision
+from townlet_trajectory.formats.shards.columns import decode_columns
+from townlet_trajectory.formats.shards.layout import decode_shard, decode_table, step_bytes
+from townlet_trajectory.storage.extras import require
+from townlet_trajectory.storage.json import MAX_JSON_BYTES
+from townlet_trajectory.storage.manifest import MANIFEST_NAME, read_entry
+from townlet_trajectory.storage.paths import read_below
+
+
+class ShardReader:
+    """A dataset as its manifest described it when the reader was made; what is recorded after that is not seen.
+
+    Each shard is a block of the `TrajectorySource` that this is: its file is read whole, compared with the manifest's
+    SHA-256, and decoded from the bytes that were compared.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        """Read the manifest of `directory`.
+
+        Raises:
+            ArtifactError: if it is missing, damaged, or of a newer major version.
+            MissingExtraError: without pyarrow.
+        """
+        require("pyarrow", "arrow")
+        self._directory = Path(directory)
+        self._manifest = read_dataset_manifest(directory)
+
+    @property
+    def manifest(self) -> DatasetManifest:
+        return self._manifest
+
+    @property
+    def schema(self) -> TrajectorySchema:
+        return self._manifest.schema
+
+    @cached_property
+    def table(self) -> TrajectoryTable:
+        """All trajectories, shard after shard; reads the tables of trajectories of all shards once.
+
+        Raises:
+            ArtifactError: as `load_block`.
+        """
+        table = joined_tables([self._table(shard) for shard in self._manifest.shards])
+        tags = frozenset(self._manifest.info.tags)
+        return replace(table, tags=(tags,) * len(table)) if tags else table
+
+    @cached_property
+    def block_offsets(self) -> NDArray[np.int64]:
+        return offsets_of(np.array([shard.num_trajectories for shard in self._manifest.shards], np.int64))
+
+    @cached_property
+    def encoded_bytes(self) -> NDArray[np.int64]:
+        return np.array([shard.steps.size + shard.trajectories.size for shard in self._manifest.shards], np.int64)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._manifest.sha256
+
+    @property
+    def num_bytes(self) -> int:
+        """About what the whole dataset takes in memory."""
+        final_bytes = sum(spec.row_bytes for spec in self.schema.observations.values())
+        return self._manifest.num_steps * step_bytes(self.schema) + self._manifest.num_trajectories * final_bytes
+
+    def load_block(self, block: int) -> TrajectoryBatch:
+        """The trajectories of shard `block`, verified.
+
+        Raises:
+            IndexError: if there is no such shard.
+            ArtifactError: if a file is missing or damaged, or contradicts the manifest or the other.
+        """
+        block_bounds(self, block)
+        shard = self._manifest.shards[block]
+        steps, trajectories = shard_file_names(shard.number)
+        return decode_shard(
+            (self._directory / steps, self._read(shard, steps)),
+            (self._directory / trajectories, self._read(shard, trajectories)),
+            self.schema,
+            num_steps=shard.num_steps,
+            num_trajectories=shard.num_trajectories,
+        )
+
+    def decision_column(self, block: int, name: str) -> Array:
+        """One decision column of the rows of a shard, [rows, ...]; the file is verified, the others are not decoded.
+
+        Raises:
+            IndexError, ArtifactError: as `load_block`.
+            SchemaError: if there is no such decision column.
+        """
+        block_bounds(self, block)
+        require_decision(self.schema, name)
+        shard = self._manifest.shards[block]
+        steps, _ = shard_file_names(shard.number)
+        columns = decode_columns(
+            self._read(shard, steps),
+            self._directory / steps,
+            {name: self.schema.decisions[name]},
+            num_rows=shard.num_steps,
+        )
+        return columns[name]
+
+    def verify(self) -> None:
+        """Compare every file with its SHA-256.
+
+        Raises:
+            ArtifactError: if one is missing or differs.
+        """
+        for shard in self._manifest.shards:
+            for name in shard.files:
+                self._read(shard, name)
+
+    def _table(self, shard: ShardEntry) -> TrajectoryTable:
+        _, name = shard_file_names(shard.number)
+        return decode_table(
+            self._read(shard, name),
+            self._directory / name,
+            num_steps=shard.num_steps,
+            num_trajectories=shard.num_trajectories,
+        )
+
+    def _read(self, shard: ShardEntry, name: str) -> bytes:
+        return read_entry(self._directory, name, shard.files[name], origin=self._directory / MANIFEST_NAME)
+
+
+def read_dataset_manifest(directory: str | Path) -> DatasetManifest:
+    """The manifest of a dataset directory.
+
+    Raises:
+        ArtifactError: if it is missing, damaged, or of a newer major version.
+    """
+    root = Path(directory)
+    data = read_below(root, MANIFEST_NAME, max_bytes=MAX_JSON_BYTES, origin=root)
+    return parse_dataset_manifest(data, root / MANIFEST_NAME)

@@ -1,0 +1,1 @@
+"""Recording: tick by tick into columns, and from columns into trajectories."""

@@ -1,0 +1,254 @@
+"""Preallocated columns of rows in the order they came, tick by tick."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.checks import (
+    expected_columns,
+    is_finite,
+    refuse_column,
+    refuse_infinite,
+    refuse_names,
+    with_rows,
+)
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.errors import ShapeError
+from townlet_trajectory.recording.roster import Presence
+from townlet_trajectory.recording.segment import Segment, TickRows, scalar_layout_of
+
+_FLOAT32 = np.dtype(np.float32)
+
+# The stubs of numpy call an array a buffer from Python 3.12 on only.
+_bytes_of: Callable[[tuple[Array, ...]], bytes] = b"".join  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """Complete rows of a buffer, copied."""
+
+    observations: Mapping[str, Array]
+    """Each [R, ...]."""
+    decisions: Mapping[str, Array]
+    """Each [R, ...]."""
+    rewards: NDArray[np.float32]
+    """[R]."""
+    ticks: NDArray[np.int64]
+    """[R]."""
+
+
+class RolloutBuffer:
+    """The rows of all ticks, in segments: room is added, never copied over, and used again after `clear`.
+
+    A tick is written in three moves, each of which refuses what is not as the schema says: `begin` takes the
+    observations, `decide` the decisions, `finish` the rewards, and only then the rows count. Whoever is refused may try
+    again, or begin another tick instead. All arrays are copied.
+    """
+
+    def __init__(self, schema: TrajectorySchema, *, chunk_rows: int) -> None:
+        """Begin empty, with room for `chunk_rows` rows, and add about as much again whenever it is used up."""
+        if chunk_rows < 1:
+            raise ShapeError(f"`chunk_rows` must be at least 1, got {chunk_rows}")
+        self._schema = schema
+        self._layout = scalar_layout_of(schema)
+        self._row_bytes = self._layout.row_bytes
+        self._scalars_of = _getter(tuple(self._layout.columns))
+        self._scalar_dtypes = [dtype for _, dtype in self._layout.columns.values()]
+        tensors = {name: spec for name, spec in schema.decisions.items() if spec.shape}
+        self._rows_of_observations = expected_columns(schema.observations, finite=True)
+        self._rows_of_tensors = expected_columns(tensors, finite=False)
+        self._num_decisions = len(schema.decisions)
+        self._chunk_rows = chunk_rows
+        self._segment = Segment(schema, self._layout, chunk_rows)
+        self._segments: deque[Segment] = deque([self._segment])
+        self._free: list[Segment] = []
+        self._num_rows = 0
+        self._tick = -1
+        self._start = 0
+        self._expect(0)
+
+    @property
+    def num_rows(self) -> int:
+        """Complete rows."""
+        return self._num_rows
+
+    @property
+    def first_tick(self) -> int | None:
+        """Tick of the oldest complete row, None when there is no row."""
+        return next((segment.ticks[0][0] for segment in self._segments if segment.ticks), None)
+
+    def begin(self, tick: int, num_rows: int, observations: Mapping[str, Array]) -> None:
+        """Begin a tick of N = `num_rows` rows with what is seen, each [N, ...].
+
+        Raises:
+            SchemaError: if a column is missing, unknown or of another dtype.
+            ShapeError: if a column has another shape.
+            NonFiniteError: if a floating-point value is NaN or infinite.
+        """
+        if self._start + num_rows > self._segment.capacity:
+            self._extend(num_rows)
+        if num_rows != self._size:
+            self._expect(num_rows)
+        self._tick = tick
+        if len(observations) != len(self._observations):
+            refuse_names("observations", observations, self._schema.observations)
+        rows, stores = slice(self._start, self._start + num_rows), self._segment.tensors
+        try:
+            for name, dtype, shape, must_be_finite in self._observations:
+                column = observations[name]
+                if column.dtype != dtype or column.shape != shape:
+                    refuse_column(name, column, dtype, shape)
+                stores[name][rows] = column
+                if must_be_finite and not is_finite(column):
+                    refuse_infinite(name, column, tick)
+        except KeyError:
+            refuse_names("observations", observations, self._schema.observations)
+
+    def decide(self, columns: Mapping[str, Array]) -> None:
+        """Take the decision columns of the tick, each [N, ...].
+
+        Raises:
+            SchemaError, ShapeError: as in `begin`.
+        """
+        if len(columns) != self._num_decisions:
+            refuse_names("decisions", columns, self._schema.decisions)
+        try:
+            scalars = self._scalars_of(columns)
+            if self._tensors:
+                self._write_tensors(columns)
+        except KeyError:
+            refuse_names("decisions", columns, self._schema.decisions)
+        try:
+            block = _bytes_of(scalars)
+        except TypeError:  # a column is not contiguous
+            block = b"".join([column.tobytes() for column in scalars])
+        # There are many: comparing lists is faster than comparing one by one.
+        if [column.dtype for column in scalars] != self._scalar_dtypes:
+            self._refuse_scalars(scalars)
+        if [column.shape for column in scalars] != self._scalar_shapes:
+            self._refuse_scalars(scalars)
+        first = self._start * self._row_bytes
+        self._segment.scalars[first : first + len(block)] = block
+
+    def finish(self, rewards: NDArray[np.float32], presence: Presence) -> None:
+        """Take the rewards [N], and count the rows of the tick, which are those of `presence`, as complete.
+
+        Raises:
+            SchemaError, ShapeError, NonFiniteError: as in `begin`.
+        """
+        size, start = self._size, self._start
+        if rewards.dtype != _FLOAT32 or rewards.shape != self._shape:
+            refuse_column("rewards", rewards, _FLOAT32, self._shape)
+        if not is_finite(rewards):
+            refuse_infinite("rewards", rewards, self._tick)
+        if size:
+            first = start * self._row_bytes + size * self._layout.reward
+            self._segment.scalars[first : first + 4 * size] = rewards.tobytes()
+            self._segment.ticks.append((self._tick, size, start, presence))
+            self._num_rows += size
+            self._start = start + size
+
+    def drop(self, num_rows: int) -> int:
+        """Forget the oldest ticks that have together at least `num_rows` rows, and return how many they have."""
+        before = self._num_rows
+        while before - self._num_rows < num_rows and self._num_rows:
+            segment = self._segments[0]
+            if segment.ticks:
+                self._num_rows -= segment.ticks.popleft()[1]
+            else:
+                self._free.append(self._segments.popleft())
+        return before - self._num_rows
+
+    def clear(self) -> None:
+        """Forget all complete rows; the observations of a tick in progress stay."""
+        for segment in self._segments:
+            segment.ticks.clear()
+        self._segments.pop()
+        self._free += self._segments
+        self._segments = deque([self._segment])
+        self._num_rows = 0
+
+    def blocks(self) -> list[TickRows]:
+        """The complete ticks, oldest first."""
+        return [block for segment in self._segments for block in segment.ticks]
+
+    def in_progress(self, name: str) -> Array:
+        """A view of an observation of the tick in progress, [N, ...]."""
+        return self._segment.tensors[name][self._start : self._start + self._size]
+
+    def rows(self, places: NDArray[np.int64] | None = None) -> Rows:
+        """A copy of the complete rows; where `places` [R] is given, the i-th oldest goes to row `places[i]`."""
+        blocks = np.array([block[:2] for block in self.blocks()], np.int64).reshape(-1, 2)
+        if places is None:
+            places = np.arange(self._num_rows)
+        ticks, rewards = np.empty_like(places), np.empty(len(places), np.float32)
+        ticks[places] = np.repeat(blocks[:, 0], blocks[:, 1])
+        rewards[places] = np.concatenate([segment.rewards() for segment in self._segments])
+        return Rows(
+            observations={name: self._column(name, spec, places) for name, spec in self._schema.observations.items()},
+            decisions={name: self._column(name, spec, places) for name, spec in self._schema.decisions.items()},
+            rewards=rewards,
+            ticks=ticks,
+        )
+
+    def _column(self, name: str, spec: ArraySpec, places: NDArray[np.int64]) -> Array:
+        column: Array = np.empty((len(places), *spec.shape), spec.dtype)
+        first = 0
+        for segment in self._segments:
+            part = segment.column(name)
+            column[places[first : first + len(part)]] = part
+            first += len(part)
+        return column
+
+    def _write_tensors(self, columns: Mapping[str, Array]) -> None:
+        rows = slice(self._start, self._start + self._size)
+        for name, dtype, shape, _ in self._tensors:
+            column = columns[name]
+            if column.dtype != dtype or column.shape != shape:
+                refuse_column(name, column, dtype, shape)
+            self._segment.tensors[name][rows] = column
+
+    def _extend(self, num_rows: int) -> None:
+        """Let the next rows be the first of a segment that has room for `num_rows`."""
+        if not self._segment.ticks:
+            self._free.append(self._segments.pop())
+        self._free = [segment for segment in self._free if segment.capacity >= num_rows]
+        if not self._free:
+            # A multiple of the rows of a tick: while these stay as many, no row is left over.
+            capacity = num_rows * max(1, self._chunk_rows // num_rows)
+            self._free.append(Segment(self._schema, self._layout, capacity))
+        self._segment = self._free.pop()
+        self._segments.append(self._segment)
+        self._start = 0
+
+    def _expect(self, num_rows: int) -> None:
+        """Prepare what the columns of a tick of `num_rows` rows are compared with."""
+        self._size = num_rows
+        self._shape = (num_rows,)
+        self._scalar_shapes = [self._shape] * len(self._scalar_dtypes)
+        self._observations = with_rows(self._rows_of_observations, num_rows)
+        self._tensors = with_rows(self._rows_of_tensors, num_rows)
+
+    def _refuse_scalars(self, scalars: tuple[Array, ...]) -> NoReturn:
+        columns = zip(self._layout.columns, scalars, self._scalar_dtypes, strict=True)
+        name, column, dtype = next(
+            (name, column, dtype)
+            for name, column, dtype in columns
+            if column.dtype != dtype or column.shape != self._shape
+        )
+        refuse_column(name, column, dtype, self._shape)
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Array]], tuple[Array, ...]]:
+    """What takes the values of `names` out of a mapping, in that order."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda columns: tuple(columns[name] for name in names)

@@ -1,0 +1,150 @@
+"""Which trajectory every present agent is in: agents are slots, a slot freed and taken again is a new trajectory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.errors import ContinuityError, ShapeError
+
+_INT64 = np.dtype(np.int64)
+_OBJECT = np.dtype(np.object_)
+
+
+class Presence(NamedTuple):
+    """Some agents, by ascending slot. Never written to: ticks on which nobody comes or goes share one."""
+
+    slots: NDArray[np.int64]
+    """[N]."""
+    agent_ids: NDArray[np.object_]
+    """[N] str."""
+    worlds: NDArray[np.int64]
+    """[N]."""
+    episodes: NDArray[np.int64]
+    """[N]."""
+    numbers: NDArray[np.int64]
+    """[N]; of their trajectories."""
+
+    def take(self, rows: NDArray[np.int64]) -> Presence:
+        """Those in `rows` [K], in that order."""
+        return Presence(
+            self.slots[rows], self.agent_ids[rows], self.worlds[rows], self.episodes[rows], self.numbers[rows]
+        )
+
+
+NOBODY = Presence(np.empty(0, np.int64), np.empty(0, object), *(np.empty(0, np.int64) for _ in range(3)))
+
+
+class Roster:
+    """Numbers trajectories in the order in which they begin, and remembers who is in those that go on.
+
+    A tick on which nobody came, went or changed costs a comparison of bytes, however many agents there are.
+    """
+
+    def __init__(self) -> None:
+        self._open = NOBODY
+        self._key = _key(*NOBODY[:4])
+        self._next_number = 0
+
+    @property
+    def num_open(self) -> int:
+        """Trajectories that go on."""
+        return len(self._open.slots)
+
+    def enter(
+        self,
+        slots: NDArray[np.int64],
+        agent_ids: NDArray[np.object_],
+        worlds: NDArray[np.int64],
+        episodes: NDArray[np.int64],
+    ) -> Presence:
+        """Take in the agents of a tick, all [N]; those that are in no open trajectory begin one.
+
+        Raises:
+            ShapeError: if an array is not one-dimensional and N long, or slots do not ascend strictly.
+            ContinuityError: if the agent of an open trajectory is missing or is another.
+        """
+        key = (slots.tobytes(), agent_ids.tobytes(), worlds.tobytes(), episodes.tobytes())
+        if key != self._key:
+            _check_rows(slots, agent_ids, worlds, episodes)
+            self._change(slots, agent_ids, worlds, episodes)
+            self._key = key
+        return self._open
+
+    def leave(self, rows: NDArray[np.int64]) -> None:
+        """End the trajectories of some rows of the latest tick."""
+        ended = np.zeros(len(self._open.slots), np.bool_)
+        ended[rows] = True
+        self._open = self._open.take((~ended).nonzero()[0])
+        self._key = _key(*self._open[:4])
+
+    def reset(self) -> None:
+        """End all trajectories."""
+        self._open = NOBODY
+        self._key = _key(*NOBODY[:4])
+
+    def _change(
+        self,
+        slots: NDArray[np.int64],
+        agent_ids: NDArray[np.object_],
+        worlds: NDArray[np.int64],
+        episodes: NDArray[np.int64],
+    ) -> None:
+        before = self._open
+        rows = slots.searchsorted(before.slots)
+        if len(rows):
+            if rows[-1] >= len(slots):
+                self._refuse_vanished(slots)
+            # Equal addresses mean equal ids, for `before` keeps them alive.
+            if self._key != _key(slots[rows], agent_ids[rows], worlds[rows], episodes[rows]):
+                self._require_unchanged(slots, rows, agent_ids[rows], worlds[rows], episodes[rows])
+        goes_on = np.zeros(len(slots), np.bool_)
+        goes_on[rows] = True
+        numbers = np.empty(len(slots), np.int64)
+        numbers[rows] = before.numbers
+        first, self._next_number = self._next_number, self._next_number + len(slots) - len(rows)
+        numbers[~goes_on] = np.arange(first, self._next_number)
+        # The copy of the ids keeps them alive, so that equal addresses mean equal ids at the next tick too.
+        self._open = Presence(slots.copy(), agent_ids.copy(), worlds.copy(), episodes.copy(), numbers)
+
+    def _refuse_vanished(self, slots: NDArray[np.int64]) -> NoReturn:
+        gone = self._open.agent_ids[~np.isin(self._open.slots, slots)]
+        raise ContinuityError(f"agents {gone.tolist()} vanished without `terminated` or `truncated`")
+
+    def _require_unchanged(
+        self, slots: NDArray[np.int64], rows: NDArray[np.int64], agent_ids: Array, worlds: Array, episodes: Array
+    ) -> None:
+        before = self._open
+        if not np.array_equal(before.slots, slots[rows]):
+            self._refuse_vanished(slots)
+        changed = (before.agent_ids != agent_ids) | (before.worlds != worlds) | (before.episodes != episodes)
+        if changed.any():
+            row = int(changed.argmax())
+            was = (before.agent_ids[row], int(before.worlds[row]), int(before.episodes[row]))
+            now = (agent_ids[row], int(worlds[row]), int(episodes[row]))
+            raise ContinuityError(
+                f"slot {before.slots[row]}: (agent id, world, episode) changed from {was} to {now} "
+                "without `terminated` or `truncated`"
+            )
+
+
+def _key(slots: Array, agent_ids: Array, worlds: Array, episodes: Array) -> tuple[bytes, bytes, bytes, bytes]:
+    return slots.tobytes(), agent_ids.tobytes(), worlds.tobytes(), episodes.tobytes()
+
+
+def _check_rows(slots: NDArray[np.int64], agent_ids: Array, worlds: Array, episodes: Array) -> None:
+    shape = (slots.size,)
+    columns: tuple[tuple[str, Array, np.dtype[np.generic]], ...] = (
+        ("slots", slots, _INT64),
+        ("agent_ids", agent_ids, _OBJECT),
+        ("worlds", worlds, _INT64),
+        ("episodes", episodes, _INT64),
+    )
+    for name, column, dtype in columns:
+        if column.dtype != dtype or column.shape != shape:
+            raise ShapeError(f"`{name}` must be {dtype} of shape {shape}, got {column.dtype} of shape {column.shape}")
+    if slots.size and (slots[0] < 0 or np.count_nonzero(slots[1:] > slots[:-1]) != slots.size - 1):
+        raise ShapeError(f"`slots` must be at least 0 and ascend strictly, got {slots}")

@@ -1,0 +1,1 @@
+"""Files: written at once, read with limits, compared with their digests."""

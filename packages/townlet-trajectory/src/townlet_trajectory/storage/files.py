@@ -1,0 +1,231 @@
+"""Writes files: a reader sees the old content or the new one, and what was saved stays saved.
+
+The only module that does, but for HDF5, which writes its own (`filled_directory`).
+
+Temporary file in the same folder, write, fsync, rename, fsync of the folder (Pillai et al. 2014). Every failure is an
+`ArtifactError`; the temporary file is removed on failure, and by the next `DirectoryLock` after a crash.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_json, readable_json
+from townlet_trajectory.storage.locks import DirectoryLock as DirectoryLock
+from townlet_trajectory.storage.paths import read_named, relative_parts
+from townlet_trajectory.storage.unfinished import reason_of, remove_if_there, remove_tree, temporary_name
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOG_FILE = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_TAIL_BYTES = 1 << 16
+MAX_LOG_BYTES = 1 << 30
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Replace or create `path`; after the call it survives a crash of the process and of the machine.
+
+    Raises:
+        ArtifactError: if it cannot be written; an old file is then unchanged (or, only when syncing the folder failed,
+            already replaced as a whole).
+    """
+    path = Path(path)
+    temporary = temporary_name(path)
+    renamed = False
+    try:
+        _write_new(temporary, data)
+        os.replace(temporary, path)
+        renamed = True
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise ArtifactError(path, "write", reason_of(error)) from error
+    finally:
+        if not renamed:
+            remove_if_there(temporary)
+
+
+def write_json_atomic(path: str | Path, value: JsonValue) -> None:
+    """As `write_bytes_atomic`, with indented JSON.
+
+    Raises:
+        ArtifactError: if it cannot be written, or a number is NaN or infinite.
+    """
+    try:
+        data = readable_json(value)
+    except ValueError as error:
+        raise ArtifactError(path, "encode", str(error)) from error
+    write_bytes_atomic(path, data)
+
+
+def write_directory_atomic(path: str | Path, files: Mapping[str, bytes]) -> None:
+    """Create the directory `path` with the given files in it, all at once.
+
+    Args:
+        path: must not exist.
+        files: content by file name (no folders).
+
+    Raises:
+        ArtifactError: if it exists or cannot be written; nothing is left of it then.
+    """
+    path = Path(path)
+    for name in files:
+        if len(relative_parts(name, path)) != 1:
+            raise ArtifactError(path, "path", f"expected a file name, got {name!r}")
+    temporary = temporary_name(path)
+    renamed = False
+    try:
+        if os.path.lexists(path):
+            raise ArtifactError(path, "write", "exists already")
+        os.mkdir(temporary)
+        for name, data in files.items():
+            _write_new(temporary / name, data)
+        _sync_folder(temporary)
+        os.rename(temporary, path)
+        renamed = True
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise ArtifactError(path, "write", reason_of(error)) from error
+    finally:
+        if not renamed:
+            remove_tree(temporary)
+
+
+def make_directory(path: str | Path) -> None:
+    """Create a directory and its parents where they are missing; after the call they survive a crash of the machine.
+
+    Raises:
+        ArtifactError: if that fails.
+    """
+    path = Path(path)
+    try:
+        missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+        os.makedirs(path, exist_ok=True)
+        for folder in missing:
+            _sync_folder(folder.parent)
+    except OSError as error:
+        raise ArtifactError(path, "write", reason_of(error)) from error
+
+
+def remove_directory(path: str | Path) -> None:
+    """Remove a directory and what is in it, so that a reader sees all of it or nothing.
+
+    Raises:
+        ArtifactError: if it cannot be removed.
+    """
+    path = Path(path)
+    temporary = temporary_name(path)
+    try:
+        os.rename(path, temporary)
+        try:
+            _sync_folder(path.parent)
+        finally:
+            shutil.rmtree(temporary)
+    except OSError as error:
+        raise ArtifactError(path, "remove", reason_of(error)) from error
+
+
+def append_json_line(path: str | Path, value: JsonValue) -> None:
+    """As `append_line`, with one line of JSON.
+
+    Raises:
+        ArtifactError: if it cannot be written, or a number is NaN or infinite.
+    """
+    try:
+        line = canonical_json(value)
+    except ValueError as error:
+        raise ArtifactError(path, "encode", str(error)) from error
+    append_line(path, line.decode())
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Append `line` and a line feed, and sync the file.
+
+    An unterminated last line, left by a crash, is first cut off and appended to `NAME.partial`.
+
+    Raises:
+        ArtifactError: if it cannot be written (the file is then as before, or, only when syncing the folder of a new
+            file failed, holds the line), or `line` holds a line feed.
+    """
+    path = Path(path)
+    if "\n" in line:
+        raise ArtifactError(path, "encode", "a line must not hold a line feed")
+    try:
+        descriptor = os.open(path, _LOG_FILE, 0o644)
+        try:
+            size = _cut_partial(path, descriptor)
+            try:
+                _write_all(descriptor, line.encode() + b"\n")
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+        if size == 0:
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise ArtifactError(path, "append", reason_of(error)) from error
+
+
+def read_json_lines(path: str | Path) -> list[JsonValue]:
+    """The values of a log; an unterminated last line is left out.
+
+    Raises:
+        ArtifactError: if the file cannot be read, or a terminated line is not JSON.
+    """
+    # One line at a time: a list of a gigabyte of empty lines would take eight.
+    lines = io.BytesIO(read_named(path, max_bytes=MAX_LOG_BYTES))
+    return [
+        parse_json(line.removesuffix(b"\n"), f"{path}:{number}")
+        for number, line in enumerate(lines, start=1)
+        if line.endswith(b"\n")
+    ]
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, _NEW_FILE, 0o644)
+    try:
+        _write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cut_partial(path: Path, descriptor: int) -> int:
+    """Cut an unterminated last line off, keep it aside, and return the size of the file."""
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    start, tail = size, b""
+    while start > 0 and b"\n" not in tail:
+        end, start = start, max(0, start - _TAIL_BYTES)
+        tail = os.pread(descriptor, end - start, start)
+    keep = start + tail.rfind(b"\n") + 1
+    if keep == size:
+        return size
+    aside = os.open(path.with_name(path.name + ".partial"), _LOG_FILE, 0o644)
+    try:
+        for start in range(keep, size, _TAIL_BYTES):
+            _write_all(aside, os.pread(descriptor, min(_TAIL_BYTES, size - start), start))
+        _write_all(aside, b"\n")
+        os.fsync(aside)
+    finally:
+        os.close(aside)
+    os.ftruncate(descriptor, keep)
+    return keep
