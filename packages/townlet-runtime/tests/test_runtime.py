@@ -15,8 +15,10 @@ from townlet_behavior import (
     Kind,
     PolicyError,
     PossessionError,
+    Purpose,
     Source,
     UnknownActionError,
+    uniforms,
 )
 from townlet_runtime.core.loop import SimulationLoop
 from townlet_runtime.core.observing import schema_of
@@ -44,6 +46,20 @@ def begun(corridor: Corridor, config: BridgeConfig, policy: LinearPolicy | None 
     return loop
 
 
+def test_the_coins_of_the_first_tick_follow_from_the_seed() -> None:
+    coins = set()
+    for seed in (0, 1, 12345):
+        corridor = Corridor(CorridorConfig(places=4), num_worlds=8)
+        policy = LinearPolicy(corridor.spec, seed=1)
+        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=0.5), policy, seed=seed)
+        observed = corridor.reset(seed=0)
+        runtime.begin(observed, tick=0)
+        learned = runtime.decide_batch().source == Source.LEARNED
+        assert np.array_equal(learned, uniforms(seed, Purpose.BLEND, observed.keys, 0) < 0.5)
+        coins.add(tuple(learned.tolist()))
+    assert len(coins) == 3
+
+
 def agrees(batch: TrajectoryBatch, twin: Twin, *, world_seed: int, ticks: int) -> None:
     lives = twin.run(world_seed=world_seed, ticks=ticks)
     assert len(batch) == len(lives)
@@ -68,7 +84,7 @@ def test_a_twin_that_goes_agent_by_agent_decides_and_records_the_same(
     world: CorridorConfig, seed: int, ratio: float, num_worlds: int, greedy: bool
 ) -> None:
     corridor = Corridor(world, num_worlds=num_worlds)
-    config = bridge_config(corridor, ratio=ratio, seed=seed)
+    config = bridge_config(corridor, ratio=ratio)
     policy = LinearPolicy(corridor.spec, seed=seed)
     loop = SimulationLoop(corridor, recording_runtime(corridor, config, policy, seed=seed + 1, greedy=greedy))
     loop.reset(seed=seed)
@@ -317,7 +333,7 @@ def test_a_runtime_goes_on_from_what_was_saved(seed: int, ratio: float, ticks: i
     for _ in range(2):
         corridor = Corridor(world, num_worlds=2)
         policy = LinearPolicy(corridor.spec, seed=seed)
-        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=ratio, seed=seed), policy)
+        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=ratio), policy)
         loops.append(SimulationLoop(corridor, runtime))
     unbroken, resumed = loops
     unbroken.reset(seed=seed)
