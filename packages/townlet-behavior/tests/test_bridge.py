@@ -79,6 +79,18 @@ def test_in_between_the_coin_decides() -> None:
         assert decisions.action.tolist() == [WORK if draw(3, tick=tick) < 0.5 else EAT]
 
 
+def test_no_coins_repeat_after_any_power_of_2_of_ticks() -> None:
+    # 64 coins are those of another tick by chance with probability 2^-64.
+    slots = range(64)
+    bridge = bridge_of(Script(*[EAT] * 64), ratio=0.5, capacity=64)
+    policy = proposals_of(*[WORK] * 64)
+    coins = {
+        tuple(bridge.decide(view_of(*slots), tick=tick, proposals=policy).source.tolist())
+        for tick in (1000, *(1000 + 2**k for k in range(53)))
+    }
+    assert len(coins) == 54
+
+
 def test_a_script_without_a_proposal_waits_in_the_mixture_too() -> None:
     # The policy waits with π = 0.2; the silent script waits as well: μ = 0.5·0.2 + 0.5 = 0.6.
     bridge = bridge_of(Script(-1), ratio=0.5)

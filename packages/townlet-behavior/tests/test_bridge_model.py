@@ -54,7 +54,7 @@ class BridgeMachine(RuleBasedStateMachine):
         seed=strategies.seeds,
         ratio=strategies.ratios,
         ticks=st.sampled_from([0, 3, {"wait": 2, "move": 1, "start": 4, "work": 0}]),
-        tick=st.sampled_from([0, 1000]),
+        tick=st.sampled_from([0, 1000, 4090, 2**31 - 5, 2**32 - 5, 2**53]),
     )
     def begin(self, seed: int, ratio: float, ticks: int | dict[str, int], tick: int) -> None:
         commitment = CommitmentConfig(ticks=ticks)

@@ -24,6 +24,7 @@ from townlet_runtime.core.loop import SimulationLoop
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import Observations
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
@@ -58,6 +59,30 @@ def test_the_coins_of_the_first_tick_follow_from_the_seed() -> None:
         assert np.array_equal(learned, uniforms(seed, Purpose.BLEND, observed.keys, 0) < 0.5)
         coins.add(tuple(learned.tolist()))
     assert len(coins) == 3
+
+
+def test_neither_coins_nor_actions_repeat_after_any_power_of_2_of_ticks() -> None:
+    # Each row of draws is another's by chance with a probability below 2^-30.
+    corridor = Corridor(CorridorConfig(places=4), num_worlds=16)
+    policy = UniformPolicy(
+        vocabulary=corridor.spec.vocabulary.keys, observation_shapes=corridor.spec.observation_shapes
+    )
+    ticks = (0, *(2**k for k in range(53)))
+    coins, actions = set(), set()
+    for ratio, seen, column in ((0.5, coins, "source"), (1.0, actions, "action")):
+        runtime = PolicyRuntime(
+            corridor.spec,
+            corridor.scripted("idle"),
+            config=BridgeConfig(ratio=ratio),
+            policy=policy,
+            service=None,
+            seed=3,
+        )
+        observed = corridor.reset(seed=0)
+        for tick in ticks:
+            runtime.begin(observed, tick=tick)
+            seen.add(tuple(runtime.decide_batch().columns()[column].tolist()))
+    assert len(coins) == len(actions) == len(ticks)
 
 
 def agrees(batch: TrajectoryBatch, twin: Twin, *, world_seed: int, ticks: int) -> None:
