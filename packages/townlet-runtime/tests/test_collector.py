@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import LinearPolicy, bridge_config, corridor_configs, ratios, seeds
 
-from townlet_behavior import BridgeConfig, CommitmentConfig, Kind, StateError
+from townlet_behavior import BridgeConfig, CommitmentConfig, Kind, Purpose, Source, StateError, draw_keys, uniforms
 from townlet_runtime.core.collector import SimulationCollector
 from townlet_runtime.core.evaluator import SimulationEvaluator
 from townlet_runtime.errors import SimulationError
@@ -55,6 +55,21 @@ def rows(*batches: TrajectoryBatch) -> dict[tuple[int, str, int], tuple[object, 
                     one.episode,
                 )
     return found
+
+
+def test_the_coins_of_the_first_tick_follow_from_the_seed() -> None:
+    config = CorridorConfig(places=4)
+    policy = LinearPolicy(Corridor(config).spec, seed=1)
+    coins = set()
+    for seed in (0, 1, 12345):
+        worlds = collector(config, num_worlds=8, seed=seed)
+        batch = worlds.collect({AGENTS: policy}, num_ticks=1, ratio=0.5).batches[AGENTS]
+        # The keys depend on world and agent alone, so the coins can be tossed again.
+        keys = np.array([draw_keys(int(w), a) for w, a in zip(batch.worlds, batch.agent_ids, strict=True)], np.uint64)
+        learned = batch.columns["source"] == Source.LEARNED
+        assert np.array_equal(learned, uniforms(seed, Purpose.BLEND, keys, 0) < 0.5)
+        coins.add(tuple(learned.tolist()))
+    assert len(coins) == 3
 
 
 @pytest.mark.property
@@ -192,7 +207,7 @@ def test_a_group_may_be_gone_for_a_whole_collection() -> None:
 
 
 def no_commitments() -> BridgeConfig:
-    return BridgeConfig(commitment=CommitmentConfig(), seed=5)
+    return BridgeConfig(commitment=CommitmentConfig())
 
 
 @pytest.mark.property
