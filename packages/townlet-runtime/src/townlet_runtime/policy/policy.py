@@ -133,8 +133,13 @@ def sample_actions(log_probs: NDArray[np.float32], uniforms: NDArray[np.float64]
 
 
 def greedy_actions(log_probs: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The most probable action of each row [N, A]; the lowest index among equals."""
-    best: NDArray[np.int64] = log_probs.argmax(axis=1)
+    """Take the most probable action of each row [N, A]; the lowest index among equals.
+
+    A row that is no distribution (NaN, or no action possible) gives A, as in `sample_actions`.
+    """
+    best: NDArray[np.int64] = log_probs.argmax(axis=1)  # of a row with NaN: the place of the first NaN
+    probability = np.exp(log_probs[np.arange(len(best)), best], dtype=np.float64)
+    best[~((probability > 0.0) & (probability < np.inf))] = log_probs.shape[1]
     return best
 
 
