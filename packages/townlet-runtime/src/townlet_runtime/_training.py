@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ __all__ = [
     "TrainingError",
     "orchestrator_of",
     "preset_name_for",
+    "settings_schema",
     "standing_of",
     "training_config",
     "training_fields",
@@ -49,6 +51,8 @@ __all__ = [
 Setting: TypeAlias = bool | int | float | str | tuple[int, ...] | None
 Nested: TypeAlias = "dict[str, Setting | tuple[str, ...] | Nested]"
 
+CONTRACT = "contract"
+"""The preset that holds the defaults of the config file format."""
 _LABELS = frozenset({"name", "source"})
 """Fields of a preset that are no settings."""
 
@@ -66,7 +70,7 @@ def training_config(
 
     Args:
         settings: values by dotted field of `TrainingConfig`.
-        preset_name: None: townlet_training's own defaults.
+        preset_name: None: the defaults of the config file format.
         behaviors: that the world knows; the policy is compared with them, and with chance.
 
     Raises:
@@ -75,9 +79,8 @@ def training_config(
     baselines = (*behaviors, RANDOM)
     content: Nested = {"mode": mode, "seed": seed, "baselines": baselines}
     try:
-        if preset_name is not None:
-            start = dict(_leaves(preset(preset_name)))
-            settings = {**{name: value for name, value in start.items() if name not in _LABELS}, **settings}
+        start = dict(_leaves(preset(CONTRACT if preset_name is None else preset_name)))
+        settings = {**{name: value for name, value in start.items() if name not in _LABELS}, **settings}
         for name, value in settings.items():
             _put(content, name.split("."), value)
         return TypeAdapter(TrainingConfig).validate_python(content)
@@ -148,6 +151,11 @@ def standing_of(run_dir: Path) -> Standing | None:
     checkpoint = read_checkpoint(newest)
     state, run = checkpoint.state, checkpoint.run
     return Standing(env_steps=state.env_steps, stage=state.stage, prepared=run.course.prepared)
+
+
+def settings_schema() -> str:
+    """Return the JSON schema of `TrainingConfig`; `townlet_runtime.config` keeps a copy, to be read without torch."""
+    return json.dumps(TypeAdapter(TrainingConfig).json_schema(), indent=1)
 
 
 def training_fields(config: TrainingConfig) -> dict[str, Setting]:

@@ -28,6 +28,7 @@ __all__ = [
     "TOWN",
     "AffordanceSpec",
     "AgentSpec",
+    "Effects",
     "JobSpec",
     "LifecycleConfig",
     "Needs",
@@ -57,6 +58,7 @@ Side = Annotated[int, Field(ge=2, le=4096)]
 """Cells along one side of the grid."""
 Tick = Annotated[int, Field(ge=-(10**9), le=10**9)]
 """A tick of the day."""
+Effect = Annotated[float, Field(ge=-1.0, le=1.0)]
 Stock = Annotated[int, Field(ge=0, le=10**6)]
 
 
@@ -66,6 +68,14 @@ class Needs(NamedTuple):
     hunger: Share = 0.7
     hygiene: Share = 0.7
     energy: Share = 0.7
+
+
+class Effects(NamedTuple):
+    """Change of hunger, hygiene and energy when a use is complete."""
+
+    hunger: Effect = 0.0
+    hygiene: Effect = 0.0
+    energy: Effect = 0.0
 
 
 class NeedsWeights(NamedTuple):
@@ -90,7 +100,7 @@ class ObjectSpec:
 
     id: str
     type: ObjectType
-    position: tuple[int, int]
+    position: tuple[int, int] = (0, 0)
     """(x, y) cell."""
     places: Annotated[int, Field(ge=1, le=1000)] = 1
     """Agents that can use it at the same time; one is let in per tick."""
@@ -118,8 +128,8 @@ class AgentSpec:
     """One agent a scenario places."""
 
     id: str
-    position: tuple[int, int]
-    needs: tuple[Share, Share, Share] = field(default_factory=Needs)
+    position: tuple[int, int] = (0, 0)
+    needs: Needs = field(default_factory=Needs)
     wallet: Annotated[float, Field(ge=0.0)] = 1.0
     job: str | None = None
     personality_profile: str | None = None
@@ -157,8 +167,7 @@ class AffordanceSpec:
     id: str
     duration: Ticks
     """Ticks of use."""
-    effects: tuple[float, float, float]
-    """Change of hunger, hygiene, energy when the use is complete."""
+    effects: Effects
     cost: float = 0.0
     """Money, paid when the use begins."""
     uses_stock: bool = False
@@ -208,14 +217,16 @@ class QueueConfig:
 
 
 def _default_affordances() -> Mapping[ObjectType, AffordanceSpec]:
+    eat, cook = Effects(hunger=0.4, energy=0.05), Effects(hunger=0.1, hygiene=-0.02, energy=-0.05)
+    wash, sleep = Effects(hygiene=0.45, energy=-0.03), Effects(energy=0.6)
     return MappingProxyType(
         {
-            "fridge": AffordanceSpec(id="eat_meal", duration=8, effects=(0.4, 0.0, 0.05), cost=0.4, uses_stock=True),
+            "fridge": AffordanceSpec(id="eat_meal", duration=8, effects=eat, cost=0.4, uses_stock=True),
             "stove": AffordanceSpec(
-                id="cook_meal", duration=12, effects=(0.1, -0.02, -0.05), cost=0.15, uses_stock=True, meals_made=4
+                id="cook_meal", duration=12, effects=cook, cost=0.15, uses_stock=True, meals_made=4
             ),
-            "shower": AffordanceSpec(id="use_shower", duration=8, effects=(0.0, 0.45, -0.03), cost=0.1),
-            "bed": AffordanceSpec(id="rest_sleep", duration=20, effects=(0.0, 0.0, 0.6)),
+            "shower": AffordanceSpec(id="use_shower", duration=8, effects=wash, cost=0.1),
+            "bed": AffordanceSpec(id="rest_sleep", duration=20, effects=sleep),
         }
     )
 
