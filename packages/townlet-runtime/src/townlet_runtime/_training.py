@@ -88,7 +88,9 @@ def training_config(
         raise ConfigError(str(error), key="preset") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        problem = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+        problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] != "value_error":
+            problem = f"{problem.replace('Input should be', 'must be', 1)}, got {first['input']!r}"
         raise ConfigError(problem, key=".".join(map(str, first["loc"])) or None) from error
 
 

@@ -75,7 +75,8 @@ def read(path: Path) -> JsonValue:
     try:
         return read_yaml(path, max_bytes=MAX_BYTES)
     except ArtifactError as error:
-        raise ConfigError(error.reason, file=path) from error
+        problem = error.reason if error.stage == "parse" else f"cannot read it: {error.reason}"
+        raise ConfigError(problem, file=path) from error
 
 
 def checked(model: type[ModelT], content: dict[str, JsonValue]) -> ModelT:
