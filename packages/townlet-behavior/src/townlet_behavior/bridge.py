@@ -17,7 +17,7 @@ from .draws import Purpose, uniforms
 from .errors import ConfigError, PolicyError, ShapeError, StateError
 from .guardrails import Guardrail, GuardrailChain
 from .possession import Possession
-from .proposals import Proposals, check_fit, faulty_rows, is_sound, without_rows
+from .proposals import Proposals, check_fit, find_faults, is_sound, without_rows
 from .saving import SavedState, check_array, check_names, join_states, split_state
 from .tally import Tally, TallyCounter
 from .views import View, check_slots, check_view
@@ -96,7 +96,8 @@ class BehaviorBridge:
         Raises:
             ShapeError: if the view, the script's or the policy's proposals do not fit together.
             UnknownActionError: if the script proposes an action outside the vocabulary.
-            PolicyError: if the policy's output is not finite (unless the config lets the script stand in).
+            PolicyError: if the policy's output is not finite, or its log-probabilities are not normalised (unless the
+                config lets the script stand in).
             GuardrailError: if a guardrail's verdict cannot be carried out.
         """
         held = self._held(view, tick)
@@ -244,14 +245,11 @@ class BehaviorBridge:
         check_fit(proposals, view, num_actions=self._num_actions)
         if is_sound(proposals, num_actions=self._num_actions):
             return proposals
-        faulty = faulty_rows(proposals, view, num_actions=self._num_actions)
+        faulty, problem = find_faults(proposals, view, num_actions=self._num_actions)
         num_faulty = int(np.count_nonzero(faulty))
         if num_faulty:
             slot = int(view.slots[faulty.argmax()])
-            problem = (
-                f"actions must be in [0, {self._num_actions}), values and the log-probabilities of legal actions"
-                f" finite; not so for {num_faulty} of {len(faulty)} agents"
-            )
+            problem = f"{problem}; {num_faulty} of {len(faulty)} agents cannot be decided for"
             if self._config.on_policy_error == "raise":
                 raise PolicyError(problem, tick=tick, slot=slot)
             log.warning("tick %d, slot %d: %s; the script decides for them", tick, slot, problem)
