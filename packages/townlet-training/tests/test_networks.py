@@ -13,9 +13,9 @@ from strategies import batch_of, make_network, spread_out
 from torch.testing import assert_close
 
 from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.interfaces import Actor
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, Tanh
 from townlet_training.network.normalizer import feature_statistics, return_scale
+from townlet_trajectory.evaluation.interfaces import Actor
 
 RNG = np.random.default_rng(0)
 SEEN = {

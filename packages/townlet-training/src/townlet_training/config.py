@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from townlet_training.errors import ConfigError
-from townlet_training.evaluation import BASELINES
 from townlet_training.learning.bc import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
-from townlet_training.seeds import HELD_OUT
-
-Mode = Literal["anneal", "ppo", "bc"]
-Acting = Literal["greedy", "sampled"]
+from townlet_trajectory.evaluation.promotion import PromotionConfig
+from townlet_trajectory.evaluation.results import Acting, Mode
+from townlet_trajectory.evaluation.seeds import HELD_OUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,25 +91,6 @@ class GatesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromotionConfig:
-    """When a candidate replaces the incumbent."""
-
-    required_passes: int = 2
-    """Passes in a row, each on fresh seeds."""
-    num_episodes: int = 100
-    """Episodes of one pass."""
-    tail_margin: float = 0.0
-    """How much lower, in units of return, the worst tenth may be than the incumbent's."""
-    num_resamples: int = 10_000
-
-    def __post_init__(self) -> None:
-        _at_least("required_passes", self.required_passes, 1)
-        _at_least("num_episodes", self.num_episodes, 2)
-        _within("tail_margin", self.tail_margin, 0.0, 1e9)
-        _at_least("num_resamples", self.num_resamples, 100)
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """One training run."""
 
@@ -134,9 +112,9 @@ class TrainingConfig:
     """Episodes of the final score; none of them was looked at before."""
     acting: Acting = "greedy"
     """How the policy acts when it is judged, and is meant to act when it is deployed."""
-    baselines: tuple[str, ...] = BASELINES
-    """Behaviors without weights to compare with; those that the world has. The anneal needs `scripted`, and `idle` or
-    `random`."""
+    baselines: tuple[str, ...] = ("scripted", "random")
+    """Names of the behaviors without weights to compare with, such as the world has. The anneal needs `scripted`, and
+    `idle` or `random`."""
     keep_checkpoints: int = 3
     """How many of the newest checkpoints stay, beside the best and the last good one."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -163,14 +141,10 @@ class TrainingConfig:
             ("keep_checkpoints", self.keep_checkpoints, 1),
         ):
             _at_least(name, value, least)
-        if not set(self.baselines) <= set(BASELINES) or len(set(self.baselines)) != len(self.baselines):
-            raise ConfigError(f"`baselines` must be some of {', '.join(BASELINES)}, got {self.baselines!r}")
+        if len(set(self.baselines)) != len(self.baselines) or "" in self.baselines:
+            raise ConfigError(f"`baselines` must be different names, got {self.baselines!r}")
         if self.mode == "anneal" and ("scripted" not in self.baselines or not {"idle", "random"} & set(self.baselines)):
             raise ConfigError(f"mode `anneal` needs the baselines scripted, and idle or random, got {self.baselines!r}")
-        if self.seed + self.num_envs > HELD_OUT:
-            raise ConfigError(
-                f"`seed` {self.seed!r} with {self.num_envs} worlds reaches the held-out seeds, from {HELD_OUT} on"
-            )
         if self.anneal.min_ratio < self.ppo.min_ratio:
             raise ConfigError(
                 f"`anneal.min_ratio` {self.anneal.min_ratio!r} must not be below `ppo.min_ratio` "

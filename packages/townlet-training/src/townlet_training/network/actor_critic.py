@@ -53,7 +53,7 @@ class ActorCritic(nn.Module):
     """A masked categorical policy and a value function that share nothing but the normalization of their input.
 
     Separate trunks, because a critic that warms up on a shared one changes the policy (the clone is then lost).
-    Implements `townlet_training.interfaces.Actor`.
+    Implements `townlet_trajectory.evaluation.interfaces.Actor`.
     """
 
     observation_mean: Tensor
@@ -141,7 +141,7 @@ class ActorCritic(nn.Module):
     def act(
         self, observations: Mapping[str, NDArray[np.float32]], action_mask: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """See `townlet_training.interfaces.Actor.act`.
+        """See `townlet_trajectory.evaluation.interfaces.Actor.act`.
 
         Raises:
             ShapeError: if an input is missing or has another shape.
