@@ -100,41 +100,42 @@ class BehaviorBridge:
                 config lets the script stand in).
             GuardrailError: if a guardrail's verdict cannot be carried out.
         """
-        held = self._held(view, tick)
-        # Possession,
-        possessed, wishes = self.possession.wishes(view.slots, tick)
-        # else proposals,
-        expert = propose_checked(self._controller, view, num_actions=self._num_actions)
-        proposals = self._usable(proposals, view, tick)
-        # blend,
-        script = np.where(expert < 0, self._wait, expert)
-        choices = self._blend(view, script, proposals, tick)
-        # option commitment
-        choices = keep_commitments(choices, held)
-        choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
-        # and guardrails, which have the last word.
-        reviewed = self._guardrails.review(view, choices.action)
+        with self.possession.lock:
+            held = self._held(view, tick)
+            # Possession,
+            possessed, wishes = self.possession.wishes(view.slots, tick)
+            # else proposals,
+            expert = propose_checked(self._controller, view, num_actions=self._num_actions)
+            proposals = self._usable(proposals, view, tick)
+            # blend,
+            script = np.where(expert < 0, self._wait, expert)
+            choices = self._blend(view, script, proposals, tick)
+            # option commitment
+            choices = keep_commitments(choices, held)
+            choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
+            # and guardrails, which have the last word.
+            reviewed = self._guardrails.review(view, choices.action)
 
-        policy_log_prob, behavior_log_prob = log_probs(choices, script, proposals, self._ratio)
-        decisions = DecisionBatch(
-            action=reviewed.action,
-            chosen_action=choices.action,
-            kind=choices.kind,
-            source=choices.source,
-            vetoed=reviewed.vetoed,
-            veto_reason=reviewed.reason,
-            possessed=possessed,
-            demonstrated=possessed & (wishes >= 0) & ~reviewed.vetoed if np.count_nonzero(possessed) else possessed,
-            expert_action=expert,
-            behavior_log_prob=behavior_log_prob,
-            policy_log_prob=policy_log_prob,
-            value=np.zeros(len(expert), np.float32) if proposals is None else proposals.values.copy(),
-            ratio=np.full(len(expert), self._ratio, np.float32),
-            held_action=held.action,
-            ticks_left=held.ticks_left,
-        )
-        self._settle(view, decisions, tick)
-        return decisions
+            policy_log_prob, behavior_log_prob = log_probs(choices, script, proposals, self._ratio)
+            decisions = DecisionBatch(
+                action=reviewed.action,
+                chosen_action=choices.action,
+                kind=choices.kind,
+                source=choices.source,
+                vetoed=reviewed.vetoed,
+                veto_reason=reviewed.reason,
+                possessed=possessed,
+                demonstrated=possessed & (wishes >= 0) & ~reviewed.vetoed if np.count_nonzero(possessed) else possessed,
+                expert_action=expert,
+                behavior_log_prob=behavior_log_prob,
+                policy_log_prob=policy_log_prob,
+                value=np.zeros(len(expert), np.float32) if proposals is None else proposals.values.copy(),
+                ratio=np.full(len(expert), self._ratio, np.float32),
+                held_action=held.action,
+                ticks_left=held.ticks_left,
+            )
+            self._settle(view, decisions, tick)
+            return decisions
 
     def held(self, view: View, *, tick: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """What the agents are committed to at `tick`, for the observation that the decision is made from.
@@ -148,7 +149,8 @@ class BehaviorBridge:
         Raises:
             ShapeError: if the view's arrays do not fit together.
         """
-        held = self._held(view, tick)
+        with self.possession.lock:
+            held = self._held(view, tick)
         return held.action, held.ticks_left
 
     def held_at_end(
@@ -167,7 +169,8 @@ class BehaviorBridge:
         check_slots(slots, capacity=self._capacity)
         if option_done.shape != slots.shape:
             raise ShapeError(f"`option_done` must be {slots.shape}, got {option_done.shape}")
-        held = self._commitments.held(slots, option_done=option_done, action_mask=None, tick=tick)
+        with self.possession.lock:
+            held = self._commitments.held(slots, option_done=option_done, action_mask=None, tick=tick)
         return held.action, held.ticks_left
 
     def forget(self, slots: NDArray[np.int64]) -> None:
@@ -177,9 +180,10 @@ class BehaviorBridge:
             ShapeError: if the slots are not strictly ascending in [0, capacity).
         """
         check_slots(slots, capacity=self._capacity)
-        self._end_commitments(slots)
-        self.possession.forget(slots)
-        self._controller.forget(slots)
+        with self.possession.lock:
+            self._end_commitments(slots)
+            self.possession.forget(slots)
+            self._controller.forget(slots)
 
     def reset(self) -> None:
         """Everybody has left; counts start from zero. The ratio stays."""
@@ -198,19 +202,20 @@ class BehaviorBridge:
 
     def save_state(self) -> SavedState:
         """All that a decision depends on and that may change: ratio, commitments, possession, counts, plans."""
-        return join_states(
-            {
-                "bridge": {
-                    "vocabulary": np.array(self._digest),
-                    "seed": np.array(self._seed, np.uint64),
-                    "ratio": np.array(self._ratio),
-                },
-                "commitments": self._commitments.save_state(),
-                "possession": self.possession.save_state(),
-                "counts": self._counter.save_state(),
-                "controller": self._controller.save_state(),
-            }
-        )
+        with self.possession.lock:
+            return join_states(
+                {
+                    "bridge": {
+                        "vocabulary": np.array(self._digest),
+                        "seed": np.array(self._seed, np.uint64),
+                        "ratio": np.array(self._ratio),
+                    },
+                    "commitments": self._commitments.save_state(),
+                    "possession": self.possession.save_state(),
+                    "counts": self._counter.save_state(),
+                    "controller": self._controller.save_state(),
+                }
+            )
 
     def restore(self, state: SavedState) -> None:
         """Go on as the bridge that was saved: from here on both decide alike, bit for bit.
@@ -229,15 +234,16 @@ class BehaviorBridge:
         if own["seed"].dtype != np.uint64 or not np.array_equal(own["seed"], np.uint64(self._seed)):
             raise StateError(f"saved `seed` must be {self._seed}, got {own['seed']}")
         check_array(own, "ratio", like=np.array(self._ratio), low=0.0, high=1.0)
-        self._commitments.check_state(parts["commitments"])
-        self.possession.check_state(parts["possession"])
-        self._counter.check_state(parts["counts"])
-        self._controller.restore(parts["controller"])
-        self._commitments.restore(parts["commitments"])
-        self.possession.restore(parts["possession"])
-        self._counter.restore(parts["counts"])
-        self.ratio = float(own["ratio"])
-        self._held_before = None
+        with self.possession.lock:
+            self._commitments.check_state(parts["commitments"])
+            self.possession.check_state(parts["possession"])
+            self._counter.check_state(parts["counts"])
+            self._controller.restore(parts["controller"])
+            self._commitments.restore(parts["commitments"])
+            self.possession.restore(parts["possession"])
+            self._counter.restore(parts["counts"])
+            self.ratio = float(own["ratio"])
+            self._held_before = None
 
     def _usable(self, proposals: Proposals | None, view: View, tick: int) -> Proposals | None:
         if proposals is None:
