@@ -14,7 +14,7 @@ from .config import BridgeConfig, clamped_ratio
 from .controllers import BatchController, propose_checked
 from .decisions import DecisionBatch
 from .draws import Purpose, uniforms
-from .errors import PolicyError, ShapeError, StateError
+from .errors import ConfigError, PolicyError, ShapeError, StateError
 from .guardrails import Guardrail, GuardrailChain
 from .possession import Possession
 from .proposals import Proposals, check_fit, faulty_rows, is_sound, without_rows
@@ -34,6 +34,7 @@ class BehaviorBridge:
         controller: the script.
         capacity: every slot is below it.
         config: see `BridgeConfig`.
+        seed: of the blend's draws, in [0, 2^64). The policy's draws may share it: their purpose differs.
         guardrails: judged in this order, after the view's action mask.
     """
 
@@ -44,16 +45,20 @@ class BehaviorBridge:
         *,
         capacity: int,
         config: BridgeConfig,
+        seed: int,
         guardrails: Sequence[Guardrail] = (),
     ) -> None:
         if capacity < 1:
             raise ShapeError(f"`capacity` must be at least 1, got {capacity}")
+        if not 0 <= seed < 2**64:
+            raise ConfigError(f"`seed` must be in [0, 2^64), got {seed!r}")
         self._digest = vocabulary.digest
         self._wait = vocabulary.wait
         self._num_actions = len(vocabulary)
         self._controller = controller
         self._capacity = capacity
         self._config = config
+        self._seed = seed
         self._guardrails = GuardrailChain(guardrails, wait=vocabulary.wait, num_actions=len(vocabulary))
         self._commitments = Commitments(capacity=capacity, vocabulary=vocabulary, config=config.commitment)
         self._counter = TallyCounter(self._guardrails.reasons)
@@ -194,7 +199,11 @@ class BehaviorBridge:
         """All that a decision depends on and that may change: ratio, commitments, possession, counts, plans."""
         return join_states(
             {
-                "bridge": {"vocabulary": np.array(self._digest), "ratio": np.array(self._ratio)},
+                "bridge": {
+                    "vocabulary": np.array(self._digest),
+                    "seed": np.array(self._seed, np.uint64),
+                    "ratio": np.array(self._ratio),
+                },
                 "commitments": self._commitments.save_state(),
                 "possession": self.possession.save_state(),
                 "counts": self._counter.save_state(),
@@ -208,14 +217,16 @@ class BehaviorBridge:
         The config is not part of the state: give this bridge the same one.
 
         Raises:
-            StateError: if the state is of another vocabulary, capacity, controller or set of guardrails; then nothing
-                has changed.
+            StateError: if the state is of another vocabulary, seed, capacity, controller or set of guardrails; then
+                nothing has changed.
         """
         parts = split_state(state, ("bridge", "commitments", "possession", "counts", "controller"))
         own = parts["bridge"]
-        check_names(own, ("vocabulary", "ratio"), of="the bridge")
+        check_names(own, ("vocabulary", "seed", "ratio"), of="the bridge")
         if not np.array_equal(own["vocabulary"], self._digest):
             raise StateError(f"saved `vocabulary` must be {self._digest}, got {own['vocabulary']}")
+        if own["seed"].dtype != np.uint64 or not np.array_equal(own["seed"], np.uint64(self._seed)):
+            raise StateError(f"saved `seed` must be {self._seed}, got {own['seed']}")
         check_array(own, "ratio", like=np.array(self._ratio), low=0.0, high=1.0)
         self._commitments.check_state(parts["commitments"])
         self.possession.check_state(parts["possession"])
@@ -252,7 +263,7 @@ class BehaviorBridge:
             return script_alone(script)
         # Without a coin to toss any number in [0, 1) gives the same; draws have no state that would have to advance.
         if 0.0 < self._ratio < 1.0:
-            draws = uniforms(self._config.seed, Purpose.BLEND, view.keys, tick)
+            draws = uniforms(self._seed, Purpose.BLEND, view.keys, tick)
         else:
             draws = np.zeros(len(script))
         return blend_proposals(script, proposals, draws, ratio=self._ratio, min_ratio=self._config.min_ratio)

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from townlet_training.errors import ConfigError
-from townlet_training.evaluation import BASELINES
 from townlet_training.learning.bc import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
-from townlet_training.seeds import HELD_OUT
-from townlet_training.settings import Count, NotNegative, OpenShare, Ratio, Share, Steps, Ticks, check_settings
+from townlet_training.settings import Count, OpenShare, Ratio, Share, Steps, Ticks, check_settings
+from townlet_trajectory.evaluation.promotion import PromotionConfig
+from townlet_trajectory.evaluation.results import Acting, Mode
+from townlet_trajectory.evaluation.seeds import HELD_OUT
 
-Mode = Literal["anneal", "ppo", "bc"]
-Acting = Literal["greedy", "sampled"]
 Episodes = Annotated[int, Field(ge=2, le=10**6)]
 """Episodes of one evaluation: an interval needs two."""
-Resamples = Annotated[int, Field(ge=100, le=10**6)]
-"""Bootstrap resamples of each interval."""
 Coefficient = Annotated[float, Field(ge=0.0, le=100.0)]
 
 
@@ -88,24 +85,8 @@ class GatesConfig:
     """Share of the clone's normalized score that every later evaluation must keep."""
     level: OpenShare = 0.05
     """Chance that all gates of a run together fail a policy that is exactly at the limit."""
-    num_resamples: Resamples = 10_000
+    num_resamples: Annotated[int, Field(ge=100, le=10**6)] = 10_000
     """Bootstrap resamples of each interval."""
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromotionConfig:
-    """When a candidate replaces the incumbent."""
-
-    required_passes: Annotated[int, Field(ge=1, le=10)] = 2
-    """Passes in a row, each on fresh seeds."""
-    num_episodes: Episodes = 100
-    """Episodes of one pass."""
-    tail_margin: NotNegative = 0.0
-    """How much lower, in units of return, the worst tenth may be than the incumbent's."""
-    num_resamples: Resamples = 10_000
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -133,9 +114,9 @@ class TrainingConfig:
     """Episodes of the final score; none of them was looked at before."""
     acting: Acting = "greedy"
     """How the policy acts when it is judged, and is meant to act when it is deployed."""
-    baselines: tuple[str, ...] = BASELINES
-    """Behaviors without weights to compare with; those that the world has. The anneal needs `scripted`, and `idle` or
-    `random`."""
+    baselines: tuple[str, ...] = ("scripted", "random")
+    """Names of the behaviors without weights to compare with, such as the world has. The anneal needs `scripted`, and
+    `idle` or `random`."""
     keep_checkpoints: Count = 3
     """How many of the newest checkpoints stay, beside the best and the last good one."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -147,14 +128,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if not set(self.baselines) <= set(BASELINES) or len(set(self.baselines)) != len(self.baselines):
-            raise ConfigError(f"`baselines` must be some of {', '.join(BASELINES)}, got {self.baselines!r}")
+        if len(set(self.baselines)) != len(self.baselines) or "" in self.baselines:
+            raise ConfigError(f"`baselines` must be different names, got {self.baselines!r}")
         if self.mode == "anneal" and ("scripted" not in self.baselines or not {"idle", "random"} & set(self.baselines)):
             raise ConfigError(f"mode `anneal` needs the baselines scripted, and idle or random, got {self.baselines!r}")
-        if self.seed + self.num_envs > HELD_OUT:
-            raise ConfigError(
-                f"`seed` {self.seed!r} with {self.num_envs} worlds reaches the held-out seeds, from {HELD_OUT} on"
-            )
         if self.anneal.min_ratio < self.ppo.min_ratio:
             raise ConfigError(
                 f"`anneal.min_ratio` {self.anneal.min_ratio!r} must not be below `ppo.min_ratio` "

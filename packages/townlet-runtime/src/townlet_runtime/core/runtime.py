@@ -28,10 +28,10 @@ class PolicyRuntime:
     Args:
         spec: of the simulation that is decided for.
         controller: the scripted side.
-        config: of the bridge: ratio, commitment lengths, the blend's seed.
+        config: of the bridge: ratio, commitment lengths.
         policy: the learned side; None: the script alone.
         service: records; None: nothing is recorded.
-        seed: of the policy's own draws.
+        seed: of all draws, in [0, 2^64): the blend's coins and the policy's actions, which differ in their purpose.
         greedy: take the most probable action instead of drawing one; such steps are never trained on.
         guardrails: after the action mask; they have the last word.
 
@@ -53,7 +53,7 @@ class PolicyRuntime:
     ) -> None:
         self._spec = spec
         self._bridge = BehaviorBridge(
-            spec.vocabulary, controller, capacity=spec.capacity, config=config, guardrails=guardrails
+            spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
         self._service = service
         self._seed = seed

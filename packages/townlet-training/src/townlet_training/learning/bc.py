@@ -18,6 +18,7 @@ from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.distributions import log_prob_of
 from townlet_training.settings import Count, NotNegative, Positive, Rows, check_settings
 from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,32 +49,6 @@ class Labels(NamedTuple):
     """Labels that were dropped because the action mask forbids them."""
 
 
-class BCEpoch(NamedTuple):
-    """One pass over the labels."""
-
-    epoch: int
-    """Counted from 1."""
-    loss: float
-    """Mean cross-entropy over the training labels while they were learned from, nats."""
-    held_out_accuracy: float
-    """Share of the held-out labels that are the most likely action after this pass."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BCResult:
-    """What cloning came to."""
-
-    epochs: tuple[BCEpoch, ...]
-    best_epoch: int
-    """The epoch whose weights the network has now: highest held-out accuracy, among equals least held-out loss."""
-    accuracy: float
-    """On the held-out labels, of the weights that were kept."""
-    num_labels: int
-    num_held_out: int
-    num_forbidden: int
-    """Labels of both batches that the action mask forbids."""
-
-
 def labels(batch: TrajectoryBatch) -> Labels:
     """What to imitate: demonstrations, and the script's proposals.
 
@@ -93,7 +68,7 @@ def labels(batch: TrajectoryBatch) -> Labels:
     return Labels(kept, actions[kept], len(rows) - len(kept))
 
 
-def _ignore(epoch: BCEpoch) -> None:
+def _ignore(epoch: CloneEpoch) -> None:
     """Watch nothing."""
 
 
@@ -106,8 +81,8 @@ class BCLearner:
         self._generator = generator
 
     def fit(
-        self, train: TrajectoryBatch, held_out: TrajectoryBatch, *, on_epoch: Callable[[BCEpoch], None] = _ignore
-    ) -> BCResult:
+        self, train: TrajectoryBatch, held_out: TrajectoryBatch, *, on_epoch: Callable[[CloneEpoch], None] = _ignore
+    ) -> CloneResult:
         """Minimize the cross-entropy of the labels of `train`; keep the weights that did best on `held_out`.
 
         The two should hold different episodes: agents of one episode see each other.
@@ -130,13 +105,13 @@ class BCLearner:
         optimizer = Optimizer(
             parameters, learning_rate=self._config.learning_rate, weight_decay=self._config.weight_decay
         )
-        epochs: list[BCEpoch] = []
+        epochs: list[CloneEpoch] = []
         best, best_score = 0, (-1.0, 0.0)
         best_weights: dict[str, Tensor] = {}
         for epoch in range(1, self._config.num_epochs + 1):
             loss = self._pass(learned, optimizer)
             score = _judge(self._network, judged)
-            epochs.append(BCEpoch(epoch, loss, score[0]))
+            epochs.append(CloneEpoch(epoch=epoch, loss=loss, held_out_accuracy=score[0]))
             on_epoch(epochs[-1])
             if score > best_score:
                 best, best_score = epoch, score
@@ -144,7 +119,7 @@ class BCLearner:
         with torch.no_grad():
             for name, weight in parameters.items():
                 weight.copy_(best_weights[name])
-        return BCResult(
+        return CloneResult(
             epochs=tuple(epochs),
             best_epoch=best,
             accuracy=best_score[0],

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from townlet_training.errors import ActionMaskError, ConfigError, NonFiniteError, ShapeError
+from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_training.network.distributions import masked_log_softmax
-from townlet_training.network.normalizer import CLIP, feature_statistics
 from townlet_training.network.numpy_forward import ArrayTrunk, array_trunk, log_softmax, side_by_side
 from townlet_training.settings import check_settings
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
+
+_CLIP = 10.0
+_CONSTANT_STD = 1e-6
 
 Activation = Literal["tanh", "relu"]
 Statistics = Literal["frozen", "none"]
@@ -48,7 +50,7 @@ class ActorCritic(nn.Module):
     """A masked categorical policy and a value function that share nothing but the normalization of their input.
 
     Separate trunks, because a critic that warms up on a shared one changes the policy (the clone is then lost).
-    Implements `townlet_training.interfaces.Actor`.
+    Implements `townlet_trajectory.evaluation.interfaces.Actor`.
     """
 
     observation_mean: Tensor
@@ -113,7 +115,7 @@ class ActorCritic(nn.Module):
         features = torch.cat(parts, dim=1)
         if self.config.normalize_observations == "none":
             return features
-        return features.sub_(self.observation_mean).div_(self.observation_std).clamp_(-CLIP, CLIP)
+        return features.sub_(self.observation_mean).div_(self.observation_std).clamp_(-_CLIP, _CLIP)
 
     def log_probs(self, encoded: Tensor, action_mask: Tensor | None) -> Tensor:
         """log π(·|s) [N, A] of `encoded` [N, F] under the mask [N, A]."""
@@ -136,7 +138,7 @@ class ActorCritic(nn.Module):
     def act(
         self, observations: Mapping[str, NDArray[np.float32]], action_mask: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """See `townlet_training.interfaces.Actor.act`.
+        """See `townlet_trajectory.evaluation.interfaces.Actor.act`.
 
         Raises:
             ShapeError: if an input is missing or has another shape.
@@ -169,20 +171,27 @@ class ActorCritic(nn.Module):
         if self.config.normalize_observations != "none":
             encoded -= self.observation_mean.numpy()
             encoded /= self.observation_std.numpy()
-            np.clip(encoded, -CLIP, CLIP, out=encoded)
+            np.clip(encoded, -_CLIP, _CLIP, out=encoded)
         return encoded
 
     def fit_normalizer(self, batch: TrajectoryBatch) -> None:
         """Set the frozen mean and standard deviation of every input to those of the rows of `batch`.
 
+        A feature that never varies has standard deviation 1: it is shifted to 0 and stays on its scale, should it
+        begin to vary.
+
         Raises:
             EmptyBatchError: if there is no row.
         """
+        if not batch.num_steps:
+            raise EmptyBatchError("the statistics of observations need at least one row")
         columns = [
             np.asarray(batch.observations[name], np.float32).reshape(batch.num_steps, math.prod(shape))
             for name, shape in self.observation_shapes.items()
         ]
-        mean, std = feature_statistics(columns)
+        mean = np.concatenate([column.mean(axis=0, dtype=np.float64) for column in columns])
+        std = np.concatenate([column.std(axis=0, dtype=np.float64) for column in columns])
+        std[std < _CONSTANT_STD] = 1.0
         with torch.no_grad():
             self.observation_mean.copy_(torch.from_numpy(mean))
             self.observation_std.copy_(torch.from_numpy(std))

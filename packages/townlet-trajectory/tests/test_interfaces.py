@@ -4,12 +4,13 @@ import math
 from dataclasses import replace
 
 import pytest
-from strategies import batch_of
+from strategies import make_trajectory
 
-from townlet_training.errors import ConfigError, NonFiniteError, ShapeError, TrainingError
-from townlet_training.interfaces import Collected
+from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory.errors import EvaluationError
+from townlet_trajectory.evaluation.interfaces import Collected
 
-BATCH = batch_of(lengths=[2, 1], rewards=[0, 0, 0], terminated=[True, False])
+BATCH = TrajectoryBatch.from_trajectories([make_trajectory(0, 2), make_trajectory(1, 1, agent_id="bob")])
 
 
 def collected(
@@ -32,25 +33,24 @@ def test_a_collection_that_is_right_is_kept_as_it_is() -> None:
 
 
 def test_agent_steps_are_the_rows() -> None:
-    with pytest.raises(ShapeError, match="`agent_steps` must be the 3 rows of the batches, got 4"):
+    with pytest.raises(EvaluationError, match="`agent_steps` must be the 3 rows of the batches, got 4"):
         collected(agent_steps=4)
 
 
 def test_the_rows_of_all_groups_count() -> None:
     both = {"speaker": BATCH, "listener": BATCH}
     assert replace(collected(), batches=both, agent_steps=6).agent_steps == 6
-    with pytest.raises(ShapeError, match="must be the 6 rows"):
+    with pytest.raises(EvaluationError, match="must be the 6 rows"):
         replace(collected(), batches=both)
 
 
 @pytest.mark.parametrize("wrong", [{"learned": -1}, {"ticks": -1}, {"vetoes": -1}, {"env_steps": -1}])
 def test_a_count_is_not_negative(wrong: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="is a count and must be at least 0, got -1"):
+    with pytest.raises(EvaluationError, match="is a count and must be at least 0, got -1"):
         collected(**wrong)
 
 
 @pytest.mark.parametrize("total", [math.nan, math.inf])
 def test_events_are_finite(total: float) -> None:
-    with pytest.raises(NonFiniteError, match="events: `faint`") as caught:
+    with pytest.raises(EvaluationError, match="event `faint` must be a finite number"):
         collected(faints=total)
-    assert caught.value.stage == "events" and isinstance(caught.value, TrainingError)

@@ -2,21 +2,14 @@
 
 import numpy as np
 import pytest
-from corridor import scores
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import scores
 
-from townlet_training.errors import EvaluationError, NonFiniteError, ShapeError
-from townlet_training.evaluation import (
-    EpisodeScores,
-    compare,
-    interquartile_mean,
-    mean_interval,
-    normalized,
-    paired_differences,
-    summarize,
-    worst_tenth_mean,
-)
+from townlet_trajectory.errors import EvaluationError
+from townlet_trajectory.evaluation.comparisons import compare, normalized, paired_differences, summarize
+from townlet_trajectory.evaluation.intervals import interquartile_mean, mean_interval, worst_tenth_mean
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 
 def test_interquartile_mean_by_hand() -> None:
@@ -128,19 +121,19 @@ def test_a_summary_holds_mean_interval_and_interquartile_mean() -> None:
 
 def test_scores_of_the_wrong_shape_are_refused() -> None:
     seeds = np.arange(2)
-    with pytest.raises(ShapeError, match="one axis"):
-        EpisodeScores(returns=np.zeros((2, 1)), events={}, seeds=seeds)
-    with pytest.raises(ShapeError, match="`seeds`"):
-        EpisodeScores(returns=np.zeros(3), events={}, seeds=seeds)
-    with pytest.raises(ShapeError, match="`meals`"):
-        EpisodeScores(returns=np.zeros(2), events={"meals": np.zeros(3)}, seeds=seeds)
+    with pytest.raises(EvaluationError, match="one axis"):
+        EpisodeScores.of(returns=np.zeros((2, 1)), seeds=seeds)
+    with pytest.raises(EvaluationError, match="`seeds`"):
+        EpisodeScores.of(returns=np.zeros(3), seeds=seeds)
+    with pytest.raises(EvaluationError, match="`meals`"):
+        EpisodeScores.of(returns=np.zeros(2), events={"meals": np.zeros(3)}, seeds=seeds)
     with pytest.raises(EvaluationError, match="at least one episode"):
-        EpisodeScores(returns=np.zeros(0), events={}, seeds=np.arange(0))
+        EpisodeScores.of(returns=np.zeros(0), seeds=np.arange(0))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_scores_are_finite(bad: float) -> None:
-    with pytest.raises(NonFiniteError, match="evaluation"):
+    with pytest.raises(EvaluationError, match="must be finite, got .* in the episode with seed 2147483649"):
         scores([1.0, bad])
 
 

@@ -1,4 +1,4 @@
-"""What the learner needs from whoever produces experience."""
+"""The protocols between a simulation and a learner, and the record of one collection."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_training.errors import ConfigError, NonFiniteError, ShapeError
-from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.errors import EvaluationError
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 
 class Actor(Protocol):
@@ -54,16 +55,16 @@ class Collected:
     def __post_init__(self) -> None:
         num_rows = sum(batch.num_steps for batch in self.batches.values())
         if self.agent_steps != num_rows:
-            raise ShapeError(f"`agent_steps` must be the {num_rows} rows of the batches, got {self.agent_steps}")
+            raise EvaluationError(f"`agent_steps` must be the {num_rows} rows of the batches, got {self.agent_steps}")
         counts = {"vetoes": self.vetoes, "env_steps": self.env_steps}
         counts |= {f"decisions_by_source[{name!r}]": count for name, count in self.decisions_by_source.items()}
         counts |= {f"ticks_by_source[{name!r}]": count for name, count in self.ticks_by_source.items()}
         for name, count in counts.items():
             if count < 0:
-                raise ConfigError(f"`{name}` is a count and must be at least 0, got {count!r}")
+                raise EvaluationError(f"`{name}` is a count and must be at least 0, got {count!r}")
         for name, total in self.events.items():
             if not math.isfinite(total):
-                raise NonFiniteError("events", f"`{name}` is {total!r}")
+                raise EvaluationError(f"event `{name}` must be a finite number, got {total!r}")
 
 
 class Collector(Protocol):
@@ -88,4 +89,25 @@ class Collector(Protocol):
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Go on, bit for bit, as the collector whose `save_state` this is; this one has not collected yet."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Plays whole episodes in worlds of given seeds; nothing it does changes the worlds that are trained in."""
+
+    def evaluate(self, actors: Mapping[str, Actor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+        """Let `actors` act alone, one episode for each seed.
+
+        Args:
+            actors: one for each agent group.
+            seeds: [n], of the worlds; the score of an episode follows from its seed alone.
+            sample: whether actions are drawn, or greedy.
+
+        Returns:
+            Returns [n], that of an episode being of all groups together.
+        """
+        ...
+
+    def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
+        """Score a behavior without weights, by its name, in the same worlds."""
         ...

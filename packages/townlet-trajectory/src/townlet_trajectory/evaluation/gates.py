@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from townlet_training.errors import GateError
-from townlet_training.evaluation import EpisodeScores, mean_interval, paired_differences
+from townlet_trajectory.errors import EvaluationError
+from townlet_trajectory.evaluation.comparisons import paired_differences
+from townlet_trajectory.evaluation.intervals import mean_interval
+from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.storage.extras import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,7 @@ class GateResult:
 def gate_level(num_gates: int, *, level: float = 0.05) -> float:
     """The level of each of `num_gates` gates of a run: all of them together fail a sound policy at most at `level`."""
     if num_gates < 1:
-        raise GateError(f"`num_gates` must be at least 1, got {num_gates!r}")
+        raise EvaluationError(f"`num_gates` must be at least 1, got {num_gates!r}")
     return level / num_gates
 
 
@@ -72,11 +74,13 @@ def floor_gate(
 def accuracy_gate(name: str, *, accuracy: float, num_labels: int, threshold: float, level: float) -> GateResult:
     """Fails when the Wilson interval (at `level`) of a held-out accuracy lies below `threshold` entirely."""
     if num_labels < 1:
-        raise GateError(f"gate `{name}` needs at least one held-out label, got {num_labels!r}")
+        raise EvaluationError(f"gate `{name}` needs at least one held-out label, got {num_labels!r}")
     if not 0.0 <= accuracy <= 1.0:
-        raise GateError(f"gate `{name}` needs an accuracy in [0, 1], got {accuracy!r}")
-    interval = stats.binomtest(round(accuracy * num_labels), num_labels).proportion_ci(
-        confidence_level=1.0 - level, method="wilson"
+        raise EvaluationError(f"gate `{name}` needs an accuracy in [0, 1], got {accuracy!r}")
+    interval = (
+        require("scipy.stats", "statistics")
+        .binomtest(round(accuracy * num_labels), num_labels)
+        .proportion_ci(confidence_level=1.0 - level, method="wilson")
     )
     return GateResult(
         name=name,

@@ -8,12 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_training.config import PromotionConfig
-from townlet_training.errors import PromotionError
-from townlet_training.evaluation import PairedComparison
-from townlet_training.gates import GateResult
-from townlet_training.promotion import Decision, PromotionPass, PromotionRegistry
-from townlet_trajectory import ArtifactError
+from townlet_trajectory.errors import ArtifactError, PromotionError
+from townlet_trajectory.evaluation.comparisons import PairedComparison
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.promotion import Decision, PromotionConfig, PromotionPass, PromotionRegistry
 
 CONFIG = PromotionConfig(required_passes=2, num_episodes=10, tail_margin=1.0)
 BETTER = PairedComparison(num_episodes=10, mean=2.0, ci=(1.0, 3.0), iqm=2.0, candidate_tail=4.0, incumbent_tail=5.0)
@@ -82,14 +80,13 @@ def test_a_failed_gate_fails_without_comparison(tmp_path: Path) -> None:
 
 def test_the_streak_survives_the_process_and_seeds_are_fresh(tmp_path: Path) -> None:
     own = registry(tmp_path)
-    blocks = [own.next_block()]
+    blocks = [own.next_seeds()]
     own.record("c1", "scripted", comparison=BETTER, gates=[])
     reopened = registry(tmp_path)
-    blocks.append(reopened.next_block())
+    blocks.append(reopened.next_seeds())
     assert reopened.record("c1", "scripted", comparison=BETTER, gates=[]).decision is Decision.PROMOTE
-    blocks.append(registry(tmp_path).next_block())
-    assert len({block.first for block in blocks}) == 3
-    assert all(block.count == 10 for block in blocks)
+    blocks.append(registry(tmp_path).next_seeds())
+    assert len({seed for block in blocks for seed in block.tolist()}) == 30
 
 
 @pytest.mark.property
@@ -109,10 +106,10 @@ def test_the_registry_counts_like_a_person(
 
 def test_a_registry_can_begin_anew_where_there_is_a_file(tmp_path: Path) -> None:
     first = registry(tmp_path)
-    block = first.next_block()
+    seeds = first.next_seeds().tolist()
     first.record("c1", "scripted", comparison=BETTER, gates=[])
     anew = PromotionRegistry(tmp_path / "promotion.json", config=CONFIG, seed=3, anew=True)
-    assert (anew.num_passes, anew.next_block()) == (0, block)
+    assert (anew.num_passes, anew.next_seeds().tolist()) == (0, seeds)
     assert anew.record("c1", "scripted", comparison=BETTER, gates=[]).decision is Decision.HOLD
     assert registry(tmp_path).num_passes == 1
 
@@ -154,15 +151,21 @@ def test_an_outcome_in_the_file_is_not_believed(tmp_path: Path) -> None:
     [
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "`schema_version` must be 1, got 2"),
         (lambda text: text.replace('"history"', '"stories"'), "`history` must be a list"),
-        (lambda text: text.replace('"outcome"', '"result"'), "pass 0 has missing or unknown keys"),
-        (lambda text: text.replace('"iqm": 2.0', '"iqm": "two"'), "pass 0, comparison: `iqm` must be a finite number"),
+        (
+            lambda text: text.replace('"outcome"', '"result"'),
+            r"history\[0\]: parse: missing or unknown keys: outcome",
+        ),
+        (
+            lambda text: text.replace('"iqm": 2.0', '"iqm": "two"'),
+            r"\[0\]:comparison: parse: `iqm` must be a finite",
+        ),
     ],
 )
 def test_a_foreign_file_is_refused(tmp_path: Path, change, error: str) -> None:
     registry(tmp_path).record("c1", "scripted", comparison=BETTER, gates=[])
     path = tmp_path / "promotion.json"
     path.write_text(change(path.read_text()))
-    with pytest.raises(PromotionError, match=error):
+    with pytest.raises(ArtifactError, match=error):
         registry(tmp_path)
 
 
@@ -170,3 +173,11 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "promotion.json").write_text('{"schema_version": 1, "history": NaN}')
     with pytest.raises(ArtifactError, match="NaN is not a number"):
         registry(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("required_passes", 0), ("num_episodes", 1), ("tail_margin", -1.0), ("num_resamples", 1)]
+)
+def test_promotion_out_of_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(PromotionError, match=name):
+        PromotionConfig(**{name: value})

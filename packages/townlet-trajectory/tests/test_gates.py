@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
-from corridor import scores
+from strategies import scores
 
-from townlet_training.errors import GateError
-from townlet_training.gates import accuracy_gate, excess_gain, floor_gate, gate_level
+from townlet_trajectory.errors import EvaluationError
+from townlet_trajectory.evaluation.gates import accuracy_gate, excess_gain, floor_gate, gate_level
 
 
 def test_the_level_is_shared_by_all_gates() -> None:
     assert gate_level(1) == 0.05
     assert gate_level(10, level=0.2) == pytest.approx(0.02)
-    with pytest.raises(GateError, match="`num_gates` must be at least 1, got 0"):
+    with pytest.raises(EvaluationError, match="`num_gates` must be at least 1, got 0"):
         gate_level(0)
 
 
@@ -72,7 +72,7 @@ def test_accuracy_against_nine_tenths(correct: int, labels: int, passed: bool) -
 
 
 def test_an_accuracy_of_nothing_is_no_accuracy() -> None:
-    with pytest.raises(GateError, match="at least one held-out label"):
+    with pytest.raises(EvaluationError, match="at least one held-out label"):
         accuracy_gate("clone", accuracy=1.0, num_labels=0, threshold=0.9, level=0.05)
-    with pytest.raises(GateError, match=r"accuracy in \[0, 1\], got nan"):
+    with pytest.raises(EvaluationError, match=r"accuracy in \[0, 1\], got nan"):
         accuracy_gate("clone", accuracy=float("nan"), num_labels=5, threshold=0.9, level=0.05)

@@ -1,18 +1,47 @@
-"""What a run hands back: frozen records, from which files, tables and pictures are made elsewhere."""
+"""What a training run comes to: frozen records, made by the trainer, read, printed and drawn by everything else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from townlet_training.config import Acting, Mode
-from townlet_training.evaluation import EpisodeScores, PairedComparison, ScoreSummary
-from townlet_training.gates import GateResult
-from townlet_training.learning.bc import BCResult
-from townlet_training.network.onnx_export import ExportedPolicy
-from townlet_training.promotion import PromotionDecision
-from townlet_training.run.schedule import Stage
+from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.promotion import PromotionDecision
+from townlet_trajectory.evaluation.scores import EpisodeScores
+
+Mode = Literal["anneal", "ppo", "bc"]
+Acting = Literal["greedy", "sampled"]
+Stage = Literal["clone", "warmup", "anneal", "ppo"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloneEpoch:
+    """One pass of behavior cloning over its labels."""
+
+    epoch: int
+    """Counted from 1."""
+    loss: float
+    """Mean cross-entropy over the training labels while they were learned from, nats."""
+    held_out_accuracy: float
+    """Share of the held-out labels that are the most likely action after this pass, in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloneResult:
+    """What the cloning of one agent group came to."""
+
+    epochs: tuple[CloneEpoch, ...]
+    best_epoch: int
+    """The epoch whose weights were kept: highest held-out accuracy, among equals least held-out loss."""
+    accuracy: float
+    """On the held-out labels, of the weights that were kept."""
+    num_labels: int
+    num_held_out: int
+    num_forbidden: int
+    """Labels of both batches that the action mask forbids."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +60,10 @@ class EvaluationRecord:
     return_ci: tuple[float, float]
     """95 % bootstrap interval."""
     normalized: float | None
-    """Of `return_mean`, 0 for idling (or for acting at random, where the world has no idling) and 1 for the script;
-    None without either."""
-    scripted_mean: float | None
-    nearest_mean: float | None
-    idle_mean: float | None
-    random_mean: float | None
-    """None also where idling is the zero of the scores."""
+    """Of `return_mean`, 0 for the zero of the scores (idling, or acting at random) and 1 for the script; None without
+    either."""
+    baselines: Mapping[str, float]
+    """Mean return of each behavior without weights, by name, on the same episodes."""
     gate: GateResult | None
     """None where nothing was gated."""
 
@@ -46,12 +72,12 @@ class EvaluationRecord:
 class CloneRecord:
     """What cloning came to."""
 
-    results: Mapping[str, BCResult]
+    results: Mapping[str, CloneResult]
     """By agent group."""
     evaluation: EvaluationRecord
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class FinalEvaluation:
     """The scores that the run is judged by: episodes that nothing was chosen on."""
 
@@ -65,7 +91,17 @@ class FinalEvaluation:
     paired: Mapping[str, PairedComparison]
     """Learned minus each of the baselines, by name."""
     normalized: Mapping[str, float | None]
-    """Mean difference of `paired` as a share of what the script has beyond idling (or acting at random)."""
+    """Mean difference of `paired` as a share of what the script has beyond the zero of the scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedPolicy:
+    """A policy file that was written."""
+
+    path: Path
+    weights_sha256: str
+    file_sha256: str
+    """SHA-256 of the file with these 64 characters in it replaced by zeros."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +117,7 @@ class RunCounters:
     """How often an agent group was left out of an update, because it had decided nothing."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class RunSummary:
     """All that is known about a run that has ended."""
 

@@ -8,23 +8,47 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from townlet_training.config import PromotionConfig
-from townlet_training.errors import PromotionError
-from townlet_training.evaluation import PairedComparison
-from townlet_training.fields import Fields
-from townlet_training.gates import GateResult
-from townlet_training.seeds import SeedBlock, promotion_block
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.errors import ManifestError, PromotionError
+from townlet_trajectory.evaluation.comparisons import PairedComparison
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.seeds import promotion_seeds
 from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import JsonValue, parse_object
+from townlet_trajectory.storage.json_fields import Fields
 from townlet_trajectory.storage.paths import read_named
 
 SCHEMA_VERSION = 1
 MAX_REGISTRY_BYTES = 8 << 20
 
-_PASS_KEYS = frozenset({"candidate", "incumbent", "tail_margin", "outcome", "comparison"})
-_COMPARISON_KEYS = frozenset(field.name for field in fields(PairedComparison))
-
 Outcome = Literal["better", "unproven", "worse", "gated"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionConfig:
+    """When a candidate replaces the incumbent."""
+
+    required_passes: int = 2
+    """Passes in a row, each on fresh seeds; 1 to 10."""
+    num_episodes: int = 100
+    """Episodes of one pass; 2 to 1,000,000."""
+    tail_margin: float = 0.0
+    """How much lower, in units of return, the worst tenth may be than the incumbent's; in [0, 1e9]."""
+    num_resamples: int = 10_000
+    """Of each interval; 100 to 1,000,000."""
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("required_passes", self.required_passes, 1, 10),
+            ("num_episodes", self.num_episodes, 2, 10**6),
+            ("num_resamples", self.num_resamples, 100, 10**6),
+        ):
+            if not low <= value <= high:
+                raise PromotionError(f"`{name}` must be in [{low}, {high}], got {value!r}")
+        if not 0.0 <= self.tail_margin <= 1e9:
+            raise PromotionError(f"`tail_margin` must be in [0, 1e9], got {self.tail_margin!r}")
 
 
 class Decision(StrEnum):
@@ -95,8 +119,7 @@ class PromotionRegistry:
             anew: begin with nothing also where there is one; the first pass replaces it.
 
         Raises:
-            ArtifactError: if the file is no strict JSON.
-            PromotionError: if it is not a registry, or one of a newer schema.
+            ArtifactError: if the file is no strict JSON, not a registry, or one of a newer schema.
         """
         self._path = path
         self._config = config
@@ -108,9 +131,9 @@ class PromotionRegistry:
         """Passes of any outcome so far."""
         return len(self._passes)
 
-    def next_block(self) -> SeedBlock:
-        """The episodes of the next pass; no pass has seen them, nor has any gate or choice of a checkpoint."""
-        return promotion_block(self._seed, self.num_passes, self._config.num_episodes)
+    def next_seeds(self) -> NDArray[np.int64]:
+        """Return the seeds of the next pass [num_episodes]; no pass, gate or choice of a checkpoint has seen them."""
+        return promotion_seeds(self._seed, self.num_passes, self._config.num_episodes)
 
     def record(
         self,
@@ -125,7 +148,7 @@ class PromotionRegistry:
         Args:
             candidate: digest of its weights.
             incumbent: digest of its weights, or the name of a behavior.
-            comparison: on the episodes of `next_block`; None exactly when a gate failed.
+            comparison: on the episodes of `next_seeds`; None exactly when a gate failed.
             gates: that the candidate went through on its way here.
 
         Raises:
@@ -234,35 +257,32 @@ def _entry(each: PromotionPass) -> dict[str, JsonValue]:
 
 
 def _read_passes(path: Path) -> tuple[PromotionPass, ...]:
-    """The passes in a registry's file. What it says about their outcome is not believed, but judged again."""
-    document = parse_object(read_named(path, max_bytes=MAX_REGISTRY_BYTES), path)
-    if document.get("schema_version") != SCHEMA_VERSION:
-        raise PromotionError(
-            f"{path}: `schema_version` must be {SCHEMA_VERSION}, got {document.get('schema_version')!r}"
+    """Read the passes in a registry's file. What it says about their outcome is not believed, but judged again."""
+    document = Fields(parse_object(read_named(path, max_bytes=MAX_REGISTRY_BYTES), path), path, error=ManifestError)
+    if document.integer("schema_version") != SCHEMA_VERSION:
+        raise ManifestError(
+            path, "parse", f"`schema_version` must be {SCHEMA_VERSION}, got {document.integer('schema_version')}"
         )
-    history = document.get("history")
-    if not isinstance(history, list):
-        raise PromotionError(f"{path}: `history` must be a list of passes, got {history!r:.100}")
-    return tuple(_parse_pass(entry, f"{path}: pass {number}") for number, entry in enumerate(history))
+    return tuple(_parse_pass(entry) for entry in document.objects("history"))
 
 
-def _parse_pass(entry: JsonValue, where: str) -> PromotionPass:
-    record = Fields(entry, where, _PASS_KEYS, error=PromotionError)
-    comparison = record.value("comparison")
+def _parse_pass(entry: Fields) -> PromotionPass:
+    entry.require_keys({"candidate", "incumbent", "tail_margin", "outcome", "comparison"})
     return PromotionPass(
-        candidate=record.text("candidate"),
-        incumbent=record.text("incumbent"),
-        tail_margin=record.number("tail_margin"),
-        comparison=None if comparison is None else _parse_comparison(comparison, f"{where}, comparison"),
+        candidate=entry.text("candidate"),
+        incumbent=entry.text("incumbent"),
+        tail_margin=entry.number("tail_margin"),
+        comparison=None if entry.is_null("comparison") else _parse_comparison(entry.inside("comparison")),
     )
 
 
-def _parse_comparison(entry: JsonValue, where: str) -> PairedComparison:
-    record = Fields(entry, where, _COMPARISON_KEYS, error=PromotionError)
+def _parse_comparison(record: Fields) -> PairedComparison:
+    record.require_keys({field.name for field in fields(PairedComparison)})
+    low, high = record.numbers("ci", count=2)
     return PairedComparison(
-        num_episodes=record.count("num_episodes"),
+        num_episodes=record.integer("num_episodes"),
         mean=record.number("mean"),
-        ci=record.pair("ci"),
+        ci=(low, high),
         iqm=record.number("iqm"),
         candidate_tail=record.number("candidate_tail"),
         incumbent_tail=record.number("incumbent_tail"),
