@@ -8,9 +8,9 @@ import torch
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError
+from townlet_training.learning.advantages import return_scale
 from townlet_training.learning.bc import BCLearner
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.network.normalizer import return_scale
 from townlet_training.run.group_names import group_seed
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult

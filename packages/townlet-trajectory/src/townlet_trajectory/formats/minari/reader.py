@@ -21,9 +21,8 @@ from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import TrajectoryTable, require_decision
 from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryError
-from townlet_trajectory.formats.minari.contents import MinariContents, minari_contents
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeReader
-from townlet_trajectory.formats.minari.spaces import Leaf
+from townlet_trajectory.formats.minari.spaces import Leaf, MinariContents, minari_contents
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, parse_json, parse_object
 from townlet_trajectory.storage.npz import FREE_BYTES, MAX_RATIO
 from townlet_trajectory.storage.paths import open_below, read_below
@@ -268,6 +267,16 @@ class MinariReader:
             rows[at : at + length], last[index] = array[:length], array[-1]
             at += length
         return rows, last
+
+
+def from_minari(path: str | Path, *, max_bytes: int = MAX_BATCH_BYTES) -> TrajectoryBatch:
+    """Everything that a dataset's directory holds, as one batch; `MinariReader` says how, and reads it by blocks.
+
+    Raises:
+        ArtifactError: as `MinariReader`, or if the columns would take more than `max_bytes`.
+    """
+    with MinariReader(path) as reader:
+        return reader.load(max_bytes=max_bytes)
 
 
 def _foreign_identity(episode: int) -> tuple[str, int, int, int, int]:
