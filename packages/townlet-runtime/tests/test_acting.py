@@ -3,6 +3,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from beginnings import begun
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -112,7 +113,7 @@ def test_a_policy_that_fails_is_refused_at_once_in_both_ways_of_acting(greedy: b
         seed=1,
         greedy=greedy,
     )
-    runtime.begin(corridor.reset(seed=1), tick=5)
+    runtime.begin(begun(corridor, 1), tick=5)
     with pytest.raises(PolicyError, match="tick 5"):
         runtime.decide_batch()
 
@@ -135,7 +136,7 @@ def test_the_uniform_policy_spreads_over_legal_actions() -> None:
 def test_an_actor_is_taken_to_fit_the_simulation() -> None:
     actor = SimulationActor(actor=LinearPolicy(SPEC, seed=1), spec=SPEC)
     require_fit(actor, SPEC)
-    observations = Corridor().reset(seed=0).observations
+    observations = begun(Corridor(), 0).observations
     np.testing.assert_array_equal(
         actor.act(observations, None)[0], LinearPolicy(SPEC, seed=1).act(observations, None)[0]
     )

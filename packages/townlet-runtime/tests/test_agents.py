@@ -1,10 +1,11 @@
 import pytest
+from beginnings import begun
 
 from townlet_behavior import PossessionError
 from townlet_runtime.core.agents import ids_of, slot_of
 from townlet_runtime.testing import Corridor, CorridorConfig
 
-OBSERVED = Corridor(CorridorConfig(places=1), num_worlds=3).reset(seed=0)
+OBSERVED = begun(Corridor(CorridorConfig(places=1), num_worlds=3), 0)
 
 
 def test_the_same_name_in_another_world_is_another_agent() -> None:

@@ -17,6 +17,7 @@ from townlet_runtime.simulation.interface import AGENTS, OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Collected
+from townlet_trajectory.evaluation.seeds import training_seeds
 
 
 def counts(collected: Collected) -> tuple[object, ...]:
@@ -64,8 +65,9 @@ def test_the_coins_of_the_first_tick_follow_from_the_seed() -> None:
     for seed in (0, 1, 12345):
         worlds = collector(config, num_worlds=8, seed=seed)
         batch = worlds.collect({AGENTS: policy}, num_ticks=1, ratio=0.5).batches[AGENTS]
-        # The keys depend on world and agent alone, so the coins can be tossed again.
-        keys = np.array([draw_keys(int(w), a) for w, a in zip(batch.worlds, batch.agent_ids, strict=True)], np.uint64)
+        # The keys depend on the world's seed and the agent alone, so the coins can be tossed again.
+        worlds_seeds = training_seeds(seed, 8)[batch.worlds].tolist()
+        keys = np.array([draw_keys(*pair) for pair in zip(worlds_seeds, batch.agent_ids, strict=True)], np.uint64)
         learned = batch.columns["source"] == Source.LEARNED
         assert np.array_equal(learned, uniforms(seed, Purpose.BLEND, keys, 0) < 0.5)
         coins.add(tuple(learned.tolist()))

@@ -3,9 +3,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from beginnings import begun
 from crossing import Crossing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from strategies import LinearPolicy, bridge_config, corridor_configs, seeds
 
 from townlet_behavior import BridgeConfig
@@ -15,6 +17,7 @@ from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, SimulationSpec, Stepped
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.evaluation.seeds import final_seeds, promotion_seeds, selection_seeds
 
 CONFIG = CorridorConfig(length=4, places=2, slip=0.2, episode_ticks=20)
 WAIT, LEFT, RIGHT, REST = range(4)
@@ -54,7 +57,7 @@ def test_a_score_by_hand() -> None:
 def test_the_idle_pay_for_every_tick() -> None:
     # how many come later depends on the seed, but waiting costs 0.01 a tick and agent, over those at the start
     corridor = Corridor(CONFIG, num_worlds=4)
-    observed = corridor.reset(seed=9)
+    observed = begun(corridor, 9)
     agents = np.bincount(observed.worlds, minlength=4)
     ticks = np.zeros(4)
     for _ in range(CONFIG.episode_ticks):
@@ -82,19 +85,41 @@ def test_a_result_does_not_depend_on_the_episodes_beside_it(
     assert same(first(play(few + more), few), play(few))
 
 
+def test_an_episode_follows_from_its_seed_wherever_it_is_played() -> None:
+    policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
+    seeds = np.array([2**31 + 5, 3, 2**31 + 4, 77])
+    scores = evaluator().evaluate({AGENTS: policy}, seeds=seeds, sample=True)
+    turned = evaluator().evaluate({AGENTS: policy}, seeds=seeds[::-1].copy(), sample=True)
+    assert scores.returns == turned.returns[::-1]
+    for name, counts in scores.events.items():
+        assert counts == turned.events[name][::-1]
+
+
+def test_actions_are_drawn_anew_for_every_seed() -> None:
+    """In a world without chance of its own, episodes differ by their draws alone."""
+    config = CorridorConfig(length=30, places=1, slip=0.0, episode_ticks=20, max_absence=1)
+    policy = LinearPolicy(Corridor(config).spec, seed=1)
+    blocks = [selection_seeds(8), final_seeds(8), promotion_seeds(0, 0, 8), promotion_seeds(0, 1, 8)]
+    rests = [evaluator(config).evaluate({AGENTS: policy}, seeds=one, sample=True).events["rests"] for one in blocks]
+    assert len(set(rests)) == len(blocks)
+    assert all(len(set(one)) > 1 for one in rests)
+    greedy = [evaluator(config).evaluate({AGENTS: policy}, seeds=one, sample=False).events["rests"] for one in blocks]
+    assert len(set(sum(greedy, ()))) == 1
+
+
 @pytest.mark.property
 @given(seeds)
 @settings(max_examples=20)
 def test_the_same_seeds_begin_the_same_worlds(seed: int) -> None:
-    begun: list[Observed] = []
+    beginnings: list[Observed] = []
 
     def make(num_worlds: int) -> GroupedSimulation:
         corridor = Corridor(CONFIG, num_worlds=num_worlds)
         reset = corridor.reset
 
-        def watched(*, seed: int) -> Observed:
-            observed = reset(seed=seed)
-            begun.append(replace(observed, observations={k: v.copy() for k, v in observed.observations.items()}))
+        def watched(*, seeds: NDArray[np.int64]) -> Observed:
+            observed = reset(seeds=seeds)
+            beginnings.append(replace(observed, observations={k: v.copy() for k, v in observed.observations.items()}))
             return observed
 
         corridor.reset = watched  # type: ignore[method-assign]
@@ -104,7 +129,7 @@ def test_the_same_seeds_begin_the_same_worlds(seed: int) -> None:
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
     judge.evaluate({AGENTS: policy}, seeds=seed + np.arange(3), sample=False)
     judge.baseline("scripted", seeds=seed + np.arange(3))
-    one, other = begun
+    one, other = beginnings
     assert one.agent_ids.tolist() == other.agent_ids.tolist()
     for name, array in one.observations.items():
         np.testing.assert_array_equal(array, other.observations[name])
@@ -114,7 +139,7 @@ def test_sampling_differs_from_greedy_and_greedy_has_no_chance_of_its_own() -> N
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
 
     def play(seed: int, sample: bool) -> EpisodeScores:
-        return evaluator(seed=seed).evaluate({AGENTS: policy}, seeds=0 + np.arange(6), sample=sample)
+        return evaluator(seed=seed).evaluate({AGENTS: policy}, seeds=np.arange(6), sample=sample)
 
     assert same(play(1, False), play(2, False))
     assert not same(play(1, True), play(2, True))
@@ -134,8 +159,8 @@ def test_the_ratio_of_the_config_does_not_matter() -> None:
 
     def play(config: BridgeConfig) -> tuple[EpisodeScores, EpisodeScores]:
         judge = SimulationEvaluator(lambda n: OneGroup(Corridor(CONFIG, num_worlds=n)), config=config, seed=0)
-        learned = judge.evaluate({AGENTS: policy}, seeds=0 + np.arange(4), sample=True)
-        return learned, judge.baseline("scripted", seeds=0 + np.arange(4))
+        learned = judge.evaluate({AGENTS: policy}, seeds=np.arange(4), sample=True)
+        return learned, judge.baseline("scripted", seeds=np.arange(4))
 
     base = bridge_config(Corridor(CONFIG))
     for one, other in zip(play(base), play(replace(base, ratio=0.7)), strict=True):
@@ -170,13 +195,13 @@ def test_what_a_second_episode_earns_does_not_count() -> None:
 
 def test_there_must_be_an_episode_to_play() -> None:
     with pytest.raises(SimulationError, match="`seeds` must hold at least one seed"):
-        evaluator().baseline("idle", seeds=0 + np.arange(0))
+        evaluator().baseline("idle", seeds=np.arange(0))
 
 
 def test_a_world_that_begins_empty_has_no_score() -> None:
     class Deserted(Corridor):
-        def reset(self, *, seed: int) -> Observed:
-            super().reset(seed=seed)
+        def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+            super().reset(seeds=seeds)
             self._places.present[:2] = False
             return self._observe()
 
@@ -187,13 +212,13 @@ def test_a_world_that_begins_empty_has_no_score() -> None:
         lambda n: OneGroup(Deserted(CONFIG, num_worlds=n)), config=bridge_config(Corridor(CONFIG)), seed=0
     )
     with pytest.raises(SimulationError, match=r"agents in every world at the start, got \[0 "):
-        judge.baseline("idle", seeds=0 + np.arange(2))
+        judge.baseline("idle", seeds=np.arange(2))
 
 
 def test_a_policy_made_for_something_else_is_refused() -> None:
     policy = LinearPolicy(Corridor(CorridorConfig(length=9)).spec, seed=1)
     with pytest.raises(SimulationError, match="does not fit"):
-        evaluator().evaluate({AGENTS: policy}, seeds=0 + np.arange(1), sample=True)
+        evaluator().evaluate({AGENTS: policy}, seeds=np.arange(1), sample=True)
 
 
 def test_the_returns_of_groups_add_up_per_agent() -> None:
@@ -201,7 +226,7 @@ def test_the_returns_of_groups_add_up_per_agent() -> None:
     scores = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0).baseline("idle", seeds=7 + np.arange(3))
     # by hand: whoever waits pays 0.01 a tick; shared among all who were there at the start
     for episode in range(3):
-        observed = crossing.reset(seed=7 + episode)
+        observed = begun(crossing, 7 + episode)
         agents = sum(len(one.slots) for one in observed.values())
         ticks = 0
         for _ in range(20):
@@ -215,12 +240,12 @@ def test_all_groups_act_by_their_own_policies() -> None:
     judge = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0)
     specs = Crossing(1).specs
     policies = {group: LinearPolicy(spec, seed=1) for group, spec in specs.items()}
-    scores = judge.evaluate(policies, seeds=0 + np.arange(4), sample=True)
+    scores = judge.evaluate(policies, seeds=np.arange(4), sample=True)
     others = {**policies, "short": LinearPolicy(specs["short"], seed=2)}
-    assert not same(scores, judge.evaluate(others, seeds=0 + np.arange(4), sample=True))
-    assert same(scores, judge.evaluate(policies, seeds=0 + np.arange(4), sample=True))
+    assert not same(scores, judge.evaluate(others, seeds=np.arange(4), sample=True))
+    assert same(scores, judge.evaluate(policies, seeds=np.arange(4), sample=True))
     with pytest.raises(SimulationError, match="a policy for each group"):
-        judge.evaluate({"short": policies["short"]}, seeds=0 + np.arange(1), sample=True)
+        judge.evaluate({"short": policies["short"]}, seeds=np.arange(1), sample=True)
 
 
 def test_nothing_is_played_after_the_last_first_episode() -> None:
@@ -237,11 +262,11 @@ def test_nothing_is_played_after_the_last_first_episode() -> None:
         def specs(self) -> Mapping[str, SimulationSpec]:
             return {group: replace(spec, episode_ticks=500) for group, spec in super().specs.items()}
 
-    SimulationEvaluator(make, config=BridgeConfig(), seed=0).baseline("scripted", seeds=0 + np.arange(2))
+    SimulationEvaluator(make, config=BridgeConfig(), seed=0).baseline("scripted", seeds=np.arange(2))
     assert made[0].steps == 11
 
 
 def test_a_behavior_that_is_not_there_is_named() -> None:
     judge = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0)
     with pytest.raises(SimulationError, match=r"a behavior .* \(scripted, idle, random\), got 'nearest'"):
-        judge.baseline("nearest", seeds=0 + np.arange(1))
+        judge.baseline("nearest", seeds=np.arange(1))

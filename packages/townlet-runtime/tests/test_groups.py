@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
+from beginnings import begun
 from crossing import Crossing
 from strategies import LinearPolicy
 
 from townlet_behavior import BridgeConfig, CommitmentConfig, Guardrail, GuardrailError, StatelessGuardrail, Verdicts
-from townlet_runtime.core.groups import count_worlds, first_spec, require_groups, runtimes_of, script_side
+from townlet_runtime.core.groups import count_worlds, policies_of, runtimes_of, script_side
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, first_spec
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 CONFIG = BridgeConfig(commitment=CommitmentConfig())
@@ -31,7 +32,7 @@ class Forbidding(StatelessGuardrail):
 
 def test_the_script_is_blended_with_where_there_is_one() -> None:
     crossing = Crossing(1)
-    observed = crossing.reset(seed=0)
+    observed = begun(crossing, 0)
     scripts = script_side(crossing)
     assert {group: set(scripts[group].propose(observed[group]).tolist()) for group in scripts} == {
         "long": {2},
@@ -41,7 +42,7 @@ def test_the_script_is_blended_with_where_there_is_one() -> None:
 
 def test_nothing_is_proposed_where_there_is_no_script() -> None:
     wordless = Wordless(2)
-    observed = wordless.reset(seed=0)
+    observed = begun(wordless, 0)
     for group, script in script_side(wordless).items():
         assert script.propose(observed[group]).tolist() == [-1] * len(observed[group].slots)
 
@@ -54,7 +55,7 @@ def test_every_group_is_judged_by_its_own_guardrails() -> None:
     crossing = Guarded(1)
     scripts = crossing.scripted("scripted")
     runtimes = runtimes_of(crossing, scripts, config=CONFIG, policies=None, services=None, seed=0)
-    observed = crossing.reset(seed=0)
+    observed = begun(crossing, 0)
     for group, runtime in runtimes.items():
         runtime.begin(observed[group], tick=0)
     decided = {group: runtime.decide_batch() for group, runtime in runtimes.items()}
@@ -76,15 +77,15 @@ def test_guardrails_of_a_group_must_not_share_reasons() -> None:
 def test_there_must_be_a_policy_for_each_group() -> None:
     crossing = Crossing(1)
     policies = {group: LinearPolicy(spec, seed=0) for group, spec in crossing.specs.items()}
-    require_groups(policies, crossing)
+    assert policies_of(policies, crossing) == policies
     with pytest.raises(SimulationError, match=r"a policy for each group of \['long', 'short'\], got \['long'\]"):
-        require_groups({"long": policies["long"]}, crossing)
+        policies_of({"long": policies["long"]}, crossing)
 
 
 @pytest.mark.parametrize(("slots", "worlds"), [([], 0), ([0], 1), ([0, 1], 1), ([1, 2], 2), ([0, 1, 2, 3, 4, 5], 3)])
 def test_worlds_with_somebody_in_them_are_counted(slots: list[int], worlds: int) -> None:
     corridor = Corridor(CorridorConfig(places=2, max_absence=1), num_worlds=3)
-    everybody = corridor.reset(seed=0)
+    everybody = begun(corridor, 0)
     while len(everybody.slots) < 6:
         everybody = corridor.step(np.zeros(len(everybody.slots), np.int64)).observed
     (runtime,) = runtimes_for(OneGroup(corridor))
@@ -95,7 +96,7 @@ def test_worlds_with_somebody_in_them_are_counted(slots: list[int], worlds: int)
 
 def test_a_world_with_agents_of_two_groups_counts_once() -> None:
     crossing = Crossing(3, places=1)
-    observed, runtimes = crossing.reset(seed=0), runtimes_for(crossing)
+    observed, runtimes = begun(crossing, 0), runtimes_for(crossing)
     specs = list(crossing.specs.values())
     for tick, (long, short, worlds) in enumerate([([0, 1], [1], 2), ([0], [1], 2), ([], [1], 1), ([0, 1, 2], [], 3)]):
         runtimes[0].begin(rows_of(observed["long"], long), tick=tick)
@@ -128,7 +129,7 @@ def test_a_plain_simulation_is_a_group_called_agents() -> None:
     grouped = OneGroup(corridor)
     assert list(grouped.specs) == [AGENTS] and first_spec(grouped) is corridor.spec
     assert grouped.behaviors == ("scripted", "nearest", "idle") and grouped.guardrails() == {AGENTS: ()}
-    observed = grouped.reset(seed=3)[AGENTS]
+    observed = begun(grouped, 3)[AGENTS]
     actions = grouped.scripted("scripted")[AGENTS].propose(observed)
     stepped = grouped.step({AGENTS: actions})[AGENTS]
     state = grouped.save_state()

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 from crossing import Crossing
+from numpy.typing import NDArray
 from strategies import LinearPolicy, bridge_config
 
 from townlet_behavior import BridgeConfig
@@ -12,8 +13,10 @@ from townlet_runtime.core.loop import GroupedLoop, LoopReport, SimulationLoop
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation.interface import Observed
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryService
+from townlet_trajectory.evaluation.seeds import training_seeds
 
 CONFIG = BridgeConfig()
 
@@ -43,6 +46,23 @@ def test_a_report_by_hand() -> None:
     assert report.decisions_by_source == {"scripted": 0, "learned": 0, "external": 0}
     assert report.vetoes == 0
     assert loop.tick == 6
+
+
+class Watched(Corridor):
+    """Remembers the seeds that it was begun with."""
+
+    def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+        self.begun = seeds.tolist()
+        return super().reset(seeds=seeds)
+
+
+def test_worlds_of_two_runs_share_no_seed() -> None:
+    used = []
+    for run in range(20):
+        corridor = Watched(num_worlds=8)
+        loop_of(corridor).reset(seed=run)
+        used += corridor.begun
+    assert len(set(used)) == 20 * 8
 
 
 def test_rates_are_counts_over_wall_time() -> None:
@@ -150,7 +170,7 @@ def test_the_groups_of_a_world_add_up() -> None:
     report = loop.run_for(50)
     # the same worlds again, counted by hand
     again, present, steps, rewards = Crossing(2), 0, 0, 0.0
-    scripts, observed = again.scripted("scripted"), again.reset(seed=5)
+    scripts, observed = again.scripted("scripted"), again.reset(seeds=training_seeds(5, 2))
     events = np.zeros(2)
     for _ in range(50):
         present += sum(len(one.slots) for one in observed.values())

@@ -1,4 +1,5 @@
 import numpy as np
+from beginnings import begun
 
 from townlet_runtime.core.observing import recorded_observations, schema_of, show_commitments
 from townlet_runtime.simulation.interface import CommitmentColumns
@@ -19,7 +20,7 @@ def test_the_held_action_is_shown_one_hot_before_its_ticks_left() -> None:
 def test_the_schema_has_the_mask_where_there_is_one() -> None:
     corridor = Corridor(CorridorConfig(masked=True))
     schema = schema_of(corridor.spec, masked=True)
-    recorded = recorded_observations(corridor.reset(seed=1))
+    recorded = recorded_observations(begun(corridor, 1))
     assert {name: spec.shape for name, spec in schema.observations.items()} == {
         name: array.shape[1:] for name, array in recorded.items()
     }
@@ -31,4 +32,4 @@ def test_the_schema_has_the_mask_where_there_is_one() -> None:
 def test_without_a_mask_only_observations_are_recorded() -> None:
     corridor = Corridor(CorridorConfig(masked=False))
     assert set(schema_of(corridor.spec, masked=False).observations) == {"features", "map"}
-    assert set(recorded_observations(corridor.reset(seed=1))) == {"features", "map"}
+    assert set(recorded_observations(begun(corridor, 1))) == {"features", "map"}

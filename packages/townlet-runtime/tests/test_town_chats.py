@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from beginnings import begun
 
 from townlet_behavior import ScriptedConfig
 from townlet_runtime.town import (
@@ -35,7 +36,7 @@ def together(num_agents: int, *, extroversion: float = 0.5, config: TownConfig =
     """Everybody on one cell, with the same character."""
     agents = tuple(AgentSpec(id=f"a{i}", position=(3, 3), wallet=5.0) for i in range(num_agents))
     town = Town(replace(config, agents=agents), num_worlds=1)
-    town.reset(seed=0)
+    begun(town, 0)
     town.state.extroversion = np.full(num_agents, extroversion)
     return town, town._observe()
 
@@ -217,7 +218,7 @@ def test_characters_change_quality_and_whom_to_avoid() -> None:
 def test_conflicts_make_rivals_by_hand() -> None:
     agents = tuple(AgentSpec(id=f"a{i}", position=(1, 1), wallet=5.0) for i in range(3))
     town = Town(replace(QUIET, agents=agents), num_worlds=1)
-    town.reset(seed=0)
+    begun(town, 0)
 
     def rivalry(one: int, other: int) -> float:
         return town.state.relations.towards(np.array([one]), np.array([other])).rivalry.item()
@@ -249,7 +250,7 @@ def test_a_meal_is_shared_with_the_nearest_who_is_eating() -> None:
     )
     agents = tuple(AgentSpec(id=f"a{i}", position=f.position, wallet=5.0) for i, f in enumerate(fridges))
     town = Town(replace(QUIET, objects=fridges, agents=agents), num_worlds=2)
-    town.reset(seed=0)
+    begun(town, 0)
     state = town.state
     state.object[:], state.phase[:], state.remaining[:] = np.arange(6), USING, 5
     state.remaining[[0, 3]] = 1
@@ -270,7 +271,7 @@ def test_colleagues_help_who_comes_late_and_take_over_from_who_does_not_come() -
     )
     config = replace(QUIET, jobs=(job,), agents=agents, social=SocialConfig(takeover_ticks=6))
     town = Town(config, num_worlds=1)
-    town.reset(seed=0)
+    begun(town, 0)
     seen = [happened(town, WAIT, WORK if tick >= 2 else WAIT, WAIT, WAIT) for tick in range(12)]
     # The late one is there at the third tick of the shift, the absent one has missed six at tick 7.
     assert [tick for tick, events in enumerate(seen) if "late_help_events" in events] == [4]
@@ -287,6 +288,6 @@ def test_a_script_that_knows_characters_leaves_earlier() -> None:
     for acts, expected in ((True, WORK), (False, WAIT)):
         config = replace(QUIET, jobs=(job,), agents=agents, personality=PersonalityConfig(profiles=acts))
         town = Town(config, num_worlds=1, script=ScriptedConfig(job_arrival_buffer=20))
-        town.reset(seed=0).state.tick = 2
+        begun(town, 0).state.tick = 2
         # An industrious one sets off 1.4 · 20 ticks before its shift.
         assert town.scripted("scripted").propose(town._observe()).tolist() == [expected]

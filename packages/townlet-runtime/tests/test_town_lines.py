@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from beginnings import begun
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ def shower_town(num_agents: int, *, places: int = 1, cooldown_ticks: int = 3, gh
         queue=QueueConfig(cooldown_ticks=cooldown_ticks, ghost_step_after=ghost_step_after),
     )
     town = Town(config, num_worlds=1)
-    town.reset(seed=0)
+    begun(town, 0)
     return town
 
 
@@ -122,7 +123,7 @@ def test_two_cannot_eat_the_last_meal() -> None:
         agents=tuple(AgentSpec(id=f"a{i}", position=(4, 4), wallet=5.0) for i in range(2)),
     )
     town = Town(config, num_worlds=1)
-    town.reset(seed=0)
+    begun(town, 0)
     eat = TABLE.index("request:fridge:first")
     town.state.phase[:], town.state.object[:] = HOLDS_TURN, 0
     town.state.recount()

@@ -9,6 +9,7 @@ from dataclasses import replace
 import cloudpickle
 import numpy as np
 import pytest
+from beginnings import begun
 from gymnasium.utils.env_checker import data_equivalence
 from pettingzoo import ParallelEnv
 from pettingzoo.test import parallel_api_test, parallel_seed_test
@@ -79,7 +80,7 @@ def test_pettingzoo_remarks_on_lives_that_were_not_lived_and_on_nothing_else() -
 def test_the_view_is_the_town(config: TownConfig, behavior: str) -> None:
     env, town = parallel_env(config, returns=True), Town(config, num_worlds=1)
     seen, _ = env.reset(seed=11)
-    observed, script = town.reset(seed=11), town.scripted(behavior)
+    observed, script = begun(town, 11), town.scripted(behavior)
     for tick in range(1, config.episode_ticks + 1):
         ids = [name.partition("#")[0] for name in env.agents]
         assert ids == observed.agent_ids.tolist()
@@ -147,7 +148,7 @@ def test_ticks_without_anybody_pass_by_themselves() -> None:
     env, town = parallel_env(config, returns=True), Town(config, num_worlds=1)
     env.reset(seed=5)
     seen, *_ = env.step(waiting(env))
-    town.reset(seed=5)
+    begun(town, 5)
     for agents in (1, 0, 0, 0):
         observed = town.step(np.zeros(agents, np.int64)).observed
     assert (list(seen), env.agents) == (["alice", "alice#2"], ["alice#2"])

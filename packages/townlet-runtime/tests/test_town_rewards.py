@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from beginnings import begun
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,7 +112,7 @@ def test_idle_is_worth_about_nothing_and_the_script_lives_well() -> None:
     returns = {}
     for name in ("idle", "scripted", "nearest"):
         town = Town(TownConfig(), num_worlds=8)
-        observed, controller, total = town.reset(seed=2**31), town.scripted(name), 0.0
+        observed, controller, total = begun(town, 2**31), town.scripted(name), 0.0
         for _ in range(1000):
             stepped = town.step(controller.propose(observed))
             total += float(stepped.rewards.sum())

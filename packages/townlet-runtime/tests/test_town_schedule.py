@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from beginnings import begun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,7 +69,7 @@ def town(*schedules: tuple[ScheduledIntent, ...], num_worlds: int = 1, **changes
 
 def played(world: Town, ticks: int) -> list[tuple[str, ...]]:
     """What each agent does, tick by tick, if the schedule has its way."""
-    observed = world.reset(seed=1)
+    observed = begun(world, 1)
     controller = world.scripted("idle")
     done = []
     for _ in range(ticks):
@@ -133,7 +134,7 @@ def test_a_use_of_one_tick_is_seen_to_begin() -> None:
 
 def test_agents_without_a_schedule_live_by_the_script_and_worlds_are_alike() -> None:
     world = town(intents("move 4 3"), (), intents("wait"), num_worlds=2)
-    observed = world.reset(seed=1)
+    observed = begun(world, 1)
     for name in world.behaviors:
         proposals = world.scripted(name).propose(observed)
         assert [KEYS[action] for action in proposals[[0, 2, 3, 5]]] == ["move:east", "wait"] * 2
@@ -189,7 +190,7 @@ def test_an_absent_agent_begins_anew_when_it_is_back() -> None:
         needs_decay=(0.2, 0.0, 0.0),
         lifecycle=LifecycleConfig(respawn_delay_ticks=2, departure_rate=0.0),
     )
-    observed = world.reset(seed=1)
+    observed = begun(world, 1)
     seen = []
     for _ in range(12):
         seen.append((len(observed.slots), int(world.state.schedule_at[0])))
@@ -204,7 +205,7 @@ def test_a_restored_town_goes_on_in_the_middle_of_its_schedules() -> None:
     played(one, 7)
     saved = one.save_state()
     controller, observed = one.scripted("idle"), one.restore(saved)
-    other.reset(seed=9)
+    begun(other, 9)
     again = other.restore(saved)
     for _ in range(12):
         actions = controller.propose(observed)
@@ -331,7 +332,7 @@ def test_schedules_are_played_as_by_hand_whatever_else_is_done(
         affordances={**TownConfig().affordances, "bed": bed},
         queue=QueueConfig(cooldown_ticks=1, ghost_step_after=2),
     )
-    observed = world.reset(seed=seed)
+    observed = begun(world, seed)
     controller = world.scripted("scripted")
     players = [NaivePlayer(world, slot, schedules[slot % len(schedules)]) for slot in range(2 * len(schedules))]
     for _ in range(25):

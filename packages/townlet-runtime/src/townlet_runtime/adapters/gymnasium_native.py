@@ -18,7 +18,7 @@ from townlet_runtime.adapters.common import (
     seen_state,
 )
 from townlet_runtime.adapters.controllers import ControllerFactory
-from townlet_runtime.adapters.history import ABSENT
+from townlet_runtime.adapters.history import ABSENT, joint_seed
 from townlet_runtime.adapters.libraries import gymnasium
 from townlet_runtime.adapters.single import SingleAgents
 from townlet_runtime.adapters.spaces import find_mask, stacked_masks, stacked_rewards
@@ -35,7 +35,7 @@ class NativeWorlds:
     """Parallel worlds of one agent each. Implements `townlet_runtime.simulation.interface.Simulation`.
 
     At the tick after an episode's end the environment only resets the world: nobody acts there, so its agent is absent
-    for that tick. All worlds share one seed: world w does not begin with `seed + w`.
+    for that tick. The environment takes one seed for all worlds together, which is hashed from all of theirs.
 
     Args:
         name: of the environment.
@@ -70,10 +70,10 @@ class NativeWorlds:
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
 
-    def reset(self, *, seed: int) -> Observed:
-        """Begin all worlds with one seed, `seed`."""
-        self._history.restart(seed)
-        self._agents.note_episodes()
+    def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+        """Begin all worlds with one seed, that of all `seeds` [W]."""
+        self._history.restart(seeds)
+        self._agents.note_seeds()
         observation, info = self._begin()
         self._masked = self._agents.observations.has_mask or find_mask(info) is not None
         self._rest(np.zeros(self.spec.num_worlds, np.bool_))
@@ -142,7 +142,7 @@ class NativeWorlds:
 
     def _begin(self) -> tuple[object, object]:
         try:
-            observation, info = self._env.reset(seed=self._history.seed)
+            observation, info = self._env.reset(seed=joint_seed(self._history.seeds))
         except Exception as error:  # somebody else's code
             raise self._fault(f"`reset` failed with {type(error).__name__}: {error}") from error
         return observation, info
@@ -205,7 +205,7 @@ class NativeWorlds:
             SimulationError: if `state` is of other worlds.
         """
         self._history.restore(part_of(state, HISTORY))
-        self._agents.note_episodes()
+        self._agents.note_seeds()
         seen = part_of(state, SEEN)
         self._masked = ACTION_MASK in seen
         self._rest(np.zeros(self.spec.num_worlds, np.bool_))

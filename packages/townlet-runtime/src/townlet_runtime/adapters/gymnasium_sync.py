@@ -65,11 +65,11 @@ class SyncWorlds:
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
 
-    def reset(self, *, seed: int) -> Observed:
-        """Begin world w with seed `seed + w`."""
-        self._history.restart(seed)
-        self._agents.note_episodes()
-        begun = [self._begin(world, seed + world) for world in range(self.spec.num_worlds)]
+    def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+        """Begin every world with its own of `seeds` [W]."""
+        self._history.restart(seeds)
+        self._agents.note_seeds()
+        begun = [self._begin(world, seed) for world, seed in enumerate(seeds.tolist())]
         observations, infos = [observation for observation, _ in begun], [info for _, info in begun]
         self._masked = self._agents.observations.has_mask or any(find_mask(info) is not None for info in infos)
         arrays = self._agents.observations.stacked(observations, self._agents.fault)
@@ -189,7 +189,7 @@ class SyncWorlds:
             SimulationError: if `state` is of other worlds.
         """
         self._history.restore(part_of(state, HISTORY))
-        self._agents.note_episodes()
+        self._agents.note_seeds()
         seen = part_of(state, SEEN)
         self._masked = ACTION_MASK in seen
         back = [self._return(world) for world in range(self.spec.num_worlds)]

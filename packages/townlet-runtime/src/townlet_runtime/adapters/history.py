@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import SavedState
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation.interface import require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 
 ABSENT = -1
@@ -28,6 +29,12 @@ def episode_seed(world_seed: int, episode: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+def joint_seed(seeds: NDArray[np.int64]) -> int:
+    """Hash the seeds [W] of worlds that begin together to one below 2^31."""
+    digest = hashlib.blake2b(seeds.astype("<i8").tobytes(), digest_size=4).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
 class History:
     """Ticks, episodes and actions of parallel worlds.
 
@@ -41,8 +48,8 @@ class History:
         self._num_worlds = num_worlds
         self._capacity = capacity
         self._dtype = np.int16 if num_actions <= np.iinfo(np.int16).max else np.int32
-        self.seed = 0
-        """That the worlds were reset with."""
+        self.seeds: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
+        """[W]; that the worlds were reset with."""
         self.tick = 0
         """Ticks since the worlds were reset."""
         self._numbers: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
@@ -51,22 +58,20 @@ class History:
         self._actions: NDArray[np.signedinteger[Any]] = np.full((_ROWS, capacity), ABSENT, self._dtype)
         self._first = 0
 
-    def restart(self, seed: int) -> None:
-        """The worlds begin their first episodes.
+    def restart(self, seeds: NDArray[np.int64]) -> None:
+        """Begin the first episodes of all worlds, with `seeds` [W].
 
         Raises:
-            SimulationError: if the seed is negative.
+            SimulationError: unless there is a seed for each world, none negative.
         """
-        if seed < 0:
-            raise SimulationError(f"expected a seed that is not negative, got {seed}")
-        self.seed = seed
+        self.seeds = require_seeds(seeds, self._num_worlds)
         self.tick = self._first = self._oldest = 0
         self._numbers = np.zeros(self._num_worlds, np.int64)
         self._begun = np.zeros(self._num_worlds, np.int64)
 
     def seed_of(self, world: int) -> int:
         """The seed that the world's episode began with."""
-        return episode_seed(self.seed + world, int(self._numbers[world]))
+        return episode_seed(int(self.seeds[world]), int(self._numbers[world]))
 
     @property
     def episodes(self) -> NDArray[np.int64]:
@@ -125,7 +130,7 @@ class History:
     def save_state(self) -> dict[str, NDArray[Any]]:
         """All of it, as copies."""
         return {
-            "seed": np.array(self.seed, np.int64),
+            "seeds": self.seeds.copy(),
             "tick": np.array(self.tick, np.int64),
             "numbers": self._numbers.copy(),
             "begun": self._begun.copy(),
@@ -142,13 +147,13 @@ class History:
         numbers = saved_array(state, "numbers", dtype=np.int64, shape=worlds)
         begun = saved_array(state, "begun", dtype=np.int64, shape=worlds)
         actions = saved_array(state, "actions", dtype=self._dtype, shape=(None, self._capacity))
-        tick, seed = saved_number(state, "tick"), saved_number(state, "seed")
-        oldest = int(begun.min())
-        if len(actions) != tick - oldest or seed < 0 or int(begun.max()) > tick:
+        seeds = require_seeds(saved_array(state, "seeds", dtype=np.int64, shape=worlds), self._num_worlds)
+        tick, oldest = saved_number(state, "tick"), int(begun.min())
+        if len(actions) != tick - oldest or int(begun.max()) > tick:
             raise SimulationError(
                 f"expected the actions of the ticks {oldest} to {tick} in the saved state, got {len(actions)}"
             )
-        self.seed, self.tick, self._oldest, self._first = seed, tick, oldest, oldest
+        self.seeds, self.tick, self._oldest, self._first = seeds, tick, oldest, oldest
         self._numbers, self._begun = numbers, begun
         self._actions = np.full((max(_ROWS, 2 * len(actions)), self._capacity), ABSENT, self._dtype)
         self._actions[: len(actions)] = actions

@@ -40,7 +40,7 @@ class Members:
         """[N]; of `observed`."""
         self._worlds = worlds
         self._place_of = {agent: place for place, agent in enumerate(group.agents)}
-        self._keys = np.array([draw_keys(world, one) for world in range(len(worlds)) for one in ids], np.uint64)
+        self._keys: NDArray[np.uint64] = np.zeros(len(worlds) * len(ids), np.uint64)
         self._agent_ids = np.array(ids * len(worlds), np.object_)
         self._world_of_slot = np.repeat(indices, len(ids))
         self._slot_of_all = (indices[:, None] * num_agents + np.array(group.places)).ravel()
@@ -63,6 +63,11 @@ class Members:
         """[N]; who is present, among all agents of all worlds."""
         numbers: NDArray[np.int64] = self._slot_of_all[self.before.slots]
         return numbers
+
+    def note_seeds(self, seeds: NDArray[np.int64]) -> None:
+        """The worlds have begun with `seeds` [W]."""
+        ids = self.group.agent_ids
+        self._keys = np.array([draw_keys(seed, one) for seed in seeds.tolist() for one in ids], np.uint64)
 
     def learn_masks(self) -> None:
         """Whether actions are masked is seen at the beginning, and does not change."""

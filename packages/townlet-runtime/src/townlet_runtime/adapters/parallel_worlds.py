@@ -90,12 +90,13 @@ class ParallelWorlds:
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
         return {group: () for group in self.specs}
 
-    def reset(self, *, seed: int) -> Mapping[str, Observed]:
-        """Begin world w with seed `seed + w`."""
-        self._history.restart(seed)
-        for index, world in enumerate(self._worlds):
-            world.begin(seed + index, tick=0)
+    def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
+        """Begin every world with its own of `seeds` [W]."""
+        self._history.restart(seeds)
+        for world, seed in zip(self._worlds, seeds.tolist(), strict=True):
+            world.begin(seed, tick=0)
         for members in self._members.values():
+            members.note_seeds(seeds)
             members.learn_masks()
         return self._look()
 
@@ -159,6 +160,7 @@ class ParallelWorlds:
         for index in range(len(self._worlds)):
             self._return(index)
         for index, members in enumerate(self._members.values()):
+            members.note_seeds(self._history.seeds)
             members.masked = ACTION_MASK in part_of(state, f"{SEEN}/{index}")
         observed, tick = self._look(), self._history.tick
         for index, one in enumerate(observed.values()):

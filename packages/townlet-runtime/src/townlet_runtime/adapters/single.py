@@ -44,10 +44,15 @@ class SingleAgents:
         )
         self.history = History(num_worlds=num_worlds, capacity=num_worlds, num_actions=len(vocabulary))
         self.slots = np.arange(num_worlds)
-        self._keys = np.array([draw_keys(world, AGENT) for world in range(num_worlds)], np.uint64)
+        self._keys: NDArray[np.uint64] = np.zeros(num_worlds, np.uint64)
         self._agent_ids = np.full(num_worlds, AGENT, np.object_)
         self._episodes = self.history.episodes
         self._not_done = np.zeros(num_worlds, np.bool_)
+
+    def note_seeds(self) -> None:
+        """The worlds have begun with other seeds."""
+        self._keys = np.array([draw_keys(seed, AGENT) for seed in self.history.seeds.tolist()], np.uint64)
+        self.note_episodes()
 
     def note_episodes(self) -> None:
         """Some worlds have begun another episode."""

@@ -11,10 +11,11 @@ from townlet_runtime.core.groups import policies_of, runtimes_of, script_side
 from townlet_runtime.core.loop import GroupedLoop
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec, first_spec
 from townlet_runtime.simulation.saved_state import joined, part_of, saved_number
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor, Collected
+from townlet_trajectory.evaluation.seeds import training_seeds
 
 _COLLECTOR, _WORLDS = "collector", "worlds"
 
@@ -40,7 +41,7 @@ class SimulationCollector:
         self._config = config
         self._seed = seed
         self._max_rows = max_rows
-        self._populate(simulation.reset(seed=seed))
+        self._populate(simulation.reset(seeds=training_seeds(seed, first_spec(simulation).num_worlds)))
         for group, observed in self._beginning.items():
             self._runtimes[group].begin(observed, tick=0)
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, BridgeConfig
-from townlet_runtime.core.groups import first_spec, policies_of, runtimes_of, script_side
+from townlet_runtime.core.groups import policies_of, runtimes_of, script_side
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, UniformPolicy
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped, first_spec
 from townlet_trajectory.evaluation.interfaces import Actor
 from townlet_trajectory.evaluation.scores import EpisodeScores
 
@@ -45,7 +45,7 @@ class SimulationEvaluator:
 
         Args:
             actors: one for each group, made for the worlds' specs.
-            seeds: [n], consecutive.
+            seeds: [n], one for each episode, not negative: its world and its draws follow from it, not from its place.
             sample: draw actions, or take the most probable ones.
 
         Raises:
@@ -97,7 +97,7 @@ class SimulationEvaluator:
             seed=self._seed,
             greedy=greedy,
         )
-        observed = simulation.reset(seed=int(seeds[0]))
+        observed = simulation.reset(seeds=seeds)
         scores = _Scores(observed.values(), num_worlds=spec.num_worlds, num_events=len(spec.event_names))
         for group, runtime in runtimes.items():
             runtime.begin(observed[group], tick=0)

@@ -72,11 +72,6 @@ def policies_of(actors: Mapping[str, Actor], simulation: GroupedSimulation) -> d
     return policies
 
 
-def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
-    """The spec of any group, for what all groups share: worlds, episode length, events."""
-    return next(iter(simulation.specs.values()))
-
-
 def count_worlds(runtimes: Sequence[PolicyRuntime], specs: Sequence[SimulationSpec]) -> int:
     """In how many worlds anybody is about to act, of any group; one runtime and one spec for each."""
     inhabited = []

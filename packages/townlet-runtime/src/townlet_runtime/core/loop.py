@@ -14,7 +14,15 @@ from townlet_runtime.core.groups import count_worlds
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.core.telemetry import log, log_tick_health
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, Simulation, Stepped
+from townlet_runtime.simulation.interface import (
+    AGENTS,
+    GroupedSimulation,
+    OneGroup,
+    Simulation,
+    Stepped,
+    first_spec,
+)
+from townlet_trajectory.evaluation.seeds import training_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +66,11 @@ class GroupedLoop:
         self._groups = tuple(runtimes.items())
 
     def reset(self, seed: int) -> None:
-        """Begin the worlds anew; what was recorded and not collected is dropped."""
+        """Begin the worlds anew, with seeds derived from `seed`; recorded rows that were not collected are dropped."""
         for runtime in self._runtimes.values():
             runtime.reset_state()
-        observed = self._simulation.reset(seed=seed)
+        num_worlds = first_spec(self._simulation).num_worlds
+        observed = self._simulation.reset(seeds=training_seeds(seed, num_worlds))
         for group, runtime in self._runtimes.items():
             runtime.begin(observed[group], tick=runtime.tick)
 
@@ -145,7 +154,7 @@ class SimulationLoop:
         return self._runtime.tick
 
     def reset(self, seed: int) -> None:
-        """Begin the worlds anew; what was recorded and not collected is dropped."""
+        """Begin the worlds anew, with seeds derived from `seed`; recorded rows that were not collected are dropped."""
         self._loop.reset(seed)
 
     def step(self) -> Stepped:

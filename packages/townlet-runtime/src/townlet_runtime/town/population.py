@@ -35,8 +35,8 @@ class Population:
         names = [a.id for a in config.agents] or [f"agent_{i + 1:02d}" for i in range(size)]
         self.ids: NDArray[np.object_] = np.array(names * worlds, dtype=object)
         """[S]."""
-        self.keys = np.array([draw_keys(world, name) for world in range(worlds) for name in names], dtype=np.uint64)
-        """[S]."""
+        self.keys: NDArray[np.uint64] = np.zeros(len(self.ids), np.uint64)
+        """[S]; of the seeds and the ids."""
         self._fixed_profiles = _fixed_profiles(config, names)
         self._shares = _shares(config)
         self._avoid_from = avoid_thresholds(config.rivalry.avoid_threshold)
@@ -59,7 +59,8 @@ class Population:
             episode: number of the episode since the reset.
         """
         config, size = self._config, self._config.population
-        self.seeds, self.episode = seeds, episode
+        self._take_seeds(seeds)
+        self.episode = episode
         self.arrived[:] = size
         state.alive[:] = True
         state.relations.clear()
@@ -83,9 +84,15 @@ class Population:
 
     def resume(self, state: TownState, *, seeds: Ints, arrived: Ints, episode: int) -> None:
         """Go on from a state that was saved."""
-        self.seeds, self.arrived, self.episode = seeds, arrived, episode
+        self._take_seeds(seeds)
+        self.arrived, self.episode = arrived, episode
         self._judge(state)
         self._look_ahead(state)
+
+    def _take_seeds(self, seeds: Ints) -> None:
+        if seeds is not self.seeds:
+            pairs = zip(np.repeat(seeds, self._config.population).tolist(), self.ids, strict=True)
+            self.seeds, self.keys = seeds, np.array([draw_keys(seed, name) for seed, name in pairs], np.uint64)
 
     def admit(self, state: TownState) -> bool:
         """Let the agents back in whose time has come; return whether anybody came."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, RivalryGuardrail, SavedState, ScriptedConfig
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped, require_seeds
 from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.actions_carried_out import act_out
 from townlet_runtime.town.arrays import Bools, Floats, Ints
@@ -105,11 +105,9 @@ class Town:
         """Nobody chats or lines up with somebody to avoid; rivalry there is without relationships too."""
         return (RivalryGuardrail(wait=TABLE.vocabulary.wait),)
 
-    def reset(self, *, seed: int) -> TownObserved:
-        """Begin world w anew with seed `seed + w` (not negative)."""
-        if seed < 0:
-            raise SimulationError(f"expected a seed that is not negative, got {seed}")
-        self._begin_episode(seed + np.arange(self.spec.num_worlds, dtype=np.int64), 0)
+    def reset(self, *, seeds: NDArray[np.int64]) -> TownObserved:
+        """Begin every world anew, each with its own of `seeds` [W]."""
+        self._begin_episode(require_seeds(seeds, self.spec.num_worlds), 0)
         return self._observe()
 
     def save_state(self) -> SavedState:
