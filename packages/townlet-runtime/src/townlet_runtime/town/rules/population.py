@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from townlet_behavior import draw_keys
 from townlet_behavior.personality import avoid_thresholds
 from townlet_runtime.town.arrays import Floats, Ints
-from townlet_runtime.town.config import TownConfig
+from townlet_runtime.town.config import PROFILE_NAMES, TownConfig
 from townlet_runtime.town.place import Place
-from townlet_runtime.town.society import PROFILE_NAMES
 from townlet_runtime.town.state import EVENTS, FREE, TownState
 
 _ARRIVALS = EVENTS.index("arrival_events")
