@@ -20,7 +20,7 @@ from townlet_trajectory.dataset.source import TrajectorySource, block_bounds
 from townlet_trajectory.dataset.text_histogram import WIDTH, Bar, bar_lines, binned, short
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.formats.open import open_dataset
-from townlet_trajectory.storage.printable import printable
+from townlet_trajectory.storage.json import printable
 
 MAX_BINS = 8
 MAX_ACTIONS = 12

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.storage.printable import printable
+from townlet_trajectory.storage.json import printable
 
 WIDTH = 80
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from townlet_trajectory.errors import CaptureError
-from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_below, read_named, relative_parts
 
 

@@ -16,8 +16,7 @@ from townlet_trajectory.formats.captures.directory import DEFAULT_PREFIX, Captur
 from townlet_trajectory.formats.captures.manifest import CaptureManifest, read_capture_manifest
 from townlet_trajectory.formats.captures.replay_sample import ReplaySample
 from townlet_trajectory.formats.captures.sample import CaptureLayout
-from townlet_trajectory.storage.json import JsonValue
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue
 
 NOTE = "capture"
 """Key of `DatasetInfo.notes` that holds it."""

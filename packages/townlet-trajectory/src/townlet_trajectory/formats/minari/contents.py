@@ -14,8 +14,7 @@ from townlet_trajectory.data.schema_document import parse_schema
 from townlet_trajectory.dataset.info import DatasetInfo, parse_info
 from townlet_trajectory.errors import CaptureError, SchemaError
 from townlet_trajectory.formats.minari.spaces import ACTION, Leaf, leaves_of, own_leaves, with_mask
-from townlet_trajectory.storage.json import JsonValue, canonical_json
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json
 from townlet_trajectory.storage.manifest import FileEntry
 
 SECTION = "townlet"

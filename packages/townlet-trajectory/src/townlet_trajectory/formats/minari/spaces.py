@@ -18,8 +18,7 @@ import numpy as np
 from townlet_trajectory.data.schema import ACTION_MASK, ArraySpec, TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import CaptureError, SchemaError
-from townlet_trajectory.storage.json import JsonValue, parse_json
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue, parse_json
 
 ACTION = "action"
 """The decision column that is Minari's `actions`."""
