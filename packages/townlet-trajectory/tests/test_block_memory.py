@@ -5,9 +5,10 @@ import pytest
 from strategies import SCHEMA, make_trajectory
 
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.dataset.loaded_blocks import LoadedBlock, Window
 from townlet_trajectory.dataset.memory import (
     BlockMemory,
+    LoadedBlock,
+    Window,
     block_memory,
     step_batch_bytes,
     step_bytes,

@@ -8,7 +8,7 @@ import pytest
 
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.formats.captures.directory import read_captures
-from townlet_trajectory.formats.captures.listing import list_captures
+from townlet_trajectory.formats.captures.manifest import list_captures
 from townlet_trajectory.storage.files import write_json_atomic
 
 CATALOGUE = Path(__file__).parent / "data" / "catalogue"

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from strategies import batches, make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.dataset.loaded_blocks import LoadedBlock, Window
-from townlet_trajectory.dataset.memory import step_bytes, trajectory_bytes
+from townlet_trajectory.dataset.memory import LoadedBlock, Window, step_bytes, trajectory_bytes
 from townlet_trajectory.dataset.selection import Selected
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.dataset.units import StepUnit, TrajectoryUnit

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import any_batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, Kind, Source, Trajectory, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.dataset.describe import describe_dataset, text_of
+from townlet_trajectory.audit.describe import describe_dataset, text_of
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import DatasetError

@@ -16,8 +16,9 @@ from minari.data_collector import EpisodeBuffer
 from strategies import SCHEMA, assert_same_batch, damaged, make_trajectory
 
 from townlet_trajectory import ArraySpec, ArtifactError, Kind, Source, TrajectoryBatch
-from townlet_trajectory.formats.minari.contents import SECTION, section_digest
-from townlet_trajectory.formats.minari.directory import MinariReader, from_minari, to_minari
+from townlet_trajectory.formats.minari.reader import MinariReader, from_minari
+from townlet_trajectory.formats.minari.spaces import SECTION, section_digest
+from townlet_trajectory.formats.minari.writer import to_minari
 
 spaces = gymnasium.spaces
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_trajectory.dataset.text_histogram import WIDTH, Bar, bar_lines, binned, short
+from townlet_trajectory.audit.describe import WIDTH, Bar, bar_lines, binned, short
 
 
 def bins(values: list[float], max_bins: int = 8) -> list[tuple[str, int]]:

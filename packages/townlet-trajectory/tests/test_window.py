@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import assert_same_batch, batches, make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.dataset.loaded_blocks import LoadedBlock, Window
+from townlet_trajectory.dataset.memory import LoadedBlock, Window
 
 
 def make_window(parts: list[TrajectoryBatch]) -> Window:

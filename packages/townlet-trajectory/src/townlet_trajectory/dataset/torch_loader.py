@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.steps import StepBatch
 from townlet_trajectory.dataset.dataset import TrajectoryDataset
-from townlet_trajectory.dataset.loaded_blocks import Window
+from townlet_trajectory.dataset.memory import Window
 from townlet_trajectory.dataset.units import Arrays, BatchT
 from townlet_trajectory.errors import DatasetError
 

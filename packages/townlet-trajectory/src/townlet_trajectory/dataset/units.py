@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.steps import StepBatch
 from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.dataset.loaded_blocks import Window
-from townlet_trajectory.dataset.memory import step_batch_bytes, step_bytes, trajectory_bytes
+from townlet_trajectory.dataset.memory import Window, step_batch_bytes, step_bytes, trajectory_bytes
 from townlet_trajectory.dataset.selection import Selected
 from townlet_trajectory.dataset.source import TrajectorySource
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -129,6 +129,31 @@ class Fields:
         if len(integers) != len(value):
             raise self._error(name, "a list of integers")
         return integers
+
+    def number(self, name: str) -> float:
+        value = self._values.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise self._error(name, "a finite number")
+        return float(value)
+
+    def numbers(self, name: str, *, count: int) -> tuple[float, ...]:
+        """A list of `count` finite numbers."""
+        value = self._values.get(name)
+        if not isinstance(value, list) or len(value) != count:
+            raise self._error(name, f"a list of {count} numbers")
+        items = Fields({f"{name}[{at}]": item for at, item in enumerate(value)}, self._path, error=self._type_of_error)
+        return tuple(items.number(f"{name}[{at}]") for at in range(count))
+
+    def is_null(self, name: str) -> bool:
+        """Whether the value is there and null."""
+        self.require_keys(self._values.keys() | {name})
+        return self._values[name] is None
+
+    def require_keys(self, keys: Set[str]) -> None:
+        """Raise the error unless these keys are there, and no other."""
+        if self._values.keys() != keys:
+            differing = ", ".join(sorted(self._values.keys() ^ keys))
+            raise self._type_of_error(self._path, "parse", f"missing or unknown keys: {differing:.80}")
 
     def flag(self, name: str) -> bool:
         value = self._values.get(name)
