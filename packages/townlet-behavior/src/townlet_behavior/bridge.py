@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .choices import Choices, blend_proposals, keep_commitments, log_probs, obey_possessors, script_alone
+from .blend import Choices, blend_proposals, keep_commitments, log_probs, obey_possessors, script_alone
 from .commitment import Commitments, Held
 from .config import BridgeConfig, clamped_ratio
 from .controllers import BatchController, propose_checked

@@ -11,11 +11,51 @@ from numpy.typing import NDArray
 
 from .controllers import StatelessController
 from .errors import ConfigError
-from .needs import ENERGY, HUNGER, HYGIENE, pressing_needs
+from .guardrails import RivalryView
 from .personality import BALANCED, arrival_buffers, need_thresholds
-from .rivalry import RivalryView
 from .social import wants_to_chat
-from .work import time_to_leave
+
+HUNGER, HYGIENE, ENERGY = range(3)
+"""Columns of every `needs` array, in the order in which they are seen to."""
+
+
+def pressing_needs(needs: NDArray[np.floating], thresholds: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Where a need is below its threshold; at the threshold it does not press.
+
+        pressing(i, k) = needs[i, k] < thresholds[i, k]
+
+    Args:
+        needs: [N, 3]; 0 (desperate) to 1 (satisfied).
+        thresholds: [N, 3], or [3] for all agents.
+
+    Returns:
+        [N, 3] bool; `HUNGER`, `HYGIENE`, `ENERGY` name the columns.
+    """
+    return needs < thresholds
+
+
+def time_to_leave(
+    tick_of_day: NDArray[np.int64],
+    shift_start: NDArray[np.int64],
+    at_workplace: NDArray[np.bool_],
+    *,
+    arrival_buffer: NDArray[np.int64] | int,
+) -> NDArray[np.bool_]:
+    """Whether an agent should be on its way to work.
+
+        shift_start - arrival_buffer <= tick_of_day < shift_start, and not there yet
+
+    Args:
+        tick_of_day: [N].
+        shift_start: [N]; tick of the day, -1 without a job.
+        at_workplace: [N].
+        arrival_buffer: ticks before the shift at which to set off; [N], or one for all.
+
+    Returns:
+        [N] bool.
+    """
+    # No tick is before -1, so nobody without a job leaves.
+    return (shift_start - arrival_buffer <= tick_of_day) & (tick_of_day < shift_start) & ~at_workplace
 
 
 class ScriptedView(RivalryView, Protocol):

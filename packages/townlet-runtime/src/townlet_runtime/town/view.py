@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior.rivalry import CHAT_RIVAL
+from townlet_behavior.guardrails import CHAT_RIVAL
 from townlet_runtime.simulation.interface import Observed
 from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.config import OBJECT_TYPES
