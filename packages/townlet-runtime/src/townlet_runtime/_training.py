@@ -85,7 +85,7 @@ def training_config(
         raise ConfigError(str(error), key="preset") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        problem = first["msg"].removeprefix("Value error, ")
+        problem = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
         raise ConfigError(problem, key=".".join(map(str, first["loc"])) or None) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from townlet_training.errors import ConfigError, EmptyBatchError
+from townlet_training.errors import EmptyBatchError
 from townlet_training.learning.inputs import encode_rows, log_probs_of, mask_rows, require_same_actions
 from townlet_training.learning.optimizer import Optimizer
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.distributions import log_prob_of
+from townlet_training.settings import Count, NotNegative, Positive, Rows, check_settings
 from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
@@ -25,25 +25,17 @@ from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 class BCConfig:
     """One cloning."""
 
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Of Adam; above 0."""
-    batch_size: int = 64
+    batch_size: Rows = 64
     """Labels per gradient step."""
-    num_epochs: int = 20
+    num_epochs: Count = 20
     """Passes over the labels; the weights kept are those of the best of them."""
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     """Decoupled, per step: the weights shrink by learning rate × this."""
 
     def __post_init__(self) -> None:
-        bounds = {
-            "learning_rate": 0.0 < self.learning_rate < math.inf,
-            "batch_size": self.batch_size >= 1,
-            "num_epochs": self.num_epochs >= 1,
-            "weight_decay": 0.0 <= self.weight_decay < math.inf,
-        }
-        for name, within in bounds.items():
-            if not within:
-                raise ConfigError(f"`{name}` is out of range: {self}")
+        check_settings(self)
 
 
 class Labels(NamedTuple):

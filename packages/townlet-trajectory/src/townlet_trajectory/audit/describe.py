@@ -22,8 +22,7 @@ from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import TrajectorySource, block_bounds
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.formats.open import open_dataset
-from townlet_trajectory.storage.json import JsonValue
-from townlet_trajectory.storage.printable import printable
+from townlet_trajectory.storage.json import JsonValue, printable
 
 MAX_BINS = 8
 MAX_ACTIONS = 12

@@ -16,8 +16,7 @@ from townlet_trajectory.evaluation.comparisons import PairedComparison
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.seeds import promotion_seeds
 from townlet_trajectory.storage.files import write_json_atomic
-from townlet_trajectory.storage.json import JsonValue, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_named
 
 SCHEMA_VERSION = 1
@@ -31,22 +30,22 @@ class PromotionConfig:
     """When a candidate replaces the incumbent."""
 
     required_passes: int = 2
-    """Passes in a row, each on fresh seeds; at least 1."""
+    """Passes in a row, each on fresh seeds; 1 to 10."""
     num_episodes: int = 100
-    """Episodes of one pass; at least 2."""
+    """Episodes of one pass; 2 to 1,000,000."""
     tail_margin: float = 0.0
     """How much lower, in units of return, the worst tenth may be than the incumbent's; in [0, 1e9]."""
     num_resamples: int = 10_000
-    """Of each interval; at least 100."""
+    """Of each interval; 100 to 1,000,000."""
 
     def __post_init__(self) -> None:
-        for name, value, low in (
-            ("required_passes", self.required_passes, 1),
-            ("num_episodes", self.num_episodes, 2),
-            ("num_resamples", self.num_resamples, 100),
+        for name, value, low, high in (
+            ("required_passes", self.required_passes, 1, 10),
+            ("num_episodes", self.num_episodes, 2, 10**6),
+            ("num_resamples", self.num_resamples, 100, 10**6),
         ):
-            if value < low:
-                raise PromotionError(f"`{name}` must be at least {low}, got {value!r}")
+            if not low <= value <= high:
+                raise PromotionError(f"`{name}` must be in [{low}, {high}], got {value!r}")
         if not 0.0 <= self.tail_margin <= 1e9:
             raise PromotionError(f"`tail_margin` must be in [0, 1e9], got {self.tail_margin!r}")
 

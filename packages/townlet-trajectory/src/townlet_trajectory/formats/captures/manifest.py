@@ -12,8 +12,7 @@ import numpy as np
 
 from townlet_trajectory.errors import ArtifactError, CaptureError
 from townlet_trajectory.formats.captures.sample import ReplaySample, decode_sample
-from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, canonical_json, parse_json, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, Fields, JsonValue, canonical_json, parse_json, parse_object
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
 from townlet_trajectory.storage.paths import read_below, read_named, relative_parts
 

@@ -27,8 +27,7 @@ from townlet_trajectory.errors import (
     SchemaError,
     ShapeError,
 )
-from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object, readable_json
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object, readable_json
 from townlet_trajectory.storage.npz import decode_npz, encode_npz
 
 SECTION = "townlet"

@@ -1,4 +1,4 @@
-"""Strict JSON."""
+"""Strict JSON, typed access to it, and text from it on a terminal."""
 
 import json
 
@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_trajectory import ArtifactError
+from townlet_trajectory import ArtifactError, CaptureError
 from townlet_trajectory.storage.json import (
     MAX_JSON_BYTES,
     MAX_JSON_DEPTH,
     MAX_JSON_VALUES,
+    Fields,
     canonical_json,
     parse_json,
     parse_object,
+    printable,
     readable_json,
 )
 
@@ -117,3 +119,53 @@ def test_brackets_in_strings_do_not_count(text: bytes, value: object) -> None:
     for _ in range(MAX_JSON_DEPTH - 3):
         (found,) = found
     assert found == value
+
+
+FIELDS = Fields(
+    {"text": "a", "texts": ["a", "b"], "integer": 3, "integers": [1, 2], "flag": True, "object": {"x": {"y": 1}}},
+    "file.json",
+)
+
+
+def test_fields_of_the_right_type() -> None:
+    assert FIELDS.text("text") == "a"
+    assert FIELDS.texts("texts") == ("a", "b")
+    assert FIELDS.integer("integer") == 3
+    assert FIELDS.integers("integers") == (1, 2)
+    assert FIELDS.flag("flag") is True
+    assert FIELDS.object("object") == {"x": {"y": 1}}
+    assert FIELDS.inside("object").inside("x").integer("y") == 1
+
+
+@pytest.mark.parametrize("name", ["text", "texts", "integer", "integers", "flag", "object", "missing"])
+@pytest.mark.parametrize("method", ["text", "texts", "integer", "integers", "flag", "object"])
+def test_fields_of_another_type(name: str, method: str) -> None:
+    if name != method:
+        with pytest.raises(CaptureError, match=f"file.json: parse: `{name}` must be"):
+            getattr(FIELDS, method)(name)
+
+
+@pytest.mark.parametrize(("method", "value"), [("integers", [1, True]), ("texts", ["a", 1]), ("integer", 1 << 63)])
+def test_fields_of_nearly_the_right_type(method: str, value: list[object] | int) -> None:
+    with pytest.raises(CaptureError):
+        getattr(Fields({"x": value}, "f"), method)("x")
+
+
+def test_fields_inside_name_the_place() -> None:
+    with pytest.raises(CaptureError, match="file.json:object: parse: `z` must be a string, got None"):
+        FIELDS.inside("object").text("z")
+
+
+def test_what_steers_a_terminal_is_escaped() -> None:
+    assert printable("héllo wörld 世") == "héllo wörld 世"
+    assert printable("a\n\x1b[2Jb\udc80") == "a\\u000a\\u001b[2Jb\\udc80"
+    assert printable("\a\x9b0m\x7f") == "\\u0007\\u009b0m\\u007f"
+    assert printable("\u202egpj.exe\u2066\u200f") == "\\u202egpj.exe\\u2066\\u200f"
+    assert printable("\U000e0041\u2028") == "\\U000e0041\\u2028"
+
+
+@pytest.mark.property
+@given(st.text())
+def test_everything_becomes_printable(text: str) -> None:
+    assert printable(text).isprintable()
+    assert printable(printable(text)) == printable(text)
