@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import SavedState
+from townlet_behavior.saving import join_states, split_state
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.saved_state import joined, part_of, saved_array, saved_number
+from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_runtime.town.population import Population
 from townlet_runtime.town.relations import EDGES
 from townlet_runtime.town.state import TownState
@@ -24,7 +25,7 @@ def saved_town(state: TownState, population: Population) -> SavedState:
     """Everything that a town's future depends on, as copies."""
     values, edges = vars(state), vars(state.relations)
     arrays = {name: values[name].copy() for name in _ARRAYS}
-    return joined(
+    return join_states(
         {
             "state": {**{name: np.array(values[name]) for name in _SCALARS}, **arrays},
             "relations": {name: edges[name].copy() for name in EDGES},
@@ -44,7 +45,7 @@ def restore_town(saved: SavedState, state: TownState, population: Population) ->
     Raises:
         SimulationError: if something is missing or was saved by another town; then nothing has changed.
     """
-    parts = {name: part_of(saved, name) for name in ("state", "relations", "population")}
+    parts = split_state(saved, ("state", "relations", "population"))
     people = parts["population"]
     if not np.array_equal(people.get("ids", np.empty(0)), population.ids.astype(np.str_)):
         raise SimulationError(
