@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.dataset.memory import LoadedBlock, Window, block_memory, window_bytes
+from townlet_trajectory.dataset.memory import LoadedBlock, LoadedBlocks, block_memory, window_bytes
 from townlet_trajectory.dataset.selection import Selected, StepSelection, StepWeights
 from townlet_trajectory.dataset.source import TrajectorySource, block_bounds
 from townlet_trajectory.dataset.units import BatchT, Unit, UnitName
@@ -57,17 +57,8 @@ class DatasetOptions:
 
     def document(self) -> dict[str, JsonValue]:
         """As a position's fingerprint covers it; weights are covered by what they come to."""
-        return {
-            "batch_size": self.batch_size,
-            "unit": self.unit,
-            "seed": self.seed,
-            "shuffle": self.shuffle,
-            "drop_last": self.drop_last,
-            "memory_budget_bytes": self.memory_budget_bytes,
-            "select": self.select.document(),
-            "weighted": self.weights is not None,
-            "next_observations": self.next_observations,
-        }
+        weighted = self.weights is not None
+        return {**vars(self), "select": self.select.document(), "weights": weighted}
 
 
 class DatasetReader(Generic[BatchT]):
@@ -101,7 +92,7 @@ class DatasetReader(Generic[BatchT]):
             read = np.flatnonzero(self.per_block)
             self.window_bytes = window_bytes(options.memory_budget_bytes, self.memory, read, size)
         self._epoch: tuple[int, EpochPlan] | None = None
-        self._window: tuple[int, int, Window, NDArray[np.int64]] | None = None
+        self._window: tuple[int, int, LoadedBlocks, NDArray[np.int64]] | None = None
         self._blocks: dict[int, LoadedBlock] = {}
 
     def __getstate__(self) -> dict[str, object]:
@@ -126,8 +117,7 @@ class DatasetReader(Generic[BatchT]):
 
     def batch(self, epoch: int, first: int, stop: int) -> BatchT:
         """The units `first : stop` of an epoch; blocks are read where they are not in memory."""
-        plan = self._plan(epoch)
-        parts = [self._part(epoch, window, inside) for window, inside in plan.parts(first, stop)]
+        parts = [self._part(epoch, number, inside) for number, inside in self._plan(epoch).parts(first, stop)]
         return parts[0] if len(parts) == 1 else self.unit.concatenate(parts)
 
     def load(self, block: int) -> LoadedBlock:
@@ -143,7 +133,9 @@ class DatasetReader(Generic[BatchT]):
             raise DatasetError(f"block {block} of the source does not hold the trajectories that its table says")
         return LoadedBlock(batch=batch, first_step=int(self._first_steps[block]), first_trajectory=first)
 
-    def units_of(self, blocks: Sequence[int], window: Window) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    def units_of(
+        self, blocks: Sequence[int], window: LoadedBlocks
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
         """The selected units of a window that holds `blocks`, and their weights.
 
         Raises:
@@ -164,9 +156,9 @@ class DatasetReader(Generic[BatchT]):
 
     def _part(self, epoch: int, number: int, inside: slice) -> BatchT:
         window, order = self._opened(epoch, number)
-        return self.unit.gather(window, order[inside])
+        return self.unit.gather(window, order[inside])  # and let the window go, before another one is opened
 
-    def _opened(self, epoch: int, number: int) -> tuple[Window, NDArray[np.int64]]:
+    def _opened(self, epoch: int, number: int) -> tuple[LoadedBlocks, NDArray[np.int64]]:
         """A window and the order of its units; what it does not share with the one before is let go first."""
         if self._window is not None and self._window[:2] == (epoch, number):
             return self._window[2:]
@@ -177,7 +169,7 @@ class DatasetReader(Generic[BatchT]):
         for block in blocks:
             if block not in self._blocks:
                 self._blocks[block] = self.load(block)
-        window = Window([self._blocks[block] for block in blocks])
+        window = LoadedBlocks([self._blocks[block] for block in blocks])
         numbers, weights = self.units_of(blocks, window)
         count = int(plan.offsets[number + 1] - plan.offsets[number])
         order = self.options.order.draw(numbers, weights, count, epoch=epoch, window=number)

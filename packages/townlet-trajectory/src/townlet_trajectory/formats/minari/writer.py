@@ -28,7 +28,7 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import SCHEMA_VERSION, TrajectorySchema
 from townlet_trajectory.data.schema_document import schema_document
 from townlet_trajectory.data.trajectory import Array, Trajectory
-from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.info import DatasetInfo, document_digest
 from townlet_trajectory.errors import ArtifactError, OrderError, SchemaError
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeWriter
 from townlet_trajectory.formats.minari.reader import FILE_NAME, METADATA_NAME
@@ -39,7 +39,6 @@ from townlet_trajectory.formats.minari.spaces import (
     is_discrete,
     looks_like_an_image,
     own_leaves,
-    section_digest,
     space_text,
 )
 from townlet_trajectory.storage.files import filled_directory, make_directory, write_json_atomic
@@ -210,7 +209,7 @@ class MinariWriter:
             "action_space": action_space_text(schema),
             "dataset_size": round(size / 1e6, 1),
             **self._credits.document(),
-            SECTION: {**section, "sha256": section_digest(section)},
+            SECTION: {**section, "sha256": document_digest(section)},
         }
 
 
