@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from townlet_runtime.town.actions import CHOICES, DIRECTIONS, NUM_CHOICES, REQUEST, TABLE
 from townlet_runtime.town.arrays import Bools, Ints
 from townlet_runtime.town.config import OBJECT_TYPES, TownConfig
-from townlet_runtime.town.place import Place
-from townlet_runtime.town.state import HOLDS_TURN, USING, TownState
+from townlet_runtime.town.place import DIRECTIONS, NUM_TARGETS, REQUEST, SELECTORS, TABLE, Place
+from townlet_runtime.town.state import HOLDS_TURN, USING, Targets, TownState
 
 _START, _RELEASE = TABLE.index("start"), TABLE.index("release")
 _WORK, _CHAT = TABLE.index("go_to:workplace"), TABLE.index("chat")
-_WAYS = len(CHOICES)
+_WAYS = len(SELECTORS)
 _FIRST, _NEAREST = range(2)
 _BARRED = 1 << 60
 """Above every sort key of a usable object."""
 
 
-class Choices(NamedTuple):
-    """Of one state."""
-
-    place: Place
-    own_cell: Ints
-    """[S]; number of each agent's cell in its world."""
-    meant: Ints
-    """[S * 12 + 1]; object of the world that each (type, way of choosing) means to each agent, O for none; so in the
-    spare last one."""
-    some_unusable: bool
-    """Some object of a type that is present is out of stock or too dear for somebody."""
-    busy: Ints
-    """[B]; agents that have to do with an object."""
-
-    @property
-    def local(self) -> Ints:
-        """[S, 12]; `meant` by agent."""
-        return self.meant[:-1].reshape(-1, NUM_CHOICES)
-
-    def wanted(self, actions: Ints) -> Ints:
-        """[S]; the object of the world that each of `actions` [S] asks for, O for none."""
-        # What is no request has a column beyond all, which is clipped to the spare one.
-        return self.meant.take(TABLE.choice.take(actions) + self.place.row_of_choices, mode="clip")
-
-    def goals(self, actions: Ints) -> Ints:
-        """[S]; the same over all worlds, -1 for none."""
-        return self.place.goal_of.take(self.wanted(actions) + self.place.goal_base)
-
-
-class Chooser:
+class TargetResolver:
     """Finds the first, nearest and least busy usable object of every type for every agent.
 
     Usable: its stock is not empty (fridges, stoves) and the agent can pay. Equals go to the fewer steps, then to the
@@ -70,12 +38,12 @@ class Chooser:
         self._steps_key[inner] = steps * unit + np.arange(count)
         self._legal_on = np.zeros((cells, len(TABLE.vocabulary)), dtype=np.bool_)
         self._legal_on[:, TABLE.vocabulary.wait] = True
-        self._legal_on[:, TABLE.requests] = np.isin(np.arange(NUM_CHOICES) // _WAYS, place.present)
+        self._legal_on[:, TABLE.requests] = np.isin(np.arange(NUM_TARGETS) // _WAYS, place.present)
         for action, (dx, dy) in enumerate(DIRECTIONS.values(), start=TABLE.moves.start):
             to_x, to_y = x + dx, y + dy
             self._legal_on[inner, action] = (to_x >= 0) & (to_x < grid.width) & (to_y >= 0) & (to_y < grid.height)
         slots = place.num_worlds * config.population
-        self._meant = np.full(slots * NUM_CHOICES + 1, count)
+        self._meant = np.full(slots * NUM_TARGETS + 1, count)
         self._rows = np.arange(slots) * len(TABLE.vocabulary)
         self._dearest = np.array(place.cost_present.max())
         self._kinds: Ints | slice = slice(None) if len(place.present) == len(OBJECT_TYPES) else place.present
@@ -83,7 +51,7 @@ class Chooser:
         self._barred: Ints | None = None
         self._kind_is_out = False
 
-    def choose(self, state: TownState) -> Choices:
+    def resolve(self, state: TownState) -> Targets:
         """Find them for a state in which the agents at each object are counted."""
         place = self._place
         slots, worlds = len(state.cell), place.num_worlds
@@ -114,12 +82,12 @@ class Chooser:
         busy = state.phase.nonzero()[0]
         if busy.size:
             objects = state.object[busy]
-            column = place.row_of_choices[busy] + place.column_of_type[objects]
+            column = place.row_of_targets[busy] + place.column_of_type[objects]
             own = place.object_index[objects]
             for way in range(_WAYS):
                 meant[column + way] = own
         some_unusable = self._kind_is_out or poor.size > 0
-        return Choices(place=place, own_cell=own_cell, meant=meant, some_unusable=some_unusable, busy=busy)
+        return Targets(place=place, own_cell=own_cell, meant=meant, some_unusable=some_unusable, busy=busy)
 
     def _look_at_stocks(self, state: TownState, stock: bytes) -> None:
         """See which objects nobody can use, and which is the first of each type that somebody can."""
@@ -135,19 +103,19 @@ class Chooser:
         by_kind[:, self._kinds, _FIRST] = first[place.world_of_slot]
         self._barred = (barred * _BARRED).reshape(place.num_worlds, 1, -1) if barred.any() else None
 
-    def legal_actions(self, state: TownState, choices: Choices, num_others: Ints) -> Bools:
+    def legal_actions(self, state: TownState, targets: Targets, num_others: Ints) -> Bools:
         """Return the mask [S, A]: `wait` always; walking only within the grid and not while using an object; `request`
         where its object exists (while using: only of that type, which goes on); `start` with a turn; `release` with an
         object; `go_to:workplace` with a job; `chat` where there are others on the cell (`num_others` [S]), the last
         chat is long enough ago, and not while using an object."""
         place = self._place
-        mask = self._legal_on.take(choices.own_cell, axis=0)
-        if choices.some_unusable:
-            np.less(choices.local, place.count, out=mask[:, TABLE.requests])
+        mask = self._legal_on.take(targets.own_cell, axis=0)
+        if targets.some_unusable:
+            np.less(targets.local, place.count, out=mask[:, TABLE.requests])
         mask[:, _WORK] = state.job >= 0
         if place.knows_chats:
             np.logical_and(num_others, state.chat_ready_at <= state.tick, out=mask[:, _CHAT])
-        busy = choices.busy
+        busy = targets.busy
         if busy.size:
             phase = state.phase[busy]
             rows, flat = self._rows[busy], mask.reshape(-1)
@@ -164,7 +132,7 @@ def _while_using() -> Bools:
     allowed = np.zeros((len(OBJECT_TYPES), len(TABLE.vocabulary)), dtype=np.bool_)
     allowed[:, [0, _START, _RELEASE]] = True
     requests = (TABLE.act == REQUEST).nonzero()[0]
-    kinds = TABLE.choice[requests] // _WAYS
+    kinds = TABLE.target[requests] // _WAYS
     allowed[kinds, requests] = True
     return allowed
 

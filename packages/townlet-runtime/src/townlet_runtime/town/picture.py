@@ -1,10 +1,10 @@
-"""What a picture of a town shows: a still of one world, made by whoever has the world."""
+"""Records of a picture of one world of a town at one tick: its objects and agents, for the report to draw."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from townlet_runtime.runs.strict_json import ReportError, require_finite
+from townlet_runtime.errors import SimulationError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class PictureObject:
     def __post_init__(self) -> None:
         for key, count in (("users", self.users), ("line_length", self.line_length)):
             if count < 0:
-                raise ReportError("PictureObject", key=key, expected="a count >= 0", came=repr(count))
+                raise SimulationError(f"PictureObject: `{key}`: expected a count >= 0, got {count!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,8 @@ class PictureAgent:
     """True while it uses an object."""
 
     def __post_init__(self) -> None:
-        require_finite("PictureAgent", needs=self.needs)
         if not all(0.0 <= need <= 1.0 for need in self.needs):
-            raise ReportError("PictureAgent", key="needs", expected="three numbers in [0, 1]", came=repr(self.needs))
+            raise SimulationError(f"PictureAgent: `needs`: expected three numbers in [0, 1], got {self.needs!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ class TownPicture:
     def __post_init__(self) -> None:
         for key, cells in (("width", self.width), ("height", self.height)):
             if cells < 1:
-                raise ReportError("TownPicture", key=key, expected="at least 1 cell", came=repr(cells))
+                raise SimulationError(f"TownPicture: `{key}`: expected at least 1 cell, got {cells!r}")
         for index, thing in enumerate(self.objects):
             self._require_cell(f"objects.{index}", thing.x, thing.y)
         for index, agent in enumerate(self.agents):
@@ -66,5 +65,5 @@ class TownPicture:
 
     def _require_cell(self, key: str, x: int, y: int) -> None:
         if not (0 <= x < self.width and 0 <= y < self.height):
-            expected = f"a cell of the {self.width} x {self.height} grid"
-            raise ReportError("TownPicture", key=key, expected=expected, came=f"({x}, {y})")
+            grid = f"{self.width} x {self.height} grid"
+            raise SimulationError(f"TownPicture: `{key}`: expected a cell of the {grid}, got ({x}, {y})")

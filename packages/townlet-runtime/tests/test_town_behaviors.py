@@ -27,8 +27,8 @@ from townlet_runtime.town import (
     TownConfig,
     TownObserved,
 )
-from townlet_runtime.town.actions import TABLE
-from townlet_runtime.town.script import town_script
+from townlet_runtime.town.behaviors import town_script
+from townlet_runtime.town.place import TABLE
 
 SCENARIOS = Path(__file__).parent / "data" / "scenarios"
 KEYS = TABLE.vocabulary.keys
@@ -241,7 +241,7 @@ def test_a_move_to_nowhere_and_a_chat_with_nobody_are_refused_by_name() -> None:
 
 
 class NaivePlayer:
-    """One scheduled agent: the rules of `townlet_runtime.town.schedule`, one after the other."""
+    """One scheduled agent: the rules of `townlet_runtime.town.behaviors`, one after the other."""
 
     def __init__(self, world: Town, slot: int, schedule: tuple[ScheduledIntent, ...]) -> None:
         self.world, self.slot, self.schedule = world, slot, schedule
@@ -284,7 +284,7 @@ class NaivePlayer:
         item = self.world.place.objects[self.goal - self.first_object]
         for way in ("first", "nearest", "least_busy"):
             key = f"request:{item.type}:{way}"
-            if observed.choices.goals(np.full(len(self.world.state.x), KEYS.index(key)))[self.slot] == self.goal:
+            if observed.targets.goals(np.full(len(self.world.state.x), KEYS.index(key)))[self.slot] == self.goal:
                 return key
         return self.towards(item.position)
 

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from townlet_behavior import draw_keys
 from townlet_behavior.personality import avoid_thresholds
 from townlet_runtime.town.arrays import Floats, Ints
-from townlet_runtime.town.config import TownConfig
+from townlet_runtime.town.config import PROFILE_NAMES, TownConfig
 from townlet_runtime.town.place import Place
-from townlet_runtime.town.society import PROFILE_NAMES
 from townlet_runtime.town.state import EVENTS, FREE, TownState
 
 _ARRIVALS = EVENTS.index("arrival_events")
@@ -68,7 +67,7 @@ class Population:
         state.extroversion = extroversion = np.zeros(len(state.alive))
         for world in range(self._place.num_worlds):
             slots = np.arange(world * size, (world + 1) * size)
-            rng = np.random.default_rng([int(seeds[world]), episode, 0])
+            rng = _generator(int(seeds[world]), episode, arrived=0)
             self._place_agents(state, slots, rng)
             state.job[slots] = rng.permutation(size) % len(self._place.jobs)
             self._plan_journeys(state, slots, rng)
@@ -102,7 +101,7 @@ class Population:
         worlds = self._place.world_of_slot[due]
         for world in np.unique(worlds):
             slots = due[worlds == world]
-            rng = np.random.default_rng([int(self.seeds[world]), self.episode, int(self.arrived[world])])
+            rng = _generator(int(self.seeds[world]), self.episode, arrived=int(self.arrived[world]))
             self._place_agents(state, slots, rng)
             self._plan_journeys(state, slots, rng)
             self.arrived[world] += len(slots)
@@ -175,6 +174,20 @@ class Population:
         state.needs[:] = np.tile([a.needs for a in agents], (worlds, 1))
         state.wallet[:] = np.tile([a.wallet for a in agents], worlds)
         state.job[:] = np.tile([-1 if a.job is None else jobs.index(a.job) for a in agents], worlds)
+
+
+def _generator(seed: int, episode: int, *, arrived: int) -> np.random.Generator:
+    """Draws what agents come with.
+
+    NumPy hashes the seed, padded, with the key: as words in one list a seed of 64 bits would read like a smaller seed
+    and an episode.
+
+    Args:
+        seed: of the world.
+        episode: number of the episode since the reset.
+        arrived: agents that came before in this episode.
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(episode, arrived)))
 
 
 def _fixed_profiles(config: TownConfig, names: list[str]) -> Ints:

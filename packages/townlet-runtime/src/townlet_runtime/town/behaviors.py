@@ -1,7 +1,8 @@
-"""Schedules: scenario agents that do what is written down for them, over and over, instead of living by the script.
+"""The town's scripted behaviors: the rules of townlet-behavior in its vocabulary, and schedules.
 
-An agent's schedule is a list of intents; its position in it is part of the town's state. The intent at that position is
-proposed through ordinary actions, tick by tick, until the world has done it:
+Scenario agents may have a schedule, which they follow over and over in place of the script. It is a list of intents;
+the position in it is part of the town's state. The intent at that position is proposed through ordinary actions, tick
+by tick, until the world has done it:
 
 - `wait`, `blocked`, `chat`, and every intent that is marked `blocked`, take one tick; nothing is done but, where the
   agent can, chatting.
@@ -17,19 +18,72 @@ agent cannot pay, is walked to and waited for. Every intent takes a tick at leas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, DecisionBatch, SavedState
-from townlet_runtime.errors import TownConfigError
-from townlet_runtime.town.actions import CHOICES, DIRECTIONS, TABLE
+from townlet_behavior import (
+    BatchController,
+    DecisionBatch,
+    IdleController,
+    SavedState,
+    ScriptedActions,
+    ScriptedConfig,
+    ScriptedController,
+    View,
+)
+from townlet_runtime.errors import SimulationError, TownConfigError
 from townlet_runtime.town.arrays import Ints
 from townlet_runtime.town.config import AgentSpec, ScheduledIntent, TownConfig
-from townlet_runtime.town.place import Place
-from townlet_runtime.town.state import FREE, HOLDS_TURN, USING, TownState
-from townlet_runtime.town.view import TownObserved
+from townlet_runtime.town.place import DIRECTIONS, SELECTORS, TABLE, Place
+from townlet_runtime.town.state import FREE, HOLDS_TURN, USING, Targets, TownState
+
+BEHAVIORS = ("scripted", "nearest", "idle")
+"""By rule with the first object of a type; by rule with the nearest one; not at all."""
+
+
+def behavior_named(
+    name: str, config: ScriptedConfig, *, schedules: Schedules | None
+) -> BatchController | ScheduledController:
+    """Return one of `BEHAVIORS`; agents with a schedule follow it in all of them.
+
+    Args:
+        name: of the behavior.
+        config: when the rules act.
+        schedules: of the scenario; None: there is none.
+
+    Raises:
+        SimulationError: if there is no such behavior.
+    """
+    if name == "idle":
+        behavior: BatchController = IdleController(wait=TABLE.vocabulary.wait)
+    elif name == "scripted":
+        behavior = town_script("first", config)
+    elif name == "nearest":
+        behavior = town_script("nearest", config)
+    else:
+        raise SimulationError(f"expected a behavior of the town ({', '.join(BEHAVIORS)}), got {name!r}")
+    return behavior if schedules is None else ScheduledController(behavior, schedules)
+
+
+def town_script(way: Literal["first", "nearest", "least_busy"], config: ScriptedConfig) -> ScriptedController:
+    """Needs, work and company by rule; objects are picked the given `way`: `first` is the script, `nearest` the
+    yardstick."""
+    return ScriptedController(
+        ScriptedActions(
+            wait=TABLE.index("wait"),
+            start=TABLE.index("start"),
+            go_to_work=TABLE.index("go_to:workplace"),
+            eat=TABLE.index(f"request:fridge:{way}"),
+            cook=TABLE.index(f"request:stove:{way}"),
+            wash=TABLE.index(f"request:shower:{way}"),
+            sleep=TABLE.index(f"request:bed:{way}"),
+            chat=TABLE.index("chat"),
+        ),
+        config,
+    )
+
 
 _WAIT, _RELEASE, _PASS, _CHAT, _MOVE, _REQUEST, _START = (np.array(kind) for kind in range(7))
 """What an intent asks for; `_PASS` is to wait, but not while something is used. From `_REQUEST` on it is an object."""
@@ -42,9 +96,28 @@ _KINDS = {
     "request": _REQUEST,
     "start": _START,
 }
-_WAYS = np.arange(len(CHOICES))
+_SELECTORS = np.arange(len(SELECTORS))
 _EAST, _WEST, _SOUTH, _NORTH = (TABLE.index(f"move:{name}") for name in DIRECTIONS)
 _A_RELEASE, _A_START, _A_CHAT = TABLE.index("release"), TABLE.index("start"), TABLE.index("chat")
+
+
+class ScheduleView(View, Protocol):
+    """What schedules read of a `TownObserved`."""
+
+    @property
+    def state(self) -> TownState: ...
+
+    @property
+    def place(self) -> Place: ...
+
+    @property
+    def targets(self) -> Targets: ...
+
+    @property
+    def action_mask(self) -> NDArray[np.bool_]: ...
+
+    @property
+    def rows(self) -> Ints | None: ...
 
 
 class Standing(NamedTuple):
@@ -100,7 +173,7 @@ class Schedules:
         state.schedule_at[slots] = (state.schedule_at[slots] + done) % self.length
         state.option_done[slots] = True
 
-    def proposals(self, view: TownObserved) -> tuple[Ints, Ints]:
+    def proposals(self, view: ScheduleView) -> tuple[Ints, Ints]:
         """Return the slots [P] of the scheduled agents that are present, and what each does [P]."""
         state = view.state
         own = state.alive[self.slots].nonzero()[0]
@@ -127,15 +200,15 @@ class Schedules:
         return np.where(local < 0, -1, local + self.first_object[own])
 
 
-def _requests(view: TownObserved, slots: Ints, goal: Ints) -> Ints:
+def _requests(view: ScheduleView, slots: Ints, goal: Ints) -> Ints:
     """[P]; the request that means the very object `goal` of an agent's world, -1 where none does."""
-    columns = view.place.local_type[goal][:, None] * len(CHOICES) + _WAYS
-    means = view.choices.local[slots[:, None], columns] == goal[:, None]
+    columns = view.place.local_type[goal][:, None] * len(SELECTORS) + _SELECTORS
+    means = view.targets.local[slots[:, None], columns] == goal[:, None]
     chosen = columns[np.arange(len(slots)), means.argmax(axis=1)]
     return np.where(means.any(axis=1), TABLE.requests.start + chosen, -1)
 
 
-def _rows(view: TownObserved, slots: Ints) -> Ints:
+def _rows(view: ScheduleView, slots: Ints) -> Ints:
     """The rows of a view that belong to `slots`."""
     return slots if view.rows is None else np.searchsorted(view.rows, slots)
 
@@ -154,14 +227,14 @@ class ScheduledController:
         self._inner = inner
         self._schedules = schedules
 
-    def propose(self, view: TownObserved) -> NDArray[np.int64]:
+    def propose(self, view: ScheduleView) -> NDArray[np.int64]:
         """[N]."""
         proposals = self._inner.propose(view).copy()
         slots, actions = self._schedules.proposals(view)
         proposals[_rows(view, slots)] = actions
         return proposals
 
-    def settled(self, view: TownObserved, decisions: DecisionBatch) -> None:
+    def settled(self, view: ScheduleView, decisions: DecisionBatch) -> None:
         """Tell the other controller; schedules go on with the state."""
         self._inner.settled(view, decisions)
 
