@@ -15,8 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from townlet_trajectory.data.schema import ACTION_MASK, SCHEMA_VERSION, ArraySpec, Kind, Source, TrajectorySchema
-from townlet_trajectory.data.schema_document import parse_schema
+from townlet_trajectory.data.schema import (
+    ACTION_MASK,
+    SCHEMA_VERSION,
+    ArraySpec,
+    Kind,
+    Source,
+    TrajectorySchema,
+    parse_schema,
+)
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.info import DatasetInfo, document_digest, parse_info
 from townlet_trajectory.errors import CaptureError, SchemaError

@@ -25,8 +25,7 @@ from types import TracebackType
 import numpy as np
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.schema import SCHEMA_VERSION, TrajectorySchema
-from townlet_trajectory.data.schema_document import schema_document
+from townlet_trajectory.data.schema import SCHEMA_VERSION, TrajectorySchema, schema_document
 from townlet_trajectory.data.trajectory import Array, Trajectory
 from townlet_trajectory.dataset.info import DatasetInfo, document_digest
 from townlet_trajectory.errors import ArtifactError, OrderError, SchemaError
