@@ -18,6 +18,7 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec
 from townlet_trajectory.data.trajectory import TRAJECTORY_SPECS, Array
+from townlet_trajectory.dataset.memory import step_bytes
 from townlet_trajectory.dataset.source import TrajectoryTable, block_bounds, require_decision
 from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryError
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeReader
@@ -81,7 +82,7 @@ class MinariReader:
                 )
             self.table = self._read_table(max_episode_bytes)
             stack.pop_all()
-        starts = offsets_of(self.table.lengths) * self._contents.row_bytes
+        starts = offsets_of(self.table.lengths) * step_bytes(self.schema)
         stripes = np.flatnonzero(np.diff(starts[:-1] // BLOCK_BYTES, prepend=-1))
         self.block_offsets: NDArray[np.int64] = np.append(stripes, len(self.table)).astype(np.int64)
         self.encoded_bytes = np.diff(starts[self.block_offsets])
@@ -140,7 +141,7 @@ class MinariReader:
     def _read_table(self, max_episode_bytes: int) -> TrajectoryTable:
         size = self._contents.num_episodes
         lengths = np.fromiter(map(self._episodes.length, range(size)), np.int64, size)
-        row_bytes, file_bytes, allowed = self._contents.row_bytes, self._file_bytes, self._allowed
+        row_bytes, file_bytes, allowed = step_bytes(self.schema), self._file_bytes, self._allowed
         # As Python integers: a sum of lengths that lie could wrap around.
         if (declared := sum(lengths.tolist()) * row_bytes) > allowed:
             raise CaptureError(self._file_path, "check", f"{file_bytes} bytes declare {declared}, more than {allowed}")
