@@ -1,5 +1,7 @@
 """How fast GAE and V-trace are, beside Stable-Baselines3 where it is installed: elements per second of CPU time.
 
+`vtrace` is the recursion that `PPOLearner` runs on the columns of a batch; `gae` is its case on policy.
+
 Prints one JSON line per case and contestant: the median of `ROUNDS` timings, taken in turns.
 """
 

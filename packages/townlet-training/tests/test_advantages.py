@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from strategies import DECISION, FORCED, FOREIGN, Valued, batch_of, valued_batches
 
-from townlet_training.errors import ConfigError, ShapeError
-from townlet_training.learning.advantages import advantages_of, discounted_returns, gae, importance_weights, vtrace
+from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
+from townlet_training.learning.advantages import advantages_of, gae, importance_weights, return_scale, vtrace
 
 unit = st.floats(0.0, 1.0)
 
@@ -101,10 +101,13 @@ def test_importance_weights_by_hand() -> None:
     assert_allclose(importance_weights(batch, min_ratio=0.5)[0][0], 2.0)
 
 
-def test_discounted_returns_by_hand() -> None:
-    # 1 + 0.5 · (2 + 0.5 · 4) = 3, 2 + 0.5 · 4 = 4, 4;  the second trajectory has one step.
-    actual = discounted_returns(np.array([1.0, 2.0, 4.0, 5.0]), np.array([0, 3, 4]), discount=0.5)
-    assert_allclose(actual, [3.0, 4.0, 4.0, 5.0])
+def test_return_scale_by_hand() -> None:
+    # Returns with γ = 0.5: 1 + 0.5 · 2 = 2, 2;  then 4 alone: sqrt((4 + 4 + 16) / 3) = sqrt(8).
+    batch = batch_of(lengths=[2, 1], rewards=[1, 2, 4], terminated=[True, False])
+    assert return_scale(batch, discount=0.5) == pytest.approx(math.sqrt(8.0))
+    assert return_scale(batch_of(lengths=[1], rewards=[0], terminated=[True]), discount=0.5) == 1.0
+    with pytest.raises(EmptyBatchError, match="at least one row"):
+        return_scale(batch.select(np.zeros(0, np.int64)), discount=0.5)
 
 
 class Definition:
@@ -193,11 +196,12 @@ def test_on_policy_without_commitments_it_is_gae(valued: Valued, discount: float
 def test_at_lambda_one_the_target_is_the_return(valued: Valued, discount: float) -> None:
     batch = valued.batch
     estimates = advantages_of(batch, valued.values, valued.final_values, discount=discount, lambda_=1.0, min_ratio=0.1)
-    rewards = batch.rewards.astype(np.float64)
-    rewards[batch.row_of_last] += discount * np.where(batch.terminated, 0.0, valued.final_values)
-    returns = discounted_returns(rewards, batch.offsets, discount=discount)
-    assert_allclose(estimates.value_targets, returns, atol=1e-9)
-    assert_allclose(estimates.advantages, returns - valued.values, atol=1e-9)
+    for index in range(len(batch)):
+        to_go = 0.0 if batch.terminated[index] else float(valued.final_values[index])
+        for row in reversed(range(batch.offsets[index], batch.offsets[index + 1])):
+            to_go = float(batch.rewards[row]) + discount * to_go
+            assert estimates.value_targets[row] == pytest.approx(to_go, abs=1e-9)
+            assert estimates.advantages[row] == pytest.approx(to_go - valued.values[row], abs=1e-9)
 
 
 @pytest.mark.property
@@ -247,6 +251,22 @@ def test_nothing_after_a_terminal_step_reaches_back(steps: int, data: st.DataObj
     changed_rewards[end + 1 :] += 100.0
     changed_values[end + 1 :] -= 100.0
     assert_array_equal(estimate(changed_rewards, changed_values), estimate(rewards, values))
+
+
+def test_trajectories_of_very_unequal_lengths_are_each_what_they_are_alone() -> None:
+    # One of 300 steps among many of 1 to 3: in one array [300, 41] they would take 20 times the memory of their rows.
+    rng = np.random.default_rng(4)
+    lengths = [*rng.integers(1, 4, 20).tolist(), 300, *rng.integers(1, 4, 20).tolist()]
+    ended = rng.random(len(lengths)) < 0.5
+    batch = batch_of(lengths=lengths, rewards=rng.normal(size=sum(lengths)), terminated=ended)
+    values, final_values = rng.normal(size=batch.num_steps), rng.normal(size=len(batch))
+    settings = {"discount": 0.9, "lambda_": 0.8, "min_ratio": 0.1}
+    together = advantages_of(batch, values, final_values, **settings)
+    for index in range(len(batch)):
+        rows = slice(batch.offsets[index], batch.offsets[index + 1])
+        alone = advantages_of(batch.select(np.array([index])), values[rows], final_values[[index]], **settings)
+        assert_array_equal(together.advantages[rows], alone.advantages)
+        assert_array_equal(together.value_targets[rows], alone.value_targets)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

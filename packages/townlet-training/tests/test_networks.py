@@ -13,9 +13,8 @@ from strategies import batch_of, make_network, spread_out
 from torch.testing import assert_close
 
 from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.interfaces import Actor
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, Tanh
-from townlet_training.network.normalizer import feature_statistics, return_scale
+from townlet_trajectory.evaluation.interfaces import Actor
 
 RNG = np.random.default_rng(0)
 SEEN = {
@@ -142,20 +141,13 @@ def test_the_normalizer_by_hand() -> None:
 
 
 def test_statistics_survive_large_means_and_need_a_row() -> None:
-    mean, std = feature_statistics([np.array([[4096.0], [4097.0]], np.float32)])
-    assert_allclose(mean, [4096.5])
-    assert_allclose(std, [0.5])
+    network = make_network(shapes={"features": (1,)})
+    seen = {"features": np.array([[4096.0], [4097.0]], np.float32)}
+    batch = batch_of(lengths=[2], rewards=[0, 0], terminated=[True], observations=seen)
+    network.fit_normalizer(batch)
+    assert network.observation_mean.tolist() == [4096.5] and network.observation_std.tolist() == [0.5]
     with pytest.raises(EmptyBatchError, match="at least one row"):
-        feature_statistics([np.zeros((0, 2), np.float32)])
-
-
-def test_return_scale_by_hand() -> None:
-    # Returns with γ = 0.5: 1 + 0.5 · 2 = 2, 2;  then 4 alone: sqrt((4 + 4 + 16) / 3) = sqrt(8).
-    batch = batch_of(lengths=[2, 1], rewards=[1, 2, 4], terminated=[True, True])
-    assert return_scale(batch, discount=0.5) == pytest.approx(math.sqrt(8.0))
-    assert return_scale(batch_of(lengths=[1], rewards=[0], terminated=[True]), discount=0.5) == 1.0
-    with pytest.raises(EmptyBatchError, match="at least one row"):
-        return_scale(batch.select(np.zeros(0, np.int64)), discount=0.5)
+        network.fit_normalizer(batch.select(np.zeros(0, np.int64)))
 
 
 def test_an_action_mask_without_a_legal_action_is_refused() -> None:

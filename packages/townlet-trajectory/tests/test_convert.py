@@ -227,7 +227,7 @@ def test_paths_of_no_format(tmp_path: Path) -> None:
 
 def test_a_yaml_manifest_is_a_capture(tmp_path: Path) -> None:
     FORM.write(tmp_path, make_batch())
-    (tmp_path / "some.yaml").write_text("- rollout_sample_alice_002.npz\n- sample: missing.npz\n  accepted: no\n")
+    (tmp_path / "some.yaml").write_text("- rollout_sample_alice_002.npz\n- sample: missing.npz\n  accepted: false\n")
     assert format_of(tmp_path / "some.yaml") == "captures"
     with open_dataset(tmp_path / "some.yaml") as opened:
         assert opened.source.table.agent_ids.tolist() == ["alice"]

@@ -1,64 +1,24 @@
-"""Advantages and value targets: GAE and V-trace(λ), by columns of time, in numpy.
-
-Time is the first axis: one Python step per tick over vectors of all trajectories.
-"""
+"""Advantages, value targets and returns by one recursion: V-trace(λ). GAE is its case on policy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_training.errors import ConfigError, ShapeError
+from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
 from townlet_trajectory import Kind, TrajectoryBatch
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Estimates:
-    """What a learner learns from, in the shape of the rewards."""
+    """Advantages and value targets of steps, in the shape of their rewards."""
 
     advantages: NDArray[np.floating]
     """Â, in reward units."""
     value_targets: NDArray[np.floating]
     """v, in reward units."""
-
-
-def gae(
-    rewards: NDArray[np.floating],
-    values: NDArray[np.floating],
-    terminated: NDArray[np.bool_],
-    *,
-    discount: float,
-    lambda_: float,
-) -> Estimates:
-    """Generalized advantage estimates of fragments of equal length (Schulman et al. 2016, arXiv:1506.02438, eq. 16).
-
-        δ_t = r_t + γ (1 - terminated_t) V_{t+1} - V_t
-        Â_t = δ_t + γλ (1 - terminated_t) Â_{t+1},   v_t = V_t + Â_t
-
-    Args:
-        rewards: [T, B].
-        values: [T + 1, B]; the last row bootstraps a fragment that was cut off.
-        terminated: [T, B]; true at true ends only, never at a time limit.
-        discount: γ in [0, 1].
-        lambda_: λ in [0, 1].
-
-    Raises:
-        ShapeError: if the shapes do not fit.
-        ConfigError: if γ or λ is out of range.
-    """
-    _require_unit_interval(discount=discount, lambda_=lambda_)
-    _require_shapes(rewards, values, terminated=terminated)
-    alive = np.logical_not(terminated).astype(rewards.dtype)
-    alive *= rewards.dtype.type(discount)
-    advantages = alive * values[1:]
-    advantages += rewards
-    advantages -= values[:-1]
-    alive *= rewards.dtype.type(lambda_)
-    _accumulate(advantages[:-1], alive[:-1], advantages[1:])
-    return Estimates(advantages=advantages, value_targets=advantages + values[:-1])
 
 
 def vtrace(
@@ -74,21 +34,23 @@ def vtrace(
     """V-trace(λ) of fragments of equal length (Espeholt et al. 2018, arXiv:1802.01561, eq. 1, with λ of remark 2).
 
         δ_t = r_t + γ (1 - terminated_t) V_{t+1} - V_t
-        e_t = ρ_t δ_t + γ (1 - terminated_t) c_t λ_t e_{t+1}
-        v_t = V_t + e_t
+        e_t = ρ_t δ_t + γ (1 - terminated_t) λ_t c_t e_{t+1},   e_T = 0
         Â_t = δ_t + γ (1 - terminated_t) λ_t e_{t+1}
+        v_t = V_t + e_t
 
-    A step's own weight is not in its advantage: the policy loss multiplies by it. Equal to `gae` where ρ = c = 1 and
-    λ is constant.
+    A step's own weight is not in its advantage: the policy loss multiplies by it.
 
     Args:
         rewards: [T, B].
-        values: [T + 1, B]; the last row bootstraps a fragment that was cut off.
+        values: [T + 1, B], in reward units; the last row bootstraps a fragment that was cut off.
         terminated: [T, B]; true at true ends only, never at a time limit.
-        rho: ρ [T, B], weight of a step's own error, at least 0.
+        rho: ρ [T, B], the weight of a step's own error, at least 0.
         trace: c [T, B], how far later errors count, in [0, 1].
-        decay: λ_t [T, B] in [0, 1]; the last row has no effect.
+        decay: λ [T, B] in [0, 1]; the last row has no effect.
         discount: γ in [0, 1].
+
+    Returns:
+        Both [T, B], in the precision of the arguments.
 
     Raises:
         ShapeError: if the shapes do not fit.
@@ -96,16 +58,45 @@ def vtrace(
     """
     _require_unit_interval(discount=discount)
     _require_shapes(rewards, values, terminated=terminated, rho=rho, trace=trace, decay=decay)
-    alive = np.logical_not(terminated).astype(rewards.dtype)
-    alive *= rewards.dtype.type(discount)
-    advantages = alive * values[1:]
-    advantages += rewards
-    advantages -= values[:-1]
-    alive *= decay
-    errors = rho * advantages
-    _accumulate(errors[:-1], (alive * trace)[:-1], errors[1:])
-    advantages[:-1] += alive[:-1] * errors[1:]
-    return Estimates(advantages=advantages, value_targets=errors + values[:-1])
+    alive = rewards.dtype.type(discount) * np.logical_not(terminated)
+    deltas = rewards + alive * values[1:] - values[:-1]
+    carried = alive * decay
+    own_errors, traces = rho * deltas, carried * trace
+    errors = np.zeros_like(values)
+    for t in reversed(range(len(rewards))):
+        errors[t] = own_errors[t] + traces[t] * errors[t + 1]
+    return Estimates(advantages=deltas + carried * errors[1:], value_targets=values[:-1] + errors[:-1])
+
+
+def gae(
+    rewards: NDArray[np.floating],
+    values: NDArray[np.floating],
+    terminated: NDArray[np.bool_],
+    *,
+    discount: float,
+    lambda_: float,
+) -> Estimates:
+    """Generalized advantage estimates (Schulman et al. 2016, arXiv:1506.02438, eq. 16): `vtrace` where ρ = c = 1.
+
+        Â_t = δ_t + γλ (1 - terminated_t) Â_{t+1},   v_t = V_t + Â_t
+
+    Args:
+        rewards: [T, B].
+        values: [T + 1, B], in reward units; the last row bootstraps a fragment that was cut off.
+        terminated: [T, B]; true at true ends only, never at a time limit.
+        discount: γ in [0, 1].
+        lambda_: λ in [0, 1].
+
+    Returns:
+        Both [T, B], in the precision of the arguments.
+
+    Raises:
+        ShapeError: if the shapes do not fit.
+        ConfigError: if γ or λ is out of range.
+    """
+    _require_unit_interval(lambda_=lambda_)
+    one, decay = (np.broadcast_to(rewards.dtype.type(number), rewards.shape) for number in (1.0, lambda_))
+    return vtrace(rewards, values, terminated, rho=one, trace=one, decay=decay, discount=discount)
 
 
 def advantages_of(
@@ -117,7 +108,7 @@ def advantages_of(
     lambda_: float,
     min_ratio: float,
 ) -> Estimates:
-    """V-trace(λ) of a batch of trajectories of any length, the blend's commitments and foreign steps included.
+    """V-trace(λ) of a batch of trajectories of any length, with the blend's commitments and foreign steps.
 
     As `vtrace`, with ρ and c of `importance_weights`, and with λ_t = 1 where step t + 1 is forced: λ is paid once
     per decision, so that a decision that lasted k ticks has the advantage of an option (Sutton, Precup & Singh 1999),
@@ -146,21 +137,14 @@ def advantages_of(
             f"got {values.shape} and {final_values.shape}"
         )
     rho, trace = importance_weights(batch, min_ratio=min_ratio)
-    last = batch.row_of_last
-    next_values = np.empty(batch.num_steps)
-    next_values[:-1] = values[1:]
-    next_values[last] = np.where(batch.terminated, 0.0, final_values)
-    advantages = batch.rewards + discount * next_values - values
-    carry = np.full(batch.num_steps, discount * lambda_)
-    carry[:-1][batch.columns["kind"][1:] == Kind.FORCED] = discount
-    carry[last] = 0.0
-    errors = _accumulated(rho * advantages, carry * trace, batch.offsets)
-    advantages[:-1] += carry[:-1] * errors[1:]
-    return Estimates(advantages=advantages, value_targets=errors + values)
+    decay = np.full(batch.num_steps, lambda_)
+    decay[:-1][batch.columns["kind"][1:] == Kind.FORCED] = 1.0
+    end_values = np.where(batch.terminated, 0.0, final_values)
+    return _side_by_side(batch, values, end_values, rho=rho, trace=trace, decay=decay, discount=discount)
 
 
 def importance_weights(batch: TrajectoryBatch, *, min_ratio: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How much a step's own error counts, and how far later errors count through it.
+    """Weights of a step's own error, and of later errors through it.
 
         ρ = min(1 / β_min, π/μ),   c = min(1, π/μ)   at decisions; π/μ never exceeds 1/β, so ρ is not truncated
         ρ = c = 1   at forced steps: what a commitment does is the world's doing
@@ -183,59 +167,63 @@ def importance_weights(batch: TrajectoryBatch, *, min_ratio: float) -> tuple[NDA
     return rho, np.minimum(rho, 1.0)
 
 
-def discounted_returns(
-    rewards: NDArray[np.floating], offsets: NDArray[np.int64], *, discount: float
-) -> NDArray[np.float64]:
-    """G_t = r_t + γ G_{t+1} [R], 0 after the last step of each trajectory.
+def return_scale(batch: TrajectoryBatch, *, discount: float) -> float:
+    """Root mean square of the discounted returns-to-go of `batch`: the unit in which a value head is near 1.
 
-    Args:
-        rewards: [R], the rows of B trajectories one after the other.
-        offsets: [B + 1], where each begins, and the end of the last.
-        discount: γ in [0, 1].
+        G_t = r_t + γ G_{t+1},   scale = sqrt(mean G_t²)
+
+    Returns:
+        The scale in reward units; 1.0 where every reward is 0.
+
+    Raises:
+        EmptyBatchError: if there is no row.
+        ConfigError: if γ is out of [0, 1].
     """
-    _require_unit_interval(discount=discount)
-    return _accumulated(rewards.astype(np.float64), np.full(len(rewards), discount), offsets)
+    if not batch.num_steps:
+        raise EmptyBatchError("the scale of returns needs at least one row")
+    # With V = 0 and ρ = c = λ = 1, the value targets of V-trace are the returns.
+    one, nothing = np.ones(batch.num_steps), np.zeros(batch.num_steps)
+    estimates = _side_by_side(batch, nothing, np.zeros(len(batch)), rho=one, trace=one, decay=one, discount=discount)
+    scale = float(np.sqrt(np.mean(np.square(estimates.value_targets))))
+    return scale if scale > 0.0 else 1.0
 
 
-def _accumulated(
-    errors: NDArray[np.float64], carries: NDArray[np.float64], offsets: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """e_t + carry_t e_{t+1} from the back of every trajectory, without a padded copy.
+def _side_by_side(
+    batch: TrajectoryBatch,
+    values: NDArray[np.floating],
+    end_values: NDArray[np.floating],
+    *,
+    rho: NDArray[np.float64],
+    trace: NDArray[np.float64],
+    decay: NDArray[np.float64],
+    discount: float,
+) -> Estimates:
+    """`vtrace` of trajectories of any length: `values` and the weights are [R], `end_values` [B], the results [R].
 
-    Rows are put in order of time within the trajectory, longest trajectory first, so that the rows at time t + 1 belong
-    to the first trajectories of those at time t: memory stays [R], however unequal the lengths are.
+    Trajectories become columns of time that end in the same row; those before whose beginning something is left to fill
+    repeat their first step there. Only trajectories whose lengths have the same power of two share an array, so that
+    the memory is at most twice [R], however unequal the lengths are.
     """
-    lengths = np.diff(offsets)
-    by_length = np.argsort(-lengths, kind="stable")
-    rank = np.empty_like(by_length)
-    rank[by_length] = np.arange(len(by_length))
-    time = np.arange(len(errors)) - np.repeat(offsets[:-1], lengths)
-    order = np.lexsort((np.repeat(rank, lengths), time))
-    counts = np.bincount(time)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    packed_errors, packed_carries = errors[order], carries[order]
-    spans = list(zip(starts[:-2].tolist(), starts[1:-1].tolist(), counts[1:].tolist(), strict=True))
-    _accumulate(
-        [packed_errors[now : now + count] for now, _, count in spans],
-        [packed_carries[now : now + count] for now, _, count in spans],
-        [packed_errors[later : later + count] for _, later, count in spans],
-    )
-    accumulated = np.empty_like(errors)
-    accumulated[order] = packed_errors
-    return accumulated
-
-
-def _accumulate(
-    errors: Iterable[NDArray[np.floating]],
-    carries: Iterable[NDArray[np.floating]],
-    later: Iterable[NDArray[np.floating]],
-) -> None:
-    """e_t += carry_t e_{t+1} in place from the last t to the first, over rows that are views; `carries` is consumed."""
-    multiply, add = np.multiply, np.add
-    rows = list(zip(errors, carries, later, strict=True))
-    for error, carry, following in reversed(rows):
-        multiply(carry, following, carry)
-        add(error, carry, error)
+    starts, ends = batch.offsets[:-1], batch.offsets[1:]
+    magnitudes = np.frexp(batch.lengths)[1]
+    advantages, value_targets = np.empty(batch.num_steps), np.empty(batch.num_steps)
+    for magnitude in np.unique(magnitudes):
+        columns = np.flatnonzero(magnitudes == magnitude)
+        rows = ends[columns] - np.arange(batch.lengths[columns].max(), 0, -1)[:, None]
+        inside = rows >= starts[columns]
+        rows = np.maximum(rows, starts[columns])
+        part = vtrace(
+            batch.rewards[rows].astype(np.float64),
+            np.concatenate([values[rows], end_values[None, columns]]),
+            np.zeros(rows.shape, np.bool_),
+            rho=rho[rows],
+            trace=trace[rows],
+            decay=decay[rows],
+            discount=discount,
+        )
+        advantages[rows[inside]] = part.advantages[inside]
+        value_targets[rows[inside]] = part.value_targets[inside]
+    return Estimates(advantages=advantages, value_targets=value_targets)
 
 
 def _require_unit_interval(**fractions: float) -> None:

@@ -6,30 +6,36 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
-from townlet_training.errors import ActionMaskError, ConfigError, NonFiniteError, ShapeError
+from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_training.network.distributions import masked_log_softmax
-from townlet_training.network.normalizer import CLIP, feature_statistics
 from townlet_training.network.numpy_forward import ArrayTrunk, array_trunk, log_softmax, side_by_side
+from townlet_training.settings import check_settings
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
+
+_CLIP = 10.0
+_CONSTANT_STD = 1e-6
 
 Activation = Literal["tanh", "relu"]
 Statistics = Literal["frozen", "none"]
 """`frozen`: taken once, from what was seen before anything is learned; `none`: numbers stay as they come."""
+Units = Annotated[int, Field(ge=1, le=2**16)]
+"""Units of one layer; two layers of the most have 2**32 weights between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
     """Size and shape of both trunks, and what stands before the first and behind the last layer."""
 
-    hidden_sizes: tuple[int, ...] = (128, 128)
-    """Units of each hidden layer, first to last; every one at least 1."""
+    hidden_sizes: Annotated[tuple[Units, ...], Field(min_length=1, max_length=64)] = (128, 128)
+    """Units of each hidden layer, first to last."""
     activation: Activation = "tanh"
     normalize_observations: Statistics = "frozen"
     """`frozen`: to mean 0 and deviation 1, clipped to ±10."""
@@ -37,23 +43,14 @@ class NetworkConfig:
     """`frozen`: the value head works in units of the typical return."""
 
     def __post_init__(self) -> None:
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ConfigError(f"`hidden_sizes` must be one or more sizes of at least 1, got {self.hidden_sizes!r}")
-        if self.activation not in get_args(Activation):
-            raise ConfigError(f"`activation` must be one of {get_args(Activation)}, got {self.activation!r}")
-        for name, value in (
-            ("normalize_observations", self.normalize_observations),
-            ("value_scale", self.value_scale),
-        ):
-            if value not in get_args(Statistics):
-                raise ConfigError(f"`{name}` must be one of {get_args(Statistics)}, got {value!r}")
+        check_settings(self)
 
 
 class ActorCritic(nn.Module):
     """A masked categorical policy and a value function that share nothing but the normalization of their input.
 
     Separate trunks, because a critic that warms up on a shared one changes the policy (the clone is then lost).
-    Implements `townlet_training.interfaces.Actor`.
+    Implements `townlet_trajectory.evaluation.interfaces.Actor`.
     """
 
     observation_mean: Tensor
@@ -118,7 +115,7 @@ class ActorCritic(nn.Module):
         features = torch.cat(parts, dim=1)
         if self.config.normalize_observations == "none":
             return features
-        return features.sub_(self.observation_mean).div_(self.observation_std).clamp_(-CLIP, CLIP)
+        return features.sub_(self.observation_mean).div_(self.observation_std).clamp_(-_CLIP, _CLIP)
 
     def log_probs(self, encoded: Tensor, action_mask: Tensor | None) -> Tensor:
         """log π(·|s) [N, A] of `encoded` [N, F] under the mask [N, A]."""
@@ -141,7 +138,7 @@ class ActorCritic(nn.Module):
     def act(
         self, observations: Mapping[str, NDArray[np.float32]], action_mask: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """See `townlet_training.interfaces.Actor.act`.
+        """See `townlet_trajectory.evaluation.interfaces.Actor.act`.
 
         Raises:
             ShapeError: if an input is missing or has another shape.
@@ -174,20 +171,27 @@ class ActorCritic(nn.Module):
         if self.config.normalize_observations != "none":
             encoded -= self.observation_mean.numpy()
             encoded /= self.observation_std.numpy()
-            np.clip(encoded, -CLIP, CLIP, out=encoded)
+            np.clip(encoded, -_CLIP, _CLIP, out=encoded)
         return encoded
 
     def fit_normalizer(self, batch: TrajectoryBatch) -> None:
         """Set the frozen mean and standard deviation of every input to those of the rows of `batch`.
 
+        A feature that never varies has standard deviation 1: it is shifted to 0 and stays on its scale, should it
+        begin to vary.
+
         Raises:
             EmptyBatchError: if there is no row.
         """
+        if not batch.num_steps:
+            raise EmptyBatchError("the statistics of observations need at least one row")
         columns = [
             np.asarray(batch.observations[name], np.float32).reshape(batch.num_steps, math.prod(shape))
             for name, shape in self.observation_shapes.items()
         ]
-        mean, std = feature_statistics(columns)
+        mean = np.concatenate([column.mean(axis=0, dtype=np.float64) for column in columns])
+        std = np.concatenate([column.std(axis=0, dtype=np.float64) for column in columns])
+        std[std < _CONSTANT_STD] = 1.0
         with torch.no_grad():
             self.observation_mean.copy_(torch.from_numpy(mean))
             self.observation_std.copy_(torch.from_numpy(std))

@@ -20,8 +20,8 @@ from townlet_trajectory.errors import ArtifactError, NonFiniteError, TrajectoryE
 from townlet_trajectory.formats.captures.directory import NOTE
 from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.formats.shards.reader import ShardReader
+from townlet_trajectory.storage.locks import is_unfinished
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
-from townlet_trajectory.storage.unfinished import is_unfinished
 
 DEFAULT_LABEL = "action"
 

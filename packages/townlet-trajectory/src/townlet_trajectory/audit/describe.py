@@ -22,8 +22,7 @@ from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import TrajectorySource, blocks_of
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.formats.open import open_dataset
-from townlet_trajectory.storage.json import JsonValue
-from townlet_trajectory.storage.printable import printable
+from townlet_trajectory.storage.json import JsonValue, printable
 
 QUANTILES = {"min": 0, "p10": 10, "median": 50, "p90": 90, "max": 100}
 """Percentiles that are given of lengths and returns."""

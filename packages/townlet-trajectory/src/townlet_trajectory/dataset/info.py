@@ -12,8 +12,7 @@ from pathlib import Path
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.data.schema_document import parse_schema, schema_document
 from townlet_trajectory.errors import ManifestError, SchemaError
-from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object, readable_json
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object, readable_json
 from townlet_trajectory.storage.manifest import MAX_FILE_BYTES, FileEntry
 
 DATASET_VERSION = (1, 0)

@@ -30,8 +30,7 @@ from townlet_trajectory.errors import (
     ShapeError,
 )
 from townlet_trajectory.storage.files import write_bytes_atomic
-from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object
 from townlet_trajectory.storage.npz import MAX_MEMBERS, MAX_NPZ_BYTES, decode_npz, encode_npz
 from townlet_trajectory.storage.paths import read_named
 

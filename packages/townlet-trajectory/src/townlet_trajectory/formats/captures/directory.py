@@ -23,8 +23,7 @@ from townlet_trajectory.formats.captures.manifest import (
 )
 from townlet_trajectory.formats.captures.sample import CaptureLayout, ReplaySample, encode_sample
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic, write_json_atomic
-from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import escaped, read_named, relative_parts
 
 DEFAULT_PREFIX = "rollout_sample"

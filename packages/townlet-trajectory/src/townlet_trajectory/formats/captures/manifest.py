@@ -14,8 +14,7 @@ import numpy as np
 from townlet_trajectory.dataset.info import document_digest
 from townlet_trajectory.errors import ArtifactError, CaptureError
 from townlet_trajectory.formats.captures.sample import ReplaySample, decode_sample
-from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_json, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, Fields, JsonValue, parse_json, parse_object
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
 from townlet_trajectory.storage.paths import read_below, read_named, relative_parts
 

@@ -21,9 +21,14 @@ from townlet_trajectory.data.schema import SCHEMA_VERSION, ArraySpec, Trajectory
 from townlet_trajectory.data.schema_document import parse_schema, schema_document
 from townlet_trajectory.data.statistics import CONFLICT_FEATURES, sample_metrics
 from townlet_trajectory.data.trajectory import Array, Trajectory
-from townlet_trajectory.errors import CaptureError, ContinuityError, NonFiniteError, SchemaError, ShapeError
-from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object, readable_json
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.errors import (
+    CaptureError,
+    ContinuityError,
+    NonFiniteError,
+    SchemaError,
+    ShapeError,
+)
+from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object, readable_json
 from townlet_trajectory.storage.npz import decode_npz, encode_npz
 
 SECTION = "townlet"

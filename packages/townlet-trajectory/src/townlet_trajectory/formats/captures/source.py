@@ -27,7 +27,7 @@ from townlet_trajectory.errors import CaptureError, SchemaError
 from townlet_trajectory.formats.captures.directory import UnnamedActionsWarning
 from townlet_trajectory.formats.captures.manifest import CaptureEntry, read_capture_manifest
 from townlet_trajectory.formats.captures.sample import ReplaySample
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields
 
 
 class CaptureSource:

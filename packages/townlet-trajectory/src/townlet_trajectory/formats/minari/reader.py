@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,9 @@ from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryErr
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeReader
 from townlet_trajectory.formats.minari.spaces import Leaf, MinariContents, minari_contents
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, parse_json, parse_object
+from townlet_trajectory.storage.locks import reason_of
 from townlet_trajectory.storage.npz import FREE_BYTES, MAX_RATIO
 from townlet_trajectory.storage.paths import open_below, read_below
-from townlet_trajectory.storage.unfinished import reason_of
 
 METADATA_NAME = "metadata.json"
 FILE_NAME = "main_data.hdf5"
@@ -38,7 +38,6 @@ BLOCK_BYTES = 16 << 20
 """Of decoded columns in a block, about."""
 
 _FOREIGN_AGENT = "agent"
-_CHUNK_BYTES = 1 << 20
 _REWARDS = Leaf(name="rewards", path=("rewards",), spec=ArraySpec("float32"))
 
 
@@ -249,10 +248,10 @@ def from_minari(path: str | Path, *, max_bytes: int = MAX_BATCH_BYTES) -> Trajec
         return reader.load(max_bytes=max_bytes)
 
 
-def _digest_of(stream: BinaryIO) -> str:
-    """SHA-256 (hex) of a file, without moving its position."""
-    digest, at, descriptor = hashlib.sha256(), 0, stream.fileno()
-    while chunk := os.pread(descriptor, _CHUNK_BYTES, at):
-        digest.update(chunk)
-        at += len(chunk)
-    return digest.hexdigest()
+def _digest_of(stream: BufferedReader) -> str:
+    """SHA-256 (hex) of a file, whose position is afterwards where it was."""
+    position = stream.tell()
+    stream.seek(0)
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    stream.seek(position)
+    return digest

@@ -20,8 +20,7 @@ from townlet_trajectory.data.schema_document import parse_schema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.info import DatasetInfo, document_digest, parse_info
 from townlet_trajectory.errors import CaptureError, SchemaError
-from townlet_trajectory.storage.json import JsonValue, parse_json
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue, parse_json
 from townlet_trajectory.storage.manifest import FileEntry
 
 ACTION = "action"

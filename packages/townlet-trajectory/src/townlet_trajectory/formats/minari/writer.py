@@ -42,11 +42,10 @@ from townlet_trajectory.formats.minari.spaces import (
     own_leaves,
     space_text,
 )
-from townlet_trajectory.storage.files import make_directory, write_json_atomic
-from townlet_trajectory.storage.filled_directory import filled_directory
+from townlet_trajectory.storage.files import filled_directory, make_directory, write_json_atomic
 from townlet_trajectory.storage.json import JsonValue
+from townlet_trajectory.storage.locks import reason_of
 from townlet_trajectory.storage.paths import relative_parts
-from townlet_trajectory.storage.unfinished import reason_of
 
 _ID = re.compile(r"(?:[-_A-Za-z0-9][-_A-Za-z0-9/]*/)?[-_A-Za-z0-9]+-v\d+")
 _NAMESPACE_NAME = "namespace_metadata.json"

@@ -31,8 +31,8 @@ from townlet_trajectory.formats.shards.reader import read_dataset_manifest
 from townlet_trajectory.storage.extras import require
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
+from townlet_trajectory.storage.locks import reason_of, remove_if_there
 from townlet_trajectory.storage.manifest import MANIFEST_NAME, FileEntry
-from townlet_trajectory.storage.unfinished import reason_of, remove_if_there
 
 _SHARD_FILE = re.compile(r"(steps|trajectories)-\d{6,9}\.arrow")
 
