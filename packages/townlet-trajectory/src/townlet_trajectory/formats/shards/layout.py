@@ -136,7 +136,12 @@ def decode_shard(
 
 
 def decode_table(data: bytes, path: Path, *, num_steps: int, num_trajectories: int) -> TrajectoryTable:
-    """What a table of trajectories says, without the final observations.
+    """Decode a table of trajectories without the final observations.
+
+    Args:
+        data: content of the file.
+        path: where it came from.
+        num_steps, num_trajectories: how many the shard must hold.
 
     Raises:
         ArtifactError: if it is damaged, or its lengths are not those of `num_steps` steps.

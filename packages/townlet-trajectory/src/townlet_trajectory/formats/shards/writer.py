@@ -44,6 +44,25 @@ class ShardWriter:
     returned, every full shard survives a crash of the process and of the machine; the rows of the last, not yet full
     one are in memory until `flush` or `close`. Files that a crash left unlisted are removed when the dataset is opened
     again with `append`. A trajectory that is longer than a shard is cut into pieces (`joined` puts them together).
+
+    Example:
+        >>> import numpy as np
+        >>> from townlet_trajectory import ArraySpec, Trajectory, TrajectoryBatch, TrajectorySchema, read_shards
+        >>> schema = TrajectorySchema(
+        ...     observations={"seen": ArraySpec("float32", (2,))},
+        ...     decisions={"action": ArraySpec("int64")},
+        ...     vocabulary=("wait", "eat"),
+        ... )
+        >>> alice = Trajectory(
+        ...     schema=schema, observations={"seen": np.zeros((4, 2), np.float32)},
+        ...     columns={"action": np.array([0, 1, 1])},
+        ...     rewards=np.array([0.0, 1.0, 0.5], np.float32), ticks=np.array([1, 2, 3]),
+        ...     terminated=True, truncated=False, agent_id="alice", world=0, episode=0,
+        ... )
+        >>> with ShardWriter("recorded", schema) as writer:
+        ...     writer.write(TrajectoryBatch.from_trajectories([alice]))
+        >>> read_shards("recorded").rewards.tolist()
+        [0.0, 1.0, 0.5]
     """
 
     def __init__(
@@ -235,6 +254,14 @@ def write_shards(
     """Write batches of equal schemas as a dataset; what `ShardWriter` does, in one call.
 
     If the iterable raises, the dataset holds what it gave before.
+
+    Args:
+        directory: is created if it is missing.
+        batches: at least one.
+        info, compression, rows_per_shard, append: as `ShardWriter` takes them.
+
+    Returns:
+        The manifest of what is on disk.
 
     Raises:
         SchemaError: if there is no batch, to know the schema from.
