@@ -11,7 +11,7 @@ from corridor import CorridorCollector, agents, network
 
 from townlet_training.errors import NonFiniteError, ShapeError
 from townlet_training.interfaces import Collected
-from townlet_training.learning.ppo_update import PPOUpdate
+from townlet_training.learning.ppo import PPOUpdate
 from townlet_training.run.metrics import (
     ANNEAL_KEYS,
     CONTRACT_KEYS,

@@ -16,7 +16,17 @@ DEFAULT_NUM_MINIBATCHES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class PPOConfig:
-    """One update. The unit of values in it is the network's `value_scale`, so that it is free of the reward's scale."""
+    """Settings of one update, in which values have the unit of the network's `value_scale`, not that of the rewards.
+
+    Example:
+        >>> from townlet_training import PPOConfig
+        >>> config = PPOConfig(learning_rate=1e-3, minibatch_size=64)
+        >>> config.minibatches_of(1000), config.clip_range
+        (16, 0.2)
+        >>> PPOConfig(clip_range=2.0)
+        Traceback (most recent call last):
+        townlet_training.errors.ConfigError: `clip_range` must be in (0, 1), got 2.0
+    """
 
     learning_rate: float = 3e-4
     """Of Adam; above 0."""
@@ -50,26 +60,27 @@ class PPOConfig:
     """β_min in (0, 1]; 1/β_min bounds the weight of a step."""
 
     def __post_init__(self) -> None:
+        schedules, positive, fraction = get_args(ScheduleKind), "finite and above 0", "in [0, 1]"
         bounds = {
-            "learning_rate": 0.0 < self.learning_rate < math.inf,
-            "learning_rate_schedule": self.learning_rate_schedule in get_args(ScheduleKind),
-            "clip_range": 0.0 < self.clip_range < 1.0,
-            "clip_schedule": self.clip_schedule in get_args(ScheduleKind),
-            "value_loss_coef": 0.0 <= self.value_loss_coef < math.inf,
-            "entropy_coef": 0.0 <= self.entropy_coef < math.inf,
-            "num_epochs": self.num_epochs >= 1,
-            "minibatch_size": self.minibatch_size is None or self.minibatch_size >= 1,
-            "num_minibatches": self.num_minibatches is None or self.num_minibatches >= 1,
-            "gae_lambda": 0.0 <= self.gae_lambda <= 1.0,
-            "discount": 0.0 <= self.discount <= 1.0,
-            "max_grad_norm": 0.0 < self.max_grad_norm < math.inf,
-            "value_clip": self.value_clip is None or 0.0 < self.value_clip < math.inf,
-            "target_kl": self.target_kl is None or 0.0 < self.target_kl < math.inf,
-            "min_ratio": 0.0 < self.min_ratio <= 1.0,
+            "learning_rate": (0.0 < self.learning_rate < math.inf, positive),
+            "learning_rate_schedule": (self.learning_rate_schedule in schedules, f"one of {schedules}"),
+            "clip_range": (0.0 < self.clip_range < 1.0, "in (0, 1)"),
+            "clip_schedule": (self.clip_schedule in schedules, f"one of {schedules}"),
+            "value_loss_coef": (0.0 <= self.value_loss_coef < math.inf, "finite and at least 0"),
+            "entropy_coef": (0.0 <= self.entropy_coef < math.inf, "finite and at least 0"),
+            "num_epochs": (self.num_epochs >= 1, "at least 1"),
+            "minibatch_size": (self.minibatch_size is None or self.minibatch_size >= 1, "at least 1 or None"),
+            "num_minibatches": (self.num_minibatches is None or self.num_minibatches >= 1, "at least 1 or None"),
+            "gae_lambda": (0.0 <= self.gae_lambda <= 1.0, fraction),
+            "discount": (0.0 <= self.discount <= 1.0, fraction),
+            "max_grad_norm": (0.0 < self.max_grad_norm < math.inf, positive),
+            "value_clip": (self.value_clip is None or 0.0 < self.value_clip < math.inf, f"{positive}, or None"),
+            "target_kl": (self.target_kl is None or 0.0 < self.target_kl < math.inf, f"{positive}, or None"),
+            "min_ratio": (0.0 < self.min_ratio <= 1.0, "in (0, 1]"),
         }
-        for name, within in bounds.items():
+        for name, (within, expected) in bounds.items():
             if not within:
-                raise ConfigError(f"`{name}` is out of range: {self}")
+                raise ConfigError(f"`{name}` must be {expected}, got {vars(self)[name]!r}")
         if self.minibatch_size is not None and self.num_minibatches is not None:
             raise ConfigError(f"`minibatch_size` and `num_minibatches` exclude each other: {self}")
 
