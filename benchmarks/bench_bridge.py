@@ -48,7 +48,7 @@ def make_bridge(script: NDArray[np.int64], *, ratio: float, commitment_ticks: in
     kinds = ("wait",) + ("work",) * (NUM_ACTIONS - 1)
     vocabulary = ActionVocabulary(keys=tuple(f"action {i}" for i in range(NUM_ACTIONS)), kinds=kinds)
     config = BridgeConfig(ratio=ratio, commitment=CommitmentConfig(ticks=commitment_ticks))
-    return BehaviorBridge(vocabulary, FixedController(script), capacity=len(script), config=config)
+    return BehaviorBridge(vocabulary, FixedController(script), capacity=len(script), config=config, seed=0)
 
 
 def make_inputs(num_agents: int) -> tuple[PlainView, NDArray[np.int64], Proposals]:

@@ -36,7 +36,7 @@ def policy(view: PlainView, rng: np.random.Generator) -> Proposals:
 def main() -> None:
     rng = np.random.default_rng(0)
     view = plain_view([f"walker_{number}" for number in range(NUM_WALKERS)])
-    bridge = BehaviorBridge(VOCABULARY, WalkRight(), capacity=NUM_WALKERS, config=BridgeConfig(seed=1))
+    bridge = BehaviorBridge(VOCABULARY, WalkRight(), capacity=NUM_WALKERS, config=BridgeConfig(), seed=1)
     for tick in range(50):
         bridge.ratio = tick / 49  # from the script alone to the policy alone
         decisions = bridge.decide(view, tick=tick, proposals=policy(view, rng))

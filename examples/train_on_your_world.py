@@ -5,7 +5,6 @@ import torch
 
 from townlet_behavior import ActionVocabulary, BatchController, BridgeConfig, IdleController, draw_keys
 from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.policy.policy import SimulationActor
 from townlet_runtime.simulation.interface import Observed, OneGroup, SimulationSpec, Stepped
 from townlet_training import ActorCritic, NetworkConfig, PPOConfig, PPOLearner
 
@@ -52,8 +51,10 @@ generator = torch.Generator().manual_seed(0)
 network = ActorCritic({"fruit": (2,)}, 3, NetworkConfig(hidden_sizes=(32,)), generator=generator)
 learner = PPOLearner(network, config=PPOConfig(learning_rate=3e-3, discount=0.0), generator=generator)
 collector = SimulationCollector(OneGroup(Orchard()), config=BridgeConfig(), seed=0, max_rows=32 * N)
-policy = {"agents": SimulationActor(actor=network, spec=Orchard.spec)}
-print(f"script alone: {collector.collect(None, num_ticks=32, ratio=0.0).report.mean_reward:.3f} a tick")
+policy = {"agents": network}
+earned = collector.collect(None, num_ticks=32, ratio=0.0).batches["agents"].rewards.mean()
+print(f"script alone: {earned:.3f} a tick")
 for ratio in np.linspace(0.1, 1.0, 20):  # the policy takes over by degrees, and learns from the mixture
     learner.update(collector.collect(policy, num_ticks=32, ratio=float(ratio)).batches["agents"])
-print(f"policy alone: {collector.collect(policy, num_ticks=32, ratio=1.0).report.mean_reward:.3f} a tick")
+earned = collector.collect(policy, num_ticks=32, ratio=1.0).batches["agents"].rewards.mean()
+print(f"policy alone: {earned:.3f} a tick")

@@ -77,6 +77,6 @@ def test_a_collection_goes_on_where_it_was_saved(name: str) -> None:
 
 def test_the_heuristic_of_gymnasium_lands() -> None:
     judge = SimulationEvaluator(lambda n: worlds_of(LANDER, n), config=BridgeConfig(), seed=0)
-    scores = {name: judge.baseline(name, num_episodes=8, first_seed=100).returns for name in ("scripted", "random")}
+    scores = {name: judge.baseline(name, seeds=100 + np.arange(8)).returns for name in ("scripted", "random")}
     # solved is 200 on average; whoever falls down loses a hundred and more
     assert np.mean(scores["scripted"]) > 150 > 0 > np.mean(scores["random"])

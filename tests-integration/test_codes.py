@@ -29,7 +29,7 @@ def test_digest_of_a_vocabulary() -> None:
 def test_the_columns_of_a_decision_are_those_a_recorder_keeps() -> None:
     vocabulary = behavior.ActionVocabulary(keys=("wait", "go"), kinds=("wait", "move"))
     bridge = behavior.BehaviorBridge(
-        vocabulary, behavior.IdleController(wait=0), capacity=2, config=behavior.BridgeConfig()
+        vocabulary, behavior.IdleController(wait=0), capacity=2, config=behavior.BridgeConfig(), seed=0
     )
     columns = bridge.decide(plain_view(["a", "b"]), tick=0).columns()
     expected = trajectory.default_decision_columns()

@@ -42,7 +42,7 @@ def town() -> Town:
 
 @pytest.fixture(scope="module")
 def bridge_config(town: Town) -> BridgeConfig:
-    return BridgeConfig(seed=3, commitment=CommitmentConfig(ticks=town.spec.option_ticks))
+    return BridgeConfig(commitment=CommitmentConfig(ticks=town.spec.option_ticks))
 
 
 @pytest.fixture(scope="module")

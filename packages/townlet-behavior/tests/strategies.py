@@ -139,8 +139,8 @@ def bridge_of(
     seed: int = 1,
     capacity: int = 16,
 ) -> BehaviorBridge:
-    config = BridgeConfig(ratio=ratio, seed=seed, commitment=CommitmentConfig(ticks=ticks))
-    return BehaviorBridge(VOCABULARY, script, capacity=capacity, config=config, guardrails=guardrails)
+    config = BridgeConfig(ratio=ratio, commitment=CommitmentConfig(ticks=ticks))
+    return BehaviorBridge(VOCABULARY, script, capacity=capacity, config=config, seed=seed, guardrails=guardrails)
 
 
 def through_a_file(state: SavedState) -> SavedState:

@@ -79,6 +79,18 @@ def test_in_between_the_coin_decides() -> None:
         assert decisions.action.tolist() == [WORK if draw(3, tick=tick) < 0.5 else EAT]
 
 
+def test_no_coins_repeat_after_any_power_of_2_of_ticks() -> None:
+    # 64 coins are those of another tick by chance with probability 2^-64.
+    slots = range(64)
+    bridge = bridge_of(Script(*[EAT] * 64), ratio=0.5, capacity=64)
+    policy = proposals_of(*[WORK] * 64)
+    coins = {
+        tuple(bridge.decide(view_of(*slots), tick=tick, proposals=policy).source.tolist())
+        for tick in (1000, *(1000 + 2**k for k in range(53)))
+    }
+    assert len(coins) == 54
+
+
 def test_a_script_without_a_proposal_waits_in_the_mixture_too() -> None:
     # The policy waits with π = 0.2; the silent script waits as well: μ = 0.5·0.2 + 0.5 = 0.6.
     bridge = bridge_of(Script(-1), ratio=0.5)
@@ -389,7 +401,27 @@ def test_reset_is_a_new_beginning_with_the_same_ratio() -> None:
 
 def test_a_bridge_without_room_is_refused() -> None:
     with pytest.raises(ShapeError, match="`capacity` must be at least 1, got 0"):
-        BehaviorBridge(VOCABULARY, Script(), capacity=0, config=BridgeConfig())
+        BehaviorBridge(VOCABULARY, Script(), capacity=0, config=BridgeConfig(), seed=1)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_of_more_than_64_bits_is_refused(seed: int) -> None:
+    with pytest.raises(ConfigError, match=rf"`seed` must be in \[0, 2\^64\), got {seed}"):
+        BehaviorBridge(VOCABULARY, Script(), capacity=1, config=BridgeConfig(), seed=seed)
+
+
+def test_the_coins_of_different_seeds_differ_from_the_first_tick_on() -> None:
+    # 16 coins are equal for two seeds with probability 2^-16.
+    learned = proposals_of(*[WORK] * 16)
+    sources = {
+        tuple(
+            bridge_of(Script(*[EAT] * 16), ratio=0.5, seed=seed)
+            .decide(view_of(*range(16)), tick=0, proposals=learned)
+            .source
+        )
+        for seed in (0, 1, 12345)
+    }
+    assert len(sources) == 3
 
 
 @pytest.mark.parametrize("action", [-2, 5])
@@ -429,9 +461,18 @@ def faulty(*rows: int) -> Proposals:
 
 def test_a_policy_that_fails_stops_the_tick() -> None:
     bridge = bridge_of(Script(EAT, EAT, EAT), ratio=1.0)
-    with pytest.raises(PolicyError, match=r"tick 9, slot 5: .* finite; not so for 1 of 3 agents") as caught:
+    with pytest.raises(
+        PolicyError, match=r"tick 9, slot 5: row 1: `values` must be finite, got nan; 1 of 3 agents"
+    ) as caught:
         bridge.decide(view_of(2, 5, 8), tick=9, proposals=faulty(1))
     assert (caught.value.tick, caught.value.slot) == (9, 5)
+
+
+def test_logits_in_place_of_log_probabilities_stop_the_tick() -> None:
+    logits = Proposals(actions=ints(WORK, WORK), log_probs=np.ones((2, 5), np.float32), values=np.zeros(2, np.float32))
+    # log(5 e) = 1 + log 5 = 2.609
+    with pytest.raises(PolicyError, match=r"tick 0, slot 2: row 0: normalise `log_probs`: .* of 0, got 2\.609"):
+        bridge_of(Script(EAT, EAT), ratio=1.0).decide(view_of(2, 5), tick=0, proposals=logits)
 
 
 def test_a_nan_at_a_legal_place_is_a_failure_at_an_illegal_one_not() -> None:
@@ -456,7 +497,7 @@ def test_the_scripts_illegal_proposal_has_a_finite_probability_of_nothing() -> N
 
 def test_the_script_can_stand_in_for_a_policy_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     config = BridgeConfig(ratio=1.0, on_policy_error="script")
-    bridge = BehaviorBridge(VOCABULARY, Script(EAT, EAT, EAT), capacity=9, config=config)
+    bridge = BehaviorBridge(VOCABULARY, Script(EAT, EAT, EAT), capacity=9, config=config, seed=1)
     with caplog.at_level(logging.WARNING, logger="townlet_behavior"):
         decisions = bridge.decide(view_of(2, 5, 8), tick=9, proposals=faulty(1, 2))
     assert decisions.action.tolist() == [WORK, EAT, EAT]

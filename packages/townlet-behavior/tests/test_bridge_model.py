@@ -54,12 +54,12 @@ class BridgeMachine(RuleBasedStateMachine):
         seed=strategies.seeds,
         ratio=strategies.ratios,
         ticks=st.sampled_from([0, 3, {"wait": 2, "move": 1, "start": 4, "work": 0}]),
-        tick=st.sampled_from([0, 1000]),
+        tick=st.sampled_from([0, 1000, 4090, 2**31 - 5, 2**32 - 5, 2**53]),
     )
     def begin(self, seed: int, ratio: float, ticks: int | dict[str, int], tick: int) -> None:
         commitment = CommitmentConfig(ticks=ticks)
-        self.script = Script()
-        self.config = BridgeConfig(seed=seed, ratio=ratio, commitment=commitment)
+        self.script, self.seed = Script(), seed
+        self.config = BridgeConfig(ratio=ratio, commitment=commitment)
         self.bridge = self.fresh_bridge()
         lengths = commitment.lengths(VOCABULARY).tolist()
         self.twin = Twin(wait=WAIT, lengths=lengths, seed=seed, min_ratio=0.1, forbidden=EAT, ratio=ratio)
@@ -69,7 +69,12 @@ class BridgeMachine(RuleBasedStateMachine):
 
     def fresh_bridge(self) -> BehaviorBridge:
         return BehaviorBridge(
-            VOCABULARY, self.script, capacity=CAPACITY, config=self.config, guardrails=[OddSlotsDoNotEat()]
+            VOCABULARY,
+            self.script,
+            capacity=CAPACITY,
+            config=self.config,
+            seed=self.seed,
+            guardrails=[OddSlotsDoNotEat()],
         )
 
     @rule()

@@ -56,7 +56,8 @@ class Life:
             VOCABULARY,
             schedule,
             capacity=CAPACITY,
-            config=BridgeConfig(seed=seed, commitment=CommitmentConfig(ticks=TICKS)),
+            config=BridgeConfig(commitment=CommitmentConfig(ticks=TICKS)),
+            seed=seed,
             guardrails=[Forbid(WORK, replacement=EAT)],
         )
 
@@ -178,7 +179,7 @@ def test_what_was_looked_at_before_is_not_remembered() -> None:
 
 def test_an_exchanged_vocabulary_is_refused() -> None:
     vocabulary = ActionVocabulary(keys=("wait", "n", "eat", "cook", "work"), kinds=VOCABULARY.kinds)
-    bridge = BehaviorBridge(vocabulary, Script(), capacity=16, config=BridgeConfig(), guardrails=[Forbid(EAT)])
+    bridge = BehaviorBridge(vocabulary, Script(), capacity=16, config=BridgeConfig(), seed=1, guardrails=[Forbid(EAT)])
     with pytest.raises(StateError, match=f"saved `vocabulary` must be {vocabulary.digest}, got {VOCABULARY.digest}"):
         bridge.restore(busy_bridge().save_state())
 
@@ -215,6 +216,8 @@ def first(value: float) -> Callable[[np.ndarray], np.ndarray]:
     ("name", "change", "message"),
     [
         ("bridge/vocabulary", lambda _: ints(1, 2), "saved `vocabulary` must be"),
+        ("bridge/seed", first(2), "saved `seed` must be 1, got 2"),
+        ("bridge/seed", np.int64, "saved `seed` must be"),
         ("bridge/ratio", first(1.5), r"saved `ratio` must be in \[0.0, 1.0\], got 1.5"),
         ("bridge/ratio", first(np.nan), r"saved `ratio` must be in \[0.0, 1.0\], got nan"),
         ("bridge/ratio", np.float32, r"saved `ratio` must be float64 \(\), got float32 \(\)"),

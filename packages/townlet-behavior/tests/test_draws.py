@@ -65,6 +65,26 @@ def test_the_keys_are_left_alone() -> None:
     assert keys.tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.property
+@given(strategies.seeds, purposes, st.integers(0, MASK), st.integers(0, MASK), st.integers(0, 63))
+def test_one_bit_of_any_input_changes_the_draw(seed: int, purpose: Purpose, key: int, tick: int, bit: int) -> None:
+    # Two draws are equal by chance with probability 2^-53, so a draw that repeats does so by a fault.
+    def draw(seed: int, key: int, tick: int) -> float:
+        return float(uniforms(seed, purpose, np.array([key], np.uint64), tick)[0])
+
+    flip, drawn = 1 << bit, draw(seed, key, tick)
+    assert drawn != draw(seed ^ flip, key, tick)
+    assert drawn != draw(seed, key ^ flip, tick)
+    assert drawn != draw(seed, key, tick ^ flip)
+    for other in set(Purpose) - {purpose}:
+        assert drawn != uniforms(seed, other, np.array([key], np.uint64), tick)[0]
+
+
+@pytest.mark.parametrize("bit", range(63))
+def test_one_bit_of_the_world_changes_the_key(bit: int) -> None:
+    assert draw_keys(5, "a") != draw_keys(5 ^ 1 << bit, "a")
+
+
 def test_neighbouring_inputs_do_not_collide() -> None:
     # With a sum instead of a chain, (key + 1, tick - 1) would repeat (key, tick).
     keys = np.arange(50, dtype=np.uint64)

@@ -45,9 +45,9 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return floored
 
 
-def bridge_config(corridor: Corridor, *, ratio: float = 0.0, seed: int = 5) -> BridgeConfig:
+def bridge_config(corridor: Corridor, *, ratio: float = 0.0) -> BridgeConfig:
     """A bridge with the corridor's own commitment lengths."""
-    return BridgeConfig(ratio=ratio, commitment=CommitmentConfig(ticks=corridor.spec.option_ticks), seed=seed)
+    return BridgeConfig(ratio=ratio, commitment=CommitmentConfig(ticks=corridor.spec.option_ticks))
 
 
 corridor_configs = st.builds(

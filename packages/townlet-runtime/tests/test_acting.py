@@ -1,4 +1,5 @@
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 from strategies import LOWEST, LinearPolicy, masked_log_probs
 
-from townlet_behavior import ActionVocabulary
+from townlet_behavior import ActionVocabulary, BridgeConfig, PolicyError
+from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import SimulationActor, UniformPolicy, greedy_actions, require_fit, sample_actions
+from townlet_runtime.simulation.interface import Observations
 from townlet_runtime.testing import Corridor
 
 SPEC = Corridor().spec
@@ -62,6 +65,56 @@ def test_shares_of_evenly_spread_draws_are_the_probabilities(
 def test_a_row_that_is_no_distribution_gives_no_action() -> None:
     log_probs = np.concatenate([log(0, 0, 0), log(0.5, 0, 0.5), np.full((1, 3), np.nan, np.float32)])
     assert sample_actions(log_probs, np.full(3, 0.9)).tolist() == [3, 2, 3]
+    assert greedy_actions(log_probs).tolist() == [3, 0, 3]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_impossible_number_spoils_its_row_alone(value: float, place: int) -> None:
+    log_probs = np.concatenate([log(0.2, 0.5, 0.3), log(0.2, 0.5, 0.3)])
+    log_probs[0, place] = value
+    assert greedy_actions(log_probs).tolist() == [3, 1]
+    assert sample_actions(log_probs, np.full(2, 0.5)).tolist() == [3, 1]
+
+
+@dataclass(frozen=True)
+class FailingPolicy:
+    """Answers as another policy, but for one row, which is not a number."""
+
+    inner: LinearPolicy
+    digest: str | None = None
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        return self.inner.vocabulary
+
+    @property
+    def observation_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return self.inner.observation_shapes
+
+    def act(
+        self, observations: Observations, action_mask: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        log_probs, values = self.inner.act(observations, action_mask)
+        log_probs[0] = np.nan
+        return log_probs, values
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_a_policy_that_fails_is_refused_at_once_in_both_ways_of_acting(greedy: bool) -> None:
+    corridor = Corridor()
+    runtime = PolicyRuntime(
+        SPEC,
+        corridor.scripted("idle"),
+        config=BridgeConfig(ratio=1.0),
+        policy=FailingPolicy(LinearPolicy(SPEC, seed=1)),
+        service=None,
+        seed=1,
+        greedy=greedy,
+    )
+    runtime.begin(corridor.reset(seed=1), tick=5)
+    with pytest.raises(PolicyError, match="tick 5"):
+        runtime.decide_batch()
 
 
 def test_greedy_takes_the_first_of_the_most_probable() -> None:

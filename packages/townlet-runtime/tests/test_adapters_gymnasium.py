@@ -516,7 +516,7 @@ def test_scores_of_single_episodes() -> None:
             config=BridgeConfig(),
             seed=0,
         )
-        return judge.baseline("scripted", num_episodes=3, first_seed=0).returns.tolist()
+        return judge.baseline("scripted", seeds=np.arange(3)).returns
 
     assert judged(LEAP) == [1.0] * 3 and judged(CLIMB) == [1.0] * 3 and judged(STAY) == [0.0] * 3
     first = SimulationEvaluator(cart_poles, config=BridgeConfig(), seed=0).baseline(

@@ -101,7 +101,7 @@ def test_a_returning_agent_begins_a_new_trajectory() -> None:
         ("rider_1", [0, 1], True, False),
         ("rider_1", [4, 5], False, True),
     ]
-    assert collection.env_steps == 6 and collection.report.agent_ticks == 10 + 6
+    assert collection.env_steps == 6 and collection.agent_steps == 10 + 6
 
 
 def test_a_group_may_be_absent() -> None:
@@ -372,7 +372,7 @@ def test_scores_of_all_groups_add_up() -> None:
     script = ObservationController(lambda seen, agent_id: 1)
     judge = SimulationEvaluator(lambda n: coaches(n, controller=lambda spec: script), config=BridgeConfig(), seed=0)
     # rider_0 rides six ticks, rider_1 four; three agents at the start
-    assert judge.baseline("scripted", num_episodes=2, first_seed=0).returns.tolist() == pytest.approx([10 / 3] * 2)
+    assert judge.baseline("scripted", seeds=np.arange(2)).returns == pytest.approx((10 / 3, 10 / 3))
 
 
 def test_masks_in_infos_are_read_too() -> None:

@@ -12,8 +12,9 @@ import walk
 from walk import CONTROLLER, SMALL
 
 from townlet_runtime.cli import main, training
-from townlet_runtime.core.collector import Collection, SimulationCollector
+from townlet_runtime.core.collector import SimulationCollector
 from townlet_training import WALL_TIME_KEYS
+from townlet_trajectory.evaluation.interfaces import Collected
 
 walk.register()
 
@@ -32,7 +33,7 @@ class BreaksAfter(SimulationCollector):
     number: int | None = None
     """Of the signal that comes; None: killed."""
 
-    def collect(self, *arguments: Any, **more: Any) -> Collection:
+    def collect(self, *arguments: Any, **more: Any) -> Collected:
         if BreaksAfter.left == 0 and BreaksAfter.number is None:
             raise Killed
         if BreaksAfter.left == 0:

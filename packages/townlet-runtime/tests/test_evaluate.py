@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from strategies import LinearPolicy, bridge_config, corridor_configs, seeds
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.core.evaluator import EpisodeReturns, SimulationEvaluator
+from townlet_runtime.core.evaluator import SimulationEvaluator
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, SimulationSpec, Stepped
 from townlet_runtime.testing import Corridor, CorridorConfig
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 CONFIG = CorridorConfig(length=4, places=2, slip=0.2, episode_ticks=20)
 WAIT, LEFT, RIGHT, REST = range(4)
@@ -27,7 +28,7 @@ def evaluator(config: CorridorConfig = CONFIG, *, seed: int = 3) -> SimulationEv
     )
 
 
-def same(one: EpisodeReturns, other: EpisodeReturns) -> bool:
+def same(one: EpisodeScores, other: EpisodeScores) -> bool:
     return (
         np.array_equal(one.returns, other.returns)
         and np.array_equal(one.seeds, other.seeds)
@@ -35,20 +36,19 @@ def same(one: EpisodeReturns, other: EpisodeReturns) -> bool:
     )
 
 
-def first(scores: EpisodeReturns, count: int) -> EpisodeReturns:
+def first(scores: EpisodeScores, count: int) -> EpisodeScores:
     events = {name: values[:count] for name, values in scores.events.items()}
-    return EpisodeReturns(returns=scores.returns[:count], events=events, seeds=scores.seeds[:count])
+    return EpisodeScores(returns=scores.returns[:count], events=events, seeds=scores.seeds[:count])
 
 
 def test_a_score_by_hand() -> None:
     # cell 3 is the exit: three steps worth -0.01, -0.01, 1; six ticks hold two agents one after the other
     config = CorridorConfig(length=4, places=1, slip=0.0, episode_ticks=6, max_absence=1)
-    scores = evaluator(config).baseline("scripted", num_episodes=3, first_seed=40)
+    scores = evaluator(config).baseline("scripted", seeds=40 + np.arange(3))
     assert scores.returns == pytest.approx(np.full(3, 2 * (1 - 0.02)))
-    assert scores.events["exits"].tolist() == [2, 2, 2]
-    assert scores.events["rests"].tolist() == [0, 0, 0]
-    assert scores.seeds.tolist() == [40, 41, 42]
-    assert scores.returns.dtype == np.float64
+    assert scores.events["exits"] == (2, 2, 2)
+    assert scores.events["rests"] == (0, 0, 0)
+    assert scores.seeds == (40, 41, 42)
 
 
 def test_the_idle_pay_for_every_tick() -> None:
@@ -60,7 +60,7 @@ def test_the_idle_pay_for_every_tick() -> None:
     for _ in range(CONFIG.episode_ticks):
         ticks += np.bincount(observed.worlds, minlength=4)
         observed = corridor.step(np.full(len(observed.slots), WAIT)).observed
-    scores = evaluator().baseline("idle", num_episodes=4, first_seed=9)
+    scores = evaluator().baseline("idle", seeds=9 + np.arange(4))
     np.testing.assert_allclose(scores.returns, -0.01 * ticks / agents, rtol=1e-6)
 
 
@@ -72,11 +72,11 @@ def test_a_result_does_not_depend_on_the_episodes_beside_it(
 ) -> None:
     policy = LinearPolicy(Corridor(config).spec, seed=seed)
 
-    def play(num_episodes: int) -> EpisodeReturns:
+    def play(num_episodes: int) -> EpisodeScores:
         if acting == "random":
-            return evaluator(config).baseline("random", num_episodes=num_episodes, first_seed=seed)
+            return evaluator(config).baseline("random", seeds=seed + np.arange(num_episodes))
         return evaluator(config).evaluate(
-            {AGENTS: policy}, num_episodes=num_episodes, first_seed=seed, sample=acting == "sampled"
+            {AGENTS: policy}, seeds=seed + np.arange(num_episodes), sample=acting == "sampled"
         )
 
     assert same(first(play(few + more), few), play(few))
@@ -102,8 +102,8 @@ def test_the_same_seeds_begin_the_same_worlds(seed: int) -> None:
 
     judge = SimulationEvaluator(make, config=bridge_config(Corridor(CONFIG)), seed=0)
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
-    judge.evaluate({AGENTS: policy}, num_episodes=3, first_seed=seed, sample=False)
-    judge.baseline("scripted", num_episodes=3, first_seed=seed)
+    judge.evaluate({AGENTS: policy}, seeds=seed + np.arange(3), sample=False)
+    judge.baseline("scripted", seeds=seed + np.arange(3))
     one, other = begun
     assert one.agent_ids.tolist() == other.agent_ids.tolist()
     for name, array in one.observations.items():
@@ -113,8 +113,8 @@ def test_the_same_seeds_begin_the_same_worlds(seed: int) -> None:
 def test_sampling_differs_from_greedy_and_greedy_has_no_chance_of_its_own() -> None:
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
 
-    def play(seed: int, sample: bool) -> EpisodeReturns:
-        return evaluator(seed=seed).evaluate({AGENTS: policy}, num_episodes=6, first_seed=0, sample=sample)
+    def play(seed: int, sample: bool) -> EpisodeScores:
+        return evaluator(seed=seed).evaluate({AGENTS: policy}, seeds=0 + np.arange(6), sample=sample)
 
     assert same(play(1, False), play(2, False))
     assert not same(play(1, True), play(2, True))
@@ -124,18 +124,18 @@ def test_sampling_differs_from_greedy_and_greedy_has_no_chance_of_its_own() -> N
 def test_the_random_baseline_draws_evenly_among_legal_actions() -> None:
     spec = Corridor(CONFIG).spec
     uniform = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
-    random = evaluator().baseline("random", num_episodes=4, first_seed=2)
-    assert same(random, evaluator().evaluate({AGENTS: uniform}, num_episodes=4, first_seed=2, sample=True))
-    assert not same(random, evaluator().baseline("idle", num_episodes=4, first_seed=2))
+    random = evaluator().baseline("random", seeds=2 + np.arange(4))
+    assert same(random, evaluator().evaluate({AGENTS: uniform}, seeds=2 + np.arange(4), sample=True))
+    assert not same(random, evaluator().baseline("idle", seeds=2 + np.arange(4)))
 
 
 def test_the_ratio_of_the_config_does_not_matter() -> None:
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
 
-    def play(config: BridgeConfig) -> tuple[EpisodeReturns, EpisodeReturns]:
+    def play(config: BridgeConfig) -> tuple[EpisodeScores, EpisodeScores]:
         judge = SimulationEvaluator(lambda n: OneGroup(Corridor(CONFIG, num_worlds=n)), config=config, seed=0)
-        learned = judge.evaluate({AGENTS: policy}, num_episodes=4, first_seed=0, sample=True)
-        return learned, judge.baseline("scripted", num_episodes=4, first_seed=0)
+        learned = judge.evaluate({AGENTS: policy}, seeds=0 + np.arange(4), sample=True)
+        return learned, judge.baseline("scripted", seeds=0 + np.arange(4))
 
     base = bridge_config(Corridor(CONFIG))
     for one, other in zip(play(base), play(replace(base, ratio=0.7)), strict=True):
@@ -150,14 +150,14 @@ class Brief(Corridor):
         self._spec = replace(self._spec, episode_ticks=30)
 
 
-def play_brief(config: CorridorConfig) -> tuple[EpisodeReturns, EpisodeReturns]:
+def play_brief(config: CorridorConfig) -> tuple[EpisodeScores, EpisodeScores]:
     makers: list[Callable[[int], GroupedSimulation]] = [
         lambda n: OneGroup(Brief(config, num_worlds=n)),
         lambda n: OneGroup(Corridor(config, num_worlds=n)),
     ]
     brief, plain = (
         SimulationEvaluator(make, config=bridge_config(Corridor(config)), seed=0).baseline(
-            "scripted", num_episodes=3, first_seed=5
+            "scripted", seeds=5 + np.arange(3)
         )
         for make in makers
     )
@@ -169,8 +169,8 @@ def test_what_a_second_episode_earns_does_not_count() -> None:
 
 
 def test_there_must_be_an_episode_to_play() -> None:
-    with pytest.raises(SimulationError, match="`num_episodes` must be at least 1, got 0"):
-        evaluator().baseline("idle", num_episodes=0, first_seed=0)
+    with pytest.raises(SimulationError, match="`seeds` must hold at least one seed"):
+        evaluator().baseline("idle", seeds=0 + np.arange(0))
 
 
 def test_a_world_that_begins_empty_has_no_score() -> None:
@@ -187,18 +187,18 @@ def test_a_world_that_begins_empty_has_no_score() -> None:
         lambda n: OneGroup(Deserted(CONFIG, num_worlds=n)), config=bridge_config(Corridor(CONFIG)), seed=0
     )
     with pytest.raises(SimulationError, match=r"agents in every world at the start, got \[0 "):
-        judge.baseline("idle", num_episodes=2, first_seed=0)
+        judge.baseline("idle", seeds=0 + np.arange(2))
 
 
 def test_a_policy_made_for_something_else_is_refused() -> None:
     policy = LinearPolicy(Corridor(CorridorConfig(length=9)).spec, seed=1)
     with pytest.raises(SimulationError, match="does not fit"):
-        evaluator().evaluate({AGENTS: policy}, num_episodes=1, first_seed=0, sample=True)
+        evaluator().evaluate({AGENTS: policy}, seeds=0 + np.arange(1), sample=True)
 
 
 def test_the_returns_of_groups_add_up_per_agent() -> None:
     crossing = Crossing(1)
-    scores = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0).baseline("idle", num_episodes=3, first_seed=7)
+    scores = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0).baseline("idle", seeds=7 + np.arange(3))
     # by hand: whoever waits pays 0.01 a tick; shared among all who were there at the start
     for episode in range(3):
         observed = crossing.reset(seed=7 + episode)
@@ -215,12 +215,12 @@ def test_all_groups_act_by_their_own_policies() -> None:
     judge = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0)
     specs = Crossing(1).specs
     policies = {group: LinearPolicy(spec, seed=1) for group, spec in specs.items()}
-    scores = judge.evaluate(policies, num_episodes=4, first_seed=0, sample=True)
+    scores = judge.evaluate(policies, seeds=0 + np.arange(4), sample=True)
     others = {**policies, "short": LinearPolicy(specs["short"], seed=2)}
-    assert not same(scores, judge.evaluate(others, num_episodes=4, first_seed=0, sample=True))
-    assert same(scores, judge.evaluate(policies, num_episodes=4, first_seed=0, sample=True))
+    assert not same(scores, judge.evaluate(others, seeds=0 + np.arange(4), sample=True))
+    assert same(scores, judge.evaluate(policies, seeds=0 + np.arange(4), sample=True))
     with pytest.raises(SimulationError, match="a policy for each group"):
-        judge.evaluate({"short": policies["short"]}, num_episodes=1, first_seed=0, sample=True)
+        judge.evaluate({"short": policies["short"]}, seeds=0 + np.arange(1), sample=True)
 
 
 def test_nothing_is_played_after_the_last_first_episode() -> None:
@@ -237,11 +237,11 @@ def test_nothing_is_played_after_the_last_first_episode() -> None:
         def specs(self) -> Mapping[str, SimulationSpec]:
             return {group: replace(spec, episode_ticks=500) for group, spec in super().specs.items()}
 
-    SimulationEvaluator(make, config=BridgeConfig(), seed=0).baseline("scripted", num_episodes=2, first_seed=0)
+    SimulationEvaluator(make, config=BridgeConfig(), seed=0).baseline("scripted", seeds=0 + np.arange(2))
     assert made[0].steps == 11
 
 
 def test_a_behavior_that_is_not_there_is_named() -> None:
     judge = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0)
     with pytest.raises(SimulationError, match=r"a behavior .* \(scripted, idle, random\), got 'nearest'"):
-        judge.baseline("nearest", num_episodes=1, first_seed=0)
+        judge.baseline("nearest", seeds=0 + np.arange(1))

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from townlet_runtime.testing import Corridor, CorridorConfig
 GENERATOR = np.random.default_rng(7)
 WEIGHTS = GENERATOR.normal(size=(8, 4)).astype(np.float32)
 VALUES = GENERATOR.normal(size=8).astype(np.float32)
+MAP = np.zeros((2, 1, 1, 6))
 
 
 def written(tmp_path: Path, data: bytes) -> Path:
@@ -118,3 +120,56 @@ def test_it_takes_one_thread_unless_told_otherwise(tmp_path: Path) -> None:
     path = written(tmp_path, policy_file(WEIGHTS, VALUES, card()))
     assert OnnxPolicy.load(path).session.get_session_options().intra_op_num_threads == 1
     assert OnnxPolicy.load(path, num_threads=2).session.get_session_options().intra_op_num_threads == 2
+
+
+def test_observations_of_another_type_are_cast(tmp_path: Path) -> None:
+    policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card())))
+    features = np.arange(16).reshape(2, 8)
+    place = np.zeros((2, 1, 1, 6))
+    expected = policy.act({"features": features.astype(np.float32), "map": place.astype(np.float32)}, None)
+    for kind in (np.int64, np.float64, np.uint8):
+        actual = policy.act({"features": features.astype(kind), "map": place}, None)
+        np.testing.assert_array_equal(actual[0], expected[0])
+
+
+@pytest.mark.parametrize(
+    ("observations", "mask", "complaint"),
+    [
+        ({}, None, r"expected the observations \['features', 'map'\], got \[\]"),
+        ({"features": np.zeros((2, 8))}, None, r"expected the observations \['features', 'map'\], got \['features'\]"),
+        ({"features": np.zeros((2, 9)), "map": MAP}, None, r"`features` of shape \(2, 8\), got \(2, 9\)"),
+        ({"features": np.zeros(8), "map": MAP}, None, r"`features` of shape \(8, 8\), got \(8,\)"),
+        ({"features": np.float32(1.0), "map": MAP}, None, "expected numbers in `features`, got float32"),
+        ({"features": np.zeros((2, 8)), "map": MAP[:1]}, None, r"`map` of shape \(2, 1, 1, 6\), got \(1, 1, 1, 6\)"),
+        ({"features": np.full((2, 8), "x"), "map": MAP}, None, "expected numbers in `features`, got ndarray"),
+        ({"features": [[0.0] * 8] * 2, "map": MAP}, None, "expected numbers in `features`, got list"),
+        (
+            {"features": np.zeros((2, 8)), "map": MAP},
+            np.ones((2, 5), np.bool_),
+            r"a bool `action_mask` \(2, 4\), got bool \(2, 5\)",
+        ),
+        (
+            {"features": np.zeros((2, 8)), "map": MAP},
+            np.ones((2, 4)),
+            r"a bool `action_mask` \(2, 4\), got float64 \(2, 4\)",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_shape(
+    observations: dict[str, Any], mask: Any, complaint: str, tmp_path: Path
+) -> None:
+    policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card())))
+    with pytest.raises(SimulationError, match=f"the policy expected .*{complaint}|{complaint}"):
+        policy.act(observations, mask)
+
+
+def test_more_agents_than_one_pass_takes_are_answered_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card())))
+    features = GENERATOR.normal(size=(7, 8)).astype(np.float32)
+    mask = GENERATOR.random((7, 4)) < 0.7
+    mask[:, 0] = True
+    observations = {"features": features, "map": np.zeros((7, 1, 1, 6), np.float32)}
+    whole = policy.act(observations, mask)
+    monkeypatch.setattr("townlet_runtime.policy.onnx.MAX_BATCH", 3)
+    for part, expected in zip(policy.act(observations, mask), whole, strict=True):
+        np.testing.assert_allclose(part, expected, rtol=1e-5)

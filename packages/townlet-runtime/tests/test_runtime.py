@@ -15,13 +15,16 @@ from townlet_behavior import (
     Kind,
     PolicyError,
     PossessionError,
+    Purpose,
     Source,
     UnknownActionError,
+    uniforms,
 )
 from townlet_runtime.core.loop import SimulationLoop
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import Observations
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
@@ -42,6 +45,44 @@ def begun(corridor: Corridor, config: BridgeConfig, policy: LinearPolicy | None 
     loop = SimulationLoop(corridor, recording_runtime(corridor, config, policy))
     loop.reset(seed=0)
     return loop
+
+
+def test_the_coins_of_the_first_tick_follow_from_the_seed() -> None:
+    coins = set()
+    for seed in (0, 1, 12345):
+        corridor = Corridor(CorridorConfig(places=4), num_worlds=8)
+        policy = LinearPolicy(corridor.spec, seed=1)
+        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=0.5), policy, seed=seed)
+        observed = corridor.reset(seed=0)
+        runtime.begin(observed, tick=0)
+        learned = runtime.decide_batch().source == Source.LEARNED
+        assert np.array_equal(learned, uniforms(seed, Purpose.BLEND, observed.keys, 0) < 0.5)
+        coins.add(tuple(learned.tolist()))
+    assert len(coins) == 3
+
+
+def test_neither_coins_nor_actions_repeat_after_any_power_of_2_of_ticks() -> None:
+    # Each row of draws is another's by chance with a probability below 2^-30.
+    corridor = Corridor(CorridorConfig(places=4), num_worlds=16)
+    policy = UniformPolicy(
+        vocabulary=corridor.spec.vocabulary.keys, observation_shapes=corridor.spec.observation_shapes
+    )
+    ticks = (0, *(2**k for k in range(53)))
+    coins, actions = set(), set()
+    for ratio, seen, column in ((0.5, coins, "source"), (1.0, actions, "action")):
+        runtime = PolicyRuntime(
+            corridor.spec,
+            corridor.scripted("idle"),
+            config=BridgeConfig(ratio=ratio),
+            policy=policy,
+            service=None,
+            seed=3,
+        )
+        observed = corridor.reset(seed=0)
+        for tick in ticks:
+            runtime.begin(observed, tick=tick)
+            seen.add(tuple(runtime.decide_batch().columns()[column].tolist()))
+    assert len(coins) == len(actions) == len(ticks)
 
 
 def agrees(batch: TrajectoryBatch, twin: Twin, *, world_seed: int, ticks: int) -> None:
@@ -68,7 +109,7 @@ def test_a_twin_that_goes_agent_by_agent_decides_and_records_the_same(
     world: CorridorConfig, seed: int, ratio: float, num_worlds: int, greedy: bool
 ) -> None:
     corridor = Corridor(world, num_worlds=num_worlds)
-    config = bridge_config(corridor, ratio=ratio, seed=seed)
+    config = bridge_config(corridor, ratio=ratio)
     policy = LinearPolicy(corridor.spec, seed=seed)
     loop = SimulationLoop(corridor, recording_runtime(corridor, config, policy, seed=seed + 1, greedy=greedy))
     loop.reset(seed=seed)
@@ -317,7 +358,7 @@ def test_a_runtime_goes_on_from_what_was_saved(seed: int, ratio: float, ticks: i
     for _ in range(2):
         corridor = Corridor(world, num_worlds=2)
         policy = LinearPolicy(corridor.spec, seed=seed)
-        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=ratio, seed=seed), policy)
+        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=ratio), policy)
         loops.append(SimulationLoop(corridor, runtime))
     unbroken, resumed = loops
     unbroken.reset(seed=seed)

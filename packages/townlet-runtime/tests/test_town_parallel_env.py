@@ -310,7 +310,7 @@ def test_nothing_is_stepped_before_the_first_reset() -> None:
         ({"agents": 3}, "`agents`: expected one of num_agents, episode_ticks, "),
         ({"num_agents": "3"}, "`num_agents`: expected a whole number, got '3'"),
         ({"num_agents": True}, "`num_agents`: expected a whole number, got True"),
-        ({"num_agents": 0}, "`num_agents`: expected at least 1 agent, got 0"),
+        ({"num_agents": 0}, "`num_agents`: must be greater than or equal to 1, got 0"),
         ({"render_mode": "human"}, "`render_mode`: expected 'ansi' or none, got 'human'"),
     ],
 )

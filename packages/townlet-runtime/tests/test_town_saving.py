@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_town_twin import CROWDED, Wanderers
 
@@ -24,6 +24,7 @@ def assert_same_view(one: TownObserved, other: TownObserved) -> None:
 
 @pytest.mark.property
 @settings(max_examples=10)
+@example(seed=0, ticks=55, worlds=1)  # the town that is restored into has shown cooldowns, the saved one has none
 @given(seed=st.integers(0, 2**31 - 1), ticks=st.integers(0, 200), worlds=st.integers(1, 3))
 def test_a_restored_town_goes_on_bit_for_bit(seed: int, ticks: int, worlds: int) -> None:
     town = Town(SHORT, num_worlds=worlds)

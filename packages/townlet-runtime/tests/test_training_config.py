@@ -102,7 +102,7 @@ def test_written_out_it_no_longer_depends_on_the_preset() -> None:
         ({"preset": "tow"}, r"no preset `tow`; there are town"),
         ({"ppo": {"clip_param": 0.0}}, "clip_range"),
         ({"anneal": {"min_ratio": 0.05}}, "min_ratio"),
-        ({"training": {"rollout_ticks": 0}}, "`rollout_ticks` must be at least 1, got 0"),
+        ({"training": {"rollout_ticks": 0}}, "`rollout_ticks`: must be greater than or equal to 1"),
     ],
 )
 def test_what_the_trainer_refuses_is_a_config_error(content: dict[str, object], problem: str) -> None:

@@ -118,7 +118,7 @@ class Twin:
             )
             value = float(values[0])
             learned = self.draw(log_probs[0], observed.keys[row : row + 1], tick)
-            coin = uniforms(self.config.seed, Purpose.BLEND, observed.keys[row : row + 1], tick)[0]
+            coin = uniforms(self.seed, Purpose.BLEND, observed.keys[row : row + 1], tick)[0]
             if coin < ratio:
                 chosen, source = learned, Source.LEARNED
             if ratio >= self.config.min_ratio and not self.greedy and held is None:

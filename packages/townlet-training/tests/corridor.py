@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from townlet_training.config import PolicySpec
-from townlet_training.evaluation import EpisodeScores
-from townlet_training.interfaces import Actor, Collected
 from townlet_training.learning.ppo import PPOLearner
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
-from townlet_training.seeds import ONE_GROUP
+from townlet_training.run.group_names import ONE_GROUP
 from townlet_trajectory import ArraySpec, Kind, Source, TrajectoryBatch, TrajectorySchema, default_decision_columns
+from townlet_trajectory.evaluation.interfaces import Actor, Collected
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 WAIT, LEFT, RIGHT = range(3)
 NUM_CELLS = 5
@@ -37,9 +37,7 @@ def agents(actor: Actor) -> dict[str, Actor]:
 
 
 def scores(returns: Sequence[float], first_seed: int = 2**31) -> EpisodeScores:
-    return EpisodeScores(
-        returns=np.array(returns, np.float64), events={}, seeds=first_seed + np.arange(len(returns), dtype=np.int64)
-    )
+    return EpisodeScores.of(returns=returns, seeds=first_seed + np.arange(len(returns)))
 
 
 class Corridors:
@@ -263,10 +261,8 @@ class CorridorEvaluator:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int, int]] = []
 
-    def evaluate(
-        self, actors: Mapping[str, Actor], *, num_episodes: int, first_seed: int, sample: bool
-    ) -> EpisodeScores:
-        actor = actors[ONE_GROUP]
+    def evaluate(self, actors: Mapping[str, Actor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+        actor, first_seed, num_episodes = actors[ONE_GROUP], int(seeds[0]), len(seeds)
         self.asked.append(("policy", first_seed, num_episodes))
         rng = np.random.default_rng([first_seed, 2])
 
@@ -276,7 +272,8 @@ class CorridorEvaluator:
 
         return _play(act, num_episodes, first_seed)
 
-    def baseline(self, name: str, *, num_episodes: int, first_seed: int) -> EpisodeScores:
+    def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
+        first_seed, num_episodes = int(seeds[0]), len(seeds)
         self.asked.append((name, first_seed, num_episodes))
         rng = np.random.default_rng([first_seed, 3])
         behaviors = {
@@ -296,4 +293,6 @@ def _play(act: Act, num_episodes: int, first_seed: int) -> EpisodeScores:
     for _ in range(HORIZON):
         rewards, _ = worlds.step(act(worlds.observe(), worlds.mask()))
         returns += rewards
-    return EpisodeScores(returns=returns, events={"meal_events": returns}, seeds=first_seed + np.arange(num_episodes))
+    return EpisodeScores.of(
+        returns=returns, events={"meal_events": returns}, seeds=first_seed + np.arange(num_episodes)
+    )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import add
 
 import numpy as np
 from corridor import SPEC, CorridorCollector, CorridorEvaluator, agents
 from numpy.typing import NDArray
 
-from townlet_training.evaluation import EpisodeScores
-from townlet_training.interfaces import Actor, Collected
-from townlet_training.seeds import ONE_GROUP
+from townlet_training.run.group_names import ONE_GROUP
 from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory.evaluation.interfaces import Actor, Collected
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 WALKER, SLEEPWALKER = "walker", "sleepwalker-1"
 SPECS = {WALKER: SPEC, SLEEPWALKER: replace(SPEC, observation_shapes={"cell": SPEC.observation_shapes["cell"]})}
@@ -73,15 +74,12 @@ class PairEvaluator:
     def __init__(self) -> None:
         self.inner = CorridorEvaluator()
 
-    def evaluate(
-        self, actors: Mapping[str, Actor], *, num_episodes: int, first_seed: int, sample: bool
-    ) -> EpisodeScores:
+    def evaluate(self, actors: Mapping[str, Actor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
         walker, sleepwalker = (
-            self.inner.evaluate(agents(actors[group]), num_episodes=num_episodes, first_seed=first_seed, sample=sample)
-            for group in SPECS
+            self.inner.evaluate(agents(actors[group]), seeds=seeds, sample=sample) for group in SPECS
         )
-        return replace(walker, returns=walker.returns + sleepwalker.returns)
+        return replace(walker, returns=tuple(map(add, walker.returns, sleepwalker.returns)))
 
-    def baseline(self, name: str, *, num_episodes: int, first_seed: int) -> EpisodeScores:
-        scores = self.inner.baseline(name, num_episodes=num_episodes, first_seed=first_seed)
-        return replace(scores, returns=2.0 * scores.returns)
+    def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
+        scores = self.inner.baseline(name, seeds=seeds)
+        return replace(scores, returns=tuple(2.0 * value for value in scores.returns))

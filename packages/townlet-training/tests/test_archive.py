@@ -11,8 +11,8 @@ from townlet_training.config import TrainingConfig
 from townlet_training.errors import CheckpointError, ResumeError, TrainingError
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.directory import Archive
+from townlet_training.run.group_names import ONE_GROUP
 from townlet_training.run.history import Course
-from townlet_training.seeds import ONE_GROUP
 
 CONFIG = TrainingConfig(seed=1, total_env_steps=1000)
 SPECS = {ONE_GROUP: SPEC}

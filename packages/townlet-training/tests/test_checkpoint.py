@@ -14,15 +14,15 @@ from corridor import SPEC, CorridorCollector
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError
-from townlet_training.interfaces import Collected
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.network.weights import weights_digest
 from townlet_training.run.agent_groups import Learners
 from townlet_training.run.checkpoint import Checkpoint, CheckpointState, CheckpointStore, read_checkpoint, restore
+from townlet_training.run.group_names import ONE_GROUP
 from townlet_training.run.history import Course, RunRecord
 from townlet_training.run.log_file import LogMark
 from townlet_training.run.schedule import PlannedUpdate
-from townlet_training.seeds import ONE_GROUP
+from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.storage.manifest import manifest_of
 
 FILES = "weights.safetensors optimizer.safetensors state.json run.json worlds.json worlds.npz manifest.json".split()

@@ -7,11 +7,12 @@ from corridor import CLOCK, HORIZON, NUM_CELLS, RIGHT, SPEC, WAIT, CorridorColle
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError
-from townlet_training.learning.bc import BCConfig, BCEpoch
+from townlet_training.learning.bc import BCConfig
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.run.cloning import clone_script, freeze_statistics, split_episodes
-from townlet_training.seeds import ONE_GROUP
+from townlet_training.run.group_names import ONE_GROUP
 from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory.evaluation.results import CloneEpoch
 
 
 def scripted_batch(num_worlds: int, num_ticks: int) -> TrajectoryBatch:
@@ -75,7 +76,7 @@ def test_the_clone_does_what_the_script_does() -> None:
     own = network(hidden_sizes=(16,))
     batch = scripted_batch(8, 2 * HORIZON)
     config = TrainingConfig(seed=1, total_env_steps=1, bc=BCConfig(num_epochs=5, learning_rate=1e-2))
-    epochs: list[BCEpoch] = []
+    epochs: list[CloneEpoch] = []
     result = clone_script(own, batch, config=config, group=ONE_GROUP, on_epoch=epochs.append)
     assert tuple(epochs) == result.epochs
     assert result.accuracy == 1.0

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, PromotionConfig, TrainingConfig
+from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.ppo_config import PPOConfig
 
@@ -34,7 +34,7 @@ def test_the_defaults_agree_with_each_other() -> None:
         ("eval_episodes", 1),
         ("final_episodes", 1),
         ("keep_checkpoints", 0),
-        ("baselines", ("scripted", "psychic")),
+        ("baselines", ("scripted", "")),
         ("baselines", ("scripted", "scripted")),
         ("baselines", ("scripted",)),
         ("baselines", ("idle", "random")),
@@ -80,7 +80,7 @@ def test_an_anneal_out_of_range_is_refused(name: str, value: float) -> None:
 
 
 def test_kickstart_does_not_rise() -> None:
-    with pytest.raises(ConfigError, match=r"`kickstart_start` must be in \[0.5, 100\], got 0.4"):
+    with pytest.raises(ConfigError, match=r"`kickstart_start` must be at least `kickstart_end` 0.5, got 0.4"):
         AnnealConfig(kickstart_start=0.4, kickstart_end=0.5)
 
 
@@ -91,14 +91,6 @@ def test_kickstart_does_not_rise() -> None:
 def test_gates_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=name):
         GatesConfig(**{name: value})
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("required_passes", 0), ("num_episodes", 1), ("tail_margin", -1.0), ("num_resamples", 1)]
-)
-def test_promotion_out_of_range_is_refused(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=name):
-        PromotionConfig(**{name: value})
 
 
 @pytest.mark.parametrize(
@@ -114,10 +106,3 @@ def test_promotion_out_of_range_is_refused(name: str, value: float) -> None:
 def test_a_policy_must_see_and_choose(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         PolicySpec(**{"world": "w", "vocabulary": ("wait", "go"), "observation_shapes": {"x": (1,)}} | changes)
-
-
-def test_no_training_world_has_a_held_out_seed() -> None:
-    # World w begins with seed + w; the last of 16 is 2**31 - 1, the largest seed that is not held out.
-    TrainingConfig(seed=2**31 - 16, num_envs=16, total_env_steps=1)
-    with pytest.raises(ConfigError, match="with 16 worlds reaches the held-out seeds"):
-        TrainingConfig(seed=2**31 - 15, num_envs=16, total_env_steps=1)

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from corridor import CorridorEvaluator, agents, network, scores
 
-from townlet_training.config import GatesConfig, PromotionConfig, TrainingConfig
-from townlet_training.learning.bc import BCResult
+from townlet_training.config import GatesConfig, TrainingConfig
 from townlet_training.run.evaluator import Judge
-from townlet_training.run.results import EvaluationRecord
-from townlet_training.seeds import SeedBlock, final_block, promotion_block, selection_block
+from townlet_trajectory.evaluation.promotion import PromotionConfig
+from townlet_trajectory.evaluation.results import CloneResult, EvaluationRecord
+from townlet_trajectory.evaluation.seeds import final_seeds, promotion_seeds, selection_seeds
 
+ALL = ("scripted", "nearest", "idle", "random")
 CONFIG = TrainingConfig(
+    baselines=ALL,
     seed=5,
     total_env_steps=1,
     eval_episodes=4,
@@ -35,39 +37,34 @@ def test_baselines_of_selection_are_played_once() -> None:
     judge = Judge(evaluator, CONFIG, before_each=nothing)
     first = record_of(judge, [1.0, 2.0, 3.0, 6.0])
     record_of(judge, [1.0, 2.0, 3.0, 6.0])
-    block = selection_block(4)
-    assert evaluator.asked == [(name, block.first, 4) for name in ("scripted", "nearest", "idle")]
+    seed = int(selection_seeds(4)[0])
+    assert evaluator.asked == [(name, seed, 4) for name in ("scripted", "nearest", "idle")]
     assert (first.env_steps, first.agent_steps, first.stage, first.ratio, first.attempt) == (7, 9, "ppo", 0.5, 1)
-    assert (first.return_mean, first.idle_mean) == (3.0, 0.0)
-    assert first.scripted_mean is not None
-    assert first.nearest_mean is not None
-    assert first.scripted_mean > first.nearest_mean > 0.0
-    assert first.normalized == pytest.approx(3.0 / first.scripted_mean)
+    assert (first.return_mean, first.baselines["idle"]) == (3.0, 0.0)
+    assert first.baselines["scripted"] > first.baselines["nearest"] > 0.0
+    assert first.normalized == pytest.approx(3.0 / first.baselines["scripted"])
     assert first.return_ci[0] < 3.0 < first.return_ci[1]
 
 
 def test_without_a_script_nothing_is_normalized() -> None:
     config = TrainingConfig(mode="ppo", seed=5, total_env_steps=1, eval_episodes=4, baselines=("idle", "random"))
     first = record_of(Judge(CorridorEvaluator(), config, before_each=nothing), [1.0, 2.0, 3.0, 6.0])
-    assert (first.normalized, first.scripted_mean, first.nearest_mean, first.idle_mean) == (None, None, None, 0.0)
-    assert first.random_mean is None
+    assert (first.normalized, first.baselines) == (None, {"idle": 0.0})
 
 
 def test_where_nobody_can_idle_acting_at_random_is_the_zero() -> None:
     evaluator = CorridorEvaluator()
     judge = Judge(evaluator, replace(CONFIG, baselines=("scripted", "random")), before_each=nothing)
     first = record_of(judge, [1.0, 2.0, 3.0, 6.0])
-    block = selection_block(4)
-    assert evaluator.asked == [(name, block.first, 4) for name in ("scripted", "random")]
-    assert (first.idle_mean, first.nearest_mean) == (None, None)
-    assert first.random_mean is not None
-    assert first.scripted_mean is not None
-    gain = first.scripted_mean - first.random_mean
-    assert first.normalized == pytest.approx((3.0 - first.random_mean) / gain)
-    clone = scores([5.0, 6.0, 5.0, 4.0], first_seed=block.first)
+    seed = int(selection_seeds(4)[0])
+    assert evaluator.asked == [(name, seed, 4) for name in ("scripted", "random")]
+    assert list(first.baselines) == ["scripted", "random"]
+    script, chance = first.baselines["scripted"], first.baselines["random"]
+    assert first.normalized == pytest.approx((3.0 - chance) / (script - chance))
+    clone = scores([5.0, 6.0, 5.0, 4.0], first_seed=seed)
     gate = judge.kept_score_gate(clone, clone, level=0.05, env_steps=1)
     # d = (5 - random) - 0.8 (5 - random) on average.
-    assert f"mean {0.2 * (5.0 - first.random_mean):.6g} over 4 episodes" in gate.detail
+    assert f"mean {0.2 * (5.0 - chance):.6g} over 4 episodes" in gate.detail
     final = judge.final(agents(network()), None)
     means = {name: each.mean for name, each in final.summaries.items()}
     share = (means["learned"] - means["random"]) / (means["scripted"] - means["random"])
@@ -89,7 +86,7 @@ def test_a_judge_goes_on_as_another_left_off() -> None:
 
 def test_the_gate_of_several_groups_fails_where_one_of_them_does() -> None:
     judge = Judge(CorridorEvaluator(), CONFIG, before_each=nothing)
-    good = BCResult(epochs=(), best_epoch=1, accuracy=1.0, num_labels=9, num_held_out=100, num_forbidden=0)
+    good = CloneResult(epochs=(), best_epoch=1, accuracy=1.0, num_labels=9, num_held_out=100, num_forbidden=0)
     bad = replace(good, accuracy=0.5)
     alone = judge.accuracy_gate({"agents": good}, level=0.05)
     assert (alone.name, alone.passed, alone.detail[:14]) == ("clone_accuracy", True, "accuracy 1 on ")
@@ -103,12 +100,12 @@ def test_the_final_score_is_of_other_episodes() -> None:
     evaluator = CorridorEvaluator()
     judge = Judge(evaluator, CONFIG, before_each=nothing)
     final = judge.final(agents(network(seed=1)), agents(network(seed=2)))
-    block = final_block(6)
+    block = final_seeds(6)
     names = ["policy", "policy", "scripted", "nearest", "idle", "random"]
-    assert evaluator.asked == [(name, block.first, 6) for name in names]
+    assert evaluator.asked == [(name, int(block[0]), 6) for name in names]
     assert list(final.summaries) == ["learned", "clone", "scripted", "nearest", "idle", "random"]
     assert list(final.paired) == list(final.baselines) == ["scripted", "nearest", "idle", "random"]
-    np.testing.assert_array_equal(final.learned.seeds, block.first + np.arange(6))
+    np.testing.assert_array_equal(final.learned.seeds, block)
     script, idle = final.summaries["scripted"].mean, final.summaries["idle"].mean
     assert final.paired["idle"].mean == pytest.approx(final.learned.mean - idle)
     assert final.normalized["idle"] == pytest.approx((final.learned.mean - idle) / (script - idle))
@@ -123,9 +120,9 @@ def test_without_a_clone_there_is_none_in_the_final_score() -> None:
 
 def test_a_promotion_pass_pairs_the_policy_with_the_script() -> None:
     evaluator = CorridorEvaluator()
-    block = promotion_block(5, 0, 8)
+    block = promotion_seeds(5, 0, 8)
     comparison = Judge(evaluator, CONFIG, before_each=nothing).promotion_pass(agents(network()), block)
-    assert evaluator.asked == [("policy", block.first, 8), ("scripted", block.first, 8)]
+    assert evaluator.asked == [("policy", int(block[0]), 8), ("scripted", int(block[0]), 8)]
     assert comparison.num_episodes == 8
     # An untrained policy takes the most likely of three nearly equal actions, and gets nowhere.
     assert comparison.mean < 0.0
@@ -134,7 +131,7 @@ def test_a_promotion_pass_pairs_the_policy_with_the_script() -> None:
 @pytest.mark.parametrize(("returns", "passed"), [([0.1, 0.2, 0.1, 0.0], False), ([9.0, 8.0, 9.0, 7.0], True)])
 def test_the_gate_compares_with_the_clone(returns: list[float], passed: bool) -> None:
     judge = Judge(CorridorEvaluator(), CONFIG, before_each=nothing)
-    first = selection_block(4).first
+    first = int(selection_seeds(4)[0])
     clone = scores([5.0, 6.0, 5.0, 4.0], first_seed=first)
     gate = judge.kept_score_gate(scores(returns, first_seed=first), clone, level=0.05, env_steps=96)
     assert (gate.name, gate.passed) == ("kept_score_96", passed)
@@ -145,12 +142,12 @@ def test_the_policy_is_judged_as_it_is_deployed(acting, sample: bool) -> None:
     asked = []
 
     class Listening(CorridorEvaluator):
-        def evaluate(self, actors, *, num_episodes: int, first_seed: int, sample: bool):
+        def evaluate(self, actors, *, seeds, sample: bool):
             asked.append(sample)
-            return super().evaluate(actors, num_episodes=num_episodes, first_seed=first_seed, sample=sample)
+            return super().evaluate(actors, seeds=seeds, sample=sample)
 
     config = TrainingConfig(seed=5, total_env_steps=1, acting=acting)
-    Judge(Listening(), config, before_each=nothing).scores(agents(network()), SeedBlock(first=2**31, count=2))
+    Judge(Listening(), config, before_each=nothing).scores(agents(network()), final_seeds(2))
     assert asked == [sample]
 
 

@@ -17,10 +17,12 @@ from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.network.weights import weights_digest, weights_of, weights_sha256
 from townlet_training.run.agent_groups import Learners
+from townlet_training.run.group_names import ONE_GROUP
 from townlet_training.run.schedule import PlannedUpdate
-from townlet_training.seeds import ONE_GROUP, derive_seed
+from townlet_trajectory.evaluation.seeds import derive_seed
 
 CONFIG = TrainingConfig(
+    baselines=("scripted", "nearest", "idle", "random"),
     seed=3,
     total_env_steps=1,
     network=NetworkConfig(hidden_sizes=(4,)),

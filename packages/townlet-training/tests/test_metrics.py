@@ -10,8 +10,8 @@ import pytest
 from corridor import CorridorCollector, agents, network
 
 from townlet_training.errors import NonFiniteError, ShapeError
-from townlet_training.interfaces import Collected
 from townlet_training.learning.ppo import PPOUpdate
+from townlet_training.run.group_names import ONE_GROUP
 from townlet_training.run.metrics import (
     ANNEAL_KEYS,
     CONTRACT_KEYS,
@@ -26,7 +26,7 @@ from townlet_training.run.metrics import (
     metrics_row,
 )
 from townlet_training.run.schedule import PlannedUpdate
-from townlet_training.seeds import ONE_GROUP
+from townlet_trajectory.evaluation.interfaces import Collected
 
 PLANNED = PlannedUpdate(stage="anneal", ratio=0.25, kickstart_coef=0.5, learning_rate=1e-3, clip_range=0.2)
 COUNTS = RunCounts(epoch=3, attempt=1, env_steps=400, agent_steps=800, seconds=7.0, update_seconds=0.5)

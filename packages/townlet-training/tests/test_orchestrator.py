@@ -12,31 +12,33 @@ import numpy as np
 import onnx
 import pytest
 from corridor import SPEC, CorridorCollector, CorridorEvaluator
+from numpy.typing import NDArray
 from pairs import SLEEPWALKER, WALKER, PairCollector, PairEvaluator
 from pairs import SPECS as PAIR_SPECS
 
-from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, PromotionConfig, TrainingConfig
+from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, TrainingConfig
 from townlet_training.errors import ConfigError, TrainingError
-from townlet_training.evaluation import EpisodeScores
-from townlet_training.interfaces import Actor
 from townlet_training.learning.bc import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
-from townlet_training.network.onnx_export import ExportedPolicy
 from townlet_training.network.weights import weights_digest, weights_sha256
-from townlet_training.promotion import Decision
 from townlet_training.run import conclusion
 from townlet_training.run.checkpoint import read_checkpoint
 from townlet_training.run.clock import Progress
+from townlet_training.run.group_names import ONE_GROUP
 from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS
 from townlet_training.run.orchestrator import TrainingOrchestrator
-from townlet_training.run.results import RunSummary
 from townlet_training.run.schedule import plan
-from townlet_training.seeds import HELD_OUT, ONE_GROUP, promotion_block, selection_block
 from townlet_trajectory import ArtifactError
+from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.promotion import Decision, PromotionConfig
+from townlet_trajectory.evaluation.results import ExportedPolicy, RunSummary
+from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.evaluation.seeds import HELD_OUT, promotion_seeds, selection_seeds
 from townlet_trajectory.storage.files import DirectoryLock
 
 CONFIG = TrainingConfig(
+    baselines=("scripted", "nearest", "idle", "random"),
     seed=7,
     total_env_steps=8 * 48 * 24,
     num_envs=8,
@@ -78,14 +80,12 @@ class Sabotaged(CorridorEvaluator):
         self.bad = bad
         self.num_selections = 0
 
-    def evaluate(
-        self, actors: Mapping[str, Actor], *, num_episodes: int, first_seed: int, sample: bool
-    ) -> EpisodeScores:
-        scores = super().evaluate(actors, num_episodes=num_episodes, first_seed=first_seed, sample=sample)
-        if first_seed != selection_block(num_episodes).first:
+    def evaluate(self, actors: Mapping[str, Actor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+        scores = super().evaluate(actors, seeds=seeds, sample=sample)
+        if seeds[0] != selection_seeds(1)[0]:
             return scores
         self.num_selections += 1
-        return replace(scores, returns=np.zeros(num_episodes)) if self.num_selections in self.bad else scores
+        return replace(scores, returns=(0.0,) * len(seeds)) if self.num_selections in self.bad else scores
 
 
 @pytest.fixture
@@ -196,10 +196,10 @@ def test_nothing_is_judged_on_worlds_that_were_trained_or_chosen_on(
     annealed: RunSummary, evaluator: CorridorEvaluator
 ) -> None:
     blocks = {(first, count) for _, first, count in evaluator.asked}
-    passes = {(promotion_block(7, number, 12).first, 12) for number in range(2)}
+    passes = {(int(promotion_seeds(7, number, 12)[0]), 12) for number in range(2)}
     assert annealed.final is not None
     final = (int(annealed.final.learned.seeds[0]), 12)
-    assert blocks == {(selection_block(8).first, 8), final, *passes}
+    assert blocks == {(int(selection_seeds(8)[0]), 8), final, *passes}
     spans = sorted(blocks)
     assert spans[0][0] >= HELD_OUT
     for (lower, count), (upper, _) in itertools.pairwise(spans):
@@ -343,9 +343,9 @@ def test_a_run_that_is_stopped_while_it_is_judged_promotes_nothing(tmp_path: Pat
     class Impatient(CorridorEvaluator):
         stopped = False
 
-        def baseline(self, name: str, *, num_episodes: int, first_seed: int) -> EpisodeScores:
+        def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
             self.stopped = name == "random"
-            return super().baseline(name, num_episodes=num_episodes, first_seed=first_seed)
+            return super().baseline(name, seeds=seeds)
 
     evaluator = Impatient()
     summary = run(tmp_path, SHORT, evaluator, stop=lambda: evaluator.stopped)

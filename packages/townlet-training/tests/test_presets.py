@@ -17,7 +17,7 @@ def test_the_town_has_one() -> None:
 
 def test_the_defaults_of_the_config_files_are_kept() -> None:
     contract = preset("contract")
-    assert contract.rollout_ticks == 100
+    assert (contract.rollout_ticks, contract.bc.num_epochs) == (100, 10)
     assert (contract.ppo.learning_rate, contract.ppo.clip_range, contract.ppo.entropy_coef) == (3e-4, 0.2, 0.01)
     assert (contract.ppo.num_epochs, contract.ppo.num_minibatches, contract.ppo.value_clip) == (4, 4, 0.2)
 

@@ -22,24 +22,25 @@ from numpy.typing import NDArray
 from pairs import SPECS as PAIR_SPECS
 from pairs import PairCollector, PairEvaluator
 
-from townlet_training import promotion
-from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, PromotionConfig, TrainingConfig
+from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, TrainingConfig
 from townlet_training.errors import CheckpointError, ResumeError, TrainingError
-from townlet_training.evaluation import EpisodeScores, Evaluator
-from townlet_training.interfaces import Actor, Collected, Collector
 from townlet_training.learning.bc import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
-from townlet_training.network.onnx_export import ExportedPolicy
 from townlet_training.network.weights import weights_sha256
 from townlet_training.run import checkpoint, conclusion, log_file, metrics
 from townlet_training.run import directory as archive
 from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
 from townlet_training.run.clock import Progress
+from townlet_training.run.group_names import ONE_GROUP
 from townlet_training.run.metrics import WALL_TIME_KEYS
 from townlet_training.run.orchestrator import TrainingOrchestrator
-from townlet_training.run.results import RunSummary
-from townlet_training.seeds import ONE_GROUP, selection_block
+from townlet_trajectory.evaluation import promotion
+from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, Evaluator
+from townlet_trajectory.evaluation.promotion import PromotionConfig
+from townlet_trajectory.evaluation.results import ExportedPolicy, RunSummary
+from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.evaluation.seeds import selection_seeds
 from townlet_trajectory.storage.manifest import write_directory
 
 ANNEAL = TrainingConfig(
@@ -109,17 +110,19 @@ class BurningEvaluator:
     def __post_init__(self) -> None:
         self.selected: list[str] = []
 
-    def evaluate(self, actors: Mapping[str, Any], *, num_episodes: int, first_seed: int, sample: bool) -> EpisodeScores:
+    def evaluate(self, actors: Mapping[str, Any], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
         self.fuse.burn()
-        scores = self.inner.evaluate(actors, num_episodes=num_episodes, first_seed=first_seed, sample=sample)
-        if first_seed != selection_block(num_episodes).first:
+        scores = self.inner.evaluate(actors, seeds=seeds, sample=sample)
+        if seeds[0] != selection_seeds(1)[0]:
             return scores
         self.selected.append("+".join(weights_sha256(actor) for actor in actors.values()))
-        return replace(scores, returns=scores.returns - 9.0) if self.selected[-1] in self.sabotaged else scores
+        if self.selected[-1] not in self.sabotaged:
+            return scores
+        return replace(scores, returns=tuple(value - 9.0 for value in scores.returns))
 
-    def baseline(self, name: str, *, num_episodes: int, first_seed: int) -> EpisodeScores:
+    def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
         self.fuse.burn()
-        return self.inner.baseline(name, num_episodes=num_episodes, first_seed=first_seed)
+        return self.inner.baseline(name, seeds=seeds)
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,7 @@ def outcome(run_dir: Path, summary: RunSummary) -> dict[str, Any]:
         "policies": {group: replace(each, path=Path(each.path.name)) for group, each in summary.policies.items()},
         "checkpoint": summary.checkpoint.name,
         "records": (summary.clone, summary.history, summary.gates, summary.failure, summary.counters),
-        "final": {name: each.returns.tolist() for name, each in scores.items()},
+        "final": {name: each.returns for name, each in scores.items()},
         "judged": (final.summaries, final.paired, final.normalized),
         "promotion": summary.promotion,
         "interrupted": summary.interrupted,

@@ -8,15 +8,13 @@ from corridor import scores
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import CheckpointError, NonFiniteError
-from townlet_training.evaluation import StoredScores
-from townlet_training.gates import GateResult
-from townlet_training.learning.bc import BCEpoch, BCResult
 from townlet_training.run.evaluator import JudgeMemory
 from townlet_training.run.history import RUN_RECORD, Course, RunRecord
 from townlet_training.run.log_file import LogMark
 from townlet_training.run.metrics import AnnealContext, ScriptedBaseline
-from townlet_training.run.results import CloneRecord, EvaluationRecord
 from townlet_training.run.typed_json import encode_record, parse_record
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, CloneResult, EvaluationRecord
 
 GATE = GateResult(name="kept_score_96", passed=False, detail="mean -0.1")
 EVALUATION = EvaluationRecord(
@@ -28,21 +26,18 @@ EVALUATION = EvaluationRecord(
     return_mean=1 / 3,
     return_ci=(-1e-17, 2.0),
     normalized=None,
-    scripted_mean=5.0,
-    nearest_mean=None,
-    idle_mean=-0.0,
-    random_mean=None,
+    baselines={"scripted": 5.0, "idle": -0.0},
     gate=GATE,
 )
-RESULT = BCResult(
-    epochs=(BCEpoch(1, 0.7, 0.5), BCEpoch(2, 0.3, 1.0)),
+RESULT = CloneResult(
+    epochs=(CloneEpoch(epoch=1, loss=0.7, held_out_accuracy=0.5), CloneEpoch(epoch=2, loss=0.3, held_out_accuracy=1.0)),
     best_epoch=2,
     accuracy=1.0,
     num_labels=10,
     num_held_out=4,
     num_forbidden=0,
 )
-STORED = StoredScores.of(scores([1 / 3, 2.0]))
+STORED = scores([1 / 3, 2.0])
 RECORD = RunRecord(
     config=TrainingConfig(seed=1, total_env_steps=1000, baselines=("scripted", "random")),
     notes={"controller": "heuristic"},
@@ -86,17 +81,13 @@ def test_a_course_protects_what_it_may_go_back_to() -> None:
     assert (without_best.protected, without_best.candidate) == ({96}, 96)
 
 
-def test_stored_scores_are_the_scores() -> None:
-    assert StoredScores.of(STORED.scores()) == STORED
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ((b'"num_left_out":3', b'"num_left_out":"3"'), "num_left_out: Input should be a valid integer"),
         ((b'"num_left_out":3', b'"surplus":3'), "num_left_out: Field required"),
         ((b'"good":96', b'"good":null'), "course.good: Input should be a valid integer"),
-        ((b'"seed":1', b'"seed":-1'), r"config: Value error, `seed` must be in"),
+        ((b'"seed":1', b'"seed":-1'), r"config.seed: Input should be greater than or equal to 0"),
         ((b'"stage":"anneal"', b'"stage":"lunch"'), "stage: Input should be 'clone', 'warmup', 'anneal' or 'ppo'"),
         ((b'"elapsed":1.25', b'"elapsed":NaN'), "NaN is not a number"),
         ((b'"elapsed":1.25', b'"elapsed":1.25, "elapsed":2.0'), "repeated keys"),

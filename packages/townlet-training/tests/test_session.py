@@ -11,18 +11,20 @@ from corridor import SPEC, CorridorCollector
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError, TrainingError
-from townlet_training.interfaces import Actor, Collected
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.network.weights import weights_digest, weights_of
 from townlet_training.run.checkpoint import read_checkpoint
 from townlet_training.run.clock import RunClock
+from townlet_training.run.group_names import ONE_GROUP
 from townlet_training.run.history import Course
 from townlet_training.run.schedule import PlannedUpdate
 from townlet_training.run.state import Session
-from townlet_training.seeds import ONE_GROUP, derive_seed
+from townlet_trajectory.evaluation.interfaces import Actor, Collected
+from townlet_trajectory.evaluation.seeds import derive_seed
 
 CONFIG = TrainingConfig(
+    baselines=("scripted", "nearest", "idle", "random"),
     mode="ppo",
     seed=2,
     total_env_steps=1,

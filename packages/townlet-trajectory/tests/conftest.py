@@ -40,7 +40,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "test_capture_source_yaml.py",
         "test_convert.py",
         "test_faults_extras.py",
-        "test_yaml_documents.py",
+        "test_yaml.py",
     ),
 }
 """Modules of the extras, and the files that import what imports them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,6 +90,37 @@ def _kept_outside(file: h5py.File, folder: Path) -> None:
     file.create_dataset("episode_0/rewards", (2,), "float32", external=[(str(folder / "secret"), 0, 8)])
 
 
+def _many_chunks(file: h5py.File, _: Path) -> None:
+    """An action of each episode's that is kept in as many chunks as it has elements, none of them written."""
+    for episode in file.values():
+        for name, flags in (("terminations", True), ("truncations", False)):
+            del episode[name]
+            episode.create_dataset(name, data=np.array([False] * 99_999 + [flags]))
+        for name in ("rewards", "actions"):
+            del episode[name]
+            episode.create_dataset(name, (100_000,), "int64", chunks=(1,))
+
+
+def _one_chunk(*, stored: bytes | None, num_bytes: int) -> Callable[[h5py.File, Path], object]:
+    """The rewards in one deflated chunk of so many bytes, of which those stored are written."""
+
+    def change(file: h5py.File, _: Path) -> None:
+        rewards = file["episode_0/rewards"][()]
+        del file["episode_0/rewards"]
+        deflated = file.create_dataset(
+            "episode_0/rewards",
+            rewards.shape,
+            rewards.dtype,
+            maxshape=(None,),
+            chunks=(num_bytes // 4,),
+            compression="gzip",
+        )
+        if stored is not None:
+            deflated.id.write_direct_chunk((0,), stored)
+
+    return change
+
+
 _CHANGES: dict[str, Callable[[h5py.File, Path], object]] = {
     "a link to another file": _link(
         "episode_0/rewards", lambda folder: h5py.ExternalLink(str(folder / "other.hdf5"), "x")
@@ -102,6 +134,9 @@ _CHANGES: dict[str, Callable[[h5py.File, Path], object]] = {
     "a terabyte that is not there": _replace("episode_0/rewards", shape=(1 << 40,), dtype="int8", chunks=(1 << 20,)),
     "exabytes": _replace("episode_0/rewards", shape=(1 << 60,), dtype="int8", chunks=(1 << 20,)),
     "a bomb": _replace("episode_0/rewards", data=np.zeros(1 << 27, np.float32), compression="gzip", chunks=(1 << 24,)),
+    "a chunk of a gigabyte": _one_chunk(stored=None, num_bytes=1 << 30),
+    "a chunk that inflates": _one_chunk(stored=zlib.compress(bytes(1 << 26)), num_bytes=1 << 10),
+    "many chunks": _many_chunks,
     "texts": _replace("episode_0/rewards", data=["a", "b"]),
     "structs": _replace("episode_0/rewards", data=np.zeros(2, [("a", "f4")])),
     "references": _replace("episode_0/rewards", shape=(2,), dtype=h5py.ref_dtype),

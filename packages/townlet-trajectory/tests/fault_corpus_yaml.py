@@ -37,7 +37,8 @@ _TEXTS = {
     "infinite below": "a: [-.INF]\n",
     "a number that is too large": "a: 1.0e+999\n",
     "a number of many digits": "a: " + "9" * 5000 + "\n",
-    "a number to the base of 60": "a: " + "1:" * 3000 + "1\n",
+    "a hexadecimal number of many digits": "a: 0x" + "f" * 5000 + "\n",
+    "a number with an exponent of many digits": "a: 1e" + "9" * 5000 + "\n",
     "two documents": "a: 1\n---\na: 2\n",
     "not closed": "a: [1, 2\n",
     "not indented": "a:\n- b\n c: 1\n",
@@ -60,6 +61,7 @@ _BYTES = {
     "too long": b"# " + b"x" * MAX_YAML_BYTES,
 }
 _MEMORY = {
+    "text that YAML 1.1 took for a number to the base of 60": b"a: " + b"1:" * 3000 + b"1\n",
     "as many items as there is room": b"- a\n" * (MAX_YAML_BYTES // 4),
     "as many small lists as there is room": b"[" + b"[]," * (MAX_YAML_BYTES // 3 - 1) + b"]",
     "as many small mappings as there is room": b"[" + b"{a: 1}," * (MAX_YAML_BYTES // 7 - 1) + b"]",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from hypothesis import strategies as st
@@ -17,6 +17,7 @@ from townlet_trajectory import (
     default_decision_columns,
 )
 from townlet_trajectory.dataset.source import BatchSource
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 VOCABULARY = ('{"kind":"wait"}', '{"blocked":true,"kind":"wait"}', '{"kind":"chat","target":"bob"}')
 FEATURE_NAMES = ("rivalry_max", "rivalry_avoid_count", "lateness_counter")
@@ -247,3 +248,8 @@ def record_lives(service: TrajectoryService, num_ticks: int, seed: int) -> None:
             final_observations=rows_of(SCHEMA.observations, len(ended), rng),
         )
         absent = (absent & (rng.random(5) < 0.5)) | np.isin(np.arange(5), slots[ended])
+
+
+def scores(returns: Sequence[float], first_seed: int = 2**31) -> EpisodeScores:
+    """Scores of episodes with consecutive seeds."""
+    return EpisodeScores.of(returns=returns, seeds=first_seed + np.arange(len(returns)))

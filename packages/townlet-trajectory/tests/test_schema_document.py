@@ -8,8 +8,7 @@ from strategies import SCHEMA, any_schemas
 
 from townlet_trajectory import ArraySpec, ManifestError, SchemaError, TrajectorySchema
 from townlet_trajectory.data.schema_document import parse_schema, schema_document
-from townlet_trajectory.storage.json import canonical_json
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, canonical_json
 
 
 def parse(document: object) -> TrajectorySchema:

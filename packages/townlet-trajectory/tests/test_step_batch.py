@@ -8,7 +8,7 @@ from strategies import SCHEMA, make_trajectory
 
 from townlet_trajectory import SchemaError, ShapeError, TrajectoryBatch
 from townlet_trajectory.data.steps import StepBatch
-from townlet_trajectory.dataset.loaded_blocks import LoadedBlock, Window
+from townlet_trajectory.dataset.memory import LoadedBlock, Window
 
 
 def make_steps(rows: list[int], *, with_next: bool = True) -> StepBatch:

@@ -26,8 +26,6 @@ class BridgeConfig:
     """β_min in (0, 1]: below it decisions are recorded as foreign, because correcting for who chose would need weights
     above 1/β_min."""
     commitment: CommitmentConfig = field(default_factory=CommitmentConfig)
-    seed: int = 8675309
-    """Of the blend's draws, in [0, 2^64)."""
     on_policy_error: OnPolicyError = "raise"
     """What unusable output of the policy does: `raise` stops the tick; `script` lets the script decide for the agents
     concerned, logs a warning and counts them."""
@@ -36,8 +34,6 @@ class BridgeConfig:
         clamped_ratio(self.ratio)
         if not 0.0 < self.min_ratio <= 1.0:
             raise ConfigError(f"`min_ratio` must be in (0, 1], got {self.min_ratio!r}")
-        if not 0 <= self.seed < 2**64:
-            raise ConfigError(f"`seed` must be in [0, 2^64), got {self.seed!r}")
         if self.on_policy_error not in get_args(OnPolicyError):
             raise ConfigError(f"`on_policy_error` must be 'raise' or 'script', got {self.on_policy_error!r}")
 

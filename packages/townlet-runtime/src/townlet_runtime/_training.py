@@ -9,39 +9,24 @@ from typing import TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
-from townlet_behavior import SavedState
 from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import RANDOM, EpisodeReturns, SimulationEvaluator
+from townlet_runtime.core.evaluator import RANDOM, SimulationEvaluator
 from townlet_runtime.errors import ConfigError, MissingExtraError
-from townlet_runtime.policy.policy import SimulationActor
 from townlet_runtime.runs.directory import CHECKPOINTS
-from townlet_runtime.simulation.interface import SimulationSpec
 
 try:
     import torch
 
     from townlet_training import (
-        BASELINES,
-        Actor,
-        BCResult,
         CheckpointStore,
-        Collected,
-        EpisodeScores,
-        FinalEvaluation,
-        PairedComparison,
         PolicySpec,
         Progress,
-        RunSummary,
-        ScoreSummary,
         TrainingConfig,
         TrainingError,
         TrainingOrchestrator,
-        compare,
-        normalized,
         preset,
         preset_for,
         read_checkpoint,
-        summarize,
     )
     from townlet_training.errors import ConfigError as TrainingConfigError
 except ModuleNotFoundError as error:
@@ -50,24 +35,13 @@ except ModuleNotFoundError as error:
     raise MissingExtraError(f"training needs `{error.name}`: install 'townlet-runtime[training]'") from error
 
 __all__ = [
-    "BCResult",
-    "EpisodeScores",
-    "FinalEvaluation",
-    "PairedComparison",
     "Progress",
-    "RunSummary",
-    "ScoreSummary",
     "Standing",
-    "TrainingCollector",
     "TrainingConfig",
     "TrainingError",
-    "TrainingEvaluator",
-    "compare",
-    "normalized",
     "orchestrator_of",
     "preset_name_for",
     "standing_of",
-    "summarize",
     "training_config",
     "training_fields",
 ]
@@ -77,70 +51,6 @@ Nested: TypeAlias = "dict[str, Setting | tuple[str, ...] | Nested]"
 
 _LABELS = frozenset({"name", "source"})
 """Fields of a preset that are no settings."""
-
-
-class TrainingCollector:
-    """A `SimulationCollector` as a `townlet_training.Collector`."""
-
-    def __init__(self, collector: SimulationCollector) -> None:
-        self._collector = collector
-
-    def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
-        """See `townlet_training.Collector.collect`."""
-        policies = None if actors is None else _policies(actors, self._collector.specs)
-        collection = self._collector.collect(policies, num_ticks=num_ticks, ratio=ratio)
-        report = collection.report
-        return Collected(
-            batches=collection.batches,
-            events=report.events,
-            decisions_by_source=report.decisions_by_source,
-            ticks_by_source=report.ticks_by_source,
-            vetoes=report.vetoes,
-            env_steps=collection.env_steps,
-            agent_steps=report.agent_ticks,
-        )
-
-    def save_state(self) -> SavedState | None:
-        """See `townlet_training.Collector.save_state`."""
-        return self._collector.save_state()
-
-    def restore(self, state: SavedState) -> None:
-        """See `townlet_training.Collector.restore`."""
-        self._collector.restore(state)
-
-
-class TrainingEvaluator:
-    """A `SimulationEvaluator` as a `townlet_training.Evaluator`.
-
-    Args:
-        evaluator: plays the episodes.
-        specs: of the simulation that the networks were built for, by group.
-    """
-
-    def __init__(self, evaluator: SimulationEvaluator, specs: Mapping[str, SimulationSpec]) -> None:
-        self._evaluator = evaluator
-        self._specs = specs
-
-    def evaluate(
-        self, actors: Mapping[str, Actor], *, num_episodes: int, first_seed: int, sample: bool
-    ) -> EpisodeScores:
-        """See `townlet_training.Evaluator.evaluate`."""
-        policies = _policies(actors, self._specs)
-        return _scores(
-            self._evaluator.evaluate(policies, num_episodes=num_episodes, first_seed=first_seed, sample=sample)
-        )
-
-    def baseline(self, name: str, *, num_episodes: int, first_seed: int) -> EpisodeScores:
-        """See `townlet_training.Evaluator.baseline`."""
-        return _scores(self._evaluator.baseline(name, num_episodes=num_episodes, first_seed=first_seed))
-
-
-def _policies(actors: Mapping[str, Actor], specs: Mapping[str, SimulationSpec]) -> dict[str, SimulationActor]:
-    return {group: SimulationActor(actor=actor, spec=specs[group]) for group, actor in actors.items()}
-
-
-def _scores(episodes: EpisodeReturns) -> EpisodeScores:
-    return EpisodeScores(returns=episodes.returns, events=episodes.events, seeds=episodes.seeds)
 
 
 def preset_name_for(world: str) -> str:
@@ -162,7 +72,7 @@ def training_config(
     Raises:
         ConfigError: if there is no such preset, or a value is out of range.
     """
-    baselines = tuple(name for name in BASELINES if name in behaviors or name == RANDOM)
+    baselines = (*behaviors, RANDOM)
     content: Nested = {"mode": mode, "seed": seed, "baselines": baselines}
     try:
         if preset_name is not None:
@@ -175,7 +85,7 @@ def training_config(
         raise ConfigError(str(error), key="preset") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        problem = first["msg"].removeprefix("Value error, ")
+        problem = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
         raise ConfigError(problem, key=".".join(map(str, first["loc"])) or None) from error
 
 
@@ -200,8 +110,8 @@ def orchestrator_of(
     specs = collector.specs
     return TrainingOrchestrator(
         config,
-        TrainingCollector(collector),
-        TrainingEvaluator(evaluator, specs),
+        collector,
+        evaluator,
         specs={
             group: PolicySpec(
                 world=spec.name, vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes

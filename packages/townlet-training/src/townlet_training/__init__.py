@@ -1,60 +1,57 @@
 """One network through behavior cloning, anneal and PPO, with gates, checkpoints and a log."""
 
-from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, PromotionConfig, TrainingConfig
+from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, TrainingConfig
 from townlet_training.errors import (
     ActionMaskError,
     CheckpointError,
     ConfigError,
     EmptyBatchError,
-    EvaluationError,
     ExportError,
-    GateError,
     NonFiniteError,
-    PromotionError,
     ResumeError,
     ShapeError,
     StaleBatchError,
     TrainingError,
 )
-from townlet_training.evaluation import (
-    BASELINES,
-    EpisodeScores,
-    Evaluator,
-    PairedComparison,
-    ScoreSummary,
-    compare,
-    normalized,
-    summarize,
-)
-from townlet_training.gates import GateResult
-from townlet_training.interfaces import Actor, Collected, Collector
 from townlet_training.learning.advantages import Estimates, advantages_of, gae, vtrace
-from townlet_training.learning.bc import BCConfig, BCEpoch, BCLearner, BCResult
+from townlet_training.learning.bc import BCConfig, BCLearner
 from townlet_training.learning.ppo import PPOLearner, PPOUpdate
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
-from townlet_training.network.onnx_export import ExportedPolicy, export_policy
+from townlet_training.network.onnx_export import export_policy
 from townlet_training.network.weights import weights_sha256
 from townlet_training.presets import PRESETS, Preset, preset, preset_for
-from townlet_training.promotion import Decision, PromotionDecision, PromotionPass, PromotionRegistry
 from townlet_training.run.checkpoint import Checkpoint, CheckpointState, CheckpointStore, read_checkpoint
 from townlet_training.run.clock import Progress
 from townlet_training.run.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter
 from townlet_training.run.orchestrator import TrainingOrchestrator
-from townlet_training.run.results import (
+from townlet_training.run.schedule import PlannedUpdate, Schedule, plan
+from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, Evaluator
+from townlet_trajectory.evaluation.promotion import (
+    Decision,
+    PromotionConfig,
+    PromotionDecision,
+    PromotionPass,
+    PromotionRegistry,
+)
+from townlet_trajectory.evaluation.results import (
+    CloneEpoch,
     CloneRecord,
+    CloneResult,
     EvaluationRecord,
+    ExportedPolicy,
     FinalEvaluation,
     RunCounters,
     RunSummary,
 )
-from townlet_training.run.schedule import PlannedUpdate, Schedule, plan
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 __version__ = "0.1.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
 
 __all__ = [
-    "BASELINES",
     "PRESETS",
     "WALL_TIME_KEYS",
     "ActionMaskError",
@@ -62,14 +59,14 @@ __all__ = [
     "ActorCritic",
     "AnnealConfig",
     "BCConfig",
-    "BCEpoch",
     "BCLearner",
-    "BCResult",
     "Checkpoint",
     "CheckpointError",
     "CheckpointState",
     "CheckpointStore",
+    "CloneEpoch",
     "CloneRecord",
+    "CloneResult",
     "Collected",
     "Collector",
     "ConfigError",
@@ -77,13 +74,11 @@ __all__ = [
     "EmptyBatchError",
     "EpisodeScores",
     "Estimates",
-    "EvaluationError",
     "EvaluationRecord",
     "Evaluator",
     "ExportError",
     "ExportedPolicy",
     "FinalEvaluation",
-    "GateError",
     "GateResult",
     "GatesConfig",
     "MetricsRow",
@@ -100,7 +95,6 @@ __all__ = [
     "Progress",
     "PromotionConfig",
     "PromotionDecision",
-    "PromotionError",
     "PromotionPass",
     "PromotionRegistry",
     "ResumeError",

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated
+
+from pydantic import Field
 
 from townlet_training.errors import ConfigError
-from townlet_training.evaluation import BASELINES
 from townlet_training.learning.bc import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
-from townlet_training.seeds import HELD_OUT
+from townlet_training.settings import Count, OpenShare, Ratio, Share, Steps, Ticks, check_settings
+from townlet_trajectory.evaluation.promotion import PromotionConfig
+from townlet_trajectory.evaluation.results import Acting, Mode
+from townlet_trajectory.evaluation.seeds import HELD_OUT
 
-Mode = Literal["anneal", "ppo", "bc"]
-Acting = Literal["greedy", "sampled"]
+Episodes = Annotated[int, Field(ge=2, le=10**6)]
+"""Episodes of one evaluation: an interval needs two."""
+Coefficient = Annotated[float, Field(ge=0.0, le=100.0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,72 +49,47 @@ class PolicySpec:
 class AnnealConfig:
     """How control passes from the script to the policy."""
 
-    clone_ticks: int = 1024
+    clone_ticks: Ticks = 1024
     """Ticks, in each world, of scripted behavior to clone."""
-    held_out_fraction: float = 0.2
+    held_out_fraction: OpenShare = 0.2
     """Share of the scripted episodes that accuracy is measured on, and nothing learned from."""
-    warmup_updates: int = 5
+    warmup_updates: Annotated[int, Field(ge=0, le=10**6)] = 5
     """Updates of the value head alone, while the clone acts."""
-    blend_fraction: float = 0.5
+    blend_fraction: Share = 0.5
     """Share of the updates after the warm-up during which the ratio rises."""
-    min_ratio: float = 0.1
+    min_ratio: Ratio = 0.1
     """Ratio at the first update of the blend; it rises to 1 linearly over the blend."""
-    kickstart_start: float = 1.0
+    kickstart_start: Coefficient = 1.0
     """Coefficient of the cross-entropy towards the script at the first update of the blend."""
-    kickstart_end: float = 0.0
+    kickstart_end: Coefficient = 0.0
     """What it falls to, linearly, by the end of the blend; 0 from there."""
-    max_retries: int = 2
+    max_retries: Annotated[int, Field(ge=0, le=10**6)] = 2
     """How often in a run a failed gate goes back to the last good checkpoint before it stops the run."""
 
     def __post_init__(self) -> None:
-        _at_least("clone_ticks", self.clone_ticks, 1)
-        _inside("held_out_fraction", self.held_out_fraction)
-        _at_least("warmup_updates", self.warmup_updates, 0)
-        _within("blend_fraction", self.blend_fraction, 0.0, 1.0)
-        if not 0.0 < self.min_ratio <= 1.0:
-            raise ConfigError(f"`min_ratio` must be in (0, 1], got {self.min_ratio!r}")
-        _within("kickstart_end", self.kickstart_end, 0.0, 100.0)
-        _within("kickstart_start", self.kickstart_start, self.kickstart_end, 100.0)
-        _at_least("max_retries", self.max_retries, 0)
+        check_settings(self)
+        if self.kickstart_start < self.kickstart_end:
+            raise ConfigError(
+                f"`kickstart_start` must be at least `kickstart_end` {self.kickstart_end!r}, "
+                f"got {self.kickstart_start!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatesConfig:
     """What a run must not fall below. Used by mode `anneal`; the accuracy also by mode `bc`."""
 
-    clone_accuracy: float = 0.9
+    clone_accuracy: Share = 0.9
     """Held-out accuracy of the clone."""
-    kept_fraction: float = 0.8
+    kept_fraction: Share = 0.8
     """Share of the clone's normalized score that every later evaluation must keep."""
-    level: float = 0.05
+    level: OpenShare = 0.05
     """Chance that all gates of a run together fail a policy that is exactly at the limit."""
-    num_resamples: int = 10_000
+    num_resamples: Annotated[int, Field(ge=100, le=10**6)] = 10_000
     """Bootstrap resamples of each interval."""
 
     def __post_init__(self) -> None:
-        _within("clone_accuracy", self.clone_accuracy, 0.0, 1.0)
-        _within("kept_fraction", self.kept_fraction, 0.0, 1.0)
-        _inside("level", self.level)
-        _at_least("num_resamples", self.num_resamples, 100)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromotionConfig:
-    """When a candidate replaces the incumbent."""
-
-    required_passes: int = 2
-    """Passes in a row, each on fresh seeds."""
-    num_episodes: int = 100
-    """Episodes of one pass."""
-    tail_margin: float = 0.0
-    """How much lower, in units of return, the worst tenth may be than the incumbent's."""
-    num_resamples: int = 10_000
-
-    def __post_init__(self) -> None:
-        _at_least("required_passes", self.required_passes, 1)
-        _at_least("num_episodes", self.num_episodes, 2)
-        _within("tail_margin", self.tail_margin, 0.0, 1e9)
-        _at_least("num_resamples", self.num_resamples, 100)
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,26 +98,26 @@ class TrainingConfig:
 
     mode: Mode = "anneal"
     """`anneal`: clone, then blend, then PPO alone; `ppo`: PPO from a fresh network; `bc`: the clone alone."""
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=HELD_OUT)]
     """Everything random of the run follows from it; below 2**31, where the held-out worlds begin."""
-    total_env_steps: int
+    total_env_steps: Steps = 300_000
     """World steps to train on, those of cloning and warm-up included (one step: one world, one tick)."""
-    num_envs: int = 16
+    num_envs: Annotated[int, Field(ge=1, le=10**4)] = 16
     """Worlds that are stepped together."""
-    rollout_ticks: int = 128
+    rollout_ticks: Ticks = 128
     """Ticks, in each world, between two updates."""
-    eval_every: int = 10
+    eval_every: Count = 10
     """Updates between two evaluations."""
-    eval_episodes: int = 16
+    eval_episodes: Episodes = 16
     """Episodes of each evaluation during the run (the same ones every time)."""
-    final_episodes: int = 100
+    final_episodes: Episodes = 100
     """Episodes of the final score; none of them was looked at before."""
     acting: Acting = "greedy"
     """How the policy acts when it is judged, and is meant to act when it is deployed."""
-    baselines: tuple[str, ...] = BASELINES
-    """Behaviors without weights to compare with; those that the world has. The anneal needs `scripted`, and `idle` or
-    `random`."""
-    keep_checkpoints: int = 3
+    baselines: tuple[str, ...] = ("scripted", "random")
+    """Names of the behaviors without weights to compare with, such as the world has. The anneal needs `scripted`, and
+    `idle` or `random`."""
+    keep_checkpoints: Count = 3
     """How many of the newest checkpoints stay, beside the best and the last good one."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -147,47 +127,13 @@ class TrainingConfig:
     promotion: PromotionConfig = field(default_factory=PromotionConfig)
 
     def __post_init__(self) -> None:
-        if self.mode not in ("anneal", "ppo", "bc"):
-            raise ConfigError(f"`mode` must be anneal, ppo or bc, got {self.mode!r}")
-        if self.acting not in ("greedy", "sampled"):
-            raise ConfigError(f"`acting` must be greedy or sampled, got {self.acting!r}")
-        if not 0 <= self.seed < HELD_OUT:
-            raise ConfigError(f"`seed` must be in [0, {HELD_OUT}), got {self.seed!r}")
-        for name, value, least in (
-            ("total_env_steps", self.total_env_steps, 1),
-            ("num_envs", self.num_envs, 1),
-            ("rollout_ticks", self.rollout_ticks, 1),
-            ("eval_every", self.eval_every, 1),
-            ("eval_episodes", self.eval_episodes, 2),
-            ("final_episodes", self.final_episodes, 2),
-            ("keep_checkpoints", self.keep_checkpoints, 1),
-        ):
-            _at_least(name, value, least)
-        if not set(self.baselines) <= set(BASELINES) or len(set(self.baselines)) != len(self.baselines):
-            raise ConfigError(f"`baselines` must be some of {', '.join(BASELINES)}, got {self.baselines!r}")
+        check_settings(self)
+        if len(set(self.baselines)) != len(self.baselines) or "" in self.baselines:
+            raise ConfigError(f"`baselines` must be different names, got {self.baselines!r}")
         if self.mode == "anneal" and ("scripted" not in self.baselines or not {"idle", "random"} & set(self.baselines)):
             raise ConfigError(f"mode `anneal` needs the baselines scripted, and idle or random, got {self.baselines!r}")
-        if self.seed + self.num_envs > HELD_OUT:
-            raise ConfigError(
-                f"`seed` {self.seed!r} with {self.num_envs} worlds reaches the held-out seeds, from {HELD_OUT} on"
-            )
         if self.anneal.min_ratio < self.ppo.min_ratio:
             raise ConfigError(
                 f"`anneal.min_ratio` {self.anneal.min_ratio!r} must not be below `ppo.min_ratio` "
                 f"{self.ppo.min_ratio!r}: such decisions are not trained on"
             )
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"`{name}` must be at least {least}, got {value!r}")
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"`{name}` must be in [{low:g}, {high:g}], got {value!r}")
-
-
-def _inside(name: str, value: float) -> None:
-    if not 0.0 < value < 1.0:
-        raise ConfigError(f"`{name}` must be in (0, 1), got {value!r}")

@@ -49,18 +49,6 @@ class NonFiniteError(TrainingError):
         return NonFiniteError(self.stage, self.detail, where=where)
 
 
-class GateError(TrainingError):
-    """A gate between two stages of training was not passed."""
-
-
-class EvaluationError(TrainingError):
-    """Two evaluations cannot be compared, or one holds no episodes."""
-
-
-class PromotionError(TrainingError):
-    """A promotion or a rollback is not possible in the state of the registry."""
-
-
 class ResumeError(TrainingError):
     """A run cannot be taken up again: nothing of it is there, its log is damaged, or it was another run."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from townlet_training.config import AnnealConfig
 from townlet_training.errors import ConfigError
+from townlet_training.learning.bc import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
 
@@ -25,6 +26,7 @@ class Preset:
     eval_every: int = 10
     """Updates between two evaluations."""
     eval_episodes: int = 16
+    bc: BCConfig = field(default_factory=BCConfig)
     anneal: AnnealConfig = field(default_factory=AnnealConfig)
 
 
@@ -168,6 +170,7 @@ PRESETS = (
         ),
         num_envs=16,
         rollout_ticks=100,
+        bc=BCConfig(num_epochs=10),
     ),
 )
 """Every preset that `preset` finds by name."""

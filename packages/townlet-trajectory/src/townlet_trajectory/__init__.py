@@ -17,9 +17,8 @@ from townlet_trajectory.data.schema import (
 from townlet_trajectory.data.statistics import BatchStatistics
 from townlet_trajectory.data.steps import StepBatch
 from townlet_trajectory.data.trajectory import Trajectory
-from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.dataset import DatasetPosition, TrajectoryDataset, position_of
 from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest, ShardEntry
-from townlet_trajectory.dataset.position import DatasetPosition, position_of
 from townlet_trajectory.dataset.selection import StepSelection, StepWeights, weights_by
 from townlet_trajectory.dataset.source import BatchSource, TrajectorySource, TrajectoryTable
 from townlet_trajectory.dataset.torch_loader import EpochView, StepView
@@ -40,7 +39,8 @@ from townlet_trajectory.errors import (
 )
 from townlet_trajectory.formats.batch_file import load_batch, save_batch
 from townlet_trajectory.formats.captures.source import CaptureSource
-from townlet_trajectory.formats.shards.directory import ShardReader, ShardWriter, read_shards, write_shards
+from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
+from townlet_trajectory.formats.shards.writer import ShardWriter, write_shards
 from townlet_trajectory.recording.recorder import TrajectoryService
 from townlet_trajectory.recording.sink import BatchSink
 

@@ -100,3 +100,11 @@ class MemoryBudgetError(DatasetError):
 
     def __str__(self) -> str:
         return f"`memory_budget_bytes` must be at least {self.needed_bytes}, got {self.budget_bytes}: {self.reason}"
+
+
+class EvaluationError(TrajectoryError, ValueError):
+    """Scores are no scores, two of them cannot be compared, or an interval cannot be computed."""
+
+
+class PromotionError(EvaluationError):
+    """A promotion is not possible in the state of the registry, or its settings are out of range."""

@@ -6,18 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from townlet_runtime._training import (
-    EpisodeScores,
-    PairedComparison,
-    ScoreSummary,
-    TrainingError,
-    compare,
-    normalized,
-    summarize,
-)
 from townlet_runtime.cli.console import Json, table
-from townlet_runtime.cli.exits import CommandError
-from townlet_runtime.core.evaluator import EpisodeReturns
+from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 NUM_RESAMPLES = 10_000
 LEARNED, SCRIPTED = "learned", "scripted"
@@ -42,28 +33,17 @@ class Comparison:
     first_seed: int
 
 
-def comparison_of(played: Mapping[str, EpisodeReturns], *, against: str, zero: str) -> Comparison:
+def comparison_of(scores: Mapping[str, EpisodeScores], *, against: str, zero: str) -> Comparison:
     """Compare the policy with `against`.
 
     Args:
-        played: the same episodes, by behavior; `learned`, `against` and `zero` are among them, and `scripted` where the
+        scores: the same episodes, by behavior; `learned`, `against` and `zero` are among them, and `scripted` where the
             world has a script.
         zero: what the normalized scale calls 0.
 
     Raises:
-        CommandError: if the episodes cannot be compared.
+        EvaluationError: if the episodes cannot be compared.
     """
-    try:
-        return _compared({name: _scores(each) for name, each in played.items()}, against, zero)
-    except TrainingError as error:
-        raise CommandError(str(error)) from error
-
-
-def _scores(episodes: EpisodeReturns) -> EpisodeScores:
-    return EpisodeScores(returns=episodes.returns, events=episodes.events, seeds=episodes.seeds)
-
-
-def _compared(scores: Mapping[str, EpisodeScores], against: str, zero: str) -> Comparison:
     bottom = scores[zero].mean
     top = scores[SCRIPTED].mean if SCRIPTED in scores else None
     difference = compare(scores[LEARNED], scores[against], seed=_RESAMPLING_SEED, num_resamples=NUM_RESAMPLES)
@@ -78,7 +58,7 @@ def _compared(scores: Mapping[str, EpisodeScores], against: str, zero: str) -> C
         difference=difference,
         difference_normalized=_normalized(bottom + difference.mean, bottom, top),
         episodes=len(seeds),
-        first_seed=int(seeds[0]),
+        first_seed=seeds[0],
     )
 
 

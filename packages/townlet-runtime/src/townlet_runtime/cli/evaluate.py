@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from townlet_runtime.cli.checks import BASELINES
 from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.exits import SUCCESS, CommandError, end_on_signals
 from townlet_runtime.cli.named_policy import load_policy, policy_of
 from townlet_runtime.cli.worlds import Worlds, is_module, load, world_options
-from townlet_runtime.core.evaluator import EpisodeReturns, SimulationEvaluator
+from townlet_runtime.core.evaluator import SimulationEvaluator
 from townlet_runtime.policy.policy import Policy
 from townlet_runtime.runs.finished import FinishedRun, read_run
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 FIRST_SEED = 2**31
 LEARNED, OTHER, SCRIPTED, IDLE, RANDOM = "learned", "other", "scripted", "idle", "random"
@@ -91,17 +94,17 @@ def _play(
     names: Sequence[str],
     options: EvaluateOptions,
     console: Console,
-) -> dict[str, EpisodeReturns]:
+) -> dict[str, EpisodeScores]:
     """The returns of every behavior on the same episodes, by its name."""
-    episodes = options.episodes
+    seeds = FIRST_SEED + np.arange(options.episodes)
     played = {}
     with console.progress(total=len(names), unit="behaviors") as progress:
         for done, name in enumerate(names):
             progress.update("evaluate", done, name)
             played[name] = (
-                evaluator.evaluate(policies[name], num_episodes=episodes, first_seed=FIRST_SEED, sample=options.sample)
+                evaluator.evaluate(policies[name], seeds=seeds, sample=options.sample)
                 if name in policies
-                else evaluator.baseline(name, num_episodes=episodes, first_seed=FIRST_SEED)
+                else evaluator.baseline(name, seeds=seeds)
             )
         progress.update("evaluate", len(names))
     return played

@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 
-from townlet_runtime._training import BCResult, EpisodeScores, FinalEvaluation, RunSummary, ScoreSummary
+import numpy as np
+
 from townlet_runtime.runs.directory import file_sha256
 from townlet_runtime.runs.records import (
     CloneEpoch,
@@ -18,6 +19,10 @@ from townlet_runtime.runs.records import (
 )
 from townlet_runtime.runs.summary import RunSummaryFile
 from townlet_runtime.simulation.interface import AGENTS
+from townlet_trajectory.evaluation import results
+from townlet_trajectory.evaluation.comparisons import ScoreSummary
+from townlet_trajectory.evaluation.results import FinalEvaluation, RunSummary
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 PACKAGES = (
     "townlet-runtime",
@@ -60,10 +65,10 @@ def evaluation_file(summary: RunSummary, final: FinalEvaluation, *, horizon: int
                 return_mean=record.return_mean,
                 return_ci=record.return_ci,
                 normalized=record.normalized,
-                scripted_mean=record.scripted_mean,
-                nearest_mean=record.nearest_mean,
-                idle_mean=record.idle_mean,
-                random_mean=record.random_mean,
+                scripted_mean=record.baselines.get("scripted"),
+                nearest_mean=record.baselines.get("nearest"),
+                idle_mean=record.baselines.get("idle"),
+                random_mean=record.baselines.get("random"),
             )
             for record in summary.history
         ),
@@ -76,7 +81,7 @@ def _score(found: ScoreSummary) -> Score:
     return Score(mean=found.mean, iqm=found.iqm, ci=found.ci)
 
 
-def _clone(result: BCResult, return_mean: float) -> CloneResult:
+def _clone(result: results.CloneResult, return_mean: float) -> CloneResult:
     return CloneResult(
         epochs=tuple(
             CloneEpoch(epoch=each.epoch, loss=each.loss, held_out_accuracy=each.held_out_accuracy)
@@ -90,15 +95,15 @@ def _clone(result: BCResult, return_mean: float) -> CloneResult:
 def _final(final: FinalEvaluation) -> FinalScores:
     judged = {"learned": final.learned, **final.baselines}
     return FinalScores(
-        seeds=tuple(final.learned.seeds.tolist()),
-        learned=tuple(final.learned.returns.tolist()),
+        seeds=final.learned.seeds,
+        learned=final.learned.returns,
         scripted=_returns(final.baselines.get("scripted")),
         nearest=_returns(final.baselines.get("nearest")),
         idle=_returns(final.baselines.get("idle")),
         random=_returns(final.baselines.get("random")),
         clone=_returns(final.clone),
         events={
-            event: {name: float(scores.events[event].mean()) for name, scores in judged.items()}
+            event: {name: float(np.mean(scores.events[event])) for name, scores in judged.items()}
             for event in final.learned.events
         },
         paired={
@@ -109,7 +114,7 @@ def _final(final: FinalEvaluation) -> FinalScores:
 
 
 def _returns(scores: EpisodeScores | None) -> tuple[float, ...] | None:
-    return None if scores is None else tuple(scores.returns.tolist())
+    return None if scores is None else scores.returns
 
 
 def summary_file(

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from townlet_runtime._training import (
-    FinalEvaluation,
     Progress,
-    RunSummary,
     TrainingConfig,
     TrainingError,
     orchestrator_of,
@@ -32,6 +30,7 @@ from townlet_runtime.core.evaluator import SimulationEvaluator
 from townlet_runtime.report import write_report
 from townlet_runtime.runs.directory import CONFIG, EVALUATION, SUMMARY, new_run_directory
 from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.evaluation.results import FinalEvaluation, RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic, write_json_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_named

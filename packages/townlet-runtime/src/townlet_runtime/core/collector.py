@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from townlet_behavior import BridgeConfig, SavedState
-from townlet_runtime.core.groups import require_groups, runtimes_of, script_side
-from townlet_runtime.core.loop import GroupedLoop, LoopReport
+from townlet_runtime.core.groups import policies_of, runtimes_of, script_side
+from townlet_runtime.core.loop import GroupedLoop
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import Policy
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec
 from townlet_runtime.simulation.saved_state import joined, part_of, saved_number
-from townlet_trajectory import TrajectoryBatch, TrajectoryService
+from townlet_trajectory import TrajectoryService
+from townlet_trajectory.evaluation.interfaces import Actor, Collected
 
 _COLLECTOR, _WORLDS = "collector", "worlds"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Collection:
-    """One collection."""
-
-    batches: Mapping[str, TrajectoryBatch]
-    """By group: every agent-tick; trajectories that go on end with the observation the next collection begins with."""
-    report: LoopReport
-    """Counts over these ticks, of all groups together."""
-
-    @property
-    def env_steps(self) -> int:
-        """Worlds in which anybody was present, summed over the ticks: a world that is only reset makes no step."""
-        return self.report.env_steps
 
 
 class SimulationCollector:
@@ -86,23 +70,26 @@ class SimulationCollector:
         """Of the simulation, by group."""
         return self._simulation.specs
 
-    def collect(self, policies: Mapping[str, Policy] | None, *, num_ticks: int, ratio: float) -> Collection:
-        """Live `num_ticks` ticks on and return them.
+    def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
+        """Step every world `num_ticks` ticks on and return what happened.
 
         Args:
-            policies: one for each group; actions are always drawn, never the most probable ones. None: the script
-                alone, at ratio 0.
+            actors: one for each group, made for its spec; actions are always drawn, never the most probable ones.
+                None: the script alone, at ratio 0.
             num_ticks: at least 1.
-            ratio: share of decisions given to the policies, in [0, 1].
+            ratio: share of decisions given to the actors, in [0, 1].
+
+        Returns:
+            Every agent-tick by group; trajectories that go on end with the observation the next collection begins
+            with. A world that is only reset makes no step.
 
         Raises:
-            SimulationError: if a ratio above 0 has no policy to go to, a policy does not fit, or so many ticks may be
-                more than `max_rows`.
+            SimulationError: if a ratio above 0 has no actor to go to, a group has none, or so many ticks may be more
+                than `max_rows`.
         """
-        if policies is None and ratio != 0.0:
+        if actors is None and ratio != 0.0:
             raise SimulationError(f"`ratio` must be 0 without a policy, got {ratio}")
-        if policies is not None:
-            require_groups(policies, self._simulation)
+        policies = None if actors is None else policies_of(actors, self._simulation)
         for spec in self.specs.values():
             most = num_ticks * spec.capacity
             if most > self._max_rows:
@@ -115,7 +102,15 @@ class SimulationCollector:
             runtime.set_anneal_ratio(ratio)
         report = self._loop.run_for(num_ticks)
         batches = {group: service.collect() for group, service in self._services.items()}
-        return Collection(batches=batches, report=report)
+        return Collected(
+            batches=batches,
+            events=report.events,
+            decisions_by_source=report.decisions_by_source,
+            ticks_by_source=report.ticks_by_source,
+            vetoes=report.vetoes,
+            env_steps=report.env_steps,
+            agent_steps=report.agent_ticks,
+        )
 
     def save_state(self) -> SavedState | None:
         """Everything that later collections depend on but the policies; None where the worlds cannot be saved."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, BridgeConfig
-from townlet_runtime.core.groups import first_spec, require_groups, runtimes_of, script_side
+from townlet_runtime.core.groups import first_spec, policies_of, runtimes_of, script_side
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, UniformPolicy
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped
+from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 MakeSimulation = Callable[[int], GroupedSimulation]
 """Builds a simulation of so many parallel worlds."""
@@ -20,25 +22,12 @@ MakeSimulation = Callable[[int], GroupedSimulation]
 RANDOM = "random"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EpisodeReturns:
-    """What n episodes were worth."""
-
-    returns: NDArray[np.float64]
-    """[n]; sum of all rewards of a world over the episode / agents at its start, all groups together, so that leaving
-    early cannot help."""
-    events: Mapping[str, NDArray[np.float64]]
-    """Each [n]; how often something happened in each episode."""
-    seeds: NDArray[np.int64]
-    """[n]; the seed of each episode's world."""
-
-
 class SimulationEvaluator:
     """Plays whole episodes in worlds of its own; nothing it does is seen by any other simulation.
 
-    Episode i is the first episode of world i, seeded with `first_seed + i`, so that policies can be compared seed by
-    seed; its result does not depend on how many episodes are played beside it. Commitments
-    are those of `config`.
+    Episode i is the first episode of world i, so that policies can be compared seed by seed; its result does not depend
+    on how many episodes are played beside it. Its return is the sum of all rewards of the world, all groups together,
+    divided by the agents at its start, so that leaving early cannot help. Commitments are those of `config`.
 
     Args:
         make: builds the worlds.
@@ -51,40 +40,43 @@ class SimulationEvaluator:
         self._config = config
         self._seed = seed
 
-    def evaluate(
-        self, policies: Mapping[str, Policy], *, num_episodes: int, first_seed: int, sample: bool
-    ) -> EpisodeReturns:
-        """Let `policies`, one for each group, act alone, drawing actions (`sample`) or taking the most probable ones.
+    def evaluate(self, actors: Mapping[str, Actor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+        """Let `actors` act alone, one episode for each seed.
+
+        Args:
+            actors: one for each group, made for the worlds' specs.
+            seeds: [n], consecutive.
+            sample: draw actions, or take the most probable ones.
 
         Raises:
-            SimulationError: if there is no episode to play, or a policy does not fit the worlds.
+            SimulationError: if there is no episode to play, or a group without an actor.
         """
-        simulation = self._worlds(num_episodes)
-        require_groups(policies, simulation)
-        return self._play(simulation, script_side(simulation), policies, first_seed=first_seed, greedy=not sample)
+        simulation = self._worlds(seeds)
+        policies = policies_of(actors, simulation)
+        return self._play(simulation, script_side(simulation), policies, seeds=seeds, greedy=not sample)
 
-    def baseline(self, name: str, *, num_episodes: int, first_seed: int) -> EpisodeReturns:
+    def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
         """Score a script of the simulation by name, or `random`: any legal action is as likely as another.
 
         Raises:
             SimulationError: if there is no episode to play, or the simulation has no such behavior.
         """
-        simulation = self._worlds(num_episodes)
+        simulation = self._worlds(seeds)
         if name != RANDOM:
             if name not in simulation.behaviors:
                 known = ", ".join((*simulation.behaviors, RANDOM))
                 raise SimulationError(f"expected a behavior of the simulation ({known}), got {name!r}")
-            return self._play(simulation, simulation.scripted(name), None, first_seed=first_seed, greedy=False)
+            return self._play(simulation, simulation.scripted(name), None, seeds=seeds, greedy=False)
         policies = {
             group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
             for group, spec in simulation.specs.items()
         }
-        return self._play(simulation, script_side(simulation), policies, first_seed=first_seed, greedy=False)
+        return self._play(simulation, script_side(simulation), policies, seeds=seeds, greedy=False)
 
-    def _worlds(self, num_episodes: int) -> GroupedSimulation:
-        if num_episodes < 1:
-            raise SimulationError(f"`num_episodes` must be at least 1, got {num_episodes}")
-        return self._make(num_episodes)
+    def _worlds(self, seeds: NDArray[np.int64]) -> GroupedSimulation:
+        if not len(seeds):
+            raise SimulationError("`seeds` must hold at least one seed, got none")
+        return self._make(len(seeds))
 
     def _play(
         self,
@@ -92,9 +84,9 @@ class SimulationEvaluator:
         controllers: Mapping[str, BatchController],
         policies: Mapping[str, Policy] | None,
         *,
-        first_seed: int,
+        seeds: NDArray[np.int64],
         greedy: bool,
-    ) -> EpisodeReturns:
+    ) -> EpisodeScores:
         spec = first_spec(simulation)
         runtimes = runtimes_of(
             simulation,
@@ -105,7 +97,7 @@ class SimulationEvaluator:
             seed=self._seed,
             greedy=greedy,
         )
-        observed = simulation.reset(seed=first_seed)
+        observed = simulation.reset(seed=int(seeds[0]))
         scores = _Scores(observed.values(), num_worlds=spec.num_worlds, num_events=len(spec.event_names))
         for group, runtime in runtimes.items():
             runtime.begin(observed[group], tick=0)
@@ -118,10 +110,10 @@ class SimulationEvaluator:
             observed = {group: one.observed for group, one in stepped.items()}
             if scores.close(observed.values()):
                 break
-        return EpisodeReturns(
+        return EpisodeScores.of(
             returns=scores.rewards / scores.agents,
             events={name: scores.events[:, column] for column, name in enumerate(spec.event_names)},
-            seeds=first_seed + np.arange(spec.num_worlds),
+            seeds=seeds,
         )
 
 

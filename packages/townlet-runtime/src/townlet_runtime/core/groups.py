@@ -9,9 +9,10 @@ import numpy as np
 from townlet_behavior import BatchController, BridgeConfig, NoProposals
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import Policy
+from townlet_runtime.policy.policy import Policy, SimulationActor
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec
 from townlet_trajectory import TrajectoryService
+from townlet_trajectory.evaluation.interfaces import Actor
 
 SCRIPTED = "scripted"
 """The behavior that is blended with, where a simulation has it."""
@@ -55,14 +56,20 @@ def runtimes_of(
     }
 
 
-def require_groups(policies: Mapping[str, Policy], simulation: GroupedSimulation) -> None:
-    """Refuse policies that are not one for each group.
+def policies_of(actors: Mapping[str, Actor], simulation: GroupedSimulation) -> dict[str, Policy]:
+    """Make policies of actors: one that says what it was made for is held to it, another is taken to fit its group.
 
     Raises:
-        SimulationError: names the groups.
+        SimulationError: unless there is one for each group, and each `Policy` among them fits.
     """
-    if policies.keys() != simulation.specs.keys():
-        raise SimulationError(f"expected a policy for each group of {sorted(simulation.specs)}, got {sorted(policies)}")
+    specs = simulation.specs
+    if actors.keys() != specs.keys():
+        raise SimulationError(f"expected a policy for each group of {sorted(specs)}, got {sorted(actors)}")
+    policies: dict[str, Policy] = {}
+    for group, spec in specs.items():
+        actor = actors[group]
+        policies[group] = actor if isinstance(actor, Policy) else SimulationActor(actor=actor, spec=spec)
+    return policies
 
 
 def first_spec(simulation: GroupedSimulation) -> SimulationSpec:

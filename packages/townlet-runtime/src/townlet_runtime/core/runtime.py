@@ -28,10 +28,10 @@ class PolicyRuntime:
     Args:
         spec: of the simulation that is decided for.
         controller: the scripted side.
-        config: of the bridge: ratio, commitment lengths, the blend's seed.
+        config: of the bridge: ratio, commitment lengths.
         policy: the learned side; None: the script alone.
         service: records; None: nothing is recorded.
-        seed: of the policy's own draws.
+        seed: of all draws, in [0, 2^64): the blend's coins and the policy's actions, which differ in their purpose.
         greedy: take the most probable action instead of drawing one; such steps are never trained on.
         guardrails: after the action mask; they have the last word.
 
@@ -53,7 +53,7 @@ class PolicyRuntime:
     ) -> None:
         self._spec = spec
         self._bridge = BehaviorBridge(
-            spec.vocabulary, controller, capacity=spec.capacity, config=config, guardrails=guardrails
+            spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
         self._service = service
         self._seed = seed
@@ -124,17 +124,20 @@ class PolicyRuntime:
         observed = self._observed
         if observed is None or not self._pending:
             raise SimulationError(f"tick {self._tick}: `post_step` must follow `decide_batch`")
-        if len(stepped.final_rows):
-            self._end(stepped, observed.slots[stepped.final_rows])
-        if self._service is not None:
-            self._service.record_outcome(
-                stepped.rewards,
-                stepped.terminated,
-                stepped.truncated,
-                final_rows=stepped.final_rows,
-                final_observations=stepped.final_observations,
-            )
-        self.begin(stepped.observed, tick=self._tick + 1)
+        with (
+            self._bridge.possession.lock
+        ):  # a slot changes its agent here, and nobody is taken over by its id meanwhile
+            if len(stepped.final_rows):
+                self._end(stepped, observed.slots[stepped.final_rows])
+            if self._service is not None:
+                self._service.record_outcome(
+                    stepped.rewards,
+                    stepped.terminated,
+                    stepped.truncated,
+                    final_rows=stepped.final_rows,
+                    final_observations=stepped.final_observations,
+                )
+            self.begin(stepped.observed, tick=self._tick + 1)
 
     def _end(self, stepped: Stepped, slots: NDArray[np.int64]) -> None:
         held_action, ticks_left = self._bridge.held_at_end(slots, stepped.final_option_done, tick=self._tick + 1)
@@ -211,6 +214,8 @@ class PolicyRuntime:
     ) -> bool:
         """Take an agent over from its next decision on: it waits, or does what `feed_action` says.
 
+        Possession may be used from any thread; `townlet_behavior.Possession` says what that promises.
+
         Args:
             agent_id: of an agent that is present.
             world: which of the parallel worlds it lives in.
@@ -223,8 +228,10 @@ class PolicyRuntime:
         Raises:
             PossessionError: if there is no such agent.
         """
-        slot = slot_of(agent_id, world, self._observed)
-        acquired = self._bridge.possession.acquire(slot, tick=self._tick, owner=owner, lease_ticks=lease_ticks)
+        possession = self._bridge.possession
+        with possession.lock:
+            slot = slot_of(agent_id, world, self._observed)
+            acquired = possession.acquire(slot, tick=self._tick, owner=owner, lease_ticks=lease_ticks)
         if acquired:
             for reset in self._ctx_reset_callbacks:
                 reset(agent_id)
@@ -242,21 +249,25 @@ class PolicyRuntime:
             UnknownActionError: if the vocabulary has no such action.
         """
         index = self._spec.vocabulary.index(action)
-        self._bridge.possession.feed(slot_of(agent_id, world, self._observed), index, owner=owner)
+        with self._bridge.possession.lock:
+            self._bridge.possession.feed(slot_of(agent_id, world, self._observed), index, owner=owner)
 
     def release_possession(self, agent_id: str, *, world: int = 0, owner: str | None = None) -> bool:
         """Give an agent back; False if it was not possessed. `PossessionError` as in `feed_action`."""
-        return self._bridge.possession.release(slot_of(agent_id, world, self._observed), owner=owner)
+        with self._bridge.possession.lock:
+            return self._bridge.possession.release(slot_of(agent_id, world, self._observed), owner=owner)
 
     def is_possessed(self, agent_id: str, *, world: int = 0) -> bool:
         """Whether the next decision of an agent is its possessor's. `PossessionError` if there is no such agent."""
-        return self._bridge.possession.is_possessed(slot_of(agent_id, world, self._observed))
+        with self._bridge.possession.lock:
+            return self._bridge.possession.is_possessed(slot_of(agent_id, world, self._observed))
 
     def possessed_agents(self, *, world: int = 0) -> list[str]:
         """The ids of all possessed agents of a world, sorted."""
-        if self._observed is None:
-            return []
-        return sorted(ids_of(self._bridge.possession.slots(), world, self._observed))
+        with self._bridge.possession.lock:
+            if self._observed is None:
+                return []
+            return sorted(ids_of(self._bridge.possession.slots(), world, self._observed))
 
     def reset_state(self) -> None:
         """Forget every agent: commitments, possession, plans, option history and what was recorded.

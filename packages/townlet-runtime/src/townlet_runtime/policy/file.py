@@ -18,6 +18,8 @@ POLICY_FORMAT = "townlet-policy"
 POLICY_VERSION = 1
 MAX_POLICY_BYTES = 256 * 2**20
 """A larger file is refused before it is read."""
+MAX_BATCH = 4096
+"""Agents of one forward pass, which the graph in a file is checked for; more are asked about in several."""
 
 _DIGEST = re.compile(rb'"file_sha256": "([0-9a-f]{64})"')
 _ZEROS = b"0" * 64

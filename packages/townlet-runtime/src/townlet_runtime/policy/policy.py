@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +12,10 @@ from numpy.typing import NDArray
 from townlet_behavior import Proposals, Purpose, uniforms
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec
+from townlet_trajectory.evaluation.interfaces import Actor
 
 
-class Actor(Protocol):
-    """Answers a batch of observations with log-probabilities and values."""
-
-    def act(
-        self, observations: Observations, action_mask: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Log-probabilities [N, A] of the legal actions and values [N], from observations [N, ...] and mask [N, A]."""
-        ...
-
-
+@runtime_checkable
 class Policy(Actor, Protocol):
     """An actor that says what it was made for."""
 
@@ -141,8 +133,13 @@ def sample_actions(log_probs: NDArray[np.float32], uniforms: NDArray[np.float64]
 
 
 def greedy_actions(log_probs: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The most probable action of each row [N, A]; the lowest index among equals."""
-    best: NDArray[np.int64] = log_probs.argmax(axis=1)
+    """Take the most probable action of each row [N, A]; the lowest index among equals.
+
+    A row that is no distribution (NaN, or no action possible) gives A, as in `sample_actions`.
+    """
+    best: NDArray[np.int64] = log_probs.argmax(axis=1)  # of a row with NaN: the place of the first NaN
+    probability = np.exp(log_probs[np.arange(len(best)), best], dtype=np.float64)
+    best[~((probability > 0.0) & (probability < np.inf))] = log_probs.shape[1]
     return best
 
 

@@ -97,7 +97,7 @@ class Observer:
         self._stock_seen = self._late_seen = b""
         self._extroversion_seen = np.empty(0)
         self._loads_seen = self._loads_mapped = np.empty(0, dtype=np.int64)
-        self._shows_avoided = False
+        self._shows_avoided = self._shows_cooldowns = False
 
     def _build_known(self, slots: int) -> None:
         place = self._place
@@ -206,7 +206,9 @@ class Observer:
             self._loads_seen = state.load
             load = (state.load[:-1] * _PER_AGENT).reshape(place.num_worlds, 1, -1)
             known.reshape(place.num_worlds, -1, *known.shape[1:])[:, :, :-1, 2] = load
-        if state.tick <= state.last_cooldown:
+        cools = state.tick < state.last_cooldown
+        if cools or self._shows_cooldowns:
+            self._shows_cooldowns = cools
             np.greater(state.cooldown_until, state.tick, out=known[:, :, 3], casting="unsafe")
         flat = known.reshape(-1, len(_KNOWN))
         out[:, _CHOICES] = flat.take(choices.local + self._first_known, axis=0).reshape(len(out), -1)

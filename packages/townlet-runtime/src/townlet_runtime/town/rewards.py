@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from townlet_runtime.errors import TownConfigError
 from townlet_runtime.town.arrays import Bools, Floats
 from townlet_runtime.town.config import RewardConfig
 from townlet_runtime.town.shifts import Attendance
@@ -88,12 +87,7 @@ def faint_penalty(rewards: RewardConfig, *, max_lateness_penalty: float) -> floa
 
     The worst tick has every need at 0, is late, and begins a shift late; a stream of such ticks is worth
     -x / (1 - γ), so no agent gains by fainting to escape it.
-
-    Raises:
-        TownConfigError: if `discount` is not in [0, 1).
     """
-    if not 0.0 <= rewards.discount < 1.0:
-        raise TownConfigError(f"expected a discount in [0, 1), got {rewards.discount}", key="rewards.discount")
     worst = rewards.survival_tick - rewards.needs_penalty - rewards.late_tick_penalty - max_lateness_penalty
     worst = max(worst, -rewards.clip_per_tick)
     return max(math.fabs(rewards.faint_penalty), max(0.0, -worst) / (1.0 - rewards.discount))

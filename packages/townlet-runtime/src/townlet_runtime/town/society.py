@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from functools import cache
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_type_hints
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from townlet_behavior.personality import PROFILES
 from townlet_runtime.errors import TownConfigError
 
 SocialStage = Literal["OFF", "C1", "C2", "C3"]
+"""Stages of social rewards; each has what those before it have."""
 PROFILE_NAMES = tuple(profile.name for profile in PROFILES)
+
+# Ceilings keep every product of ticks × agents × worlds, and every array size made of one, below 2**63.
+Ticks = Annotated[int, Field(ge=1, le=10**9)]
+Delay = Annotated[int, Field(ge=0, le=10**5)]
+"""Ticks."""
+Edges = Annotated[int, Field(ge=1, le=32)]
+"""Others that an agent keeps in mind; every agent has an array of so many."""
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Boost = Annotated[float, Field(ge=0.0, le=5.0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,55 +35,47 @@ class SocialConfig:
     """Whether there are trust, familiarity, chats, shared meals and help at all. Rivalry there always is."""
     social_rewards: SocialStage = "C1"
     """What is rewarded: `C1` a chat, to who speaks; `C2` also leaving a rival's side; `C3` also listening to a chat."""
-    chat_base: float = 0.01
+    chat_base: Annotated[float, Field(ge=0.0, le=0.05)] = 0.01
     """Reward of a chat of quality 1 among strangers."""
-    coeff_trust: float = 0.3
-    coeff_familiarity: float = 0.2
-    avoid_conflict: float = 0.005
-    chat_cooldown_ticks: int = 30
+    coeff_trust: Share = 0.3
+    coeff_familiarity: Share = 0.2
+    avoid_conflict: Annotated[float, Field(ge=0.0, le=0.02)] = 0.005
+    chat_cooldown_ticks: Annotated[int, Field(ge=0, le=10**9)] = 30
     """Ticks from one chat of an agent to its next."""
-    takeover_ticks: int = 30
+    takeover_ticks: Ticks = 30
     """Ticks of a shift after which a colleague takes over from an agent that has not come yet."""
-    max_edges: int = 6
+    max_edges: Edges = 6
     """Others that an agent keeps in mind as trusted or familiar: the closest ones."""
 
     def __post_init__(self) -> None:
-        if self.social_rewards not in get_args(SocialStage):
-            raise TownConfigError(
-                f"expected OFF, C1, C2 or C3, got {self.social_rewards!r}", key="social.social_rewards"
-            )
-        _check_range("social", self, ("chat_base", "coeff_trust", "coeff_familiarity", "avoid_conflict"), upper=1.0)
-        _check_counts("social", self, {"chat_cooldown_ticks": 0, "takeover_ticks": 1, "max_edges": 1})
+        check_settings(self, "social")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RivalryConfig:
     """How rivalry grows by conflicts at the objects, fades, and from where on somebody is avoided."""
 
-    increment_per_conflict: float = 0.15
+    increment_per_conflict: Share = 0.15
     """Rivalry that a conflict of intensity 1 adds, on both sides."""
-    decay_per_tick: float = 0.005
-    min_value: float = 0.0
+    decay_per_tick: Share = 0.005
+    min_value: Share = 0.0
     """Rivalry fades down to this."""
-    max_value: float = 1.0
-    avoid_threshold: float = 0.7
+    max_value: Share = 1.0
+    avoid_threshold: Share = 0.7
     """Rivalry from which on the other is avoided."""
-    eviction_threshold: float = 0.05
+    eviction_threshold: Share = 0.05
     """A rivalry that is below it is forgotten."""
-    max_edges: int = 6
+    max_edges: Edges = 6
     """Rivals that an agent keeps in mind: the worst ones."""
-    ghost_step_boost: float = 1.5
+    ghost_step_boost: Boost = 1.5
     """Intensity of taking over a turn that its holder let go stale."""
-    handover_boost: float = 0.4
+    handover_boost: Boost = 0.4
     """Intensity of taking over a turn that its holder has given up or used."""
-    queue_length_boost: float = 0.25
+    queue_length_boost: Annotated[float, Field(ge=0.0, le=2.0)] = 0.25
     """What every further agent in line adds to a conflict's intensity."""
 
     def __post_init__(self) -> None:
-        shares = ("increment_per_conflict", "decay_per_tick", "min_value", "max_value", "avoid_threshold")
-        _check_range("rivalry", self, (*shares, "eviction_threshold"), upper=1.0)
-        _check_range("rivalry", self, ("ghost_step_boost", "handover_boost", "queue_length_boost"), upper=10.0)
-        _check_counts("rivalry", self, {"max_edges": 1})
+        check_settings(self, "rivalry")
         if self.min_value > self.max_value:
             raise TownConfigError(
                 f"expected at most `max_value` {self.max_value}, got {self.min_value}", key="rivalry.min_value"
@@ -99,6 +104,7 @@ class PersonalityConfig:
     """Whether profiles change from where on a need presses."""
 
     def __post_init__(self) -> None:
+        check_settings(self, "personality")
         for key, names in (("distribution", self.distribution), ("overrides", self.overrides.values())):
             for name in names:
                 check_profile(name, key=f"personality.{key}")
@@ -114,16 +120,15 @@ class PersonalityConfig:
 class LifecycleConfig:
     """Who leaves, and when it is back: under the same id, rested, with the same job, character and relations."""
 
-    respawn_delay_ticks: int = 50
+    respawn_delay_ticks: Delay = 50
     """Ticks after which an agent that has fainted is back."""
-    departure_rate: float = 0.0002
+    departure_rate: Share = 0.0002
     """Chance of an agent to leave on a journey, per tick."""
-    away_ticks: int = 50
+    away_ticks: Delay = 50
     """Ticks after which a traveller is back."""
 
     def __post_init__(self) -> None:
-        _check_range("lifecycle", self, ("departure_rate",), upper=1.0)
-        _check_counts("lifecycle", self, {"respawn_delay_ticks": 0, "away_ticks": 0})
+        check_settings(self, "lifecycle")
 
 
 def check_profile(name: str, *, key: str) -> None:
@@ -136,15 +141,31 @@ def check_profile(name: str, *, key: str) -> None:
         raise TownConfigError(f"expected one of {', '.join(PROFILE_NAMES)}, got {name!r}", key=key)
 
 
-def _check_range(section: str, config: object, names: tuple[str, ...], *, upper: float) -> None:
-    for name in names:
-        value: float = vars(config)[name]
-        if not 0.0 <= value <= upper:
-            raise TownConfigError(f"expected a number in [0, {upper:g}], got {value!r}", key=f"{section}.{name}")
+def check_settings(record: object, section: str | None = None) -> None:
+    """Check every field of a dataclass against the type and range in its annotation, where alone they are declared.
+
+    Args:
+        record: called by its `__post_init__`.
+        section: that errors put before the name of the field.
+
+    Raises:
+        TownConfigError: names the first field that has another type or is out of range, and what was expected.
+    """
+    # mypy takes the hash of a class for that of its instances.
+    for name, adapter in _adapters(cast(Hashable, type(record))).items():
+        value = vars(record)[name]
+        try:
+            # Of mappings, pydantic takes nothing but a dict when it is strict.
+            adapter.validate_python(dict(value) if isinstance(value, Mapping) else value, strict=True)
+        except ValidationError as error:
+            expected = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
+            key = name if section is None else f"{section}.{name}"
+            raise TownConfigError(f"must be {expected}, got {value!r}", key=key) from error
 
 
-def _check_counts(section: str, config: object, least: Mapping[str, int]) -> None:
-    for name, minimum in least.items():
-        value: int = vars(config)[name]
-        if value < minimum:
-            raise TownConfigError(f"expected at least {minimum}, got {value!r}", key=f"{section}.{name}")
+@cache
+def _adapters(record: Hashable) -> Mapping[str, TypeAdapter[Any]]:
+    """By field. A record inside of the record has checked itself, so only its type is looked at."""
+    finite = ConfigDict(allow_inf_nan=False)
+    hints = get_type_hints(record, include_extras=True)
+    return {name: TypeAdapter(hint, config=None if is_dataclass(hint) else finite) for name, hint in hints.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from townlet_training.errors import ConfigError, EmptyBatchError
+from townlet_training.errors import EmptyBatchError
 from townlet_training.learning.batch import (
     encode_rows,
     log_probs_of,
@@ -24,7 +23,9 @@ from townlet_training.learning.batch import (
 from townlet_training.learning.optimizer import Optimizer
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.distributions import log_prob_of
+from townlet_training.settings import Count, NotNegative, Positive, Rows, check_settings
 from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
 # The default of Adam (Kingma & Ba 2015, arXiv:1412.6980).
 _ADAM_EPS = 1e-8
@@ -34,25 +35,17 @@ _ADAM_EPS = 1e-8
 class BCConfig:
     """One cloning."""
 
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Of Adam; above 0."""
-    batch_size: int = 64
+    batch_size: Rows = 64
     """Labels per gradient step."""
-    num_epochs: int = 20
+    num_epochs: Count = 20
     """Passes over the labels; the weights kept are those of the best of them."""
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     """Decoupled, per step: the weights shrink by learning rate × this."""
 
     def __post_init__(self) -> None:
-        bounds = {
-            "learning_rate": (0.0 < self.learning_rate < math.inf, "finite and above 0"),
-            "batch_size": (self.batch_size >= 1, "at least 1"),
-            "num_epochs": (self.num_epochs >= 1, "at least 1"),
-            "weight_decay": (0.0 <= self.weight_decay < math.inf, "finite and at least 0"),
-        }
-        for name, (within, expected) in bounds.items():
-            if not within:
-                raise ConfigError(f"`{name}` must be {expected}, got {vars(self)[name]!r}")
+        check_settings(self)
 
 
 class Labels(NamedTuple):
@@ -64,32 +57,6 @@ class Labels(NamedTuple):
     """[L]; the script's proposal, or the action of a demonstration."""
     num_forbidden: int
     """Labels that were dropped because the action mask forbids them."""
-
-
-class BCEpoch(NamedTuple):
-    """One pass over the labels."""
-
-    epoch: int
-    """Counted from 1."""
-    loss: float
-    """Mean cross-entropy over the training labels while they were learned from, nats."""
-    held_out_accuracy: float
-    """Share of the held-out labels that are the most likely action after this pass."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BCResult:
-    """Accuracy by epoch, and the weights that were kept."""
-
-    epochs: tuple[BCEpoch, ...]
-    best_epoch: int
-    """The epoch whose weights the network has now: highest held-out accuracy, among equals least held-out loss."""
-    accuracy: float
-    """On the held-out labels, of the weights that were kept."""
-    num_labels: int
-    num_held_out: int
-    num_forbidden: int
-    """Labels of both batches that the action mask forbids."""
 
 
 def labels(batch: TrajectoryBatch) -> Labels:
@@ -119,7 +86,7 @@ def labels(batch: TrajectoryBatch) -> Labels:
     return Labels(kept, actions[kept], len(rows) - len(kept))
 
 
-def _ignore(epoch: BCEpoch) -> None:
+def _ignore(epoch: CloneEpoch) -> None:
     """Watch nothing."""
 
 
@@ -154,8 +121,8 @@ class BCLearner:
         self._generator = generator
 
     def fit(
-        self, train: TrajectoryBatch, held_out: TrajectoryBatch, *, on_epoch: Callable[[BCEpoch], None] = _ignore
-    ) -> BCResult:
+        self, train: TrajectoryBatch, held_out: TrajectoryBatch, *, on_epoch: Callable[[CloneEpoch], None] = _ignore
+    ) -> CloneResult:
         """Minimize the cross-entropy of the labels of `train`; keep the weights that did best on `held_out`.
 
         The two should hold different episodes: agents of one episode see each other.
@@ -184,13 +151,13 @@ class BCLearner:
             weight_decay=self._config.weight_decay,
             eps=_ADAM_EPS,
         )
-        epochs: list[BCEpoch] = []
+        epochs: list[CloneEpoch] = []
         best, best_score = 0, (-1.0, 0.0)
         best_weights: dict[str, Tensor] = {}
         for epoch in range(1, self._config.num_epochs + 1):
             loss = self._pass(learned, optimizer, epoch)
             score = _judge(self._network, judged)
-            epochs.append(BCEpoch(epoch, loss, score[0]))
+            epochs.append(CloneEpoch(epoch=epoch, loss=loss, held_out_accuracy=score[0]))
             on_epoch(epochs[-1])
             if score > best_score:
                 best, best_score = epoch, score
@@ -198,7 +165,7 @@ class BCLearner:
         with torch.no_grad():
             for name, weight in parameters.items():
                 weight.copy_(best_weights[name])
-        return BCResult(
+        return CloneResult(
             epochs=tuple(epochs),
             best_epoch=best,
             accuracy=best_score[0],

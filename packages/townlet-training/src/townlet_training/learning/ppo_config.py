@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from townlet_training.errors import ConfigError
+from townlet_training.settings import NotNegative, OpenShare, Positive, Ratio, Rows, Share, check_settings
 
 ScheduleKind = Literal["constant", "linear"]
 """`linear`: from the start value down, to reach 0 just after the last update of a run."""
@@ -25,62 +28,42 @@ class PPOConfig:
         (16, 0.2)
         >>> PPOConfig(clip_range=2.0)
         Traceback (most recent call last):
-        townlet_training.errors.ConfigError: `clip_range` must be in (0, 1), got 2.0
+        townlet_training.errors.ConfigError: `clip_range` must be less than 1, got 2.0
     """
 
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Of Adam; above 0."""
     learning_rate_schedule: ScheduleKind = "linear"
     """How a run changes the learning rate; a learner alone takes it as it is."""
-    clip_range: float = 0.2
+    clip_range: OpenShare = 0.2
     """ε of the clipped surrogate, arXiv:1707.06347 eq. 7; in (0, 1)."""
     clip_schedule: ScheduleKind = "constant"
     """How a run changes `clip_range`."""
-    value_loss_coef: float = 0.5
-    entropy_coef: float = 0.01
-    num_epochs: int = 4
+    value_loss_coef: NotNegative = 0.5
+    entropy_coef: NotNegative = 0.01
+    num_epochs: Annotated[int, Field(ge=1, le=64)] = 4
     """Passes over the batch."""
-    minibatch_size: int | None = None
+    minibatch_size: Rows | None = None
     """About how many rows one gradient step sees; not together with `num_minibatches`."""
-    num_minibatches: int | None = None
+    num_minibatches: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Gradient steps per pass; without it and `minibatch_size`, `DEFAULT_NUM_MINIBATCHES`."""
-    gae_lambda: float = 0.95
+    gae_lambda: Share = 0.95
     """λ of the advantages, in [0, 1]."""
-    discount: float = 0.99
+    discount: Share = 0.99
     """γ in [0, 1]."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Positive = 0.5
     """Gradients of a step are scaled down to this norm together."""
-    value_clip: float | None = None
+    value_clip: Ratio | None = None
     """How far a value may move in an update before its loss stops pulling; None: as far as it likes."""
     normalize_advantages: bool = True
     """To mean 0 and deviation 1 over the policy rows of the batch."""
-    target_kl: float | None = None
+    target_kl: Positive | None = None
     """An update stops before the step at which the KL estimate exceeds 1.5 times this; None: never."""
-    min_ratio: float = 0.1
+    min_ratio: Ratio = 0.1
     """β_min in (0, 1]; 1/β_min bounds the weight of a step."""
 
     def __post_init__(self) -> None:
-        schedules, positive, fraction = get_args(ScheduleKind), "finite and above 0", "in [0, 1]"
-        bounds = {
-            "learning_rate": (0.0 < self.learning_rate < math.inf, positive),
-            "learning_rate_schedule": (self.learning_rate_schedule in schedules, f"one of {schedules}"),
-            "clip_range": (0.0 < self.clip_range < 1.0, "in (0, 1)"),
-            "clip_schedule": (self.clip_schedule in schedules, f"one of {schedules}"),
-            "value_loss_coef": (0.0 <= self.value_loss_coef < math.inf, "finite and at least 0"),
-            "entropy_coef": (0.0 <= self.entropy_coef < math.inf, "finite and at least 0"),
-            "num_epochs": (self.num_epochs >= 1, "at least 1"),
-            "minibatch_size": (self.minibatch_size is None or self.minibatch_size >= 1, "at least 1 or None"),
-            "num_minibatches": (self.num_minibatches is None or self.num_minibatches >= 1, "at least 1 or None"),
-            "gae_lambda": (0.0 <= self.gae_lambda <= 1.0, fraction),
-            "discount": (0.0 <= self.discount <= 1.0, fraction),
-            "max_grad_norm": (0.0 < self.max_grad_norm < math.inf, positive),
-            "value_clip": (self.value_clip is None or 0.0 < self.value_clip < math.inf, f"{positive}, or None"),
-            "target_kl": (self.target_kl is None or 0.0 < self.target_kl < math.inf, f"{positive}, or None"),
-            "min_ratio": (0.0 < self.min_ratio <= 1.0, "in (0, 1]"),
-        }
-        for name, (within, expected) in bounds.items():
-            if not within:
-                raise ConfigError(f"`{name}` must be {expected}, got {vars(self)[name]!r}")
+        check_settings(self)
         if self.minibatch_size is not None and self.num_minibatches is not None:
             raise ConfigError(f"`minibatch_size` and `num_minibatches` exclude each other: {self}")
 

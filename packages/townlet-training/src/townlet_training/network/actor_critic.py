@@ -6,16 +6,18 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_training.network.distributions import masked_log_softmax
 from townlet_training.network.numpy_forward import ArrayTrunk, array_trunk, log_softmax, side_by_side
+from townlet_training.settings import check_settings
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
 
 _CLIP = 10.0
@@ -24,14 +26,16 @@ _CONSTANT_STD = 1e-6
 Activation = Literal["tanh", "relu"]
 Statistics = Literal["frozen", "none"]
 """`frozen`: taken once, from what was seen before anything is learned; `none`: numbers stay as they come."""
+Units = Annotated[int, Field(ge=1, le=2**16)]
+"""Units of one layer; two layers of the most have 2**32 weights between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
     """Size and shape of both trunks, and what stands before the first and behind the last layer."""
 
-    hidden_sizes: tuple[int, ...] = (128, 128)
-    """Units of each hidden layer, first to last; every one at least 1."""
+    hidden_sizes: Annotated[tuple[Units, ...], Field(min_length=1, max_length=64)] = (128, 128)
+    """Units of each hidden layer, first to last."""
     activation: Activation = "tanh"
     normalize_observations: Statistics = "frozen"
     """`frozen`: to mean 0 and deviation 1, clipped to ±10."""
@@ -39,23 +43,14 @@ class NetworkConfig:
     """`frozen`: the value head works in units of the typical return."""
 
     def __post_init__(self) -> None:
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ConfigError(f"`hidden_sizes` must be one or more sizes of at least 1, got {self.hidden_sizes!r}")
-        if self.activation not in get_args(Activation):
-            raise ConfigError(f"`activation` must be one of {get_args(Activation)}, got {self.activation!r}")
-        for name, value in (
-            ("normalize_observations", self.normalize_observations),
-            ("value_scale", self.value_scale),
-        ):
-            if value not in get_args(Statistics):
-                raise ConfigError(f"`{name}` must be one of {get_args(Statistics)}, got {value!r}")
+        check_settings(self)
 
 
 class ActorCritic(nn.Module):
     """A masked categorical policy and a value function that share nothing but the normalization of their input.
 
     Separate trunks, because a critic that warms up on a shared one changes the policy (the clone is then lost).
-    Implements `townlet_training.interfaces.Actor`.
+    Implements `townlet_trajectory.evaluation.interfaces.Actor`.
 
     Example:
         >>> import numpy as np, torch
@@ -151,7 +146,7 @@ class ActorCritic(nn.Module):
     def act(
         self, observations: Mapping[str, NDArray[np.float32]], action_mask: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """See `townlet_training.interfaces.Actor.act`.
+        """See `townlet_trajectory.evaluation.interfaces.Actor.act`.
 
         Raises:
             ShapeError: if an input is missing, or an input or the mask has another shape.

@@ -8,7 +8,6 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from townlet_training.errors import ExportError
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.weights import require_finite, weights_of, weights_sha256
 from townlet_trajectory import vocabulary_digest
+from townlet_trajectory.evaluation.results import ExportedPolicy
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 POLICY_FORMAT = "townlet-policy"
@@ -31,16 +31,6 @@ METADATA_KEY = "townlet"
 _NO_DIGEST = b"0" * 64
 _TOLERANCE = 1e-5
 _BATCH_SIZES = (1, 2, 17, 64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportedPolicy:
-    """A policy file that was written."""
-
-    path: Path
-    weights_sha256: str
-    file_sha256: str
-    """SHA-256 of the file with these 64 characters in it replaced by zeros."""
 
 
 def export_policy(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: int) -> ExportedPolicy:

@@ -12,16 +12,15 @@ from torch import Tensor
 
 from townlet_training.config import PolicySpec, TrainingConfig
 from townlet_training.errors import EmptyBatchError
-from townlet_training.interfaces import Collected
-from townlet_training.learning.bc import BCEpoch, BCResult
 from townlet_training.learning.ppo import PPOLearner, PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_training.run.cloning import clone_script, freeze_statistics
-from townlet_training.run.group_names import joined, parted, require_groups
+from townlet_training.run.group_names import group_seed, joined, parted, require_groups
 from townlet_training.run.schedule import PlannedUpdate
-from townlet_training.seeds import group_seed
 from townlet_trajectory import Kind, TrajectoryBatch
+from townlet_trajectory.evaluation.interfaces import Collected
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class Learners:
             with _naming(group):
                 freeze_statistics(network, collected.batches[group], discount=self._config.ppo.discount)
 
-    def clone(self, collected: Collected, *, on_epoch: Callable[[BCEpoch], None]) -> dict[str, BCResult]:
+    def clone(self, collected: Collected, *, on_epoch: Callable[[CloneEpoch], None]) -> dict[str, CloneResult]:
         """Make each policy propose what the script proposed to its group; by group.
 
         Raises:

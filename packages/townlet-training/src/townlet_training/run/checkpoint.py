@@ -13,15 +13,15 @@ import safetensors.torch
 from pydantic import ConfigDict, TypeAdapter
 from torch import Tensor
 
-from townlet_training.config import Mode, PolicySpec
+from townlet_training.config import PolicySpec
 from townlet_training.errors import CheckpointError, ConfigError
 from townlet_training.network.weights import require_finite, weights_digest
 from townlet_training.run.agent_groups import Learners
 from townlet_training.run.history import RUN_RECORD, RunRecord
 from townlet_training.run.saved_worlds import ARRAYS_NAME, TYPES_NAME, SavedWorlds, decode_worlds, encode_worlds
-from townlet_training.run.schedule import Stage
 from townlet_training.run.typed_json import encode_record, parse_record
 from townlet_trajectory import ArtifactError
+from townlet_trajectory.evaluation.results import Mode, Stage
 from townlet_trajectory.storage.files import remove_directory
 from townlet_trajectory.storage.manifest import read_directory, write_directory
 

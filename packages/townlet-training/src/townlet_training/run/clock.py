@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from townlet_training.run.schedule import Stage
+from townlet_trajectory.evaluation.results import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

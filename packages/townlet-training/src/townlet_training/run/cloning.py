@@ -9,10 +9,11 @@ import torch
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError
 from townlet_training.learning.advantages import return_scale
-from townlet_training.learning.bc import BCEpoch, BCLearner, BCResult
+from townlet_training.learning.bc import BCLearner
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.seeds import group_seed
+from townlet_training.run.group_names import group_seed
 from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
 _SPLIT_ATTEMPTS = 100
 
@@ -53,8 +54,8 @@ def clone_script(
     *,
     config: TrainingConfig,
     group: str,
-    on_epoch: Callable[[BCEpoch], None],
-) -> BCResult:
+    on_epoch: Callable[[CloneEpoch], None],
+) -> CloneResult:
     """Make the policy of `network`, which is that of `group`, propose what the script proposed in `batch`.
 
     `on_epoch` as in `BCLearner.fit`.

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from townlet_training.config import PolicySpec, TrainingConfig
-from townlet_training.gates import GateResult
-from townlet_training.interfaces import Actor
-from townlet_training.network.onnx_export import ExportedPolicy, export_policy
-from townlet_training.promotion import PromotionDecision, PromotionRegistry
+from townlet_training.network.onnx_export import export_policy
 from townlet_training.run.agent_groups import Learners
 from townlet_training.run.clock import RunClock
 from townlet_training.run.evaluator import SCRIPTED, Judge
-from townlet_training.run.results import FinalEvaluation
-from townlet_training.seeds import group_seed
+from townlet_training.run.group_names import group_seed
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.promotion import PromotionDecision, PromotionRegistry
+from townlet_trajectory.evaluation.results import ExportedPolicy, FinalEvaluation
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _promote(
     digest = learners.sha256()
     passed = all(gate.passed for gate in gates)
     while True:
-        comparison = judge.promotion_pass(learners.networks, registry.next_block()) if passed else None
+        comparison = judge.promotion_pass(learners.networks, registry.next_seeds()) if passed else None
         decision = registry.record(digest, SCRIPTED, comparison=comparison, gates=gates)
         if decision.latest.outcome != "better" or decision.candidate_ready:
             return decision

@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from townlet_training.config import TrainingConfig
-from townlet_training.evaluation import (
-    EpisodeScores,
-    Evaluator,
-    PairedComparison,
-    StoredScores,
-    compare,
-    mean_interval,
-    normalized,
-    summarize,
-)
-from townlet_training.gates import GateResult, accuracy_gate, every_group, excess_gain, floor_gate
-from townlet_training.interfaces import Actor
-from townlet_training.learning.bc import BCResult
-from townlet_training.run.results import EvaluationRecord, FinalEvaluation
-from townlet_training.run.schedule import Stage
-from townlet_training.seeds import SeedBlock, derive_seed, final_block, selection_block
+from townlet_trajectory.evaluation.comparisons import PairedComparison, compare, normalized, summarize
+from townlet_trajectory.evaluation.gates import GateResult, accuracy_gate, every_group, excess_gain, floor_gate
+from townlet_trajectory.evaluation.interfaces import Actor, Evaluator
+from townlet_trajectory.evaluation.intervals import mean_interval
+from townlet_trajectory.evaluation.results import CloneResult, EvaluationRecord, FinalEvaluation, Stage
+from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.evaluation.seeds import derive_seed, final_seeds, selection_seeds
 
 SCRIPTED = "scripted"
 _ZEROS = ("idle", "random")
@@ -34,7 +28,7 @@ class JudgeMemory:
 
     num_intervals: int = 0
     """Bootstrap intervals that were drawn."""
-    baselines: Mapping[str, StoredScores] | None = None
+    baselines: Mapping[str, EpisodeScores] | None = None
     """On the episodes of selection; None until they are asked for."""
 
 
@@ -46,7 +40,7 @@ class Judge:
         self._evaluator = evaluator
         self._config = config
         self._before_each = before_each
-        self._selection = selection_block(config.eval_episodes)
+        self._selection = selection_seeds(config.eval_episodes)
         self._selection_baselines: Mapping[str, EpisodeScores] | None = None
         self._num_intervals = 0
         self._zero = next((name for name in _ZEROS if name in config.baselines), None)
@@ -54,27 +48,22 @@ class Judge:
     @property
     def memory(self) -> JudgeMemory:
         """What a judge that is to go on from here has to take up."""
-        baselines = self._selection_baselines
-        stored = None if baselines is None else {name: StoredScores.of(each) for name, each in baselines.items()}
-        return JudgeMemory(num_intervals=self._num_intervals, baselines=stored)
+        return JudgeMemory(num_intervals=self._num_intervals, baselines=self._selection_baselines)
 
     def take_up(self, memory: JudgeMemory) -> None:
         """Go on as the judge whose `memory` this is."""
         self._num_intervals = memory.num_intervals
-        if memory.baselines is not None:
-            self._selection_baselines = {name: each.scores() for name, each in memory.baselines.items()}
+        self._selection_baselines = memory.baselines
 
-    def scores(self, actors: Mapping[str, Actor], block: SeedBlock) -> EpisodeScores:
-        """Let `actors`, one for each agent group, play the episodes of `block`, acting as deployed."""
+    def scores(self, actors: Mapping[str, Actor], seeds: NDArray[np.int64]) -> EpisodeScores:
+        """Let `actors`, one for each agent group, play the episodes of `seeds`, acting as deployed."""
         self._before_each()
-        return self._evaluator.evaluate(
-            actors, num_episodes=block.count, first_seed=block.first, sample=self._config.acting == "sampled"
-        )
+        return self._evaluator.evaluate(actors, seeds=seeds, sample=self._config.acting == "sampled")
 
-    def baseline(self, name: str, block: SeedBlock) -> EpisodeScores:
-        """Score a behavior without weights on the episodes of `block`."""
+    def baseline(self, name: str, seeds: NDArray[np.int64]) -> EpisodeScores:
+        """Score a behavior without weights on the episodes of `seeds`."""
         self._before_each()
-        return self._evaluator.baseline(name, num_episodes=block.count, first_seed=block.first)
+        return self._evaluator.baseline(name, seeds=seeds)
 
     def selection_scores(self, actors: Mapping[str, Actor]) -> EpisodeScores:
         """Scores on the episodes that gates and the choice of a checkpoint look at."""
@@ -107,14 +96,11 @@ class Judge:
                 num_resamples=self._config.gates.num_resamples,
             ),
             normalized=self._normalized(scores.mean, means),
-            scripted_mean=means.get(SCRIPTED),
-            nearest_mean=means.get("nearest"),
-            idle_mean=means.get("idle"),
-            random_mean=means.get("random"),
+            baselines=means,
             gate=gate,
         )
 
-    def accuracy_gate(self, results: Mapping[str, BCResult], *, level: float) -> GateResult:
+    def accuracy_gate(self, results: Mapping[str, CloneResult], *, level: float) -> GateResult:
         """Whether the clone of every agent group resembles the script on the held-out episodes."""
         return every_group(
             {
@@ -147,10 +133,10 @@ class Judge:
 
     def final(self, actors: Mapping[str, Actor], clone: Mapping[str, Actor] | None) -> FinalEvaluation:
         """Score `actors`, their clone and every baseline on the episodes of the final score."""
-        block = final_block(self._config.final_episodes)
-        learned = self.scores(actors, block)
-        cloned = None if clone is None else self.scores(clone, block)
-        baselines = {name: self.baseline(name, block) for name in self._config.baselines}
+        seeds = final_seeds(self._config.final_episodes)
+        learned = self.scores(actors, seeds)
+        cloned = None if clone is None else self.scores(clone, seeds)
+        baselines = {name: self.baseline(name, seeds) for name in self._config.baselines}
         judged = {"learned": learned, **({} if cloned is None else {"clone": cloned}), **baselines}
         num_resamples = self._config.promotion.num_resamples
         paired = {
@@ -170,11 +156,11 @@ class Judge:
             normalized={name: self._share_of_gain(comparison.mean, means) for name, comparison in paired.items()},
         )
 
-    def promotion_pass(self, actors: Mapping[str, Actor], block: SeedBlock) -> PairedComparison:
-        """Compare `actors` with the script on the fresh episodes of `block`."""
+    def promotion_pass(self, actors: Mapping[str, Actor], seeds: NDArray[np.int64]) -> PairedComparison:
+        """Compare `actors` with the script on the fresh episodes of `seeds`."""
         return compare(
-            self.scores(actors, block),
-            self.baseline(SCRIPTED, block),
+            self.scores(actors, seeds),
+            self.baseline(SCRIPTED, seeds),
             seed=self._resampling_seed(),
             num_resamples=self._config.promotion.num_resamples,
         )

@@ -8,6 +8,10 @@ from typing import TypeVar
 
 from townlet_training.config import PolicySpec
 from townlet_training.errors import ConfigError, ShapeError
+from townlet_trajectory.evaluation.seeds import derive_seed
+
+ONE_GROUP = "agents"
+"""Name of the agent group where there is only one."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
@@ -47,3 +51,8 @@ def parted(values: Mapping[str, _Value], groups: Sequence[str]) -> dict[str, dic
             raise ShapeError(f"`{name}` is of none of the agent groups {', '.join(groups)}")
         by_group[group][own] = value
     return by_group
+
+
+def group_seed(seed: int, purpose: str, group: str, index: int = 0) -> int:
+    """`derive_seed` for one agent group; that of `ONE_GROUP` is the purpose's own."""
+    return derive_seed(seed, purpose if group == ONE_GROUP else f"{purpose}/{group}", index)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pydantic import ConfigDict, TypeAdapter
 
 from townlet_training.config import TrainingConfig
-from townlet_training.evaluation import StoredScores
-from townlet_training.gates import GateResult
 from townlet_training.run.evaluator import JudgeMemory
 from townlet_training.run.log_file import LogMark
 from townlet_training.run.metrics import AnnealContext, ScriptedBaseline
-from townlet_training.run.results import CloneRecord, EvaluationRecord
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.results import CloneRecord, EvaluationRecord
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Course:
     best: EvaluationRecord | None = None
     """Of the evaluations after which the policy was in charge alone, the one with the highest mean return."""
     clone: CloneRecord | None = None
-    clone_scores: StoredScores | None = None
+    clone_scores: EpisodeScores | None = None
     """Of the clone, on the episodes of selection."""
     history: tuple[EvaluationRecord, ...] = ()
     failure: GateResult | None = None

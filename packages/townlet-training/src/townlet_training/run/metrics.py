@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from townlet_training.errors import NonFiniteError, ShapeError
-from townlet_training.interfaces import Collected
 from townlet_training.learning.ppo import PPOUpdate
 from townlet_training.run.schedule import STAGES, PlannedUpdate
+from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.storage.files import append_line
 
 TELEMETRY_VERSION = 1.2

@@ -8,17 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from townlet_training.config import PolicySpec, TrainingConfig
-from townlet_training.evaluation import EpisodeScores, Evaluator, StoredScores
-from townlet_training.gates import GateResult, gate_level
-from townlet_training.interfaces import Collector
-from townlet_training.learning.bc import BCEpoch
 from townlet_training.run.clock import Progress, RunClock
 from townlet_training.run.conclusion import Conclusion, conclude
 from townlet_training.run.evaluator import Judge
 from townlet_training.run.history import Course
-from townlet_training.run.results import CloneRecord, RunCounters, RunSummary
 from townlet_training.run.schedule import Schedule, plan
 from townlet_training.run.state import Session
+from townlet_trajectory.evaluation.gates import GateResult, gate_level
+from townlet_trajectory.evaluation.interfaces import Collector, Evaluator
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunCounters, RunSummary
+from townlet_trajectory.evaluation.scores import EpisodeScores
 from townlet_trajectory.storage.files import DirectoryLock
 
 log = logging.getLogger(__name__)
@@ -148,10 +147,10 @@ class TrainingOrchestrator:
         self._course = replace(
             self._course,
             clone=CloneRecord(results=results, evaluation=self._course.history[-1]),
-            clone_scores=StoredScores.of(scores),
+            clone_scores=scores,
         )
 
-    def _after_epoch(self, _: BCEpoch) -> None:
+    def _after_epoch(self, _: CloneEpoch) -> None:
         self._report()
         self._stop_if_asked()
 
@@ -187,7 +186,7 @@ class TrainingOrchestrator:
         scores, gate = self._scores(), None
         if self._course.clone_scores is not None:
             gate = self._judge.kept_score_gate(
-                scores, self._course.clone_scores.scores(), level=self._gate_level, env_steps=session.env_steps
+                scores, self._course.clone_scores, level=self._gate_level, env_steps=session.env_steps
             )
         self._note(scores, gate)
         if gate is None or gate.passed:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.ppo_config import ScheduleKind
+from townlet_trajectory.evaluation.results import Stage
 
-Stage = Literal["clone", "warmup", "anneal", "ppo"]
 STAGES: tuple[Stage, ...] = ("clone", "warmup", "anneal", "ppo")
 """In the order in which a run goes through them; the position is the log's `cycle_id`."""
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from townlet_training.config import PolicySpec, TrainingConfig
 from townlet_training.errors import ConfigError, ResumeError
-from townlet_training.interfaces import Actor, Collected, Collector
-from townlet_training.learning.bc import BCResult
 from townlet_training.learning.ppo import PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.weights import weights_digest
@@ -21,7 +19,9 @@ from townlet_training.run.directory import Archive
 from townlet_training.run.history import Course, RunRecord
 from townlet_training.run.metrics import AnnealContext, MetricsRow, RunCounts, ScriptedBaseline, metrics_row
 from townlet_training.run.saved_worlds import SavedWorlds
-from townlet_training.run.schedule import PlannedUpdate, Stage
+from townlet_training.run.schedule import PlannedUpdate
+from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector
+from townlet_trajectory.evaluation.results import CloneResult, Stage
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Session:
         self._saved_at = None
         return collected
 
-    def describe_clone(self, collected: Collected, results: Mapping[str, BCResult], *, passed: bool) -> None:
+    def describe_clone(self, collected: Collected, results: Mapping[str, CloneResult], *, passed: bool) -> None:
         """Say what the script did and how well it was cloned; every line of the log repeats it."""
         self._baselines = {group: ScriptedBaseline.of(collected, group) for group in results}
         threshold = self._config.gates.clone_accuracy

@@ -13,21 +13,18 @@ from townlet_trajectory.audit.content import ContentAudit, ContentRows, report_l
 from townlet_trajectory.audit.report import AuditReport, DatasetAudit, FindingList
 from townlet_trajectory.data.schema import Kind
 from townlet_trajectory.errors import ArtifactError, SchemaError
-from townlet_trajectory.formats.captures.catalogue import (
-    CatalogueEntry,
-    SampleChecksum,
-    catalogue_entry,
-    read_catalogue,
-    read_checksums,
-)
 from townlet_trajectory.formats.captures.manifest import (
     CaptureEntry,
     CaptureManifest,
+    CatalogueEntry,
+    SampleChecksum,
+    catalogue_entry,
     read_capture_manifest,
+    read_catalogue,
+    read_checksums,
     sample_digest,
 )
-from townlet_trajectory.formats.captures.replay_sample import ReplaySample
-from townlet_trajectory.formats.captures.sample import decode_sample
+from townlet_trajectory.formats.captures.sample import ReplaySample, decode_sample
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
 from townlet_trajectory.storage.paths import read_below

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.audit.leaks import FeatureRule, best_rules
 from townlet_trajectory.audit.report import FindingList
-from townlet_trajectory.data.schema import ACTION_MASK
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.schema import ACTION_MASK, Kind, Source, TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.dataset.row_sample import RowSample
-from townlet_trajectory.errors import SchemaError
+from townlet_trajectory.errors import SchemaError, ShapeError
 
 SAMPLE_ROWS = 16_384
 SAMPLE_BYTES = 64 << 20
@@ -240,3 +240,121 @@ def _listed(names: Sequence[str], count: int) -> str:
     """The first names, and how many more there are."""
     more = f", and {count - len(names)} more" if count > len(names) else ""
     return ", ".join(names) + more
+
+
+_CODES = {"kind": len(Kind), "source": len(Source)}
+_CHOICE = "chosen_action"
+
+
+class ColumnAudit:
+    """Takes batches of one schema; then says what it has found."""
+
+    def __init__(self, schema: TrajectorySchema) -> None:
+        self._schema = schema
+        self._num_steps = 0
+        self._counts: dict[str, int] = {}
+
+    def add(self, batch: TrajectoryBatch) -> None:
+        """Take the rows of `batch` into account."""
+        self._num_steps += batch.num_steps
+        for name, spec in self._schema.decisions.items():
+            column = batch.columns[name]
+            if spec.dtype.startswith("float"):
+                self._count(f"{name} non-finite", ~np.isfinite(column))
+            if name in _CODES and spec.shape == ():
+                codes = column.astype(np.int64, copy=False)
+                self._count(f"{name} code", (codes < 0) | (codes >= _CODES[name]))
+        if self._has_choices():
+            self._count("illegal", _forbidden(batch))
+
+    def report(self, found: FindingList) -> None:
+        """Add what was found."""
+        for name in self._schema.decisions:
+            if count := self._counts.get(f"{name} non-finite"):
+                found.warn("non-finite", name, f"{count} numbers in {self._num_steps} steps are NaN or infinite")
+            if count := self._counts.get(f"{name} code"):
+                found.fail("unknown-code", name, f"{count} of {self._num_steps} are not in [0, {_CODES[name]})")
+        if count := self._counts.get("illegal"):
+            message = f"{count} of {self._num_steps} steps are decisions for an action that the mask forbids"
+            found.warn("forbidden-action", _CHOICE, message)
+
+    def _count(self, name: str, wrong: NDArray[np.bool_]) -> None:
+        self._counts[name] = self._counts.get(name, 0) + int(np.count_nonzero(wrong))
+
+    def _has_choices(self) -> bool:
+        decisions = self._schema.decisions
+        return (
+            ACTION_MASK in self._schema.observations
+            and _CHOICE in decisions
+            and "kind" in decisions
+            and bool(self._schema.vocabulary)
+        )
+
+
+def _forbidden(batch: TrajectoryBatch) -> NDArray[np.bool_]:
+    """[R]; decisions whose choice is no legal action. What a person or a commitment does is not drawn from the mask."""
+    chosen = batch.columns[_CHOICE].astype(np.int64, copy=False)
+    inside = (chosen >= 0) & (chosen < len(batch.schema.vocabulary))
+    legal = batch.observations[ACTION_MASK][np.arange(len(chosen)), np.where(inside, chosen, 0)]
+    forbidden: NDArray[np.bool_] = (batch.columns["kind"] == Kind.DECISION) & ~(inside & legal.astype(np.bool_))
+    return forbidden
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 divided by the golden ratio."""
+
+
+class RowSample:
+    """At most `max_rows` rows of all that were added, evenly spread over them.
+
+    Row i has the key frac(i / golden ratio), and the rows with the smallest keys are kept. These keys are equally
+    distributed over all rows and over every n-th of them (Weyl 1916), so that the sample is in step with no period of
+    the data, and the same rows give the same sample. At most twice as many rows are held at a time.
+    """
+
+    def __init__(self, max_rows: int) -> None:
+        if max_rows < 1:
+            raise ShapeError(f"`max_rows` must be at least 1, got {max_rows}")
+        self._max_rows = max_rows
+        self._num_seen = 0
+        self._limit = np.uint64(np.iinfo(np.uint64).max)
+        self._keys: list[NDArray[np.uint64]] = []
+        self._blocks: list[dict[str, Array]] = []
+
+    def add(self, columns: Mapping[str, Array]) -> None:
+        """Take the rows of a block into account.
+
+        Args:
+            columns: each [R, ...]; always the same names, dtypes and row shapes.
+        """
+        num_rows = len(next(iter(columns.values())))
+        keys = np.arange(self._num_seen, self._num_seen + num_rows, dtype=np.uint64) * _GOLDEN
+        self._num_seen += num_rows
+        chosen = np.flatnonzero(keys <= self._limit)
+        if len(chosen) > self._max_rows:
+            chosen = chosen[_smallest(keys[chosen], self._max_rows)]
+        self._keys.append(keys[chosen])
+        self._blocks.append({name: array[chosen] for name, array in columns.items()})
+        if sum(map(len, self._keys)) > 2 * self._max_rows:
+            self._shrink()
+
+    def columns(self) -> dict[str, Array]:
+        """The sampled rows, in the order in which they came; no column at all before the first block."""
+        self._shrink()
+        return dict(self._blocks[0]) if self._blocks else {}
+
+    def _shrink(self) -> None:
+        if not self._blocks:
+            return
+        keys = np.concatenate(self._keys)
+        kept = np.arange(len(keys))
+        if len(keys) > self._max_rows:
+            kept = _smallest(keys, self._max_rows)
+            self._limit = keys[kept].max()
+        columns = {name: np.concatenate([block[name] for block in self._blocks])[kept] for name in self._blocks[0]}
+        self._keys, self._blocks = [keys[kept]], [columns]
+
+
+def _smallest(keys: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
+    """The places of the `count` smallest keys, ascending."""
+    return np.sort(np.argpartition(keys, count)[:count])

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from townlet_trajectory.audit.columns import ColumnAudit
-from townlet_trajectory.audit.content import MAX_NAMES, ContentAudit, ContentRows, report_lengths
+from townlet_trajectory.audit.content import MAX_NAMES, ColumnAudit, ContentAudit, ContentRows, report_lengths
 from townlet_trajectory.audit.report import AuditReport, DatasetAudit, FindingList
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import Kind, TrajectorySchema
@@ -18,11 +17,11 @@ from townlet_trajectory.data.trajectory_ids import overlapping, sums_of_wholes, 
 from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest
 from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, joined_tables, table_of
 from townlet_trajectory.errors import ArtifactError, NonFiniteError, TrajectoryError
-from townlet_trajectory.formats.captures.form import NOTE
+from townlet_trajectory.formats.captures.directory import NOTE
 from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.formats.shards.reader import ShardReader
+from townlet_trajectory.storage.locks import is_unfinished
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
-from townlet_trajectory.storage.unfinished import is_unfinished
 
 DEFAULT_LABEL = "action"
 

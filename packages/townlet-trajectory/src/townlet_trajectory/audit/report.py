@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from townlet_trajectory.storage.json import JsonValue
-from townlet_trajectory.storage.printable import printable
+from townlet_trajectory.storage.json import JsonValue, printable
 
 PASS = "PASS"
 """Status of a dataset in which nothing is worse than `Severity.INFO`."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.storage.json import JsonValue
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue
 
 
 def schema_document(schema: TrajectorySchema) -> dict[str, JsonValue]:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.steps import StepBatch
 from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.dataset.loaded_blocks import Window
-from townlet_trajectory.dataset.memory import step_batch_bytes, step_bytes, trajectory_bytes
+from townlet_trajectory.dataset.memory import LoadedBlocks, step_batch_bytes, step_bytes, trajectory_bytes
 from townlet_trajectory.dataset.selection import Selected
 from townlet_trajectory.dataset.source import TrajectorySource
 
@@ -33,15 +32,15 @@ class Unit(Protocol[BatchT]):
         """[B]; units of each trajectory."""
         ...
 
-    def numbers(self, window: Window, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def numbers(self, window: LoadedBlocks, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The units of a window, given which of its rows are selected."""
         ...
 
-    def weights(self, window: Window, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weights(self, window: LoadedBlocks, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """The weights of these units, given those of the selected rows, 0 elsewhere."""
         ...
 
-    def gather(self, window: Window, numbers: NDArray[np.int64]) -> BatchT:
+    def gather(self, window: LoadedBlocks, numbers: NDArray[np.int64]) -> BatchT:
         """A batch of units of a window."""
         ...
 
@@ -67,13 +66,13 @@ class StepUnit:
     def per_trajectory(self, selected: Selected) -> NDArray[np.int64]:
         return selected.steps
 
-    def numbers(self, window: Window, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def numbers(self, window: LoadedBlocks, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.flatnonzero(chosen)
 
-    def weights(self, window: Window, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weights(self, window: LoadedBlocks, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return row_weights
 
-    def gather(self, window: Window, numbers: NDArray[np.int64]) -> StepBatch:
+    def gather(self, window: LoadedBlocks, numbers: NDArray[np.int64]) -> StepBatch:
         return window.steps(numbers, with_next=self.with_next)
 
     def concatenate(self, batches: Sequence[StepBatch]) -> StepBatch:
@@ -109,13 +108,13 @@ class TrajectoryUnit:
     def per_trajectory(self, selected: Selected) -> NDArray[np.int64]:
         return (selected.steps > 0).astype(np.int64)
 
-    def numbers(self, window: Window, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def numbers(self, window: LoadedBlocks, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.flatnonzero(np.logical_or.reduceat(chosen, window.starts))
 
-    def weights(self, window: Window, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weights(self, window: LoadedBlocks, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.add.reduceat(row_weights, window.starts)
 
-    def gather(self, window: Window, numbers: NDArray[np.int64]) -> TrajectoryBatch:
+    def gather(self, window: LoadedBlocks, numbers: NDArray[np.int64]) -> TrajectoryBatch:
         return window.trajectories(numbers)
 
     def concatenate(self, batches: Sequence[TrajectoryBatch]) -> TrajectoryBatch:

@@ -1,19 +1,22 @@
-"""YAML that says what JSON could say: no tags, anchors, repeated keys, NaN or infinity; bounded size and depth.
+"""YAML by the core schema of YAML 1.2, for manifests and configs: content that JSON could hold, and nothing else.
 
-Needs the extra `yaml`. Plain words mean what they mean in YAML 1.1, as in files that PyYAML has read before (`no` is
-false, `3e4` without a point is text, like any short hash); only dates stay text, because JSON has none.
+Needs the extra `yaml`. Plain text means what section 10.3.2 of the specification says (https://yaml.org/spec/1.2.2):
+`010` is 10, `0o10` is 8, `3e-4` and `1e6` are floats; `no`, `1:30`, `1_000` and dates are text. Tags, anchors, aliases,
+repeated keys, keys that are not text, NaN, infinity and a second document are refused with line and column.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.storage.extras import require
-from townlet_trajectory.storage.json import MAX_JSON_DEPTH, JsonValue
+from townlet_trajectory.storage.json import MAX_JSON_DEPTH, JsonValue, canonical_json
+from townlet_trajectory.storage.paths import read_named
 
 if TYPE_CHECKING:
     import yaml
@@ -24,8 +27,29 @@ MAX_YAML_BYTES = 4 << 20
 """Without libyaml, PyYAML reads about 100 kB a second: a longer manifest should be JSON."""
 
 _MAX_NUMBER = 100
-_PREFIX = "tag:yaml.org,2002:"
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+_NOT_IN_YAML = yaml.reader.Reader.NON_PRINTABLE
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+
+
+def read_yaml(path: str | Path, *, max_bytes: int = MAX_YAML_BYTES) -> JsonValue:
+    """Read a YAML file that the user named.
+
+    Args:
+        path: a regular file; a symbolic link is followed.
+        max_bytes: a longer file is refused unread; at most `MAX_YAML_BYTES`.
+
+    Returns:
+        Its one document; None for an empty file.
+
+    Raises:
+        ArtifactError: if the file cannot be read, is not regular or too long, or `parse_yaml` refuses it.
+    """
+    return parse_yaml(read_named(path, max_bytes=max_bytes), path)
 
 
 def parse_yaml(data: bytes, path: str | Path) -> JsonValue:
@@ -34,14 +58,75 @@ def parse_yaml(data: bytes, path: str | Path) -> JsonValue:
     Raises:
         ArtifactError: if it is longer than `MAX_YAML_BYTES`, nested deeper than `MAX_JSON_DEPTH`, not UTF-8, not YAML,
             more than one document, repeats a key, has a key that is not text, or holds a tag, an anchor, an alias, NaN
-            or infinity.
+            or infinity; names line and column.
     """
     if len(data) > MAX_YAML_BYTES:
         raise ArtifactError(path, "parse", f"at most {MAX_YAML_BYTES} bytes of YAML are read, got {len(data)}")
     try:
-        return _Builder().build(yaml.parse(data.decode(), Loader=_LOADER))
-    except (yaml.YAMLError, ValueError) as error:
-        raise ArtifactError(path, "parse", f"not YAML as it is read here: {' '.join(str(error).split())}") from error
+        text = data.decode()
+        _check_characters(text)
+        return _Builder().build(yaml.parse(text, Loader=_LOADER))
+    except UnicodeDecodeError as error:
+        raise ArtifactError(path, "parse", f"not UTF-8 at byte {error.start}") from error
+    except ValueError as error:
+        raise ArtifactError(path, "parse", str(error)) from error
+    except yaml.MarkedYAMLError as error:
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ArtifactError(path, "parse", f"not YAML: {problem}{_place(error.problem_mark)}") from error
+    except yaml.YAMLError as error:
+        raise ArtifactError(path, "parse", f"not YAML: {' '.join(str(error).split())}") from error
+
+
+def parse_value(text: str, path: str | Path) -> JsonValue:
+    """Read the value of one key as a command line gives it (`KEY=VALUE`).
+
+    Text that begins with `[`, `{`, `"` or `'` is YAML; any other text is one plain scalar up to its end. So `50` is a
+    number and `null` is None, and `#ff0000`, `a: b`, `- a` and `*` are text.
+
+    Args:
+        text: the value; spaces around it do not count.
+        path: names the option in errors.
+
+    Raises:
+        ArtifactError: if nothing is there, or `parse_yaml` would refuse it.
+    """
+    text = text.strip()
+    if not text:
+        raise ArtifactError(path, "parse", "expected a value, got none (`''` is the empty text, `null` is none)")
+    if text[0] in "[{\"'":
+        return parse_yaml(text.encode(errors="surrogatepass"), path)
+    try:
+        _check_characters(text)
+        return _plain(text)
+    except ValueError as error:
+        raise ArtifactError(path, "parse", str(error)) from error
+
+
+def dump_yaml(value: JsonValue) -> str:
+    """Return the YAML of `value`, keys in the order given; `parse_yaml` reads the same value back.
+
+    Raises:
+        ValueError: if a number is NaN or infinite.
+    """
+    canonical_json(value)  # refuses the numbers that YAML would write and no reader here takes
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either YAML 1.1 (PyYAML, other readers) or the core schema reads as something else than text."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # In other quotes, PyYAML writes some line breaks of Unicode as they are, and they are read as spaces.
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:int", _INTEGER, list("-+0123456789"))
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 class _Builder:
@@ -102,41 +187,48 @@ def _scalar(event: yaml.ScalarEvent) -> JsonValue:
     text: str = event.value
     if not event.implicit[0]:  # quoted
         return text
-    tag = _resolve(text)
-    if tag in ("int", "float") and len(text) > _MAX_NUMBER:
-        raise _refused(f"a number of {len(text)} characters", event)
-    return _VALUE_OF[tag](text) if tag in _VALUE_OF else text
+    try:
+        return _plain(text)
+    except ValueError as error:
+        raise _refused(str(error), event) from error
 
 
-def _resolve(text: str) -> str:
-    """The type of plain text in YAML 1.1: `int`, `bool`, ..., `str`."""
-    tag: str = yaml.resolver.Resolver().resolve(  # type: ignore[no-untyped-call]  # the stubs leave its types out
-        yaml.ScalarNode, text, (True, False)
-    )
-    return tag.removeprefix(_PREFIX)
-
-
-def _float(text: str) -> float:
-    value: float = yaml.constructor.SafeConstructor().construct_yaml_float(yaml.ScalarNode(f"{_PREFIX}float", text))
-    if not math.isfinite(value):
+def _plain(text: str) -> JsonValue:
+    """The value of text without quotes, by the core schema."""
+    if text in _NULL:
+        return None
+    if text in _BOOLS:
+        return _BOOLS[text]
+    is_integer = _INTEGER.fullmatch(text) is not None
+    if not is_integer and _FLOAT.fullmatch(text) is None:
+        if _NOT_FINITE.fullmatch(text):
+            raise ValueError(f"the number {text} is not finite")
+        return text
+    if len(text) > _MAX_NUMBER:
+        raise ValueError(f"a number has at most {_MAX_NUMBER} characters, got {len(text)}")
+    if is_integer:
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    if not math.isfinite(number := float(text)):
         raise ValueError(f"the number {text} is not finite")
-    return value
+    return number
 
 
-def _int(text: str) -> int:
-    value: int = yaml.constructor.SafeConstructor().construct_yaml_int(yaml.ScalarNode(f"{_PREFIX}int", text))
-    return value
-
-
-_BOOLS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
-_VALUE_OF: dict[str, Callable[[str], JsonValue]] = {
-    "null": lambda _: None,
-    "bool": lambda text: _BOOLS[text.lower()],
-    "int": _int,
-    "float": _float,
-}
+def _check_characters(text: str) -> None:
+    if found := _NOT_IN_YAML.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise ValueError(f"the character {found.group()!r} is not allowed (line {line})")
 
 
 def _refused(problem: str, event: yaml.Event) -> ValueError:
-    mark = event.start_mark
-    return ValueError(problem if mark is None else f"{problem} (line {mark.line + 1}, column {mark.column + 1})")
+    return ValueError(problem + _place(event.start_mark))
+
+
+class _Mark(Protocol):
+    """A place in the text, of either parser; counted from 0."""
+
+    line: int
+    column: int
+
+
+def _place(mark: _Mark | None) -> str:
+    return "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"

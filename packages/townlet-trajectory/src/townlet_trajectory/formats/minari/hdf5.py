@@ -7,7 +7,9 @@ plugins, references and objects: none of them is followed. Source: Minari 0.5, `
 from __future__ import annotations
 
 import io
+import math
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +25,13 @@ from townlet_trajectory.storage.extras import require
 
 h5py: ModuleType = require("h5py", "minari")
 
-_FILTERS = frozenset({1, 2, 3, 32000})
-"""deflate, shuffle, Fletcher's checksum, LZF: those that h5py itself brings."""
-_READ_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
-"""What h5py raises for damaged files."""
+_DEFLATE = 1
+_FILTERS = (2, _DEFLATE, 3)
+"""Shuffle, deflate and Fletcher's checksum, in the only order that is read: what is inflated can then be measured."""
+_CHUNK_COST = 4096
+"""Bytes that HDF5 takes for each chunk of an array it reads, beside the chunk's own (HDF5 2.0: 3.7 kB)."""
+_READ_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, OverflowError, zlib.error)
+"""What h5py and zlib raise for damaged files."""
 
 AGENT_ID = "agent_id"
 """The array of an episode of ours that holds its agent's id as bytes of JSON, and the attribute that shows it."""
@@ -40,13 +45,15 @@ class EpisodeReader:
     Args:
         stream: the file.
         path: for errors.
+        max_bytes: of memory that one chunk of an array, or the bookkeeping for all its chunks, may take.
 
     Raises:
         ArtifactError: if it is no HDF5 file.
     """
 
-    def __init__(self, stream: BinaryIO, path: Path) -> None:
+    def __init__(self, stream: BinaryIO, path: Path, *, max_bytes: int) -> None:
         self._path = path
+        self._max_bytes = max_bytes
         with self._errors("open"):
             self._file = h5py.File(stream, "r")
 
@@ -92,6 +99,7 @@ class EpisodeReader:
             dataset = self._dataset(episode, path)
             if dataset.shape != shape:
                 raise ArtifactError(where, "check", f"expected {shape}, got {dataset.shape}")
+            self._check_chunks(dataset, where)
             array: Array = np.asarray(dataset[()])
         return array.astype(array.dtype.newbyteorder("="), copy=False)
 
@@ -116,13 +124,41 @@ class EpisodeReader:
         dataset, where = self._node(episode, path), self._where(episode, path)
         if not isinstance(dataset, h5py.Dataset):
             raise ArtifactError(where, "check", "expected an array")
-        properties = dataset.id.get_create_plist()
-        filters = {properties.get_filter(index)[0] for index in range(properties.get_nfilters())}
-        if properties.get_external_count() or dataset.is_virtual or not filters <= _FILTERS:
-            raise ArtifactError(where, "check", "kept in other files, or by a filter that HDF5 does not bring along")
+        if dataset.id.get_create_plist().get_external_count() or dataset.is_virtual:
+            raise ArtifactError(where, "check", "kept in other files")
         if dataset.dtype.hasobject or dataset.dtype.name not in DTYPES:
             raise ArtifactError(where, "check", f"dtype must be one of {sorted(DTYPES)}, got {dataset.dtype}")
         return dataset
+
+    def _check_chunks(self, dataset: Any, where: str) -> None:
+        """Refuse an array that takes more memory to read than `max_bytes`: HDF5 inflates and lists whole chunks.
+
+        Deflated chunks are inflated here once, up to their declared size, because HDF5 does not look where they end.
+        """
+        if dataset.chunks is None:
+            return
+        chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        count = math.prod(-(-length // chunk) for length, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+        if max(chunk_bytes, count * _CHUNK_COST) > self._max_bytes:
+            found = f"{count} chunks of {chunk_bytes} bytes"
+            raise ArtifactError(where, "check", f"{found} take more than {self._max_bytes} bytes to read")
+        properties = dataset.id.get_create_plist()
+        filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
+        if filters != [known for known in _FILTERS if known in filters]:
+            message = f"kept by a filter that HDF5 does not bring along, or in another order than {_FILTERS}"
+            raise ArtifactError(where, "check", f"{message}: {filters}")
+        if _DEFLATE not in filters:
+            return
+        chunks: list[Any] = []
+        dataset.id.chunk_iter(chunks.append)
+        for chunk in chunks:
+            if chunk.filter_mask & 1 << filters.index(_DEFLATE):
+                continue  # kept as it is, because it did not shrink
+            if chunk.size > self._max_bytes:
+                raise ArtifactError(where, "check", f"a chunk is said to be kept in {chunk.size} bytes")
+            _, stored = dataset.id.read_direct_chunk(chunk.chunk_offset)
+            if len(zlib.decompressobj().decompress(stored, chunk_bytes + 1)) > chunk_bytes:
+                raise ArtifactError(where, "check", f"a chunk inflates to more than its {chunk_bytes} bytes")
 
     def _node(self, episode: int, path: tuple[str, ...]) -> Any:
         node = self._file

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,12 @@ from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import TrajectoryTable, require_decision
 from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryError
-from townlet_trajectory.formats.minari.contents import MinariContents, minari_contents
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeReader
-from townlet_trajectory.formats.minari.spaces import Leaf
+from townlet_trajectory.formats.minari.spaces import Leaf, MinariContents, minari_contents
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, parse_json, parse_object
+from townlet_trajectory.storage.locks import reason_of
 from townlet_trajectory.storage.npz import FREE_BYTES, MAX_RATIO
 from townlet_trajectory.storage.paths import open_below, read_below
-from townlet_trajectory.storage.unfinished import reason_of
 
 METADATA_NAME = "metadata.json"
 FILE_NAME = "main_data.hdf5"
@@ -39,7 +38,6 @@ BLOCK_BYTES = 16 << 20
 """Of decoded columns in a block, about."""
 
 _FOREIGN_AGENT = "agent"
-_CHUNK_BYTES = 1 << 20
 _REWARDS = Leaf(name="rewards", path=("rewards",), spec=ArraySpec("float32"))
 
 
@@ -53,7 +51,7 @@ class MinariReader:
 
     Args:
         path: the directory that holds `data`; `minari_root()` / its id.
-        max_episode_bytes: decoded columns that one episode may have.
+        max_episode_bytes: decoded columns that one episode, and bytes that one chunk of an array, may have.
 
     Raises:
         ArtifactError: if it is missing, damaged, was changed after we wrote it, or says more than its size can hold.
@@ -73,7 +71,9 @@ class MinariReader:
             stack.callback(self._stream.close)
             self._file_bytes = os.fstat(self._stream.fileno()).st_size
             self._verify()
-            self._episodes = EpisodeReader(self._stream, self._file_path)
+            self._allowed = MAX_RATIO * self._file_bytes + FREE_BYTES
+            chunk_limit = min(self._allowed, max_episode_bytes)
+            self._episodes = EpisodeReader(self._stream, self._file_path, max_bytes=chunk_limit)
             if (found := self._episodes.num_episodes) != self._contents.num_episodes:
                 raise CaptureError(
                     self._file_path, "check", f"expected {self._contents.num_episodes} episodes, got {found}"
@@ -166,8 +166,7 @@ class MinariReader:
     def _read_table(self, max_episode_bytes: int) -> TrajectoryTable:
         size = self._contents.num_episodes
         lengths = np.fromiter(map(self._episodes.length, range(size)), np.int64, size)
-        row_bytes, file_bytes = self._contents.row_bytes, self._file_bytes
-        allowed = MAX_RATIO * file_bytes + FREE_BYTES
+        row_bytes, file_bytes, allowed = self._contents.row_bytes, self._file_bytes, self._allowed
         # As Python integers: a sum of lengths that lie could wrap around.
         if (declared := sum(lengths.tolist()) * row_bytes) > allowed:
             raise CaptureError(self._file_path, "check", f"{file_bytes} bytes declare {declared}, more than {allowed}")
@@ -269,14 +268,24 @@ class MinariReader:
         return rows, last
 
 
+def from_minari(path: str | Path, *, max_bytes: int = MAX_BATCH_BYTES) -> TrajectoryBatch:
+    """Everything that a dataset's directory holds, as one batch; `MinariReader` says how, and reads it by blocks.
+
+    Raises:
+        ArtifactError: as `MinariReader`, or if the columns would take more than `max_bytes`.
+    """
+    with MinariReader(path) as reader:
+        return reader.load(max_bytes=max_bytes)
+
+
 def _foreign_identity(episode: int) -> tuple[str, int, int, int, int]:
     return _FOREIGN_AGENT, 0, episode, 0, 0
 
 
-def _digest_of(stream: BinaryIO) -> str:
-    """SHA-256 (hex) of a file, without moving its position."""
-    digest, at, descriptor = hashlib.sha256(), 0, stream.fileno()
-    while chunk := os.pread(descriptor, _CHUNK_BYTES, at):
-        digest.update(chunk)
-        at += len(chunk)
-    return digest.hexdigest()
+def _digest_of(stream: BufferedReader) -> str:
+    """SHA-256 (hex) of a file, whose position is afterwards where it was."""
+    position = stream.tell()
+    stream.seek(0)
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    stream.seek(position)
+    return digest

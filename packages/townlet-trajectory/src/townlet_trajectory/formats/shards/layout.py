@@ -14,13 +14,13 @@ from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.source import TrajectoryTable
 from townlet_trajectory.errors import ContinuityError, ManifestError, NonFiniteError, SchemaError
 from townlet_trajectory.formats.shards.columns import (
+    MAX_DECODED_BYTES,
     arrow_array,
     arrow_repeated,
     arrow_texts,
     decode_columns,
     encode_columns,
 )
-from townlet_trajectory.formats.shards.sizes import MAX_DECODED_BYTES
 
 STEP_COLUMNS = ("trajectory", "tick", "agent_id", "world", "episode", "reward")
 """The columns of every table of steps; beside them `observations.NAME`, and decision columns by their own name."""

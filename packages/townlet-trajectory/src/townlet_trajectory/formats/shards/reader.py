@@ -15,11 +15,12 @@ from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.info import DatasetManifest, ShardEntry, parse_dataset_manifest, shard_file_names
 from townlet_trajectory.dataset.source import TrajectoryTable, block_bounds, joined_tables, require_decision
+from townlet_trajectory.errors import ManifestError
 from townlet_trajectory.formats.shards.columns import decode_columns
 from townlet_trajectory.formats.shards.layout import decode_shard, decode_table, step_bytes
 from townlet_trajectory.storage.extras import require
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
-from townlet_trajectory.storage.manifest import MANIFEST_NAME, read_entry
+from townlet_trajectory.storage.manifest import MANIFEST_NAME, MAX_FILE_BYTES, read_entry
 from townlet_trajectory.storage.paths import read_below
 
 
@@ -136,6 +137,22 @@ class ShardReader:
 
     def _read(self, shard: ShardEntry, name: str) -> bytes:
         return read_entry(self._directory, name, shard.files[name], origin=self._directory / MANIFEST_NAME)
+
+
+def read_shards(directory: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> TrajectoryBatch:
+    """All trajectories of a dataset in memory, in the order in which they were written.
+
+    Pieces of a trajectory that was cut stay pieces: `joined` puts them together.
+
+    Raises:
+        ArtifactError: if a file is missing, damaged, or contradicts the manifest.
+        ManifestError: if it would take more than `max_bytes` of memory; a `ShardReader` reads one shard at a time.
+    """
+    reader = ShardReader(directory)
+    if (total := reader.num_bytes) > max_bytes:
+        raise ManifestError(directory, "read", f"at most {max_bytes} bytes are read, the dataset decodes to {total}")
+    blocks = [reader.load_block(block) for block in range(len(reader.manifest.shards))]
+    return TrajectoryBatch.concatenate(blocks) if blocks else TrajectoryBatch.empty(reader.schema)
 
 
 def read_dataset_manifest(directory: str | Path) -> DatasetManifest:

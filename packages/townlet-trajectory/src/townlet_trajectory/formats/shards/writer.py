@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,15 +23,15 @@ from townlet_trajectory.dataset.info import (
     ShardEntry,
     shard_file_names,
 )
-from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError
+from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, SchemaError, TrajectoryError
 from townlet_trajectory.formats.shards.columns import check_texts
 from townlet_trajectory.formats.shards.layout import check_shard_schema, encode_shard
 from townlet_trajectory.formats.shards.reader import read_dataset_manifest
 from townlet_trajectory.storage.extras import require
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
+from townlet_trajectory.storage.locks import reason_of, remove_if_there
 from townlet_trajectory.storage.manifest import MANIFEST_NAME, FileEntry
-from townlet_trajectory.storage.unfinished import reason_of, remove_if_there
 
 _SHARD_FILE = re.compile(r"(steps|trajectories)-\d{6,9}\.arrow")
 
@@ -222,6 +222,36 @@ class ShardWriter:
             )
         write_bytes_atomic(self._directory / MANIFEST_NAME, data)
         self._manifest = manifest
+
+
+def write_shards(
+    directory: str | Path,
+    batches: TrajectoryBatch | Iterable[TrajectoryBatch],
+    *,
+    info: DatasetInfo | None = None,
+    compression: str = "lz4",
+    rows_per_shard: int | None = None,
+    append: bool = False,
+) -> DatasetManifest:
+    """Write batches of equal schemas as a dataset; what `ShardWriter` does, in one call.
+
+    If the iterable raises, the dataset holds what it gave before.
+
+    Raises:
+        SchemaError: if there is no batch, to know the schema from.
+        ArtifactError: if it cannot be written.
+    """
+    rest = iter((batches,) if isinstance(batches, TrajectoryBatch) else batches)
+    first = next(rest, None)
+    if first is None:
+        raise SchemaError("at least one batch is needed, to know the schema")
+    with ShardWriter(
+        directory, first.schema, info=info, compression=compression, rows_per_shard=rows_per_shard, append=append
+    ) as writer:
+        writer.write(first)
+        for batch in rest:
+            writer.write(batch)
+        return writer.close()
 
 
 def _filled(

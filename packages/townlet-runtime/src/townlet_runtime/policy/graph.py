@@ -1,0 +1,441 @@
+"""Checks that a policy's graph is bounded before onnxruntime sees it: its operators, sizes and work.
+
+An ONNX file is a program. `read_model` refuses one whose description is large, `check_graph` walks the nodes once, in
+the order in which they are computed, at `MAX_BATCH` agents: every operator is one of a list without control flow, every
+intermediate value has a size that is known beforehand, and their sum and the number of multiplications stay below the
+limits here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf publishes no types
+from numpy.typing import NDArray
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, TypeProto
+from onnx.checker import ValidationError
+from onnx.helper import make_tensor_type_proto
+from onnx.numpy_helper import from_array, to_array
+from onnx.shape_inference import InferenceError, infer_node_outputs
+
+from townlet_runtime.errors import PolicyFileError
+from townlet_runtime.policy.file import MAX_BATCH
+from townlet_runtime.policy.operators import ALLOWED
+
+FLOAT, BOOL = int(TensorProto.FLOAT), int(TensorProto.BOOL)
+MAX_DESCRIPTION_BYTES = 2**20
+"""Of a file without the raw content of its initializers."""
+MAX_NODES = 2000
+MAX_INTERMEDIATE_BYTES = 2**32
+"""All intermediate values of one forward pass of `MAX_BATCH` agents together."""
+MAX_MULTIPLICATIONS = 2**43
+"""Of one forward pass of `MAX_BATCH` agents."""
+
+_ITEM_BYTES: dict[int, int] = {
+    TensorProto.FLOAT: 4,
+    TensorProto.DOUBLE: 8,
+    TensorProto.INT32: 4,
+    TensorProto.INT64: 8,
+    TensorProto.BOOL: 1,
+}
+_PLAIN = {
+    AttributeProto.FLOAT,
+    AttributeProto.INT,
+    AttributeProto.STRING,
+    AttributeProto.TENSOR,
+    AttributeProto.FLOATS,
+    AttributeProto.INTS,
+    AttributeProto.STRINGS,
+}
+_MAX_KNOWN = 256
+"""Integers of one value that are followed through the arithmetic of shapes."""
+_LARGEST_NUMBER = 2**31
+"""Of the integers that sizes are computed from; products of a few of them would no longer fit 64 bits."""
+_MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
+"""Field numbers of onnx.proto."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Value:
+    """One value of the graph at `MAX_BATCH` agents."""
+
+    kind: int
+    """`TensorProto.FLOAT` etc."""
+    shape: tuple[int, ...]
+    content: NDArray[np.int64] | None = None
+    """Where it is known and short."""
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def type(self) -> TypeProto:
+        return make_tensor_type_proto(self.kind, self.shape)
+
+
+def read_model(data: bytes, path: Path) -> ModelProto:
+    """Parse a model whose description is small enough to be parsed in bounded time and memory.
+
+    Raises:
+        PolicyFileError: if it is no ONNX model, or holds more than `MAX_DESCRIPTION_BYTES` beside its weights.
+    """
+    try:
+        fields = _Fields(data)
+        raw_bytes = sum(
+            end - start
+            for graph in fields.numbered(_MODEL_GRAPH, (0, len(data)))
+            for tensor in fields.numbered(_GRAPH_INITIALIZER, graph)
+            for start, end in fields.numbered(_TENSOR_RAW_DATA, tensor)
+        )
+    except _TooManyFieldsError:
+        raw_bytes = 0
+    except (ValueError, IndexError) as error:
+        raise PolicyFileError(path, expected="an ONNX model", got="another protocol buffer, or none") from error
+    if len(data) - raw_bytes > MAX_DESCRIPTION_BYTES:
+        raise PolicyFileError(
+            path,
+            expected=f"at most {MAX_DESCRIPTION_BYTES} bytes beside the content of the initializers",
+            got="more of them",
+        )
+    try:
+        model: ModelProto = ModelProto.FromString(data)
+    except DecodeError as error:
+        raise PolicyFileError(path, expected="an ONNX model", got=str(error)) from error
+    return model
+
+
+class _TooManyFieldsError(Exception):
+    """A protocol buffer holds more fields than a small description can."""
+
+
+class _Fields:
+    """Fields of a protocol buffer that hold bytes, found without parsing what they hold.
+
+    https://protobuf.dev/programming-guides/encoding/: a key (field number << 3 | wire type), then what it says.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._left = MAX_DESCRIPTION_BYTES // 2  # the shortest field takes two bytes
+
+    def numbered(self, number: int, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        """The spans of the fields `number` of the message in `span`; `ValueError` if it is none."""
+        position, end = span
+        while position < end:
+            self._left -= 1
+            if self._left < 0:
+                raise _TooManyFieldsError
+            key, position = self._varint(position)
+            length, position = self._length(key & 7, position)
+            if position + length > end:
+                raise ValueError("a field that is longer than its message")
+            if key >> 3 == number and key & 7 == 2:
+                yield position, position + length
+            position += length
+
+    def _length(self, wire_type: int, position: int) -> tuple[int, int]:
+        if wire_type == 2:
+            return self._varint(position)
+        if wire_type == 0:
+            return 0, self._varint(position)[1]
+        return {1: 8, 5: 4}.get(wire_type, len(self._data)), position
+
+    def _varint(self, position: int) -> tuple[int, int]:
+        value = 0
+        for shift in range(0, 70, 7):
+            byte = self._data[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, position
+        raise ValueError("a number of more than ten bytes")
+
+
+def check_graph(
+    model: ModelProto, inputs: Mapping[str, tuple[int, tuple[int, ...]]], path: Path
+) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Refuse a graph that is not bounded; nothing of it is run.
+
+    Args:
+        model: as `read_model` gives it.
+        inputs: data type and shape of each graph input; -1: the number of agents.
+        path: of the file, for errors.
+
+    Returns:
+        data type and shape of each graph output at `MAX_BATCH` agents.
+
+    Raises:
+        PolicyFileError: names the operator, node, initializer or size that is refused.
+    """
+    _check_parts(model, path)
+    graph = model.graph
+    values = {
+        name: _Value(kind=kind, shape=tuple(MAX_BATCH if size < 0 else size for size in shape))
+        for name, (kind, shape) in inputs.items()
+    }
+    for tensor in graph.initializer:
+        _check_tensor(tensor, tensor.name, path)
+        _put(values, tensor.name, _constant(tensor), path)
+    walk = _Walk(model, values, path)
+    for node in graph.node:
+        walk.visit(node)
+    missing = [output.name for output in graph.output if output.name not in values]
+    if missing:
+        raise PolicyFileError(path, expected="nodes that compute every output", got=f"none for {missing}")
+    return {output.name: (values[output.name].kind, values[output.name].shape) for output in graph.output}
+
+
+def declared_inputs(model: ModelProto) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Data type and shape of each graph input; -1 for a size that is not fixed."""
+    return {
+        one.name: (
+            int(one.type.tensor_type.elem_type),
+            _shape(one.type.tensor_type),
+        )
+        for one in model.graph.input
+    }
+
+
+def _shape(tensor: TypeProto.Tensor) -> tuple[int, ...]:
+    return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim)
+
+
+def _check_parts(model: ModelProto, path: Path) -> None:
+    graph = model.graph
+    refused = {
+        "functions of its own": [function.name for function in model.functions],
+        "sparse initializers": [one.values.name for one in graph.sparse_initializer],
+        "operator sets": [one.domain for one in model.opset_import if one.domain not in ("", "ai.onnx")],
+        "training": [str(index) for index in range(len(model.training_info))],
+    }
+    for what, found in refused.items():
+        if found:
+            raise PolicyFileError(path, expected="a plain graph of ONNX's own operators", got=f"{what}: {found[:3]}")
+    if len(model.opset_import) != 1:
+        raise PolicyFileError(path, expected="one operator set", got=f"{len(model.opset_import)}")
+    version, newest = model.opset_import[0].version, onnx.defs.onnx_opset_version()
+    if not 1 <= version <= newest:
+        raise PolicyFileError(path, expected=f"an operator set of version 1 to {newest}", got=f"{version}")
+    if len(graph.node) > MAX_NODES:
+        raise PolicyFileError(path, expected=f"at most {MAX_NODES} nodes", got=f"{len(graph.node)}")
+
+
+def _check_tensor(tensor: TensorProto, name: str, path: Path) -> None:
+    """The stored content is in the file, of a plain kind, and as large as its shape says."""
+    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+        raise PolicyFileError(path, expected=f"`{name}` in the file itself", got="external data")
+    if tensor.data_type not in _ITEM_BYTES:
+        raise PolicyFileError(path, expected=f"numbers or bools in `{name}`", got=_kind_name(tensor.data_type))
+    typed: dict[int, Sized] = {
+        TensorProto.FLOAT: tensor.float_data,
+        TensorProto.DOUBLE: tensor.double_data,
+        TensorProto.INT32: tensor.int32_data,
+        TensorProto.BOOL: tensor.int32_data,
+        TensorProto.INT64: tensor.int64_data,
+    }
+    stored = len(tensor.raw_data) // _ITEM_BYTES[tensor.data_type] if tensor.raw_data else len(typed[tensor.data_type])
+    if any(size < 0 for size in tensor.dims) or math.prod(tensor.dims) != stored:
+        raise PolicyFileError(
+            path, expected=f"`{name}` of shape {list(tensor.dims)}", got=f"{stored} numbers stored for it"
+        )
+
+
+def _kind_name(kind: int) -> str:
+    return TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else f"data type {kind}"
+
+
+def _constant(tensor: TensorProto) -> _Value:
+    shape = tuple(tensor.dims)
+    known = tensor.data_type == TensorProto.INT64 and math.prod(shape) <= _MAX_KNOWN
+    return _Value(kind=tensor.data_type, shape=shape, content=to_array(tensor) if known else None)
+
+
+def _put(values: dict[str, _Value], name: str, value: _Value, path: Path) -> None:
+    if name in values:
+        raise PolicyFileError(path, expected="every value computed once", got=f"`{name}` twice")
+    values[name] = value
+
+
+class _Walk:
+    """Infers every value of a graph, node by node, and keeps count of sizes and multiplications."""
+
+    def __init__(self, model: ModelProto, values: dict[str, _Value], path: Path) -> None:
+        self._opset = model.opset_import[0]
+        self._ir_version = model.ir_version
+        self._values = values
+        self._path = path
+        self._bytes = 0
+        self._multiplications = 0
+
+    def visit(self, node: NodeProto) -> None:
+        """Infer the outputs of `node` from its inputs, which must be known."""
+        label = f"node `{node.name}` ({node.op_type})" if node.name else f"a node {node.op_type}"
+        self._check_node(node, label)
+        unknown = [name for name in node.input if name and name not in self._values]
+        if unknown:
+            raise self._refused(f"{label} after what it needs", f"`{unknown[0]}`, which is not there yet")
+        inputs = {name: self._values[name] for name in node.input if name}
+        for name, value in inputs.items():
+            content = value.content
+            if content is not None and node.op_type != "Slice" and _is_large(content):
+                raise self._refused(f"integers up to 2^31 for {label}", f"`{name}`: {content.tolist()[:8]}")
+        outputs = self._inferred(node, inputs, label)
+        for name, value in outputs.items():
+            self._count(name, value, label)
+            _put(self._values, name, value, self._path)
+        work, scratch = _work_of(
+            node, list(inputs.values()), max((value.size for value in outputs.values()), default=0)
+        )
+        self._multiplications += work
+        self._add_bytes(4 * scratch, label)
+        if self._multiplications > MAX_MULTIPLICATIONS:
+            raise self._refused(
+                f"at most {MAX_MULTIPLICATIONS} multiplications at {MAX_BATCH} agents",
+                f"{self._multiplications} up to {label}",
+            )
+
+    def _check_node(self, node: NodeProto, label: str) -> None:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in ALLOWED:
+            name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+            raise self._refused("operators of plain networks", f"`{name}`, which is none of them")
+        for attribute in node.attribute:
+            if attribute.type not in _PLAIN or attribute.ref_attr_name:
+                raise self._refused(f"plain attributes of {label}", f"`{attribute.name}`, a graph, type or reference")
+            if attribute.type == AttributeProto.TENSOR:
+                _check_tensor(attribute.t, f"{attribute.name} of {label}", self._path)
+            if any(abs(number) > _LARGEST_NUMBER for number in (attribute.i, *attribute.ints)):
+                raise self._refused(f"integers up to 2^31 in {label}", f"`{attribute.name}` with a larger one")
+
+    def _inferred(self, node: NodeProto, inputs: Mapping[str, _Value], label: str) -> dict[str, _Value]:
+        content = {name: from_array(one.content, name) for name, one in inputs.items() if one.content is not None}
+        try:
+            schema = onnx.defs.get_schema(node.op_type, self._opset.version, "")
+            types = infer_node_outputs(
+                schema,
+                node,
+                {name: value.type for name, value in inputs.items()},
+                content,
+                opset_imports=[self._opset],
+                ir_version=self._ir_version,
+            )
+        except (InferenceError, ValidationError, onnx.defs.SchemaError) as error:
+            raise self._refused(f"{label} to fit its inputs", str(error)[:200]) from error
+        outputs = {}
+        for name in filter(None, node.output):
+            tensor = types[name].tensor_type if name in types else None
+            shape = (-1,) if tensor is None or not tensor.HasField("shape") else _shape(tensor)
+            if tensor is None or any(size < 0 for size in shape):
+                raise self._refused(f"{label} to give `{name}` a size that is known beforehand", "one that is not")
+            outputs[name] = _Value(kind=tensor.elem_type, shape=shape, content=_known(node, inputs, shape))
+        return outputs
+
+    def _count(self, name: str, value: _Value, label: str) -> None:
+        if value.kind not in _ITEM_BYTES:
+            raise self._refused(f"numbers or bools from {label}", _kind_name(value.kind))
+        self._add_bytes(value.size * _ITEM_BYTES[value.kind], f"`{name}` {list(value.shape)} of {label}")
+
+    def _add_bytes(self, size: int, label: str) -> None:
+        self._bytes += size
+        if self._bytes > MAX_INTERMEDIATE_BYTES:
+            raise self._refused(
+                f"at most {MAX_INTERMEDIATE_BYTES} bytes of intermediate values at {MAX_BATCH} agents",
+                f"{self._bytes} with {label}",
+            )
+
+    def _refused(self, expected: str, got: str) -> PolicyFileError:
+        return PolicyFileError(self._path, expected=expected, got=got)
+
+
+def _known(node: NodeProto, inputs: Mapping[str, _Value], shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """What `node` computes where that follows from shapes and short integer constants, else None."""
+    if math.prod(shape) > _MAX_KNOWN:
+        return None
+    numbers = {one.name: one.i for one in node.attribute}
+    if node.op_type == "Constant":
+        return _known_constant(node)
+    given = [inputs[name] for name in node.input if name]
+    if node.op_type == "Shape":
+        dims = given[0].shape
+        start, end = numbers.get("start", 0), numbers.get("end", len(dims))
+        return np.array(dims[start:end], np.int64)
+    if node.op_type == "Size":
+        return np.array(given[0].size, np.int64)
+    contents = [one.content for one in given if one.content is not None]
+    if len(contents) < len(given) or not contents:
+        return None
+    return _computed(node.op_type, contents, numbers, shape)
+
+
+def _known_constant(node: NodeProto) -> NDArray[np.int64] | None:
+    for attribute in node.attribute:
+        if attribute.name == "value" and attribute.t.data_type == TensorProto.INT64:
+            return to_array(attribute.t)
+        if attribute.name == "value_int":
+            return np.array(attribute.i, np.int64)
+        if attribute.name == "value_ints":
+            return np.array(attribute.ints, np.int64)
+    return None
+
+
+def _computed(
+    operator: str, contents: list[NDArray[np.int64]], numbers: Mapping[str, int], shape: tuple[int, ...]
+) -> NDArray[np.int64] | None:
+    """The arithmetic of shapes: integers below `_MAX_KNOWN` in number."""
+    first, *rest = contents
+    known: NDArray[np.int64] | None = None
+    if operator in ("Identity", "Reshape", "Squeeze", "Unsqueeze") and first.size == math.prod(shape):
+        known = first.reshape(shape)
+    elif operator == "Cast" and numbers.get("to") == TensorProto.INT64:
+        known = first
+    elif operator in ("Add", "Sub", "Mul") and len(rest) == 1:
+        known = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}[operator](first, rest[0])
+    elif operator == "Div" and (rest[0] > 0).all() and (first >= 0).all():
+        known = first // rest[0]
+    elif operator == "Concat":
+        known = np.concatenate(contents, axis=numbers["axis"])
+    elif operator == "Gather" and first.ndim == 1 and (np.abs(rest[0]) < len(first)).all():
+        known = first[rest[0]]
+    elif operator == "Slice" and first.ndim == 1 and all(len(one) == 1 for one in rest):
+        start, end, step = (*(int(one[0]) for one in (*rest[:2], *rest[3:4])), 1)[:3]
+        known = first[start:end:step]
+    return known if known is not None and known.shape == shape else None
+
+
+def _work_of(node: NodeProto, inputs: list[_Value], outputs: int) -> tuple[int, int]:
+    """Multiplications of a node, and numbers that it holds beside its outputs while it computes.
+
+    Args:
+        node: one whose inputs and outputs fit together.
+        inputs: in its order.
+        outputs: elements of its largest output.
+    """
+    operator = node.op_type
+    if operator == "MatMul":
+        return outputs * inputs[0].shape[-1], 0
+    if operator == "Gemm":
+        return outputs * max(inputs[0].shape[:1] if _is_set(node, "transA") else inputs[0].shape[1:]), 0
+    if operator == "Conv":
+        window = inputs[1].size // max(inputs[1].shape[0], 1)
+        return outputs * window, window * max(outputs // max(inputs[0].shape[0], 1), 1)
+    if operator in ("AveragePool", "MaxPool"):
+        window = math.prod(size for one in node.attribute if one.name == "kernel_shape" for size in one.ints)
+        return outputs * min(window, inputs[0].size), 0
+    if operator in ("GRU", "LSTM", "RNN"):
+        steps = inputs[0].shape[0] * inputs[0].shape[1]
+        gates = inputs[1].shape[0] * inputs[1].shape[1]
+        return steps * (inputs[1].size + inputs[2].size), steps * gates
+    return max(outputs, *(one.size for one in inputs), 0) if inputs else outputs, 0
+
+
+def _is_large(content: NDArray[np.int64]) -> bool:
+    return bool(((content > _LARGEST_NUMBER) | (content < -_LARGEST_NUMBER)).any())
+
+
+def _is_set(node: NodeProto, name: str) -> bool:
+    return any(one.name == name and one.i for one in node.attribute)

@@ -1,0 +1,288 @@
+"""Whether a candidate may replace the incumbent: passes in a row on fresh seeds, kept in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.errors import ManifestError, PromotionError
+from townlet_trajectory.evaluation.comparisons import PairedComparison
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.seeds import promotion_seeds
+from townlet_trajectory.storage.files import write_json_atomic
+from townlet_trajectory.storage.json import Fields, JsonValue, parse_object
+from townlet_trajectory.storage.paths import read_named
+
+SCHEMA_VERSION = 1
+MAX_REGISTRY_BYTES = 8 << 20
+
+Outcome = Literal["better", "unproven", "worse", "gated"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionConfig:
+    """When a candidate replaces the incumbent."""
+
+    required_passes: int = 2
+    """Passes in a row, each on fresh seeds; 1 to 10."""
+    num_episodes: int = 100
+    """Episodes of one pass; 2 to 1,000,000."""
+    tail_margin: float = 0.0
+    """How much lower, in units of return, the worst tenth may be than the incumbent's; in [0, 1e9]."""
+    num_resamples: int = 10_000
+    """Of each interval; 100 to 1,000,000."""
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("required_passes", self.required_passes, 1, 10),
+            ("num_episodes", self.num_episodes, 2, 10**6),
+            ("num_resamples", self.num_resamples, 100, 10**6),
+        ):
+            if not low <= value <= high:
+                raise PromotionError(f"`{name}` must be in [{low}, {high}], got {value!r}")
+        if not 0.0 <= self.tail_margin <= 1e9:
+            raise PromotionError(f"`tail_margin` must be in [0, 1e9], got {self.tail_margin!r}")
+
+
+class Decision(StrEnum):
+    """What is to be done with the candidate."""
+
+    PROMOTE = "PROMOTE"
+    HOLD = "HOLD"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionPass:
+    """One attempt: who met whom, and what came of it."""
+
+    candidate: str
+    """Digest of the candidate's weights."""
+    incumbent: str
+    """Digest of the incumbent's weights, or the name of a behavior without any."""
+    tail_margin: float
+    comparison: PairedComparison | None
+    """None: the candidate failed a gate, and met nobody."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """`better` needs the whole interval above zero and a worst tenth within the margin; `worse` is the interval's
+        other side; `gated` is a failed gate."""
+        if self.comparison is None:
+            return "gated"
+        low, high = self.comparison.ci
+        if high < 0.0:
+            return "worse"
+        if low > 0.0 and self.comparison.tail_difference >= -self.tail_margin:
+            return "better"
+        return "unproven"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionDecision:
+    """Where the registry stands after its last pass."""
+
+    decision: Decision
+    reason: str
+    latest: PromotionPass
+    gates: tuple[GateResult, ...]
+    pass_streak: int
+    """Passes in a row of the latest candidate against the latest incumbent."""
+    required_passes: int
+    num_passes: int
+    """Passes of any outcome over the life of the registry."""
+
+    @property
+    def candidate_ready(self) -> bool:
+        """Whether the streak is long enough."""
+        return self.pass_streak >= self.required_passes
+
+
+class PromotionRegistry:
+    """Counts passes in a row; what it knows is in one file, and survives the process.
+
+    A streak belongs to one candidate and one incumbent: any other begins anew.
+    """
+
+    def __init__(self, path: Path, *, config: PromotionConfig, seed: int, anew: bool = False) -> None:
+        """Take up what `path` holds, or begin with nothing where there is no such file.
+
+        Args:
+            seed: from which the worlds of each pass follow.
+            anew: begin with nothing also where there is one; the first pass replaces it.
+
+        Raises:
+            ArtifactError: if the file is no strict JSON, not a registry, or one of a newer schema.
+        """
+        self._path = path
+        self._config = config
+        self._seed = seed
+        self._passes = _read_passes(path) if path.exists() and not anew else ()
+
+    @property
+    def num_passes(self) -> int:
+        """Passes of any outcome so far."""
+        return len(self._passes)
+
+    def next_seeds(self) -> NDArray[np.int64]:
+        """Return the seeds of the next pass [num_episodes]; no pass, gate or choice of a checkpoint has seen them."""
+        return promotion_seeds(self._seed, self.num_passes, self._config.num_episodes)
+
+    def record(
+        self,
+        candidate: str,
+        incumbent: str,
+        *,
+        comparison: PairedComparison | None,
+        gates: Sequence[GateResult],
+    ) -> PromotionDecision:
+        """Add one pass, write the file, and say what follows from it.
+
+        Args:
+            candidate: digest of its weights.
+            incumbent: digest of its weights, or the name of a behavior.
+            comparison: on the episodes of `next_seeds`; None exactly when a gate failed.
+            gates: that the candidate went through on its way here.
+
+        Raises:
+            PromotionError: if a gate failed and there is a comparison, or neither.
+        """
+        failed = [gate for gate in gates if not gate.passed]
+        if bool(failed) != (comparison is None):
+            raise PromotionError(
+                f"a candidate is compared unless a gate failed; {len(failed)} failed, "
+                f"and the comparison is {'missing' if comparison is None else 'there'}"
+            )
+        latest = PromotionPass(
+            candidate=candidate, incumbent=incumbent, tail_margin=self._config.tail_margin, comparison=comparison
+        )
+        passes = (*self._passes, latest)
+        streak = _streak(passes)
+        decision, reason = _decide(latest, failed, streak, self._config.required_passes)
+        result = PromotionDecision(
+            decision=decision,
+            reason=reason,
+            latest=latest,
+            gates=tuple(gates),
+            pass_streak=streak,
+            required_passes=self._config.required_passes,
+            num_passes=len(passes),
+        )
+        write_json_atomic(self._path, _document(result, passes))
+        self._passes = passes
+        return result
+
+
+def _streak(passes: Sequence[PromotionPass]) -> int:
+    latest = passes[-1]
+    streak = 0
+    for each in reversed(passes):
+        same = (each.candidate, each.incumbent) == (latest.candidate, latest.incumbent)
+        if not same or each.outcome != "better":
+            break
+        streak += 1
+    return streak
+
+
+def _decide(latest: PromotionPass, failed: Sequence[GateResult], streak: int, required: int) -> tuple[Decision, str]:
+    comparison = latest.comparison
+    if comparison is None:
+        return Decision.FAIL, "; ".join(f"gate {gate.name} failed: {gate.detail}" for gate in failed)
+    low, high = comparison.ci
+    found = f"mean difference {comparison.mean:.6g}, 95 % interval [{low:.6g}, {high:.6g}]"
+    match latest.outcome:
+        case "worse":
+            return Decision.FAIL, f"worse than {latest.incumbent}: {found}"
+        case "better" if streak >= required:
+            return Decision.PROMOTE, f"better than {latest.incumbent} in {streak} passes in a row: {found}"
+        case "better":
+            return Decision.HOLD, f"better than {latest.incumbent} in {streak} of {required} passes: {found}"
+        case _ if low <= 0.0:
+            return Decision.HOLD, f"not shown to be better than {latest.incumbent}: {found}"
+        case _:
+            return Decision.HOLD, (
+                f"better than {latest.incumbent} on average, but its worst tenth is lower by "
+                f"{-comparison.tail_difference:.6g}, allowed {latest.tail_margin:.6g}"
+            )
+
+
+def _document(result: PromotionDecision, passes: Sequence[PromotionPass]) -> dict[str, JsonValue]:
+    latest = result.latest
+    comparison = latest.comparison
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "decision": str(result.decision),
+        "reason": result.reason,
+        "candidate": latest.candidate,
+        "incumbent": latest.incumbent,
+        "mean_difference": None if comparison is None else comparison.mean,
+        "ci": None if comparison is None else list(comparison.ci),
+        "tail_difference": None if comparison is None else comparison.tail_difference,
+        "tail_margin": latest.tail_margin,
+        "gates": [{"name": gate.name, "passed": gate.passed, "detail": gate.detail} for gate in result.gates],
+        "state": "ready" if result.candidate_ready else "monitoring",
+        "pass_streak": result.pass_streak,
+        "required_passes": result.required_passes,
+        "candidate_ready": result.candidate_ready,
+        "last_result": "pass" if latest.outcome == "better" else "fail",
+        "history": [_entry(each) for each in passes],
+    }
+
+
+def _entry(each: PromotionPass) -> dict[str, JsonValue]:
+    comparison = each.comparison
+    return {
+        "candidate": each.candidate,
+        "incumbent": each.incumbent,
+        "tail_margin": each.tail_margin,
+        "outcome": each.outcome,
+        "comparison": None
+        if comparison is None
+        else {
+            "num_episodes": comparison.num_episodes,
+            "mean": comparison.mean,
+            "ci": list(comparison.ci),
+            "iqm": comparison.iqm,
+            "candidate_tail": comparison.candidate_tail,
+            "incumbent_tail": comparison.incumbent_tail,
+        },
+    }
+
+
+def _read_passes(path: Path) -> tuple[PromotionPass, ...]:
+    """Read the passes in a registry's file. What it says about their outcome is not believed, but judged again."""
+    document = Fields(parse_object(read_named(path, max_bytes=MAX_REGISTRY_BYTES), path), path, error=ManifestError)
+    if document.integer("schema_version") != SCHEMA_VERSION:
+        raise ManifestError(
+            path, "parse", f"`schema_version` must be {SCHEMA_VERSION}, got {document.integer('schema_version')}"
+        )
+    return tuple(_parse_pass(entry) for entry in document.objects("history"))
+
+
+def _parse_pass(entry: Fields) -> PromotionPass:
+    entry.require_keys({"candidate", "incumbent", "tail_margin", "outcome", "comparison"})
+    return PromotionPass(
+        candidate=entry.text("candidate"),
+        incumbent=entry.text("incumbent"),
+        tail_margin=entry.number("tail_margin"),
+        comparison=None if entry.is_null("comparison") else _parse_comparison(entry.inside("comparison")),
+    )
+
+
+def _parse_comparison(record: Fields) -> PairedComparison:
+    record.require_keys({field.name for field in fields(PairedComparison)})
+    low, high = record.numbers("ci", count=2)
+    return PairedComparison(
+        num_episodes=record.integer("num_episodes"),
+        mean=record.number("mean"),
+        ci=(low, high),
+        iqm=record.number("iqm"),
+        candidate_tail=record.number("candidate_tail"),
+        incumbent_tail=record.number("incumbent_tail"),
+    )

@@ -1,0 +1,148 @@
+"""What a training run comes to: frozen records, made by the trainer, read, printed and drawn by everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.promotion import PromotionDecision
+from townlet_trajectory.evaluation.scores import EpisodeScores
+
+Mode = Literal["anneal", "ppo", "bc"]
+Acting = Literal["greedy", "sampled"]
+Stage = Literal["clone", "warmup", "anneal", "ppo"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloneEpoch:
+    """One pass of behavior cloning over its labels."""
+
+    epoch: int
+    """Counted from 1."""
+    loss: float
+    """Mean cross-entropy over the training labels while they were learned from, nats."""
+    held_out_accuracy: float
+    """Share of the held-out labels that are the most likely action after this pass, in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloneResult:
+    """What the cloning of one agent group came to."""
+
+    epochs: tuple[CloneEpoch, ...]
+    best_epoch: int
+    """The epoch whose weights were kept: highest held-out accuracy, among equals least held-out loss."""
+    accuracy: float
+    """On the held-out labels, of the weights that were kept."""
+    num_labels: int
+    num_held_out: int
+    num_forbidden: int
+    """Labels of both batches that the action mask forbids."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRecord:
+    """One evaluation during the run: the policy alone, on the episodes of selection."""
+
+    env_steps: int
+    """World steps when it was made."""
+    agent_steps: int
+    stage: Stage
+    ratio: float
+    """Of the last update before it."""
+    attempt: int
+    """How often a failed gate had gone back before."""
+    return_mean: float
+    return_ci: tuple[float, float]
+    """95 % bootstrap interval."""
+    normalized: float | None
+    """Of `return_mean`, 0 for the zero of the scores (idling, or acting at random) and 1 for the script; None without
+    either."""
+    baselines: Mapping[str, float]
+    """Mean return of each behavior without weights, by name, on the same episodes."""
+    gate: GateResult | None
+    """None where nothing was gated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloneRecord:
+    """What cloning came to."""
+
+    results: Mapping[str, CloneResult]
+    """By agent group."""
+    evaluation: EvaluationRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalEvaluation:
+    """The scores that the run is judged by: episodes that nothing was chosen on."""
+
+    learned: EpisodeScores
+    clone: EpisodeScores | None
+    """None without cloning."""
+    baselines: Mapping[str, EpisodeScores]
+    """By name, on the same seeds."""
+    summaries: Mapping[str, ScoreSummary]
+    """Of `learned`, `clone` and each of the baselines, by name."""
+    paired: Mapping[str, PairedComparison]
+    """Learned minus each of the baselines, by name."""
+    normalized: Mapping[str, float | None]
+    """Mean difference of `paired` as a share of what the script has beyond the zero of the scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedPolicy:
+    """A policy file that was written."""
+
+    path: Path
+    weights_sha256: str
+    file_sha256: str
+    """SHA-256 of the file with these 64 characters in it replaced by zeros."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCounters:
+    """How much was done."""
+
+    env_steps: int
+    agent_steps: int
+    num_updates: int
+    """Every update made, also those that a gate took back."""
+    num_retries: int
+    num_left_out: int
+    """How often an agent group was left out of an update, because it had decided nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """All that is known about a run that has ended."""
+
+    mode: Mode
+    acting: Acting
+    seed: int
+    interrupted: bool
+    """It was asked to stop: nothing was exported, compared or promoted, and the newest checkpoint is where it stood."""
+    failure: str | None
+    """The gate that stopped it, in words."""
+    weights_sha256: str
+    """Of all networks as the run left them: those of `policies` where there are any."""
+    policies: Mapping[str, ExportedPolicy]
+    """By agent group; empty where nothing was exported."""
+    checkpoint: Path
+    """Where these weights are kept."""
+    clone: CloneRecord | None
+    history: tuple[EvaluationRecord, ...]
+    """In the order in which they were made; the clone's is the first where there is one."""
+    gates: tuple[GateResult, ...]
+    """In the order in which they were judged."""
+    final: FinalEvaluation | None
+    promotion: PromotionDecision | None
+    counters: RunCounters
+    elapsed: float
+    """Seconds that the run took, in all the processes that it went through."""
+    timings: Mapping[str, float]
+    """Seconds by part of the run."""
