@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from townlet_behavior import ActionVocabulary, BatchController, BridgeConfig, IdleController, draw_keys
-from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.collector import Collector
 from townlet_runtime.simulation.interface import Observed, OneGroup, SimulationSpec, Stepped
 from townlet_training import ActorCritic, NetworkConfig, PPOConfig, PPOLearner
 
@@ -50,7 +50,7 @@ class Orchard:
 generator = torch.Generator().manual_seed(0)
 network = ActorCritic({"fruit": (2,)}, 3, NetworkConfig(hidden_sizes=(32,)), generator=generator)
 learner = PPOLearner(network, config=PPOConfig(learning_rate=3e-3, discount=0.0), generator=generator)
-collector = SimulationCollector(OneGroup(Orchard()), config=BridgeConfig(), seed=0, max_rows=32 * N)
+collector = Collector(OneGroup(Orchard()), config=BridgeConfig(), seed=0, max_rows=32 * N)
 policy = {"agents": network}
 earned = collector.collect(None, num_ticks=32, ratio=0.0).batches["agents"].rewards.mean()
 print(f"script alone: {earned:.3f} a tick")

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys
+from townlet_behavior.saving import join_states, split_state
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
-from townlet_runtime.simulation.saved_state import joined, part_of, saved_array
+from townlet_runtime.simulation.saved_state import saved_array
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 
@@ -53,11 +54,12 @@ class Crossing:
         if not self._savable:
             return None
         own = {"seeds": self._seeds.copy()}
-        return joined({"own": own, **{name: one.save_state() for name, one in self._corridors.items()}})
+        return join_states({"own": own, **{name: one.save_state() for name, one in self._corridors.items()}})
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
-        self._seeds = saved_array(part_of(state, "own"), "seeds", dtype=np.int64, shape=self._seeds.shape)
-        return {name: self._named(name, one.restore(part_of(state, name))) for name, one in self._corridors.items()}
+        parts = split_state(state, ("own", *self._corridors))
+        self._seeds = saved_array(parts["own"], "seeds", dtype=np.int64, shape=self._seeds.shape)
+        return {name: self._named(name, one.restore(parts[name])) for name, one in self._corridors.items()}
 
     def _named(self, group: str, observed: Observed) -> Observed:
         """The same agents under ids that are unique over both groups."""

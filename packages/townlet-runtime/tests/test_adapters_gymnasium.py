@@ -9,12 +9,12 @@ from gymnasium import spaces
 from small_envs import Answer, Stairs, stairs
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.adapters.gymnasium_native import NativeWorlds
 from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
+from townlet_runtime.adapters.gymnasium_worlds import NativeWorlds
 from townlet_runtime.adapters.history import episode_seed, joint_seed
 from townlet_runtime.adapters.registry import Environment, ObservationController, registered_controller
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, Simulation
@@ -67,9 +67,7 @@ def test_worlds_of_two_runs_share_no_seed_neither_first_nor_later() -> None:
     for run in (0, 1):
         envs = [Stairs(height=1) for _ in range(8)]
         worlds = SyncWorlds("gymnasium:Stairs-v0", envs, episode_ticks=9, controller=None)
-        SimulationCollector(OneGroup(worlds), config=BridgeConfig(), seed=run, max_rows=999).collect(
-            None, num_ticks=1, ratio=0.0
-        )
+        Collector(OneGroup(worlds), config=BridgeConfig(), seed=run, max_rows=999).collect(None, num_ticks=1, ratio=0.0)
         for _ in range(4):
             worlds.step(acts(*[CLIMB] * 8))
         used += [seed for env in envs for seed in env.seeds]
@@ -210,8 +208,8 @@ def test_a_script_is_made_for_the_worlds_it_is_for() -> None:
         stairs(1).scripted("scripted")
 
 
-def collector_of(vectorization: str, seed: int = 5) -> SimulationCollector:
-    return SimulationCollector(cart_poles(3, vectorization), config=BridgeConfig(), seed=seed, max_rows=1000)
+def collector_of(vectorization: str, seed: int = 5) -> Collector:
+    return Collector(cart_poles(3, vectorization), config=BridgeConfig(), seed=seed, max_rows=1000)
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "native"])
@@ -333,7 +331,7 @@ def test_the_tick_that_only_resets_a_native_world_is_nobodys() -> None:
 
 
 def test_a_tick_that_only_resets_is_no_step() -> None:
-    worlds = SimulationCollector(OneGroup(native(Rows())), config=BridgeConfig(), seed=0, max_rows=99)
+    worlds = Collector(OneGroup(native(Rows())), config=BridgeConfig(), seed=0, max_rows=99)
     collection = worlds.collect(None, num_ticks=6, ratio=0.0)
     assert collection.env_steps == collection.batches[AGENTS].num_steps == 9
 
@@ -390,9 +388,7 @@ NATIVE_BREACHES = {
 
 @pytest.mark.parametrize("problem", NATIVE_BREACHES)
 def test_a_native_form_that_breaks_the_interface_is_named(problem: str) -> None:
-    worlds = SimulationCollector(
-        OneGroup(native(Rows(bend=NATIVE_BREACHES[problem]))), config=BridgeConfig(), seed=0, max_rows=9
-    )
+    worlds = Collector(OneGroup(native(Rows(bend=NATIVE_BREACHES[problem]))), config=BridgeConfig(), seed=0, max_rows=9)
     with pytest.raises(EnvironmentFaultError, match=f"^gymnasium:Rows-v0, .*{problem}"):
         worlds.collect(None, num_ticks=2, ratio=0.0)
 
@@ -527,7 +523,7 @@ def test_scores_of_single_episodes() -> None:
     # one step to the top: every episode is worth 1 for whoever climbs, and 0 for whoever stays until it is cut
     def judged(action: int) -> tuple[float, ...]:
         script = ObservationController(lambda seen, agent_id: action)
-        judge = SimulationEvaluator(
+        judge = Evaluator(
             lambda n: OneGroup(stairs(n, height=2, episode_ticks=5, controller=lambda spec: script)),
             config=BridgeConfig(),
             seed=0,
@@ -535,8 +531,8 @@ def test_scores_of_single_episodes() -> None:
         return judge.baseline("scripted", seeds=np.arange(3)).returns
 
     assert judged(LEAP) == judged(CLIMB) == (1.0,) * 3 and judged(STAY) == (0.0,) * 3
-    first = SimulationEvaluator(cart_poles, config=BridgeConfig(), seed=0).baseline("random", seeds=3 + np.arange(4))
-    alone = SimulationEvaluator(cart_poles, config=BridgeConfig(), seed=0).baseline("random", seeds=np.array([3]))
+    first = Evaluator(cart_poles, config=BridgeConfig(), seed=0).baseline("random", seeds=3 + np.arange(4))
+    alone = Evaluator(cart_poles, config=BridgeConfig(), seed=0).baseline("random", seeds=np.array([3]))
     assert first.returns[0] == alone.returns[0] > 5
 
 

@@ -12,8 +12,8 @@ from townlet_runtime.adapters.agent_groups import agent_groups, group_names
 from townlet_runtime.adapters.history import episode_seed
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 from townlet_runtime.adapters.registry import ObservationController
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import Observed, Stepped
@@ -90,7 +90,7 @@ def test_an_episode_that_is_too_long_is_truncated() -> None:
 
 
 def test_a_returning_agent_begins_a_new_trajectory() -> None:
-    worlds = SimulationCollector(coaches(), config=BridgeConfig(), seed=0, max_rows=99)
+    worlds = Collector(coaches(), config=BridgeConfig(), seed=0, max_rows=99)
     collection = worlds.collect(None, num_ticks=6, ratio=0.0)
     riders = collection.batches[RIDER]
     found = [
@@ -314,7 +314,7 @@ def test_calls_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.parametrize("ticks", [1, 3, 8, 20])
 def test_a_collection_goes_on_where_it_was_saved(ticks: int) -> None:
-    unbroken, resumed = (SimulationCollector(coaches(2), config=BridgeConfig(), seed=3, max_rows=999) for _ in range(2))
+    unbroken, resumed = (Collector(coaches(2), config=BridgeConfig(), seed=3, max_rows=999) for _ in range(2))
     policies = {
         group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
         for group, spec in unbroken.specs.items()
@@ -371,7 +371,7 @@ def test_a_script_is_made_for_each_group() -> None:
 
 def test_scores_of_all_groups_add_up() -> None:
     script = ObservationController(lambda seen, agent_id: 1)
-    judge = SimulationEvaluator(lambda n: coaches(n, controller=lambda spec: script), config=BridgeConfig(), seed=0)
+    judge = Evaluator(lambda n: coaches(n, controller=lambda spec: script), config=BridgeConfig(), seed=0)
     # rider_0 rides six ticks, rider_1 four; three agents at the start
     assert judge.baseline("scripted", seeds=np.arange(2)).returns == pytest.approx((10 / 3, 10 / 3))
 

@@ -434,3 +434,29 @@ def test_a_policy_that_raves_stops_the_tick_or_the_script_stands_in() -> None:
     loop.run_for(2)
     assert loop.runtime.collect_trajectory().columns["source"].tolist() == [Source.SCRIPTED] * 2
     assert loop.runtime.counts().policy_errors == 2
+
+
+class Nameless:
+    """An actor that says nothing of what it was made for."""
+
+    def __init__(self, policy: LinearPolicy) -> None:
+        self.act = policy.act
+
+
+def test_an_actor_that_says_nothing_of_itself_is_taken_to_fit() -> None:
+    corridor = Corridor(num_worlds=2)
+    policy = LinearPolicy(corridor.spec, seed=1)
+    actions = []
+    for actor in (policy, Nameless(policy)):
+        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=1.0), actor)
+        runtime.begin(begun(corridor, 0), tick=0)
+        actions.append(runtime.decide_batch().action.tolist())
+        assert runtime.active_policy_hash() == (policy.digest if actor is policy else None)
+    assert actions[0] == actions[1]
+    other = LinearPolicy(Corridor(CorridorConfig(length=9)).spec, seed=1)
+    with pytest.raises(SimulationError, match="does not fit"):
+        runtime.set_policy(other)
+    runtime.set_policy(policy)
+    with pytest.raises(SimulationError, match="does not fit"):
+        runtime.set_policy(other)
+    assert runtime.active_policy_hash() == policy.digest, "a policy that is refused replaces none"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from strategies import LinearPolicy, bridge_config, corridor_configs, seeds
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, SimulationSpec, Stepped
@@ -23,8 +23,8 @@ CONFIG = CorridorConfig(length=4, places=2, slip=0.2, episode_ticks=20)
 WAIT, LEFT, RIGHT, REST = range(4)
 
 
-def evaluator(config: CorridorConfig = CONFIG, *, seed: int = 3) -> SimulationEvaluator:
-    return SimulationEvaluator(
+def evaluator(config: CorridorConfig = CONFIG, *, seed: int = 3) -> Evaluator:
+    return Evaluator(
         lambda num_worlds: OneGroup(Corridor(config, num_worlds=num_worlds)),
         config=bridge_config(Corridor(config)),
         seed=seed,
@@ -125,7 +125,7 @@ def test_the_same_seeds_begin_the_same_worlds(seed: int) -> None:
         corridor.reset = watched  # type: ignore[method-assign]
         return OneGroup(corridor)
 
-    judge = SimulationEvaluator(make, config=bridge_config(Corridor(CONFIG)), seed=0)
+    judge = Evaluator(make, config=bridge_config(Corridor(CONFIG)), seed=0)
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
     judge.evaluate({AGENTS: policy}, seeds=seed + np.arange(3), sample=False)
     judge.baseline("scripted", seeds=seed + np.arange(3))
@@ -158,7 +158,7 @@ def test_the_ratio_of_the_config_does_not_matter() -> None:
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
 
     def play(config: BridgeConfig) -> tuple[EpisodeScores, EpisodeScores]:
-        judge = SimulationEvaluator(lambda n: OneGroup(Corridor(CONFIG, num_worlds=n)), config=config, seed=0)
+        judge = Evaluator(lambda n: OneGroup(Corridor(CONFIG, num_worlds=n)), config=config, seed=0)
         learned = judge.evaluate({AGENTS: policy}, seeds=np.arange(4), sample=True)
         return learned, judge.baseline("scripted", seeds=np.arange(4))
 
@@ -181,9 +181,7 @@ def play_brief(config: CorridorConfig) -> tuple[EpisodeScores, EpisodeScores]:
         lambda n: OneGroup(Corridor(config, num_worlds=n)),
     ]
     brief, plain = (
-        SimulationEvaluator(make, config=bridge_config(Corridor(config)), seed=0).baseline(
-            "scripted", seeds=5 + np.arange(3)
-        )
+        Evaluator(make, config=bridge_config(Corridor(config)), seed=0).baseline("scripted", seeds=5 + np.arange(3))
         for make in makers
     )
     return brief, plain
@@ -208,7 +206,7 @@ def test_a_world_that_begins_empty_has_no_score() -> None:
         def step(self, actions: np.ndarray) -> Stepped:
             raise AssertionError("nobody should get so far")
 
-    judge = SimulationEvaluator(
+    judge = Evaluator(
         lambda n: OneGroup(Deserted(CONFIG, num_worlds=n)), config=bridge_config(Corridor(CONFIG)), seed=0
     )
     with pytest.raises(SimulationError, match=r"agents in every world at the start, got \[0 "):
@@ -223,7 +221,7 @@ def test_a_policy_made_for_something_else_is_refused() -> None:
 
 def test_the_returns_of_groups_add_up_per_agent() -> None:
     crossing = Crossing(1)
-    scores = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0).baseline("idle", seeds=7 + np.arange(3))
+    scores = Evaluator(Crossing, config=BridgeConfig(), seed=0).baseline("idle", seeds=7 + np.arange(3))
     # by hand: whoever waits pays 0.01 a tick; shared among all who were there at the start
     for episode in range(3):
         observed = begun(crossing, 7 + episode)
@@ -237,7 +235,7 @@ def test_the_returns_of_groups_add_up_per_agent() -> None:
 
 
 def test_all_groups_act_by_their_own_policies() -> None:
-    judge = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0)
+    judge = Evaluator(Crossing, config=BridgeConfig(), seed=0)
     specs = Crossing(1).specs
     policies = {group: LinearPolicy(spec, seed=1) for group, spec in specs.items()}
     scores = judge.evaluate(policies, seeds=np.arange(4), sample=True)
@@ -262,11 +260,11 @@ def test_nothing_is_played_after_the_last_first_episode() -> None:
         def specs(self) -> Mapping[str, SimulationSpec]:
             return {group: replace(spec, episode_ticks=500) for group, spec in super().specs.items()}
 
-    SimulationEvaluator(make, config=BridgeConfig(), seed=0).baseline("scripted", seeds=np.arange(2))
+    Evaluator(make, config=BridgeConfig(), seed=0).baseline("scripted", seeds=np.arange(2))
     assert made[0].steps == 11
 
 
 def test_a_behavior_that_is_not_there_is_named() -> None:
-    judge = SimulationEvaluator(Crossing, config=BridgeConfig(), seed=0)
+    judge = Evaluator(Crossing, config=BridgeConfig(), seed=0)
     with pytest.raises(SimulationError, match=r"a behavior .* \(scripted, idle, random\), got 'nearest'"):
         judge.baseline("nearest", seeds=np.arange(1))

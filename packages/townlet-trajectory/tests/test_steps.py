@@ -8,12 +8,12 @@ from strategies import SCHEMA, make_trajectory
 
 from townlet_trajectory import SchemaError, ShapeError, TrajectoryBatch
 from townlet_trajectory.data.steps import StepBatch
-from townlet_trajectory.dataset.memory import LoadedBlock, Window
+from townlet_trajectory.dataset.memory import LoadedBlock, LoadedBlocks
 
 
 def make_steps(rows: list[int], *, with_next: bool = True) -> StepBatch:
     batch = TrajectoryBatch.from_trajectories([make_trajectory(1, 3), make_trajectory(2, 4, terminated=True)])
-    return Window([LoadedBlock(batch=batch, first_step=10, first_trajectory=5)]).steps(
+    return LoadedBlocks([LoadedBlock(batch=batch, first_step=10, first_trajectory=5)]).steps(
         np.array(rows), with_next=with_next
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
 from strategies import batch_of, make_network, spread_out
 from torch.testing import assert_close
 
@@ -124,7 +125,7 @@ def test_values_are_the_head_times_the_scale() -> None:
     assert_allclose(network.scaled_values(encoded).detach().numpy(), before, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf, 1e39, 1e-46])
 def test_a_scale_that_is_none_is_refused(scale: float) -> None:
     with pytest.raises(ConfigError, match="`scale` must be finite and above 0"):
         make_network().set_value_scale(scale)
@@ -163,6 +164,10 @@ def test_observations_that_do_not_fit_are_refused() -> None:
         network.act({"features": SEEN["features"]}, None)
     with pytest.raises(ShapeError, match=r"observation `map` must be \[N, \(2, 3\)\], got \(7, 3, 2\)"):
         network.act({"features": SEEN["features"], "map": SEEN["map"].reshape(7, 3, 2)}, None)
+    with pytest.raises(ShapeError, match=r"observation `map` must have 7 rows as others, got 6"):
+        network.act({"features": SEEN["features"], "map": SEEN["map"][:6]}, None)
+    with pytest.raises(ShapeError, match=r"observation `features` must be \[N, \(5,\)\], got \(\)"):
+        network.act({"features": np.array(0.0, np.float32), "map": SEEN["map"]}, None)
 
 
 def test_outputs_that_are_not_finite_are_refused() -> None:
@@ -171,13 +176,47 @@ def test_outputs_that_are_not_finite_are_refused() -> None:
     assert caught.value.stage == "act"
 
 
+def test_a_forbidden_action_hides_no_nan() -> None:
+    network = make_network()
+    with torch.no_grad():
+        list(network.policy_parameters())[-1][2] = math.nan
+    mask = np.ones((7, 4), np.bool_)
+    mask[:, 2] = False
+    for given in (mask, None):
+        with pytest.raises(NonFiniteError, match="act: the network's logits or values are not finite"):
+            network.act(SEEN, given)
+
+
+@pytest.mark.parametrize(
+    ("mask", "got"),
+    [
+        (np.ones((7, 1), np.bool_), r"bool \(7, 1\)"),
+        (np.ones((1, 4), np.bool_), r"bool \(1, 4\)"),
+        (np.ones(4, np.bool_), r"bool \(4,\)"),
+        (np.ones((7, 4), np.int64), r"int64 \(7, 4\)"),
+        (np.ones((7, 4), np.float32), r"float32 \(7, 4\)"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(mask: NDArray[np.bool_], got: str) -> None:
+    with pytest.raises(ShapeError, match=rf"`action_mask` must be bool \(7, 4\), got {got}"):
+        make_network().act(SEEN, mask)
+
+
+def test_an_input_may_be_a_single_number() -> None:
+    network = spread_out(make_network(shapes={"hunger": (), "map": (2, 3)}))
+    seen = {"hunger": np.arange(7, dtype=np.float32), "map": SEEN["map"]}
+    expected, values = network({name: torch.from_numpy(array) for name, array in seen.items()}, None)
+    assert_allclose(network.act(seen, None)[0], expected.detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert values.shape == (7,)
+
+
 def test_settings_that_make_no_network_are_refused() -> None:
     generator = torch.Generator().manual_seed(0)
     with pytest.raises(ConfigError, match="`hidden_sizes`"):
         NetworkConfig(hidden_sizes=())
     with pytest.raises(ConfigError, match="`hidden_sizes`"):
         NetworkConfig(hidden_sizes=(8, 0))
-    with pytest.raises(ConfigError, match=r"`activation` must be one of .* got 'gelu'"):
+    with pytest.raises(ConfigError, match=r"`activation` must be 'tanh' or 'relu', got 'gelu'"):
         NetworkConfig(activation="gelu")  # type: ignore[arg-type]  # the refusal is what is tested
     with pytest.raises(ConfigError, match="`observation_shapes`"):
         ActorCritic({}, 2, NetworkConfig(), generator=generator)

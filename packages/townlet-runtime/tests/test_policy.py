@@ -13,7 +13,7 @@ from strategies import LOWEST, LinearPolicy, masked_log_probs
 from townlet_behavior import ActionVocabulary, BridgeConfig, PolicyError
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import SimulationActor, UniformPolicy, greedy_actions, require_fit, sample_actions
+from townlet_runtime.policy.policy import UniformPolicy, greedy_actions, require_fit, sample_actions
 from townlet_runtime.simulation.interface import Observations
 from townlet_runtime.testing import Corridor
 
@@ -131,15 +131,6 @@ def test_the_uniform_policy_spreads_over_legal_actions() -> None:
     np.testing.assert_allclose(np.exp(log_probs), np.array([[0.5, 0, 0.5], [0, 0, 1]]), rtol=1e-6)
     assert values.tolist() == [0.0, 0.0]
     np.testing.assert_allclose(np.exp(policy.act(observations, None)[0]), np.full((2, 3), 1 / 3), rtol=1e-6)
-
-
-def test_an_actor_is_taken_to_fit_the_simulation() -> None:
-    actor = SimulationActor(actor=LinearPolicy(SPEC, seed=1), spec=SPEC)
-    require_fit(actor, SPEC)
-    observations = begun(Corridor(), 0).observations
-    np.testing.assert_array_equal(
-        actor.act(observations, None)[0], LinearPolicy(SPEC, seed=1).act(observations, None)[0]
-    )
 
 
 def test_a_policy_with_other_actions_is_refused_by_name() -> None:

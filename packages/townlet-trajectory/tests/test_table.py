@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.data.trajectory_ids import overlapping, whole_of_piece
+from townlet_trajectory.data.table import overlapping, whole_of_piece
 from townlet_trajectory.dataset.source import TrajectoryTable, table_of
 
 Row = tuple[str, int, int, int, int, bool]

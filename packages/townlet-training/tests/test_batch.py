@@ -135,6 +135,44 @@ def test_numbers_that_grow_beyond_float32_are_refused(reward: float, scale: floa
     assert weights_of(network) == before
 
 
+def test_the_error_names_the_largest_inputs() -> None:
+    # r = -1e38 for agent a1 at tick 10: Â = -1e38; v = ρ r = 2 · -1e38 = -2e38, in units of 4: (5e37)² is infinite.
+    network = blank_network()
+    network.set_value_scale(4.0)
+    before = weights_of(network)
+    batch = replaced(blended_pair(), np.array([False, True]), rewards=-1e38)
+    origin = (
+        r"the largest reward is -1e\+38 \(agent 'a1', tick 10\), the largest advantage -1e\+38, "
+        r"the largest value target -2e\+38, the value scale 4"
+    )
+    with pytest.raises(NonFiniteError, match="^loss: it is inf; " + origin):
+        learner_of(network, PLAIN).update(batch)
+    # The sum of two advantages of -3e38 is beyond float32.
+    both = replaced(batch, np.array([True, True]), rewards=-3e38)
+    with pytest.raises(NonFiniteError, match="^advantages: their mean is -inf; the largest reward is -3e\\+38"):
+        learner_of(network, dataclasses.replace(PLAIN, normalize_advantages=True)).update(both)
+    assert weights_of(network) == before
+
+
+def test_a_batch_that_lacks_columns_is_refused_by_name() -> None:
+    # As a classic capture: actions, and log-probabilities under a name of its own.
+    batch = blended_pair()
+    classic = dataclasses.replace(
+        batch,
+        schema=dataclasses.replace(batch.schema, decisions={"action": batch.schema.decisions["action"]}),
+        columns={"action": batch.columns["action"]},
+    )
+    with pytest.raises(ShapeError, match=r"needs the columns \['kind', .* 'behavior_log_prob'\], .* has \['action'\]"):
+        learner_of(blank_network(), PLAIN).update(classic)
+
+
+@pytest.mark.parametrize(("name", "action"), [("chosen_action", 2), ("chosen_action", -1), ("expert_action", 2)])
+def test_an_action_outside_of_the_vocabulary_is_refused(name: str, action: int) -> None:
+    batch = replaced(blended_pair(), np.array([False, True]), **{name: action})
+    with pytest.raises(ShapeError, match=rf"`{name}` must be in \[0, 2\), got {action} in row 1 \(agent 'a1', tick 10"):
+        learner_of(blank_network(), PLAIN).update(batch)
+
+
 @pytest.mark.parametrize(("trunk", "stage"), [("policy", "log-probabilities"), ("critic", "values")])
 def test_weights_that_are_not_finite_are_refused(trunk: str, stage: str) -> None:
     network = blank_network()
@@ -142,3 +180,18 @@ def test_weights_that_are_not_finite_are_refused(trunk: str, stage: str) -> None
         next(network.get_submodule(trunk).parameters()).fill_(math.nan)
     with pytest.raises(NonFiniteError, match=stage):
         learner_of(network, PPOConfig()).update(blended_pair())
+
+
+def test_a_forbidden_action_hides_no_nan() -> None:
+    network = blank_network()
+    batch = dataclasses.replace(
+        acted_batch(network, lengths=(3,), masked=True),
+        observations={
+            "features": np.zeros((3, 1), np.float32),
+            "action_mask": np.array([[True, False]] * 3),
+        },
+    )
+    with torch.no_grad():
+        list(network.policy_parameters())[-1][1] = math.nan
+    with pytest.raises(NonFiniteError, match="log-probabilities: row 0 of 3 is not finite"):
+        learner_of(network, PLAIN).update(replaced(batch, np.full(3, True), chosen_action=0, policy_log_prob=0.0))

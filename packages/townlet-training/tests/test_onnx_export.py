@@ -6,6 +6,7 @@ import logging
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ from corridor import SPEC, network
 
 from townlet_training.config import PolicySpec
 from townlet_training.errors import ExportError, NonFiniteError
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.actor_critic import Activation, ActorCritic, NetworkConfig, Statistics
 from townlet_training.network.onnx_export import export_policy, seal
 from townlet_training.network.weights import weights_sha256
 from townlet_trajectory import vocabulary_digest
@@ -120,6 +121,28 @@ def test_it_computes_what_the_network_computes_for_any_number_of_agents(
         assert (np.abs(values - expected_values) <= 1e-5 * (1 + np.abs(expected_values))).all()
         assert (np.exp(log_probs[~mask]) == 0.0).all()
         np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+@pytest.mark.parametrize("statistics", get_args(Statistics))
+def test_the_graph_is_made_of_a_few_operators_without_control_flow(
+    tmp_path: Path, activation: Activation, statistics: Statistics
+) -> None:
+    # The runtime accepts no other operator, no function and no graph within a graph: this list and its own must agree.
+    allowed = {"Clip", "Concat", "Div", "Gemm", "LogSoftmax", "Mul", "Relu", "Reshape", "Sigmoid", "Squeeze", "Sub"}
+    allowed |= {"Unsqueeze", "Where"}
+    shapes = {"map": (2, 3, 3), "features": (5,), "hunger": ()}
+    config = NetworkConfig(activation=activation, normalize_observations=statistics, value_scale=statistics)
+    own = ActorCritic(shapes, 7, config, generator=torch.Generator().manual_seed(1))
+    own.set_value_scale(12.5)
+    path = export_policy(own, tmp_path / "policy.onnx", spec=replace(TOWN, observation_shapes=shapes), seed=1).path
+    model = onnx.load(path)
+    operators = {node.op_type for node in model.graph.node}
+    assert operators <= allowed and {"Gemm", "Where", "LogSoftmax", "Mul"} <= operators
+    assert not model.functions and [(each.domain, each.version) for each in model.opset_import] == [("", 20)]
+    plain = {onnx.AttributeProto.FLOAT, onnx.AttributeProto.INT, onnx.AttributeProto.INTS}
+    assert {attribute.type for node in model.graph.node for attribute in node.attribute} <= plain
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
 
 
 def test_the_same_weights_give_the_same_bytes(actor: ActorCritic, exported: ExportedPolicy, tmp_path: Path) -> None:
