@@ -71,7 +71,7 @@ class Coach:
         self._sum += sum(int(action) for action in actions.values())
         acting = list(self.agents)
         ends = {agent: agent == RIDERS[1] and self._tick == 2 for agent in acting}
-        cuts = {agent: self._tick == self.length for agent in acting}
+        cuts = dict.fromkeys(acting, self._tick == self.length)
         self.agents = [agent for agent in acting if not (ends[agent] or cuts[agent])]
         if self.returns and self._tick == 4:
             self.agents.append(RIDERS[1])

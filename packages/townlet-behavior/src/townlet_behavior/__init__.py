@@ -32,7 +32,7 @@ from .intent import Action, AgentIntent, IntentKind
 from .personality import CHAT_PREFERENCE, PROFILES, Profile, arrival_buffers, avoid_thresholds, need_thresholds
 from .possession import Possession
 from .proposals import Proposals
-from .saving import SavedState
+from .saving import SavedState, join_groups, split_groups
 from .schedule import ScheduleController
 from .scripted import ScriptedActions, ScriptedConfig, ScriptedController, ScriptedView, pressing_needs, time_to_leave
 from .social import chat_quality, chat_score, wants_to_chat
@@ -102,9 +102,11 @@ __all__ = [
     "chat_quality",
     "chat_score",
     "draw_keys",
+    "join_groups",
     "mixture_log_prob",
     "need_thresholds",
     "pressing_needs",
+    "split_groups",
     "time_to_leave",
     "uniforms",
     "wants_to_chat",

@@ -18,7 +18,7 @@ from .errors import ConfigError, PolicyError, ShapeError, StateError
 from .guardrails import Guardrail, GuardrailChain
 from .possession import Possession
 from .proposals import Proposals, check_fit, find_faults, is_sound, without_rows
-from .saving import SavedState, check_array, check_names, join_states, split_state
+from .saving import SavedState, check_array, check_names, join_groups, split_groups
 from .tally import Tally, TallyCounter
 from .views import View, check_slots, check_view
 from .vocabulary import ActionVocabulary
@@ -203,7 +203,7 @@ class BehaviorBridge:
     def save_state(self) -> SavedState:
         """All that a decision depends on and that may change: ratio, commitments, possession, counts, plans."""
         with self.possession.lock:
-            return join_states(
+            return join_groups(
                 {
                     "bridge": {
                         "vocabulary": np.array(self._digest),
@@ -226,7 +226,7 @@ class BehaviorBridge:
             StateError: if the state is of another vocabulary, seed, capacity, controller or set of guardrails; then
                 nothing has changed.
         """
-        parts = split_state(state, ("bridge", "commitments", "possession", "counts", "controller"))
+        parts = split_groups(state, ("bridge", "commitments", "possession", "counts", "controller"))
         own = parts["bridge"]
         check_names(own, ("vocabulary", "seed", "ratio"), of="the bridge")
         if not np.array_equal(own["vocabulary"], self._digest):

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     HISTORY,
@@ -264,7 +263,7 @@ class SyncWorlds:
         if self._observed is None:
             raise SimulationError("expected `reset` before `save_state`")
         seen = seen_state(self._observed.observations, self._observed.action_mask)
-        return join_states({HISTORY: self._history.save_state(), SEEN: seen})
+        return join_groups({HISTORY: self._history.save_state(), SEEN: seen})
 
     def restore(self, state: SavedState) -> Observed:
         """Begin each world's episode again and carry out its actions again.
@@ -273,7 +272,7 @@ class SyncWorlds:
             EnvironmentFaultError: if that does not lead to what was seen.
             SimulationError: if `state` is of other worlds.
         """
-        history, seen = split_state(state, (HISTORY, SEEN)).values()
+        history, seen = split_groups(state, (HISTORY, SEEN)).values()
         self._history.restore(history)
         self._agents.note_seeds()
         self._masked = ACTION_MASK in seen

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, SavedState
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import BatchController, Guardrail, SavedState, join_groups, split_groups
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.gymnasium_sync import SingleAgents, SyncWorlds
 from townlet_runtime.adapters.history import (
@@ -198,7 +197,7 @@ class NativeWorlds:
         if self._observed is None:
             raise SimulationError("expected `reset` before `save_state`")
         seen = seen_state(self._observed.observations, self._observed.action_mask)
-        return join_states({HISTORY: self._history.save_state(), SEEN: seen})
+        return join_groups({HISTORY: self._history.save_state(), SEEN: seen})
 
     def restore(self, state: SavedState) -> Observed:
         """Begin all worlds again and carry out all actions again.
@@ -207,7 +206,7 @@ class NativeWorlds:
             EnvironmentFaultError: if that does not lead to what was seen.
             SimulationError: if `state` is of other worlds.
         """
-        history, seen = split_state(state, (HISTORY, SEEN)).values()
+        history, seen = split_groups(state, (HISTORY, SEEN)).values()
         self._history.restore(history)
         self._agents.note_seeds()
         self._masked = ACTION_MASK in seen

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
 from townlet_runtime.adapters.agent_groups import AgentGroup, ParallelEnv, ParallelWorld, agent_groups, spaces_of
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
@@ -225,7 +224,7 @@ class ParallelWorlds:
         return {group: script_of(name, self._controller, spec) for group, spec in self.specs.items()}
 
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
-        return {group: () for group in self.specs}
+        return dict.fromkeys(self.specs, ())
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
         """Begin every world with its own of `seeds` [W]."""
@@ -284,7 +283,7 @@ class ParallelWorlds:
             observed = members.before
             parts[f"{SEEN}_{index}"] = seen_state(observed.observations, observed.action_mask)
             parts[f"{PRESENT}_{index}"] = {"slots": observed.slots.copy()}
-        return join_states(parts)
+        return join_groups(parts)
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
         """Begin each world's episode again and carry out its actions again.
@@ -295,7 +294,7 @@ class ParallelWorlds:
         """
         numbers = range(len(self._members))
         names = [f"{part}_{index}" for index in numbers for part in (SEEN, PRESENT)]
-        parts = split_state(state, (HISTORY, *names))
+        parts = split_groups(state, (HISTORY, *names))
         self._history.restore(parts[HISTORY])
         for index in range(len(self._worlds)):
             self._return(index)

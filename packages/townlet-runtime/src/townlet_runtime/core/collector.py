@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from townlet_behavior import BridgeConfig, SavedState
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import BridgeConfig, SavedState, join_groups, split_groups
 from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.errors import SimulationError
@@ -122,7 +121,7 @@ class Collector:
             return None
         own = {"seed": np.array(self._seed, np.int64)}
         groups = {str(index): one.save_state() for index, one in enumerate(self._runtimes.values())}
-        return join_states(dict(zip(_PARTS, (own, worlds, join_states(groups)), strict=True)))
+        return join_groups(dict(zip(_PARTS, (own, worlds, join_groups(groups)), strict=True)))
 
     def restore(self, state: SavedState) -> None:
         """Go on as the collector that was saved: from here on both collect the same, bit for bit.
@@ -131,12 +130,12 @@ class Collector:
             SimulationError, StateError: if `state` is of other worlds, or of another seed.
             EnvironmentFaultError: if the worlds cannot be brought back to where they were.
         """
-        own, worlds, groups = split_state(state, _PARTS).values()
+        own, worlds, groups = split_groups(state, _PARTS).values()
         seed = saved_number(own, "seed")
         if seed != self._seed:
             raise SimulationError(f"expected the saved state of a collector with seed {self._seed}, got {seed}")
         self._populate(self._simulation.restore(worlds))
-        states = split_state(groups, map(str, range(len(self._runtimes))))
+        states = split_groups(groups, map(str, range(len(self._runtimes))))
         for saved, (group, runtime) in zip(states.values(), self._runtimes.items(), strict=True):
             runtime.restore(saved, self._beginning[group])
 

@@ -7,8 +7,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, BehaviorBridge, BridgeConfig, DecisionBatch, Guardrail, SavedState, Tally
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import (
+    BatchController,
+    BehaviorBridge,
+    BridgeConfig,
+    DecisionBatch,
+    Guardrail,
+    SavedState,
+    Tally,
+    join_groups,
+    split_groups,
+)
 from townlet_runtime.core.observing import ids_of, recorded_observations, show_commitments, slot_of
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
@@ -301,7 +310,7 @@ class PolicyRuntime:
         own = {"tick": np.array(self._tick, np.int64)}
         states = (own, self._bridge.save_state(), self._switches.save_state())
         parts = dict(zip(_PARTS, states, strict=True))
-        return join_states(parts)
+        return join_groups(parts)
 
     def restore(self, state: SavedState, observed: Observed) -> None:
         """Go on as the runtime that was saved, from what its agents saw then; a recorder must be empty.
@@ -309,7 +318,7 @@ class PolicyRuntime:
         Raises:
             SimulationError, StateError: if `state` is of another runtime.
         """
-        parts = split_state(state, _PARTS)
+        parts = split_groups(state, _PARTS)
         tick = saved_number(parts["runtime"], "tick")
         self._switches.restore(parts["switches"])
         self._bridge.restore(parts["bridge"])

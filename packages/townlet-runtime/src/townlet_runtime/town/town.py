@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, RivalryGuardrail, SavedState, ScriptedConfig
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import (
+    BatchController,
+    Guardrail,
+    RivalryGuardrail,
+    SavedState,
+    ScriptedConfig,
+    join_groups,
+    split_groups,
+)
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
@@ -118,7 +125,7 @@ class Town:
         if self._observed is None:
             raise SimulationError("expected `reset` before `save_state`")
         values, edges, people = vars(self.state), vars(self.state.relations), self.population
-        return join_states(
+        return join_groups(
             {
                 "state": {name: np.array(values[name]) for name in (*_SCALARS, *_ARRAYS)},
                 "relations": {name: edges[name].copy() for name in EDGES},
@@ -137,7 +144,7 @@ class Town:
         Raises:
             SimulationError: if something is missing or was saved by another town; then nothing has changed.
         """
-        own, relations, people = split_state(state, ("state", "relations", "population")).values()
+        own, relations, people = split_groups(state, ("state", "relations", "population")).values()
         ids = self.population.ids
         if not np.array_equal(people.get("ids", np.empty(0)), ids.astype(np.str_)):
             raise SimulationError(f"expected the saved state of a town of {ids.tolist()}, got {people.get('ids')}")
