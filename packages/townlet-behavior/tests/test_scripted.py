@@ -16,6 +16,7 @@ from townlet_behavior import (
     ScriptedController,
     pressing_needs,
     time_to_leave,
+    wants_to_chat,
 )
 from townlet_behavior.scripted import ENERGY, HUNGER, HYGIENE
 from townlet_behavior.testing import PlainView, check_controller, plain_view
@@ -439,3 +440,10 @@ def test_like_one_agent_at_a_time(rows: list[tuple[float, ...]]) -> None:
 def test_the_window_before_a_shift(tick_of_day: int, shift_start: int, at_workplace: bool, expected: bool) -> None:
     leave = time_to_leave(ints(tick_of_day), ints(shift_start), bools(at_workplace), arrival_buffer=20)
     assert leave.tolist() == [expected]
+
+
+def test_who_is_of_a_mind_to_chat() -> None:
+    pressing = np.zeros((6, 3), np.bool_)
+    pressing[[2, 3, 4], [0, 1, 2]] = True
+    extroversion = floats(0.2, 0.19, 0.9, 0.9, 0.9, 1.0)
+    assert wants_to_chat(extroversion, pressing).tolist() == [True, False, False, False, False, True]

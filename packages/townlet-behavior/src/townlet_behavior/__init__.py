@@ -34,8 +34,16 @@ from .possession import Possession
 from .proposals import Proposals
 from .saving import SavedState, join_groups, split_groups
 from .schedule import ScheduleController
-from .scripted import ScriptedActions, ScriptedConfig, ScriptedController, ScriptedView, pressing_needs, time_to_leave
-from .social import chat_quality, chat_score, wants_to_chat
+from .scripted import (
+    ScriptedActions,
+    ScriptedConfig,
+    ScriptedController,
+    ScriptedView,
+    pressing_needs,
+    time_to_leave,
+    wants_to_chat,
+)
+from .social import chat_quality, chat_score
 from .tally import Tally
 from .views import View, WorldView
 from .vocabulary import ActionVocabulary

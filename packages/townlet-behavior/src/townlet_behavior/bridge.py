@@ -17,7 +17,7 @@ from .draws import Purpose, uniforms
 from .errors import ConfigError, PolicyError, ShapeError, StateError
 from .guardrails import Guardrail, GuardrailChain
 from .possession import Possession
-from .proposals import Proposals, check_fit, find_faults, is_sound, without_rows
+from .proposals import Proposals, find_faults, is_sound, without_rows
 from .saving import SavedState, check_array, check_names, join_groups, split_groups
 from .tally import Tally, TallyCounter
 from .views import View, check_slots, check_view
@@ -248,8 +248,7 @@ class BehaviorBridge:
     def _usable(self, proposals: Proposals | None, view: View, tick: int) -> Proposals | None:
         if proposals is None:
             return None
-        check_fit(proposals, view, num_actions=self._num_actions)
-        if is_sound(proposals, num_actions=self._num_actions):
+        if is_sound(proposals, view, num_actions=self._num_actions):
             return proposals
         faulty, problem = find_faults(proposals, view, num_actions=self._num_actions)
         num_faulty = int(np.count_nonzero(faulty))

@@ -13,7 +13,6 @@ from .controllers import StatelessController
 from .errors import ConfigError
 from .guardrails import RivalryView
 from .personality import BALANCED, arrival_buffers, need_thresholds
-from .social import wants_to_chat
 
 HUNGER, HYGIENE, ENERGY = range(3)
 """Columns of every `needs` array, in the order in which they are seen to."""
@@ -56,6 +55,25 @@ def time_to_leave(
     """
     # No tick is before -1, so nobody without a job leaves.
     return (shift_start - arrival_buffer <= tick_of_day) & (tick_of_day < shift_start) & ~at_workplace
+
+
+MIN_EXTROVERSION = 0.2
+"""Agents of less do not begin a chat."""
+
+
+def wants_to_chat(extroversion: NDArray[np.float64], pressing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether an agent is of a mind to chat: outgoing enough, and with all its own needs met.
+
+        extroversion >= 0.2 and no need presses
+
+    Args:
+        extroversion: [N].
+        pressing: [N, 3]; `pressing_needs`.
+
+    Returns:
+        [N] bool.
+    """
+    return (extroversion >= MIN_EXTROVERSION) & ~pressing.any(axis=1)
 
 
 class ScriptedView(RivalryView, Protocol):
@@ -201,11 +219,13 @@ class ScriptedController(StatelessController):
 
     def propose(self, view: ScriptedView) -> NDArray[np.int64]:
         """[N]."""
-        actions, using = self._actions, view.using
-        pressing = pressing_needs(view.needs, self._thresholds_of(view))
-        leave = time_to_leave(
-            view.tick_of_day, view.shift_start, view.at_workplace, arrival_buffer=self._arrival_buffer_of(view)
+        actions, config, using = self._actions, self._config, view.using
+        thresholds = (
+            self._thresholds.take(view.profile, axis=0) if config.reward_multipliers else self._thresholds[BALANCED]
         )
+        pressing = pressing_needs(view.needs, thresholds)
+        buffer = self._arrival_buffers.take(view.profile) if config.personality_profiles else config.job_arrival_buffer
+        leave = time_to_leave(view.tick_of_day, view.shift_start, view.at_workplace, arrival_buffer=buffer)
         wanted = (
             (actions.eat, pressing[:, HUNGER] & view.can_eat),
             (actions.cook, pressing[:, HUNGER] & view.can_cook),
@@ -226,20 +246,6 @@ class ScriptedController(StatelessController):
         if np.count_nonzero(idle):
             self._keep_company(view, proposal, idle, pressing, chat=actions.chat)
         return proposal
-
-    def _thresholds_of(self, view: ScriptedView) -> NDArray[np.float32]:
-        """[3] of all agents, or [N, 3]."""
-        scaled = self._config.reward_multipliers
-        thresholds: NDArray[np.float32] = (
-            self._thresholds.take(view.profile, axis=0) if scaled else self._thresholds[BALANCED]
-        )
-        return thresholds
-
-    def _arrival_buffer_of(self, view: ScriptedView) -> NDArray[np.int64] | int:
-        """Of all agents, or [N]."""
-        if self._config.personality_profiles:
-            return self._arrival_buffers.take(view.profile)
-        return self._config.job_arrival_buffer
 
     def _ask_where_no_rival_is(
         self, view: ScriptedView, proposal: NDArray[np.int64], wanted: Sequence[tuple[int, NDArray[np.bool_]]]
