@@ -445,5 +445,5 @@ def test_the_window_before_a_shift(tick_of_day: int, shift_start: int, at_workpl
 def test_who_is_of_a_mind_to_chat() -> None:
     pressing = np.zeros((6, 3), np.bool_)
     pressing[[2, 3, 4], [0, 1, 2]] = True
-    extroversion = floats(0.2, 0.19, 0.9, 0.9, 0.9, 1.0)
+    extroversion = np.array([0.2, 0.19, 0.9, 0.9, 0.9, 1.0])
     assert wants_to_chat(extroversion, pressing).tolist() == [True, False, False, False, False, True]
