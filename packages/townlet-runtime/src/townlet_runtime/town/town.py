@@ -176,7 +176,7 @@ class Town:
         state.events = np.zeros(state.events.shape)
         state.option_done = np.zeros(self._num_slots, dtype=np.bool_)
         standing = None if self._schedules is None else self._schedules.standing(state)
-        company = self._live_together(before, self._all_slots(actions))
+        company = self._live_together(before, actions)
         progress(state, place, config)
         pass_stale_turns(state, place, config)
         grant_turns(state, place, config)
@@ -205,17 +205,12 @@ class Town:
         state.tick += 1
         return self._close_tick(before, rewards, fainted)
 
-    def _all_slots(self, actions: NDArray[np.int64]) -> Ints:
-        """[S]; empty slots wait."""
-        if self._rows is None:
-            return actions
-        full = np.zeros(self._num_slots, dtype=np.int64)
-        full[self._rows] = actions
-        return full
-
     def _live_together(self, before: TownObserved, actions: Ints) -> Floats | None:
-        """Act, and hold chats on the way; return what company earns, [S], None for nothing."""
+        """Act [N], and hold chats on the way; return what company earns, [S], None for nothing."""
         state, place, config = self.state, self.place, self.config
+        if before.rows is not None:  # empty slots wait
+            acting, actions = actions, np.zeros(self._num_slots, dtype=np.int64)
+            actions[before.rows] = acting
         talks = None
         if before.chats_possible:
             talks = begin_talks(state, before.company, (actions == _CHAT).nonzero()[0], before.may_chat)
@@ -230,13 +225,13 @@ class Town:
         """Take the final observations, let go who faints or travels, let in who is back, observe anew."""
         state, population = self.state, self.population
         over = state.tick >= self.config.episode_ticks
-        row_rewards = before.pick(rewards).astype(np.float32)
-        terminated = np.zeros(len(row_rewards), dtype=np.bool_) if fainted is None else before.pick(fainted)
+        row_rewards = rows_of(rewards, before.rows).astype(np.float32)
+        terminated = np.zeros(len(row_rewards), dtype=np.bool_) if fainted is None else rows_of(fainted, before.rows)
         after = self._observe()
         if over:
             truncated = ~terminated
         elif state.tick >= population.next_departure:
-            truncated = before.pick(state.leaves_at <= state.tick) & ~terminated
+            truncated = rows_of(state.leaves_at <= state.tick, before.rows) & ~terminated
         else:
             truncated = np.zeros(len(terminated), dtype=np.bool_)
         final_rows = (terminated | truncated).nonzero()[0]
@@ -244,7 +239,9 @@ class Town:
         ended = final_rows if final_rows.size else slice(0, 0)
         if over or final_rows.size:
             self._let_go(before.slots[terminated], before.slots[truncated], over=over)
-        came = not over and population.admit(state)
+        came = not over and state.tick >= population.next_return
+        if came:
+            population.admit(state)
         return Stepped(
             rewards=row_rewards,
             terminated=terminated,
