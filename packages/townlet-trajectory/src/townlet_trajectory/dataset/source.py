@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from itertools import chain
@@ -169,6 +169,16 @@ def require_equal_schemas(sources: Sequence[TrajectorySource]) -> None:
         raise DatasetError("at least one source is needed, to know the schema")
     for source in sources:
         sources[0].schema.require_equal(source.schema)
+
+
+def schema_and_rest(
+    batches: TrajectoryBatch | Iterable[TrajectoryBatch],
+) -> tuple[TrajectorySchema, Iterator[TrajectoryBatch]]:
+    """Return the schema of the first of at least one batch, and all of them; raise `SchemaError` if there is none."""
+    rest = iter((batches,) if isinstance(batches, TrajectoryBatch) else batches)
+    if (first := next(rest, None)) is None:
+        raise SchemaError("at least one batch is needed, to know the schema")
+    return first.schema, chain((first,), rest)
 
 
 def require_decision(schema: TrajectorySchema, name: str) -> None:

@@ -250,12 +250,6 @@ class MinariContents:
     file: FileEntry | None = None
     """What the file of arrays must be, where the dataset is ours."""
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one decoded step: its columns, reward and tick."""
-        specs = (*self.schema.observations.values(), *self.schema.decisions.values())
-        return sum(spec.row_bytes for spec in specs) + ArraySpec("float32").row_bytes + ArraySpec("int64").row_bytes
-
 
 def minari_contents(metadata: Mapping[str, JsonValue], path: Path) -> MinariContents:
     """Read `metadata.json`, parsed already, that came from `path`.
