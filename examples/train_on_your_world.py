@@ -4,8 +4,7 @@ import numpy as np
 import torch
 
 from townlet_behavior import ActionVocabulary, BatchController, BridgeConfig, IdleController, draw_keys
-from townlet_runtime.core.collector import Collector
-from townlet_runtime.simulation.interface import Observed, OneGroup, SimulationSpec, Stepped
+from townlet_runtime import Collector, Observed, OneGroup, SimulationSpec, Stepped
 from townlet_training import ActorCritic, NetworkConfig, PPOConfig, PPOLearner
 
 N = 64

@@ -45,8 +45,14 @@ class OnnxPolicy:
     The file is untrusted: its checksum is verified, and its graph is known to be bounded in size and work, before
     onnxruntime sees it. More than `MAX_BATCH` agents are asked about in several forward passes.
 
-        policy = OnnxPolicy.load("runs/first/policy.onnx")
-        log_probs, values = policy.act({"features": np.zeros((3, 8), np.float32)}, None)
+    >>> import numpy as np
+    >>> from townlet_runtime import OnnxPolicy
+    >>> policy = OnnxPolicy.load(path)  # RUN_DIR/policy.onnx
+    >>> policy.observation_shapes
+    {'features': (8,)}
+    >>> log_probs, values = policy.act({"features": np.zeros((3, 8), np.float32)}, None)
+    >>> log_probs.shape, values.shape
+    ((3, 4), (3,))
     """
 
     card: PolicyCard

@@ -37,7 +37,25 @@ class CommitmentColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationSpec:
-    """What does not change while a simulation lives."""
+    """Static description of a simulation.
+
+    >>> from townlet_behavior import ActionVocabulary
+    >>> from townlet_runtime import SimulationSpec
+    >>> spec = SimulationSpec(
+    ...     name="road",
+    ...     vocabulary=ActionVocabulary(keys=("wait", "walk"), kinds=("wait", "move")),
+    ...     observation_shapes={"place": (1,)},
+    ...     feature_names=(),
+    ...     num_worlds=4,
+    ...     capacity=8,  # two agents a world
+    ...     episode_ticks=100,
+    ...     event_names=("arrivals",),
+    ...     commitment_columns=None,
+    ...     option_ticks={"wait": 0, "move": 1},
+    ... )
+    >>> len(spec.vocabulary)
+    2
+    """
 
     name: str
     vocabulary: ActionVocabulary
