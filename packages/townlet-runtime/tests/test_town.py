@@ -12,8 +12,8 @@ from townlet_behavior import RivalryGuardrail, ScriptedConfig
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.testing import check_simulation
 from townlet_runtime.town import AgentSpec, JobSpec, LifecycleConfig, ObjectSpec, SocialConfig, Town, TownConfig
-from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.observations import FEATURES, HELD_START
+from townlet_runtime.town.place import TABLE
 from townlet_runtime.town.render import render_lines, town_picture
 
 LIVELY = LifecycleConfig(respawn_delay_ticks=5, departure_rate=0.02, away_ticks=4)
@@ -101,10 +101,10 @@ def test_choices_by_hand() -> None:
     town = Town(replace(SMALL, objects=objects, agents=agents), num_worlds=1)
     observed = begun(town, 0)
     shower = slice(6, 9)
-    assert observed.choices.local[0, shower].tolist() == [0, 1, 1]
+    assert observed.targets.local[0, shower].tolist() == [0, 1, 1]
     observed = town.step(np.array([0, TABLE.index("request:shower:nearest")])).observed
     # b stands at the near one: for a it is still the nearest, the middle one is now less busy; b means its own.
-    assert observed.choices.local[:, shower].tolist() == [[0, 1, 2], [1, 1, 1]]
+    assert observed.targets.local[:, shower].tolist() == [[0, 1, 2], [1, 1, 1]]
     assert feature(observed, "busy_shower_nearest").tolist() == [0.25, 0.25]
     assert feature(observed, "distance_shower_least_busy").tolist() == pytest.approx([4 / 16, 0.0])
     assert feature(observed, "usable_fridge_first").tolist() == [0.0, 0.0]

@@ -34,6 +34,16 @@ def test_worlds_of_two_runs_never_play_the_same_episode() -> None:
     assert len(beginnings) == 2 * 4 * 3
 
 
+def test_a_seed_of_more_than_32_bits_is_no_smaller_seed_and_an_episode() -> None:
+    # As words of 32 bits, (7 + 5 · 2^32, episode 0) reads 7, 5, 0 and (7, episode 5) reads 7, 5.
+    town = Town(replace(SMALL, episode_ticks=1), num_worlds=2)
+    observed = town.reset(seeds=np.array([7, 7 + 5 * 2**32]))
+    first = observed.observations["features"][observed.worlds == 1]
+    for _ in range(5):
+        observed = town.step(wait(8)).observed
+    assert (observed.observations["features"][observed.worlds == 0] != first).any()
+
+
 def test_who_faints_is_back_after_the_delay_under_the_same_id() -> None:
     lifecycle = LifecycleConfig(respawn_delay_ticks=3, departure_rate=0.0)
     town = Town(replace(SMALL, agents=HUNGRY_ALICE, needs_decay=(0.01, 0.0, 0.0), lifecycle=lifecycle), num_worlds=1)

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from townlet_runtime.errors import TownConfigError
 from townlet_runtime.town import RewardConfig, Town, TownConfig
-from townlet_runtime.town.rewards import can_clip, faint_penalty, need_rates, tick_rewards
-from townlet_runtime.town.shifts import Attendance
+from townlet_runtime.town.rules.rewards import Attendance, can_clip, faint_penalty, need_rates, tick_rewards
 
 RULES = RewardConfig(
     survival_tick=0.01,

@@ -30,9 +30,8 @@ from townlet_runtime.town import (
     TownConfig,
     TownObserved,
 )
-from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.observations import FEATURES, HELD_START
-from townlet_runtime.town.place import jobs_of, objects_of
+from townlet_runtime.town.place import TABLE, jobs_of, objects_of
 from townlet_runtime.town.state import EVENTS
 
 PHASES = ("free", "line", "turn", "using")

@@ -203,7 +203,7 @@ class Corridor:
         shape = (config.episode_ticks, config.places)
         slips, absences, first = [], [], []
         for seed in self._seeds.tolist():
-            generator = np.random.default_rng([seed, self._episode])
+            generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(self._episode,)))
             slips.append(generator.random(shape) < config.slip)
             absences.append(generator.integers(1, config.max_absence + 1, shape))
             first.append(np.append(0, generator.integers(0, config.max_absence + 1, config.places - 1)))

@@ -26,6 +26,9 @@ end."""
 EDGES = ("other", "trust", "familiarity", "rivalry")
 """The arrays of `Relations` that are not made from others."""
 
+SHUNNED = np.array(-10.0)
+"""Added to the score of a partner that is to be avoided: below all others."""
+
 _NEVER = -math.inf
 """In place of a rivalry where there is none."""
 
@@ -332,6 +335,13 @@ class Relations:
     def rivalry_max(self) -> Floats:
         """[S]; strongest rivalry of each agent at the tick of the last refresh, 0 for none."""
         return self.faded(self.strongest, self.faded_by)
+
+    def meets(self, cells: Ints) -> Bools:
+        """[S]; somebody to avoid is on the same one of `cells` [S]."""
+        meets = np.zeros(len(cells), dtype=np.bool_)
+        if self.avoiding.size:
+            meets[self.avoiding[cells[self.avoiding] == cells[self.rival]]] = True
+        return meets
 
     def towards(self, agents: Ints, others: Ints) -> Tie:
         """What each of `agents` [M] keeps in mind of the one of `others` [M], as of the last refresh's tick."""

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.schema import SCHEMA_VERSION, ArraySpec, TrajectorySchema
-from townlet_trajectory.data.schema_document import parse_schema, schema_document
+from townlet_trajectory.data.schema import SCHEMA_VERSION, ArraySpec, TrajectorySchema, parse_schema, schema_document
 from townlet_trajectory.data.statistics import CONFLICT_FEATURES, sample_metrics
 from townlet_trajectory.data.trajectory import Array, Trajectory
 from townlet_trajectory.errors import (
