@@ -1,4 +1,4 @@
-"""Observations of agents: completed before a decision, recorded, and found by agent id."""
+"""Observations of agents as a recorder takes them, and agents found by their id."""
 
 from __future__ import annotations
 
@@ -8,35 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import PossessionError
-from townlet_runtime.simulation.interface import CommitmentColumns, Observations, Observed, SimulationSpec
+from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_trajectory import ACTION_MASK, ArraySpec, TrajectorySchema, default_decision_columns
-
-
-def show_commitments(
-    observations: Observations,
-    columns: CommitmentColumns,
-    held_action: NDArray[np.int64],
-    ticks_left: NDArray[np.int32],
-    *,
-    num_actions: int,
-) -> None:
-    """Write the option in force into its observation columns, in place: one-hot of the action, then the ticks left.
-
-    Without them a forced step would look like a free one, and its value could not be learned.
-
-    Args:
-        observations: each [N, ...]; `columns.observation` is changed.
-        columns: where.
-        held_action: [N]; -1 where nothing is held: all columns become 0.
-        ticks_left: [N], 0 where nothing is held; shown as a share of `columns.max_ticks`.
-        num_actions: A.
-    """
-    shown = observations[columns.observation][:, columns.start : columns.start + num_actions + 1]
-    shown[...] = 0.0
-    rows = (held_action >= 0).nonzero()[0]
-    if rows.size:
-        shown[rows, held_action[rows]] = 1.0
-        np.multiply(ticks_left, 1.0 / columns.max_ticks, out=shown[:, num_actions], casting="same_kind")
 
 
 def schema_of(spec: SimulationSpec, *, masked: bool) -> TrajectorySchema:

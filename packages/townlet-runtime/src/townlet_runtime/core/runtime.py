@@ -7,14 +7,23 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, BehaviorBridge, BridgeConfig, DecisionBatch, Guardrail, SavedState, Tally
+from townlet_behavior import (
+    ActionVocabulary,
+    BatchController,
+    BehaviorBridge,
+    BridgeConfig,
+    DecisionBatch,
+    Guardrail,
+    SavedState,
+    Tally,
+)
 from townlet_behavior.saving import join_states, split_state
-from townlet_runtime.core.observing import ids_of, recorded_observations, show_commitments, slot_of
-from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
+from townlet_runtime.core.observing import ids_of, recorded_observations, slot_of
+from townlet_runtime.core.telemetry import AgentSnapshot, Decided
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, propose, require_fit
 from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec, Stepped
-from townlet_runtime.simulation.saved_state import saved_number
+from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor
 
@@ -166,7 +175,7 @@ class PolicyRuntime:
     def _show(self, observations: Observations, held_action: NDArray[np.int64], ticks_left: NDArray[np.int32]) -> None:
         columns = self._spec.commitment_columns
         if columns is not None:
-            show_commitments(observations, columns, held_action, ticks_left, num_actions=len(self._spec.vocabulary))
+            columns.show(observations, held_action, ticks_left, num_actions=len(self._spec.vocabulary))
 
     def set_policy(self, policy: Actor | None) -> None:
         """Let another policy propose from the next decision on; None: the script alone.
@@ -329,3 +338,54 @@ class PolicyRuntime:
         self._switches.restore(parts["switches"])
         self._bridge.restore(parts["bridge"])
         self.begin(observed, tick=tick)
+
+
+class OptionSwitches:
+    """Changes from one non-wait kind directly to another, by slot; a wait in between breaks the chain."""
+
+    def __init__(self, vocabulary: ActionVocabulary, *, capacity: int) -> None:
+        kinds = sorted(set(vocabulary.kinds))
+        resting = kinds.index(vocabulary.kinds[vocabulary.wait])
+        codes = np.arange(len(kinds))
+        self._kind_of = np.array([kinds.index(kind) for kind in vocabulary.kinds], np.int64)
+        self._resting = resting
+        self._is_switch = (codes[:, None] != codes) & (codes[:, None] != resting) & (codes != resting)
+        self._last = np.full(capacity, resting, np.int64)
+        self._counts = np.zeros(capacity, np.int64)
+
+    def note(self, slots: NDArray[np.int64], actions: NDArray[np.int64]) -> None:
+        """The agents in `slots` [N] carry out `actions` [N]."""
+        kinds = self._kind_of[actions]
+        self._counts[slots] += self._is_switch[self._last[slots], kinds]
+        self._last[slots] = kinds
+
+    def take(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Switches of the agents in `slots` [N] since the last call; their counts begin again at 0."""
+        counts = self._counts[slots]
+        self._counts[slots] = 0
+        return counts
+
+    def take_by_id(self, slots: NDArray[np.int64], agent_ids: NDArray[np.object_]) -> dict[str, int]:
+        """As `take`, by agent id [N], where there are any."""
+        counts = self.take(slots).tolist()
+        return {agent_id: count for agent_id, count in zip(agent_ids, counts, strict=True) if count}
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """The agents in `slots` have left."""
+        self._last[slots] = self._resting
+        self._counts[slots] = 0
+
+    def save_state(self) -> SavedState:
+        """Last kinds and counts, by slot."""
+        return {"last": self._last.copy(), "counts": self._counts.copy()}
+
+    def restore(self, state: SavedState) -> None:
+        """Go on from what was saved.
+
+        Raises:
+            SimulationError: if it is of another number of slots, or of other kinds.
+        """
+        last, counts = (saved_array(state, key, dtype=np.int64, shape=self._last.shape) for key in ("last", "counts"))
+        if last.min() < 0 or last.max() >= len(self._is_switch):
+            raise SimulationError(f"expected kinds below {len(self._is_switch)} in the saved state, got {last}")
+        self._last, self._counts = last, counts

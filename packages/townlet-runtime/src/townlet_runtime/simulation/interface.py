@@ -34,6 +34,31 @@ class CommitmentColumns:
     max_ticks: int
     """Ticks left are divided by this."""
 
+    def show(
+        self,
+        observations: Observations,
+        held_action: NDArray[np.int64],
+        ticks_left: NDArray[np.int32],
+        *,
+        num_actions: int,
+    ) -> None:
+        """Write the option in force into its observation columns, in place.
+
+        Without them a forced step would look like a free one, and its value could not be learned.
+
+        Args:
+            observations: each [N, ...]; the one named `observation` is changed.
+            held_action: [N]; -1 where nothing is held: all columns become 0.
+            ticks_left: [N], 0 where nothing is held.
+            num_actions: A.
+        """
+        shown = observations[self.observation][:, self.start : self.start + num_actions + 1]
+        shown[...] = 0.0
+        rows = (held_action >= 0).nonzero()[0]
+        if rows.size:
+            shown[rows, held_action[rows]] = 1.0
+            np.multiply(ticks_left, 1.0 / self.max_ticks, out=shown[:, num_actions], casting="same_kind")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationSpec:
