@@ -38,6 +38,8 @@ class Orchard:
 
     def guardrails(self) -> tuple[()]: return ()  # fmt: skip
 
+    def close(self) -> None: ...
+
     def _observe(self) -> Observed:
         self._fruit = self._rng.random((N, 2), np.float32)
         return Observed(

@@ -16,6 +16,7 @@ from townlet_runtime.adapters.history import (
     SEEN,
     History,
     behaviors_of,
+    close_environments,
     environment_spec,
     not_repeatable,
     require_same,
@@ -149,6 +150,9 @@ class SyncWorlds:
 
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
+
+    def close(self) -> None:
+        close_environments(self.spec.name, self._envs)
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
         """Begin every world with its own of `seeds` [W]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,6 +19,7 @@ from townlet_runtime.adapters.history import (
     HISTORY,
     SEEN,
     behaviors_of,
+    close_environments,
     episode_bound,
     joint_seed,
     require_same,
@@ -72,6 +74,9 @@ class NativeWorlds:
 
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
+
+    def close(self) -> None:
+        close_environments(self.spec.name, [self._env])
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
         """Begin all worlds with one seed, that of all `seeds` [W]."""
@@ -274,24 +279,27 @@ def _sync(
 ) -> SyncWorlds:
     # Gymnasium's passive checker looks at an environment's first step; the adapter looks at every one.
     keywords = {"disable_env_checker": True, **settings}
-    envs = []
-    for _ in range(num_worlds):
-        try:
-            envs.append(gymnasium.make(env_id, **keywords))
-        except Exception as error:  # somebody else's code
-            raise _not_built(env_id, error) from error
-    first = envs[0]
-    for env in envs[1:]:
-        if env.observation_space != first.observation_space or env.action_space != first.action_space:
-            raise ConfigError(
-                f"the worlds of `gymnasium:{env_id}` must have equal spaces, got {first.observation_space} and"
-                f" {env.observation_space}, {first.action_space} and {env.action_space}",
-                key="environment.name",
-            )
-    own = None if first.spec is None else first.spec.max_episode_steps
-    return SyncWorlds(
-        f"gymnasium:{env_id}", envs, episode_ticks=episode_bound(own, max_episode_ticks), controller=controller
-    )
+    name = f"gymnasium:{env_id}"
+    envs: list[gymnasium.Env[Any, Any]] = []
+    with ExitStack() as undo:
+        undo.callback(close_environments, name, envs)
+        for _ in range(num_worlds):
+            try:
+                envs.append(gymnasium.make(env_id, **keywords))
+            except Exception as error:  # somebody else's code
+                raise _not_built(env_id, error) from error
+        first = envs[0]
+        for env in envs[1:]:
+            if env.observation_space != first.observation_space or env.action_space != first.action_space:
+                raise ConfigError(
+                    f"the worlds of `{name}` must have equal spaces, got {first.observation_space} and"
+                    f" {env.observation_space}, {first.action_space} and {env.action_space}",
+                    key="environment.name",
+                )
+        own = None if first.spec is None else first.spec.max_episode_steps
+        worlds = SyncWorlds(name, envs, episode_ticks=episode_bound(own, max_episode_ticks), controller=controller)
+        undo.pop_all()
+    return worlds
 
 
 def _native(
@@ -310,10 +318,14 @@ def _native(
         env = gymnasium.make_vec(env_id, num_worlds, vectorization_mode="vector_entry_point", **keywords)
     except Exception as error:  # somebody else's code
         raise _not_built(env_id, error) from error
-    if env.metadata.get("autoreset_mode") != _NEXT_STEP:
-        env.close()
-        return None
-    return NativeWorlds(f"gymnasium:{env_id}", env, episode_ticks=ticks, controller=controller)
+    name = f"gymnasium:{env_id}"
+    with ExitStack() as undo:
+        undo.callback(close_environments, name, [env])
+        if env.metadata.get("autoreset_mode") != _NEXT_STEP:
+            return None
+        worlds = NativeWorlds(name, env, episode_ticks=ticks, controller=controller)
+        undo.pop_all()
+    return worlds
 
 
 def _not_built(env_id: str, error: Exception) -> ConfigError | MissingExtraError:

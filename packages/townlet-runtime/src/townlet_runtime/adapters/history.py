@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from townlet_runtime.errors import EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.interface import Observations, SimulationSpec, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_trajectory import ACTION_MASK
+
+log = logging.getLogger(__name__)
 
 ABSENT = -1
 """Recorded for the slot of an agent that was not there."""
@@ -246,3 +249,18 @@ def not_repeatable(environment: str, difference: str, *, tick: int, world: int |
     """The error of an environment that does not do the same thing twice."""
     problem = f"{difference}: the environment is not deterministic and cannot be resumed exactly"
     return EnvironmentFaultError(environment, problem, world=world, tick=tick)
+
+
+class Closable(Protocol):
+    """An environment as far as its end is concerned."""
+
+    def close(self) -> None: ...
+
+
+def close_environments(name: str, envs: Iterable[Closable]) -> None:
+    """Close every environment; one that fails to is logged, so that all others are closed and no error is hidden."""
+    for env in envs:
+        try:
+            env.close()
+        except Exception:  # somebody else's code
+            log.warning("%s: `close` failed", name, exc_info=True)

@@ -19,6 +19,7 @@ from townlet_runtime.adapters.history import (
     SEEN,
     History,
     behaviors_of,
+    close_environments,
     environment_spec,
     not_repeatable,
     require_same,
@@ -194,6 +195,7 @@ class ParallelWorlds:
                     f"the worlds of `{name}` must have the same agents and equal spaces", key="environment.name"
                 )
         self._name = name
+        self._envs = envs
         self._worlds = [ParallelWorld(name, env, world=index, agents=spaces.keys()) for index, env in enumerate(envs)]
         self._history = History(
             num_worlds=len(envs),
@@ -226,6 +228,9 @@ class ParallelWorlds:
 
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
         return {group: () for group in self.specs}
+
+    def close(self) -> None:
+        close_environments(self._name, self._envs)
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
         """Begin every world with its own of `seeds` [W]."""

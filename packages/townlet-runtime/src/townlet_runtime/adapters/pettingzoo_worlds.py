@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -14,7 +15,7 @@ from typing import Any
 
 from townlet_runtime.adapters.agent_groups import ParallelEnv
 from townlet_runtime.adapters.controllers import ControllerFactory
-from townlet_runtime.adapters.history import episode_bound
+from townlet_runtime.adapters.history import close_environments, episode_bound
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 from townlet_runtime.errors import ConfigError, MissingExtraError
 
@@ -45,20 +46,27 @@ def pettingzoo_worlds(
     pettingzoo = _pettingzoo()
     factory = _factory(name)
     envs: list[ParallelEnv] = []
-    for _ in range(num_worlds):
-        try:
-            env = factory(**settings)
-        except ImportError as error:
-            raise _missing(name, error) from error
-        except Exception as error:  # somebody else's code
-            raise ConfigError(
-                f"`pettingzoo:{name}` cannot be built: {type(error).__name__}: {error}", key="environment.settings"
-            ) from error
-        if isinstance(env, pettingzoo.AECEnv):
-            raise _turn_based(name)
-        envs.append(env)
-    ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
-    return ParallelWorlds(f"pettingzoo:{name}", envs, episode_ticks=ticks, controller=controller)
+    with ExitStack() as undo:
+        undo.callback(close_environments, f"pettingzoo:{name}", envs)
+        for _ in range(num_worlds):
+            envs.append(_built(name, factory, settings))
+            if isinstance(envs[-1], pettingzoo.AECEnv):
+                raise _turn_based(name)
+        ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
+        worlds = ParallelWorlds(f"pettingzoo:{name}", envs, episode_ticks=ticks, controller=controller)
+        undo.pop_all()
+    return worlds
+
+
+def _built(name: str, factory: Callable[..., ParallelEnv], settings: Mapping[str, Any]) -> ParallelEnv:
+    try:
+        return factory(**settings)
+    except ImportError as error:
+        raise _missing(name, error) from error
+    except Exception as error:  # somebody else's code
+        raise ConfigError(
+            f"`pettingzoo:{name}` cannot be built: {type(error).__name__}: {error}", key="environment.settings"
+        ) from error
 
 
 def _own_bound(env: Any) -> int | None:

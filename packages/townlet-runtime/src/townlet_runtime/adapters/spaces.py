@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ spaces = gymnasium.spaces
 
 MAX_ACTIONS = 1024
 """Of a joint vocabulary."""
+
+MAX_OBSERVATION_SIZE = 2**24
+"""Numbers in one array of one agent's observation."""
 
 KIND = "wait"
 """The kind of every action: that of waiting, which never binds for longer than its tick."""
@@ -61,7 +65,7 @@ class ObservationCodec:
     entry `action_mask` of a Dict is no observation.
 
     Raises:
-        ConfigError: if the space holds anything else.
+        ConfigError: if the space holds anything else, or an array that is empty or larger than `MAX_OBSERVATION_SIZE`.
     """
 
     def __init__(self, space: gymnasium.Space[Any], *, environment: str) -> None:
@@ -86,6 +90,12 @@ class ObservationCodec:
         elif isinstance(space, spaces.Box | spaces.Discrete):
             size = space.shape or ()
             shape = (int(space.n),) if isinstance(space, spaces.Discrete) else size or (1,)
+            if not 0 < math.prod(shape) <= MAX_OBSERVATION_SIZE:
+                raise ConfigError(
+                    f"`{self._environment}` cannot be learned: expected observations of 1 to {MAX_OBSERVATION_SIZE}"
+                    f" numbers, got {shape} of {space}",
+                    key="environment.name",
+                )
             self._leaves.append(Leaf(name=self._name(path), path=path, space=space, size=size, shape=shape))
         else:
             raise ConfigError(
@@ -178,11 +188,12 @@ class ActionCodec:
     Discrete: its values in order. MultiDiscrete: all combinations, the last part varies fastest.
 
     Raises:
-        ConfigError: if the space is another one, or has more than `MAX_ACTIONS` actions.
+        ConfigError: if the space is another one, or has fewer than 2 or more than `MAX_ACTIONS` actions.
     """
 
     def __init__(self, space: gymnasium.Space[Any], *, environment: str) -> None:
         if isinstance(space, spaces.Discrete):
+            _check_count(int(space.n), space, environment)
             table = np.arange(space.n) + space.start
         elif isinstance(space, spaces.MultiDiscrete):
             table = _combinations(space, environment)
@@ -192,7 +203,6 @@ class ActionCodec:
                 " continuous actions are not supported",
                 key="environment.name",
             )
-        _check_count(len(table), space, environment)
         self._table: NDArray[Any] = table.astype(space.dtype)
         keys = tuple(str(index) for index in range(len(table)))
         self.vocabulary = ActionVocabulary(keys=keys, kinds=(KIND,) * len(keys))
@@ -208,16 +218,17 @@ class ActionCodec:
 
 def _combinations(space: gymnasium.spaces.MultiDiscrete, environment: str) -> NDArray[Any]:
     sizes = tuple(int(size) for size in space.nvec.ravel())
-    _check_count(int(np.prod(sizes, dtype=np.float64)), space, environment)
+    _check_count(math.prod(sizes), space, environment)
     parts = np.stack(np.unravel_index(np.arange(np.prod(sizes)), sizes), axis=1)
     combined: NDArray[Any] = parts.reshape(len(parts), *space.nvec.shape) + space.start
     return combined
 
 
 def _check_count(count: int, space: gymnasium.Space[Any], environment: str) -> None:
-    if count > MAX_ACTIONS:
+    if not 2 <= count <= MAX_ACTIONS:
         raise ConfigError(
-            f"`{environment}` cannot be learned: expected at most {MAX_ACTIONS} actions, got {count} of {space}",
+            f"`{environment}` cannot be learned: expected 2 to {MAX_ACTIONS} actions to choose from, got {count} of"
+            f" {space}",
             key="environment.name",
         )
 

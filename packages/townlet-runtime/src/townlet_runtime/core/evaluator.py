@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 
 import numpy as np
@@ -40,7 +41,7 @@ class Evaluator:
     Commitments are those of `config`.
 
     Args:
-        make: builds the worlds.
+        make: builds the worlds, as many as episodes are played; they are closed at the end.
         config: of the bridge, as deployed; its ratio is ignored.
         seed: of the policy's own draws.
     """
@@ -61,9 +62,9 @@ class Evaluator:
         Raises:
             SimulationError: if there is no episode to play, or a group without an actor.
         """
-        simulation = self._worlds(seeds)
-        require_groups(actors, simulation)
-        return self._play(simulation, script_side(simulation), actors, seeds=seeds, greedy=not sample)
+        with self._worlds(seeds) as simulation:
+            require_groups(actors, simulation)
+            return self._play(simulation, script_side(simulation), actors, seeds=seeds, greedy=not sample)
 
     def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
         """Score a script of the simulation by name, or `random`: any legal action is as likely as another.
@@ -71,22 +72,23 @@ class Evaluator:
         Raises:
             SimulationError: if there is no episode to play, or the simulation has no such behavior.
         """
-        simulation = self._worlds(seeds)
-        if name != RANDOM:
+        with self._worlds(seeds) as simulation:
+            if name == RANDOM:
+                policies = {
+                    group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+                    for group, spec in simulation.specs.items()
+                }
+                return self._play(simulation, script_side(simulation), policies, seeds=seeds, greedy=False)
             if name not in simulation.behaviors:
                 known = ", ".join((*simulation.behaviors, RANDOM))
                 raise SimulationError(f"expected a behavior of the simulation ({known}), got {name!r}")
             return self._play(simulation, simulation.scripted(name), None, seeds=seeds, greedy=False)
-        policies = {
-            group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
-            for group, spec in simulation.specs.items()
-        }
-        return self._play(simulation, script_side(simulation), policies, seeds=seeds, greedy=False)
 
-    def _worlds(self, seeds: NDArray[np.int64]) -> GroupedSimulation:
+    def _worlds(self, seeds: NDArray[np.int64]) -> AbstractContextManager[GroupedSimulation]:
+        """As many worlds as there are seeds, closed at the end, after an error too."""
         if not len(seeds):
             raise SimulationError("`seeds` must hold at least one seed, got none")
-        return self._make(len(seeds))
+        return closing(self._make(len(seeds)))
 
     def _play(
         self,

@@ -171,6 +171,9 @@ class Corridor:
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def save_state(self) -> SavedState:
         places = {name: array.copy() for name, array in vars(self._places).items() if name not in _NAMES}
         numbers = {"episode": self._episode, "tick": self._tick}

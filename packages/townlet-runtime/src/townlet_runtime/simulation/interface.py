@@ -202,6 +202,10 @@ class Simulation(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Release what the worlds hold, such as windows and processes; called once, by the component that made them."""
+        ...
+
 
 class GroupedSimulation(Protocol):
     """A world, or many copies of it, with several groups of agents. Everything is by group, in the order of `specs`.
@@ -245,6 +249,10 @@ class GroupedSimulation(Protocol):
         """See `Simulation.restore`."""
         ...
 
+    def close(self) -> None:
+        """See `Simulation.close`."""
+        ...
+
 
 def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
     """Return the spec of any group, for what all groups share: worlds, episode length, events."""
@@ -279,3 +287,6 @@ class OneGroup:
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
         return {AGENTS: self._simulation.restore(state)}
+
+    def close(self) -> None:
+        self._simulation.close()
