@@ -163,7 +163,7 @@ class NativeWorlds:
         self._any_rests = bool(np.count_nonzero(resting))
 
     def _observe(self, arrays: Observations, observation: object, info: object) -> Observed:
-        """Who is there now: everybody whose world is not being reset."""
+        """Return the agents whose worlds are not being reset."""
         rows = (~self._resting).nonzero()[0] if self._any_rests else None
         self._observed = self._agents.observed(
             arrays if rows is None else self._rows(arrays, rows), self._mask(observation, info, rows), rows=rows
@@ -195,7 +195,7 @@ class NativeWorlds:
         return EnvironmentFaultError(self.spec.name, problem, tick=self._history.tick)
 
     def save_state(self) -> SavedState:
-        """The seed and all actions since the reset, and what is seen now.
+        """Save the seeds and all actions since the reset, and the present observations.
 
         Raises:
             SimulationError: before the first `reset`.
@@ -240,7 +240,15 @@ def gymnasium_worlds(
     max_episode_ticks: int | None,
     controller: ControllerFactory | None,
 ) -> Simulation:
-    """Build so many worlds; `townlet_runtime.adapters.registry.Environment` says what the arguments mean.
+    """Build parallel worlds.
+
+    Args:
+        env_id: in Gymnasium's registry.
+        num_worlds: at least 1.
+        settings: keyword arguments of the environment.
+        vectorization: `auto`, `sync` or `native`, see `townlet_runtime.Environment`.
+        max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
+        controller: makes the behavior `scripted`.
 
     Raises:
         ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.

@@ -68,7 +68,7 @@ class Members:
 
     @property
     def before(self) -> Observed:
-        """What is acted on.
+        """The last view.
 
         Raises:
             SimulationError: before the worlds were reset.
@@ -78,7 +78,7 @@ class Members:
         return self.observed
 
     def numbers(self) -> NDArray[np.int64]:
-        """[N]; who is present, among all agents of all worlds."""
+        """[N]; the present agents' numbers among all agents of all worlds."""
         numbers: NDArray[np.int64] = self._slot_of_all[self.before.slots]
         return numbers
 
@@ -97,7 +97,7 @@ class Members:
         )
 
     def look(self, episodes: NDArray[np.int64], tick: int) -> Observed:
-        """Who is present now, and what they see; `episodes` [W]."""
+        """Return the view of the agents that are present; `episodes` [W]."""
         slots: list[int] = []
         rows: list[Row] = []
         for index, world in enumerate(self._worlds):
@@ -131,7 +131,7 @@ class Members:
         return stacked_masks(masks, len(self.spec.vocabulary), fault) if self.masked else None
 
     def outcome(self, overdue: NDArray[np.bool_] | None, *, tick: int) -> Stepped:
-        """What the tick did to those who acted, of whom `before` still speaks.
+        """Return the outcome of a tick for the agents that acted, the rows of `before`.
 
         Args:
             overdue: [W]; worlds whose episodes are cut now; None: no world's.
@@ -243,7 +243,7 @@ class ParallelWorlds:
         return self._look()
 
     def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
-        """Let everybody present act, and begin the next episode of worlds in which nobody is left.
+        """Step every agent that is present, and begin the next episode of worlds without agents.
 
         Raises:
             EnvironmentFaultError: names the world and agent for which the environment breaks its own interface.
@@ -279,7 +279,7 @@ class ParallelWorlds:
         return {group: members.look(episodes, tick) for group, members in self._members.items()}
 
     def save_state(self) -> SavedState:
-        """Seeds and actions of the episodes in progress, and who is present and sees what.
+        """Save seeds and actions of the episodes in progress, the present agents and their observations.
 
         Raises:
             SimulationError: before the first `reset`.

@@ -36,7 +36,14 @@ def pettingzoo_worlds(
     max_episode_ticks: int | None,
     controller: ControllerFactory | None,
 ) -> ParallelWorlds:
-    """Build so many worlds; `townlet_runtime.adapters.registry.Environment` says what the arguments mean.
+    """Build parallel worlds.
+
+    Args:
+        name: registered in `townlet.simulations`, or a module of PettingZoo or MPE2.
+        num_worlds: at least 1.
+        settings: keyword arguments of the environment.
+        max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
+        controller: makes the behavior `scripted`, once for each group.
 
     Raises:
         ConfigError: if there is no such environment, it is turn-based, it does not take the settings, or nothing can
@@ -79,7 +86,7 @@ def _own_bound(env: Any) -> int | None:
 
 
 def _pettingzoo() -> ModuleType:
-    """Imported before what builds on it: it also keeps a library that it uses from printing a greeting."""
+    """Import PettingZoo before its environments: it keeps a library that it uses from printing a greeting."""
     try:
         return import_module("pettingzoo")
     except ModuleNotFoundError as error:
@@ -91,7 +98,7 @@ def _pettingzoo() -> ModuleType:
 
 
 def _factory(name: str) -> Callable[..., Any]:
-    """What builds one world.
+    """Find the function that builds one world.
 
     Raises:
         ConfigError: if nothing of that name is registered or a parallel environment of the known packages.
@@ -146,7 +153,7 @@ def _missing(name: str, error: ImportError) -> MissingExtraError:
 
 
 def _known_names() -> Iterator[str]:
-    """What could have been meant: registered names, and versioned modules of the packages, found without importing."""
+    """List names for suggestions: registered ones, and versioned modules of the packages, found without importing."""
     yield from entry_points(group=SIMULATIONS).names
     for package in PACKAGES:
         spec = find_spec(package)

@@ -1,4 +1,4 @@
-"""What a space of Gymnasium is to a network: named float32 arrays for what is seen, one vocabulary for what is done."""
+"""Spaces of Gymnasium as a network needs them: named float32 arrays for observations, one vocabulary for actions."""
 
 from __future__ import annotations
 
@@ -119,7 +119,16 @@ class ObservationCodec:
         return {leaf.name: _converted(leaf, _gather(leaf, observations, fault), fault) for leaf in self._leaves}
 
     def batched(self, batch: object, rows: int, fault: Fault) -> Observations:
-        """Arrays [N, ...] of `rows` observations that come as one batch."""
+        """Convert a batch of observations.
+
+        Args:
+            batch: observations of N rows, in the structure of the space.
+            rows: N.
+            fault: makes the error of a row that does not fit the space.
+
+        Returns:
+            Each [N, ...].
+        """
         arrays = {}
         for leaf in self._leaves:
             array = np.array(leaf.pick(batch))
@@ -239,7 +248,16 @@ def find_mask(holder: object) -> object | None:
 
 
 def stacked_masks(masks: Sequence[object], num_actions: int, fault: Fault) -> NDArray[np.bool_]:
-    """[N, A] of N masks, each of A numbers 0 and 1; every one must allow something."""
+    """Stack action masks.
+
+    Args:
+        masks: N of them, each of A numbers 0 and 1, at least one of which is 1.
+        num_actions: A.
+        fault: makes the error of a row whose mask does not fit.
+
+    Returns:
+        Bool [N, A].
+    """
     if not masks:
         return np.zeros((0, num_actions), np.bool_)
     arrays = [np.asarray(mask) for mask in masks]
@@ -280,7 +298,16 @@ def _is_number(reward: Any) -> bool:
 
 
 def stacked_flags(name: str, flags: Sequence[object], fault: Fault) -> NDArray[np.bool_]:
-    """[N] of N bools; `name` says which."""
+    """Stack bools.
+
+    Args:
+        name: of the flags, for errors.
+        flags: N of them.
+        fault: makes the error of a row that is no bool.
+
+    Returns:
+        [N].
+    """
     if not {type(flag) for flag in flags} <= BOOLS:
         row = next(row for row, flag in enumerate(flags) if type(flag) not in BOOLS)
         raise fault(row, f"expected a bool as `{name}`, got {flags[row]!r}")

@@ -1,4 +1,4 @@
-"""Experience for a learner: worlds that live on between collections, and what happened in each."""
+"""Experience for a learner, from worlds that keep running between collections."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Collector:
         return self._simulation.specs
 
     def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
-        """Step every world `num_ticks` ticks on and return what happened.
+        """Step every world `num_ticks` ticks on and return the recorded experience.
 
         Args:
             actors: one for each group, made for its spec; actions are always drawn, never the most probable ones.
@@ -127,7 +127,7 @@ class Collector:
         )
 
     def save_state(self) -> SavedState | None:
-        """Everything that later collections depend on but the policies; None where the worlds cannot be saved."""
+        """Save all state of later collections but the policies; None where the worlds cannot be saved."""
         worlds = self._simulation.save_state()
         if worlds is None:
             return None

@@ -148,7 +148,7 @@ class _Scores:
         self._open = np.ones(num_worlds, np.bool_)
 
     def add(self, groups: Iterable[tuple[Observed, Stepped]]) -> None:
-        """Add one tick: what was acted on, and what came of it, of every group."""
+        """Add one tick: the views that were acted on and their outcomes, of every group."""
         for observed, stepped in groups:
             worlds = observed.worlds
             counted = np.where(self._open[worlds], stepped.rewards, 0.0)

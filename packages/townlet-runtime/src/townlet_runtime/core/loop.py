@@ -103,11 +103,11 @@ def count_worlds(runtimes: Sequence[PolicyRuntime], specs: Sequence[SimulationSp
 
 @dataclass(frozen=True, kw_only=True)
 class LoopReport:
-    """What happened in some ticks."""
+    """Counts and rates of the ticks of one `run_for`."""
 
     ticks: int
     env_steps: int
-    """Worlds in which anybody was present, summed over the ticks."""
+    """Worlds with an agent, summed over the ticks."""
     agent_ticks: int
     """Decisions made: agents present, summed over the ticks."""
     wall_time_s: float
@@ -260,5 +260,5 @@ class SimulationLoop:
 
 
 def _difference(after: list[Mapping[str, int]], before: list[Mapping[str, int]]) -> dict[str, int]:
-    """What was counted in between, over all groups."""
+    """Subtract counts, added up over all groups."""
     return {name: sum(one[name] for one in after) - sum(one[name] for one in before) for name in after[0]}

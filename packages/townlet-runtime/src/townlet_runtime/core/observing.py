@@ -13,7 +13,7 @@ from townlet_trajectory import ACTION_MASK, ArraySpec, TrajectorySchema, default
 
 
 def schema_of(spec: SimulationSpec, *, masked: bool) -> TrajectorySchema:
-    """What a recorder of this simulation records: its observations, its mask where it has one, and every decision."""
+    """Return the schema of a recorder: the observations, the mask if `masked`, and every decision column."""
     observations = {name: ArraySpec(dtype="float32", shape=shape) for name, shape in spec.observation_shapes.items()}
     if masked:
         observations[ACTION_MASK] = ArraySpec(dtype="bool", shape=(len(spec.vocabulary),))
@@ -23,14 +23,19 @@ def schema_of(spec: SimulationSpec, *, masked: bool) -> TrajectorySchema:
 
 
 def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32] | NDArray[np.bool_]]:
-    """The observations [N, ...] and the mask, as `schema_of` declares them."""
+    """Return the observations [N, ...] and the mask, as `schema_of` declares them."""
     if observed.action_mask is None:
         return observed.observations
     return {**observed.observations, ACTION_MASK: observed.action_mask}
 
 
 def slot_of(agent_id: str, world: int, observed: Observed | None) -> int:
-    """The slot of an agent that is present.
+    """Find the slot of an agent that is present.
+
+    Args:
+        agent_id: unique in its world.
+        world: index of the world.
+        observed: the view of this tick; None: no agent is present.
 
     Raises:
         PossessionError: if world `world` has no such agent now.
@@ -43,6 +48,12 @@ def slot_of(agent_id: str, world: int, observed: Observed | None) -> int:
 
 
 def ids_of(slots: NDArray[np.int64], world: int, observed: Observed) -> list[str]:
-    """The ids of the agents of a world that are present and in one of `slots`."""
+    """List the ids of present agents.
+
+    Args:
+        slots: [M]; agents in other slots are left out.
+        world: index of the world.
+        observed: the view of this tick.
+    """
     here = np.isin(observed.slots, slots) & (observed.worlds == world)
     return [str(agent_id) for agent_id in observed.agent_ids[here]]

@@ -32,7 +32,7 @@ _PARTS = ("runtime", "bridge", "switches")
 
 
 class PolicyRuntime:
-    """Decides for all agents of a simulation, tick by tick, and records what came of it.
+    """Decides for all agents of a simulation, tick by tick, and records decisions and outcomes.
 
     A tick is `decide_batch()`, then the world's own step, then `post_step(stepped)`, which begins the next tick.
     `begin(observed, tick=...)` comes before the first one.
@@ -102,11 +102,11 @@ class PolicyRuntime:
 
     @property
     def observed(self) -> Observed | None:
-        """What the next decision is made from; None before `begin` and after `reset_state`."""
+        """The view for the next decision; None before `begin` and after `reset_state`."""
         return self._observed
 
     def begin(self, observed: Observed, *, tick: int) -> None:
-        """What the decision of `tick` is made from: completed by the options in force, and recorded."""
+        """Begin a tick: write the options in force into the observations, and record them."""
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
         self._show(observed.observations, held_action, ticks_left)
         if self._service is not None:
@@ -143,7 +143,7 @@ class PolicyRuntime:
         return decisions
 
     def post_step(self, stepped: Stepped) -> None:
-        """Record what the decisions led to, forget who has ended, and begin the next tick.
+        """Record the outcome of the decisions, forget agents that ended, and begin the next tick.
 
         Raises:
             SimulationError: unless `decide_batch` came last.
@@ -192,7 +192,7 @@ class PolicyRuntime:
         self._policy, self._policy_hash = policy, digest
 
     def active_policy_hash(self) -> str | None:
-        """What identifies the policy that proposes."""
+        """Return the digest of the policy that proposes; None without a policy, or where it has none."""
         return self._policy_hash
 
     def set_policy_hash(self, digest: str | None) -> None:
@@ -209,11 +209,11 @@ class PolicyRuntime:
 
     @property
     def service(self) -> TrajectoryService | None:
-        """What records, for reading; None where nothing does."""
+        """The recorder, for reading; None where nothing is recorded."""
         return self._service
 
     def collect_trajectory(self, *, clear: bool = True) -> TrajectoryBatch:
-        """What was recorded since the last clear, as trajectories.
+        """Return the trajectories recorded since the last clear.
 
         Raises:
             SimulationError: if this runtime does not record.
@@ -223,11 +223,11 @@ class PolicyRuntime:
         return self._service.collect(clear=clear)
 
     def counts(self) -> Tally:
-        """Who decided, since the runtime was made or reset."""
+        """Count decisions and ticks by source, since the runtime was made or reset."""
         return self._bridge.counts()
 
     def latest_policy_snapshot(self, *, world: int = 0) -> dict[str, AgentSnapshot]:
-        """What the policy thought at the last decision, by agent id; empty before the first."""
+        """Return the policy's probabilities and values at the last decision, by agent id; empty before the first."""
         if self._decided is None:
             return {}
         return self._decided.snapshots(world, self._spec.vocabulary.keys)
@@ -242,7 +242,7 @@ class PolicyRuntime:
     def acquire_possession(
         self, agent_id: str, *, world: int = 0, owner: str | None = None, lease_ticks: int | None = None
     ) -> bool:
-        """Take an agent over from its next decision on: it waits, or does what `feed_action` says.
+        """Possess an agent from its next decision on: it waits, or carries out the action fed by `feed_action`.
 
         Possession may be used from any thread; `townlet_behavior.Possession` says what that promises.
 
@@ -272,7 +272,13 @@ class PolicyRuntime:
         self._ctx_reset_callbacks.append(callback)
 
     def feed_action(self, agent_id: str, action: str, *, world: int = 0, owner: str | None = None) -> None:
-        """Say by its key what a possessed agent does at its next decision; used once.
+        """Feed the action of a possessed agent's next decision; it is used once.
+
+        Args:
+            agent_id: of an agent that is present.
+            action: a key of the vocabulary.
+            world: which of the parallel worlds it lives in.
+            owner: as given to `acquire_possession`.
 
         Raises:
             PossessionError: if there is no such agent, or it is not possessed by this owner.
@@ -283,7 +289,16 @@ class PolicyRuntime:
             self._bridge.possession.feed(slot_of(agent_id, world, self._observed), index, owner=owner)
 
     def release_possession(self, agent_id: str, *, world: int = 0, owner: str | None = None) -> bool:
-        """Give an agent back; False if it was not possessed. `PossessionError` as in `feed_action`."""
+        """Give an agent back; False if it was not possessed.
+
+        Args:
+            agent_id: of an agent that is present.
+            world: which of the parallel worlds it lives in.
+            owner: as given to `acquire_possession`.
+
+        Raises:
+            PossessionError: if there is no such agent, or another owner possesses it.
+        """
         with self._bridge.possession.lock:
             return self._bridge.possession.release(slot_of(agent_id, world, self._observed), owner=owner)
 
@@ -300,7 +315,7 @@ class PolicyRuntime:
             return sorted(ids_of(self._bridge.possession.slots(), world, self._observed))
 
     def reset_state(self) -> None:
-        """Forget every agent: commitments, possession, plans, option history and what was recorded.
+        """Forget every agent: commitments, possession, plans, option history and recorded rows.
 
         A tick that was begun is never decided, and its number not used again.
         """
@@ -315,7 +330,7 @@ class PolicyRuntime:
         self._pending = False
 
     def save_state(self) -> SavedState:
-        """Everything that later decisions depend on, except the policy, the world and what was recorded.
+        """Save all state of later decisions, except the policy, the world and recorded rows.
 
         Raises:
             SimulationError: unless a tick is begun and not decided.
@@ -328,7 +343,7 @@ class PolicyRuntime:
         return join_states(parts)
 
     def restore(self, state: SavedState, observed: Observed) -> None:
-        """Go on as the runtime that was saved, from what its agents saw then; a recorder must be empty.
+        """Go on as the runtime that was saved, from the view of that tick; a recorder must be empty.
 
         Raises:
             SimulationError, StateError: if `state` is of another runtime.
@@ -380,7 +395,7 @@ class OptionSwitches:
         return {"last": self._last.copy(), "counts": self._counts.copy()}
 
     def restore(self, state: SavedState) -> None:
-        """Go on from what was saved.
+        """Restore last kinds and counts.
 
         Raises:
             SimulationError: if it is of another number of slots, or of other kinds.

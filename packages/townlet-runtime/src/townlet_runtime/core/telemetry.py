@@ -37,7 +37,7 @@ class AgentSnapshot(TypedDict):
 
 
 class Decided(NamedTuple):
-    """The last decision, for whoever asks about it."""
+    """The last decision, kept for snapshots."""
 
     observed: Observed
     decisions: DecisionBatch
@@ -89,7 +89,7 @@ def _top_actions(log_probs: NDArray[np.float32], keys: tuple[str, ...]) -> list[
 
 
 def log_tick_health(*, tick: int, duration_ms: float, queue: int, dropped: int) -> None:
-    """Write the line of a tick; nothing is formatted where nobody listens at level INFO.
+    """Log the health line of a tick at level INFO.
 
     The last three numbers belong to machinery that this runtime does not have; readers of the line expect them.
 

@@ -177,7 +177,7 @@ def _open_session(data: bytes, path: Path, num_threads: int) -> onnxruntime.Infe
 
 
 def _check_model(model: ModelProto, card: PolicyCard, path: Path) -> bool:
-    """Refuse a graph that is not bounded, or not what its card says; returns whether it takes an action mask."""
+    """Refuse a graph that is not bounded or contradicts its card; returns whether it takes an action mask."""
     from townlet_runtime.policy.graph import BOOL, FLOAT, check_graph, declared_inputs
 
     num_actions = len(card.vocabulary)

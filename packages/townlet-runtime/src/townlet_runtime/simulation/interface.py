@@ -1,4 +1,4 @@
-"""What the runtime asks of a world: arrays over all agents of all its parallel copies, one call a tick.
+"""The interface of a simulation: arrays over all agents of all parallel worlds, one call a tick.
 
 Agents that see and do the same kind of things form a group. A world of one group is a `Simulation`; one whose agents
 have unequal spaces is a `GroupedSimulation`, and `OneGroup` shows the first as the second.
@@ -138,7 +138,7 @@ def require_seeds(seeds: NDArray[np.int64], num_worlds: int) -> NDArray[np.int64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stepped:
-    """What one tick did. Rows are those of the `Observed` that was acted on, unless said otherwise."""
+    """The outcome of one tick. Rows are those of the `Observed` that was acted on, unless stated otherwise."""
 
     rewards: NDArray[np.float32]
     """[N]."""
@@ -187,15 +187,15 @@ class Simulation(Protocol):
         ...
 
     def guardrails(self) -> Sequence[Guardrail]:
-        """The world's own rules on what is executed, judged after the action mask; made anew for whoever decides."""
+        """The world's own rules on executed actions, applied after the action mask; made anew for each runtime."""
         ...
 
     def save_state(self) -> SavedState | None:
-        """Everything that the future depends on, as copies; None where this world cannot be saved."""
+        """Copy all state that the future depends on; None where this world cannot be saved."""
         ...
 
     def restore(self, state: SavedState) -> Observed:
-        """Go on as the simulation that `state` was saved from would have; what its next decision is made from.
+        """Go on as the simulation that `state` was saved from; returns the view for the next decision.
 
         Raises:
             SimulationError: if `state` is not of a simulation like this one.
@@ -203,7 +203,7 @@ class Simulation(Protocol):
         ...
 
     def close(self) -> None:
-        """Release what the worlds hold, such as windows and processes; called once, by the component that made them."""
+        """Release windows, processes and other resources of the worlds; called once, by the owner."""
         ...
 
 
@@ -255,7 +255,7 @@ class GroupedSimulation(Protocol):
 
 
 def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
-    """Return the spec of any group, for what all groups share: worlds, episode length, events."""
+    """Return the spec of any group, for the fields that all groups share: worlds, episode length, events."""
     return next(iter(simulation.specs.values()))
 
 
