@@ -19,10 +19,6 @@ from townlet_behavior import (
     join_groups,
     split_groups,
 )
-from townlet_runtime.core.observing import ids_of, recorded_observations, show_commitments, slot_of
-from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
-)
-from townlet_behavior.saving import join_states, split_state
 from townlet_runtime.core.observing import ids_of, recorded_observations, slot_of
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided
 from townlet_runtime.errors import SimulationError
