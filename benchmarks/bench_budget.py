@@ -36,7 +36,8 @@ import numpy as np
 
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, default_decision_columns
 from townlet_trajectory.dataset.dataset import TrajectoryDataset
-from townlet_trajectory.formats.shards.directory import ShardReader, ShardWriter
+from townlet_trajectory.formats.shards.reader import ShardReader
+from townlet_trajectory.formats.shards.writer import ShardWriter
 
 NUM_AGENTS, NUM_TICKS = 64, 256
 BATCH_SIZE = 1024

@@ -39,7 +39,8 @@ from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.dataset.dataset import TrajectoryDataset
 from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
 from townlet_trajectory.formats.batch_file import load_batch, save_batch
-from townlet_trajectory.formats.shards.directory import ShardReader, read_shards, write_shards
+from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
+from townlet_trajectory.formats.shards.writer import write_shards
 
 ROUNDS = 7
 BATCH_SIZE = 1024

@@ -13,7 +13,8 @@ from fault_operations_extras import batch_of
 from strategies import SCHEMA
 
 from townlet_trajectory.formats.captures.directory import read_captures, write_captures
-from townlet_trajectory.formats.shards.directory import ShardReader, ShardWriter
+from townlet_trajectory.formats.shards.reader import ShardReader
+from townlet_trajectory.formats.shards.writer import ShardWriter
 from townlet_trajectory.storage import files
 from townlet_trajectory.storage.json import parse_object
 

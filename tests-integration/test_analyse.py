@@ -16,8 +16,8 @@ import pytest
 
 from townlet_trajectory import Kind, Source, TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
-from townlet_trajectory.formats.minari.directory import from_minari
-from townlet_trajectory.formats.shards.directory import read_shards
+from townlet_trajectory.formats.minari.reader import from_minari
+from townlet_trajectory.formats.shards.reader import read_shards
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "analyse.md"
 

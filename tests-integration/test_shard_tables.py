@@ -13,7 +13,7 @@ import pytest
 
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.dataset.info import COMPRESSIONS
-from townlet_trajectory.formats.shards.directory import write_shards
+from townlet_trajectory.formats.shards.writer import write_shards
 
 SCHEMA = TrajectorySchema(
     observations={

@@ -461,9 +461,18 @@ def faulty(*rows: int) -> Proposals:
 
 def test_a_policy_that_fails_stops_the_tick() -> None:
     bridge = bridge_of(Script(EAT, EAT, EAT), ratio=1.0)
-    with pytest.raises(PolicyError, match=r"tick 9, slot 5: .* finite; not so for 1 of 3 agents") as caught:
+    with pytest.raises(
+        PolicyError, match=r"tick 9, slot 5: row 1: `values` must be finite, got nan; 1 of 3 agents"
+    ) as caught:
         bridge.decide(view_of(2, 5, 8), tick=9, proposals=faulty(1))
     assert (caught.value.tick, caught.value.slot) == (9, 5)
+
+
+def test_logits_in_place_of_log_probabilities_stop_the_tick() -> None:
+    logits = Proposals(actions=ints(WORK, WORK), log_probs=np.ones((2, 5), np.float32), values=np.zeros(2, np.float32))
+    # log(5 e) = 1 + log 5 = 2.609
+    with pytest.raises(PolicyError, match=r"tick 0, slot 2: row 0: normalise `log_probs`: .* of 0, got 2\.609"):
+        bridge_of(Script(EAT, EAT), ratio=1.0).decide(view_of(2, 5), tick=0, proposals=logits)
 
 
 def test_a_nan_at_a_legal_place_is_a_failure_at_an_illegal_one_not() -> None:

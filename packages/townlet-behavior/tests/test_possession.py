@@ -1,7 +1,19 @@
-import pytest
-from strategies import COOK, EAT, NUM_ACTIONS, WORK, ints
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 
-from townlet_behavior import Possession, PossessionError, UnknownActionError
+import pytest
+from strategies import COOK, EAT, NUM_ACTIONS, WORK, Script, ints, view_of
+
+from townlet_behavior import (
+    ActionVocabulary,
+    BehaviorBridge,
+    BridgeConfig,
+    Possession,
+    PossessionError,
+    UnknownActionError,
+)
 
 
 def possession_of(acquired: list[int] | None = None) -> Possession:
@@ -145,3 +157,101 @@ def test_possession_does_not_outlive_its_agent() -> None:
     assert possession.slots().tolist() == [1, 3]
     assert possession.acquire(2, tick=0)
     assert decide(possession, 2, tick=0) == ([True], [-1])
+
+
+def test_a_lease_counts_the_decisions_after_the_one_that_is_made_already() -> None:
+    # Who looked at the clock before tick 5 was decided, and acquires after it, has tick 6.
+    possession = possession_of()
+    assert decide(possession, 2, tick=5) == ([False], [-1])
+    assert possession.acquire(2, tick=5, lease_ticks=1)
+    possession.feed(2, EAT)
+    assert decide(possession, 2, tick=6) == ([True], [EAT])
+    assert not possession.is_possessed(2)
+
+
+def test_what_is_fed_after_the_last_decision_is_too_late() -> None:
+    possession = possession_of()
+    possession.acquire(2, tick=5, lease_ticks=1, owner="ann")
+    decide(possession, 2, tick=5)
+    with pytest.raises(PossessionError, match="slot 2 must be possessed to be fed an action, it is not, or no longer"):
+        possession.feed(2, EAT, owner="ann")
+
+
+NUM_PEOPLE, NUM_FEEDS = 4, 3000
+MANY = ActionVocabulary(
+    keys=tuple(str(i) for i in range(1 + NUM_PEOPLE * NUM_FEEDS)), kinds=("wait",) * (1 + NUM_PEOPLE * NUM_FEEDS)
+)
+
+
+@pytest.fixture
+def impatient_threads() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def decide_while(bridge: BehaviorBridge, work: list[Callable[[], None]]) -> list[int]:
+    """Decide for two agents, tick after tick, while each of `work` runs in a thread; return all that was executed."""
+    executed: list[int] = []
+    ticks = count()
+
+    def tick() -> None:
+        executed.extend(bridge.decide(view_of(0, 1), tick=next(ticks)).action.tolist())
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        running: list[Future[None]] = [pool.submit(one) for one in work]
+        while not all(future.done() for future in running):
+            tick()
+        for future in running:
+            future.result()
+    tick()
+    return executed
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_threads_never_possess_one_agent_together() -> None:
+    bridge = BehaviorBridge(MANY, Script(0, 0), capacity=2, config=BridgeConfig(), seed=0)
+    possession, owner_of = bridge.possession, [[], []]
+
+    def person(name: str) -> Callable[[], None]:
+        def acquire_and_release() -> None:
+            for turn in range(NUM_FEEDS):
+                slot = turn % 2
+                if possession.acquire(slot, tick=0, owner=name):
+                    owner_of[slot].append(name)
+                    assert owner_of[slot] == [name]
+                    owner_of[slot].clear()
+                    assert possession.release(slot, owner=name)
+
+        return acquire_and_release
+
+    decide_while(bridge, [person(f"person {i}") for i in range(NUM_PEOPLE)])
+    assert possession.slots().tolist() == []
+    assert not bridge.decide(view_of(0, 1), tick=10**9).possessed.any()
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_what_threads_feed_is_executed_once_or_answered_too_late() -> None:
+    bridge = BehaviorBridge(MANY, Script(0, 0), capacity=2, config=BridgeConfig(), seed=0)
+    possession, fed, late = bridge.possession, [], []
+
+    def person(number: int) -> Callable[[], None]:
+        def lease_and_feed() -> None:
+            for turn in range(NUM_FEEDS):
+                action = 1 + number * NUM_FEEDS + turn
+                # A lease of one decision: it may be over before there is time to feed anything.
+                if possession.acquire(turn % 2, tick=0, owner=str(number), lease_ticks=1):
+                    try:
+                        possession.feed(turn % 2, action, owner=str(number))
+                    except PossessionError:
+                        late.append(action)
+                    else:
+                        fed.append(action)
+
+        return lease_and_feed
+
+    executed = [action for action in decide_while(bridge, [person(i) for i in range(NUM_PEOPLE)]) if action]
+    assert sorted(executed) == sorted(fed)
+    assert fed and not set(fed) & set(late)

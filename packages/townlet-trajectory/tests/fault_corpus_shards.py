@@ -14,7 +14,7 @@ from fault_corpus import Attack, Gadget
 from fault_formats import files_of, make_batch
 from fault_formats_extras import sealed_shards, shards_digest
 
-from townlet_trajectory.formats.shards.directory import write_shards
+from townlet_trajectory.formats.shards.writer import write_shards
 from townlet_trajectory.storage.json import canonical_json
 
 STEPS, TRAJECTORIES = "steps-000000.arrow", "trajectories-000000.arrow"

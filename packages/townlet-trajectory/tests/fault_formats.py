@@ -22,8 +22,7 @@ from townlet_trajectory.formats.captures.directory import (
     read_metrics,
     write_captures,
 )
-from townlet_trajectory.formats.captures.replay_sample import ReplaySample
-from townlet_trajectory.formats.captures.sample import CaptureLayout
+from townlet_trajectory.formats.captures.sample import CaptureLayout, ReplaySample
 from townlet_trajectory.storage import files
 from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object
 from townlet_trajectory.storage.manifest import read_directory, write_directory

@@ -14,8 +14,10 @@ from fault_formats import Format, batch_digest, digest_of, make_batch, write_ori
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.formats.captures.manifest import read_capture_manifest
-from townlet_trajectory.formats.minari.directory import MinariReader, from_minari, to_minari
-from townlet_trajectory.formats.shards.directory import ShardReader, write_shards
+from townlet_trajectory.formats.minari.reader import MinariReader, from_minari
+from townlet_trajectory.formats.minari.writer import to_minari
+from townlet_trajectory.formats.shards.reader import ShardReader
+from townlet_trajectory.formats.shards.writer import write_shards
 from townlet_trajectory.storage.json import canonical_json, parse_object
 
 MANIFEST = "rollout_sample_manifest.json"

@@ -15,8 +15,9 @@ from fault_limits import Limit
 from townlet_trajectory.data.schema import MAX_ROW_BYTES, MAX_ROW_DIMENSIONS
 from townlet_trajectory.dataset.info import MAX_SHARDS, parse_dataset_manifest, shard_file_names
 from townlet_trajectory.formats.minari.spaces import MAX_ACTIONS, MAX_LEAVES, leaves_of
-from townlet_trajectory.formats.shards.directory import ShardReader, read_shards, write_shards
-from townlet_trajectory.formats.shards.sizes import FREE_BYTES, MAX_RATIO, check_sizes
+from townlet_trajectory.formats.shards.columns import FREE_BYTES, MAX_RATIO, check_sizes
+from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
+from townlet_trajectory.formats.shards.writer import write_shards
 from townlet_trajectory.storage.json import MAX_JSON_DEPTH
 from townlet_trajectory.storage.yaml import MAX_YAML_BYTES, parse_yaml
 

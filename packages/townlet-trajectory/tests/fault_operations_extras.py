@@ -10,8 +10,9 @@ from fault_operations import ABSENT, Operation
 from strategies import SCHEMA, make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.formats.minari.directory import to_minari
-from townlet_trajectory.formats.shards.directory import ShardReader, ShardWriter
+from townlet_trajectory.formats.minari.writer import to_minari
+from townlet_trajectory.formats.shards.reader import ShardReader
+from townlet_trajectory.formats.shards.writer import ShardWriter
 
 
 def batch_of(number: int) -> TrajectoryBatch:

@@ -9,8 +9,10 @@ from fault_formats import files_of
 from fault_formats_extras import sealed_minari, sealed_shards
 from fault_versions import OTHER_NUMBERS, Versioned, content
 
-from townlet_trajectory.formats.minari.directory import from_minari, to_minari
-from townlet_trajectory.formats.shards.directory import read_shards, write_shards
+from townlet_trajectory.formats.minari.reader import from_minari
+from townlet_trajectory.formats.minari.writer import to_minari
+from townlet_trajectory.formats.shards.reader import read_shards
+from townlet_trajectory.formats.shards.writer import write_shards
 
 
 def _state_shards(folder: Path, version: object) -> None:

@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from strategies import any_specs, extreme_rows
 
 from townlet_trajectory import ArraySpec, ArtifactError
-from townlet_trajectory.formats.shards.columns import arrow_array, arrow_repeated, arrow_texts, encode_columns
-from townlet_trajectory.formats.shards.sizes import (
+from townlet_trajectory.formats.shards.columns import (
     FREE_BYTES,
     MAX_DECODED_BYTES,
     allowance,
+    arrow_array,
+    arrow_repeated,
+    arrow_texts,
     check_sizes,
     declared_bytes,
+    encode_columns,
 )
 
 NUMBERS = pa.record_batch({"x": np.arange(5000) % 7})

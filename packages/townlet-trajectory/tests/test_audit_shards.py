@@ -9,14 +9,14 @@ from strategies import assert_same_batch, make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.audit.dataset import audit_dataset
+from townlet_trajectory.audit.describe import describe_dataset, text_of
 from townlet_trajectory.audit.report import Severity
-from townlet_trajectory.data.merging import canonical
-from townlet_trajectory.data.pieces import joined
+from townlet_trajectory.data.pieces import canonical, joined
 from townlet_trajectory.dataset.curation import filter_dataset, merge_datasets, merged_info, reshard, split_dataset
-from townlet_trajectory.dataset.describe import describe_dataset, text_of
 from townlet_trajectory.dataset.filter import TrajectoryFilter
 from townlet_trajectory.dataset.info import DatasetInfo
-from townlet_trajectory.formats.shards.directory import ShardReader, ShardWriter, read_shards, write_shards
+from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
+from townlet_trajectory.formats.shards.writer import ShardWriter, write_shards
 
 BATCH = TrajectoryBatch.from_trajectories(
     [make_trajectory(seed, 20 + seed, agent_id=f"agent {seed}", episode=seed % 4, terminated=True) for seed in range(9)]

@@ -8,7 +8,7 @@ import pytest
 
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.formats.captures.directory import read_captures
-from townlet_trajectory.formats.captures.listing import list_captures
+from townlet_trajectory.formats.captures.manifest import list_captures
 from townlet_trajectory.storage.files import write_json_atomic
 
 CATALOGUE = Path(__file__).parent / "data" / "catalogue"
@@ -47,7 +47,7 @@ def test_what_is_listed_can_be_read(tmp_path: Path) -> None:
 def test_a_sample_without_its_description_is_an_error(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(CAPTURES, tmp_path / "captures"))
     (folder / "idle_bob.json").unlink()
-    with pytest.raises(ArtifactError, match=r"idle_bob\.json: open"):
+    with pytest.raises(ArtifactError, match=r"open: idle_bob\.json is not below"):
         list_captures(folder, relative_to=tmp_path)
 
 

@@ -14,8 +14,14 @@ from hypothesis import given
 from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, assert_same_trajectory, damaged, make_trajectory, trajectories
 
 from townlet_trajectory import ArraySpec, ArtifactError, CaptureError, Kind, Trajectory, TrajectorySchema
-from townlet_trajectory.formats.captures.replay_sample import CLASSIC_ARRAYS, ReplaySample
-from townlet_trajectory.formats.captures.sample import SECTION, CaptureLayout, decode_sample, encode_sample
+from townlet_trajectory.formats.captures.sample import (
+    CLASSIC_ARRAYS,
+    SECTION,
+    CaptureLayout,
+    ReplaySample,
+    decode_sample,
+    encode_sample,
+)
 from townlet_trajectory.storage.npz import encode_npz
 
 LAYOUT = CaptureLayout(feature_names=FEATURE_NAMES, map_channels=("self", "agents"), action_texts=VOCABULARY)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from townlet_trajectory.errors import ArtifactError, CaptureError
-from townlet_trajectory.formats.captures.catalogue import (
+from townlet_trajectory.formats.captures.manifest import (
     SampleChecksum,
     catalogue_entry,
     read_catalogue,

@@ -8,8 +8,7 @@ from hypothesis import given
 from strategies import assert_same_batch, batch_sources, make_trajectory
 
 from townlet_trajectory import SchemaError, TrajectoryBatch
-from townlet_trajectory.dataset.chained_source import ChainedSource
-from townlet_trajectory.dataset.source import BatchSource, table_of
+from townlet_trajectory.dataset.source import BatchSource, ChainedSource, table_of
 from townlet_trajectory.errors import DatasetError
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from townlet_trajectory.errors import CaptureError
-from townlet_trajectory.formats.captures.classic_trajectory import trajectory_of
 from townlet_trajectory.formats.captures.manifest import read_capture_manifest
-from townlet_trajectory.formats.captures.replay_sample import ReplaySample
+from townlet_trajectory.formats.captures.sample import ReplaySample
+from townlet_trajectory.formats.captures.source import trajectory_of
 
 KITCHEN = Path(__file__).parent / "data" / "kitchen_capture" / "rollout_sample_manifest.json"
 

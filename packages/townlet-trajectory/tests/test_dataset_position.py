@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_trajectory.dataset.position import DatasetPosition, position_of
+from townlet_trajectory.dataset.dataset import DatasetPosition, position_of
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.storage.json import JsonValue
 

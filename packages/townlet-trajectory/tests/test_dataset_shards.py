@@ -12,7 +12,8 @@ from townlet_trajectory.dataset.dataset import TrajectoryDataset
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.selection import StepSelection
 from townlet_trajectory.errors import ArtifactError, DatasetError
-from townlet_trajectory.formats.shards.directory import ShardReader, write_shards
+from townlet_trajectory.formats.shards.reader import ShardReader
+from townlet_trajectory.formats.shards.writer import write_shards
 
 
 def make_batch(seed: int) -> TrajectoryBatch:

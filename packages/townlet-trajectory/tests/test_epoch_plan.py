@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_trajectory.dataset.epoch_plan import EpochPlan, Order, plan_epoch
+from townlet_trajectory.dataset.reader import EpochPlan, Order, plan_epoch
 
 IN_ORDER = Order(seed=0, shuffle=False, weighted=False)
 SHUFFLED = Order(seed=3, shuffle=True, weighted=False)

@@ -28,14 +28,8 @@ from townlet_trajectory import (
     TrajectorySchema,
 )
 from townlet_trajectory.dataset.info import DatasetInfo
-from townlet_trajectory.formats.minari.directory import (
-    MinariCredits,
-    MinariReader,
-    MinariWriter,
-    from_minari,
-    minari_root,
-    to_minari,
-)
+from townlet_trajectory.formats.minari.reader import MinariReader, from_minari
+from townlet_trajectory.formats.minari.writer import MinariCredits, MinariWriter, minari_root, to_minari
 
 INFO = DatasetInfo(
     group="villagers",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from townlet_trajectory import CaptureError
-from townlet_trajectory.formats.captures.replay_sample import ReplaySample
+from townlet_trajectory.formats.captures.sample import ReplaySample
 
 SAMPLE = ReplaySample(
     path=Path("a.npz"),

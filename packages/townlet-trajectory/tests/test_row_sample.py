@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_trajectory.dataset.row_sample import RowSample
+from townlet_trajectory.audit.content import RowSample
 from townlet_trajectory.errors import ShapeError
 
 

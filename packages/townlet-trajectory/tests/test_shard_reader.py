@@ -16,8 +16,8 @@ from strategies import SCHEMA, any_batches, assert_identical_batch, assert_same_
 from townlet_trajectory import ArtifactError, ManifestError, SchemaError, TrajectoryBatch
 from townlet_trajectory.dataset.info import COMPRESSIONS, DatasetInfo
 from townlet_trajectory.dataset.source import TrajectorySource, table_of
-from townlet_trajectory.formats.shards.directory import read_shards, write_shards
-from townlet_trajectory.formats.shards.reader import ShardReader, read_dataset_manifest
+from townlet_trajectory.formats.shards.reader import ShardReader, read_dataset_manifest, read_shards
+from townlet_trajectory.formats.shards.writer import write_shards
 
 BATCH = TrajectoryBatch.from_trajectories(
     [make_trajectory(n, length, agent_id=f"agent {n}", terminated=n == 1) for n, length in enumerate([3, 2, 4, 1])]

@@ -12,7 +12,8 @@ from strategies import any_batches, assert_identical_batch, assert_same_batch, m
 from townlet_trajectory import ArtifactError, SchemaError, TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
 from townlet_trajectory.dataset.info import DatasetInfo
-from townlet_trajectory.formats.shards.directory import ShardReader, read_shards, write_shards
+from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
+from townlet_trajectory.formats.shards.writer import write_shards
 
 LONG = TrajectoryBatch.from_trajectories(
     [make_trajectory(1, 7, agent_id="a", terminated=True), make_trajectory(2, 3, agent_id="b", truncated=True)]

@@ -7,7 +7,8 @@ from strategies import SCHEMA, assert_same_batch, record_lives
 
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.data.pieces import joined
-from townlet_trajectory.formats.shards.directory import ShardWriter, read_shards
+from townlet_trajectory.formats.shards.reader import read_shards
+from townlet_trajectory.formats.shards.writer import ShardWriter
 
 
 def test_recording_into_shards(tmp_path: Path) -> None:

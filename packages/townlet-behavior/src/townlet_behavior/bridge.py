@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .choices import Choices, blend_proposals, keep_commitments, log_probs, obey_possessors, script_alone
+from .blend import Choices, blend_proposals, keep_commitments, log_probs, obey_possessors, script_alone
 from .commitment import Commitments, Held
 from .config import BridgeConfig, clamped_ratio
 from .controllers import BatchController, propose_checked
@@ -17,8 +17,8 @@ from .draws import Purpose, uniforms
 from .errors import ConfigError, PolicyError, ShapeError, StateError
 from .guardrails import Guardrail, GuardrailChain
 from .possession import Possession
-from .proposals import Proposals, check_fit, faulty_rows, is_sound, without_rows
-from .saving import SavedState, check_array, check_names, join_states, split_state
+from .proposals import Proposals, find_faults, is_sound, without_rows
+from .saving import SavedState, check_array, check_names, join_groups, split_groups
 from .tally import Tally, TallyCounter
 from .views import View, check_slots, check_view
 from .vocabulary import ActionVocabulary
@@ -96,44 +96,46 @@ class BehaviorBridge:
         Raises:
             ShapeError: if the view, the script's or the policy's proposals do not fit together.
             UnknownActionError: if the script proposes an action outside the vocabulary.
-            PolicyError: if the policy's output is not finite (unless the config lets the script stand in).
+            PolicyError: if the policy's output is not finite, or its log-probabilities are not normalised (unless the
+                config lets the script stand in).
             GuardrailError: if a guardrail's verdict cannot be carried out.
         """
-        held = self._held(view, tick)
-        # Possession,
-        possessed, wishes = self.possession.wishes(view.slots, tick)
-        # else proposals,
-        expert = propose_checked(self._controller, view, num_actions=self._num_actions)
-        proposals = self._usable(proposals, view, tick)
-        # blend,
-        script = np.where(expert < 0, self._wait, expert)
-        choices = self._blend(view, script, proposals, tick)
-        # option commitment
-        choices = keep_commitments(choices, held)
-        choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
-        # and guardrails, which have the last word.
-        reviewed = self._guardrails.review(view, choices.action)
+        with self.possession.lock:
+            held = self._held(view, tick)
+            # Possession,
+            possessed, wishes = self.possession.wishes(view.slots, tick)
+            # else proposals,
+            expert = propose_checked(self._controller, view, num_actions=self._num_actions)
+            proposals = self._usable(proposals, view, tick)
+            # blend,
+            script = np.where(expert < 0, self._wait, expert)
+            choices = self._blend(view, script, proposals, tick)
+            # option commitment
+            choices = keep_commitments(choices, held)
+            choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
+            # and guardrails, which have the last word.
+            reviewed = self._guardrails.review(view, choices.action)
 
-        policy_log_prob, behavior_log_prob = log_probs(choices, script, proposals, self._ratio)
-        decisions = DecisionBatch(
-            action=reviewed.action,
-            chosen_action=choices.action,
-            kind=choices.kind,
-            source=choices.source,
-            vetoed=reviewed.vetoed,
-            veto_reason=reviewed.reason,
-            possessed=possessed,
-            demonstrated=possessed & (wishes >= 0) & ~reviewed.vetoed if np.count_nonzero(possessed) else possessed,
-            expert_action=expert,
-            behavior_log_prob=behavior_log_prob,
-            policy_log_prob=policy_log_prob,
-            value=np.zeros(len(expert), np.float32) if proposals is None else proposals.values.copy(),
-            ratio=np.full(len(expert), self._ratio, np.float32),
-            held_action=held.action,
-            ticks_left=held.ticks_left,
-        )
-        self._settle(view, decisions, tick)
-        return decisions
+            policy_log_prob, behavior_log_prob = log_probs(choices, script, proposals, self._ratio)
+            decisions = DecisionBatch(
+                action=reviewed.action,
+                chosen_action=choices.action,
+                kind=choices.kind,
+                source=choices.source,
+                vetoed=reviewed.vetoed,
+                veto_reason=reviewed.reason,
+                possessed=possessed,
+                demonstrated=possessed & (wishes >= 0) & ~reviewed.vetoed if np.count_nonzero(possessed) else possessed,
+                expert_action=expert,
+                behavior_log_prob=behavior_log_prob,
+                policy_log_prob=policy_log_prob,
+                value=np.zeros(len(expert), np.float32) if proposals is None else proposals.values.copy(),
+                ratio=np.full(len(expert), self._ratio, np.float32),
+                held_action=held.action,
+                ticks_left=held.ticks_left,
+            )
+            self._settle(view, decisions, tick)
+            return decisions
 
     def held(self, view: View, *, tick: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """What the agents are committed to at `tick`, for the observation that the decision is made from.
@@ -147,7 +149,8 @@ class BehaviorBridge:
         Raises:
             ShapeError: if the view's arrays do not fit together.
         """
-        held = self._held(view, tick)
+        with self.possession.lock:
+            held = self._held(view, tick)
         return held.action, held.ticks_left
 
     def held_at_end(
@@ -166,7 +169,8 @@ class BehaviorBridge:
         check_slots(slots, capacity=self._capacity)
         if option_done.shape != slots.shape:
             raise ShapeError(f"`option_done` must be {slots.shape}, got {option_done.shape}")
-        held = self._commitments.held(slots, option_done=option_done, action_mask=None, tick=tick)
+        with self.possession.lock:
+            held = self._commitments.held(slots, option_done=option_done, action_mask=None, tick=tick)
         return held.action, held.ticks_left
 
     def forget(self, slots: NDArray[np.int64]) -> None:
@@ -176,9 +180,10 @@ class BehaviorBridge:
             ShapeError: if the slots are not strictly ascending in [0, capacity).
         """
         check_slots(slots, capacity=self._capacity)
-        self._end_commitments(slots)
-        self.possession.forget(slots)
-        self._controller.forget(slots)
+        with self.possession.lock:
+            self._end_commitments(slots)
+            self.possession.forget(slots)
+            self._controller.forget(slots)
 
     def reset(self) -> None:
         """Everybody has left; counts start from zero. The ratio stays."""
@@ -197,19 +202,20 @@ class BehaviorBridge:
 
     def save_state(self) -> SavedState:
         """All that a decision depends on and that may change: ratio, commitments, possession, counts, plans."""
-        return join_states(
-            {
-                "bridge": {
-                    "vocabulary": np.array(self._digest),
-                    "seed": np.array(self._seed, np.uint64),
-                    "ratio": np.array(self._ratio),
-                },
-                "commitments": self._commitments.save_state(),
-                "possession": self.possession.save_state(),
-                "counts": self._counter.save_state(),
-                "controller": self._controller.save_state(),
-            }
-        )
+        with self.possession.lock:
+            return join_groups(
+                {
+                    "bridge": {
+                        "vocabulary": np.array(self._digest),
+                        "seed": np.array(self._seed, np.uint64),
+                        "ratio": np.array(self._ratio),
+                    },
+                    "commitments": self._commitments.save_state(),
+                    "possession": self.possession.save_state(),
+                    "counts": self._counter.save_state(),
+                    "controller": self._controller.save_state(),
+                }
+            )
 
     def restore(self, state: SavedState) -> None:
         """Go on as the bridge that was saved: from here on both decide alike, bit for bit.
@@ -220,7 +226,7 @@ class BehaviorBridge:
             StateError: if the state is of another vocabulary, seed, capacity, controller or set of guardrails; then
                 nothing has changed.
         """
-        parts = split_state(state, ("bridge", "commitments", "possession", "counts", "controller"))
+        parts = split_groups(state, ("bridge", "commitments", "possession", "counts", "controller"))
         own = parts["bridge"]
         check_names(own, ("vocabulary", "seed", "ratio"), of="the bridge")
         if not np.array_equal(own["vocabulary"], self._digest):
@@ -228,30 +234,27 @@ class BehaviorBridge:
         if own["seed"].dtype != np.uint64 or not np.array_equal(own["seed"], np.uint64(self._seed)):
             raise StateError(f"saved `seed` must be {self._seed}, got {own['seed']}")
         check_array(own, "ratio", like=np.array(self._ratio), low=0.0, high=1.0)
-        self._commitments.check_state(parts["commitments"])
-        self.possession.check_state(parts["possession"])
-        self._counter.check_state(parts["counts"])
-        self._controller.restore(parts["controller"])
-        self._commitments.restore(parts["commitments"])
-        self.possession.restore(parts["possession"])
-        self._counter.restore(parts["counts"])
-        self.ratio = float(own["ratio"])
-        self._held_before = None
+        with self.possession.lock:
+            self._commitments.check_state(parts["commitments"])
+            self.possession.check_state(parts["possession"])
+            self._counter.check_state(parts["counts"])
+            self._controller.restore(parts["controller"])
+            self._commitments.restore(parts["commitments"])
+            self.possession.restore(parts["possession"])
+            self._counter.restore(parts["counts"])
+            self.ratio = float(own["ratio"])
+            self._held_before = None
 
     def _usable(self, proposals: Proposals | None, view: View, tick: int) -> Proposals | None:
         if proposals is None:
             return None
-        check_fit(proposals, view, num_actions=self._num_actions)
-        if is_sound(proposals, num_actions=self._num_actions):
+        if is_sound(proposals, view, num_actions=self._num_actions):
             return proposals
-        faulty = faulty_rows(proposals, view, num_actions=self._num_actions)
+        faulty, problem = find_faults(proposals, view, num_actions=self._num_actions)
         num_faulty = int(np.count_nonzero(faulty))
         if num_faulty:
             slot = int(view.slots[faulty.argmax()])
-            problem = (
-                f"actions must be in [0, {self._num_actions}), values and the log-probabilities of legal actions"
-                f" finite; not so for {num_faulty} of {len(faulty)} agents"
-            )
+            problem = f"{problem}; {num_faulty} of {len(faulty)} agents cannot be decided for"
             if self._config.on_policy_error == "raise":
                 raise PolicyError(problem, tick=tick, slot=slot)
             log.warning("tick %d, slot %d: %s; the script decides for them", tick, slot, problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
+from threading import RLock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,33 +20,55 @@ _NAME_BYTES = ("utf-8", "surrogatepass")
 
 
 class Possession:
-    """Who is possessed, by whom, until when, and what the possessor wants next; arrays by slot.
+    """The agents that are possessed, by slot: by whom, until when, and the action to carry out next.
+
+    Any thread may call it at any time. A call that comes while a decision is made waits until it is settled, so that
+    one caller at a time possesses an agent. An action that `feed` takes is carried out by the agent's next decision,
+    once, unless it is fed again, released, leaves or runs out of ticks before; if `feed` comes too late, after the
+    last decision of a lease, it raises.
+
+    Example:
+        >>> possession = Possession(capacity=4, num_actions=3, on_acquire=lambda slot: None)
+        >>> possession.acquire(2, tick=0, owner="ann")
+        True
+        >>> possession.acquire(2, tick=0, owner="bob")
+        False
+        >>> possession.feed(2, 1, owner="ann")
+        >>> possession.release(2, owner="ann")
+        True
 
     Args:
         capacity: slots are below it.
         num_actions: actions that can be fed are below it.
-        on_acquire: told the slot of every agent that is taken over, once.
+        on_acquire: called with the slot of every agent that is taken over, once, by the thread that takes it over.
+
+    Attributes:
+        lock: held by every method, and by the bridge from before a decision until it is settled. Hold it to make one
+            step of several calls.
     """
 
     def __init__(self, *, capacity: int, num_actions: int, on_acquire: Callable[[int], None]) -> None:
+        self.lock = RLock()
         self._num_actions = num_actions
         self._on_acquire = on_acquire
         self._until: NDArray[np.int64] = np.full(capacity, _FREE, np.int64)
         self._action: NDArray[np.int64] = np.full(capacity, _NO_ACTION, np.int64)
         self._owner: NDArray[np.object_] = np.full(capacity, None, np.object_)
         self._num_possessed = 0
+        self._next_tick = 0
+        """After the last decision."""
 
     def acquire(self, slot: int, *, tick: int, owner: str | None = None, lease_ticks: int | None = None) -> bool:
         """Take the agent in `slot` over, from the decision at `tick` on.
 
         Args:
             slot: of the agent.
-            tick: of the next decision.
-            owner: only who gives the same name may feed and release.
-            lease_ticks: number of decisions after which it ends by itself; None: never.
+            tick: of the next decision; one that is made already counts as the tick after it.
+            owner: name that `feed` and `release` must give too.
+            lease_ticks: number of ticks after which it ends by itself, at least 1; None: never.
 
         Returns:
-            False if the agent is already possessed, by whomever.
+            False if the agent is already possessed, by this owner or another.
 
         Raises:
             PossessionError: if the slot does not exist or the lease is shorter than one tick.
@@ -53,29 +76,37 @@ class Possession:
         self._check_slot(slot)
         if lease_ticks is not None and lease_ticks < 1:
             raise PossessionError(f"`lease_ticks` must be at least 1, got {lease_ticks}")
-        self._expire(tick)
-        if self.is_possessed(slot):
-            return False
-        self._until[slot] = _FOR_EVER if lease_ticks is None else tick + lease_ticks
-        self._owner[slot] = owner
-        self._num_possessed += 1
-        self._on_acquire(slot)
-        return True
+        with self.lock:
+            tick = max(tick, self._next_tick)
+            self._expire(tick)
+            if self.is_possessed(slot):
+                return False
+            self._until[slot] = _FOR_EVER if lease_ticks is None else tick + lease_ticks
+            self._owner[slot] = owner
+            self._num_possessed += 1
+            self._on_acquire(slot)
+            return True
 
     def feed(self, slot: int, action: int, *, owner: str | None = None) -> None:
-        """Say what a possessed agent does at its next decision; used once, and replaced by feeding again.
+        """Set the action of a possessed agent's next decision; used once, and replaced by feeding again.
+
+        Args:
+            slot: of the agent.
+            action: in [0, num_actions).
+            owner: name that was given to `acquire`.
 
         Raises:
-            PossessionError: if the agent is not possessed, or by somebody else.
+            PossessionError: if the agent is not possessed, or no longer, or by another owner.
             UnknownActionError: if the action is not in the vocabulary.
         """
         self._check_slot(slot)
-        if not self.is_possessed(slot):
-            raise PossessionError(f"slot {slot} must be possessed to be fed an action, it is not")
-        self._check_owner(slot, owner)
         if not 0 <= action < self._num_actions:
             raise UnknownActionError(f"`action` must be in [0, {self._num_actions}), got {action}")
-        self._action[slot] = action
+        with self.lock:
+            if not self.is_possessed(slot):
+                raise PossessionError(f"slot {slot} must be possessed to be fed an action, it is not, or no longer")
+            self._check_owner(slot, owner)
+            self._action[slot] = action
 
     def release(self, slot: int, *, owner: str | None = None) -> bool:
         """Give the agent back; False if it was not possessed.
@@ -84,11 +115,12 @@ class Possession:
             PossessionError: if the slot does not exist, or somebody else possesses the agent.
         """
         self._check_slot(slot)
-        if not self.is_possessed(slot):
-            return False
-        self._check_owner(slot, owner)
-        self._free(np.array([slot]))
-        return True
+        with self.lock:
+            if not self.is_possessed(slot):
+                return False
+            self._check_owner(slot, owner)
+            self._free(np.array([slot]))
+            return True
 
     def is_possessed(self, slot: int) -> bool:
         """Whether the agent's next decision is the possessor's.
@@ -101,7 +133,8 @@ class Possession:
 
     def slots(self) -> NDArray[np.int64]:
         """All possessed slots, ascending."""
-        return np.flatnonzero(self._until != _FREE)
+        with self.lock:
+            return np.flatnonzero(self._until != _FREE)
 
     def wishes(self, slots: NDArray[np.int64], tick: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Who is possessed at the decision of `tick`, and what the possessors want. Asking uses nothing up.
@@ -113,34 +146,41 @@ class Possession:
         Returns:
             possessed [N] bool, and action [N], -1 where nothing was fed.
         """
-        self._expire(tick)
-        if not self._num_possessed:
-            return np.zeros(len(slots), np.bool_), np.full(len(slots), _NO_ACTION, np.int64)
-        return self._until.take(slots) != _FREE, self._action.take(slots)
+        with self.lock:
+            if self._num_possessed:
+                self._expire(tick)
+            if not self._num_possessed:
+                return np.zeros(len(slots), np.bool_), np.full(len(slots), _NO_ACTION, np.int64)
+            return self._until.take(slots) != _FREE, self._action.take(slots)
 
     def use_up(self, slots: NDArray[np.int64], tick: int) -> None:
         """The decision of `tick` is made for the agents in `slots` [N]: what they were fed is used.
 
         A lease whose last decision this was ends now, for whoever asks before the next.
         """
-        if self._num_possessed:
-            self._action[slots] = _NO_ACTION
-            self._expire(tick + 1)
+        with self.lock:
+            self._next_tick = tick + 1
+            if self._num_possessed:
+                self._action[slots] = _NO_ACTION
+                self._expire(tick + 1)
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """These agents have left; possession does not outlive them."""
-        self._free(slots[self._until[slots] != _FREE])
+        with self.lock:
+            self._free(slots[self._until[slots] != _FREE])
 
     def save_state(self) -> SavedState:
         """Who is possessed, by whom, until when, and what was fed and not used yet.
 
         Names of owners are kept as bytes: fixed-width text would lose zero characters at their ends.
         """
-        names = [None if owner is None else owner.encode(*_NAME_BYTES) for owner in self._owner]
+        with self.lock:
+            owners, until, action = self._owner.tolist(), self._until.copy(), self._action.copy()
+        names = [None if owner is None else owner.encode(*_NAME_BYTES) for owner in owners]
         lengths = [_NO_OWNER if name is None else len(name) for name in names]
         return {
-            "until": self._until.copy(),
-            "action": self._action.copy(),
+            "until": until,
+            "action": action,
             "owner_length": np.array(lengths, np.int64),
             "owner_bytes": np.frombuffer(b"".join(name for name in names if name is not None), np.uint8),
         }
@@ -172,13 +212,14 @@ class Possession:
             StateError: see `check_state`; then nothing has changed.
         """
         self.check_state(state)
-        self._until, self._action = state["until"].copy(), state["action"].copy()
-        self._owner[:] = _owners(state)
-        self._num_possessed = int(np.count_nonzero(self._until != _FREE))
+        with self.lock:
+            self._until, self._action = state["until"].copy(), state["action"].copy()
+            self._owner[:] = _owners(state)
+            self._num_possessed = int(np.count_nonzero(self._until != _FREE))
+            self._next_tick = 0
 
     def _expire(self, tick: int) -> None:
-        if self._num_possessed:
-            self._free(np.flatnonzero((self._until != _FREE) & (self._until <= tick)))
+        self._free(np.flatnonzero((self._until != _FREE) & (self._until <= tick)))
 
     def _free(self, possessed: NDArray[np.int64]) -> None:
         self._until[possessed] = _FREE

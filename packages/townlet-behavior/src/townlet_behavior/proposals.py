@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from .errors import ShapeError
 from .views import View
 
 _FLOOR = np.finfo(np.float32).min
+_TOLERANCE = 1e-4
+"""What float32 needs, some hundred times over; logits miss it by whole numbers."""
 _INT64, _FLOAT32, _BOOL = np.dtype(np.int64), np.dtype(np.float32), np.dtype(np.bool_)
 
 
@@ -25,7 +28,8 @@ class Proposals:
     actions: NDArray[np.int64]
     """[N]; sampled, or the most probable ones."""
     log_probs: NDArray[np.float32] | None
-    """[N, A]; of every action. None: unknown, then what is executed is recorded as foreign."""
+    """[N, A]; of every action, normalised: logsumexp of each row is 0 within 1e-4, so logits are refused. Illegal
+    actions have `finfo(float32).min`. None: unknown, then the executed actions are recorded as foreign."""
     values: NDArray[np.float32]
     """[N]; in reward units."""
     greedy: bool = False
@@ -50,61 +54,86 @@ class Proposals:
             raise ShapeError(f"`opinion` must be bool {shape}, got {self.opinion.dtype} {self.opinion.shape}")
 
 
-def check_fit(proposals: Proposals, view: View, *, num_actions: int) -> None:
-    """Refuse proposals that are not for this view or this vocabulary.
+def is_sound(proposals: Proposals, view: View, *, num_actions: int) -> bool:
+    """Check that proposals fit, and whether every row is usable, rows and places that are not read included.
+
+    This is the cheap question of every tick; `find_faults` is for the ticks in which the answer is no.
+
+    Args:
+        proposals: of a policy.
+        view: that they must be for.
+        num_actions: size of the vocabulary that they must be for.
 
     Raises:
         ShapeError: naming the array, what was expected and what came.
     """
-    if proposals.actions.shape != view.slots.shape:
-        raise ShapeError(
-            f"proposals must be for the {len(view.slots)} agents of the view, got {len(proposals.actions)}"
-        )
-    if proposals.log_probs is not None and proposals.log_probs.shape[1] != num_actions:
-        raise ShapeError(
-            f"`log_probs` must have a column for each of {num_actions} actions, got {proposals.log_probs.shape[1]}"
-        )
-
-
-def is_sound(proposals: Proposals, *, num_actions: int) -> bool:
-    """Whether nothing is amiss, also where nobody looks: the cheap question, almost always answered yes."""
-    size = len(proposals.actions)
-    if np.count_nonzero(_in_range(proposals.actions, num_actions)) != size:
+    actions, log_probs, size = proposals.actions, proposals.log_probs, len(proposals.actions)
+    if actions.shape != view.slots.shape:
+        raise ShapeError(f"proposals must be for the {len(view.slots)} agents of the view, got {size}")
+    if log_probs is not None and log_probs.shape[1] != num_actions:
+        raise ShapeError(f"`log_probs` must have a column for each of {num_actions} actions, got {log_probs.shape[1]}")
+    # One comparison for both ends: as unsigned, a negative number is larger than any vocabulary.
+    if np.count_nonzero(actions.view(np.uint64) < num_actions) != size:
         return False
     if np.count_nonzero(np.isfinite(proposals.values)) != size:
         return False
-    log_probs = proposals.log_probs
-    return log_probs is None or np.count_nonzero(np.isfinite(log_probs)) == log_probs.size
+    if log_probs is None:
+        return True
+    if np.count_nonzero(np.isfinite(log_probs)) != log_probs.size:
+        return False
+    # The probabilities of a row add up to 1: near 1 the logarithm of a sum is the sum - 1.
+    with np.errstate(over="ignore"):  # what overflows is no log-probability, which is the answer
+        totals = np.add.reduce(np.exp(log_probs), axis=1)
+    return bool(np.count_nonzero(np.abs(totals - 1.0) <= _TOLERANCE) == size)
 
 
-def faulty_rows(proposals: Proposals, view: View, *, num_actions: int) -> NDArray[np.bool_]:
-    """Where the policy's output cannot be used: [N] bool. Rows without an opinion need a finite value only."""
-    faulty = ~_in_range(proposals.actions, num_actions)
-    if proposals.log_probs is not None:
-        unusable = ~np.isfinite(proposals.log_probs)
+def find_faults(proposals: Proposals, view: View, *, num_actions: int) -> tuple[NDArray[np.bool_], str]:
+    """Find the rows that cannot be used, and describe the first of them.
+
+    A row needs a finite value. Where the policy has an opinion, it also needs an action of the vocabulary and
+    log-probabilities that are finite where the mask allows the action, and normalised: |log Σ_a π(a)| <= 1e-4. At
+    places that the mask forbids, what is not finite counts as impossible.
+
+    Args:
+        proposals: for this view and vocabulary.
+        view: of the same rows.
+        num_actions: size of the vocabulary.
+
+    Returns:
+        Where the rows are unusable, [N] bool, and what is wrong with the first ("" where none is).
+    """
+    actions, log_probs, values = proposals.actions, proposals.log_probs, proposals.values
+    read = np.ones(len(actions), np.bool_) if proposals.opinion is None else proposals.opinion
+    rules: list[tuple[str, NDArray[Any], NDArray[np.bool_]]] = [
+        ("`values` must be finite", values, ~np.isfinite(values)),
+        (f"`actions` must be in [0, {num_actions})", actions, read & ((actions < 0) | (actions >= num_actions))),
+    ]
+    if log_probs is not None:
+        unusable = ~np.isfinite(log_probs)
         if view.action_mask is not None:
             unusable &= view.action_mask
-        faulty |= unusable.any(axis=1)
-    if proposals.opinion is not None:
-        faulty &= proposals.opinion
-    return faulty | ~np.isfinite(proposals.values)
+        rules.append(("`log_probs` of legal actions must be finite", log_probs, read & unusable.any(axis=1)))
+        totals = np.logaddexp.reduce(_made_finite(log_probs), axis=1)
+        wrong = read & ~(np.abs(totals) <= _TOLERANCE)
+        rules.append((f"normalise `log_probs`: logsumexp of a row must be within {_TOLERANCE} of 0", totals, wrong))
+    faulty = np.logical_or.reduce([broken for _, _, broken in rules])
+    row = int(faulty.argmax()) if len(faulty) else 0
+    first = (f"row {row}: {rule}, got {column[row]}" for rule, column, broken in rules if broken[row : row + 1].any())
+    return faulty, next(first, "")
 
 
 def without_rows(proposals: Proposals, dropped: NDArray[np.bool_]) -> Proposals:
     """The proposals with no opinion in `dropped` [N], and everything that is then not read made finite and in range."""
     opinion = ~dropped if proposals.opinion is None else proposals.opinion & ~dropped
     log_probs = proposals.log_probs
-    if log_probs is not None:
-        log_probs = np.where(np.isfinite(log_probs), log_probs, _FLOOR)
     return replace(
         proposals,
         actions=np.where(opinion, proposals.actions, 0),
-        log_probs=log_probs,
+        log_probs=None if log_probs is None else _made_finite(log_probs),
         values=np.where(dropped, np.float32(0.0), proposals.values),
         opinion=opinion,
     )
 
 
-def _in_range(actions: NDArray[np.int64], num_actions: int) -> NDArray[np.bool_]:
-    # One comparison for both ends: as unsigned, a negative number is larger than any vocabulary.
-    return actions.view(np.uint64) < num_actions
+def _made_finite(log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(np.isfinite(log_probs), log_probs, _FLOOR)

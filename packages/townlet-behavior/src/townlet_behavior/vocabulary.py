@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,7 +29,7 @@ class ActionVocabulary:
     def __post_init__(self) -> None:
         if not self.keys:
             raise VocabularyError("`keys` must hold at least one action, got none")
-        repeated = sorted({key for key in self.keys if self.keys.count(key) > 1})
+        repeated = sorted(key for key, count in Counter(self.keys).items() if count > 1)
         if repeated:
             raise VocabularyError(f"`keys` must be unique, got {repeated} more than once")
         if len(self.kinds) != len(self.keys):

@@ -10,10 +10,11 @@ from typing import TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import RANDOM, SimulationEvaluator
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import RANDOM, Evaluator
 from townlet_runtime.errors import ConfigError, MissingExtraError
 from townlet_runtime.runs.directory import CHECKPOINTS
+from townlet_trajectory.storage.json import JsonValue
 
 try:
     import torch
@@ -96,8 +97,8 @@ def training_config(
 
 def orchestrator_of(
     config: TrainingConfig,
-    collector: SimulationCollector,
-    evaluator: SimulationEvaluator,
+    collector: Collector,
+    evaluator: Evaluator,
     *,
     run_dir: Path,
     threads: int,
@@ -157,7 +158,15 @@ def standing_of(run_dir: Path) -> Standing | None:
 
 def settings_schema() -> str:
     """Return the JSON schema of `TrainingConfig`; `townlet_runtime.config` keeps a copy, to be read without torch."""
-    return json.dumps(TypeAdapter(TrainingConfig).json_schema(), indent=1)
+    return json.dumps(_without_prose(TypeAdapter(TrainingConfig).json_schema()), indent=1)
+
+
+def _without_prose(schema: JsonValue) -> JsonValue:
+    if isinstance(schema, list):
+        return [_without_prose(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _without_prose(part) for key, part in schema.items() if key not in ("title", "description")}
 
 
 def training_fields(config: TrainingConfig) -> dict[str, Setting]:

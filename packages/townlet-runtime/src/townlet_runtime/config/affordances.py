@@ -22,9 +22,9 @@ from townlet_runtime.town.config import (
     Effects,
     ObjectSpec,
     ObjectType,
+    Ticks,
     TownConfig,
 )
-from townlet_runtime.town.society import Ticks
 from townlet_trajectory.storage.json import JsonValue
 
 DEFAULT_FILE = "configs/affordances/core.yaml"

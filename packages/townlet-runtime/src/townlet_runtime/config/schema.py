@@ -35,9 +35,9 @@ from townlet_runtime.town.config import (
     RivalryConfig,
     SocialConfig,
     Tick,
+    Ticks,
     TownConfig,
 )
-from townlet_runtime.town.society import Ticks
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 
 Said: TypeAlias = Mapping[str, Any]

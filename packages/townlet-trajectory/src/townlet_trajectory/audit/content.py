@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.audit.leaks import FeatureRule, best_rules
 from townlet_trajectory.audit.report import FindingList
-from townlet_trajectory.data.schema import ACTION_MASK
+from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.schema import ACTION_MASK, Kind, Source, TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.dataset.row_sample import RowSample
-from townlet_trajectory.errors import SchemaError
+from townlet_trajectory.errors import SchemaError, ShapeError
 
 SAMPLE_ROWS = 16_384
 SAMPLE_BYTES = 64 << 20
@@ -147,13 +147,13 @@ class ContentAudit:
         if repeats:
             pairs = [f"{name_of(repeat)} = {name_of(int(first[same[repeat]]))}" for repeat in repeats[:MAX_NAMES]]
             message = f"{len(repeats)} of {len(digests)} repeat what another one saw, did and earned"
-            found.warn("duplicate-content", "trajectories", f"{message}: {_listed(pairs, len(repeats))}")
+            found.warn("duplicate-content", "trajectories", f"{message}: {listed(pairs, len(repeats))}")
 
     def _vocabulary(self, found: FindingList, name_of: Callable[[int], str]) -> None:
         counts, texts = self._action_counts, list(self._number_of)
         if self._misnumbered:
             names = [name_of(trajectory) for trajectory in self._misnumbered[:MAX_NAMES]]
-            message = f"ids mean other actions than before in {_listed(names, len(self._misnumbered))}"
+            message = f"ids mean other actions than before in {listed(names, len(self._misnumbered))}"
             found.warn("vocabulary-differs", "vocabulary", message)
         if self._outside:
             message = f"{self._outside} of {self._num_steps} are no index of the vocabulary of {len(texts)} actions"
@@ -161,7 +161,7 @@ class ContentAudit:
         unused = np.flatnonzero(counts == 0).tolist()
         if unused:
             names = [texts[action] for action in unused[:MAX_NAMES]]
-            message = f"{len(unused)} of {len(texts)} actions are never taken: {_listed(names, len(unused))}"
+            message = f"{len(unused)} of {len(texts)} actions are never taken: {listed(names, len(unused))}"
             found.info("unused-actions", "vocabulary", message)
         if np.count_nonzero(counts) == 1:
             found.info("one-action", "action", f"always {texts[int(counts.argmax())]}: there is nothing to tell")
@@ -201,7 +201,7 @@ class ContentAudit:
             if constant:
                 # 0.0 is added because which zero is the least, 0 or -0, depends on the order of the rows.
                 names = [f"{self._element(name, place)} {lowest[place] + 0.0:g}" for place in constant[:MAX_NAMES]]
-                message = f"{len(constant)} of {lowest.size} features never change: {_listed(names, len(constant))}"
+                message = f"{len(constant)} of {lowest.size} features never change: {listed(names, len(constant))}"
                 found.info("constant-features", name, message)
         if self._reward_range[0] == self._reward_range[1]:
             found.info("constant-reward", "rewards", f"always {self._reward_range[0] + 0.0:g}")
@@ -236,7 +236,125 @@ def _digests(rows: ContentRows) -> list[bytes]:
     return digests
 
 
-def _listed(names: Sequence[str], count: int) -> str:
-    """The first names, and how many more there are."""
+def listed(names: Sequence[str], count: int) -> str:
+    """Join the first names, and say how many more of `count` there are."""
     more = f", and {count - len(names)} more" if count > len(names) else ""
     return ", ".join(names) + more
+
+
+_CODES = {"kind": len(Kind), "source": len(Source)}
+_CHOICE = "chosen_action"
+
+
+class ColumnAudit:
+    """Takes batches of one schema; then says what it has found."""
+
+    def __init__(self, schema: TrajectorySchema) -> None:
+        self._schema = schema
+        self._num_steps = 0
+        self._counts: dict[str, int] = {}
+
+    def add(self, batch: TrajectoryBatch) -> None:
+        """Take the rows of `batch` into account."""
+        self._num_steps += batch.num_steps
+        for name, spec in self._schema.decisions.items():
+            column = batch.columns[name]
+            if spec.dtype.startswith("float"):
+                self._count(f"{name} non-finite", ~np.isfinite(column))
+            if name in _CODES and spec.shape == ():
+                codes = column.astype(np.int64, copy=False)
+                self._count(f"{name} code", (codes < 0) | (codes >= _CODES[name]))
+        if self._has_choices():
+            self._count("illegal", _forbidden(batch))
+
+    def report(self, found: FindingList) -> None:
+        """Add what was found."""
+        for name in self._schema.decisions:
+            if count := self._counts.get(f"{name} non-finite"):
+                found.warn("non-finite", name, f"{count} numbers in {self._num_steps} steps are NaN or infinite")
+            if count := self._counts.get(f"{name} code"):
+                found.fail("unknown-code", name, f"{count} of {self._num_steps} are not in [0, {_CODES[name]})")
+        if count := self._counts.get("illegal"):
+            message = f"{count} of {self._num_steps} steps are decisions for an action that the mask forbids"
+            found.warn("forbidden-action", _CHOICE, message)
+
+    def _count(self, name: str, wrong: NDArray[np.bool_]) -> None:
+        self._counts[name] = self._counts.get(name, 0) + int(np.count_nonzero(wrong))
+
+    def _has_choices(self) -> bool:
+        decisions = self._schema.decisions
+        return (
+            ACTION_MASK in self._schema.observations
+            and _CHOICE in decisions
+            and "kind" in decisions
+            and bool(self._schema.vocabulary)
+        )
+
+
+def _forbidden(batch: TrajectoryBatch) -> NDArray[np.bool_]:
+    """[R]; decisions whose choice is no legal action. What a person or a commitment does is not drawn from the mask."""
+    chosen = batch.columns[_CHOICE].astype(np.int64, copy=False)
+    inside = (chosen >= 0) & (chosen < len(batch.schema.vocabulary))
+    legal = batch.observations[ACTION_MASK][np.arange(len(chosen)), np.where(inside, chosen, 0)]
+    forbidden: NDArray[np.bool_] = (batch.columns["kind"] == Kind.DECISION) & ~(inside & legal.astype(np.bool_))
+    return forbidden
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 divided by the golden ratio."""
+
+
+class RowSample:
+    """At most `max_rows` rows of all that were added, evenly spread over them.
+
+    Row i has the key frac(i / golden ratio), and the rows with the smallest keys are kept. These keys are equally
+    distributed over all rows and over every n-th of them (Weyl 1916), so that the sample is in step with no period of
+    the data, and the same rows give the same sample. At most twice as many rows are held at a time.
+    """
+
+    def __init__(self, max_rows: int) -> None:
+        if max_rows < 1:
+            raise ShapeError(f"`max_rows` must be at least 1, got {max_rows}")
+        self._max_rows = max_rows
+        self._num_seen = 0
+        self._limit = np.uint64(np.iinfo(np.uint64).max)
+        self._keys: list[NDArray[np.uint64]] = []
+        self._blocks: list[dict[str, Array]] = []
+
+    def add(self, columns: Mapping[str, Array]) -> None:
+        """Take the rows of a block into account.
+
+        Args:
+            columns: each [R, ...]; always the same names, dtypes and row shapes.
+        """
+        num_rows = len(next(iter(columns.values())))
+        keys = np.arange(self._num_seen, self._num_seen + num_rows, dtype=np.uint64) * _GOLDEN
+        self._num_seen += num_rows
+        chosen = np.flatnonzero(keys <= self._limit)
+        if len(chosen) > self._max_rows:
+            chosen = chosen[_smallest(keys[chosen], self._max_rows)]
+        self._keys.append(keys[chosen])
+        self._blocks.append({name: array[chosen] for name, array in columns.items()})
+        if sum(map(len, self._keys)) > 2 * self._max_rows:
+            self._shrink()
+
+    def columns(self) -> dict[str, Array]:
+        """The sampled rows, in the order in which they came; no column at all before the first block."""
+        self._shrink()
+        return dict(self._blocks[0]) if self._blocks else {}
+
+    def _shrink(self) -> None:
+        if not self._blocks:
+            return
+        keys = np.concatenate(self._keys)
+        kept = np.arange(len(keys))
+        if len(keys) > self._max_rows:
+            kept = _smallest(keys, self._max_rows)
+            self._limit = keys[kept].max()
+        columns = {name: np.concatenate([block[name] for block in self._blocks])[kept] for name in self._blocks[0]}
+        self._keys, self._blocks = [keys[kept]], [columns]
+
+
+def _smallest(keys: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
+    """The places of the `count` smallest keys, ascending."""
+    return np.sort(np.argpartition(keys, count)[:count])

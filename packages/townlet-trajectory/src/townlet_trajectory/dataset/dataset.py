@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Generic, Literal, NotRequired, TypedDict, Unpack, cast, overload
 
 import numpy as np
@@ -12,13 +14,12 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.data.split import is_held_out
 from townlet_trajectory.data.steps import StepBatch
-from townlet_trajectory.dataset.chained_source import ChainedSource
-from townlet_trajectory.dataset.position import DatasetPosition
 from townlet_trajectory.dataset.reader import DatasetOptions, DatasetReader
 from townlet_trajectory.dataset.selection import ALL_STEPS, StepSelection, StepWeights, select_steps
-from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable
+from townlet_trajectory.dataset.source import ChainedSource, TrajectorySource, TrajectoryTable
 from townlet_trajectory.dataset.units import BatchT, StepUnit, TrajectoryUnit, Unit, UnitName
 from townlet_trajectory.errors import DatasetError
+from townlet_trajectory.storage.json import JsonValue
 
 
 class _Options(TypedDict):
@@ -42,6 +43,27 @@ class TrajectoryDataset(Generic[BatchT]):
     uniform one; with one, batches mix units of the same few blocks (CorgiPile, arXiv:2206.05830, shows how little
     this costs as long as a window holds several blocks). The budget covers decoded and encoded bytes, the index of
     the window's rows and the batches; not the tables of trajectories (some 100 bytes each).
+
+    Example:
+        >>> import numpy as np
+        >>> from townlet_trajectory import ArraySpec, BatchSource, Trajectory, TrajectoryBatch, TrajectorySchema
+        >>> schema = TrajectorySchema(
+        ...     observations={"seen": ArraySpec("float32", (2,))},
+        ...     decisions={"action": ArraySpec("int64")},
+        ...     vocabulary=("wait", "eat"),
+        ... )
+        >>> alice = Trajectory(
+        ...     schema=schema, observations={"seen": np.zeros((4, 2), np.float32)},
+        ...     columns={"action": np.array([0, 1, 1])},
+        ...     rewards=np.array([0.0, 1.0, 0.5], np.float32), ticks=np.array([1, 2, 3]),
+        ...     terminated=True, truncated=False, agent_id="alice", world=0, episode=0,
+        ... )
+        >>> source = BatchSource(TrajectoryBatch.from_trajectories([alice]))
+        >>> dataset = TrajectoryDataset(source, batch_size=2, seed=7, shuffle=False)
+        >>> [steps.rewards.tolist() for steps in dataset]
+        [[0.0, 1.0], [0.5]]
+        >>> dataset.position().epoch
+        1
     """
 
     @overload
@@ -221,3 +243,44 @@ class TrajectoryDataset(Generic[BatchT]):
             DatasetReader(reader.source, reader.options, reader.selected.within(trajectories), reader.unit)
         )
         return restricted
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetPosition:
+    """The batch that comes next."""
+
+    epoch: int
+    """Number of the epoch, >= 0."""
+    batch: int
+    """Number of the batch within it, >= 0."""
+    fingerprint: str
+    """SHA-256 (hex) of the content of the dataset and of every option that decides what its batches hold."""
+
+    def __post_init__(self) -> None:
+        for name, number in (("epoch", self.epoch), ("batch", self.batch)):
+            if type(number) is not int or number < 0:
+                raise DatasetError(f"position: `{name}` must be an integer >= 0, got {number!r:.80}")
+        if not isinstance(self.fingerprint, str) or not _SHA256.fullmatch(self.fingerprint):
+            raise DatasetError(f"position: `fingerprint` must be 64 hex digits, got {self.fingerprint!r:.80}")
+
+    def document(self) -> dict[str, JsonValue]:
+        """As JSON; `position_of` is the inverse."""
+        return {"epoch": self.epoch, "batch": self.batch, "fingerprint": self.fingerprint}
+
+
+def position_of(document: JsonValue) -> DatasetPosition:
+    """The position that `DatasetPosition.document` made.
+
+    Raises:
+        DatasetError: if it is anything else.
+    """
+    names = ("epoch", "batch", "fingerprint")
+    if not isinstance(document, dict) or document.keys() != set(names):
+        raise DatasetError(f"a position must be an object of {', '.join(names)}, got {document!r:.200}")
+    epoch, batch, fingerprint = (document[name] for name in names)
+    if not isinstance(epoch, int) or not isinstance(batch, int) or not isinstance(fingerprint, str):
+        raise DatasetError(f"a position must hold two integers and a text, got {document!r:.200}")
+    return DatasetPosition(epoch=epoch, batch=batch, fingerprint=fingerprint)

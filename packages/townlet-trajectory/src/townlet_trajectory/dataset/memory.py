@@ -1,15 +1,19 @@
-"""How much memory blocks and batches take: worked out from the schema and the table, before anything is read."""
+"""Blocks in memory: how much they take, worked out before anything is read, and rows gathered out of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.data.steps import StepBatch
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS, Array
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.errors import MemoryBudgetError
 
@@ -38,10 +42,6 @@ class BlockMemory:
     allocators keep about as much of what was freed before (1 GB of lz4 shards of 16 MB through 256 MB: 281 MB above
     the imports when it was counted once)."""
 
-    def most(self, blocks: NDArray[np.int64]) -> tuple[int, int]:
-        """The greatest `held` and the greatest `loading` of some blocks."""
-        return int(self.held[blocks].max(initial=0)), int(self.loading[blocks].max(initial=0))
-
 
 def block_memory(source: TrajectorySource) -> BlockMemory:
     """What each block of `source` takes."""
@@ -62,10 +62,10 @@ def trajectory_bytes(schema: TrajectorySchema) -> int:
     return _row_bytes(schema.observations) + _TABLE_ENTRY
 
 
-def step_batch_bytes(schema: TrajectorySchema, num_steps: int, *, with_next: bool) -> int:
-    """Bytes of a batch of `num_steps` steps."""
+def step_batch_bytes(schema: TrajectorySchema, *, with_next: bool) -> int:
+    """Bytes of each step of a step batch."""
     following = _row_bytes(schema.observations) if with_next else 0
-    return num_steps * (step_bytes(schema) + following + _STEP_NUMBERS)
+    return step_bytes(schema) + following + _STEP_NUMBERS
 
 
 def window_bytes(budget_bytes: int, memory: BlockMemory, blocks: NDArray[np.int64], batch_bytes: int) -> int:
@@ -80,7 +80,7 @@ def window_bytes(budget_bytes: int, memory: BlockMemory, blocks: NDArray[np.int6
     Raises:
         MemoryBudgetError: if one block at a time is too much.
     """
-    held, loading = memory.most(blocks)
+    held, loading = (int(sizes[blocks].max(initial=0)) for sizes in (memory.held, memory.loading))
     needed = held + loading + BATCHES_HELD * batch_bytes
     if needed > budget_bytes:
         raise MemoryBudgetError(
@@ -94,3 +94,122 @@ def window_bytes(budget_bytes: int, memory: BlockMemory, blocks: NDArray[np.int6
 
 def _row_bytes(specs: Mapping[str, ArraySpec]) -> int:
     return sum(spec.row_bytes for spec in specs.values())
+
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedBlock:
+    """A block, and where it is in its source."""
+
+    batch: TrajectoryBatch
+    first_step: int
+    """Number of its first row among all rows of the source."""
+    first_trajectory: int
+    """Row of its first trajectory in the source's table."""
+
+
+class LoadedBlocks:
+    """At least one block, seen as one: its rows and trajectories are counted from 0 through all blocks.
+
+    Observations stay where they were read; the other columns, which are small, are joined: a call for each column of
+    each block would cost more than the gathering itself.
+    """
+
+    def __init__(self, blocks: Sequence[LoadedBlock]) -> None:
+        self.batches = tuple(block.batch for block in blocks)
+        batches = self.batches
+        self._row_offsets = offsets_of(np.array([batch.num_steps for batch in batches]))
+        self._trajectory_offsets = offsets_of(np.array([len(batch) for batch in batches]))
+        self.lengths = _joined([batch.lengths for batch in batches])
+        """[B]; steps of each trajectory."""
+        self.starts = offsets_of(self.lengths)[:-1]
+        """[B]; the row at which each trajectory begins."""
+        self._columns = {name: _joined([batch.columns[name] for batch in batches]) for name in batches[0].columns}
+        self._rows = {name: _joined([vars(batch)[name] for batch in batches]) for name in ROW_SPECS}
+        names = ("agent_ids", *TRAJECTORY_SPECS)
+        self._trajectories = {name: _joined([vars(batch)[name] for batch in batches]) for name in names}
+        self._step_shift = np.array([block.first_step for block in blocks]) - self._row_offsets[:-1]
+        self._trajectory_shift = np.array([block.first_trajectory for block in blocks]) - self._trajectory_offsets[:-1]
+
+    def steps(self, rows: NDArray[np.int64], *, with_next: bool) -> StepBatch:
+        """The steps at `rows` [N] of the window, in that order, repeated where a row is."""
+        places = _Places(self._row_offsets, rows)
+        trajectories = np.searchsorted(self.starts, rows, side="right") - 1
+        last = rows == self.starts[trajectories] + self.lengths[trajectories] - 1
+        return StepBatch(
+            schema=self.batches[0].schema,
+            observations=places.take_all([batch.observations for batch in self.batches]),
+            next_observations=self._next_observations(rows, trajectories, last) if with_next else {},
+            columns={name: array.take(rows, axis=0) for name, array in self._columns.items()},
+            terminated=last & self._trajectories["terminated"].take(trajectories),
+            truncated=last & self._trajectories["truncated"].take(trajectories),
+            steps=rows + self._step_shift[places.block_of],
+            trajectories=trajectories + self._trajectory_shift[places.block_of],
+            **{name: array.take(rows) for name, array in self._rows.items()},
+        )
+
+    def trajectories(self, numbers: NDArray[np.int64]) -> TrajectoryBatch:
+        """The trajectories `numbers` [B] of the window, in that order, repeated where a number is."""
+        offsets = offsets_of(self.lengths[numbers])
+        rows = np.arange(offsets[-1]) + np.repeat(self.starts[numbers] - offsets[:-1], np.diff(offsets))
+        return TrajectoryBatch(
+            schema=self.batches[0].schema,
+            offsets=offsets,
+            observations=_Places(self._row_offsets, rows).take_all([batch.observations for batch in self.batches]),
+            final_observations=self._final_observations(numbers),
+            columns={name: array.take(rows, axis=0) for name, array in self._columns.items()},
+            **{name: array.take(rows) for name, array in self._rows.items()},
+            **{name: array.take(numbers) for name, array in self._trajectories.items()},
+        )
+
+    def _next_observations(
+        self, rows: NDArray[np.int64], trajectories: NDArray[np.int64], last: NDArray[np.bool_]
+    ) -> dict[str, Array]:
+        """The observations of the rows behind, and after a last row the final one."""
+        found = _Places(self._row_offsets, rows + ~last).take_all([batch.observations for batch in self.batches])
+        if last.any():
+            final = self._final_observations(trajectories[last])
+            for name, observations in found.items():
+                observations[last] = final[name]
+        return found
+
+    def _final_observations(self, numbers: NDArray[np.int64]) -> dict[str, Array]:
+        places = _Places(self._trajectory_offsets, numbers)
+        return places.take_all([batch.final_observations for batch in self.batches])
+
+
+class _Places:
+    """Rows counted through several blocks, found in each of them.
+
+    Args:
+        offsets: [K + 1]; where each block begins.
+        numbers: [N]; rows.
+    """
+
+    def __init__(self, offsets: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+        self.block_of = np.searchsorted(offsets, numbers, side="right") - 1
+        """[N]."""
+        inside = numbers - offsets[self.block_of]
+        self._inside = inside
+        order = np.argsort(self.block_of, kind="stable")
+        bounds = np.searchsorted(self.block_of[order], np.arange(len(offsets)))
+        parts = [(block, order[bounds[block] : bounds[block + 1]]) for block in range(len(offsets) - 1)]
+        self._parts = [(block, chosen, inside[chosen]) for block, chosen in parts if len(chosen)]
+
+    def take_all(self, blocks: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+        """The rows of each column [N, ...], given the columns of each block, each [rows of the block, ...]."""
+        return {name: self._take([columns[name] for columns in blocks]) for name in blocks[0]}
+
+    def _take(self, arrays: Sequence[Array]) -> Array:
+        if len(self._parts) == 1:
+            return arrays[self._parts[0][0]].take(self._inside, axis=0)
+        taken = np.empty((len(self._inside), *arrays[0].shape[1:]), arrays[0].dtype)
+        for block, chosen, inside in self._parts:
+            taken[chosen] = arrays[block].take(inside, axis=0)
+        return taken
+
+
+def _joined(arrays: Sequence[NDArray[_Scalar]]) -> NDArray[_Scalar]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -13,7 +13,7 @@ from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.formats.batch_file import load_batch
-from townlet_trajectory.formats.captures.form import info_of_captures
+from townlet_trajectory.formats.captures.directory import info_of_captures
 from townlet_trajectory.formats.captures.manifest import YAML_SUFFIXES
 from townlet_trajectory.formats.captures.source import CaptureSource
 from townlet_trajectory.storage.manifest import MANIFEST_NAME

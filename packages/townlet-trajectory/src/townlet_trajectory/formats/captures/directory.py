@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,20 +12,18 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.trajectory import Trajectory
-from townlet_trajectory.errors import CaptureError
+from townlet_trajectory.dataset.info import DatasetInfo, document_digest
+from townlet_trajectory.errors import CaptureError, SchemaError
 from townlet_trajectory.formats.captures.manifest import (
     CaptureManifest,
     capture_manifest_of,
-    manifest_digest,
     read_capture_manifest,
     sample_digest,
     verify_digest,
 )
-from townlet_trajectory.formats.captures.replay_sample import ReplaySample
-from townlet_trajectory.formats.captures.sample import CaptureLayout, encode_sample
+from townlet_trajectory.formats.captures.sample import CaptureLayout, ReplaySample, encode_sample
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic, write_json_atomic
-from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import escaped, read_named, relative_parts
 
 DEFAULT_PREFIX = "rollout_sample"
@@ -59,7 +57,7 @@ class CaptureInfo:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Capture:
-    """What a manifest lists."""
+    """The samples that a manifest lists."""
 
     metadata: Mapping[str, JsonValue]
     """Empty where the manifest has none."""
@@ -90,7 +88,7 @@ def write_captures(
     prefix: str = DEFAULT_PREFIX,
     descriptions: Sequence[Mapping[str, JsonValue]] = (),
 ) -> Path:
-    """Write one sample per trajectory, their metrics and, last, the manifest; return the manifest's path.
+    """Write one sample per trajectory, their metrics and, last, the manifest.
 
     Samples are named `PREFIX_AGENT_NNN`, NNN counting from 001 in the order in which the trajectories begin. Files of
     the same names are replaced; until the manifest is, reading it fails, because it holds the digests of the samples.
@@ -104,17 +102,19 @@ def write_captures(
         prefix: a plain file name.
         descriptions: [B]; keys of the world's own for the description of each sample. Empty: none.
 
+    Returns:
+        The manifest's path.
+
     Raises:
         ArtifactError: if another writer holds the directory or it cannot be written.
         CaptureError: if the batch has no classic form.
     """
-    directory = Path(directory)
+    directory, size = Path(directory), len(batch)
     if len(relative_parts(prefix, directory)) != 1:
         raise CaptureError(directory, "path", f"`prefix` must be a plain file name, got {prefix!r}")
-    if final_values.shape != (len(batch),):
-        raise CaptureError(directory, "encode", f"`final_values` must be [{len(batch)}], got {final_values.shape}")
-    if descriptions and len(descriptions) != len(batch):
-        raise CaptureError(directory, "encode", f"`descriptions` must be [{len(batch)}], got {len(descriptions)}")
+    for name, shape in (("final_values", final_values.shape), ("descriptions", (len(descriptions) or size,))):
+        if shape != (size,):
+            raise CaptureError(directory, "encode", f"`{name}` must be [{size}], got {shape}")
     make_directory(directory)
     with DirectoryLock(directory):
         entries: list[JsonValue] = []
@@ -133,7 +133,7 @@ def write_captures(
 
 
 def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
-    """The accepted samples of a manifest: a JSON list, or a JSON or YAML mapping, YAML or JSON by its name.
+    """Read the accepted samples of a manifest: a JSON list, or a JSON or YAML mapping, YAML or JSON by its name.
 
     Args:
         manifest: the file.
@@ -148,7 +148,15 @@ def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) 
 
 
 def capture_of(document: JsonValue, manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
-    """As `read_captures`, with the manifest's content parsed already.
+    """Read as `read_captures` does, with the manifest's content parsed already.
+
+    Args:
+        document: content of the manifest.
+        manifest: its path, which samples are relative to.
+        data_root: as `read_captures`.
+
+    Returns:
+        The accepted samples.
 
     Raises:
         ArtifactError: as `read_captures`.
@@ -171,7 +179,7 @@ def read_metrics(path: str | Path) -> dict[str, dict[str, float | None]]:
 
 
 def _write_signed(path: Path, document: dict[str, JsonValue]) -> None:
-    write_json_atomic(path, {**document, "sha256": manifest_digest(document)})
+    write_json_atomic(path, {**document, "sha256": document_digest(document)})
 
 
 def _write_sample(
@@ -222,3 +230,104 @@ def _load(manifest: CaptureManifest) -> Capture:
         message = f"{manifest.path}: {len(unnamed)} of {len(samples)} samples do not say what their action ids mean"
         warnings.warn(f"{message}; they are called action_0, action_1, ...", UnnamedActionsWarning, stacklevel=3)
     return Capture(metadata=manifest.metadata, samples=tuple(samples))
+
+
+NOTE = "capture"
+"""Key of `DatasetInfo.notes` that holds it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureForm:
+    """Names and metadata that `write_captures` needs beside a batch."""
+
+    layout: CaptureLayout
+    info: CaptureInfo
+    prefix: str = DEFAULT_PREFIX
+    final_values: Callable[[TrajectoryBatch], NDArray[np.float32]] | None = None
+    """[B] of a batch: V of each final observation. None: every trajectory must have terminated, where it is 0."""
+
+    def write(self, directory: str | Path, batch: TrajectoryBatch) -> Path:
+        """Write the batch as a capture.
+
+        Raises:
+            CaptureError: if the batch has no classic form, or values of final observations are not known.
+            ArtifactError: if it cannot be written.
+        """
+        if self.final_values is not None:
+            values = self.final_values(batch)
+        elif batch.terminated.all():
+            values = np.zeros(len(batch), np.float32)
+        else:
+            going = np.count_nonzero(~batch.terminated)
+            raise CaptureError(
+                directory,
+                "encode",
+                f"{going} of {len(batch)} trajectories have not terminated: the last of `value_preds`, the value of "
+                "the final observation, is not recorded; give `final_values`",
+            )
+        return write_captures(
+            directory, batch, final_values=values, layout=self.layout, info=self.info, prefix=self.prefix
+        )
+
+
+def info_of_captures(
+    path: str | Path, *, data_root: str | Path | None = None, tags: tuple[str, ...] = ()
+) -> DatasetInfo:
+    """Collect what the manifest and the first sample of a capture say, for a dataset of another format.
+
+    Args:
+        path: the manifest.
+        data_root: as `read_capture_manifest`.
+        tags: of the dataset.
+
+    Returns:
+        The info, with a note from which `form_of` makes a capture again.
+
+    Raises:
+        ArtifactError: as `read_capture_manifest`, or if there is no sample.
+    """
+    manifest = read_capture_manifest(path, data_root=data_root)
+    if not manifest.accepted:
+        raise CaptureError(path, "parse", "there is no accepted sample")
+    sample = manifest.accepted[0].load()
+    seed, channels = manifest.metadata.get("seed"), sample.metadata.get("map_channels")
+    note: dict[str, JsonValue] = {
+        "feature_names": [*sample.feature_names],
+        "map_channels": channels if isinstance(channels, list) else [],
+        "action_texts": [*sample.vocabulary],
+        "metadata": dict(manifest.metadata),
+    }
+    try:
+        return DatasetInfo(tags=tags, seeds={"seed": seed} if type(seed) is int else {}, notes={NOTE: note})
+    except SchemaError as error:
+        raise CaptureError(path, "parse", str(error)) from error
+
+
+def form_of(info: DatasetInfo, path: str | Path) -> CaptureForm:
+    """The form that `info_of_captures` kept.
+
+    Raises:
+        CaptureError: if there is none, or it lacks what a capture must say.
+    """
+    if NOTE not in info.notes:
+        raise CaptureError(path, "encode", f"names of features, channels and actions are not known: no note {NOTE!r}")
+    fields = Fields(info.notes, path).inside(NOTE)
+    return CaptureForm(
+        layout=CaptureLayout(
+            feature_names=fields.texts("feature_names"),
+            map_channels=fields.texts("map_channels"),
+            action_texts=fields.texts("action_texts"),
+        ),
+        info=_capture_info(fields.object("metadata"), path),
+    )
+
+
+def _capture_info(metadata: Mapping[str, JsonValue], path: str | Path) -> CaptureInfo:
+    fields = Fields(metadata, path)
+    texts = ("config_path", "config_id", "scenario_name", "scenario_description", "policy_hash")
+    return CaptureInfo(
+        **{name: None if metadata.get(name) is None else fields.text(name) for name in texts},
+        ticks=fields.integer("ticks"),
+        seed=None if metadata.get("seed") is None else fields.integer("seed"),
+        capture_timestamp=fields.text("capture_timestamp"),
+    )

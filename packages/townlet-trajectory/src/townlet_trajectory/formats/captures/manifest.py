@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from townlet_trajectory.dataset.info import document_digest
 from townlet_trajectory.errors import ArtifactError, CaptureError
-from townlet_trajectory.formats.captures.replay_sample import ReplaySample
-from townlet_trajectory.formats.captures.sample import decode_sample
-from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, canonical_json, parse_json
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.formats.captures.sample import ReplaySample, decode_sample
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, Fields, JsonValue, parse_json, parse_object
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
 from townlet_trajectory.storage.paths import read_below, read_named, relative_parts
 
@@ -67,7 +69,7 @@ class CaptureEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureManifest:
-    """What a manifest lists; no sample has been looked for yet."""
+    """Entries of a manifest; no sample has been looked for yet."""
 
     path: Path
     metadata: Mapping[str, JsonValue]
@@ -106,7 +108,12 @@ def read_capture_manifest(path: str | Path, *, data_root: str | Path | None = No
 def capture_manifest_of(
     document: JsonValue, path: str | Path, *, data_root: str | Path | None = None
 ) -> CaptureManifest:
-    """As `read_capture_manifest`, with the content of `path` parsed already.
+    """Read as `read_capture_manifest` does, with the content of `path` parsed already.
+
+    Args:
+        document: content of the manifest.
+        path: where it came from.
+        data_root: as `read_capture_manifest`.
 
     Raises:
         ArtifactError: as `read_capture_manifest`.
@@ -130,13 +137,6 @@ def sample_digest(npz: bytes, description: bytes) -> str:
     return hashlib.sha256(npz + description).hexdigest()
 
 
-def manifest_digest(document: Mapping[str, JsonValue]) -> str:
-    """SHA-256 (hex) of a manifest of ours without its own `sha256`."""
-    return hashlib.sha256(
-        canonical_json({name: value for name, value in document.items() if name != "sha256"})
-    ).hexdigest()
-
-
 def verify_digest(document: Mapping[str, JsonValue], path: Path, *, ours: bool) -> None:
     """Compare the digest of a manifest or of metrics with their content; who edits one by hand takes the digest out.
 
@@ -149,7 +149,7 @@ def verify_digest(document: Mapping[str, JsonValue], path: Path, *, ours: bool) 
         CaptureError: if the digest differs, or may be damaged.
     """
     if "sha256" in document:
-        if document["sha256"] != (digest := manifest_digest(document)):
+        if document["sha256"] != (digest := document_digest(document)):
             raise CaptureError(path, "verify", f"expected SHA-256 {document['sha256']!r:.80}, got {digest}")
     elif ours and (unknown := sorted(document.keys() - {"metadata", "samples"})):
         raise CaptureError(path, "verify", f"no `sha256`, but unknown keys {unknown!r:.200}")
@@ -162,16 +162,19 @@ def _entry(value: JsonValue, roots: tuple[Path, ...], where: str) -> CaptureEntr
     meta = fields.text("meta") if "meta" in values else f"{sample.removesuffix('.npz')}.json"
     for name in (sample, meta):
         relative_parts(name, where)
+    optional: dict[str, Callable[[str], Any]] = {
+        "accepted": fields.flag,
+        "agent_id": fields.text,
+        "frame_count": fields.integer,
+        "sha256": fields.text,
+        "metrics": fields.object,
+    }
     return CaptureEntry(
         where=where,
         roots=roots,
         sample=sample,
         meta=meta,
-        accepted=fields.flag("accepted") if "accepted" in values else True,
-        agent_id=fields.text("agent_id") if "agent_id" in values else None,
-        frame_count=fields.integer("frame_count") if "frame_count" in values else None,
-        sha256=fields.text("sha256") if "sha256" in values else None,
-        metrics=fields.object("metrics") if "metrics" in values else None,
+        **{name: read(name) for name, read in optional.items() if name in values},
     )
 
 
@@ -180,4 +183,155 @@ def _root_of(name: str, roots: tuple[Path, ...], where: str) -> Path:
     for root in roots:
         if os.path.lexists(root / name):
             return root
-    raise ArtifactError(where, "open", f"{name} is neither below {' nor below '.join(map(str, roots))}")
+    raise ArtifactError(where, "open", f"{name} is not below {' or '.join(map(str, roots))}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleChecksum:
+    """One sample as a catalogue or a file of checksums lists it."""
+
+    sample: str
+    """The npz file."""
+    meta: str
+    """The description."""
+    sha256: str
+    """Of the bytes of the npz file followed by those of the description; hex."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogueEntry:
+    """One dataset of a catalogue. Its paths are relative to the catalogue's data root."""
+
+    name: str
+    manifest: str
+    checksums: str
+    captures_dir: str
+    tags: tuple[str, ...]
+    state: str
+    """`status` of the file, `active` for one; empty where it does not say."""
+    samples: Mapping[str, SampleChecksum]
+    """The digests, where the catalogue repeats them."""
+
+
+def read_catalogue(versions: str | Path) -> dict[str, JsonValue]:
+    """The datasets of a catalogue by name, as they are in the file; `catalogue_entry` parses one.
+
+    Raises:
+        ArtifactError: if the file is missing or is no JSON object.
+    """
+    return parse_object(read_named(versions, max_bytes=MAX_JSON_BYTES), versions)
+
+
+def catalogue_entry(versions: str | Path, name: str, value: JsonValue) -> CatalogueEntry:
+    """Parse one dataset of a catalogue.
+
+    Args:
+        versions: path of the catalogue.
+        name: of the dataset.
+        value: what `read_catalogue` has for it.
+
+    Raises:
+        CaptureError: if something is missing or of another type.
+        ArtifactError: if a path is absolute or leaves its root.
+    """
+    where = f"{versions}: {name}"
+    if not isinstance(value, dict):
+        raise CaptureError(where, "parse", f"expected an object, got {value!r:.80}")
+    fields = Fields(value, where)
+    entry = CatalogueEntry(
+        name=name,
+        manifest=fields.text("manifest"),
+        checksums=fields.text("checksums"),
+        captures_dir=fields.text("captures_dir"),
+        tags=fields.texts("tags") if "tags" in value else (),
+        state=fields.text("status") if "status" in value else "",
+        samples=_checksums(fields.object("samples"), f"{where}: samples") if "samples" in value else {},
+    )
+    for path in (entry.manifest, entry.checksums, entry.captures_dir):
+        relative_parts(path, where)
+    return entry
+
+
+def read_checksums(root: Path, name: str, *, origin: str | Path) -> dict[str, SampleChecksum]:
+    """Read a file of checksums, by sample.
+
+    Args:
+        root: the data root.
+        name: path of the file below it.
+        origin: what names the file, for the error.
+
+    Raises:
+        ArtifactError: if it is missing, damaged or not below `root`; `CaptureError` if an entry is.
+    """
+    document = parse_object(read_below(root, name, max_bytes=MAX_JSON_BYTES, origin=origin), root / name)
+    return _checksums(document, root / name)
+
+
+def _checksums(document: Mapping[str, JsonValue], path: str | Path) -> dict[str, SampleChecksum]:
+    checksums = {}
+    for name in document:
+        fields = Fields(document, path).inside(name)
+        checksums[name] = SampleChecksum(
+            sample=fields.text("sample"), meta=fields.text("meta"), sha256=fields.text("sha256")
+        )
+        for file in (checksums[name].sample, checksums[name].meta):
+            relative_parts(file, f"{path}:{name}")
+    return checksums
+
+
+DEFAULT_MIN_LENGTH = 10
+
+
+def list_captures(
+    folder: str | Path,
+    *,
+    relative_to: str | Path,
+    min_length: int = DEFAULT_MIN_LENGTH,
+    min_return: float | None = None,
+) -> list[dict[str, JsonValue]]:
+    """List the samples of a folder as the entries of a manifest, by name; one is in memory at a time.
+
+    Args:
+        folder: pairs `NAME.npz` and `NAME.json`; folders in it are not looked at.
+        relative_to: the folder that the paths of the entries are relative to: the manifest's, or the data root.
+        min_length: an entry is `accepted` where its sample has at least this many steps,
+        min_return: and its rewards add up to at least this.
+
+    Returns:
+        `{sample, meta, metrics {timesteps, reward_sum, mean_reward, done_count}, accepted}` for each sample.
+
+    Raises:
+        ArtifactError: if `folder` is not at or below `relative_to`, a sample lacks one of its files, or is damaged.
+    """
+    folder = Path(folder)
+    try:
+        below = folder.resolve().relative_to(Path(relative_to).resolve())
+        names = sorted(os.listdir(folder))
+    except ValueError as error:
+        raise ArtifactError(folder, "path", f"expected a folder at or below {relative_to}") from error
+    except OSError as error:
+        raise ArtifactError(folder, "open", error.strerror or str(error)) from error
+    entries = []
+    for name in (name for name in names if name.endswith(".npz")):
+        meta = f"{name.removesuffix('.npz')}.json"
+        metrics = _metrics(folder, name, meta)
+        good = metrics["timesteps"] >= min_length and (min_return is None or metrics["reward_sum"] >= min_return)
+        entry: dict[str, JsonValue] = {
+            "sample": (below / name).as_posix(),
+            "meta": (below / meta).as_posix(),
+            "metrics": {**metrics},
+            "accepted": good,
+        }
+        entries.append(entry)
+    return entries
+
+
+def _metrics(folder: Path, name: str, meta: str) -> dict[str, int | float]:
+    sample = CaptureEntry(where=str(folder), roots=(folder,), sample=name, meta=meta).load()
+    total = float(sample.rewards.sum(dtype=np.float64))
+    return {
+        "timesteps": len(sample),
+        "reward_sum": total,
+        "mean_reward": total / len(sample),
+        "done_count": int(sample.dones.sum()),
+    }

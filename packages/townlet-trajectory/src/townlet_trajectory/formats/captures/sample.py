@@ -12,12 +12,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from townlet_trajectory.data.schema import SCHEMA_VERSION, ArraySpec, TrajectorySchema
-from townlet_trajectory.data.schema_document import parse_schema, schema_document
-from townlet_trajectory.data.statistics import sample_metrics
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema, parse_schema, schema_document
 from townlet_trajectory.data.trajectory import Array, Trajectory
 from townlet_trajectory.errors import (
     CaptureError,
@@ -26,9 +26,15 @@ from townlet_trajectory.errors import (
     SchemaError,
     ShapeError,
 )
-from townlet_trajectory.formats.captures.replay_sample import CLASSIC_ARRAYS, TRAINING_ARRAYS, ReplaySample
-from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object, readable_json
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.formats.captures.metrics import CONFLICT_FEATURES, sample_metrics
+from townlet_trajectory.storage.json import (
+    SCHEMA_VERSION,
+    Fields,
+    JsonValue,
+    canonical_json,
+    parse_object,
+    readable_json,
+)
 from townlet_trajectory.storage.npz import decode_npz, encode_npz
 
 SECTION = "townlet"
@@ -36,6 +42,13 @@ SECTION = "townlet"
 
 MAX_ACTIONS = 1 << 20
 
+TRAINING_ARRAYS = ("actions", "old_log_probs", "rewards", "dones", "value_preds")
+CLASSIC_ARRAYS = ("map", "features", *TRAINING_ARRAYS)
+
+_DTYPES = {name: np.dtype(np.float32) for name in CLASSIC_ARRAYS} | {
+    "actions": np.dtype(np.int64),
+    "dones": np.dtype(np.bool_),
+}
 _CLASSIC_OBSERVATIONS = ("map", "features")
 _CLASSIC_DECISIONS = {
     "action": ArraySpec("int64"),
@@ -56,6 +69,68 @@ class CaptureLayout:
     """Each action of the vocabulary as canonical JSON, the keys of `action_lookup`; all different."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReplaySample:
+    """T >= 1 steps of one agent in the classic form."""
+
+    path: Path
+    """The npz file, for messages."""
+    map: NDArray[np.float32]
+    """[T, C, H, W]. In files of the original, what was seen *after* the action of the row; ours: before it."""
+    features: NDArray[np.float32]
+    """[T, F], as `map`."""
+    actions: NDArray[np.int64]
+    """[T]; indices into `vocabulary`."""
+    old_log_probs: NDArray[np.float32]
+    """[T]; of the action under what chose it (ours), or under an untrained network (the original)."""
+    value_preds: NDArray[np.float32]
+    """[T + 1], the value of the state after the last step at the end; [T] where a file has none."""
+    rewards: NDArray[np.float32]
+    """[T]."""
+    dones: NDArray[np.bool_]
+    """[T]; terminated or truncated."""
+    metadata: Mapping[str, JsonValue]
+    """The description as it is in the file."""
+    feature_names: tuple[str, ...]
+    """F names."""
+    vocabulary: tuple[str, ...]
+    """Text of each action id: its JSON, or `action_ID` where the file does not say."""
+    trajectory: Trajectory | None
+    """Everything that was recorded, where the file holds it (ours do)."""
+
+    def __post_init__(self) -> None:
+        num_steps = len(self)
+        if num_steps == 0:
+            raise CaptureError(self.path, "check", "a sample has at least one step")
+        flat = ((num_steps,),)
+        shapes: dict[str, tuple[tuple[int, ...], ...]] = {
+            **dict.fromkeys(TRAINING_ARRAYS, flat),
+            "features": ((num_steps, len(self.feature_names)),),
+            "value_preds": (*flat, (num_steps + 1,)),
+        }
+        for name, array in self.arrays().items():
+            if array.dtype != _DTYPES[name]:
+                raise CaptureError(self.path, "check", f"`{name}` must be {_DTYPES[name]}, got {array.dtype}")
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise CaptureError(self.path, "check", f"`{name}` must be finite")
+            if name in shapes and array.shape not in shapes[name]:
+                raise CaptureError(self.path, "check", f"`{name}` must be {shapes[name]}, got {array.shape}")
+        if self.map.ndim != 4 or len(self.map) != num_steps:
+            raise CaptureError(self.path, "check", f"`map` must be [{num_steps}, C, H, W], got {self.map.shape}")
+        if self.actions.min() < 0 or self.actions.max() >= len(self.vocabulary):
+            raise CaptureError(self.path, "check", f"`actions` must be in [0, {len(self.vocabulary)})")
+        if missing := [name for name in CONFLICT_FEATURES if name not in self.feature_names]:
+            raise CaptureError(self.path, "check", f"`feature_names` must hold {missing}")
+
+    def __len__(self) -> int:
+        """Steps (T)."""
+        return len(self.rewards)
+
+    def arrays(self) -> dict[str, Array]:
+        """The seven arrays by their names in the file."""
+        return {name: vars(self)[name] for name in CLASSIC_ARRAYS}
+
+
 def encode_sample(
     trajectory: Trajectory,
     *,
@@ -65,7 +140,7 @@ def encode_sample(
     own: Mapping[str, JsonValue],
     npz_path: Path,
 ) -> tuple[bytes, bytes, dict[str, float]]:
-    """The npz file, the description and the metrics of one trajectory.
+    """Encode one trajectory as the bytes of its npz file and of its description, and compute its metrics.
 
     Args:
         trajectory: its schema has the observations `map` [C, H, W] and `features` [F], float32, and the decision
@@ -76,6 +151,9 @@ def encode_sample(
         own: keys of the world's own for the description.
         npz_path: where the arrays will be, for names and messages.
 
+    Returns:
+        Content of the npz file, content of the description, metrics by name.
+
     Raises:
         CaptureError: if the schema has no classic form, or names do not fit it.
     """
@@ -84,25 +162,30 @@ def encode_sample(
     npz = encode_npz(arrays)
     metrics = sample_metrics(
         rewards=trajectory.rewards,
-        log_probs=arrays["old_log_probs"].astype(np.float32, copy=False),
-        value_preds=arrays["value_preds"].astype(np.float32, copy=False),
-        actions=arrays["actions"].astype(np.int64, copy=False),
+        log_probs=arrays["old_log_probs"],
+        value_preds=arrays["value_preds"],
+        actions=arrays["actions"],
         action_texts=layout.action_texts,
-        features=arrays["features"].astype(np.float32, copy=False),
+        features=arrays["features"],
         feature_names=layout.feature_names,
     )
     if not all(map(np.isfinite, metrics.values())):
         raise CaptureError(npz_path, "encode", f"metrics must be finite, got {metrics}")
-    document = _describe(trajectory, layout, info, metrics, npz_path.stem)
+    document = _description(trajectory, layout, info, metrics, npz_path.stem)
     if taken := sorted({*document, SECTION} & own.keys()):
         raise CaptureError(npz_path, "encode", f"a description says {taken} itself")
     document = {**own, **document}
-    section: dict[str, JsonValue] = {**_section(trajectory), "arrays": [*sorted(arrays)]}
+    section: dict[str, JsonValue] = {
+        "schema_version": SCHEMA_VERSION,
+        **schema_document(trajectory.schema),
+        **{name: vars(trajectory)[name] for name in ("terminated", "truncated", "world", "episode")},
+        "arrays": [*sorted(arrays)],
+    }
     section["sha256"] = _digest(npz, {**document, SECTION: section})
     return npz, readable_json({**document, SECTION: section}), metrics
 
 
-def _arrays(trajectory: Trajectory, final_value: float) -> dict[str, Array]:
+def _arrays(trajectory: Trajectory, final_value: float) -> dict[str, Any]:
     """The members of the npz file."""
     columns, observations = trajectory.columns, trajectory.observations
     final = np.array([0.0 if trajectory.terminated else final_value], np.float32)
@@ -129,7 +212,15 @@ def _arrays(trajectory: Trajectory, final_value: float) -> dict[str, Array]:
 
 
 def decode_sample(npz: bytes, description: bytes, *, npz_path: Path, description_path: Path) -> ReplaySample:
-    """The sample of two files, ours or the original's.
+    """Decode the sample of two files, ours or the original's.
+
+    Args:
+        npz: content of the arrays' file.
+        description: content of the JSON file.
+        npz_path, description_path: where they came from, for errors.
+
+    Returns:
+        The sample; with its `trajectory`, if the files are ours.
 
     Raises:
         ArtifactError: if a file is damaged; `CaptureError` if something is missing or contradicts.
@@ -142,7 +233,7 @@ def decode_sample(npz: bytes, description: bytes, *, npz_path: Path, description
         if not names >= frozenset(CLASSIC_ARRAYS):
             raise CaptureError(description_path, "parse", f"`arrays` must name {CLASSIC_ARRAYS}")
         _verify(npz, metadata, description_path)
-    arrays = decode_npz(npz, npz_path, names=names)
+    arrays: dict[str, Any] = {**decode_npz(npz, npz_path, names=names)}
     if numbers := sorted(name for name, array in arrays.items() if array.ndim == 0):
         raise CaptureError(npz_path, "check", f"{numbers} must have an axis of steps")
     feature_names = fields.texts("feature_names")
@@ -154,7 +245,7 @@ def decode_sample(npz: bytes, description: bytes, *, npz_path: Path, description
             raise CaptureError(description_path, "check", f"`{name}` is not the length of the arrays")
     return ReplaySample(
         path=npz_path,
-        **{name: arrays[name] for name in CLASSIC_ARRAYS},  # type: ignore[arg-type]  # the record checks each dtype
+        **{name: arrays[name] for name in CLASSIC_ARRAYS},
         metadata=metadata,
         feature_names=feature_names,
         vocabulary=_vocabulary(metadata, arrays["actions"], description_path),
@@ -179,7 +270,7 @@ def _check_layout(schema: TrajectorySchema, layout: CaptureLayout, path: Path) -
         raise CaptureError(path, "encode", f"`action_texts` must be {len(schema.vocabulary)} different texts")
 
 
-def _describe(
+def _description(
     trajectory: Trajectory,
     layout: CaptureLayout,
     info: Mapping[str, JsonValue],
@@ -206,17 +297,6 @@ def _describe(
     }
 
 
-def _section(trajectory: Trajectory) -> dict[str, JsonValue]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        **schema_document(trajectory.schema),
-        "terminated": trajectory.terminated,
-        "truncated": trajectory.truncated,
-        "world": trajectory.world,
-        "episode": trajectory.episode,
-    }
-
-
 def _digest(npz: bytes, metadata: Mapping[str, JsonValue]) -> str:
     """SHA-256 of the arrays' file followed by the description without this digest."""
     return hashlib.sha256(npz + canonical_json(dict(metadata))).hexdigest()
@@ -233,9 +313,10 @@ def _verify(npz: bytes, metadata: Mapping[str, JsonValue], path: Path) -> None:
         raise CaptureError(path, "verify", f"expected SHA-256 {recorded} of both files, got {actual}")
 
 
-def _restore(arrays: Mapping[str, Array], section: Fields, agent_id: str, path: Path) -> Trajectory:
+def _restore(arrays: Mapping[str, Any], section: Fields, agent_id: str, path: Path) -> Trajectory:
     try:
         schema = parse_schema(section)
+        seen = {name: name if name in _CLASSIC_OBSERVATIONS else f"observations.{name}" for name in schema.observations}
         classic = {
             "action": arrays["actions"],
             "behavior_log_prob": arrays["old_log_probs"],
@@ -244,19 +325,13 @@ def _restore(arrays: Mapping[str, Array], section: Fields, agent_id: str, path: 
         return Trajectory(
             schema=schema,
             observations={
-                name: np.concatenate(
-                    (
-                        arrays[name if name in _CLASSIC_OBSERVATIONS else f"observations.{name}"],
-                        arrays[f"final.{name}"],
-                    )
-                )
-                for name in schema.observations
+                name: np.concatenate((arrays[member], arrays[f"final.{name}"])) for name, member in seen.items()
             },
             columns={
                 name: classic[name] if name in classic else arrays[f"decisions.{name}"] for name in schema.decisions
             },
-            rewards=arrays["rewards"].astype(np.float32, copy=False),
-            ticks=arrays["ticks"].astype(np.int64, copy=False),
+            rewards=arrays["rewards"],
+            ticks=arrays["ticks"],
             terminated=section.flag("terminated"),
             truncated=section.flag("truncated"),
             agent_id=agent_id,

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.schema import TrajectorySchema
-from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.data.trajectory import Array, Trajectory
 from townlet_trajectory.dataset.memory import step_bytes
 from townlet_trajectory.dataset.source import (
     BatchSource,
@@ -24,10 +24,10 @@ from townlet_trajectory.dataset.source import (
     table_of,
 )
 from townlet_trajectory.errors import CaptureError, SchemaError
-from townlet_trajectory.formats.captures.classic_trajectory import trajectory_of
 from townlet_trajectory.formats.captures.directory import UnnamedActionsWarning
 from townlet_trajectory.formats.captures.manifest import CaptureEntry, read_capture_manifest
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.formats.captures.sample import ReplaySample
+from townlet_trajectory.storage.json import Fields
 
 
 class CaptureSource:
@@ -53,34 +53,16 @@ class CaptureSource:
         if not self._entries:
             raise CaptureError(manifest, "parse", "there is no accepted sample")
         self._samples = [_look_at(entry, number) for number, entry in enumerate(self._entries)]
-        self._schema = _common_schema(self._entries, self._samples)
-        self._table = joined_tables([sample.table for sample in self._samples])
+        self.schema: TrajectorySchema = _common_schema(self._entries, self._samples)
+        self.table: TrajectoryTable = joined_tables([sample.table for sample in self._samples])
+        self.block_offsets = np.arange(len(self._samples) + 1)
+        self.encoded_bytes: NDArray[np.int64] = self.table.lengths * step_bytes(self.schema)  # as if not compressed
+        self.fingerprint = hashlib.sha256(" ".join(one.fingerprint for one in self._samples).encode()).hexdigest()
         if unnamed := sum(not sample.has_named_actions for sample in self._samples):
             message = f"{manifest}: {unnamed} of {len(self._samples)} samples do not say what their action ids mean"
             warnings.warn(
                 f"{message}: the same id may be another action elsewhere", UnnamedActionsWarning, stacklevel=2
             )
-
-    @property
-    def schema(self) -> TrajectorySchema:
-        return self._schema
-
-    @property
-    def table(self) -> TrajectoryTable:
-        return self._table
-
-    @property
-    def block_offsets(self) -> NDArray[np.int64]:
-        return np.arange(len(self._samples) + 1)
-
-    @property
-    def encoded_bytes(self) -> NDArray[np.int64]:
-        """[K]; as if nothing were compressed."""
-        return self._table.lengths * step_bytes(self.schema)
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(" ".join(sample.fingerprint for sample in self._samples).encode()).hexdigest()
 
     def load_block(self, block: int) -> TrajectoryBatch:
         block_bounds(self, block)
@@ -88,7 +70,7 @@ class CaptureSource:
         batch = TrajectoryBatch.from_trajectories([trajectory_of(entry.load(), episode=block)])
         if BatchSource(batch).fingerprint != self._samples[block].fingerprint:
             raise CaptureError(entry.where, "verify", "the sample is not what it was when the manifest was opened")
-        return replace(batch, schema=self._schema)
+        return replace(batch, schema=self.schema)
 
     def decision_column(self, block: int, name: str) -> Array:
         require_decision(self.schema, name)
@@ -131,3 +113,58 @@ def _common_schema(entries: Sequence[CaptureEntry], samples: Sequence[_Sample]) 
         except SchemaError as error:
             raise CaptureError(entry.where, "check", f"not as other samples are: {error}") from error
     return common
+
+
+_DECISIONS = {
+    "action": ArraySpec("int64"),
+    "old_log_probs": ArraySpec("float32"),
+    "value_preds": ArraySpec("float32"),
+}
+
+
+def trajectory_of(sample: ReplaySample, *, episode: int) -> Trajectory:
+    """The trajectory of a sample, ours or the original's.
+
+    The original stored beside an action what was seen *after* it. So its row t - 1 holds the observation that action t
+    was decided from: T rows make T - 1 steps, and the last row is their final observation. A step's decision columns
+    are `action`, and `old_log_probs` and `value_preds` of a network that did not act. `dones` do not tell a true end
+    from a cut; they are taken for true ends. World and ticks are not known: 0, and counted from 1, as row 0 is lost.
+
+    Args:
+        sample: as it was read.
+        episode: number to give a sample that does not know its own.
+
+    Raises:
+        CaptureError: if a sample of the original is too short, or goes on after a `done`.
+    """
+    if sample.trajectory is not None:
+        return sample.trajectory
+    num_steps = len(sample) - 1
+    if num_steps == 0:
+        raise CaptureError(sample.path, "restore", "one row of the original's holds no observation before an action")
+    if sample.dones[:-1].any():
+        row = int(np.flatnonzero(sample.dones)[0])
+        raise CaptureError(sample.path, "restore", f"`dones` may be true in the last row alone, got row {row}")
+    return Trajectory(
+        schema=TrajectorySchema(
+            observations={
+                "map": ArraySpec("float32", sample.map.shape[1:]),
+                "features": ArraySpec("float32", sample.features.shape[1:]),
+            },
+            decisions=_DECISIONS,
+            vocabulary=sample.vocabulary,
+        ),
+        observations={"map": sample.map, "features": sample.features},
+        columns={
+            "action": sample.actions[1:].copy(),
+            "old_log_probs": sample.old_log_probs[1:].copy(),
+            "value_preds": sample.value_preds[1 : num_steps + 1].copy(),
+        },
+        rewards=sample.rewards[1:].copy(),
+        ticks=np.arange(1, num_steps + 1),
+        terminated=bool(sample.dones[-1]),
+        truncated=False,
+        agent_id=str(sample.metadata.get("agent_id", "")),
+        world=0,
+        episode=episode,
+    )
