@@ -66,7 +66,7 @@ _Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class FileEffects(Section):
-    """What a complete use does to its user."""
+    """Changes that a complete use makes to its user."""
 
     hunger: Effect | None = None
     hygiene: Effect | None = None
@@ -179,7 +179,7 @@ def _parsed(content: JsonValue, source: str) -> AffordanceFile:
 
 
 def _label(item: JsonValue, index: int) -> str:
-    """What errors call an entry: its id, or its place in the list."""
+    """The name of an entry in errors: its id, or its place in the list."""
     found = item.get("id") if isinstance(item, dict) else None
     return found if isinstance(found, str) and found else f"[{index}]"
 
@@ -222,9 +222,9 @@ _TAKE_STOCK = frozenset({"on_attempt_eat", "on_attempt_cook"})
 
 
 def with_affordances(config: Config, file: AffordanceFile) -> Config:
-    """Return `config` with what `file` says written into `town.affordances` and `scenario.objects`.
+    """Return `config` with the entries of `file` written into `town.affordances` and `scenario.objects`.
 
-    What the config says itself wins: `town.affordances`, then the prices that it states in `economy`.
+    The config's own values win: `town.affordances`, then the prices that it states in `economy`.
     """
     said: Content = {kind: _entry_as_settings(entry, _prices(config, kind)) for kind, entry in file.affordances.items()}
     town = {**config.town, "affordances": merge(said, dict(config.town["affordances"]))}
@@ -251,7 +251,7 @@ def affordance_specs(config: Config) -> Mapping[ObjectType, AffordanceSpec]:
 
 
 def _prices(config: Config, kind: str) -> dict[str, Any]:
-    """What `economy` says of a use, as `town.affordances` would."""
+    """The prices that `economy` states for a use, in the form of `town.affordances`."""
     economy, effects = config.economy, dict[str, float]()
     prices: dict[str, Any] = {"effects": effects}
     price = {"fridge": economy.meal_cost, "stove": economy.ingredients_cost}.get(kind)
@@ -265,7 +265,7 @@ def _prices(config: Config, kind: str) -> dict[str, Any]:
 
 
 def _entry_as_settings(entry: Affordance, prices: Content) -> Content:
-    """An entry of a file as `town.affordances` would say it, except where `economy` has the last or the only word."""
+    """An entry of a file in the form of `town.affordances`; a price that `economy` states replaces the file's."""
     kind, effects, hooks = entry.object_type, entry.effects, entry.hooks
     takes_meal = any(" ".join(condition.split()) == MEAL_AVAILABLE for condition in entry.preconds)
     said: Content = {

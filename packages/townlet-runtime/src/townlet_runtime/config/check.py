@@ -1,4 +1,4 @@
-"""Read YAML, and check content by a section; what is wrong becomes one error that names file and key."""
+"""Read YAML, and check content by a section; a fault becomes one error that names file and key."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _whole_numbers(content: JsonValue) -> JsonValue:
 
 
 def path_of(detail: ErrorDetails, content: JsonValue) -> tuple[str, ...]:
-    """Where in the file an error is: its location without the names that pydantic gives to branches of unions."""
+    """Return the key of an error: its location without the names that pydantic gives to branches of unions."""
     path = []
     for part in detail["loc"]:
         if isinstance(content, dict) and part in content:
@@ -127,7 +127,7 @@ def path_of(detail: ErrorDetails, content: JsonValue) -> tuple[str, ...]:
 
 
 def problem_of(details: Sequence[ErrorDetails]) -> str:
-    """What was expected and what came, from all errors about one key."""
+    """Say in one line which value was expected and which came, from all errors about one key."""
     messages = [detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ") for detail in details]
     first = details[0]
     if first["type"].startswith("missing"):

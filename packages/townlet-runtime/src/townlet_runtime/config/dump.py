@@ -1,4 +1,4 @@
-"""A config as YAML that, loaded again, means the same; its digest, and how it differs from another."""
+"""Write a config as YAML that means the same when it is loaded; take its digest; compare it with another."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ FORMAT_DEFAULTS: Mapping[str, JsonValue] = MappingProxyType(
         "economy": {"wage_income": 0.02},
     }
 )
-"""What a config file means where it is silent and the file format has another default than the part that uses the key.
+"""Defaults of the file format that differ from those of the part that uses the key; they hold where a file is silent.
 Those of learning are townlet-training's preset `contract`."""
 
 NO_EFFECT: Mapping[str, tuple[JsonValue, ...]] = MappingProxyType(
@@ -201,7 +201,7 @@ def as_spelled(path: Path, spelled: Mapping[Path, Path]) -> Path:
 
 
 def take_without_effect(content: Content, known: Collection[Path]) -> list[Path]:
-    """Take the keys of `NO_EFFECT` out of `content`, and return those that there is to warn of, once each.
+    """Take the keys of `NO_EFFECT` out of `content`, and return those to warn of, once each.
 
     Args:
         known: the keys that have an effect.

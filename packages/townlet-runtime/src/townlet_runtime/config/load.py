@@ -37,7 +37,7 @@ from townlet_trajectory.storage.json import JsonValue
 from townlet_trajectory.storage.yaml import parse_value
 
 BUILT_IN = "(built-in config)"
-"""What errors call the config that is used where no file is given."""
+"""Name, in errors, of the config that is used where no file is given."""
 
 _SILENT: tuple[JsonValue, ...] = (None, {}, [], "auto")
 """Values of keys of another environment that say nothing."""
@@ -50,7 +50,7 @@ class Override:
     path: tuple[str, ...]
     value: JsonValue
     label: str
-    """What errors call it: the option as it was given."""
+    """Its name in errors: the option as it was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +105,17 @@ def config_from(
     folder: Path = Path(),
     defaults: Mapping[str, JsonValue] = FORMAT_DEFAULTS,
 ) -> LoadedConfig:
-    """Check what a config file says.
+    """Check the content of a config file, and lay it over the defaults.
 
     Args:
         content: of the file, as its YAML says it; it is not changed.
-        overrides: replace what it says.
-        source: what errors and the warning call it.
-        folder: where an affordance file is looked for.
+        overrides: replace values of it, in this order.
+        source: name of the file in errors and in the warning.
+        folder: in which an affordance file is looked for.
         defaults: hold where the content is silent, before those of the parts that use the keys.
+
+    Returns:
+        The config, and a warning that names every key without effect, once.
 
     Raises:
         ConfigError: see `load_config`.
@@ -164,7 +167,7 @@ def _built_in(overrides: Sequence[Override]) -> Content:
 
 
 def _overridden(said: Content, override: Override) -> Content:
-    """Return `said`, respelled, with what `override` says in place of what stood there."""
+    """Return `said`, respelled, with the value of `override` in place of the one that stood there."""
     path = respelled_path(override.path)
     section = said = deepcopy(said)
     for depth, key in enumerate(path[:-1]):
@@ -181,7 +184,7 @@ def _overridden(said: Content, override: Override) -> Content:
 
 
 def _take_idle(said: Content, content: Content, overrides: Sequence[Override], spelled: Mapping[Key, Key]) -> list[str]:
-    """Take out of `said` what nothing acts on, and return what there is to warn of."""
+    """Take the keys that nothing acts on out of `said`, and return the names of those to warn of."""
     environment = said.get("environment")
     name = environment.get("name", TOWN) if isinstance(environment, dict) else TOWN
     keys = ELSEWHERE if name == TOWN else OF_THE_TOWN
@@ -243,7 +246,7 @@ def _checked(said: Content, defaults: Mapping[str, JsonValue]) -> Config:
 
 
 def _require_a_town(config: Config) -> None:
-    """Make what the town is made from, for nothing but the refusals."""
+    """Build the settings of town, script and bridge once, so that a contradiction is refused at load."""
     try:
         town_config(config)
         script_config(config)
@@ -266,7 +269,7 @@ def _of_town(error: TownConfigError) -> WrongValueError:
 
 
 def _with_affordance_file(config: Config, folder: Path, source: str) -> tuple[Config, Sequence[str]]:
-    """The config with what its affordance file says, if it names one, and what of the file has no effect."""
+    """The config with the entries of its affordance file, if it names one, and the entries without effect."""
     name = config.affordances.affordances_file
     config = config.model_copy(update={"affordances": Affordances()})
     if not config.environment.is_town or name is None:

@@ -1,7 +1,7 @@
-"""The sections of a config. What another part uses is declared there; here is what only a config says.
+"""The sections of a config, most of which are declared by the parts that use them.
 
-A record of the town, of townlet-behavior or of townlet-trajectory is a section as it stands. Of training's settings and
-the town's own, which are laid over those of a preset or a default, a section holds the ones that were said.
+A record of the town, of townlet-behavior or of townlet-trajectory is a section as it stands. A section of training
+holds the settings that were stated, to be laid over a preset. Only keys that no other part declares are declared here.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Environment(Section):
 
 
 class Scenario(Section):
-    """`scenario`: who and what is in the town at the start."""
+    """`scenario`: agents and objects of the town at the start."""
 
     name: str | None = None
     description: str | None = None
@@ -237,7 +237,14 @@ def _hint(part: Mapping[str, Any]) -> Any:
 
 
 class Config(Section):
-    """A config: what a file and the overrides say, and the defaults where they are silent."""
+    """A config: the values of a file and of overrides, and the defaults where they are silent.
+
+    Example:
+        >>> from townlet_runtime.config import config_from, town_config
+        >>> loaded = config_from({"town": {"num_agents": 3}, "world": {"grid_size": [9, 9]}}, source="my-town.yaml")
+        >>> town_config(loaded.config).grid_size
+        (9, 9)
+    """
 
     config_id: str = "townlet"
     seed: Seed | None = None

@@ -1,4 +1,4 @@
-"""What a config says about the town, as town, script and bridge take it."""
+"""Build the settings of town, script and bridge from a config."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def script_config(config: Config) -> ScriptedConfig:
 
 
 def bridge_config(config: Config, *, ratio: float) -> BridgeConfig:
-    """Return how the bridge decides; `ratio` is the share of decisions given to the policy."""
+    """Return the settings of the bridge; `ratio` is the share of decisions given to the policy."""
     bridge = BridgeConfig(ratio=ratio, commitment=CommitmentConfig(ticks=_option_ticks(config)))
     return replace(bridge, min_ratio=config.ppo.get("min_ratio", bridge.min_ratio))
 

@@ -1,4 +1,4 @@
-"""What a config says about training, in townlet-training's own names."""
+"""Collect the settings of training that a config states, by townlet-training's own names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MODES: Mapping[Source, Mode] = MappingProxyType({"rollout": "ppo", "ppo": "ppo"
 
 
 def training_mode(config: Config) -> Mode:
-    """Return what is trained: `training.source`, and `anneal` where the file is silent.
+    """Return the mode of training: that of `training.source`, and `anneal` where the file is silent.
 
     Raises:
         ConfigError: if the source is one that needs recorded captures.
@@ -29,7 +29,7 @@ def training_mode(config: Config) -> Mode:
 
 
 def training_settings(config: Config) -> dict[str, Any]:
-    """Return what is said about training, by dotted field of `TrainingConfig`; all else is the preset's."""
+    """Return every setting that the config states, by dotted field of `TrainingConfig`; all else is the preset's."""
     ppo = dict(config.ppo)
     # Two ways to say how many rows a gradient step sees, and the file format has defaults for both: the count wins.
     for said, other in (("num_minibatches", "minibatch_size"), ("minibatch_size", "num_minibatches")):
@@ -46,10 +46,16 @@ def with_training(config: Config, *, mode: Mode, seed: int, fields: Mapping[str,
     """Return `config` with every value of training written out, so that it no longer depends on a preset.
 
     Args:
-        config: says the rest.
-        mode: what is trained.
+        config: of the run, with or without a preset.
+        mode: of training, written as `training.source`.
         seed: of the run; replaces every seed that the file states.
         fields: every dotted field of the `TrainingConfig` in use.
+
+    Returns:
+        The config; `training_settings` of it are `fields`, those that a run is given apart from its config left out.
+
+    Raises:
+        PromotionError: if a setting of the promotion is out of range.
     """
     said: dict[str, dict[str, Any]] = {name: {} for name in (*SECTIONS_OF_TRAINING, "promotion", "training")}
     for field, value in fields.items():
