@@ -21,11 +21,11 @@ from townlet_trajectory import (
     TrajectorySchema,
     TrajectoryService,
 )
+from townlet_trajectory.data.batch import BatchSink
 from townlet_trajectory.data.pieces import joined
 from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest, parse_dataset_manifest
 from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
 from townlet_trajectory.formats.shards.writer import ShardWriter, write_shards
-from townlet_trajectory.recording.sink import BatchSink
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 

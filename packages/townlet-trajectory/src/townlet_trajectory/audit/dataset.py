@@ -13,7 +13,7 @@ from townlet_trajectory.audit.content import MAX_NAMES, ColumnAudit, ContentAudi
 from townlet_trajectory.audit.report import AuditReport, DatasetAudit, FindingList
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import Kind
-from townlet_trajectory.data.trajectory_ids import overlapping, sums_of_wholes, whole_of_piece
+from townlet_trajectory.data.table import overlapping, sums_of_wholes, whole_of_piece
 from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest
 from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, joined_tables, table_of
 from townlet_trajectory.errors import ArtifactError, NonFiniteError, TrajectoryError
