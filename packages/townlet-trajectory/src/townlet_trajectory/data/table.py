@@ -14,7 +14,7 @@ from townlet_trajectory.errors import ShapeError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrajectoryTable:
-    """What is known of B trajectories without reading a tensor."""
+    """Identity, length and end of B trajectories, known without reading a tensor."""
 
     agent_ids: NDArray[np.object_]
     """[B] str."""

@@ -84,7 +84,11 @@ def parse_json(data: bytes, path: str | Path, *, finite: bool = True) -> JsonVal
 
 
 def parse_object(data: bytes, path: str | Path) -> dict[str, JsonValue]:
-    """As `parse_json`, and the value must be an object."""
+    """Parse JSON as `parse_json` does, and require an object.
+
+    Raises:
+        ArtifactError: as `parse_json`, or if the value is none.
+    """
     value = parse_json(data, path)
     if not isinstance(value, dict):
         raise ArtifactError(path, "parse", f"expected a JSON object, got {type(value).__name__}")
@@ -204,7 +208,7 @@ def printable(text: str) -> str:
 
 
 def _outside_strings(data: bytes) -> bytes:
-    """What is not within quotes. Linear in time and memory for any input, which a regular expression would not be."""
+    """Return the bytes outside quotes. Linear in time and memory for any input, unlike a regular expression."""
     text = np.frombuffer(data.replace(b"\\\\", b"").replace(b'\\"', b""), np.uint8)
     return text[~np.logical_xor.accumulate(text == ord('"'))].tobytes()
 
