@@ -41,28 +41,9 @@ PUBLIC_MODULES = {
         "trajectory_filter",
     ),
     "townlet_training": (),
-    "townlet_runtime": (
-        "acting",
-        "collector",
-        "config",
-        "environments",
-        "errors",
-        "evaluate",
-        "loop",
-        "observing",
-        "policies",
-        "report",
-        "runtime",
-        "simulation",
-        "snapshot",
-        "testing",
-        "town",
-    ),
+    "townlet_runtime": ("config", "errors", "report", "testing", "town"),
 }
-"""Modules whose names are imported from them, beside those of the package itself.
-
-All of the runtime's are, so that the command line pays only for what it uses.
-"""
+"""Modules whose names are imported from them, beside those of the package itself."""
 packages = pytest.mark.parametrize("package", PACKAGES)
 
 
