@@ -92,8 +92,9 @@ def test_importance_weights_by_hand() -> None:
         rewards=np.zeros(5),
         terminated=[True],
         kind=[DECISION, DECISION, FORCED, FOREIGN, DECISION],
-        policy_log_prob=[math.log(0.2), math.log(0.2), 0, 0, -np.inf],
-        behavior_log_prob=[math.log(0.05), math.log(0.8), 0, 0, math.log(0.75)],
+        # Whatever is recorded at forced and foreign steps is not looked at.
+        policy_log_prob=[math.log(0.2), math.log(0.2), -3, -3, -np.inf],
+        behavior_log_prob=[math.log(0.05), math.log(0.8), -1, -1, math.log(0.75)],
     )
     rho, trace = importance_weights(batch, min_ratio=0.1)
     assert_allclose(rho, [4.0, 0.25, 1.0, 0.0, 0.0], rtol=1e-6)

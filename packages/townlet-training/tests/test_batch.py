@@ -38,9 +38,9 @@ def test_explained_variance_by_hand() -> None:
     # V = 2 + tanh(100 x) is 3 and 1, the targets are 6 and 2: errors 3 and 1, 1 - Var(3, 1) / Var(6, 2) = 1 - 1/4.
     network = make_network(shapes={"features": (1,)}, num_actions=2, hidden_sizes=(1,))
     with torch.no_grad():
-        for weight in network.policy_parameters():
+        for weight in network.policy.parameters():
             weight.zero_()
-        for weight, value in zip(network.value_parameters(), (100.0, 0.0, 1.0, 2.0), strict=True):
+        for weight, value in zip(network.critic.parameters(), (100.0, 0.0, 1.0, 2.0), strict=True):
             weight.fill_(value)
     batch = batch_of(
         lengths=[1, 1],
@@ -192,6 +192,6 @@ def test_a_forbidden_action_hides_no_nan() -> None:
         },
     )
     with torch.no_grad():
-        list(network.policy_parameters())[-1][1] = math.nan
+        list(network.policy.parameters())[-1][1] = math.nan
     with pytest.raises(NonFiniteError, match="log-probabilities: row 0 of 3 is not finite"):
         learner_of(network, PLAIN).update(replaced(batch, np.full(3, True), chosen_action=0, policy_log_prob=0.0))

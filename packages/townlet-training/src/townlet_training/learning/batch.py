@@ -94,7 +94,7 @@ def prepare(
         NonFiniteError: if an output of the network or an estimate is not finite.
         ShapeError: if the batch is of another vocabulary or other observations, or lacks a column.
         ActionMaskError: if a decision has no legal action.
-        StaleBatchError: if a recorded `policy_log_prob` is not what the network says.
+        StaleBatchError: if a recorded `policy_log_prob` differs from the network's.
     """
     require_columns(batch, "kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
     kind = batch.columns["kind"]
@@ -154,7 +154,17 @@ def require_same_actions(network: ActorCritic, batch: TrajectoryBatch) -> None:
 
 
 def require_actions(name: str, batch: TrajectoryBatch, actions: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
-    """Raise `ShapeError` unless `actions` [N], which stand at `rows` [N] of `batch`, are in its vocabulary."""
+    """Check that `actions` are in the vocabulary of `batch`.
+
+    Args:
+        name: of the actions, for the error.
+        batch: of R rows.
+        actions: [N].
+        rows: [N]; the rows of `batch` at which they stand.
+
+    Raises:
+        ShapeError: if one is not; it names the first.
+    """
     wrong = np.flatnonzero((actions < 0) | (actions >= len(batch.schema.vocabulary)))
     if wrong.size:
         action, row, end = actions[wrong[0]], rows[wrong[0]], len(batch.schema.vocabulary)
@@ -180,7 +190,7 @@ def encode_rows(
 
 
 def mask_rows(observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64]) -> Tensor | None:
-    """The action mask [N, A] at `rows` [N] int64, None if the observations hold none.
+    """Return the action mask [N, A] at `rows` [N] int64, None if the observations hold none.
 
     Raises:
         ActionMaskError: if one of them has no legal action.
@@ -193,7 +203,7 @@ def mask_rows(observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.
 
 
 def scaled_values_of(network: ActorCritic, encoded: Tensor) -> Tensor:
-    """V / `value_scale` [N] of `encoded` [N, F], without gradient.
+    """Evaluate the critic without gradient: V / `value_scale` [N] of `encoded` [N, F].
 
     Raises:
         NonFiniteError: if one is not finite.
@@ -205,7 +215,15 @@ def scaled_values_of(network: ActorCritic, encoded: Tensor) -> Tensor:
 
 
 def log_probs_of(network: ActorCritic, encoded: Tensor, action_mask: Tensor | None) -> Tensor:
-    """log π(·|s) [N, A] of `encoded` [N, F] under `action_mask` [N, A], without gradient.
+    """Evaluate the policy without gradient.
+
+    Args:
+        network: the policy.
+        encoded: [N, F].
+        action_mask: [N, A] bool, with a legal action in each row; None if all are legal.
+
+    Returns:
+        log π(·|s) [N, A].
 
     Raises:
         NonFiniteError: if one is not finite, that of a forbidden action too.
