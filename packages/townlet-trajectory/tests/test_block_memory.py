@@ -26,8 +26,8 @@ TINY = TrajectorySchema(
 def test_bytes_by_hand() -> None:
     assert step_bytes(TINY) == 20 + 8 + 4 + 8  # observation, action, reward, tick
     assert trajectory_bytes(TINY) == 20 + 5 * 8 + 2
-    assert step_batch_bytes(TINY, 10, with_next=False) == 10 * (40 + 8 + 8 + 2)
-    assert step_batch_bytes(TINY, 10, with_next=True) == 10 * (40 + 20 + 8 + 8 + 2)
+    assert step_batch_bytes(TINY, with_next=False) == (40 + 8 + 8 + 2)
+    assert step_batch_bytes(TINY, with_next=True) == (40 + 20 + 8 + 8 + 2)
 
 
 def test_bytes_are_those_of_the_arrays() -> None:
@@ -38,7 +38,7 @@ def test_bytes_are_those_of_the_arrays() -> None:
     steps = window.steps(np.arange(5), with_next=True)
     arrays = [*steps.observations.values(), *steps.next_observations.values(), *steps.columns.values()]
     own = [steps.rewards, steps.ticks, steps.terminated, steps.truncated, steps.steps, steps.trajectories]
-    assert sum(array.nbytes for array in [*arrays, *own]) == step_batch_bytes(SCHEMA, 5, with_next=True)
+    assert sum(array.nbytes for array in [*arrays, *own]) == 5 * step_batch_bytes(SCHEMA, with_next=True)
 
 
 def test_blocks_that_are_stored_larger_than_decoded_count_as_stored() -> None:

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, assert_same_batch, batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, ArtifactError, CaptureError, SchemaError, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.data.merging import canonical
-from townlet_trajectory.data.pieces import joined, split_every
+from townlet_trajectory.data.pieces import canonical, joined, split_every
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.formats.batch_file import load_batch, save_batch

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import RANDOM, SimulationEvaluator
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import RANDOM, Evaluator
 from townlet_runtime.errors import ConfigError, MissingExtraError
 from townlet_runtime.runs.directory import CHECKPOINTS
 
@@ -91,8 +91,8 @@ def training_config(
 
 def orchestrator_of(
     config: TrainingConfig,
-    collector: SimulationCollector,
-    evaluator: SimulationEvaluator,
+    collector: Collector,
+    evaluator: Evaluator,
     *,
     run_dir: Path,
     threads: int,

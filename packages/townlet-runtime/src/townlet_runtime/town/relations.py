@@ -26,6 +26,9 @@ end."""
 EDGES = ("other", "trust", "familiarity", "rivalry")
 """The arrays of `Relations` that are not made from others."""
 
+SHUNNED = np.array(-10.0)
+"""Added to the score of a partner that is to be avoided: below all others."""
+
 _NEVER = -math.inf
 """In place of a rivalry where there is none."""
 
@@ -90,7 +93,7 @@ class Relations:
         self._next_end = math.inf
         self._close = _Feeling(("trust", "familiarity"), 0.0, _closeness, config.social.max_edges)
         self._bitter = _Feeling(("rivalry",), _NEVER, lambda rivalry: rivalry, config.rivalry.max_edges)
-        self._changed = True
+        self._changed = self._warmth_changed = True
         self.refresh(0)
 
     def clear(self) -> None:
@@ -266,10 +269,7 @@ class Relations:
         self.familiarity *= FADE_SHARE
         gone = np.abs(self.trust) + self.familiarity < FORGOTTEN
         self.trust[gone] = self.familiarity[gone] = 0.0
-        self._free(self._present_edges())
-
-    def _present_edges(self) -> Ints:
-        return (self.other.reshape(-1) >= 0).nonzero()[0]
+        self._free((self.other.reshape(-1) >= 0).nonzero()[0])
 
     def faded(self, rivalry: Floats, faded: float) -> Floats:
         """Values of rivalries that are given as if at tick 0; `faded` is what a rivalry has lost since then."""
@@ -283,24 +283,25 @@ class Relations:
         """What a rivalry has lost since tick 0."""
         if self._changed or faded > self._next_end:
             self._look(faded)
-        elif self._warmth_changed:
-            self._feel()
+        if self._warmth_changed:
+            self._warmth_changed = False
+            self.warmth = self.trust.reshape(-1)[self._present] + self.familiarity.reshape(-1)[self._present]
+            """[P]; trust + familiarity."""
 
     def _look(self, faded: float) -> None:
-        edges = self._present_edges()
+        edges = (self.other.reshape(-1) >= 0).nonzero()[0]
         rivalry = self.rivalry.reshape(-1)[edges]
         if self._fading:
             over = edges[(rivalry > _NEVER) & (rivalry - self._rules.eviction_threshold < faded)]
             if over.size:
                 self.rivalry.reshape(-1)[over] = _NEVER
                 self._free(over)
-                edges = self._present_edges()
+                edges = (self.other.reshape(-1) >= 0).nonzero()[0]
                 rivalry = self.rivalry.reshape(-1)[edges]
         self._present, self.rivalry_of = edges, rivalry
         """[P]; rivalries one by one, as if at tick 0."""
         self.holder, self.target = self._holders[edges], self.other.reshape(-1)[edges]
         """[P] each; whose edge, and towards whom."""
-        self._feel()
         margin = self._margin(rivalry, self.holder)
         self.avoided = margin >= faded
         """[P]; the target is to be avoided."""
@@ -314,12 +315,7 @@ class Relations:
         if self._fading:
             ends = np.concatenate((ends, rivalry[rivalry > _NEVER] - self._rules.eviction_threshold))
         self._next_end = float(ends.min(initial=math.inf))
-        self._changed = False
-
-    def _feel(self) -> None:
-        self._warmth_changed = False
-        self.warmth = self.trust.reshape(-1)[self._present] + self.familiarity.reshape(-1)[self._present]
-        """[P]; trust + familiarity."""
+        self._changed, self._warmth_changed = False, True
 
     def _margin(self, rivalry: Floats, agents: Ints) -> Floats:
         """What rivalries may lose since tick 0 until the other is avoided no longer."""
@@ -332,6 +328,13 @@ class Relations:
     def rivalry_max(self) -> Floats:
         """[S]; strongest rivalry of each agent at the tick of the last refresh, 0 for none."""
         return self.faded(self.strongest, self.faded_by)
+
+    def meets(self, cells: Ints) -> Bools:
+        """[S]; somebody to avoid is on the same one of `cells` [S]."""
+        meets = np.zeros(len(cells), dtype=np.bool_)
+        if self.avoiding.size:
+            meets[self.avoiding[cells[self.avoiding] == cells[self.rival]]] = True
+        return meets
 
     def towards(self, agents: Ints, others: Ints) -> Tie:
         """What each of `agents` [M] keeps in mind of the one of `others` [M], as of the last refresh's tick."""

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.moments import Moments
 from townlet_trajectory.data.schema import Kind, Source
-from townlet_trajectory.data.statistics import BatchStatistics, returns_of
+from townlet_trajectory.data.statistics import BatchStatistics, Moments, returns_of
+from townlet_trajectory.data.table import sums_of_wholes, whole_of_piece
 from townlet_trajectory.data.trajectory import frozen
-from townlet_trajectory.data.trajectory_ids import sums_of_wholes, whole_of_piece
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import TrajectorySource, blocks_of
 from townlet_trajectory.errors import DatasetError

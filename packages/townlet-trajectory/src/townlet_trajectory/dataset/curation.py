@@ -13,15 +13,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
 from townlet_trajectory.data.split import episode_hash
-from townlet_trajectory.data.trajectory_ids import overlapping, whole_of_piece
+from townlet_trajectory.data.table import overlapping, whole_of_piece
 from townlet_trajectory.dataset.filter import TrajectoryFilter
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import TrajectorySource, blocks_of, joined_tables, require_equal_schemas
 from townlet_trajectory.errors import DatasetError
-from townlet_trajectory.recording.sink import BatchSink
 
 _Value = TypeVar("_Value", int, str)
 

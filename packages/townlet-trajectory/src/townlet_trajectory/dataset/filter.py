@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.schema import Source
 from townlet_trajectory.data.statistics import returns_of
-from townlet_trajectory.data.trajectory_ids import sums_of_wholes, whole_of_piece
+from townlet_trajectory.data.table import sums_of_wholes, whole_of_piece
 from townlet_trajectory.dataset.selection import StepSelection, select_steps
 from townlet_trajectory.dataset.source import TrajectorySource, blocks_of
 from townlet_trajectory.errors import DatasetError

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from townlet_trajectory.data.schema import TrajectorySchema
-from townlet_trajectory.data.schema_document import parse_schema, schema_document
+from townlet_trajectory.data.schema import TrajectorySchema, parse_schema, schema_document
 from townlet_trajectory.errors import ManifestError, SchemaError
 from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object, readable_json
 from townlet_trajectory.storage.manifest import MAX_FILE_BYTES, FileEntry

@@ -62,10 +62,10 @@ def trajectory_bytes(schema: TrajectorySchema) -> int:
     return _row_bytes(schema.observations) + _TABLE_ENTRY
 
 
-def step_batch_bytes(schema: TrajectorySchema, num_steps: int, *, with_next: bool) -> int:
-    """Bytes of a batch of `num_steps` steps."""
+def step_batch_bytes(schema: TrajectorySchema, *, with_next: bool) -> int:
+    """Bytes of each step of a step batch."""
     following = _row_bytes(schema.observations) if with_next else 0
-    return num_steps * (step_bytes(schema) + following + _STEP_NUMBERS)
+    return step_bytes(schema) + following + _STEP_NUMBERS
 
 
 def window_bytes(budget_bytes: int, memory: BlockMemory, blocks: NDArray[np.int64], batch_bytes: int) -> int:

@@ -116,7 +116,12 @@ class DatasetReader(Generic[BatchT]):
         return hashlib.sha256(canonical_json(document)).hexdigest()
 
     def batch(self, epoch: int, first: int, stop: int) -> BatchT:
-        """The units `first : stop` of an epoch; blocks are read where they are not in memory."""
+        """Gather units of an epoch; blocks that are not in memory are read.
+
+        Args:
+            epoch: number of the epoch, >= 0.
+            first, stop: numbers of units in the epoch's order, `first` below `stop`.
+        """
         parts = [self._part(epoch, number, inside) for number, inside in self._plan(epoch).parts(first, stop)]
         return parts[0] if len(parts) == 1 else self.unit.concatenate(parts)
 
@@ -207,15 +212,19 @@ class Order:
     """Units are drawn with replacement, each in proportion to its weight. Needs `shuffle`."""
 
     def draw(
-        self,
-        numbers: NDArray[np.int64],
-        weights: NDArray[np.float64] | None,
-        count: int,
-        *,
-        epoch: int,
-        window: int,
+        self, numbers: NDArray[np.int64], weights: NDArray[np.float64] | None, count: int, *, epoch: int, window: int
     ) -> NDArray[np.int64]:
-        """`count` of the units `numbers` [n] of a window, in the order in which they are handed out."""
+        """Order, or draw, the units of a window.
+
+        Args:
+            numbers: [n]; the units.
+            weights: [n], not all 0; None: each unit comes once.
+            count: how many to hand out; n without weights.
+            epoch, window: which numbers of the seed's are used.
+
+        Returns:
+            [count]; units in the order in which they are handed out.
+        """
         generator = self._generator(epoch, _WINDOW_ORDER, window)
         if weights is not None:
             sums = np.cumsum(weights)
@@ -232,7 +241,16 @@ class Order:
         return self._generator(epoch, _BLOCK_ORDER).permutation(blocks) if self.shuffle else blocks
 
     def counts(self, weights: NDArray[np.float64], total: int, *, epoch: int) -> NDArray[np.int64]:
-        """[W]; how many of `total` draws fall into each window, given its weight [W]."""
+        """Share out draws to windows.
+
+        Args:
+            weights: [W]; of each window, not all 0.
+            total: how many draws there are.
+            epoch: number of the epoch.
+
+        Returns:
+            [W]; draws of each window, `total` together.
+        """
         generator = self._generator(epoch, _WINDOW_COUNTS)
         return generator.multinomial(total, weights / weights.sum()).astype(np.int64)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property
 from itertools import chain
 from typing import Protocol
@@ -14,53 +14,9 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.data.trajectory import Array, check_array
+from townlet_trajectory.data.schema import Array, TrajectorySchema
+from townlet_trajectory.data.table import TrajectoryTable as TrajectoryTable
 from townlet_trajectory.errors import DatasetError, SchemaError, ShapeError
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrajectoryTable:
-    """What is known of B trajectories without reading a tensor."""
-
-    agent_ids: NDArray[np.object_]
-    """[B] str."""
-    worlds: NDArray[np.int64]
-    """[B]."""
-    episodes: NDArray[np.int64]
-    """[B]; number of the world's episode."""
-    first_ticks: NDArray[np.int64]
-    """[B]."""
-    lengths: NDArray[np.int64]
-    """[B]; steps, at least 1."""
-    terminated: NDArray[np.bool_]
-    """[B]."""
-    truncated: NDArray[np.bool_]
-    """[B]."""
-    tags: tuple[frozenset[str], ...] = ()
-    """[B]; what each was tagged with. Empty where nothing is tagged."""
-
-    def __post_init__(self) -> None:
-        size = len(self)
-        if self.agent_ids.dtype != np.object_ or self.agent_ids.shape != (size,):
-            raise ShapeError(f"`agent_ids` must be object of shape {(size,)}, got {self.agent_ids.dtype}")
-        for name, numbers in (
-            ("worlds", self.worlds),
-            ("episodes", self.episodes),
-            ("first_ticks", self.first_ticks),
-            ("lengths", self.lengths),
-        ):
-            check_array(name, numbers, ArraySpec("int64"), size)
-        for name, flags in (("terminated", self.terminated), ("truncated", self.truncated)):
-            check_array(name, flags, ArraySpec("bool"), size)
-        if self.lengths.min(initial=1) < 1:
-            raise ShapeError(f"`lengths` must be at least 1, got {self.lengths.min()}")
-        if self.tags and len(self.tags) != size:
-            raise ShapeError(f"`tags` must be empty or [{size}], got {len(self.tags)}")
-
-    def __len__(self) -> int:
-        """Trajectories (B)."""
-        return len(self.lengths)
 
 
 class TrajectorySource(Protocol):
@@ -213,6 +169,16 @@ def require_equal_schemas(sources: Sequence[TrajectorySource]) -> None:
         raise DatasetError("at least one source is needed, to know the schema")
     for source in sources:
         sources[0].schema.require_equal(source.schema)
+
+
+def schema_and_rest(
+    batches: TrajectoryBatch | Iterable[TrajectoryBatch],
+) -> tuple[TrajectorySchema, Iterator[TrajectoryBatch]]:
+    """Return the schema of the first of at least one batch, and all of them; raise `SchemaError` if there is none."""
+    rest = iter((batches,) if isinstance(batches, TrajectoryBatch) else batches)
+    if (first := next(rest, None)) is None:
+        raise SchemaError("at least one batch is needed, to know the schema")
+    return first.schema, chain((first,), rest)
 
 
 def require_decision(schema: TrajectorySchema, name: str) -> None:

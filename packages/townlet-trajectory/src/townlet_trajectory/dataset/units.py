@@ -1,4 +1,4 @@
-"""What a dataset hands out: steps, mixed, or whole trajectories."""
+"""The two kinds of batches of a dataset: of steps, mixed, and of whole trajectories."""
 
 from __future__ import annotations
 
@@ -49,11 +49,17 @@ class Unit(Protocol[BatchT]):
         ...
 
     def arrays(self, batch: BatchT) -> Arrays:
-        """A batch as arrays, for whoever does not know its class."""
+        """Return the content of a batch as arrays by name."""
         ...
 
     def batch_bytes(self, source: TrajectorySource, selected: Selected, batch_size: int) -> int:
-        """The most that a batch takes."""
+        """Compute the most bytes that a batch takes.
+
+        Args:
+            source: with the lengths of the trajectories.
+            selected: what may be in a batch.
+            batch_size: units of a batch.
+        """
         ...
 
 
@@ -94,8 +100,9 @@ class StepUnit:
         }
 
     def batch_bytes(self, source: TrajectorySource, selected: Selected, batch_size: int) -> int:
+        """See `Unit`."""
         num_steps = min(batch_size, int(selected.steps.sum()))
-        return step_batch_bytes(source.schema, num_steps, with_next=self.with_next)
+        return num_steps * step_batch_bytes(source.schema, with_next=self.with_next)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +145,7 @@ class TrajectoryUnit:
         }
 
     def batch_bytes(self, source: TrajectorySource, selected: Selected, batch_size: int) -> int:
+        """See `Unit`."""
         longest = np.sort(source.table.lengths[selected.steps > 0])[::-1][:batch_size]
         if self.with_replacement:
             longest = np.repeat(longest[:1], len(longest))

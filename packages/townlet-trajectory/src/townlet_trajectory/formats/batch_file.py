@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.checks import check_array
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.data.schema import ArraySpec
-from townlet_trajectory.data.schema_document import parse_schema, schema_document
-from townlet_trajectory.data.trajectory import check_array
+from townlet_trajectory.data.schema import ArraySpec, parse_schema, schema_document
 from townlet_trajectory.dataset.source import arrays_digest, arrays_of
 from townlet_trajectory.errors import (
     ArtifactError,

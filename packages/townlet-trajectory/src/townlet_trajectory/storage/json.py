@@ -18,6 +18,9 @@ from townlet_trajectory.errors import ArtifactError, CaptureError, ManifestError
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 
+SCHEMA_VERSION = 1
+"""Version of every format that this package writes."""
+
 MAX_JSON_BYTES = 8 << 20
 MAX_JSON_DEPTH = 64
 

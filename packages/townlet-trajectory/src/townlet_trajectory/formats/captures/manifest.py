@@ -223,7 +223,12 @@ def read_catalogue(versions: str | Path) -> dict[str, JsonValue]:
 
 
 def catalogue_entry(versions: str | Path, name: str, value: JsonValue) -> CatalogueEntry:
-    """Parse the dataset `name` of the catalogue `versions`.
+    """Parse one dataset of a catalogue.
+
+    Args:
+        versions: path of the catalogue.
+        name: of the dataset.
+        value: what `read_catalogue` has for it.
 
     Raises:
         CaptureError: if something is missing or of another type.
@@ -248,7 +253,12 @@ def catalogue_entry(versions: str | Path, name: str, value: JsonValue) -> Catalo
 
 
 def read_checksums(root: Path, name: str, *, origin: str | Path) -> dict[str, SampleChecksum]:
-    """The file of checksums `name` below `root`, by sample.
+    """Read a file of checksums, by sample.
+
+    Args:
+        root: the data root.
+        name: path of the file below it.
+        origin: what names the file, for the error.
 
     Raises:
         ArtifactError: if it is missing, damaged or not below `root`; `CaptureError` if an entry is.

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from townlet_trajectory.data.schema import ACTION_MASK, SCHEMA_VERSION, ArraySpec, Kind, Source, TrajectorySchema
-from townlet_trajectory.data.schema_document import parse_schema
+from townlet_trajectory.data.schema import ACTION_MASK, ArraySpec, Kind, Source, TrajectorySchema, parse_schema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.info import DatasetInfo, document_digest, parse_info
 from townlet_trajectory.errors import CaptureError, SchemaError
-from townlet_trajectory.storage.json import Fields, JsonValue, parse_json
+from townlet_trajectory.storage.json import SCHEMA_VERSION, Fields, JsonValue, parse_json
 from townlet_trajectory.storage.manifest import FileEntry
 
 ACTION = "action"
@@ -250,12 +249,6 @@ class MinariContents:
     info: DatasetInfo = field(default_factory=DatasetInfo)
     file: FileEntry | None = None
     """What the file of arrays must be, where the dataset is ours."""
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one decoded step: its columns, reward and tick."""
-        specs = (*self.schema.observations.values(), *self.schema.decisions.values())
-        return sum(spec.row_bytes for spec in specs) + ArraySpec("float32").row_bytes + ArraySpec("int64").row_bytes
 
 
 def minari_contents(metadata: Mapping[str, JsonValue], path: Path) -> MinariContents:
