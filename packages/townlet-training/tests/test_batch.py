@@ -48,7 +48,7 @@ def saturated_network() -> ActorCritic:
 
 
 def test_values_are_in_reward_units_and_bootstrap_from_the_final_observation() -> None:
-    # Cut off at x = -1, in units of 2: V = 2 · 3, V' = 2 · 1. Â = 5 + 0.5 · 2 - 6 = 0, v = 6 + 0; where it ended at x = 1
+    # Cut off at x = -1, in units of 2: V = 2 · 3, V' = 2 · 1. Â = 5 + 0.5 · 2 - 6 = 0, v = 6 + 0. Where it terminated
     # there is no V': Â = 5 - 6 = -1, v = 5. The head says 3, the targets are 3 and 2.5 units: (0 + 0.5²) / 2.
     seen = np.array([[1.0], [1.0]], np.float32)
     batch = batch_of(
