@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
+from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_trajectory import Kind, TrajectoryBatch
 
 
@@ -174,10 +174,11 @@ def return_scale(batch: TrajectoryBatch, *, discount: float) -> float:
         G_t = r_t + γ G_{t+1},   scale = sqrt(mean G_t²)
 
     Returns:
-        The scale in reward units; 1.0 where every reward is 0.
+        The scale in reward units; 1.0 where every reward is 0, or too small for float32.
 
     Raises:
         EmptyBatchError: if there is no row.
+        NonFiniteError: if the scale is too large for float32; it names the largest reward.
         ConfigError: if γ is out of [0, 1].
     """
     if not batch.num_steps:
@@ -186,7 +187,21 @@ def return_scale(batch: TrajectoryBatch, *, discount: float) -> float:
     one, nothing = np.ones(batch.num_steps), np.zeros(batch.num_steps)
     estimates = _side_by_side(batch, nothing, np.zeros(len(batch)), rho=one, trace=one, decay=one, discount=discount)
     scale = float(np.sqrt(np.mean(np.square(estimates.value_targets))))
-    return scale if scale > 0.0 else 1.0
+    limits = np.finfo(np.float32)
+    if scale > float(limits.max):
+        raise NonFiniteError("return scale", f"{scale:.3g} is too large for float32; {largest_reward(batch)}")
+    return scale if scale >= float(limits.tiny) else 1.0
+
+
+def largest_reward(batch: TrajectoryBatch) -> str:
+    """Describe the reward of the greatest size, with its agent and tick, for errors."""
+    row = np.argmax(np.abs(batch.rewards))
+    return f"the largest reward is {batch.rewards[row]:.3g} ({agent_and_tick(batch, row)})"
+
+
+def agent_and_tick(batch: TrajectoryBatch, row: np.integer) -> str:
+    """Describe row `row` of `batch`, for errors."""
+    return f"agent {batch.agent_ids[batch.trajectory_of_row[row]]!r}, tick {batch.ticks[row]}"
 
 
 def _side_by_side(

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from townlet_training.errors import EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
-from townlet_training.learning.advantages import Estimates, advantages_of, importance_weights
+from townlet_training.learning.advantages import (
+    Estimates,
+    advantages_of,
+    agent_and_tick,
+    importance_weights,
+    largest_reward,
+)
 from townlet_training.network.actor_critic import ActorCritic, require_legal_action
 from townlet_training.network.distributions import entropy, log_prob_of, masked_log_softmax
 from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
@@ -168,7 +174,7 @@ def require_actions(name: str, batch: TrajectoryBatch, actions: NDArray[np.int64
     wrong = np.flatnonzero((actions < 0) | (actions >= len(batch.schema.vocabulary)))
     if wrong.size:
         action, row, end = actions[wrong[0]], rows[wrong[0]], len(batch.schema.vocabulary)
-        raise ShapeError(f"`{name}` must be in [0, {end}), got {action} in row {row} ({_agent_and_tick(batch, row)})")
+        raise ShapeError(f"`{name}` must be in [0, {end}), got {action} in row {row} ({agent_and_tick(batch, row)})")
 
 
 def encode_rows(
@@ -286,22 +292,17 @@ def _require_same_policy(
     if not (excess <= _LOG_PROB_TOLERANCE).all():
         worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
         raise StaleBatchError(
-            f"row {decisions[worst]} ({_agent_and_tick(batch, decisions[worst])}): recorded `policy_log_prob` "
+            f"row {decisions[worst]} ({agent_and_tick(batch, decisions[worst])}): recorded `policy_log_prob` "
             f"{recorded[worst]:.7g}, but this network says {computed[worst]:.7g}; another network collected this batch"
         )
 
 
-def _agent_and_tick(batch: TrajectoryBatch, row: np.int64) -> str:
-    return f"agent {batch.agent_ids[batch.trajectory_of_row[row]]!r}, tick {batch.ticks[row]}"
-
-
 def _extremes(batch: TrajectoryBatch, estimates: Estimates, scale: float) -> str:
-    row, advantage, target = (
-        np.argmax(np.abs(column)) for column in (batch.rewards, estimates.advantages, estimates.value_targets)
+    advantage, target = (
+        column[np.argmax(np.abs(column))] for column in (estimates.advantages, estimates.value_targets)
     )
     return (
-        f"the largest reward is {batch.rewards[row]:.3g} ({_agent_and_tick(batch, row)}), the largest advantage "
-        f"{estimates.advantages[advantage]:.3g}, the largest value target {estimates.value_targets[target]:.3g}, the "
+        f"{largest_reward(batch)}, the largest advantage {advantage:.3g}, the largest value target {target:.3g}, the "
         f"value scale {scale:.3g}"
     )
 
