@@ -23,6 +23,7 @@ class Crossing:
         self._savable = savable
         self._seeds = np.zeros(num_worlds, np.int64)
         self.steps = 0
+        self.closed = False
         self._corridors = {
             "long": Corridor(CorridorConfig(length=7, places=places, episode_ticks=episode_ticks), num_worlds),
             "short": Corridor(
@@ -45,6 +46,9 @@ class Crossing:
 
     def scripted(self, name: str) -> Mapping[str, BatchController]:
         return {group: one.scripted(name) for group, one in self._corridors.items()}
+
+    def close(self) -> None:
+        self.closed = True
 
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
         return dict.fromkeys(self._corridors, ())

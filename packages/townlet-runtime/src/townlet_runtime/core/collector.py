@@ -1,4 +1,4 @@
-"""Experience for a learner: worlds that live on between collections, and what happened in each."""
+"""Experience for a learner, from worlds that keep running between collections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,18 @@ _PARTS = ("collector", "worlds", "groups")
 
 
 class Collector:
-    """Lets script and policy live in a simulation, collection after collection. Where it has no script, nobody does.
+    """Collects experience from worlds that keep running between calls. Without a script, undecided agents wait.
+
+    >>> from townlet_behavior import BridgeConfig
+    >>> from townlet_runtime import Collector, OneGroup, UniformPolicy
+    >>> from townlet_runtime.testing import Corridor
+    >>> worlds = OneGroup(Corridor(num_worlds=2))
+    >>> spec = worlds.specs["agents"]
+    >>> policy = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+    >>> collector = Collector(worlds, config=BridgeConfig(), seed=1, max_rows=1000)
+    >>> collected = collector.collect({"agents": policy}, num_ticks=20, ratio=0.5)
+    >>> collected.env_steps, collected.agent_steps == collected.batches["agents"].num_steps
+    (40, True)
 
     Args:
         simulation: its worlds are begun here and never reset again; `OneGroup` makes one of a plain `Simulation`.
@@ -72,7 +83,7 @@ class Collector:
         return self._simulation.specs
 
     def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
-        """Step every world `num_ticks` ticks on and return what happened.
+        """Step every world `num_ticks` ticks on and return the recorded experience.
 
         Args:
             actors: one for each group, made for its spec; actions are always drawn, never the most probable ones.
@@ -115,7 +126,7 @@ class Collector:
         )
 
     def save_state(self) -> SavedState | None:
-        """Everything that later collections depend on but the policies; None where the worlds cannot be saved."""
+        """Save all state of later collections but the policies; None where the worlds cannot be saved."""
         worlds = self._simulation.save_state()
         if worlds is None:
             return None

@@ -111,6 +111,9 @@ class Town:
         """Nobody chats or lines up with somebody to avoid; rivalry there is without relationships too."""
         return (RivalryGuardrail(wait=TABLE.vocabulary.wait),)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def reset(self, *, seeds: NDArray[np.int64]) -> TownObserved:
         """Begin every world anew, each with its own of `seeds` [W]."""
         self._begin_episode(require_seeds(seeds, self.spec.num_worlds), 0)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.schema import Array, ArraySpec
 from townlet_trajectory.errors import ContinuityError, NonFiniteError, SchemaError, ShapeError
+
+if TYPE_CHECKING:
+    from townlet_trajectory.data.schema import Array, ArraySpec
 
 Expected = tuple[str, "np.dtype[np.generic]", tuple[int, ...], bool]
 """One column: name, dtype, shape, whether it must be finite. A plain tuple, for it is unpacked at every tick."""

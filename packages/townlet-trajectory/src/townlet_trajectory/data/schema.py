@@ -9,13 +9,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.errors import SchemaError
-from townlet_trajectory.storage.json import SCHEMA_VERSION as SCHEMA_VERSION
-from townlet_trajectory.storage.json import Fields, JsonValue
+
+if TYPE_CHECKING:
+    from townlet_trajectory.storage.json import Fields, JsonValue
 
 Array = NDArray[np.generic]
 """An array of rows, of any dtype that a column may have."""
