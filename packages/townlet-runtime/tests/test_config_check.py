@@ -50,6 +50,7 @@ def test_what_is_passed_on_to_others_keeps_its_type() -> None:
         ({"rate": "0.5"}, "must be a valid number, got '0.5'", "rate"),
         ({"items": [{"id": "x", "ticks": "y"}]}, "must be a valid integer or an object, got 'y'", "items.0.ticks"),
         ({"items": [{"id": "x"}, {}]}, "must be there", "items.1.id"),
+        ({"cell": [3]}, "must be there", "cell.1"),
         ({"items": [3]}, "must be a section (`key: value` lines), got 3", "items.0"),
         ({"name": ["x" * 99]}, f"must be a valid string, got ['{'x' * 78}...", "name"),
         ({"nam": 3, "size": "x"}, "unknown key", "nam"),

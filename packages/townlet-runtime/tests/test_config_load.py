@@ -279,3 +279,23 @@ def test_an_override_changes_its_key_and_no_other(key: str, data: st.DataObject)
     assert isinstance(before, dict)
     before.pop(name, None)
     assert {k: v for k, v in changed.items() if v} == {k: v for k, v in plain.items() if v}
+
+
+ODD: tuple[object, ...] = (None, True, "x", "", -1, 2**63, 1e300, 0.5, "\u001b[31m", [], {}, [[]], [{}], [1], [1, 2, 3])
+ODD += ({"a": {}}, {"": 1}, {"x": [None]}, [None], {"*": {}})
+
+
+@pytest.mark.property
+@given(st.sampled_from(sorted(known_keys())), st.sampled_from(ODD), st.sampled_from(["a", "bed", None]))
+def test_odd_content_anywhere_is_a_config_or_one_line(key: tuple[str, ...], value: object, name: str | None) -> None:
+    for part in reversed(key):
+        value = {part: value} if part != "*" else [value] if name is None else {name: value}
+    assert isinstance(value, dict)
+    try:
+        config = config_from(value, source="town.yaml").config
+    except ConfigError as error:
+        said = str(error)
+    else:
+        again = config_from(resolved(config), source="town.yaml").config
+        said = "town.yaml: " if resolved(again) == resolved(config) else "it means something else when it is read again"
+    assert said.startswith("town.yaml: ") and "\n" not in said

@@ -118,7 +118,7 @@ def path_of(detail: ErrorDetails, content: JsonValue) -> tuple[str, ...]:
     for part in detail["loc"]:
         if isinstance(content, dict) and part in content:
             content = content[str(part)]
-        elif isinstance(content, list) and isinstance(part, int):
+        elif isinstance(content, list) and isinstance(part, int) and part < len(content):
             content = content[part]
         elif not detail["type"].startswith("missing"):
             continue
