@@ -30,16 +30,27 @@ class StaleBatchError(TrainingError):
 
 
 class NonFiniteError(TrainingError):
-    """A NaN or an infinity turned up; nothing was learned from it."""
+    """A number that is not finite came up; nothing was learned from it."""
 
-    def __init__(self, stage: str, detail: str) -> None:
-        """Name the `stage` at which it turned up, e.g. ``gradient``, and what it was."""
-        super().__init__(f"{stage}: {detail}")
+    def __init__(self, stage: str, detail: str, *, where: str = "") -> None:
+        """Build the message.
+
+        Args:
+            stage: where in the computation it came up, such as ``gradient``.
+            detail: the number, and the inputs that led to it.
+            where: the update and the agent group, where they are known.
+        """
+        super().__init__(f"{where}: {stage}: {detail}" if where else f"{stage}: {detail}")
         self.stage = stage
+        self.detail = detail
+
+    def within(self, where: str) -> NonFiniteError:
+        """The same error, said to have come up in `where`, such as ``update 12 of stage ppo, agent group `cat` ``."""
+        return NonFiniteError(self.stage, self.detail, where=where)
 
 
 class ResumeError(TrainingError):
-    """A run cannot be taken up again: nothing of it is there, its log is damaged, or it was another run."""
+    """A run cannot be resumed: its log is damaged, its worlds cannot be saved, or it is another run."""
 
 
 class ExportError(TrainingError):

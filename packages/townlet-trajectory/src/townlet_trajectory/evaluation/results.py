@@ -1,4 +1,4 @@
-"""What a training run comes to: frozen records, made by the trainer, read, printed and drawn by everything else."""
+"""Results of a training run: frozen records, made by the trainer, read, printed and drawn by everything else."""
 
 from __future__ import annotations
 
@@ -31,17 +31,21 @@ class CloneEpoch:
 
 @dataclass(frozen=True, kw_only=True)
 class CloneResult:
-    """What the cloning of one agent group came to."""
+    """Result of the cloning of one agent group."""
 
     epochs: tuple[CloneEpoch, ...]
     best_epoch: int
     """The epoch whose weights were kept: highest held-out accuracy, among equals least held-out loss."""
     accuracy: float
-    """On the held-out labels, of the weights that were kept."""
+    """Of the weights that were kept: the mean of `episode_accuracies`, or the share of the held-out labels where there
+    are none (then it is the highest of the epochs, and so a little too high)."""
     num_labels: int
     num_held_out: int
+    """Labels that chose the epoch."""
     num_forbidden: int
-    """Labels of both batches that the action mask forbids."""
+    """Labels, of those learned from and those that chose, that the action mask forbids."""
+    episode_accuracies: tuple[float, ...] = ()
+    """[E]; share of right labels in each held-out episode that chose nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,7 @@ class EvaluationRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class CloneRecord:
-    """What cloning came to."""
+    """Result of the clone stage."""
 
     results: Mapping[str, CloneResult]
     """By agent group."""
@@ -79,7 +83,7 @@ class CloneRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class FinalEvaluation:
-    """The scores that the run is judged by: episodes that nothing was chosen on."""
+    """Final scores of a run, on episodes that nothing was chosen on."""
 
     learned: EpisodeScores
     clone: EpisodeScores | None
@@ -106,7 +110,7 @@ class ExportedPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class RunCounters:
-    """How much was done."""
+    """Counts over a whole run."""
 
     env_steps: int
     agent_steps: int
@@ -119,13 +123,13 @@ class RunCounters:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """All that is known about a run that has ended."""
+    """Everything that is known about a run that has ended."""
 
     mode: Mode
     acting: Acting
     seed: int
     interrupted: bool
-    """It was asked to stop: nothing was exported, compared or promoted, and the newest checkpoint is where it stood."""
+    """Whether it was asked to stop: then nothing was exported, compared or promoted, and the run can be resumed."""
     failure: str | None
     """The gate that stopped it, in words."""
     weights_sha256: str
