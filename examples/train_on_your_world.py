@@ -4,13 +4,12 @@ import numpy as np
 import torch
 
 from townlet_behavior import ActionVocabulary, BatchController, BridgeConfig, IdleController, draw_keys
-from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.collector import Collector
 from townlet_runtime.simulation.interface import Observed, OneGroup, SimulationSpec, Stepped
 from townlet_training import ActorCritic, NetworkConfig, PPOConfig, PPOLearner
 
 N = 64
 PICKERS = np.array([f"picker_{number}" for number in range(N)], object)
-KEYS = np.array([draw_keys(0, picker) for picker in PICKERS], np.uint64)
 NOBODY, WORLD_0 = np.zeros(N, np.bool_), np.zeros(N, np.int64)
 
 
@@ -24,8 +23,9 @@ class Orchard:
     )  # fmt: skip
     behaviors = ("scripted",)
 
-    def reset(self, *, seed: int) -> Observed:
-        self._rng = np.random.default_rng(seed)
+    def reset(self, *, seeds: np.ndarray) -> Observed:
+        self._rng = np.random.default_rng(seeds[0])
+        self._keys = np.array([draw_keys(int(seeds[0]), picker) for picker in PICKERS], np.uint64)
         return self._observe()
 
     def step(self, actions: np.ndarray) -> Stepped:
@@ -42,7 +42,7 @@ class Orchard:
     def _observe(self) -> Observed:
         self._fruit = self._rng.random((N, 2), np.float32)
         return Observed(
-            slots=np.arange(N), keys=KEYS, agent_ids=PICKERS, worlds=WORLD_0, episodes=WORLD_0,
+            slots=np.arange(N), keys=self._keys, agent_ids=PICKERS, worlds=WORLD_0, episodes=WORLD_0,
             observations={"fruit": self._fruit}, action_mask=None, option_done=NOBODY,
         )  # fmt: skip
 
@@ -50,7 +50,7 @@ class Orchard:
 generator = torch.Generator().manual_seed(0)
 network = ActorCritic({"fruit": (2,)}, 3, NetworkConfig(hidden_sizes=(32,)), generator=generator)
 learner = PPOLearner(network, config=PPOConfig(learning_rate=3e-3, discount=0.0), generator=generator)
-collector = SimulationCollector(OneGroup(Orchard()), config=BridgeConfig(), seed=0, max_rows=32 * N)
+collector = Collector(OneGroup(Orchard()), config=BridgeConfig(), seed=0, max_rows=32 * N)
 policy = {"agents": network}
 earned = collector.collect(None, num_ticks=32, ratio=0.0).batches["agents"].rewards.mean()
 print(f"script alone: {earned:.3f} a tick")

@@ -13,7 +13,7 @@ from pairs import SLEEPWALKER, SPECS, WALKER, PairCollector
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
-from townlet_training.learning.bc import BCConfig
+from townlet_training.learning.bc_config import BCConfig
 from townlet_training.learning.ppo import PPOLearner
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig

@@ -9,7 +9,7 @@ from corridor import CLOCK, HORIZON, NUM_CELLS, RIGHT, SPEC, WAIT, CorridorColle
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError
-from townlet_training.learning.bc import BCConfig
+from townlet_training.learning.bc_config import BCConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 from townlet_training.network.weights import weights_sha256
 from townlet_training.run.agent_groups import ONE_GROUP

@@ -18,7 +18,7 @@ from pairs import SPECS as PAIR_SPECS
 
 from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, TrainingConfig
 from townlet_training.errors import ConfigError, TrainingError
-from townlet_training.learning.bc import BCConfig
+from townlet_training.learning.bc_config import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 from townlet_training.network.weights import weights_digest, weights_sha256

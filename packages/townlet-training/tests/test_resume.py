@@ -24,7 +24,7 @@ from pairs import PairCollector, PairEvaluator
 
 from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, TrainingConfig
 from townlet_training.errors import CheckpointError, ResumeError, TrainingError
-from townlet_training.learning.bc import BCConfig
+from townlet_training.learning.bc_config import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 from townlet_training.network.weights import weights_sha256

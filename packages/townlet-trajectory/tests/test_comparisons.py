@@ -5,14 +5,8 @@ import pytest
 from strategies import scores
 
 from townlet_trajectory.errors import EvaluationError
-from townlet_trajectory.evaluation.comparisons import compare, normalized, paired_differences, summarize, zero_of
+from townlet_trajectory.evaluation.comparisons import compare, normalized, paired_differences, summarize
 from townlet_trajectory.evaluation.scores import EpisodeScores
-
-
-def test_the_zero_is_the_first_behavior_that_earns_nothing() -> None:
-    assert zero_of(["scripted", "random", "idle"]) == "idle"
-    assert zero_of(["scripted", "random"]) == "random"
-    assert zero_of(["scripted"]) is None
 
 
 def test_normalized_by_hand() -> None:

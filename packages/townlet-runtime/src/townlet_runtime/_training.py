@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import RANDOM, SimulationEvaluator
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import RANDOM, Evaluator
 from townlet_runtime.errors import ConfigError, MissingExtraError
 from townlet_runtime.runs.directory import CHECKPOINTS
 
@@ -91,8 +91,8 @@ def training_config(
 
 def orchestrator_of(
     config: TrainingConfig,
-    collector: SimulationCollector,
-    evaluator: SimulationEvaluator,
+    collector: Collector,
+    evaluator: Evaluator,
     *,
     run_dir: Path,
     threads: int,
@@ -145,9 +145,8 @@ def standing_of(run_dir: Path) -> Standing | None:
     newest = CheckpointStore(run_dir / CHECKPOINTS, keep_last=1).newest()
     if newest is None:
         return None
-    checkpoint = read_checkpoint(newest)
-    state, run = checkpoint.state, checkpoint.run
-    return Standing(env_steps=state.env_steps, stage=state.stage, prepared=run.course.prepared)
+    state = read_checkpoint(newest).state
+    return Standing(env_steps=state.env_steps, stage=state.stage, prepared=state.history.prepared)
 
 
 def training_fields(config: TrainingConfig) -> dict[str, Setting]:

@@ -9,14 +9,13 @@ from typing import Annotated
 from pydantic import Field
 
 from townlet_training.errors import ConfigError
-from townlet_training.learning.bc import BCConfig
+from townlet_training.learning.bc_config import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.settings import Count, OpenShare, Ratio, Share, Steps, Ticks, check_settings
-from townlet_trajectory.evaluation.comparisons import SCRIPTED, ZEROS, zero_of
 from townlet_trajectory.evaluation.intervals import MIN_EPISODES
 from townlet_trajectory.evaluation.promotion import PromotionConfig
-from townlet_trajectory.evaluation.results import Acting, Mode
+from townlet_trajectory.evaluation.results import CLONE, LEARNED, SCRIPTED, ZEROS, Acting, Mode, zero_of
 from townlet_trajectory.evaluation.seeds import HELD_OUT
 
 Episodes = Annotated[int, Field(ge=MIN_EPISODES, le=10**6)]
@@ -131,10 +130,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        improper = [name for name in self.baselines if not name.isprintable() or name in ("", "learned", "clone")]
+        improper = [name for name in self.baselines if not name.isprintable() or name in ("", LEARNED, CLONE)]
         if improper or len(set(self.baselines)) != len(self.baselines):
             raise ConfigError(
-                f"`baselines` must be different printable names other than learned and clone, got {self.baselines!r}"
+                f"`baselines` must be different printable names, not {LEARNED} or {CLONE}, got {self.baselines!r}"
             )
         if self.mode == "anneal" and (SCRIPTED not in self.baselines or zero_of(self.baselines) is None):
             raise ConfigError(

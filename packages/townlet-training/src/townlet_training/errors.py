@@ -14,7 +14,7 @@ class ConfigError(TrainingError, ValueError):
 
 
 class ShapeError(TrainingError, ValueError):
-    """An array has another shape or dtype than the function or network expects."""
+    """An array has another shape, dtype or range of indices than the function or network expects."""
 
 
 class ActionMaskError(TrainingError):

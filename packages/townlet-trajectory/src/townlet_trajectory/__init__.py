@@ -1,9 +1,8 @@
 """What every agent saw, decided and earned, kept in columns, bounded, saved and loaded without loss."""
 
-from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.merging import merged
+from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
 from townlet_trajectory.data.padded import PaddedBatch
-from townlet_trajectory.data.pieces import joined
+from townlet_trajectory.data.pieces import joined, merged
 from townlet_trajectory.data.schema import (
     ACTION_MASK,
     SCHEMA_VERSION,
@@ -42,7 +41,6 @@ from townlet_trajectory.formats.captures.source import CaptureSource
 from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
 from townlet_trajectory.formats.shards.writer import ShardWriter, write_shards
 from townlet_trajectory.recording.recorder import TrajectoryService
-from townlet_trajectory.recording.sink import BatchSink
 
 __version__ = "0.1.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from townlet_runtime.adapters.agent_groups import ParallelEnv
-from townlet_runtime.adapters.common import episode_bound
 from townlet_runtime.adapters.controllers import ControllerFactory
+from townlet_runtime.adapters.history import episode_bound
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 from townlet_runtime.errors import ConfigError, MissingExtraError
 

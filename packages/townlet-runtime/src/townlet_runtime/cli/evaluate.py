@@ -13,7 +13,7 @@ from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.exits import SUCCESS, CommandError, end_on_signals
 from townlet_runtime.cli.named_policy import load_policy, policy_of
 from townlet_runtime.cli.worlds import Worlds, is_module, load, world_options
-from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.policy.policy import Policy
 from townlet_runtime.runs.finished import FinishedRun, read_run
 from townlet_trajectory.evaluation.scores import EpisodeScores
@@ -51,7 +51,7 @@ def evaluate_run(options: EvaluateOptions, console: Console) -> int:
     # Not before everything that can be refused was: what compares takes seconds to import.
     from townlet_runtime.cli.comparison import comparison_lines, comparison_of, comparison_record
 
-    evaluator = SimulationEvaluator(worlds.make_scored, config=worlds.bridge, seed=run.summary.seed)
+    evaluator = Evaluator(worlds.make_scored, config=worlds.bridge, seed=run.summary.seed)
     zero = IDLE if IDLE in one.behaviors else RANDOM
     names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in one.behaviors else []), zero)
     with end_on_signals():
@@ -89,7 +89,7 @@ def _opponent(named: str | None, behaviors: Sequence[str], worlds: Worlds) -> st
 
 
 def _play(
-    evaluator: SimulationEvaluator,
+    evaluator: Evaluator,
     policies: Mapping[str, Mapping[str, Policy]],
     names: Sequence[str],
     options: EvaluateOptions,

@@ -13,8 +13,7 @@ from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.record import capture_info, record_captures
 from townlet_runtime.cli.render import Screen, screen
 from townlet_runtime.cli.worlds import Worlds, load, option, seed_of, world_options
-from townlet_runtime.core.groups import SCRIPTED, runtimes_of, script_side
-from townlet_runtime.core.loop import GroupedLoop, LoopReport
+from townlet_runtime.core.loop import SCRIPTED, GroupedLoop, LoopReport, runtimes_of, script_side
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError

@@ -25,8 +25,8 @@ from townlet_runtime.cli.threads import BEGUN
 from townlet_runtime.cli.train import TrainPlan
 from townlet_runtime.cli.worlds import is_module
 from townlet_runtime.config import Config, dump_config, training_settings, with_training
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.report import write_report
 from townlet_runtime.runs.directory import CONFIG, EVALUATION, SUMMARY, new_run_directory
 from townlet_trajectory.errors import ArtifactError
@@ -53,8 +53,8 @@ def train(plan: TrainPlan, console: Console) -> int:
     worlds = plan.worlds.make(job.training.num_envs)
     ticks = max(job.training.rollout_ticks, job.training.anneal.clone_ticks)
     capacity = max(spec.capacity for spec in worlds.specs.values())
-    collector = SimulationCollector(worlds, config=plan.worlds.bridge, seed=plan.seed, max_rows=ticks * capacity)
-    evaluator = SimulationEvaluator(plan.worlds.make_scored, config=plan.worlds.bridge, seed=plan.seed)
+    collector = Collector(worlds, config=plan.worlds.bridge, seed=plan.seed, max_rows=ticks * capacity)
+    evaluator = Evaluator(plan.worlds.make_scored, config=plan.worlds.bridge, seed=plan.seed)
     begun_at = _begun_at(plan, console) if plan.resume else 0
     with (
         stop_on_signals() as stop,

@@ -7,19 +7,21 @@ from collections.abc import Mapping
 import numpy as np
 
 from townlet_behavior import BridgeConfig, SavedState
-from townlet_runtime.core.groups import policies_of, runtimes_of, script_side
-from townlet_runtime.core.loop import GroupedLoop
+from townlet_behavior.saving import join_states, split_state
+from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec
-from townlet_runtime.simulation.saved_state import joined, part_of, saved_number
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec, first_spec
+from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor, Collected
+from townlet_trajectory.evaluation.seeds import training_seeds
 
-_COLLECTOR, _WORLDS = "collector", "worlds"
+_PARTS = ("collector", "worlds", "groups")
+"""Of a saved state."""
 
 
-class SimulationCollector:
+class Collector:
     """Lets script and policy live in a simulation, collection after collection. Where it has no script, nobody does.
 
     Args:
@@ -40,7 +42,7 @@ class SimulationCollector:
         self._config = config
         self._seed = seed
         self._max_rows = max_rows
-        self._populate(simulation.reset(seed=seed))
+        self._populate(simulation.reset(seeds=training_seeds(seed, first_spec(simulation).num_worlds)))
         for group, observed in self._beginning.items():
             self._runtimes[group].begin(observed, tick=0)
 
@@ -89,7 +91,8 @@ class SimulationCollector:
         """
         if actors is None and ratio != 0.0:
             raise SimulationError(f"`ratio` must be 0 without a policy, got {ratio}")
-        policies = None if actors is None else policies_of(actors, self._simulation)
+        if actors is not None:
+            require_groups(actors, self._simulation)
         for spec in self.specs.values():
             most = num_ticks * spec.capacity
             if most > self._max_rows:
@@ -98,7 +101,7 @@ class SimulationCollector:
                     f" `max_rows` is {self._max_rows}"
                 )
         for group, runtime in self._runtimes.items():
-            runtime.set_policy(None if policies is None else policies[group])
+            runtime.set_policy(None if actors is None else actors[group])
             runtime.set_anneal_ratio(ratio)
         report = self._loop.run_for(num_ticks)
         batches = {group: service.collect() for group, service in self._services.items()}
@@ -118,8 +121,8 @@ class SimulationCollector:
         if worlds is None:
             return None
         own = {"seed": np.array(self._seed, np.int64)}
-        groups = {f"groups/{index}": one.save_state() for index, one in enumerate(self._runtimes.values())}
-        return joined({_COLLECTOR: own, _WORLDS: worlds, **groups})
+        groups = {str(index): one.save_state() for index, one in enumerate(self._runtimes.values())}
+        return join_states(dict(zip(_PARTS, (own, worlds, join_states(groups)), strict=True)))
 
     def restore(self, state: SavedState) -> None:
         """Go on as the collector that was saved: from here on both collect the same, bit for bit.
@@ -128,12 +131,14 @@ class SimulationCollector:
             SimulationError, StateError: if `state` is of other worlds, or of another seed.
             EnvironmentFaultError: if the worlds cannot be brought back to where they were.
         """
-        seed = saved_number(part_of(state, _COLLECTOR), "seed")
+        own, worlds, groups = split_state(state, _PARTS).values()
+        seed = saved_number(own, "seed")
         if seed != self._seed:
             raise SimulationError(f"expected the saved state of a collector with seed {self._seed}, got {seed}")
-        self._populate(self._simulation.restore(part_of(state, _WORLDS)))
-        for index, (group, runtime) in enumerate(self._runtimes.items()):
-            runtime.restore(part_of(state, f"groups/{index}"), self._beginning[group])
+        self._populate(self._simulation.restore(worlds))
+        states = split_state(groups, map(str, range(len(self._runtimes))))
+        for saved, (group, runtime) in zip(states.values(), self._runtimes.items(), strict=True):
+            runtime.restore(saved, self._beginning[group])
 
 
 def _require_shown(spec: SimulationSpec, config: BridgeConfig) -> None:

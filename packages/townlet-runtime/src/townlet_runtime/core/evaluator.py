@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, BridgeConfig
-from townlet_runtime.core.groups import first_spec, policies_of, runtimes_of, script_side
+from townlet_runtime.core.loop import require_groups, runtimes_of, script_side
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import Policy, UniformPolicy
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped
+from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped, first_spec
 from townlet_trajectory.evaluation.interfaces import Actor
 from townlet_trajectory.evaluation.scores import EpisodeScores
 
@@ -22,7 +22,7 @@ MakeSimulation = Callable[[int], GroupedSimulation]
 RANDOM = "random"
 
 
-class SimulationEvaluator:
+class Evaluator:
     """Plays whole episodes in worlds of its own; nothing it does is seen by any other simulation.
 
     Episode i is the first episode of world i, so that policies can be compared seed by seed; its result does not depend
@@ -45,15 +45,15 @@ class SimulationEvaluator:
 
         Args:
             actors: one for each group, made for the worlds' specs.
-            seeds: [n], consecutive.
+            seeds: [n], one for each episode, not negative: its world and its draws follow from it, not from its place.
             sample: draw actions, or take the most probable ones.
 
         Raises:
             SimulationError: if there is no episode to play, or a group without an actor.
         """
         simulation = self._worlds(seeds)
-        policies = policies_of(actors, simulation)
-        return self._play(simulation, script_side(simulation), policies, seeds=seeds, greedy=not sample)
+        require_groups(actors, simulation)
+        return self._play(simulation, script_side(simulation), actors, seeds=seeds, greedy=not sample)
 
     def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
         """Score a script of the simulation by name, or `random`: any legal action is as likely as another.
@@ -82,7 +82,7 @@ class SimulationEvaluator:
         self,
         simulation: GroupedSimulation,
         controllers: Mapping[str, BatchController],
-        policies: Mapping[str, Policy] | None,
+        policies: Mapping[str, Actor] | None,
         *,
         seeds: NDArray[np.int64],
         greedy: bool,
@@ -97,7 +97,7 @@ class SimulationEvaluator:
             seed=self._seed,
             greedy=greedy,
         )
-        observed = simulation.reset(seed=int(seeds[0]))
+        observed = simulation.reset(seeds=seeds)
         scores = _Scores(observed.values(), num_worlds=spec.num_worlds, num_events=len(spec.event_names))
         for group, runtime in runtimes.items():
             runtime.begin(observed[group], tick=0)

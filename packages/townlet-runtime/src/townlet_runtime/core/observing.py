@@ -1,4 +1,4 @@
-"""How observations are completed before a decision, and what the recorder is told to expect of them."""
+"""Observations of agents: completed before a decision, recorded, and found by agent id."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_behavior import PossessionError
 from townlet_runtime.simulation.interface import CommitmentColumns, Observations, Observed, SimulationSpec
 from townlet_trajectory import ACTION_MASK, ArraySpec, TrajectorySchema, default_decision_columns
 
@@ -53,3 +54,22 @@ def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32
     if observed.action_mask is None:
         return observed.observations
     return {**observed.observations, ACTION_MASK: observed.action_mask}
+
+
+def slot_of(agent_id: str, world: int, observed: Observed | None) -> int:
+    """The slot of an agent that is present.
+
+    Raises:
+        PossessionError: if world `world` has no such agent now.
+    """
+    if observed is not None:
+        here = (observed.agent_ids == agent_id) & (observed.worlds == world)
+        if here.any():
+            return int(observed.slots[here.argmax()])
+    raise PossessionError(f"expected an agent that is present in world {world}, got {agent_id!r}")
+
+
+def ids_of(slots: NDArray[np.int64], world: int, observed: Observed) -> list[str]:
+    """The ids of the agents of a world that are present and in one of `slots`."""
+    here = np.isin(observed.slots, slots) & (observed.worlds == world)
+    return [str(agent_id) for agent_id in observed.agent_ids[here]]

@@ -8,15 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, BehaviorBridge, BridgeConfig, DecisionBatch, Guardrail, SavedState, Tally
-from townlet_runtime.core.agents import ids_of, slot_of
-from townlet_runtime.core.observing import recorded_observations, show_commitments
-from townlet_runtime.core.option_switches import OptionSwitches
-from townlet_runtime.core.snapshot import AgentSnapshot, Decided
+from townlet_behavior.saving import join_states, split_state
+from townlet_runtime.core.observing import ids_of, recorded_observations, show_commitments, slot_of
+from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, propose, require_fit
 from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec, Stepped
-from townlet_runtime.simulation.saved_state import joined, part_of, saved_number
+from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
+from townlet_trajectory.evaluation.interfaces import Actor
+
+_PARTS = ("runtime", "bridge", "switches")
+"""Of a saved state."""
 
 
 class PolicyRuntime:
@@ -45,7 +48,7 @@ class PolicyRuntime:
         controller: BatchController,
         *,
         config: BridgeConfig,
-        policy: Policy | None,
+        policy: Actor | None,
         service: TrajectoryService | None,
         seed: int,
         greedy: bool = False,
@@ -63,7 +66,7 @@ class PolicyRuntime:
         self._observed: Observed | None = None
         self._decided: Decided | None = None
         self._pending = False
-        self._policy: Policy | None = None
+        self._policy: Actor | None = None
         self._policy_hash: str | None = None
         self._ctx_reset_callbacks: list[Callable[[str], None]] = []
         self.set_policy(policy)
@@ -150,16 +153,19 @@ class PolicyRuntime:
         if columns is not None:
             show_commitments(observations, columns, held_action, ticks_left, num_actions=len(self._spec.vocabulary))
 
-    def set_policy(self, policy: Policy | None) -> None:
+    def set_policy(self, policy: Actor | None) -> None:
         """Let another policy propose from the next decision on; None: the script alone.
+
+        A `Policy` says what it was made for and is held to it; another `Actor` is taken to fit.
 
         Raises:
             SimulationError: if the policy was made for other actions or observations.
         """
-        if policy is not None:
+        digest = None
+        if isinstance(policy, Policy):
             require_fit(policy, self._spec)
-        self._policy = policy
-        self._policy_hash = None if policy is None else policy.digest
+            digest = policy.digest
+        self._policy, self._policy_hash = policy, digest
 
     def active_policy_hash(self) -> str | None:
         """What identifies the policy that proposes."""
@@ -293,8 +299,9 @@ class PolicyRuntime:
         if self._observed is None or self._pending:
             raise SimulationError(f"tick {self._tick}: `save_state` must follow `begin` or `post_step`")
         own = {"tick": np.array(self._tick, np.int64)}
-        parts = {"runtime": own, "bridge": self._bridge.save_state(), "switches": self._switches.save_state()}
-        return joined(parts)
+        states = (own, self._bridge.save_state(), self._switches.save_state())
+        parts = dict(zip(_PARTS, states, strict=True))
+        return join_states(parts)
 
     def restore(self, state: SavedState, observed: Observed) -> None:
         """Go on as the runtime that was saved, from what its agents saw then; a recorder must be empty.
@@ -302,7 +309,8 @@ class PolicyRuntime:
         Raises:
             SimulationError, StateError: if `state` is of another runtime.
         """
-        tick = saved_number(part_of(state, "runtime"), "tick")
-        self._switches.restore(part_of(state, "switches"))
-        self._bridge.restore(part_of(state, "bridge"))
+        parts = split_state(state, _PARTS)
+        tick = saved_number(parts["runtime"], "tick")
+        self._switches.restore(parts["switches"])
+        self._bridge.restore(parts["bridge"])
         self.begin(observed, tick=tick)

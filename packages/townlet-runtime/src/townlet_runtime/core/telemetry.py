@@ -1,10 +1,144 @@
-"""The one log line a tick that dashboards and `townlet watch` read."""
+"""Readings of a runtime for people and dashboards: snapshots, switches between options, one log line a tick."""
 
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import ActionVocabulary, DecisionBatch, SavedState
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation.interface import Observed
+from townlet_runtime.simulation.saved_state import saved_array
 
 log = logging.getLogger(__name__)
+
+TOP_ACTIONS = 5
+
+
+class ActionProbability(TypedDict):
+    """One of the most probable actions."""
+
+    action: str
+    probability: float
+
+
+class AgentSnapshot(TypedDict):
+    """One agent at its last decision."""
+
+    tick: int
+    selected_action: str
+    """Key of the executed action."""
+    log_prob: float
+    """Of the chosen action under the policy; 0.0 on steps that the policy did not decide."""
+    value_pred: float
+    top_actions: list[ActionProbability]
+    """At most five, most probable first; empty without a policy."""
+
+
+class Decided(NamedTuple):
+    """The last decision, for whoever asks about it."""
+
+    observed: Observed
+    decisions: DecisionBatch
+    log_probs: NDArray[np.float32] | None
+    """[N, A] of the policy, None without one."""
+    tick: int
+
+    def snapshots(self, world: int, keys: tuple[str, ...]) -> dict[str, AgentSnapshot]:
+        """The snapshots of the agents of a world, by agent id; `keys` are those of the vocabulary."""
+        observed, decisions, log_probs, tick = self
+        rows = np.flatnonzero(observed.worlds == world)
+        return snapshot_of(rows, observed.agent_ids, decisions, log_probs, keys=keys, tick=tick)
+
+
+def snapshot_of(
+    rows: NDArray[np.int64],
+    agent_ids: NDArray[np.object_],
+    decisions: DecisionBatch,
+    log_probs: NDArray[np.float32] | None,
+    *,
+    keys: tuple[str, ...],
+    tick: int,
+) -> dict[str, AgentSnapshot]:
+    """The snapshots of `rows` by agent id.
+
+    Args:
+        rows: [M]; which rows of the batch, the agents of one world.
+        agent_ids: [N].
+        decisions: columns [N].
+        log_probs: [N, A] of the policy, None without one.
+        keys: the vocabulary.
+        tick: of the decision.
+    """
+    return {
+        str(agent_ids[row]): AgentSnapshot(
+            tick=tick,
+            selected_action=keys[decisions.action[row]],
+            log_prob=float(decisions.policy_log_prob[row]),
+            value_pred=float(decisions.value[row]),
+            top_actions=[] if log_probs is None else _top_actions(log_probs[row], keys),
+        )
+        for row in rows.tolist()
+    }
+
+
+def _top_actions(log_probs: NDArray[np.float32], keys: tuple[str, ...]) -> list[ActionProbability]:
+    order = np.argsort(-log_probs, kind="stable")[:TOP_ACTIONS]
+    return [ActionProbability(action=keys[index], probability=float(np.exp(log_probs[index]))) for index in order]
+
+
+class OptionSwitches:
+    """Changes from one non-wait kind directly to another, by slot; a wait in between breaks the chain."""
+
+    def __init__(self, vocabulary: ActionVocabulary, *, capacity: int) -> None:
+        kinds = sorted(set(vocabulary.kinds))
+        resting = kinds.index(vocabulary.kinds[vocabulary.wait])
+        codes = np.arange(len(kinds))
+        self._kind_of = np.array([kinds.index(kind) for kind in vocabulary.kinds], np.int64)
+        self._resting = resting
+        self._is_switch = (codes[:, None] != codes) & (codes[:, None] != resting) & (codes != resting)
+        self._last = np.full(capacity, resting, np.int64)
+        self._counts = np.zeros(capacity, np.int64)
+
+    def note(self, slots: NDArray[np.int64], actions: NDArray[np.int64]) -> None:
+        """The agents in `slots` [N] carry out `actions` [N]."""
+        kinds = self._kind_of[actions]
+        self._counts[slots] += self._is_switch[self._last[slots], kinds]
+        self._last[slots] = kinds
+
+    def take(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Switches of the agents in `slots` [N] since the last call; their counts begin again at 0."""
+        counts = self._counts[slots]
+        self._counts[slots] = 0
+        return counts
+
+    def take_by_id(self, slots: NDArray[np.int64], agent_ids: NDArray[np.object_]) -> dict[str, int]:
+        """As `take`, by agent id [N], where there are any."""
+        counts = self.take(slots).tolist()
+        return {agent_id: count for agent_id, count in zip(agent_ids, counts, strict=True) if count}
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """The agents in `slots` have left."""
+        self._last[slots] = self._resting
+        self._counts[slots] = 0
+
+    def save_state(self) -> SavedState:
+        """Last kinds and counts, by slot."""
+        return {"last": self._last.copy(), "counts": self._counts.copy()}
+
+    def restore(self, state: SavedState) -> None:
+        """Go on from what was saved.
+
+        Raises:
+            SimulationError: if it is of another number of slots, or of other kinds.
+        """
+        last, counts = (saved_array(state, key, dtype=np.int64, shape=self._last.shape) for key in ("last", "counts"))
+        if last.min() < 0 or last.max() >= len(self._is_switch):
+            raise SimulationError(f"expected kinds below {len(self._is_switch)} in the saved state, got {last}")
+        self._last, self._counts = last, counts
 
 
 def log_tick_health(*, tick: int, duration_ms: float, queue: int, dropped: int) -> None:

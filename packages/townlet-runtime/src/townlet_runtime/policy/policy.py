@@ -55,31 +55,6 @@ class UniformPolicy:
         return log_probs, np.zeros(rows, np.float32)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SimulationActor:
-    """An actor taken at its word that it was made for a simulation. A `Policy`.
-
-    For networks that live in this process and were built from the simulation's own spec, e.g. while training.
-    """
-
-    actor: Actor
-    spec: SimulationSpec
-    digest: str | None = None
-
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        return self.spec.vocabulary.keys
-
-    @property
-    def observation_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        return self.spec.observation_shapes
-
-    def act(
-        self, observations: Observations, action_mask: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return self.actor.act(observations, action_mask)
-
-
 def require_fit(policy: Policy, spec: SimulationSpec) -> None:
     """Refuse a policy that was made for other actions or observations.
 
@@ -143,7 +118,7 @@ def greedy_actions(log_probs: NDArray[np.float32]) -> NDArray[np.int64]:
     return best
 
 
-def propose(policy: Policy, observed: Observed, *, seed: int, tick: int, greedy: bool) -> Proposals:
+def propose(policy: Actor, observed: Observed, *, seed: int, tick: int, greedy: bool) -> Proposals:
     """What `policy` wants of all agents: one forward pass, and one draw each unless `greedy`."""
     log_probs, values = policy.act(observed.observations, observed.action_mask)
     if greedy:

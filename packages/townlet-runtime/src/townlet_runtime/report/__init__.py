@@ -1,8 +1,8 @@
 """The report of a run: one self-contained page made from the files of its directory (extra `report`)."""
 
-from townlet_runtime.report.picture import PictureAgent, PictureObject, TownPicture
 from townlet_runtime.report.writing import require_report_extra, write_report
 from townlet_runtime.runs.strict_json import ReportError
+from townlet_runtime.town.picture import PictureAgent, PictureObject, TownPicture
 
 __all__ = [
     "PictureAgent",

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from townlet_runtime.report.data import RunRecord
 from townlet_runtime.report.palette import THEME
-from townlet_runtime.report.picture import TownPicture
 from townlet_runtime.report.scores import (
     ScoreRow,
     fixed,
@@ -24,6 +23,7 @@ from townlet_runtime.report.sections import Section, sections
 from townlet_runtime.runs.records import EvaluationFile, Gate
 from townlet_runtime.runs.strict_json import Interval
 from townlet_runtime.runs.summary import RunSummaryFile
+from townlet_runtime.town.picture import TownPicture
 
 NOTHING = "–"
 NO_SCRIPT = "This world has no script that the policy could replace, so there was nothing to decide."

@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from townlet_runtime.report.figures import WIDTH, render
 from townlet_runtime.report.palette import color
-from townlet_runtime.report.picture import PictureAgent, PictureObject, TownPicture
+from townlet_runtime.town.picture import PictureAgent, PictureObject, TownPicture
 
 LOW_NEED = 0.3
 """A need below this is drawn in the colour of alarm."""

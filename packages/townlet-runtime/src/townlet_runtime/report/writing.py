@@ -7,7 +7,7 @@ from pathlib import Path
 
 from townlet_runtime.errors import MissingExtraError
 from townlet_runtime.report.data import read_run
-from townlet_runtime.report.picture import TownPicture
+from townlet_runtime.town.picture import TownPicture
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 FILE_NAME = "report.html"

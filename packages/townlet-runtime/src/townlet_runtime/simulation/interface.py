@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import ActionVocabulary, BatchController, Guardrail, SavedState
+from townlet_runtime.errors import SimulationError
 
 AGENTS = "agents"
 """Name of the group where there is only one."""
@@ -64,7 +65,7 @@ class Observed:
     slots: NDArray[np.int64]
     """[N], strictly ascending."""
     keys: NDArray[np.uint64]
-    """[N]; `townlet_behavior.draw_keys` of world index and agent id."""
+    """[N]; `townlet_behavior.draw_keys` of the seed of the agent's world and the agent id."""
     agent_ids: NDArray[np.object_]
     """[N] str."""
     worlds: NDArray[np.int64]
@@ -77,6 +78,19 @@ class Observed:
     """[N, A]; true where an action is legal."""
     option_done: NDArray[np.bool_]
     """[N]; true where the option that the agent was in has ended in the last tick."""
+
+
+def require_seeds(seeds: NDArray[np.int64], num_worlds: int) -> NDArray[np.int64]:
+    """Return a copy of `seeds`, if there is one for each world, none negative.
+
+    Raises:
+        SimulationError: if they are of another type, shape or sign.
+    """
+    if not isinstance(seeds, np.ndarray) or seeds.dtype != np.int64 or seeds.shape != (num_worlds,):
+        raise SimulationError(f"expected `seeds` int64 [{num_worlds}], one for each world, got {seeds!r}")
+    if np.count_nonzero(seeds < 0):
+        raise SimulationError(f"expected `seeds` that are not negative, got {seeds}")
+    return seeds.copy()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,8 +126,13 @@ class Simulation(Protocol):
         """Names that `scripted` knows, e.g. `("scripted", "nearest", "idle")`; none where the world has no script."""
         ...
 
-    def reset(self, *, seed: int) -> Observed:
-        """Begin world w with seed `seed + w`; later episodes derive theirs from it."""
+    def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+        """Begin every world anew.
+
+        Args:
+            seeds: [W], one for each world, not negative. Later episodes of a world follow from its seed and the
+                episode's number, by hashing: worlds of different seeds never play the same episode.
+        """
         ...
 
     def step(self, actions: NDArray[np.int64]) -> Stepped:
@@ -159,7 +178,7 @@ class GroupedSimulation(Protocol):
         """Names that `scripted` knows."""
         ...
 
-    def reset(self, *, seed: int) -> Mapping[str, Observed]:
+    def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
         """See `Simulation.reset`."""
         ...
 
@@ -184,6 +203,11 @@ class GroupedSimulation(Protocol):
         ...
 
 
+def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
+    """Return the spec of any group, for what all groups share: worlds, episode length, events."""
+    return next(iter(simulation.specs.values()))
+
+
 class OneGroup:
     """A simulation of one group as a `GroupedSimulation`; the group is called `agents`."""
 
@@ -195,8 +219,8 @@ class OneGroup:
     def behaviors(self) -> tuple[str, ...]:
         return self._simulation.behaviors
 
-    def reset(self, *, seed: int) -> Mapping[str, Observed]:
-        return {AGENTS: self._simulation.reset(seed=seed)}
+    def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
+        return {AGENTS: self._simulation.reset(seeds=seeds)}
 
     def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
         return {AGENTS: self._simulation.step(actions[AGENTS])}

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, RivalryGuardrail, SavedState, ScriptedConfig
+from townlet_behavior.saving import join_states, split_state
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped
-from townlet_runtime.town.actions import TABLE
-from townlet_runtime.town.actions_carried_out import act_out
+from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped, require_seeds
+from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_runtime.town.arrays import Bools, Floats, Ints
-from townlet_runtime.town.chats import begin_talks, finish_talks, partings
-from townlet_runtime.town.company import chat_scores, gather
+from townlet_runtime.town.behaviors import BEHAVIORS, behavior_named, build_schedules
 from townlet_runtime.town.config import TownConfig
-from townlet_runtime.town.lines import grant_turns, pass_stale_turns
 from townlet_runtime.town.observations import FEATURES, HELD_START, MAP_CHANNELS, Observer
-from townlet_runtime.town.place import build_place
-from townlet_runtime.town.population import Population
-from townlet_runtime.town.relations import FADE_TICKS
-from townlet_runtime.town.rewards import can_clip, faint_penalty, need_rates, tick_rewards
-from townlet_runtime.town.saving import restore_town, saved_town
-from townlet_runtime.town.schedule import build_schedules
-from townlet_runtime.town.script import BEHAVIORS, behavior_named
-from townlet_runtime.town.shifts import attend
-from townlet_runtime.town.state import EVENTS, empty_state, initial_stock
-from townlet_runtime.town.targets import Chooser
-from townlet_runtime.town.using import deliver, progress
+from townlet_runtime.town.place import TABLE, build_place
+from townlet_runtime.town.relations import EDGES, FADE_TICKS
+from townlet_runtime.town.rules.population import Population
+from townlet_runtime.town.rules.rewards import attend, can_clip, faint_penalty, need_rates, tick_rewards
+from townlet_runtime.town.rules.social import begin_talks, chat_scores, finish_talks, gather, partings
+from townlet_runtime.town.rules.targets import TargetResolver
+from townlet_runtime.town.rules.using import act_out, deliver, grant_turns, pass_stale_turns, progress
+from townlet_runtime.town.state import EVENTS, TownState, empty_state, initial_stock
 from townlet_runtime.town.view import TownObserved, rows_of
 
 _FAINT, _DEPARTURE = EVENTS.index("faint_events"), EVENTS.index("departure_events")
 _CHAT = TABLE.index("chat")
+_SCALARS = ("tick", "last_cooldown", "some_blocked", "someone_late")
+_NOT_SAVED = ("counted", "relations", "grid")
+_ARRAYS = tuple(f.name for f in fields(TownState) if f.name not in (*_SCALARS, *_NOT_SAVED))
 _MOST_URGENT = slice(0, 3, 2)
 """Hunger and energy: without either an agent faints."""
 
@@ -64,7 +63,7 @@ class Town:
             reward_multipliers=characters.reward_multipliers,
         )
         self._schedules = build_schedules(config, self.place)
-        self._chooser = Chooser(config, self.place)
+        self._resolver = TargetResolver(config, self.place)
         self._observer = Observer(config, self.place, arrival_buffer=self._script.job_arrival_buffer)
         self.population = Population(config, self.place)
         self.state = empty_state(config, self.place)
@@ -105,11 +104,9 @@ class Town:
         """Nobody chats or lines up with somebody to avoid; rivalry there is without relationships too."""
         return (RivalryGuardrail(wait=TABLE.vocabulary.wait),)
 
-    def reset(self, *, seed: int) -> TownObserved:
-        """Begin world w anew with seed `seed + w` (not negative)."""
-        if seed < 0:
-            raise SimulationError(f"expected a seed that is not negative, got {seed}")
-        self._begin_episode(seed + np.arange(self.spec.num_worlds, dtype=np.int64), 0)
+    def reset(self, *, seeds: NDArray[np.int64]) -> TownObserved:
+        """Begin every world anew, each with its own of `seeds` [W]."""
+        self._begin_episode(require_seeds(seeds, self.spec.num_worlds), 0)
         return self._observe()
 
     def save_state(self) -> SavedState:
@@ -120,15 +117,39 @@ class Town:
         """
         if self._observed is None:
             raise SimulationError("expected `reset` before `save_state`")
-        return saved_town(self.state, self.population)
+        values, edges, people = vars(self.state), vars(self.state.relations), self.population
+        return join_states(
+            {
+                "state": {name: np.array(values[name]) for name in (*_SCALARS, *_ARRAYS)},
+                "relations": {name: edges[name].copy() for name in EDGES},
+                "population": {
+                    "ids": people.ids.astype(np.str_),
+                    "seeds": people.seeds.copy(),
+                    "arrived": people.arrived.copy(),
+                    "episode": np.array(people.episode),
+                },
+            }
+        )
 
     def restore(self, state: SavedState) -> TownObserved:
-        """Go on as the town that was saved would have.
+        """Go on as the town that was saved would have, bit for bit.
 
         Raises:
             SimulationError: if something is missing or was saved by another town; then nothing has changed.
         """
-        restore_town(state, self.state, self.population)
+        own, relations, people = split_state(state, ("state", "relations", "population")).values()
+        ids = self.population.ids
+        if not np.array_equal(people.get("ids", np.empty(0)), ids.astype(np.str_)):
+            raise SimulationError(f"expected the saved state of a town of {ids.tolist()}, got {people.get('ids')}")
+        values, edges = vars(self.state), vars(self.state.relations)
+        arrays = {name: _like(own, name, values[name]) for name in _ARRAYS}
+        scalars = {name: _like(own, name, np.array(values[name])).item() for name in _SCALARS}
+        memories = {name: _like(relations, name, edges[name]) for name in EDGES}
+        seeds, arrived = (_like(people, name, vars(self.population)[name]) for name in ("seeds", "arrived"))
+        episode = saved_number(people, "episode")
+        values.update(arrays, **scalars, counted=b"")
+        self.population.resume(self.state, seeds=seeds, arrived=arrived, episode=episode)
+        self.state.relations.restore(memories)
         self._number_episodes()
         return self._observe()
 
@@ -191,7 +212,7 @@ class Town:
         talks = None
         if before.chats_possible:
             talks = begin_talks(state, before.company, (actions == _CHAT).nonzero()[0], before.may_chat)
-        act_out(state, place, actions, before.choices, config)
+        act_out(state, place, actions, before.targets, config)
         earned = None if talks is None else finish_talks(state, talks, self._worlds, config)
         if self._rewards_partings and state.relations.avoiding.size:
             parted = partings(state, before.company, worth=config.social.avoid_conflict)
@@ -261,8 +282,8 @@ class Town:
         state.relations.refresh(state.tick)
         self._rows = state.alive.nonzero()[0] if self.population.somebody_absent else None
         company = gather(state, place)
-        choices = self._chooser.choose(state)
-        mask = self._chooser.legal_actions(state, choices, company.num_others)
+        targets = self._resolver.resolve(state)
+        mask = self._resolver.legal_actions(state, targets, company.num_others)
         may_chat = mask[:, _CHAT]
         chats_possible = bool(np.count_nonzero(may_chat))
         scores = chat_scores(state, company, may_chat) if chats_possible else self._no_scores
@@ -274,14 +295,14 @@ class Town:
             worlds=rows_of(self._worlds, rows),
             episodes=rows_of(self._episode_of_slot, rows),
             observations={
-                "features": rows_of(self._observer.features(state, choices, company, mask, scores), rows),
+                "features": rows_of(self._observer.features(state, targets, company, mask, scores), rows),
                 "map": rows_of(self._observer.map(state, company), rows),
             },
             action_mask=rows_of(mask, rows),
             option_done=rows_of(state.option_done, rows),
             state=state,
             place=place,
-            choices=choices,
+            targets=targets,
             company=company,
             may_chat=may_chat,
             chats_possible=chats_possible,
@@ -289,3 +310,7 @@ class Town:
             rows=rows,
         )
         return self._observed
+
+
+def _like(saved: SavedState, name: str, present: NDArray[Any]) -> NDArray[Any]:
+    return saved_array(saved, name, dtype=present.dtype.type, shape=present.shape)

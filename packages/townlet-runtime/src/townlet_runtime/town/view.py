@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 
 from townlet_behavior.rivalry import CHAT_RIVAL
 from townlet_runtime.simulation.interface import Observed
-from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.arrays import Bools, Floats, Ints
-from townlet_runtime.town.company import SHUNNED, Company, rivals_here
 from townlet_runtime.town.config import OBJECT_TYPES
-from townlet_runtime.town.place import Place
-from townlet_runtime.town.state import HOLDS_TURN, USING, TownState
-from townlet_runtime.town.targets import Choices
+from townlet_runtime.town.place import TABLE, Place
+from townlet_runtime.town.relations import SHUNNED
+from townlet_runtime.town.state import HOLDS_TURN, USING, Company, Targets, TownState
 
 _EAT, _COOK, _WASH, _SLEEP = (TABLE.index(f"request:{kind}:first") for kind in OBJECT_TYPES)
 _CHAT, _START = TABLE.index("chat"), TABLE.index("start")
@@ -33,14 +31,14 @@ class TownObserved(Observed):
     action_mask: Bools
     state: TownState
     place: Place
-    choices: Choices
+    targets: Targets
     company: Company
     may_chat: Bools
     """[S]."""
     chats_possible: bool
     """Somebody may chat."""
     chat_scores: Floats
-    """[S]; of `townlet_runtime.town.company.chat_scores`."""
+    """[S]; of `townlet_runtime.town.rules.social.chat_scores`."""
     rows: Ints | None
     """[N] slots of the rows; None where every slot is taken."""
 
@@ -118,7 +116,7 @@ class TownObserved(Observed):
     @property
     def rival_here(self) -> Bools:
         """[N]; somebody to avoid is on the same cell."""
-        return self.pick(rivals_here(self.state, self.company))
+        return self.pick(self.state.relations.meets(self.company.here))
 
     @property
     def step_away(self) -> Ints:
@@ -146,7 +144,7 @@ class TownObserved(Observed):
         state = self.state
         full = np.zeros(len(meets), dtype=np.int64)
         full[self.slots] = actions
-        goal = self.choices.goals(full)
+        goal = self.targets.goals(full)
         np.copyto(goal, state.object, where=full == _START)
         met = (goal[avoiding] >= 0) & (goal[avoiding] == state.object[rival]) & (state.phase[avoiding] != USING)
         meets[avoiding[met]] = True

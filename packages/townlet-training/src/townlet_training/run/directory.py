@@ -14,10 +14,11 @@ from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint, CheckpointStore, SavedWorlds, read_checkpoint
 from townlet_training.run.metrics import MetricsRow, MetricsWriter
 from townlet_training.run.state import LogMark, TrainingState
+from townlet_trajectory.evaluation.promotion import PROMOTION_NAME
 from townlet_trajectory.storage.files import MAX_LOG_BYTES, write_bytes_atomic
 from townlet_trajectory.storage.paths import read_named
 
-LOG_NAME, CHECKPOINTS_NAME, PROMOTION_NAME = "metrics.jsonl", "checkpoints", "promotion.json"
+LOG_NAME, CHECKPOINTS_NAME = "metrics.jsonl", "checkpoints"
 
 _CONFIG = TypeAdapter(TrainingConfig)
 _SPECS = TypeAdapter(Mapping[str, PolicySpec])

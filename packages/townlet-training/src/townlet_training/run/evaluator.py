@@ -15,16 +15,12 @@ from townlet_training.config import TrainingConfig
 from townlet_training.network.onnx_export import export_policy
 from townlet_training.run.agent_groups import GroupLearners, group_seed
 from townlet_training.run.clock import RunClock
-from townlet_training.run.directory import PROMOTION_NAME
 from townlet_training.run.state import EvaluatorState, TrainingState
 from townlet_trajectory.evaluation.comparisons import (
-    SCRIPTED,
-    ZEROS,
     PairedComparison,
     compare,
     normalized,
     summarize,
-    zero_of,
 )
 from townlet_trajectory.evaluation.gates import (
     GateResult,
@@ -37,21 +33,24 @@ from townlet_trajectory.evaluation.gates import (
 )
 from townlet_trajectory.evaluation.interfaces import Actor, Evaluator
 from townlet_trajectory.evaluation.intervals import mean_interval
-from townlet_trajectory.evaluation.promotion import PromotionDecision, PromotionRegistry
+from townlet_trajectory.evaluation.promotion import PROMOTION_NAME, PromotionDecision, PromotionRegistry
 from townlet_trajectory.evaluation.results import (
+    CLONE,
+    LEARNED,
+    SCRIPTED,
+    ZEROS,
     CloneResult,
     EvaluationRecord,
     ExportedPolicy,
     FinalEvaluation,
     RunSummary,
+    zero_of,
 )
 from townlet_trajectory.evaluation.scores import EpisodeScores
 from townlet_trajectory.evaluation.seeds import derive_seed, final_seeds, selection_seeds
 
 log = logging.getLogger(__name__)
 
-LEARNED, CLONE = "learned", "clone"
-"""Names of the policy and of its clone beside those of the baselines."""
 POLICY_NAME = "policy.onnx"
 
 Actors = Mapping[str, Actor]

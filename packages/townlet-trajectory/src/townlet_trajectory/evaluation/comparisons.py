@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +10,6 @@ from numpy.typing import NDArray
 from townlet_trajectory.errors import EvaluationError
 from townlet_trajectory.evaluation.intervals import interquartile_mean, mean_interval, worst_tenth_mean
 from townlet_trajectory.evaluation.scores import EpisodeScores
-
-SCRIPTED = "scripted"
-"""Name of the behavior that a policy is cloned from and compared with; 1 on the scale of scores."""
-ZEROS = ("idle", "random")
-"""Behaviors that earn nothing: the first of them that a world has is 0 on the scale of scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +109,6 @@ def compare(candidate: EpisodeScores, incumbent: EpisodeScores, *, seed: int, nu
         candidate_tail=worst_tenth_mean(candidate.returns),
         incumbent_tail=worst_tenth_mean(incumbent.returns),
     )
-
-
-def zero_of(names: Collection[str]) -> str | None:
-    """Return the behavior of `names` that is the zero of the scores; None where there is none of `ZEROS`."""
-    return next((name for name in ZEROS if name in names), None)
 
 
 def normalized(score: float, zero: float, script: float) -> float | None:

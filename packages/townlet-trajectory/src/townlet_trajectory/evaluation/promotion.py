@@ -17,10 +17,11 @@ from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.intervals import MIN_EPISODES
 from townlet_trajectory.evaluation.seeds import promotion_seeds
 from townlet_trajectory.storage.files import write_json_atomic
-from townlet_trajectory.storage.json import JsonValue, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_named
 
+PROMOTION_NAME = "promotion.json"
+"""Name of the registry in a run directory."""
 SCHEMA_VERSION = 2
 MAX_REGISTRY_BYTES = 8 << 20
 
