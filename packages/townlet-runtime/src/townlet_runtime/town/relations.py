@@ -187,7 +187,9 @@ class Relations:
             rows, later = later, later[:0]
             who, whom = agents[rows], others[rows]
             at, there = self._find(who, whom)
-            before = [np.where(there, column[at], kind.blank) for column in columns]
+            before = [column[at] for column in columns]
+            if np.count_nonzero(there) < len(there):
+                before = [np.where(there, column, kind.blank) for column in before]
             known = kind.strength(*before) > kind.blank
             if np.count_nonzero(who[1:] == who[:-1]):
                 now = _first_step(who, whom, known)
@@ -195,12 +197,12 @@ class Relations:
                 before = [column[now] for column in before]
             values = after(before, rows)
             strength = kind.strength(*values)
-            changed = at[known]
-            for column, value in zip(columns, values, strict=True):
-                column[changed] = value[known]
-            if not strength[known].all():
-                self._free(changed)
             new = (~known).nonzero()[0]
+            changed = at[known] if new.size else at
+            for column, value in zip(columns, values, strict=True):
+                column[changed] = value[known] if new.size else value
+            if not strength.all():
+                self._free(changed)
             if new.size:
                 kept, forgotten = self._strongest(kind, who[new], whom[new], strength[new])
                 if forgotten.size:
