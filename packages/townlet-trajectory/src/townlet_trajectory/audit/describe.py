@@ -23,8 +23,6 @@ from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.storage.json import JsonValue, printable
 
-__all__ = ["DatasetDescription", "describe_dataset", "spread", "text_of"]
-
 QUANTILES = {"min": 0, "p10": 10, "median": 50, "p90": 90, "max": 100}
 """Percentiles that are given of lengths and returns."""
 WIDTH = 80

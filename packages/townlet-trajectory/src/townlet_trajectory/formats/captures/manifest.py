@@ -18,8 +18,6 @@ from townlet_trajectory.storage.json import MAX_JSON_BYTES, Fields, JsonValue, p
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
 from townlet_trajectory.storage.paths import read_below, read_named, relative_parts
 
-__all__ = ["list_captures"]
-
 YAML_SUFFIXES = (".yaml", ".yml")
 """Manifests with one of these names are YAML, all others JSON."""
 
