@@ -170,7 +170,7 @@ class ScriptedConfig:
     """Thresholds and buffers of the script.
 
     Raises:
-        ConfigError: if a threshold is outside [0, 1] or the buffer is negative.
+        ConfigError: if a threshold is outside [0, 1] or the buffer outside [0, 1,000,000,000].
     """
 
     hunger_threshold: float = 0.4
@@ -188,8 +188,9 @@ class ScriptedConfig:
             value: float = vars(self)[name]
             if not 0.0 <= value <= 1.0:
                 raise ConfigError(f"`{name}` must be in [0, 1], got {value!r}")
-        if self.job_arrival_buffer < 0:
-            raise ConfigError(f"`job_arrival_buffer` must be at least 0, got {self.job_arrival_buffer!r}")
+        # With a profile's factor it stays a number that every clock of 64 bits can hold.
+        if not 0 <= self.job_arrival_buffer <= 10**9:
+            raise ConfigError(f"`job_arrival_buffer` must be in [0, 1000000000], got {self.job_arrival_buffer!r}")
 
 
 class ScriptedController(StatelessController):
