@@ -209,8 +209,8 @@ def first_of_each(ordered: Ints) -> Bools:
 def begin(state: TownState, place: Place, agents: Ints, config: TownConfig) -> None:
     """Start the use of the object whose turn each of `agents` [M] holds: pay, take from its stock.
 
-    An agent that cannot pay, or finds the stock empty, loses the turn, and its option is done. Other arguments: see
-    `act_out`.
+    An agent that cannot pay, or finds the stock empty, loses the turn, and its option is done. For the other
+    arguments see `act_out`.
     """
     objects = state.object[agents]
     kinds = place.object_type[objects]
