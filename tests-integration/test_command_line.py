@@ -53,9 +53,9 @@ SETTINGS = {
     "training.bc.epochs": 2,
     "training.anneal_accuracy_threshold": 0,
     "network.hidden_sizes": "[16]",
-    "evaluation.episodes": 3,
-    "evaluation.final_episodes": 4,
-    "evaluation.promotion_episodes": 4,
+    "evaluation.episodes": 10,
+    "evaluation.final_episodes": 10,
+    "evaluation.promotion_episodes": 10,
     "evaluation.resamples": 200,
 }
 SMALL = ["--total-steps", 900, "--num-envs", 2, "--eval-every", 3, "--threads", 1]

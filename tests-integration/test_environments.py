@@ -18,8 +18,8 @@ MAX_SECONDS = 120.0
 
 TINY = {
     "network.hidden_sizes": "[8]",
-    "evaluation.episodes": 3,
-    "evaluation.final_episodes": 4,
+    "evaluation.episodes": 10,
+    "evaluation.final_episodes": 10,
     "evaluation.resamples": 100,
 }
 TOWN = {
@@ -32,7 +32,7 @@ TOWN = {
     "training.rollout_ticks": 16,
     "training.bc.epochs": 1,
     "training.anneal_accuracy_threshold": 0,
-    "evaluation.promotion_episodes": 3,
+    "evaluation.promotion_episodes": 10,
     "evaluation.every_updates": 4,
 }
 

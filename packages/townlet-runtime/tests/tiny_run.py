@@ -20,9 +20,9 @@ SETTINGS = {
     "training.rollout_ticks": "20",
     "training.bc.epochs": "1",
     "training.anneal_accuracy_threshold": "0",
-    "evaluation.episodes": "3",
-    "evaluation.final_episodes": "4",
-    "evaluation.promotion_episodes": "3",
+    "evaluation.episodes": "10",
+    "evaluation.final_episodes": "10",
+    "evaluation.promotion_episodes": "10",
     "evaluation.resamples": "100",
 }
 OPTIONS = ["--total-steps", "360", "--num-envs", "2", "--threads", "1"]

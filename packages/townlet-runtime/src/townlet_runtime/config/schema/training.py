@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from townlet_runtime.config.schema.base import NO_EFFECT, List, NoEffect, Section, Share, SocialStage
+from townlet_trajectory.evaluation.intervals import MIN_EPISODES
 
 Source = Literal["replay", "rollout", "mixed", "bc", "anneal", "ppo"]
 
@@ -134,15 +135,15 @@ class Evaluation(Section):
     """`evaluation`: how a policy is judged."""
 
     every_updates: int | None = Field(None, ge=1)
-    episodes: int | None = Field(None, ge=2)
+    episodes: int | None = Field(None, ge=MIN_EPISODES)
     """Of each evaluation during the run."""
-    final_episodes: int | None = Field(None, ge=2)
+    final_episodes: int | None = Field(None, ge=MIN_EPISODES)
     acting: Literal["greedy", "sampled"] | None = None
     level: float | None = Field(None, gt=0.0, lt=1.0)
     """Chance that the gates of a run together fail a policy that is exactly at the limit."""
     resamples: int | None = Field(None, ge=100)
     """Bootstrap resamples of each interval."""
-    promotion_episodes: int | None = Field(None, ge=2)
+    promotion_episodes: int | None = Field(None, ge=MIN_EPISODES)
     """Of one promotion pass."""
     tail_margin: float | None = Field(None, ge=0.0)
     """How much lower, in units of return, the worst tenth may be than the incumbent's."""
