@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController
-from townlet_runtime.adapters.registry import ObservationController
+from townlet_runtime import ObservationController, SimulationSpec
 from townlet_runtime.cli import main
-from townlet_runtime.simulation.interface import SimulationSpec
 
 LEFT, RIGHT = 0, 1
 
@@ -34,6 +33,6 @@ def script(spec: SimulationSpec) -> BatchController:
 if __name__ == "__main__":
     options = "--env gymnasium:CartPole-v1 --controller balance_a_pole:script --total-steps 8000 --threads 1"
     options += " --set anneal.clone_ticks=256 --set anneal.warmup_updates=2"
-    options += " --set evaluation.final_episodes=10 --set evaluation.promotion_episodes=10"
+    options += " --set training.final_episodes=10 --set promotion.num_episodes=10"
     with tempfile.TemporaryDirectory() as folder:
         sys.exit(main(["train", *options.split(), "--run-dir", f"{folder}/run"]))

@@ -4,8 +4,7 @@ import numpy as np
 import torch
 
 from townlet_behavior import ActionVocabulary, BatchController, BridgeConfig, IdleController, draw_keys
-from townlet_runtime.core.collector import Collector
-from townlet_runtime.simulation.interface import Observed, OneGroup, SimulationSpec, Stepped
+from townlet_runtime import Collector, Observed, OneGroup, SimulationSpec, Stepped
 from townlet_training import ActorCritic, NetworkConfig, PPOConfig, PPOLearner
 
 N = 64
@@ -38,6 +37,8 @@ class Orchard:
     def scripted(self, name: str) -> BatchController: return IdleController(wait=0)  # always left  # fmt: skip
 
     def guardrails(self) -> tuple[()]: return ()  # fmt: skip
+
+    def close(self) -> None: ...
 
     def _observe(self) -> Observed:
         self._fruit = self._rng.random((N, 2), np.float32)

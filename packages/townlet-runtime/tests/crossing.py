@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_array
 from townlet_runtime.testing import Corridor, CorridorConfig
@@ -24,6 +23,7 @@ class Crossing:
         self._savable = savable
         self._seeds = np.zeros(num_worlds, np.int64)
         self.steps = 0
+        self.closed = False
         self._corridors = {
             "long": Corridor(CorridorConfig(length=7, places=places, episode_ticks=episode_ticks), num_worlds),
             "short": Corridor(
@@ -47,17 +47,20 @@ class Crossing:
     def scripted(self, name: str) -> Mapping[str, BatchController]:
         return {group: one.scripted(name) for group, one in self._corridors.items()}
 
+    def close(self) -> None:
+        self.closed = True
+
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
-        return {group: () for group in self._corridors}
+        return dict.fromkeys(self._corridors, ())
 
     def save_state(self) -> SavedState | None:
         if not self._savable:
             return None
         own = {"seeds": self._seeds.copy()}
-        return join_states({"own": own, **{name: one.save_state() for name, one in self._corridors.items()}})
+        return join_groups({"own": own, **{name: one.save_state() for name, one in self._corridors.items()}})
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
-        parts = split_state(state, ("own", *self._corridors))
+        parts = split_groups(state, ("own", *self._corridors))
         self._seeds = saved_array(parts["own"], "seeds", dtype=np.int64, shape=self._seeds.shape)
         return {name: self._named(name, one.restore(parts[name])) for name, one in self._corridors.items()}
 

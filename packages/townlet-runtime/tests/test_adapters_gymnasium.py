@@ -1,5 +1,5 @@
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -538,3 +538,59 @@ def test_scores_of_single_episodes() -> None:
 
 def test_the_lunar_lander_has_a_script_of_its_own() -> None:
     assert registered_controller("gymnasium:LunarLander-v3") is not None
+
+
+class Door(Stairs):
+    """Counts how many of it are open; the third one cannot be built, or is another."""
+
+    made: ClassVar[list[str]] = []
+    closed: ClassVar[list[str]] = []
+
+    def __init__(self, *, third: str = "good") -> None:
+        super().__init__(height=2)
+        self.made.append(third)
+        if len(self.made) == 3 and third == "stuck":
+            raise RuntimeError("stuck")
+        if len(self.made) == 3 and third == "another":
+            self.action_space = spaces.Discrete(7)
+
+    def close(self) -> None:
+        self.closed.append("closed")
+        if len(self.closed) == 1:
+            raise RuntimeError("the first one is jammed")
+
+
+@pytest.fixture
+def doors() -> Iterator[type[Door]]:
+    Door.made.clear()
+    Door.closed.clear()
+    gymnasium.register("Door-v0", entry_point=Door)
+    yield Door
+    del gymnasium.registry["Door-v0"]
+
+
+def test_every_environment_is_closed_even_where_one_fails_to(
+    doors: type[Door], caplog: pytest.LogCaptureFixture
+) -> None:
+    make = Environment(name="gymnasium:Door-v0", max_episode_ticks=3)
+    Evaluator(make, config=BridgeConfig(), seed=0).baseline("random", seeds=np.arange(4))
+    assert (len(doors.made), len(doors.closed)) == (4, 4)
+    assert caplog.messages == ["gymnasium:Door-v0: `close` failed"]
+
+
+@pytest.mark.parametrize(("third", "complaint"), [("stuck", "RuntimeError: stuck"), ("another", "equal spaces")])
+def test_what_was_built_is_closed_where_the_rest_cannot_be(doors: type[Door], third: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        Environment(name="gymnasium:Door-v0", settings={"third": third})(3)
+    assert len(doors.closed) == (2 if third == "stuck" else 3)
+
+
+def test_a_native_environment_is_closed() -> None:
+    class Closing(Rows):
+        ends = 0
+
+        def close(self, **settings: Any) -> None:
+            Closing.ends += 1
+
+    native(Closing()).close()
+    assert Closing.ends == 1

@@ -433,3 +433,9 @@ def test_agents_must_be_known_beforehand() -> None:
         agent_groups("coach", Coach(possible_agents=["1", 1]))  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="the same agents and equal spaces"):
         ParallelWorlds("coach", [Coach(), Coach(possible_agents=["porter"])], episode_ticks=9, controller=None)
+
+
+def test_all_environments_are_closed() -> None:
+    envs = [Coach(length=2), Coach(length=3)]
+    ParallelWorlds("pettingzoo:coach", envs, episode_ticks=9, controller=None).close()
+    assert [env.closed for env in envs] == [True, True]

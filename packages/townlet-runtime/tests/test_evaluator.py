@@ -268,3 +268,19 @@ def test_a_behavior_that_is_not_there_is_named() -> None:
     judge = Evaluator(Crossing, config=BridgeConfig(), seed=0)
     with pytest.raises(SimulationError, match=r"a behavior .* \(scripted, idle, random\), got 'nearest'"):
         judge.baseline("nearest", seeds=np.arange(1))
+
+
+def test_worlds_are_closed_after_the_play_and_after_an_error() -> None:
+    made: list[Crossing] = []
+
+    def make(num_worlds: int) -> Crossing:
+        made.append(Crossing(num_worlds))
+        return made[-1]
+
+    judge = Evaluator(make, config=BridgeConfig(), seed=0)
+    judge.baseline("scripted", seeds=np.arange(2))
+    with pytest.raises(SimulationError):
+        judge.baseline("nearest", seeds=np.arange(2))
+    with pytest.raises(SimulationError):
+        judge.evaluate({}, seeds=np.arange(2), sample=True)
+    assert [one.closed for one in made] == [True] * 3

@@ -142,6 +142,8 @@ class Broken:
     def scripted(self, name: str) -> BatchController:
         return self._corridor.scripted(name)
 
+    def close(self) -> None: ...
+
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
 

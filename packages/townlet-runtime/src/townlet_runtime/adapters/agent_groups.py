@@ -18,7 +18,7 @@ Space = gymnasium.Space[Any]
 
 
 class ParallelEnv(Protocol):
-    """What an environment must offer: PettingZoo's parallel interface, with agents that are known beforehand."""
+    """PettingZoo's parallel interface, with agents that are known beforehand."""
 
     @property
     def agents(self) -> Sequence[Hashable]: ...
@@ -31,6 +31,8 @@ class ParallelEnv(Protocol):
     def action_space(self, agent: Any) -> Space: ...
 
     def reset(self, seed: int | None = None) -> tuple[Mapping[Any, Any], Mapping[Any, Any]]: ...
+
+    def close(self) -> None: ...
 
     def step(
         self, actions: Any
@@ -135,7 +137,7 @@ Answer = Mapping[Any, Any]
 
 
 class ParallelWorld:
-    """Keeps what the environment said last, by agent, once it is known to be complete.
+    """Keeps the last answers of an environment by agent, after checking that they are complete.
 
     Args:
         environment: its name.
@@ -177,7 +179,7 @@ class ParallelWorld:
             raise self.fault("expected agents after `reset`, got none", tick)
 
     def step(self, actions: Mapping[Hashable, Any], *, tick: int) -> None:
-        """Let everybody present act.
+        """Step every agent that is present.
 
         Raises:
             EnvironmentFaultError: if the environment breaks its interface.
@@ -211,12 +213,18 @@ class ParallelWorld:
         self._enter(present, tick)
 
     def fault(self, problem: str, tick: int, *, agent: Hashable | None = None) -> EnvironmentFaultError:
-        """The error for something that is wrong in this world."""
+        """Make the error of a breach in this world.
+
+        Args:
+            problem: what was expected and what came.
+            tick: of the breach.
+            agent: it concerns; None: the whole world.
+        """
         agent_id = None if agent is None else str(agent)
         return EnvironmentFaultError(self._environment, problem, world=self._world, agent_id=agent_id, tick=tick)
 
     def _without(self, ended: set[Hashable], present: tuple[Hashable, ...], tick: int) -> tuple[Hashable, ...]:
-        """Who goes on. An environment may forget to clear `agents` at the very end, but not while others live on."""
+        """Return the agents that go on. An environment may forget to clear `agents` at the very end, but not before."""
         staying = tuple(agent for agent in present if agent not in ended)
         if staying and len(staying) != len(present):
             dead = next(agent for agent in present if agent in ended)
@@ -240,7 +248,7 @@ class ParallelWorld:
                 raise self.fault(f"expected a dictionary of {name} by agent, got {type(answer).__name__}", tick)
 
     def _require_agents(self, name: str, answer: Answer, acting: tuple[Hashable, ...], tick: int) -> None:
-        """Everybody who acted, and nobody unknown. Agents that are not there may be named: they mean nothing."""
+        """Require an answer for every agent that acted, and none for unknown agents; absent agents are ignored."""
         for agent in acting:
             if agent not in answer:
                 raise self.fault(f"expected it among the {name}, got {list(answer)}", tick, agent=agent)

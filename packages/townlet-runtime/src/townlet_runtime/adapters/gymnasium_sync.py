@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     HISTORY,
     SEEN,
     History,
     behaviors_of,
+    close_environments,
     environment_spec,
     not_repeatable,
     require_same,
@@ -81,7 +81,13 @@ class SingleAgents:
     def observed(
         self, observations: Observations, mask: NDArray[np.bool_] | None, *, rows: NDArray[np.int64] | None = None
     ) -> Observed:
-        """The agents of all worlds, or of the worlds in `rows`; the observations are theirs."""
+        """Make the view of a tick.
+
+        Args:
+            observations: each [N, ...].
+            mask: [N, A]; None where actions are not masked.
+            rows: [N]; worlds whose agents are present; None: all.
+        """
         taken = slice(None) if rows is None else rows
         slots = self.slots[taken]
         return Observed(
@@ -100,7 +106,7 @@ class SingleAgents:
         return EnvironmentFaultError(self.spec.name, problem, world=world, agent_id=AGENT, tick=self.history.tick)
 
     def require_actions(self, actions: NDArray[np.int64], observed: Observed | None) -> Observed:
-        """What was observed last.
+        """Return the last view, after checking that `actions` fit it.
 
         Raises:
             SimulationError: before the first `reset`, or unless there is one action for each row of it.
@@ -149,6 +155,9 @@ class SyncWorlds:
 
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
+
+    def close(self) -> None:
+        close_environments(self.spec.name, self._envs)
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
         """Begin every world with its own of `seeds` [W]."""
@@ -221,7 +230,7 @@ class SyncWorlds:
     def _begin_next(
         self, over: NDArray[np.int64], arrays: Observations, observations: list[object], infos: list[object]
     ) -> None:
-        """Begin another episode in the worlds `over`; what they show replaces the rows of all three."""
+        """Begin another episode in the worlds `over`; their first observations replace the rows of all three."""
         begun = []
         for world in over.tolist():
             observations[world], infos[world] = self._begin(world, self._history.begin_next(world))
@@ -256,7 +265,7 @@ class SyncWorlds:
         return stacked_masks(masks, len(self.spec.vocabulary), self._agents.fault) if self._masked else None
 
     def save_state(self) -> SavedState:
-        """Seeds and actions of the episodes in progress, and what is seen now.
+        """Save seeds and actions of the episodes in progress, and the present observations.
 
         Raises:
             SimulationError: before the first `reset`.
@@ -264,7 +273,7 @@ class SyncWorlds:
         if self._observed is None:
             raise SimulationError("expected `reset` before `save_state`")
         seen = seen_state(self._observed.observations, self._observed.action_mask)
-        return join_states({HISTORY: self._history.save_state(), SEEN: seen})
+        return join_groups({HISTORY: self._history.save_state(), SEEN: seen})
 
     def restore(self, state: SavedState) -> Observed:
         """Begin each world's episode again and carry out its actions again.
@@ -273,7 +282,7 @@ class SyncWorlds:
             EnvironmentFaultError: if that does not lead to what was seen.
             SimulationError: if `state` is of other worlds.
         """
-        history, seen = split_state(state, (HISTORY, SEEN)).values()
+        history, seen = split_groups(state, (HISTORY, SEEN)).values()
         self._history.restore(history)
         self._agents.note_seeds()
         self._masked = ACTION_MASK in seen
@@ -285,7 +294,7 @@ class SyncWorlds:
         return observed
 
     def _return(self, world: int) -> tuple[object, object]:
-        """Bring one world back to where it was saved; what it shows there."""
+        """Bring one world back to where it was saved; returns its observation and info there."""
         observation, info = self._begin(world, self._history.seed_of(world))
         for actions in self._history.replay(world):
             (command,) = self._agents.actions.commands(actions)

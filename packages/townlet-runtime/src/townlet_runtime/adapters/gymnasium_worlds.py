@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, SavedState
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import BatchController, Guardrail, SavedState, join_groups, split_groups
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.gymnasium_sync import SingleAgents, SyncWorlds
 from townlet_runtime.adapters.history import (
@@ -18,6 +18,7 @@ from townlet_runtime.adapters.history import (
     HISTORY,
     SEEN,
     behaviors_of,
+    close_environments,
     episode_bound,
     joint_seed,
     require_same,
@@ -72,6 +73,9 @@ class NativeWorlds:
 
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
+
+    def close(self) -> None:
+        close_environments(self.spec.name, [self._env])
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
         """Begin all worlds with one seed, that of all `seeds` [W]."""
@@ -158,7 +162,7 @@ class NativeWorlds:
         self._any_rests = bool(np.count_nonzero(resting))
 
     def _observe(self, arrays: Observations, observation: object, info: object) -> Observed:
-        """Who is there now: everybody whose world is not being reset."""
+        """Return the agents whose worlds are not being reset."""
         rows = (~self._resting).nonzero()[0] if self._any_rests else None
         self._observed = self._agents.observed(
             arrays if rows is None else self._rows(arrays, rows), self._mask(observation, info, rows), rows=rows
@@ -190,7 +194,7 @@ class NativeWorlds:
         return EnvironmentFaultError(self.spec.name, problem, tick=self._history.tick)
 
     def save_state(self) -> SavedState:
-        """The seed and all actions since the reset, and what is seen now.
+        """Save the seeds and all actions since the reset, and the present observations.
 
         Raises:
             SimulationError: before the first `reset`.
@@ -198,7 +202,7 @@ class NativeWorlds:
         if self._observed is None:
             raise SimulationError("expected `reset` before `save_state`")
         seen = seen_state(self._observed.observations, self._observed.action_mask)
-        return join_states({HISTORY: self._history.save_state(), SEEN: seen})
+        return join_groups({HISTORY: self._history.save_state(), SEEN: seen})
 
     def restore(self, state: SavedState) -> Observed:
         """Begin all worlds again and carry out all actions again.
@@ -207,7 +211,7 @@ class NativeWorlds:
             EnvironmentFaultError: if that does not lead to what was seen.
             SimulationError: if `state` is of other worlds.
         """
-        history, seen = split_state(state, (HISTORY, SEEN)).values()
+        history, seen = split_groups(state, (HISTORY, SEEN)).values()
         self._history.restore(history)
         self._agents.note_seeds()
         self._masked = ACTION_MASK in seen
@@ -235,7 +239,15 @@ def gymnasium_worlds(
     max_episode_ticks: int | None,
     controller: ControllerFactory | None,
 ) -> Simulation:
-    """Build so many worlds; `townlet_runtime.adapters.registry.Environment` says what the arguments mean.
+    """Build parallel worlds.
+
+    Args:
+        env_id: in Gymnasium's registry.
+        num_worlds: at least 1.
+        settings: keyword arguments of the environment.
+        vectorization: `auto`, `sync` or `native`, see `townlet_runtime.Environment`.
+        max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
+        controller: makes the behavior `scripted`.
 
     Raises:
         ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
@@ -274,24 +286,27 @@ def _sync(
 ) -> SyncWorlds:
     # Gymnasium's passive checker looks at an environment's first step; the adapter looks at every one.
     keywords = {"disable_env_checker": True, **settings}
-    envs = []
-    for _ in range(num_worlds):
-        try:
-            envs.append(gymnasium.make(env_id, **keywords))
-        except Exception as error:  # somebody else's code
-            raise _not_built(env_id, error) from error
-    first = envs[0]
-    for env in envs[1:]:
-        if env.observation_space != first.observation_space or env.action_space != first.action_space:
-            raise ConfigError(
-                f"the worlds of `gymnasium:{env_id}` must have equal spaces, got {first.observation_space} and"
-                f" {env.observation_space}, {first.action_space} and {env.action_space}",
-                key="environment.name",
-            )
-    own = None if first.spec is None else first.spec.max_episode_steps
-    return SyncWorlds(
-        f"gymnasium:{env_id}", envs, episode_ticks=episode_bound(own, max_episode_ticks), controller=controller
-    )
+    name = f"gymnasium:{env_id}"
+    envs: list[gymnasium.Env[Any, Any]] = []
+    with ExitStack() as undo:
+        undo.callback(close_environments, name, envs)
+        for _ in range(num_worlds):
+            try:
+                envs.append(gymnasium.make(env_id, **keywords))
+            except Exception as error:  # somebody else's code
+                raise _not_built(env_id, error) from error
+        first = envs[0]
+        for env in envs[1:]:
+            if env.observation_space != first.observation_space or env.action_space != first.action_space:
+                raise ConfigError(
+                    f"the worlds of `{name}` must have equal spaces, got {first.observation_space} and"
+                    f" {env.observation_space}, {first.action_space} and {env.action_space}",
+                    key="environment.name",
+                )
+        own = None if first.spec is None else first.spec.max_episode_steps
+        worlds = SyncWorlds(name, envs, episode_ticks=episode_bound(own, max_episode_ticks), controller=controller)
+        undo.pop_all()
+    return worlds
 
 
 def _native(
@@ -310,10 +325,14 @@ def _native(
         env = gymnasium.make_vec(env_id, num_worlds, vectorization_mode="vector_entry_point", **keywords)
     except Exception as error:  # somebody else's code
         raise _not_built(env_id, error) from error
-    if env.metadata.get("autoreset_mode") != _NEXT_STEP:
-        env.close()
-        return None
-    return NativeWorlds(f"gymnasium:{env_id}", env, episode_ticks=ticks, controller=controller)
+    name = f"gymnasium:{env_id}"
+    with ExitStack() as undo:
+        undo.callback(close_environments, name, [env])
+        if env.metadata.get("autoreset_mode") != _NEXT_STEP:
+            return None
+        worlds = NativeWorlds(name, env, episode_ticks=ticks, controller=controller)
+        undo.pop_all()
+    return worlds
 
 
 def _not_built(env_id: str, error: Exception) -> ConfigError | MissingExtraError:

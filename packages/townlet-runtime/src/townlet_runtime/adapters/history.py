@@ -1,10 +1,11 @@
-"""Brings worlds back to where they were: the seed of each episode, the actions since, and what is seen there."""
+"""Brings worlds back to where they were: the seed of each episode and the actions since it began."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from townlet_runtime.errors import EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.interface import Observations, SimulationSpec, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_trajectory import ACTION_MASK
+
+log = logging.getLogger(__name__)
 
 ABSENT = -1
 """Recorded for the slot of an agent that was not there."""
@@ -93,7 +96,7 @@ class History:
         self._numbers[worlds] += 1
 
     def overdue(self, limit: int) -> NDArray[np.bool_] | None:
-        """[W]; whose episode has lasted `limit` ticks; None where nobody's has."""
+        """[W]; true where an episode has lasted `limit` ticks; None where none has."""
         if self.tick < self._oldest + limit:
             return None
         overdue: NDArray[np.bool_] = self._begun <= self.tick - limit
@@ -110,7 +113,7 @@ class History:
         self.tick += 1
 
     def _make_room(self) -> int:
-        """Drop what no episode needs any more, or double the room; returns the row of this tick."""
+        """Drop rows that no episode needs any more, or double the room; returns the row of this tick."""
         kept = self._actions[self._oldest - self._first :].copy()
         rows = max(_ROWS, 2 * len(kept))
         self._actions = np.full((rows, self._capacity), ABSENT, self._dtype)
@@ -141,7 +144,7 @@ class History:
         }
 
     def restore(self, state: SavedState) -> None:
-        """Take over what was saved.
+        """Restore ticks, episodes, seeds and actions.
 
         Raises:
             SimulationError: if it is of other worlds, or contradicts itself.
@@ -180,7 +183,16 @@ def environment_spec(
     capacity: int,
     episode_ticks: int,
 ) -> SimulationSpec:
-    """The spec of a group in somebody else's environment: nothing binds, nothing is counted."""
+    """Make the spec of a group in an environment: no option binds, no event is counted.
+
+    Args:
+        name: of the environment and the group.
+        vocabulary: of the group's actions.
+        shapes: of its observations, per agent.
+        num_worlds: W.
+        capacity: slots of all worlds.
+        episode_ticks: bound on an episode.
+    """
     return SimulationSpec(
         name=name,
         vocabulary=vocabulary,
@@ -207,7 +219,12 @@ def behaviors_of(controller: ControllerFactory | None) -> tuple[str, ...]:
 
 
 def script_of(name: str, controller: ControllerFactory | None, spec: SimulationSpec) -> BatchController:
-    """The behavior `scripted`, made anew.
+    """Make the behavior `scripted` anew.
+
+    Args:
+        name: must be `scripted`.
+        controller: makes it; None: the environment has none.
+        spec: of the group.
 
     Raises:
         SimulationError: if the environment has no such behavior.
@@ -219,7 +236,7 @@ def script_of(name: str, controller: ControllerFactory | None, spec: SimulationS
 
 
 def seen_state(observations: Observations, mask: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
-    """What the agents see now, for `require_same`."""
+    """Copy the present observations and mask, for `require_same`."""
     state: dict[str, NDArray[Any]] = {name: array.copy() for name, array in observations.items()}
     if mask is not None:
         state[ACTION_MASK] = mask.copy()
@@ -230,6 +247,13 @@ def require_same(
     environment: str, saved: SavedState, observations: Observations, mask: NDArray[np.bool_] | None, *, tick: int
 ) -> None:
     """Refuse to go on in worlds that did not come back to where they were.
+
+    Args:
+        environment: its name.
+        saved: as `seen_state` gave it.
+        observations: each [N, ...], now.
+        mask: [N, A], now.
+        tick: of the saved state.
 
     Raises:
         EnvironmentFaultError: if the agents see anything else than what was saved.
@@ -243,6 +267,28 @@ def require_same(
 
 
 def not_repeatable(environment: str, difference: str, *, tick: int, world: int | None = None) -> EnvironmentFaultError:
-    """The error of an environment that does not do the same thing twice."""
+    """Make the error of an environment that does not do the same thing twice.
+
+    Args:
+        environment: its name.
+        difference: between the first time and the second.
+        tick: of the saved state.
+        world: where it was seen; None: everywhere.
+    """
     problem = f"{difference}: the environment is not deterministic and cannot be resumed exactly"
     return EnvironmentFaultError(environment, problem, world=world, tick=tick)
+
+
+class Closable(Protocol):
+    """An environment that can be closed."""
+
+    def close(self) -> None: ...
+
+
+def close_environments(name: str, envs: Iterable[Closable]) -> None:
+    """Close every environment; one that fails to is logged, so that all others are closed and no error is hidden."""
+    for env in envs:
+        try:
+            env.close()
+        except Exception:  # somebody else's code
+            log.warning("%s: `close` failed", name, exc_info=True)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
 from townlet_runtime.adapters.agent_groups import AgentGroup, ParallelEnv, ParallelWorld, agent_groups, spaces_of
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
@@ -19,6 +18,7 @@ from townlet_runtime.adapters.history import (
     SEEN,
     History,
     behaviors_of,
+    close_environments,
     environment_spec,
     not_repeatable,
     require_same,
@@ -67,7 +67,7 @@ class Members:
 
     @property
     def before(self) -> Observed:
-        """What is acted on.
+        """The last view.
 
         Raises:
             SimulationError: before the worlds were reset.
@@ -77,7 +77,7 @@ class Members:
         return self.observed
 
     def numbers(self) -> NDArray[np.int64]:
-        """[N]; who is present, among all agents of all worlds."""
+        """[N]; the present agents' numbers among all agents of all worlds."""
         numbers: NDArray[np.int64] = self._slot_of_all[self.before.slots]
         return numbers
 
@@ -96,7 +96,7 @@ class Members:
         )
 
     def look(self, episodes: NDArray[np.int64], tick: int) -> Observed:
-        """Who is present now, and what they see; `episodes` [W]."""
+        """Return the view of the agents that are present; `episodes` [W]."""
         slots: list[int] = []
         rows: list[Row] = []
         for index, world in enumerate(self._worlds):
@@ -130,7 +130,7 @@ class Members:
         return stacked_masks(masks, len(self.spec.vocabulary), fault) if self.masked else None
 
     def outcome(self, overdue: NDArray[np.bool_] | None, *, tick: int) -> Stepped:
-        """What the tick did to those who acted, of whom `before` still speaks.
+        """Return the outcome of a tick for the agents that acted, the rows of `before`.
 
         Args:
             overdue: [W]; worlds whose episodes are cut now; None: no world's.
@@ -194,6 +194,7 @@ class ParallelWorlds:
                     f"the worlds of `{name}` must have the same agents and equal spaces", key="environment.name"
                 )
         self._name = name
+        self._envs = envs
         self._worlds = [ParallelWorld(name, env, world=index, agents=spaces.keys()) for index, env in enumerate(envs)]
         self._history = History(
             num_worlds=len(envs),
@@ -225,7 +226,10 @@ class ParallelWorlds:
         return {group: script_of(name, self._controller, spec) for group, spec in self.specs.items()}
 
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
-        return {group: () for group in self.specs}
+        return dict.fromkeys(self.specs, ())
+
+    def close(self) -> None:
+        close_environments(self._name, self._envs)
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
         """Begin every world with its own of `seeds` [W]."""
@@ -238,7 +242,7 @@ class ParallelWorlds:
         return self._look()
 
     def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
-        """Let everybody present act, and begin the next episode of worlds in which nobody is left.
+        """Step every agent that is present, and begin the next episode of worlds without agents.
 
         Raises:
             EnvironmentFaultError: names the world and agent for which the environment breaks its own interface.
@@ -274,7 +278,7 @@ class ParallelWorlds:
         return {group: members.look(episodes, tick) for group, members in self._members.items()}
 
     def save_state(self) -> SavedState:
-        """Seeds and actions of the episodes in progress, and who is present and sees what.
+        """Save seeds and actions of the episodes in progress, the present agents and their observations.
 
         Raises:
             SimulationError: before the first `reset`.
@@ -284,7 +288,7 @@ class ParallelWorlds:
             observed = members.before
             parts[f"{SEEN}_{index}"] = seen_state(observed.observations, observed.action_mask)
             parts[f"{PRESENT}_{index}"] = {"slots": observed.slots.copy()}
-        return join_states(parts)
+        return join_groups(parts)
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
         """Begin each world's episode again and carry out its actions again.
@@ -295,7 +299,7 @@ class ParallelWorlds:
         """
         numbers = range(len(self._members))
         names = [f"{part}_{index}" for index in numbers for part in (SEEN, PRESENT)]
-        parts = split_state(state, (HISTORY, *names))
+        parts = split_groups(state, (HISTORY, *names))
         self._history.restore(parts[HISTORY])
         for index in range(len(self._worlds)):
             self._return(index)

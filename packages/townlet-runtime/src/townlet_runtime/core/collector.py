@@ -1,4 +1,4 @@
-"""Experience for a learner: worlds that live on between collections, and what happened in each."""
+"""Experience for a learner, from worlds that keep running between collections."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from townlet_behavior import BridgeConfig, SavedState
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import BridgeConfig, SavedState, join_groups, split_groups
 from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.errors import SimulationError
@@ -22,7 +21,18 @@ _PARTS = ("collector", "worlds", "groups")
 
 
 class Collector:
-    """Lets script and policy live in a simulation, collection after collection. Where it has no script, nobody does.
+    """Collects experience from worlds that keep running between calls. Without a script, undecided agents wait.
+
+    >>> from townlet_behavior import BridgeConfig
+    >>> from townlet_runtime import Collector, OneGroup, UniformPolicy
+    >>> from townlet_runtime.testing import Corridor
+    >>> worlds = OneGroup(Corridor(num_worlds=2))
+    >>> spec = worlds.specs["agents"]
+    >>> policy = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+    >>> collector = Collector(worlds, config=BridgeConfig(), seed=1, max_rows=1000)
+    >>> collected = collector.collect({"agents": policy}, num_ticks=20, ratio=0.5)
+    >>> collected.env_steps, collected.agent_steps == collected.batches["agents"].num_steps
+    (40, True)
 
     Args:
         simulation: its worlds are begun here and never reset again; `OneGroup` makes one of a plain `Simulation`.
@@ -73,7 +83,7 @@ class Collector:
         return self._simulation.specs
 
     def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
-        """Step every world `num_ticks` ticks on and return what happened.
+        """Step every world `num_ticks` ticks on and return the recorded experience.
 
         Args:
             actors: one for each group, made for its spec; actions are always drawn, never the most probable ones.
@@ -116,13 +126,13 @@ class Collector:
         )
 
     def save_state(self) -> SavedState | None:
-        """Everything that later collections depend on but the policies; None where the worlds cannot be saved."""
+        """Save all state of later collections but the policies; None where the worlds cannot be saved."""
         worlds = self._simulation.save_state()
         if worlds is None:
             return None
         own = {"seed": np.array(self._seed, np.int64)}
         groups = {str(index): one.save_state() for index, one in enumerate(self._runtimes.values())}
-        return join_states(dict(zip(_PARTS, (own, worlds, join_states(groups)), strict=True)))
+        return join_groups(dict(zip(_PARTS, (own, worlds, join_groups(groups)), strict=True)))
 
     def restore(self, state: SavedState) -> None:
         """Go on as the collector that was saved: from here on both collect the same, bit for bit.
@@ -131,12 +141,12 @@ class Collector:
             SimulationError, StateError: if `state` is of other worlds, or of another seed.
             EnvironmentFaultError: if the worlds cannot be brought back to where they were.
         """
-        own, worlds, groups = split_state(state, _PARTS).values()
+        own, worlds, groups = split_groups(state, _PARTS).values()
         seed = saved_number(own, "seed")
         if seed != self._seed:
             raise SimulationError(f"expected the saved state of a collector with seed {self._seed}, got {seed}")
         self._populate(self._simulation.restore(worlds))
-        states = split_state(groups, map(str, range(len(self._runtimes))))
+        states = split_groups(groups, map(str, range(len(self._runtimes))))
         for saved, (group, runtime) in zip(states.values(), self._runtimes.items(), strict=True):
             runtime.restore(saved, self._beginning[group])
 

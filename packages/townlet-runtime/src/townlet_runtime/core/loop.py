@@ -103,11 +103,11 @@ def count_worlds(runtimes: Sequence[PolicyRuntime], specs: Sequence[SimulationSp
 
 @dataclass(frozen=True, kw_only=True)
 class LoopReport:
-    """What happened in some ticks."""
+    """Counts and rates of the ticks of one `run_for`."""
 
     ticks: int
     env_steps: int
-    """Worlds in which anybody was present, summed over the ticks."""
+    """Worlds with an agent, summed over the ticks."""
     agent_ticks: int
     """Decisions made: agents present, summed over the ticks."""
     wall_time_s: float
@@ -209,7 +209,20 @@ class GroupedLoop:
 
 
 class SimulationLoop:
-    """Steps a simulation as its runtime decides. `reset` comes first; the tick counts on through every reset."""
+    """Steps a simulation as its runtime decides. `reset` comes first; the tick counts on through every reset.
+
+    >>> from townlet_behavior import BridgeConfig
+    >>> from townlet_runtime import PolicyRuntime, SimulationLoop
+    >>> from townlet_runtime.testing import Corridor
+    >>> corridor = Corridor(num_worlds=2)
+    >>> script = corridor.scripted("scripted")
+    >>> runtime = PolicyRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
+    >>> loop = SimulationLoop(corridor, runtime)
+    >>> loop.reset(seed=3)
+    >>> report = loop.run_for(10)
+    >>> report.ticks, report.env_steps
+    (10, 20)
+    """
 
     def __init__(self, simulation: Simulation, runtime: PolicyRuntime) -> None:
         self._simulation = simulation
@@ -247,5 +260,5 @@ class SimulationLoop:
 
 
 def _difference(after: list[Mapping[str, int]], before: list[Mapping[str, int]]) -> dict[str, int]:
-    """What was counted in between, over all groups."""
+    """Subtract counts, added up over all groups."""
     return {name: sum(one[name] for one in after) - sum(one[name] for one in before) for name in after[0]}

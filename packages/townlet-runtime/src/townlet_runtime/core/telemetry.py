@@ -1,4 +1,4 @@
-"""Readings of a runtime for people and dashboards: snapshots, switches between options, one log line a tick."""
+"""Readings of a runtime for people and dashboards: snapshots of its last decision, and one log line a tick."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, DecisionBatch, SavedState
-from townlet_runtime.errors import SimulationError
+from townlet_behavior import DecisionBatch
 from townlet_runtime.simulation.interface import Observed
-from townlet_runtime.simulation.saved_state import saved_array
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ class AgentSnapshot(TypedDict):
 
 
 class Decided(NamedTuple):
-    """The last decision, for whoever asks about it."""
+    """The last decision, kept for snapshots."""
 
     observed: Observed
     decisions: DecisionBatch
@@ -90,59 +88,8 @@ def _top_actions(log_probs: NDArray[np.float32], keys: tuple[str, ...]) -> list[
     return [ActionProbability(action=keys[index], probability=float(np.exp(log_probs[index]))) for index in order]
 
 
-class OptionSwitches:
-    """Changes from one non-wait kind directly to another, by slot; a wait in between breaks the chain."""
-
-    def __init__(self, vocabulary: ActionVocabulary, *, capacity: int) -> None:
-        kinds = sorted(set(vocabulary.kinds))
-        resting = kinds.index(vocabulary.kinds[vocabulary.wait])
-        codes = np.arange(len(kinds))
-        self._kind_of = np.array([kinds.index(kind) for kind in vocabulary.kinds], np.int64)
-        self._resting = resting
-        self._is_switch = (codes[:, None] != codes) & (codes[:, None] != resting) & (codes != resting)
-        self._last = np.full(capacity, resting, np.int64)
-        self._counts = np.zeros(capacity, np.int64)
-
-    def note(self, slots: NDArray[np.int64], actions: NDArray[np.int64]) -> None:
-        """The agents in `slots` [N] carry out `actions` [N]."""
-        kinds = self._kind_of[actions]
-        self._counts[slots] += self._is_switch[self._last[slots], kinds]
-        self._last[slots] = kinds
-
-    def take(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Switches of the agents in `slots` [N] since the last call; their counts begin again at 0."""
-        counts = self._counts[slots]
-        self._counts[slots] = 0
-        return counts
-
-    def take_by_id(self, slots: NDArray[np.int64], agent_ids: NDArray[np.object_]) -> dict[str, int]:
-        """As `take`, by agent id [N], where there are any."""
-        counts = self.take(slots).tolist()
-        return {agent_id: count for agent_id, count in zip(agent_ids, counts, strict=True) if count}
-
-    def forget(self, slots: NDArray[np.int64]) -> None:
-        """The agents in `slots` have left."""
-        self._last[slots] = self._resting
-        self._counts[slots] = 0
-
-    def save_state(self) -> SavedState:
-        """Last kinds and counts, by slot."""
-        return {"last": self._last.copy(), "counts": self._counts.copy()}
-
-    def restore(self, state: SavedState) -> None:
-        """Go on from what was saved.
-
-        Raises:
-            SimulationError: if it is of another number of slots, or of other kinds.
-        """
-        last, counts = (saved_array(state, key, dtype=np.int64, shape=self._last.shape) for key in ("last", "counts"))
-        if last.min() < 0 or last.max() >= len(self._is_switch):
-            raise SimulationError(f"expected kinds below {len(self._is_switch)} in the saved state, got {last}")
-        self._last, self._counts = last, counts
-
-
 def log_tick_health(*, tick: int, duration_ms: float, queue: int, dropped: int) -> None:
-    """Write the line of a tick; nothing is formatted where nobody listens at level INFO.
+    """Log the health line of a tick at level INFO.
 
     The last three numbers belong to machinery that this runtime does not have; readers of the line expect them.
 

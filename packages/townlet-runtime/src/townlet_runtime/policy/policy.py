@@ -1,4 +1,4 @@
-"""What acts: a policy over whole batches of agents, and how an action is drawn from what it says."""
+"""Policies over whole batches of agents, and how actions are drawn from their log-probabilities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from townlet_trajectory.evaluation.interfaces import Actor
 
 @runtime_checkable
 class Policy(Actor, Protocol):
-    """An actor that says what it was made for."""
+    """An actor that states the actions and observations it was made for."""
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ class Policy(Actor, Protocol):
 
     @property
     def digest(self) -> str | None:
-        """What identifies it: hexadecimal SHA-256, None where it has none."""
+        """Hexadecimal SHA-256 that identifies it, None where it has none."""
         ...
 
 
@@ -119,7 +119,15 @@ def greedy_actions(log_probs: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def propose(policy: Actor, observed: Observed, *, seed: int, tick: int, greedy: bool) -> Proposals:
-    """What `policy` wants of all agents: one forward pass, and one draw each unless `greedy`."""
+    """Propose an action for every agent: one forward pass, and one draw each unless `greedy`.
+
+    Args:
+        policy: acts for all agents at once.
+        observed: the view of this tick, N agents.
+        seed: of the draws.
+        tick: the global tick; no two ticks draw the same numbers.
+        greedy: take the most probable action instead.
+    """
     log_probs, values = policy.act(observed.observations, observed.action_mask)
     if greedy:
         actions = greedy_actions(log_probs)

@@ -29,7 +29,17 @@ Seeds = NDArray[np.int64]
 
 
 def check_simulation(simulation: Simulation, *, seed: int, ticks: int, own_seeds: bool = True) -> None:
-    """Check a simulation of one group; see `check_grouped_simulation`."""
+    """Check a simulation of one group, as `check_grouped_simulation` does.
+
+    Args:
+        simulation: any; it is reset.
+        seed: of its worlds, and of the actions.
+        ticks: to drive it for; more than an episode shows more.
+        own_seeds: a world depends on its own seed alone.
+
+    Raises:
+        SimulationError: names the promise that is broken and the tick.
+    """
     check_grouped_simulation(OneGroup(simulation), seed=seed, ticks=ticks, own_seeds=own_seeds)
 
 
@@ -58,7 +68,7 @@ def check_grouped_simulation(simulation: GroupedSimulation, *, seed: int, ticks:
 def _drive(
     simulation: GroupedSimulation, observed: Groups, *, seeds: Seeds, ticks: int, expected: list[Arrays] | None
 ) -> tuple[list[Arrays], Groups]:
-    """Act at random for so many ticks, each of which must show what is `expected`, if anything is.
+    """Act at random for `ticks` ticks, and compare each with `expected` where that is given.
 
     Returns:
         what each tick showed, and what is observed at the end.
@@ -87,7 +97,7 @@ def _drive(
 
 
 def _copies(group: str, observed: Observed) -> Arrays:
-    """All of what is observed; copies, because a simulation may use its arrays again."""
+    """Copy every observed array: a simulation may use its arrays again."""
     columns: Arrays = {
         "slots": observed.slots,
         "agent_ids": observed.agent_ids,
@@ -124,7 +134,7 @@ def _check_specs(simulation: GroupedSimulation) -> None:
 
 
 def _check_saving(simulation: GroupedSimulation, *, seeds: Seeds, ticks: int) -> None:
-    """What was saved is kept, and leads to the same future however much has happened since."""
+    """Check that a saved state stays as it is and leads to the same future after other ticks."""
     _, observed = _drive(simulation, simulation.reset(seeds=seeds), seeds=seeds, ticks=ticks // 2, expected=None)
     state = simulation.save_state()
     if state is None:
@@ -171,7 +181,16 @@ def _check_behaviors(simulation: GroupedSimulation, *, seeds: Seeds) -> None:
 
 
 def require(kept: bool, promise: str, got: object) -> None:
-    """Raise `SimulationError` unless a promise is kept."""
+    """Refuse a broken promise.
+
+    Args:
+        kept: whether the promise is kept.
+        promise: what was expected, for the message.
+        got: what came instead.
+
+    Raises:
+        SimulationError: unless `kept`.
+    """
     if not kept:
         raise SimulationError(f"expected {promise}, got {got}")
 
@@ -204,7 +223,16 @@ def check_spec(spec: SimulationSpec) -> None:
 
 
 def check_observed(observed: Observed, spec: SimulationSpec, seeds: Seeds) -> None:
-    """Check that the rows are those of agents of this simulation, whose worlds began with `seeds` [W]."""
+    """Check that the rows are those of agents of a simulation.
+
+    Args:
+        observed: of one group, at one tick.
+        spec: of the group.
+        seeds: [W]; the worlds' own.
+
+    Raises:
+        SimulationError: names the promise that is broken.
+    """
     rows, slots = len(observed.slots), observed.slots
     require(bool((np.diff(slots) > 0).all()), "strictly ascending slots", slots)
     require(rows == 0 or (slots[0] >= 0 and slots[-1] < spec.capacity), f"slots in [0, {spec.capacity})", slots)
@@ -248,7 +276,16 @@ def _check_observations(observations: Observations, rows: int, spec: SimulationS
 
 
 def check_stepped(stepped: Stepped, before: Observed, spec: SimulationSpec) -> None:
-    """Check that the outcome is one of the rows that were acted on."""
+    """Check that the outcome is one of the rows that were acted on.
+
+    Args:
+        stepped: of one group, at one tick.
+        before: the view that was acted on.
+        spec: of the group.
+
+    Raises:
+        SimulationError: names the promise that is broken.
+    """
     rows = len(before.slots)
     require(
         stepped.rewards.shape == (rows,) and stepped.rewards.dtype == np.float32,

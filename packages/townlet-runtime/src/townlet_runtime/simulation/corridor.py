@@ -116,7 +116,7 @@ class Corridor:
 
     @property
     def fatigue(self) -> NDArray[np.float64]:
-        """By slot; what the scripts look at."""
+        """Fatigue by slot, for the scripts."""
         return self._places.fatigue
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
@@ -171,6 +171,9 @@ class Corridor:
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def save_state(self) -> SavedState:
         places = {name: array.copy() for name, array in vars(self._places).items() if name not in _NAMES}
         numbers = {"episode": self._episode, "tick": self._tick}
@@ -214,7 +217,7 @@ class Corridor:
         self._admit()
 
     def _admit(self) -> None:
-        """Let in whoever has been away long enough, under a name that was never used before."""
+        """Admit agents to places that have been empty long enough, under names never used before."""
         places = self._places
         places.absence[~places.present] -= 1
         newcomers = np.flatnonzero(~places.present & (places.absence == 0))

@@ -46,7 +46,7 @@ def saved_number(state: SavedState, key: str) -> int:
 
 
 def check_saved_state(state: SavedState) -> None:
-    """Refuse what could not be kept in a file without loss, or without running code to read it.
+    """Refuse arrays that a file cannot keep without loss, or only by running code when it is read.
 
     Raises:
         SimulationError: names the key.

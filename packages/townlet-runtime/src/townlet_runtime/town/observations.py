@@ -151,8 +151,18 @@ class Observer:
         out = self._features
         out[:, _NEEDS] = state.needs
         out[:, _AT["wallet"]] = np.minimum(state.wallet * _PER_MONEY, _MOST_MONEY)
-        self._work(state, targets, out)
-        self._use(state, out)
+        day_tick = state.tick % len(self._shifts)
+        late = state.late.tobytes()
+        if late != self._late_seen:
+            self._late_seen = late
+            out[:, _AT["lateness_counter"]] = state.late * _PER_LATE_TICK
+        out[:, _SHIFT] = self._shifts[day_tick].take(state.job, axis=0)
+        out[:, _AT["at_workplace"]] = state.cell == state.workplace
+        out[:, _AT["workplace_distance"]] = self._to_work[state.job, targets.own_cell]
+        out[:, _TIME] = self._time[day_tick]
+        out[:, _AT["episode_progress"]] = state.tick / self._config.episode_ticks
+        out[:, _PHASE] = _PHASES.take(state.phase, axis=0)
+        out[:, _AT["use_remaining"]] = state.remaining * _PER_USE_TICK
         self._targets(state, targets, out)
         self._others(state, company, mask, scores, out)
         return out.copy()
@@ -174,30 +184,13 @@ class Observer:
             out[:, _AT["rivalry_avoid_count"]] = relations.num_avoided
             out[:, _AT["rival_here"]] = relations.meets(company.here)
 
-    def _work(self, state: TownState, targets: Targets, out: NDArray[np.float32]) -> None:
-        day_tick = state.tick % len(self._shifts)
-        late = state.late.tobytes()
-        if late != self._late_seen:
-            self._late_seen = late
-            out[:, _AT["lateness_counter"]] = state.late * _PER_LATE_TICK
-        out[:, _SHIFT] = self._shifts[day_tick].take(state.job, axis=0)
-        out[:, _AT["at_workplace"]] = state.cell == state.workplace
-        out[:, _AT["workplace_distance"]] = self._to_work[state.job, targets.own_cell]
-        out[:, _TIME] = self._time[day_tick]
-        out[:, _AT["episode_progress"]] = state.tick / self._config.episode_ticks
-
-    def _use(self, state: TownState, out: NDArray[np.float32]) -> None:
-        place = self._place
-        out[:, _PHASE] = _PHASES.take(state.phase, axis=0)
-        out[:, _AT["use_remaining"]] = state.remaining * _PER_USE_TICK
+    def _targets(self, state: TownState, targets: Targets, out: NDArray[np.float32]) -> None:
+        known, place = self._known, self._place
         stock = state.stock.tobytes()
         if stock != self._stock_seen:
             self._stock_seen = stock
             stocks = state.stock[:-1].reshape(place.num_worlds, place.num_objects) @ self._stock_sums
             out[:, _STOCKS] = stocks[place.world_of_slot]
-
-    def _targets(self, state: TownState, targets: Targets, out: NDArray[np.float32]) -> None:
-        known, place = self._known, self._place
         known[:, :, 1] = self._distance.take(targets.own_cell, axis=0)
         if state.load is not self._loads_seen:
             self._loads_seen = state.load

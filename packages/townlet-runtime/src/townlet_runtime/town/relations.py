@@ -93,7 +93,7 @@ class Relations:
         self._next_end = math.inf
         self._close = _Feeling(("trust", "familiarity"), 0.0, _closeness, config.social.max_edges)
         self._bitter = _Feeling(("rivalry",), _NEVER, lambda rivalry: rivalry, config.rivalry.max_edges)
-        self._changed = True
+        self._changed = self._warmth_changed = True
         self.refresh(0)
 
     def clear(self) -> None:
@@ -187,7 +187,9 @@ class Relations:
             rows, later = later, later[:0]
             who, whom = agents[rows], others[rows]
             at, there = self._find(who, whom)
-            before = [np.where(there, column[at], kind.blank) for column in columns]
+            before = [column[at] for column in columns]
+            if np.count_nonzero(there) < len(there):
+                before = [np.where(there, column, kind.blank) for column in before]
             known = kind.strength(*before) > kind.blank
             if np.count_nonzero(who[1:] == who[:-1]):
                 now = _first_step(who, whom, known)
@@ -195,12 +197,12 @@ class Relations:
                 before = [column[now] for column in before]
             values = after(before, rows)
             strength = kind.strength(*values)
-            changed = at[known]
-            for column, value in zip(columns, values, strict=True):
-                column[changed] = value[known]
-            if not strength[known].all():
-                self._free(changed)
             new = (~known).nonzero()[0]
+            changed = at[known] if new.size else at
+            for column, value in zip(columns, values, strict=True):
+                column[changed] = value[known] if new.size else value
+            if not strength.all():
+                self._free(changed)
             if new.size:
                 kept, forgotten = self._strongest(kind, who[new], whom[new], strength[new])
                 if forgotten.size:
@@ -269,10 +271,7 @@ class Relations:
         self.familiarity *= FADE_SHARE
         gone = np.abs(self.trust) + self.familiarity < FORGOTTEN
         self.trust[gone] = self.familiarity[gone] = 0.0
-        self._free(self._present_edges())
-
-    def _present_edges(self) -> Ints:
-        return (self.other.reshape(-1) >= 0).nonzero()[0]
+        self._free((self.other.reshape(-1) >= 0).nonzero()[0])
 
     def faded(self, rivalry: Floats, faded: float) -> Floats:
         """Values of rivalries that are given as if at tick 0; `faded` is what a rivalry has lost since then."""
@@ -286,24 +285,25 @@ class Relations:
         """What a rivalry has lost since tick 0."""
         if self._changed or faded > self._next_end:
             self._look(faded)
-        elif self._warmth_changed:
-            self._feel()
+        if self._warmth_changed:
+            self._warmth_changed = False
+            self.warmth = self.trust.reshape(-1)[self._present] + self.familiarity.reshape(-1)[self._present]
+            """[P]; trust + familiarity."""
 
     def _look(self, faded: float) -> None:
-        edges = self._present_edges()
+        edges = (self.other.reshape(-1) >= 0).nonzero()[0]
         rivalry = self.rivalry.reshape(-1)[edges]
         if self._fading:
             over = edges[(rivalry > _NEVER) & (rivalry - self._rules.eviction_threshold < faded)]
             if over.size:
                 self.rivalry.reshape(-1)[over] = _NEVER
                 self._free(over)
-                edges = self._present_edges()
+                edges = (self.other.reshape(-1) >= 0).nonzero()[0]
                 rivalry = self.rivalry.reshape(-1)[edges]
         self._present, self.rivalry_of = edges, rivalry
         """[P]; rivalries one by one, as if at tick 0."""
         self.holder, self.target = self._holders[edges], self.other.reshape(-1)[edges]
         """[P] each; whose edge, and towards whom."""
-        self._feel()
         margin = self._margin(rivalry, self.holder)
         self.avoided = margin >= faded
         """[P]; the target is to be avoided."""
@@ -317,12 +317,7 @@ class Relations:
         if self._fading:
             ends = np.concatenate((ends, rivalry[rivalry > _NEVER] - self._rules.eviction_threshold))
         self._next_end = float(ends.min(initial=math.inf))
-        self._changed = False
-
-    def _feel(self) -> None:
-        self._warmth_changed = False
-        self.warmth = self.trust.reshape(-1)[self._present] + self.familiarity.reshape(-1)[self._present]
-        """[P]; trust + familiarity."""
+        self._changed, self._warmth_changed = False, True
 
     def _margin(self, rivalry: Floats, agents: Ints) -> Floats:
         """What rivalries may lose since tick 0 until the other is avoided no longer."""

@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, RivalryGuardrail, SavedState, ScriptedConfig
-from townlet_behavior.saving import join_states, split_state
+from townlet_behavior import (
+    BatchController,
+    Guardrail,
+    RivalryGuardrail,
+    SavedState,
+    ScriptedConfig,
+    join_groups,
+    split_groups,
+)
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
@@ -104,6 +111,9 @@ class Town:
         """Nobody chats or lines up with somebody to avoid; rivalry there is without relationships too."""
         return (RivalryGuardrail(wait=TABLE.vocabulary.wait),)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def reset(self, *, seeds: NDArray[np.int64]) -> TownObserved:
         """Begin every world anew, each with its own of `seeds` [W]."""
         self._begin_episode(require_seeds(seeds, self.spec.num_worlds), 0)
@@ -118,7 +128,7 @@ class Town:
         if self._observed is None:
             raise SimulationError("expected `reset` before `save_state`")
         values, edges, people = vars(self.state), vars(self.state.relations), self.population
-        return join_states(
+        return join_groups(
             {
                 "state": {name: np.array(values[name]) for name in (*_SCALARS, *_ARRAYS)},
                 "relations": {name: edges[name].copy() for name in EDGES},
@@ -137,7 +147,7 @@ class Town:
         Raises:
             SimulationError: if something is missing or was saved by another town; then nothing has changed.
         """
-        own, relations, people = split_state(state, ("state", "relations", "population")).values()
+        own, relations, people = split_groups(state, ("state", "relations", "population")).values()
         ids = self.population.ids
         if not np.array_equal(people.get("ids", np.empty(0)), ids.astype(np.str_)):
             raise SimulationError(f"expected the saved state of a town of {ids.tolist()}, got {people.get('ids')}")
@@ -169,7 +179,7 @@ class Town:
         state.events = np.zeros(state.events.shape)
         state.option_done = np.zeros(self._num_slots, dtype=np.bool_)
         standing = None if self._schedules is None else self._schedules.standing(state)
-        company = self._live_together(before, self._all_slots(actions))
+        company = self._live_together(before, actions)
         progress(state, place, config)
         pass_stale_turns(state, place, config)
         grant_turns(state, place, config)
@@ -198,17 +208,12 @@ class Town:
         state.tick += 1
         return self._close_tick(before, rewards, fainted)
 
-    def _all_slots(self, actions: NDArray[np.int64]) -> Ints:
-        """[S]; empty slots wait."""
-        if self._rows is None:
-            return actions
-        full = np.zeros(self._num_slots, dtype=np.int64)
-        full[self._rows] = actions
-        return full
-
     def _live_together(self, before: TownObserved, actions: Ints) -> Floats | None:
-        """Act, and hold chats on the way; return what company earns, [S], None for nothing."""
+        """Act [N], and hold chats on the way; return what company earns, [S], None for nothing."""
         state, place, config = self.state, self.place, self.config
+        if before.rows is not None:  # empty slots wait
+            acting, actions = actions, np.zeros(self._num_slots, dtype=np.int64)
+            actions[before.rows] = acting
         talks = None
         if before.chats_possible:
             talks = begin_talks(state, before.company, (actions == _CHAT).nonzero()[0], before.may_chat)
@@ -223,13 +228,13 @@ class Town:
         """Take the final observations, let go who faints or travels, let in who is back, observe anew."""
         state, population = self.state, self.population
         over = state.tick >= self.config.episode_ticks
-        row_rewards = before.pick(rewards).astype(np.float32)
-        terminated = np.zeros(len(row_rewards), dtype=np.bool_) if fainted is None else before.pick(fainted)
+        row_rewards = rows_of(rewards, before.rows).astype(np.float32)
+        terminated = np.zeros(len(row_rewards), dtype=np.bool_) if fainted is None else rows_of(fainted, before.rows)
         after = self._observe()
         if over:
             truncated = ~terminated
         elif state.tick >= population.next_departure:
-            truncated = before.pick(state.leaves_at <= state.tick) & ~terminated
+            truncated = rows_of(state.leaves_at <= state.tick, before.rows) & ~terminated
         else:
             truncated = np.zeros(len(terminated), dtype=np.bool_)
         final_rows = (terminated | truncated).nonzero()[0]
@@ -237,7 +242,9 @@ class Town:
         ended = final_rows if final_rows.size else slice(0, 0)
         if over or final_rows.size:
             self._let_go(before.slots[terminated], before.slots[truncated], over=over)
-        came = not over and population.admit(state)
+        came = not over and state.tick >= population.next_return
+        if came:
+            population.admit(state)
         return Stepped(
             rewards=row_rewards,
             terminated=terminated,

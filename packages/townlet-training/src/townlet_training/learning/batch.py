@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from townlet_training.errors import EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
-from townlet_training.learning.advantages import Estimates, advantages_of, importance_weights
+from townlet_training.learning.advantages import (
+    Estimates,
+    advantages_of,
+    agent_and_tick,
+    importance_weights,
+    largest_reward,
+)
 from townlet_training.network.actor_critic import ActorCritic, require_legal_action
 from townlet_training.network.distributions import entropy, log_prob_of, masked_log_softmax
 from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
@@ -94,7 +100,7 @@ def prepare(
         NonFiniteError: if an output of the network or an estimate is not finite.
         ShapeError: if the batch is of another vocabulary or other observations, or lacks a column.
         ActionMaskError: if a decision has no legal action.
-        StaleBatchError: if a recorded `policy_log_prob` is not what the network says.
+        StaleBatchError: if a recorded `policy_log_prob` differs from the network's.
     """
     require_columns(batch, "kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
     kind = batch.columns["kind"]
@@ -154,11 +160,21 @@ def require_same_actions(network: ActorCritic, batch: TrajectoryBatch) -> None:
 
 
 def require_actions(name: str, batch: TrajectoryBatch, actions: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
-    """Raise `ShapeError` unless `actions` [N], which stand at `rows` [N] of `batch`, are in its vocabulary."""
+    """Check that `actions` are in the vocabulary of `batch`.
+
+    Args:
+        name: of the actions, for the error.
+        batch: of R rows.
+        actions: [N].
+        rows: [N]; the rows of `batch` at which they stand.
+
+    Raises:
+        ShapeError: if one is not; it names the first.
+    """
     wrong = np.flatnonzero((actions < 0) | (actions >= len(batch.schema.vocabulary)))
     if wrong.size:
         action, row, end = actions[wrong[0]], rows[wrong[0]], len(batch.schema.vocabulary)
-        raise ShapeError(f"`{name}` must be in [0, {end}), got {action} in row {row} ({_agent_and_tick(batch, row)})")
+        raise ShapeError(f"`{name}` must be in [0, {end}), got {action} in row {row} ({agent_and_tick(batch, row)})")
 
 
 def encode_rows(
@@ -180,7 +196,7 @@ def encode_rows(
 
 
 def mask_rows(observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64]) -> Tensor | None:
-    """The action mask [N, A] at `rows` [N] int64, None if the observations hold none.
+    """Return the action mask [N, A] at `rows` [N] int64, None if the observations hold none.
 
     Raises:
         ActionMaskError: if one of them has no legal action.
@@ -193,7 +209,7 @@ def mask_rows(observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.
 
 
 def scaled_values_of(network: ActorCritic, encoded: Tensor) -> Tensor:
-    """V / `value_scale` [N] of `encoded` [N, F], without gradient.
+    """Evaluate the critic without gradient: V / `value_scale` [N] of `encoded` [N, F].
 
     Raises:
         NonFiniteError: if one is not finite.
@@ -205,7 +221,15 @@ def scaled_values_of(network: ActorCritic, encoded: Tensor) -> Tensor:
 
 
 def log_probs_of(network: ActorCritic, encoded: Tensor, action_mask: Tensor | None) -> Tensor:
-    """log π(·|s) [N, A] of `encoded` [N, F] under `action_mask` [N, A], without gradient.
+    """Evaluate the policy without gradient.
+
+    Args:
+        network: the policy.
+        encoded: [N, F].
+        action_mask: [N, A] bool, with a legal action in each row; None if all are legal.
+
+    Returns:
+        log π(·|s) [N, A].
 
     Raises:
         NonFiniteError: if one is not finite, that of a forbidden action too.
@@ -268,22 +292,17 @@ def _require_same_policy(
     if not (excess <= _LOG_PROB_TOLERANCE).all():
         worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
         raise StaleBatchError(
-            f"row {decisions[worst]} ({_agent_and_tick(batch, decisions[worst])}): recorded `policy_log_prob` "
+            f"row {decisions[worst]} ({agent_and_tick(batch, decisions[worst])}): recorded `policy_log_prob` "
             f"{recorded[worst]:.7g}, but this network says {computed[worst]:.7g}; another network collected this batch"
         )
 
 
-def _agent_and_tick(batch: TrajectoryBatch, row: np.int64) -> str:
-    return f"agent {batch.agent_ids[batch.trajectory_of_row[row]]!r}, tick {batch.ticks[row]}"
-
-
 def _extremes(batch: TrajectoryBatch, estimates: Estimates, scale: float) -> str:
-    row, advantage, target = (
-        np.argmax(np.abs(column)) for column in (batch.rewards, estimates.advantages, estimates.value_targets)
+    advantage, target = (
+        column[np.argmax(np.abs(column))] for column in (estimates.advantages, estimates.value_targets)
     )
     return (
-        f"the largest reward is {batch.rewards[row]:.3g} ({_agent_and_tick(batch, row)}), the largest advantage "
-        f"{estimates.advantages[advantage]:.3g}, the largest value target {estimates.value_targets[target]:.3g}, the "
+        f"{largest_reward(batch)}, the largest advantage {advantage:.3g}, the largest value target {target:.3g}, the "
         f"value scale {scale:.3g}"
     )
 

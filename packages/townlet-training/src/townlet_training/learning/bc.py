@@ -69,10 +69,6 @@ def labels(batch: TrajectoryBatch) -> Labels:
     return Labels(kept, actions[kept], len(rows) - len(kept))
 
 
-def _ignore(epoch: CloneEpoch) -> None:
-    """Watch nothing."""
-
-
 class BCLearner:
     """Fits a network's policy to labels; its critic is left alone. Draws only from its generator.
 
@@ -104,7 +100,11 @@ class BCLearner:
         self._generator = generator
 
     def fit(
-        self, train: TrajectoryBatch, held_out: TrajectoryBatch, *, on_epoch: Callable[[CloneEpoch], None] = _ignore
+        self,
+        train: TrajectoryBatch,
+        held_out: TrajectoryBatch,
+        *,
+        on_epoch: Callable[[CloneEpoch], None] = lambda epoch: None,
     ) -> CloneResult:
         """Minimize the cross-entropy of the labels of `train`; keep the weights that did best on `held_out`.
 

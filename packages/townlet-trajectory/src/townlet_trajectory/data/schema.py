@@ -9,13 +9,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.errors import SchemaError
-from townlet_trajectory.storage.json import SCHEMA_VERSION as SCHEMA_VERSION
-from townlet_trajectory.storage.json import Fields, JsonValue
+
+if TYPE_CHECKING:
+    from townlet_trajectory.storage.json import Fields, JsonValue
 
 Array = NDArray[np.generic]
 """An array of rows, of any dtype that a column may have."""
@@ -37,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 class Kind(IntEnum):
-    """What a step is to the learner (column `kind`, int8)."""
+    """Meaning of a step for a learner (column `kind`, int8)."""
 
     DECISION = 0
     """The blend drew the action with a known probability."""
@@ -86,7 +88,17 @@ class ArraySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TrajectorySchema:
-    """The columns of one agent group: what is seen, what is decided, and which actions there are."""
+    """The columns of one agent group: observations, decisions, and the vocabulary of actions.
+
+    >>> from townlet_trajectory import ArraySpec, TrajectorySchema, default_decision_columns
+    >>> schema = TrajectorySchema(
+    ...     observations={"features": ArraySpec("float32", (2,)), "action_mask": ArraySpec("bool", (2,))},
+    ...     decisions=default_decision_columns(),
+    ...     vocabulary=("wait", "eat"),
+    ... )
+    >>> schema.observations["features"].row_bytes
+    8
+    """
 
     observations: Mapping[str, ArraySpec]
     """At least one."""

@@ -14,10 +14,10 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.data.split import is_held_out
 from townlet_trajectory.data.steps import StepBatch
+from townlet_trajectory.dataset.memory import BatchT, StepUnit, TrajectoryUnit, Unit, UnitName
 from townlet_trajectory.dataset.reader import DatasetOptions, DatasetReader
 from townlet_trajectory.dataset.selection import ALL_STEPS, StepSelection, StepWeights, select_steps
 from townlet_trajectory.dataset.source import ChainedSource, TrajectorySource, TrajectoryTable
-from townlet_trajectory.dataset.units import BatchT, StepUnit, TrajectoryUnit, Unit, UnitName
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.storage.json import JsonValue
 

@@ -93,10 +93,8 @@ class Population:
             pairs = zip(np.repeat(seeds, self._config.population).tolist(), self.ids, strict=True)
             self.seeds, self.keys = seeds, np.array([draw_keys(seed, name) for seed, name in pairs], np.uint64)
 
-    def admit(self, state: TownState) -> bool:
-        """Let the agents back in whose time has come; return whether anybody came."""
-        if state.tick < self.next_return:
-            return False
+    def admit(self, state: TownState) -> None:
+        """Let the agents back in whose time has come."""
         due = (state.returns_at <= state.tick).nonzero()[0]
         worlds = self._place.world_of_slot[due]
         for world in np.unique(worlds):
@@ -109,7 +107,6 @@ class Population:
         state.returns_at[due] = _NEVER
         np.add.at(state.events[:, _ARRIVALS], worlds, 1.0)
         self._look_ahead(state)
-        return True
 
     def dismiss(self, state: TownState, slots: Ints, *, until: int) -> None:
         """Take agents out of the town; they are back at tick `until`."""

@@ -11,6 +11,13 @@ from townlet_runtime.town.place import RELEASE, START, TABLE, WORK, Place
 from townlet_runtime.town.relations import SHARED_MEAL
 from townlet_runtime.town.state import COMPLETED, EVENTS, FREE, HOLDS_TURN, IN_LINE, USING, Targets, TownState, count_at
 
+_CONFLICT = EVENTS.index("queue_conflict_events")
+_INTENSITY = EVENTS.index("queue_conflict_intensity_sum")
+_GHOST = EVENTS.index("ghost_step_events")
+_FRIDGE, _STOVE = 0, 1
+_COMPLETED = np.array(COMPLETED)
+_SHARED = EVENTS.index("shared_meal_events")
+
 
 def act_out(state: TownState, place: Place, actions: Ints, targets: Targets, config: TownConfig) -> None:
     """Leave, walk, join and begin.
@@ -29,8 +36,16 @@ def act_out(state: TownState, place: Place, actions: Ints, targets: Targets, con
     held = busy[:0]
     if busy.size:
         held = _turn_away(state, place, busy, act, goal, config)
+    way = wanted + place.ways.of_action.take(actions)
+    working = (act == WORK).nonzero()[0]
+    if working.size:
+        # Without a job nobody walks: -1 + 1 is the way to nowhere.
+        way[working] += state.job[working] + 1
     free = state.phase == FREE
-    _walk(state, place, act, free, targets.own_cell, wanted + place.ways.of_action.take(actions))
+    steps = place.ways.steps.take(targets.own_cell * place.ways.count + way)
+    steps *= free
+    # A new array: views from before the walk still have the old one.
+    state.cell = state.cell + steps
     there = (free & (state.cell == place.object_cell.take(goal))).nonzero()[0]
     if there.size:
         state.recount()
@@ -53,23 +68,6 @@ def _turn_away(state: TownState, place: Place, busy: Ints, act: Ints, goal: Ints
         return busy[:0]
     taking: Ints = busy[holds & (same | (acts == START))]
     return taking
-
-
-def _walk(state: TownState, place: Place, act: Ints, free: Bools, own_cell: Ints, way: Ints) -> None:
-    """Take a step along `way` [S]: one cell, and only who is free."""
-    working = (act == WORK).nonzero()[0]
-    if working.size:
-        # Nobody without a job walks: -1 + 1 is the way to nowhere.
-        way[working] += state.job[working] + 1
-    steps = place.ways.steps.take(own_cell * place.ways.count + way)
-    steps *= free
-    # A new array: who looked before the walk still has the old one.
-    state.cell = state.cell + steps
-
-
-_CONFLICT = EVENTS.index("queue_conflict_events")
-_INTENSITY = EVENTS.index("queue_conflict_intensity_sum")
-_GHOST = EVENTS.index("ghost_step_events")
 
 
 def join(state: TownState, place: Place, agents: Ints, goals: Ints, config: TownConfig) -> None:
@@ -195,11 +193,6 @@ def first_of_each(ordered: Ints) -> Bools:
     marks = np.ones(len(ordered), dtype=np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=marks[1:])
     return marks
-
-
-_FRIDGE, _STOVE = 0, 1
-_COMPLETED = np.array(COMPLETED)
-_SHARED = EVENTS.index("shared_meal_events")
 
 
 def begin(state: TownState, place: Place, agents: Ints, config: TownConfig) -> None:

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.schema import SCHEMA_VERSION, ArraySpec, TrajectorySchema, parse_schema, schema_document
-from townlet_trajectory.data.statistics import CONFLICT_FEATURES, sample_metrics
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema, parse_schema, schema_document
 from townlet_trajectory.data.trajectory import Array, Trajectory
 from townlet_trajectory.errors import (
     CaptureError,
@@ -27,7 +26,15 @@ from townlet_trajectory.errors import (
     SchemaError,
     ShapeError,
 )
-from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object, readable_json
+from townlet_trajectory.formats.captures.metrics import CONFLICT_FEATURES, sample_metrics
+from townlet_trajectory.storage.json import (
+    SCHEMA_VERSION,
+    Fields,
+    JsonValue,
+    canonical_json,
+    parse_object,
+    readable_json,
+)
 from townlet_trajectory.storage.npz import decode_npz, encode_npz
 
 SECTION = "townlet"

@@ -15,19 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from townlet_trajectory.data.schema import (
-    ACTION_MASK,
-    SCHEMA_VERSION,
-    ArraySpec,
-    Kind,
-    Source,
-    TrajectorySchema,
-    parse_schema,
-)
+from townlet_trajectory.data.schema import ACTION_MASK, ArraySpec, Kind, Source, TrajectorySchema, parse_schema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.info import DatasetInfo, document_digest, parse_info
 from townlet_trajectory.errors import CaptureError, SchemaError
-from townlet_trajectory.storage.json import Fields, JsonValue, parse_json
+from townlet_trajectory.storage.json import SCHEMA_VERSION, Fields, JsonValue, parse_json
 from townlet_trajectory.storage.manifest import FileEntry
 
 ACTION = "action"

@@ -25,7 +25,7 @@ from types import TracebackType
 import numpy as np
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.schema import SCHEMA_VERSION, TrajectorySchema, schema_document
+from townlet_trajectory.data.schema import TrajectorySchema, schema_document
 from townlet_trajectory.data.trajectory import Array, Trajectory
 from townlet_trajectory.dataset.info import DatasetInfo, document_digest
 from townlet_trajectory.dataset.source import schema_and_rest
@@ -42,7 +42,7 @@ from townlet_trajectory.formats.minari.spaces import (
     space_text,
 )
 from townlet_trajectory.storage.files import filled_directory, make_directory, write_json_atomic
-from townlet_trajectory.storage.json import JsonValue
+from townlet_trajectory.storage.json import SCHEMA_VERSION, JsonValue
 from townlet_trajectory.storage.locks import reason_of
 from townlet_trajectory.storage.paths import relative_parts
 
