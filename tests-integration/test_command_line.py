@@ -53,9 +53,9 @@ SETTINGS = {
     "training.bc.epochs": 2,
     "training.anneal_accuracy_threshold": 0,
     "network.hidden_sizes": "[16]",
-    "training.eval_episodes": 3,
-    "training.final_episodes": 4,
-    "promotion.num_episodes": 4,
+    "training.eval_episodes": 10,
+    "training.final_episodes": 10,
+    "promotion.num_episodes": 10,
     "gates.num_resamples": 200,
     "promotion.num_resamples": 200,
 }

@@ -18,8 +18,8 @@ MAX_SECONDS = 120.0
 
 TINY = {
     "network.hidden_sizes": "[8]",
-    "training.eval_episodes": 3,
-    "training.final_episodes": 4,
+    "training.eval_episodes": 10,
+    "training.final_episodes": 10,
     "gates.num_resamples": 100,
     "promotion.num_resamples": 100,
 }
@@ -33,7 +33,7 @@ TOWN = {
     "training.rollout_ticks": 16,
     "training.bc.epochs": 1,
     "training.anneal_accuracy_threshold": 0,
-    "promotion.num_episodes": 3,
+    "promotion.num_episodes": 10,
     "training.eval_every": 4,
 }
 

@@ -54,7 +54,7 @@ def test_the_summary_says_what_the_run_was() -> None:
         0,
         1,
     )
-    assert (summary.env_steps, summary.eval_episodes, summary.acting) == (360, 4, "greedy")
+    assert (summary.env_steps, summary.eval_episodes, summary.acting) == (360, 10, "greedy")
     assert summary.agent_steps <= 3 * 360
     assert summary.policy_sha256 == file_sha256(run_dir / "policy.onnx")
     assert {"townlet-runtime", "torch", "numpy", "python"} <= set(summary.versions)
@@ -65,7 +65,7 @@ def test_the_evaluation_agrees_with_the_summary() -> None:
     evaluation = EvaluationFile.read(run_dir / "evaluation.json")
     summary = RunSummaryFile.read(run_dir / "summary.json")
     final = evaluation.final
-    assert (evaluation.horizon, len(final.seeds)) == (40, 4)
+    assert (evaluation.horizon, len(final.seeds)) == (40, 10)
     assert min(final.seeds) >= 2**31
     assert summary.eval_return_mean == pytest.approx(sum(final.learned) / 4)
     assert final.scripted is not None
@@ -117,7 +117,7 @@ def test_an_option_wins_over_the_seed_of_the_scenario_in_the_files_of_the_run_to
     assert summary.seed == 4
     capsys.readouterr()
     # as many episodes as the final score has: the same worlds
-    assert main(["evaluate", str(run_dir), "--episodes", "4", "--json"]) == 0
+    assert main(["evaluate", str(run_dir), "--episodes", "10", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
     assert scores["learned"]["mean"] == pytest.approx(summary.eval_return_mean)
     assert scores["scripted"]["mean"] == pytest.approx(summary.scripted_return_mean)

@@ -20,9 +20,9 @@ SETTINGS = {
     "training.rollout_ticks": "20",
     "training.bc.epochs": "1",
     "training.anneal_accuracy_threshold": "0",
-    "training.eval_episodes": "3",
-    "training.final_episodes": "4",
-    "promotion.num_episodes": "3",
+    "training.eval_episodes": "10",
+    "training.final_episodes": "10",
+    "promotion.num_episodes": "10",
     "gates.num_resamples": "100",
     "promotion.num_resamples": "100",
 }

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from strategies import DECISION, FORCED, FOREIGN, batch_of, make_network
 
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.learning.bc import BCConfig, BCLearner, labels
+from townlet_training.learning.bc import BCLearner, labels
+from townlet_training.learning.bc_config import BCConfig
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import TrajectoryBatch
 
@@ -125,6 +126,26 @@ def test_forbidden_actions_have_no_share_and_no_gradient() -> None:
     result = learner_of(network, num_epochs=1, batch_size=2).fit(masked_pair(), masked_pair())
     assert result.epochs[0].loss == pytest.approx(math.log(2.0))
     assert list(network.policy.parameters())[-1].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-9)
+
+
+def test_the_first_step_has_the_epsilon_of_adam() -> None:
+    # π(1) = 1e-8 where the label is 0: the gradient of its bias is g = 1e-8, and Adam's first step lr g / (g + ε) is
+    # half of the learning rate at ε = 1e-8.
+    network = make_network(shapes={"features": (3,)}, num_actions=2)
+    with torch.no_grad():
+        for weight in network.policy.parameters():
+            weight.zero_()
+        list(network.policy.parameters())[-1][1] = math.log(1e-8)
+    batch = batch_of(
+        lengths=[2],
+        rewards=[0, 0],
+        terminated=[True],
+        observations={"features": np.zeros((2, 3), np.float32)},
+        expert_action=[0, 0],
+    )
+    learner_of(network, num_epochs=1).fit(batch, batch)
+    moved = list(network.policy.parameters())[-1][1].item() - math.log(1e-8)
+    assert moved == pytest.approx(-0.5 * 1e-2, rel=1e-3)
 
 
 def test_the_most_likely_action_is_the_most_likely_legal_one() -> None:

@@ -151,9 +151,8 @@ def standing_of(run_dir: Path) -> Standing | None:
     newest = CheckpointStore(run_dir / CHECKPOINTS, keep_last=1).newest()
     if newest is None:
         return None
-    checkpoint = read_checkpoint(newest)
-    state, run = checkpoint.state, checkpoint.run
-    return Standing(env_steps=state.env_steps, stage=state.stage, prepared=run.course.prepared)
+    state = read_checkpoint(newest).state
+    return Standing(env_steps=state.env_steps, stage=state.stage, prepared=state.history.prepared)
 
 
 def settings_schema() -> str:

@@ -22,6 +22,7 @@ from townlet_runtime.runs.strict_json import (
     require_interval,
 )
 from townlet_runtime.runs.summary import Decision
+from townlet_trajectory.evaluation.gates import Verdict
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 
@@ -193,7 +194,7 @@ class Gate:
     __pydantic_config__ = EXACT
 
     name: str
-    passed: bool
+    verdict: Verdict
     detail: str
 
 
@@ -203,7 +204,7 @@ class PromotionFile:
 
     __pydantic_config__ = OPEN
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     decision: Decision
     reason: str
     candidate: str

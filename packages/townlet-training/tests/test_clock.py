@@ -42,7 +42,7 @@ def test_parts_add_up_and_survive_errors(time: Time) -> None:
 
 def test_a_clock_counts_on(time: Time) -> None:
     clock = RunClock()
-    clock.take_up(30.0, {"clone": 10.0, "ppo": 5.0})
+    clock.resume(30.0, {"clone": 10.0, "ppo": 5.0})
     with clock.measure("ppo"):
         time.now += 4.0
     assert clock.elapsed == 34.0

@@ -12,21 +12,20 @@ from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.run.schedule import PlannedUpdate, Schedule, plan
 
 
-def schedule(**changes: float | str) -> Schedule:
-    values = {
-        "num_warmup": 2,
-        "num_blend": 4,
-        "num_ppo": 4,
-        "min_ratio": 0.2,
-        "kickstart_start": 1.0,
-        "kickstart_end": 0.2,
-        "learning_rate": 8e-3,
-        "learning_rate_schedule": "linear",
-        "clip_range": 0.16,
-        "clip_schedule": "constant",
-        "eval_every": 3,
-    }
-    return Schedule(**values | changes)
+def schedule(
+    *, num_warmup: int = 2, num_blend: int = 4, num_ppo: int = 4, min_ratio: float = 0.2, **ppo: str
+) -> Schedule:
+    config = TrainingConfig(
+        seed=1,
+        eval_every=3,
+        anneal=AnnealConfig(min_ratio=min_ratio, kickstart_start=1.0, kickstart_end=0.2),
+        ppo=PPOConfig(
+            **{"learning_rate_schedule": "linear", "clip_schedule": "constant"} | ppo,
+            learning_rate=8e-3,
+            clip_range=0.16,
+        ),
+    )
+    return Schedule(config=config, num_warmup=num_warmup, num_blend=num_blend, num_ppo=num_ppo)
 
 
 def test_the_plan_of_ten_updates_by_hand() -> None:
@@ -99,8 +98,8 @@ def test_steps_are_divided_into_updates() -> None:
     result = plan(config)
     # 22 updates fit behind the clone: 2 for the warm-up, a quarter of the other 20 for the blend.
     assert (result.num_warmup, result.num_blend, result.num_ppo) == (2, 5, 15)
-    assert (result.learning_rate, result.learning_rate_schedule) == (0.5, "constant")
-    assert (result.clip_range, result.clip_schedule) == (0.3, "linear")
+    # The last update: the learning rate stays, the clip range has fallen to 0.3 (1 - 19 / 20).
+    assert (result.update(21).learning_rate, result.update(21).clip_range) == (0.5, pytest.approx(0.015))
 
 
 def test_ppo_alone_is_all_one_stage() -> None:
