@@ -150,9 +150,8 @@ class PolicyRuntime:
         observed = self._observed
         if observed is None or not self._pending:
             raise SimulationError(f"tick {self._tick}: `post_step` must follow `decide_batch`")
-        with (
-            self._bridge.possession.lock
-        ):  # a slot changes its agent here, and nobody is taken over by its id meanwhile
+        # A slot changes its agent here, so no agent is taken over by its id meanwhile.
+        with self._bridge.possession.lock:
             if len(stepped.final_rows):
                 self._end(stepped, observed.slots[stepped.final_rows])
             if self._service is not None:
