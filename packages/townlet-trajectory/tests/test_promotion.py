@@ -180,7 +180,16 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("required_passes", 0), ("num_episodes", 9), ("tail_margin", -1.0), ("num_resamples", 1)]
+    ("name", "value"),
+    [
+        ("required_passes", 0),
+        ("required_passes", 11),
+        ("num_episodes", 9),
+        ("num_episodes", 10**6 + 1),
+        ("tail_margin", -1.0),
+        ("num_resamples", 99),
+        ("num_resamples", 2**63),
+    ],
 )
 def test_promotion_out_of_range_is_refused(name: str, value: float) -> None:
     with pytest.raises(PromotionError, match=name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from townlet_runtime.core.collector import Collector
 from townlet_runtime.core.evaluator import RANDOM, Evaluator
 from townlet_runtime.errors import ConfigError, MissingExtraError
 from townlet_runtime.runs.directory import CHECKPOINTS
+from townlet_trajectory.storage.json import JsonValue
 
 try:
     import torch
@@ -41,6 +43,7 @@ __all__ = [
     "TrainingError",
     "orchestrator_of",
     "preset_name_for",
+    "settings_schema",
     "standing_of",
     "training_config",
     "training_fields",
@@ -49,6 +52,8 @@ __all__ = [
 Setting: TypeAlias = bool | int | float | str | tuple[int, ...] | None
 Nested: TypeAlias = "dict[str, Setting | tuple[str, ...] | Nested]"
 
+CONTRACT = "contract"
+"""The preset that holds the defaults of the config file format."""
 _LABELS = frozenset({"name", "source"})
 """Fields of a preset that are no settings."""
 
@@ -66,7 +71,7 @@ def training_config(
 
     Args:
         settings: values by dotted field of `TrainingConfig`.
-        preset_name: None: townlet_training's own defaults.
+        preset_name: None: the defaults of the config file format.
         behaviors: that the world knows; the policy is compared with them, and with chance.
 
     Raises:
@@ -75,9 +80,8 @@ def training_config(
     baselines = (*behaviors, RANDOM)
     content: Nested = {"mode": mode, "seed": seed, "baselines": baselines}
     try:
-        if preset_name is not None:
-            start = dict(_leaves(preset(preset_name)))
-            settings = {**{name: value for name, value in start.items() if name not in _LABELS}, **settings}
+        start = dict(_leaves(preset(CONTRACT if preset_name is None else preset_name)))
+        settings = {**{name: value for name, value in start.items() if name not in _LABELS}, **settings}
         for name, value in settings.items():
             _put(content, name.split("."), value)
         return TypeAdapter(TrainingConfig).validate_python(content)
@@ -85,7 +89,9 @@ def training_config(
         raise ConfigError(str(error), key="preset") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        problem = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+        problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] != "value_error":
+            problem = f"{problem.replace('Input should be', 'must be', 1)}, got {first['input']!r}"
         raise ConfigError(problem, key=".".join(map(str, first["loc"])) or None) from error
 
 
@@ -147,6 +153,19 @@ def standing_of(run_dir: Path) -> Standing | None:
         return None
     state = read_checkpoint(newest).state
     return Standing(env_steps=state.env_steps, stage=state.stage, prepared=state.history.prepared)
+
+
+def settings_schema() -> str:
+    """Return the JSON schema of `TrainingConfig`; `townlet_runtime.config` keeps a copy, to be read without torch."""
+    return json.dumps(_without_prose(TypeAdapter(TrainingConfig).json_schema()), indent=1)
+
+
+def _without_prose(schema: JsonValue) -> JsonValue:
+    if isinstance(schema, list):
+        return [_without_prose(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _without_prose(part) for key, part in schema.items() if key not in ("title", "description")}
 
 
 def training_fields(config: TrainingConfig) -> dict[str, Setting]:

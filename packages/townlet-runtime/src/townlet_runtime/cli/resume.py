@@ -9,7 +9,7 @@ from pathlib import Path
 from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.exits import SUCCESS, CommandError
 from townlet_runtime.cli.outcome import outcome_lines, outcome_record
-from townlet_runtime.config import Override, load_config, parse_override
+from townlet_runtime.config import Override, config_differences, load_config, parse_override
 from townlet_runtime.report import write_report
 from townlet_runtime.runs.directory import CONFIG, EVALUATION, PROMOTION, REPORT, SUMMARY
 from townlet_runtime.runs.records import EvaluationFile, PromotionFile
@@ -30,7 +30,7 @@ def require_no_contradiction(
         raise CommandError(f"--run-dir {run_dir}: --resume goes on in {path}; leave --run-dir out")
     begun_with = load_config(path / CONFIG).config
     for override in [*map(parse_override, settings), *overrides]:
-        if load_config(path / CONFIG, [override]).config.model_dump() != begun_with.model_dump():
+        if config_differences(load_config(path / CONFIG, [override]).config, begun_with):
             raise CommandError(f"{override.label}: {path / CONFIG} says otherwise; a run goes on as it was begun")
 
 

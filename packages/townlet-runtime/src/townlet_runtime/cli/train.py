@@ -11,9 +11,10 @@ from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.exits import CommandError
 from townlet_runtime.cli.resume import finished_run, require_no_contradiction, show_finished
 from townlet_runtime.cli.worlds import Worlds, load, option, seed_of, world_options
-from townlet_runtime.config import Config, Mode, Override, training_mode
+from townlet_runtime.config import Config, Override, training_mode
 from townlet_runtime.report import require_report_extra
 from townlet_runtime.runs.directory import CONFIG, default_run_dir, require_free
+from townlet_trajectory.evaluation.results import Mode
 
 SCRIPTED = "scripted"
 
@@ -43,7 +44,7 @@ class TrainOptions:
             *option("training.source", self.mode, "--mode"),
             *option("training.total_env_steps", self.total_steps, "--total-steps"),
             *option("training.num_envs", self.num_envs, "--num-envs"),
-            *option("evaluation.every_updates", self.eval_every, "--eval-every"),
+            *option("training.eval_every", self.eval_every, "--eval-every"),
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
         ]
@@ -117,7 +118,7 @@ def _mode(config: Config, worlds: Worlds, behaviors: Sequence[str]) -> Mode:
     mode = training_mode(config)
     if SCRIPTED in behaviors:
         return mode
-    if "source" not in config.training.model_fields_set:
+    if "source" not in config.training:
         return "ppo"
     if mode != "ppo":
         raise CommandError(

@@ -22,16 +22,16 @@ from townlet_runtime.config import (
     script_config,
     town_config,
 )
-from townlet_runtime.config.yaml_reader import Yaml
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
 from townlet_runtime.town import Town, TownConfig
+from townlet_trajectory.storage.json import JsonValue
 
 MakeWorlds = Callable[[int], GroupedSimulation]
 """Builds so many parallel worlds."""
 
 
-def option(key: str, value: Yaml, label: str) -> list[Override]:
+def option(key: str, value: JsonValue, label: str) -> list[Override]:
     """Return the override that an option of the command line means; none where it was not given."""
     if value is None:
         return []

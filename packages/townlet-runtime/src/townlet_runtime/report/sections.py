@@ -8,7 +8,6 @@ from typing import Protocol
 
 from markupsafe import Markup
 
-from townlet_runtime.config.schema.environment import TOWN
 from townlet_runtime.report.data import Metrics, RunRecord
 from townlet_runtime.report.paired_plot import paired_plot
 from townlet_runtime.report.plots import (
@@ -24,6 +23,7 @@ from townlet_runtime.report.plots import (
 from townlet_runtime.report.scores import differences
 from townlet_runtime.report.town_plot import LOW_NEED, town_plot
 from townlet_runtime.runs.records import CloneResult, EvaluationFile
+from townlet_runtime.town.config import TOWN
 from townlet_runtime.town.picture import PictureObject, TownPicture
 
 EVENT_POLICIES = ("learned", "scripted", "nearest", "random")

@@ -42,7 +42,53 @@ def _never() -> bool:
 
 
 class TrainingOrchestrator:
-    """Runs one training run, once, in one directory. It computes nothing itself: learners, evaluator and worlds do."""
+    """Runs one training run, once, in one directory. It computes nothing itself: learners, evaluator and worlds do.
+
+    Example:
+        Two levers, of which the second pays 1, and nothing to compare with but chance.
+
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from townlet_training import Collected, EpisodeScores, PolicySpec, TrainingConfig, TrainingOrchestrator
+        >>> from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, default_decision_columns
+        >>> bias, decisions, levers = ArraySpec("float32", (1,)), default_decision_columns(), ("first", "second")
+        >>> schema = TrajectorySchema(observations={"bias": bias}, decisions=decisions, vocabulary=levers)
+        >>> class Worlds:
+        ...     rng = np.random.default_rng(0)
+        ...     def collect(self, actors, *, num_ticks, ratio):
+        ...         seen = {"bias": np.ones((num_ticks, 1), np.float32)}
+        ...         log_probs, values = actors["agents"].act(seen, None)
+        ...         action = (self.rng.random(num_ticks) < np.exp(log_probs[:, 1])).astype(np.int64)
+        ...         columns = {name: np.zeros(num_ticks, spec.numpy_dtype) for name, spec in decisions.items()}
+        ...         columns |= {"action": action, "chosen_action": action, "value": values}
+        ...         columns["ratio"][:] = ratio
+        ...         columns["policy_log_prob"][:] = log_probs[np.arange(num_ticks), action]
+        ...         columns["behavior_log_prob"][:] = columns["policy_log_prob"]
+        ...         batch = TrajectoryBatch(
+        ...             schema=schema, offsets=np.array([0, num_ticks]), observations=seen, columns=columns,
+        ...             final_observations={"bias": seen["bias"][:1]}, rewards=action.astype(np.float32),
+        ...             ticks=np.arange(num_ticks), terminated=np.array([True]), truncated=np.array([False]),
+        ...             agent_ids=np.array(["anna"], object), worlds=np.array([0]), episodes=np.array([0]),
+        ...         )
+        ...         return Collected(
+        ...             batches={"agents": batch}, events={}, decisions_by_source={}, ticks_by_source={}, vetoes=0,
+        ...             env_steps=num_ticks, agent_steps=num_ticks,
+        ...         )
+        ...     def save_state(self):
+        ...         return None
+        ...     def evaluate(self, actors, *, seeds, sample):
+        ...         log_probs, _ = actors["agents"].act({"bias": np.ones((1, 1), np.float32)}, None)
+        ...         return EpisodeScores.of(returns=np.full(len(seeds), log_probs.argmax()), seeds=seeds)
+        ...     def baseline(self, name, *, seeds):
+        ...         return EpisodeScores.of(returns=np.full(len(seeds), 0.5), seeds=seeds)
+        >>> config = TrainingConfig(mode="ppo", seed=1, num_envs=1, total_env_steps=128 * 5, baselines=("random",))
+        >>> spec = PolicySpec(world="levers", vocabulary=levers, observation_shapes={"bias": (1,)})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     worlds, specs = Worlds(), {"agents": spec}
+        ...     summary = TrainingOrchestrator(config, worlds, worlds, specs=specs, run_dir=Path(folder)).run()
+        >>> summary.final.learned.mean, summary.final.paired["random"].mean, summary.counters.num_updates
+        (1.0, 0.5, 4)
+    """
 
     def __init__(
         self,
