@@ -251,3 +251,4 @@ def test_both_activations_by_hand() -> None:
             weight.fill_(value)
     # 3 · max(2 x + 1, 0) + 0.5
     assert_close(network.values(torch.tensor([[1.0], [-2.0]])), torch.tensor([9.5, 0.5]))
+    assert_allclose(network.act({"x": np.array([[1.0], [-2.0]], np.float32)}, None)[1], [9.5, 0.5])
