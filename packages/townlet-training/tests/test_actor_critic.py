@@ -47,6 +47,21 @@ def test_act_computes_what_forward_computes() -> None:
     assert_allclose(values, expected_values.detach().numpy(), rtol=1e-6, atol=1e-6)
 
 
+def test_act_normalizes_and_clips_as_forward_does() -> None:
+    # Shifted by 2 and divided by 4, the inputs are near ±1e6 / 4, and clipped to ±10.
+    network = spread_out(make_network())
+    with torch.no_grad():
+        network.observation_mean.fill_(2.0)
+        network.observation_std.fill_(4.0)
+    for scale in (1.0, 1e6):
+        seen = {name: np.float32(scale) * array for name, array in SEEN.items()}
+        log_probs, values = network.act(seen, None)
+        tensors = {name: torch.from_numpy(array) for name, array in seen.items()}
+        expected_log_probs, expected_values = network(tensors, None)
+        assert_allclose(log_probs, expected_log_probs.detach().numpy(), rtol=1e-5, atol=1e-5)
+        assert_allclose(values, expected_values.detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
 def test_act_follows_the_weights_of_its_own_network() -> None:
     network = spread_out(make_network())
     before = network.act(SEEN, None)
@@ -236,3 +251,4 @@ def test_both_activations_by_hand() -> None:
             weight.fill_(value)
     # 3 · max(2 x + 1, 0) + 0.5
     assert_close(network.values(torch.tensor([[1.0], [-2.0]])), torch.tensor([9.5, 0.5]))
+    assert_allclose(network.act({"x": np.array([[1.0], [-2.0]], np.float32)}, None)[1], [9.5, 0.5])

@@ -91,6 +91,8 @@ def test_a_small_script_is_cloned_to_the_last_label() -> None:
     result = learner_of(three_features()).fit(batch, batch)
     assert result.accuracy == 1.0
     assert result.epochs[-1].loss < result.epochs[0].loss
+    # Among epochs of equal accuracy the one of the least held-out loss is kept, which here is the last.
+    assert result.epochs[-2].held_out_accuracy == 1.0 and result.best_epoch == len(result.epochs)
 
 
 def test_the_first_loss_is_that_of_a_uniform_policy() -> None:

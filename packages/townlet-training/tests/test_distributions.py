@@ -23,6 +23,11 @@ def test_the_legal_actions_share_what_the_forbidden_one_had() -> None:
     assert torch.isfinite(log_probs).all()
 
 
+def test_a_forbidden_action_has_no_share_however_low_the_others_are() -> None:
+    log_probs = masked_log_softmax(torch.tensor([[-1e4, -1e4, 0.0]]), torch.tensor([[True, True, False]]))
+    assert_close(log_probs.exp(), torch.tensor([[0.5, 0.5, 0.0]]))
+
+
 def test_log_prob_of_picks_one_per_row() -> None:
     log_probs = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
     assert_close(log_prob_of(log_probs, torch.tensor([2, 0])), torch.tensor([0.3, 0.4]))

@@ -37,6 +37,15 @@ def test_observations_side_by_side() -> None:
     assert side_by_side([part[:0] for part in parts]).shape == (0, 5)
 
 
+def test_log_softmax_of_large_logits_by_hand() -> None:
+    # exp(1000) overflows, the difference of the last two as well: the least float stands for log 0.
+    logits = np.array([[1000.0, 1000.0], [3e38, -3e38]], np.float32)
+    with np.errstate(over="ignore"):
+        log_probs = log_softmax(logits, None)
+    assert_allclose(log_probs[0], np.log([0.5, 0.5]), rtol=1e-6)
+    assert log_probs[1].tolist() == [0.0, float(np.finfo(np.float32).min)]
+
+
 @pytest.mark.property
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 1e4), st.booleans())
 def test_log_softmax_is_torchs(seed: int, spread: float, masked: bool) -> None:

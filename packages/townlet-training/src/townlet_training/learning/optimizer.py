@@ -69,7 +69,6 @@ class Optimizer:
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters.values(), self._max_grad_norm).item()
         if not math.isfinite(norm):
-            self._adam.zero_grad()
             raise NonFiniteError("gradient", f"its norm is {norm!r}, at a loss of {value!r}; {origin}")
         self._adam.step()
         return norm
