@@ -128,6 +128,26 @@ def test_forbidden_actions_have_no_share_and_no_gradient() -> None:
     assert list(network.policy.parameters())[-1].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-9)
 
 
+def test_the_first_step_has_the_epsilon_of_adam() -> None:
+    # π(1) = 1e-8 where the label is 0: the gradient of its bias is g = 1e-8, and Adam's first step lr g / (g + ε) is
+    # half of the learning rate at ε = 1e-8.
+    network = make_network(shapes={"features": (3,)}, num_actions=2)
+    with torch.no_grad():
+        for weight in network.policy.parameters():
+            weight.zero_()
+        list(network.policy.parameters())[-1][1] = math.log(1e-8)
+    batch = batch_of(
+        lengths=[2],
+        rewards=[0, 0],
+        terminated=[True],
+        observations={"features": np.zeros((2, 3), np.float32)},
+        expert_action=[0, 0],
+    )
+    learner_of(network, num_epochs=1).fit(batch, batch)
+    moved = list(network.policy.parameters())[-1][1].item() - math.log(1e-8)
+    assert moved == pytest.approx(-0.5 * 1e-2, rel=1e-3)
+
+
 def test_the_most_likely_action_is_the_most_likely_legal_one() -> None:
     # The forbidden action has by far the greatest logit, and the labels are the most likely of the others.
     network = three_features()

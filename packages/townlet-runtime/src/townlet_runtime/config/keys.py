@@ -264,7 +264,8 @@ def nearest_key(path: Sequence[str], known: Collection[Path]) -> str:
         ratio = max(difflib.SequenceMatcher(None, last, name).ratio() for name in (candidate[-1], initials))
         return ratio - elsewhere
 
-    best = max(known, key=likeness)
+    # In order, so that of equals it is always the same one.
+    best = max(sorted(known), key=likeness)
     return ".".join([*parent, best[-1]] if _is_below(best[:-1], parent) else best)
 
 

@@ -67,7 +67,16 @@ class Value:
 
 
 def known_output(node: NodeProto, inputs: Mapping[str, Value], shape: tuple[int, ...]) -> NDArray[np.int64] | None:
-    """Compute the output of `node` where it follows from shapes and short integer constants, else None."""
+    """Compute the output of a node from shapes and short integer constants.
+
+    Args:
+        node: of one output.
+        inputs: the node's own, by name.
+        shape: of the output, as inferred.
+
+    Returns:
+        Integers of that shape; None where they do not follow from what is known.
+    """
     if math.prod(shape) > MAX_KNOWN:
         return None
     numbers = {one.name: one.i for one in node.attribute}

@@ -108,10 +108,6 @@ def prepare(
     if not learned.size:
         raise EmptyBatchError(f"all {batch.num_steps} rows are foreign; nothing to learn from")
     require_same_actions(network, batch)
-    decisions = np.flatnonzero(kind == Kind.DECISION)
-    chosen, expert = (np.asarray(batch.columns[f"{who}_action"], np.int64)[decisions] for who in ("chosen", "expert"))
-    require_actions("chosen_action", batch, chosen, decisions)
-    require_actions("expert_action", batch, np.maximum(expert, 0), decisions)  # -1 is no proposal
     encoded = encode_rows(network, batch.observations, np.arange(batch.num_steps))
     final_inputs = encode_rows(network, batch.final_observations, np.arange(len(batch)))
     scaled_values = scaled_values_of(network, encoded)
@@ -120,6 +116,7 @@ def prepare(
     final_values = scaled_values_of(network, final_inputs).numpy().astype(np.float64) * scale
     estimates = advantages_of(batch, values, final_values, discount=discount, lambda_=gae_lambda, min_ratio=min_ratio)
     extremes = _extremes(batch, estimates, scale)
+    decisions = np.flatnonzero(kind == Kind.DECISION)
     policy, mean_entropy = _policy_rows(
         network,
         batch,
@@ -139,10 +136,7 @@ def prepare(
         num_decisions=len(decisions),
         mean_entropy=mean_entropy,
         explained_variance=_explained_variance(values[learned], targets),
-        reward_advantage_corr=_correlation(
-            batch.rewards[learned[policy.position.numpy()]].astype(np.float64),
-            policy.advantages.numpy().astype(np.float64),
-        ),
+        reward_advantage_corr=_correlation(batch.rewards[learned[policy.position.numpy()]], policy.advantages.numpy()),
         extremes=extremes,
     )
 
@@ -254,10 +248,13 @@ def _policy_rows(
 
     `encoded` is [R, F], `decisions` are rows of it; the other columns are [D].
     """
+    chosen, proposed = (np.asarray(batch.columns[f"{who}_action"], np.int64)[decisions] for who in ("chosen", "expert"))
+    require_actions("chosen_action", batch, chosen, decisions)
+    require_actions("expert_action", batch, np.maximum(proposed, 0), decisions)  # -1 is no proposal
+    actions, expert = torch.from_numpy(chosen), torch.from_numpy(proposed)
     action_mask = mask_rows(batch.observations, decisions)
     inputs = encoded if len(decisions) == len(encoded) else encoded[torch.from_numpy(decisions)]
     log_probs = log_probs_of(network, inputs, action_mask)
-    actions, expert = (torch.from_numpy(batch.columns[f"{who}_action"][decisions]) for who in ("chosen", "expert"))
     acted = log_prob_of(log_probs, actions)
     recorded = np.asarray(batch.columns["policy_log_prob"], np.float64)[decisions]
     _require_same_policy(batch, decisions, acted.numpy(), recorded)
@@ -328,9 +325,10 @@ def _explained_variance(values: NDArray[np.float64], targets: NDArray[np.floatin
     return 1.0 - float(np.var(targets - values)) / variance if variance > 0.0 else None
 
 
-def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
-    if len(first) < 2:
+def _correlation(rewards: NDArray[np.float32], advantages: NDArray[np.float32]) -> float | None:
+    if len(rewards) < 2:
         return None
+    first, second = rewards.astype(np.float64), advantages.astype(np.float64)
     spread = float(np.std(first) * np.std(second))
     if spread == 0.0:
         return None
