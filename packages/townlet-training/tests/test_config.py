@@ -38,6 +38,10 @@ def test_the_defaults_agree_with_each_other() -> None:
         ("baselines", ("scripted", "scripted")),
         ("baselines", ("scripted",)),
         ("baselines", ("idle", "random")),
+        ("baselines", ("scripted", "idle", "clone")),
+        ("baselines", ("scripted", "idle", "\ud800")),
+        ("eval_episodes", 9),
+        ("final_episodes", 9),
     ],
 )
 def test_a_run_out_of_range_is_refused(name: str, value: object) -> None:

@@ -9,6 +9,7 @@ from strategies import make_trajectory
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.errors import EvaluationError
 from townlet_trajectory.evaluation.interfaces import Collected
+from townlet_trajectory.evaluation.scores import EpisodeScores
 
 BATCH = TrajectoryBatch.from_trajectories([make_trajectory(0, 2), make_trajectory(1, 1, agent_id="bob")])
 
@@ -54,3 +55,16 @@ def test_a_count_is_not_negative(wrong: dict[str, int]) -> None:
 def test_events_are_finite(total: float) -> None:
     with pytest.raises(EvaluationError, match="event `faint` must be a finite number"):
         collected(faints=total)
+
+
+@pytest.mark.parametrize("bad", ["", "\x1b[31m", "\ud800", "a\nb", "\x9b"])
+def test_names_are_printable_where_they_enter(bad: str) -> None:
+    named = TrajectoryBatch.from_trajectories([make_trajectory(0, 2), make_trajectory(1, 1, agent_id=bad)])
+    with pytest.raises(EvaluationError, match="the name of an agent of group `agents` must be printable text, got "):
+        replace(collected(), batches={"agents": named})
+    with pytest.raises(EvaluationError, match="the name of an agent group must be printable text"):
+        replace(collected(), batches={bad: BATCH})
+    with pytest.raises(EvaluationError, match="the name of an event must be printable text"):
+        replace(collected(), events={bad: 1.0})
+    with pytest.raises(EvaluationError, match="the name of an event must be printable text"):
+        EpisodeScores.of(returns=[1.0], seeds=[1], events={bad: [0.0]})

@@ -316,15 +316,15 @@ def _promote(
 
 
 def summary_of(
-    state: TrainingState, result: RunResult | None, *, checkpoint: Path, weights_sha256: str, clock: RunClock
+    state: TrainingState, learners: GroupLearners, result: RunResult | None, *, checkpoint: Path, clock: RunClock
 ) -> RunSummary:
     """Sum up a run.
 
     Args:
         state: of the run.
+        learners: with the weights that the run ends with.
         result: None where the run was interrupted before it had one.
-        checkpoint: that holds its weights.
-        weights_sha256: digest of these weights.
+        checkpoint: that holds these weights.
         clock: of the run.
 
     Returns:
@@ -338,7 +338,7 @@ def summary_of(
         seed=state.config.seed,
         interrupted=result is None,
         failure=None if failure is None else f"{failure.name}: {failure.detail}",
-        weights_sha256=weights_sha256,
+        weights_sha256=learners.sha256(),
         policies={} if result is None else result.policies,
         checkpoint=checkpoint,
         clone=history.clone,

@@ -36,11 +36,6 @@ def _ignore(progress: Progress) -> None:
     """Watch nothing."""
 
 
-def _never() -> bool:
-    """Never stop."""
-    return False
-
-
 class TrainingOrchestrator:
     """Runs one training run, once, in one directory. It computes nothing itself: learners, evaluator and worlds do.
 
@@ -61,9 +56,8 @@ class TrainingOrchestrator:
         ...         action = (self.rng.random(num_ticks) < np.exp(log_probs[:, 1])).astype(np.int64)
         ...         columns = {name: np.zeros(num_ticks, spec.numpy_dtype) for name, spec in decisions.items()}
         ...         columns |= {"action": action, "chosen_action": action, "value": values}
-        ...         columns["ratio"][:] = ratio
         ...         columns["policy_log_prob"][:] = log_probs[np.arange(num_ticks), action]
-        ...         columns["behavior_log_prob"][:] = columns["policy_log_prob"]
+        ...         columns["behavior_log_prob"][:], columns["ratio"][:] = columns["policy_log_prob"], ratio
         ...         batch = TrajectoryBatch(
         ...             schema=schema, offsets=np.array([0, num_ticks]), observations=seen, columns=columns,
         ...             final_observations={"bias": seen["bias"][:1]}, rewards=action.astype(np.float32),
@@ -99,7 +93,7 @@ class TrainingOrchestrator:
         specs: Mapping[str, PolicySpec],
         run_dir: Path,
         on_progress: Callable[[Progress], None] = _ignore,
-        stop: Callable[[], bool] = _never,
+        stop: Callable[[], bool] = bool,
         notes: Mapping[str, str] = {},
         resume: bool = False,
     ) -> None:
@@ -134,7 +128,7 @@ class TrainingOrchestrator:
         self._learners = GroupLearners(config, specs)
         self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation)
         self._directory = RunDirectory(run_dir, keep_last=config.keep_checkpoints)
-        self._clock = RunClock()
+        self._clock, self._scoring = RunClock(), False
         self._state = TrainingState(
             config=config,
             specs=dict(specs),
@@ -145,7 +139,6 @@ class TrainingOrchestrator:
         )
         self._resumed: Checkpoint | None = None
         """Its worlds have still to be restored."""
-        self._scoring = False
 
     def run(self) -> RunSummary:
         """Train, export and score.
@@ -171,14 +164,17 @@ class TrainingOrchestrator:
                     self._train(self._schedule)
             except _Interrupted:
                 log.info("asked to stop at %d world steps", self._state.env_steps)
-                return self._summary(self._save(interim=True), None)
+                return summary_of(
+                    self._state, self._learners, None, checkpoint=self._save(interim=True), clock=self._clock
+                )
             self._scoring = True
             try:
                 result = self._export_and_score()
             except _Interrupted:
                 log.info("asked to stop while the policy was scored")
                 result = None
-            return self._summary(self._directory.checkpoints.path(self._state.history.candidate), result)
+            checkpoint = self._directory.checkpoints.path(self._state.history.candidate)
+            return summary_of(self._state, self._learners, result, checkpoint=checkpoint, clock=self._clock)
 
     def _begin(self) -> None:
         """Begin the log, and leave a checkpoint that says what is to be run."""
@@ -220,10 +216,9 @@ class TrainingOrchestrator:
             collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
             results = self._learners.clone(collected, on_epoch=self._after_epoch)
         gate = self._evaluator.accuracy_gate(results, level=self._gate_level)
+        threshold, passed = config.gates.clone_accuracy, not gate.failed
         state.cloned = {
-            group: ClonedScript.of(
-                collected, group, result, threshold=config.gates.clone_accuracy, passed=not gate.failed
-            )
+            group: ClonedScript.of(collected, group, result, threshold=threshold, passed=passed)
             for group, result in results.items()
         }
         scores = self._selection_scores()
@@ -263,9 +258,8 @@ class TrainingOrchestrator:
         state, began = self._state, time.perf_counter()
         state.stage = planned.stage
         with self._clock.measure(planned.stage):
-            collected = self._collect(
-                self._learners.networks, num_ticks=self._config.rollout_ticks, ratio=planned.ratio
-            )
+            networks, num_ticks = self._learners.networks, self._config.rollout_ticks
+            collected = self._collect(networks, num_ticks=num_ticks, ratio=planned.ratio)
             updates = self._learners.learn(collected, planned, number=state.num_updates + 1)
         state.count_update(updates)
         elapsed, seconds = self._clock.elapsed, time.perf_counter() - began
@@ -308,9 +302,7 @@ class TrainingOrchestrator:
 
         Weights, optimizers, position in the plan and ratio go back; steps and updates made since stay counted.
         """
-        checkpoint = self._load(env_steps)
-        self._learners.restore(checkpoint.weights, checkpoint.learner)
-        state = self._state
+        state, checkpoint = self._state, self._restore(env_steps)
         state.update_index, state.ratio = checkpoint.state.update_index, checkpoint.state.ratio
         state.attempt += 1
         self._learners.reseed(state.attempt)
@@ -319,8 +311,7 @@ class TrainingOrchestrator:
 
     def _export_and_score(self) -> RunResult:
         history = self._state.history
-        checkpoint = self._load(history.candidate)
-        self._learners.restore(checkpoint.weights, checkpoint.learner)
+        self._restore(history.candidate)
         return export_and_score(
             self._learners,
             self._evaluator,
@@ -377,12 +368,16 @@ class TrainingOrchestrator:
             worlds = self._collector.save_state() if self._resumed is None else self._resumed.worlds
         return self._directory.save(state, self._learners, worlds, interim=interim)
 
-    def _load(self, env_steps: int) -> Checkpoint:
-        return self._directory.load(env_steps, specs=self._state.specs)
+    def _restore(self, env_steps: int) -> Checkpoint:
+        """Restore the networks of a checkpoint of this run."""
+        checkpoint = self._directory.load(env_steps, specs=self._state.specs)
+        self._learners.restore(checkpoint.weights, checkpoint.learner)
+        return checkpoint
 
     def _networks_of(self, clone: CloneRecord) -> Mapping[str, ActorCritic]:
         """Build networks with the weights of the clone; those in training stay as they are."""
-        return self._learners.copies(self._load(clone.evaluation.env_steps).weights)
+        checkpoint = self._directory.load(clone.evaluation.env_steps, specs=self._state.specs)
+        return self._learners.copies(checkpoint.weights)
 
     def _report(self) -> None:
         state, evaluations = self._state, self._state.history.evaluations
@@ -403,7 +398,3 @@ class TrainingOrchestrator:
     def _stop_if_asked(self) -> None:
         if self._stop():
             raise _Interrupted
-
-    def _summary(self, checkpoint: Path, result: RunResult | None) -> RunSummary:
-        digest = self._learners.sha256()
-        return summary_of(self._state, result, checkpoint=checkpoint, weights_sha256=digest, clock=self._clock)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.errors import EvaluationError
-from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.evaluation.scores import EpisodeScores, require_name
 
 
 class Actor(Protocol):
@@ -35,7 +35,7 @@ class Actor(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Collected:
-    """One collection: what happened, and the counts of the worlds and the bridges over it, all groups together."""
+    """One collection: its rows by agent group, and counts over all groups together."""
 
     batches: Mapping[str, TrajectoryBatch]
     """By agent group; without a row where none of the group was there."""
@@ -62,7 +62,12 @@ class Collected:
         for name, count in counts.items():
             if count < 0:
                 raise EvaluationError(f"`{name}` is a count and must be at least 0, got {count!r}")
+        for group, batch in self.batches.items():
+            require_name("an agent group", group)
+            for agent_id in set(batch.agent_ids.tolist()):
+                require_name(f"an agent of group `{group}`", agent_id)
         for name, total in self.events.items():
+            require_name("an event", name)
             if not math.isfinite(total):
                 raise EvaluationError(f"event `{name}` must be a finite number, got {total!r}")
 

@@ -33,6 +33,8 @@ class EpisodeScores:
         num_episodes = len(self.returns)
         if num_episodes == 0:
             raise EvaluationError("`returns` must hold at least one episode, got none")
+        for name in self.events:
+            require_name("an event", name)
         for name, values in {"seeds": self.seeds, **self.events}.items():
             if len(values) != num_episodes:
                 raise EvaluationError(f"`{name}` must hold {num_episodes} numbers like `returns`, got {len(values)}")
@@ -91,6 +93,12 @@ class EpisodeScores:
             seeds=self.seeds + other.seeds,
             events={name: values + other.events[name] for name, values in self.events.items()},
         )
+
+
+def require_name(kind: str, name: str) -> None:
+    """Raise `EvaluationError` unless `name`, of `kind`, is printable text: files, pages and plots show it as it is."""
+    if not name or not name.isprintable():
+        raise EvaluationError(f"the name of {kind} must be printable text, got {name!r}")
 
 
 def _vector(values: ArrayLike, name: str) -> tuple[float, ...]:

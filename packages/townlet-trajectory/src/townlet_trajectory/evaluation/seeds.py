@@ -18,7 +18,16 @@ _END = 2**32
 
 
 def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
-    """Derive a seed in [0, 2**63) for one use: BLAKE2b-64 of the JSON of [seed, purpose, index], top 63 bits."""
+    """Derive a seed for one use: BLAKE2b-64 of the JSON of [seed, purpose, index], top 63 bits.
+
+    Args:
+        seed: of the run.
+        purpose: of the use; uses with different purposes share nothing.
+        index: of the use among those with this purpose.
+
+    Returns:
+        A seed in [0, 2**63).
+    """
     text = json.dumps([seed, purpose, index], separators=(",", ":"))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
