@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, TrainingConfig
+from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.ppo_config import PPOConfig
+from townlet_training.network.spec import PolicySpec
 
 
 def config(**changes: Any) -> TrainingConfig:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from pairs import SLEEPWALKER, WALKER, PairCollector, PairEvaluator
 from pairs import SPECS as PAIR_SPECS
 
-from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, TrainingConfig
+from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import ConfigError, TrainingError
 from townlet_training.learning.bc_config import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_digest, weights_sha256
 from townlet_training.run import evaluator as evaluator_module
 from townlet_training.run.agent_groups import ONE_GROUP

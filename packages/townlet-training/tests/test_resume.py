@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from pairs import SPECS as PAIR_SPECS
 from pairs import PairCollector, PairEvaluator
 
-from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, TrainingConfig
+from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import CheckpointError, ResumeError, TrainingError
 from townlet_training.learning.bc_config import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_sha256
 from townlet_training.run import checkpoint, directory, evaluator, metrics
 from townlet_training.run.agent_groups import ONE_GROUP

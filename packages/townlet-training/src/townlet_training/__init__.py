@@ -1,6 +1,6 @@
 """One network through behavior cloning, anneal and PPO, with gates, checkpoints and a log."""
 
-from townlet_training.config import AnnealConfig, GatesConfig, PolicySpec, TrainingConfig
+from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import (
     ActionMaskError,
     CheckpointError,
@@ -20,6 +20,7 @@ from townlet_training.learning.ppo import PPOLearner, PPOUpdate
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 from townlet_training.network.onnx_export import export_policy
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_sha256
 from townlet_training.presets import PRESETS, Preset, preset, preset_for
 from townlet_training.run.checkpoint import Checkpoint, CheckpointStore, read_checkpoint

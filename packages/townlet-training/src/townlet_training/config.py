@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -21,29 +20,6 @@ from townlet_trajectory.evaluation.seeds import HELD_OUT
 Episodes = Annotated[int, Field(ge=MIN_EPISODES, le=10**6)]
 """Episodes of one evaluation: the intervals of fewer miss the mean far more often than they say."""
 Coefficient = Annotated[float, Field(ge=0.0, le=100.0)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicySpec:
-    """What a policy sees and does; stays with its weights wherever they go."""
-
-    world: str
-    """Name of the world it was trained in."""
-    vocabulary: tuple[str, ...]
-    """Keys of the actions, in the order of the network's outputs."""
-    observation_shapes: Mapping[str, tuple[int, ...]]
-    """Per agent, without the leading axis; all float32."""
-
-    def __post_init__(self) -> None:
-        if not self.world:
-            raise ConfigError("`world` must be a name, got an empty string")
-        if len(set(self.vocabulary)) != len(self.vocabulary) or len(self.vocabulary) < 2:
-            raise ConfigError(f"`vocabulary` must hold at least 2 distinct keys, got {self.vocabulary!r}")
-        if not self.observation_shapes or "action_mask" in self.observation_shapes:
-            raise ConfigError(
-                "`observation_shapes` must name at least one observation and not `action_mask`, "
-                f"got {sorted(self.observation_shapes)}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

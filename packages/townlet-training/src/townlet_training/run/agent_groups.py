@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from townlet_training.config import PolicySpec, TrainingConfig
+from townlet_training.config import TrainingConfig
 from townlet_training.errors import (
     ActionMaskError,
     ConfigError,
@@ -23,6 +23,7 @@ from townlet_training.errors import (
 )
 from townlet_training.learning.ppo import PPOLearner, PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_training.run.cloning import clone_script, freeze_statistics
 from townlet_training.run.schedule import PlannedUpdate

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from townlet_training.config import PolicySpec, TrainingConfig
+from townlet_training.config import TrainingConfig
 from townlet_training.errors import ResumeError
 from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.spec import PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.clock import Progress, RunClock

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from pydantic import ConfigDict
 
-from townlet_training.config import PolicySpec, TrainingConfig
+from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.ppo import PPOUpdate
+from townlet_training.network.spec import PolicySpec
 from townlet_training.run.history import RunHistory
 from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import CloneResult, RunCounters, Stage
