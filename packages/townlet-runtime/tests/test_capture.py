@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from townlet_runtime.cli.capture_files import (
+from townlet_runtime.cli.capture import (
     capture_info,
     local_summaries,
     record_town,

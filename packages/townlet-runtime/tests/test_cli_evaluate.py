@@ -72,9 +72,12 @@ def test_a_signal_ends_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_dir, _ = trained()
     for arguments, problem in (
-        ([str(tmp_path)], "found no summary.json"),
-        ([str(run_dir), "--against", "nobody"], "nobody: expected a run directory or one of scripted, nearest, idle"),
-        ([str(run_dir), "--against", str(tmp_path)], "found no summary.json"),
+        ([str(tmp_path)], "found no manifest.json"),
+        (
+            [str(run_dir), "--against", "nobody"],
+            "--against nobody: expected a run directory or a behavior of `town`: scripted, nearest",
+        ),
+        ([str(run_dir), "--against", str(tmp_path)], "found no manifest.json"),
     ):
         assert main(["evaluate", *arguments]) == 2
         assert problem in capsys.readouterr().err

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 from report_samples import town
 
-from townlet_runtime.report import PictureAgent, PictureObject, ReportError, TownPicture
+from townlet_runtime.report.picture import PictureAgent, PictureObject, TownPicture
+from townlet_runtime.runs.strict_json import ReportError
 
 
 @pytest.mark.parametrize(("key", "value"), [("users", -1), ("line_length", -2)])

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from townlet_runtime.cli.capture import capture_info, record_captures
 from townlet_runtime.cli.console import Console, Json, Progress, table
 from townlet_runtime.cli.exits import StopFlag, stop_on_signals
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
-from townlet_runtime.cli.record import capture_info, record_captures
 from townlet_runtime.cli.render import Screen, screen
-from townlet_runtime.cli.worlds import Worlds, load, option, seed_of, world_options
-from townlet_runtime.core.groups import SCRIPTED, runtimes_of, script_side
+from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of, world_options
+from townlet_runtime.core.groups import runtimes_of, script_side
 from townlet_runtime.core.loop import GroupedLoop, LoopReport
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
@@ -22,6 +22,7 @@ from townlet_runtime.policy.policy import Policy, UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, SimulationSpec
 from townlet_runtime.town import Town
 from townlet_trajectory import TrajectoryService
+from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
 
 DEFAULT_TICKS = 1000
 _CHUNK_TICKS = 100
@@ -29,8 +30,6 @@ _CHUNK_TICKS = 100
 MAX_RECORDED_ROWS = 2_000_000
 """Steps of agents that `--record` keeps in memory."""
 SOURCES = ("scripted", "learned", "external")
-RANDOM = "random"
-"""What `learned` is called where nothing was learned and actions are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """What the run came to."""
+    """Counts and times of a run."""
 
     ticks: int
     agents: int
@@ -59,7 +58,7 @@ class Totals:
     wall_time_s: float
     agent_ticks: int
     sources: dict[str, int]
-    """Decisions of agents and ticks, by who made the choice that was carried out."""
+    """Agent-ticks by the source of the action that was carried out."""
     mean_reward: float
     """Per agent and tick."""
 
@@ -73,7 +72,7 @@ class Totals:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Life:
+class WorldSetup:
     """One world with everything that decides in it."""
 
     simulation: GroupedSimulation
@@ -82,13 +81,16 @@ class Life:
     policies: Mapping[str, Policy] | None
     """By group; None: the script alone."""
     drawn: bool
-    """Whether nobody decides, and actions are drawn."""
+    """Whether there is neither script nor policy, and actions are drawn."""
     runtimes: Mapping[str, PolicyRuntime]
 
 
 def run_world(options: RunOptions, console: Console) -> int:
-    """Run the world, print what it came to, and return the exit code."""
+    """Run the world, print its counts, and return the exit code."""
     _check(options, console)
+    if options.policy is not None and options.policy.is_dir():
+        # Before its files are compared with the manifest: a changed config is named by its key.
+        require_unchanged(options.policy)
     named = None if options.policy is None else load_policy(options.policy)
     path = options.config if options.config is not None or named is None else named.config
     overrides = [*world_options(options.env, options.controller), *option("seed", options.seed, "--seed")]
@@ -117,7 +119,7 @@ def run_world(options: RunOptions, console: Console) -> int:
     return stop.code
 
 
-def _life(worlds: Worlds, named: NamedPolicy | None, options: RunOptions, *, seed: int, ticks: int) -> Life:
+def _life(worlds: Worlds, named: NamedPolicy | None, options: RunOptions, *, seed: int, ticks: int) -> WorldSetup:
     town = None if worlds.towns is None else worlds.towns(1)
     simulation = worlds.make(1) if town is None else OneGroup(town)
     if town is None:
@@ -144,7 +146,7 @@ def _life(worlds: Worlds, named: NamedPolicy | None, options: RunOptions, *, see
         # Greedy steps have no probabilities to learn from; what is recorded is for learning.
         greedy=not recording and not drawn,
     )
-    return Life(simulation=simulation, town=town, policies=policies, drawn=drawn, runtimes=runtimes)
+    return WorldSetup(simulation=simulation, town=town, policies=policies, drawn=drawn, runtimes=runtimes)
 
 
 def _uniform(spec: SimulationSpec) -> UniformPolicy:

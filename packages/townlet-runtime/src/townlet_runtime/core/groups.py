@@ -13,9 +13,7 @@ from townlet_runtime.policy.policy import Policy, SimulationActor
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor
-
-SCRIPTED = "scripted"
-"""The behavior that is blended with, where a simulation has it."""
+from townlet_trajectory.evaluation.results import SCRIPTED
 
 
 def script_side(simulation: GroupedSimulation) -> Mapping[str, BatchController]:

@@ -1,14 +1,1 @@
 """The report of a run: one self-contained page made from the files of its directory (extra `report`)."""
-
-from townlet_runtime.report.picture import PictureAgent, PictureObject, TownPicture
-from townlet_runtime.report.writing import require_report_extra, write_report
-from townlet_runtime.runs.strict_json import ReportError
-
-__all__ = [
-    "PictureAgent",
-    "PictureObject",
-    "ReportError",
-    "TownPicture",
-    "require_report_extra",
-    "write_report",
-]

@@ -1,8 +1,8 @@
-"""What a training run comes to: frozen records, made by the trainer, read, printed and drawn by everything else."""
+"""Results of a training run as frozen records: made by the trainer, written, printed and drawn by the runtime."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,16 @@ from townlet_trajectory.evaluation.scores import EpisodeScores
 Mode = Literal["anneal", "ppo", "bc"]
 Acting = Literal["greedy", "sampled"]
 Stage = Literal["clone", "warmup", "anneal", "ppo"]
+
+LEARNED, CLONE, SCRIPTED, RANDOM = "learned", "clone", "scripted", "random"
+"""Names in every result: the policy, the clone it began as, the script it is blended with, and uniform draws."""
+ZEROS = ("idle", RANDOM)
+"""Behaviors that earn nothing: the first of them that was scored is the zero of the normalized scale."""
+
+
+def zero_of(names: Container[str]) -> str | None:
+    """Return which of `names` the normalized scale calls 0; None where none of `ZEROS` is among them."""
+    return next((name for name in ZEROS if name in names), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +41,7 @@ class CloneEpoch:
 
 @dataclass(frozen=True, kw_only=True)
 class CloneResult:
-    """What the cloning of one agent group came to."""
+    """The clone of one agent group."""
 
     epochs: tuple[CloneEpoch, ...]
     best_epoch: int
@@ -70,7 +80,7 @@ class EvaluationRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class CloneRecord:
-    """What cloning came to."""
+    """The clones of a run, and their first evaluation."""
 
     results: Mapping[str, CloneResult]
     """By agent group."""
@@ -79,7 +89,7 @@ class CloneRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class FinalEvaluation:
-    """The scores that the run is judged by: episodes that nothing was chosen on."""
+    """The scores that the run is judged by: episodes that no choice was made on."""
 
     learned: EpisodeScores
     clone: EpisodeScores | None
@@ -91,7 +101,13 @@ class FinalEvaluation:
     paired: Mapping[str, PairedComparison]
     """Learned minus each of the baselines, by name."""
     normalized: Mapping[str, float | None]
-    """Mean difference of `paired` as a share of what the script has beyond the zero of the scores."""
+    """Mean difference of `paired` as a share of the script's gain over the zero of the scores."""
+
+    @property
+    def scores(self) -> Mapping[str, EpisodeScores]:
+        """Every policy and behavior that was scored, by name: `learned`, the baselines, and `clone` if there is one."""
+        clone = {} if self.clone is None else {CLONE: self.clone}
+        return {LEARNED: self.learned, **self.baselines, **clone}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +135,7 @@ class RunCounters:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """All that is known about a run that has ended."""
+    """One training run that has ended."""
 
     mode: Mode
     acting: Acting

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from townlet_runtime._training import preset_name_for, training_config, training_fields
 from townlet_runtime.cli.worlds import seed_of
 from townlet_runtime.config import Config, dump_config, load_config, training_settings, with_training
 from townlet_runtime.config.learning import TRAINING_NAMES
 from townlet_runtime.errors import ConfigError
+from townlet_runtime.training import preset_name_for, training_config, training_fields
 
 
 def config_of(**content: object) -> Config:
