@@ -21,8 +21,7 @@ import torch
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.adapters.registry import Environment, Vectorization
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.policy.policy import SimulationActor
+from townlet_runtime.core.collector import Collector
 from townlet_training.learning.ppo import PPOConfig, PPOLearner
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 
@@ -38,7 +37,7 @@ def townlet(vectorization: Vectorization) -> Callable[[], float]:
 
     def run() -> float:
         worlds = Environment(name="gymnasium:CartPole-v1", vectorization=vectorization)(NUM_WORLDS)
-        collector = SimulationCollector(worlds, config=BridgeConfig(), seed=0, max_rows=NUM_TICKS * NUM_WORLDS)
+        collector = Collector(worlds, config=BridgeConfig(), seed=0, max_rows=NUM_TICKS * NUM_WORLDS)
         spec = collector.specs[GROUP]
         network = ActorCritic(
             spec.observation_shapes,
@@ -48,7 +47,7 @@ def townlet(vectorization: Vectorization) -> Callable[[], float]:
         )
         config = PPOConfig(num_epochs=NUM_EPOCHS, num_minibatches=NUM_MINIBATCHES)
         learner = PPOLearner(network, config=config, generator=torch.Generator().manual_seed(1))
-        policies = {GROUP: SimulationActor(actor=network, spec=spec)}
+        policies = {GROUP: network}
 
         def update() -> int:
             collection = collector.collect(policies, num_ticks=NUM_TICKS, ratio=1.0)

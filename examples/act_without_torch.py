@@ -3,9 +3,7 @@
 import sys
 
 from townlet_behavior import BridgeConfig, CommitmentConfig
-from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.runtime import PolicyRuntime
-from townlet_runtime.policy.onnx import OnnxPolicy
+from townlet_runtime import OnnxPolicy, PolicyRuntime, SimulationLoop
 from townlet_runtime.town import Town, TownConfig
 
 policy = OnnxPolicy.load(sys.argv[1])  # its SHA-256 is verified first

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController
-from townlet_runtime.adapters.registry import ObservationController
+from townlet_runtime import ObservationController, SimulationSpec
 from townlet_runtime.cli import main
-from townlet_runtime.simulation.interface import SimulationSpec
 
 LEFT, RIGHT = 0, 1
 

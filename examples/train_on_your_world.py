@@ -5,7 +5,7 @@ import tempfile
 import numpy as np
 
 from townlet_behavior import ActionVocabulary, BatchController, IdleController, draw_keys
-from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
+from townlet_runtime import Observed, SimulationSpec, Stepped
 from townlet_runtime.training import TrainingConfig, train
 from townlet_training import AnnealConfig, NetworkConfig, PPOConfig, PromotionConfig
 
@@ -21,15 +21,15 @@ class Orchard:
 
     def __init__(self, num_worlds: int) -> None:
         self._ids = np.array(PICKERS * num_worlds, object)
-        self._keys = np.array([draw_keys(0, picker) for picker in self._ids], np.uint64)
         self._worlds, self._nobody = np.arange(len(self._ids)) // len(PICKERS), np.zeros(len(self._ids), np.bool_)
         self.spec = SimulationSpec(
             name="orchard", vocabulary=self.actions, observation_shapes={"fruit": (2,)}, feature_names=(),
             event_names=(), num_worlds=num_worlds, capacity=len(self._ids), episode_ticks=TICKS,
             commitment_columns=None, option_ticks={"pick": 0, "wait": 0})
 
-    def reset(self, *, seed: int) -> Observed:
-        self._rng = np.random.default_rng(seed)
+    def reset(self, *, seeds: np.ndarray) -> Observed:
+        self._rng = np.random.default_rng(seeds)
+        self._keys = np.array([draw_keys(int(seed), picker) for seed in seeds for picker in PICKERS], np.uint64)
         return self._observe()
 
     def step(self, actions: np.ndarray) -> Stepped:
@@ -42,7 +42,7 @@ class Orchard:
     def scripted(self, name: str) -> BatchController: return IdleController(wait=0)  # always left
     def guardrails(self) -> tuple[()]: return ()
     def save_state(self) -> None: return None  # so a run in it cannot be resumed
-
+    def close(self) -> None: ...
     def _observe(self) -> Observed:
         self._fruit = self._rng.random((len(self._ids), 2), np.float32)
         return Observed(

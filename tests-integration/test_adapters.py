@@ -7,8 +7,8 @@ import pytest
 
 from townlet_behavior import BridgeConfig, Kind
 from townlet_runtime.adapters.registry import Environment, registered_controller
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
 from townlet_runtime.testing import check_grouped_simulation
@@ -45,7 +45,7 @@ def test_cooperating_agents_with_unequal_spaces_are_two_groups() -> None:
     shapes = {group: dict(spec.observation_shapes) for group, spec in worlds.specs.items()}
     assert shapes == {"speaker": {"observation": (3,)}, "listener": {"observation": (11,)}}
     assert {group: len(spec.vocabulary) for group, spec in worlds.specs.items()} == {"speaker": 3, "listener": 5}
-    collector = SimulationCollector(worlds, config=BridgeConfig(), seed=0, max_rows=1000)
+    collector = Collector(worlds, config=BridgeConfig(), seed=0, max_rows=1000)
     collection = collector.collect(uniform(worlds), num_ticks=60, ratio=1.0)
     for batch in collection.batches.values():
         # 25 ticks an episode, cut by the environment; the third goes on
@@ -60,9 +60,7 @@ def test_cooperating_agents_with_unequal_spaces_are_two_groups() -> None:
 
 @pytest.mark.parametrize("name", [SPREAD, LANDER])
 def test_a_collection_goes_on_where_it_was_saved(name: str) -> None:
-    unbroken, resumed = (
-        SimulationCollector(worlds_of(name, 2), config=BridgeConfig(), seed=4, max_rows=1000) for _ in range(2)
-    )
+    unbroken, resumed = (Collector(worlds_of(name, 2), config=BridgeConfig(), seed=4, max_rows=1000) for _ in range(2))
     policies = uniform(worlds_of(name, 1))
     unbroken.collect(policies, num_ticks=40, ratio=0.5)
     state = unbroken.save_state()
@@ -76,7 +74,7 @@ def test_a_collection_goes_on_where_it_was_saved(name: str) -> None:
 
 
 def test_the_heuristic_of_gymnasium_lands() -> None:
-    judge = SimulationEvaluator(lambda n: worlds_of(LANDER, n), config=BridgeConfig(), seed=0)
+    judge = Evaluator(lambda n: worlds_of(LANDER, n), config=BridgeConfig(), seed=0)
     scores = {name: judge.baseline(name, seeds=100 + np.arange(8)).returns for name in ("scripted", "random")}
     # solved is 200 on average; whoever falls down loses a hundred and more
     assert np.mean(scores["scripted"]) > 150 > 0 > np.mean(scores["random"])

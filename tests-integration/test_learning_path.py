@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from townlet_behavior import BridgeConfig, CommitmentConfig
-from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.collector import Collector
 from townlet_runtime.core.loop import SimulationLoop
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.policy.onnx import OnnxPolicy
-from townlet_runtime.policy.policy import SimulationActor
 from townlet_runtime.simulation.interface import AGENTS, OneGroup
 from townlet_runtime.town import Town, TownConfig
 from townlet_training import (
@@ -46,12 +45,12 @@ def bridge_config(town: Town) -> BridgeConfig:
 
 
 @pytest.fixture(scope="module")
-def collector(town: Town, bridge_config: BridgeConfig) -> SimulationCollector:
-    return SimulationCollector(OneGroup(town), config=bridge_config, seed=1, max_rows=TICKS * town.spec.capacity)
+def collector(town: Town, bridge_config: BridgeConfig) -> Collector:
+    return Collector(OneGroup(town), config=bridge_config, seed=1, max_rows=TICKS * town.spec.capacity)
 
 
 @pytest.fixture(scope="module")
-def recorded(collector: SimulationCollector) -> TrajectoryBatch:
+def recorded(collector: Collector) -> TrajectoryBatch:
     return collector.collect(None, num_ticks=TICKS, ratio=0.0).batches[AGENTS]
 
 
@@ -114,11 +113,8 @@ def test_what_is_loaded_is_what_was_recorded(recorded: TrajectoryBatch, loaded: 
             assert np.array_equal(array, after.observations[name]), name
 
 
-def test_a_policy_learns_from_the_blend_it_acted_in(
-    clone: ActorCritic, collector: SimulationCollector, town: Town
-) -> None:
-    actor = SimulationActor(actor=clone, spec=town.spec)
-    batch = collector.collect({AGENTS: actor}, num_ticks=40, ratio=0.5).batches[AGENTS]
+def test_a_policy_learns_from_the_blend_it_acted_in(clone: ActorCritic, collector: Collector) -> None:
+    batch = collector.collect({AGENTS: clone}, num_ticks=40, ratio=0.5).batches[AGENTS]
     decisions = batch.columns["kind"] == Kind.DECISION
     # log μ = log[β π(a) + (1 - β) 1[a = aˢ]], as the architecture states it
     agrees = batch.columns["chosen_action"] == batch.columns["expert_action"]

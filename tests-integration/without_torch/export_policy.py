@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
     export_policy(network, folder / "policy.onnx", spec=description, seed=0)
 
     script = town.scripted("scripted")
-    observed = town.reset(seed=11)
+    observed = town.reset(seeds=np.array([11]))
     for _ in range(WARM_UP_TICKS):
         observed = town.step(script.propose(observed)).observed
     assert observed.action_mask is not None

@@ -261,5 +261,5 @@ def test_every_array_is_needed(name: str) -> None:
 
 def test_a_surplus_array_is_refused() -> None:
     state = {**busy_bridge().save_state(), "moods/anger": ints(1)}
-    with pytest.raises(StateError, match="saved arrays must be named PART/NAME .* got 'moods/anger'"):
+    with pytest.raises(StateError, match="saved arrays must be named GROUP/NAME .* got 'moods/anger'"):
         bridge_of(Script(EAT, EAT), Forbid(EAT)).restore(state)

@@ -1,7 +1,7 @@
 import numpy as np
 from strategies import EAT, WORK, Script, bridge_of, proposals_of, view_of
 
-from townlet_behavior import DecisionBatch, Proposals
+from townlet_behavior import DecisionBatch, Kind, Proposals, Source
 
 DTYPES = {
     "action": "int64",
@@ -52,3 +52,8 @@ def test_columns_of_nobody() -> None:
         bridge = bridge_of(Script(), ratio=0.5, ticks=ticks)
         check_columns(bridge.decide(view_of(), tick=0), 0)
         check_columns(bridge.decide(view_of(mask=np.zeros((0, 5), np.bool_)), tick=1, proposals=NOBODY), 0)
+
+
+def test_the_codes_are_those_in_files() -> None:
+    assert {kind.name.lower(): kind.value for kind in Kind} == {"decision": 0, "forced": 1, "foreign": 2}
+    assert {source.name.lower(): source.value for source in Source} == {"scripted": 0, "learned": 1, "external": 2}

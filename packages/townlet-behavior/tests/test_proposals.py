@@ -8,10 +8,14 @@ from hypothesis.extra import numpy as npst
 from strategies import COOK, EAT, NUM_ACTIONS, WAIT, WORK, bools, ints, mask_of, proposals_of, view_of
 
 from townlet_behavior import Proposals, ShapeError
-from townlet_behavior.proposals import check_fit, find_faults, is_sound, without_rows
+from townlet_behavior.proposals import find_faults, is_sound, without_rows
 
 NAN, INF = float("nan"), float("inf")
 FLOOR = float(np.finfo(np.float32).min)
+
+
+def sound(proposals: Proposals, *, num_actions: int) -> bool:
+    return is_sound(proposals, view_of(*range(len(proposals.actions))), num_actions=num_actions)
 
 
 def with_log_probs(*rows: list[float], values: list[float] | None = None) -> Proposals:
@@ -44,28 +48,28 @@ def test_fields_of_the_wrong_form_are_refused(field: str, value: np.ndarray, mes
 
 def test_proposals_must_be_for_the_view_and_the_vocabulary() -> None:
     proposals = proposals_of(WAIT, EAT)
-    check_fit(proposals, view_of(0, 1), num_actions=NUM_ACTIONS)
+    is_sound(proposals, view_of(0, 1), num_actions=NUM_ACTIONS)
     with pytest.raises(ShapeError, match="for the 3 agents of the view, got 2"):
-        check_fit(proposals, view_of(0, 1, 2), num_actions=NUM_ACTIONS)
+        is_sound(proposals, view_of(0, 1, 2), num_actions=NUM_ACTIONS)
     with pytest.raises(ShapeError, match="a column for each of 4 actions, got 5"):
-        check_fit(proposals, view_of(0, 1), num_actions=4)
+        is_sound(proposals, view_of(0, 1), num_actions=4)
 
 
 def test_what_is_finite_and_in_range_is_sound() -> None:
-    assert is_sound(proposals_of(WAIT, WORK), num_actions=NUM_ACTIONS)
+    assert sound(proposals_of(WAIT, WORK), num_actions=NUM_ACTIONS)
 
 
 @pytest.mark.parametrize("action", [-1, NUM_ACTIONS])
 def test_an_unknown_action_is_a_fault(action: int) -> None:
     proposals = proposals_of(WAIT, action)
-    assert not is_sound(proposals, num_actions=NUM_ACTIONS)
+    assert not sound(proposals, num_actions=NUM_ACTIONS)
     assert find_faults(proposals, view_of(0, 1), num_actions=NUM_ACTIONS)[0].tolist() == [False, True]
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 def test_a_value_that_is_not_finite_is_a_fault_even_without_an_opinion(value: float) -> None:
     proposals = proposals_of(WAIT, WAIT, values=[value, 0.0], opinion=(False, True))
-    assert not is_sound(proposals, num_actions=NUM_ACTIONS)
+    assert not sound(proposals, num_actions=NUM_ACTIONS)
     assert find_faults(proposals, view_of(0, 1), num_actions=NUM_ACTIONS)[0].tolist() == [True, False]
 
 
@@ -73,7 +77,7 @@ def test_a_value_that_is_not_finite_is_a_fault_even_without_an_opinion(value: fl
 def test_log_probs_matter_at_legal_places_only(log_prob: float) -> None:
     proposals = with_log_probs([0.0, log_prob], [0.0, log_prob])
     view = view_of(0, 1, mask=np.array([[True, False], [True, True]]))
-    assert not is_sound(proposals, num_actions=2)
+    assert not sound(proposals, num_actions=2)
     assert find_faults(proposals, view, num_actions=2)[0].tolist() == [False, True]
     assert find_faults(proposals, view_of(0, 1), num_actions=2)[0].tolist() == [True, True]
 
@@ -92,7 +96,7 @@ def test_log_probs_matter_at_legal_places_only(log_prob: float) -> None:
 def test_logits_are_a_fault(row: list[float], total: str) -> None:
     # A logsumexp of 0.5 too much multiplies every probability by 1.65: μ and the weights π/μ are then wrong.
     proposals = with_log_probs([math.log(0.6), math.log(0.4)], row)
-    assert not is_sound(proposals, num_actions=2)
+    assert not sound(proposals, num_actions=2)
     faulty, problem = find_faults(proposals, view_of(0, 1), num_actions=2)
     assert faulty.tolist() == [False, True]
     assert problem.startswith(
@@ -101,8 +105,8 @@ def test_logits_are_a_fault(row: list[float], total: str) -> None:
 
 
 def test_rounding_is_no_fault() -> None:
-    assert is_sound(with_log_probs([math.log(0.6) + 5e-5, math.log(0.4) + 5e-5]), num_actions=2)
-    assert is_sound(with_log_probs([0.0, FLOOR]), num_actions=2)
+    assert sound(with_log_probs([math.log(0.6) + 5e-5, math.log(0.4) + 5e-5]), num_actions=2)
+    assert sound(with_log_probs([0.0, FLOOR]), num_actions=2)
 
 
 @pytest.mark.property
@@ -116,12 +120,12 @@ def test_a_softmax_is_sound_and_its_shift_is_not(logits: np.ndarray, mask: np.nd
     masked = np.where(mask, logits, FLOOR).astype(np.float64)
     log_probs = np.maximum(masked - np.logaddexp.reduce(masked, axis=1)[:, None], FLOOR).astype(np.float32)
     proposals = with_log_probs(*log_probs.tolist())
-    assert is_sound(proposals, num_actions=6)
+    assert sound(proposals, num_actions=6)
     assert find_faults(proposals, view_of(0, 1, 2, mask=mask), num_actions=6)[1] == ""
     shifted = with_log_probs(*np.where(mask, log_probs + np.float32(shift), FLOOR).tolist())
     if not 5e-5 <= abs(shift) <= 2e-4:  # in between rounding decides
         wrong = abs(shift) > 2e-4
-        assert is_sound(shifted, num_actions=6) != wrong
+        assert sound(shifted, num_actions=6) != wrong
         assert find_faults(shifted, view_of(0, 1, 2, mask=mask), num_actions=6)[0].tolist() == [wrong] * 3
 
 
@@ -132,7 +136,7 @@ def test_actions_and_log_probs_without_an_opinion_are_not_read() -> None:
 
 def test_unknown_probabilities_are_no_fault() -> None:
     proposals = Proposals(actions=ints(EAT), log_probs=None, values=np.zeros(1, np.float32))
-    assert is_sound(proposals, num_actions=NUM_ACTIONS)
+    assert sound(proposals, num_actions=NUM_ACTIONS)
     assert find_faults(proposals, view_of(0), num_actions=NUM_ACTIONS)[0].tolist() == [False]
     assert without_rows(proposals, bools(True)).log_probs is None
 

@@ -3,14 +3,14 @@ import pytest
 from strategies import bools, ints, through_a_file
 
 from townlet_behavior import StateError
-from townlet_behavior.saving import check_array, check_names, join_states, split_state
+from townlet_behavior.saving import check_array, check_names, join_groups, split_groups
 
 
 def test_parts_are_joined_and_split_again() -> None:
     plans = {"inner/position": ints(3), "length": ints(1)}
-    joined = join_states({"counts": {"steps": ints(1, 2)}, "plans": plans, "empty": {}})
+    joined = join_groups({"counts": {"steps": ints(1, 2)}, "plans": plans, "empty": {}})
     assert list(joined) == ["counts/steps", "plans/inner/position", "plans/length"]
-    parts = split_state(through_a_file(joined), ("counts", "plans", "empty"))
+    parts = split_groups(through_a_file(joined), ("counts", "plans", "empty"))
     assert {part: sorted(state) for part, state in parts.items()} == {
         "counts": ["steps"],
         "plans": ["inner/position", "length"],
@@ -21,8 +21,8 @@ def test_parts_are_joined_and_split_again() -> None:
 
 @pytest.mark.parametrize("name", ["counts", "other/steps", "counts/", ""])
 def test_an_array_of_no_part_is_refused(name: str) -> None:
-    with pytest.raises(StateError, match=rf"with a part of \['counts', 'plans'\], got '{name}'"):
-        split_state({name: ints(1)}, ("plans", "counts"))
+    with pytest.raises(StateError, match=rf"with a group of \['counts', 'plans'\], got '{name}'"):
+        split_groups({name: ints(1)}, ("plans", "counts"))
 
 
 @pytest.mark.parametrize("names", [(), ("a",), ("a", "b", "c"), ("a", "c")])

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import bools, ints
 
-from townlet_behavior import ActionVocabulary, ConfigError, ScriptedActions, ScriptedConfig, ScriptedController
+from townlet_behavior import (
+    ActionVocabulary,
+    ConfigError,
+    ScriptedActions,
+    ScriptedConfig,
+    ScriptedController,
+    pressing_needs,
+    time_to_leave,
+    wants_to_chat,
+)
+from townlet_behavior.scripted import ENERGY, HUNGER, HYGIENE
 from townlet_behavior.testing import PlainView, check_controller, plain_view
 
 ACTIONS = ScriptedActions(wait=0, start=1, go_to_work=2, eat=3, cook=4, wash=5, sleep=6, chat=7)
@@ -397,3 +407,43 @@ def test_like_the_rules_one_agent_at_a_time(agents: list[Agent], profiles: bool,
     assert proposed.dtype == np.int64
     expected = [scripted_one(agent, profiles=profiles, multipliers=multipliers) for agent in agents]
     assert [NAMES[action] for action in proposed] == expected
+
+
+def test_by_hand() -> None:
+    needs = np.array([[0.1, 0.9, 0.5], [0.4, 0.39, 0.6]], np.float32)
+    pressing = pressing_needs(needs, np.array([0.4, 0.4, 0.6], np.float32))
+    # Each need has its own threshold; at the threshold it does not press.
+    assert pressing.tolist() == [[True, False, True], [False, True, False]]
+    assert (HUNGER, HYGIENE, ENERGY) == (0, 1, 2)
+
+
+@pytest.mark.property
+@given(st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 3), min_size=1, max_size=5))
+def test_like_one_agent_at_a_time(rows: list[tuple[float, ...]]) -> None:
+    thresholds = (0.25, 0.5, 0.75)
+    expected = [[need < threshold for need, threshold in zip(row, thresholds, strict=True)] for row in rows]
+    assert pressing_needs(np.array(rows, np.float32), np.array(thresholds, np.float32)).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("tick_of_day", "shift_start", "at_workplace", "expected"),
+    [
+        (79, 100, False, False),
+        (80, 100, False, True),  # shift_start - arrival_buffer
+        (99, 100, False, True),
+        (100, 100, False, False),  # the shift has begun
+        (90, 100, True, False),
+        (5, 10, False, True),  # a window that begins before the day does
+        (0, -1, False, False),  # no job
+    ],
+)
+def test_the_window_before_a_shift(tick_of_day: int, shift_start: int, at_workplace: bool, expected: bool) -> None:
+    leave = time_to_leave(ints(tick_of_day), ints(shift_start), bools(at_workplace), arrival_buffer=20)
+    assert leave.tolist() == [expected]
+
+
+def test_who_is_of_a_mind_to_chat() -> None:
+    pressing = np.zeros((6, 3), np.bool_)
+    pressing[[2, 3, 4], [0, 1, 2]] = True
+    extroversion = np.array([0.2, 0.19, 0.9, 0.9, 0.9, 1.0])
+    assert wants_to_chat(extroversion, pressing).tolist() == [True, False, False, False, False, True]

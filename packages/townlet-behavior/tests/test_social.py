@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_behavior import chat_quality, chat_score, wants_to_chat
+from townlet_behavior import chat_quality, chat_score
 
 shares = st.floats(0.0, 1.0)
 ties = st.floats(-1.0, 1.0)
@@ -70,10 +70,3 @@ def test_a_better_tie_never_makes_a_worse_chat(
         assert better_score >= score
         assert better_quality >= quality
     assert 0.1 <= quality <= 1.0
-
-
-def test_who_is_of_a_mind_to_chat() -> None:
-    pressing = np.zeros((6, 3), np.bool_)
-    pressing[[2, 3, 4], [0, 1, 2]] = True
-    extroversion = floats(0.2, 0.19, 0.9, 0.9, 0.9, 1.0)
-    assert wants_to_chat(extroversion, pressing).tolist() == [True, False, False, False, False, True]

@@ -5,7 +5,7 @@ import pytest
 from strategies import bools, ints, mask_of, view_of
 
 from townlet_behavior import ShapeError
-from townlet_behavior.views import check_slots, check_view
+from townlet_behavior.views import check_slots, check_view, gather
 
 
 def test_a_view_that_fits_passes() -> None:
@@ -43,3 +43,17 @@ def test_slots_that_would_mix_agents_up_are_refused(slots: np.ndarray, message: 
 def test_arrays_that_do_not_belong_together_are_refused(field: str, value: np.ndarray, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         check_view(dataclasses.replace(view_of(0, 3), **{field: value}), capacity=4, num_actions=5)
+
+
+def test_gather_takes_one_column_of_each_row() -> None:
+    table = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    assert gather(table, ints(2, 0)).tolist() == [3.0, 4.0]
+
+
+def test_gather_of_a_table_that_is_not_contiguous() -> None:
+    table = np.arange(12).reshape(3, 4).T
+    assert gather(table, ints(0, 1, 2, 0)).tolist() == [0, 5, 10, 3]
+
+
+def test_gather_of_no_rows() -> None:
+    assert gather(np.zeros((0, 3)), ints()).tolist() == []

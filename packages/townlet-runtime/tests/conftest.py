@@ -45,7 +45,7 @@ NEEDS = {
     "pettingzoo": (
         "test_adapters_pettingzoo.py",
         "test_cli_environments.py",
-        "test_town_parallel_env.py",
+        "test_town_parallel.py",
     ),
 }
 """Modules of the extras, and the files that import what imports them."""

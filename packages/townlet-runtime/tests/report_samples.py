@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from townlet_runtime.report.data import ReportData, read_data
-from townlet_runtime.report.picture import PictureAgent, PictureObject, TownPicture
 from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
 from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
+from townlet_runtime.town.picture import PictureAgent, PictureObject, TownPicture
 
 SAMPLE = Path(__file__).parent / "data" / "run_sample"
 

@@ -45,6 +45,7 @@ class Coach:
     possible_agents: list[str] = field(default_factory=lambda: [RIDERS[0], PORTER, RIDERS[1]])
 
     def __post_init__(self) -> None:
+        self.closed = False
         self.agents: list[str] = []
         self._rider = spaces.Box(-np.inf, np.inf, (3,))
         self._porter = spaces.Dict({"observation": spaces.Box(0, 9, (1,)), "action_mask": spaces.MultiBinary(3)})
@@ -54,6 +55,9 @@ class Coach:
 
     def action_space(self, agent: str) -> spaces.Space[Any]:
         return spaces.Discrete(3 if agent == PORTER else 2)
+
+    def close(self) -> None:
+        self.closed = True
 
     def reset(self, seed: int | None = None, options: None = None) -> tuple[Any, Any]:
         self.seeds.append(seed)
@@ -71,7 +75,7 @@ class Coach:
         self._sum += sum(int(action) for action in actions.values())
         acting = list(self.agents)
         ends = {agent: agent == RIDERS[1] and self._tick == 2 for agent in acting}
-        cuts = {agent: self._tick == self.length for agent in acting}
+        cuts = dict.fromkeys(acting, self._tick == self.length)
         self.agents = [agent for agent in acting if not (ends[agent] or cuts[agent])]
         if self.returns and self._tick == 4:
             self.agents.append(RIDERS[1])

@@ -1,19 +1,20 @@
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 import pytest
+from beginnings import begun
 from gymnasium import spaces
 from small_envs import Answer, Stairs, stairs
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.adapters.gymnasium_native import NativeWorlds
 from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
-from townlet_runtime.adapters.history import episode_seed
+from townlet_runtime.adapters.gymnasium_worlds import NativeWorlds
+from townlet_runtime.adapters.history import episode_seed, joint_seed
 from townlet_runtime.adapters.registry import Environment, ObservationController, registered_controller
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, Simulation
@@ -34,7 +35,7 @@ def acts(*actions: int) -> np.ndarray:
 
 def test_stairs_by_hand() -> None:
     worlds = stairs(2)
-    seen = worlds.reset(seed=3)
+    seen = begun(worlds, 3)
     assert seen.agent_ids.tolist() == ["agent", "agent"] and seen.episodes.tolist() == [0, 1]
     assert worlds.spec.vocabulary.keys == ("0", "1", "2") and worlds.behaviors == () and worlds.guardrails() == ()
     assert seen.observations["observation"][:, 0].tolist() == [0.0, 0.0] and seen.action_mask is None
@@ -54,16 +55,29 @@ def test_stairs_by_hand() -> None:
 def test_every_episode_begins_with_its_own_seed() -> None:
     envs = [Stairs(height=1), Stairs(height=2)]
     worlds = SyncWorlds("gymnasium:Stairs-v0", envs, episode_ticks=9, controller=None)
-    worlds.reset(seed=40)
+    begun(worlds, 40)
     for _ in range(4):
         worlds.step(acts(CLIMB, CLIMB))
     assert envs[0].seeds == [40, *(episode_seed(40, episode) for episode in (1, 2, 3, 4))]
     assert envs[1].seeds == [41, *(episode_seed(41, episode) for episode in (1, 2))]
 
 
+def test_worlds_of_two_runs_share_no_seed_neither_first_nor_later() -> None:
+    used = []
+    for run in (0, 1):
+        envs = [Stairs(height=1) for _ in range(8)]
+        worlds = SyncWorlds("gymnasium:Stairs-v0", envs, episode_ticks=9, controller=None)
+        Collector(OneGroup(worlds), config=BridgeConfig(), seed=run, max_rows=999).collect(None, num_ticks=1, ratio=0.0)
+        for _ in range(4):
+            worlds.step(acts(*[CLIMB] * 8))
+        used += [seed for env in envs for seed in env.seeds]
+    assert len(used) == 2 * 8 * 5 and len(set(used)) == len(used)
+    assert all(seed is not None and 0 <= seed < 2**31 for seed in used)
+
+
 def test_an_episode_that_is_too_long_is_truncated() -> None:
     worlds = stairs(2, episode_ticks=3)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     stepped = [worlds.step(acts(*pair)) for pair in ((STAY, LEAP), (STAY, LEAP), (CLIMB, STAY), (STAY, STAY))]
     assert [one.truncated.tolist() for one in stepped] == [[False] * 2, [False] * 2, [True, False], [False] * 2]
     assert [one.terminated.tolist() for one in stepped] == [[False] * 2, [False, True], [False] * 2, [False] * 2]
@@ -75,7 +89,7 @@ def test_an_episode_that_is_too_long_is_truncated() -> None:
 
 def test_an_end_is_not_a_cut_as_well() -> None:
     worlds = stairs(1, episode_ticks=2)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     worlds.step(acts(LEAP))
     both = worlds.step(acts(LEAP))
     assert both.terminated.tolist() == [True] and both.truncated.tolist() == [False]
@@ -84,7 +98,7 @@ def test_an_end_is_not_a_cut_as_well() -> None:
 @pytest.mark.parametrize("mask", ["info", "observation"])
 def test_a_mask_is_read_wherever_it_is(mask: str) -> None:
     worlds = stairs(2, mask=mask)
-    assert worlds.reset(seed=0).action_mask.tolist() == [[True] * 3] * 2
+    assert begun(worlds, 0).action_mask.tolist() == [[True] * 3] * 2
     worlds.step(acts(LEAP, STAY))
     stepped = worlds.step(acts(CLIMB, STAY))
     assert stepped.observed.action_mask.tolist() == [[True, True, False], [True] * 3]
@@ -124,7 +138,7 @@ BREACHES = {
 def test_a_broken_interface_is_one_error_that_says_where(problem: str) -> None:
     good, bad = Stairs(), Stairs(bend=BREACHES[problem])
     worlds = SyncWorlds("gymnasium:Stairs-v0", [good, bad], episode_ticks=9, controller=None)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     worlds.step(acts(CLIMB, STAY))
     with pytest.raises(
         EnvironmentFaultError, match=f"^gymnasium:Stairs-v0, world 1, agent 'agent', tick [12]: {problem}"
@@ -134,7 +148,7 @@ def test_a_broken_interface_is_one_error_that_says_where(problem: str) -> None:
 
 def test_what_an_environment_raises_is_named_with_its_place() -> None:
     worlds = stairs(1, bend=explode)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     with pytest.raises(
         EnvironmentFaultError, match="world 0.*tick 0: `step` failed with RuntimeError: no more"
     ) as told:
@@ -145,14 +159,14 @@ def test_what_an_environment_raises_is_named_with_its_place() -> None:
 
 def test_a_reset_that_breaks_the_interface_is_named() -> None:
     with pytest.raises(EnvironmentFaultError, match="world 0.*tick 0: `reset` failed with ValueError: too many values"):
-        stairs(1, bend_reset=lambda answer: (*answer, None)).reset(seed=0)
+        begun(stairs(1, bend_reset=lambda answer: (*answer, None)), 0)
     with pytest.raises(EnvironmentFaultError, match="world 0.*finite numbers"):
-        stairs(1, bend_reset=lambda answer: (np.array([np.nan, 0.0]), {})).reset(seed=0)
+        begun(stairs(1, bend_reset=lambda answer: (np.array([np.nan, 0.0]), {})), 0)
 
 
 def test_a_mask_that_stops_coming_is_named() -> None:
     worlds = stairs(2, mask="info", bend=lambda answer: (*answer[:4], {}) if answer[0][0] == 1 else answer)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     with pytest.raises(EnvironmentFaultError, match="world 1, .*: expected an `action_mask`, as at the beginning"):
         worlds.step(acts(STAY, CLIMB))
 
@@ -160,7 +174,7 @@ def test_a_mask_that_stops_coming_is_named() -> None:
 def test_a_mask_that_allows_nothing_is_named() -> None:
     nothing = {"action_mask": np.zeros(3, np.int8)}
     worlds = stairs(2, mask="info", bend=lambda answer: (*answer[:4], nothing) if answer[0][0] == 1 else answer)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     with pytest.raises(EnvironmentFaultError, match="world 1, .*: expected an action mask that allows an action"):
         worlds.step(acts(STAY, CLIMB))
 
@@ -172,9 +186,9 @@ def test_calls_that_do_not_fit_are_refused(make: Callable[[], Simulation]) -> No
         worlds.step(acts(0, 0))
     with pytest.raises(SimulationError, match="expected `reset` before `save_state`"):
         worlds.save_state()
-    with pytest.raises(SimulationError, match="a seed that is not negative"):
-        worlds.reset(seed=-1)
-    worlds.reset(seed=0)
+    with pytest.raises(SimulationError, match="`seeds` that are not negative"):
+        begun(worlds, -1)
+    begun(worlds, 0)
     with pytest.raises(SimulationError, match=r"expected actions of shape \(2,\), got \(3,\)"):
         worlds.step(acts(0, 0, 0))
 
@@ -183,7 +197,7 @@ def test_a_script_is_made_for_the_worlds_it_is_for() -> None:
     climb = ObservationController(lambda seen, agent_id: CLIMB if seen["observation"][0] < 3 else STAY)
     worlds = stairs(2, controller=lambda spec: climb)
     assert worlds.behaviors == ("scripted",)
-    seen = worlds.reset(seed=0)
+    seen = begun(worlds, 0)
     assert worlds.scripted("scripted").propose(seen).tolist() == [CLIMB, CLIMB]
     for _ in range(3):
         seen = worlds.step(acts(CLIMB, STAY)).observed
@@ -194,8 +208,8 @@ def test_a_script_is_made_for_the_worlds_it_is_for() -> None:
         stairs(1).scripted("scripted")
 
 
-def collector_of(vectorization: str, seed: int = 5) -> SimulationCollector:
-    return SimulationCollector(cart_poles(3, vectorization), config=BridgeConfig(), seed=seed, max_rows=1000)
+def collector_of(vectorization: str, seed: int = 5) -> Collector:
+    return Collector(cart_poles(3, vectorization), config=BridgeConfig(), seed=seed, max_rows=1000)
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "native"])
@@ -226,7 +240,7 @@ def same_batches(one: TrajectoryBatch, other: TrajectoryBatch) -> None:
 
 def test_worlds_that_do_not_come_back_are_refused() -> None:
     worlds = stairs(2)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     worlds.step(acts(CLIMB, STAY))
     state = dict(worlds.save_state())
     luck = np.random.default_rng(0)
@@ -287,7 +301,7 @@ def native(env: Rows) -> NativeWorlds:
 
 def test_the_tick_that_only_resets_a_native_world_is_nobodys() -> None:
     worlds = native(Rows())
-    seen = worlds.reset(seed=0)
+    seen = begun(worlds, 0)
     told: list[Any] = []
     for _ in range(6):
         actions = np.ones(len(seen.slots), np.int64)
@@ -317,7 +331,7 @@ def test_the_tick_that_only_resets_a_native_world_is_nobodys() -> None:
 
 
 def test_a_tick_that_only_resets_is_no_step() -> None:
-    worlds = SimulationCollector(OneGroup(native(Rows())), config=BridgeConfig(), seed=0, max_rows=99)
+    worlds = Collector(OneGroup(native(Rows())), config=BridgeConfig(), seed=0, max_rows=99)
     collection = worlds.collect(None, num_ticks=6, ratio=0.0)
     assert collection.env_steps == collection.batches[AGENTS].num_steps == 9
 
@@ -330,7 +344,7 @@ def test_all_native_worlds_may_rest_at_once() -> None:
 
     worlds = native(Twins())
     check_simulation(worlds, seed=0, ticks=30, own_seeds=False)
-    seen = worlds.reset(seed=0)
+    seen = begun(worlds, 0)
     present = []
     for _ in range(6):
         seen = worlds.step(np.zeros(len(seen.slots), np.int64)).observed
@@ -340,7 +354,7 @@ def test_all_native_worlds_may_rest_at_once() -> None:
 
 def test_native_masks_are_those_of_who_is_there() -> None:
     worlds = native(Rows(masked=True))
-    assert worlds.reset(seed=0).action_mask.tolist() == [[True, True]] * 2
+    assert begun(worlds, 0).action_mask.tolist() == [[True, True]] * 2
     one = worlds.step(acts(0, 0))
     assert one.observed.action_mask.tolist() == [[True, False]] * 2
     two = worlds.step(acts(0, 0))
@@ -374,16 +388,14 @@ NATIVE_BREACHES = {
 
 @pytest.mark.parametrize("problem", NATIVE_BREACHES)
 def test_a_native_form_that_breaks_the_interface_is_named(problem: str) -> None:
-    worlds = SimulationCollector(
-        OneGroup(native(Rows(bend=NATIVE_BREACHES[problem]))), config=BridgeConfig(), seed=0, max_rows=9
-    )
+    worlds = Collector(OneGroup(native(Rows(bend=NATIVE_BREACHES[problem]))), config=BridgeConfig(), seed=0, max_rows=9)
     with pytest.raises(EnvironmentFaultError, match=f"^gymnasium:Rows-v0, .*{problem}"):
         worlds.collect(None, num_ticks=2, ratio=0.0)
 
 
 def test_a_native_form_that_raises_is_named() -> None:
     worlds = native(Rows(bend=explode))
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     with pytest.raises(EnvironmentFaultError, match="Rows-v0, tick 0: `step` failed with RuntimeError: no more"):
         worlds.step(acts(0, 0))
 
@@ -398,12 +410,12 @@ def test_a_native_form_that_cannot_be_reset_is_named() -> None:
     with pytest.raises(SimulationError, match="expected a behavior of `gymnasium:Rows-v0`"):
         worlds.scripted("scripted")
     with pytest.raises(EnvironmentFaultError, match="Rows-v0, tick 0: `reset` failed with RuntimeError: stuck"):
-        worlds.reset(seed=0)
+        begun(worlds, 0)
 
 
 def test_native_masks_of_another_size_are_named() -> None:
     worlds = native(Rows(masked=True, bend=put(4, {"action_mask": np.ones((3, 2))})))
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     with pytest.raises(EnvironmentFaultError, match="an action mask for each of 2 worlds"):
         worlds.step(acts(0, 0))
 
@@ -411,17 +423,17 @@ def test_native_masks_of_another_size_are_named() -> None:
 def test_native_and_single_cart_poles_obey_the_same_physics() -> None:
     one, other = cart_poles(1), cart_poles(1, "native")
     # both draw the first state in the same way from the same seed
-    pair = [one.reset(seed=11)[AGENTS], other.reset(seed=11)[AGENTS]]
+    pair = [begun(one, joint_seed(acts(11)))[AGENTS], begun(other, 11)[AGENTS]]
     for tick in range(8):
         np.testing.assert_allclose(*(seen.observations["observation"] for seen in pair), rtol=1e-6)
         pair = [each.step({AGENTS: acts(tick % 2)})[AGENTS].observed for each in (one, other)]
 
 
 def test_the_native_form_is_taken_where_there_is_one() -> None:
-    first = {name: cart_poles(2, name).reset(seed=8)[AGENTS].observations["observation"] for name in ("auto", "native")}
+    first = {name: begun(cart_poles(2, name), 8)[AGENTS].observations["observation"] for name in ("auto", "native")}
     np.testing.assert_array_equal(first["auto"], first["native"])
     lake = Environment(name="gymnasium:FrozenLake-v1", vectorization="auto")(1)
-    assert lake.reset(seed=0)[AGENTS].observations["observation"].shape == (1, 16)
+    assert begun(lake, 0)[AGENTS].observations["observation"].shape == (1, 16)
     with pytest.raises(ConfigError, match="`environment.vectorization`: `gymnasium:FrozenLake-v1` has no vector form"):
         Environment(name="gymnasium:FrozenLake-v1", vectorization="native")(1)
 
@@ -448,7 +460,7 @@ def test_the_tighter_bound_on_an_episode_holds(vectorization: str) -> None:
         lengths[bound] = worlds.specs[AGENTS].episode_ticks
     assert lengths == {None: 500, 7: 7, 10_000: 500}
     worlds = cart_poles(1, vectorization, max_episode_ticks=3)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     cuts = [worlds.step({AGENTS: acts(0)})[AGENTS].truncated.tolist() for _ in range(3)]
     assert cuts == [[False], [False], [True]]
 
@@ -509,24 +521,76 @@ def test_what_an_environment_needs_is_named() -> None:
 
 def test_scores_of_single_episodes() -> None:
     # one step to the top: every episode is worth 1 for whoever climbs, and 0 for whoever stays until it is cut
-    def judged(action: int) -> list[float]:
+    def judged(action: int) -> tuple[float, ...]:
         script = ObservationController(lambda seen, agent_id: action)
-        judge = SimulationEvaluator(
+        judge = Evaluator(
             lambda n: OneGroup(stairs(n, height=2, episode_ticks=5, controller=lambda spec: script)),
             config=BridgeConfig(),
             seed=0,
         )
         return judge.baseline("scripted", seeds=np.arange(3)).returns
 
-    assert judged(LEAP) == [1.0] * 3 and judged(CLIMB) == [1.0] * 3 and judged(STAY) == [0.0] * 3
-    first = SimulationEvaluator(cart_poles, config=BridgeConfig(), seed=0).baseline(
-        "random", num_episodes=4, first_seed=3
-    )
-    alone = SimulationEvaluator(cart_poles, config=BridgeConfig(), seed=0).baseline(
-        "random", num_episodes=1, first_seed=3
-    )
+    assert judged(LEAP) == judged(CLIMB) == (1.0,) * 3 and judged(STAY) == (0.0,) * 3
+    first = Evaluator(cart_poles, config=BridgeConfig(), seed=0).baseline("random", seeds=3 + np.arange(4))
+    alone = Evaluator(cart_poles, config=BridgeConfig(), seed=0).baseline("random", seeds=np.array([3]))
     assert first.returns[0] == alone.returns[0] > 5
 
 
 def test_the_lunar_lander_has_a_script_of_its_own() -> None:
     assert registered_controller("gymnasium:LunarLander-v3") is not None
+
+
+class Door(Stairs):
+    """Counts how many of it are open; the third one cannot be built, or is another."""
+
+    made: ClassVar[list[str]] = []
+    closed: ClassVar[list[str]] = []
+
+    def __init__(self, *, third: str = "good") -> None:
+        super().__init__(height=2)
+        self.made.append(third)
+        if len(self.made) == 3 and third == "stuck":
+            raise RuntimeError("stuck")
+        if len(self.made) == 3 and third == "another":
+            self.action_space = spaces.Discrete(7)
+
+    def close(self) -> None:
+        self.closed.append("closed")
+        if len(self.closed) == 1:
+            raise RuntimeError("the first one is jammed")
+
+
+@pytest.fixture
+def doors() -> Iterator[type[Door]]:
+    Door.made.clear()
+    Door.closed.clear()
+    gymnasium.register("Door-v0", entry_point=Door)
+    yield Door
+    del gymnasium.registry["Door-v0"]
+
+
+def test_every_environment_is_closed_even_where_one_fails_to(
+    doors: type[Door], caplog: pytest.LogCaptureFixture
+) -> None:
+    make = Environment(name="gymnasium:Door-v0", max_episode_ticks=3)
+    Evaluator(make, config=BridgeConfig(), seed=0).baseline("random", seeds=np.arange(4))
+    assert (len(doors.made), len(doors.closed)) == (4, 4)
+    assert caplog.messages == ["gymnasium:Door-v0: `close` failed"]
+
+
+@pytest.mark.parametrize(("third", "complaint"), [("stuck", "RuntimeError: stuck"), ("another", "equal spaces")])
+def test_what_was_built_is_closed_where_the_rest_cannot_be(doors: type[Door], third: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        Environment(name="gymnasium:Door-v0", settings={"third": third})(3)
+    assert len(doors.closed) == (2 if third == "stuck" else 3)
+
+
+def test_a_native_environment_is_closed() -> None:
+    class Closing(Rows):
+        ends = 0
+
+        def close(self, **settings: Any) -> None:
+            Closing.ends += 1
+
+    native(Closing()).close()
+    assert Closing.ends == 1

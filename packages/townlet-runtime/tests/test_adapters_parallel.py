@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from beginnings import begun
 from gymnasium import spaces
 from small_parallel import PORTER, RIDERS, Answers, Coach, coaches
 
@@ -11,8 +12,8 @@ from townlet_runtime.adapters.agent_groups import agent_groups, group_names
 from townlet_runtime.adapters.history import episode_seed
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 from townlet_runtime.adapters.registry import ObservationController
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import Observed, Stepped
@@ -31,7 +32,7 @@ def act(worlds: ParallelWorlds, riders: list[int], porters: list[int]) -> dict[s
 
 def test_a_ride_by_hand() -> None:
     worlds = coaches()
-    seen = worlds.reset(seed=4)
+    seen = begun(worlds, 4)
     assert list(worlds.specs) == list(seen) == [RIDER, OTHER]
     assert [spec.name for spec in worlds.specs.values()] == ["pettingzoo:coach/rider", "pettingzoo:coach/porter"]
     assert [len(spec.vocabulary) for spec in worlds.specs.values()] == [2, 3]
@@ -71,7 +72,7 @@ def test_coaches_keep_their_promises(settings: dict[str, Any]) -> None:
 def test_every_episode_begins_with_its_own_seed() -> None:
     envs = [Coach(length=2), Coach(length=3)]
     worlds = ParallelWorlds("pettingzoo:coach", envs, episode_ticks=9, controller=None)
-    seen = worlds.reset(seed=7)
+    seen = begun(worlds, 7)
     for _ in range(6):
         waits = {group: np.zeros(len(one.slots), np.int64) for group, one in seen.items()}
         seen = {group: one.observed for group, one in worlds.step(waits).items()}
@@ -81,7 +82,7 @@ def test_every_episode_begins_with_its_own_seed() -> None:
 
 def test_an_episode_that_is_too_long_is_truncated() -> None:
     worlds = coaches(episode_ticks=2)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     act(worlds, [0, 0], [0])
     cut = act(worlds, [0, 0], [0])
     assert cut[RIDER].terminated.tolist() == [False, True] and cut[RIDER].truncated.tolist() == [True, False]
@@ -89,7 +90,7 @@ def test_an_episode_that_is_too_long_is_truncated() -> None:
 
 
 def test_a_returning_agent_begins_a_new_trajectory() -> None:
-    worlds = SimulationCollector(coaches(), config=BridgeConfig(), seed=0, max_rows=99)
+    worlds = Collector(coaches(), config=BridgeConfig(), seed=0, max_rows=99)
     collection = worlds.collect(None, num_ticks=6, ratio=0.0)
     riders = collection.batches[RIDER]
     found = [
@@ -110,14 +111,14 @@ def test_a_group_may_be_absent() -> None:
         answers.terminations[PORTER] = True
 
     worlds = coaches(1, bend=lambda answers: None if not answers.rewards else alone(answers), length=4)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     with pytest.raises(
         EnvironmentFaultError, match="agent 'porter', tick 0: expected it to leave `agents` with its end"
     ):
         act(worlds, [0, 0], [0])
     lone = ParallelWorlds("pettingzoo:coach", [Shy()], episode_ticks=9, controller=None)
     check_grouped_simulation(lone, seed=0, ticks=20)
-    lone.reset(seed=0)
+    begun(lone, 0)
     first = act(lone, [0, 0], [0])
     assert first[OTHER].terminated.tolist() == [True] and not len(first[OTHER].observed.slots)
     second = act(lone, [0, 0], [])
@@ -199,7 +200,7 @@ def test_a_broken_interface_is_one_error_that_says_where(problem: str) -> None:
     worlds = ParallelWorlds(
         "pettingzoo:coach", [Coach(), Coach(bend=BREACHES[problem])], episode_ticks=9, controller=None
     )
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     with pytest.raises(
         EnvironmentFaultError, match=f"^pettingzoo:coach, world 1, .*{problem}|^pettingzoo:coach, {problem}"
     ):
@@ -230,7 +231,7 @@ def test_agents_that_come_and_go_as_they_must_not_are_named(then: tuple[str, ...
     wild = Wild()
     wild.then = then
     worlds = ParallelWorlds("pettingzoo:coach", [wild], episode_ticks=9, controller=None)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     with pytest.raises(EnvironmentFaultError, match=f"world 0, {problem}"):
         act(worlds, [0, 0], [0])
 
@@ -246,7 +247,7 @@ def test_rewards_that_nobody_would_get_are_refused() -> None:
 
 
 def ride(worlds: ParallelWorlds, ticks: int) -> dict[str, Observed]:
-    seen = dict(worlds.reset(seed=0))
+    seen = dict(begun(worlds, 0))
     for _ in range(ticks):
         waits = {group: np.zeros(len(one.slots), np.int64) for group, one in seen.items()}
         seen = {group: one.observed for group, one in worlds.step(waits).items()}
@@ -267,11 +268,11 @@ def test_a_reset_that_breaks_the_interface_is_named() -> None:
         answers.observations = {}
 
     with pytest.raises(EnvironmentFaultError, match="agent 'rider_0', tick 0: expected an observation, got none"):
-        coaches(bend=empty).reset(seed=0)
+        begun(coaches(bend=empty), 0)
     with pytest.raises(EnvironmentFaultError, match="world 0, tick 0: expected agents after `reset`, got none"):
-        ParallelWorlds("pettingzoo:coach", [Deserted()], episode_ticks=9, controller=None).reset(seed=0)
+        begun(ParallelWorlds("pettingzoo:coach", [Deserted()], episode_ticks=9, controller=None), 0)
     with pytest.raises(EnvironmentFaultError, match="world 0, tick 0: `reset` failed with KeyError: 'key'"):
-        ParallelWorlds("pettingzoo:coach", [Exploding()], episode_ticks=9, controller=None).reset(seed=0)
+        begun(ParallelWorlds("pettingzoo:coach", [Exploding()], episode_ticks=9, controller=None), 0)
 
 
 class Deserted(Coach):
@@ -292,7 +293,7 @@ def test_what_a_step_raises_is_named_with_its_place() -> None:
             raise RuntimeError("a wheel is off")
 
     worlds = coaches(2, bend=explode)
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     with pytest.raises(
         EnvironmentFaultError,
         match="^pettingzoo:coach, world 0, tick 0: `step` failed with RuntimeError: a wheel is off",
@@ -306,14 +307,14 @@ def test_calls_that_do_not_fit_are_refused() -> None:
         act(worlds, [0, 0], [0])
     with pytest.raises(SimulationError, match="expected `reset` before anything else"):
         worlds.save_state()
-    worlds.reset(seed=0)
+    begun(worlds, 0)
     with pytest.raises(SimulationError, match=r"expected 2 actions of `rider`, got shape \(1,\)"):
         act(worlds, [0], [0])
 
 
 @pytest.mark.parametrize("ticks", [1, 3, 8, 20])
 def test_a_collection_goes_on_where_it_was_saved(ticks: int) -> None:
-    unbroken, resumed = (SimulationCollector(coaches(2), config=BridgeConfig(), seed=3, max_rows=999) for _ in range(2))
+    unbroken, resumed = (Collector(coaches(2), config=BridgeConfig(), seed=3, max_rows=999) for _ in range(2))
     policies = {
         group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
         for group, spec in unbroken.specs.items()
@@ -360,7 +361,7 @@ def test_a_script_is_made_for_each_group() -> None:
         return ObservationController(lambda seen, agent_id: len(agent_id) % 2)
 
     worlds = coaches(controller=factory)
-    seen = worlds.reset(seed=0)
+    seen = begun(worlds, 0)
     scripts = worlds.scripted("scripted")
     assert made == ["pettingzoo:coach/rider", "pettingzoo:coach/porter"]
     assert scripts[RIDER].propose(seen[RIDER]).tolist() == [1, 1]
@@ -370,7 +371,7 @@ def test_a_script_is_made_for_each_group() -> None:
 
 def test_scores_of_all_groups_add_up() -> None:
     script = ObservationController(lambda seen, agent_id: 1)
-    judge = SimulationEvaluator(lambda n: coaches(n, controller=lambda spec: script), config=BridgeConfig(), seed=0)
+    judge = Evaluator(lambda n: coaches(n, controller=lambda spec: script), config=BridgeConfig(), seed=0)
     # rider_0 rides six ticks, rider_1 four; three agents at the start
     assert judge.baseline("scripted", seeds=np.arange(2)).returns == pytest.approx((10 / 3, 10 / 3))
 
@@ -388,7 +389,7 @@ def test_masks_in_infos_are_read_too() -> None:
             return seen, earned, ends, cuts, {agent: {"action_mask": np.array([0, 1])} for agent in self.agents}
 
     worlds = ParallelWorlds("pettingzoo:coach", [Informed()], episode_ticks=9, controller=None)
-    assert worlds.reset(seed=0)[RIDER].action_mask.tolist() == [[True, True]] * 2
+    assert begun(worlds, 0)[RIDER].action_mask.tolist() == [[True, True]] * 2
     assert act(worlds, [0, 0], [0])[RIDER].observed.action_mask.tolist() == [[False, True]] * 2
     check_grouped_simulation(worlds, seed=0, ticks=20)
 
@@ -432,3 +433,9 @@ def test_agents_must_be_known_beforehand() -> None:
         agent_groups("coach", Coach(possible_agents=["1", 1]))  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="the same agents and equal spaces"):
         ParallelWorlds("coach", [Coach(), Coach(possible_agents=["porter"])], episode_ticks=9, controller=None)
+
+
+def test_all_environments_are_closed() -> None:
+    envs = [Coach(length=2), Coach(length=3)]
+    ParallelWorlds("pettingzoo:coach", envs, episode_ticks=9, controller=None).close()
+    assert [env.closed for env in envs] == [True, True]

@@ -179,7 +179,7 @@ def test_a_choice_binds_for_no_longer_than_its_tick() -> None:
 def test_more_than_a_thousand_actions_are_refused() -> None:
     assert len(ActionCodec(spaces.MultiDiscrete([32, 32]), environment="small").vocabulary) == 1024
     for space in (spaces.MultiDiscrete([2] * 100), spaces.Discrete(1025)):
-        with pytest.raises(ConfigError, match="expected at most 1024 actions, got"):
+        with pytest.raises(ConfigError, match="expected 2 to 1024 actions to choose from, got"):
             ActionCodec(space, environment="small")
 
 
@@ -230,3 +230,32 @@ def test_a_flag_that_is_no_bool_is_named(bad: object) -> None:
     assert stacked_flags("terminated", [True, np.bool_(False)], fault).tolist() == [True, False]
     with pytest.raises(EnvironmentFaultError, match="world 1: expected a bool as `terminated`, got"):
         stacked_flags("terminated", [False, bad], fault)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(1),
+        spaces.Discrete(2**40),
+        spaces.MultiDiscrete([1, 1]),
+        spaces.MultiDiscrete([]),
+        spaces.MultiDiscrete([40, 40]),
+        spaces.MultiDiscrete([2] * 80),
+    ],
+)
+def test_actions_without_a_choice_or_too_many_are_refused_by_the_environment(space: spaces.Space[Any]) -> None:
+    with pytest.raises(ConfigError, match="`small` cannot be learned: expected 2 to 1024 actions to choose from, got"):
+        ActionCodec(space, environment="small")
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(0.0, 1.0, (0,)),
+        spaces.Dict({"a": spaces.Box(0.0, 1.0, (2,)), "b": spaces.Box(0.0, 1.0, (3, 0))}),
+        spaces.Discrete(2**40),
+    ],
+)
+def test_empty_and_boundless_observations_are_refused_by_the_environment(space: spaces.Space[Any]) -> None:
+    with pytest.raises(ConfigError, match="`small` cannot be learned: expected observations of 1 to 16777216 numbers"):
+        codec(space)

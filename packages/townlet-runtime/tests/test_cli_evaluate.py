@@ -64,7 +64,7 @@ def test_people_get_a_small_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_signal_ends_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run_dir, _ = trained()
-    monkeypatch.setattr(module.SimulationEvaluator, "baseline", lambda self, name, **_: signal.raise_signal(15))
+    monkeypatch.setattr(module.Evaluator, "baseline", lambda self, name, **_: signal.raise_signal(15))
     assert main(["evaluate", str(run_dir), "--episodes", "2", "--json"]) == 143
     assert capsys.readouterr().out == ""
 

@@ -1,4 +1,5 @@
 import pytest
+from beginnings import begun
 
 from townlet_runtime.cli import render as module
 from townlet_runtime.cli.render import FRAME_S, PLAIN_FRAME_S, screen
@@ -7,7 +8,7 @@ from townlet_runtime.town import Town, TownConfig
 
 def small_town() -> Town:
     town = Town(TownConfig(num_agents=2, grid_size=(5, 4)), num_worlds=1)
-    town.reset(seed=1)
+    begun(town, 1)
     return town
 
 

@@ -13,7 +13,7 @@ from walk import CONTROLLER, SMALL
 
 from townlet_runtime import training
 from townlet_runtime.cli import main
-from townlet_runtime.core.collector import SimulationCollector
+from townlet_runtime.core.collector import Collector
 from townlet_training import WALL_TIME_KEYS
 from townlet_trajectory.evaluation.interfaces import Collected
 
@@ -27,7 +27,7 @@ class Killed(BaseException):
     """Stands for `kill -9`: nobody catches it, and nothing is written after it."""
 
 
-class BreaksAfter(SimulationCollector):
+class BreaksAfter(Collector):
     """Ends its process in some way at the beginning of a collection."""
 
     left = 0
@@ -54,7 +54,7 @@ def resume(run_dir: Path, *more: str) -> int:
 def broken(run_dir: Path, collections: int, monkeypatch: pytest.MonkeyPatch, number: int | None = None) -> int | None:
     """Begin a run that ends at the beginning of a collection; the exit code, None where it was killed."""
     with monkeypatch.context() as patch:
-        patch.setattr(training, "SimulationCollector", BreaksAfter)
+        patch.setattr(training, "Collector", BreaksAfter)
         patch.setattr(BreaksAfter, "left", collections)
         patch.setattr(BreaksAfter, "number", number)
         try:

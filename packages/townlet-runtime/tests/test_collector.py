@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from strategies import LinearPolicy, bridge_config, corridor_configs, ratios, seeds
 
 from townlet_behavior import BridgeConfig, CommitmentConfig, Kind, Purpose, Source, StateError, draw_keys, uniforms
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy
 from townlet_runtime.simulation.interface import AGENTS, OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Collected
+from townlet_trajectory.evaluation.seeds import training_seeds
 
 
 def counts(collected: Collected) -> tuple[object, ...]:
@@ -31,12 +32,10 @@ def counts(collected: Collected) -> tuple[object, ...]:
     )
 
 
-def collector(
-    config: CorridorConfig, *, num_worlds: int = 2, seed: int = 1, max_rows: int = 10_000
-) -> SimulationCollector:
+def collector(config: CorridorConfig, *, num_worlds: int = 2, seed: int = 1, max_rows: int = 10_000) -> Collector:
     # What a collection is for, learning, needs observations that show the option in force.
     corridor = Corridor(replace(config, shows_commitments=True), num_worlds=num_worlds)
-    return SimulationCollector(OneGroup(corridor), config=bridge_config(corridor), seed=seed, max_rows=max_rows)
+    return Collector(OneGroup(corridor), config=bridge_config(corridor), seed=seed, max_rows=max_rows)
 
 
 def rows(*batches: TrajectoryBatch) -> dict[tuple[int, str, int], tuple[object, ...]]:
@@ -64,8 +63,9 @@ def test_the_coins_of_the_first_tick_follow_from_the_seed() -> None:
     for seed in (0, 1, 12345):
         worlds = collector(config, num_worlds=8, seed=seed)
         batch = worlds.collect({AGENTS: policy}, num_ticks=1, ratio=0.5).batches[AGENTS]
-        # The keys depend on world and agent alone, so the coins can be tossed again.
-        keys = np.array([draw_keys(int(w), a) for w, a in zip(batch.worlds, batch.agent_ids, strict=True)], np.uint64)
+        # The keys depend on the world's seed and the agent alone, so the coins can be tossed again.
+        worlds_seeds = training_seeds(seed, 8)[batch.worlds].tolist()
+        keys = np.array([draw_keys(*pair) for pair in zip(worlds_seeds, batch.agent_ids, strict=True)], np.uint64)
         learned = batch.columns["source"] == Source.LEARNED
         assert np.array_equal(learned, uniforms(seed, Purpose.BLEND, keys, 0) < 0.5)
         coins.add(tuple(learned.tolist()))
@@ -141,7 +141,7 @@ def test_the_policy_can_be_another_in_every_collection() -> None:
 def test_an_evaluation_in_between_changes_nothing() -> None:
     config = CorridorConfig()
     policy = LinearPolicy(Corridor(config).spec, seed=1)
-    judge = SimulationEvaluator(
+    judge = Evaluator(
         lambda n: OneGroup(Corridor(config, num_worlds=n)), config=bridge_config(Corridor(config)), seed=0
     )
     undisturbed, disturbed = collector(config), collector(config)
@@ -174,19 +174,17 @@ def test_worlds_without_a_mask_are_recorded_without_one() -> None:
 def test_commitments_that_no_observation_shows_are_refused() -> None:
     hidden = Corridor(CorridorConfig(shows_commitments=False, rest_ticks=3))
     with pytest.raises(SimulationError, match="the longest binds for 3 ticks"):
-        SimulationCollector(OneGroup(hidden), config=bridge_config(hidden), seed=1, max_rows=100)
+        Collector(OneGroup(hidden), config=bridge_config(hidden), seed=1, max_rows=100)
     short = Corridor(CorridorConfig(shows_commitments=False, rest_ticks=1))
     assert (
-        SimulationCollector(OneGroup(short), config=bridge_config(short), seed=1, max_rows=100)
-        .specs[AGENTS]
-        .commitment_columns
+        Collector(OneGroup(short), config=bridge_config(short), seed=1, max_rows=100).specs[AGENTS].commitment_columns
         is None
     )
 
 
 def test_one_batch_and_one_policy_for_each_group() -> None:
     crossing = Crossing(2)
-    worlds = SimulationCollector(crossing, config=no_commitments(), seed=1, max_rows=400)
+    worlds = Collector(crossing, config=no_commitments(), seed=1, max_rows=400)
     policies = {group: LinearPolicy(spec, seed=3) for group, spec in worlds.specs.items()}
     collection = worlds.collect(policies, num_ticks=60, ratio=0.5)
     assert list(collection.batches) == ["long", "short"]
@@ -201,7 +199,7 @@ def test_one_batch_and_one_policy_for_each_group() -> None:
 
 def test_a_group_may_be_gone_for_a_whole_collection() -> None:
     crossing = Crossing(1, episode_ticks=200)
-    worlds = SimulationCollector(crossing, config=no_commitments(), seed=1, max_rows=400)
+    worlds = Collector(crossing, config=no_commitments(), seed=1, max_rows=400)
     sizes = [worlds.collect(None, num_ticks=1, ratio=0.0).batches["short"].num_steps for _ in range(30)]
     assert set(sizes) == {0, 1}
 
@@ -230,9 +228,7 @@ def test_a_collector_goes_on_from_what_was_saved(
 @given(seeds, st.integers(1, 30), st.integers(1, 20))
 @settings(max_examples=10)
 def test_a_collector_of_groups_goes_on_from_what_was_saved(seed: int, before: int, after: int) -> None:
-    unbroken, resumed = (
-        SimulationCollector(Crossing(2), config=no_commitments(), seed=seed, max_rows=400) for _ in range(2)
-    )
+    unbroken, resumed = (Collector(Crossing(2), config=no_commitments(), seed=seed, max_rows=400) for _ in range(2))
     policies = {group: LinearPolicy(spec, seed=seed) for group, spec in unbroken.specs.items()}
     unbroken.collect(policies, num_ticks=before, ratio=0.5)
     # what the other one has lived through does not matter
@@ -242,8 +238,8 @@ def test_a_collector_of_groups_goes_on_from_what_was_saved(seed: int, before: in
 
 
 def same_collections(
-    one: SimulationCollector,
-    other: SimulationCollector,
+    one: Collector,
+    other: Collector,
     policies: Mapping[str, Policy],
     *,
     num_ticks: int,
@@ -284,5 +280,5 @@ def test_a_state_of_something_else_is_refused() -> None:
 
 
 def test_worlds_that_cannot_be_saved_have_no_state() -> None:
-    worlds = SimulationCollector(Crossing(1, savable=False), config=no_commitments(), seed=1, max_rows=100)
+    worlds = Collector(Crossing(1, savable=False), config=no_commitments(), seed=1, max_rows=100)
     assert worlds.save_state() is None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from beginnings import begun
 
 from townlet_runtime.adapters import controllers
 from townlet_runtime.adapters.controllers import ObservationController, load_controller, registered_controller
@@ -39,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_function_is_asked_for_each_agent_in_turn() -> None:
     corridor = Corridor(CorridorConfig(places=2, max_absence=1), num_worlds=2)
-    seen = corridor.reset(seed=0)
+    seen = begun(corridor, 0)
     while len(seen.slots) < 4:
         seen = corridor.step(np.zeros(len(seen.slots), np.int64)).observed
     asked: list[tuple[str, tuple[int, ...]]] = []
@@ -56,13 +57,13 @@ def test_a_function_is_asked_for_each_agent_in_turn() -> None:
 
 @pytest.mark.parametrize("action", [1.0, "1", None, np.zeros(2)])
 def test_an_answer_that_is_no_index_is_named(action: object) -> None:
-    seen = Corridor().reset(seed=0)
+    seen = begun(Corridor(), 0)
     with pytest.raises(SimulationError, match="the script must propose an action index, got .* for 'visitor_0_1'"):
         ObservationController(lambda observations, agent_id: action).propose(seen)  # type: ignore[arg-type,return-value]
 
 
 def test_integers_of_numpy_are_indices() -> None:
-    seen = Corridor().reset(seed=0)
+    seen = begun(Corridor(), 0)
     proposals = ObservationController(lambda observations, agent_id: np.int32(2)).propose(seen)
     assert proposals.tolist() == [2]
 
@@ -71,7 +72,7 @@ def test_integers_of_numpy_are_indices() -> None:
 def test_a_module_of_the_working_folder_is_found() -> None:
     corridor = Corridor()
     controller = load_controller("my_scripts:make")(corridor.spec)
-    assert controller.propose(corridor.reset(seed=0)).tolist() == [2]
+    assert controller.propose(begun(corridor, 0)).tolist() == [2]
 
 
 @pytest.mark.usefixtures("folder")
@@ -117,7 +118,7 @@ def test_a_registered_controller_is_found_by_its_name(monkeypatch: pytest.Monkey
     )
     corridor = Corridor()
     factory = registered_controller("gymnasium:Mine-v0")
-    assert factory is not None and factory(corridor.spec).propose(corridor.reset(seed=0)).tolist() == [2]
+    assert factory is not None and factory(corridor.spec).propose(begun(corridor, 0)).tolist() == [2]
     assert registered_controller("gymnasium:Yours-v0") is None
     with pytest.raises(ConfigError, match="the registered controller 'bad' cannot be imported"):
         registered_controller("bad")

@@ -20,7 +20,7 @@ from townlet_runtime.report.plots import (
     shares_plot,
 )
 from townlet_trajectory.evaluation.results import EvaluationRecord
-from townlet_trajectory.storage.printable import printable
+from townlet_trajectory.storage.json import printable
 
 
 def metrics() -> Metrics:

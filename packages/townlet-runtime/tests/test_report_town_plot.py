@@ -8,8 +8,8 @@ import re
 import pytest
 from report_samples import town
 
-from townlet_runtime.report.picture import PictureAgent
 from townlet_runtime.report.town_plot import town_plot
+from townlet_runtime.town.picture import PictureAgent
 
 
 def test_objects_are_lettered_lines_are_counted_and_lone_agents_named() -> None:

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from beginnings import begun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def recording_runtime(
     return PolicyRuntime(corridor.spec, script, config=config, policy=policy, service=service, seed=seed, greedy=greedy)
 
 
-def begun(corridor: Corridor, config: BridgeConfig, policy: LinearPolicy | None = None) -> SimulationLoop:
+def started(corridor: Corridor, config: BridgeConfig, policy: LinearPolicy | None = None) -> SimulationLoop:
     loop = SimulationLoop(corridor, recording_runtime(corridor, config, policy))
     loop.reset(seed=0)
     return loop
@@ -53,7 +54,7 @@ def test_the_coins_of_the_first_tick_follow_from_the_seed() -> None:
         corridor = Corridor(CorridorConfig(places=4), num_worlds=8)
         policy = LinearPolicy(corridor.spec, seed=1)
         runtime = recording_runtime(corridor, bridge_config(corridor, ratio=0.5), policy, seed=seed)
-        observed = corridor.reset(seed=0)
+        observed = begun(corridor, 0)
         runtime.begin(observed, tick=0)
         learned = runtime.decide_batch().source == Source.LEARNED
         assert np.array_equal(learned, uniforms(seed, Purpose.BLEND, observed.keys, 0) < 0.5)
@@ -78,7 +79,7 @@ def test_neither_coins_nor_actions_repeat_after_any_power_of_2_of_ticks() -> Non
             service=None,
             seed=3,
         )
-        observed = corridor.reset(seed=0)
+        observed = begun(corridor, 0)
         for tick in ticks:
             runtime.begin(observed, tick=tick)
             seen.add(tuple(runtime.decide_batch().columns()[column].tolist()))
@@ -121,7 +122,7 @@ def test_a_twin_that_goes_agent_by_agent_decides_and_records_the_same(
 def test_the_script_alone_agrees_with_its_twin() -> None:
     corridor = Corridor(num_worlds=2)
     config = bridge_config(corridor)
-    loop = begun(corridor, config)
+    loop = started(corridor, config)
     loop.run_for(90)
     twin = Twin(Corridor(num_worlds=2), None, config, seed=11, greedy=False)
     agrees(loop.runtime.collect_trajectory(), twin, world_seed=0, ticks=90)
@@ -130,7 +131,7 @@ def test_the_script_alone_agrees_with_its_twin() -> None:
 def test_a_final_observation_holds_the_held_action_and_the_ticks_left() -> None:
     # one cell a tick: 4 steps make 1.0 of fatigue, then a rest of 3 ticks begins at tick 4; the episode ends at tick 5
     corridor = Corridor(replace(ALONE, length=9, episode_ticks=5))
-    loop = begun(corridor, bridge_config(corridor))
+    loop = started(corridor, bridge_config(corridor))
     loop.run_for(5)
     trajectory = loop.runtime.collect_trajectory().trajectory(0)
     assert trajectory.truncated and trajectory.columns["action"].tolist() == [RIGHT] * 4 + [REST]
@@ -141,7 +142,7 @@ def test_a_final_observation_holds_the_held_action_and_the_ticks_left() -> None:
 
 def test_an_observation_before_a_forced_step_holds_the_option() -> None:
     corridor = Corridor(replace(ALONE, length=9))
-    loop = begun(corridor, bridge_config(corridor))
+    loop = started(corridor, bridge_config(corridor))
     loop.run_for(7)
     trajectory = loop.runtime.collect_trajectory().trajectory(0)
     # resting from 1.0 by 0.5 a tick is done after two ticks: one forced step, then free again
@@ -153,7 +154,7 @@ def test_an_observation_before_a_forced_step_holds_the_option() -> None:
 
 def test_a_world_that_cannot_show_commitments_is_left_alone() -> None:
     corridor = Corridor(replace(ALONE, shows_commitments=False, length=9, episode_ticks=5))
-    loop = begun(corridor, bridge_config(corridor))
+    loop = started(corridor, bridge_config(corridor))
     loop.run_for(6)
     assert loop.runtime.collect_trajectory().observations["features"].shape == (6, 3)
 
@@ -162,7 +163,7 @@ def test_a_commitment_does_not_outlive_its_agent() -> None:
     # an exit two cells away, and a commitment to `right` that would last; the newcomer takes the same place
     corridor = Corridor(replace(ALONE, length=3))
     config = BridgeConfig(commitment=CommitmentConfig(ticks={"wait": 0, "move": 10, "start": 10}))
-    loop = begun(corridor, config)
+    loop = started(corridor, config)
     loop.run_for(3)
     batch = loop.runtime.collect_trajectory()
     assert batch.agent_ids.tolist() == ["visitor_0_1", "visitor_0_2"]
@@ -171,7 +172,7 @@ def test_a_commitment_does_not_outlive_its_agent() -> None:
 
 def test_possession_does_not_outlive_its_agent() -> None:
     corridor = Corridor(replace(ALONE, length=3))
-    loop = begun(corridor, bridge_config(corridor))
+    loop = started(corridor, bridge_config(corridor))
     loop.runtime.acquire_possession("visitor_0_1")
     for _ in range(2):
         loop.runtime.feed_action("visitor_0_1", "right")
@@ -188,7 +189,7 @@ def test_possession_does_not_outlive_its_agent() -> None:
 def test_a_possessed_agent_does_what_it_is_fed_or_waits() -> None:
     corridor = Corridor(ALONE)
     policy = LinearPolicy(corridor.spec, seed=1)
-    loop = begun(corridor, bridge_config(corridor, ratio=1.0), policy)
+    loop = started(corridor, bridge_config(corridor, ratio=1.0), policy)
     runtime = loop.runtime
     reset: list[str] = []
     runtime.register_ctx_reset_callback(reset.append)
@@ -217,7 +218,7 @@ def test_possession_is_refused_where_it_cannot_be() -> None:
     assert runtime.possessed_agents() == []
     with pytest.raises(PossessionError):
         runtime.acquire_possession("visitor_0_1")
-    runtime.begin(corridor.reset(seed=0), tick=0)
+    runtime.begin(begun(corridor, 0), tick=0)
     with pytest.raises(PossessionError, match="world 2, got 'visitor_0_1'"):
         runtime.acquire_possession("visitor_0_1", world=2)
     with pytest.raises(PossessionError):
@@ -231,7 +232,7 @@ def test_possession_is_refused_where_it_cannot_be() -> None:
 
 def test_acquiring_ends_the_commitment() -> None:
     corridor = Corridor(replace(ALONE, length=9))
-    loop = begun(corridor, bridge_config(corridor))
+    loop = started(corridor, bridge_config(corridor))
     loop.run_for(5)  # a rest of 3 ticks has begun
     loop.runtime.acquire_possession("visitor_0_1", lease_ticks=1)
     loop.run_for(2)
@@ -273,7 +274,7 @@ def test_a_policy_that_does_not_fit_is_refused() -> None:
 def test_the_snapshot_shows_what_the_policy_thought() -> None:
     corridor = Corridor(replace(ALONE, places=2, max_absence=1))
     policy = LinearPolicy(corridor.spec, seed=3)
-    loop = begun(corridor, bridge_config(corridor, ratio=1.0), policy)
+    loop = started(corridor, bridge_config(corridor, ratio=1.0), policy)
     assert loop.runtime.latest_policy_snapshot() == {}
     loop.run_for(4)
     batch = loop.runtime.collect_trajectory()
@@ -289,7 +290,7 @@ def test_the_snapshot_shows_what_the_policy_thought() -> None:
 
 def test_option_switches_are_told_once() -> None:
     corridor = Corridor(replace(ALONE, length=9))
-    loop = begun(corridor, bridge_config(corridor))
+    loop = started(corridor, bridge_config(corridor))
     assert recording_runtime(corridor, bridge_config(corridor), None).consume_option_switch_counts() == {}
     loop.run_for(7)  # four steps, two rests, a step
     assert loop.runtime.consume_option_switch_counts() == {"visitor_0_1": 2}
@@ -299,7 +300,7 @@ def test_option_switches_are_told_once() -> None:
 def test_option_switches_do_not_outlive_their_agent() -> None:
     # it ends with a step, and its successor begins with a rest
     corridor = Corridor(replace(ALONE, length=2, masked=False))
-    loop = begun(corridor, bridge_config(corridor))
+    loop = started(corridor, bridge_config(corridor))
     loop.step()
     loop.runtime.acquire_possession("visitor_0_2")
     loop.runtime.feed_action("visitor_0_2", "rest")
@@ -312,7 +313,7 @@ def test_calls_out_of_order_are_refused() -> None:
     runtime = recording_runtime(corridor, bridge_config(corridor), None)
     with pytest.raises(SimulationError, match="tick 0: `decide_batch` must follow"):
         runtime.decide_batch()
-    runtime.begin(corridor.reset(seed=0), tick=0)
+    runtime.begin(begun(corridor, 0), tick=0)
     stepped = corridor.step(np.array([RIGHT]))
     with pytest.raises(SimulationError, match="tick 0: `post_step` must follow"):
         runtime.post_step(stepped)
@@ -335,7 +336,7 @@ def test_without_a_recorder_there_is_nothing_to_collect() -> None:
 
 def test_a_reset_forgets_everything_but_the_ratio() -> None:
     corridor = Corridor(ALONE)
-    loop = begun(corridor, bridge_config(corridor, ratio=0.5), LinearPolicy(corridor.spec, seed=1))
+    loop = started(corridor, bridge_config(corridor, ratio=0.5), LinearPolicy(corridor.spec, seed=1))
     loop.runtime.acquire_possession("visitor_0_1")
     loop.run_for(3)
     loop.runtime.reset_state()
@@ -387,7 +388,7 @@ def test_a_runtime_goes_on_from_what_was_saved(seed: int, ratio: float, ticks: i
 
 
 def test_a_runtime_is_saved_between_ticks_and_restored_from_its_own_kind() -> None:
-    loop = begun(Corridor(ALONE), bridge_config(Corridor(ALONE)))
+    loop = started(Corridor(ALONE), bridge_config(Corridor(ALONE)))
     state = loop.runtime.save_state()
     loop.runtime.decide_batch()
     with pytest.raises(SimulationError, match="tick 0: `save_state` must follow `begin` or `post_step`"):
@@ -395,9 +396,9 @@ def test_a_runtime_is_saved_between_ticks_and_restored_from_its_own_kind() -> No
     larger = Corridor(replace(ALONE, places=2))
     runtime = recording_runtime(larger, bridge_config(larger), None)
     with pytest.raises(SimulationError, match="expected `last` of the saved state"):
-        runtime.restore(state, larger.reset(seed=0))
+        runtime.restore(state, begun(larger, 0))
     with pytest.raises(SimulationError, match="expected `tick` in the saved state"):
-        runtime.restore({}, larger.reset(seed=0))
+        runtime.restore({}, begun(larger, 0))
 
 
 def test_a_policy_is_not_asked_about_nobody() -> None:
@@ -409,7 +410,7 @@ def test_a_policy_is_not_asked_about_nobody() -> None:
             return super().act(observations, action_mask)
 
     corridor = Corridor(CorridorConfig(length=2, places=1, slip=0.0, max_absence=9, episode_ticks=30))
-    loop = begun(corridor, bridge_config(corridor, ratio=1.0), Particular(corridor.spec, seed=1))
+    loop = started(corridor, bridge_config(corridor, ratio=1.0), Particular(corridor.spec, seed=1))
     report = loop.run_for(30)
     assert 0 < report.agent_ticks < 30
     assert loop.runtime.collect_trajectory().num_steps == report.agent_ticks
@@ -428,8 +429,34 @@ def test_a_policy_that_raves_stops_the_tick_or_the_script_stands_in() -> None:
     corridor = Corridor(ALONE)
     config = bridge_config(corridor, ratio=1.0)
     with pytest.raises(PolicyError, match="tick 0, slot 0"):
-        begun(corridor, config, Raving(corridor.spec, seed=1)).step()
-    loop = begun(corridor, replace(config, on_policy_error="script"), Raving(corridor.spec, seed=1))
+        started(corridor, config, Raving(corridor.spec, seed=1)).step()
+    loop = started(corridor, replace(config, on_policy_error="script"), Raving(corridor.spec, seed=1))
     loop.run_for(2)
     assert loop.runtime.collect_trajectory().columns["source"].tolist() == [Source.SCRIPTED] * 2
     assert loop.runtime.counts().policy_errors == 2
+
+
+class Nameless:
+    """An actor that says nothing of what it was made for."""
+
+    def __init__(self, policy: LinearPolicy) -> None:
+        self.act = policy.act
+
+
+def test_an_actor_that_says_nothing_of_itself_is_taken_to_fit() -> None:
+    corridor = Corridor(num_worlds=2)
+    policy = LinearPolicy(corridor.spec, seed=1)
+    actions = []
+    for actor in (policy, Nameless(policy)):
+        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=1.0), actor)
+        runtime.begin(begun(corridor, 0), tick=0)
+        actions.append(runtime.decide_batch().action.tolist())
+        assert runtime.active_policy_hash() == (policy.digest if actor is policy else None)
+    assert actions[0] == actions[1]
+    other = LinearPolicy(Corridor(CorridorConfig(length=9)).spec, seed=1)
+    with pytest.raises(SimulationError, match="does not fit"):
+        runtime.set_policy(other)
+    runtime.set_policy(policy)
+    with pytest.raises(SimulationError, match="does not fit"):
+        runtime.set_policy(other)
+    assert runtime.active_policy_hash() == policy.digest, "a policy that is refused replaces none"

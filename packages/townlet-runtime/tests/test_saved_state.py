@@ -1,22 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.saved_state import check_saved_state, joined, part_of, saved_array, saved_number
-
-names = st.text("abc", min_size=1, max_size=3)
-
-
-@pytest.mark.property
-@given(st.dictionaries(names, st.dictionaries(names | st.builds("{}/{}".format, names, names), st.integers(0, 9))))
-def test_parts_come_back_as_they_were_joined(parts: dict[str, dict[str, int]]) -> None:
-    arrays = {name: {key: np.array(value) for key, value in part.items()} for name, part in parts.items()}
-    whole = joined(arrays)
-    for name, part in arrays.items():
-        assert part_of(whole, name) == part
-    assert part_of(whole, "d") == {}
+from townlet_runtime.simulation.saved_state import check_saved_state, saved_array, saved_number
 
 
 def test_an_array_is_copied_out() -> None:

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from beginnings import begun
 from crossing import Crossing
 from hypothesis import given, settings
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def test_a_world_that_cannot_be_saved_keeps_its_promises() -> None:
 
 def test_a_walk_by_hand() -> None:
     corridor = Corridor(ALONE)
-    first = corridor.reset(seed=0)
+    first = begun(corridor, 0)
     assert first.agent_ids.tolist() == ["visitor_0_1"]
     # the exit is cell 3: three steps, each 0.25 fatigue; the third terminates and is worth 1
     steps = walk(corridor, RIGHT, RIGHT, RIGHT)
@@ -57,7 +58,7 @@ def test_a_walk_by_hand() -> None:
 
 def test_a_rest_is_done_when_the_fatigue_is_gone() -> None:
     corridor = Corridor(ALONE)
-    corridor.reset(seed=0)
+    begun(corridor, 0)
     # 0.25 · 3 of fatigue (one step back), two rests of 0.5
     *_, tired, rested = walk(corridor, RIGHT, RIGHT, LEFT, REST, REST)
     assert not tired.observed.option_done[0] and rested.observed.option_done[0]
@@ -69,7 +70,7 @@ def test_a_rest_is_done_when_the_fatigue_is_gone() -> None:
 
 def test_who_is_too_tired_cannot_walk() -> None:
     corridor = Corridor(replace(ALONE, length=9))
-    corridor.reset(seed=0)
+    begun(corridor, 0)
     steps = walk(corridor, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT)
     positions = [float(step.observed.observations["features"][0, 0]) * 9 for step in steps]
     assert positions == pytest.approx([1, 2, 3, 4, 4])
@@ -77,7 +78,7 @@ def test_who_is_too_tired_cannot_walk() -> None:
 
 def test_everybody_is_truncated_at_the_end_of_an_episode() -> None:
     corridor = Corridor(replace(ALONE, episode_ticks=2), num_worlds=2)
-    assert corridor.reset(seed=0).episodes.tolist() == [0, 1]
+    assert begun(corridor, 0).episodes.tolist() == [0, 1]
     corridor.step(np.array([WAIT, WAIT]))
     last = corridor.step(np.array([WAIT, WAIT]))
     assert last.truncated.tolist() == [True, True] and not last.terminated.any()
@@ -88,7 +89,7 @@ def test_everybody_is_truncated_at_the_end_of_an_episode() -> None:
 
 def test_scripts_live_as_they_are_described() -> None:
     corridor = Corridor(replace(ALONE, length=9))
-    corridor.reset(seed=0)
+    begun(corridor, 0)
     (tired,) = walk(corridor, RIGHT)
     assert corridor.scripted("scripted").propose(tired.observed).tolist() == [RIGHT]
     assert corridor.scripted("nearest").propose(tired.observed).tolist() == [REST]
@@ -102,7 +103,7 @@ def test_scripts_live_as_they_are_described() -> None:
 @pytest.mark.parametrize("actions", [[4], [-1], [RIGHT, RIGHT], [LEFT]])
 def test_actions_that_cannot_be_carried_out_are_refused(actions: list[int]) -> None:
     corridor = Corridor(ALONE)
-    corridor.reset(seed=0)
+    begun(corridor, 0)
     with pytest.raises(SimulationError, match="expected"):
         corridor.step(np.array(actions))
 
@@ -127,8 +128,8 @@ class Broken:
         self._stepped = stepped
         self.spec = spec(self._corridor.spec)
 
-    def reset(self, *, seed: int) -> Observed:
-        return self._observed(self._corridor.reset(seed=seed))
+    def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+        return self._observed(self._corridor.reset(seeds=seeds))
 
     def step(self, actions: NDArray[np.int64]) -> Stepped:
         stepped = self._corridor.step(actions)
@@ -141,6 +142,8 @@ class Broken:
     def scripted(self, name: str) -> BatchController:
         return self._corridor.scripted(name)
 
+    def close(self) -> None: ...
+
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
 
@@ -151,7 +154,7 @@ class Broken:
         return self._observed(self._corridor.restore(state))
 
 
-def with_features(observed: Observed, column: int, value: float) -> Observed:
+def with_features(observed: Observed, column: int, value: float | NDArray[np.int64]) -> Observed:
     features = observed.observations["features"].copy()
     features[:, column] = value
     return replace(observed, observations={**observed.observations, "features": features})
@@ -172,7 +175,7 @@ BENT_OBSERVED = {
     "strictly ascending slots": lambda seen: replace(seen, slots=seen.slots[::-1].copy()),
     r"slots in \[0, 4\)": lambda seen: replace(seen, slots=seen.slots + 3),
     "worlds .* of the slots": lambda seen: replace(seen, worlds=seen.worlds[::-1].copy()),
-    "keys of worlds and agent ids": lambda seen: replace(seen, keys=seen.keys + np.uint64(1)),
+    "keys of the worlds' seeds and agent ids": lambda seen: replace(seen, keys=seen.keys + np.uint64(1)),
     "an episode of each row": lambda seen: replace(seen, episodes=seen.episodes[:1]),
     "unique over all worlds": lambda seen: replace(seen, episodes=np.zeros_like(seen.episodes)),
     "bool .* `option_done`": lambda seen: replace(seen, option_done=seen.option_done.astype(np.int8)),
@@ -227,13 +230,10 @@ def test_a_simulation_that_does_not_repeat_itself_is_named() -> None:
         check_simulation(drifting, seed=1, ticks=5)
 
 
-def test_worlds_that_ignore_their_seed_are_named() -> None:
-    class Offset(Broken):
-        def reset(self, *, seed: int) -> Observed:
-            return super().reset(seed=seed * 1000)
-
-    with pytest.raises(SimulationError, match="world w to begin with seed"):
-        check_simulation(Offset(), seed=1, ticks=5)
+def test_worlds_that_depend_on_their_number_are_named() -> None:
+    numbered = Broken(observed=lambda seen: with_features(seen, 0, seen.worlds))
+    with pytest.raises(SimulationError, match="a world to follow from its seed alone"):
+        check_simulation(numbered, seed=1, ticks=5)
 
 
 def test_a_script_that_proposes_nonsense_is_named() -> None:
@@ -282,7 +282,7 @@ class Forgetful(Broken):
 
     def restore(self, state: SavedState) -> Observed:
         if self._wrong == "gullible" and not state:
-            return self.reset(seed=0)
+            return begun(self, 0)
         return super().restore(state)
 
 

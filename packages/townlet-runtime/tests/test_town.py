@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from beginnings import begun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,8 +12,8 @@ from townlet_behavior import RivalryGuardrail, ScriptedConfig
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.testing import check_simulation
 from townlet_runtime.town import AgentSpec, JobSpec, LifecycleConfig, ObjectSpec, SocialConfig, Town, TownConfig
-from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.observations import FEATURES, HELD_START
+from townlet_runtime.town.place import TABLE
 from townlet_runtime.town.render import render_lines, town_picture
 
 LIVELY = LifecycleConfig(respawn_delay_ticks=5, departure_rate=0.02, away_ticks=4)
@@ -33,7 +34,7 @@ def test_the_town_keeps_the_promises_of_a_simulation() -> None:
 @given(seed=st.integers(0, 2**31), agents=st.integers(1, 12), worlds=st.integers(1, 3))
 def test_every_scripted_proposal_is_a_legal_action(seed: int, agents: int, worlds: int) -> None:
     town = Town(replace(TownConfig(), num_agents=agents), num_worlds=worlds)
-    observed = town.reset(seed=seed)
+    observed = begun(town, seed)
     scripts = [town.scripted(name) for name in town.behaviors]
     for tick in range(150):
         rows = np.arange(len(observed.slots))
@@ -45,7 +46,7 @@ def test_every_scripted_proposal_is_a_legal_action(seed: int, agents: int, world
 
 def test_an_episode_is_cut_for_everybody_and_a_new_one_begins() -> None:
     town = Town(SMALL, num_worlds=2)
-    observed = town.reset(seed=3)
+    observed = begun(town, 3)
     first = observed
     for _ in range(30):
         stepped = town.step(np.zeros(8, dtype=np.int64))
@@ -66,7 +67,7 @@ def test_work_pays_only_at_the_workplace_during_the_shift() -> None:
         AgentSpec(id="jobless", position=(1, 1), wallet=0.0),
     )
     town = Town(replace(SMALL, jobs=(job,), agents=agents), num_worlds=1)
-    town.reset(seed=0)
+    begun(town, 0)
     late = [
         town.step(np.zeros(3, dtype=np.int64)).events[0][town.spec.event_names.index("late_ticks")] for _ in range(7)
     ]
@@ -79,7 +80,7 @@ def test_the_script_sets_off_for_work_before_the_shift() -> None:
     job = JobSpec(name="cook", start_tick=12, end_tick=20, location=(6, 1))
     agents = (AgentSpec(id="alice", position=(1, 1), job="cook"),)
     town = Town(replace(SMALL, jobs=(job,), agents=agents), num_worlds=1, script=ScriptedConfig(job_arrival_buffer=10))
-    observed, script = town.reset(seed=0), town.scripted("scripted")
+    observed, script = begun(town, 0), town.scripted("scripted")
     keys = []
     for _ in range(9):
         action = script.propose(observed)
@@ -98,12 +99,12 @@ def test_choices_by_hand() -> None:
     )
     agents = (AgentSpec(id="a", position=(0, 0)), AgentSpec(id="b", position=(2, 0)))
     town = Town(replace(SMALL, objects=objects, agents=agents), num_worlds=1)
-    observed = town.reset(seed=0)
+    observed = begun(town, 0)
     shower = slice(6, 9)
-    assert observed.choices.local[0, shower].tolist() == [0, 1, 1]
+    assert observed.targets.local[0, shower].tolist() == [0, 1, 1]
     observed = town.step(np.array([0, TABLE.index("request:shower:nearest")])).observed
     # b stands at the near one: for a it is still the nearest, the middle one is now less busy; b means its own.
-    assert observed.choices.local[:, shower].tolist() == [[0, 1, 2], [1, 1, 1]]
+    assert observed.targets.local[:, shower].tolist() == [[0, 1, 2], [1, 1, 1]]
     assert feature(observed, "busy_shower_nearest").tolist() == [0.25, 0.25]
     assert feature(observed, "distance_shower_least_busy").tolist() == pytest.approx([4 / 16, 0.0])
     assert feature(observed, "usable_fridge_first").tolist() == [0.0, 0.0]
@@ -118,7 +119,7 @@ def test_the_map_shows_what_is_around() -> None:
         AgentSpec(id="c", position=(0, 0)),
     )
     town = Town(replace(SMALL, objects=objects, agents=agents), num_worlds=1)
-    town.reset(seed=0)
+    begun(town, 0)
     seen = town.step(np.array([0, TABLE.index("request:bed:first"), 0])).observed.observations["map"]
     assert seen.shape == (3, 4, 3, 3)
     self_, others, things, reserved = seen[0]
@@ -136,7 +137,7 @@ def test_a_cook_fills_the_emptiest_fridge_and_stoves_are_supplied() -> None:
     )
     agents = (AgentSpec(id="a", position=(1, 1), wallet=5.0),)
     town = Town(replace(SMALL, objects=objects, agents=agents, delivery_ticks=10), num_worlds=1)
-    town.reset(seed=0)
+    begun(town, 0)
     town.state.stock[:3] = [5, 3, 1]
     town.state.tick = 1
     cook = TABLE.index("request:stove:first")
@@ -162,11 +163,11 @@ def test_misuse_is_one_clear_error() -> None:
     town = Town(SMALL, num_worlds=1)
     with pytest.raises(SimulationError, match="expected `reset` before the first `step`"):
         town.step(np.zeros(4, dtype=np.int64))
-    town.reset(seed=0)
+    begun(town, 0)
     with pytest.raises(SimulationError, match=r"expected actions of shape \(4,\), got \(3,\)"):
         town.step(np.zeros(3, dtype=np.int64))
-    with pytest.raises(SimulationError, match="expected a seed that is not negative, got -1"):
-        town.reset(seed=-1)
+    with pytest.raises(SimulationError, match=r"expected `seeds` that are not negative, got \[-1\]"):
+        begun(town, -1)
     with pytest.raises(SimulationError, match=r"\(scripted, nearest, idle\), got 'clever'"):
         town.scripted("clever")
 
@@ -175,7 +176,7 @@ def test_without_relationships_nobody_chats_and_rivals_are_avoided_all_the_same(
     aloof = Town(replace(SMALL, social=SocialConfig(relationships=False)), num_worlds=1)
     (guardrail,) = aloof.guardrails()
     assert isinstance(guardrail, RivalryGuardrail)
-    observed = aloof.reset(seed=0)
+    observed = begun(aloof, 0)
     for _ in range(30):
         assert not observed.action_mask[:, TABLE.index("chat")].any()
         observed = aloof.step(aloof.scripted("scripted").propose(observed)).observed
@@ -183,20 +184,20 @@ def test_without_relationships_nobody_chats_and_rivals_are_avoided_all_the_same(
 
 def test_same_seed_same_town_and_another_seed_another() -> None:
     one, two = Town(SMALL, num_worlds=2), Town(SMALL, num_worlds=2)
-    a, b = one.reset(seed=7), two.reset(seed=7)
+    a, b = begun(one, 7), begun(two, 7)
     np.testing.assert_array_equal(a.observations["features"], b.observations["features"])
-    assert not np.array_equal(two.reset(seed=9).observations["features"], a.observations["features"])
+    assert not np.array_equal(begun(two, 9).observations["features"], a.observations["features"])
 
 
 def test_a_grid_of_39_columns_is_drawn_on_80() -> None:
     town = Town(replace(TownConfig(), num_agents=200, grid_size=(39, 39)), num_worlds=1)
-    town.reset(seed=7)
+    begun(town, 7)
     assert max(map(len, render_lines(town))) <= 80
 
 
 def test_rendering_shows_everybody() -> None:
     town = Town(SMALL, num_worlds=2)
-    town.reset(seed=7)
+    begun(town, 7)
     lines = render_lines(town, world=1)
     assert len(lines) == 10
     assert max(map(len, lines)) <= 80

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from beginnings import begun
 
 from townlet_behavior import draw_keys
 from townlet_behavior.personality import PROFILES
 from townlet_runtime.town import AgentSpec, LifecycleConfig, PersonalityConfig, Town, TownConfig
 from townlet_runtime.town.state import EVENTS
+from townlet_trajectory.evaluation.seeds import training_seeds
 
 SMALL = TownConfig(num_agents=4, episode_ticks=500, grid_size=(8, 8), lifecycle=LifecycleConfig(departure_rate=0.0))
 HUNGRY_ALICE = (AgentSpec(id="alice", position=(1, 1), needs=(0.01, 1.0, 1.0)), AgentSpec(id="bob", position=(2, 2)))
@@ -19,10 +21,33 @@ def wait(count: int) -> np.ndarray:
     return np.zeros(count, dtype=np.int64)
 
 
+def test_worlds_of_two_runs_never_play_the_same_episode() -> None:
+    beginnings = set()
+    for run in (0, 1):
+        town = Town(replace(SMALL, episode_ticks=2), num_worlds=4)
+        observed = town.reset(seeds=training_seeds(run, 4))
+        for _ in range(3):
+            features = observed.observations["features"]
+            beginnings |= {features[observed.worlds == world].tobytes() for world in range(4)}
+            for _ in range(2):
+                observed = town.step(wait(16)).observed
+    assert len(beginnings) == 2 * 4 * 3
+
+
+def test_a_seed_of_more_than_32_bits_is_no_smaller_seed_and_an_episode() -> None:
+    # As words of 32 bits, (7 + 5 · 2^32, episode 0) reads 7, 5, 0 and (7, episode 5) reads 7, 5.
+    town = Town(replace(SMALL, episode_ticks=1), num_worlds=2)
+    observed = town.reset(seeds=np.array([7, 7 + 5 * 2**32]))
+    first = observed.observations["features"][observed.worlds == 1]
+    for _ in range(5):
+        observed = town.step(wait(8)).observed
+    assert (observed.observations["features"][observed.worlds == 0] != first).any()
+
+
 def test_who_faints_is_back_after_the_delay_under_the_same_id() -> None:
     lifecycle = LifecycleConfig(respawn_delay_ticks=3, departure_rate=0.0)
     town = Town(replace(SMALL, agents=HUNGRY_ALICE, needs_decay=(0.01, 0.0, 0.0), lifecycle=lifecycle), num_worlds=1)
-    observed = town.reset(seed=0)
+    observed = begun(town, 0)
     stepped = town.step(wait(2))
     assert stepped.terminated.tolist() == [True, False]
     assert stepped.rewards[0] < -0.9
@@ -41,7 +66,7 @@ def test_who_faints_is_back_after_the_delay_under_the_same_id() -> None:
 def test_without_a_delay_who_faints_is_back_at_once() -> None:
     lifecycle = LifecycleConfig(respawn_delay_ticks=0, departure_rate=0.0)
     town = Town(replace(SMALL, lifecycle=lifecycle, needs_decay=(0.5, 0.0, 0.0)), num_worlds=1)
-    town.reset(seed=0)
+    begun(town, 0)
     stepped = town.step(wait(4))
     while not stepped.terminated.any():
         stepped = town.step(wait(4))
@@ -51,7 +76,7 @@ def test_without_a_delay_who_faints_is_back_at_once() -> None:
 
 def test_travellers_are_cut_off_and_come_back_as_themselves() -> None:
     town = Town(replace(SMALL, lifecycle=LifecycleConfig(departure_rate=0.05, away_ticks=6)), num_worlds=1)
-    observed = town.reset(seed=4)
+    observed = begun(town, 4)
     character, job = town.state.extroversion.tolist(), town.state.job.tolist()
     gone: dict[str, int] = {}
     journeys = 0
@@ -74,7 +99,7 @@ def test_travellers_are_cut_off_and_come_back_as_themselves() -> None:
 
 def test_journeys_are_as_frequent_as_the_rate_says() -> None:
     town = Town(replace(SMALL, lifecycle=LifecycleConfig(departure_rate=0.01, away_ticks=0)), num_worlds=50)
-    town.reset(seed=0)
+    begun(town, 0)
     events = sum(town.step(wait(200)).events.sum(axis=0) for _ in range(100))
     # 200 agents, 100 ticks: 200 journeys on average, with a standard deviation of 14.
     assert 150 < events[EVENTS.index("departure_events")] < 250
@@ -83,7 +108,7 @@ def test_journeys_are_as_frequent_as_the_rate_says() -> None:
 
 def test_everybody_can_be_away() -> None:
     town = Town(replace(SMALL, lifecycle=LifecycleConfig(departure_rate=1.0, away_ticks=3)), num_worlds=1)
-    town.reset(seed=0)
+    begun(town, 0)
     assert town.step(wait(4)).observed.slots.tolist() == []
     for expected in ([], [], [0, 1, 2, 3]):
         stepped = town.step(wait(0))
@@ -94,7 +119,7 @@ def test_everybody_can_be_away() -> None:
 def test_an_episode_ends_though_nobody_is_there() -> None:
     lifecycle = LifecycleConfig(departure_rate=1.0, away_ticks=9)
     town = Town(replace(SMALL, episode_ticks=3, lifecycle=lifecycle), num_worlds=2)
-    town.reset(seed=0)
+    begun(town, 0)
     assert town.step(wait(8)).observed.slots.tolist() == []
     town.step(wait(0))
     stepped = town.step(wait(0))
@@ -105,7 +130,7 @@ def test_an_episode_ends_though_nobody_is_there() -> None:
 
 def test_an_agent_that_leaves_makes_room_in_the_line() -> None:
     town = Town(SMALL, num_worlds=1)
-    observed = town.reset(seed=0)
+    observed = begun(town, 0)
     town.state.object[0], town.state.phase[0] = 3, 1
     town.state.leaves_at[0] = 1
     town.population.dismiss(town.state, np.array([], dtype=np.int64), until=0)
@@ -121,7 +146,7 @@ def test_characters_are_drawn_named_or_overridden() -> None:
         replace(SMALL, num_agents=200, personality=PersonalityConfig(distribution={"stoic": 3.0, "socialite": 1.0})),
         num_worlds=1,
     )
-    drawn.reset(seed=0)
+    begun(drawn, 0)
     counts = np.bincount(drawn.state.profile, minlength=len(names))
     assert counts[names.index("balanced")] == counts[names.index("industrious")] == 0
     assert 120 < counts[names.index("stoic")] < 180
@@ -132,7 +157,7 @@ def test_characters_are_drawn_named_or_overridden() -> None:
     )
     personality = PersonalityConfig(distribution={}, overrides={"bob": "industrious", "carol": "socialite"})
     named = Town(replace(SMALL, agents=agents, personality=personality), num_worlds=2)
-    named.reset(seed=0)
+    begun(named, 0)
     assert [names[index] for index in named.state.profile] == ["balanced", "industrious", "stoic"] * 2
     assert named.state.extroversion.min() >= 0.0
     assert named.state.extroversion.max() < 1.0
@@ -143,7 +168,7 @@ def test_characters_are_drawn_named_or_overridden() -> None:
 def test_what_agents_come_with_depends_on_nothing_that_they_did(worlds: int) -> None:
     config = replace(SMALL, lifecycle=LifecycleConfig(departure_rate=0.02, away_ticks=2))
     idle, busy = Town(config, num_worlds=worlds), Town(config, num_worlds=worlds)
-    one, other = idle.reset(seed=3), busy.reset(seed=3)
+    one, other = begun(idle, 3), begun(busy, 3)
     for _ in range(80):
         one = idle.step(wait(len(one.slots))).observed
         other = busy.step(busy.scripted("nearest").propose(other)).observed
@@ -156,7 +181,7 @@ def test_what_agents_come_with_depends_on_nothing_that_they_did(worlds: int) -> 
 def test_nothing_grows_with_the_number_of_agents_that_came_and_went() -> None:
     lifecycle = LifecycleConfig(respawn_delay_ticks=1, departure_rate=0.1, away_ticks=1)
     town = Town(replace(SMALL, lifecycle=lifecycle, episode_ticks=100_000), num_worlds=1)
-    observed, script = town.reset(seed=0), town.scripted("scripted")
+    observed, script = begun(town, 0), town.scripted("scripted")
     sizes = []
     for tick in range(1201):
         if tick % 600 == 0:

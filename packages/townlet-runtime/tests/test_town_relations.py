@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from naive_minds import NaiveMinds
 
 from townlet_runtime.town import RivalryConfig, SocialConfig, TownConfig
 from townlet_runtime.town.relations import FADE_TICKS, Relations
@@ -102,6 +105,80 @@ def test_whom_a_character_avoids_is_a_matter_of_its_own() -> None:
     minds.refresh(0)
     assert list(zip(minds.avoiding.tolist(), minds.rival.tolist(), strict=True)) == [(0, 1)]
     assert minds.towards(slots(0, 1), slots(1, 0)).avoids.tolist() == [True, False]
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.integers(0, 4), st.integers(1, 8), st.sampled_from([-0.5, -0.1, 0.005, 0.1, 0.3]), st.floats(0.0, 0.5)
+    ),
+    max_size=60,
+)
+
+
+@pytest.mark.property
+@given(EVENTS, EVENTS, st.integers(1, 4), st.sampled_from([0.0, 0.1]), st.integers(0, 20))
+def test_many_changes_at_once_are_those_changes_one_after_the_other(
+    first: list[tuple[int, int, float, float]],
+    second: list[tuple[int, int, float, float]],
+    most: int,
+    min_value: float,
+    tick: int,
+) -> None:
+    rules = replace(RULES, max_edges=most, min_value=min_value)
+    config = TownConfig(rivalry=rules, social=SocialConfig(max_edges=most))
+    minds = relations(config, num_slots=9)
+    naive = NaiveMinds(config.social, rules, list(range(9)), dict.fromkeys(range(9), rules.avoid_threshold))
+    naive.at(tick)
+    for events in (first, second):
+        agents = slots(*(agent for agent, *_ in events))
+        others = slots(*((agent + step) % 9 for agent, step, *_ in events))
+        trust, amount = np.array([t for *_, t, _ in events]), np.array([a for *_, a in events])
+        bitter = amount > 0.0
+        minds.befriend(agents, others, trust, amount)
+        minds.embitter(agents[bitter], others[bitter], amount[bitter], tick=tick)
+        for agent, other, t, a in zip(agents.tolist(), others.tolist(), trust.tolist(), amount.tolist(), strict=True):
+            naive.change(agent, other, t, a, 0.0)
+        for agent, other, a in zip(
+            agents[bitter].tolist(), others[bitter].tolist(), amount[bitter].tolist(), strict=True
+        ):
+            naive.change(agent, other, 0.0, 0.0, a)
+    for agent in range(9):
+        row = minds.other[agent]
+        known = {int(o): edge for edge, o in enumerate(row) if o >= 0}
+        assert known.keys() == naive.close[agent].keys() | naive.rivals[agent].keys()
+        for other, edge in known.items():
+            tie = (minds.trust[agent, edge], minds.familiarity[agent, edge], minds.rivalry[agent, edge])
+            expected = (*naive.tie(agent, other), naive.rivals[agent].get(other, -math.inf))
+            assert tie == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("what", ["befriend", "embitter", "bond"])
+def test_the_work_does_not_grow_with_how_often_one_agent_occurs(what: str) -> None:
+    """Lines of Python that run, in which loops show."""
+
+    def lines(count: int) -> int:
+        minds, ran = relations(num_slots=1001), 0
+        agents, others, amounts = np.zeros(count, np.int64), np.arange(1, count + 1), np.linspace(0.1, 0.9, count)
+
+        def trace(*_: object) -> Callable[..., object]:
+            nonlocal ran
+            ran += 1
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            if what == "befriend":
+                minds.befriend(agents, others, amounts, amounts)
+            elif what == "embitter":
+                minds.embitter(agents, others, amounts, tick=0)
+            else:
+                minds.bond(agents, others, (0.1, 0.1, 0.1), tick=0)
+        finally:
+            sys.settrace(before)
+        return ran
+
+    assert lines(1000) == lines(10)
 
 
 CHANGES = st.lists(

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from beginnings import begun
 from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_runtime.errors import TownConfigError
 from townlet_runtime.town import RewardConfig, Town, TownConfig
-from townlet_runtime.town.rewards import can_clip, faint_penalty, need_rates, tick_rewards
-from townlet_runtime.town.shifts import Attendance
+from townlet_runtime.town.rules.rewards import Attendance, can_clip, faint_penalty, need_rates, tick_rewards
 
 RULES = RewardConfig(
     survival_tick=0.01,
@@ -111,7 +111,7 @@ def test_idle_is_worth_about_nothing_and_the_script_lives_well() -> None:
     returns = {}
     for name in ("idle", "scripted", "nearest"):
         town = Town(TownConfig(), num_worlds=8)
-        observed, controller, total = town.reset(seed=2**31), town.scripted(name), 0.0
+        observed, controller, total = begun(town, 2**31), town.scripted(name), 0.0
         for _ in range(1000):
             stepped = town.step(controller.propose(observed))
             total += float(stepped.rewards.sum())

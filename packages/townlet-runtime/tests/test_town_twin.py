@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from beginnings import begun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_minds import NaiveMinds
@@ -29,9 +30,8 @@ from townlet_runtime.town import (
     TownConfig,
     TownObserved,
 )
-from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.observations import FEATURES, HELD_START
-from townlet_runtime.town.place import jobs_of, objects_of
+from townlet_runtime.town.place import TABLE, jobs_of, objects_of
 from townlet_runtime.town.state import EVENTS
 
 PHASES = ("free", "line", "turn", "using")
@@ -259,7 +259,7 @@ class Both:
 )
 def test_arrays_follow_the_rules_written_as_loops(config: TownConfig, seed: int, sticky: float, guarded: bool) -> None:
     town = Town(config, num_worlds=1, script=ScriptedConfig(job_arrival_buffer=ARRIVAL_BUFFER))
-    observed = town.reset(seed=seed)
+    observed = begun(town, seed)
     both = Both(town, twin_of(town), RivalryGuardrail(wait=TABLE.vocabulary.wait))
     wanderers = Wanderers(town, sticky=sticky, seed=seed)
     for _ in range(110):
@@ -271,7 +271,7 @@ def test_arrays_follow_the_rules_written_as_loops(config: TownConfig, seed: int,
 def test_the_random_walk_meets_every_rule() -> None:
     # Guards the test above: were lines, uses, chats or faints not reached, it would compare nothing.
     town = Town(CROWDED, num_worlds=4)
-    observed, wanderers = town.reset(seed=1), Wanderers(town, sticky=0.9, seed=1)
+    observed, wanderers = begun(town, 1), Wanderers(town, sticky=0.9, seed=1)
     total, avoided = np.zeros(len(EVENTS)), 0
     for _ in range(600):
         stepped = town.step(wanderers.actions(observed))
@@ -287,9 +287,9 @@ def test_the_random_walk_meets_every_rule() -> None:
 def test_worlds_do_not_touch_each_other() -> None:
     config = replace(CROWDED, num_agents=3)
     many, alone = Town(config, num_worlds=3), [Town(config, num_worlds=1) for _ in range(3)]
-    observed, wanderers = many.reset(seed=11), Wanderers(many, sticky=0.8, seed=5)
+    observed, wanderers = begun(many, 11), Wanderers(many, sticky=0.8, seed=5)
     for w, town in enumerate(alone):
-        town.reset(seed=11 + w)
+        begun(town, 11 + w)
     for _ in range(300):
         actions = wanderers.actions(observed)
         stepped = many.step(actions)

@@ -13,6 +13,7 @@ from strategies import LinearPolicy
 from townlet_behavior import BridgeConfig, Kind, Purpose, Source, uniforms
 from townlet_runtime.simulation.interface import Observed
 from townlet_runtime.testing import Corridor
+from townlet_trajectory.evaluation.seeds import training_seeds
 
 Who = tuple[int, str, int]
 """World, agent id, episode."""
@@ -53,7 +54,7 @@ class Twin:
         self.lives: dict[Who, Life] = defaultdict(Life)
 
     def run(self, *, world_seed: int, ticks: int) -> dict[Who, Life]:
-        observed = self.corridor.reset(seed=world_seed)
+        observed = self.corridor.reset(seeds=training_seeds(world_seed, self.corridor.num_worlds))
         for tick in range(ticks):
             people = self.people(observed)
             actions = [self.decide(observed, row, who, tick) for row, who in enumerate(people)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -102,6 +103,67 @@ def test_the_first_loss_is_that_of_a_uniform_policy() -> None:
     assert [epoch.epoch for epoch in result.epochs] == [1]
 
 
+def masked_pair() -> TrajectoryBatch:
+    """Two labels of three actions, of which the mask forbids the last."""
+    return batch_of(
+        lengths=[2],
+        rewards=[0, 0],
+        terminated=[True],
+        num_actions=3,
+        observations={"features": np.zeros((2, 3), np.float32), "action_mask": np.array([[True, True, False]] * 2)},
+        expert_action=[0, 1],
+    )
+
+
+def test_forbidden_actions_have_no_share_and_no_gradient() -> None:
+    # Two legal actions of three, uniform: the loss is log 2, not log 3. The logits' gradient is (1/2 - 1, 1/2, 0) for
+    # one label and (1/2, 1/2 - 1, 0) for the other, so that no bias moves; without the mask the third had 1/3.
+    network = three_features()
+    with torch.no_grad():
+        for weight in network.policy_parameters():
+            weight.zero_()
+    result = learner_of(network, num_epochs=1, batch_size=2).fit(masked_pair(), masked_pair())
+    assert result.epochs[0].loss == pytest.approx(math.log(2.0))
+    assert list(network.policy_parameters())[-1].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-9)
+
+
+def test_the_most_likely_action_is_the_most_likely_legal_one() -> None:
+    # The forbidden action has by far the greatest logit, and the labels are the most likely of the others.
+    network = three_features()
+    with torch.no_grad():
+        for weight in network.policy_parameters():
+            weight.zero_()
+        list(network.policy_parameters())[-1].copy_(torch.tensor([1.0, 0.0, 50.0]))
+    both = masked_pair()
+    result = learner_of(network, num_epochs=1, learning_rate=1e-9).fit(both, both)
+    assert result.accuracy == 0.5
+
+
+def test_every_row_of_a_capture_without_proposals_is_a_demonstration() -> None:
+    batch = separable(64, 1)
+    classic = dataclasses.replace(
+        batch,
+        schema=dataclasses.replace(batch.schema, decisions={"action": batch.schema.decisions["action"]}),
+        columns={"action": np.asarray(batch.columns["expert_action"])},
+    )
+    assert labels(classic).rows.tolist() == list(range(64))
+    assert learner_of(three_features()).fit(classic, classic).accuracy > 0.9
+    blended = dataclasses.replace(
+        batch,
+        schema=dataclasses.replace(
+            batch.schema, decisions={name: batch.schema.decisions[name] for name in ("action", "expert_action")}
+        ),
+        columns={name: batch.columns[name] for name in ("action", "expert_action")},
+    )
+    with pytest.raises(ShapeError, match=r"needs the columns \['kind', 'demonstrated'\]"):
+        labels(blended)
+
+
+def test_a_label_outside_of_the_vocabulary_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"`label` must be in \[0, 3\), got 3 in row 2 \(agent 'a0', tick 2\)"):
+        labels(separable(4, 1, expert=np.array([0, 1, 3, 2])))
+
+
 def test_the_weights_of_the_best_epoch_are_kept() -> None:
     # The held-out script is the opposite of the one that is learned: the longer, the worse.
     train, held_out = separable(64, 1), separable(64, 2)
@@ -163,7 +225,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_alone() -> None:
     with torch.no_grad():
         next(network.policy_parameters())[0, 0] = torch.nan
     before = [weight.clone() for weight in network.parameters()]
-    with pytest.raises(NonFiniteError, match="loss: it is nan"):
+    with pytest.raises(NonFiniteError, match="loss: it is nan; cloning, epoch 1 of 30, learning rate 0.01"):
         learner_of(network).fit(separable(4, 1), separable(4, 2))
     for weight, expected in zip(network.parameters(), before, strict=True):
         assert torch.equal(weight.nan_to_num(7.0), expected.nan_to_num(7.0))
@@ -174,5 +236,5 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_alone() -> None:
     [{"learning_rate": 0.0}, {"learning_rate": math.nan}, {"batch_size": 0}, {"num_epochs": 0}, {"weight_decay": -1.0}],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=f"^`{next(iter(wrong))}` must be .*, got"):
+    with pytest.raises(ConfigError, match=f"`{next(iter(wrong))}` must be .*, got {next(iter(wrong.values()))}"):
         BCConfig(**wrong)  # type: ignore[arg-type]  # ints and floats by name

@@ -47,6 +47,21 @@ def test_statistics_are_those_of_the_batch() -> None:
     assert own.value_scale.item() == pytest.approx(np.sqrt(np.mean(to_go**2)), rel=1e-5)
 
 
+def test_statistics_of_a_clone_are_those_of_the_episodes_it_learns_from() -> None:
+    own, twin = network(), network()
+    batch = scripted_batch(4, 2 * HORIZON)
+    config = TrainingConfig(seed=3, total_env_steps=1, bc=BCConfig(num_epochs=1))
+    clone_script(own, batch, config=config, group=ONE_GROUP, on_epoch=lambda epoch: None)
+    fraction = config.anneal.held_out_fraction
+    train, held_out = split_episodes(batch, fraction=fraction, seed=3, group=ONE_GROUP)
+    statistics = []
+    for part in (train, held_out, batch):
+        freeze_statistics(twin, part, discount=config.ppo.discount)
+        statistics.append((twin.observation_mean.tolist(), twin.observation_std.tolist(), twin.value_scale.item()))
+    mine = (own.observation_mean.tolist(), own.observation_std.tolist(), own.value_scale.item())
+    assert [mine == each for each in statistics] == [True, False, False]
+
+
 def test_numbers_stay_as_they_come_where_the_network_says_so() -> None:
     config = NetworkConfig(hidden_sizes=(8,), normalize_observations="none", value_scale="none")
     own = network(config=config)

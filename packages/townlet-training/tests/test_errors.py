@@ -19,3 +19,6 @@ def test_a_checkpoint_error_is_an_artifact_error_too() -> None:
 def test_a_non_finite_error_names_the_stage() -> None:
     error = errors.NonFiniteError("loss", "it is nan")
     assert error.stage == "loss" and str(error) == "loss: it is nan"
+    within = error.within("update 12 of stage ppo, agent group `cat`")
+    assert within.stage == "loss" and within.detail == "it is nan"
+    assert str(within) == "update 12 of stage ppo, agent group `cat`: loss: it is nan"

@@ -10,7 +10,7 @@ import pytest
 from corridor import CorridorCollector, agents, network
 
 from townlet_training.errors import NonFiniteError, ShapeError
-from townlet_training.learning.ppo_update import PPOUpdate
+from townlet_training.learning.ppo import PPOUpdate
 from townlet_training.run.group_names import ONE_GROUP
 from townlet_training.run.metrics import (
     ANNEAL_KEYS,

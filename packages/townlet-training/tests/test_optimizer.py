@@ -17,15 +17,17 @@ def parameter(*numbers: float) -> nn.Parameter:
 def test_the_first_step_of_adam_is_the_learning_rate() -> None:
     # m / sqrt(v) of the first step is the sign of the gradient, whatever its size.
     weight = parameter(1.0, 1.0)
-    norm = Optimizer({"weight": weight}, learning_rate=0.1).step((weight * torch.tensor([3.0, -4.0])).sum())
+    norm = Optimizer({"weight": weight}, learning_rate=0.1, eps=1e-8).step(
+        (weight * torch.tensor([3.0, -4.0])).sum(), "here"
+    )
     assert norm == pytest.approx(5.0)
     assert weight.tolist() == pytest.approx([0.9, 1.1])
 
 
 def test_a_long_gradient_is_scaled_down_after_it_was_measured() -> None:
     weight = parameter(0.0, 0.0)
-    optimizer = Optimizer({"weight": weight}, learning_rate=0.1, max_grad_norm=1.0)
-    assert optimizer.step((weight * torch.tensor([3.0, 4.0])).sum()) == pytest.approx(5.0)
+    optimizer = Optimizer({"weight": weight}, learning_rate=0.1, eps=1e-8, max_grad_norm=1.0)
+    assert optimizer.step((weight * torch.tensor([3.0, 4.0])).sum(), "here") == pytest.approx(5.0)
     # Adam's first moment is a tenth of the gradient: [0.6, 0.8] / 10.
     assert optimizer.state_dict()["weight.exp_avg"].tolist() == pytest.approx([0.06, 0.08], rel=1e-4)
 
@@ -33,47 +35,47 @@ def test_a_long_gradient_is_scaled_down_after_it_was_measured() -> None:
 def test_weight_decay_by_hand() -> None:
     # The weight shrinks by learning rate · decay = 0.05, then the step of 0.1 is taken.
     weight = parameter(2.0)
-    Optimizer({"weight": weight}, learning_rate=0.1, weight_decay=0.5).step(weight.sum())
+    Optimizer({"weight": weight}, learning_rate=0.1, eps=1e-8, weight_decay=0.5).step(weight.sum(), "here")
     assert weight.item() == pytest.approx(2.0 * 0.95 - 0.1)
 
 
 def test_a_parameter_without_a_gradient_is_left_alone() -> None:
     used, unused = parameter(1.0), parameter(1.0)
-    optimizer = Optimizer({"used": used, "unused": unused}, learning_rate=0.1)
-    optimizer.step(used.sum() + unused.sum())
+    optimizer = Optimizer({"used": used, "unused": unused}, learning_rate=0.1, eps=1e-8)
+    optimizer.step(used.sum() + unused.sum(), "here")
     before = unused.item()
-    optimizer.step(used.sum())
+    optimizer.step(used.sum(), "here")
     assert unused.item() == before and optimizer.state_dict()["unused.step"].item() == 1.0
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_is_refused(bad: float) -> None:
     weight = parameter(1.0)
-    optimizer = Optimizer({"weight": weight}, learning_rate=0.1)
-    with pytest.raises(NonFiniteError, match=f"loss: it is {bad}") as caught:
-        optimizer.step(weight.sum() * bad)
+    optimizer = Optimizer({"weight": weight}, learning_rate=0.1, eps=1e-8)
+    with pytest.raises(NonFiniteError, match=f"loss: it is {bad}; here") as caught:
+        optimizer.step(weight.sum() * bad, "here")
     assert caught.value.stage == "loss" and weight.item() == 1.0 and optimizer.state_dict() == {}
 
 
 def test_a_gradient_that_is_not_finite_is_refused() -> None:
     # The slope of sqrt at 0 is infinite.
     weight = parameter(0.0)
-    optimizer = Optimizer({"weight": weight}, learning_rate=0.1)
-    with pytest.raises(NonFiniteError, match="gradient: its norm is") as caught:
-        optimizer.step(weight.sqrt().sum())
+    optimizer = Optimizer({"weight": weight}, learning_rate=0.1, eps=1e-8)
+    with pytest.raises(NonFiniteError, match="gradient: its norm is (inf|nan), at a loss of 0.0; here") as caught:
+        optimizer.step(weight.sqrt().sum(), "here")
     assert caught.value.stage == "gradient" and weight.item() == 0.0 and optimizer.state_dict() == {}
 
 
 def test_a_state_is_a_copy() -> None:
     weight = parameter(1.0)
-    optimizer = Optimizer({"weight": weight}, learning_rate=0.1)
-    optimizer.step(weight.sum())
+    optimizer = Optimizer({"weight": weight}, learning_rate=0.1, eps=1e-8)
+    optimizer.step(weight.sum(), "here")
     state = optimizer.state_dict()
     before = {name: tensor.clone() for name, tensor in state.items()}
-    optimizer.step(weight.sum())
+    optimizer.step(weight.sum(), "here")
     assert all(torch.equal(state[name], before[name]) for name in before)
     optimizer.load_state_dict(state)
-    optimizer.step(weight.sum())
+    optimizer.step(weight.sum(), "here")
     assert all(torch.equal(state[name], before[name]) for name in before)
     optimizer.load_state_dict({})
     assert optimizer.state_dict() == {}
@@ -81,4 +83,4 @@ def test_a_state_is_a_copy() -> None:
 
 def test_the_learning_rate_is_checked() -> None:
     with pytest.raises(ConfigError, match="`learning_rate` must be finite and above 0, got inf"):
-        Optimizer({"weight": parameter(1.0)}, learning_rate=0.1).set_learning_rate(math.inf)
+        Optimizer({"weight": parameter(1.0)}, learning_rate=0.1, eps=1e-8).set_learning_rate(math.inf)

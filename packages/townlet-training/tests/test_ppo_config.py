@@ -33,7 +33,7 @@ from townlet_training.learning.ppo import PPOConfig
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=f"^`{next(iter(wrong))}` must be .*, got"):
+    with pytest.raises(ConfigError, match=rf"`{next(iter(wrong))}` must be .*, got {next(iter(wrong.values()))!r}"):
         PPOConfig(**wrong)  # type: ignore[arg-type]  # ints and floats by name
 
 

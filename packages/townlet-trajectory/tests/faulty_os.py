@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from townlet_trajectory.storage import files, locks, unfinished
+from townlet_trajectory.storage import files, locks, system
 
-CALLS = ("open", "write", "fsync", "replace", "rename", "close", "mkdir", "makedirs", "ftruncate", "lseek", "pread")
-"""The calls of `files` that touch the disk, but for removing."""
+CALLS = ("open", "write", "fsync", "replace", "rename", "close", "mkdir", "makedirs", "ftruncate", "lseek", "read")
+"""The calls that touch the disk when something is written, but for removing."""
 
 
 class Killed(BaseException):
@@ -45,10 +45,10 @@ class FaultyOS:
 def inject(monkeypatch: pytest.MonkeyPatch, at: int, *, error: int | None, ever_after: bool = False) -> FaultyOS:
     """Let call `at` of the modules that write fail with `error`; None: the process is killed there."""
     faulty = FaultyOS(at, error=error, ever_after=ever_after)
-    for module in (files, locks, unfinished):
+    for module in (files, locks, system):
         monkeypatch.setattr(module, "os", faulty)
     if error is None:
-        monkeypatch.setattr(unfinished.shutil, "rmtree", lambda *_, **__: None)
+        monkeypatch.setattr(locks.shutil, "rmtree", lambda *_, **__: None)
     return faulty
 
 

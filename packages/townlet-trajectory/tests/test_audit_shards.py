@@ -11,8 +11,7 @@ from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.audit.dataset import audit_dataset
 from townlet_trajectory.audit.describe import describe_dataset, text_of
 from townlet_trajectory.audit.report import Severity
-from townlet_trajectory.data.merging import canonical
-from townlet_trajectory.data.pieces import joined
+from townlet_trajectory.data.pieces import canonical, joined
 from townlet_trajectory.dataset.curation import filter_dataset, merge_datasets, merged_info, reshard, split_dataset
 from townlet_trajectory.dataset.filter import TrajectoryFilter
 from townlet_trajectory.dataset.info import DatasetInfo

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from strategies import SCHEMA, any_batches, assert_identical_batch, damaged, make_trajectory
 
 from townlet_trajectory import ArtifactError, ManifestError, TrajectoryBatch
-from townlet_trajectory.formats.batch_file import batch_digest, load_batch, save_batch
+from townlet_trajectory.dataset.source import arrays_digest
+from townlet_trajectory.formats.batch_file import load_batch, save_batch
 from townlet_trajectory.storage.json import canonical_json
 from townlet_trajectory.storage.npz import decode_npz, encode_npz
 
@@ -63,7 +64,7 @@ def rewritten(path: Path, change: Callable[[Arrays, dict[str, object]], object])
     document = json.loads(arrays.pop("townlet").tobytes())
     del document["sha256"]
     change(arrays, document)
-    document["sha256"] = batch_digest(document, arrays)
+    document["sha256"] = arrays_digest(canonical_json(document), arrays)
     path.write_bytes(encode_npz({"townlet": np.frombuffer(canonical_json(document), np.uint8), **arrays}))
 
 
@@ -82,8 +83,10 @@ def replaced(**arrays: np.ndarray) -> Callable[[Arrays, dict[str, object]], obje
         (lambda a, d: a.pop("final.map"), "no member 'final.map'"),
         (replaced(lengths=np.array([4, 0])), "`lengths` must be positive and 4 together"),
         (replaced(lengths=np.array([1 << 62, 1 << 62, 1 << 62, (1 << 62) + 4])), "`lengths` must be positive"),
-        (replaced(lengths=np.array([3, 1], np.int32)), "`lengths` must be int64 with one axis, got int32"),
-        (replaced(lengths=np.array([[3, 1]])), r"`lengths` must be int64 with one axis, got int64 \(1, 2\)"),
+        (replaced(lengths=np.array([3, 1], np.int32)), "`lengths` must have dtype int64, got int32"),
+        (replaced(lengths=np.array([[3, 1]])), r"`lengths` must have shape \(2,\), got \(1, 2\)"),
+        (replaced(rewards=np.float32(3)), "`lengths` must be positive and 1 together"),
+        (replaced(worlds=np.int64(3)), r"`worlds` must have shape \(2,\)"),
         (replaced(ticks=np.array([1, 3, 4, 5])), "`ticks` of a trajectory must be consecutive"),
         (replaced(rewards=np.array([1, np.nan, 3, 4], np.float32)), "`rewards` must be finite"),
         (replaced(worlds=np.zeros(3, np.int64)), r"`worlds` must have shape \(2,\)"),

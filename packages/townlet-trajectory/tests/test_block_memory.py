@@ -8,7 +8,7 @@ from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.dataset.memory import (
     BlockMemory,
     LoadedBlock,
-    Window,
+    LoadedBlocks,
     block_memory,
     step_batch_bytes,
     step_bytes,
@@ -26,29 +26,26 @@ TINY = TrajectorySchema(
 def test_bytes_by_hand() -> None:
     assert step_bytes(TINY) == 20 + 8 + 4 + 8  # observation, action, reward, tick
     assert trajectory_bytes(TINY) == 20 + 5 * 8 + 2
-    assert step_batch_bytes(TINY, 10, with_next=False) == 10 * (40 + 8 + 8 + 2)
-    assert step_batch_bytes(TINY, 10, with_next=True) == 10 * (40 + 20 + 8 + 8 + 2)
+    assert step_batch_bytes(TINY, with_next=False) == (40 + 8 + 8 + 2)
+    assert step_batch_bytes(TINY, with_next=True) == (40 + 20 + 8 + 8 + 2)
 
 
 def test_bytes_are_those_of_the_arrays() -> None:
     batch = TrajectoryBatch.from_trajectories([make_trajectory(1, 3), make_trajectory(2, 4)])
     columns = [*batch.observations.values(), *batch.columns.values(), batch.rewards, batch.ticks]
     assert sum(array.nbytes for array in columns) == 7 * step_bytes(SCHEMA)
-    window = Window([LoadedBlock(batch=batch, first_step=0, first_trajectory=0)])
+    window = LoadedBlocks([LoadedBlock(batch=batch, first_step=0, first_trajectory=0)])
     steps = window.steps(np.arange(5), with_next=True)
     arrays = [*steps.observations.values(), *steps.next_observations.values(), *steps.columns.values()]
     own = [steps.rewards, steps.ticks, steps.terminated, steps.truncated, steps.steps, steps.trajectories]
-    assert sum(array.nbytes for array in [*arrays, *own]) == step_batch_bytes(SCHEMA, 5, with_next=True)
+    assert sum(array.nbytes for array in [*arrays, *own]) == 5 * step_batch_bytes(SCHEMA, with_next=True)
 
 
 def test_blocks_that_are_stored_larger_than_decoded_count_as_stored() -> None:
-    class Stored(BatchSource):
-        @property
-        def encoded_bytes(self) -> np.ndarray:
-            return np.array([10, 100_000])
-
     batch = TrajectoryBatch.from_trajectories([make_trajectory(1, 3), make_trajectory(2, 4)])
-    memory = block_memory(Stored(batch, rows_per_block=3))
+    source = BatchSource(batch, rows_per_block=3)
+    source.encoded_bytes = np.array([10, 100_000])
+    memory = block_memory(source)
     decoded = [3 * step_bytes(SCHEMA) + trajectory_bytes(SCHEMA), 4 * step_bytes(SCHEMA) + trajectory_bytes(SCHEMA)]
     # Beside the observations a row holds 58 bytes of decisions, 4 of reward and 8 of tick, and 32 of index.
     assert memory.held.tolist() == [decoded[0] + 3 * (70 + 32), 100_000 + 4 * (70 + 32)]

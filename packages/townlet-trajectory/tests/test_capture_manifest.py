@@ -51,7 +51,7 @@ def test_a_list_of_the_original_relative_to_the_data_root() -> None:
         assert sample.value_preds.shape == (201,)
         assert not np.may_share_memory(sample.map, sample.features)
     assert [sample.metadata["agent_id"] for sample in samples] == ["alice", "bob"]
-    with pytest.raises(ArtifactError, match="idle_alice.npz is neither below"):
+    with pytest.raises(ArtifactError, match="idle_alice.npz is not below"):
         read_capture_manifest(IDLE).entries[0].load()
 
 
@@ -68,7 +68,7 @@ def test_what_is_not_accepted_is_listed_and_not_looked_for(tmp_path: Path) -> No
     manifest = read_capture_manifest(path)
     assert [entry.sample for entry in manifest.entries] == ["missing.npz", "other.npz"]
     assert [entry.meta for entry in manifest.accepted] == ["other.json"]
-    with pytest.raises(ArtifactError, match="m.json: entry 1: open: other.npz is neither below"):
+    with pytest.raises(ArtifactError, match="m.json: entry 1: open: other.npz is not below"):
         manifest.accepted[0].load()
 
 

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, assert_same_batch, batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, ArtifactError, CaptureError, SchemaError, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.data.merging import canonical
-from townlet_trajectory.data.pieces import joined, split_every
+from townlet_trajectory.data.pieces import canonical, joined, split_every
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.formats.batch_file import load_batch, save_batch
@@ -227,7 +226,7 @@ def test_paths_of_no_format(tmp_path: Path) -> None:
 
 def test_a_yaml_manifest_is_a_capture(tmp_path: Path) -> None:
     FORM.write(tmp_path, make_batch())
-    (tmp_path / "some.yaml").write_text("- rollout_sample_alice_002.npz\n- sample: missing.npz\n  accepted: no\n")
+    (tmp_path / "some.yaml").write_text("- rollout_sample_alice_002.npz\n- sample: missing.npz\n  accepted: false\n")
     assert format_of(tmp_path / "some.yaml") == "captures"
     with open_dataset(tmp_path / "some.yaml") as opened:
         assert opened.source.table.agent_ids.tolist() == ["alice"]

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from strategies import assert_same_batch, batches, make_trajectory
 
 from townlet_trajectory import Trajectory, TrajectoryBatch
-from townlet_trajectory.data.merging import canonical
-from townlet_trajectory.data.pieces import joined
+from townlet_trajectory.data.pieces import canonical, joined
 from townlet_trajectory.dataset.curation import (
     CurationResult,
     filter_dataset,

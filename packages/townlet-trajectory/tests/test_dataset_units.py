@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import batches, make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.dataset.memory import LoadedBlock, Window, step_bytes, trajectory_bytes
+from townlet_trajectory.dataset.memory import LoadedBlock, LoadedBlocks, step_bytes, trajectory_bytes
 from townlet_trajectory.dataset.selection import Selected
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.dataset.units import StepUnit, TrajectoryUnit
@@ -19,8 +19,8 @@ SELECTED = Selected(steps=np.array([1, 2, 0]), weights=np.array([1.0, 2.0, 0.0])
 STEPS, TRAJECTORIES = StepUnit(with_next=True), TrajectoryUnit(with_replacement=False)
 
 
-def make_window() -> Window:
-    return Window([LoadedBlock(batch=BATCH, first_step=0, first_trajectory=0)])
+def make_window() -> LoadedBlocks:
+    return LoadedBlocks([LoadedBlock(batch=BATCH, first_step=0, first_trajectory=0)])
 
 
 def test_units_by_hand() -> None:

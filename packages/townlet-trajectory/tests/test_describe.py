@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import any_batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, Kind, Source, Trajectory, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.audit.describe import describe_dataset, text_of
+from townlet_trajectory.audit.describe import WIDTH, bar_lines, describe_dataset, histogram, short, text_of
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import DatasetError
@@ -169,3 +169,84 @@ def test_anything_can_be_described_however_it_is_cut_into_blocks(batch: Trajecto
     )
     np.testing.assert_array_equal(description.lengths, whole.lengths)
     np.testing.assert_array_equal(description.returns, whole.returns)
+
+
+def bins(values: list[float], max_bins: int = 8) -> list[tuple[str, int]]:
+    return histogram(np.array(values, np.float64), max_bins=max_bins)
+
+
+def test_whole_numbers_are_in_whole_bins() -> None:
+    assert bins([1, 2, 2, 4]) == [("1", 1), ("2", 2), ("3", 0), ("4", 1)]
+    # 57 numbers in 8 bins: 8 in each, and 3 + 8 · 8 - 1 = 66.
+    assert bins([3, 25, 29, 30, 59]) == [
+        ("3 to 10", 1),
+        ("11 to 18", 0),
+        ("19 to 26", 1),
+        ("27 to 34", 2),
+        ("35 to 42", 0),
+        ("43 to 50", 0),
+        ("51 to 58", 0),
+        ("59 to 66", 1),
+    ]
+
+
+def test_other_numbers_are_in_bins_of_equal_width() -> None:
+    assert bins([-0.5, 0.0, 0.1, 1.5], max_bins=4) == [
+        ("-0.5 to 0", 1),
+        ("0 to 0.5", 2),
+        ("0.5 to 1", 0),
+        ("1 to 1.5", 1),
+    ]
+    assert bins([1500.5, 9500.5], max_bins=2) == [("1500 to 5500", 1), ("5500 to 9500", 1)]
+
+
+def test_equal_numbers_are_one_bin() -> None:
+    assert bins([7, 7, 7]) == [("7", 3)]
+    assert bins([-0.25, -0.25]) == [("-0.25", 2)]
+    assert bins([0.1, np.nextafter(0.1, 1.0)]) == [("0.1", 2)]
+    assert bins([0.0, -0.0]) == [("0", 2)]
+
+
+def test_bars_by_hand() -> None:
+    lines = bar_lines([("wait", 750), ("eat", 249), ("go", 1)])
+    assert lines == [
+        "  wait  " + "█" * 32 + "   75.0%          750",
+        "  eat   " + "█" * 11 + " " * 21 + "   24.9%          249",
+        "  go    " + "▏" + " " * 31 + "    0.1%            1",
+    ]
+
+
+def test_bars_of_a_total() -> None:
+    (line,) = bar_lines([("vetoed", 5)], total=10)
+    assert line == "  vetoed  " + "█" * 16 + " " * 16 + "   50.0%            5"
+
+
+def test_nothing_has_no_bar() -> None:
+    assert bar_lines([("none", 0)]) == ["  none  " + " " * 32 + "    0.0%            0"]
+
+
+def test_long_labels_are_cut_and_the_bars_shrink() -> None:
+    lines = bar_lines([("a" * 50, 10**9), ("b", 1)])
+    assert all(len(line) == WIDTH for line in lines)
+    assert lines[0].startswith("  " + "a" * 35 + "…  ██")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (-0.0, "0"), (1234567.0, "1,234,567"), (0.123456, "0.1235"), (1e30, "1e+30"), (-2.5, "-2.5")],
+)
+def test_short_numbers(value: float, text: str) -> None:
+    assert short(value) == text
+
+
+@pytest.mark.property
+@given(
+    st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=50) | st.lists(st.integers(-(10**9), 10**9), min_size=1),
+    st.integers(2, 12),
+)
+def test_every_number_is_in_one_of_at_most_as_many_bins(values: list[float], max_bins: int) -> None:
+    bars = bins(values, max_bins)
+    assert sum(count for _, count in bars) == len(values)
+    assert 1 <= len(bars) <= max_bins
+    assert bars[0][1] and bars[-1][1]
+    assert all(len(line) <= WIDTH for line in bar_lines(bars, right=True))

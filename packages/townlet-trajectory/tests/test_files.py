@@ -11,7 +11,7 @@ import pytest
 from faulty_os import FaultyOS, Killed, inject, temporaries
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.storage import files
+from townlet_trajectory.storage import files, system
 from townlet_trajectory.storage.json import canonical_json
 
 Case = tuple[str, Callable[[Path], None], Callable[[Path], bytes | None], bytes | None, bytes]
@@ -187,7 +187,7 @@ def test_directories(tmp_path: Path) -> None:
 def test_new_folders_survive_a_power_cut_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is an entry of its parent, which must be synced."""
     logging = LoggingOS()
-    monkeypatch.setattr(files, "os", logging)
+    logging.watch(monkeypatch)
     files.make_directory(tmp_path / "a" / "b")
     assert logging.log == [path.stat().st_ino for path in (tmp_path / "a", tmp_path)]
     files.make_directory(tmp_path / "a" / "b")
@@ -214,6 +214,10 @@ class LoggingOS(FaultyOS):
         super().__init__(10**9, error=errno.EIO, ever_after=False)
         self.log: list[str | int] = []
 
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for module in (files, system):
+            monkeypatch.setattr(module, "os", self)
+
     def fsync(self, descriptor: int) -> None:
         self.log.append(os.fstat(descriptor).st_ino)
 
@@ -235,12 +239,93 @@ def test_content_is_synced_before_the_rename_and_the_folder_after(
     ):
         logging = LoggingOS()
         with monkeypatch.context() as patch:
-            patch.setattr(files, "os", logging)
+            logging.watch(patch)
             write()
         assert logging.log == [*((tmp_path / name).stat().st_ino for name in synced), "rename", folder]
     logging = LoggingOS()
-    monkeypatch.setattr(files, "os", logging)
+    logging.watch(monkeypatch)
     files.append_line(tmp_path / "log", "x")
     assert logging.log == [(tmp_path / "log").stat().st_ino, folder]
     files.append_line(tmp_path / "log", "y")
     assert logging.log[2:] == [(tmp_path / "log").stat().st_ino]
+
+
+def test_a_filled_directory_appears_when_the_block_ends(tmp_path: Path) -> None:
+    with files.filled_directory(tmp_path / "new") as folder:
+        (folder / "below").mkdir()
+        (folder / "below" / "a").write_text("x")
+        assert not (tmp_path / "new").exists()
+    assert (tmp_path / "new" / "below" / "a").read_text() == "x"
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, ArtifactError("x", "read", "y")])
+def test_nothing_is_left_of_a_directory_after_an_exception(
+    error: BaseException | type[BaseException], tmp_path: Path
+) -> None:
+    kind = error if isinstance(error, type) else type(error)
+
+    def fail(folder: Path) -> None:
+        (folder / "a").write_text("x")
+        raise error
+
+    with pytest.raises(kind), files.filled_directory(tmp_path / "new") as folder:
+        fail(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_exists_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "new").symlink_to("nowhere")
+    with pytest.raises(ArtifactError, match="new: write: exists already"), files.filled_directory(tmp_path / "new"):
+        pytest.fail("the block must not run")
+    assert (tmp_path / "new").is_symlink()
+
+
+def test_what_came_into_being_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    def interfere() -> None:
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / "theirs").write_text("x")
+
+    with pytest.raises(ArtifactError, match="new: write: "), files.filled_directory(tmp_path / "new"):
+        interfere()
+    assert (tmp_path / "new" / "theirs").read_text() == "x"
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("call", ["mkdir", "fsync", "rename"])
+def test_errors_of_the_system_while_filling(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, fail)
+    with (
+        pytest.raises(ArtifactError, match="new: write: No space left on device"),
+        files.filled_directory(tmp_path / "new"),
+    ):
+        pass
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_everything_is_synced_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    sync, rename = os.fsync, os.rename
+
+    def noted_sync(descriptor: int) -> None:
+        calls.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name if os.path.isdir("/proc/self/fd") else "?")
+        sync(descriptor)
+
+    def noted_rename(old: str, new: str) -> None:
+        calls.append("rename")
+        rename(old, new)
+
+    with files.filled_directory(tmp_path / "new") as folder:
+        (folder / "below").mkdir()
+        (folder / "below" / "a").write_text("x")
+        (folder / "b").write_text("x")
+        monkeypatch.setattr(os, "fsync", noted_sync)
+        monkeypatch.setattr(os, "rename", noted_rename)
+    assert len(calls) == 6
+    assert calls.index("rename") == 4
+    if "?" not in calls:
+        assert calls == ["a", "below", "b", folder.name, "rename", tmp_path.name]

@@ -1,4 +1,4 @@
-"""One writer for a directory. Races, killed holders and forked children: `test_faults_locks`."""
+"""One writer for a directory, who removes what a killed one left. Races, killed holders, forks: `test_faults_locks`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.storage.locks import DirectoryLock
+from townlet_trajectory.storage import files
+from townlet_trajectory.storage.locks import DirectoryLock, is_locked, remove_tree, temporary_name
 
 
 def test_one_writer_per_directory(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_one_writer_per_directory(tmp_path: Path) -> None:
             DirectoryLock(tmp_path).__enter__()
         assert caught.value.path == tmp_path
         other = (
-            "import sys; from townlet_trajectory.storage.files import DirectoryLock; "
+            "import sys; from townlet_trajectory.storage.locks import DirectoryLock; "
             "DirectoryLock(sys.argv[1]).__enter__()"
         )
         result = subprocess.run(
@@ -55,3 +56,48 @@ def test_a_lock_is_released_once(tmp_path: Path) -> None:
             lock.release()
             with pytest.raises(ArtifactError, match="another writer"):
                 DirectoryLock(tmp_path).__enter__()
+
+
+def test_asking_whether_a_directory_is_locked_changes_nothing(tmp_path: Path) -> None:
+    left = tmp_path / f".f.{'0' * 16}.tmp"
+    left.write_bytes(b"half")
+    assert not is_locked(tmp_path)
+    with DirectoryLock(tmp_path):
+        assert is_locked(tmp_path)
+        left.write_bytes(b"half")
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+    assert list(tmp_path.iterdir()) == [left]
+    with pytest.raises(ArtifactError, match="missing: lock: No such file"):
+        is_locked(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127, "\U0001f600" * 63])
+def test_a_long_name_still_has_room_for_the_temporary_one(name: str, tmp_path: Path) -> None:
+    """A file name has at most 255 bytes, and a character up to four."""
+    assert len(temporary_name(tmp_path / name).name.encode()) <= 255
+    files.write_bytes_atomic(tmp_path / name, b"x")
+    assert (tmp_path / name).read_bytes() == b"x"
+
+
+def test_two_names_differ() -> None:
+    assert temporary_name(Path("f")) != temporary_name(Path("f"))
+
+
+def test_a_lock_removes_only_what_a_writer_left(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / f".f.{'0' * 16}.tmp").write_bytes(b"half")
+    (tmp_path / f".d.{'a' * 16}.tmp").mkdir()
+    (tmp_path / f".d.{'a' * 16}.tmp" / "x").write_bytes(b"half")
+    (tmp_path / "mine.tmp").write_bytes(b"mine")
+    with DirectoryLock(tmp_path):
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine.tmp", "sub"]
+
+
+def test_removing_a_tree_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *, ignore_errors: bool) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    remove_tree(tmp_path)
+    assert tmp_path.exists()

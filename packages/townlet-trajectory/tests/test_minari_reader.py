@@ -16,8 +16,9 @@ from minari.data_collector import EpisodeBuffer
 from strategies import SCHEMA, assert_same_batch, damaged, make_trajectory
 
 from townlet_trajectory import ArraySpec, ArtifactError, Kind, Source, TrajectoryBatch
+from townlet_trajectory.dataset.info import document_digest
 from townlet_trajectory.formats.minari.reader import MinariReader, from_minari
-from townlet_trajectory.formats.minari.spaces import SECTION, section_digest
+from townlet_trajectory.formats.minari.spaces import SECTION
 from townlet_trajectory.formats.minari.writer import to_minari
 
 spaces = gymnasium.spaces
@@ -398,7 +399,7 @@ def resealed(data: Path, change: Callable[[dict[str, object]], None]) -> None:
     """As somebody would who changes a dataset of ours on purpose."""
     metadata = json.loads((data / "metadata.json").read_bytes())
     change(metadata[SECTION])
-    metadata[SECTION]["sha256"] = section_digest(metadata[SECTION])
+    metadata[SECTION]["sha256"] = document_digest(metadata[SECTION])
     (data / "metadata.json").write_text(json.dumps(metadata))
 
 

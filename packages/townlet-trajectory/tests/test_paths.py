@@ -92,6 +92,26 @@ def test_a_link_that_the_user_names_is_followed(tmp_path: Path) -> None:
         read_named(tmp_path / "missing", max_bytes=1)
 
 
+def test_a_pipe_a_device_and_a_folder_that_the_user_names_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, Path("/dev/zero"), Path("/dev/tty")):
+        with pytest.raises(ArtifactError) as caught:
+            read_named(path, max_bytes=100)
+        assert caught.value.stage == "open"
+
+
+def test_a_file_of_twenty_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 20 << 30)
+    tracemalloc.start()
+    with pytest.raises(ArtifactError, match=f"at most 100 bytes are read, got {20 << 30}"):
+        read_named(tmp_path / "huge", max_bytes=100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
 def test_escaped_by_hand() -> None:
     assert escaped("alice_1-x") == "alice_1-x"
     assert escaped("../a b") == "%2E%2E%2Fa%20b"

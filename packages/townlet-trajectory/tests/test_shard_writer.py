@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from strategies import SCHEMA, assert_same_batch, make_trajectory
 
 from townlet_trajectory import ArraySpec, ArtifactError, OrderError, SchemaError, TrajectoryBatch, TrajectorySchema
+from townlet_trajectory.data.batch import BatchSink
 from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest, parse_dataset_manifest
 from townlet_trajectory.formats.shards.reader import read_shards
 from townlet_trajectory.formats.shards.writer import ShardWriter, write_shards
-from townlet_trajectory.recording.sink import BatchSink
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 

@@ -1,9 +1,7 @@
-"""Figures by hand, merged ones, and those of the original's own files."""
+"""Figures by hand, and merged ones."""
 
-import json
 from dataclasses import fields, replace
 from functools import reduce
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,95 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SCHEMA, VOCABULARY, batches, make_trajectory
 
-from townlet_trajectory import ArraySpec, SchemaError, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.data.merging import merged
-from townlet_trajectory.data.moments import Moments
-from townlet_trajectory.data.statistics import BatchStatistics, aggregate_metrics, returns_of, sample_metrics
-from townlet_trajectory.formats.captures.directory import read_captures, read_metrics
-
-DATA = Path(__file__).parent / "data" / "kitchen_capture"
-
-
-def test_by_hand() -> None:
-    metrics = sample_metrics(
-        rewards=np.array([1, 2, -4, 5], np.float32),
-        log_probs=np.array([-1, -1, -2, 0], np.float32),
-        value_preds=np.array([1, 2, 3, 4, 0.5], np.float32),
-        actions=np.array([0, 0, 1, 2]),
-        action_texts=['{"kind":"wait"}', '{"kind":"wait","blocked":true}', "[1]", '{"kind":"chat"}'],
-        features=np.array([[0, 1, 2, 8], [1, 0, 2, 8], [0, 0, 5, 8], [1, 3, 7, 8]], np.float32),
-        feature_names=["rivalry_max", "rivalry_avoid_count", "lateness_counter", "reward_total"],
-    )
-    assert metrics == {
-        "timesteps": 4.0,
-        "reward_sum": 4.0,
-        "reward_mean": 1.0,
-        "log_prob_mean": -1.0,
-        "value_pred_last": 0.5,
-        "rivalry_max_mean": 0.5,
-        "rivalry_max_max": 1.0,
-        "rivalry_avoid_count_mean": 1.0,
-        "rivalry_avoid_count_max": 3.0,
-        "lateness_mean": 4.0,
-        "reward_feature_mean": 8.0,
-        "action_nonzero": 3.0,
-        "action_total": 4.0,
-        "action_entropy": pytest.approx(1.5 * np.log(2)),  # shares 1/2, 1/4, 1/4
-        "action_unknown_count": 1.0,
-        "action_wait_count": 3.0,
-        "action_blocked_ratio": 0.25,
-    }
-
-
-def test_same_as_in_the_files_of_the_original() -> None:
-    with pytest.warns(UserWarning, match="action ids"):
-        samples = read_captures(DATA / "rollout_sample_manifest.json").samples
-    recorded = read_metrics(DATA / "rollout_sample_metrics.json")
-    for sample in samples:
-        metrics = sample_metrics(
-            rewards=sample.rewards,
-            log_probs=sample.old_log_probs,
-            value_preds=sample.value_preds,
-            actions=sample.actions,
-            action_texts=sample.vocabulary,
-            features=sample.features,
-            feature_names=sample.feature_names,
-        )
-        assert metrics == pytest.approx(recorded[sample.path.name])
-        assert json.dumps(metrics, allow_nan=False).count("-0.0") == 0 or sample.rewards.any()
-
-
-def test_aggregates_by_hand() -> None:
-    samples = [
-        {"timesteps": 2.0, "reward_sum": 3.0, "action_total": 2.0, "action_wait_count": 2.0, "lateness_mean": 1.0},
-        {"timesteps": 4.0, "reward_sum": 5.0, "action_total": 4.0},
-    ]
-    assert aggregate_metrics(samples) == {
-        "sample_count": 2.0,
-        "timesteps": 3.0,
-        "reward_sum": 8.0,
-        "reward_sum_mean": 4.0,
-        "action_total": 6.0,
-        "action_total_mean": 3.0,
-        "action_wait_count": 1.0,  # the second sample has none, which is 0
-        "lateness_mean": 1.0,  # the second sample has no such feature
-    }
-
-
-def test_text_that_is_not_json_is_of_unknown_kind() -> None:
-    ones = np.ones(1, np.float32)
-    metrics = sample_metrics(
-        rewards=ones,
-        log_probs=ones,
-        value_preds=ones,
-        actions=np.zeros(1, np.int64),
-        action_texts=["action_0"],
-        features=ones[None],
-        feature_names=["x"],
-    )
-    assert metrics["action_unknown_count"] == 1.0
-    assert metrics["action_entropy"] == 0.0
-    assert "rivalry_max_mean" not in metrics
+from townlet_trajectory import ArraySpec, SchemaError, ShapeError, TrajectoryBatch, TrajectorySchema
+from townlet_trajectory.data.pieces import merged
+from townlet_trajectory.data.statistics import BatchStatistics, Moments, returns_of
 
 
 def two_trajectories() -> TrajectoryBatch:
@@ -181,14 +93,13 @@ def assert_same_statistics(actual: BatchStatistics, expected: BatchStatistics) -
             assert ours == theirs
 
 
-def assert_same_moments(actual: Moments, expected: Moments) -> None:
+def assert_same_moments(actual: Moments, expected: Moments, *, scale: float = 1.0) -> None:
+    """Equal to 1e-9 of `scale`, the greatest magnitude of the numbers; counts and ranges exactly."""
     assert actual.count == expected.count
-    for name in ("minimum", "maximum"):
-        np.testing.assert_array_equal(getattr(actual, name), getattr(expected, name), strict=True)
-    for name in ("mean", "squares"):
-        np.testing.assert_allclose(
-            getattr(actual, name), getattr(expected, name), rtol=1e-9, atol=1e-9, strict=True, err_msg=name
-        )
+    np.testing.assert_array_equal(actual.minimum, expected.minimum, strict=True)
+    np.testing.assert_array_equal(actual.maximum, expected.maximum, strict=True)
+    np.testing.assert_allclose(actual.mean, expected.mean, rtol=1e-9, atol=1e-9 * scale, strict=True)
+    np.testing.assert_allclose(actual.squares, expected.squares, rtol=1e-9, atol=1e-9 * scale**2, strict=True)
 
 
 @pytest.mark.property
@@ -206,3 +117,73 @@ def test_merging_with_nothing_changes_nothing(batch: TrajectoryBatch) -> None:
     found, nothing = BatchStatistics.of(batch), BatchStatistics.of(TrajectoryBatch.empty(SCHEMA))
     assert_same_statistics(found.merged(nothing), found)
     assert_same_statistics(nothing.merged(found), found)
+
+
+NUMBERS = st.lists(st.floats(-(2.0**126), 2.0**126, width=32), max_size=12)
+
+
+def test_moments_by_hand() -> None:
+    moments = Moments.of(np.array([1, 2, 6], np.int8))
+    assert moments.count == 3
+    assert (moments.mean, moments.squares, moments.total) == (3.0, 14.0, 9.0)
+    assert (moments.minimum, moments.maximum) == (1.0, 6.0)
+    assert moments.std == np.sqrt(14 / 3)
+    assert Moments.of(np.array([True, False, True, True])).mean == 0.75
+
+
+def test_each_place_of_a_row_by_itself() -> None:
+    values = np.arange(12.0).reshape(3, 2, 2)
+    moments = Moments.of(values)
+    assert moments.mean.tolist() == values.mean(axis=0).tolist()
+    assert moments.maximum.tolist() == [[8, 9], [10, 11]]
+    assert moments.squares.tolist() == [[32, 32], [32, 32]]
+
+
+def test_of_nothing() -> None:
+    nothing = Moments.of(np.empty((0, 2)))
+    assert (nothing.count, nothing.mean.tolist(), nothing.std.tolist()) == (0, [0, 0], [0, 0])
+    assert nothing.minimum.tolist() == [np.inf, np.inf]
+    some = Moments.of(np.array([[0.1, 3.0]]))
+    assert nothing.merged(some) is some
+    assert some.merged(nothing) is some
+    assert nothing.merged(nothing).count == 0
+
+
+def test_many_rows_are_looked_at_in_chunks() -> None:
+    values = np.random.default_rng(0).standard_normal((30_000, 5)) + 1e6
+    moments = Moments.of(values)
+    np.testing.assert_allclose(moments.mean, values.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(moments.std, values.std(axis=0), rtol=1e-9)
+    constant = Moments.of(np.full(100_000, 7, np.int64))
+    assert (constant.mean, constant.squares, constant.total) == (7.0, 0.0, 700_000.0)
+
+
+def test_extreme_numbers() -> None:
+    most = np.finfo(np.float32).max
+    moments = Moments.of(np.array([most, -most], np.float32))
+    assert (moments.mean, moments.maximum) == (0.0, float(most))
+    assert np.isfinite(moments.squares)
+    beyond = Moments.of(np.array([1e200, -1e200])).merged(Moments.of(np.array([3.0])))
+    assert beyond.squares == np.inf
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(ShapeError, match="moments must be of one shape"):
+        Moments.of(np.zeros(3)).merged(Moments.of(np.zeros((3, 2))))
+    with pytest.raises(ShapeError, match="of no less than 0 rows"):
+        Moments(count=-1, mean=np.zeros(2), squares=np.zeros(2), minimum=np.zeros(2), maximum=np.zeros(2))
+    with pytest.raises(ValueError, match="read-only"):
+        Moments.of(np.zeros((3, 2))).mean[0] = 1
+
+
+@pytest.mark.property
+@given(NUMBERS, NUMBERS, NUMBERS)
+def test_merged_are_those_of_the_whole(one: list[float], two: list[float], three: list[float]) -> None:
+    parts = [Moments.of(np.array(part, np.float32)) for part in (one, two, three)]
+    whole = Moments.of(np.array([*one, *two, *three], np.float32))
+    scale = max(map(abs, [*one, *two, *three]), default=0.0)
+    assert_same_moments(parts[0].merged(parts[1]).merged(parts[2]), whole, scale=scale)
+    assert_same_moments(parts[0].merged(parts[1].merged(parts[2])), whole, scale=scale)
+    forth, back = parts[0].merged(parts[1]), parts[1].merged(parts[0])
+    for name in ("mean", "squares", "minimum", "maximum"):
+        np.testing.assert_array_equal(getattr(forth, name), getattr(back, name), strict=True)

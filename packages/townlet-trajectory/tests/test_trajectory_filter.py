@@ -8,7 +8,7 @@ from strategies import make_trajectory
 
 from townlet_trajectory import ArraySpec, Source, Trajectory, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.dataset.filter import TrajectoryFilter, piece_returns
-from townlet_trajectory.dataset.source import BatchSource, TrajectoryTable
+from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import DatasetError, SchemaError
 
 
@@ -61,18 +61,11 @@ def test_limits_are_of_wholes_and_hold_together(
     assert condition.kept(source).tolist() == kept
 
 
-class Tagged(BatchSource):
-    """A source whose trajectories have tags."""
-
-    @property
-    def table(self) -> TrajectoryTable:
-        tags = (frozenset({"idle"}), frozenset({"idle", "late"}), frozenset[str]())
-        return replace(super().table, tags=tags)
-
-
 def test_tags_are_carried_all_of_them() -> None:
     batch = TrajectoryBatch.from_trajectories([make_trajectory(seed, 2, world=seed) for seed in range(3)])
-    tagged = Tagged(batch)
+    tagged = BatchSource(batch)
+    tags = (frozenset({"idle"}), frozenset({"idle", "late"}), frozenset[str]())
+    tagged.table = replace(tagged.table, tags=tags)
     assert TrajectoryFilter(tags=frozenset({"idle"})).kept(tagged).tolist() == [True, True, False]
     assert TrajectoryFilter(tags=frozenset({"idle", "late"})).kept(tagged).tolist() == [False, True, False]
 

@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from strategies import assert_same_batch, batches, make_trajectory
 
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.dataset.memory import LoadedBlock, Window
+from townlet_trajectory.dataset.memory import LoadedBlock, LoadedBlocks
 
 
-def make_window(parts: list[TrajectoryBatch]) -> Window:
+def make_window(parts: list[TrajectoryBatch]) -> LoadedBlocks:
     """The parts as blocks of a source that holds 100 steps and 50 trajectories before them."""
     blocks, step, trajectory = [], 100, 50
     for part in parts:
         blocks.append(LoadedBlock(batch=part, first_step=step, first_trajectory=trajectory))
         step, trajectory = step + part.num_steps, trajectory + len(part)
-    return Window(blocks)
+    return LoadedBlocks(blocks)
 
 
 def test_steps_by_hand() -> None:

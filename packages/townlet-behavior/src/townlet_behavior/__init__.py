@@ -2,11 +2,10 @@
 
 from .blend import blend, mixture_log_prob
 from .bridge import BehaviorBridge
-from .codes import Kind, Source
 from .commitment import CommitmentConfig, Commitments, Held
 from .config import BridgeConfig
 from .controllers import BatchController, Codec, Controller, IdleController, NoProposals, PerAgent, StatelessController
-from .decisions import DecisionBatch
+from .decisions import DecisionBatch, Kind, Source
 from .draws import Purpose, draw_keys, uniforms
 from .errors import (
     BehaviorError,
@@ -19,21 +18,35 @@ from .errors import (
     UnknownActionError,
     VocabularyError,
 )
-from .guardrails import ActionMaskGuardrail, Guardrail, StatelessGuardrail, Verdicts
+from .guardrails import (
+    CHAT_RIVAL,
+    QUEUE_RIVAL,
+    ActionMaskGuardrail,
+    Guardrail,
+    RivalryGuardrail,
+    RivalryView,
+    StatelessGuardrail,
+    Verdicts,
+)
 from .intent import Action, AgentIntent, IntentKind
-from .needs import pressing_needs
 from .personality import CHAT_PREFERENCE, PROFILES, Profile, arrival_buffers, avoid_thresholds, need_thresholds
 from .possession import Possession
 from .proposals import Proposals
-from .rivalry import CHAT_RIVAL, QUEUE_RIVAL, RivalryGuardrail, RivalryView
-from .saving import SavedState
+from .saving import SavedState, join_groups, split_groups
 from .schedule import ScheduleController
-from .scripted import ScriptedActions, ScriptedConfig, ScriptedController, ScriptedView
-from .social import chat_quality, chat_score, wants_to_chat
+from .scripted import (
+    ScriptedActions,
+    ScriptedConfig,
+    ScriptedController,
+    ScriptedView,
+    pressing_needs,
+    time_to_leave,
+    wants_to_chat,
+)
+from .social import chat_quality, chat_score
 from .tally import Tally
 from .views import View, WorldView
 from .vocabulary import ActionVocabulary
-from .work import time_to_leave
 
 __version__ = "0.1.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
@@ -97,9 +110,11 @@ __all__ = [
     "chat_quality",
     "chat_score",
     "draw_keys",
+    "join_groups",
     "mixture_log_prob",
     "need_thresholds",
     "pressing_needs",
+    "split_groups",
     "time_to_leave",
     "uniforms",
     "wants_to_chat",

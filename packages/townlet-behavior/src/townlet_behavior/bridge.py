@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .choices import Choices, blend_proposals, keep_commitments, log_probs, obey_possessors, script_alone
+from .blend import Choices, blend_proposals, keep_commitments, log_probs, obey_possessors, script_alone
 from .commitment import Commitments, Held
 from .config import BridgeConfig, clamped_ratio
 from .controllers import BatchController, propose_checked
@@ -17,8 +17,8 @@ from .draws import Purpose, uniforms
 from .errors import ConfigError, PolicyError, ShapeError, StateError
 from .guardrails import Guardrail, GuardrailChain
 from .possession import Possession
-from .proposals import Proposals, check_fit, find_faults, is_sound, without_rows
-from .saving import SavedState, check_array, check_names, join_states, split_state
+from .proposals import Proposals, find_faults, is_sound, without_rows
+from .saving import SavedState, check_array, check_names, join_groups, split_groups
 from .tally import Tally, TallyCounter
 from .views import View, check_slots, check_view
 from .vocabulary import ActionVocabulary
@@ -203,7 +203,7 @@ class BehaviorBridge:
     def save_state(self) -> SavedState:
         """All that a decision depends on and that may change: ratio, commitments, possession, counts, plans."""
         with self.possession.lock:
-            return join_states(
+            return join_groups(
                 {
                     "bridge": {
                         "vocabulary": np.array(self._digest),
@@ -226,7 +226,7 @@ class BehaviorBridge:
             StateError: if the state is of another vocabulary, seed, capacity, controller or set of guardrails; then
                 nothing has changed.
         """
-        parts = split_state(state, ("bridge", "commitments", "possession", "counts", "controller"))
+        parts = split_groups(state, ("bridge", "commitments", "possession", "counts", "controller"))
         own = parts["bridge"]
         check_names(own, ("vocabulary", "seed", "ratio"), of="the bridge")
         if not np.array_equal(own["vocabulary"], self._digest):
@@ -248,8 +248,7 @@ class BehaviorBridge:
     def _usable(self, proposals: Proposals | None, view: View, tick: int) -> Proposals | None:
         if proposals is None:
             return None
-        check_fit(proposals, view, num_actions=self._num_actions)
-        if is_sound(proposals, num_actions=self._num_actions):
+        if is_sound(proposals, view, num_actions=self._num_actions):
             return proposals
         faulty, problem = find_faults(proposals, view, num_actions=self._num_actions)
         num_faulty = int(np.count_nonzero(faulty))

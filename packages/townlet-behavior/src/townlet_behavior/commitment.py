@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import gather
-from .codes import Source
+from .decisions import Source
 from .errors import ConfigError
 from .saving import SavedState, check_array, check_names
+from .views import gather
 from .vocabulary import ActionVocabulary
 
 _ENDED = -(2**62)

@@ -1,12 +1,32 @@
-"""What was decided, column by column: the record that the trajectory keeps and the learner reads."""
+"""The record of what was decided, column by column: the trajectory keeps it, and the learner reads it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Kind(IntEnum):
+    """How a step came about; the column the learner reads."""
+
+    DECISION = 0
+    """The blend drew freely, with probabilities known: the policy loss is over these."""
+    FORCED = 1
+    """A commitment was in force."""
+    FOREIGN = 2
+    """Possessed, or the policy had no say, or its probabilities do not describe the choice."""
+
+
+class Source(IntEnum):
+    """Who made the choice that is carried out, now or when the commitment began; the column people read."""
+
+    SCRIPTED = 0
+    LEARNED = 1
+    EXTERNAL = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

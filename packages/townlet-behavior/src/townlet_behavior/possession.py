@@ -147,7 +147,8 @@ class Possession:
             possessed [N] bool, and action [N], -1 where nothing was fed.
         """
         with self.lock:
-            self._expire(tick)
+            if self._num_possessed:
+                self._expire(tick)
             if not self._num_possessed:
                 return np.zeros(len(slots), np.bool_), np.full(len(slots), _NO_ACTION, np.int64)
             return self._until.take(slots) != _FREE, self._action.take(slots)
@@ -218,8 +219,7 @@ class Possession:
             self._next_tick = 0
 
     def _expire(self, tick: int) -> None:
-        if self._num_possessed:
-            self._free(np.flatnonzero((self._until != _FREE) & (self._until <= tick)))
+        self._free(np.flatnonzero((self._until != _FREE) & (self._until <= tick)))
 
     def _free(self, possessed: NDArray[np.int64]) -> None:
         self._until[possessed] = _FREE

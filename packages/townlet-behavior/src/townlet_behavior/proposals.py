@@ -54,26 +54,26 @@ class Proposals:
             raise ShapeError(f"`opinion` must be bool {shape}, got {self.opinion.dtype} {self.opinion.shape}")
 
 
-def check_fit(proposals: Proposals, view: View, *, num_actions: int) -> None:
-    """Refuse proposals that are not for this view or this vocabulary.
+def is_sound(proposals: Proposals, view: View, *, num_actions: int) -> bool:
+    """Check that proposals fit, and whether every row is usable, rows and places that are not read included.
+
+    This is the cheap question of every tick; `find_faults` is for the ticks in which the answer is no.
+
+    Args:
+        proposals: of a policy.
+        view: that they must be for.
+        num_actions: size of the vocabulary that they must be for.
 
     Raises:
         ShapeError: naming the array, what was expected and what came.
     """
-    if proposals.actions.shape != view.slots.shape:
-        raise ShapeError(
-            f"proposals must be for the {len(view.slots)} agents of the view, got {len(proposals.actions)}"
-        )
-    if proposals.log_probs is not None and proposals.log_probs.shape[1] != num_actions:
-        raise ShapeError(
-            f"`log_probs` must have a column for each of {num_actions} actions, got {proposals.log_probs.shape[1]}"
-        )
-
-
-def is_sound(proposals: Proposals, *, num_actions: int) -> bool:
-    """Whether every row is usable, rows and places that are not read included: the cheap question of every tick."""
     actions, log_probs, size = proposals.actions, proposals.log_probs, len(proposals.actions)
-    if np.count_nonzero(_in_range(actions, num_actions)) != size:
+    if actions.shape != view.slots.shape:
+        raise ShapeError(f"proposals must be for the {len(view.slots)} agents of the view, got {size}")
+    if log_probs is not None and log_probs.shape[1] != num_actions:
+        raise ShapeError(f"`log_probs` must have a column for each of {num_actions} actions, got {log_probs.shape[1]}")
+    # One comparison for both ends: as unsigned, a negative number is larger than any vocabulary.
+    if np.count_nonzero(actions.view(np.uint64) < num_actions) != size:
         return False
     if np.count_nonzero(np.isfinite(proposals.values)) != size:
         return False
@@ -81,7 +81,10 @@ def is_sound(proposals: Proposals, *, num_actions: int) -> bool:
         return True
     if np.count_nonzero(np.isfinite(log_probs)) != log_probs.size:
         return False
-    return bool(np.count_nonzero(_is_normalised(log_probs)) == size)
+    # The probabilities of a row add up to 1: near 1 the logarithm of a sum is the sum - 1.
+    with np.errstate(over="ignore"):  # what overflows is no log-probability, which is the answer
+        totals = np.add.reduce(np.exp(log_probs), axis=1)
+    return bool(np.count_nonzero(np.abs(totals - 1.0) <= _TOLERANCE) == size)
 
 
 def find_faults(proposals: Proposals, view: View, *, num_actions: int) -> tuple[NDArray[np.bool_], str]:
@@ -92,7 +95,7 @@ def find_faults(proposals: Proposals, view: View, *, num_actions: int) -> tuple[
     places that the mask forbids, what is not finite counts as impossible.
 
     Args:
-        proposals: that `check_fit` has passed.
+        proposals: for this view and vocabulary.
         view: of the same rows.
         num_actions: size of the vocabulary.
 
@@ -103,7 +106,7 @@ def find_faults(proposals: Proposals, view: View, *, num_actions: int) -> tuple[
     read = np.ones(len(actions), np.bool_) if proposals.opinion is None else proposals.opinion
     rules: list[tuple[str, NDArray[Any], NDArray[np.bool_]]] = [
         ("`values` must be finite", values, ~np.isfinite(values)),
-        (f"`actions` must be in [0, {num_actions})", actions, read & ~_in_range(actions, num_actions)),
+        (f"`actions` must be in [0, {num_actions})", actions, read & ((actions < 0) | (actions >= num_actions))),
     ]
     if log_probs is not None:
         unusable = ~np.isfinite(log_probs)
@@ -132,18 +135,5 @@ def without_rows(proposals: Proposals, dropped: NDArray[np.bool_]) -> Proposals:
     )
 
 
-def _in_range(actions: NDArray[np.int64], num_actions: int) -> NDArray[np.bool_]:
-    # One comparison for both ends: as unsigned, a negative number is larger than any vocabulary.
-    return actions.view(np.uint64) < num_actions
-
-
 def _made_finite(log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(np.isfinite(log_probs), log_probs, _FLOOR)
-
-
-def _is_normalised(log_probs: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """[N]; whether the probabilities of each row [N, A] add up to 1: near 1 the logarithm of a sum is the sum - 1."""
-    with np.errstate(over="ignore"):  # what overflows is no log-probability, which is the answer
-        totals = np.add.reduce(np.exp(log_probs), axis=1)
-    normalised: NDArray[np.bool_] = np.abs(totals - 1.0) <= _TOLERANCE
-    return normalised

@@ -15,23 +15,23 @@ SavedState = Mapping[str, NDArray[Any]]
 as what was saved."""
 
 
-def join_states(parts: Mapping[str, SavedState]) -> dict[str, NDArray[Any]]:
-    """One state of several: the arrays of part `p` are named `p/...`."""
-    return {f"{part}/{name}": array for part, state in parts.items() for name, array in state.items()}
+def join_groups(groups: Mapping[str, SavedState]) -> dict[str, NDArray[Any]]:
+    """Join the states of several components in one: the arrays of group `g` are named `g/...`."""
+    return {f"{group}/{name}": array for group, state in groups.items() for name, array in state.items()}
 
 
-def split_state(state: SavedState, parts: Iterable[str]) -> dict[str, SavedState]:
-    """The opposite of `join_states`; a part without arrays is empty.
+def split_groups(state: SavedState, groups: Iterable[str]) -> dict[str, SavedState]:
+    """Split a state that `join_groups` joined, in the order of `groups`; a group without arrays is empty.
 
     Raises:
-        StateError: if an array belongs to none of the parts.
+        StateError: if an array belongs to none of the groups.
     """
-    split: dict[str, dict[str, NDArray[Any]]] = {part: {} for part in parts}
+    split: dict[str, dict[str, NDArray[Any]]] = {group: {} for group in groups}
     for name, array in state.items():
-        part, _, rest = name.partition("/")
-        if part not in split or not rest:
-            raise StateError(f"saved arrays must be named PART/NAME with a part of {sorted(split)}, got {name!r}")
-        split[part][rest] = array
+        group, _, rest = name.partition("/")
+        if group not in split or not rest:
+            raise StateError(f"saved arrays must be named GROUP/NAME with a group of {sorted(split)}, got {name!r}")
+        split[group][rest] = array
     return dict(split)
 
 

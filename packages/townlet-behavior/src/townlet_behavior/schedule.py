@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .controllers import BatchController
 from .decisions import DecisionBatch
 from .errors import ConfigError, ShapeError, StateError, UnknownActionError
-from .saving import SavedState, check_array, check_names, join_states, split_state
+from .saving import SavedState, check_array, check_names, join_groups, split_groups
 from .views import View
 
 _NO_SCHEDULE = -1
@@ -80,7 +80,7 @@ class ScheduleController:
     def save_state(self) -> SavedState:
         """The schedules, the position in each, and the other controller's plans."""
         own = {"entries": self._entries.copy(), "lengths": self._lengths.copy(), "positions": self._positions.copy()}
-        return join_states({"schedule": own, "otherwise": self._otherwise.save_state()})
+        return join_groups({"schedule": own, "otherwise": self._otherwise.save_state()})
 
     def restore(self, state: SavedState) -> None:
         """Go on as what was saved; schedules that were assigned here are replaced.
@@ -88,7 +88,7 @@ class ScheduleController:
         Raises:
             StateError: if the state is of another capacity, vocabulary or kind of controller; then nothing has changed.
         """
-        parts = split_state(state, ("schedule", "otherwise"))
+        parts = split_groups(state, ("schedule", "otherwise"))
         own = parts["schedule"]
         check_names(own, ("entries", "lengths", "positions"), of="the schedules")
         capacity, longest = len(self._entries), own["entries"].shape[-1] if own["entries"].ndim else 0

@@ -11,11 +11,69 @@ from numpy.typing import NDArray
 
 from .controllers import StatelessController
 from .errors import ConfigError
-from .needs import ENERGY, HUNGER, HYGIENE, pressing_needs
+from .guardrails import RivalryView
 from .personality import BALANCED, arrival_buffers, need_thresholds
-from .rivalry import RivalryView
-from .social import wants_to_chat
-from .work import time_to_leave
+
+HUNGER, HYGIENE, ENERGY = range(3)
+"""Columns of every `needs` array, in the order in which they are seen to."""
+
+
+def pressing_needs(needs: NDArray[np.floating], thresholds: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Where a need is below its threshold; at the threshold it does not press.
+
+        pressing(i, k) = needs[i, k] < thresholds[i, k]
+
+    Args:
+        needs: [N, 3]; 0 (desperate) to 1 (satisfied).
+        thresholds: [N, 3], or [3] for all agents.
+
+    Returns:
+        [N, 3] bool; `HUNGER`, `HYGIENE`, `ENERGY` name the columns.
+    """
+    return needs < thresholds
+
+
+def time_to_leave(
+    tick_of_day: NDArray[np.int64],
+    shift_start: NDArray[np.int64],
+    at_workplace: NDArray[np.bool_],
+    *,
+    arrival_buffer: NDArray[np.int64] | int,
+) -> NDArray[np.bool_]:
+    """Whether an agent should be on its way to work.
+
+        shift_start - arrival_buffer <= tick_of_day < shift_start, and not there yet
+
+    Args:
+        tick_of_day: [N].
+        shift_start: [N]; tick of the day, -1 without a job.
+        at_workplace: [N].
+        arrival_buffer: ticks before the shift at which to set off; [N], or one for all.
+
+    Returns:
+        [N] bool.
+    """
+    # No tick is before -1, so nobody without a job leaves.
+    return (shift_start - arrival_buffer <= tick_of_day) & (tick_of_day < shift_start) & ~at_workplace
+
+
+MIN_EXTROVERSION = 0.2
+"""Agents of less do not begin a chat."""
+
+
+def wants_to_chat(extroversion: NDArray[np.float64], pressing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether an agent is of a mind to chat: outgoing enough, and with all its own needs met.
+
+        extroversion >= 0.2 and no need presses
+
+    Args:
+        extroversion: [N].
+        pressing: [N, 3]; `pressing_needs`.
+
+    Returns:
+        [N] bool.
+    """
+    return (extroversion >= MIN_EXTROVERSION) & ~pressing.any(axis=1)
 
 
 class ScriptedView(RivalryView, Protocol):
@@ -161,11 +219,13 @@ class ScriptedController(StatelessController):
 
     def propose(self, view: ScriptedView) -> NDArray[np.int64]:
         """[N]."""
-        actions, using = self._actions, view.using
-        pressing = pressing_needs(view.needs, self._thresholds_of(view))
-        leave = time_to_leave(
-            view.tick_of_day, view.shift_start, view.at_workplace, arrival_buffer=self._arrival_buffer_of(view)
+        actions, config, using = self._actions, self._config, view.using
+        thresholds = (
+            self._thresholds.take(view.profile, axis=0) if config.reward_multipliers else self._thresholds[BALANCED]
         )
+        pressing = pressing_needs(view.needs, thresholds)
+        buffer = self._arrival_buffers.take(view.profile) if config.personality_profiles else config.job_arrival_buffer
+        leave = time_to_leave(view.tick_of_day, view.shift_start, view.at_workplace, arrival_buffer=buffer)
         wanted = (
             (actions.eat, pressing[:, HUNGER] & view.can_eat),
             (actions.cook, pressing[:, HUNGER] & view.can_cook),
@@ -186,20 +246,6 @@ class ScriptedController(StatelessController):
         if np.count_nonzero(idle):
             self._keep_company(view, proposal, idle, pressing, chat=actions.chat)
         return proposal
-
-    def _thresholds_of(self, view: ScriptedView) -> NDArray[np.float32]:
-        """[3] of all agents, or [N, 3]."""
-        scaled = self._config.reward_multipliers
-        thresholds: NDArray[np.float32] = (
-            self._thresholds.take(view.profile, axis=0) if scaled else self._thresholds[BALANCED]
-        )
-        return thresholds
-
-    def _arrival_buffer_of(self, view: ScriptedView) -> NDArray[np.int64] | int:
-        """Of all agents, or [N]."""
-        if self._config.personality_profiles:
-            return self._arrival_buffers.take(view.profile)
-        return self._config.job_arrival_buffer
 
     def _ask_where_no_rival_is(
         self, view: ScriptedView, proposal: NDArray[np.int64], wanted: Sequence[tuple[int, NDArray[np.bool_]]]

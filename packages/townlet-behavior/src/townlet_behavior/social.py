@@ -9,9 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_EXTROVERSION = 0.2
-"""Whoever has less does not begin a chat."""
-
 
 def chat_score(
     trust: NDArray[np.float64],
@@ -58,18 +55,3 @@ def chat_quality(
     mood = 0.5 + 0.3 * extroversion + 0.2 * trust + 0.1 * familiarity - 0.2 * rivalry
     quality: NDArray[np.float64] = (mood * preference.clip(0.5, 1.5)).clip(0.1, 1.0)
     return quality
-
-
-def wants_to_chat(extroversion: NDArray[np.float64], pressing: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether an agent is of a mind to chat: outgoing enough, and with all its own needs met.
-
-        extroversion >= 0.2 and no need presses
-
-    Args:
-        extroversion: [N].
-        pressing: [N, 3]; `pressing_needs`.
-
-    Returns:
-        [N] bool.
-    """
-    return (extroversion >= MIN_EXTROVERSION) & ~pressing.any(axis=1)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .codes import Kind, Source
-from .decisions import DecisionBatch
+from .decisions import DecisionBatch, Kind, Source
 from .saving import SavedState, check_array, check_names
 
 

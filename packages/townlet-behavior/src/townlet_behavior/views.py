@@ -1,4 +1,4 @@
-"""What a world shows to controllers, guardrails and the bridge, stated as protocols.
+"""Protocols of what a world shows to controllers, guardrails and the bridge.
 
 `View` is the batch form: one row per agent present at this tick. `WorldView` is a plain world of one-agent-at-a-time
 code: it has only what per-agent scripts read, and it is never touched by the bridge.
@@ -7,7 +7,7 @@ code: it has only what per-agent scripts read, and it is never touched by the br
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,3 +172,23 @@ class WorldView(Protocol):
     def record_relationship_guard_block(
         self, *, agent_id: str, reason: str, target_agent: str | None = None, object_id: str | None = None
     ) -> None: ...
+
+
+_T = TypeVar("_T", bound=np.generic)
+
+
+def gather(table: NDArray[_T], columns: NDArray[np.int64]) -> NDArray[_T]:
+    """`table[i, columns[i]]` for every row i.
+
+    Flat, because `take` on one axis costs a third of indexing on two.
+
+    Args:
+        table: [N, A].
+        columns: [N], in [0, A).
+
+    Returns:
+        [N].
+    """
+    num_rows, num_columns = table.shape
+    starts = np.arange(0, num_rows * num_columns, num_columns)
+    return table.reshape(-1).take(starts + columns)

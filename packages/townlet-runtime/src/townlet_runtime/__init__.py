@@ -1,6 +1,105 @@
-"""The policy layer of a multi-agent simulation: possess, blend, record, act without torch.
+"""The policy layer of a multi-agent simulation: possess, blend, record, score, act without torch.
 
-Names are imported from their modules, so that the command line pays only for what it uses.
+A world is a `Simulation`. `PolicyRuntime` decides for its agents, `SimulationLoop` steps both together, `Collector`
+gathers experience for a learner, `Evaluator` scores whole episodes, `OnnxPolicy` acts as a network was trained to.
+`townlet_runtime.town` is a world to begin with, `townlet_runtime.config` reads config files, `townlet_runtime.cli` is
+the command `townlet`.
+
+Names are imported when they are first used (PEP 562): `import townlet_runtime` costs nothing.
 """
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from townlet_runtime.adapters.controllers import ObservationController
+    from townlet_runtime.adapters.registry import Environment
+    from townlet_runtime.core.collector import Collector
+    from townlet_runtime.core.evaluator import Evaluator
+    from townlet_runtime.core.loop import GroupedLoop, LoopReport, SimulationLoop
+    from townlet_runtime.core.observing import schema_of
+    from townlet_runtime.core.runtime import PolicyRuntime
+    from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
+    from townlet_runtime.policy.file import PolicyCard
+    from townlet_runtime.policy.onnx import OnnxPolicy
+    from townlet_runtime.policy.policy import Policy, UniformPolicy, greedy_actions, require_fit, sample_actions
+    from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
+    from townlet_runtime.simulation.interface import (
+        CommitmentColumns,
+        GroupedSimulation,
+        Observed,
+        OneGroup,
+        Simulation,
+        SimulationSpec,
+        Stepped,
+        require_seeds,
+    )
+
+__all__ = [
+    "ActionProbability",
+    "AgentSnapshot",
+    "Collector",
+    "CommitmentColumns",
+    "Environment",
+    "Evaluator",
+    "GroupedLoop",
+    "GroupedSimulation",
+    "LoopReport",
+    "ObservationController",
+    "Observed",
+    "OneGroup",
+    "OnnxPolicy",
+    "Policy",
+    "PolicyCard",
+    "PolicyRuntime",
+    "Simulation",
+    "SimulationLoop",
+    "SimulationSpec",
+    "Stepped",
+    "UniformPolicy",
+    "check_grouped_simulation",
+    "check_simulation",
+    "greedy_actions",
+    "require_fit",
+    "require_seeds",
+    "sample_actions",
+    "schema_of",
+]
+
+_MODULES = {
+    "adapters.controllers": ("ObservationController",),
+    "adapters.registry": ("Environment",),
+    "core.collector": ("Collector",),
+    "core.evaluator": ("Evaluator",),
+    "core.loop": ("GroupedLoop", "LoopReport", "SimulationLoop"),
+    "core.observing": ("schema_of",),
+    "core.runtime": ("PolicyRuntime",),
+    "core.telemetry": ("ActionProbability", "AgentSnapshot"),
+    "policy.file": ("PolicyCard",),
+    "policy.onnx": ("OnnxPolicy",),
+    "policy.policy": ("Policy", "UniformPolicy", "greedy_actions", "require_fit", "sample_actions"),
+    "simulation.checks": ("check_grouped_simulation", "check_simulation"),
+    "simulation.interface": (
+        "CommitmentColumns",
+        "GroupedSimulation",
+        "Observed",
+        "OneGroup",
+        "Simulation",
+        "SimulationSpec",
+        "Stepped",
+        "require_seeds",
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -14,7 +14,7 @@ class TownletError(Exception):
 
 
 class ConfigError(TownletError):
-    """A setting that cannot be meant: names the file and the key where they are known."""
+    """An invalid setting: names the file and the key where they are known."""
 
     def __init__(self, problem: str, *, file: Path | str | None = None, key: str | None = None) -> None:
         self.problem = problem
@@ -39,11 +39,11 @@ class PolicyFileError(TownletError):
 
 
 class SimulationError(TownletError):
-    """A simulation, or a call on one, breaks what `townlet_runtime.simulation.interface` promises."""
+    """A simulation, or a call on one, breaks a promise of `townlet_runtime.simulation.interface`."""
 
 
 class EnvironmentFaultError(TownletError):
-    """Somebody else's environment breaks its own interface: names the environment, and world, agent, tick if known."""
+    """An environment breaks its own interface: names the environment, and world, agent and tick where known."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class EnvironmentFaultError(TownletError):
 
 
 class MissingExtraError(TownletError):
-    """Something is used that only an optional extra installs."""
+    """A feature is used whose optional extra is not installed."""
 
     @classmethod
     def of_report(cls, module: str) -> MissingExtraError:

@@ -1,4 +1,4 @@
-"""For tests: a small world that shows everything a simulation may do, and a check of anybody's own simulation."""
+"""For tests: a small world with every feature of a simulation, and checks of your own simulation."""
 
 from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
 from townlet_runtime.simulation.corridor import Corridor, CorridorConfig

@@ -9,6 +9,7 @@ print(summary.final.summaries["learned"].mean, summary.policies["agents"].path)
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -16,14 +17,13 @@ from typing import TypeAlias
 from pydantic import TypeAdapter, ValidationError
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.core.collector import SimulationCollector
-from townlet_runtime.core.evaluator import MakeSimulation, SimulationEvaluator
-from townlet_runtime.core.groups import first_spec
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import Evaluator, MakeSimulation
 from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
 from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
-from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup, Simulation
+from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup, Simulation, first_spec
 from townlet_trajectory.evaluation.results import RANDOM, RunSummary
 
 try:
@@ -93,7 +93,7 @@ def train(
 
     Args:
         make: builds a simulation of so many parallel worlds; called once for the worlds to train in, and for the
-            worlds of each evaluation.
+            worlds of each evaluation. Each simulation is closed when it is no longer needed.
         config: of the run; its `baselines` are behaviors of the simulation, and `random`.
         run_dir: missing or empty; with `resume` the directory of the run to go on with.
         bridge: how script and policy are blended; its ratio is ignored. None: the defaults.
@@ -114,9 +114,8 @@ def train(
     def grouped(num_worlds: int) -> GroupedSimulation:
         return OneGroup(make(num_worlds))
 
-    def prepared() -> tuple[TrainingOrchestrator, GroupedSimulation]:
-        worlds = grouped(config.num_envs)
-        orchestrator = prepare_run(
+    def prepared(worlds: GroupedSimulation) -> TrainingOrchestrator:
+        return prepare_run(
             config,
             worlds,
             grouped,
@@ -128,15 +127,16 @@ def train(
             notes={},
             resume=resume,
         )
-        return orchestrator, worlds
 
-    if resume:
-        orchestrator, worlds = prepared()
-    else:
-        with new_run_directory(path):
-            orchestrator, worlds = prepared()
-            BegunFile(schema_version=2, threads=threads).write(path / BEGUN)
-    summary, spec = orchestrator.run(), first_spec(worlds)
+    with closing(grouped(config.num_envs)) as worlds:
+        spec = first_spec(worlds)
+        if resume:
+            orchestrator = prepared(worlds)
+        else:
+            with new_run_directory(path):
+                orchestrator = prepared(worlds)
+                BegunFile(schema_version=2, threads=threads).write(path / BEGUN)
+        summary = orchestrator.run()
     if summary.final is not None:
         write_results(
             path,
@@ -230,8 +230,8 @@ def prepare_run(
     capacity = max(each.capacity for each in worlds.specs.values())
     return TrainingOrchestrator(
         config,
-        SimulationCollector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity),
-        SimulationEvaluator(make_scored, config=bridge, seed=config.seed),
+        Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity),
+        Evaluator(make_scored, config=bridge, seed=config.seed),
         specs={
             group: PolicySpec(
                 world=each.name, vocabulary=each.vocabulary.keys, observation_shapes=each.observation_shapes

@@ -15,9 +15,8 @@ from townlet_training.errors import (
 )
 from townlet_training.learning.advantages import Estimates, advantages_of, gae, vtrace
 from townlet_training.learning.bc import BCConfig, BCLearner
-from townlet_training.learning.ppo import PPOLearner
+from townlet_training.learning.ppo import PPOLearner, PPOUpdate
 from townlet_training.learning.ppo_config import PPOConfig
-from townlet_training.learning.ppo_update import PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 from townlet_training.network.onnx_export import export_policy
 from townlet_training.network.weights import weights_sha256

@@ -14,7 +14,7 @@ class ConfigError(TrainingError, ValueError):
 
 
 class ShapeError(TrainingError, ValueError):
-    """An array has another shape or dtype than the function or network expects."""
+    """An array has another shape, dtype or range of indices than the function or network expects."""
 
 
 class ActionMaskError(TrainingError):
@@ -30,12 +30,23 @@ class StaleBatchError(TrainingError):
 
 
 class NonFiniteError(TrainingError):
-    """A NaN or an infinity turned up; nothing was learned from it."""
+    """A number that is not finite came up; nothing was learned from it."""
 
-    def __init__(self, stage: str, detail: str) -> None:
-        """Name the `stage` at which it turned up, e.g. ``gradient``, and what it was."""
-        super().__init__(f"{stage}: {detail}")
+    def __init__(self, stage: str, detail: str, *, where: str = "") -> None:
+        """Build the message.
+
+        Args:
+            stage: where in the computation it came up, such as ``gradient``.
+            detail: the number, and the inputs that led to it.
+            where: the update and the agent group, where they are known.
+        """
+        super().__init__(f"{where}: {stage}: {detail}" if where else f"{stage}: {detail}")
         self.stage = stage
+        self.detail = detail
+
+    def within(self, where: str) -> NonFiniteError:
+        """The same error, said to have come up in `where`, such as ``update 12 of stage ppo, agent group `cat` ``."""
+        return NonFiniteError(self.stage, self.detail, where=where)
 
 
 class ResumeError(TrainingError):

@@ -1,12 +1,14 @@
-"""What every agent saw, decided and earned, kept in columns, bounded, saved and loaded without loss."""
+"""What every agent saw, decided and earned, kept in columns, bounded, saved and loaded without loss.
 
-from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.merging import merged
-from townlet_trajectory.data.padded import PaddedBatch
-from townlet_trajectory.data.pieces import joined
+Importing the package loads what recording needs; every other public name is imported when it is first used (PEP 562).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
 from townlet_trajectory.data.schema import (
     ACTION_MASK,
-    SCHEMA_VERSION,
     ArraySpec,
     Kind,
     Source,
@@ -14,14 +16,7 @@ from townlet_trajectory.data.schema import (
     default_decision_columns,
     vocabulary_digest,
 )
-from townlet_trajectory.data.statistics import BatchStatistics
-from townlet_trajectory.data.steps import StepBatch
 from townlet_trajectory.data.trajectory import Trajectory
-from townlet_trajectory.dataset.dataset import DatasetPosition, TrajectoryDataset, position_of
-from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest, ShardEntry
-from townlet_trajectory.dataset.selection import StepSelection, StepWeights, weights_by
-from townlet_trajectory.dataset.source import BatchSource, TrajectorySource, TrajectoryTable
-from townlet_trajectory.dataset.torch_loader import EpochView, StepView
 from townlet_trajectory.errors import (
     ArtifactError,
     BufferFullError,
@@ -37,12 +32,24 @@ from townlet_trajectory.errors import (
     ShapeError,
     TrajectoryError,
 )
-from townlet_trajectory.formats.batch_file import load_batch, save_batch
-from townlet_trajectory.formats.captures.source import CaptureSource
-from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
-from townlet_trajectory.formats.shards.writer import ShardWriter, write_shards
 from townlet_trajectory.recording.recorder import TrajectoryService
-from townlet_trajectory.recording.sink import BatchSink
+from townlet_trajectory.storage.json import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from townlet_trajectory.data.padded import PaddedBatch
+    from townlet_trajectory.data.pieces import joined, merged
+    from townlet_trajectory.data.statistics import BatchStatistics
+    from townlet_trajectory.data.steps import StepBatch
+    from townlet_trajectory.data.table import TrajectoryTable
+    from townlet_trajectory.dataset.dataset import DatasetPosition, TrajectoryDataset, position_of
+    from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest, ShardEntry
+    from townlet_trajectory.dataset.selection import StepSelection, StepWeights, weights_by
+    from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
+    from townlet_trajectory.dataset.torch_loader import EpochView, StepView
+    from townlet_trajectory.formats.batch_file import load_batch, save_batch
+    from townlet_trajectory.formats.captures.source import CaptureSource
+    from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
+    from townlet_trajectory.formats.shards.writer import ShardWriter, write_shards
 
 __version__ = "0.1.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
@@ -101,3 +108,34 @@ __all__ = [
     "weights_by",
     "write_shards",
 ]
+
+_MODULES = {
+    "data.padded": ("PaddedBatch",),
+    "data.pieces": ("joined", "merged"),
+    "data.statistics": ("BatchStatistics",),
+    "data.steps": ("StepBatch",),
+    "data.table": ("TrajectoryTable",),
+    "dataset.dataset": ("DatasetPosition", "TrajectoryDataset", "position_of"),
+    "dataset.info": ("DatasetInfo", "DatasetManifest", "ShardEntry"),
+    "dataset.selection": ("StepSelection", "StepWeights", "weights_by"),
+    "dataset.source": ("BatchSource", "TrajectorySource"),
+    "dataset.torch_loader": ("EpochView", "StepView"),
+    "formats.batch_file": ("load_batch", "save_batch"),
+    "formats.captures.source": ("CaptureSource",),
+    "formats.shards.reader": ("ShardReader", "read_shards"),
+    "formats.shards.writer": ("ShardWriter", "write_shards"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the module
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,22 +1,24 @@
-"""Which agents of a PettingZoo environment share a vocabulary, a network and a dataset: those with equal spaces."""
+"""Agents of a PettingZoo environment: groups with equal spaces, which share a vocabulary and a network; one world."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.adapters.spaces import ActionCodec, ObservationCodec
-from townlet_runtime.errors import ConfigError
+from townlet_runtime.adapters.spaces import BOOLS, ActionCodec, ObservationCodec
+from townlet_runtime.errors import ConfigError, EnvironmentFaultError
 from townlet_runtime.simulation.interface import AGENTS
 
 Space = gymnasium.Space[Any]
 
 
 class ParallelEnv(Protocol):
-    """What an environment must offer: PettingZoo's parallel interface, with agents that are known beforehand."""
+    """PettingZoo's parallel interface, with agents that are known beforehand."""
 
     @property
     def agents(self) -> Sequence[Hashable]: ...
@@ -29,6 +31,8 @@ class ParallelEnv(Protocol):
     def action_space(self, agent: Any) -> Space: ...
 
     def reset(self, seed: int | None = None) -> tuple[Mapping[Any, Any], Mapping[Any, Any]]: ...
+
+    def close(self) -> None: ...
 
     def step(
         self, actions: Any
@@ -127,3 +131,142 @@ def _common_beginning(ids: Sequence[str]) -> str:
     first, last = min(ids), max(ids)
     same = next((count for count, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
     return first[:same]
+
+
+Answer = Mapping[Any, Any]
+
+
+class ParallelWorld:
+    """Keeps the last answers of an environment by agent, after checking that they are complete.
+
+    Args:
+        environment: its name.
+        env: the environment.
+        world: index of this world.
+        agents: all that there may be.
+    """
+
+    def __init__(self, environment: str, env: ParallelEnv, *, world: int, agents: Set[Hashable]) -> None:
+        self._environment = environment
+        self._env = env
+        self._world = world
+        self._agents = agents
+        self.present: tuple[Hashable, ...] = ()
+        """Who acts next, in the environment's order."""
+        self.observations: Answer = {}
+        """Of who is present, and of who acted last."""
+        self.rewards: Answer = {}
+        """Of who acted last."""
+        self.terminated: Answer = {}
+        self.truncated: Answer = {}
+        self.infos: Answer = {}
+
+    def begin(self, seed: int, *, tick: int) -> None:
+        """Begin an episode.
+
+        Raises:
+            EnvironmentFaultError: if the environment breaks its interface.
+        """
+        try:
+            observations, infos = self._env.reset(seed=seed)
+            present = tuple(self._env.agents)
+        except Exception as error:  # somebody else's code
+            raise self.fault(f"`reset` failed with {type(error).__name__}: {error}", tick) from error
+        self._require_mappings({"observations": observations, "infos": infos}, tick)
+        self.observations, self.infos = observations, infos
+        self._enter(present, tick)
+        if not present:
+            raise self.fault("expected agents after `reset`, got none", tick)
+
+    def step(self, actions: Mapping[Hashable, Any], *, tick: int) -> None:
+        """Step every agent that is present.
+
+        Raises:
+            EnvironmentFaultError: if the environment breaks its interface.
+        """
+        acting = self.present
+        try:
+            answers = self._env.step({agent: actions[agent] for agent in acting})
+            observations, rewards, terminated, truncated, infos = answers
+            present = tuple(self._env.agents)
+        except Exception as error:  # somebody else's code
+            raise self.fault(f"`step` failed with {type(error).__name__}: {error}", tick) from error
+        outcome = {
+            "observations": observations,
+            "rewards": rewards,
+            "terminations": terminated,
+            "truncations": truncated,
+        }
+        self._require_mappings({**outcome, "infos": infos}, tick)
+        for name, answer in outcome.items():
+            self._require_agents(name, answer, acting, tick)
+        self.observations, self.rewards, self.infos = observations, rewards, infos
+        self.terminated, self.truncated = terminated, truncated
+        self._require_flags(acting, tick)
+        ended = {agent for agent in acting if terminated[agent] or truncated[agent]}
+        if ended:
+            present = self._without(ended, present, tick)
+        vanished = set(acting) - ended - set(present)
+        if vanished:
+            raise self.fault("left `agents` without being terminated or truncated", tick, agent=min(vanished, key=str))
+        self._require_no_lost_reward(acting, tick)
+        self._enter(present, tick)
+
+    def fault(self, problem: str, tick: int, *, agent: Hashable | None = None) -> EnvironmentFaultError:
+        """Make the error of a breach in this world.
+
+        Args:
+            problem: what was expected and what came.
+            tick: of the breach.
+            agent: it concerns; None: the whole world.
+        """
+        agent_id = None if agent is None else str(agent)
+        return EnvironmentFaultError(self._environment, problem, world=self._world, agent_id=agent_id, tick=tick)
+
+    def _without(self, ended: set[Hashable], present: tuple[Hashable, ...], tick: int) -> tuple[Hashable, ...]:
+        """Return the agents that go on. An environment may forget to clear `agents` at the very end, but not before."""
+        staying = tuple(agent for agent in present if agent not in ended)
+        if staying and len(staying) != len(present):
+            dead = next(agent for agent in present if agent in ended)
+            raise self.fault("expected it to leave `agents` with its end, it is still there", tick, agent=dead)
+        return staying
+
+    def _enter(self, present: tuple[Hashable, ...], tick: int) -> None:
+        """These agents act next: known, once each, and with something to see."""
+        for agent in present:
+            if agent not in self._agents:
+                raise self.fault("expected one of `possible_agents`, got another agent", tick, agent=agent)
+            if agent not in self.observations:
+                raise self.fault("expected an observation, got none", tick, agent=agent)
+        if len(set(present)) != len(present):
+            raise self.fault(f"expected every agent once in `agents`, got {list(present)}", tick)
+        self.present = present
+
+    def _require_mappings(self, answers: Mapping[str, object], tick: int) -> None:
+        for name, answer in answers.items():
+            if not isinstance(answer, Mapping):
+                raise self.fault(f"expected a dictionary of {name} by agent, got {type(answer).__name__}", tick)
+
+    def _require_agents(self, name: str, answer: Answer, acting: tuple[Hashable, ...], tick: int) -> None:
+        """Require an answer for every agent that acted, and none for unknown agents; absent agents are ignored."""
+        for agent in acting:
+            if agent not in answer:
+                raise self.fault(f"expected it among the {name}, got {list(answer)}", tick, agent=agent)
+        if len(answer) != len(acting):
+            for agent in answer:
+                if agent not in self._agents:
+                    raise self.fault(f"expected {name} of `possible_agents`, got another agent", tick, agent=agent)
+
+    def _require_flags(self, acting: tuple[Hashable, ...], tick: int) -> None:
+        for name, answer in (("terminations", self.terminated), ("truncations", self.truncated)):
+            for agent in acting:
+                if type(answer[agent]) not in BOOLS:
+                    raise self.fault(f"expected a bool among the {name}, got {answer[agent]!r}", tick, agent=agent)
+
+    def _require_no_lost_reward(self, acting: tuple[Hashable, ...], tick: int) -> None:
+        if len(self.rewards) == len(acting):
+            return
+        for agent in self.rewards.keys() - set(acting):
+            if np.any(self.rewards[agent] != 0):
+                problem = f"expected a reward of those who acted alone, got {self.rewards[agent]!r}"
+                raise self.fault(problem, tick, agent=agent)

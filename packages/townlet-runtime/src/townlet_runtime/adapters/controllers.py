@@ -56,7 +56,7 @@ class ObservationController(StatelessController):
 
 @runtime_checkable
 class _Checked(BatchController, Protocol):
-    """What a user's own factory must make."""
+    """A controller, as a user's own factory must make it."""
 
 
 def load_controller(reference: str) -> ControllerFactory:
@@ -84,7 +84,7 @@ def load_controller(reference: str) -> ControllerFactory:
 
 
 def registered_controller(name: str) -> ControllerFactory | None:
-    """Load what is registered under `name` in the entry point group `townlet.controllers`; None where nothing is.
+    """Load the factory registered as `name` in the entry point group `townlet.controllers`; None without one.
 
     Raises:
         ConfigError: if what is registered cannot be imported or called.
@@ -100,7 +100,7 @@ def registered_controller(name: str) -> ControllerFactory | None:
 
 
 def _checked(factory: object, label: str) -> ControllerFactory:
-    """The factory, with what it makes looked at when it makes it: nothing about it is known here."""
+    """Wrap a factory so that the controller it makes is checked when it is made."""
     if not callable(factory):
         raise ConfigError(f"the controller {label!r} must be a function of a `SimulationSpec`, got {factory!r}")
 

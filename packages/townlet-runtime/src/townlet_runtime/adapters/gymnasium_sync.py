@@ -8,24 +8,115 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, SavedState
-from townlet_runtime.adapters.common import (
+from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
+from townlet_runtime.adapters.controllers import ControllerFactory
+from townlet_runtime.adapters.history import (
     HISTORY,
     SEEN,
+    History,
     behaviors_of,
+    close_environments,
+    environment_spec,
     not_repeatable,
     require_same,
     script_of,
     seen_state,
 )
-from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.adapters.single import SingleAgents
-from townlet_runtime.adapters.spaces import find_mask, stacked_flags, stacked_masks, stacked_rewards
-from townlet_runtime.errors import SimulationError
+from townlet_runtime.adapters.spaces import (
+    ActionCodec,
+    ObservationCodec,
+    find_mask,
+    stacked_flags,
+    stacked_masks,
+    stacked_rewards,
+)
+from townlet_runtime.errors import EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.interface import Observations, Observed, Stepped
-from townlet_runtime.simulation.saved_state import joined, part_of
 from townlet_trajectory import ACTION_MASK
+
+AGENT = "agent"
+"""Id of the only agent of every world."""
+
+
+class SingleAgents:
+    """The agents of all worlds: slot w is the agent of world w."""
+
+    def __init__(
+        self,
+        name: str,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        *,
+        num_worlds: int,
+        episode_ticks: int,
+    ) -> None:
+        self.observations = ObservationCodec(observation_space, environment=name)
+        self.actions = ActionCodec(action_space, environment=name)
+        vocabulary = self.actions.vocabulary
+        self.spec = environment_spec(
+            name,
+            vocabulary,
+            self.observations.shapes,
+            num_worlds=num_worlds,
+            capacity=num_worlds,
+            episode_ticks=episode_ticks,
+        )
+        self.history = History(num_worlds=num_worlds, capacity=num_worlds, num_actions=len(vocabulary))
+        self.slots = np.arange(num_worlds)
+        self._keys: NDArray[np.uint64] = np.zeros(num_worlds, np.uint64)
+        self._agent_ids = np.full(num_worlds, AGENT, np.object_)
+        self._episodes = self.history.episodes
+        self._not_done = np.zeros(num_worlds, np.bool_)
+
+    def note_seeds(self) -> None:
+        """The worlds have begun with other seeds."""
+        self._keys = np.array([draw_keys(seed, AGENT) for seed in self.history.seeds.tolist()], np.uint64)
+        self.note_episodes()
+
+    def note_episodes(self) -> None:
+        """Some worlds have begun another episode."""
+        self._episodes = self.history.episodes
+
+    def observed(
+        self, observations: Observations, mask: NDArray[np.bool_] | None, *, rows: NDArray[np.int64] | None = None
+    ) -> Observed:
+        """Make the view of a tick.
+
+        Args:
+            observations: each [N, ...].
+            mask: [N, A]; None where actions are not masked.
+            rows: [N]; worlds whose agents are present; None: all.
+        """
+        taken = slice(None) if rows is None else rows
+        slots = self.slots[taken]
+        return Observed(
+            slots=slots,
+            keys=self._keys[taken],
+            agent_ids=self._agent_ids[taken],
+            worlds=slots,
+            episodes=self._episodes[taken],
+            observations=observations,
+            action_mask=mask,
+            option_done=self._not_done[taken],
+        )
+
+    def fault(self, world: int, problem: str) -> EnvironmentFaultError:
+        """The error for something that is wrong in a world at this tick."""
+        return EnvironmentFaultError(self.spec.name, problem, world=world, agent_id=AGENT, tick=self.history.tick)
+
+    def require_actions(self, actions: NDArray[np.int64], observed: Observed | None) -> Observed:
+        """Return the last view, after checking that `actions` fit it.
+
+        Raises:
+            SimulationError: before the first `reset`, or unless there is one action for each row of it.
+        """
+        if observed is None:
+            raise SimulationError("expected `reset` before the first `step`")
+        if actions.shape != observed.slots.shape:
+            raise SimulationError(f"expected actions of shape {observed.slots.shape}, got {actions.shape}")
+        return observed
+
 
 Env = gymnasium.Env[Any, Any]
 
@@ -65,11 +156,14 @@ class SyncWorlds:
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
 
-    def reset(self, *, seed: int) -> Observed:
-        """Begin world w with seed `seed + w`."""
-        self._history.restart(seed)
-        self._agents.note_episodes()
-        begun = [self._begin(world, seed + world) for world in range(self.spec.num_worlds)]
+    def close(self) -> None:
+        close_environments(self.spec.name, self._envs)
+
+    def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+        """Begin every world with its own of `seeds` [W]."""
+        self._history.restart(seeds)
+        self._agents.note_seeds()
+        begun = [self._begin(world, seed) for world, seed in enumerate(seeds.tolist())]
         observations, infos = [observation for observation, _ in begun], [info for _, info in begun]
         self._masked = self._agents.observations.has_mask or any(find_mask(info) is not None for info in infos)
         arrays = self._agents.observations.stacked(observations, self._agents.fault)
@@ -136,7 +230,7 @@ class SyncWorlds:
     def _begin_next(
         self, over: NDArray[np.int64], arrays: Observations, observations: list[object], infos: list[object]
     ) -> None:
-        """Begin another episode in the worlds `over`; what they show replaces the rows of all three."""
+        """Begin another episode in the worlds `over`; their first observations replace the rows of all three."""
         begun = []
         for world in over.tolist():
             observations[world], infos[world] = self._begin(world, self._history.begin_next(world))
@@ -171,7 +265,7 @@ class SyncWorlds:
         return stacked_masks(masks, len(self.spec.vocabulary), self._agents.fault) if self._masked else None
 
     def save_state(self) -> SavedState:
-        """Seeds and actions of the episodes in progress, and what is seen now.
+        """Save seeds and actions of the episodes in progress, and the present observations.
 
         Raises:
             SimulationError: before the first `reset`.
@@ -179,7 +273,7 @@ class SyncWorlds:
         if self._observed is None:
             raise SimulationError("expected `reset` before `save_state`")
         seen = seen_state(self._observed.observations, self._observed.action_mask)
-        return joined({HISTORY: self._history.save_state(), SEEN: seen})
+        return join_groups({HISTORY: self._history.save_state(), SEEN: seen})
 
     def restore(self, state: SavedState) -> Observed:
         """Begin each world's episode again and carry out its actions again.
@@ -188,9 +282,9 @@ class SyncWorlds:
             EnvironmentFaultError: if that does not lead to what was seen.
             SimulationError: if `state` is of other worlds.
         """
-        self._history.restore(part_of(state, HISTORY))
-        self._agents.note_episodes()
-        seen = part_of(state, SEEN)
+        history, seen = split_groups(state, (HISTORY, SEEN)).values()
+        self._history.restore(history)
+        self._agents.note_seeds()
         self._masked = ACTION_MASK in seen
         back = [self._return(world) for world in range(self.spec.num_worlds)]
         observations = [observation for observation, _ in back]
@@ -200,7 +294,7 @@ class SyncWorlds:
         return observed
 
     def _return(self, world: int) -> tuple[object, object]:
-        """Bring one world back to where it was saved; what it shows there."""
+        """Bring one world back to where it was saved; returns its observation and info there."""
         observation, info = self._begin(world, self._history.seed_of(world))
         for actions in self._history.replay(world):
             (command,) = self._agents.actions.commands(actions)

@@ -1,18 +1,229 @@
-"""Parallel worlds of an environment in Gymnasium's registry."""
+"""Parallel worlds of an environment in Gymnasium's registry, stepped natively where it has a vector form of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from difflib import get_close_matches
 from typing import Any
 
-from townlet_runtime.adapters.common import episode_bound
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import BatchController, Guardrail, SavedState, join_groups, split_groups
 from townlet_runtime.adapters.controllers import ControllerFactory
-from townlet_runtime.adapters.gymnasium_native import NativeWorlds
-from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
+from townlet_runtime.adapters.gymnasium_sync import SingleAgents, SyncWorlds
+from townlet_runtime.adapters.history import (
+    ABSENT,
+    HISTORY,
+    SEEN,
+    behaviors_of,
+    close_environments,
+    episode_bound,
+    joint_seed,
+    require_same,
+    script_of,
+    seen_state,
+)
 from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.errors import ConfigError, MissingExtraError
-from townlet_runtime.simulation.interface import Simulation
+from townlet_runtime.adapters.spaces import find_mask, stacked_masks, stacked_rewards
+from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
+from townlet_runtime.simulation.interface import Observations, Observed, Simulation, Stepped
+from townlet_trajectory import ACTION_MASK
+
+VectorEnv = gymnasium.vector.VectorEnv[Any, Any, Any]
+Bools = NDArray[np.bool_]
+
+
+class NativeWorlds:
+    """Parallel worlds of one agent each. Implements `townlet_runtime.simulation.interface.Simulation`.
+
+    At the tick after an episode's end the environment only resets the world: nobody acts there, so its agent is absent
+    for that tick. The environment takes one seed for all worlds together, which is hashed from all of theirs.
+
+    Args:
+        name: of the environment.
+        env: with autoreset at the next step.
+        episode_ticks: after which it truncates episodes by itself.
+        controller: makes the behavior `scripted`.
+    """
+
+    def __init__(self, name: str, env: VectorEnv, *, episode_ticks: int, controller: ControllerFactory | None) -> None:
+        self._agents = SingleAgents(
+            name,
+            env.single_observation_space,
+            env.single_action_space,
+            num_worlds=env.num_envs,
+            episode_ticks=episode_ticks,
+        )
+        self.spec = self._agents.spec
+        self.behaviors = behaviors_of(controller)
+        self._env = env
+        self._history = self._agents.history
+        self._controller = controller
+        self._masked = self._agents.observations.has_mask
+        self._events = np.zeros((env.num_envs, 0), np.int64)
+        self._resting: Bools = np.zeros(env.num_envs, np.bool_)
+        """[W]; worlds that the next step only resets."""
+        self._any_rests = False
+        self._observed: Observed | None = None
+
+    def scripted(self, name: str) -> BatchController:
+        return script_of(name, self._controller, self.spec)
+
+    def guardrails(self) -> Sequence[Guardrail]:
+        return ()
+
+    def close(self) -> None:
+        close_environments(self.spec.name, [self._env])
+
+    def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+        """Begin all worlds with one seed, that of all `seeds` [W]."""
+        self._history.restart(seeds)
+        self._agents.note_seeds()
+        observation, info = self._begin()
+        self._masked = self._agents.observations.has_mask or find_mask(info) is not None
+        self._rest(np.zeros(self.spec.num_worlds, np.bool_))
+        return self._observe(self._encoded(observation), observation, info)
+
+    def step(self, actions: NDArray[np.int64]) -> Stepped:
+        """Carry out one action in every world that is not being reset.
+
+        Raises:
+            EnvironmentFaultError: if the environment breaks its own interface.
+            SimulationError: before the first `reset`, or unless there is an action for each row.
+        """
+        agents, history = self._agents, self._history
+        before = agents.require_actions(actions, self._observed)
+        observation, rewards, terminated, truncated, info = self._advance(self._full(before.slots, actions))
+        arrays = self._encoded(observation)
+        history.add(before.slots, actions)
+        if self._any_rests:
+            rows = before.slots
+            history.number_next(self._resting.nonzero()[0])
+            agents.note_episodes()
+            rewards, ends, cuts = rewards[rows], terminated[rows], truncated[rows]
+        else:
+            ends, cuts = terminated, truncated
+        if np.count_nonzero(ends):
+            cuts = cuts & ~ends
+        over = (ends | cuts).nonzero()[0]
+        final = self._rows(arrays, before.slots[over] if over.size else slice(0, 0))
+        if over.size or self._any_rests:
+            self._rest(terminated | truncated)
+        return Stepped(
+            rewards=rewards,
+            terminated=ends,
+            truncated=cuts,
+            final_rows=over,
+            final_option_done=np.zeros(over.size, np.bool_),
+            final_observations=final,
+            events=self._events,
+            observed=self._observe(arrays, observation, info),
+        )
+
+    def _full(self, slots: NDArray[np.int64], actions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[W]; a world that is being reset ignores its action."""
+        if not self._any_rests:
+            return actions
+        full = np.zeros(self.spec.num_worlds, np.int64)
+        full[slots] = actions
+        return full
+
+    def _advance(self, actions: NDArray[np.int64]) -> tuple[object, NDArray[np.float32], Bools, Bools, object]:
+        """Step the environment, and look at all it answers but the observation."""
+        try:
+            observation, rewards, terminated, truncated, info = self._env.step(self._agents.actions.encode(actions))
+        except Exception as error:  # somebody else's code
+            raise self._fault(f"`step` failed with {type(error).__name__}: {error}") from error
+        shape = (self.spec.num_worlds,)
+        if np.shape(rewards) != shape:
+            raise self._fault(f"expected rewards of shape {shape}, got {np.shape(rewards)}")
+        for name, flags in (("terminated", terminated), ("truncated", truncated)):
+            if np.shape(flags) != shape or np.asarray(flags).dtype != np.bool_:
+                raise self._fault(f"expected bools of shape {shape} as `{name}`, got {flags!r}")
+        if self._any_rests and np.count_nonzero((terminated | truncated) & self._resting):
+            world = int(((terminated | truncated) & self._resting).argmax())
+            raise self._agents.fault(world, "expected a step that only resets, got one that ends an episode")
+        return observation, stacked_rewards(rewards, self._agents.fault), terminated, truncated, info
+
+    def _begin(self) -> tuple[object, object]:
+        try:
+            observation, info = self._env.reset(seed=joint_seed(self._history.seeds))
+        except Exception as error:  # somebody else's code
+            raise self._fault(f"`reset` failed with {type(error).__name__}: {error}") from error
+        return observation, info
+
+    def _encoded(self, observation: object) -> Observations:
+        return self._agents.observations.batched(observation, self.spec.num_worlds, self._agents.fault)
+
+    def _rest(self, resting: Bools) -> None:
+        self._resting = resting
+        self._any_rests = bool(np.count_nonzero(resting))
+
+    def _observe(self, arrays: Observations, observation: object, info: object) -> Observed:
+        """Return the agents whose worlds are not being reset."""
+        rows = (~self._resting).nonzero()[0] if self._any_rests else None
+        self._observed = self._agents.observed(
+            arrays if rows is None else self._rows(arrays, rows), self._mask(observation, info, rows), rows=rows
+        )
+        return self._observed
+
+    def _mask(self, observation: object, info: object, rows: NDArray[np.int64] | None) -> Bools | None:
+        """[N, A]; of the observation where it holds it, else of the info. Whether it is there does not change."""
+        mask = find_mask(observation if self._agents.observations.has_mask else info)
+        if (mask is not None) != self._masked:
+            expected, got = ("an", "none") if self._masked else ("no", "one")
+            raise self._fault(f"expected {expected} `action_mask`, as at the beginning, got {got}")
+        if mask is None:
+            return None
+        masks = np.asarray(mask)
+        if masks.ndim == 0 or len(masks) != self.spec.num_worlds:
+            raise self._fault(f"expected an action mask for each of {self.spec.num_worlds} worlds, got {masks}")
+        present = self._agents.slots if rows is None else rows
+        return stacked_masks(
+            list(masks[present]), len(self.spec.vocabulary), lambda row, why: self._agents.fault(int(present[row]), why)
+        )
+
+    @staticmethod
+    def _rows(arrays: Observations, rows: NDArray[np.int64] | slice) -> Observations:
+        return {name: array[rows] for name, array in arrays.items()}
+
+    def _fault(self, problem: str) -> EnvironmentFaultError:
+        """The error of something that concerns all worlds."""
+        return EnvironmentFaultError(self.spec.name, problem, tick=self._history.tick)
+
+    def save_state(self) -> SavedState:
+        """Save the seeds and all actions since the reset, and the present observations.
+
+        Raises:
+            SimulationError: before the first `reset`.
+        """
+        if self._observed is None:
+            raise SimulationError("expected `reset` before `save_state`")
+        seen = seen_state(self._observed.observations, self._observed.action_mask)
+        return join_groups({HISTORY: self._history.save_state(), SEEN: seen})
+
+    def restore(self, state: SavedState) -> Observed:
+        """Begin all worlds again and carry out all actions again.
+
+        Raises:
+            EnvironmentFaultError: if that does not lead to what was seen.
+            SimulationError: if `state` is of other worlds.
+        """
+        history, seen = split_groups(state, (HISTORY, SEEN)).values()
+        self._history.restore(history)
+        self._agents.note_seeds()
+        self._masked = ACTION_MASK in seen
+        self._rest(np.zeros(self.spec.num_worlds, np.bool_))
+        observation, info = self._begin()
+        for actions in self._history.replay_all():
+            observation, _, terminated, truncated, info = self._advance(np.where(actions == ABSENT, 0, actions))
+            self._rest(terminated | truncated)
+        observed = self._observe(self._encoded(observation), observation, info)
+        require_same(self.spec.name, seen, observed.observations, observed.action_mask, tick=self._history.tick)
+        return observed
+
 
 _NEXT_STEP = gymnasium.vector.AutoresetMode.NEXT_STEP
 _BOUND = "max_episode_steps"
@@ -28,7 +239,15 @@ def gymnasium_worlds(
     max_episode_ticks: int | None,
     controller: ControllerFactory | None,
 ) -> Simulation:
-    """Build so many worlds; `townlet_runtime.adapters.registry.Environment` says what the arguments mean.
+    """Build parallel worlds.
+
+    Args:
+        env_id: in Gymnasium's registry.
+        num_worlds: at least 1.
+        settings: keyword arguments of the environment.
+        vectorization: `auto`, `sync` or `native`, see `townlet_runtime.Environment`.
+        max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
+        controller: makes the behavior `scripted`.
 
     Raises:
         ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
@@ -67,24 +286,27 @@ def _sync(
 ) -> SyncWorlds:
     # Gymnasium's passive checker looks at an environment's first step; the adapter looks at every one.
     keywords = {"disable_env_checker": True, **settings}
-    envs = []
-    for _ in range(num_worlds):
-        try:
-            envs.append(gymnasium.make(env_id, **keywords))
-        except Exception as error:  # somebody else's code
-            raise _not_built(env_id, error) from error
-    first = envs[0]
-    for env in envs[1:]:
-        if env.observation_space != first.observation_space or env.action_space != first.action_space:
-            raise ConfigError(
-                f"the worlds of `gymnasium:{env_id}` must have equal spaces, got {first.observation_space} and"
-                f" {env.observation_space}, {first.action_space} and {env.action_space}",
-                key="environment.name",
-            )
-    own = None if first.spec is None else first.spec.max_episode_steps
-    return SyncWorlds(
-        f"gymnasium:{env_id}", envs, episode_ticks=episode_bound(own, max_episode_ticks), controller=controller
-    )
+    name = f"gymnasium:{env_id}"
+    envs: list[gymnasium.Env[Any, Any]] = []
+    with ExitStack() as undo:
+        undo.callback(close_environments, name, envs)
+        for _ in range(num_worlds):
+            try:
+                envs.append(gymnasium.make(env_id, **keywords))
+            except Exception as error:  # somebody else's code
+                raise _not_built(env_id, error) from error
+        first = envs[0]
+        for env in envs[1:]:
+            if env.observation_space != first.observation_space or env.action_space != first.action_space:
+                raise ConfigError(
+                    f"the worlds of `{name}` must have equal spaces, got {first.observation_space} and"
+                    f" {env.observation_space}, {first.action_space} and {env.action_space}",
+                    key="environment.name",
+                )
+        own = None if first.spec is None else first.spec.max_episode_steps
+        worlds = SyncWorlds(name, envs, episode_ticks=episode_bound(own, max_episode_ticks), controller=controller)
+        undo.pop_all()
+    return worlds
 
 
 def _native(
@@ -103,10 +325,14 @@ def _native(
         env = gymnasium.make_vec(env_id, num_worlds, vectorization_mode="vector_entry_point", **keywords)
     except Exception as error:  # somebody else's code
         raise _not_built(env_id, error) from error
-    if env.metadata.get("autoreset_mode") != _NEXT_STEP:
-        env.close()
-        return None
-    return NativeWorlds(f"gymnasium:{env_id}", env, episode_ticks=ticks, controller=controller)
+    name = f"gymnasium:{env_id}"
+    with ExitStack() as undo:
+        undo.callback(close_environments, name, [env])
+        if env.metadata.get("autoreset_mode") != _NEXT_STEP:
+            return None
+        worlds = NativeWorlds(name, env, episode_ticks=ticks, controller=controller)
+        undo.pop_all()
+    return worlds
 
 
 def _not_built(env_id: str, error: Exception) -> ConfigError | MissingExtraError:

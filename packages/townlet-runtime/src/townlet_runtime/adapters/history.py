@@ -1,17 +1,24 @@
-"""What it takes to bring worlds back to where they are: the seed of each episode and the actions since it began."""
+"""Brings worlds back to where they were: the seed of each episode and the actions since it began."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import Any
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import SavedState
-from townlet_runtime.errors import SimulationError
+from townlet_behavior import ActionVocabulary, BatchController, SavedState
+from townlet_runtime.adapters.controllers import ControllerFactory
+from townlet_runtime.adapters.spaces import KIND
+from townlet_runtime.errors import EnvironmentFaultError, SimulationError
+from townlet_runtime.simulation.interface import Observations, SimulationSpec, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
+from townlet_trajectory import ACTION_MASK
+
+log = logging.getLogger(__name__)
 
 ABSENT = -1
 """Recorded for the slot of an agent that was not there."""
@@ -28,6 +35,12 @@ def episode_seed(world_seed: int, episode: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+def joint_seed(seeds: NDArray[np.int64]) -> int:
+    """Hash the seeds [W] of worlds that begin together to one below 2^31."""
+    digest = hashlib.blake2b(seeds.astype("<i8").tobytes(), digest_size=4).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
 class History:
     """Ticks, episodes and actions of parallel worlds.
 
@@ -41,8 +54,8 @@ class History:
         self._num_worlds = num_worlds
         self._capacity = capacity
         self._dtype = np.int16 if num_actions <= np.iinfo(np.int16).max else np.int32
-        self.seed = 0
-        """That the worlds were reset with."""
+        self.seeds: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
+        """[W]; that the worlds were reset with."""
         self.tick = 0
         """Ticks since the worlds were reset."""
         self._numbers: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
@@ -51,22 +64,20 @@ class History:
         self._actions: NDArray[np.signedinteger[Any]] = np.full((_ROWS, capacity), ABSENT, self._dtype)
         self._first = 0
 
-    def restart(self, seed: int) -> None:
-        """The worlds begin their first episodes.
+    def restart(self, seeds: NDArray[np.int64]) -> None:
+        """Begin the first episodes of all worlds, with `seeds` [W].
 
         Raises:
-            SimulationError: if the seed is negative.
+            SimulationError: unless there is a seed for each world, none negative.
         """
-        if seed < 0:
-            raise SimulationError(f"expected a seed that is not negative, got {seed}")
-        self.seed = seed
+        self.seeds = require_seeds(seeds, self._num_worlds)
         self.tick = self._first = self._oldest = 0
         self._numbers = np.zeros(self._num_worlds, np.int64)
         self._begun = np.zeros(self._num_worlds, np.int64)
 
     def seed_of(self, world: int) -> int:
         """The seed that the world's episode began with."""
-        return episode_seed(self.seed + world, int(self._numbers[world]))
+        return episode_seed(int(self.seeds[world]), int(self._numbers[world]))
 
     @property
     def episodes(self) -> NDArray[np.int64]:
@@ -85,7 +96,7 @@ class History:
         self._numbers[worlds] += 1
 
     def overdue(self, limit: int) -> NDArray[np.bool_] | None:
-        """[W]; whose episode has lasted `limit` ticks; None where nobody's has."""
+        """[W]; true where an episode has lasted `limit` ticks; None where none has."""
         if self.tick < self._oldest + limit:
             return None
         overdue: NDArray[np.bool_] = self._begun <= self.tick - limit
@@ -102,7 +113,7 @@ class History:
         self.tick += 1
 
     def _make_room(self) -> int:
-        """Drop what no episode needs any more, or double the room; returns the row of this tick."""
+        """Drop rows that no episode needs any more, or double the room; returns the row of this tick."""
         kept = self._actions[self._oldest - self._first :].copy()
         rows = max(_ROWS, 2 * len(kept))
         self._actions = np.full((rows, self._capacity), ABSENT, self._dtype)
@@ -125,7 +136,7 @@ class History:
     def save_state(self) -> dict[str, NDArray[Any]]:
         """All of it, as copies."""
         return {
-            "seed": np.array(self.seed, np.int64),
+            "seeds": self.seeds.copy(),
             "tick": np.array(self.tick, np.int64),
             "numbers": self._numbers.copy(),
             "begun": self._begun.copy(),
@@ -133,7 +144,7 @@ class History:
         }
 
     def restore(self, state: SavedState) -> None:
-        """Take over what was saved.
+        """Restore ticks, episodes, seeds and actions.
 
         Raises:
             SimulationError: if it is of other worlds, or contradicts itself.
@@ -142,13 +153,142 @@ class History:
         numbers = saved_array(state, "numbers", dtype=np.int64, shape=worlds)
         begun = saved_array(state, "begun", dtype=np.int64, shape=worlds)
         actions = saved_array(state, "actions", dtype=self._dtype, shape=(None, self._capacity))
-        tick, seed = saved_number(state, "tick"), saved_number(state, "seed")
-        oldest = int(begun.min())
-        if len(actions) != tick - oldest or seed < 0 or int(begun.max()) > tick:
+        seeds = require_seeds(saved_array(state, "seeds", dtype=np.int64, shape=worlds), self._num_worlds)
+        tick, oldest = saved_number(state, "tick"), int(begun.min())
+        if len(actions) != tick - oldest or int(begun.max()) > tick:
             raise SimulationError(
                 f"expected the actions of the ticks {oldest} to {tick} in the saved state, got {len(actions)}"
             )
-        self.seed, self.tick, self._oldest, self._first = seed, tick, oldest, oldest
+        self.seeds, self.tick, self._oldest, self._first = seeds, tick, oldest, oldest
         self._numbers, self._begun = numbers, begun
         self._actions = np.full((max(_ROWS, 2 * len(actions)), self._capacity), ABSENT, self._dtype)
         self._actions[: len(actions)] = actions
+
+
+SCRIPTED = "scripted"
+
+DEFAULT_EPISODE_TICKS = 1000
+"""Of an environment that names no bound of its own."""
+
+HISTORY, SEEN = "history", "seen"
+"""Parts of a saved state."""
+
+
+def environment_spec(
+    name: str,
+    vocabulary: ActionVocabulary,
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    num_worlds: int,
+    capacity: int,
+    episode_ticks: int,
+) -> SimulationSpec:
+    """Make the spec of a group in an environment: no option binds, no event is counted.
+
+    Args:
+        name: of the environment and the group.
+        vocabulary: of the group's actions.
+        shapes: of its observations, per agent.
+        num_worlds: W.
+        capacity: slots of all worlds.
+        episode_ticks: bound on an episode.
+    """
+    return SimulationSpec(
+        name=name,
+        vocabulary=vocabulary,
+        observation_shapes=shapes,
+        feature_names=(),
+        num_worlds=num_worlds,
+        capacity=capacity,
+        episode_ticks=episode_ticks,
+        event_names=(),
+        commitment_columns=None,
+        option_ticks={KIND: 0},
+    )
+
+
+def episode_bound(own: int | None, given: int | None) -> int:
+    """The tighter bound of the environment's own and the given one."""
+    bounds = [bound for bound in (own, given) if bound is not None]
+    return min(bounds) if bounds else DEFAULT_EPISODE_TICKS
+
+
+def behaviors_of(controller: ControllerFactory | None) -> tuple[str, ...]:
+    """The names that `script_of` knows."""
+    return () if controller is None else (SCRIPTED,)
+
+
+def script_of(name: str, controller: ControllerFactory | None, spec: SimulationSpec) -> BatchController:
+    """Make the behavior `scripted` anew.
+
+    Args:
+        name: must be `scripted`.
+        controller: makes it; None: the environment has none.
+        spec: of the group.
+
+    Raises:
+        SimulationError: if the environment has no such behavior.
+    """
+    if controller is None or name != SCRIPTED:
+        known = behaviors_of(controller) or "none"
+        raise SimulationError(f"expected a behavior of `{spec.name}` ({known}), got {name!r}")
+    return controller(spec)
+
+
+def seen_state(observations: Observations, mask: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
+    """Copy the present observations and mask, for `require_same`."""
+    state: dict[str, NDArray[Any]] = {name: array.copy() for name, array in observations.items()}
+    if mask is not None:
+        state[ACTION_MASK] = mask.copy()
+    return state
+
+
+def require_same(
+    environment: str, saved: SavedState, observations: Observations, mask: NDArray[np.bool_] | None, *, tick: int
+) -> None:
+    """Refuse to go on in worlds that did not come back to where they were.
+
+    Args:
+        environment: its name.
+        saved: as `seen_state` gave it.
+        observations: each [N, ...], now.
+        mask: [N, A], now.
+        tick: of the saved state.
+
+    Raises:
+        EnvironmentFaultError: if the agents see anything else than what was saved.
+    """
+    again = seen_state(observations, mask)
+    same = saved.keys() == again.keys() and all(
+        np.array_equal(array, again[name]) and array.dtype == again[name].dtype for name, array in saved.items()
+    )
+    if not same:
+        raise not_repeatable(environment, "the same seeds and actions led to other observations", tick=tick)
+
+
+def not_repeatable(environment: str, difference: str, *, tick: int, world: int | None = None) -> EnvironmentFaultError:
+    """Make the error of an environment that does not do the same thing twice.
+
+    Args:
+        environment: its name.
+        difference: between the first time and the second.
+        tick: of the saved state.
+        world: where it was seen; None: everywhere.
+    """
+    problem = f"{difference}: the environment is not deterministic and cannot be resumed exactly"
+    return EnvironmentFaultError(environment, problem, world=world, tick=tick)
+
+
+class Closable(Protocol):
+    """An environment that can be closed."""
+
+    def close(self) -> None: ...
+
+
+def close_environments(name: str, envs: Iterable[Closable]) -> None:
+    """Close every environment; one that fails to is logged, so that all others are closed and no error is hidden."""
+    for env in envs:
+        try:
+            env.close()
+        except Exception:  # somebody else's code
+            log.warning("%s: `close` failed", name, exc_info=True)

@@ -9,26 +9,163 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, SavedState
-from townlet_runtime.adapters.agent_groups import ParallelEnv, agent_groups, spaces_of
-from townlet_runtime.adapters.common import (
+from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
+from townlet_runtime.adapters.agent_groups import AgentGroup, ParallelEnv, ParallelWorld, agent_groups, spaces_of
+from townlet_runtime.adapters.controllers import ControllerFactory
+from townlet_runtime.adapters.history import (
+    ABSENT,
     HISTORY,
     SEEN,
+    History,
     behaviors_of,
+    close_environments,
     environment_spec,
     not_repeatable,
     require_same,
     script_of,
     seen_state,
 )
-from townlet_runtime.adapters.controllers import ControllerFactory
-from townlet_runtime.adapters.history import ABSENT, History
-from townlet_runtime.adapters.members import Members
-from townlet_runtime.adapters.parallel_world import ParallelWorld
-from townlet_runtime.errors import ConfigError, SimulationError
+from townlet_runtime.adapters.spaces import Fault, find_mask, stacked_masks, stacked_rewards
+from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
-from townlet_runtime.simulation.saved_state import joined, part_of, saved_array
+from townlet_runtime.simulation.saved_state import saved_array
 from townlet_trajectory import ACTION_MASK
+
+Row = tuple[ParallelWorld, Hashable]
+"""The world of an agent, and the agent."""
+
+
+class Members:
+    """Slot `world * P + place` is the agent at that place of the group.
+
+    Args:
+        group: which agents, and what they see and do.
+        worlds: all of them.
+        spec: of the group.
+        num_agents: of all groups, in one world.
+    """
+
+    def __init__(
+        self, group: AgentGroup, worlds: Sequence[ParallelWorld], spec: SimulationSpec, *, num_agents: int
+    ) -> None:
+        ids, indices = group.agent_ids, np.arange(len(worlds))
+        self.group = group
+        self.spec = spec
+        self.masked = False
+        self.observed: Observed | None = None
+        self.rows: list[Row] = []
+        """[N]; of `observed`."""
+        self._worlds = worlds
+        self._place_of = {agent: place for place, agent in enumerate(group.agents)}
+        self._keys: NDArray[np.uint64] = np.zeros(len(worlds) * len(ids), np.uint64)
+        self._agent_ids = np.array(ids * len(worlds), np.object_)
+        self._world_of_slot = np.repeat(indices, len(ids))
+        self._slot_of_all = (indices[:, None] * num_agents + np.array(group.places)).ravel()
+        """By slot: the agent's number among all agents of all worlds."""
+        self._not_done = np.zeros(len(self._keys), np.bool_)
+        self._events = np.zeros((len(worlds), 0), np.int64)
+
+    @property
+    def before(self) -> Observed:
+        """The last view.
+
+        Raises:
+            SimulationError: before the worlds were reset.
+        """
+        if self.observed is None:
+            raise SimulationError("expected `reset` before anything else")
+        return self.observed
+
+    def numbers(self) -> NDArray[np.int64]:
+        """[N]; the present agents' numbers among all agents of all worlds."""
+        numbers: NDArray[np.int64] = self._slot_of_all[self.before.slots]
+        return numbers
+
+    def note_seeds(self, seeds: NDArray[np.int64]) -> None:
+        """The worlds have begun with `seeds` [W]."""
+        ids = self.group.agent_ids
+        self._keys = np.array([draw_keys(seed, one) for seed in seeds.tolist() for one in ids], np.uint64)
+
+    def learn_masks(self) -> None:
+        """Whether actions are masked is seen at the beginning, and does not change."""
+        self.masked = self.group.observations.has_mask or any(
+            find_mask(world.infos.get(agent)) is not None
+            for world in self._worlds
+            for agent in world.present
+            if agent in self._place_of
+        )
+
+    def look(self, episodes: NDArray[np.int64], tick: int) -> Observed:
+        """Return the view of the agents that are present; `episodes` [W]."""
+        slots: list[int] = []
+        rows: list[Row] = []
+        for index, world in enumerate(self._worlds):
+            here = sorted(self._place_of[agent] for agent in world.present if agent in self._place_of)
+            slots += [index * len(self._place_of) + place for place in here]
+            rows += [(world, self.group.agents[place]) for place in here]
+        taken = np.array(slots, np.int64)
+        worlds = self._world_of_slot[taken]
+        seen = [world.observations[agent] for world, agent in rows]
+        self.rows = rows
+        self.observed = Observed(
+            slots=taken,
+            keys=self._keys[taken],
+            agent_ids=self._agent_ids[taken],
+            worlds=worlds,
+            episodes=episodes[worlds],
+            observations=self.group.observations.stacked(seen, _faults(rows, tick)),
+            action_mask=self._mask(seen, _faults(rows, tick)),
+            option_done=self._not_done[taken],
+        )
+        return self.observed
+
+    def _mask(self, seen: Sequence[object], fault: Fault) -> NDArray[np.bool_] | None:
+        if not self.group.observations.has_mask:
+            seen = [world.infos.get(agent) for world, agent in self.rows]
+        masks = [find_mask(holder) for holder in seen]
+        for row, mask in enumerate(masks):
+            if (mask is not None) != self.masked:
+                expected, got = ("an", "none") if self.masked else ("no", "one")
+                raise fault(row, f"expected {expected} `action_mask`, as at the beginning, got {got}")
+        return stacked_masks(masks, len(self.spec.vocabulary), fault) if self.masked else None
+
+    def outcome(self, overdue: NDArray[np.bool_] | None, *, tick: int) -> Stepped:
+        """Return the outcome of a tick for the agents that acted, the rows of `before`.
+
+        Args:
+            overdue: [W]; worlds whose episodes are cut now; None: no world's.
+            tick: that is over.
+        """
+        before, rows = self.before, self.rows
+        terminated = np.array([world.terminated[agent] for world, agent in rows], np.bool_)
+        truncated = np.array([world.truncated[agent] for world, agent in rows], np.bool_)
+        if overdue is not None:
+            truncated |= overdue[before.worlds]
+        truncated &= ~terminated
+        over = (terminated | truncated).nonzero()[0]
+        ended = [rows[row] for row in over.tolist()]
+        final = [world.observations[agent] for world, agent in ended]
+        return Stepped(
+            rewards=stacked_rewards([world.rewards[agent] for world, agent in rows], _faults(rows, tick)),
+            terminated=terminated,
+            truncated=truncated,
+            final_rows=over,
+            final_option_done=np.zeros(over.size, np.bool_),
+            final_observations=self.group.observations.stacked(final, _faults(ended, tick)),
+            events=self._events,
+            observed=before,
+        )
+
+
+def _faults(rows: Sequence[Row], tick: int) -> Fault:
+    """The errors of some agents."""
+
+    def fault(row: int, problem: str) -> EnvironmentFaultError:
+        world, agent = rows[row]
+        return world.fault(problem, tick, agent=agent)
+
+    return fault
+
 
 PRESENT = "present"
 """Part of a saved state."""
@@ -57,6 +194,7 @@ class ParallelWorlds:
                     f"the worlds of `{name}` must have the same agents and equal spaces", key="environment.name"
                 )
         self._name = name
+        self._envs = envs
         self._worlds = [ParallelWorld(name, env, world=index, agents=spaces.keys()) for index, env in enumerate(envs)]
         self._history = History(
             num_worlds=len(envs),
@@ -88,19 +226,23 @@ class ParallelWorlds:
         return {group: script_of(name, self._controller, spec) for group, spec in self.specs.items()}
 
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
-        return {group: () for group in self.specs}
+        return dict.fromkeys(self.specs, ())
 
-    def reset(self, *, seed: int) -> Mapping[str, Observed]:
-        """Begin world w with seed `seed + w`."""
-        self._history.restart(seed)
-        for index, world in enumerate(self._worlds):
-            world.begin(seed + index, tick=0)
+    def close(self) -> None:
+        close_environments(self._name, self._envs)
+
+    def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
+        """Begin every world with its own of `seeds` [W]."""
+        self._history.restart(seeds)
+        for world, seed in zip(self._worlds, seeds.tolist(), strict=True):
+            world.begin(seed, tick=0)
         for members in self._members.values():
+            members.note_seeds(seeds)
             members.learn_masks()
         return self._look()
 
     def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
-        """Let everybody present act, and begin the next episode of worlds in which nobody is left.
+        """Step every agent that is present, and begin the next episode of worlds without agents.
 
         Raises:
             EnvironmentFaultError: names the world and agent for which the environment breaks its own interface.
@@ -136,7 +278,7 @@ class ParallelWorlds:
         return {group: members.look(episodes, tick) for group, members in self._members.items()}
 
     def save_state(self) -> SavedState:
-        """Seeds and actions of the episodes in progress, and who is present and sees what.
+        """Save seeds and actions of the episodes in progress, the present agents and their observations.
 
         Raises:
             SimulationError: before the first `reset`.
@@ -144,9 +286,9 @@ class ParallelWorlds:
         parts: dict[str, SavedState] = {HISTORY: self._history.save_state()}
         for index, members in enumerate(self._members.values()):
             observed = members.before
-            parts[f"{SEEN}/{index}"] = seen_state(observed.observations, observed.action_mask)
-            parts[f"{PRESENT}/{index}"] = {"slots": observed.slots.copy()}
-        return joined(parts)
+            parts[f"{SEEN}_{index}"] = seen_state(observed.observations, observed.action_mask)
+            parts[f"{PRESENT}_{index}"] = {"slots": observed.slots.copy()}
+        return join_groups(parts)
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
         """Begin each world's episode again and carry out its actions again.
@@ -155,17 +297,21 @@ class ParallelWorlds:
             EnvironmentFaultError: if that does not lead to what was seen.
             SimulationError: if `state` is of other worlds.
         """
-        self._history.restore(part_of(state, HISTORY))
+        numbers = range(len(self._members))
+        names = [f"{part}_{index}" for index in numbers for part in (SEEN, PRESENT)]
+        parts = split_groups(state, (HISTORY, *names))
+        self._history.restore(parts[HISTORY])
         for index in range(len(self._worlds)):
             self._return(index)
         for index, members in enumerate(self._members.values()):
-            members.masked = ACTION_MASK in part_of(state, f"{SEEN}/{index}")
+            members.note_seeds(self._history.seeds)
+            members.masked = ACTION_MASK in parts[f"{SEEN}_{index}"]
         observed, tick = self._look(), self._history.tick
         for index, one in enumerate(observed.values()):
-            slots = saved_array(part_of(state, f"{PRESENT}/{index}"), "slots", dtype=np.int64, shape=(None,))
+            slots = saved_array(parts[f"{PRESENT}_{index}"], "slots", dtype=np.int64, shape=(None,))
             if not np.array_equal(slots, one.slots):
                 raise not_repeatable(self._name, "other agents are present", tick=tick)
-            require_same(self._name, part_of(state, f"{SEEN}/{index}"), one.observations, one.action_mask, tick=tick)
+            require_same(self._name, parts[f"{SEEN}_{index}"], one.observations, one.action_mask, tick=tick)
         return observed
 
     def _return(self, index: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -13,8 +14,8 @@ from types import ModuleType
 from typing import Any
 
 from townlet_runtime.adapters.agent_groups import ParallelEnv
-from townlet_runtime.adapters.common import episode_bound
 from townlet_runtime.adapters.controllers import ControllerFactory
+from townlet_runtime.adapters.history import close_environments, episode_bound
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 from townlet_runtime.errors import ConfigError, MissingExtraError
 
@@ -35,7 +36,14 @@ def pettingzoo_worlds(
     max_episode_ticks: int | None,
     controller: ControllerFactory | None,
 ) -> ParallelWorlds:
-    """Build so many worlds; `townlet_runtime.adapters.registry.Environment` says what the arguments mean.
+    """Build parallel worlds.
+
+    Args:
+        name: registered in `townlet.simulations`, or a module of PettingZoo or MPE2.
+        num_worlds: at least 1.
+        settings: keyword arguments of the environment.
+        max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
+        controller: makes the behavior `scripted`, once for each group.
 
     Raises:
         ConfigError: if there is no such environment, it is turn-based, it does not take the settings, or nothing can
@@ -45,20 +53,27 @@ def pettingzoo_worlds(
     pettingzoo = _pettingzoo()
     factory = _factory(name)
     envs: list[ParallelEnv] = []
-    for _ in range(num_worlds):
-        try:
-            env = factory(**settings)
-        except ImportError as error:
-            raise _missing(name, error) from error
-        except Exception as error:  # somebody else's code
-            raise ConfigError(
-                f"`pettingzoo:{name}` cannot be built: {type(error).__name__}: {error}", key="environment.settings"
-            ) from error
-        if isinstance(env, pettingzoo.AECEnv):
-            raise _turn_based(name)
-        envs.append(env)
-    ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
-    return ParallelWorlds(f"pettingzoo:{name}", envs, episode_ticks=ticks, controller=controller)
+    with ExitStack() as undo:
+        undo.callback(close_environments, f"pettingzoo:{name}", envs)
+        for _ in range(num_worlds):
+            envs.append(_built(name, factory, settings))
+            if isinstance(envs[-1], pettingzoo.AECEnv):
+                raise _turn_based(name)
+        ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
+        worlds = ParallelWorlds(f"pettingzoo:{name}", envs, episode_ticks=ticks, controller=controller)
+        undo.pop_all()
+    return worlds
+
+
+def _built(name: str, factory: Callable[..., ParallelEnv], settings: Mapping[str, Any]) -> ParallelEnv:
+    try:
+        return factory(**settings)
+    except ImportError as error:
+        raise _missing(name, error) from error
+    except Exception as error:  # somebody else's code
+        raise ConfigError(
+            f"`pettingzoo:{name}` cannot be built: {type(error).__name__}: {error}", key="environment.settings"
+        ) from error
 
 
 def _own_bound(env: Any) -> int | None:
@@ -71,7 +86,7 @@ def _own_bound(env: Any) -> int | None:
 
 
 def _pettingzoo() -> ModuleType:
-    """Imported before what builds on it: it also keeps a library that it uses from printing a greeting."""
+    """Import PettingZoo before its environments: it keeps a library that it uses from printing a greeting."""
     try:
         return import_module("pettingzoo")
     except ModuleNotFoundError as error:
@@ -83,7 +98,7 @@ def _pettingzoo() -> ModuleType:
 
 
 def _factory(name: str) -> Callable[..., Any]:
-    """What builds one world.
+    """Find the function that builds one world.
 
     Raises:
         ConfigError: if nothing of that name is registered or a parallel environment of the known packages.
@@ -138,7 +153,7 @@ def _missing(name: str, error: ImportError) -> MissingExtraError:
 
 
 def _known_names() -> Iterator[str]:
-    """What could have been meant: registered names, and versioned modules of the packages, found without importing."""
+    """List names for suggestions: registered ones, and versioned modules of the packages, found without importing."""
     yield from entry_points(group=SIMULATIONS).names
     for package in PACKAGES:
         spec = find_spec(package)

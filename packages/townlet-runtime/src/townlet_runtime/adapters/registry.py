@@ -37,8 +37,8 @@ Vectorization = Literal["auto", "sync", "native"]
 class Environment:
     """Builds parallel worlds of an environment that was made for Gymnasium or PettingZoo.
 
-    Every episode of world w begins with an explicit seed: the first with `seed + w`, later ones with seeds derived from
-    that and the episode's number. Worlds that are stepped natively share one seed.
+    Every episode of a world begins with an explicit seed: the first with the world's own, later ones with seeds hashed
+    from that and the episode's number. Worlds that are stepped natively share one seed, hashed from all of theirs.
 
     Raises:
         ConfigError: if the name is of no known form, or a field is out of range.

@@ -1,7 +1,8 @@
-"""What a space of Gymnasium is to a network: named float32 arrays for what is seen, one vocabulary for what is done."""
+"""Spaces of Gymnasium as a network needs them: named float32 arrays for observations, one vocabulary for actions."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ spaces = gymnasium.spaces
 
 MAX_ACTIONS = 1024
 """Of a joint vocabulary."""
+
+MAX_OBSERVATION_SIZE = 2**24
+"""Numbers in one array of one agent's observation."""
 
 KIND = "wait"
 """The kind of every action: that of waiting, which never binds for longer than its tick."""
@@ -61,7 +65,7 @@ class ObservationCodec:
     entry `action_mask` of a Dict is no observation.
 
     Raises:
-        ConfigError: if the space holds anything else.
+        ConfigError: if the space holds anything else, or an array that is empty or larger than `MAX_OBSERVATION_SIZE`.
     """
 
     def __init__(self, space: gymnasium.Space[Any], *, environment: str) -> None:
@@ -86,6 +90,12 @@ class ObservationCodec:
         elif isinstance(space, spaces.Box | spaces.Discrete):
             size = space.shape or ()
             shape = (int(space.n),) if isinstance(space, spaces.Discrete) else size or (1,)
+            if not 0 < math.prod(shape) <= MAX_OBSERVATION_SIZE:
+                raise ConfigError(
+                    f"`{self._environment}` cannot be learned: expected observations of 1 to {MAX_OBSERVATION_SIZE}"
+                    f" numbers, got {shape} of {space}",
+                    key="environment.name",
+                )
             self._leaves.append(Leaf(name=self._name(path), path=path, space=space, size=size, shape=shape))
         else:
             raise ConfigError(
@@ -109,7 +119,16 @@ class ObservationCodec:
         return {leaf.name: _converted(leaf, _gather(leaf, observations, fault), fault) for leaf in self._leaves}
 
     def batched(self, batch: object, rows: int, fault: Fault) -> Observations:
-        """Arrays [N, ...] of `rows` observations that come as one batch."""
+        """Convert a batch of observations.
+
+        Args:
+            batch: observations of N rows, in the structure of the space.
+            rows: N.
+            fault: makes the error of a row that does not fit the space.
+
+        Returns:
+            Each [N, ...].
+        """
         arrays = {}
         for leaf in self._leaves:
             array = np.array(leaf.pick(batch))
@@ -178,11 +197,12 @@ class ActionCodec:
     Discrete: its values in order. MultiDiscrete: all combinations, the last part varies fastest.
 
     Raises:
-        ConfigError: if the space is another one, or has more than `MAX_ACTIONS` actions.
+        ConfigError: if the space is another one, or has fewer than 2 or more than `MAX_ACTIONS` actions.
     """
 
     def __init__(self, space: gymnasium.Space[Any], *, environment: str) -> None:
         if isinstance(space, spaces.Discrete):
+            _check_count(int(space.n), space, environment)
             table = np.arange(space.n) + space.start
         elif isinstance(space, spaces.MultiDiscrete):
             table = _combinations(space, environment)
@@ -192,7 +212,6 @@ class ActionCodec:
                 " continuous actions are not supported",
                 key="environment.name",
             )
-        _check_count(len(table), space, environment)
         self._table: NDArray[Any] = table.astype(space.dtype)
         keys = tuple(str(index) for index in range(len(table)))
         self.vocabulary = ActionVocabulary(keys=keys, kinds=(KIND,) * len(keys))
@@ -208,16 +227,17 @@ class ActionCodec:
 
 def _combinations(space: gymnasium.spaces.MultiDiscrete, environment: str) -> NDArray[Any]:
     sizes = tuple(int(size) for size in space.nvec.ravel())
-    _check_count(int(np.prod(sizes, dtype=np.float64)), space, environment)
+    _check_count(math.prod(sizes), space, environment)
     parts = np.stack(np.unravel_index(np.arange(np.prod(sizes)), sizes), axis=1)
     combined: NDArray[Any] = parts.reshape(len(parts), *space.nvec.shape) + space.start
     return combined
 
 
 def _check_count(count: int, space: gymnasium.Space[Any], environment: str) -> None:
-    if count > MAX_ACTIONS:
+    if not 2 <= count <= MAX_ACTIONS:
         raise ConfigError(
-            f"`{environment}` cannot be learned: expected at most {MAX_ACTIONS} actions, got {count} of {space}",
+            f"`{environment}` cannot be learned: expected 2 to {MAX_ACTIONS} actions to choose from, got {count} of"
+            f" {space}",
             key="environment.name",
         )
 
@@ -228,7 +248,16 @@ def find_mask(holder: object) -> object | None:
 
 
 def stacked_masks(masks: Sequence[object], num_actions: int, fault: Fault) -> NDArray[np.bool_]:
-    """[N, A] of N masks, each of A numbers 0 and 1; every one must allow something."""
+    """Stack action masks.
+
+    Args:
+        masks: N of them, each of A numbers 0 and 1, at least one of which is 1.
+        num_actions: A.
+        fault: makes the error of a row whose mask does not fit.
+
+    Returns:
+        Bool [N, A].
+    """
     if not masks:
         return np.zeros((0, num_actions), np.bool_)
     arrays = [np.asarray(mask) for mask in masks]
@@ -269,7 +298,16 @@ def _is_number(reward: Any) -> bool:
 
 
 def stacked_flags(name: str, flags: Sequence[object], fault: Fault) -> NDArray[np.bool_]:
-    """[N] of N bools; `name` says which."""
+    """Stack bools.
+
+    Args:
+        name: of the flags, for errors.
+        flags: N of them.
+        fault: makes the error of a row that is no bool.
+
+    Returns:
+        [N].
+    """
     if not {type(flag) for flag in flags} <= BOOLS:
         row = next(row for row, flag in enumerate(flags) if type(flag) not in BOOLS)
         raise fault(row, f"expected a bool as `{name}`, got {flags[row]!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from townlet_runtime.cli.console import Console, Json, table
 from townlet_runtime.cli.exits import SUCCESS, CommandError, end_on_signals
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
 from townlet_runtime.cli.worlds import Worlds, is_module, load_of_run, world_options
-from townlet_runtime.core.evaluator import SimulationEvaluator
+from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.policy.policy import Policy
 from townlet_runtime.runs.finished import FinishedRun, read_run
 from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
@@ -45,14 +46,15 @@ def evaluate_run(options: EvaluateOptions, console: Console) -> int:
     run = read_run(options.run_dir)
     _require_controller(run, options)
     worlds = Worlds.of(config, options.controller)
-    one = worlds.make_scored(1)
     named = {LEARNED: policy_of(run)}
-    against = _opponent(options.against, one.behaviors, worlds, named)
-    for each in named.values():
-        each.require_fit(one.specs)
-    evaluator = SimulationEvaluator(worlds.make_scored, config=worlds.bridge, seed=run.summary.seed)
-    zero = zero_of((*one.behaviors, RANDOM)) or RANDOM
-    names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in one.behaviors else []), zero)
+    with closing(worlds.make_scored(1)) as one:
+        behaviors = one.behaviors
+        against = _opponent(options.against, behaviors, worlds, named)
+        for each in named.values():
+            each.require_fit(one.specs)
+    evaluator = Evaluator(worlds.make_scored, config=worlds.bridge, seed=run.summary.seed)
+    zero = zero_of((*behaviors, RANDOM)) or RANDOM
+    names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in behaviors else []), zero)
     with end_on_signals():
         policies = {name: each.policies for name, each in named.items()}
         played = _play(evaluator, policies, tuple(dict.fromkeys(names)), options, console)
@@ -91,7 +93,7 @@ def _opponent(against: str | None, behaviors: Sequence[str], worlds: Worlds, nam
 
 
 def _play(
-    evaluator: SimulationEvaluator,
+    evaluator: Evaluator,
     policies: Mapping[str, Mapping[str, Policy]],
     names: Sequence[str],
     options: EvaluateOptions,

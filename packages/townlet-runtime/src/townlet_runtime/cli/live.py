@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from townlet_trajectory.storage.printable import printable
+from townlet_trajectory.storage.json import printable
 
 
 @contextmanager

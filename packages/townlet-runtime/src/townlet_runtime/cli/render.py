@@ -10,7 +10,7 @@ from typing import Protocol
 
 from townlet_runtime.town import Town
 from townlet_runtime.town.render import render_lines
-from townlet_trajectory.storage.printable import printable
+from townlet_trajectory.storage.json import printable
 
 FRAME_S = 0.1
 """Seconds from frame to frame on a terminal, where every tick is a frame."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +14,7 @@ from townlet_runtime.cli.exits import StopFlag, stop_on_signals
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.render import Screen, screen
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of, world_options
-from townlet_runtime.core.groups import runtimes_of, script_side
-from townlet_runtime.core.loop import GroupedLoop, LoopReport
+from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
@@ -73,11 +73,8 @@ class Totals:
 
 @dataclass(frozen=True, kw_only=True)
 class WorldSetup:
-    """One world with everything that decides in it."""
+    """Policies and runtimes of one world."""
 
-    simulation: GroupedSimulation
-    town: Town | None
-    """The world itself, where it is a town."""
     policies: Mapping[str, Policy] | None
     """By group; None: the script alone."""
     drawn: bool
@@ -97,31 +94,41 @@ def run_world(options: RunOptions, console: Console) -> int:
     config = load(path, options.settings, overrides, console).config
     seed = seed_of(config) if options.seed is None else options.seed
     ticks = options.ticks or config.scenario.ticks or DEFAULT_TICKS
-    life = _life(Worlds.of(config, options.controller), named, options, seed=seed, ticks=ticks)
-    if life.drawn:
-        console.note(f"{config.environment.name} has no script, and no policy was named: actions are drawn")
-    loop = GroupedLoop(life.simulation, life.runtimes)
-    loop.reset(seed)
-    with stop_on_signals() as stop, console.progress(total=ticks, unit="ticks") as progress:
-        with screen(life.town, enabled=options.render) as view:
-            reports = list(_ticks(loop, ticks, stop, progress, view))
+    worlds = Worlds.of(config, options.controller)
+    town = None if worlds.towns is None else worlds.towns(1)
+    with closing(worlds.make(1) if town is None else OneGroup(town)) as simulation:
+        world = _set_up(simulation, town, worlds, named, options, seed=seed, ticks=ticks)
+        if world.drawn:
+            console.note(f"{config.environment.name} has no script, and no policy was named: actions are drawn")
+        loop = GroupedLoop(simulation, world.runtimes)
+        loop.reset(seed)
+        with stop_on_signals() as stop, console.progress(total=ticks, unit="ticks") as progress:
+            with screen(town, enabled=options.render) as view:
+                reports = list(_ticks(loop, ticks, stop, progress, view))
     if options.record is not None and reports:
-        runtime = life.runtimes[AGENTS]
-        policy = None if life.policies is None else life.policies[AGENTS]
+        runtime = world.runtimes[AGENTS]
+        policy = None if world.policies is None else world.policies[AGENTS]
         info = capture_info(config, path=path, ticks=runtime.tick, seed=seed, policy=policy)
         batch = runtime.collect_trajectory()
-        manifest = record_captures(options.record, batch, life.simulation.specs[AGENTS], policy=policy, info=info)
+        manifest = record_captures(options.record, batch, simulation.specs[AGENTS], policy=policy, info=info)
         console.note(f"recorded {manifest}")
     if reports:
-        agents = sum(spec.capacity for spec in life.simulation.specs.values())
-        totals = _totals(reports, agents=agents, drawn=life.drawn)
+        agents = sum(spec.capacity for spec in simulation.specs.values())
+        totals = _totals(reports, agents=agents, drawn=world.drawn)
         console.result(_record(totals), _lines(totals))
     return stop.code
 
 
-def _life(worlds: Worlds, named: NamedPolicy | None, options: RunOptions, *, seed: int, ticks: int) -> WorldSetup:
-    town = None if worlds.towns is None else worlds.towns(1)
-    simulation = worlds.make(1) if town is None else OneGroup(town)
+def _set_up(
+    simulation: GroupedSimulation,
+    town: Town | None,
+    worlds: Worlds,
+    named: NamedPolicy | None,
+    options: RunOptions,
+    *,
+    seed: int,
+    ticks: int,
+) -> WorldSetup:
     if town is None:
         _require_town(worlds.environment, options)
     if named is not None:
@@ -146,7 +153,7 @@ def _life(worlds: Worlds, named: NamedPolicy | None, options: RunOptions, *, see
         # Greedy steps have no probabilities to learn from; what is recorded is for learning.
         greedy=not recording and not drawn,
     )
-    return WorldSetup(simulation=simulation, town=town, policies=policies, drawn=drawn, runtimes=runtimes)
+    return WorldSetup(policies=policies, drawn=drawn, runtimes=runtimes)
 
 
 def _uniform(spec: SimulationSpec) -> UniformPolicy:

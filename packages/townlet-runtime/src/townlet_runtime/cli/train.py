@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -35,7 +35,6 @@ from townlet_runtime.config import (
 )
 from townlet_runtime.config.digest import config_digest
 from townlet_runtime.config.yaml_reader import parse_yaml
-from townlet_runtime.core.groups import first_spec
 from townlet_runtime.errors import require_report_extra
 from townlet_runtime.runs.directory import (
     BEGUN,
@@ -47,6 +46,7 @@ from townlet_runtime.runs.directory import (
 )
 from townlet_runtime.runs.finished import read_run, write_results
 from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
+from townlet_runtime.simulation.interface import GroupedSimulation, first_spec
 from townlet_trajectory.evaluation.results import SCRIPTED, FinalEvaluation, RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic
 
@@ -147,8 +147,9 @@ def _plan(options: TrainOptions, console: Console) -> TrainPlan:
     else:
         config, begun = load_of_run(options.resume, (), console)
     worlds = Worlds.of(config, options.controller)
-    # Built once for nothing but its refusals, and what it says of itself.
-    behaviors = worlds.make(1).behaviors
+    # Built once for nothing but its refusals and the names of its behaviors.
+    with closing(worlds.make(1)) as one:
+        behaviors = one.behaviors
     mode = _mode(config, worlds, behaviors)
     seed = seed_of(config) if options.seed is None else options.seed
     named = options.resume or options.run_dir
@@ -211,13 +212,17 @@ def _settings(plan: TrainPlan) -> _Settings:
 
 def _train(plan: TrainPlan, console: Console) -> int:
     # Not before everything that can be refused without it was: the trainer takes seconds to import.
-    from townlet_runtime.training import TrainingError, prepare_run
-
+    settings = _settings(plan)
     # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
     require_report_extra()
-    settings = _settings(plan)
     # Built first: a contradiction is refused before anything is written.
-    worlds = plan.worlds.make(settings.training.num_envs)
+    with closing(plan.worlds.make(settings.training.num_envs)) as worlds:
+        return _train_in(worlds, plan, settings, console)
+
+
+def _train_in(worlds: GroupedSimulation, plan: TrainPlan, settings: _Settings, console: Console) -> int:
+    from townlet_runtime.training import TrainingError, prepare_run
+
     begun_at = 0 if plan.begun is None else _resume_at(plan, plan.begun, console)
     with (
         stop_on_signals() as stop,

@@ -1,4 +1,4 @@
-"""Experience for a learner: worlds that live on between collections, and what happened in each."""
+"""Experience for a learner, from worlds that keep running between collections."""
 
 from __future__ import annotations
 
@@ -6,21 +6,33 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from townlet_behavior import BridgeConfig, SavedState
-from townlet_runtime.core.groups import policies_of, runtimes_of, script_side
-from townlet_runtime.core.loop import GroupedLoop
+from townlet_behavior import BridgeConfig, SavedState, join_groups, split_groups
+from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec
-from townlet_runtime.simulation.saved_state import joined, part_of, saved_number
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec, first_spec
+from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor, Collected
+from townlet_trajectory.evaluation.seeds import training_seeds
 
-_COLLECTOR, _WORLDS = "collector", "worlds"
+_PARTS = ("collector", "worlds", "groups")
+"""Of a saved state."""
 
 
-class SimulationCollector:
-    """Lets script and policy live in a simulation, collection after collection. Where it has no script, nobody does.
+class Collector:
+    """Collects experience from worlds that keep running between calls. Without a script, undecided agents wait.
+
+    >>> from townlet_behavior import BridgeConfig
+    >>> from townlet_runtime import Collector, OneGroup, UniformPolicy
+    >>> from townlet_runtime.testing import Corridor
+    >>> worlds = OneGroup(Corridor(num_worlds=2))
+    >>> spec = worlds.specs["agents"]
+    >>> policy = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+    >>> collector = Collector(worlds, config=BridgeConfig(), seed=1, max_rows=1000)
+    >>> collected = collector.collect({"agents": policy}, num_ticks=20, ratio=0.5)
+    >>> collected.env_steps, collected.agent_steps == collected.batches["agents"].num_steps
+    (40, True)
 
     Args:
         simulation: its worlds are begun here and never reset again; `OneGroup` makes one of a plain `Simulation`.
@@ -40,7 +52,7 @@ class SimulationCollector:
         self._config = config
         self._seed = seed
         self._max_rows = max_rows
-        self._populate(simulation.reset(seed=seed))
+        self._populate(simulation.reset(seeds=training_seeds(seed, first_spec(simulation).num_worlds)))
         for group, observed in self._beginning.items():
             self._runtimes[group].begin(observed, tick=0)
 
@@ -71,7 +83,7 @@ class SimulationCollector:
         return self._simulation.specs
 
     def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
-        """Step every world `num_ticks` ticks on and return what happened.
+        """Step every world `num_ticks` ticks on and return the recorded experience.
 
         Args:
             actors: one for each group, made for its spec; actions are always drawn, never the most probable ones.
@@ -89,7 +101,8 @@ class SimulationCollector:
         """
         if actors is None and ratio != 0.0:
             raise SimulationError(f"`ratio` must be 0 without a policy, got {ratio}")
-        policies = None if actors is None else policies_of(actors, self._simulation)
+        if actors is not None:
+            require_groups(actors, self._simulation)
         for spec in self.specs.values():
             most = num_ticks * spec.capacity
             if most > self._max_rows:
@@ -98,7 +111,7 @@ class SimulationCollector:
                     f" `max_rows` is {self._max_rows}"
                 )
         for group, runtime in self._runtimes.items():
-            runtime.set_policy(None if policies is None else policies[group])
+            runtime.set_policy(None if actors is None else actors[group])
             runtime.set_anneal_ratio(ratio)
         report = self._loop.run_for(num_ticks)
         batches = {group: service.collect() for group, service in self._services.items()}
@@ -113,13 +126,13 @@ class SimulationCollector:
         )
 
     def save_state(self) -> SavedState | None:
-        """Everything that later collections depend on but the policies; None where the worlds cannot be saved."""
+        """Save all state of later collections but the policies; None where the worlds cannot be saved."""
         worlds = self._simulation.save_state()
         if worlds is None:
             return None
         own = {"seed": np.array(self._seed, np.int64)}
-        groups = {f"groups/{index}": one.save_state() for index, one in enumerate(self._runtimes.values())}
-        return joined({_COLLECTOR: own, _WORLDS: worlds, **groups})
+        groups = {str(index): one.save_state() for index, one in enumerate(self._runtimes.values())}
+        return join_groups(dict(zip(_PARTS, (own, worlds, join_groups(groups)), strict=True)))
 
     def restore(self, state: SavedState) -> None:
         """Go on as the collector that was saved: from here on both collect the same, bit for bit.
@@ -128,12 +141,14 @@ class SimulationCollector:
             SimulationError, StateError: if `state` is of other worlds, or of another seed.
             EnvironmentFaultError: if the worlds cannot be brought back to where they were.
         """
-        seed = saved_number(part_of(state, _COLLECTOR), "seed")
+        own, worlds, groups = split_groups(state, _PARTS).values()
+        seed = saved_number(own, "seed")
         if seed != self._seed:
             raise SimulationError(f"expected the saved state of a collector with seed {self._seed}, got {seed}")
-        self._populate(self._simulation.restore(part_of(state, _WORLDS)))
-        for index, (group, runtime) in enumerate(self._runtimes.items()):
-            runtime.restore(part_of(state, f"groups/{index}"), self._beginning[group])
+        self._populate(self._simulation.restore(worlds))
+        states = split_groups(groups, map(str, range(len(self._runtimes))))
+        for saved, (group, runtime) in zip(states.values(), self._runtimes.items(), strict=True):
+            runtime.restore(saved, self._beginning[group])
 
 
 def _require_shown(spec: SimulationSpec, config: BridgeConfig) -> None:

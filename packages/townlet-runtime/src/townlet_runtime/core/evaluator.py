@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, BridgeConfig
-from townlet_runtime.core.groups import first_spec, policies_of, runtimes_of, script_side
+from townlet_runtime.core.loop import require_groups, runtimes_of, script_side
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import Policy, UniformPolicy
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped
+from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped, first_spec
 from townlet_trajectory.evaluation.interfaces import Actor
 from townlet_trajectory.evaluation.results import RANDOM
 from townlet_trajectory.evaluation.scores import EpisodeScores
@@ -21,15 +22,25 @@ MakeSimulation = Callable[[int], GroupedSimulation]
 """Builds a simulation of so many parallel worlds."""
 
 
-class SimulationEvaluator:
+class Evaluator:
     """Plays whole episodes in worlds of its own; nothing it does is seen by any other simulation.
 
-    Episode i is the first episode of world i, so that policies can be compared seed by seed; its result does not depend
-    on how many episodes are played beside it. Its return is the sum of all rewards of the world, all groups together,
-    divided by the agents at its start, so that leaving early cannot help. Commitments are those of `config`.
+    >>> from townlet_behavior import BridgeConfig
+    >>> from townlet_runtime import Evaluator, OneGroup
+    >>> from townlet_runtime.testing import Corridor
+    >>> from townlet_trajectory.evaluation.seeds import final_seeds
+    >>> evaluator = Evaluator(lambda n: OneGroup(Corridor(num_worlds=n)), config=BridgeConfig(), seed=1)
+    >>> scores = evaluator.baseline("scripted", seeds=final_seeds(20))
+    >>> len(scores.returns)
+    20
+
+    An episode is the first one of a world that begins with its seed. World and draws follow from that seed, not from
+    the episode's place or the episodes beside it, so that policies can be compared seed by seed. Its return is the sum
+    of all rewards of the world, all groups together, divided by the agents at its start: leaving early cannot help.
+    Commitments are those of `config`.
 
     Args:
-        make: builds the worlds.
+        make: builds the worlds, as many as episodes are played; they are closed at the end.
         config: of the bridge, as deployed; its ratio is ignored.
         seed: of the policy's own draws.
     """
@@ -44,15 +55,15 @@ class SimulationEvaluator:
 
         Args:
             actors: one for each group, made for the worlds' specs.
-            seeds: [n], consecutive.
+            seeds: [n], one for each episode, not negative: its world and its draws follow from it, not from its place.
             sample: draw actions, or take the most probable ones.
 
         Raises:
             SimulationError: if there is no episode to play, or a group without an actor.
         """
-        simulation = self._worlds(seeds)
-        policies = policies_of(actors, simulation)
-        return self._play(simulation, script_side(simulation), policies, seeds=seeds, greedy=not sample)
+        with self._worlds(seeds) as simulation:
+            require_groups(actors, simulation)
+            return self._play(simulation, script_side(simulation), actors, seeds=seeds, greedy=not sample)
 
     def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
         """Score a script of the simulation by name, or `random`: any legal action is as likely as another.
@@ -60,28 +71,29 @@ class SimulationEvaluator:
         Raises:
             SimulationError: if there is no episode to play, or the simulation has no such behavior.
         """
-        simulation = self._worlds(seeds)
-        if name != RANDOM:
+        with self._worlds(seeds) as simulation:
+            if name == RANDOM:
+                policies = {
+                    group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+                    for group, spec in simulation.specs.items()
+                }
+                return self._play(simulation, script_side(simulation), policies, seeds=seeds, greedy=False)
             if name not in simulation.behaviors:
                 known = ", ".join((*simulation.behaviors, RANDOM))
                 raise SimulationError(f"expected a behavior of the simulation ({known}), got {name!r}")
             return self._play(simulation, simulation.scripted(name), None, seeds=seeds, greedy=False)
-        policies = {
-            group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
-            for group, spec in simulation.specs.items()
-        }
-        return self._play(simulation, script_side(simulation), policies, seeds=seeds, greedy=False)
 
-    def _worlds(self, seeds: NDArray[np.int64]) -> GroupedSimulation:
+    def _worlds(self, seeds: NDArray[np.int64]) -> AbstractContextManager[GroupedSimulation]:
+        """As many worlds as there are seeds, closed at the end, after an error too."""
         if not len(seeds):
             raise SimulationError("`seeds` must hold at least one seed, got none")
-        return self._make(len(seeds))
+        return closing(self._make(len(seeds)))
 
     def _play(
         self,
         simulation: GroupedSimulation,
         controllers: Mapping[str, BatchController],
-        policies: Mapping[str, Policy] | None,
+        policies: Mapping[str, Actor] | None,
         *,
         seeds: NDArray[np.int64],
         greedy: bool,
@@ -96,7 +108,7 @@ class SimulationEvaluator:
             seed=self._seed,
             greedy=greedy,
         )
-        observed = simulation.reset(seed=int(seeds[0]))
+        observed = simulation.reset(seeds=seeds)
         scores = _Scores(observed.values(), num_worlds=spec.num_worlds, num_events=len(spec.event_names))
         for group, runtime in runtimes.items():
             runtime.begin(observed[group], tick=0)
@@ -135,7 +147,7 @@ class _Scores:
         self._open = np.ones(num_worlds, np.bool_)
 
     def add(self, groups: Iterable[tuple[Observed, Stepped]]) -> None:
-        """Add one tick: what was acted on, and what came of it, of every group."""
+        """Add one tick: the views that were acted on and their outcomes, of every group."""
         for observed, stepped in groups:
             worlds = observed.worlds
             counted = np.where(self._open[worlds], stepped.rewards, 0.0)

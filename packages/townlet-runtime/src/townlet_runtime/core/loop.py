@@ -4,26 +4,110 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_runtime.core.groups import count_worlds
+from townlet_behavior import BatchController, BridgeConfig, NoProposals
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.core.telemetry import log, log_tick_health
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, Simulation, Stepped
+from townlet_runtime.simulation.interface import (
+    AGENTS,
+    GroupedSimulation,
+    OneGroup,
+    Simulation,
+    SimulationSpec,
+    Stepped,
+    first_spec,
+)
+from townlet_trajectory import TrajectoryService
+from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.seeds import training_seeds
+
+SCRIPTED = "scripted"
+"""The behavior that is blended with, where a simulation has it."""
+
+
+def script_side(simulation: GroupedSimulation) -> Mapping[str, BatchController]:
+    """Return the scripted controllers by group; without a script, controllers that propose nothing."""
+    if SCRIPTED in simulation.behaviors:
+        return simulation.scripted(SCRIPTED)
+    return {group: NoProposals() for group in simulation.specs}
+
+
+def runtimes_of(
+    simulation: GroupedSimulation,
+    controllers: Mapping[str, BatchController],
+    *,
+    config: BridgeConfig,
+    policies: Mapping[str, Actor] | None,
+    services: Mapping[str, TrajectoryService] | None,
+    seed: int,
+    greedy: bool = False,
+) -> dict[str, PolicyRuntime]:
+    """Make one runtime for each group, under the world's own guardrails.
+
+    Args:
+        simulation: whose groups they are for.
+        controllers: the scripted side of each group.
+        config: of the bridges.
+        policies: the learned side of each group; None: the script alone.
+        services: the recorder of each group; None: nothing is recorded.
+        seed: of the blend's coins and the policies' draws.
+        greedy: take the most probable actions instead of drawing them.
+
+    Raises:
+        SimulationError: if a policy was made for other actions or observations.
+    """
+    guardrails = simulation.guardrails()
+    return {
+        group: PolicyRuntime(
+            spec,
+            controllers[group],
+            config=config,
+            policy=None if policies is None else policies[group],
+            service=None if services is None else services[group],
+            seed=seed,
+            greedy=greedy,
+            guardrails=guardrails[group],
+        )
+        for group, spec in simulation.specs.items()
+    }
+
+
+def require_groups(actors: Mapping[str, Actor], simulation: GroupedSimulation) -> None:
+    """Refuse actors that are not one for each group.
+
+    Raises:
+        SimulationError: names the groups.
+    """
+    if actors.keys() != simulation.specs.keys():
+        raise SimulationError(f"expected a policy for each group of {sorted(simulation.specs)}, got {sorted(actors)}")
+
+
+def count_worlds(runtimes: Sequence[PolicyRuntime], specs: Sequence[SimulationSpec]) -> int:
+    """Count the worlds in which an agent of any group is about to act; one runtime and one spec for each group."""
+    inhabited = []
+    for index, spec in enumerate(specs):
+        observed = runtimes[index].observed
+        if observed is None:
+            continue
+        if len(observed.slots) == spec.capacity:  # everybody is there, which is usual and costs nothing to see
+            return spec.num_worlds
+        inhabited.append(observed.worlds)
+    return len(np.unique(np.concatenate(inhabited))) if inhabited else 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopReport:
-    """What happened in some ticks."""
+    """Counts and rates of the ticks of one `run_for`."""
 
     ticks: int
     env_steps: int
-    """Worlds in which anybody was present, summed over the ticks."""
+    """Worlds with an agent, summed over the ticks."""
     agent_ticks: int
     """Decisions made: agents present, summed over the ticks."""
     wall_time_s: float
@@ -58,10 +142,11 @@ class GroupedLoop:
         self._groups = tuple(runtimes.items())
 
     def reset(self, seed: int) -> None:
-        """Begin the worlds anew; what was recorded and not collected is dropped."""
+        """Begin the worlds anew, with seeds derived from `seed`; recorded rows that were not collected are dropped."""
         for runtime in self._runtimes.values():
             runtime.reset_state()
-        observed = self._simulation.reset(seed=seed)
+        num_worlds = first_spec(self._simulation).num_worlds
+        observed = self._simulation.reset(seeds=training_seeds(seed, num_worlds))
         for group, runtime in self._runtimes.items():
             runtime.begin(observed[group], tick=runtime.tick)
 
@@ -124,7 +209,20 @@ class GroupedLoop:
 
 
 class SimulationLoop:
-    """Steps a simulation as its runtime decides. `reset` comes first; the tick counts on through every reset."""
+    """Steps a simulation as its runtime decides. `reset` comes first; the tick counts on through every reset.
+
+    >>> from townlet_behavior import BridgeConfig
+    >>> from townlet_runtime import PolicyRuntime, SimulationLoop
+    >>> from townlet_runtime.testing import Corridor
+    >>> corridor = Corridor(num_worlds=2)
+    >>> script = corridor.scripted("scripted")
+    >>> runtime = PolicyRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
+    >>> loop = SimulationLoop(corridor, runtime)
+    >>> loop.reset(seed=3)
+    >>> report = loop.run_for(10)
+    >>> report.ticks, report.env_steps
+    (10, 20)
+    """
 
     def __init__(self, simulation: Simulation, runtime: PolicyRuntime) -> None:
         self._simulation = simulation
@@ -145,7 +243,7 @@ class SimulationLoop:
         return self._runtime.tick
 
     def reset(self, seed: int) -> None:
-        """Begin the worlds anew; what was recorded and not collected is dropped."""
+        """Begin the worlds anew, with seeds derived from `seed`; recorded rows that were not collected are dropped."""
         self._loop.reset(seed)
 
     def step(self) -> Stepped:
@@ -162,5 +260,5 @@ class SimulationLoop:
 
 
 def _difference(after: list[Mapping[str, int]], before: list[Mapping[str, int]]) -> dict[str, int]:
-    """What was counted in between, over all groups."""
+    """Subtract counts, added up over all groups."""
     return {name: sum(one[name] for one in after) - sum(one[name] for one in before) for name in after[0]}

@@ -7,23 +7,51 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, BehaviorBridge, BridgeConfig, DecisionBatch, Guardrail, SavedState, Tally
-from townlet_runtime.core.agents import ids_of, slot_of
-from townlet_runtime.core.observing import recorded_observations, show_commitments
-from townlet_runtime.core.option_switches import OptionSwitches
-from townlet_runtime.core.snapshot import AgentSnapshot, Decided
+from townlet_behavior import (
+    ActionVocabulary,
+    BatchController,
+    BehaviorBridge,
+    BridgeConfig,
+    DecisionBatch,
+    Guardrail,
+    SavedState,
+    Tally,
+    join_groups,
+    split_groups,
+)
+from townlet_runtime.core.observing import ids_of, recorded_observations, slot_of
+from townlet_runtime.core.telemetry import AgentSnapshot, Decided
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, propose, require_fit
 from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec, Stepped
-from townlet_runtime.simulation.saved_state import joined, part_of, saved_number
+from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
+from townlet_trajectory.evaluation.interfaces import Actor
+
+_PARTS = ("runtime", "bridge", "switches")
+"""Of a saved state."""
 
 
 class PolicyRuntime:
-    """Decides for all agents of a simulation, tick by tick, and records what came of it.
+    """Decides for all agents of a simulation, tick by tick, and records decisions and outcomes.
 
     A tick is `decide_batch()`, then the world's own step, then `post_step(stepped)`, which begins the next tick.
     `begin(observed, tick=...)` comes before the first one.
+
+    >>> import numpy as np
+    >>> from townlet_behavior import BridgeConfig
+    >>> from townlet_runtime import PolicyRuntime
+    >>> from townlet_runtime.testing import Corridor
+    >>> corridor = Corridor()
+    >>> script = corridor.scripted("scripted")
+    >>> runtime = PolicyRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
+    >>> runtime.begin(corridor.reset(seeds=np.array([7])), tick=0)
+    >>> decisions = runtime.decide_batch()
+    >>> {corridor.spec.vocabulary.keys[action] for action in decisions.action.tolist()}
+    {'right'}
+    >>> runtime.post_step(corridor.step(decisions.action))
+    >>> runtime.tick
+    1
 
     Args:
         spec: of the simulation that is decided for.
@@ -45,7 +73,7 @@ class PolicyRuntime:
         controller: BatchController,
         *,
         config: BridgeConfig,
-        policy: Policy | None,
+        policy: Actor | None,
         service: TrajectoryService | None,
         seed: int,
         greedy: bool = False,
@@ -63,7 +91,7 @@ class PolicyRuntime:
         self._observed: Observed | None = None
         self._decided: Decided | None = None
         self._pending = False
-        self._policy: Policy | None = None
+        self._policy: Actor | None = None
         self._policy_hash: str | None = None
         self._ctx_reset_callbacks: list[Callable[[str], None]] = []
         self.set_policy(policy)
@@ -75,11 +103,11 @@ class PolicyRuntime:
 
     @property
     def observed(self) -> Observed | None:
-        """What the next decision is made from; None before `begin` and after `reset_state`."""
+        """The view for the next decision; None before `begin` and after `reset_state`."""
         return self._observed
 
     def begin(self, observed: Observed, *, tick: int) -> None:
-        """What the decision of `tick` is made from: completed by the options in force, and recorded."""
+        """Begin a tick: write the options in force into the observations, and record them."""
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
         self._show(observed.observations, held_action, ticks_left)
         if self._service is not None:
@@ -116,7 +144,7 @@ class PolicyRuntime:
         return decisions
 
     def post_step(self, stepped: Stepped) -> None:
-        """Record what the decisions led to, forget who has ended, and begin the next tick.
+        """Record the outcome of the decisions, forget agents that ended, and begin the next tick.
 
         Raises:
             SimulationError: unless `decide_batch` came last.
@@ -148,21 +176,24 @@ class PolicyRuntime:
     def _show(self, observations: Observations, held_action: NDArray[np.int64], ticks_left: NDArray[np.int32]) -> None:
         columns = self._spec.commitment_columns
         if columns is not None:
-            show_commitments(observations, columns, held_action, ticks_left, num_actions=len(self._spec.vocabulary))
+            columns.show(observations, held_action, ticks_left, num_actions=len(self._spec.vocabulary))
 
-    def set_policy(self, policy: Policy | None) -> None:
+    def set_policy(self, policy: Actor | None) -> None:
         """Let another policy propose from the next decision on; None: the script alone.
+
+        A `Policy` says what it was made for and is held to it; another `Actor` is taken to fit.
 
         Raises:
             SimulationError: if the policy was made for other actions or observations.
         """
-        if policy is not None:
+        digest = None
+        if isinstance(policy, Policy):
             require_fit(policy, self._spec)
-        self._policy = policy
-        self._policy_hash = None if policy is None else policy.digest
+            digest = policy.digest
+        self._policy, self._policy_hash = policy, digest
 
     def active_policy_hash(self) -> str | None:
-        """What identifies the policy that proposes."""
+        """Return the digest of the policy that proposes; None without a policy, or where it has none."""
         return self._policy_hash
 
     def set_policy_hash(self, digest: str | None) -> None:
@@ -179,11 +210,11 @@ class PolicyRuntime:
 
     @property
     def service(self) -> TrajectoryService | None:
-        """What records, for reading; None where nothing does."""
+        """The recorder, for reading; None where nothing is recorded."""
         return self._service
 
     def collect_trajectory(self, *, clear: bool = True) -> TrajectoryBatch:
-        """What was recorded since the last clear, as trajectories.
+        """Return the trajectories recorded since the last clear.
 
         Raises:
             SimulationError: if this runtime does not record.
@@ -193,11 +224,11 @@ class PolicyRuntime:
         return self._service.collect(clear=clear)
 
     def counts(self) -> Tally:
-        """Who decided, since the runtime was made or reset."""
+        """Count decisions and ticks by source, since the runtime was made or reset."""
         return self._bridge.counts()
 
     def latest_policy_snapshot(self, *, world: int = 0) -> dict[str, AgentSnapshot]:
-        """What the policy thought at the last decision, by agent id; empty before the first."""
+        """Return the policy's probabilities and values at the last decision, by agent id; empty before the first."""
         if self._decided is None:
             return {}
         return self._decided.snapshots(world, self._spec.vocabulary.keys)
@@ -212,7 +243,7 @@ class PolicyRuntime:
     def acquire_possession(
         self, agent_id: str, *, world: int = 0, owner: str | None = None, lease_ticks: int | None = None
     ) -> bool:
-        """Take an agent over from its next decision on: it waits, or does what `feed_action` says.
+        """Possess an agent from its next decision on: it waits, or carries out the action fed by `feed_action`.
 
         Possession may be used from any thread; `townlet_behavior.Possession` says what that promises.
 
@@ -242,7 +273,13 @@ class PolicyRuntime:
         self._ctx_reset_callbacks.append(callback)
 
     def feed_action(self, agent_id: str, action: str, *, world: int = 0, owner: str | None = None) -> None:
-        """Say by its key what a possessed agent does at its next decision; used once.
+        """Feed the action of a possessed agent's next decision; it is used once.
+
+        Args:
+            agent_id: of an agent that is present.
+            action: a key of the vocabulary.
+            world: which of the parallel worlds it lives in.
+            owner: as given to `acquire_possession`.
 
         Raises:
             PossessionError: if there is no such agent, or it is not possessed by this owner.
@@ -253,7 +290,16 @@ class PolicyRuntime:
             self._bridge.possession.feed(slot_of(agent_id, world, self._observed), index, owner=owner)
 
     def release_possession(self, agent_id: str, *, world: int = 0, owner: str | None = None) -> bool:
-        """Give an agent back; False if it was not possessed. `PossessionError` as in `feed_action`."""
+        """Give an agent back; False if it was not possessed.
+
+        Args:
+            agent_id: of an agent that is present.
+            world: which of the parallel worlds it lives in.
+            owner: as given to `acquire_possession`.
+
+        Raises:
+            PossessionError: if there is no such agent, or another owner possesses it.
+        """
         with self._bridge.possession.lock:
             return self._bridge.possession.release(slot_of(agent_id, world, self._observed), owner=owner)
 
@@ -270,7 +316,7 @@ class PolicyRuntime:
             return sorted(ids_of(self._bridge.possession.slots(), world, self._observed))
 
     def reset_state(self) -> None:
-        """Forget every agent: commitments, possession, plans, option history and what was recorded.
+        """Forget every agent: commitments, possession, plans, option history and recorded rows.
 
         A tick that was begun is never decided, and its number not used again.
         """
@@ -285,7 +331,7 @@ class PolicyRuntime:
         self._pending = False
 
     def save_state(self) -> SavedState:
-        """Everything that later decisions depend on, except the policy, the world and what was recorded.
+        """Save all state of later decisions, except the policy, the world and recorded rows.
 
         Raises:
             SimulationError: unless a tick is begun and not decided.
@@ -293,16 +339,69 @@ class PolicyRuntime:
         if self._observed is None or self._pending:
             raise SimulationError(f"tick {self._tick}: `save_state` must follow `begin` or `post_step`")
         own = {"tick": np.array(self._tick, np.int64)}
-        parts = {"runtime": own, "bridge": self._bridge.save_state(), "switches": self._switches.save_state()}
-        return joined(parts)
+        states = (own, self._bridge.save_state(), self._switches.save_state())
+        parts = dict(zip(_PARTS, states, strict=True))
+        return join_groups(parts)
 
     def restore(self, state: SavedState, observed: Observed) -> None:
-        """Go on as the runtime that was saved, from what its agents saw then; a recorder must be empty.
+        """Go on as the runtime that was saved, from the view of that tick; a recorder must be empty.
 
         Raises:
             SimulationError, StateError: if `state` is of another runtime.
         """
-        tick = saved_number(part_of(state, "runtime"), "tick")
-        self._switches.restore(part_of(state, "switches"))
-        self._bridge.restore(part_of(state, "bridge"))
+        parts = split_groups(state, _PARTS)
+        tick = saved_number(parts["runtime"], "tick")
+        self._switches.restore(parts["switches"])
+        self._bridge.restore(parts["bridge"])
         self.begin(observed, tick=tick)
+
+
+class OptionSwitches:
+    """Changes from one non-wait kind directly to another, by slot; a wait in between breaks the chain."""
+
+    def __init__(self, vocabulary: ActionVocabulary, *, capacity: int) -> None:
+        kinds = sorted(set(vocabulary.kinds))
+        resting = kinds.index(vocabulary.kinds[vocabulary.wait])
+        codes = np.arange(len(kinds))
+        self._kind_of = np.array([kinds.index(kind) for kind in vocabulary.kinds], np.int64)
+        self._resting = resting
+        self._is_switch = (codes[:, None] != codes) & (codes[:, None] != resting) & (codes != resting)
+        self._last = np.full(capacity, resting, np.int64)
+        self._counts = np.zeros(capacity, np.int64)
+
+    def note(self, slots: NDArray[np.int64], actions: NDArray[np.int64]) -> None:
+        """The agents in `slots` [N] carry out `actions` [N]."""
+        kinds = self._kind_of[actions]
+        self._counts[slots] += self._is_switch[self._last[slots], kinds]
+        self._last[slots] = kinds
+
+    def take(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Switches of the agents in `slots` [N] since the last call; their counts begin again at 0."""
+        counts = self._counts[slots]
+        self._counts[slots] = 0
+        return counts
+
+    def take_by_id(self, slots: NDArray[np.int64], agent_ids: NDArray[np.object_]) -> dict[str, int]:
+        """As `take`, by agent id [N], where there are any."""
+        counts = self.take(slots).tolist()
+        return {agent_id: count for agent_id, count in zip(agent_ids, counts, strict=True) if count}
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """The agents in `slots` have left."""
+        self._last[slots] = self._resting
+        self._counts[slots] = 0
+
+    def save_state(self) -> SavedState:
+        """Last kinds and counts, by slot."""
+        return {"last": self._last.copy(), "counts": self._counts.copy()}
+
+    def restore(self, state: SavedState) -> None:
+        """Restore last kinds and counts.
+
+        Raises:
+            SimulationError: if it is of another number of slots, or of other kinds.
+        """
+        last, counts = (saved_array(state, key, dtype=np.int64, shape=self._last.shape) for key in ("last", "counts"))
+        if last.min() < 0 or last.max() >= len(self._is_switch):
+            raise SimulationError(f"expected kinds below {len(self._is_switch)} in the saved state, got {last}")
+        self._last, self._counts = last, counts

@@ -1,1 +1,1 @@
-"""Policies: what acts for a whole batch of agents, and how one is loaded from a file without torch."""
+"""Policies over whole batches of agents, and policy files, loaded without torch."""

@@ -1,4 +1,4 @@
-"""A policy file: read, its checksum verified, and what it says it is; nothing in it is run here."""
+"""Reads a policy file, verifies its checksum and parses its card; nothing in it is run here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ZEROS = b"0" * 64
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyCard:
-    """What a policy file says about itself."""
+    """The label of a policy file: its actions, observations, weights and world."""
 
     vocabulary: tuple[str, ...]
     observation_shapes: Mapping[str, tuple[int, ...]]
@@ -38,7 +38,7 @@ class PolicyCard:
 
 
 def read_policy_bytes(path: Path) -> bytes:
-    """The whole file; only a regular one, and never more than `MAX_POLICY_BYTES`.
+    """Read a whole file; only a regular one, and never more than `MAX_POLICY_BYTES`.
 
     Raises:
         PolicyFileError: if it cannot be read, is no regular file, or is too large.
@@ -66,7 +66,7 @@ def _require_small_regular(status: os.stat_result, path: Path) -> None:
 
 
 def verified_digest(data: bytes, path: Path) -> str:
-    """The file's own digest, after checking that the bytes still have it.
+    """Return the file's own digest, after checking that the bytes still have it.
 
     It is the SHA-256 of the whole file with the digest's 64 characters replaced by zeros.
 
@@ -92,7 +92,7 @@ def verified_digest(data: bytes, path: Path) -> str:
 
 
 def parse_card(text: str, path: Path) -> PolicyCard:
-    """What the metadata entry `townlet` says.
+    """Parse the metadata entry `townlet`.
 
     Raises:
         PolicyFileError: if it is foreign, of a newer version, or contradicts itself.

@@ -80,7 +80,7 @@ class _Value:
 
 
 def read_model(data: bytes, path: Path) -> ModelProto:
-    """Parse a model whose description is small enough to be parsed in bounded time and memory.
+    """Parse a model, if its description is small enough to be parsed in bounded time and memory.
 
     Raises:
         PolicyFileError: if it is no ONNX model, or holds more than `MAX_DESCRIPTION_BYTES` beside its weights.
@@ -115,7 +115,7 @@ class _TooManyFieldsError(Exception):
 
 
 class _Fields:
-    """Fields of a protocol buffer that hold bytes, found without parsing what they hold.
+    """Finds fields of a protocol buffer that hold bytes, without parsing their content.
 
     https://protobuf.dev/programming-guides/encoding/: a key (field number << 3 | wire type), then what it says.
     """
@@ -353,7 +353,7 @@ class _Walk:
 
 
 def _known(node: NodeProto, inputs: Mapping[str, _Value], shape: tuple[int, ...]) -> NDArray[np.int64] | None:
-    """What `node` computes where that follows from shapes and short integer constants, else None."""
+    """Compute the output of `node` where it follows from shapes and short integer constants, else None."""
     if math.prod(shape) > _MAX_KNOWN:
         return None
     numbers = {one.name: one.i for one in node.attribute}

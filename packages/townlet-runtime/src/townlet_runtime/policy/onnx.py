@@ -45,8 +45,14 @@ class OnnxPolicy:
     The file is untrusted: its checksum is verified, and its graph is known to be bounded in size and work, before
     onnxruntime sees it. More than `MAX_BATCH` agents are asked about in several forward passes.
 
-        policy = OnnxPolicy.load("runs/first/policy.onnx")
-        log_probs, values = policy.act({"features": np.zeros((3, 8), np.float32)}, None)
+    >>> import numpy as np
+    >>> from townlet_runtime import OnnxPolicy
+    >>> policy = OnnxPolicy.load(path)  # RUN_DIR/policy.onnx
+    >>> policy.observation_shapes
+    {'features': (8,)}
+    >>> log_probs, values = policy.act({"features": np.zeros((3, 8), np.float32)}, None)
+    >>> log_probs.shape, values.shape
+    ((3, 4), (3,))
     """
 
     card: PolicyCard
@@ -171,7 +177,7 @@ def _open_session(data: bytes, path: Path, num_threads: int) -> onnxruntime.Infe
 
 
 def _check_model(model: ModelProto, card: PolicyCard, path: Path) -> bool:
-    """Refuse a graph that is not bounded, or not what its card says; returns whether it takes an action mask."""
+    """Refuse a graph that is not bounded or contradicts its card; returns whether it takes an action mask."""
     from townlet_runtime.policy.graph import BOOL, FLOAT, check_graph, declared_inputs
 
     num_actions = len(card.vocabulary)

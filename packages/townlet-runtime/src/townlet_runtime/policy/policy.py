@@ -1,4 +1,4 @@
-"""What acts: a policy over whole batches of agents, and how an action is drawn from what it says."""
+"""Policies over whole batches of agents, and how actions are drawn from their log-probabilities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from townlet_trajectory.evaluation.interfaces import Actor
 
 @runtime_checkable
 class Policy(Actor, Protocol):
-    """An actor that says what it was made for."""
+    """An actor that states the actions and observations it was made for."""
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ class Policy(Actor, Protocol):
 
     @property
     def digest(self) -> str | None:
-        """What identifies it: hexadecimal SHA-256, None where it has none."""
+        """Hexadecimal SHA-256 that identifies it, None where it has none."""
         ...
 
 
@@ -53,31 +53,6 @@ class UniformPolicy:
         counts = legal.sum(axis=1, dtype=np.float32)[:, None]
         log_probs = np.where(legal, -np.log(np.maximum(counts, 1.0)), lowest).astype(np.float32)
         return log_probs, np.zeros(rows, np.float32)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SimulationActor:
-    """An actor taken at its word that it was made for a simulation. A `Policy`.
-
-    For networks that live in this process and were built from the simulation's own spec, e.g. while training.
-    """
-
-    actor: Actor
-    spec: SimulationSpec
-    digest: str | None = None
-
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        return self.spec.vocabulary.keys
-
-    @property
-    def observation_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        return self.spec.observation_shapes
-
-    def act(
-        self, observations: Observations, action_mask: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return self.actor.act(observations, action_mask)
 
 
 def require_fit(policy: Policy, spec: SimulationSpec) -> None:
@@ -143,8 +118,16 @@ def greedy_actions(log_probs: NDArray[np.float32]) -> NDArray[np.int64]:
     return best
 
 
-def propose(policy: Policy, observed: Observed, *, seed: int, tick: int, greedy: bool) -> Proposals:
-    """What `policy` wants of all agents: one forward pass, and one draw each unless `greedy`."""
+def propose(policy: Actor, observed: Observed, *, seed: int, tick: int, greedy: bool) -> Proposals:
+    """Propose an action for every agent: one forward pass, and one draw each unless `greedy`.
+
+    Args:
+        policy: acts for all agents at once.
+        observed: the view of this tick, N agents.
+        seed: of the draws.
+        tick: the global tick; no two ticks draw the same numbers.
+        greedy: take the most probable action instead.
+    """
     log_probs, values = policy.act(observed.observations, observed.action_mask)
     if greedy:
         actions = greedy_actions(log_probs)

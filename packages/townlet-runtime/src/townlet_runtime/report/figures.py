@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from townlet_runtime.report.palette import color, themed
-from townlet_trajectory.storage.printable import printable
+from townlet_trajectory.storage.json import printable
 
 WIDTH = 4.8
 """Inches; at this width the text keeps its size on a phone and in two columns on a desk."""

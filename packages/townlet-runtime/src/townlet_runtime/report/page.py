@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from townlet_runtime.report.data import ReportData
 from townlet_runtime.report.palette import THEME, policy_roles
-from townlet_runtime.report.picture import TownPicture
 from townlet_runtime.report.scores import (
     ScoreRow,
     fixed,
@@ -22,6 +21,7 @@ from townlet_runtime.report.scores import (
 from townlet_runtime.report.sections import Section, sections
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.runs.strict_json import Interval
+from townlet_runtime.town.picture import TownPicture
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, FinalEvaluation, zero_of
 

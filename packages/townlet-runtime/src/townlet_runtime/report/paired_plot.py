@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from townlet_runtime.report.figures import on_paper, render
 from townlet_runtime.report.palette import color, policy_roles
 from townlet_runtime.report.scores import Difference, interval_text, number
-from townlet_trajectory.storage.printable import printable
+from townlet_trajectory.storage.json import printable
 
 
 def paired_plot(found: Sequence[Difference]) -> str:

@@ -11,7 +11,6 @@ from markupsafe import Markup
 
 from townlet_runtime.report.data import Metrics, ReportData
 from townlet_runtime.report.paired_plot import paired_plot
-from townlet_runtime.report.picture import PictureObject, TownPicture
 from townlet_runtime.report.plots import (
     clone_plot,
     counts_town_events,
@@ -24,6 +23,7 @@ from townlet_runtime.report.plots import (
 )
 from townlet_runtime.report.scores import differences
 from townlet_runtime.report.town_plot import LOW_NEED, town_plot
+from townlet_runtime.town.picture import PictureObject, TownPicture
 from townlet_trajectory.evaluation.results import LEARNED, ZEROS, CloneResult, FinalEvaluation
 
 TOWN = "town"

@@ -11,8 +11,8 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from townlet_runtime.report.figures import WIDTH, render
 from townlet_runtime.report.palette import color
-from townlet_runtime.report.picture import PictureAgent, PictureObject, TownPicture
-from townlet_trajectory.storage.printable import printable
+from townlet_runtime.town.picture import PictureAgent, PictureObject, TownPicture
+from townlet_trajectory.storage.json import printable
 
 LOW_NEED = 0.3
 """A need below this is drawn in the colour of alarm."""

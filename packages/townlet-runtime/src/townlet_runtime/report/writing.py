@@ -6,9 +6,9 @@ from pathlib import Path
 
 from townlet_runtime.errors import REPORT_MODULES, MissingExtraError
 from townlet_runtime.report.data import read_data
-from townlet_runtime.report.picture import TownPicture
 from townlet_runtime.runs.directory import REPORT
 from townlet_runtime.runs.finished import FinishedRun
+from townlet_runtime.town.picture import TownPicture
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 

@@ -1,1 +1,1 @@
-"""What the runtime asks of a world, and whether a world keeps it."""
+"""The interface of simulations, checks of it, and a small simulation for tests."""

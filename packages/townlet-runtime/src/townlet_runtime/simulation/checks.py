@@ -1,4 +1,4 @@
-"""Does a simulation keep what `townlet_runtime.simulation.interface` promises? Every broken promise is named."""
+"""Checks that a simulation keeps what `townlet_runtime.simulation.interface` promises; a broken promise is named."""
 
 from __future__ import annotations
 
@@ -8,58 +8,78 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BehaviorError
-from townlet_runtime.core.groups import first_spec
+from townlet_behavior import BehaviorError, draw_keys
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed, OneGroup, Simulation
-from townlet_runtime.simulation.promises import check_observed, check_spec, check_stepped, check_succession, require
+from townlet_runtime.simulation.interface import (
+    GroupedSimulation,
+    Observations,
+    Observed,
+    OneGroup,
+    Simulation,
+    SimulationSpec,
+    Stepped,
+    first_spec,
+)
 from townlet_runtime.simulation.saved_state import check_saved_state
+from townlet_trajectory.evaluation.seeds import training_seeds
 
 Groups = Mapping[str, Observed]
 Arrays = dict[str, NDArray[Any]]
+Seeds = NDArray[np.int64]
 
 
 def check_simulation(simulation: Simulation, *, seed: int, ticks: int, own_seeds: bool = True) -> None:
-    """As `check_grouped_simulation`, for a simulation of one group."""
-    check_grouped_simulation(OneGroup(simulation), seed=seed, ticks=ticks, own_seeds=own_seeds)
-
-
-def check_grouped_simulation(simulation: GroupedSimulation, *, seed: int, ticks: int, own_seeds: bool = True) -> None:
-    """Drive a simulation with random legal actions, again and again, and look at everything it answers.
+    """Check a simulation of one group, as `check_grouped_simulation` does.
 
     Args:
         simulation: any; it is reset.
         seed: of its worlds, and of the actions.
         ticks: to drive it for; more than an episode shows more.
-        own_seeds: world w begins with `seed + w`. False: for worlds that share one source of chance.
+        own_seeds: a world depends on its own seed alone.
+
+    Raises:
+        SimulationError: names the promise that is broken and the tick.
+    """
+    check_grouped_simulation(OneGroup(simulation), seed=seed, ticks=ticks, own_seeds=own_seeds)
+
+
+def check_grouped_simulation(simulation: GroupedSimulation, *, seed: int, ticks: int, own_seeds: bool = True) -> None:
+    """Drive a simulation with random legal actions, several times, and look at everything it answers.
+
+    Args:
+        simulation: any; it is reset.
+        seed: of its worlds, and of the actions.
+        ticks: to drive it for; more than an episode shows more.
+        own_seeds: a world depends on its own seed alone. False: for worlds that share one source of chance.
 
     Raises:
         SimulationError: names the promise that is broken and the tick.
     """
     _check_specs(simulation)
-    recorded, _ = _drive(simulation, simulation.reset(seed=seed), seed=seed, ticks=ticks, expected=None)
-    _drive(simulation, simulation.reset(seed=seed), seed=seed, ticks=ticks, expected=recorded)
-    _check_saving(simulation, seed=seed, ticks=ticks)
-    if own_seeds and first_spec(simulation).num_worlds > 1:
-        _check_world_seeds(simulation, seed=seed)
-    _check_behaviors(simulation, seed=seed)
+    seeds = training_seeds(seed, first_spec(simulation).num_worlds)
+    recorded, _ = _drive(simulation, simulation.reset(seeds=seeds), seeds=seeds, ticks=ticks, expected=None)
+    _drive(simulation, simulation.reset(seeds=seeds), seeds=seeds, ticks=ticks, expected=recorded)
+    _check_saving(simulation, seeds=seeds, ticks=ticks)
+    if own_seeds and len(seeds) > 1:
+        _check_world_seeds(simulation, seeds=seeds)
+    _check_behaviors(simulation, seeds=seeds)
 
 
 def _drive(
-    simulation: GroupedSimulation, observed: Groups, *, seed: int, ticks: int, expected: list[Arrays] | None
+    simulation: GroupedSimulation, observed: Groups, *, seeds: Seeds, ticks: int, expected: list[Arrays] | None
 ) -> tuple[list[Arrays], Groups]:
-    """Act at random for so many ticks, each of which must show what is `expected`, if anything is.
+    """Act at random for `ticks` ticks, and compare each with `expected` where that is given.
 
     Returns:
         what each tick showed, and what is observed at the end.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(seeds)
     recorded: list[Arrays] = []
     for tick in range(ticks):
         seen: Arrays = {}
         try:
             for group, one in observed.items():
-                check_observed(one, simulation.specs[group])
+                check_observed(one, simulation.specs[group], seeds)
                 seen.update(_copies(group, one))
             stepped = simulation.step(_random_actions(simulation, observed, generator))
             require(stepped.keys() == observed.keys(), f"an outcome of each of {list(observed)}", list(stepped))
@@ -77,7 +97,7 @@ def _drive(
 
 
 def _copies(group: str, observed: Observed) -> Arrays:
-    """All of what is observed; copies, because a simulation may use its arrays again."""
+    """Copy every observed array: a simulation may use its arrays again."""
     columns: Arrays = {
         "slots": observed.slots,
         "agent_ids": observed.agent_ids,
@@ -113,18 +133,18 @@ def _check_specs(simulation: GroupedSimulation) -> None:
     require(len(shared) == 1, "the same worlds, episode length and events for every group", shared)
 
 
-def _check_saving(simulation: GroupedSimulation, *, seed: int, ticks: int) -> None:
-    """What was saved is kept, and leads to the same future however much has happened since."""
-    _, observed = _drive(simulation, simulation.reset(seed=seed), seed=seed, ticks=ticks // 2, expected=None)
+def _check_saving(simulation: GroupedSimulation, *, seeds: Seeds, ticks: int) -> None:
+    """Check that a saved state stays as it is and leads to the same future after other ticks."""
+    _, observed = _drive(simulation, simulation.reset(seeds=seeds), seeds=seeds, ticks=ticks // 2, expected=None)
     state = simulation.save_state()
     if state is None:
         return
     check_saved_state(state)
     kept = {key: array.copy() for key, array in state.items()}
-    future, _ = _drive(simulation, observed, seed=seed, ticks=ticks, expected=None)
+    future, _ = _drive(simulation, observed, seeds=seeds, ticks=ticks, expected=None)
     require(_same(kept, state), "a saved state that later ticks leave alone", "one that changes")
     try:
-        _drive(simulation, simulation.restore(kept), seed=seed, ticks=ticks, expected=future)
+        _drive(simulation, simulation.restore(kept), seeds=seeds, ticks=ticks, expected=future)
     except SimulationError as error:
         raise SimulationError(f"after `restore`: {error}") from error
     try:
@@ -134,22 +154,22 @@ def _check_saving(simulation: GroupedSimulation, *, seed: int, ticks: int) -> No
     raise SimulationError("expected `restore` to refuse an empty state, got no error")
 
 
-def _check_world_seeds(simulation: GroupedSimulation, *, seed: int) -> None:
-    """World 1 of seed s begins as world 0 of seed s + 1."""
+def _check_world_seeds(simulation: GroupedSimulation, *, seeds: Seeds) -> None:
+    """World 1 begins as world 0 does where it has its seed."""
     beginnings = []
-    for first_seed, world in ((seed, 1), (seed + 1, 0)):
+    for begun, world in ((seeds, 1), (np.roll(seeds, -1), 0)):
         seen: Arrays = {}
-        for group, observed in simulation.reset(seed=first_seed).items():
+        for group, observed in simulation.reset(seeds=begun).items():
             rows = observed.worlds == world
             seen.update({f"{group}/{name}": array[rows] for name, array in observed.observations.items()})
         beginnings.append(seen)
     for name, array in beginnings[0].items():
-        require(np.array_equal(array, beginnings[1][name]), f"world w to begin with seed + w (`{name}`)", "another")
+        require(np.array_equal(array, beginnings[1][name]), f"a world to follow from its seed alone (`{name}`)", "more")
 
 
-def _check_behaviors(simulation: GroupedSimulation, *, seed: int) -> None:
+def _check_behaviors(simulation: GroupedSimulation, *, seeds: Seeds) -> None:
     for name in simulation.behaviors:
-        observed = simulation.reset(seed=seed)
+        observed = simulation.reset(seeds=seeds)
         controllers = simulation.scripted(name)
         require(controllers.keys() == simulation.specs.keys(), f"script `{name}`: one of each group", controllers)
         for group, controller in controllers.items():
@@ -158,3 +178,150 @@ def _check_behaviors(simulation: GroupedSimulation, *, seed: int) -> None:
             known = (proposed < len(simulation.specs[group].vocabulary)).all()
             require(bool(known), f"script `{name}`: actions of the vocabulary", proposed)
     require(simulation.guardrails().keys() == simulation.specs.keys(), "guardrails of each group", "others")
+
+
+def require(kept: bool, promise: str, got: object) -> None:
+    """Refuse a broken promise.
+
+    Args:
+        kept: whether the promise is kept.
+        promise: what was expected, for the message.
+        got: what came instead.
+
+    Raises:
+        SimulationError: unless `kept`.
+    """
+    if not kept:
+        raise SimulationError(f"expected {promise}, got {got}")
+
+
+def check_spec(spec: SimulationSpec) -> None:
+    """Check that a `SimulationSpec` is consistent."""
+    require(spec.num_worlds > 0, "at least one world", spec.num_worlds)
+    require(
+        spec.capacity > 0 and spec.capacity % spec.num_worlds == 0,
+        f"a capacity that {spec.num_worlds} worlds share evenly",
+        spec.capacity,
+    )
+    require(spec.episode_ticks > 0, "a positive `episode_ticks`", spec.episode_ticks)
+    missing = set(spec.vocabulary.kinds) - set(spec.option_ticks)
+    require(not missing, "`option_ticks` for every kind of the vocabulary", f"none for {sorted(missing)}")
+    if "features" in spec.observation_shapes:
+        require(
+            spec.observation_shapes["features"] == (len(spec.feature_names),),
+            f"a name for each feature of {spec.observation_shapes['features']}",
+            f"{len(spec.feature_names)} names",
+        )
+    columns = spec.commitment_columns
+    if columns is not None:
+        (width,) = spec.observation_shapes.get(columns.observation, (0,))
+        require(
+            0 <= columns.start <= width - len(spec.vocabulary) - 1,
+            f"{len(spec.vocabulary) + 1} commitment columns from {columns.start} in `{columns.observation}`",
+            f"{width} columns",
+        )
+
+
+def check_observed(observed: Observed, spec: SimulationSpec, seeds: Seeds) -> None:
+    """Check that the rows are those of agents of a simulation.
+
+    Args:
+        observed: of one group, at one tick.
+        spec: of the group.
+        seeds: [W]; the worlds' own.
+
+    Raises:
+        SimulationError: names the promise that is broken.
+    """
+    rows, slots = len(observed.slots), observed.slots
+    require(bool((np.diff(slots) > 0).all()), "strictly ascending slots", slots)
+    require(rows == 0 or (slots[0] >= 0 and slots[-1] < spec.capacity), f"slots in [0, {spec.capacity})", slots)
+    worlds = slots // (spec.capacity // spec.num_worlds)
+    require(np.array_equal(observed.worlds, worlds), f"worlds {worlds} of the slots", observed.worlds)
+    keys = [int(draw_keys(seed, one)) for seed, one in zip(seeds[worlds].tolist(), observed.agent_ids, strict=True)]
+    require(observed.keys.tolist() == keys, "keys of the worlds' seeds and agent ids", observed.keys)
+    require(observed.episodes.shape == (rows,), "an episode of each row", observed.episodes.shape)
+    require(
+        all(len(np.unique(observed.worlds[observed.episodes == one])) == 1 for one in np.unique(observed.episodes)),
+        "episode numbers that are unique over all worlds",
+        observed.episodes,
+    )
+    require(
+        observed.option_done.shape == (rows,) and observed.option_done.dtype == np.bool_,
+        f"bool [{rows}] `option_done`",
+        f"{observed.option_done.dtype} {observed.option_done.shape}",
+    )
+    _check_observations(observed.observations, rows, spec)
+    mask = observed.action_mask
+    if mask is not None:
+        require(
+            mask.shape == (rows, len(spec.vocabulary)) and mask.dtype == np.bool_,
+            f"a bool mask [{rows}, {len(spec.vocabulary)}]",
+            f"{mask.dtype} {mask.shape}",
+        )
+        require(bool(mask.any(axis=1).all()), "a mask that allows every agent something", mask)
+
+
+def _check_observations(observations: Observations, rows: int, spec: SimulationSpec) -> None:
+    shapes = {name: array.shape for name, array in observations.items()}
+    expected = {name: (rows, *shape) for name, shape in spec.observation_shapes.items()}
+    require(shapes == expected, f"observations of shapes {expected}", shapes)
+    for name, array in observations.items():
+        require(array.dtype == np.float32, f"float32 `{name}`", array.dtype)
+        require(bool(np.isfinite(array).all()), f"finite `{name}`", array)
+    columns = spec.commitment_columns
+    if columns is not None:
+        shown = observations[columns.observation][:, columns.start : columns.start + len(spec.vocabulary) + 1]
+        require(not shown.any(), "commitment columns left to the runtime", shown)
+
+
+def check_stepped(stepped: Stepped, before: Observed, spec: SimulationSpec) -> None:
+    """Check that the outcome is one of the rows that were acted on.
+
+    Args:
+        stepped: of one group, at one tick.
+        before: the view that was acted on.
+        spec: of the group.
+
+    Raises:
+        SimulationError: names the promise that is broken.
+    """
+    rows = len(before.slots)
+    require(
+        stepped.rewards.shape == (rows,) and stepped.rewards.dtype == np.float32,
+        f"float32 [{rows}] rewards",
+        f"{stepped.rewards.dtype} {stepped.rewards.shape}",
+    )
+    require(bool(np.isfinite(stepped.rewards).all()), "finite rewards", stepped.rewards)
+    for name, column in (("terminated", stepped.terminated), ("truncated", stepped.truncated)):
+        require(
+            column.shape == (rows,) and column.dtype == np.bool_,
+            f"bool [{rows}] `{name}`",
+            f"{column.dtype} {column.shape}",
+        )
+    ended = np.flatnonzero(stepped.terminated | stepped.truncated)
+    require(np.array_equal(stepped.final_rows, ended), f"`final_rows` {ended}, those that ended", stepped.final_rows)
+    require(
+        stepped.final_option_done.shape == ended.shape, f"[{len(ended)}] `final_option_done`", stepped.final_option_done
+    )
+    _check_observations(stepped.final_observations, len(ended), spec)
+    shape = (spec.num_worlds, len(spec.event_names))
+    require(stepped.events.shape == shape, f"{shape} events", stepped.events.shape)
+
+
+def check_succession(stepped: Stepped, before: Observed) -> None:
+    """Check that every agent stays in its slot until it ends."""
+    ended = stepped.terminated | stepped.truncated
+    after = {
+        slot: (agent, episode)
+        for slot, agent, episode in zip(
+            stepped.observed.slots.tolist(),
+            stepped.observed.agent_ids,
+            stepped.observed.episodes.tolist(),
+            strict=True,
+        )
+    }
+    for row, slot in enumerate(before.slots.tolist()):
+        now = (before.agent_ids[row], int(before.episodes[row]))
+        if not ended[row]:
+            require(after.get(slot) == now, f"agent {now[0]!r} to stay in slot {slot}", after.get(slot))

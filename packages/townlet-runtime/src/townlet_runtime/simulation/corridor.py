@@ -19,7 +19,14 @@ from townlet_behavior import (
     draw_keys,
 )
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import CommitmentColumns, Observations, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import (
+    CommitmentColumns,
+    Observations,
+    Observed,
+    SimulationSpec,
+    Stepped,
+    require_seeds,
+)
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 
 WAIT, LEFT, RIGHT, REST = range(4)
@@ -94,8 +101,8 @@ class Corridor:
     def __post_init__(self) -> None:
         self._spec = _spec(self.config, self.num_worlds)
         self._places = _Places.empty(self._spec.capacity)
-        self._generators: list[np.random.Generator] = []
-        self._seed = self._tick = self._episode = 0
+        self._seeds = np.zeros(self.num_worlds, np.int64)
+        self._tick = self._episode = 0
         self._slips = np.zeros((0, 0), np.bool_)
         self._absences = np.zeros((0, 0), np.int64)
 
@@ -109,11 +116,13 @@ class Corridor:
 
     @property
     def fatigue(self) -> NDArray[np.float64]:
-        """By slot; what the scripts look at."""
+        """Fatigue by slot, for the scripts."""
         return self._places.fatigue
 
-    def reset(self, *, seed: int) -> Observed:
-        self._begin(seed, episode=0)
+    def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+        self._seeds, self._episode = require_seeds(seeds, self.num_worlds), 0
+        self._places = _Places.empty(self._spec.capacity)
+        self._begin_episode()
         return self._observe()
 
     def step(self, actions: NDArray[np.int64]) -> Stepped:
@@ -162,29 +171,27 @@ class Corridor:
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def save_state(self) -> SavedState:
         places = {name: array.copy() for name, array in vars(self._places).items() if name not in _NAMES}
-        numbers = {"seed": self._seed, "episode": self._episode, "tick": self._tick}
-        return {**places, **{name: np.array(number, np.int64) for name, number in numbers.items()}}
+        numbers = {"episode": self._episode, "tick": self._tick}
+        seeds = {"seeds": self._seeds.copy()}
+        return {**places, **seeds, **{name: np.array(number, np.int64) for name, number in numbers.items()}}
 
     def restore(self, state: SavedState) -> Observed:
         own = vars(_Places.empty(self._spec.capacity))
         for name, array in own.items():
             if name not in _NAMES:
                 own[name] = saved_array(state, name, dtype=array.dtype.type, shape=array.shape)
-        seed, episode, tick = (saved_number(state, name) for name in ("seed", "episode", "tick"))
-        self._begin(seed, episode=episode)
-        self._places, self._tick = _Places(**own), tick
+        seeds = saved_array(state, "seeds", dtype=np.int64, shape=(self.num_worlds,))
+        self._seeds, self._episode = require_seeds(seeds, self.num_worlds), saved_number(state, "episode")
+        self._begin_episode()
+        self._places, self._tick = _Places(**own), saved_number(state, "tick")
         for slot in np.flatnonzero(self._places.arrivals).tolist():
             self._name(slot)
         return self._observe()
-
-    def _begin(self, seed: int, *, episode: int) -> None:
-        self._seed, self._episode = seed, episode
-        self._generators = [np.random.default_rng(seed + world) for world in range(self.num_worlds)]
-        self._places = _Places.empty(self._spec.capacity)
-        for _ in range(episode + 1):
-            self._begin_episode()
 
     def _slots(self) -> NDArray[np.int64]:
         return np.flatnonzero(self._places.present)
@@ -194,11 +201,12 @@ class Corridor:
         return rested
 
     def _begin_episode(self) -> None:
-        """Draw everything that chance decides in this episode, each corridor from its own generator."""
+        """Draw everything that chance decides in this episode, each corridor from its seed and the episode's number."""
         config, places = self.config, self._places
         shape = (config.episode_ticks, config.places)
         slips, absences, first = [], [], []
-        for generator in self._generators:
+        for seed in self._seeds.tolist():
+            generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(self._episode,)))
             slips.append(generator.random(shape) < config.slip)
             absences.append(generator.integers(1, config.max_absence + 1, shape))
             first.append(np.append(0, generator.integers(0, config.max_absence + 1, config.places - 1)))
@@ -209,7 +217,7 @@ class Corridor:
         self._admit()
 
     def _admit(self) -> None:
-        """Let in whoever has been away long enough, under a name that was never used before."""
+        """Admit agents to places that have been empty long enough, under names never used before."""
         places = self._places
         places.absence[~places.present] -= 1
         newcomers = np.flatnonzero(~places.present & (places.absence == 0))
@@ -225,7 +233,7 @@ class Corridor:
         world, place = divmod(slot, self.config.places)
         agent_id = f"visitor_{place}_{self._places.arrivals[slot]}"
         self._places.agent_ids[slot] = agent_id
-        self._places.keys[slot] = draw_keys(world, agent_id)
+        self._places.keys[slot] = draw_keys(int(self._seeds[world]), agent_id)
 
     def _move(self, slots: NDArray[np.int64], actions: NDArray[np.int64]) -> None:
         places = self._places

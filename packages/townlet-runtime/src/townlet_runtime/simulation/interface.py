@@ -1,4 +1,4 @@
-"""What the runtime asks of a world: arrays over all agents of all its parallel copies, one call a tick.
+"""The interface of a simulation: arrays over all agents of all parallel worlds, one call a tick.
 
 Agents that see and do the same kind of things form a group. A world of one group is a `Simulation`; one whose agents
 have unequal spaces is a `GroupedSimulation`, and `OneGroup` shows the first as the second.
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import ActionVocabulary, BatchController, Guardrail, SavedState
+from townlet_runtime.errors import SimulationError
 
 AGENTS = "agents"
 """Name of the group where there is only one."""
@@ -33,10 +34,53 @@ class CommitmentColumns:
     max_ticks: int
     """Ticks left are divided by this."""
 
+    def show(
+        self,
+        observations: Observations,
+        held_action: NDArray[np.int64],
+        ticks_left: NDArray[np.int32],
+        *,
+        num_actions: int,
+    ) -> None:
+        """Write the option in force into its observation columns, in place.
+
+        Without them a forced step would look like a free one, and its value could not be learned.
+
+        Args:
+            observations: each [N, ...]; the one named `observation` is changed.
+            held_action: [N]; -1 where nothing is held: all columns become 0.
+            ticks_left: [N], 0 where nothing is held.
+            num_actions: A.
+        """
+        shown = observations[self.observation][:, self.start : self.start + num_actions + 1]
+        shown[...] = 0.0
+        rows = (held_action >= 0).nonzero()[0]
+        if rows.size:
+            shown[rows, held_action[rows]] = 1.0
+            np.multiply(ticks_left, 1.0 / self.max_ticks, out=shown[:, num_actions], casting="same_kind")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationSpec:
-    """What does not change while a simulation lives."""
+    """Static description of a simulation.
+
+    >>> from townlet_behavior import ActionVocabulary
+    >>> from townlet_runtime import SimulationSpec
+    >>> spec = SimulationSpec(
+    ...     name="road",
+    ...     vocabulary=ActionVocabulary(keys=("wait", "walk"), kinds=("wait", "move")),
+    ...     observation_shapes={"place": (1,)},
+    ...     feature_names=(),
+    ...     num_worlds=4,
+    ...     capacity=8,  # two agents a world
+    ...     episode_ticks=100,
+    ...     event_names=("arrivals",),
+    ...     commitment_columns=None,
+    ...     option_ticks={"wait": 0, "move": 1},
+    ... )
+    >>> len(spec.vocabulary)
+    2
+    """
 
     name: str
     vocabulary: ActionVocabulary
@@ -64,7 +108,7 @@ class Observed:
     slots: NDArray[np.int64]
     """[N], strictly ascending."""
     keys: NDArray[np.uint64]
-    """[N]; `townlet_behavior.draw_keys` of world index and agent id."""
+    """[N]; `townlet_behavior.draw_keys` of the seed of the agent's world and the agent id."""
     agent_ids: NDArray[np.object_]
     """[N] str."""
     worlds: NDArray[np.int64]
@@ -79,9 +123,22 @@ class Observed:
     """[N]; true where the option that the agent was in has ended in the last tick."""
 
 
+def require_seeds(seeds: NDArray[np.int64], num_worlds: int) -> NDArray[np.int64]:
+    """Return a copy of `seeds`, if there is one for each world, none negative.
+
+    Raises:
+        SimulationError: if they are of another type, shape or sign.
+    """
+    if not isinstance(seeds, np.ndarray) or seeds.dtype != np.int64 or seeds.shape != (num_worlds,):
+        raise SimulationError(f"expected `seeds` int64 [{num_worlds}], one for each world, got {seeds!r}")
+    if np.count_nonzero(seeds < 0):
+        raise SimulationError(f"expected `seeds` that are not negative, got {seeds}")
+    return seeds.copy()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stepped:
-    """What one tick did. Rows are those of the `Observed` that was acted on, unless said otherwise."""
+    """The outcome of one tick. Rows are those of the `Observed` that was acted on, unless stated otherwise."""
 
     rewards: NDArray[np.float32]
     """[N]."""
@@ -112,8 +169,13 @@ class Simulation(Protocol):
         """Names that `scripted` knows, e.g. `("scripted", "nearest", "idle")`; none where the world has no script."""
         ...
 
-    def reset(self, *, seed: int) -> Observed:
-        """Begin world w with seed `seed + w`; later episodes derive theirs from it."""
+    def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+        """Begin every world anew.
+
+        Args:
+            seeds: [W], one for each world, not negative. Later episodes of a world follow from its seed and the
+                episode's number, by hashing: worlds of different seeds never play the same episode.
+        """
         ...
 
     def step(self, actions: NDArray[np.int64]) -> Stepped:
@@ -125,19 +187,23 @@ class Simulation(Protocol):
         ...
 
     def guardrails(self) -> Sequence[Guardrail]:
-        """The world's own rules on what is executed, judged after the action mask; made anew for whoever decides."""
+        """The world's own rules on executed actions, applied after the action mask; made anew for each runtime."""
         ...
 
     def save_state(self) -> SavedState | None:
-        """Everything that the future depends on, as copies; None where this world cannot be saved."""
+        """Copy all state that the future depends on; None where this world cannot be saved."""
         ...
 
     def restore(self, state: SavedState) -> Observed:
-        """Go on as the simulation that `state` was saved from would have; what its next decision is made from.
+        """Go on as the simulation that `state` was saved from; returns the view for the next decision.
 
         Raises:
             SimulationError: if `state` is not of a simulation like this one.
         """
+        ...
+
+    def close(self) -> None:
+        """Release windows, processes and other resources of the worlds; called once, by the owner."""
         ...
 
 
@@ -159,7 +225,7 @@ class GroupedSimulation(Protocol):
         """Names that `scripted` knows."""
         ...
 
-    def reset(self, *, seed: int) -> Mapping[str, Observed]:
+    def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
         """See `Simulation.reset`."""
         ...
 
@@ -183,6 +249,15 @@ class GroupedSimulation(Protocol):
         """See `Simulation.restore`."""
         ...
 
+    def close(self) -> None:
+        """See `Simulation.close`."""
+        ...
+
+
+def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
+    """Return the spec of any group, for the fields that all groups share: worlds, episode length, events."""
+    return next(iter(simulation.specs.values()))
+
 
 class OneGroup:
     """A simulation of one group as a `GroupedSimulation`; the group is called `agents`."""
@@ -195,8 +270,8 @@ class OneGroup:
     def behaviors(self) -> tuple[str, ...]:
         return self._simulation.behaviors
 
-    def reset(self, *, seed: int) -> Mapping[str, Observed]:
-        return {AGENTS: self._simulation.reset(seed=seed)}
+    def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
+        return {AGENTS: self._simulation.reset(seeds=seeds)}
 
     def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
         return {AGENTS: self._simulation.step(actions[AGENTS])}
@@ -212,3 +287,6 @@ class OneGroup:
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
         return {AGENTS: self._simulation.restore(state)}
+
+    def close(self) -> None:
+        self._simulation.close()

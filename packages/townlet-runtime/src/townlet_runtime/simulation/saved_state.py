@@ -1,8 +1,7 @@
-"""Saved states of several components in one mapping, and how a component reads its own back."""
+"""Reads single arrays of a saved state, and checks that a file can keep it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,6 @@ from townlet_behavior import SavedState
 from townlet_runtime.errors import SimulationError
 
 _KINDS = "biufU"
-
-
-def joined(parts: Mapping[str, SavedState]) -> dict[str, NDArray[Any]]:
-    """The states of several components as one: the key `k` of the part `p` becomes `p/k`."""
-    return {f"{name}/{key}": array for name, part in parts.items() for key, array in part.items()}
-
-
-def part_of(state: SavedState, name: str) -> dict[str, NDArray[Any]]:
-    """What `joined` was given under `name`; empty where it was given nothing."""
-    prefix = f"{name}/"
-    return {key[len(prefix) :]: array for key, array in state.items() if key.startswith(prefix)}
 
 
 def saved_array(state: SavedState, key: str, *, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
@@ -58,7 +46,7 @@ def saved_number(state: SavedState, key: str) -> int:
 
 
 def check_saved_state(state: SavedState) -> None:
-    """Refuse what could not be kept in a file without loss, or without running code to read it.
+    """Refuse arrays that a file cannot keep without loss, or only by running code when it is read.
 
     Raises:
         SimulationError: names the key.

@@ -1,49 +1,158 @@
-"""What a town is made of: population, place, objects, affordances, jobs, rewards. Frozen; a contradiction raises."""
+"""Settings of a town, frozen: a contradiction raises. Type and range of each setting are declared in its annotation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from functools import cache
 from types import MappingProxyType
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_type_hints
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from townlet_behavior.personality import PROFILES
 from townlet_runtime.errors import TownConfigError
-from townlet_runtime.town.society import (
-    LifecycleConfig,
-    PersonalityConfig,
-    RivalryConfig,
-    Share,
-    SocialConfig,
-    SocialStage,
-    Ticks,
-    check_profile,
-    check_settings,
-)
 
-__all__ = [
-    "NEEDS",
-    "OBJECT_TYPES",
-    "TOWN",
-    "AffordanceSpec",
-    "AgentSpec",
-    "JobSpec",
-    "LifecycleConfig",
-    "Needs",
-    "NeedsDecay",
-    "NeedsWeights",
-    "ObjectSpec",
-    "ObjectType",
-    "PersonalityConfig",
-    "QueueConfig",
-    "RewardConfig",
-    "RivalryConfig",
-    "ScheduledIntent",
-    "SocialConfig",
-    "SocialStage",
-    "TownConfig",
-]
+SocialStage = Literal["OFF", "C1", "C2", "C3"]
+"""Stages of social rewards; each has what those before it have."""
+PROFILE_NAMES = tuple(profile.name for profile in PROFILES)
+
+# Ceilings keep every product of ticks × agents × worlds, and every array size made of one, below 2**63.
+Ticks = Annotated[int, Field(ge=1, le=10**9)]
+Delay = Annotated[int, Field(ge=0, le=10**5)]  # ticks
+Edges = Annotated[int, Field(ge=1, le=32)]  # others that an agent keeps in mind; every agent has an array of so many
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Boost = Annotated[float, Field(ge=0.0, le=5.0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SocialConfig:
+    """Trust, familiarity, chats, and what they earn; `townlet_runtime.town.rules.rewards` has the formula."""
+
+    relationships: bool = True
+    """Whether there are trust, familiarity, chats, shared meals and help at all. Rivalry there always is."""
+    social_rewards: SocialStage = "C1"
+    """What is rewarded: `C1` a chat, to who speaks; `C2` also leaving a rival's side; `C3` also listening to a chat."""
+    chat_base: Annotated[float, Field(ge=0.0, le=0.05)] = 0.01
+    """Reward of a chat of quality 1 among strangers."""
+    coeff_trust: Share = 0.3
+    coeff_familiarity: Share = 0.2
+    avoid_conflict: Annotated[float, Field(ge=0.0, le=0.02)] = 0.005
+    chat_cooldown_ticks: Annotated[int, Field(ge=0, le=10**9)] = 30
+    """Ticks from one chat of an agent to its next."""
+    takeover_ticks: Ticks = 30
+    """Ticks of a shift after which a colleague takes over from an agent that has not come yet."""
+    max_edges: Edges = 6
+    """Others that an agent keeps in mind as trusted or familiar: the closest ones."""
+
+    def __post_init__(self) -> None:
+        check_settings(self, "social")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RivalryConfig:
+    """How rivalry grows by conflicts at the objects, fades, and from where on somebody is avoided."""
+
+    increment_per_conflict: Share = 0.15
+    """Rivalry that a conflict of intensity 1 adds, on both sides."""
+    decay_per_tick: Share = 0.005
+    min_value: Share = 0.0
+    """Rivalry fades down to this."""
+    max_value: Share = 1.0
+    avoid_threshold: Share = 0.7
+    """Rivalry from which on the other is avoided."""
+    eviction_threshold: Share = 0.05
+    """A rivalry that is below it is forgotten."""
+    max_edges: Edges = 6
+    """Rivals that an agent keeps in mind: the worst ones."""
+    ghost_step_boost: Boost = 1.5
+    """Intensity of taking over a turn that its holder let go stale."""
+    handover_boost: Boost = 0.4
+    """Intensity of taking over a turn that its holder has given up or used."""
+    queue_length_boost: Annotated[float, Field(ge=0.0, le=2.0)] = 0.25
+    """What every further agent in line adds to a conflict's intensity."""
+
+    def __post_init__(self) -> None:
+        check_settings(self, "rivalry")
+        if self.min_value > self.max_value:
+            problem = f"expected at most `max_value` {self.max_value}, got {self.min_value}"
+            raise TownConfigError(problem, key="rivalry.min_value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonalityConfig:
+    """Which profile of `townlet_behavior.personality.PROFILES` an agent has, and what profiles change."""
+
+    distribution: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"balanced": 1.0}))
+    """Relative weights by profile; agents draw theirs. Empty: everybody is balanced."""
+    overrides: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Profile by agent id; a scenario's own word for an agent goes before."""
+    profiles: bool = False
+    """Whether profiles act: on leaving for work, on chats, on whom to avoid."""
+    reward_multipliers: bool = False
+    """Whether profiles change from where on a need presses."""
+
+    def __post_init__(self) -> None:
+        check_settings(self, "personality")
+        for key, names in (("distribution", self.distribution), ("overrides", self.overrides.values())):
+            for name in names:
+                check_profile(name, key=f"personality.{key}")
+        weights = self.distribution.values()
+        if weights and (min(weights) < 0.0 or sum(weights) <= 0.0):
+            problem = f"expected weights of at least 0 and a sum above 0, got {dict(self.distribution)}"
+            raise TownConfigError(problem, key="personality.distribution")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifecycleConfig:
+    """Who leaves, and when it is back: under the same id, rested, with the same job, character and relations."""
+
+    respawn_delay_ticks: Delay = 50
+    """Ticks after which an agent that has fainted is back."""
+    departure_rate: Share = 0.0002
+    """Chance of an agent to leave on a journey, per tick."""
+    away_ticks: Delay = 50
+    """Ticks after which a traveller is back."""
+
+    def __post_init__(self) -> None:
+        check_settings(self, "lifecycle")
+
+
+def check_profile(name: str, *, key: str) -> None:
+    """Raise `TownConfigError` for `key` if there is no profile `name`."""
+    if name not in PROFILE_NAMES:
+        raise TownConfigError(f"expected one of {', '.join(PROFILE_NAMES)}, got {name!r}", key=key)
+
+
+def check_settings(record: object, section: str | None = None) -> None:
+    """Check every field of a dataclass against the type and range in its annotation, where alone they are declared.
+
+    Args:
+        record: called by its `__post_init__`.
+        section: that errors put before the name of the field.
+
+    Raises:
+        TownConfigError: names the first field that has another type or is out of range, and what was expected.
+    """
+    # mypy takes the hash of a class for that of its instances.
+    for name, adapter in _adapters(cast(Hashable, type(record))).items():
+        value = vars(record)[name]
+        try:
+            # Of mappings, pydantic takes nothing but a dict when it is strict.
+            adapter.validate_python(dict(value) if isinstance(value, Mapping) else value, strict=True)
+        except ValidationError as error:
+            expected = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
+            key = f"{section}.{name}" if section else name
+            raise TownConfigError(f"must be {expected}, got {value!r}", key=key) from error
+
+
+@cache
+def _adapters(record: Hashable) -> Mapping[str, TypeAdapter[Any]]:
+    """By field. A record inside of the record has checked itself, so only its type is looked at."""
+    finite = ConfigDict(allow_inf_nan=False)
+    hints = get_type_hints(record, include_extras=True)
+    return {name: TypeAdapter(hint, config=None if is_dataclass(hint) else finite) for name, hint in hints.items()}
+
 
 TOWN = "town"
 """Name of the embedded town among environments."""
@@ -53,10 +162,8 @@ OBJECT_TYPES: tuple[ObjectType, ...] = ("fridge", "stove", "shower", "bed")
 NEEDS = ("hunger", "hygiene", "energy")
 
 # What one array of a town can hold, with room for many worlds beside each other.
-Side = Annotated[int, Field(ge=2, le=4096)]
-"""Cells along one side of the grid."""
-Tick = Annotated[int, Field(ge=-(10**9), le=10**9)]
-"""A tick of the day."""
+Side = Annotated[int, Field(ge=2, le=4096)]  # cells along one side of the grid
+Tick = Annotated[int, Field(ge=-(10**9), le=10**9)]  # of the day
 Stock = Annotated[int, Field(ge=0, le=10**6)]
 
 
@@ -172,7 +279,7 @@ class AffordanceSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RewardConfig:
-    """Coefficients of the reward; `townlet_runtime.town.rewards` has the formula."""
+    """Coefficients of the reward; `townlet_runtime.town.rules.rewards` has the formula."""
 
     survival_tick: Annotated[float, Field(ge=0.0, le=0.01)] = 0.01
     needs_penalty: Share = 0.01
@@ -207,21 +314,19 @@ class QueueConfig:
         check_settings(self, "queue")
 
 
-def _default_affordances() -> Mapping[ObjectType, AffordanceSpec]:
-    return MappingProxyType(
-        {
-            "fridge": AffordanceSpec(id="eat_meal", duration=8, effects=(0.4, 0.0, 0.05), cost=0.4, uses_stock=True),
-            "stove": AffordanceSpec(
-                id="cook_meal", duration=12, effects=(0.1, -0.02, -0.05), cost=0.15, uses_stock=True, meals_made=4
-            ),
-            "shower": AffordanceSpec(id="use_shower", duration=8, effects=(0.0, 0.45, -0.03), cost=0.1),
-            "bed": AffordanceSpec(id="rest_sleep", duration=20, effects=(0.0, 0.0, 0.6)),
-        }
-    )
-
-
-def _default_option_ticks() -> Mapping[str, int]:
-    return MappingProxyType({"move": 1, "wait": 0, "chat": 1, "request": 15, "start": 15, "work": 15, "release": 0})
+_AFFORDANCES: Mapping[ObjectType, AffordanceSpec] = MappingProxyType(
+    {
+        "fridge": AffordanceSpec(id="eat_meal", duration=8, effects=(0.4, 0.0, 0.05), cost=0.4, uses_stock=True),
+        "stove": AffordanceSpec(
+            id="cook_meal", duration=12, effects=(0.1, -0.02, -0.05), cost=0.15, uses_stock=True, meals_made=4
+        ),
+        "shower": AffordanceSpec(id="use_shower", duration=8, effects=(0.0, 0.45, -0.03), cost=0.1),
+        "bed": AffordanceSpec(id="rest_sleep", duration=20, effects=(0.0, 0.0, 0.6)),
+    }
+)
+_OPTION_TICKS = MappingProxyType(
+    {"move": 1, "wait": 0, "chat": 1, "request": 15, "start": 15, "work": 15, "release": 0}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +348,7 @@ class TownConfig:
     jobs: tuple[JobSpec, ...] = ()
     """Empty: three shifts, drawn evenly."""
     needs_decay: NeedsDecay = field(default_factory=NeedsDecay)
-    affordances: Mapping[ObjectType, AffordanceSpec] = field(default_factory=_default_affordances)
+    affordances: Mapping[ObjectType, AffordanceSpec] = field(default_factory=lambda: _AFFORDANCES)
     fridge_stock: Stock = 8
     """Meals in each fridge at the start."""
     stove_stock: Stock = 8
@@ -257,18 +362,18 @@ class TownConfig:
     social: SocialConfig = field(default_factory=SocialConfig)
     personality: PersonalityConfig = field(default_factory=PersonalityConfig)
     lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
-    option_ticks: Mapping[str, int] = field(default_factory=_default_option_ticks)
+    option_ticks: Mapping[str, int] = field(default_factory=lambda: _OPTION_TICKS)
     """Commitment length by option kind."""
 
     def __post_init__(self) -> None:
         check_settings(self)
-        width, height = self.grid_size
         if self.local_window % 2 == 0:
             raise TownConfigError(f"must be an odd number of cells, got {self.local_window}", key="local_window")
-        self._check_places(width, height)
+        self._check_places()
         self._check_names()
 
-    def _check_places(self, width: int, height: int) -> None:
+    def _check_places(self) -> None:
+        width, height = self.grid_size
         placed = [(f"objects[{o.id}]", o.position) for o in self.objects]
         placed += [(f"agents[{a.id}]", a.position) for a in self.agents]
         placed += [(f"jobs[{j.name}]", j.location) for j in self.jobs]
@@ -277,21 +382,17 @@ class TownConfig:
                 raise TownConfigError(f"expected a cell of the {width} x {height} grid, got {(x, y)}", key=name)
 
     def _check_names(self) -> None:
-        for name, ids in (
-            ("objects", [o.id for o in self.objects]),
-            ("agents", [a.id for a in self.agents]),
-            ("jobs", [j.name for j in self.jobs]),
-        ):
+        jobs = [j.name for j in self.jobs]
+        names = {"objects": [o.id for o in self.objects], "agents": [a.id for a in self.agents], "jobs": jobs}
+        for name, ids in names.items():
             if len(set(ids)) != len(ids):
                 raise TownConfigError(f"expected unique names, got {sorted(ids)}", key=name)
-        jobs = {j.name for j in self.jobs}
         for agent in self.agents:
+            key = f"agents[{agent.id}]"
             if agent.job is not None and agent.job not in jobs:
-                raise TownConfigError(
-                    f"expected one of {sorted(jobs)}, got {agent.job!r}", key=f"agents[{agent.id}].job"
-                )
+                raise TownConfigError(f"expected one of {sorted(jobs)}, got {agent.job!r}", key=f"{key}.job")
             if agent.personality_profile is not None:
-                check_profile(agent.personality_profile, key=f"agents[{agent.id}].personality_profile")
+                check_profile(agent.personality_profile, key=f"{key}.personality_profile")
 
     @property
     def population(self) -> int:

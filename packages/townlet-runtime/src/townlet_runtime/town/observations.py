@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_runtime.town.actions import CHOICES, NUM_CHOICES, TABLE
 from townlet_runtime.town.arrays import Bools, Floats, Ints
-from townlet_runtime.town.company import Company, rivals_here
 from townlet_runtime.town.config import NEEDS, OBJECT_TYPES, TownConfig
-from townlet_runtime.town.place import Place
-from townlet_runtime.town.state import TownState
-from townlet_runtime.town.targets import Choices
+from townlet_runtime.town.place import NUM_TARGETS, SELECTORS, TABLE, Place
+from townlet_runtime.town.state import Company, Targets, TownState
 
 MAP_CHANNELS = ("self", "agents", "objects", "reservations")
-_COLUMNS = tuple(f"{kind}_{how}" for kind in OBJECT_TYPES for how in CHOICES)
+_COLUMNS = tuple(f"{kind}_{how}" for kind in OBJECT_TYPES for how in SELECTORS)
 
 _KNOWN = ("usable", "distance", "busy", "cooldown")
 """What an agent knows of the object that each choice means."""
@@ -65,7 +62,7 @@ _SHIFT = _columns("on_shift", "shift_pre")
 _TIME = _columns("time_sin", "time_cos")
 _PHASE = _columns("in_queue", "using_object")
 _STOCKS = _columns("meals_in_town", "ingredients_in_town")
-_CHOICES = _columns(f"usable_{_COLUMNS[0]}", f"cooldown_{_COLUMNS[-1]}")
+_TARGETS = _columns(f"usable_{_COLUMNS[0]}", f"cooldown_{_COLUMNS[-1]}")
 _PER_MONEY, _PER_AGENT, _PER_USE_TICK, _PER_LATE_TICK, _PER_UNIT = (np.array(1.0 / n) for n in (2, 4, 30, 50, 20))
 """Scales of the features; arrays without axes are faster here than numbers."""
 _MOST_MONEY, _LEAST_SCORE, _NONE, _ONE = np.array(3.0), np.array(-1.0), np.array(0), np.array(1)
@@ -97,13 +94,13 @@ class Observer:
         self._stock_seen = self._late_seen = b""
         self._extroversion_seen = np.empty(0)
         self._loads_seen = self._loads_mapped = np.empty(0, dtype=np.int64)
-        self._shows_avoided = False
+        self._shows_avoided = self._shows_cooldowns = False
 
     def _build_known(self, slots: int) -> None:
         place = self._place
         # Taking from a full matrix of offsets is faster than from a column of them.
         first = np.arange(slots) * (place.num_objects + 1)
-        self._first_known = first.repeat(NUM_CHOICES).reshape(slots, NUM_CHOICES)
+        self._first_known = first.repeat(NUM_TARGETS).reshape(slots, NUM_TARGETS)
         self._known = np.zeros((slots, place.num_objects + 1, len(_KNOWN)), dtype=np.float32)
         self._known[:, :-1, 0] = 1.0
         inner, x, y = place.grid.inner()
@@ -140,13 +137,13 @@ class Observer:
         return seen.reshape(-1, len(MAP_CHANNELS), side, side)
 
     def features(
-        self, state: TownState, choices: Choices, company: Company, mask: Bools, scores: Floats
+        self, state: TownState, targets: Targets, company: Company, mask: Bools, scores: Floats
     ) -> NDArray[np.float32]:
         """[S, len(FEATURES)]; the held action and its ticks left are zero here.
 
         Args:
             state: what is seen; the others are of the same state.
-            choices: of objects.
+            targets: of objects.
             company: who is where.
             mask: [S, A] legal actions.
             scores: [S] of `chat_scores`.
@@ -154,9 +151,19 @@ class Observer:
         out = self._features
         out[:, _NEEDS] = state.needs
         out[:, _AT["wallet"]] = np.minimum(state.wallet * _PER_MONEY, _MOST_MONEY)
-        self._work(state, choices, out)
-        self._use(state, out)
-        self._choices(state, choices, out)
+        day_tick = state.tick % len(self._shifts)
+        late = state.late.tobytes()
+        if late != self._late_seen:
+            self._late_seen = late
+            out[:, _AT["lateness_counter"]] = state.late * _PER_LATE_TICK
+        out[:, _SHIFT] = self._shifts[day_tick].take(state.job, axis=0)
+        out[:, _AT["at_workplace"]] = state.cell == state.workplace
+        out[:, _AT["workplace_distance"]] = self._to_work[state.job, targets.own_cell]
+        out[:, _TIME] = self._time[day_tick]
+        out[:, _AT["episode_progress"]] = state.tick / self._config.episode_ticks
+        out[:, _PHASE] = _PHASES.take(state.phase, axis=0)
+        out[:, _AT["use_remaining"]] = state.remaining * _PER_USE_TICK
+        self._targets(state, targets, out)
         self._others(state, company, mask, scores, out)
         return out.copy()
 
@@ -175,41 +182,26 @@ class Observer:
         if avoids or self._shows_avoided:
             self._shows_avoided = avoids
             out[:, _AT["rivalry_avoid_count"]] = relations.num_avoided
-            out[:, _AT["rival_here"]] = rivals_here(state, company)
+            out[:, _AT["rival_here"]] = relations.meets(company.here)
 
-    def _work(self, state: TownState, choices: Choices, out: NDArray[np.float32]) -> None:
-        day_tick = state.tick % len(self._shifts)
-        late = state.late.tobytes()
-        if late != self._late_seen:
-            self._late_seen = late
-            out[:, _AT["lateness_counter"]] = state.late * _PER_LATE_TICK
-        out[:, _SHIFT] = self._shifts[day_tick].take(state.job, axis=0)
-        out[:, _AT["at_workplace"]] = state.cell == state.workplace
-        out[:, _AT["workplace_distance"]] = self._to_work[state.job, choices.own_cell]
-        out[:, _TIME] = self._time[day_tick]
-        out[:, _AT["episode_progress"]] = state.tick / self._config.episode_ticks
-
-    def _use(self, state: TownState, out: NDArray[np.float32]) -> None:
-        place = self._place
-        out[:, _PHASE] = _PHASES.take(state.phase, axis=0)
-        out[:, _AT["use_remaining"]] = state.remaining * _PER_USE_TICK
+    def _targets(self, state: TownState, targets: Targets, out: NDArray[np.float32]) -> None:
+        known, place = self._known, self._place
         stock = state.stock.tobytes()
         if stock != self._stock_seen:
             self._stock_seen = stock
             stocks = state.stock[:-1].reshape(place.num_worlds, place.num_objects) @ self._stock_sums
             out[:, _STOCKS] = stocks[place.world_of_slot]
-
-    def _choices(self, state: TownState, choices: Choices, out: NDArray[np.float32]) -> None:
-        known, place = self._known, self._place
-        known[:, :, 1] = self._distance.take(choices.own_cell, axis=0)
+        known[:, :, 1] = self._distance.take(targets.own_cell, axis=0)
         if state.load is not self._loads_seen:
             self._loads_seen = state.load
             load = (state.load[:-1] * _PER_AGENT).reshape(place.num_worlds, 1, -1)
             known.reshape(place.num_worlds, -1, *known.shape[1:])[:, :, :-1, 2] = load
-        if state.tick <= state.last_cooldown:
+        cools = state.tick < state.last_cooldown
+        if cools or self._shows_cooldowns:
+            self._shows_cooldowns = cools
             np.greater(state.cooldown_until, state.tick, out=known[:, :, 3], casting="unsafe")
         flat = known.reshape(-1, len(_KNOWN))
-        out[:, _CHOICES] = flat.take(choices.local + self._first_known, axis=0).reshape(len(out), -1)
+        out[:, _TARGETS] = flat.take(targets.local + self._first_known, axis=0).reshape(len(out), -1)
 
 
 def _shift_table(place: Place, arrival_buffer: int) -> NDArray[np.float32]:

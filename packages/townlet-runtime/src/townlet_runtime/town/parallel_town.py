@@ -66,7 +66,7 @@ class ParallelTown(ParallelEnv):  # type: ignore[misc]
         }
         self._num_lives = num_lives(config)
         # Who begins an episode does not depend on its seed.
-        ids = self._town.reset(seed=0).agent_ids.tolist()
+        ids = self._town.reset(seeds=np.zeros(1, np.int64)).agent_ids.tolist()
         self.possible_agents = [_name(i, life) for life in range(1, self._num_lives + 1) for i in ids]
         if len(set(self.possible_agents)) < len(self.possible_agents):
             raise TownConfigError("expected no id that reads like another agent's later life (`ID#2`)", key="agents")
@@ -105,7 +105,7 @@ class ParallelTown(ParallelEnv):  # type: ignore[misc]
         else:
             self._seeds = np.random.default_rng(seed)
         self._names, self._lives, self._tick, self._last_picture = {}, {}, 0, None
-        seen = self._meet(self._town.reset(seed=seed))
+        seen = self._meet(self._town.reset(seeds=np.array([seed], np.int64)))
         return seen, _told(seen)
 
     def step(self, actions: Mapping[str, int]) -> Outcome:

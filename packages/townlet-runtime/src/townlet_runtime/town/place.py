@@ -1,4 +1,4 @@
-"""What stands where: the arrays of a town that never change while it lives."""
+"""The arrays of a town that never change: its actions, cells, objects, ways and shifts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,220 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from townlet_runtime.town.actions import CHOICES, NUM_CHOICES
+from townlet_behavior import ActionVocabulary
 from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.config import OBJECT_TYPES, JobSpec, ObjectSpec, TownConfig
-from townlet_runtime.town.grid import Grid, build_grid
-from townlet_runtime.town.timetable import Timetable, build_timetable
-from townlet_runtime.town.walking import Ways, build_ways
+
+WAIT, CHAT, START, RELEASE, MOVE, REQUEST, WORK = (np.array(act) for act in range(7))
+"""What an action does; arrays without axes, as the phases of `townlet_runtime.town.state` are. Up to `START` an agent
+stays at its object."""
+
+SELECTORS = ("first", "nearest", "least_busy")
+"""How `request` selects an object of its type: the lowest index, the fewest steps, the fewest agents at it."""
+
+DIRECTIONS = {"east": (1, 0), "west": (-1, 0), "south": (0, 1), "north": (0, -1)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ActionTable:
+    """Columns by action index, [A] each."""
+
+    vocabulary: ActionVocabulary
+    act: NDArray[np.int64]
+    """`WAIT` to `WORK`."""
+    target: NDArray[np.int64]
+    """Column of the targets (type * 3 + selector) that a request refers to; for another action, a column beyond those
+    of all agents."""
+    moves: slice
+    """The steps, in the order of `DIRECTIONS`."""
+    requests: slice
+    """The actions that are requests, in the order of the columns of the targets."""
+
+    def index(self, key: str) -> int:
+        """Return the index of `key`."""
+        return self.vocabulary.index(key)
+
+
+def _build() -> ActionTable:
+    rows: list[tuple[str, str, NDArray[np.int64]]] = [("wait", "wait", WAIT)]
+    rows += [(f"move:{name}", "move", MOVE) for name in DIRECTIONS]
+    first_request = len(rows)
+    rows += [(f"request:{kind}:{how}", "request", REQUEST) for kind in OBJECT_TYPES for how in SELECTORS]
+    end_request = len(rows)
+    rows += [("start", "start", START), ("go_to:workplace", "work", WORK)]
+    rows += [("release", "release", RELEASE), ("chat", "chat", CHAT)]
+    num_targets = end_request - first_request
+    target = np.full(len(rows), 1 << 40)
+    target[first_request:end_request] = np.arange(num_targets)
+    return ActionTable(
+        vocabulary=ActionVocabulary(keys=tuple(r[0] for r in rows), kinds=tuple(r[1] for r in rows), wait=0),
+        act=np.array([r[2] for r in rows], dtype=np.int64),
+        target=target,
+        moves=slice(1, 1 + len(DIRECTIONS)),
+        requests=slice(first_request, end_request),
+    )
+
+
+TABLE = _build()
+NUM_TARGETS = len(OBJECT_TYPES) * len(SELECTORS)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grid:
+    """Every world's grid has a margin of half a window, so that a window never leaves its world. After the last world
+    comes an empty patch as large as a window; absent agents are in its middle."""
+
+    width: int
+    height: int
+    cells_per_row: Ints
+    """Of a grid with its margin, as an array without axes."""
+    origin: Ints
+    """[W]; cell (0, 0) of each world."""
+    own: Ints
+    """[cells]; the number of each cell in its world, 0 for the empty patch."""
+    x: Ints
+    y: Ints
+    """[cells]; 0 outside the grid."""
+    steps: Ints
+    """[4]; from a cell to its neighbor in each of `DIRECTIONS`."""
+    num_cells: int
+    nowhere: int
+    """The middle of the empty patch."""
+
+    def cells(self, worlds: Ints, x: Ints, y: Ints) -> Ints:
+        """Number the cells (x, y) of worlds; all of the same shape."""
+        cells: Ints = self.origin[worlds] + y * self.cells_per_row + x
+        return cells
+
+    def inner(self) -> tuple[Ints, Ints, Ints]:
+        """The cells of a world without its margin, one after the other: their numbers in their world, x, y."""
+        y, x = (axis.ravel() for axis in np.mgrid[: self.height, : self.width])
+        return self.origin[0] + y * self.cells_per_row + x, x, y
+
+
+def build_grid(config: TownConfig, num_worlds: int) -> Grid:
+    """Number the cells of `num_worlds` towns."""
+    width, height = config.grid_size
+    radius = config.local_window // 2
+    cells_per_row = width + 2 * radius
+    per_world = cells_per_row * (height + 2 * radius)
+    margin = radius * (cells_per_row + 1)
+    patch = np.zeros(2 * margin + 1, dtype=np.int64)
+    row, column = np.divmod(np.arange(per_world), cells_per_row)
+    x, y = column - radius, row - radius
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return Grid(
+        width=width,
+        height=height,
+        cells_per_row=np.array(cells_per_row),
+        origin=np.arange(num_worlds) * per_world + margin,
+        own=np.append(np.tile(np.arange(per_world), num_worlds), patch),
+        x=np.append(np.tile(x * inside, num_worlds), patch),
+        y=np.append(np.tile(y * inside, num_worlds), patch),
+        steps=np.array([dx + dy * cells_per_row for dx, dy in DIRECTIONS.values()]),
+        num_cells=num_worlds * per_world + len(patch),
+        nowhere=num_worlds * per_world + margin,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ways:
+    """What to add to a cell's number to walk one of C ways: to an object (0 to O - 1), nowhere (O), to a workplace
+    (O + 1 on), or a step to a side; a step that would leave the grid leads nowhere."""
+
+    steps: Ints
+    """[cells of a world * C], by cell."""
+    count: Ints
+    """C, as an array without axes."""
+    of_action: Ints
+    """[A]; added to the object that an action asks for (O for none) it gives the action's way; of walking to work, that
+    of nowhere."""
+
+
+def build_ways(grid: Grid, objects: tuple[ObjectSpec, ...], jobs: tuple[JobSpec, ...]) -> Ways:
+    """Work out every step from every cell."""
+    inner, x, y = grid.inner()
+    targets = [*(item.position for item in objects), *(job.location for job in jobs)]
+    steps = [_towards(grid, x, y, to_x, to_y) for to_x, to_y in targets]
+    steps.insert(len(objects), np.zeros_like(x))
+    for dx, dy in DIRECTIONS.values():
+        inside = (x + dx >= 0) & (x + dx < grid.width) & (y + dy >= 0) & (y + dy < grid.height)
+        steps.append(inside * (dy * grid.cells_per_row + dx))
+    table = np.zeros((int(grid.own.max()) + 1, len(steps)), dtype=np.int64)
+    table[inner] = np.stack(steps, axis=1)
+    of_action = np.zeros(len(TABLE.vocabulary), dtype=np.int64)
+    of_action[TABLE.moves] = len(jobs) + 1 + np.arange(len(DIRECTIONS))
+    return Ways(steps=table.ravel(), count=np.array(len(steps)), of_action=of_action)
+
+
+def _towards(grid: Grid, x: Ints, y: Ints, to_x: int, to_y: int) -> Ints:
+    dx = np.sign(to_x - x)
+    dy = np.sign(to_y - y) * (dx == 0)
+    steps: Ints = dy * grid.cells_per_row + dx
+    return steps
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Timetable:
+    """Columns by job with a spare one at the end (no job); ticks are those of the day."""
+
+    x: Ints
+    y: Ints
+    """[J + 1]; of the workplaces."""
+    start: Ints
+    end: Ints
+    """[J + 1]; -1 without a job; the end is the first tick after the shift."""
+    wage: Floats
+    lateness_penalty: Floats
+    """[J + 1]."""
+    on: Bools
+    """[ticks, J + 1]; whether the shift is on."""
+    elapsed: Ints
+    """[ticks, J + 1]; ticks since the shift began, -1 when it is not on."""
+    takeover_elapsed: int
+    """Of a shift when colleagues take over from who has not come yet."""
+    takeover_due: tuple[bool, ...]
+    """[ticks]; whether that is now for some shift."""
+    some_on: tuple[bool, ...]
+    some_begins: tuple[bool, ...]
+    """[ticks]; whether some shift is on, or begins."""
+
+
+def build_timetable(jobs: tuple[JobSpec, ...], *, ticks_per_day: int, takeover_ticks: int) -> Timetable:
+    """Work out the tables of a day."""
+
+    def with_spare(values: list[float], spare: float) -> Floats:
+        return np.array([*values, spare], dtype=np.float64)
+
+    def whole(values: list[int]) -> Ints:
+        return np.array([*values, -1], dtype=np.int64)
+
+    day = np.arange(ticks_per_day)[:, None]
+    start, end = whole([j.start_tick for j in jobs]), whole([j.end_tick for j in jobs])
+    on = (start <= day) & (day < end)
+    elapsed = np.where(on, day - start, -1)
+    return Timetable(
+        x=whole([j.location[0] for j in jobs]),
+        y=whole([j.location[1] for j in jobs]),
+        start=start,
+        end=end,
+        wage=with_spare([j.wage_rate for j in jobs], 0.0),
+        lateness_penalty=with_spare([j.lateness_penalty for j in jobs], 0.0),
+        on=on,
+        elapsed=elapsed,
+        takeover_elapsed=takeover_ticks - 1,
+        takeover_due=_any_job(elapsed == takeover_ticks - 1),
+        some_on=_any_job(on),
+        some_begins=_any_job(start == day),
+    )
+
+
+def _any_job(table: Bools) -> tuple[bool, ...]:
+    """[ticks]; whether `table` [ticks, J + 1] is true of some job."""
+    return tuple(bool(row.any()) for row in table)
+
 
 _DEFAULT_OBJECTS: tuple[tuple[str, tuple[float, float]], ...] = (
     ("fridge", (0.15, 0.15)),
@@ -79,7 +286,7 @@ class Place:
     object_type: Ints
     """[W * O + 1]; index into `OBJECT_TYPES`."""
     column_of_type: Ints
-    """[W * O + 1]; first of the columns of the choices that belong to that type."""
+    """[W * O + 1]; first of the columns of the targets that belong to that type."""
     capacity: Ints
     """[W * O + 1]; agents that can use it at the same time."""
     object_cell: Ints
@@ -102,8 +309,8 @@ class Place:
     """[W (O + 1)]; index over all worlds of each world's objects, then its spare entry, which is -1."""
     goal_base: Ints
     """[S]; where the agent's world begins in `goal_of`."""
-    row_of_choices: Ints
-    """[S]; where each agent's row of `Choices` begins, its rows one after the other."""
+    row_of_targets: Ints
+    """[S]; where each agent's row of `Targets` begins, its rows one after the other."""
     knows_chats: bool
     """Whether there are relationships."""
     local_x: Ints
@@ -150,7 +357,7 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
         segments=segments.astype(np.int64),
         present=present,
         object_type=all_worlds(types),
-        column_of_type=all_worlds(types * len(CHOICES)),
+        column_of_type=all_worlds(types * len(SELECTORS)),
         capacity=all_worlds(np.array([o.places for o in objects], dtype=np.int64)),
         needs_stock=np.tile(uses_stock[types], num_worlds),
         ways=build_ways(grid, objects, jobs),
@@ -165,7 +372,7 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
         count=np.array(len(objects)),
         goal_of=_goals(num_worlds, len(objects)),
         goal_base=world_of_slot * (len(objects) + 1),
-        row_of_choices=np.arange(len(world_of_slot)) * NUM_CHOICES,
+        row_of_targets=np.arange(len(world_of_slot)) * NUM_TARGETS,
         knows_chats=config.social.relationships,
         local_x=local_x,
         local_y=local_y,

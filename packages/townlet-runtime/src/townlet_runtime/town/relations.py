@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,9 @@ end."""
 EDGES = ("other", "trust", "familiarity", "rivalry")
 """The arrays of `Relations` that are not made from others."""
 
+SHUNNED = np.array(-10.0)
+"""Added to the score of a partner that is to be avoided: below all others."""
+
 _NEVER = -math.inf
 """In place of a rivalry where there is none."""
 
@@ -44,6 +47,23 @@ class Tie(NamedTuple):
         return Tie(self.trust[rows], self.familiarity[rows], self.rivalry[rows], self.avoids[rows])
 
 
+class _Feeling(NamedTuple):
+    """A kind of what agents keep in mind of others."""
+
+    columns: tuple[str, ...]
+    """Arrays of `Relations` that hold it."""
+    blank: float
+    """Their value, and the strength, where there is none."""
+    strength: Callable[..., Floats]
+    """Of the columns."""
+    most: int
+    """Others that an agent has it for."""
+
+
+def _closeness(trust: Floats, familiarity: Floats) -> Floats:
+    return np.abs(trust) + familiarity
+
+
 class Relations:
     """The edges of all agents: row s holds, in no order, the others that the agent in slot s keeps in mind.
 
@@ -56,7 +76,6 @@ class Relations:
 
     def __init__(self, config: TownConfig, num_slots: int) -> None:
         self._rules = config.rivalry
-        self._max_close = config.social.max_edges
         self._fading = config.rivalry.min_value < config.rivalry.eviction_threshold
         self._width = config.social.max_edges + config.rivalry.max_edges + 1
         shape = (num_slots, self._width)
@@ -72,7 +91,9 @@ class Relations:
         """[S]; rivalry from which on the agent avoids another."""
         self._holders = np.arange(num_slots).repeat(self._width)
         self._next_end = math.inf
-        self._count()
+        self._close = _Feeling(("trust", "familiarity"), 0.0, _closeness, config.social.max_edges)
+        self._bitter = _Feeling(("rivalry",), _NEVER, lambda rivalry: rivalry, config.rivalry.max_edges)
+        self._changed = self._warmth_changed = True
         self.refresh(0)
 
     def clear(self) -> None:
@@ -81,67 +102,142 @@ class Relations:
         self.trust.fill(0.0)
         self.familiarity.fill(0.0)
         self.rivalry.fill(_NEVER)
-        self._count()
+        self._changed = True
 
     def restore(self, edges: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `EDGES` names, all of the present shapes."""
         vars(self).update(edges)
-        self._count()
+        self._changed = True
 
     def bond(self, agents: Ints, others: Ints, change: tuple[float, float, float], *, tick: int) -> None:
-        """Add `change` of trust, familiarity and rivalry to what `agents` [M] and `others` [M] keep in mind of each
-        other."""
+        """Change what `agents` and `others` keep in mind of each other.
+
+        Args:
+            agents: [M] slots.
+            others: [M] slots, of the same worlds.
+            change: of trust, familiarity and rivalry, the same for all; nobody becomes a rival by being forgiven.
+            tick: since the episode began.
+        """
         trust, familiarity, rivalry = change
         both, opposite = np.concatenate((agents, others)), np.concatenate((others, agents))
         self.befriend(both, opposite, np.full(len(both), trust), np.full(len(both), familiarity))
-        if rivalry > 0.0:
+        if rivalry < 0.0:
+            at, knows = self._find(both, opposite)
+            known = knows & (self.rivalry.reshape(-1)[at] > _NEVER)
+            both, opposite = both[known], opposite[known]
+        if rivalry and both.size:
             self.embitter(both, opposite, np.full(len(both), rivalry), tick=tick)
-        elif rivalry < 0.0:
-            self._soothe(both, opposite, rivalry, tick=tick)
 
     def befriend(self, agents: Ints, others: Ints, trust: Floats, familiarity: Floats) -> None:
-        """Add to the trust [M], and familiarity [M] of at least 0, of agents towards others, in the order given.
+        """Add to the trust and familiarity of agents towards others, in the order given.
 
         Args:
             agents: [M] slots; may repeat.
             others: [M] slots, of the same worlds, never the agent itself.
-            trust: what is added.
-            familiarity: what is added.
+            trust: [M]; added.
+            familiarity: [M]; added, at least 0.
         """
-        all_trust, all_familiarity = self.trust.reshape(-1), self.familiarity.reshape(-1)
+
+        def after(before: list[Floats], rows: Ints) -> list[Floats]:
+            trusted, known = before
+            return [
+                np.minimum(np.maximum(trusted + trust[rows], -1.0), 1.0),
+                np.minimum(known + familiarity[rows], 1.0),
+            ]
+
         self._warmth_changed = True
-        for now in _rounds(agents):
-            at = self._edges(agents[now], others[now])
-            trusted, known = all_trust[at], all_familiarity[at]
-            all_trust[at] = np.minimum(np.maximum(trusted + trust[now], -1.0), 1.0)
-            all_familiarity[at] = np.minimum(known + familiarity[now], 1.0)
-            if np.count_nonzero(known) < len(known):
-                new = agents[now][(known == 0.0) & (trusted == 0.0)]
-                self._num_close[new] += 1
-                self._drop_farthest(new[self._num_close[new] > self._max_close])
+        self._change(self._close, agents, others, after)
 
     def embitter(self, agents: Ints, others: Ints, more: Floats, *, tick: int) -> None:
-        """Add `more` [M], above 0, to the rivalries of `agents` [M] towards `others` [M], in the order given."""
-        rules, flat, faded = self._rules, self.rivalry.reshape(-1), self._rules.decay_per_tick * tick
-        self._changed = True
-        for now in _rounds(agents):
-            at = self._edges(agents[now], others[now])
-            before = flat[at]
-            after = np.maximum(self.faded(before, faded) + more[now], rules.min_value)
-            flat[at] = np.minimum(after, rules.max_value) + faded
-            new = agents[now][before == _NEVER]
-            if new.size:
-                self._num_rivals[new] += 1
-                self._drop_mildest(new[self._num_rivals[new] > rules.max_edges])
+        """Add to the rivalries of agents towards others, in the order given.
 
-    def _soothe(self, agents: Ints, others: Ints, less: float, *, tick: int) -> None:
-        """Add `less`, below 0, to rivalries that there are; nobody becomes a rival by being forgiven."""
-        flat, faded = self.rivalry.reshape(-1), self._rules.decay_per_tick * tick
+        Args:
+            agents: [M] slots; may repeat.
+            others: [M] slots, of the same worlds, never the agent itself.
+            more: [M]; added, not 0. Below 0 only where there is a rivalry.
+            tick: since the episode began.
+        """
+        rules, faded = self._rules, self._rules.decay_per_tick * tick
+
+        def after(before: list[Floats], rows: Ints) -> list[Floats]:
+            value = np.maximum(self.faded(before[0], faded) + more[rows], rules.min_value)
+            return [np.minimum(value, rules.max_value) + faded]
+
         self._changed = True
-        for now in _rounds(agents):
-            at, knows = self._find(agents[now], others[now])
-            at = at[knows & (flat[at] > _NEVER)]
-            flat[at] = np.maximum(self.faded(flat[at], faded) + less, self._rules.min_value) + faded
+        self._change(self._bitter, agents, others, after)
+
+    def _change(
+        self, kind: _Feeling, agents: Ints, others: Ints, after: Callable[[list[Floats], Ints], list[Floats]]
+    ) -> None:
+        """Change feelings one after the other, and let every agent forget the weakest whenever it has too many.
+
+        Done in steps, each as long as the order within it does not matter: of one agent first changes of feelings that
+        there are, towards different others, then new ones, of which the strongest stay in the end. So there are as many
+        steps as an agent's known others recur, which the number of agents does not raise.
+
+        Args:
+            kind: of feeling.
+            agents: [M]; may repeat.
+            others: [M].
+            after: gives the new columns, [m] each, from the present ones and the rows [m] of `agents` that they are of.
+        """
+        columns = [vars(self)[name].reshape(-1) for name in kind.columns]
+        later = agents.argsort(kind="stable")
+        while later.size:
+            rows, later = later, later[:0]
+            who, whom = agents[rows], others[rows]
+            at, there = self._find(who, whom)
+            before = [np.where(there, column[at], kind.blank) for column in columns]
+            known = kind.strength(*before) > kind.blank
+            if np.count_nonzero(who[1:] == who[:-1]):
+                now = _first_step(who, whom, known)
+                later, rows, at, who, whom, known = rows[~now], rows[now], at[now], who[now], whom[now], known[now]
+                before = [column[now] for column in before]
+            values = after(before, rows)
+            strength = kind.strength(*values)
+            changed = at[known]
+            for column, value in zip(columns, values, strict=True):
+                column[changed] = value[known]
+            if not strength[known].all():
+                self._free(changed)
+            new = (~known).nonzero()[0]
+            if new.size:
+                kept, forgotten = self._strongest(kind, who[new], whom[new], strength[new])
+                if forgotten.size:
+                    for column in columns:
+                        column[forgotten] = kind.blank
+                    self._free(forgotten)
+                new = new[kept]
+                place = self._edges(who[new], whom[new])
+                for column, value in zip(columns, values, strict=True):
+                    column[place] = value[new]
+
+    def _strongest(self, kind: _Feeling, agents: Ints, others: Ints, strength: Floats) -> tuple[Bools, Ints]:
+        """Find the strongest feelings of agents among those that they have and new ones; of equals the lower slots.
+
+        Args:
+            kind: of feeling.
+            agents: [M], ascending; may repeat.
+            others: [M]; towards whom the new ones are.
+            strength: [M]; of the new ones.
+
+        Returns:
+            Which of the new ones stay, [M], and the edges whose feeling goes, [D].
+        """
+        starts = np.ones(len(agents), dtype=np.bool_)
+        np.not_equal(agents[1:], agents[:-1], out=starts[1:])
+        holders, group = agents[starts], starts.cumsum() - 1
+        held = kind.strength(*(vars(self)[name].take(holders, axis=0) for name in kind.columns))
+        row, edge = (held > kind.blank).nonzero()
+        stays = strength > kind.blank
+        if (np.bincount(row, minlength=len(holders)) + np.bincount(group)).max() <= kind.most:
+            return stays, agents[:0]
+        groups = np.concatenate((row, group))
+        rival_slots = np.concatenate((self.other[holders[row], edge], others))
+        order = np.lexsort((rival_slots, -np.concatenate((held[row, edge], strength)), groups))
+        among = np.empty(len(order), dtype=np.bool_)
+        among[order] = _rank(groups[order]) < kind.most
+        return stays & among[len(row) :], (holders[row] * self._width + edge)[~among[: len(row)]]
 
     def _find(self, agents: Ints, others: Ints) -> tuple[Ints, Bools]:
         """[M]; the edges of `agents` [M] towards `others` [M], numbered row after row, and whether they exist."""
@@ -149,40 +245,15 @@ class Relations:
         return at, self.other.reshape(-1)[at] == others
 
     def _edges(self, agents: Ints, others: Ints) -> Ints:
-        """[M]; the same for distinct agents; missing edges are made. Whoever asks puts something on them."""
+        """[M]; the same for ascending `agents` and different others of each; missing edges are made."""
         at, knows = self._find(agents, others)
         strangers = (~knows).nonzero()[0]
         if strangers.size:
             agents = agents[strangers]
-            at[strangers] = agents * self._width + (self.other.take(agents, axis=0) < 0).argmax(axis=1)
+            free = (self.other.take(agents, axis=0) < 0).cumsum(axis=1)
+            at[strangers] = agents * self._width + (free == _rank(agents)[:, None] + 1).argmax(axis=1)
             self.other.reshape(-1)[at] = others
             self._changed = True
-        return at
-
-    def _drop_farthest(self, agents: Ints) -> None:
-        """Let each of distinct `agents` [M] forget how close it is to the one that is the least close."""
-        if not agents.size:
-            return
-        closeness = np.abs(self.trust.take(agents, axis=0)) + self.familiarity.take(agents, axis=0)
-        at = self._weakest(agents, np.where(closeness > 0.0, closeness, np.inf))
-        self.trust.reshape(-1)[at] = self.familiarity.reshape(-1)[at] = 0.0
-        self._num_close[agents] -= 1
-        self._free(at)
-
-    def _drop_mildest(self, agents: Ints) -> None:
-        """Let each of distinct `agents` [M] forget its mildest rivalry."""
-        if not agents.size:
-            return
-        rivalry = self.rivalry.take(agents, axis=0)
-        at = self._weakest(agents, np.where(rivalry > _NEVER, rivalry, np.inf))
-        self.rivalry.reshape(-1)[at] = _NEVER
-        self._num_rivals[agents] -= 1
-        self._free(at)
-
-    def _weakest(self, agents: Ints, strength: Floats) -> Ints:
-        """[M]; each agent's edge of the least `strength` [M, E]; of equals that to the highest slot."""
-        least = strength == strength.min(axis=1)[:, None]
-        at: Ints = agents * self._width + np.where(least, self.other.take(agents, axis=0), -1).argmax(axis=1)
         return at
 
     def _free(self, at: Ints) -> None:
@@ -198,16 +269,7 @@ class Relations:
         self.familiarity *= FADE_SHARE
         gone = np.abs(self.trust) + self.familiarity < FORGOTTEN
         self.trust[gone] = self.familiarity[gone] = 0.0
-        self._free(self._present_edges())
-        self._count()
-
-    def _present_edges(self) -> Ints:
-        return (self.other.reshape(-1) >= 0).nonzero()[0]
-
-    def _count(self) -> None:
-        self._num_close = np.count_nonzero((self.trust != 0.0) | (self.familiarity != 0.0), axis=1)
-        self._num_rivals = np.count_nonzero(self.rivalry > _NEVER, axis=1)
-        self._changed = True
+        self._free((self.other.reshape(-1) >= 0).nonzero()[0])
 
     def faded(self, rivalry: Floats, faded: float) -> Floats:
         """Values of rivalries that are given as if at tick 0; `faded` is what a rivalry has lost since then."""
@@ -221,25 +283,25 @@ class Relations:
         """What a rivalry has lost since tick 0."""
         if self._changed or faded > self._next_end:
             self._look(faded)
-        elif self._warmth_changed:
-            self._feel()
+        if self._warmth_changed:
+            self._warmth_changed = False
+            self.warmth = self.trust.reshape(-1)[self._present] + self.familiarity.reshape(-1)[self._present]
+            """[P]; trust + familiarity."""
 
     def _look(self, faded: float) -> None:
-        edges = self._present_edges()
+        edges = (self.other.reshape(-1) >= 0).nonzero()[0]
         rivalry = self.rivalry.reshape(-1)[edges]
         if self._fading:
             over = edges[(rivalry > _NEVER) & (rivalry - self._rules.eviction_threshold < faded)]
             if over.size:
                 self.rivalry.reshape(-1)[over] = _NEVER
-                self._num_rivals -= np.bincount(self._holders[over], minlength=len(self.other))
                 self._free(over)
-                edges = self._present_edges()
+                edges = (self.other.reshape(-1) >= 0).nonzero()[0]
                 rivalry = self.rivalry.reshape(-1)[edges]
         self._present, self.rivalry_of = edges, rivalry
         """[P]; rivalries one by one, as if at tick 0."""
         self.holder, self.target = self._holders[edges], self.other.reshape(-1)[edges]
         """[P] each; whose edge, and towards whom."""
-        self._feel()
         margin = self._margin(rivalry, self.holder)
         self.avoided = margin >= faded
         """[P]; the target is to be avoided."""
@@ -253,12 +315,7 @@ class Relations:
         if self._fading:
             ends = np.concatenate((ends, rivalry[rivalry > _NEVER] - self._rules.eviction_threshold))
         self._next_end = float(ends.min(initial=math.inf))
-        self._changed = False
-
-    def _feel(self) -> None:
-        self._warmth_changed = False
-        self.warmth = self.trust.reshape(-1)[self._present] + self.familiarity.reshape(-1)[self._present]
-        """[P]; trust + familiarity."""
+        self._changed, self._warmth_changed = False, True
 
     def _margin(self, rivalry: Floats, agents: Ints) -> Floats:
         """What rivalries may lose since tick 0 until the other is avoided no longer."""
@@ -272,6 +329,13 @@ class Relations:
         """[S]; strongest rivalry of each agent at the tick of the last refresh, 0 for none."""
         return self.faded(self.strongest, self.faded_by)
 
+    def meets(self, cells: Ints) -> Bools:
+        """[S]; somebody to avoid is on the same one of `cells` [S]."""
+        meets = np.zeros(len(cells), dtype=np.bool_)
+        if self.avoiding.size:
+            meets[self.avoiding[cells[self.avoiding] == cells[self.rival]]] = True
+        return meets
+
     def towards(self, agents: Ints, others: Ints) -> Tie:
         """What each of `agents` [M] keeps in mind of the one of `others` [M], as of the last refresh's tick."""
         at, knows = self._find(agents, others)
@@ -284,13 +348,29 @@ class Relations:
         )
 
 
-def _rounds(agents: Ints) -> Iterator[Ints | slice]:
-    """Split the positions of `agents` [M] into rounds in which nobody occurs twice, everybody's in order."""
-    if len(set(agents.tolist())) == len(agents):
-        yield slice(None)
-        return
-    left = np.arange(len(agents))
-    while left.size:
-        first = np.unique(agents[left], return_index=True)[1]
-        yield left[first]
-        left = np.delete(left, first)
+def _rank(values: Ints) -> Ints:
+    """Count, for each of ascending `values` [M], the equal ones before it: `[3, 3, 7]` gives `[0, 1, 0]`."""
+    rank: Ints = np.arange(len(values)) - np.searchsorted(values, values)
+    return rank
+
+
+def _first_step(agents: Ints, others: Ints, known: Bools) -> Bools:
+    """Find the changes that can be made together.
+
+    Args:
+        agents: [M], ascending; the changes of each in their order.
+        others: [M].
+        known: [M]; there is something to change.
+
+    Returns:
+        [M]; of each agent the first ones, up to one of a known other after an unknown one, or of an other once more.
+    """
+    start = np.searchsorted(agents, agents)
+    new = (~known).cumsum()
+    late = known & (new > new[start] - ~known[start])
+    pairs = agents * (1 + others.max()) + others
+    order = pairs.argsort(kind="stable")
+    late[order[1:]] |= pairs[order[1:]] == pairs[order[:-1]]
+    until = late.cumsum()
+    first: Bools = until == until[start] - late[start]
+    return first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from townlet_runtime.report.picture import PictureAgent, PictureObject, TownPicture
+from townlet_runtime.town.picture import PictureAgent, PictureObject, TownPicture
 from townlet_runtime.town.state import IN_LINE, USING
 from townlet_runtime.town.town import Town
 

@@ -1,15 +1,15 @@
-"""What changes: the arrays of a town, by slot (agent) and by object."""
+"""What changes: the arrays of a town by slot (agent) and by object, what follows from them, and how they are kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.config import TownConfig
-from townlet_runtime.town.grid import Grid
-from townlet_runtime.town.place import Place
+from townlet_runtime.town.place import NUM_TARGETS, TABLE, Grid, Place
 from townlet_runtime.town.relations import Relations
 
 FREE, IN_LINE, HOLDS_TURN, USING = (np.array(phase) for phase in range(4))
@@ -128,6 +128,46 @@ class TownState:
         if objects != self.counted:
             self.counted = objects
             self.load = count_at(self.object, len(self.stock))
+
+
+class Targets(NamedTuple):
+    """Of one state."""
+
+    place: Place
+    own_cell: Ints
+    """[S]; number of each agent's cell in its world."""
+    meant: Ints
+    """[S * 12 + 1]; object of the world that each (type, way of choosing) means to each agent, O for none; so in the
+    spare last one."""
+    some_unusable: bool
+    """Some object of a type that is present is out of stock or too dear for somebody."""
+    busy: Ints
+    """[B]; agents that have to do with an object."""
+
+    @property
+    def local(self) -> Ints:
+        """[S, 12]; `meant` by agent."""
+        return self.meant[:-1].reshape(-1, NUM_TARGETS)
+
+    def wanted(self, actions: Ints) -> Ints:
+        """[S]; the object of the world that each of `actions` [S] asks for, O for none."""
+        # What is no request has a column beyond all, which is clipped to the spare one.
+        return self.meant.take(TABLE.target.take(actions) + self.place.row_of_targets, mode="clip")
+
+    def goals(self, actions: Ints) -> Ints:
+        """[S]; the same over all worlds, -1 for none."""
+        return self.place.goal_of.take(self.wanted(actions) + self.place.goal_base)
+
+
+class Company(NamedTuple):
+    """Of one state, on the cells of `Place.grid`."""
+
+    here: Ints
+    """[S]; cell of each agent."""
+    crowd: Ints
+    """[cells]; agents on each cell."""
+    num_others: Ints
+    """[S]; other agents on each agent's cell."""
 
 
 def count_at(objects: Ints, length: int) -> Ints:

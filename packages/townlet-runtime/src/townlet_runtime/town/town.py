@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, RivalryGuardrail, SavedState, ScriptedConfig
+from townlet_behavior import (
+    BatchController,
+    Guardrail,
+    RivalryGuardrail,
+    SavedState,
+    ScriptedConfig,
+    join_groups,
+    split_groups,
+)
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped
-from townlet_runtime.town.actions import TABLE
-from townlet_runtime.town.actions_carried_out import act_out
+from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped, require_seeds
+from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_runtime.town.arrays import Bools, Floats, Ints
-from townlet_runtime.town.chats import begin_talks, finish_talks, partings
-from townlet_runtime.town.company import chat_scores, gather
+from townlet_runtime.town.behaviors import BEHAVIORS, behavior_named, build_schedules
 from townlet_runtime.town.config import TownConfig
-from townlet_runtime.town.lines import grant_turns, pass_stale_turns
 from townlet_runtime.town.observations import FEATURES, HELD_START, MAP_CHANNELS, Observer
-from townlet_runtime.town.place import build_place
-from townlet_runtime.town.population import Population
-from townlet_runtime.town.relations import FADE_TICKS
-from townlet_runtime.town.rewards import can_clip, faint_penalty, need_rates, tick_rewards
-from townlet_runtime.town.saving import restore_town, saved_town
-from townlet_runtime.town.schedule import build_schedules
-from townlet_runtime.town.script import BEHAVIORS, behavior_named
-from townlet_runtime.town.shifts import attend
-from townlet_runtime.town.state import EVENTS, empty_state, initial_stock
-from townlet_runtime.town.targets import Chooser
-from townlet_runtime.town.using import deliver, progress
+from townlet_runtime.town.place import TABLE, build_place
+from townlet_runtime.town.relations import EDGES, FADE_TICKS
+from townlet_runtime.town.rules.population import Population
+from townlet_runtime.town.rules.rewards import attend, can_clip, faint_penalty, need_rates, tick_rewards
+from townlet_runtime.town.rules.social import begin_talks, chat_scores, finish_talks, gather, partings
+from townlet_runtime.town.rules.targets import TargetResolver
+from townlet_runtime.town.rules.using import act_out, deliver, grant_turns, pass_stale_turns, progress
+from townlet_runtime.town.state import EVENTS, TownState, empty_state, initial_stock
 from townlet_runtime.town.view import TownObserved, rows_of
 
 _FAINT, _DEPARTURE = EVENTS.index("faint_events"), EVENTS.index("departure_events")
 _CHAT = TABLE.index("chat")
+_SCALARS = ("tick", "last_cooldown", "some_blocked", "someone_late")
+_NOT_SAVED = ("counted", "relations", "grid")
+_ARRAYS = tuple(f.name for f in fields(TownState) if f.name not in (*_SCALARS, *_NOT_SAVED))
 _MOST_URGENT = slice(0, 3, 2)
 """Hunger and energy: without either an agent faints."""
 
@@ -64,7 +70,7 @@ class Town:
             reward_multipliers=characters.reward_multipliers,
         )
         self._schedules = build_schedules(config, self.place)
-        self._chooser = Chooser(config, self.place)
+        self._resolver = TargetResolver(config, self.place)
         self._observer = Observer(config, self.place, arrival_buffer=self._script.job_arrival_buffer)
         self.population = Population(config, self.place)
         self.state = empty_state(config, self.place)
@@ -105,11 +111,12 @@ class Town:
         """Nobody chats or lines up with somebody to avoid; rivalry there is without relationships too."""
         return (RivalryGuardrail(wait=TABLE.vocabulary.wait),)
 
-    def reset(self, *, seed: int) -> TownObserved:
-        """Begin world w anew with seed `seed + w` (not negative)."""
-        if seed < 0:
-            raise SimulationError(f"expected a seed that is not negative, got {seed}")
-        self._begin_episode(seed + np.arange(self.spec.num_worlds, dtype=np.int64), 0)
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def reset(self, *, seeds: NDArray[np.int64]) -> TownObserved:
+        """Begin every world anew, each with its own of `seeds` [W]."""
+        self._begin_episode(require_seeds(seeds, self.spec.num_worlds), 0)
         return self._observe()
 
     def save_state(self) -> SavedState:
@@ -120,15 +127,39 @@ class Town:
         """
         if self._observed is None:
             raise SimulationError("expected `reset` before `save_state`")
-        return saved_town(self.state, self.population)
+        values, edges, people = vars(self.state), vars(self.state.relations), self.population
+        return join_groups(
+            {
+                "state": {name: np.array(values[name]) for name in (*_SCALARS, *_ARRAYS)},
+                "relations": {name: edges[name].copy() for name in EDGES},
+                "population": {
+                    "ids": people.ids.astype(np.str_),
+                    "seeds": people.seeds.copy(),
+                    "arrived": people.arrived.copy(),
+                    "episode": np.array(people.episode),
+                },
+            }
+        )
 
     def restore(self, state: SavedState) -> TownObserved:
-        """Go on as the town that was saved would have.
+        """Go on as the town that was saved would have, bit for bit.
 
         Raises:
             SimulationError: if something is missing or was saved by another town; then nothing has changed.
         """
-        restore_town(state, self.state, self.population)
+        own, relations, people = split_groups(state, ("state", "relations", "population")).values()
+        ids = self.population.ids
+        if not np.array_equal(people.get("ids", np.empty(0)), ids.astype(np.str_)):
+            raise SimulationError(f"expected the saved state of a town of {ids.tolist()}, got {people.get('ids')}")
+        values, edges = vars(self.state), vars(self.state.relations)
+        arrays = {name: _like(own, name, values[name]) for name in _ARRAYS}
+        scalars = {name: _like(own, name, np.array(values[name])).item() for name in _SCALARS}
+        memories = {name: _like(relations, name, edges[name]) for name in EDGES}
+        seeds, arrived = (_like(people, name, vars(self.population)[name]) for name in ("seeds", "arrived"))
+        episode = saved_number(people, "episode")
+        values.update(arrays, **scalars, counted=b"")
+        self.population.resume(self.state, seeds=seeds, arrived=arrived, episode=episode)
+        self.state.relations.restore(memories)
         self._number_episodes()
         return self._observe()
 
@@ -148,7 +179,7 @@ class Town:
         state.events = np.zeros(state.events.shape)
         state.option_done = np.zeros(self._num_slots, dtype=np.bool_)
         standing = None if self._schedules is None else self._schedules.standing(state)
-        company = self._live_together(before, self._all_slots(actions))
+        company = self._live_together(before, actions)
         progress(state, place, config)
         pass_stale_turns(state, place, config)
         grant_turns(state, place, config)
@@ -177,21 +208,16 @@ class Town:
         state.tick += 1
         return self._close_tick(before, rewards, fainted)
 
-    def _all_slots(self, actions: NDArray[np.int64]) -> Ints:
-        """[S]; empty slots wait."""
-        if self._rows is None:
-            return actions
-        full = np.zeros(self._num_slots, dtype=np.int64)
-        full[self._rows] = actions
-        return full
-
     def _live_together(self, before: TownObserved, actions: Ints) -> Floats | None:
-        """Act, and hold chats on the way; return what company earns, [S], None for nothing."""
+        """Act [N], and hold chats on the way; return what company earns, [S], None for nothing."""
         state, place, config = self.state, self.place, self.config
+        if before.rows is not None:  # empty slots wait
+            acting, actions = actions, np.zeros(self._num_slots, dtype=np.int64)
+            actions[before.rows] = acting
         talks = None
         if before.chats_possible:
             talks = begin_talks(state, before.company, (actions == _CHAT).nonzero()[0], before.may_chat)
-        act_out(state, place, actions, before.choices, config)
+        act_out(state, place, actions, before.targets, config)
         earned = None if talks is None else finish_talks(state, talks, self._worlds, config)
         if self._rewards_partings and state.relations.avoiding.size:
             parted = partings(state, before.company, worth=config.social.avoid_conflict)
@@ -202,13 +228,13 @@ class Town:
         """Take the final observations, let go who faints or travels, let in who is back, observe anew."""
         state, population = self.state, self.population
         over = state.tick >= self.config.episode_ticks
-        row_rewards = before.pick(rewards).astype(np.float32)
-        terminated = np.zeros(len(row_rewards), dtype=np.bool_) if fainted is None else before.pick(fainted)
+        row_rewards = rows_of(rewards, before.rows).astype(np.float32)
+        terminated = np.zeros(len(row_rewards), dtype=np.bool_) if fainted is None else rows_of(fainted, before.rows)
         after = self._observe()
         if over:
             truncated = ~terminated
         elif state.tick >= population.next_departure:
-            truncated = before.pick(state.leaves_at <= state.tick) & ~terminated
+            truncated = rows_of(state.leaves_at <= state.tick, before.rows) & ~terminated
         else:
             truncated = np.zeros(len(terminated), dtype=np.bool_)
         final_rows = (terminated | truncated).nonzero()[0]
@@ -216,7 +242,9 @@ class Town:
         ended = final_rows if final_rows.size else slice(0, 0)
         if over or final_rows.size:
             self._let_go(before.slots[terminated], before.slots[truncated], over=over)
-        came = not over and population.admit(state)
+        came = not over and state.tick >= population.next_return
+        if came:
+            population.admit(state)
         return Stepped(
             rewards=row_rewards,
             terminated=terminated,
@@ -261,8 +289,8 @@ class Town:
         state.relations.refresh(state.tick)
         self._rows = state.alive.nonzero()[0] if self.population.somebody_absent else None
         company = gather(state, place)
-        choices = self._chooser.choose(state)
-        mask = self._chooser.legal_actions(state, choices, company.num_others)
+        targets = self._resolver.resolve(state)
+        mask = self._resolver.legal_actions(state, targets, company.num_others)
         may_chat = mask[:, _CHAT]
         chats_possible = bool(np.count_nonzero(may_chat))
         scores = chat_scores(state, company, may_chat) if chats_possible else self._no_scores
@@ -274,14 +302,14 @@ class Town:
             worlds=rows_of(self._worlds, rows),
             episodes=rows_of(self._episode_of_slot, rows),
             observations={
-                "features": rows_of(self._observer.features(state, choices, company, mask, scores), rows),
+                "features": rows_of(self._observer.features(state, targets, company, mask, scores), rows),
                 "map": rows_of(self._observer.map(state, company), rows),
             },
             action_mask=rows_of(mask, rows),
             option_done=rows_of(state.option_done, rows),
             state=state,
             place=place,
-            choices=choices,
+            targets=targets,
             company=company,
             may_chat=may_chat,
             chats_possible=chats_possible,
@@ -289,3 +317,7 @@ class Town:
             rows=rows,
         )
         return self._observed
+
+
+def _like(saved: SavedState, name: str, present: NDArray[Any]) -> NDArray[Any]:
+    return saved_array(saved, name, dtype=present.dtype.type, shape=present.shape)

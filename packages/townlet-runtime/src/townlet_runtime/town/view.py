@@ -8,15 +8,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior.rivalry import CHAT_RIVAL
+from townlet_behavior.guardrails import CHAT_RIVAL
 from townlet_runtime.simulation.interface import Observed
-from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.arrays import Bools, Floats, Ints
-from townlet_runtime.town.company import SHUNNED, Company, rivals_here
 from townlet_runtime.town.config import OBJECT_TYPES
-from townlet_runtime.town.place import Place
-from townlet_runtime.town.state import HOLDS_TURN, USING, TownState
-from townlet_runtime.town.targets import Choices
+from townlet_runtime.town.place import TABLE, Place
+from townlet_runtime.town.relations import SHUNNED
+from townlet_runtime.town.state import HOLDS_TURN, USING, Company, Targets, TownState
 
 _EAT, _COOK, _WASH, _SLEEP = (TABLE.index(f"request:{kind}:first") for kind in OBJECT_TYPES)
 _CHAT, _START = TABLE.index("chat"), TABLE.index("start")
@@ -33,35 +31,31 @@ class TownObserved(Observed):
     action_mask: Bools
     state: TownState
     place: Place
-    choices: Choices
+    targets: Targets
     company: Company
     may_chat: Bools
     """[S]."""
     chats_possible: bool
     """Somebody may chat."""
     chat_scores: Floats
-    """[S]; of `townlet_runtime.town.company.chat_scores`."""
+    """[S]; of `townlet_runtime.town.rules.social.chat_scores`."""
     rows: Ints | None
     """[N] slots of the rows; None where every slot is taken."""
-
-    def pick(self, column: NDArray[_T]) -> NDArray[_T]:
-        """Return the rows of a column by slot."""
-        return rows_of(column, self.rows)
 
     @property
     def using(self) -> Bools:
         """[N]; in the middle of a use."""
-        return self.pick(self.state.phase == USING)
+        return rows_of(self.state.phase == USING, self.rows)
 
     @property
     def holds_turn(self) -> Bools:
         """[N]; its turn at an object, not begun yet."""
-        return self.pick(self.state.phase == HOLDS_TURN)
+        return rows_of(self.state.phase == HOLDS_TURN, self.rows)
 
     @property
     def needs(self) -> Floats:
         """[N, 3]; hunger, hygiene, energy in [0, 1]; 1 is satisfied."""
-        return self.pick(self.state.needs)
+        return rows_of(self.state.needs, self.rows)
 
     @property
     def tick_of_day(self) -> Ints:
@@ -73,12 +67,12 @@ class TownObserved(Observed):
     @property
     def shift_start(self) -> Ints:
         """[N]; tick of the day, -1 without a job."""
-        return self.place.timetable.start[self.pick(self.state.job)]
+        return self.place.timetable.start[rows_of(self.state.job, self.rows)]
 
     @property
     def at_workplace(self) -> Bools:
         """[N]."""
-        return self.pick(self.state.cell == self.state.workplace)
+        return rows_of(self.state.cell == self.state.workplace, self.rows)
 
     @property
     def can_eat(self) -> Bools:
@@ -103,27 +97,27 @@ class TownObserved(Observed):
     @property
     def extroversion(self) -> Floats:
         """[N]; in [0, 1)."""
-        return self.pick(self.state.extroversion)
+        return rows_of(self.state.extroversion, self.rows)
 
     @property
     def profile(self) -> Ints:
         """[N]; index into `townlet_behavior.personality.PROFILES`."""
-        return self.pick(self.state.profile)
+        return rows_of(self.state.profile, self.rows)
 
     @property
     def can_chat(self) -> Bools:
         """[N]; it may chat, and the partner has a positive score and is nobody to avoid."""
-        return self.pick(self.chat_scores > 0.0)
+        return rows_of(self.chat_scores > 0.0, self.rows)
 
     @property
     def rival_here(self) -> Bools:
         """[N]; somebody to avoid is on the same cell."""
-        return self.pick(rivals_here(self.state, self.company))
+        return rows_of(self.state.relations.meets(self.company.here), self.rows)
 
     @property
     def step_away(self) -> Ints:
         """[N]; the step to the first of east, west, south, north where nobody is; -1 where there is none."""
-        sides = self.pick(self.company.here)[:, None] + self.place.grid.steps
+        sides = rows_of(self.company.here, self.rows)[:, None] + self.place.grid.steps
         free = self.action_mask[:, TABLE.moves] & (self.company.crowd.take(sides) == 0)
         return np.where(free.any(axis=1), TABLE.moves.start + free.argmax(axis=1), -1)
 
@@ -133,7 +127,7 @@ class TownObserved(Observed):
         if not len(relations.avoiding):
             return np.zeros(len(actions), dtype=np.bool_)
         chats: Bools = actions == _CHAT
-        chats &= self.pick(self.chat_scores < _SHUNS)
+        chats &= rows_of(self.chat_scores < _SHUNS, self.rows)
         return chats
 
     def lines_up_with_rival(self, actions: Ints) -> Bools:
@@ -146,11 +140,11 @@ class TownObserved(Observed):
         state = self.state
         full = np.zeros(len(meets), dtype=np.int64)
         full[self.slots] = actions
-        goal = self.choices.goals(full)
+        goal = self.targets.goals(full)
         np.copyto(goal, state.object, where=full == _START)
         met = (goal[avoiding] >= 0) & (goal[avoiding] == state.object[rival]) & (state.phase[avoiding] != USING)
         meets[avoiding[met]] = True
-        return self.pick(meets)
+        return rows_of(meets, self.rows)
 
     def record_blocks(self, rows: Ints, actions: Ints, reasons: NDArray[np.int8]) -> None:
         """Hear that agents were kept from something because of a rival; a chat counts as failed in the coming tick.

@@ -1,36 +1,31 @@
-"""What a PPO update needs of a batch, computed once, checked, before anything is learned."""
+"""A batch of experience as tensors: encoded, evaluated by the network that collected it, weighted and checked."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from townlet_training.errors import EmptyBatchError, StaleBatchError
+from townlet_training.errors import EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
 from townlet_training.learning.advantages import Estimates, advantages_of, importance_weights
-from townlet_training.learning.inputs import (
-    encode_rows,
-    log_probs_of,
-    mask_rows,
-    require_finite,
-    require_same_actions,
-    scaled_values_of,
-)
-from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.network.distributions import entropy, log_prob_of
-from townlet_trajectory import Kind, TrajectoryBatch
+from townlet_training.network.actor_critic import ActorCritic, require_legal_action
+from townlet_training.network.distributions import entropy, log_prob_of, masked_log_softmax
+from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
 
-# log of the smallest normal float32: what is less likely than this has probability 0.
+# Rows evaluated at once: the hidden layers of all rows of a batch would fill the memory.
+_CHUNK = 4096
+# log of the smallest normal float32: an action that is less likely than this has probability 0.
 _LOG_ZERO = -87.0
 _LOG_PROB_TOLERANCE = 1e-5
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PolicyRows:
-    """The P decisions whose action the policy could have chosen: what its loss is made of."""
+class PolicyRows(NamedTuple):
+    """The P decisions whose action the policy could have chosen: the rows of its loss."""
 
     position: Tensor
     """[P] int64: their rows in `LearnerBatch.inputs`, ascending."""
@@ -45,22 +40,15 @@ class PolicyRows:
     advantages: Tensor
     """[P]; Â in reward units."""
     labels: Tensor
-    """[P] int64; what the script proposed; where that is no label, the chosen action."""
+    """[P] int64; the script's proposal; where that is no label, the chosen action."""
     labelled: Tensor
     """[P], 1.0 where the script proposed a legal action, else 0.0."""
 
     def take(self, index: Tensor | slice) -> PolicyRows:
         """The rows at `index`, in that order."""
-        return PolicyRows(
-            position=self.position[index],
-            action_mask=None if self.action_mask is None else self.action_mask[index],
-            actions=self.actions[index],
-            log_probs=self.log_probs[index],
-            weights=self.weights[index],
-            advantages=self.advantages[index],
-            labels=self.labels[index],
-            labelled=self.labelled[index],
-        )
+        mask = None if self.action_mask is None else self.action_mask[index]
+        columns = {name: column[index] for name, column in self._asdict().items() if name != "action_mask"}
+        return PolicyRows(action_mask=mask, **columns)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,11 +65,13 @@ class LearnerBatch:
     num_decisions: int
     """All decisions, also those whose action the policy could not have chosen."""
     mean_entropy: float
-    """Of the policy that acted, over the P policy rows; 0 without any."""
+    """Of the policy that acted, over the P policy rows, in nats; 0 without any."""
     explained_variance: float | None
     """1 - Var(v - V) / Var(v) over the V rows; None where the targets do not vary."""
     reward_advantage_corr: float | None
     """Pearson correlation of reward and Â over the policy rows; None where one does not vary."""
+    extremes: str
+    """The largest reward, advantage and value target, in words, for the error about a number that is not finite."""
 
 
 def prepare(
@@ -89,18 +79,33 @@ def prepare(
 ) -> LearnerBatch:
     """Evaluate `batch` with the network that collected it, and check that it did.
 
+    Args:
+        network: the policy that acted, unchanged since.
+        batch: R rows of B trajectories, with the columns of a settled decision.
+        discount: γ in [0, 1].
+        gae_lambda: λ in [0, 1].
+        min_ratio: β_min in (0, 1].
+
+    Returns:
+        The tensors that stay the same in all passes of an update.
+
     Raises:
         EmptyBatchError: if every row is foreign.
         NonFiniteError: if an output of the network or an estimate is not finite.
-        ShapeError: if the batch is of another vocabulary or other observations.
+        ShapeError: if the batch is of another vocabulary or other observations, or lacks a column.
         ActionMaskError: if a decision has no legal action.
         StaleBatchError: if a recorded `policy_log_prob` is not what the network says.
     """
+    require_columns(batch, "kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
     kind = batch.columns["kind"]
     learned = np.flatnonzero(kind != Kind.FOREIGN)
     if not learned.size:
         raise EmptyBatchError(f"all {batch.num_steps} rows are foreign; nothing to learn from")
     require_same_actions(network, batch)
+    decisions = np.flatnonzero(kind == Kind.DECISION)
+    chosen, expert = (np.asarray(batch.columns[f"{who}_action"], np.int64)[decisions] for who in ("chosen", "expert"))
+    require_actions("chosen_action", batch, chosen, decisions)
+    require_actions("expert_action", batch, np.maximum(expert, 0), decisions)  # -1 is no proposal
     encoded = encode_rows(network, batch.observations, np.arange(batch.num_steps))
     final_inputs = encode_rows(network, batch.final_observations, np.arange(len(batch)))
     scaled_values = scaled_values_of(network, encoded)
@@ -108,14 +113,22 @@ def prepare(
     values = scaled_values.numpy().astype(np.float64) * scale
     final_values = scaled_values_of(network, final_inputs).numpy().astype(np.float64) * scale
     estimates = advantages_of(batch, values, final_values, discount=discount, lambda_=gae_lambda, min_ratio=min_ratio)
-    decisions = np.flatnonzero(kind == Kind.DECISION)
-    policy, mean_entropy = _policy_rows(network, batch, encoded, decisions, learned, estimates, min_ratio=min_ratio)
+    extremes = _extremes(batch, estimates, scale)
+    policy, mean_entropy = _policy_rows(
+        network,
+        batch,
+        encoded,
+        decisions,
+        position=np.searchsorted(learned, decisions),
+        weights=importance_weights(batch, min_ratio=min_ratio)[0][decisions],
+        advantages=_float32("advantages", estimates.advantages[decisions], extremes),
+    )
     targets = estimates.value_targets[learned]
     index = torch.from_numpy(learned)
     return LearnerBatch(
         inputs=encoded if len(index) == len(encoded) else encoded[index],
         scaled_values=scaled_values[index],
-        scaled_targets=_float32("value targets", targets / scale),
+        scaled_targets=_float32("value targets", targets / scale, extremes),
         policy=policy,
         num_decisions=len(decisions),
         mean_entropy=mean_entropy,
@@ -124,7 +137,121 @@ def prepare(
             batch.rewards[learned[policy.position.numpy()]].astype(np.float64),
             policy.advantages.numpy().astype(np.float64),
         ),
+        extremes=extremes,
     )
+
+
+def require_columns(batch: TrajectoryBatch, *names: str) -> None:
+    """Raise `ShapeError` if `batch` lacks one of the decision columns `names`."""
+    if missing := [name for name in names if name not in batch.columns]:
+        raise ShapeError(f"a learner needs the columns {missing}, the batch has {sorted(batch.columns)}")
+
+
+def require_same_actions(network: ActorCritic, batch: TrajectoryBatch) -> None:
+    """Raise `ShapeError` unless the network has one output for every action of the batch's vocabulary."""
+    if len(batch.schema.vocabulary) != network.num_actions:
+        raise ShapeError(f"the network has {network.num_actions} actions, the batch {len(batch.schema.vocabulary)}")
+
+
+def require_actions(name: str, batch: TrajectoryBatch, actions: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+    """Raise `ShapeError` unless `actions` [N], which stand at `rows` [N] of `batch`, are in its vocabulary."""
+    wrong = np.flatnonzero((actions < 0) | (actions >= len(batch.schema.vocabulary)))
+    if wrong.size:
+        action, row, end = actions[wrong[0]], rows[wrong[0]], len(batch.schema.vocabulary)
+        raise ShapeError(f"`{name}` must be in [0, {end}), got {action} in row {row} ({_agent_and_tick(batch, row)})")
+
+
+def encode_rows(
+    network: ActorCritic, observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64]
+) -> Tensor:
+    """Encode the observations at `rows` [N]: [N, F].
+
+    Args:
+        network: whose inputs are wanted; other observations are ignored.
+        observations: each [R, ...].
+        rows: [N] int64.
+
+    Raises:
+        ShapeError: if an input is missing or has another shape.
+    """
+    names = network.observation_shapes.keys() & observations.keys()
+    with torch.no_grad():
+        return network.encode({name: torch.from_numpy(observations[name][rows]) for name in names})
+
+
+def mask_rows(observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64]) -> Tensor | None:
+    """The action mask [N, A] at `rows` [N] int64, None if the observations hold none.
+
+    Raises:
+        ActionMaskError: if one of them has no legal action.
+    """
+    if ACTION_MASK not in observations:
+        return None
+    mask = np.asarray(observations[ACTION_MASK], np.bool_)[rows]
+    require_legal_action(mask, shape=mask.shape)
+    return torch.from_numpy(mask)
+
+
+def scaled_values_of(network: ActorCritic, encoded: Tensor) -> Tensor:
+    """V / `value_scale` [N] of `encoded` [N, F], without gradient.
+
+    Raises:
+        NonFiniteError: if one is not finite.
+    """
+    with torch.no_grad():
+        values = torch.cat([network.scaled_values(chunk) for chunk in torch.split(encoded, _CHUNK)])
+    _require_finite("values", values)
+    return values
+
+
+def log_probs_of(network: ActorCritic, encoded: Tensor, action_mask: Tensor | None) -> Tensor:
+    """log π(·|s) [N, A] of `encoded` [N, F] under `action_mask` [N, A], without gradient.
+
+    Raises:
+        NonFiniteError: if one is not finite, that of a forbidden action too.
+    """
+    with torch.no_grad():
+        logits = torch.cat([network.policy(chunk) for chunk in torch.split(encoded, _CHUNK)])
+        _require_finite("log-probabilities", logits)
+        return masked_log_softmax(logits, action_mask)
+
+
+def _policy_rows(
+    network: ActorCritic,
+    batch: TrajectoryBatch,
+    encoded: Tensor,
+    decisions: NDArray[np.int64],
+    *,
+    position: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    advantages: Tensor,
+) -> tuple[PolicyRows, float]:
+    """Those of the `decisions` [D] that the policy could have taken, and their mean entropy.
+
+    `encoded` is [R, F], `decisions` are rows of it; the other columns are [D].
+    """
+    action_mask = mask_rows(batch.observations, decisions)
+    inputs = encoded if len(decisions) == len(encoded) else encoded[torch.from_numpy(decisions)]
+    log_probs = log_probs_of(network, inputs, action_mask)
+    actions, expert = (torch.from_numpy(batch.columns[f"{who}_action"][decisions]) for who in ("chosen", "expert"))
+    acted = log_prob_of(log_probs, actions)
+    recorded = np.asarray(batch.columns["policy_log_prob"], np.float64)[decisions]
+    _require_same_policy(batch, decisions, acted.numpy(), recorded)
+    labelled = expert >= 0
+    if action_mask is not None:
+        labelled &= log_prob_of(action_mask, expert.clamp(min=0))
+    possible = torch.from_numpy(np.flatnonzero(recorded > _LOG_ZERO))
+    rows = PolicyRows(
+        position=torch.from_numpy(position),
+        action_mask=action_mask,
+        actions=actions,
+        log_probs=acted,
+        weights=torch.from_numpy(weights.astype(np.float32)),
+        advantages=advantages,
+        labels=torch.where(labelled, expert, actions),
+        labelled=labelled.to(torch.float32),
+    )
+    return rows.take(possible), entropy(log_probs[possible]).mean().item() if len(possible) else 0.0
 
 
 def _require_same_policy(
@@ -140,60 +267,40 @@ def _require_same_policy(
     # A recorded NaN fails the comparison, and so must be the one that raises.
     if not (excess <= _LOG_PROB_TOLERANCE).all():
         worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
-        row = int(decisions[worst])
-        trajectory = int(np.searchsorted(batch.offsets, row, side="right")) - 1
         raise StaleBatchError(
-            f"row {row} (agent {batch.agent_ids[trajectory]!r}, tick {batch.ticks[row]}): recorded `policy_log_prob` "
+            f"row {decisions[worst]} ({_agent_and_tick(batch, decisions[worst])}): recorded `policy_log_prob` "
             f"{recorded[worst]:.7g}, but this network says {computed[worst]:.7g}; another network collected this batch"
         )
 
 
-def _policy_rows(
-    network: ActorCritic,
-    batch: TrajectoryBatch,
-    encoded: Tensor,
-    decisions: NDArray[np.int64],
-    learned: NDArray[np.int64],
-    estimates: Estimates,
-    *,
-    min_ratio: float,
-) -> tuple[PolicyRows, float]:
-    """Columns of the policy loss at those `decisions` [D] that the policy could have taken, and their mean entropy.
+def _agent_and_tick(batch: TrajectoryBatch, row: np.int64) -> str:
+    return f"agent {batch.agent_ids[batch.trajectory_of_row[row]]!r}, tick {batch.ticks[row]}"
 
-    `encoded` is [R, F]; the positions are those in `learned` [V].
-    """
-    action_mask = mask_rows(batch.observations, decisions)
-    inputs = encoded if len(decisions) == len(encoded) else encoded[torch.from_numpy(decisions)]
-    log_probs = log_probs_of(network, inputs, action_mask)
-    actions = torch.from_numpy(batch.columns["chosen_action"][decisions])
-    chosen_log_probs = log_prob_of(log_probs, actions)
-    recorded = np.asarray(batch.columns["policy_log_prob"], np.float64)[decisions]
-    _require_same_policy(batch, decisions, chosen_log_probs.numpy(), recorded)
-    rho, _ = importance_weights(batch, min_ratio=min_ratio)
-    expert = torch.from_numpy(batch.columns["expert_action"][decisions])
-    labelled = expert >= 0
-    if action_mask is not None:
-        labelled &= log_prob_of(action_mask, expert.clamp(min=0))
-    possible = torch.from_numpy(np.flatnonzero(recorded > _LOG_ZERO))
-    rows = PolicyRows(
-        position=torch.from_numpy(np.searchsorted(learned, decisions)),
-        action_mask=action_mask,
-        actions=actions,
-        log_probs=chosen_log_probs,
-        weights=torch.from_numpy(rho[decisions].astype(np.float32)),
-        advantages=_float32("advantages", estimates.advantages[decisions]),
-        labels=torch.where(labelled, expert, actions),
-        labelled=labelled.to(torch.float32),
+
+def _extremes(batch: TrajectoryBatch, estimates: Estimates, scale: float) -> str:
+    row, advantage, target = (
+        np.argmax(np.abs(column)) for column in (batch.rewards, estimates.advantages, estimates.value_targets)
     )
-    mean_entropy = entropy(log_probs[possible]).mean().item() if len(possible) else 0.0
-    return rows.take(possible), mean_entropy
+    return (
+        f"the largest reward is {batch.rewards[row]:.3g} ({_agent_and_tick(batch, row)}), the largest advantage "
+        f"{estimates.advantages[advantage]:.3g}, the largest value target {estimates.value_targets[target]:.3g}, the "
+        f"value scale {scale:.3g}"
+    )
 
 
-def _float32(stage: str, array: NDArray[np.floating]) -> Tensor:
+def _require_finite(stage: str, outputs: Tensor) -> None:
+    """Raise `NonFiniteError`, naming `stage` and the first row, if `outputs` [N, ...] hold a NaN or an infinity."""
+    finite = torch.isfinite(outputs)
+    if not finite.all():
+        raise NonFiniteError(stage, f"row {finite.logical_not().nonzero()[0, 0]} of {len(outputs)} is not finite")
+
+
+def _float32(stage: str, array: NDArray[np.floating], extremes: str) -> Tensor:
     """`array` [N] as the network's numbers; `NonFiniteError` where they are too small for it."""
     with np.errstate(over="ignore"):
         narrow = array.astype(np.float32)
-    require_finite(stage, narrow)
+    if not np.isfinite(narrow).all():
+        raise NonFiniteError(stage, f"not all of them are finite in float32; {extremes}")
     return torch.from_numpy(narrow)
 
 

@@ -24,10 +24,19 @@ class Optimizer:
         parameters: Mapping[str, nn.Parameter],
         *,
         learning_rate: float,
+        eps: float,
         max_grad_norm: float = math.inf,
         weight_decay: float = 0.0,
-        eps: float = 1e-8,
     ) -> None:
+        """Begin without moments.
+
+        Args:
+            parameters: by name, as they are named in `state_dict`.
+            learning_rate: above 0.
+            eps: ε of Adam, the floor of the root of the second moment, above 0.
+            max_grad_norm: to which a longer gradient of all parameters together is scaled down, above 0.
+            weight_decay: by which, times the learning rate, a step shrinks the weights; at least 0.
+        """
         self._parameters = dict(parameters)
         self._max_grad_norm = max_grad_norm
         self._adam = torch.optim.AdamW(
@@ -41,29 +50,32 @@ class Optimizer:
         for group in self._adam.param_groups:
             group["lr"] = learning_rate
 
-    def step(self, loss: Tensor) -> float:
+    def step(self, loss: Tensor, origin: str) -> float:
         """Descend once along the gradient of `loss`, a scalar, scaled down to `max_grad_norm` where it is longer.
+
+        `origin` says in words what the loss was computed from.
 
         Returns:
             The norm of the gradient before scaling.
 
         Raises:
-            NonFiniteError: if `loss` or the norm is not finite; weights and moments are then as they were.
+            NonFiniteError: if `loss` or the norm is not finite; weights and moments are then as they were, and the
+                message ends with `origin`.
         """
         value = loss.item()
         if not math.isfinite(value):
-            raise NonFiniteError("loss", f"it is {value!r}")
+            raise NonFiniteError("loss", f"it is {value!r}; {origin}")
         self._adam.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters.values(), self._max_grad_norm).item()
         if not math.isfinite(norm):
             self._adam.zero_grad()
-            raise NonFiniteError("gradient", f"its norm is {norm!r}, at a loss of {value!r}")
+            raise NonFiniteError("gradient", f"its norm is {norm!r}, at a loss of {value!r}; {origin}")
         self._adam.step()
         return norm
 
     def state_dict(self) -> dict[str, Tensor]:
-        """A copy of the moments and step counts: `<parameter>.step`, `.exp_avg`, `.exp_avg_sq` of each that moved."""
+        """Copy the moments and step counts: `<parameter>.step`, `.exp_avg`, `.exp_avg_sq` of each that moved."""
         return {
             f"{name}.{key}": self._adam.state[parameter][key].clone()
             for name, parameter in self._parameters.items()
@@ -72,7 +84,7 @@ class Optimizer:
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` returned; parameters that it does not name start anew.
+        """Replace the moments by those that `state_dict` returned; parameters that it does not name start anew.
 
         Raises:
             ShapeError: if `state` names something else, is incomplete, or has another shape; nothing is then changed.

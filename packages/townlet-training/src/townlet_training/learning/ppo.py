@@ -1,29 +1,33 @@
-"""Proximal policy optimization from a blend of script and policy."""
+"""Proximal policy optimization from a blend of script and policy, in the order of an update.
+
+`PPOLearner` evaluates a batch (`batch.prepare`), cuts it into minibatches, takes a gradient step on the `Objective` of
+each, and sums up in a `PPOUpdate`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from townlet_training.errors import ConfigError, ShapeError
-from townlet_training.learning.batch import prepare
+from townlet_training.errors import ConfigError, NonFiniteError, ShapeError
+from townlet_training.learning.batch import LearnerBatch, PolicyRows, prepare
+from townlet_training.learning.losses import clipped_surrogate, is_clipped, policy_divergence, squared_value_error
 from townlet_training.learning.optimizer import Optimizer
 from townlet_training.learning.ppo_config import PPOConfig
-from townlet_training.learning.ppo_objective import Objective, minibatches
-from townlet_training.learning.ppo_update import Measures, PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.distributions import entropy, log_prob_of
 from townlet_trajectory import TrajectoryBatch
-
-__all__ = ["PPOConfig", "PPOLearner", "PPOUpdate"]
 
 # As in Stable-Baselines3 (`PPO.train`) and Spinning Up (`ppo`): single estimates scatter around the mean.
 _KL_SLACK = 1.5
 # Of PPO since OpenAI baselines (Huang et al. 2022, "The 37 implementation details of PPO", detail 3).
 _ADAM_EPS = 1e-5
+_ADVANTAGE_EPS = 1e-8
 _OPTIMIZER = "optimizer."
 
 
@@ -32,6 +36,33 @@ class PPOLearner:
 
     It reads and writes no files, and draws only from its generator. The same network, batch, generator state and number
     of torch threads give the same weights, bit for bit.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from townlet_training import ActorCritic, NetworkConfig, PPOConfig, PPOLearner
+        >>> from townlet_trajectory import (
+        ...     ArraySpec, Trajectory, TrajectoryBatch, TrajectorySchema, default_decision_columns
+        ... )
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> network = ActorCritic({"cell": (2,)}, 2, NetworkConfig(hidden_sizes=(8,)), generator=generator)
+        >>> learner = PPOLearner(network, config=PPOConfig(num_minibatches=1), generator=generator)
+
+        Two steps of one agent, which sampled action 0 and then action 1 from this network:
+
+        >>> cells, actions = np.eye(2, dtype=np.float32)[[0, 1, 0]], np.array([0, 1])
+        >>> chosen = network.act({"cell": cells[:2]}, None)[0][[0, 1], actions]
+        >>> specs = default_decision_columns()
+        >>> columns = {name: np.zeros(2, spec.numpy_dtype) for name, spec in specs.items()}
+        >>> columns |= {"chosen_action": actions, "policy_log_prob": chosen, "behavior_log_prob": chosen}
+        >>> cell = {"cell": ArraySpec("float32", (2,))}
+        >>> walk = Trajectory(
+        ...     schema=TrajectorySchema(observations=cell, decisions=specs, vocabulary=("left", "right")),
+        ...     observations={"cell": cells}, columns=columns, rewards=np.array([0, 1], np.float32),
+        ...     ticks=np.arange(2), terminated=True, truncated=False, agent_id="anna", world=0, episode=0,
+        ... )
+        >>> update = learner.update(TrajectoryBatch.from_trajectories([walk]))
+        >>> update.num_updates, update.num_decisions
+        (4, 2)
     """
 
     def __init__(self, network: ActorCritic, *, config: PPOConfig, generator: torch.Generator) -> None:
@@ -57,14 +88,19 @@ class PPOLearner:
 
         Args:
             batch: collected by this network as it is now, its actions sampled.
-            kickstart_coef: κ of the cross-entropy towards the script (Schmitt et al. 2018, arXiv:1803.03835, eq. 3).
+            kickstart_coef: κ of the cross-entropy towards the script (Schmitt et al. 2018, arXiv:1803.03835, eq. 3),
+                at least 0.
             learning_rate: instead of the config's, for this update.
             clip_range: instead of the config's, for this update.
+
+        Returns:
+            Losses, divergence and counts of this update.
 
         Raises:
             StaleBatchError: if another network collected the batch.
             EmptyBatchError: if every row is foreign.
             ActionMaskError: if a decision has no legal action.
+            ShapeError: if the batch is of another vocabulary or other observations, or lacks a column.
             NonFiniteError: if a number is not finite; the weights are those before the step that met it.
             ConfigError: if a coefficient or rate is out of range.
         """
@@ -82,12 +118,12 @@ class PPOLearner:
         return self._learn(batch, self._config, learning_rate, kickstart_coef=0.0, critic_only=True)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """A copy of all that outlives an update: `optimizer.*` and `generator`. The network's weights are its own."""
+        """Copy all state that outlives an update, except the network's weights: `optimizer.*` and `generator`."""
         optimizer = {f"{_OPTIMIZER}{name}": tensor for name, tensor in self._optimizer.state_dict().items()}
         return optimizer | {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on as the learner whose `state_dict` this is.
+        """Continue as the learner whose `state_dict` this is.
 
         Raises:
             ShapeError: if `state` is not of a learner of the same network.
@@ -115,16 +151,217 @@ class PPOLearner:
         objective = Objective(
             self._network, learnable, config=config, num_minibatches=num_minibatches, kickstart_coef=kickstart_coef
         )
-        evaluate = objective.critic_terms if critic_only else objective.terms
-        measures, stopped_early = Measures(), False
+        evaluated, grad_norms, stopped_early = list[tuple[Minibatch, Tensor]](), list[float](), False
         for minibatch in minibatches(
             learnable, num_minibatches=num_minibatches, num_epochs=config.num_epochs, generator=self._generator
         ):
-            terms = evaluate(minibatch)
-            measures.add_terms(terms, minibatch)
+            terms = objective.terms(minibatch, critic_only=critic_only)
+            evaluated.append((minibatch, torch.stack(terms).detach()))
             stopped_early = config.target_kl is not None and terms.kl.item() > _KL_SLACK * config.target_kl
             if stopped_early:
                 break
-            grad_norm = self._optimizer.step(terms.total_loss)
-            measures.add_step(grad_norm, num_rows=len(minibatch.rows))
-        return measures.result(learnable, stopped_early=stopped_early)
+            grad_norms.append(self._optimizer.step(terms.total_loss, learnable.extremes))
+        return _summary(learnable, evaluated, grad_norms, stopped_early=stopped_early)
+
+
+class Minibatch(NamedTuple):
+    """A share of a batch: some rows for the critic, and the decisions for the policy."""
+
+    rows: Tensor
+    """[v] int64, in `LearnerBatch.inputs`."""
+    policy: PolicyRows
+    """[p] of them."""
+
+
+def minibatches(
+    batch: LearnerBatch, *, num_minibatches: int, num_epochs: int, generator: torch.Generator
+) -> Iterator[Minibatch]:
+    """Cut `batch` into `num_minibatches` parts, in a new order in every pass.
+
+    Rows and decisions are each cut into equal parts, because the critic and the policy share no weight; the decisions
+    are in the order of the rows, so that both parts are the same rows where every row is a decision.
+    """
+    num_rows, num_policy = len(batch.inputs), len(batch.policy.position)
+    policy_index = torch.full((num_rows,), -1)
+    policy_index[batch.policy.position] = torch.arange(num_policy)
+    for _ in range(num_epochs):
+        order = torch.randperm(num_rows, generator=generator)
+        policy_order = policy_index[order]
+        policy = batch.policy.take(policy_order[policy_order >= 0])
+        for part in range(num_minibatches):
+            rows = slice(num_rows * part // num_minibatches, num_rows * (part + 1) // num_minibatches)
+            decisions = slice(num_policy * part // num_minibatches, num_policy * (part + 1) // num_minibatches)
+            yield Minibatch(rows=order[rows], policy=policy.take(decisions))
+
+
+class Terms(NamedTuple):
+    """Scalars of one minibatch; their names are those of `PPOUpdate`."""
+
+    policy_loss: Tensor
+    value_loss: Tensor
+    entropy: Tensor
+    kickstart_loss: Tensor
+    total_loss: Tensor
+    kl: Tensor
+    clip_fraction: Tensor
+
+
+class Objective:
+    """The loss of one batch, whose weights, advantages and targets stay as they are while the network learns.
+
+        -(1/D) Σ w · min(r Â, clip(r, 1 ± ε) Â) + value_loss_coef · mean (V - v)² - entropy_coef · mean H(π)
+        + κ/L · Σ CE(a^script)
+
+    D and L are the decisions and the labels in the batch ÷ the number of minibatches, the same for every minibatch.
+    Forced rows are in the mean of the value loss alone.
+    """
+
+    def __init__(
+        self,
+        network: ActorCritic,
+        batch: LearnerBatch,
+        *,
+        config: PPOConfig,
+        num_minibatches: int,
+        kickstart_coef: float,
+    ) -> None:
+        """Fix the divisors, and the shift and scale of the advantages, for all passes.
+
+        Raises:
+            NonFiniteError: if the mean of the advantages is not finite.
+        """
+        self._network = network
+        self._batch = batch
+        self._config = config
+        self._kickstart_coef = kickstart_coef
+        self._decisions_per_minibatch = batch.num_decisions / num_minibatches
+        # Without any label the sum over them is 0, whatever it is divided by.
+        self._labels_per_minibatch = max(batch.policy.labelled.sum().item(), 1.0) / num_minibatches
+        advantages = batch.policy.advantages
+        self._shift, self._scale = 0.0, 1.0
+        if config.normalize_advantages and len(advantages):
+            self._shift = advantages.mean().item()
+            self._scale = 1.0 / (advantages.std(correction=0).item() + _ADVANTAGE_EPS)
+            if not math.isfinite(self._shift):
+                raise NonFiniteError("advantages", f"their mean is {self._shift!r}; {batch.extremes}")
+
+    def terms(self, minibatch: Minibatch, *, critic_only: bool) -> Terms:
+        """Evaluate the loss, with gradients for policy and critic.
+
+        Where `critic_only`, or without a decision in `minibatch`, the policy is not evaluated and has no gradient; the
+        entropy is then that of the policy that acted.
+        """
+        config, batch, rows = self._config, self._batch, minibatch.policy
+        inputs = batch.inputs.index_select(0, minibatch.rows)
+        value_loss = squared_value_error(
+            self._network.scaled_values(inputs),
+            batch.scaled_targets[minibatch.rows],
+            batch.scaled_values[minibatch.rows],
+            value_clip=config.value_clip,
+        ).mean()
+        total, zero = config.value_loss_coef * value_loss, torch.zeros(())
+        if critic_only or not len(rows.actions):
+            return Terms(zero, value_loss, torch.tensor(batch.mean_entropy), zero, total, zero, zero)
+        # Where every row is a decision, both parts are the same rows: gather them once.
+        shared = len(rows.position) == len(inputs) and len(batch.policy.position) == len(batch.inputs)
+        policy_inputs = inputs if shared else batch.inputs.index_select(0, rows.position)
+        log_probs = self._network.log_probs(policy_inputs, rows.action_mask)
+        log_ratios = log_prob_of(log_probs, rows.actions) - rows.log_probs
+        advantages = (rows.advantages - self._shift) * self._scale
+        surrogate = clipped_surrogate(log_ratios, advantages, rows.weights, clip_range=config.clip_range)
+        policy_loss = surrogate.sum() / self._decisions_per_minibatch
+        mean_entropy = entropy(log_probs).mean()
+        cross_entropy = -(log_prob_of(log_probs, rows.labels) * rows.labelled).sum() / self._labels_per_minibatch
+        total = policy_loss + total - config.entropy_coef * mean_entropy + self._kickstart_coef * cross_entropy
+        moved = log_ratios.detach()
+        return Terms(
+            policy_loss=policy_loss,
+            value_loss=value_loss,
+            entropy=mean_entropy,
+            kickstart_loss=cross_entropy,
+            total_loss=total,
+            kl=policy_divergence(moved, rows.weights).mean(),
+            clip_fraction=is_clipped(moved, clip_range=config.clip_range).to(moved.dtype).mean(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOUpdate:
+    """Measures of one update. Means and maxima are over the minibatches of all passes, unless said otherwise."""
+
+    policy_loss: float
+    value_loss: float
+    """In units of `value_scale` squared."""
+    entropy: float
+    """Nats, over the policy rows."""
+    entropy_std: float
+    """Over minibatches."""
+    total_loss: float
+    kl: float
+    """Mean of w · ((r - 1) - log r) over the policy rows, nats."""
+    kl_max: float
+    clip_fraction: float
+    """Share of policy rows whose r left the clip range."""
+    clip_fraction_max: float
+    clip_triggered_minibatches: int
+    """Minibatches with a clipped row."""
+    adv_mean: float
+    """Over the policy rows of the batch, before normalization, reward units."""
+    adv_std: float
+    adv_min_std: float
+    """Least deviation of a minibatch."""
+    adv_zero_std_batches: int
+    """Minibatches whose advantages are all equal."""
+    grad_norm: float
+    """Before clipping."""
+    grad_norm_max: float
+    kickstart_loss: float
+    """Cross-entropy towards the script's proposals, nats; before its coefficient."""
+    explained_variance: float | None
+    """Of the values before the update; None where the targets do not vary."""
+    reward_advantage_corr: float | None
+    """None where rewards or advantages do not vary."""
+    num_updates: int
+    """Gradient steps."""
+    num_decisions: int
+    """Decisions in the batch."""
+    num_transitions: int
+    """Rows used for gradient steps, counted once per pass; foreign rows are none."""
+    stopped_early: bool
+    """Whether `target_kl` ended the update."""
+
+
+def _summary(
+    batch: LearnerBatch,
+    evaluated: Sequence[tuple[Minibatch, Tensor]],
+    grad_norms: Sequence[float],
+    *,
+    stopped_early: bool,
+) -> PPOUpdate:
+    """Sum up the minibatches that were evaluated, each with its `Terms` [7], and the steps that were taken."""
+    table = torch.stack([terms for _, terms in evaluated]).double()
+    mean = dict(zip(Terms._fields, table.mean(dim=0).tolist(), strict=True))
+    highest = dict(zip(Terms._fields, table.amax(dim=0).tolist(), strict=True))
+    entropies, clip_fractions = (table[:, Terms._fields.index(name)] for name in ("entropy", "clip_fraction"))
+    advantages = batch.policy.advantages.double()
+    shares = [minibatch.policy.advantages for minibatch, _ in evaluated if len(minibatch.policy.advantages)]
+    deviations = [share.std(correction=0).item() for share in shares]
+    return PPOUpdate(
+        **mean,
+        entropy_std=entropies.std(correction=0).item(),
+        kl_max=highest["kl"],
+        clip_fraction_max=highest["clip_fraction"],
+        clip_triggered_minibatches=int((clip_fractions > 0.0).sum()),
+        adv_mean=advantages.mean().item() if len(advantages) else 0.0,
+        adv_std=advantages.std(correction=0).item() if len(advantages) else 0.0,
+        adv_min_std=min(deviations, default=0.0),
+        adv_zero_std_batches=deviations.count(0.0),
+        grad_norm=sum(grad_norms) / max(len(grad_norms), 1),
+        grad_norm_max=max(grad_norms, default=0.0),
+        explained_variance=batch.explained_variance,
+        reward_advantage_corr=batch.reward_advantage_corr,
+        num_updates=len(grad_norms),
+        num_decisions=batch.num_decisions,
+        num_transitions=sum(len(minibatch.rows) for minibatch, _ in evaluated[: len(grad_norms)]),
+        stopped_early=stopped_early,
+    )

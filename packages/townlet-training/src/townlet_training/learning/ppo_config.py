@@ -19,7 +19,17 @@ DEFAULT_NUM_MINIBATCHES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class PPOConfig:
-    """One update. The unit of values in it is the network's `value_scale`, so that it is free of the reward's scale."""
+    """Settings of one update, in which values have the unit of the network's `value_scale`, not that of the rewards.
+
+    Example:
+        >>> from townlet_training import PPOConfig
+        >>> config = PPOConfig(learning_rate=1e-3, minibatch_size=64)
+        >>> config.minibatches_of(1000), config.clip_range
+        (16, 0.2)
+        >>> PPOConfig(clip_range=2.0)
+        Traceback (most recent call last):
+        townlet_training.errors.ConfigError: `clip_range` must be less than 1, got 2.0
+    """
 
     learning_rate: Positive = 3e-4
     """Of Adam; above 0."""

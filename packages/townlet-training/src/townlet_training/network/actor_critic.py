@@ -51,6 +51,19 @@ class ActorCritic(nn.Module):
 
     Separate trunks, because a critic that warms up on a shared one changes the policy (the clone is then lost).
     Implements `townlet_trajectory.evaluation.interfaces.Actor`.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from townlet_training import ActorCritic, NetworkConfig
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> network = ActorCritic({"cell": (2,)}, 3, NetworkConfig(hidden_sizes=(8,)), generator=generator)
+        >>> seen = {"cell": np.eye(2, dtype=np.float32)}
+        >>> log_probs, values = network.act(seen, np.array([[True, True, False], [True, False, False]]))
+        >>> np.exp(log_probs).round(1)
+        array([[0.5, 0.5, 0. ],
+               [1. , 0. , 0. ]], dtype=float32)
+        >>> values.shape
+        (2,)
     """
 
     observation_mean: Tensor
@@ -104,15 +117,10 @@ class ActorCritic(nn.Module):
         Raises:
             ShapeError: if an input is missing or has another shape.
         """
-        parts = []
-        for name, shape in self.observation_shapes.items():
-            if name not in observations:
-                raise ShapeError(f"observation `{name}` is missing, got {sorted(observations)}")
-            values = observations[name]
-            if values.shape[1:] != shape:
-                raise ShapeError(f"observation `{name}` must be [N, {shape}], got {tuple(values.shape)}")
-            parts.append(values.flatten(start_dim=1).to(self.observation_mean.dtype))
-        features = torch.cat(parts, dim=1)
+        self._require_inputs({name: tuple(values.shape) for name, values in observations.items()})
+        parts = [observations[name].to(self.observation_mean.dtype) for name in self.observation_shapes]
+        flat = [part.flatten(start_dim=1) if part.ndim > 1 else part.unsqueeze(1) for part in parts]
+        features = torch.cat(flat, dim=1)
         if self.config.normalize_observations == "none":
             return features
         return features.sub_(self.observation_mean).div_(self.observation_std).clamp_(-_CLIP, _CLIP)
@@ -141,38 +149,40 @@ class ActorCritic(nn.Module):
         """See `townlet_trajectory.evaluation.interfaces.Actor.act`.
 
         Raises:
-            ShapeError: if an input is missing or has another shape.
+            ShapeError: if an input is missing, or an input or the mask has another shape.
             ActionMaskError: if a row of `action_mask` has no legal action.
-            NonFiniteError: if an output is not finite.
+            NonFiniteError: if an output is not finite, that of a forbidden action too.
         """
-        if action_mask is not None:
-            require_legal_action(action_mask)
+        self._require_inputs({name: values.shape for name, values in observations.items()})
         if self._array_trunks is None:
             is_tanh = self.config.activation == "tanh"
             self._array_trunks = array_trunk(self.policy, is_tanh=is_tanh), array_trunk(self.critic, is_tanh=is_tanh)
         policy, critic = self._array_trunks
-        encoded = self._encoded_array(observations)
-        log_probs = log_softmax(policy(encoded), action_mask)
-        values = critic(encoded)[:, 0] * self.value_scale.numpy()
-        if not (np.isfinite(log_probs).all() and np.isfinite(values).all()):
-            raise NonFiniteError("act", "the network's log-probabilities or values are not finite")
-        return log_probs, values
-
-    def _encoded_array(self, observations: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """As `encode`, in numpy."""
-        parts = []
-        for name, shape in self.observation_shapes.items():
-            if name not in observations:
-                raise ShapeError(f"observation `{name}` is missing, got {sorted(observations)}")
-            if observations[name].shape[1:] != shape:
-                raise ShapeError(f"observation `{name}` must be [N, {shape}], got {observations[name].shape}")
-            parts.append(observations[name])
-        encoded = side_by_side(parts)
+        encoded = side_by_side([observations[name] for name in self.observation_shapes])
+        if action_mask is not None:
+            require_legal_action(action_mask, shape=(len(encoded), self.num_actions))
         if self.config.normalize_observations != "none":
             encoded -= self.observation_mean.numpy()
             encoded /= self.observation_std.numpy()
             np.clip(encoded, -_CLIP, _CLIP, out=encoded)
-        return encoded
+        logits = policy(encoded)
+        values = critic(encoded)[:, 0] * self.value_scale.numpy()
+        # Before the mask, which would hide a NaN until the action becomes legal.
+        if not (np.isfinite(logits).all() and np.isfinite(values).all()):
+            raise NonFiniteError("act", "the network's logits or values are not finite")
+        return log_softmax(logits, action_mask), values
+
+    def _require_inputs(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise `ShapeError` unless `shapes` hold every input, [N, ...] with the same N."""
+        num_rows = None
+        for name, shape in self.observation_shapes.items():
+            if name not in shapes:
+                raise ShapeError(f"observation `{name}` is missing, got {sorted(shapes)}")
+            if len(shapes[name]) != 1 + len(shape) or shapes[name][1:] != shape:
+                raise ShapeError(f"observation `{name}` must be [N, {shape}], got {shapes[name]}")
+            num_rows = shapes[name][0] if num_rows is None else num_rows
+            if shapes[name][0] != num_rows:
+                raise ShapeError(f"observation `{name}` must have {num_rows} rows as others, got {shapes[name][0]}")
 
     def fit_normalizer(self, batch: TrajectoryBatch) -> None:
         """Set the frozen mean and standard deviation of every input to those of the rows of `batch`.
@@ -200,10 +210,12 @@ class ActorCritic(nn.Module):
         """Set the frozen unit of the value head to `scale` reward units; values change by the same factor.
 
         Raises:
-            ConfigError: if `scale` is not finite and above 0.
+            ConfigError: if `scale` is not finite and above 0 as a float32.
         """
-        if not (math.isfinite(scale) and scale > 0.0):
-            raise ConfigError(f"`scale` must be finite and above 0, got {scale!r}")
+        with np.errstate(over="ignore"):
+            narrow = np.float32(scale)
+        if not 0.0 < narrow < math.inf:
+            raise ConfigError(f"`scale` must be finite and above 0 as a float32, got {scale!r}")
         with torch.no_grad():
             self.value_scale.fill_(scale)
 
@@ -217,15 +229,26 @@ class ActorCritic(nn.Module):
 
 
 class Tanh(nn.Module):
-    """tanh z = 2 σ(2z) - 1, to within 2e-7; torch's own kernel takes four times as long on a CPU."""
+    """tanh z = 2 σ(2z) - 1, to within 2e-7.
+
+    On a CPU with AVX-512 an update of two trunks of 256 units takes 5 % less time than with torch's own kernel (torch
+    2.15, one thread), whose forward pass takes 1.4 to 3 times as long.
+    """
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Of any shape."""
         return torch.sigmoid(inputs * 2.0) * 2.0 - 1.0
 
 
-def require_legal_action(action_mask: NDArray[np.bool_]) -> None:
-    """Raise `ActionMaskError`, naming the first row, if a row of `action_mask` [N, A] has no legal action."""
+def require_legal_action(action_mask: NDArray[np.bool_], *, shape: tuple[int, int]) -> None:
+    """Check that `action_mask` is bool, of `shape` [N, A], and true somewhere in every row.
+
+    Raises:
+        ShapeError: if it has another dtype or shape.
+        ActionMaskError: if a row has no legal action; it names the first.
+    """
+    if action_mask.dtype != np.bool_ or action_mask.shape != shape:
+        raise ShapeError(f"`action_mask` must be bool {shape}, got {action_mask.dtype} {action_mask.shape}")
     empty = np.flatnonzero(~action_mask.any(axis=-1))
     if empty.size:
         raise ActionMaskError(

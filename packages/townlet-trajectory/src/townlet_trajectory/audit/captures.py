@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -70,16 +69,6 @@ def _audit_dataset(versions: str | Path, name: str, value: JsonValue, root: Path
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Files:
-    """The two files of a sample, in the captures folder."""
-
-    listed: str
-    """The npz file as the manifest lists it, for messages."""
-    npz: str
-    meta: str
-
-
 class _CaptureAudit:
     """The audit of one dataset: what is listed, what is there, and what is in it."""
 
@@ -104,14 +93,14 @@ class _CaptureAudit:
         listed: set[str] = set()
         by_file = {_file_name(checksum.sample): checksum for checksum in (checksums or {}).values()}
         for captured in manifest.entries:
-            files = _Files(listed=captured.sample, npz=_file_name(captured.sample), meta=_file_name(captured.meta))
-            if files.npz in listed:
-                self.found.warn("listed-twice", files.listed, "the manifest lists it twice")
+            npz = _file_name(captured.sample)
+            if npz in listed:
+                self.found.warn("listed-twice", captured.sample, "the manifest lists it twice")
                 continue
-            listed |= {files.npz, files.meta}
-            if checksums is not None and files.npz not in by_file:
-                self.found.fail("checksum-missing", files.listed, f"{self._entry.checksums} has no digest of it")
-            self._sample(captured, files, names, by_file.get(files.npz))
+            listed |= {npz, _file_name(captured.meta)}
+            if checksums is not None and npz not in by_file:
+                self.found.fail("checksum-missing", captured.sample, f"{self._entry.checksums} has no digest of it")
+            self._sample(captured, names, by_file.get(npz))
         self._stale(checksums or {}, names, listed)
         self._content_findings(manifest)
 
@@ -164,85 +153,82 @@ class _CaptureAudit:
             self.found.fail(code, name, f"{missing}: {name}")
         return path.exists()
 
-    def _sample(
-        self, captured: CaptureEntry, files: _Files, names: frozenset[str], checksum: SampleChecksum | None
-    ) -> None:
-        missing = [name for name in (files.npz, files.meta) if name not in names]
+    def _sample(self, captured: CaptureEntry, names: frozenset[str], checksum: SampleChecksum | None) -> None:
+        files = [_file_name(captured.sample), _file_name(captured.meta)]
+        missing = [name for name in files if name not in names]
         for name in missing:
-            self.found.fail("sample-missing", files.listed, f"{self._entry.captures_dir} has no {name}")
+            self.found.fail("sample-missing", captured.sample, f"{self._entry.captures_dir} has no {name}")
         if missing:
             return
-        self._listed_path(captured, files)
+        self._listed_path(captured, self._captures / files[0])
+        limits = zip(files, (MAX_NPZ_BYTES, MAX_JSON_BYTES), strict=True)
         try:
-            npz = read_below(self._captures, files.npz, max_bytes=MAX_NPZ_BYTES, origin=files.listed)
-            meta = read_below(self._captures, files.meta, max_bytes=MAX_JSON_BYTES, origin=files.listed)
-            if not self._digest_is_right(files, sample_digest(npz, meta), captured, checksum):
-                return
-            sample = decode_sample(
-                npz, meta, npz_path=self._captures / files.npz, description_path=self._captures / files.meta
+            npz, meta = (
+                read_below(self._captures, name, max_bytes=limit, origin=captured.sample) for name, limit in limits
             )
+            if not self._digest_is_right(sample_digest(npz, meta), captured, checksum):
+                return
+            npz_path, meta_path = (self._captures / name for name in files)
+            sample = decode_sample(npz, meta, npz_path=npz_path, description_path=meta_path)
         except ArtifactError as error:
-            self.found.fail("sample", files.listed, f"{error.path}: {error.reason}")
+            self.found.fail("sample", captured.sample, f"{error.path}: {error.reason}")
             return
-        self._check_listing(captured, files, sample)
+        self._check_listing(captured, sample)
         if captured.accepted:
-            self._take(files, sample)
+            self._take(captured.sample, sample)
 
-    def _listed_path(self, captured: CaptureEntry, files: _Files) -> None:
-        """Whoever reads the manifest opens the listed path; the audit, the file of that name in the captures folder."""
+    def _listed_path(self, captured: CaptureEntry, audited: Path) -> None:
+        """Readers of the manifest open the listed path; the audit, the file of that name in the captures folder."""
         places = [folder / captured.sample for folder in captured.roots if (folder / captured.sample).exists()]
+        folder = self._entry.captures_dir
         if not places:
-            self.found.fail("stale-path", files.listed, f"nothing is there; {self._entry.captures_dir} has {files.npz}")
-        elif not places[0].samefile(self._captures / files.npz):
-            self.found.warn("other-path", files.listed, f"{places[0]} is not the file in {self._entry.captures_dir}")
+            self.found.fail("stale-path", captured.sample, f"nothing is there; {folder} has {audited.name}")
+        elif not places[0].samefile(audited):
+            self.found.warn("other-path", captured.sample, f"{places[0]} is not the file in {folder}")
 
-    def _digest_is_right(
-        self, files: _Files, digest: str, captured: CaptureEntry, checksum: SampleChecksum | None
-    ) -> bool:
+    def _digest_is_right(self, digest: str, captured: CaptureEntry, checksum: SampleChecksum | None) -> bool:
         expected = {
             self._entry.checksums: None if checksum is None else checksum.sha256,
             self._entry.manifest: captured.sha256,
         }
         wrong = {source: sha256 for source, sha256 in expected.items() if sha256 not in (None, digest)}
         for source, sha256 in wrong.items():
-            self.found.fail("checksum", files.listed, f"expected SHA-256 {sha256} ({source}), got {digest}")
+            self.found.fail("checksum", captured.sample, f"expected SHA-256 {sha256} ({source}), got {digest}")
         return not wrong
 
-    def _check_listing(self, captured: CaptureEntry, files: _Files, sample: ReplaySample) -> None:
-        """What the manifest says of a sample beside where it is."""
-        rewards = sample.rewards.astype(np.float64)
+    def _check_listing(self, captured: CaptureEntry, sample: ReplaySample) -> None:
+        """Compare what the manifest says of a sample, beside where it is, with the sample."""
+        rewards, listed, length = sample.rewards.astype(np.float64), captured.sample, len(sample)
         metrics = captured.metrics or {}
         total, slack = float(rewards.sum()), REWARD_SUM_TOLERANCE * float(np.abs(rewards).sum())
-        if captured.frame_count not in (None, len(sample)):
-            self.found.fail("frame-count", files.listed, f"`frame_count` is {captured.frame_count}, not {len(sample)}")
-        if captured.agent_id not in (None, sample.metadata.get("agent_id")):
-            self.found.fail(
-                "agent-id", files.listed, f"`agent_id` is {sample.metadata.get('agent_id')!r} in {files.meta}"
-            )
-        if metrics.get("timesteps") not in (None, len(sample)):
-            self.found.warn("metrics", files.listed, f"`timesteps` is {metrics['timesteps']}, not {len(sample)}")
-        listed = metrics.get("reward_sum")
-        if isinstance(listed, int | float) and abs(listed - total) > slack:
-            self.found.warn("metrics", files.listed, f"`reward_sum` is {listed}, not {total:g}")
+        agent_id, reward_sum = sample.metadata.get("agent_id"), metrics.get("reward_sum")
+        if captured.frame_count not in (None, length):
+            self.found.fail("frame-count", listed, f"`frame_count` is {captured.frame_count}, not {length}")
+        if captured.agent_id not in (None, agent_id):
+            self.found.fail("agent-id", listed, f"`agent_id` is {agent_id!r} in {_file_name(captured.meta)}")
+        if metrics.get("timesteps") not in (None, length):
+            self.found.warn("metrics", listed, f"`timesteps` is {metrics['timesteps']}, not {length}")
+        if isinstance(reward_sum, int | float) and abs(reward_sum - total) > slack:
+            self.found.warn("metrics", listed, f"`reward_sum` is {reward_sum}, not {total:g}")
         ended = np.flatnonzero(sample.dones[:-1])
         if len(ended):
-            message = f"{len(sample) - 1 - int(ended[0])} of {len(sample)} steps follow the first end"
-            self.found.info("goes-on-after-end", files.listed, message)
+            message = f"{length - 1 - int(ended[0])} of {length} steps follow the first end"
+            self.found.info("goes-on-after-end", listed, message)
 
-    def _take(self, files: _Files, sample: ReplaySample) -> None:
+    def _take(self, listed: str, sample: ReplaySample) -> None:
         """Hand a sample on to the audit of contents."""
         if self._content is None:
             self._feature_names = sample.feature_names
             self._content = ContentAudit(element_names={"features": sample.feature_names})
         if sample.feature_names != self._feature_names:
-            self.found.fail("features", files.listed, f"its feature names are not those of {self._audited[0]}")
+            self.found.fail("features", listed, f"its feature names are not those of {self._audited[0]}")
             return
         try:
             self._content.add(_rows(sample))
         except SchemaError as error:
-            self.found.fail("schema", files.listed, str(error))
+            self.found.fail("schema", listed, str(error))
             return
-        self._audited.append(files.npz)
+        self._audited.append(_file_name(listed))
         self._lengths.append(len(sample))
 
     def _stale(self, checksums: Mapping[str, SampleChecksum], names: frozenset[str], listed: set[str]) -> None:

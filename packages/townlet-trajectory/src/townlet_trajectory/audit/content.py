@@ -147,13 +147,13 @@ class ContentAudit:
         if repeats:
             pairs = [f"{name_of(repeat)} = {name_of(int(first[same[repeat]]))}" for repeat in repeats[:MAX_NAMES]]
             message = f"{len(repeats)} of {len(digests)} repeat what another one saw, did and earned"
-            found.warn("duplicate-content", "trajectories", f"{message}: {_listed(pairs, len(repeats))}")
+            found.warn("duplicate-content", "trajectories", f"{message}: {listed(pairs, len(repeats))}")
 
     def _vocabulary(self, found: FindingList, name_of: Callable[[int], str]) -> None:
         counts, texts = self._action_counts, list(self._number_of)
         if self._misnumbered:
             names = [name_of(trajectory) for trajectory in self._misnumbered[:MAX_NAMES]]
-            message = f"ids mean other actions than before in {_listed(names, len(self._misnumbered))}"
+            message = f"ids mean other actions than before in {listed(names, len(self._misnumbered))}"
             found.warn("vocabulary-differs", "vocabulary", message)
         if self._outside:
             message = f"{self._outside} of {self._num_steps} are no index of the vocabulary of {len(texts)} actions"
@@ -161,7 +161,7 @@ class ContentAudit:
         unused = np.flatnonzero(counts == 0).tolist()
         if unused:
             names = [texts[action] for action in unused[:MAX_NAMES]]
-            message = f"{len(unused)} of {len(texts)} actions are never taken: {_listed(names, len(unused))}"
+            message = f"{len(unused)} of {len(texts)} actions are never taken: {listed(names, len(unused))}"
             found.info("unused-actions", "vocabulary", message)
         if np.count_nonzero(counts) == 1:
             found.info("one-action", "action", f"always {texts[int(counts.argmax())]}: there is nothing to tell")
@@ -201,7 +201,7 @@ class ContentAudit:
             if constant:
                 # 0.0 is added because which zero is the least, 0 or -0, depends on the order of the rows.
                 names = [f"{self._element(name, place)} {lowest[place] + 0.0:g}" for place in constant[:MAX_NAMES]]
-                message = f"{len(constant)} of {lowest.size} features never change: {_listed(names, len(constant))}"
+                message = f"{len(constant)} of {lowest.size} features never change: {listed(names, len(constant))}"
                 found.info("constant-features", name, message)
         if self._reward_range[0] == self._reward_range[1]:
             found.info("constant-reward", "rewards", f"always {self._reward_range[0] + 0.0:g}")
@@ -236,8 +236,8 @@ def _digests(rows: ContentRows) -> list[bytes]:
     return digests
 
 
-def _listed(names: Sequence[str], count: int) -> str:
-    """The first names, and how many more there are."""
+def listed(names: Sequence[str], count: int) -> str:
+    """Join the first names, and say how many more of `count` there are."""
     more = f", and {count - len(names)} more" if count > len(names) else ""
     return ", ".join(names) + more
 

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from townlet_trajectory.audit.content import MAX_NAMES, ColumnAudit, ContentAudit, ContentRows, report_lengths
+from townlet_trajectory.audit.content import MAX_NAMES, ColumnAudit, ContentAudit, ContentRows, listed, report_lengths
 from townlet_trajectory.audit.report import AuditReport, DatasetAudit, FindingList
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.schema import Kind, TrajectorySchema
-from townlet_trajectory.data.trajectory_ids import overlapping, sums_of_wholes, whole_of_piece
+from townlet_trajectory.data.schema import Kind
+from townlet_trajectory.data.table import overlapping, sums_of_wholes, whole_of_piece
 from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest
 from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, joined_tables, table_of
 from townlet_trajectory.errors import ArtifactError, NonFiniteError, TrajectoryError
 from townlet_trajectory.formats.captures.directory import NOTE
 from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.formats.shards.reader import ShardReader
+from townlet_trajectory.storage.locks import is_unfinished
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
-from townlet_trajectory.storage.unfinished import is_unfinished
 
 DEFAULT_LABEL = "action"
 
@@ -54,7 +54,7 @@ def audit_dataset(
         count = _audit_path(Path(dataset), found, label, names, data_root)
     else:
         path, manifest = "", ""
-        _Audit(found, label, names).run(dataset)
+        _audit_source(dataset, found, label, names)
         count = len(dataset.table)
     result = DatasetAudit(
         name=Path(path).name or "dataset",
@@ -77,10 +77,9 @@ def _audit_path(
     """Compare a manifest of shards with the files, then look into them; return how many trajectories are listed."""
     try:
         with open_dataset(path, data_root=data_root) as opened:
-            audit = _Audit(found, label, {**_names_in(opened.info), **names})
             if isinstance(opened.source, ShardReader):
                 _compare_files(path, opened.source.manifest, found)
-            audit.run(opened.source)
+            _audit_source(opened.source, found, label, {**_names_in(opened.info), **names})
             return int(opened.source.block_offsets[-1])
     except ArtifactError as error:
         found.fail("manifest", str(error.path), error.reason)
@@ -96,14 +95,14 @@ def _names_in(info: DatasetInfo) -> dict[str, Sequence[str]]:
 
 def _compare_files(directory: Path, manifest: DatasetManifest, found: FindingList) -> None:
     """Name what is there and not listed. What is listed and not there is found when it is read."""
-    listed = {MANIFEST_NAME, *(name for shard in manifest.shards for name in shard.files)}
+    known = {MANIFEST_NAME, *(name for shard in manifest.shards for name in shard.files)}
     there = {
         Path(folder, name).relative_to(directory).as_posix()
         for folder, _, names in os.walk(directory)
         for name in names
     }
     last = max((shard.number for shard in manifest.shards), default=-1)
-    for name in sorted(there - listed):
+    for name in sorted(there - known):
         shard = _SHARD_FILE.fullmatch(name)
         if is_unfinished(name) or (shard and int(shard[1]) > last):
             found.warn("unfinished-file", name, "not listed: a writer was killed, and the next one removes it")
@@ -111,71 +110,47 @@ def _compare_files(directory: Path, manifest: DatasetManifest, found: FindingLis
             found.fail("unlisted-file", name, "the manifest does not list it")
 
 
-class _Audit:
-    """The audit of the blocks of a source."""
-
-    def __init__(self, found: FindingList, label: str, element_names: Mapping[str, Sequence[str]]) -> None:
-        self._found = found
-        self._label = label
-        self._element_names = element_names
-
-    def run(self, source: TrajectorySource) -> None:
-        schema = source.schema
-        content, columns = ContentAudit(element_names=self._element_names), ColumnAudit(schema)
-        has_label = self._has_label(schema)
-        if not has_label:
-            message = "no scalar column of integers with a vocabulary: no leak was looked for"
-            self._found.info("no-label", self._label, message)
-        tables: list[TrajectoryTable] = []
-        for block in range(len(source.block_offsets) - 1):
-            try:
-                batch = source.load_block(block)
-            except TrajectoryError as error:
-                self._unreadable(block, error)
-                continue
-            content.add(_rows(batch, self._label if has_label else None))
-            columns.add(batch)
-            tables.append(table_of(batch))
-        if tables:
-            self._report(content, columns, joined_tables(tables))
-        else:
-            self._found.warn("empty", "dataset", "no trajectory could be read")
-
-    def _has_label(self, schema: TrajectorySchema) -> bool:
-        spec = schema.decisions.get(self._label)
-        return spec is not None and spec.shape == () and "int" in spec.dtype and bool(schema.vocabulary)
-
-    def _unreadable(self, block: int, error: TrajectoryError) -> None:
-        code = "non-finite" if isinstance(error.__cause__ or error, NonFiniteError) else "block"
-        entry = error.path.name if isinstance(error, ArtifactError) else f"block {block}"
-        self._found.fail(code, entry, error.reason if isinstance(error, ArtifactError) else str(error))
-
-    def _report(self, content: ContentAudit, columns: ColumnAudit, table: TrajectoryTable) -> None:
-        content.report(self._found, lambda number: _name(table, number))
-        columns.report(self._found)
-        self._table(table)
-
-    def _table(self, table: TrajectoryTable) -> None:
-        """What can be seen without a tensor."""
-        twice = overlapping(table).tolist()
-        if twice:
-            names = ", ".join(_name(table, place) for place in twice[:MAX_NAMES])
-            more = f", and {len(twice) - MAX_NAMES} more" if len(twice) > MAX_NAMES else ""
-            message = f"{len(twice)} claim ticks that another one of the same agent and episode has: {names}{more}"
-            self._found.warn("overlap", "trajectories", message)
-        report_lengths(self._found, sums_of_wholes(whole_of_piece(table), table.lengths))
+def _audit_source(source: TrajectorySource, found: FindingList, label: str, names: Mapping[str, Sequence[str]]) -> None:
+    schema, spec = source.schema, source.schema.decisions.get(label)
+    content, columns = ContentAudit(element_names=names), ColumnAudit(schema)
+    has_label = spec is not None and spec.shape == () and "int" in spec.dtype and bool(schema.vocabulary)
+    if not has_label:
+        found.info("no-label", label, "no scalar column of integers with a vocabulary: no leak was looked for")
+    tables: list[TrajectoryTable] = []
+    for block in range(len(source.block_offsets) - 1):
+        try:
+            batch = source.load_block(block)
+        except TrajectoryError as error:
+            code = "non-finite" if isinstance(error.__cause__ or error, NonFiniteError) else "block"
+            entry, reason = (
+                (error.path.name, error.reason) if isinstance(error, ArtifactError) else (f"block {block}", str(error))
+            )
+            found.fail(code, entry, reason)
+            continue
+        content.add(_rows(batch, label if has_label else None))
+        columns.add(batch)
+        tables.append(table_of(batch))
+    if not tables:
+        found.warn("empty", "dataset", "no trajectory could be read")
+        return
+    table = joined_tables(tables)
+    content.report(found, lambda number: _name(table, number))
+    columns.report(found)
+    twice = overlapping(table).tolist()
+    if twice:
+        claimed = listed([_name(table, place) for place in twice[:MAX_NAMES]], len(twice))
+        message = f"{len(twice)} claim ticks that another one of the same agent and episode has: {claimed}"
+        found.warn("overlap", "trajectories", message)
+    report_lengths(found, sums_of_wholes(whole_of_piece(table), table.lengths))
 
 
 def _rows(batch: TrajectoryBatch, label: str | None) -> ContentRows:
-    forced = np.zeros(batch.num_steps, np.bool_)
-    if "kind" in batch.columns:
-        forced = batch.columns["kind"] == Kind.FORCED
-    actions = np.zeros(0, np.int64) if label is None else batch.columns[label].astype(np.int64, copy=False)
+    has_kind = "kind" in batch.columns
     return ContentRows(
         observations=batch.observations,
         rewards=batch.rewards,
-        actions=actions,
-        forced=forced,
+        actions=np.zeros(0, np.int64) if label is None else batch.columns[label].astype(np.int64, copy=False),
+        forced=batch.columns["kind"] == Kind.FORCED if has_kind else np.zeros(batch.num_steps, np.bool_),
         vocabulary=batch.schema.vocabulary,
         offsets=batch.offsets,
     )

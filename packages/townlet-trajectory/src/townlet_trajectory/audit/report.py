@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from townlet_trajectory.storage.json import JsonValue
-from townlet_trajectory.storage.printable import printable
+from townlet_trajectory.storage.json import JsonValue, printable
 
 PASS = "PASS"
 """Status of a dataset in which nothing is worse than `Severity.INFO`."""
@@ -44,12 +43,7 @@ class Finding:
 
     def document(self) -> dict[str, JsonValue]:
         """As it is written."""
-        return {
-            "severity": self.severity.value,
-            "code": self.code,
-            "entry": self.entry,
-            "message": self.message,
-        }
+        return {**vars(self), "severity": self.severity.value}
 
 
 class FindingList:
@@ -59,12 +53,15 @@ class FindingList:
         self._findings: list[Finding] = []
 
     def fail(self, code: str, entry: str, message: str) -> None:
+        """Add one of severity FAIL; see `Finding`."""
         self._add(Severity.FAIL, code, entry, message)
 
     def warn(self, code: str, entry: str, message: str) -> None:
+        """Add one of severity WARN; see `Finding`."""
         self._add(Severity.WARN, code, entry, message)
 
     def info(self, code: str, entry: str, message: str) -> None:
+        """Add one of severity INFO; see `Finding`."""
         self._add(Severity.INFO, code, entry, message)
 
     def all(self) -> tuple[Finding, ...]:
@@ -161,9 +158,9 @@ class AuditReport:
 
 def _lines(findings: Sequence[Finding]) -> list[str]:
     """The worst first."""
-    rank = {severity: number for number, severity in enumerate(reversed(Severity))}
+    rank = [*reversed(Severity)]
     lines: list[str] = []
-    for finding in sorted(findings, key=lambda finding: rank[finding.severity]):
+    for finding in sorted(findings, key=lambda finding: rank.index(finding.severity)):
         lines += textwrap.wrap(
             str(finding),
             _WIDTH,

@@ -5,28 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index as as_index
-from typing import SupportsIndex, TypeVar, overload
+from typing import Protocol, SupportsIndex, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.ragged import flat_rows, offsets_of, padded_rows, step_mask
-from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.data.split import is_held_out
-from townlet_trajectory.data.trajectory import (
-    ROW_SPECS,
-    TRAJECTORY_SPECS,
-    Array,
-    Trajectory,
+from townlet_trajectory.data.checks import (
     check_agent_ids,
     check_array,
     check_columns,
     check_finite,
     check_offsets,
     check_ticks,
-    frozen,
-    frozen_columns,
 )
+from townlet_trajectory.data.ragged import flat_rows, offsets_of, padded_rows, step_mask
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.data.split import is_held_out
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS, Array, Trajectory, frozen, frozen_columns
 from townlet_trajectory.errors import SchemaError, ShapeError
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -285,6 +280,13 @@ class TrajectoryBatch:
     def flatten(self, padded: NDArray[_Scalar]) -> NDArray[_Scalar]:
         """The inverse of `padded`: [B, T, ...] -> [R, ...]."""
         return flat_rows(padded, step_mask(self.offsets))
+
+
+class BatchSink(Protocol):
+    """Takes batches one after the other, in the order recorded; writers of datasets are sinks."""
+
+    def write(self, batch: TrajectoryBatch) -> None:
+        """Take `batch` over. When this raises, nothing of it counts as taken, and it is offered again."""
 
 
 def _concatenated(parts: Sequence[Mapping[str, Array]], specs: Mapping[str, ArraySpec]) -> dict[str, Array]:

@@ -1,16 +1,18 @@
-"""Checks of the columns that a tick brings, made to be cheap where there is nothing to refuse."""
+"""Checks of columns: of those that a tick brings, cheap where there is nothing to refuse, and of whole arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
-from townlet_trajectory.data.schema import ArraySpec
-from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.errors import NonFiniteError, SchemaError, ShapeError
+from townlet_trajectory.errors import ContinuityError, NonFiniteError, SchemaError, ShapeError
+
+if TYPE_CHECKING:
+    from townlet_trajectory.data.schema import Array, ArraySpec
 
 Expected = tuple[str, "np.dtype[np.generic]", tuple[int, ...], bool]
 """One column: name, dtype, shape, whether it must be finite. A plain tuple, for it is unpacked at every tick."""
@@ -52,7 +54,60 @@ def refuse_column(name: str, column: Array, dtype: np.dtype[np.generic], shape: 
     raise ShapeError(f"`{name}` must have shape {shape}, got {column.shape}")
 
 
-def refuse_infinite(name: str, column: Array, tick: int) -> NoReturn:
-    """Raise `NonFiniteError` for the first element that is not finite."""
+def refuse_infinite(name: str, column: Array, ticks: int | NDArray[np.int64]) -> NoReturn:
+    """Raise `NonFiniteError` for the first element that is not finite; `ticks` is that of all rows, or of each."""
     first = np.argwhere(~np.isfinite(column))[0]
-    raise NonFiniteError(name, tick, int(first[0]), float(column[tuple(first)]))
+    row = int(first[0])
+    tick = int(ticks[row]) if isinstance(ticks, np.ndarray) else ticks
+    raise NonFiniteError(name, tick, row, float(column[tuple(first)]))
+
+
+def check_array(name: str, array: Array, spec: ArraySpec, length: int) -> None:
+    """Raise `SchemaError` or `ShapeError` unless `array` is `length` rows of `spec`."""
+    shape = (length, *spec.shape)
+    if array.dtype != spec.numpy_dtype or array.shape != shape:
+        refuse_column(name, array, spec.numpy_dtype, shape)
+
+
+def check_columns(group: str, columns: Mapping[str, Array], specs: Mapping[str, ArraySpec], length: int) -> None:
+    """Raise `SchemaError` or `ShapeError` unless there is one array of `length` rows for each of `specs`."""
+    if columns.keys() != specs.keys():
+        refuse_names(group, columns, specs)
+    for name, spec in specs.items():
+        check_array(name, columns[name], spec, length)
+
+
+def check_offsets(offsets: NDArray[np.int64]) -> None:
+    """Raise `ShapeError` unless `offsets` [B + 1] begin with 0 and leave every trajectory a row."""
+    if offsets.dtype != np.int64 or offsets.ndim != 1 or offsets.size == 0 or offsets[0] != 0:
+        raise ShapeError(f"`offsets` must be int64 [B + 1] and begin with 0, got {offsets.dtype} {offsets[:5]}")
+    if np.any(offsets[1:] <= offsets[:-1]):
+        raise ShapeError(f"`offsets` must ascend strictly, got {offsets}")
+
+
+def check_agent_ids(agent_ids: NDArray[np.object_], length: int) -> None:
+    """Raise `SchemaError` or `ShapeError` unless `agent_ids` are `length` objects of type str."""
+    if agent_ids.dtype != np.object_ or agent_ids.shape != (length,):
+        raise ShapeError(f"`agent_ids` must be object of shape {(length,)}, got {agent_ids.dtype} {agent_ids.shape}")
+    strangers = [kind.__name__ for kind in set(map(type, agent_ids.tolist())) if not issubclass(kind, str)]
+    if strangers:
+        raise SchemaError(f"`agent_ids` must be str, got {sorted(strangers)}")
+
+
+def check_ticks(ticks: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    """Raise `ContinuityError` unless `ticks` are consecutive within each trajectory."""
+    jumps = ticks[1:] != ticks[:-1] + 1
+    jumps[offsets[1:-1] - 1] = False
+    if np.any(jumps):
+        row = int(np.flatnonzero(jumps)[0])
+        raise ContinuityError(f"`ticks` of a trajectory must be consecutive, got {ticks[row : row + 2]}")
+
+
+def check_finite(name: str, array: Array, ticks: NDArray[np.int64]) -> None:
+    """Raise `NonFiniteError` unless every element is finite; `ticks[row]` names the tick of a row."""
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = is_finite(array) if array.flags.c_contiguous else bool(np.isfinite(array).all())
+    if not finite:
+        refuse_infinite(name, array, ticks)

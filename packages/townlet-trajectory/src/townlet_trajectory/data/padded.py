@@ -9,17 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.checks import check_agent_ids, check_array
 from townlet_trajectory.data.ragged import flat_rows, offsets_of, padded_rows, step_mask
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.data.trajectory import (
-    ROW_SPECS,
-    TRAJECTORY_SPECS,
-    Array,
-    check_agent_ids,
-    check_array,
-    frozen,
-    frozen_columns,
-)
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS, Array, frozen, frozen_columns
 from townlet_trajectory.errors import SchemaError, ShapeError
 
 

@@ -1,4 +1,4 @@
-"""Trajectories cut into pieces, and pieces joined again.
+"""Trajectories cut into pieces, pieces joined again, and batches merged in an order of their own.
 
 A piece is a trajectory like any other. One that was cut off before its end is neither terminated nor truncated, and its
 final observation is the first one of the next piece. `joined` undoes every cut, also those that a recorder makes where
@@ -7,17 +7,21 @@ it is collected from, or where it is full.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.merging import agent_codes
-from townlet_trajectory.data.schema import ArraySpec
-from townlet_trajectory.data.trajectory import Array, check_array
+from townlet_trajectory.data.checks import check_array
+from townlet_trajectory.data.schema import Array, ArraySpec
 from townlet_trajectory.errors import SchemaError, ShapeError
 
 POSSESSED = "possessed"
 """Name of the decision column that says whether an external owner held the agent."""
+
+_DIGEST_BYTES = 32
 
 
 def split_where(batch: TrajectoryBatch, cut_before_rows: NDArray[np.bool_]) -> TrajectoryBatch:
@@ -165,6 +169,40 @@ def joined(batch: TrajectoryBatch) -> TrajectoryBatch:
     )
 
 
+def merged(batches: Sequence[TrajectoryBatch]) -> TrajectoryBatch:
+    """All trajectories of batches of equal schemas in canonical order: the order of arrival changes nothing.
+
+    Nothing is put together or left out: `joined` joins the pieces of a trajectory, and one that was given twice is
+    there twice.
+
+    Raises:
+        SchemaError: if there is no batch, or schemas differ.
+    """
+    return canonical(TrajectoryBatch.concatenate(batches))
+
+
+def canonical(batch: TrajectoryBatch) -> TrajectoryBatch:
+    """The trajectories by ascending world, episode, agent id (code points) and first tick.
+
+    Where two agree in all four, as in two runs of one town, their content decides. So equal sets of trajectories come
+    in equal order.
+    """
+    keys = (batch.ticks[batch.offsets[:-1]], agent_codes(batch), batch.episodes, batch.worlds)
+    order = np.lexsort(keys)
+    same = np.ones(max(0, len(batch) - 1), np.bool_)
+    for key in keys:
+        same &= key[order[1:]] == key[order[:-1]]
+    if same.any():
+        tied = order[np.append(False, same) | np.append(same, False)]
+        order = np.lexsort((_content_ranks(batch, tied), *keys))
+    return batch if np.array_equal(order, np.arange(len(batch))) else batch.select(order)
+
+
+def agent_codes(batch: TrajectoryBatch) -> NDArray[np.int64]:
+    """[B]; the rank of each agent id among those of the batch, equal for equal ids."""
+    return np.unique(batch.agent_ids, return_inverse=True)[1].astype(np.int64, copy=False)
+
+
 def _decision(batch: TrajectoryBatch, name: str) -> Array:
     if name not in batch.columns:
         raise SchemaError(f"there is no decision column `{name}`, but {sorted(batch.columns)}")
@@ -207,3 +245,28 @@ def _distinct(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     distinct = np.empty_like(codes)
     distinct[order] = ((np.arange(len(codes)) - np.searchsorted(ranked, ranked)) << 32) + ranked
     return distinct
+
+
+def _content_ranks(batch: TrajectoryBatch, tied: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[B]; the ranks of the digests of the trajectories `tied`; 0 elsewhere."""
+    digests = b"".join(_digest(batch, index) for index in tied.tolist())
+    ranks = np.zeros(len(batch), np.int64)
+    ranks[tied] = np.unique(np.frombuffer(digests, f"V{_DIGEST_BYTES}"), return_inverse=True)[1]
+    return ranks
+
+
+def _digest(batch: TrajectoryBatch, index: int) -> bytes:
+    """Of all that a trajectory holds beside its identity."""
+    rows = slice(int(batch.offsets[index]), int(batch.offsets[index + 1]))
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    digest.update(batch.terminated[index].tobytes() + batch.truncated[index].tobytes())
+    digest.update(batch.rewards[rows].tobytes())
+    # By name: schemas are equal whatever the order of their columns.
+    for columns, part in (
+        (batch.observations, rows),
+        (batch.final_observations, slice(index, index + 1)),
+        (batch.columns, rows),
+    ):
+        for name in sorted(columns):
+            digest.update(columns[name][part].tobytes())
+    return digest.digest()

@@ -9,13 +9,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from townlet_trajectory.errors import SchemaError
 
-SCHEMA_VERSION = 1
-"""Version of everything that this package writes."""
+if TYPE_CHECKING:
+    from townlet_trajectory.storage.json import Fields, JsonValue
+
+Array = NDArray[np.generic]
+"""An array of rows, of any dtype that a column may have."""
 
 ACTION_MASK = "action_mask"
 """Name of the observation that holds the legal actions, bool [N, A]; no final observation needs one."""
@@ -157,9 +162,42 @@ def default_decision_columns() -> dict[str, ArraySpec]:
     }
 
 
+def schema_document(schema: TrajectorySchema) -> dict[str, JsonValue]:
+    """`observations` and `decisions`, each an object of `dtype` and `shape` by name, and `vocabulary`."""
+    return {
+        "observations": _specs_document(schema.observations),
+        "decisions": _specs_document(schema.decisions),
+        "vocabulary": list(schema.vocabulary),
+    }
+
+
+def parse_schema(fields: Fields) -> TrajectorySchema:
+    """The inverse of `schema_document`; other fields of the object are not looked at.
+
+    Raises:
+        ManifestError: the error of `fields`, if a value is missing or of another type.
+        SchemaError: if the values are not a schema.
+    """
+    return TrajectorySchema(
+        observations=_parse_specs(fields, "observations"),
+        decisions=_parse_specs(fields, "decisions"),
+        vocabulary=fields.texts("vocabulary"),
+    )
+
+
 def _check_vocabulary(keys: tuple[str, ...]) -> None:
     if not isinstance(keys, tuple) or not all(isinstance(key, str) and key for key in keys):
         raise SchemaError(f"`vocabulary` must be a tuple of non-empty strings, got {keys!r}")
     if len(set(keys)) != len(keys):
         repeated = sorted({key for key in keys if keys.count(key) > 1})
         raise SchemaError(f"`vocabulary` repeats {repeated}")
+
+
+def _specs_document(specs: Mapping[str, ArraySpec]) -> dict[str, JsonValue]:
+    return {name: {"dtype": spec.dtype, "shape": [*spec.shape]} for name, spec in specs.items()}
+
+
+def _parse_specs(fields: Fields, kind: str) -> dict[str, ArraySpec]:
+    inside = fields.inside(kind)
+    specs = {name: inside.inside(name) for name in fields.object(kind)}
+    return {name: ArraySpec(spec.text("dtype"), spec.integers("shape")) for name, spec in specs.items()}

@@ -1,9 +1,7 @@
-"""Figures of a batch, which merge; and of a recorded classic sample, which are averaged over samples."""
+"""Figures of a batch: those of two batches, merged, are those of both as one."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,17 +9,89 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.moments import Moments
 from townlet_trajectory.data.schema import TrajectorySchema
-from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.errors import SchemaError
+from townlet_trajectory.data.trajectory import Array, frozen
+from townlet_trajectory.errors import SchemaError, ShapeError
 
-CONFLICT_FEATURES = ("rivalry_max", "rivalry_avoid_count")
-"""Features whose mean and maximum are given."""
+_CHUNK_ELEMENTS = 1 << 16
+"""Numbers that are looked at together, as float64."""
 
-_MEAN_OF_FEATURE = {"reward_feature_mean": "reward_total", "lateness_mean": "lateness_counter"}
-_SUMMED = ("_sum", "_total")
-_COUNT = "_count"
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moments:
+    """Moments of `count` rows [...], each place of a row by itself; all float64. Plain numbers have shape ().
+
+    Combined by the pairwise update of Chan, Golub & LeVeque 1979, which keeps the spread of numbers far from 0. Squares
+    of numbers beyond 1e150 are infinite.
+    """
+
+    count: int
+    """Rows."""
+    mean: NDArray[np.float64]
+    """[...]; 0 of no rows."""
+    squares: NDArray[np.float64]
+    """[...]; sum of the squared distances from the mean."""
+    minimum: NDArray[np.float64]
+    """[...]; infinity of no rows."""
+    maximum: NDArray[np.float64]
+    """[...]; minus infinity of no rows."""
+
+    def __post_init__(self) -> None:
+        shapes = {array.shape for array in (self.mean, self.squares, self.minimum, self.maximum)}
+        if len(shapes) != 1 or self.count < 0:
+            raise ShapeError(f"moments must be of one shape and of no less than 0 rows, got {shapes} and {self.count}")
+        for name in ("mean", "squares", "minimum", "maximum"):
+            # numpy makes scalars of what has shape ().
+            object.__setattr__(self, name, frozen(np.asarray(getattr(self, name), np.float64)))
+
+    @classmethod
+    def of(cls, values: Array) -> Moments:
+        """The moments of `values` [N, ...], which are finite numbers, or bools (0 and 1)."""
+        row_shape = values.shape[1:]
+        moments = cls.of_nothing(row_shape)
+        rows = max(1, _CHUNK_ELEMENTS // max(1, int(np.prod(row_shape, dtype=np.int64))))
+        for begin in range(0, len(values), rows):
+            moments = moments.merged(_of_chunk(values[begin : begin + rows].astype(np.float64)))
+        return moments
+
+    @classmethod
+    def of_nothing(cls, shape: tuple[int, ...] = ()) -> Moments:
+        """Of no rows: what changes nothing when it is merged."""
+        zeros = np.zeros(shape)
+        return cls(count=0, mean=zeros, squares=zeros, minimum=np.full(shape, np.inf), maximum=np.full(shape, -np.inf))
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """[...]; sum of the rows."""
+        return self.mean * self.count
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """[...]; root of the mean squared distance from the mean; 0 of no rows."""
+        return np.sqrt(self.squares / max(1, self.count))
+
+    def merged(self, other: Moments) -> Moments:
+        """The moments of both sets of rows together.
+
+        Raises:
+            ShapeError: if their rows are of different shape.
+        """
+        if self.mean.shape != other.mean.shape:
+            raise ShapeError(f"moments must be of one shape, got {self.mean.shape} and {other.mean.shape}")
+        if not (self.count and other.count):
+            return self if self.count else other
+        count = self.count + other.count
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Both sides alike, so that a + b is b + a to the last bit.
+            mean = (self.mean * self.count + other.mean * other.count) / count
+            apart = np.square(other.mean - self.mean) * (self.count * other.count / count)
+            return Moments(
+                count=count,
+                mean=mean,
+                squares=self.squares + other.squares + apart,
+                minimum=np.minimum(self.minimum, other.minimum),
+                maximum=np.maximum(self.maximum, other.maximum),
+            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,69 +202,16 @@ def returns_of(batch: TrajectoryBatch) -> NDArray[np.float64]:
     return np.add.reduceat(batch.rewards.astype(np.float64), batch.offsets[:-1])
 
 
-def sample_metrics(
-    *,
-    rewards: NDArray[np.float32],
-    log_probs: NDArray[np.float32],
-    value_preds: NDArray[np.float32],
-    actions: NDArray[np.int64],
-    action_texts: Sequence[str],
-    features: NDArray[np.float32],
-    feature_names: Sequence[str],
-) -> dict[str, float]:
-    """The figures of T >= 1 steps of one agent.
-
-    Args:
-        rewards: [T].
-        log_probs: [T].
-        value_preds: [T] or [T + 1].
-        actions: [T]; indices into `action_texts`.
-        action_texts: each action as JSON; its `kind` is counted, and whether it is `blocked`. Other texts are of kind
-            `unknown`.
-        features: [T, F].
-        feature_names: F names.
-
-    Returns:
-        `timesteps`, `reward_sum`, `reward_mean`, `log_prob_mean`, `value_pred_last`; `NAME_mean` and `NAME_max` of
-        `CONFLICT_FEATURES`, `reward_feature_mean` (of `reward_total`) and `lateness_mean` (of `lateness_counter`) where
-        the feature exists; `action_nonzero` (different actions used), `action_total`, `action_entropy` (nats),
-        `action_KIND_count`, `action_blocked_ratio`.
-    """
-    num_steps = len(rewards)
-    metrics = {
-        "timesteps": float(num_steps),
-        "reward_sum": float(rewards.sum()),
-        "reward_mean": float(rewards.mean()),
-        "log_prob_mean": float(log_probs.mean()),
-        "value_pred_last": float(value_preds[-1]),
-    }
-    column_of = {name: column for column, name in enumerate(feature_names)}
-    for name in CONFLICT_FEATURES:
-        if name in column_of:
-            metrics[f"{name}_mean"] = float(features[:, column_of[name]].mean())
-            metrics[f"{name}_max"] = float(features[:, column_of[name]].max())
-    for metric, name in _MEAN_OF_FEATURE.items():
-        if name in column_of:
-            metrics[metric] = float(features[:, column_of[name]].mean())
-    return metrics | _action_metrics(actions, action_texts)
-
-
-def aggregate_metrics(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The figures of many samples: `sample_count`, the mean of each figure, and sums.
-
-    A figure whose name ends in `_sum` or `_total` is summed, its mean is given as `NAME_mean`. Means are over the
-    samples that have the figure; a count (`_count`) that a sample lacks is 0.
-    """
-    aggregates = {"sample_count": float(len(samples))}
-    for name in sorted({name for sample in samples for name in sample}):
-        values = [sample[name] for sample in samples if name in sample]
-        total = float(sum(values))
-        mean = total / (len(samples) if name.endswith(_COUNT) else len(values))
-        if name.endswith(_SUMMED):
-            aggregates[name], aggregates[f"{name}_mean"] = total, mean
-        else:
-            aggregates[name] = mean
-    return aggregates
+def _of_chunk(values: NDArray[np.float64]) -> Moments:
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = values.mean(axis=0)
+        return Moments(
+            count=len(values),
+            mean=mean,
+            squares=np.square(values - mean).sum(axis=0),
+            minimum=values.min(axis=0),
+            maximum=values.max(axis=0),
+        )
 
 
 def _code_counts(batch: TrajectoryBatch, name: str) -> dict[int, int]:
@@ -218,33 +235,3 @@ def _merged(one: Mapping[str, Moments], other: Mapping[str, Moments]) -> dict[st
     if one.keys() != other.keys():
         raise SchemaError(f"moments must be of the same columns, got {sorted(one)} and {sorted(other)}")
     return {name: moments.merged(other[name]) for name, moments in one.items()}
-
-
-def _action_metrics(actions: NDArray[np.int64], action_texts: Sequence[str]) -> dict[str, float]:
-    counts = np.bincount(actions, minlength=len(action_texts))
-    used = counts[counts > 0]
-    shares = used / used.sum()
-    kinds: Counter[str] = Counter()
-    num_blocked = 0
-    for action in np.flatnonzero(counts).tolist():
-        kind, blocked = _kind_of(action_texts[action])
-        kinds[kind] += int(counts[action])
-        num_blocked += int(counts[action]) if blocked else 0
-    return {
-        "action_nonzero": float(len(used)),
-        "action_total": float(len(actions)),
-        # max() turns the -0.0 of a single action into 0.0.
-        "action_entropy": max(0.0, float(-(shares * np.log(shares)).sum())),
-        **{f"action_{kind}_count": float(count) for kind, count in sorted(kinds.items())},
-        "action_blocked_ratio": num_blocked / len(actions),
-    }
-
-
-def _kind_of(text: str) -> tuple[str, bool]:
-    try:
-        action = json.loads(text)
-    except ValueError:
-        return "unknown", False
-    if not isinstance(action, dict):
-        return "unknown", False
-    return str(action.get("kind", "unknown")), action.get("blocked") is True

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.data.trajectory import Array, check_array, check_columns
+from townlet_trajectory.data.checks import check_array, check_columns
+from townlet_trajectory.data.schema import Array, ArraySpec, TrajectorySchema
 from townlet_trajectory.errors import ShapeError
 
 

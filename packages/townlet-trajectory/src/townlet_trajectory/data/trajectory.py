@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_trajectory.data.checks import check_array, check_columns, check_finite
+from townlet_trajectory.data.schema import Array as Array
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.errors import ContinuityError, NonFiniteError, SchemaError, ShapeError
-
-Array = NDArray[np.generic]
+from townlet_trajectory.errors import ContinuityError, ShapeError
 
 ROW_SPECS = {"rewards": ArraySpec("float32"), "ticks": ArraySpec("int64")}
 """What every step has beside the columns of the schema."""
@@ -127,64 +127,3 @@ def frozen(array: NDArray[_Frozen]) -> NDArray[_Frozen]:
 def frozen_columns(columns: Mapping[str, Array]) -> dict[str, Array]:
     """`frozen` of each column, in a mapping that is nobody else's."""
     return {name: frozen(array) for name, array in columns.items()}
-
-
-def check_array(name: str, array: Array, spec: ArraySpec, length: int) -> None:
-    """Raise `SchemaError` or `ShapeError` unless `array` is `length` rows of `spec`."""
-    if array.dtype != spec.numpy_dtype:
-        raise SchemaError(f"`{name}` must have dtype {spec.dtype}, got {array.dtype}")
-    if array.shape != (length, *spec.shape):
-        raise ShapeError(f"`{name}` must have shape {(length, *spec.shape)}, got {array.shape}")
-
-
-def check_columns(what: str, columns: Mapping[str, Array], specs: Mapping[str, ArraySpec], length: int) -> None:
-    """Raise `SchemaError` or `ShapeError` unless there is one array of `length` rows for each of `specs`."""
-    if columns.keys() != specs.keys():
-        missing, unknown = sorted(specs.keys() - columns.keys()), sorted(columns.keys() - specs.keys())
-        raise SchemaError(f"{what}: missing {missing}, unknown {unknown}")
-    for name, spec in specs.items():
-        check_array(name, columns[name], spec, length)
-
-
-def check_offsets(offsets: NDArray[np.int64]) -> None:
-    """Raise `ShapeError` unless `offsets` [B + 1] begin with 0 and leave every trajectory a row."""
-    if offsets.dtype != np.int64 or offsets.ndim != 1 or offsets.size == 0 or offsets[0] != 0:
-        raise ShapeError(f"`offsets` must be int64 [B + 1] and begin with 0, got {offsets.dtype} {offsets[:5]}")
-    if np.any(offsets[1:] <= offsets[:-1]):
-        raise ShapeError(f"`offsets` must ascend strictly, got {offsets}")
-
-
-def check_agent_ids(agent_ids: NDArray[np.object_], length: int) -> None:
-    """Raise `SchemaError` or `ShapeError` unless `agent_ids` are `length` objects of type str."""
-    if agent_ids.dtype != np.object_ or agent_ids.shape != (length,):
-        raise ShapeError(f"`agent_ids` must be object of shape {(length,)}, got {agent_ids.dtype} {agent_ids.shape}")
-    strangers = [kind.__name__ for kind in set(map(type, agent_ids.tolist())) if not issubclass(kind, str)]
-    if strangers:
-        raise SchemaError(f"`agent_ids` must be str, got {sorted(strangers)}")
-
-
-def check_ticks(ticks: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
-    """Raise `ContinuityError` unless `ticks` are consecutive within each trajectory."""
-    jumps = ticks[1:] != ticks[:-1] + 1
-    jumps[offsets[1:-1] - 1] = False
-    if np.any(jumps):
-        row = int(np.flatnonzero(jumps)[0])
-        raise ContinuityError(f"`ticks` of a trajectory must be consecutive, got {ticks[row : row + 2]}")
-
-
-def check_finite(name: str, array: Array, ticks: NDArray[np.int64]) -> None:
-    """Raise `NonFiniteError` unless every element is finite; `ticks[row]` names the tick of a row."""
-    if array.dtype.kind == "f" and not _all_finite(array):
-        first = np.argwhere(~np.isfinite(array))[0]
-        raise NonFiniteError(name, int(ticks[first[0]]), int(first[0]), float(array[tuple(first)]))
-
-
-def _all_finite(array: Array) -> bool:
-    if array.flags.c_contiguous:
-        flat = array.reshape(-1)
-        # One pass, half the time of `isfinite` and no mask: a finite sum of squares has finite elements only. Numbers
-        # whose squares overflow are looked at one by one.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(np.dot(flat, flat)):
-                return True
-    return bool(np.isfinite(array).all())

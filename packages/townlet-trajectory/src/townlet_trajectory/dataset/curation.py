@@ -6,22 +6,21 @@ Every function reads a source and writes to sinks, of which `ShardWriter` is one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
 from townlet_trajectory.data.split import episode_hash
-from townlet_trajectory.data.trajectory_ids import overlapping, whole_of_piece
+from townlet_trajectory.data.table import overlapping, whole_of_piece
 from townlet_trajectory.dataset.filter import TrajectoryFilter
 from townlet_trajectory.dataset.info import DatasetInfo
-from townlet_trajectory.dataset.source import TrajectorySource, block_bounds, joined_tables
+from townlet_trajectory.dataset.source import TrajectorySource, blocks_of, joined_tables, require_equal_schemas
 from townlet_trajectory.errors import DatasetError
-from townlet_trajectory.recording.sink import BatchSink
 
 _Value = TypeVar("_Value", int, str)
 
@@ -30,7 +29,7 @@ DEFAULT_WINDOW_BYTES = 64 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class CurationResult:
-    """What became of the trajectories of a source; pieces of one count once."""
+    """Counts of the trajectories of a source; pieces of one count once."""
 
     total: int
     accepted: int
@@ -45,12 +44,22 @@ class CurationResult:
 def filter_dataset(source: TrajectorySource, sink: BatchSink, condition: TrajectoryFilter) -> CurationResult:
     """Write the trajectories that meet a condition, in the order of the source.
 
+    Args:
+        source: what to read.
+        sink: where accepted trajectories go.
+        condition: pieces of one trajectory are judged whole.
+
+    Returns:
+        How many trajectories there were, how many met the condition, and the steps of those.
+
     Raises:
         SchemaError: if the condition is about a column that the source has not.
         ArtifactError: if something cannot be read or written; what was written before stays.
     """
     kept = condition.kept(source)
-    _copy(source, kept, sink)
+    for block, first, stop in blocks_of(source):
+        if kept[first:stop].any():
+            _write(source.load_block(block), kept[first:stop], sink)
     return _result(source, kept)
 
 
@@ -62,6 +71,16 @@ def split_dataset(
     The side is that of `TrajectoryBatch.split_by_episode`: a function of (seed, world, episode) alone. Data that comes
     later moves nothing.
 
+    Args:
+        source: what to read.
+        train: where the rest goes.
+        held_out: where about `fraction` of the episodes goes.
+        fraction: in [0, 1].
+        seed: of the split.
+
+    Returns:
+        What each sink was given, (train, held out).
+
     Raises:
         DatasetError: if `fraction` is not in [0, 1].
         ArtifactError: as `filter_dataset`.
@@ -70,7 +89,7 @@ def split_dataset(
         raise DatasetError(f"`fraction` must be in [0, 1], got {fraction!r}")
     table = source.table
     apart = episode_hash(seed, table.worlds, table.episodes) < fraction
-    for block, first, stop in _blocks(source):
+    for block, first, stop in blocks_of(source):
         batch = source.load_block(block)
         _write(batch, ~apart[first:stop], train)
         _write(batch, apart[first:stop], held_out)
@@ -94,10 +113,7 @@ def merge_datasets(sources: Sequence[TrajectorySource], sink: BatchSink, *, renu
         SchemaError: if schemas differ.
         ArtifactError: as `filter_dataset`.
     """
-    if not sources:
-        raise DatasetError("at least one source is needed")
-    for source in sources:
-        sources[0].schema.require_equal(source.schema)
+    require_equal_schemas(sources)
     if not renumber_worlds:
         _require_apart(sources)
     next_world = 0
@@ -105,7 +121,7 @@ def merge_datasets(sources: Sequence[TrajectorySource], sink: BatchSink, *, renu
         worlds = source.table.worlds
         shift = next_world - int(worlds.min(initial=0)) if renumber_worlds else 0
         next_world = int(worlds.max(initial=-1)) + shift + 1
-        for block, _, _ in _blocks(source):
+        for block, _, _ in blocks_of(source):
             batch = source.load_block(block)
             sink.write(replace(batch, worlds=batch.worlds + shift) if shift else batch)
     return sum(len(source.table) for source in sources)
@@ -116,6 +132,11 @@ def reshard(source: TrajectorySource, sink: BatchSink, *, window_bytes: int = DE
 
     A trajectory that goes on is held back for its next piece, unless those held back take half of the window. Its size
     and compression are the sink's: `ShardWriter(..., rows_per_shard=..., compression=...)`.
+
+    Args:
+        source: what to read.
+        sink: where everything goes.
+        window_bytes: decoded bytes that are collected before pieces are put together and written.
 
     Returns:
         How many trajectories (and pieces) were written.
@@ -128,7 +149,7 @@ def reshard(source: TrajectorySource, sink: BatchSink, *, window_bytes: int = DE
         raise DatasetError(f"`window_bytes` must be at least 1, got {window_bytes!r}")
     written = 0
     window: list[TrajectoryBatch] = []
-    for block, _, _ in _blocks(source):
+    for block, _, _ in blocks_of(source):
         window.append(source.load_block(block))
         if sum(map(_num_bytes, window)) >= window_bytes:
             held, count = _write_ended(window, sink, window_bytes // 2)
@@ -140,7 +161,7 @@ def reshard(source: TrajectorySource, sink: BatchSink, *, window_bytes: int = DE
 
 
 def merged_info(infos: Sequence[DatasetInfo]) -> DatasetInfo:
-    """What a dataset made of others says of itself: tags of all, and `notes.merged` with what each said.
+    """Combine the infos of merged datasets: tags of all, and `notes.merged` with each document.
 
     Seeds and policies keep their names where all that have them agree; else `NAME@K`, K the number of the dataset.
 
@@ -168,17 +189,6 @@ def _by_name(parts: Sequence[Mapping[str, _Value]]) -> dict[str, _Value]:
         else:
             merged |= {f"{name}@{number}": value for number, value in values.items()}
     return merged
-
-
-def _blocks(source: TrajectorySource) -> Iterator[tuple[int, int, int]]:
-    """Each block with its first trajectory and the one behind its last."""
-    return ((block, *block_bounds(source, block)) for block in range(len(source.block_offsets) - 1))
-
-
-def _copy(source: TrajectorySource, kept: NDArray[np.bool_], sink: BatchSink) -> None:
-    for block, first, stop in _blocks(source):
-        if kept[first:stop].any():
-            _write(source.load_block(block), kept[first:stop], sink)
 
 
 def _write(batch: TrajectoryBatch, kept: NDArray[np.bool_], sink: BatchSink) -> int:

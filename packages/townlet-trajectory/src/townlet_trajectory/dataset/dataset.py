@@ -43,6 +43,27 @@ class TrajectoryDataset(Generic[BatchT]):
     uniform one; with one, batches mix units of the same few blocks (CorgiPile, arXiv:2206.05830, shows how little
     this costs as long as a window holds several blocks). The budget covers decoded and encoded bytes, the index of
     the window's rows and the batches; not the tables of trajectories (some 100 bytes each).
+
+    Example:
+        >>> import numpy as np
+        >>> from townlet_trajectory import ArraySpec, BatchSource, Trajectory, TrajectoryBatch, TrajectorySchema
+        >>> schema = TrajectorySchema(
+        ...     observations={"seen": ArraySpec("float32", (2,))},
+        ...     decisions={"action": ArraySpec("int64")},
+        ...     vocabulary=("wait", "eat"),
+        ... )
+        >>> alice = Trajectory(
+        ...     schema=schema, observations={"seen": np.zeros((4, 2), np.float32)},
+        ...     columns={"action": np.array([0, 1, 1])},
+        ...     rewards=np.array([0.0, 1.0, 0.5], np.float32), ticks=np.array([1, 2, 3]),
+        ...     terminated=True, truncated=False, agent_id="alice", world=0, episode=0,
+        ... )
+        >>> source = BatchSource(TrajectoryBatch.from_trajectories([alice]))
+        >>> dataset = TrajectoryDataset(source, batch_size=2, seed=7, shuffle=False)
+        >>> [steps.rewards.tolist() for steps in dataset]
+        [[0.0, 1.0], [0.5]]
+        >>> dataset.position().epoch
+        1
     """
 
     @overload

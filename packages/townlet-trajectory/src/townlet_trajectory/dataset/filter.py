@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.schema import Source
 from townlet_trajectory.data.statistics import returns_of
-from townlet_trajectory.data.trajectory_ids import sums_of_wholes, whole_of_piece
-from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, block_bounds, require_decision
+from townlet_trajectory.data.table import sums_of_wholes, whole_of_piece
+from townlet_trajectory.dataset.selection import StepSelection, select_steps
+from townlet_trajectory.dataset.source import TrajectorySource, blocks_of
 from townlet_trajectory.errors import DatasetError
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrajectoryFilter:
-    """What a trajectory must meet, all at once; None or empty: whatever it is.
+    """Conditions that a trajectory meets all at once; None or empty: no condition.
 
     `TrajectoryFilter(min_length=10, min_return=0.0)`, `TrajectoryFilter(min_shares={Source.LEARNED: 0.5})`.
     """
@@ -50,7 +51,7 @@ class TrajectoryFilter:
                 raise DatasetError(f"`{name}` must be in [0, 1], got {dict(shares)}")
 
     def kept(self, source: TrajectorySource) -> NDArray[np.bool_]:
-        """[B]; the trajectories of `source` that are kept, pieces of one all or none.
+        """Find the trajectories of `source` that are kept, as a mask [B]; pieces of one are kept all or none.
 
         Reads the table; rewards or the column `source` only where the filter is about them, one block at a time.
 
@@ -67,44 +68,25 @@ class TrajectoryFilter:
             kept &= _within(returns, self.min_return, self.max_return)
         for shares, low in ((self.min_shares, True), (self.max_shares, False)):
             for who, share in shares.items():
-                actual = sums_of_wholes(wholes, _steps_by(source, who)) / lengths
+                steps = select_steps(source, StepSelection(sources=(who,)), None).steps
+                actual = sums_of_wholes(wholes, steps) / lengths
                 kept &= actual >= share if low else actual <= share
-        return kept[wholes] & self._named(table)
-
-    def _named(self, table: TrajectoryTable) -> NDArray[np.bool_]:
-        """[B]; what is asked of names and tags."""
-        named = np.ones(len(table), np.bool_)
+        named = StepSelection(tags=tuple(self.tags)).trajectories(table)
         if self.agent_ids is not None:
             named &= np.isin(table.agent_ids, np.array(sorted(self.agent_ids), object))
-        if self.tags:
-            named &= np.array([self.tags <= tags for tags in table.tags] or [False] * len(table), np.bool_)
-        return named
+        return kept[wholes] & named
 
 
 def piece_returns(source: TrajectorySource) -> NDArray[np.float64]:
-    """[B]; the sum of the rewards of each trajectory or piece, in float64. One block is in memory at a time.
+    """Add up the rewards of each trajectory or piece: [B], in float64. One block is in memory at a time.
 
     Raises:
         ArtifactError: if a block cannot be read.
     """
     returns = np.zeros(len(source.table), np.float64)
-    for block in range(len(source.block_offsets) - 1):
-        first, stop = block_bounds(source, block)
+    for block, first, stop in blocks_of(source):
         returns[first:stop] = returns_of(source.load_block(block))
     return returns
-
-
-def _steps_by(source: TrajectorySource, who: Source) -> NDArray[np.int64]:
-    """[B]; the steps of each trajectory that `who` decided."""
-    require_decision(source.schema, "source")
-    lengths = source.table.lengths
-    steps = np.zeros(len(lengths), np.int64)
-    for block in range(len(source.block_offsets) - 1):
-        first, stop = block_bounds(source, block)
-        decided = source.decision_column(block, "source") == who
-        offsets = np.cumsum(lengths[first:stop]) - lengths[first:stop]
-        steps[first:stop] = np.add.reduceat(decided, offsets, dtype=np.int64)
-    return steps
 
 
 def _within(values: NDArray[np.float64], low: float | None, high: float | None) -> NDArray[np.bool_]:

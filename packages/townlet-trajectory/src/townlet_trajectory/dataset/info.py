@@ -1,4 +1,4 @@
-"""What a dataset directory holds: schema, where it came from, and its shards with their SHA-256."""
+"""Where a dataset came from, and the manifest of a directory of shards with their SHA-256."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from townlet_trajectory.data.schema import TrajectorySchema
-from townlet_trajectory.data.schema_document import parse_schema, schema_document
+from townlet_trajectory.data.schema import TrajectorySchema, parse_schema, schema_document
 from townlet_trajectory.errors import ManifestError, SchemaError
-from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object, readable_json
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object, readable_json
 from townlet_trajectory.storage.manifest import MAX_FILE_BYTES, FileEntry
 
 DATASET_VERSION = (1, 0)
@@ -31,7 +29,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """Where a dataset came from, in the words of who recorded it."""
+    """Origin of a dataset, as its recorder described it."""
 
     group: str = "agents"
     """Name of the agent group."""
@@ -44,9 +42,8 @@ class DatasetInfo:
     """Anything else that JSON can say."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", dict(self.seeds))
-        object.__setattr__(self, "policies", dict(self.policies))
-        object.__setattr__(self, "notes", dict(self.notes))
+        for name in ("seeds", "policies", "notes"):
+            object.__setattr__(self, name, dict(vars(self)[name]))
         if not isinstance(self.group, str) or not self.group:
             raise SchemaError(f"`group` must be a name, got {self.group!r}")
         if not isinstance(self.tags, tuple) or not all(isinstance(tag, str) for tag in self.tags):
@@ -148,12 +145,12 @@ class DatasetManifest:
     @property
     def sha256(self) -> str:
         """Digest of everything else that is written, hex."""
-        return _digest(self._body())
+        return document_digest(self._body())
 
     def encode(self) -> bytes:
         """The file that holds this manifest."""
         body = self._body()
-        return readable_json({**body, "sha256": _digest(body)})
+        return readable_json({**body, "sha256": document_digest(body)})
 
     def _body(self) -> dict[str, JsonValue]:
         return {
@@ -185,8 +182,7 @@ def parse_dataset_manifest(data: bytes, path: str | Path) -> DatasetManifest:
     version = fields.integers("schema_version")
     if len(version) != 2 or version[0] != DATASET_VERSION[0] or version[1] < 0:
         raise ManifestError(path, "parse", f"schema version {DATASET_VERSION[0]}.x is read, got {[*version]}")
-    body = {name: value for name, value in document.items() if name != "sha256"}
-    if fields.text("sha256") != (actual := _digest(body)):
+    if fields.text("sha256") != (actual := document_digest(document)):
         raise ManifestError(path, "verify", f"`sha256` must be {actual}, got {document['sha256']!r:.80}")
     try:
         manifest = DatasetManifest(
@@ -249,5 +245,7 @@ def shard_file_names(number: int) -> tuple[str, str]:
     return f"steps-{number:06d}.arrow", f"trajectories-{number:06d}.arrow"
 
 
-def _digest(body: Mapping[str, JsonValue]) -> str:
-    return hashlib.sha256(canonical_json({**body})).hexdigest()
+def document_digest(document: Mapping[str, JsonValue]) -> str:
+    """SHA-256 (hex) of a document as canonical JSON, without its own `sha256`."""
+    body = {name: value for name, value in document.items() if name != "sha256"}
+    return hashlib.sha256(canonical_json(body)).hexdigest()

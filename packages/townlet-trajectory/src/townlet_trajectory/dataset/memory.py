@@ -1,4 +1,4 @@
-"""How much memory blocks and batches take: worked out from the schema and the table, before anything is read."""
+"""Blocks in memory: how much they take, worked out before anything is read, and rows gathered out of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
 from townlet_trajectory.data.steps import StepBatch
-from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS, Array
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.errors import MemoryBudgetError
 
@@ -42,10 +42,6 @@ class BlockMemory:
     allocators keep about as much of what was freed before (1 GB of lz4 shards of 16 MB through 256 MB: 281 MB above
     the imports when it was counted once)."""
 
-    def most(self, blocks: NDArray[np.int64]) -> tuple[int, int]:
-        """The greatest `held` and the greatest `loading` of some blocks."""
-        return int(self.held[blocks].max(initial=0)), int(self.loading[blocks].max(initial=0))
-
 
 def block_memory(source: TrajectorySource) -> BlockMemory:
     """What each block of `source` takes."""
@@ -66,10 +62,10 @@ def trajectory_bytes(schema: TrajectorySchema) -> int:
     return _row_bytes(schema.observations) + _TABLE_ENTRY
 
 
-def step_batch_bytes(schema: TrajectorySchema, num_steps: int, *, with_next: bool) -> int:
-    """Bytes of a batch of `num_steps` steps."""
+def step_batch_bytes(schema: TrajectorySchema, *, with_next: bool) -> int:
+    """Bytes of each step of a step batch."""
     following = _row_bytes(schema.observations) if with_next else 0
-    return num_steps * (step_bytes(schema) + following + _STEP_NUMBERS)
+    return step_bytes(schema) + following + _STEP_NUMBERS
 
 
 def window_bytes(budget_bytes: int, memory: BlockMemory, blocks: NDArray[np.int64], batch_bytes: int) -> int:
@@ -84,7 +80,7 @@ def window_bytes(budget_bytes: int, memory: BlockMemory, blocks: NDArray[np.int6
     Raises:
         MemoryBudgetError: if one block at a time is too much.
     """
-    held, loading = memory.most(blocks)
+    held, loading = (int(sizes[blocks].max(initial=0)) for sizes in (memory.held, memory.loading))
     needed = held + loading + BATCHES_HELD * batch_bytes
     if needed > budget_bytes:
         raise MemoryBudgetError(
@@ -114,7 +110,7 @@ class LoadedBlock:
     """Row of its first trajectory in the source's table."""
 
 
-class Window:
+class LoadedBlocks:
     """At least one block, seen as one: its rows and trajectories are counted from 0 through all blocks.
 
     Observations stay where they were read; the other columns, which are small, are joined: a call for each column of
@@ -131,13 +127,9 @@ class Window:
         self.starts = offsets_of(self.lengths)[:-1]
         """[B]; the row at which each trajectory begins."""
         self._columns = {name: _joined([batch.columns[name] for batch in batches]) for name in batches[0].columns}
-        self._rewards = _joined([batch.rewards for batch in batches])
-        self._ticks = _joined([batch.ticks for batch in batches])
-        self._terminated = _joined([batch.terminated for batch in batches])
-        self._truncated = _joined([batch.truncated for batch in batches])
-        self._agent_ids = _joined([batch.agent_ids for batch in batches])
-        self._worlds = _joined([batch.worlds for batch in batches])
-        self._episodes = _joined([batch.episodes for batch in batches])
+        self._rows = {name: _joined([vars(batch)[name] for batch in batches]) for name in ROW_SPECS}
+        names = ("agent_ids", *TRAJECTORY_SPECS)
+        self._trajectories = {name: _joined([vars(batch)[name] for batch in batches]) for name in names}
         self._step_shift = np.array([block.first_step for block in blocks]) - self._row_offsets[:-1]
         self._trajectory_shift = np.array([block.first_trajectory for block in blocks]) - self._trajectory_offsets[:-1]
 
@@ -151,12 +143,11 @@ class Window:
             observations=places.take_all([batch.observations for batch in self.batches]),
             next_observations=self._next_observations(rows, trajectories, last) if with_next else {},
             columns={name: array.take(rows, axis=0) for name, array in self._columns.items()},
-            rewards=self._rewards.take(rows),
-            ticks=self._ticks.take(rows),
-            terminated=last & self._terminated.take(trajectories),
-            truncated=last & self._truncated.take(trajectories),
+            terminated=last & self._trajectories["terminated"].take(trajectories),
+            truncated=last & self._trajectories["truncated"].take(trajectories),
             steps=rows + self._step_shift[places.block_of],
             trajectories=trajectories + self._trajectory_shift[places.block_of],
+            **{name: array.take(rows) for name, array in self._rows.items()},
         )
 
     def trajectories(self, numbers: NDArray[np.int64]) -> TrajectoryBatch:
@@ -169,13 +160,8 @@ class Window:
             observations=_Places(self._row_offsets, rows).take_all([batch.observations for batch in self.batches]),
             final_observations=self._final_observations(numbers),
             columns={name: array.take(rows, axis=0) for name, array in self._columns.items()},
-            rewards=self._rewards.take(rows),
-            ticks=self._ticks.take(rows),
-            terminated=self._terminated.take(numbers),
-            truncated=self._truncated.take(numbers),
-            agent_ids=self._agent_ids.take(numbers),
-            worlds=self._worlds.take(numbers),
-            episodes=self._episodes.take(numbers),
+            **{name: array.take(rows) for name, array in self._rows.items()},
+            **{name: array.take(numbers) for name, array in self._trajectories.items()},
         )
 
     def _next_observations(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.dataset.memory import LoadedBlock, Window, block_memory, window_bytes
+from townlet_trajectory.dataset.memory import LoadedBlock, LoadedBlocks, block_memory, window_bytes
 from townlet_trajectory.dataset.selection import Selected, StepSelection, StepWeights
 from townlet_trajectory.dataset.source import TrajectorySource, block_bounds
 from townlet_trajectory.dataset.units import BatchT, Unit, UnitName
@@ -57,17 +57,8 @@ class DatasetOptions:
 
     def document(self) -> dict[str, JsonValue]:
         """As a position's fingerprint covers it; weights are covered by what they come to."""
-        return {
-            "batch_size": self.batch_size,
-            "unit": self.unit,
-            "seed": self.seed,
-            "shuffle": self.shuffle,
-            "drop_last": self.drop_last,
-            "memory_budget_bytes": self.memory_budget_bytes,
-            "select": self.select.document(),
-            "weighted": self.weights is not None,
-            "next_observations": self.next_observations,
-        }
+        weighted = self.weights is not None
+        return {**vars(self), "select": self.select.document(), "weights": weighted}
 
 
 class DatasetReader(Generic[BatchT]):
@@ -101,7 +92,7 @@ class DatasetReader(Generic[BatchT]):
             read = np.flatnonzero(self.per_block)
             self.window_bytes = window_bytes(options.memory_budget_bytes, self.memory, read, size)
         self._epoch: tuple[int, EpochPlan] | None = None
-        self._window: tuple[int, int, Window, NDArray[np.int64]] | None = None
+        self._window: tuple[int, int, LoadedBlocks, NDArray[np.int64]] | None = None
         self._blocks: dict[int, LoadedBlock] = {}
 
     def __getstate__(self) -> dict[str, object]:
@@ -125,9 +116,13 @@ class DatasetReader(Generic[BatchT]):
         return hashlib.sha256(canonical_json(document)).hexdigest()
 
     def batch(self, epoch: int, first: int, stop: int) -> BatchT:
-        """The units `first : stop` of an epoch; blocks are read where they are not in memory."""
-        plan = self._plan(epoch)
-        parts = [self._part(epoch, window, inside) for window, inside in plan.parts(first, stop)]
+        """Gather units of an epoch; blocks that are not in memory are read.
+
+        Args:
+            epoch: number of the epoch, >= 0.
+            first, stop: numbers of units in the epoch's order, `first` below `stop`.
+        """
+        parts = [self._part(epoch, number, inside) for number, inside in self._plan(epoch).parts(first, stop)]
         return parts[0] if len(parts) == 1 else self.unit.concatenate(parts)
 
     def load(self, block: int) -> LoadedBlock:
@@ -143,7 +138,9 @@ class DatasetReader(Generic[BatchT]):
             raise DatasetError(f"block {block} of the source does not hold the trajectories that its table says")
         return LoadedBlock(batch=batch, first_step=int(self._first_steps[block]), first_trajectory=first)
 
-    def units_of(self, blocks: Sequence[int], window: Window) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    def units_of(
+        self, blocks: Sequence[int], window: LoadedBlocks
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
         """The selected units of a window that holds `blocks`, and their weights.
 
         Raises:
@@ -164,9 +161,9 @@ class DatasetReader(Generic[BatchT]):
 
     def _part(self, epoch: int, number: int, inside: slice) -> BatchT:
         window, order = self._opened(epoch, number)
-        return self.unit.gather(window, order[inside])
+        return self.unit.gather(window, order[inside])  # and let the window go, before another one is opened
 
-    def _opened(self, epoch: int, number: int) -> tuple[Window, NDArray[np.int64]]:
+    def _opened(self, epoch: int, number: int) -> tuple[LoadedBlocks, NDArray[np.int64]]:
         """A window and the order of its units; what it does not share with the one before is let go first."""
         if self._window is not None and self._window[:2] == (epoch, number):
             return self._window[2:]
@@ -177,7 +174,7 @@ class DatasetReader(Generic[BatchT]):
         for block in blocks:
             if block not in self._blocks:
                 self._blocks[block] = self.load(block)
-        window = Window([self._blocks[block] for block in blocks])
+        window = LoadedBlocks([self._blocks[block] for block in blocks])
         numbers, weights = self.units_of(blocks, window)
         count = int(plan.offsets[number + 1] - plan.offsets[number])
         order = self.options.order.draw(numbers, weights, count, epoch=epoch, window=number)
@@ -215,15 +212,19 @@ class Order:
     """Units are drawn with replacement, each in proportion to its weight. Needs `shuffle`."""
 
     def draw(
-        self,
-        numbers: NDArray[np.int64],
-        weights: NDArray[np.float64] | None,
-        count: int,
-        *,
-        epoch: int,
-        window: int,
+        self, numbers: NDArray[np.int64], weights: NDArray[np.float64] | None, count: int, *, epoch: int, window: int
     ) -> NDArray[np.int64]:
-        """`count` of the units `numbers` [n] of a window, in the order in which they are handed out."""
+        """Order, or draw, the units of a window.
+
+        Args:
+            numbers: [n]; the units.
+            weights: [n], not all 0; None: each unit comes once.
+            count: how many to hand out; n without weights.
+            epoch, window: which numbers of the seed's are used.
+
+        Returns:
+            [count]; units in the order in which they are handed out.
+        """
         generator = self._generator(epoch, _WINDOW_ORDER, window)
         if weights is not None:
             sums = np.cumsum(weights)
@@ -240,7 +241,16 @@ class Order:
         return self._generator(epoch, _BLOCK_ORDER).permutation(blocks) if self.shuffle else blocks
 
     def counts(self, weights: NDArray[np.float64], total: int, *, epoch: int) -> NDArray[np.int64]:
-        """[W]; how many of `total` draws fall into each window, given its weight [W]."""
+        """Share out draws to windows.
+
+        Args:
+            weights: [W]; of each window, not all 0.
+            total: how many draws there are.
+            epoch: number of the epoch.
+
+        Returns:
+            [W]; draws of each window, `total` together.
+        """
         generator = self._generator(epoch, _WINDOW_COUNTS)
         return generator.multinomial(total, weights / weights.sum()).astype(np.int64)
 

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.schema import Kind, Source
 from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, block_bounds, require_decision
+from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, blocks_of, require_decision
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.storage.json import JsonValue
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepSelection:
-    """Conditions that a step meets all at once; None or empty: whatever it is.
+    """Conditions that a step meets all at once; None or empty: no condition.
 
     `StepSelection(demonstrated=True)` takes demonstrations, `StepSelection(kinds=(Kind.DECISION,))` what a blend drew.
     """
@@ -115,6 +115,14 @@ class Selected:
 def select_steps(source: TrajectorySource, selection: StepSelection, weights: StepWeights | None) -> Selected:
     """Count what is selected. Reads the columns that are asked about, one block at a time, and nothing else.
 
+    Args:
+        source: its table and decision columns are read.
+        selection: conditions on steps and on tags.
+        weights: of steps; None: each weighs 1.
+
+    Returns:
+        Steps and summed weights of each trajectory, 0 where it lacks a tag.
+
     Raises:
         SchemaError: if there is no such column.
         DatasetError: if weights are not finite, or negative.
@@ -128,8 +136,7 @@ def select_steps(source: TrajectorySource, selection: StepSelection, weights: St
     if not names:
         return Selected(steps=lengths, weights=lengths.astype(np.float64)).within(tagged)
     steps, sums = np.zeros(len(lengths), np.int64), np.zeros(len(lengths), np.float64)
-    for block in range(len(source.block_offsets) - 1):
-        first, stop = block_bounds(source, block)
+    for block, first, stop in blocks_of(source):
         columns = {name: source.decision_column(block, name) for name in names}
         offsets = np.cumsum(lengths[first:stop]) - lengths[first:stop]
         num_rows = int(lengths[first:stop].sum())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property
 from itertools import chain
 from typing import Protocol
@@ -14,64 +14,9 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.data.trajectory import Array, check_array
+from townlet_trajectory.data.schema import Array, TrajectorySchema
+from townlet_trajectory.data.table import TrajectoryTable as TrajectoryTable
 from townlet_trajectory.errors import DatasetError, SchemaError, ShapeError
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrajectoryTable:
-    """What is known of B trajectories without reading a tensor."""
-
-    agent_ids: NDArray[np.object_]
-    """[B] str."""
-    worlds: NDArray[np.int64]
-    """[B]."""
-    episodes: NDArray[np.int64]
-    """[B]; number of the world's episode."""
-    first_ticks: NDArray[np.int64]
-    """[B]."""
-    lengths: NDArray[np.int64]
-    """[B]; steps, at least 1."""
-    terminated: NDArray[np.bool_]
-    """[B]."""
-    truncated: NDArray[np.bool_]
-    """[B]."""
-    tags: tuple[frozenset[str], ...] = ()
-    """[B]; what each was tagged with. Empty where nothing is tagged."""
-
-    def __post_init__(self) -> None:
-        size = len(self)
-        if self.agent_ids.dtype != np.object_ or self.agent_ids.shape != (size,):
-            raise ShapeError(f"`agent_ids` must be object of shape {(size,)}, got {self.agent_ids.dtype}")
-        for name, numbers in (
-            ("worlds", self.worlds),
-            ("episodes", self.episodes),
-            ("first_ticks", self.first_ticks),
-            ("lengths", self.lengths),
-        ):
-            check_array(name, numbers, ArraySpec("int64"), size)
-        for name, flags in (("terminated", self.terminated), ("truncated", self.truncated)):
-            check_array(name, flags, ArraySpec("bool"), size)
-        if self.lengths.min(initial=1) < 1:
-            raise ShapeError(f"`lengths` must be at least 1, got {self.lengths.min()}")
-        if self.tags and len(self.tags) != size:
-            raise ShapeError(f"`tags` must be empty or [{size}], got {len(self.tags)}")
-
-    def __len__(self) -> int:
-        """Trajectories (B)."""
-        return len(self.lengths)
-
-
-_NO_TRAJECTORIES = TrajectoryTable(
-    agent_ids=np.empty(0, np.object_),
-    worlds=np.empty(0, np.int64),
-    episodes=np.empty(0, np.int64),
-    first_ticks=np.empty(0, np.int64),
-    lengths=np.empty(0, np.int64),
-    terminated=np.empty(0, np.bool_),
-    truncated=np.empty(0, np.bool_),
-)
 
 
 class TrajectorySource(Protocol):
@@ -126,6 +71,9 @@ class BatchSource:
         rows_per_block: a block begins with the first trajectory that begins at or after each multiple of it, so that
             trajectories stay whole. None: the batch is one block.
         tags: of all its trajectories.
+
+    Raises:
+        ShapeError: if `rows_per_block` is less than 1.
     """
 
     def __init__(
@@ -134,117 +82,26 @@ class BatchSource:
         if rows_per_block is not None and rows_per_block < 1:
             raise ShapeError(f"`rows_per_block` must be at least 1, got {rows_per_block!r}")
         self._batch = batch
+        self.schema = batch.schema
+        self.table = table_of(batch, tags=tags)
         stripe = batch.offsets[:-1] // (rows_per_block or max(1, batch.num_steps))
         starts = np.flatnonzero(np.diff(stripe, prepend=-1))
-        self._block_offsets = np.append(starts, len(batch)).astype(np.int64)
-        self._table = table_of(batch, tags=tags)
-
-    @property
-    def schema(self) -> TrajectorySchema:
-        return self._batch.schema
-
-    @property
-    def table(self) -> TrajectoryTable:
-        return self._table
-
-    @property
-    def block_offsets(self) -> NDArray[np.int64]:
-        return self._block_offsets
-
-    @property
-    def encoded_bytes(self) -> NDArray[np.int64]:
-        return np.zeros(len(self._block_offsets) - 1, np.int64)
+        self.block_offsets: NDArray[np.int64] = np.append(starts, len(batch)).astype(np.int64)
+        self.encoded_bytes = np.zeros(len(starts), np.int64)
 
     @cached_property
     def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for part in _parts(self._batch, self._block_offsets):
-            digest.update(part.size.to_bytes(8, "little"))
-            digest.update(part.data)
-        return digest.hexdigest()
+        arrays = {**arrays_of(self._batch), "blocks": self.block_offsets}
+        return arrays_digest(self.schema.vocabulary_digest.encode(), arrays)
 
     def load_block(self, block: int) -> TrajectoryBatch:
         first, stop = block_bounds(self, block)
-        if stop - first == len(self._batch):
-            return self._batch
-        return self._batch[first:stop]
+        return self._batch if stop - first == len(self._batch) else self._batch[first:stop]
 
     def decision_column(self, block: int, name: str) -> Array:
         first, stop = block_bounds(self, block)
         require_decision(self.schema, name)
         return self._batch.columns[name][self._batch.offsets[first] : self._batch.offsets[stop]]
-
-
-def table_of(batch: TrajectoryBatch, *, tags: frozenset[str] = frozenset()) -> TrajectoryTable:
-    """What `batch` says of its trajectories, each tagged with `tags`."""
-    return TrajectoryTable(
-        agent_ids=batch.agent_ids,
-        worlds=batch.worlds,
-        episodes=batch.episodes,
-        first_ticks=batch.ticks[batch.offsets[:-1]],
-        lengths=batch.lengths,
-        terminated=batch.terminated,
-        truncated=batch.truncated,
-        tags=(tags,) * len(batch) if tags else (),
-    )
-
-
-def joined_tables(tables: Sequence[TrajectoryTable]) -> TrajectoryTable:
-    """Tables one after the other, of no, one or more sources."""
-    parts = [_NO_TRAJECTORIES, *tables]
-    tags = [table.tags or (frozenset[str](),) * len(table) for table in tables]
-    return TrajectoryTable(
-        agent_ids=np.concatenate([table.agent_ids for table in parts]),
-        worlds=np.concatenate([table.worlds for table in parts]),
-        episodes=np.concatenate([table.episodes for table in parts]),
-        first_ticks=np.concatenate([table.first_ticks for table in parts]),
-        lengths=np.concatenate([table.lengths for table in parts]),
-        terminated=np.concatenate([table.terminated for table in parts]),
-        truncated=np.concatenate([table.truncated for table in parts]),
-        tags=tuple(chain.from_iterable(tags)) if any(table.tags for table in tables) else (),
-    )
-
-
-def require_decision(schema: TrajectorySchema, name: str) -> None:
-    """Raise `SchemaError` unless `name` is a decision column of `schema`."""
-    if name not in schema.decisions:
-        raise SchemaError(f"`{name}` is no decision column, there are {sorted(schema.decisions)}")
-
-
-def block_bounds(source: TrajectorySource, block: int) -> tuple[int, int]:
-    """The first trajectory of a block and the one behind its last.
-
-    Raises:
-        IndexError: if there is no such block.
-    """
-    offsets = source.block_offsets
-    if not 0 <= block < len(offsets) - 1:
-        raise IndexError(f"block {block} of {len(offsets) - 1}")
-    return int(offsets[block]), int(offsets[block + 1])
-
-
-def _parts(batch: TrajectoryBatch, block_offsets: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    """Everything that a fingerprint covers, each array after its name, in one order."""
-    groups: dict[str, Mapping[str, Array]] = {
-        "observations": batch.observations,
-        "final": batch.final_observations,
-        "columns": batch.columns,
-        "rows": {"rewards": batch.rewards, "ticks": batch.ticks},
-        "trajectories": {
-            "offsets": batch.offsets,
-            "terminated": batch.terminated,
-            "truncated": batch.truncated,
-            "worlds": batch.worlds,
-            "episodes": batch.episodes,
-            "blocks": block_offsets,
-        },
-    }
-    for text in (batch.schema.vocabulary_digest, *batch.agent_ids.tolist()):
-        yield np.frombuffer(text.encode(errors="surrogatepass"), np.uint8)
-    for group, arrays in groups.items():
-        for name, array in sorted(arrays.items()):
-            yield np.frombuffer(f"{group} {name} {array.dtype.name} {array.shape}".encode(), np.uint8)
-            yield np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 class ChainedSource:
@@ -256,31 +113,13 @@ class ChainedSource:
     """
 
     def __init__(self, sources: Sequence[TrajectorySource]) -> None:
-        if not sources:
-            raise DatasetError("at least one source is needed, to know the schema")
-        for source in sources:
-            sources[0].schema.require_equal(source.schema)
+        require_equal_schemas(sources)
         self._sources = tuple(sources)
         self._first_blocks = np.cumsum([0, *(len(source.block_offsets) - 1 for source in sources)])
-        self._table = joined_tables([source.table for source in sources])
-        lengths = np.concatenate([np.diff(source.block_offsets) for source in sources])
-        self._block_offsets = offsets_of(lengths)
-
-    @property
-    def schema(self) -> TrajectorySchema:
-        return self._sources[0].schema
-
-    @property
-    def table(self) -> TrajectoryTable:
-        return self._table
-
-    @property
-    def block_offsets(self) -> NDArray[np.int64]:
-        return self._block_offsets
-
-    @property
-    def encoded_bytes(self) -> NDArray[np.int64]:
-        return np.concatenate([source.encoded_bytes for source in self._sources])
+        self.schema = sources[0].schema
+        self.table = joined_tables([source.table for source in sources])
+        self.block_offsets = offsets_of(np.concatenate([np.diff(source.block_offsets) for source in sources]))
+        self.encoded_bytes = np.concatenate([source.encoded_bytes for source in sources])
 
     @property
     def fingerprint(self) -> str:
@@ -298,3 +137,96 @@ class ChainedSource:
         block_bounds(self, block)
         number = int(np.searchsorted(self._first_blocks, block, side="right")) - 1
         return self._sources[number], block - int(self._first_blocks[number])
+
+
+def table_of(batch: TrajectoryBatch, *, tags: frozenset[str] = frozenset()) -> TrajectoryTable:
+    """Make the table of the trajectories of `batch`, each tagged with `tags`."""
+    return TrajectoryTable(
+        agent_ids=batch.agent_ids,
+        worlds=batch.worlds,
+        episodes=batch.episodes,
+        first_ticks=batch.ticks[batch.offsets[:-1]],
+        lengths=batch.lengths,
+        terminated=batch.terminated,
+        truncated=batch.truncated,
+        tags=(tags,) * len(batch) if tags else (),
+    )
+
+
+def joined_tables(tables: Sequence[TrajectoryTable]) -> TrajectoryTable:
+    """Put at least one table one after the other."""
+    names = [field.name for field in fields(TrajectoryTable) if field.name != "tags"]
+    tags = [table.tags or (frozenset[str](),) * len(table) for table in tables]
+    return TrajectoryTable(
+        **{name: np.concatenate([vars(table)[name] for table in tables]) for name in names},
+        tags=tuple(chain.from_iterable(tags)) if any(table.tags for table in tables) else (),
+    )
+
+
+def require_equal_schemas(sources: Sequence[TrajectorySource]) -> None:
+    """Raise `DatasetError` unless there is a source, and `SchemaError` unless all have the schema of the first."""
+    if not sources:
+        raise DatasetError("at least one source is needed, to know the schema")
+    for source in sources:
+        sources[0].schema.require_equal(source.schema)
+
+
+def schema_and_rest(
+    batches: TrajectoryBatch | Iterable[TrajectoryBatch],
+) -> tuple[TrajectorySchema, Iterator[TrajectoryBatch]]:
+    """Return the schema of the first of at least one batch, and all of them; raise `SchemaError` if there is none."""
+    rest = iter((batches,) if isinstance(batches, TrajectoryBatch) else batches)
+    if (first := next(rest, None)) is None:
+        raise SchemaError("at least one batch is needed, to know the schema")
+    return first.schema, chain((first,), rest)
+
+
+def require_decision(schema: TrajectorySchema, name: str) -> None:
+    """Raise `SchemaError` unless `name` is a decision column of `schema`."""
+    if name not in schema.decisions:
+        raise SchemaError(f"`{name}` is no decision column, there are {sorted(schema.decisions)}")
+
+
+def block_bounds(source: TrajectorySource, block: int) -> tuple[int, int]:
+    """Return the first trajectory of a block and the one behind its last.
+
+    Raises:
+        IndexError: if there is no such block.
+    """
+    offsets = source.block_offsets
+    if not 0 <= block < len(offsets) - 1:
+        raise IndexError(f"block {block} of {len(offsets) - 1}")
+    return int(offsets[block]), int(offsets[block + 1])
+
+
+def blocks_of(source: TrajectorySource) -> Iterator[tuple[int, int, int]]:
+    """Yield each block with its first trajectory and the one behind its last."""
+    return ((block, *block_bounds(source, block)) for block in range(len(source.block_offsets) - 1))
+
+
+def arrays_of(batch: TrajectoryBatch) -> dict[str, Array]:
+    """All content of a batch as arrays by name; agent ids are UTF-8, one after the other, with their ends."""
+    agent_ids = [agent_id.encode(errors="surrogatepass") for agent_id in batch.agent_ids.tolist()]
+    return {
+        "lengths": batch.lengths,
+        "agent_ids": np.frombuffer(b"".join(agent_ids), np.uint8),
+        "agent_id_ends": np.cumsum([len(agent_id) for agent_id in agent_ids], dtype=np.int64),
+        "worlds": batch.worlds,
+        "episodes": batch.episodes,
+        "terminated": batch.terminated,
+        "truncated": batch.truncated,
+        "rewards": batch.rewards,
+        "ticks": batch.ticks,
+        **{f"observations.{name}": array for name, array in batch.observations.items()},
+        **{f"final.{name}": array for name, array in batch.final_observations.items()},
+        **{f"decisions.{name}": array for name, array in batch.columns.items()},
+    }
+
+
+def arrays_digest(head: bytes, arrays: Mapping[str, Array]) -> str:
+    """SHA-256 (hex) of `head`, and of every array with its name, dtype and shape, whatever their order."""
+    digest = hashlib.sha256(head)
+    for name, array in sorted(arrays.items()):
+        digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

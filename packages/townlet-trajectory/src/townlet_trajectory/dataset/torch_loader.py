@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.steps import StepBatch
 from townlet_trajectory.dataset.dataset import TrajectoryDataset
-from townlet_trajectory.dataset.memory import Window
+from townlet_trajectory.dataset.memory import LoadedBlocks
 from townlet_trajectory.dataset.units import Arrays, BatchT
 from townlet_trajectory.errors import DatasetError
 
@@ -62,7 +62,7 @@ class StepView:
             raise DatasetError("a view of steps must be of a dataset with `unit='steps'` and without weights")
         self._reader = dataset.reader
         self._offsets = offsets_of(dataset.reader.per_block)
-        self._windows: dict[int, tuple[Window, NDArray[np.int64]]] = {}
+        self._windows: dict[int, tuple[LoadedBlocks, NDArray[np.int64]]] = {}
 
     def __getstate__(self) -> dict[str, object]:
         """What another process is sent: everything but what was read."""
@@ -107,11 +107,11 @@ class StepView:
             return parts[0]
         return StepBatch.concatenate(parts).take(np.argsort(order))
 
-    def _opened(self, block: int) -> tuple[Window, NDArray[np.int64]]:
+    def _opened(self, block: int) -> tuple[LoadedBlocks, NDArray[np.int64]]:
         """A block, and the rows of it that are selected."""
         if block not in self._windows:
             self._make_room(int(self._reader.memory.held[block]))
-            window = Window([self._reader.load(block)])
+            window = LoadedBlocks([self._reader.load(block)])
             rows, _ = self._reader.units_of([block], window)
         else:
             window, rows = self._windows.pop(block)

@@ -1,4 +1,4 @@
-"""What a dataset hands out: steps, mixed, or whole trajectories."""
+"""The two kinds of batches of a dataset: of steps, mixed, and of whole trajectories."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.steps import StepBatch
 from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.dataset.memory import Window, step_batch_bytes, step_bytes, trajectory_bytes
+from townlet_trajectory.dataset.memory import LoadedBlocks, step_batch_bytes, step_bytes, trajectory_bytes
 from townlet_trajectory.dataset.selection import Selected
 from townlet_trajectory.dataset.source import TrajectorySource
 
@@ -32,15 +32,15 @@ class Unit(Protocol[BatchT]):
         """[B]; units of each trajectory."""
         ...
 
-    def numbers(self, window: Window, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def numbers(self, window: LoadedBlocks, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The units of a window, given which of its rows are selected."""
         ...
 
-    def weights(self, window: Window, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weights(self, window: LoadedBlocks, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """The weights of these units, given those of the selected rows, 0 elsewhere."""
         ...
 
-    def gather(self, window: Window, numbers: NDArray[np.int64]) -> BatchT:
+    def gather(self, window: LoadedBlocks, numbers: NDArray[np.int64]) -> BatchT:
         """A batch of units of a window."""
         ...
 
@@ -49,11 +49,17 @@ class Unit(Protocol[BatchT]):
         ...
 
     def arrays(self, batch: BatchT) -> Arrays:
-        """A batch as arrays, for whoever does not know its class."""
+        """Return the content of a batch as arrays by name."""
         ...
 
     def batch_bytes(self, source: TrajectorySource, selected: Selected, batch_size: int) -> int:
-        """The most that a batch takes."""
+        """Compute the most bytes that a batch takes.
+
+        Args:
+            source: with the lengths of the trajectories.
+            selected: what may be in a batch.
+            batch_size: units of a batch.
+        """
         ...
 
 
@@ -66,13 +72,13 @@ class StepUnit:
     def per_trajectory(self, selected: Selected) -> NDArray[np.int64]:
         return selected.steps
 
-    def numbers(self, window: Window, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def numbers(self, window: LoadedBlocks, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.flatnonzero(chosen)
 
-    def weights(self, window: Window, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weights(self, window: LoadedBlocks, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return row_weights
 
-    def gather(self, window: Window, numbers: NDArray[np.int64]) -> StepBatch:
+    def gather(self, window: LoadedBlocks, numbers: NDArray[np.int64]) -> StepBatch:
         return window.steps(numbers, with_next=self.with_next)
 
     def concatenate(self, batches: Sequence[StepBatch]) -> StepBatch:
@@ -94,8 +100,9 @@ class StepUnit:
         }
 
     def batch_bytes(self, source: TrajectorySource, selected: Selected, batch_size: int) -> int:
+        """See `Unit`."""
         num_steps = min(batch_size, int(selected.steps.sum()))
-        return step_batch_bytes(source.schema, num_steps, with_next=self.with_next)
+        return num_steps * step_batch_bytes(source.schema, with_next=self.with_next)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +115,13 @@ class TrajectoryUnit:
     def per_trajectory(self, selected: Selected) -> NDArray[np.int64]:
         return (selected.steps > 0).astype(np.int64)
 
-    def numbers(self, window: Window, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def numbers(self, window: LoadedBlocks, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.flatnonzero(np.logical_or.reduceat(chosen, window.starts))
 
-    def weights(self, window: Window, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weights(self, window: LoadedBlocks, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.add.reduceat(row_weights, window.starts)
 
-    def gather(self, window: Window, numbers: NDArray[np.int64]) -> TrajectoryBatch:
+    def gather(self, window: LoadedBlocks, numbers: NDArray[np.int64]) -> TrajectoryBatch:
         return window.trajectories(numbers)
 
     def concatenate(self, batches: Sequence[TrajectoryBatch]) -> TrajectoryBatch:
@@ -138,6 +145,7 @@ class TrajectoryUnit:
         }
 
     def batch_bytes(self, source: TrajectorySource, selected: Selected, batch_size: int) -> int:
+        """See `Unit`."""
         longest = np.sort(source.table.lengths[selected.steps > 0])[::-1][:batch_size]
         if self.with_replacement:
             longest = np.repeat(longest[:1], len(longest))

@@ -16,8 +16,7 @@ from townlet_trajectory.evaluation.comparisons import PairedComparison
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.seeds import promotion_seeds
 from townlet_trajectory.storage.files import write_json_atomic
-from townlet_trajectory.storage.json import JsonValue, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_named
 
 SCHEMA_VERSION = 1

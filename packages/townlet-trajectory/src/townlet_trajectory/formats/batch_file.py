@@ -7,19 +7,19 @@ trajectory; `townlet`, a JSON object with format, version, schema and the SHA-25
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.checks import check_array
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.data.schema_document import parse_schema, schema_document
-from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.data.schema import ArraySpec, parse_schema, schema_document
+from townlet_trajectory.dataset.source import arrays_digest, arrays_of
 from townlet_trajectory.errors import (
     ArtifactError,
     ContinuityError,
@@ -29,8 +29,7 @@ from townlet_trajectory.errors import (
     ShapeError,
 )
 from townlet_trajectory.storage.files import write_bytes_atomic
-from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object
 from townlet_trajectory.storage.npz import MAX_MEMBERS, MAX_NPZ_BYTES, decode_npz, encode_npz
 from townlet_trajectory.storage.paths import read_named
 
@@ -41,8 +40,6 @@ _FORMAT = "townlet-batch"
 _DOCUMENT = "townlet"
 _OVERHEAD = 4 << 20
 """More than the headers of `MAX_MEMBERS` members take."""
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 def save_batch(path: str | Path, batch: TrajectoryBatch, *, compress: bool = True) -> None:
@@ -56,7 +53,7 @@ def save_batch(path: str | Path, batch: TrajectoryBatch, *, compress: bool = Tru
     Raises:
         ArtifactError: if it cannot be written, or takes more than 2 GiB (`write_shards` takes any amount).
     """
-    arrays = _arrays(batch)
+    arrays = arrays_of(batch)
     total = sum(array.nbytes for array in arrays.values())
     if total > MAX_NPZ_BYTES - _OVERHEAD or len(arrays) >= MAX_MEMBERS:
         raise ArtifactError(
@@ -67,7 +64,7 @@ def save_batch(path: str | Path, batch: TrajectoryBatch, *, compress: bool = Tru
         "schema_version": [*BATCH_VERSION],
         **schema_document(batch.schema),
     }
-    document["sha256"] = batch_digest(document, arrays)
+    document["sha256"] = arrays_digest(canonical_json(document), arrays)
     header = np.frombuffer(canonical_json(document), np.uint8)
     write_bytes_atomic(path, encode_npz({_DOCUMENT: header, **arrays}, compress=compress))
 
@@ -90,7 +87,7 @@ def load_batch(path: str | Path) -> TrajectoryBatch:
         raise ManifestError(path, "parse", f"schema version {BATCH_VERSION[0]}.x is read, got {[*version]}")
     recorded = fields.text("sha256")
     del document["sha256"]
-    if recorded != (actual := batch_digest(document, arrays)):
+    if recorded != (actual := arrays_digest(canonical_json(document), arrays)):
         raise ManifestError(path, "verify", f"expected SHA-256 {recorded} of the content, got {actual}")
     try:
         return _batch(arrays, fields)
@@ -100,56 +97,28 @@ def load_batch(path: str | Path) -> TrajectoryBatch:
         raise ManifestError(path, "parse", f"the members contradict each other: {error}") from error
 
 
-def _arrays(batch: TrajectoryBatch) -> dict[str, Array]:
-    agent_ids = [agent_id.encode(errors="surrogatepass") for agent_id in batch.agent_ids.tolist()]
-    return {
-        "lengths": batch.lengths,
-        "agent_ids": np.frombuffer(b"".join(agent_ids), np.uint8),
-        "agent_id_ends": np.cumsum([len(agent_id) for agent_id in agent_ids], dtype=np.int64),
-        "worlds": batch.worlds,
-        "episodes": batch.episodes,
-        "terminated": batch.terminated,
-        "truncated": batch.truncated,
-        "rewards": batch.rewards,
-        "ticks": batch.ticks,
-        **{f"observations.{name}": array for name, array in batch.observations.items()},
-        **{f"final.{name}": array for name, array in batch.final_observations.items()},
-        **{f"decisions.{name}": array for name, array in batch.columns.items()},
-    }
-
-
-def _batch(arrays: Mapping[str, Array], fields: Fields) -> TrajectoryBatch:
+def _batch(arrays: Mapping[str, Any], fields: Fields) -> TrajectoryBatch:
     schema = parse_schema(fields)
-    lengths = _typed(arrays, "lengths", np.int64)
-    rewards = _typed(arrays, "rewards", np.float32)
+    lengths, rewards = arrays["lengths"], arrays["rewards"]
+    check_array("lengths", lengths, ArraySpec("int64"), lengths.size)
     # In float64, which does not wrap; exact as far as numbers of steps go.
-    if lengths.min(initial=1) < 1 or lengths.sum(dtype=np.float64) != len(rewards):
-        raise ShapeError(f"`lengths` must be positive and {len(rewards)} together")
+    if lengths.min(initial=1) < 1 or lengths.sum(dtype=np.float64) != rewards.size:
+        raise ShapeError(f"`lengths` must be positive and {rewards.size} together")
     return TrajectoryBatch(
         schema=schema,
         offsets=offsets_of(lengths),
         observations={name: arrays[f"observations.{name}"] for name in schema.observations},
         final_observations={name: arrays[f"final.{name}"] for name in schema.observations},
         columns={name: arrays[f"decisions.{name}"] for name in schema.decisions},
-        rewards=rewards,
-        ticks=_typed(arrays, "ticks", np.int64),
-        terminated=_typed(arrays, "terminated", np.bool_),
-        truncated=_typed(arrays, "truncated", np.bool_),
-        agent_ids=_texts(_typed(arrays, "agent_ids", np.uint8), _typed(arrays, "agent_id_ends", np.int64)),
-        worlds=_typed(arrays, "worlds", np.int64),
-        episodes=_typed(arrays, "episodes", np.int64),
+        agent_ids=_texts(arrays["agent_ids"], arrays["agent_id_ends"]),
+        **{name: arrays[name] for name in ("rewards", "ticks", "terminated", "truncated", "worlds", "episodes")},
     )
-
-
-def _typed(arrays: Mapping[str, Array], name: str, kind: type[_Scalar]) -> NDArray[_Scalar]:
-    array = arrays[name]
-    if array.dtype != np.dtype(kind) or array.ndim != 1:
-        raise SchemaError(f"`{name}` must be {np.dtype(kind)} with one axis, got {array.dtype} {array.shape}")
-    return array.astype(kind, copy=False)
 
 
 def _texts(content: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.object_]:
     """The strings that were written one after the other into `content`; string i is before `ends[i]`."""
+    check_array("agent_ids", content, ArraySpec("uint8"), content.size)
+    check_array("agent_id_ends", ends, ArraySpec("int64"), ends.size)
     starts = np.append(0, ends)
     if starts[-1] != len(content) or np.any(starts[1:] < starts[:-1]):
         raise ShapeError(f"`agent_id_ends` must ascend to {len(content)}, got {ends[-4:]}")
@@ -157,12 +126,3 @@ def _texts(content: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.ob
     texts = np.empty(len(ends), np.object_)
     texts[:] = [data[start:end].decode(errors="surrogatepass") for start, end in pairwise(starts.tolist())]
     return texts
-
-
-def batch_digest(document: Mapping[str, JsonValue], arrays: Mapping[str, Array]) -> str:
-    """SHA-256 of the document without its digest, and of every array with its name, dtype and shape."""
-    digest = hashlib.sha256(canonical_json(dict(document)))
-    for name, array in sorted(arrays.items()):
-        digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.dataset.curation import reshard
 from townlet_trajectory.dataset.info import DatasetInfo
@@ -18,9 +18,7 @@ from townlet_trajectory.errors import ArtifactError, SchemaError
 from townlet_trajectory.formats.batch_file import save_batch
 from townlet_trajectory.formats.captures.directory import NOTE, CaptureForm, form_of
 from townlet_trajectory.formats.open import FORMATS, Format, OpenDataset, open_dataset
-from townlet_trajectory.recording.sink import BatchSink
-from townlet_trajectory.storage.files import make_directory
-from townlet_trajectory.storage.filled_directory import filled_directory
+from townlet_trajectory.storage.files import filled_directory, make_directory
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
 
 

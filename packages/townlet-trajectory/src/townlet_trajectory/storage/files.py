@@ -1,8 +1,7 @@
-"""Writes files: a reader sees the old content or the new one, and what was saved stays saved.
+"""Writes files and directories: a reader sees the old content or the new one, and what was saved stays saved.
 
-The only module that does, but for HDF5, which writes its own (`filled_directory`).
-
-Temporary file in the same folder, write, fsync, rename, fsync of the folder (Pillai et al. 2014). Every failure is an
+The only module that does, but for HDF5, which fills a `filled_directory` by itself. A file is written under a temporary
+name in the same folder and synced, renamed, and the folder synced (Pillai et al. 2014). Every failure is an
 `ArtifactError`; the temporary file is removed on failure, and by the next `DirectoryLock` after a crash.
 """
 
@@ -11,19 +10,21 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.storage import system
 from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_json, readable_json
 from townlet_trajectory.storage.locks import DirectoryLock as DirectoryLock
+from townlet_trajectory.storage.locks import reason_of, remove_if_there, remove_tree, temporary_name
 from townlet_trajectory.storage.paths import read_named, relative_parts
-from townlet_trajectory.storage.unfinished import reason_of, remove_if_there, remove_tree, temporary_name
 
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOG_FILE = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-_TAIL_BYTES = 1 << 16
 MAX_LOG_BYTES = 1 << 30
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.BINARY
+_TAIL_BYTES = 1 << 16
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
@@ -40,7 +41,7 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
         _write_new(temporary, data)
         os.replace(temporary, path)
         renamed = True
-        _sync_folder(path.parent)
+        system.sync_folder(path.parent)
     except OSError as error:
         raise ArtifactError(path, "write", reason_of(error)) from error
     finally:
@@ -75,23 +76,28 @@ def write_directory_atomic(path: str | Path, files: Mapping[str, bytes]) -> None
     for name in files:
         if len(relative_parts(name, path)) != 1:
             raise ArtifactError(path, "path", f"expected a file name, got {name!r}")
-    temporary = temporary_name(path)
-    renamed = False
-    try:
-        if os.path.lexists(path):
-            raise ArtifactError(path, "write", "exists already")
-        os.mkdir(temporary)
+    with _new_directory(path) as folder:
         for name, data in files.items():
-            _write_new(temporary / name, data)
-        _sync_folder(temporary)
-        os.rename(temporary, path)
-        renamed = True
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise ArtifactError(path, "write", reason_of(error)) from error
-    finally:
-        if not renamed:
-            remove_tree(temporary)
+            _write_new(folder / name, data)
+        system.sync_folder(folder)
+
+
+@contextmanager
+def filled_directory(path: str | Path) -> Iterator[Path]:
+    """Give a new directory to fill; when the block ends without an exception it becomes `path`, synced, all at once.
+
+    Args:
+        path: must not exist; its parent must.
+
+    Raises:
+        ArtifactError: if it exists or cannot be written. Nothing is left of it then, nor after any other exception.
+    """
+    with _new_directory(Path(path)) as temporary:
+        yield temporary
+        for folder, _, names in os.walk(temporary, topdown=False):
+            for name in names:
+                _sync_file(os.path.join(folder, name))
+            system.sync_folder(Path(folder))
 
 
 def make_directory(path: str | Path) -> None:
@@ -105,7 +111,7 @@ def make_directory(path: str | Path) -> None:
         missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
         os.makedirs(path, exist_ok=True)
         for folder in missing:
-            _sync_folder(folder.parent)
+            system.sync_folder(folder.parent)
     except OSError as error:
         raise ArtifactError(path, "write", reason_of(error)) from error
 
@@ -121,7 +127,7 @@ def remove_directory(path: str | Path) -> None:
     try:
         os.rename(path, temporary)
         try:
-            _sync_folder(path.parent)
+            system.sync_folder(path.parent)
         finally:
             shutil.rmtree(temporary)
     except OSError as error:
@@ -154,7 +160,7 @@ def append_line(path: str | Path, line: str) -> None:
     if "\n" in line:
         raise ArtifactError(path, "encode", "a line must not hold a line feed")
     try:
-        descriptor = os.open(path, _LOG_FILE, 0o644)
+        descriptor = system.open_log(path)
         try:
             size = _cut_partial(path, descriptor)
             try:
@@ -166,7 +172,7 @@ def append_line(path: str | Path, line: str) -> None:
         finally:
             os.close(descriptor)
         if size == 0:
-            _sync_folder(path.parent)
+            system.sync_folder(path.parent)
     except OSError as error:
         raise ArtifactError(path, "append", reason_of(error)) from error
 
@@ -186,6 +192,26 @@ def read_json_lines(path: str | Path) -> list[JsonValue]:
     ]
 
 
+@contextmanager
+def _new_directory(path: Path) -> Iterator[Path]:
+    """Give a temporary directory; when the block ends without an exception it becomes `path`, else it is removed."""
+    temporary = temporary_name(path)
+    renamed = False
+    try:
+        if os.path.lexists(path):
+            raise ArtifactError(path, "write", "exists already")
+        os.mkdir(temporary)
+        yield temporary
+        os.rename(temporary, path)
+        renamed = True
+        system.sync_folder(path.parent)
+    except OSError as error:
+        raise ArtifactError(path, "write", reason_of(error)) from error
+    finally:
+        if not renamed:
+            remove_tree(temporary)
+
+
 def _write_new(path: Path, data: bytes) -> None:
     descriptor = os.open(path, _NEW_FILE, 0o644)
     try:
@@ -201,12 +227,17 @@ def _write_all(descriptor: int, data: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync_file(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | system.BINARY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _read_at(descriptor: int, start: int, num_bytes: int) -> bytes:
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return os.read(descriptor, num_bytes)
 
 
 def _cut_partial(path: Path, descriptor: int) -> int:
@@ -215,14 +246,14 @@ def _cut_partial(path: Path, descriptor: int) -> int:
     start, tail = size, b""
     while start > 0 and b"\n" not in tail:
         end, start = start, max(0, start - _TAIL_BYTES)
-        tail = os.pread(descriptor, end - start, start)
+        tail = _read_at(descriptor, start, end - start)
     keep = start + tail.rfind(b"\n") + 1
     if keep == size:
         return size
-    aside = os.open(path.with_name(path.name + ".partial"), _LOG_FILE, 0o644)
+    aside = system.open_log(path.with_name(path.name + ".partial"))
     try:
         for start in range(keep, size, _TAIL_BYTES):
-            _write_all(aside, os.pread(descriptor, min(_TAIL_BYTES, size - start), start))
+            _write_all(aside, _read_at(descriptor, start, min(_TAIL_BYTES, size - start)))
         _write_all(aside, b"\n")
         os.fsync(aside)
     finally:

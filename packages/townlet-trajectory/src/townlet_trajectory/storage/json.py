@@ -1,18 +1,25 @@
-"""Strict JSON: no NaN, no repeated keys, bounded size and depth; one spelling for equal content."""
+"""Strict JSON: no NaN, no repeated keys, bounded size and depth; one spelling for equal content.
+
+`Fields` gives typed access to an object that was parsed, `printable` makes text from a file safe to show.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 import numpy as np
 
-from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.errors import ArtifactError, CaptureError, ManifestError
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+
+SCHEMA_VERSION = 1
+"""Version of every format that this package writes."""
 
 MAX_JSON_BYTES = 8 << 20
 MAX_JSON_DEPTH = 64
@@ -84,6 +91,118 @@ def parse_object(data: bytes, path: str | Path) -> dict[str, JsonValue]:
     return value
 
 
+class Fields:
+    """Typed access to the values of an object in the file `path`; a missing or other value raises `error`."""
+
+    def __init__(
+        self, values: Mapping[str, JsonValue], path: str | Path, *, error: type[ManifestError] = CaptureError
+    ) -> None:
+        self._values = values
+        self._path = path
+        self._type_of_error = error
+
+    def text(self, name: str) -> str:
+        value = self._values.get(name)
+        if not isinstance(value, str):
+            raise self._error(name, "a string")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings."""
+        value = self._values.get(name)
+        if not isinstance(value, list):
+            raise self._error(name, "a list of strings")
+        texts = tuple(item for item in value if isinstance(item, str))
+        if len(texts) != len(value):
+            raise self._error(name, "a list of strings")
+        return texts
+
+    def integer(self, name: str) -> int:
+        value = self._values.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 63:
+            raise self._error(name, "an integer of 64 bits")
+        return value
+
+    def integers(self, name: str) -> tuple[int, ...]:
+        """A list of integers."""
+        value = self._values.get(name)
+        if not isinstance(value, list):
+            raise self._error(name, "a list of integers")
+        integers = tuple(item for item in value if isinstance(item, int) and not isinstance(item, bool))
+        if len(integers) != len(value):
+            raise self._error(name, "a list of integers")
+        return integers
+
+    def number(self, name: str) -> float:
+        value = self._values.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise self._error(name, "a finite number")
+        return float(value)
+
+    def numbers(self, name: str, *, count: int) -> tuple[float, ...]:
+        """A list of `count` finite numbers."""
+        value = self._values.get(name)
+        if not isinstance(value, list) or len(value) != count:
+            raise self._error(name, f"a list of {count} numbers")
+        items = Fields({f"{name}[{at}]": item for at, item in enumerate(value)}, self._path, error=self._type_of_error)
+        return tuple(items.number(f"{name}[{at}]") for at in range(count))
+
+    def is_null(self, name: str) -> bool:
+        """Whether the value is there and null."""
+        self.require_keys(self._values.keys() | {name})
+        return self._values[name] is None
+
+    def require_keys(self, keys: Set[str]) -> None:
+        """Raise the error unless these keys are there, and no other."""
+        if self._values.keys() != keys:
+            differing = ", ".join(sorted(self._values.keys() ^ keys))
+            raise self._type_of_error(self._path, "parse", f"missing or unknown keys: {differing:.80}")
+
+    def flag(self, name: str) -> bool:
+        value = self._values.get(name)
+        if not isinstance(value, bool):
+            raise self._error(name, "true or false")
+        return value
+
+    def object(self, name: str) -> dict[str, JsonValue]:
+        value = self._values.get(name)
+        if not isinstance(value, dict):
+            raise self._error(name, "an object")
+        return value
+
+    def objects(self, name: str) -> tuple[Fields, ...]:
+        """The fields of each object of a list."""
+        value = self._values.get(name)
+        if not isinstance(value, list):
+            raise self._error(name, "a list of objects")
+        objects = [item for item in value if isinstance(item, dict)]
+        if len(objects) != len(value):
+            raise self._error(name, "a list of objects")
+        return tuple(
+            Fields(item, f"{self._path}:{name}[{index}]", error=self._type_of_error)
+            for index, item in enumerate(objects)
+        )
+
+    def inside(self, name: str) -> Fields:
+        """The fields of the object `name`."""
+        return Fields(self.object(name), f"{self._path}:{name}", error=self._type_of_error)
+
+    def _error(self, name: str, expected: str) -> ManifestError:
+        value = self._values.get(name)
+        return self._type_of_error(self._path, "parse", f"`{name}` must be {expected}, got {value!r:.80}")
+
+
+def printable(text: str) -> str:
+    """Return `text` as it may be shown on a terminal.
+
+    Each character that is not printable becomes an escape (`\\u001b`): control characters of both ranges, line feeds,
+    marks that change the direction of text, lone surrogates, private and unassigned characters.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escape(ord(character)) for character in text)
+
+
 def _outside_strings(data: bytes) -> bytes:
     """What is not within quotes. Linear in time and memory for any input, which a regular expression would not be."""
     text = np.frombuffer(data.replace(b"\\\\", b"").replace(b'\\"', b""), np.uint8)
@@ -112,3 +231,7 @@ def _finite_float(token: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{token} is beyond double precision")
     return value
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"

@@ -1,20 +1,24 @@
-"""At most one writer for a directory, who also removes what a killed one left."""
+"""At most one writer for a directory, who also removes the temporary files that a killed one left."""
 
 from __future__ import annotations
 
-import fcntl
 import os
+import re
+import secrets
+import shutil
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
 from townlet_trajectory.errors import ArtifactError
-from townlet_trajectory.storage.unfinished import reason_of, remove_unfinished
+from townlet_trajectory.storage import system
+
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
 class DirectoryLock:
-    """At most one process (and one lock in it) holds a directory: `flock` on the directory itself, so no file is left.
+    """At most one process (and one lock in it) writes to a directory, by `system.lock`.
 
     The lock ends with the `with` block or the process, whatever ends it. Network file systems may not honour it.
     """
@@ -30,13 +34,9 @@ class DirectoryLock:
             ArtifactError: if another holds it, or the directory cannot be opened.
         """
         try:
-            descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise ArtifactError(self._directory, "lock", reason_of(error)) from error
-        self._descriptor = descriptor
-        _held_locks.add(self)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._descriptor = system.open_lock(self._directory)
+            _held_locks.add(self)
+            system.lock(self._descriptor)
         except OSError as error:
             self.forget()
             held = isinstance(error, BlockingIOError)
@@ -44,7 +44,7 @@ class DirectoryLock:
             raise ArtifactError(self._directory, "lock", reason) from error
         with ExitStack() as stack:
             stack.callback(self.release)
-            remove_unfinished(self._directory)
+            _remove_unfinished(self._directory)
             stack.pop_all()
         return self
 
@@ -61,8 +61,9 @@ class DirectoryLock:
         """
         try:
             if self._descriptor is not None:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # for all who share it, before they can close it
-            self.forget()
+                system.unlock(self._descriptor)  # for all who share it, before they can close it
+                self.forget()
+                system.clean_lock(self._directory)
         except OSError as error:
             raise ArtifactError(self._directory, "lock", reason_of(error)) from error
 
@@ -83,4 +84,75 @@ def _forget_inherited() -> None:
         lock.forget()
 
 
-os.register_at_fork(after_in_child=_forget_inherited)
+system.after_fork_in_child(_forget_inherited)
+
+
+def is_locked(directory: str | Path) -> bool:
+    """Whether somebody holds the `DirectoryLock` of `directory`; nothing in it is touched.
+
+    Raises:
+        ArtifactError: if the directory cannot be opened.
+    """
+    directory = Path(directory)
+    try:
+        descriptor = system.open_lock(directory)
+        try:
+            system.lock(descriptor)
+            system.unlock(descriptor)
+        finally:
+            os.close(descriptor)
+        system.clean_lock(directory)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise ArtifactError(directory, "lock", reason_of(error)) from error
+    return False
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a new name in the same folder."""
+    # A file name has at most 255 bytes, four for a character, so only the beginning of a long one is repeated.
+    return path.with_name(f".{path.name[:48]}.{secrets.token_hex(8)}.tmp")
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a directory, best effort: errors are suppressed, so that the exception that led here propagates."""
+    with suppress(OSError):  # rmtree ignores all but those of closing a directory
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_unfinished(directory: Path) -> None:
+    """Remove all temporary files and directories at and below `directory`; its lock must be held.
+
+    Raises:
+        ArtifactError: if a file cannot be removed.
+    """
+    for folder, folders, names in os.walk(directory):
+        for name in filter(_TEMPORARY.fullmatch, folders):
+            remove_tree(Path(folder, name))
+        for name in filter(_TEMPORARY.fullmatch, names):
+            remove_if_there(Path(folder, name))
+
+
+def remove_if_there(path: Path) -> None:
+    """Remove a file, if it exists.
+
+    Raises:
+        ArtifactError: if it cannot be removed.
+    """
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ArtifactError(path, "clean", reason_of(error)) from error
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file or folder of that name is a temporary one."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says, without the path, which an `ArtifactError` names itself."""
+    return error.strerror or str(error)

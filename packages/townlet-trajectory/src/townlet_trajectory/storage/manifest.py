@@ -7,10 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from townlet_trajectory.data.schema import SCHEMA_VERSION
 from townlet_trajectory.errors import ManifestError
 from townlet_trajectory.storage.files import write_directory_atomic
-from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, canonical_json, parse_object, readable_json
+from townlet_trajectory.storage.json import (
+    MAX_JSON_BYTES,
+    SCHEMA_VERSION,
+    JsonValue,
+    canonical_json,
+    parse_object,
+    readable_json,
+)
 from townlet_trajectory.storage.paths import read_below, relative_parts
 
 MANIFEST_NAME = "manifest.json"

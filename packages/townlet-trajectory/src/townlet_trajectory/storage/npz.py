@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import ArtifactError
+
+Array = NDArray[np.generic]
 
 MAX_NPZ_BYTES = 2 << 30
 """Greatest size of a file, and of all its arrays together."""

@@ -1,4 +1,4 @@
-"""Paths that come from a file: relative, below a root, never through a symbolic link."""
+"""The one safe reader of files, and paths that come from a file: relative, below a root, never through a link."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 import re
 import stat
 from contextlib import ExitStack
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.storage.system import open_beneath
 
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _MAX_PART = 255
@@ -59,8 +60,39 @@ def escaped(agent_id: str) -> str:
     return f"{text[:_MAX_ESCAPED]}-{digest[:16]}"
 
 
+def read_named(path: str | Path, *, max_bytes: int) -> bytes:
+    """Read a regular file that the user named (so a symbolic link is followed).
+
+    Args:
+        path: a pipe, a device or a directory is refused at once.
+        max_bytes: a longer file is refused unread.
+
+    Returns:
+        All of its bytes.
+
+    Raises:
+        ArtifactError: as `read_below`.
+    """
+    try:
+        real = Path(path).resolve(strict=True)
+    except OSError as error:
+        raise ArtifactError(path, "open", error.strerror or str(error)) from error
+    except (RuntimeError, ValueError) as error:  # a circle of links, or a NUL in the path
+        raise ArtifactError(path, "open", str(error)) from error
+    return read_below(real.parent, real.name, max_bytes=max_bytes, origin=path)
+
+
 def read_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> bytes:
     """Read the regular file `name` below `root`; no component below `root` may be a symbolic link.
+
+    Args:
+        root: the folder, which may be a link itself.
+        name: relative POSIX path.
+        max_bytes: a longer file is refused unread.
+        origin: the file that holds `name`, for the error.
+
+    Returns:
+        All of its bytes.
 
     Raises:
         ArtifactError: if the path is not allowed, the file is missing, not regular or longer than `max_bytes`.
@@ -75,49 +107,21 @@ def read_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> 
         raise ArtifactError(path, "read", error.strerror or str(error)) from error
 
 
-def open_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> BinaryIO:
-    """Open the regular file `name` below `root` for reading, as `read_below` does.
-
-    Raises:
-        ArtifactError: as `read_below`.
-    """
-    *folders, last = relative_parts(name, origin)
+def open_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> BufferedReader:
+    """Open the regular file `name` below `root` for reading; arguments and errors are those of `read_below`."""
+    parts = relative_parts(name, origin)
     path = root / name
     try:
-        with ExitStack() as folders_open, ExitStack() as file_open:
-            descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            folders_open.callback(os.close, descriptor)
-            for folder in folders:
-                descriptor = os.open(folder, _FOLDER, dir_fd=descriptor)
-                folders_open.callback(os.close, descriptor)
-            # Without O_NONBLOCK, opening a pipe would wait for ever.
-            file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
-            file_open.callback(os.close, file)
-            status = os.fstat(file)
+        descriptor = open_beneath(root, parts)
+        with ExitStack() as unless_returned:
+            unless_returned.callback(os.close, descriptor)
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise ArtifactError(path, "open", "not a regular file")
             if status.st_size > max_bytes:
                 raise ArtifactError(path, "read", f"at most {max_bytes} bytes are read, got {status.st_size}")
-            stream = open(file, "rb")
-            file_open.pop_all()
+            stream = open(descriptor, "rb")
+            unless_returned.pop_all()
             return stream
     except OSError as error:
         raise ArtifactError(path, "open", error.strerror or str(error)) from error
-
-
-def read_named(path: str | Path, *, max_bytes: int) -> bytes:
-    """Read a regular file that the user named (so a symbolic link is followed).
-
-    Raises:
-        ArtifactError: as `read_below`.
-    """
-    try:
-        real = Path(path).resolve(strict=True)
-    except OSError as error:
-        raise ArtifactError(path, "open", error.strerror or str(error)) from error
-    except (RuntimeError, ValueError) as error:  # a circle of links, or a NUL in the path
-        raise ArtifactError(path, "open", str(error)) from error
-    return read_below(real.parent, real.name, max_bytes=max_bytes, origin=path)
-
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -12,20 +12,18 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.trajectory import Trajectory
-from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.info import DatasetInfo, document_digest
 from townlet_trajectory.errors import CaptureError, SchemaError
 from townlet_trajectory.formats.captures.manifest import (
     CaptureManifest,
     capture_manifest_of,
-    manifest_digest,
     read_capture_manifest,
     sample_digest,
     verify_digest,
 )
 from townlet_trajectory.formats.captures.sample import CaptureLayout, ReplaySample, encode_sample
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic, write_json_atomic
-from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import escaped, read_named, relative_parts
 
 DEFAULT_PREFIX = "rollout_sample"
@@ -59,7 +57,7 @@ class CaptureInfo:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Capture:
-    """What a manifest lists."""
+    """The samples that a manifest lists."""
 
     metadata: Mapping[str, JsonValue]
     """Empty where the manifest has none."""
@@ -90,7 +88,7 @@ def write_captures(
     prefix: str = DEFAULT_PREFIX,
     descriptions: Sequence[Mapping[str, JsonValue]] = (),
 ) -> Path:
-    """Write one sample per trajectory, their metrics and, last, the manifest; return the manifest's path.
+    """Write one sample per trajectory, their metrics and, last, the manifest.
 
     Samples are named `PREFIX_AGENT_NNN`, NNN counting from 001 in the order in which the trajectories begin. Files of
     the same names are replaced; until the manifest is, reading it fails, because it holds the digests of the samples.
@@ -104,17 +102,19 @@ def write_captures(
         prefix: a plain file name.
         descriptions: [B]; keys of the world's own for the description of each sample. Empty: none.
 
+    Returns:
+        The manifest's path.
+
     Raises:
         ArtifactError: if another writer holds the directory or it cannot be written.
         CaptureError: if the batch has no classic form.
     """
-    directory = Path(directory)
+    directory, size = Path(directory), len(batch)
     if len(relative_parts(prefix, directory)) != 1:
         raise CaptureError(directory, "path", f"`prefix` must be a plain file name, got {prefix!r}")
-    if final_values.shape != (len(batch),):
-        raise CaptureError(directory, "encode", f"`final_values` must be [{len(batch)}], got {final_values.shape}")
-    if descriptions and len(descriptions) != len(batch):
-        raise CaptureError(directory, "encode", f"`descriptions` must be [{len(batch)}], got {len(descriptions)}")
+    for name, shape in (("final_values", final_values.shape), ("descriptions", (len(descriptions) or size,))):
+        if shape != (size,):
+            raise CaptureError(directory, "encode", f"`{name}` must be [{size}], got {shape}")
     make_directory(directory)
     with DirectoryLock(directory):
         entries: list[JsonValue] = []
@@ -133,7 +133,7 @@ def write_captures(
 
 
 def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
-    """The accepted samples of a manifest: a JSON list, or a JSON or YAML mapping, YAML or JSON by its name.
+    """Read the accepted samples of a manifest: a JSON list, or a JSON or YAML mapping, YAML or JSON by its name.
 
     Args:
         manifest: the file.
@@ -148,7 +148,15 @@ def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) 
 
 
 def capture_of(document: JsonValue, manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
-    """As `read_captures`, with the manifest's content parsed already.
+    """Read as `read_captures` does, with the manifest's content parsed already.
+
+    Args:
+        document: content of the manifest.
+        manifest: its path, which samples are relative to.
+        data_root: as `read_captures`.
+
+    Returns:
+        The accepted samples.
 
     Raises:
         ArtifactError: as `read_captures`.
@@ -171,7 +179,7 @@ def read_metrics(path: str | Path) -> dict[str, dict[str, float | None]]:
 
 
 def _write_signed(path: Path, document: dict[str, JsonValue]) -> None:
-    write_json_atomic(path, {**document, "sha256": manifest_digest(document)})
+    write_json_atomic(path, {**document, "sha256": document_digest(document)})
 
 
 def _write_sample(
@@ -230,7 +238,7 @@ NOTE = "capture"
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureForm:
-    """What `write_captures` needs to know beside a batch."""
+    """Names and metadata that `write_captures` needs beside a batch."""
 
     layout: CaptureLayout
     info: CaptureInfo
@@ -265,12 +273,15 @@ class CaptureForm:
 def info_of_captures(
     path: str | Path, *, data_root: str | Path | None = None, tags: tuple[str, ...] = ()
 ) -> DatasetInfo:
-    """What the manifest and the first sample of a capture say, for a dataset of another format.
+    """Collect what the manifest and the first sample of a capture say, for a dataset of another format.
 
     Args:
         path: the manifest.
         data_root: as `read_capture_manifest`.
         tags: of the dataset.
+
+    Returns:
+        The info, with a note from which `form_of` makes a capture again.
 
     Raises:
         ArtifactError: as `read_capture_manifest`, or if there is no sample.
@@ -279,13 +290,15 @@ def info_of_captures(
     if not manifest.accepted:
         raise CaptureError(path, "parse", "there is no accepted sample")
     sample = manifest.accepted[0].load()
-    seed = manifest.metadata.get("seed")
+    seed, channels = manifest.metadata.get("seed"), sample.metadata.get("map_channels")
+    note: dict[str, JsonValue] = {
+        "feature_names": [*sample.feature_names],
+        "map_channels": channels if isinstance(channels, list) else [],
+        "action_texts": [*sample.vocabulary],
+        "metadata": dict(manifest.metadata),
+    }
     try:
-        return DatasetInfo(
-            tags=tags,
-            seeds={"seed": seed} if type(seed) is int else {},
-            notes={NOTE: _document(manifest, sample)},
-        )
+        return DatasetInfo(tags=tags, seeds={"seed": seed} if type(seed) is int else {}, notes={NOTE: note})
     except SchemaError as error:
         raise CaptureError(path, "parse", str(error)) from error
 
@@ -311,27 +324,10 @@ def form_of(info: DatasetInfo, path: str | Path) -> CaptureForm:
 
 def _capture_info(metadata: Mapping[str, JsonValue], path: str | Path) -> CaptureInfo:
     fields = Fields(metadata, path)
-
-    def text(name: str) -> str | None:
-        return None if metadata.get(name) is None else fields.text(name)
-
+    texts = ("config_path", "config_id", "scenario_name", "scenario_description", "policy_hash")
     return CaptureInfo(
-        config_path=text("config_path"),
-        config_id=text("config_id"),
-        scenario_name=text("scenario_name"),
-        scenario_description=text("scenario_description"),
+        **{name: None if metadata.get(name) is None else fields.text(name) for name in texts},
         ticks=fields.integer("ticks"),
         seed=None if metadata.get("seed") is None else fields.integer("seed"),
-        policy_hash=text("policy_hash"),
         capture_timestamp=fields.text("capture_timestamp"),
     )
-
-
-def _document(manifest: CaptureManifest, sample: ReplaySample) -> dict[str, JsonValue]:
-    channels = sample.metadata.get("map_channels")
-    return {
-        "feature_names": [*sample.feature_names],
-        "map_channels": channels if isinstance(channels, list) else [],
-        "action_texts": [*sample.vocabulary],
-        "metadata": dict(manifest.metadata),
-    }

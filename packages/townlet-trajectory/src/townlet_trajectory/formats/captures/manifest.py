@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from townlet_trajectory.dataset.info import document_digest
 from townlet_trajectory.errors import ArtifactError, CaptureError
 from townlet_trajectory.formats.captures.sample import ReplaySample, decode_sample
-from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, canonical_json, parse_json, parse_object
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, Fields, JsonValue, parse_json, parse_object
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
 from townlet_trajectory.storage.paths import read_below, read_named, relative_parts
 
@@ -68,7 +69,7 @@ class CaptureEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureManifest:
-    """What a manifest lists; no sample has been looked for yet."""
+    """Entries of a manifest; no sample has been looked for yet."""
 
     path: Path
     metadata: Mapping[str, JsonValue]
@@ -107,7 +108,12 @@ def read_capture_manifest(path: str | Path, *, data_root: str | Path | None = No
 def capture_manifest_of(
     document: JsonValue, path: str | Path, *, data_root: str | Path | None = None
 ) -> CaptureManifest:
-    """As `read_capture_manifest`, with the content of `path` parsed already.
+    """Read as `read_capture_manifest` does, with the content of `path` parsed already.
+
+    Args:
+        document: content of the manifest.
+        path: where it came from.
+        data_root: as `read_capture_manifest`.
 
     Raises:
         ArtifactError: as `read_capture_manifest`.
@@ -131,13 +137,6 @@ def sample_digest(npz: bytes, description: bytes) -> str:
     return hashlib.sha256(npz + description).hexdigest()
 
 
-def manifest_digest(document: Mapping[str, JsonValue]) -> str:
-    """SHA-256 (hex) of a manifest of ours without its own `sha256`."""
-    return hashlib.sha256(
-        canonical_json({name: value for name, value in document.items() if name != "sha256"})
-    ).hexdigest()
-
-
 def verify_digest(document: Mapping[str, JsonValue], path: Path, *, ours: bool) -> None:
     """Compare the digest of a manifest or of metrics with their content; who edits one by hand takes the digest out.
 
@@ -150,7 +149,7 @@ def verify_digest(document: Mapping[str, JsonValue], path: Path, *, ours: bool) 
         CaptureError: if the digest differs, or may be damaged.
     """
     if "sha256" in document:
-        if document["sha256"] != (digest := manifest_digest(document)):
+        if document["sha256"] != (digest := document_digest(document)):
             raise CaptureError(path, "verify", f"expected SHA-256 {document['sha256']!r:.80}, got {digest}")
     elif ours and (unknown := sorted(document.keys() - {"metadata", "samples"})):
         raise CaptureError(path, "verify", f"no `sha256`, but unknown keys {unknown!r:.200}")
@@ -163,16 +162,19 @@ def _entry(value: JsonValue, roots: tuple[Path, ...], where: str) -> CaptureEntr
     meta = fields.text("meta") if "meta" in values else f"{sample.removesuffix('.npz')}.json"
     for name in (sample, meta):
         relative_parts(name, where)
+    optional: dict[str, Callable[[str], Any]] = {
+        "accepted": fields.flag,
+        "agent_id": fields.text,
+        "frame_count": fields.integer,
+        "sha256": fields.text,
+        "metrics": fields.object,
+    }
     return CaptureEntry(
         where=where,
         roots=roots,
         sample=sample,
         meta=meta,
-        accepted=fields.flag("accepted") if "accepted" in values else True,
-        agent_id=fields.text("agent_id") if "agent_id" in values else None,
-        frame_count=fields.integer("frame_count") if "frame_count" in values else None,
-        sha256=fields.text("sha256") if "sha256" in values else None,
-        metrics=fields.object("metrics") if "metrics" in values else None,
+        **{name: read(name) for name, read in optional.items() if name in values},
     )
 
 
@@ -181,7 +183,7 @@ def _root_of(name: str, roots: tuple[Path, ...], where: str) -> Path:
     for root in roots:
         if os.path.lexists(root / name):
             return root
-    raise ArtifactError(where, "open", f"{name} is neither below {' nor below '.join(map(str, roots))}")
+    raise ArtifactError(where, "open", f"{name} is not below {' or '.join(map(str, roots))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +223,12 @@ def read_catalogue(versions: str | Path) -> dict[str, JsonValue]:
 
 
 def catalogue_entry(versions: str | Path, name: str, value: JsonValue) -> CatalogueEntry:
-    """Parse the dataset `name` of the catalogue `versions`.
+    """Parse one dataset of a catalogue.
+
+    Args:
+        versions: path of the catalogue.
+        name: of the dataset.
+        value: what `read_catalogue` has for it.
 
     Raises:
         CaptureError: if something is missing or of another type.
@@ -246,7 +253,12 @@ def catalogue_entry(versions: str | Path, name: str, value: JsonValue) -> Catalo
 
 
 def read_checksums(root: Path, name: str, *, origin: str | Path) -> dict[str, SampleChecksum]:
-    """The file of checksums `name` below `root`, by sample.
+    """Read a file of checksums, by sample.
+
+    Args:
+        root: the data root.
+        name: path of the file below it.
+        origin: what names the file, for the error.
 
     Raises:
         ArtifactError: if it is missing, damaged or not below `root`; `CaptureError` if an entry is.
@@ -277,7 +289,7 @@ def list_captures(
     min_length: int = DEFAULT_MIN_LENGTH,
     min_return: float | None = None,
 ) -> list[dict[str, JsonValue]]:
-    """The samples of a folder as the entries of a manifest, by name; one is in memory at a time.
+    """List the samples of a folder as the entries of a manifest, by name; one is in memory at a time.
 
     Args:
         folder: pairs `NAME.npz` and `NAME.json`; folders in it are not looked at.
@@ -315,12 +327,7 @@ def list_captures(
 
 
 def _metrics(folder: Path, name: str, meta: str) -> dict[str, int | float]:
-    sample = decode_sample(
-        read_below(folder, name, max_bytes=MAX_NPZ_BYTES, origin=folder),
-        read_below(folder, meta, max_bytes=MAX_JSON_BYTES, origin=folder),
-        npz_path=folder / name,
-        description_path=folder / meta,
-    )
+    sample = CaptureEntry(where=str(folder), roots=(folder,), sample=name, meta=meta).load()
     total = float(sample.rewards.sum(dtype=np.float64))
     return {
         "timesteps": len(sample),

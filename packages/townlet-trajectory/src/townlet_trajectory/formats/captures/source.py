@@ -27,7 +27,7 @@ from townlet_trajectory.errors import CaptureError, SchemaError
 from townlet_trajectory.formats.captures.directory import UnnamedActionsWarning
 from townlet_trajectory.formats.captures.manifest import CaptureEntry, read_capture_manifest
 from townlet_trajectory.formats.captures.sample import ReplaySample
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import Fields
 
 
 class CaptureSource:
@@ -53,34 +53,16 @@ class CaptureSource:
         if not self._entries:
             raise CaptureError(manifest, "parse", "there is no accepted sample")
         self._samples = [_look_at(entry, number) for number, entry in enumerate(self._entries)]
-        self._schema = _common_schema(self._entries, self._samples)
-        self._table = joined_tables([sample.table for sample in self._samples])
+        self.schema: TrajectorySchema = _common_schema(self._entries, self._samples)
+        self.table: TrajectoryTable = joined_tables([sample.table for sample in self._samples])
+        self.block_offsets = np.arange(len(self._samples) + 1)
+        self.encoded_bytes: NDArray[np.int64] = self.table.lengths * step_bytes(self.schema)  # as if not compressed
+        self.fingerprint = hashlib.sha256(" ".join(one.fingerprint for one in self._samples).encode()).hexdigest()
         if unnamed := sum(not sample.has_named_actions for sample in self._samples):
             message = f"{manifest}: {unnamed} of {len(self._samples)} samples do not say what their action ids mean"
             warnings.warn(
                 f"{message}: the same id may be another action elsewhere", UnnamedActionsWarning, stacklevel=2
             )
-
-    @property
-    def schema(self) -> TrajectorySchema:
-        return self._schema
-
-    @property
-    def table(self) -> TrajectoryTable:
-        return self._table
-
-    @property
-    def block_offsets(self) -> NDArray[np.int64]:
-        return np.arange(len(self._samples) + 1)
-
-    @property
-    def encoded_bytes(self) -> NDArray[np.int64]:
-        """[K]; as if nothing were compressed."""
-        return self._table.lengths * step_bytes(self.schema)
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(" ".join(sample.fingerprint for sample in self._samples).encode()).hexdigest()
 
     def load_block(self, block: int) -> TrajectoryBatch:
         block_bounds(self, block)
@@ -88,7 +70,7 @@ class CaptureSource:
         batch = TrajectoryBatch.from_trajectories([trajectory_of(entry.load(), episode=block)])
         if BatchSource(batch).fingerprint != self._samples[block].fingerprint:
             raise CaptureError(entry.where, "verify", "the sample is not what it was when the manifest was opened")
-        return replace(batch, schema=self._schema)
+        return replace(batch, schema=self.schema)
 
     def decision_column(self, block: int, name: str) -> Array:
         require_decision(self.schema, name)

@@ -10,11 +10,11 @@ import io
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -36,6 +36,7 @@ _READ_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, Attribut
 AGENT_ID = "agent_id"
 """The array of an episode of ours that holds its agent's id as bytes of JSON, and the attribute that shows it."""
 
+_Result = TypeVar("_Result")
 Attributes = Mapping[str, "str | int | bool"]
 
 
@@ -210,7 +211,7 @@ class EpisodeWriter:
 
 
 class _PatientFile:
-    """A new file that keeps its first error for whoever asks.
+    """A new file that keeps its first error until it is asked for.
 
     HDF5 cannot close a file that it cannot write: it keeps it open, and tries again until the process ends.
     """
@@ -224,46 +225,38 @@ class _PatientFile:
             raise self._error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        with self._kept_error():
-            return self._raw.seek(offset, whence)
-        return offset
+        return self._tried(lambda: self._raw.seek(offset, whence), offset)
 
     def tell(self) -> int:
-        with self._kept_error():
-            return self._raw.tell()
-        return 0
+        return self._tried(self._raw.tell, 0)
 
     def read(self, size: int = -1) -> bytes:
-        with self._kept_error():
-            return self._raw.read(size)
-        return b""
+        return self._tried(lambda: self._raw.read(size), b"")
 
     def readinto(self, buffer: memoryview) -> int:
-        with self._kept_error():
-            return self._raw.readinto(buffer)
-        return 0
+        return self._tried(lambda: self._raw.readinto(buffer), 0)
 
     def write(self, data: memoryview) -> int:
         rest = memoryview(data).cast("B")
-        with self._kept_error():
+        try:
             while rest:
                 rest = rest[self._raw.write(rest) :]
+        except OSError as error:
+            self._error = self._error or error
         return len(data)
 
     def truncate(self, size: int) -> None:
-        with self._kept_error():
-            self._raw.truncate(size)
+        self._tried(lambda: self._raw.truncate(size), size)
 
     def flush(self) -> None:
         """Nothing is buffered here."""
 
     def close(self) -> None:
-        with self._kept_error():
-            self._raw.close()
+        self._tried(self._raw.close, None)
 
-    @contextmanager
-    def _kept_error(self) -> Iterator[None]:
+    def _tried(self, call: Callable[[], _Result], otherwise: _Result) -> _Result:
         try:
-            yield
+            return call()
         except OSError as error:
             self._error = self._error or error
+            return otherwise

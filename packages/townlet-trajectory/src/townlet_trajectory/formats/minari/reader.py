@@ -7,26 +7,26 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.dataset.info import DatasetInfo
-from townlet_trajectory.dataset.source import TrajectoryTable, require_decision
+from townlet_trajectory.data.schema import ArraySpec
+from townlet_trajectory.data.trajectory import TRAJECTORY_SPECS, Array
+from townlet_trajectory.dataset.memory import step_bytes
+from townlet_trajectory.dataset.source import TrajectoryTable, block_bounds, require_decision
 from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryError
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeReader
 from townlet_trajectory.formats.minari.spaces import Leaf, MinariContents, minari_contents
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, parse_json, parse_object
+from townlet_trajectory.storage.locks import reason_of
 from townlet_trajectory.storage.npz import FREE_BYTES, MAX_RATIO
 from townlet_trajectory.storage.paths import open_below, read_below
-from townlet_trajectory.storage.unfinished import reason_of
 
 METADATA_NAME = "metadata.json"
 FILE_NAME = "main_data.hdf5"
@@ -38,7 +38,6 @@ BLOCK_BYTES = 16 << 20
 """Of decoded columns in a block, about."""
 
 _FOREIGN_AGENT = "agent"
-_CHUNK_BYTES = 1 << 20
 _REWARDS = Leaf(name="rewards", path=("rewards",), spec=ArraySpec("float32"))
 
 
@@ -66,6 +65,7 @@ class MinariReader:
             read_below(self.path, f"data/{METADATA_NAME}", max_bytes=MAX_JSON_BYTES, origin=self.path), metadata_path
         )
         self._contents: MinariContents = minari_contents(metadata, metadata_path)
+        self.schema, self.info = self._contents.schema, self._contents.info
         self._file_path = self.path / "data" / FILE_NAME
         self._stream = open_below(self.path, f"data/{FILE_NAME}", max_bytes=MAX_FILE_BYTES, origin=self.path)
         with self._errors(), ExitStack() as stack:
@@ -79,11 +79,12 @@ class MinariReader:
                 raise CaptureError(
                     self._file_path, "check", f"expected {self._contents.num_episodes} episodes, got {found}"
                 )
-            self._table = self._read_table(max_episode_bytes)
+            self.table = self._read_table(max_episode_bytes)
             stack.pop_all()
-        starts = offsets_of(self._table.lengths) * self._contents.row_bytes
+        starts = offsets_of(self.table.lengths) * step_bytes(self.schema)
         stripes = np.flatnonzero(np.diff(starts[:-1] // BLOCK_BYTES, prepend=-1))
-        self._block_offsets = np.append(stripes, len(self._table)).astype(np.int64)
+        self.block_offsets: NDArray[np.int64] = np.append(stripes, len(self.table)).astype(np.int64)
+        self.encoded_bytes = np.diff(starts[self.block_offsets])
 
     def __enter__(self) -> MinariReader:
         return self
@@ -97,28 +98,6 @@ class MinariReader:
         """Close the file."""
         with self._errors(), self._stream:
             self._episodes.close()
-
-    @property
-    def info(self) -> DatasetInfo:
-        """Where a dataset of ours came from; the defaults of one that is not ours."""
-        return self._contents.info
-
-    @property
-    def schema(self) -> TrajectorySchema:
-        return self._contents.schema
-
-    @property
-    def table(self) -> TrajectoryTable:
-        return self._table
-
-    @property
-    def block_offsets(self) -> NDArray[np.int64]:
-        return self._block_offsets
-
-    @property
-    def encoded_bytes(self) -> NDArray[np.int64]:
-        rows = np.diff(offsets_of(self._table.lengths)[self._block_offsets])
-        return rows * self._contents.row_bytes
 
     @cached_property
     def fingerprint(self) -> str:
@@ -134,19 +113,14 @@ class MinariReader:
         """
         if (total := int(self.encoded_bytes.sum())) > max_bytes:
             raise ArtifactError(self._file_path, "read", f"at most {max_bytes} bytes are read at once, got {total}")
-        return self._load(0, len(self._table))
+        return self._load(0, len(self.table))
 
     def load_block(self, block: int) -> TrajectoryBatch:
-        return self._load(*self._block(block))
+        return self._load(*block_bounds(self, block))
 
     def decision_column(self, block: int, name: str) -> Array:
         require_decision(self.schema, name)
-        return self._decision(name, *self._block(block))
-
-    def _block(self, block: int) -> tuple[int, int]:
-        if not 0 <= block < len(self._block_offsets) - 1:
-            raise IndexError(f"block {block} of {len(self._block_offsets) - 1}")
-        return int(self._block_offsets[block]), int(self._block_offsets[block + 1])
+        return self._decision(name, *block_bounds(self, block))
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -156,18 +130,17 @@ class MinariReader:
             raise ArtifactError(self._file_path, "read", reason_of(error)) from error
 
     def _verify(self) -> None:
+        """Compare the file with size and SHA-256 of a dataset of ours."""
         file = self._contents.file
-        if file is None:
-            return
-        if self._file_bytes != file.size:
+        if file is not None and self._file_bytes != file.size:
             raise CaptureError(self._file_path, "verify", f"expected {file.size} bytes, got {self._file_bytes}")
-        if (digest := _digest_of(self._stream)) != file.sha256:
+        if file is not None and (digest := _digest_of(self._stream)) != file.sha256:
             raise CaptureError(self._file_path, "verify", f"expected SHA-256 {file.sha256}, got {digest}")
 
     def _read_table(self, max_episode_bytes: int) -> TrajectoryTable:
         size = self._contents.num_episodes
         lengths = np.fromiter(map(self._episodes.length, range(size)), np.int64, size)
-        row_bytes, file_bytes, allowed = self._contents.row_bytes, self._file_bytes, self._allowed
+        row_bytes, file_bytes, allowed = step_bytes(self.schema), self._file_bytes, self._allowed
         # As Python integers: a sum of lengths that lie could wrap around.
         if (declared := sum(lengths.tolist()) * row_bytes) > allowed:
             raise CaptureError(self._file_path, "check", f"{file_bytes} bytes declare {declared}, more than {allowed}")
@@ -175,23 +148,23 @@ class MinariReader:
             raise CaptureError(
                 self._file_path, "check", f"an episode of {longest} steps takes more than {max_episode_bytes} bytes"
             )
-        ends = {
-            name: np.fromiter((self._flag_at_end(episode, name, lengths) for episode in range(size)), np.bool_, size)
+        terminated, truncated = (
+            np.fromiter((self._flag_at_end(episode, name, lengths) for episode in range(size)), np.bool_, size)
             for name in ("terminations", "truncations")
-        }
+        )
         own = self._contents.file is not None
-        identities = [self._identity(episode) if own else _foreign_identity(episode) for episode in range(size)]
+        identities = [self._identity(episode) if own else (_FOREIGN_AGENT, 0, episode, 0, 0) for episode in range(size)]
         agent_ids = np.empty(size, object)
-        agent_ids[:] = [agent_id for agent_id, _, _, _, _ in identities]
-        numbers = np.array([rest for _, *rest in identities], np.int64).reshape(size, 4)
+        agent_ids[:] = [agent_id for agent_id, *_ in identities]
+        worlds, episodes, first_ticks, goes_on = np.array([row[1:] for row in identities], np.int64).reshape(size, 4).T
         return TrajectoryTable(
             agent_ids=agent_ids,
-            worlds=numbers[:, 0].copy(),
-            episodes=numbers[:, 1].copy(),
-            first_ticks=numbers[:, 2].copy(),
+            worlds=worlds.copy(),
+            episodes=episodes.copy(),
+            first_ticks=first_ticks.copy(),
             lengths=lengths,
-            terminated=ends["terminations"],
-            truncated=ends["truncations"] & (numbers[:, 3] == 0),
+            terminated=terminated,
+            truncated=truncated & (goes_on == 0),
             tags=(frozenset(self.info.tags),) * size if self.info.tags else (),
         )
 
@@ -201,7 +174,7 @@ class MinariReader:
             raise CaptureError(self._file_path, "check", f"episode_{episode}/{name}: true before the last step")
         return bool(flags[-1])
 
-    def _identity(self, episode: int) -> tuple[str, int, int, int, int]:
+    def _identity(self, episode: int) -> tuple[str | int, ...]:
         """(agent, world, episode, first tick, whether it goes on)."""
         attributes = self._episodes.attributes(episode)
         length = self._episodes.length(episode, AGENT_ID)
@@ -216,14 +189,14 @@ class MinariReader:
             raise CaptureError(
                 self._file_path, "parse", f"episode_{episode} carries {agent_id!r:.80} and {attributes!r:.200}"
             )
-        world, number, first_tick, goes_on = numbers
-        return agent_id, world, number, first_tick, goes_on
+        return agent_id, *numbers
 
     def _load(self, first: int, stop: int) -> TrajectoryBatch:
-        table = self._table
-        offsets = offsets_of(table.lengths[first:stop])
+        part = {name: vars(self.table)[name][first:stop] for name in ("agent_ids", *TRAJECTORY_SPECS)}
+        lengths = self.table.lengths[first:stop]
+        offsets = offsets_of(lengths)
         seen = {name: self._rows(leaf, first, stop, 1) for name, leaf in self._contents.observations.items()}
-        starts = table.first_ticks[first:stop] - offsets[:-1]
+        starts = self.table.first_ticks[first:stop] - offsets[:-1]
         try:
             return TrajectoryBatch(
                 schema=self.schema,
@@ -232,12 +205,8 @@ class MinariReader:
                 final_observations={name: last for name, (_, last) in seen.items()},
                 columns={name: self._decision(name, first, stop) for name in self.schema.decisions},
                 rewards=self._rows(_REWARDS, first, stop, 0)[0].astype(np.float32, copy=False),
-                ticks=np.arange(offsets[-1]) + np.repeat(starts, table.lengths[first:stop]),
-                terminated=table.terminated[first:stop],
-                truncated=table.truncated[first:stop],
-                agent_ids=table.agent_ids[first:stop],
-                worlds=table.worlds[first:stop],
-                episodes=table.episodes[first:stop],
+                ticks=np.arange(offsets[-1]) + np.repeat(starts, lengths),
+                **part,
             )
         except ArtifactError:
             raise
@@ -248,11 +217,11 @@ class MinariReader:
         if name in self._contents.decisions:
             return self._rows(self._contents.decisions[name], first, stop, 0)[0]
         value = self._contents.constants[name]
-        return np.full(int(self._table.lengths[first:stop].sum()), value, value.dtype)
+        return np.full(int(self.table.lengths[first:stop].sum()), value, value.dtype)
 
     def _rows(self, leaf: Leaf, first: int, stop: int, beyond: int) -> tuple[Array, Array]:
         """The rows [R, ...] of the episodes, and their last rows [B, ...]; of each, `beyond` rows follow the steps."""
-        lengths = self._table.lengths[first:stop]
+        lengths = self.table.lengths[first:stop]
         rows: Array = np.empty((int(lengths.sum()), *leaf.spec.shape), leaf.spec.dtype)
         last: Array = np.empty((stop - first, *leaf.spec.shape), leaf.spec.dtype)
         at = 0
@@ -270,7 +239,7 @@ class MinariReader:
 
 
 def from_minari(path: str | Path, *, max_bytes: int = MAX_BATCH_BYTES) -> TrajectoryBatch:
-    """Everything that a dataset's directory holds, as one batch; `MinariReader` says how, and reads it by blocks.
+    """Read a whole dataset's directory as one batch; `MinariReader` says how, and reads it by blocks.
 
     Raises:
         ArtifactError: as `MinariReader`, or if the columns would take more than `max_bytes`.
@@ -279,14 +248,10 @@ def from_minari(path: str | Path, *, max_bytes: int = MAX_BATCH_BYTES) -> Trajec
         return reader.load(max_bytes=max_bytes)
 
 
-def _foreign_identity(episode: int) -> tuple[str, int, int, int, int]:
-    return _FOREIGN_AGENT, 0, episode, 0, 0
-
-
-def _digest_of(stream: BinaryIO) -> str:
-    """SHA-256 (hex) of a file, without moving its position."""
-    digest, at, descriptor = hashlib.sha256(), 0, stream.fileno()
-    while chunk := os.pread(descriptor, _CHUNK_BYTES, at):
-        digest.update(chunk)
-        at += len(chunk)
-    return digest.hexdigest()
+def _digest_of(stream: BufferedReader) -> str:
+    """SHA-256 (hex) of a file, whose position is afterwards where it was."""
+    position = stream.tell()
+    stream.seek(0)
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    stream.seek(position)
+    return digest

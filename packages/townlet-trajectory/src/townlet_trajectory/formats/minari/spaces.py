@@ -6,7 +6,6 @@ Source: Minari 0.5, `minari/serialization.py`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -16,13 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from townlet_trajectory.data.schema import ACTION_MASK, SCHEMA_VERSION, ArraySpec, Kind, Source, TrajectorySchema
-from townlet_trajectory.data.schema_document import parse_schema
+from townlet_trajectory.data.schema import ACTION_MASK, ArraySpec, Kind, Source, TrajectorySchema, parse_schema
 from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.dataset.info import DatasetInfo, parse_info
+from townlet_trajectory.dataset.info import DatasetInfo, document_digest, parse_info
 from townlet_trajectory.errors import CaptureError, SchemaError
-from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_json
-from townlet_trajectory.storage.json_fields import Fields
+from townlet_trajectory.storage.json import SCHEMA_VERSION, Fields, JsonValue, parse_json
 from townlet_trajectory.storage.manifest import FileEntry
 
 ACTION = "action"
@@ -253,12 +250,6 @@ class MinariContents:
     file: FileEntry | None = None
     """What the file of arrays must be, where the dataset is ours."""
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one decoded step: its columns, reward and tick."""
-        specs = (*self.schema.observations.values(), *self.schema.decisions.values())
-        return sum(spec.row_bytes for spec in specs) + ArraySpec("float32").row_bytes + ArraySpec("int64").row_bytes
-
 
 def minari_contents(metadata: Mapping[str, JsonValue], path: Path) -> MinariContents:
     """Read `metadata.json`, parsed already, that came from `path`.
@@ -275,18 +266,11 @@ def minari_contents(metadata: Mapping[str, JsonValue], path: Path) -> MinariCont
         raise CaptureError(path, "parse", str(error)) from error
 
 
-def section_digest(section: Mapping[str, JsonValue]) -> str:
-    """SHA-256 (hex) of our section without its own `sha256`."""
-    return hashlib.sha256(
-        canonical_json({name: value for name, value in section.items() if name != "sha256"})
-    ).hexdigest()
-
-
 def _own(fields: Fields, path: Path) -> MinariContents:
     section, values = fields.inside(SECTION), fields.object(SECTION)
     if (version := section.integer("schema_version")) != SCHEMA_VERSION:
         raise CaptureError(path, "parse", f"schema_version {version} is not {SCHEMA_VERSION}")
-    if section.text("sha256") != (digest := section_digest(values)):
+    if section.text("sha256") != (digest := document_digest(values)):
         raise CaptureError(path, "verify", f"`{SECTION}`: expected SHA-256 {values['sha256']!r}, got {digest}")
     schema, file = parse_schema(section.inside("schema")), section.inside("file")
     if section.text("vocabulary_digest") != schema.vocabulary_digest:

@@ -1,4 +1,4 @@
-"""Writes a dataset that `minari.load_dataset` of Minari 0.5 reads, while batches come.
+"""Writes datasets of Minari (Farama Foundation), while batches come.
 
 What we write is loaded by `minari.load_dataset` of Minari 0.5: an episode per trajectory, a `Dict` of the observations,
 `Discrete` actions where there is a vocabulary. All decision columns but `action` are in `infos`, row t belonging to
@@ -25,10 +25,10 @@ from types import TracebackType
 import numpy as np
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.schema import SCHEMA_VERSION, TrajectorySchema
-from townlet_trajectory.data.schema_document import schema_document
+from townlet_trajectory.data.schema import TrajectorySchema, schema_document
 from townlet_trajectory.data.trajectory import Array, Trajectory
-from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.info import DatasetInfo, document_digest
+from townlet_trajectory.dataset.source import schema_and_rest
 from townlet_trajectory.errors import ArtifactError, OrderError, SchemaError
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeWriter
 from townlet_trajectory.formats.minari.reader import FILE_NAME, METADATA_NAME
@@ -39,14 +39,12 @@ from townlet_trajectory.formats.minari.spaces import (
     is_discrete,
     looks_like_an_image,
     own_leaves,
-    section_digest,
     space_text,
 )
-from townlet_trajectory.storage.files import make_directory, write_json_atomic
-from townlet_trajectory.storage.filled_directory import filled_directory
-from townlet_trajectory.storage.json import JsonValue
+from townlet_trajectory.storage.files import filled_directory, make_directory, write_json_atomic
+from townlet_trajectory.storage.json import SCHEMA_VERSION, JsonValue
+from townlet_trajectory.storage.locks import reason_of
 from townlet_trajectory.storage.paths import relative_parts
-from townlet_trajectory.storage.unfinished import reason_of
 
 _ID = re.compile(r"(?:[-_A-Za-z0-9][-_A-Za-z0-9/]*/)?[-_A-Za-z0-9]+-v\d+")
 _NAMESPACE_NAME = "namespace_metadata.json"
@@ -67,11 +65,8 @@ class MinariCredits:
 
     def document(self) -> dict[str, JsonValue]:
         """The keys of `metadata.json`; authors are lists there."""
-        document: dict[str, JsonValue] = {}
-        for name, value in asdict(self).items():
-            if value is not None:
-                document[name] = [value] if name.startswith("author") else value
-        return document
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: [value] if name.startswith("author") else value for name, value in said.items()}
 
 
 class MinariWriter:
@@ -133,7 +128,8 @@ class MinariWriter:
             SchemaError: if the schema differs, or an action is outside of the vocabulary.
             ArtifactError: if they cannot be written; nothing is left of the dataset then.
         """
-        self._require_open()
+        if not self._is_open:
+            raise OrderError(f"{self.path}: this writer is closed")
         self._schema.require_equal(batch.schema)
         if is_discrete(self._schema) and batch.num_steps:
             actions = batch.columns[ACTION].astype(np.int64, copy=False)
@@ -175,10 +171,6 @@ class MinariWriter:
         else:
             self._abandon(error)
 
-    def _require_open(self) -> None:
-        if not self._is_open:
-            raise OrderError(f"{self.path}: this writer is closed")
-
     def _abandon(self, error: BaseException) -> None:
         if self._is_open:
             self._is_open = False
@@ -211,7 +203,7 @@ class MinariWriter:
             "action_space": action_space_text(schema),
             "dataset_size": round(size / 1e6, 1),
             **self._credits.document(),
-            SECTION: {**section, "sha256": section_digest(section)},
+            SECTION: {**section, "sha256": document_digest(section)},
         }
 
 
@@ -244,13 +236,10 @@ def to_minari(
         ArtifactError: if it exists, cannot be written, or the id is not of Minari's form.
         SchemaError: if schemas differ, there is no column `action`, or an action is outside of the vocabulary.
     """
-    rest = iter((batches,) if isinstance(batches, TrajectoryBatch) else batches)
-    first = next(rest, None)
-    if first is None:
-        raise SchemaError("at least one batch is needed, to know the schema")
-    folder = minari_root() if root is None else root
-    with MinariWriter(folder, dataset_id, first.schema, info=info, credits=credits) as writer:
-        writer.write(first)
+    schema, rest = schema_and_rest(batches)
+    with MinariWriter(
+        minari_root() if root is None else root, dataset_id, schema, info=info, credits=credits
+    ) as writer:
         for batch in rest:
             writer.write(batch)
         return writer.close()

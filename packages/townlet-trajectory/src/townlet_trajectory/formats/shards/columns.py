@@ -48,7 +48,7 @@ def decode_columns(
     *,
     texts: Sequence[str] = (),
     num_rows: int,
-) -> dict[str, Array]:
+) -> dict[str, Any]:
     """Columns of an Arrow IPC file that came from `path`; other columns are not decoded.
 
     What is not compressed is not copied: such arrays are read-only views of `data`.
@@ -74,7 +74,7 @@ def decode_columns(
         raise ArtifactError(path, "parse", f"not a sound Arrow file: {error}") from error
     if rows.num_rows != num_rows:
         raise ArtifactError(path, "parse", f"expected {num_rows} rows, got {rows.num_rows}")
-    decoded = {name: _decode(rows.column(name), spec, f"{path}:{name}") for name, spec in specs.items()}
+    decoded: dict[str, Any] = {name: _decode(rows.column(name), spec, f"{path}:{name}") for name, spec in specs.items()}
     return decoded | {name: _decode_texts(rows.column(name), f"{path}:{name}") for name in texts}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.data.trajectory import Array
+from townlet_trajectory.data.trajectory import TRAJECTORY_SPECS, Array
 from townlet_trajectory.dataset.source import TrajectoryTable
 from townlet_trajectory.errors import ContinuityError, ManifestError, NonFiniteError, SchemaError
 from townlet_trajectory.formats.shards.columns import (
@@ -127,20 +127,21 @@ def decode_shard(
             observations=_without_prefix(columns, observations),
             final_observations=_without_prefix(final_observations, finals),
             columns={name: columns[name] for name in schema.decisions},
-            rewards=columns["reward"].astype(np.float32, copy=False),
-            ticks=columns["tick"].astype(np.int64, copy=False),
-            terminated=table.terminated,
-            truncated=table.truncated,
-            agent_ids=table.agent_ids,
-            worlds=table.worlds,
-            episodes=table.episodes,
+            rewards=columns["reward"],
+            ticks=columns["tick"],
+            **{name: vars(table)[name] for name in ("agent_ids", *TRAJECTORY_SPECS)},
         )
     except (ContinuityError, NonFiniteError) as error:
         raise ManifestError(path, "parse", str(error)) from error
 
 
 def decode_table(data: bytes, path: Path, *, num_steps: int, num_trajectories: int) -> TrajectoryTable:
-    """What a table of trajectories says, without the final observations.
+    """Decode a table of trajectories without the final observations.
+
+    Args:
+        data: content of the file.
+        path: where it came from.
+        num_steps, num_trajectories: how many the shard must hold.
 
     Raises:
         ArtifactError: if it is damaged, or its lengths are not those of `num_steps` steps.
@@ -154,18 +155,18 @@ def _decode_trajectories(
     columns = decode_columns(
         data, path, {**_TRAJECTORY_SPECS, **finals}, texts=("agent_id",), num_rows=num_trajectories
     )
-    lengths = columns["length"].astype(np.int64, copy=False)
+    lengths = columns["length"]
     # In float64, which does not wrap; exact as far as counts of steps go.
     if lengths.min(initial=1) < 1 or lengths.sum(dtype=np.float64) != num_steps:
         raise ManifestError(path, "parse", f"`length` must be positive and {num_steps} together")
     table = TrajectoryTable(
-        agent_ids=columns["agent_id"].astype(np.object_, copy=False),
-        worlds=columns["world"].astype(np.int64, copy=False),
-        episodes=columns["episode"].astype(np.int64, copy=False),
-        first_ticks=columns["first_tick"].astype(np.int64, copy=False),
+        agent_ids=columns["agent_id"],
+        worlds=columns["world"],
+        episodes=columns["episode"],
+        first_ticks=columns["first_tick"],
         lengths=lengths,
-        terminated=columns["terminated"].astype(np.bool_, copy=False),
-        truncated=columns["truncated"].astype(np.bool_, copy=False),
+        terminated=columns["terminated"],
+        truncated=columns["truncated"],
     )
     return table, {name: columns[name] for name in finals}
 

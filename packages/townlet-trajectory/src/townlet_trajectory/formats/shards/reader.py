@@ -7,14 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.info import DatasetManifest, ShardEntry, parse_dataset_manifest, shard_file_names
-from townlet_trajectory.dataset.source import TrajectoryTable, block_bounds, joined_tables, require_decision
+from townlet_trajectory.dataset.source import TrajectoryTable, block_bounds, joined_tables, require_decision, table_of
 from townlet_trajectory.errors import ManifestError
 from townlet_trajectory.formats.shards.columns import decode_columns
 from townlet_trajectory.formats.shards.layout import decode_shard, decode_table, step_bytes
@@ -40,15 +39,12 @@ class ShardReader:
         """
         require("pyarrow", "arrow")
         self._directory = Path(directory)
-        self._manifest = read_dataset_manifest(directory)
-
-    @property
-    def manifest(self) -> DatasetManifest:
-        return self._manifest
-
-    @property
-    def schema(self) -> TrajectorySchema:
-        return self._manifest.schema
+        self.manifest: DatasetManifest = read_dataset_manifest(directory)
+        self.schema: TrajectorySchema = self.manifest.schema
+        shards = self.manifest.shards
+        self.block_offsets = offsets_of(np.array([shard.num_trajectories for shard in shards], np.int64))
+        self.encoded_bytes = np.array([shard.steps.size + shard.trajectories.size for shard in shards], np.int64)
+        self.fingerprint: str = self.manifest.sha256
 
     @cached_property
     def table(self) -> TrajectoryTable:
@@ -57,27 +53,16 @@ class ShardReader:
         Raises:
             ArtifactError: as `load_block`.
         """
-        table = joined_tables([self._table(shard) for shard in self._manifest.shards])
-        tags = frozenset(self._manifest.info.tags)
+        empty = table_of(TrajectoryBatch.empty(self.schema))
+        table = joined_tables([empty, *(self._table(shard) for shard in self.manifest.shards)])
+        tags = frozenset(self.manifest.info.tags)
         return replace(table, tags=(tags,) * len(table)) if tags else table
-
-    @cached_property
-    def block_offsets(self) -> NDArray[np.int64]:
-        return offsets_of(np.array([shard.num_trajectories for shard in self._manifest.shards], np.int64))
-
-    @cached_property
-    def encoded_bytes(self) -> NDArray[np.int64]:
-        return np.array([shard.steps.size + shard.trajectories.size for shard in self._manifest.shards], np.int64)
-
-    @property
-    def fingerprint(self) -> str:
-        return self._manifest.sha256
 
     @property
     def num_bytes(self) -> int:
         """About what the whole dataset takes in memory."""
         final_bytes = sum(spec.row_bytes for spec in self.schema.observations.values())
-        return self._manifest.num_steps * step_bytes(self.schema) + self._manifest.num_trajectories * final_bytes
+        return self.manifest.num_steps * step_bytes(self.schema) + self.manifest.num_trajectories * final_bytes
 
     def load_block(self, block: int) -> TrajectoryBatch:
         """The trajectories of shard `block`, verified.
@@ -87,7 +72,7 @@ class ShardReader:
             ArtifactError: if a file is missing or damaged, or contradicts the manifest or the other.
         """
         block_bounds(self, block)
-        shard = self._manifest.shards[block]
+        shard = self.manifest.shards[block]
         steps, trajectories = shard_file_names(shard.number)
         return decode_shard(
             (self._directory / steps, self._read(shard, steps)),
@@ -106,7 +91,7 @@ class ShardReader:
         """
         block_bounds(self, block)
         require_decision(self.schema, name)
-        shard = self._manifest.shards[block]
+        shard = self.manifest.shards[block]
         steps, _ = shard_file_names(shard.number)
         columns = decode_columns(
             self._read(shard, steps),
@@ -114,7 +99,8 @@ class ShardReader:
             {name: self.schema.decisions[name]},
             num_rows=shard.num_steps,
         )
-        return columns[name]
+        column: Array = columns[name]
+        return column
 
     def verify(self) -> None:
         """Compare every file with its SHA-256.
@@ -122,7 +108,7 @@ class ShardReader:
         Raises:
             ArtifactError: if one is missing or differs.
         """
-        for shard in self._manifest.shards:
+        for shard in self.manifest.shards:
             for name in shard.files:
                 self._read(shard, name)
 
@@ -140,7 +126,7 @@ class ShardReader:
 
 
 def read_shards(directory: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> TrajectoryBatch:
-    """All trajectories of a dataset in memory, in the order in which they were written.
+    """Read all trajectories of a dataset into memory, in the order in which they were written.
 
     Pieces of a trajectory that was cut stay pieces: `joined` puts them together.
 

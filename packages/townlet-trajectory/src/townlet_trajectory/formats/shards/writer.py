@@ -23,15 +23,16 @@ from townlet_trajectory.dataset.info import (
     ShardEntry,
     shard_file_names,
 )
-from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, SchemaError, TrajectoryError
+from townlet_trajectory.dataset.source import schema_and_rest
+from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError
 from townlet_trajectory.formats.shards.columns import check_texts
 from townlet_trajectory.formats.shards.layout import check_shard_schema, encode_shard
 from townlet_trajectory.formats.shards.reader import read_dataset_manifest
 from townlet_trajectory.storage.extras import require
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
+from townlet_trajectory.storage.locks import reason_of, remove_if_there
 from townlet_trajectory.storage.manifest import MANIFEST_NAME, FileEntry
-from townlet_trajectory.storage.unfinished import reason_of, remove_if_there
 
 _SHARD_FILE = re.compile(r"(steps|trajectories)-\d{6,9}\.arrow")
 
@@ -43,6 +44,25 @@ class ShardWriter:
     returned, every full shard survives a crash of the process and of the machine; the rows of the last, not yet full
     one are in memory until `flush` or `close`. Files that a crash left unlisted are removed when the dataset is opened
     again with `append`. A trajectory that is longer than a shard is cut into pieces (`joined` puts them together).
+
+    Example:
+        >>> import numpy as np
+        >>> from townlet_trajectory import ArraySpec, Trajectory, TrajectoryBatch, TrajectorySchema, read_shards
+        >>> schema = TrajectorySchema(
+        ...     observations={"seen": ArraySpec("float32", (2,))},
+        ...     decisions={"action": ArraySpec("int64")},
+        ...     vocabulary=("wait", "eat"),
+        ... )
+        >>> alice = Trajectory(
+        ...     schema=schema, observations={"seen": np.zeros((4, 2), np.float32)},
+        ...     columns={"action": np.array([0, 1, 1])},
+        ...     rewards=np.array([0.0, 1.0, 0.5], np.float32), ticks=np.array([1, 2, 3]),
+        ...     terminated=True, truncated=False, agent_id="alice", world=0, episode=0,
+        ... )
+        >>> with ShardWriter("recorded", schema) as writer:
+        ...     writer.write(TrajectoryBatch.from_trajectories([alice]))
+        >>> read_shards("recorded").rewards.tolist()
+        [0.0, 1.0, 0.5]
     """
 
     def __init__(
@@ -100,7 +120,8 @@ class ShardWriter:
             SchemaError: if the schema differs, or an agent id is not Unicode text.
             ArtifactError: if a file cannot be written.
         """
-        self._require_open()
+        if self._closed:
+            raise OrderError("the writer is closed")
         self._manifest.schema.require_equal(batch.schema)
         check_texts(batch.agent_ids)
         if batch.lengths.max(initial=0) > self._rows_per_shard:
@@ -116,7 +137,8 @@ class ShardWriter:
             OrderError: after `close`.
             ArtifactError: if a file cannot be written; the rows are then still in memory.
         """
-        self._require_open()
+        if self._closed:
+            raise OrderError("the writer is closed")
         if self._pending:
             self._add_shards([self._pending])
             self._pending = []
@@ -174,10 +196,6 @@ class ShardWriter:
             raise ArtifactError(self._directory, "write", f"holds shards without a manifest: {sorted(unlisted)[:4]}")
         for name in unlisted:
             remove_if_there(self._directory / name)
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise OrderError("the writer is closed")
 
     def _add_shards(self, groups: Sequence[Sequence[TrajectoryBatch]]) -> None:
         """Write a shard of each group, and then list them all, or none."""
@@ -237,18 +255,22 @@ def write_shards(
 
     If the iterable raises, the dataset holds what it gave before.
 
+    Args:
+        directory: is created if it is missing.
+        batches: at least one.
+        info, compression, rows_per_shard, append: as `ShardWriter` takes them.
+
+    Returns:
+        The manifest of what is on disk.
+
     Raises:
         SchemaError: if there is no batch, to know the schema from.
         ArtifactError: if it cannot be written.
     """
-    rest = iter((batches,) if isinstance(batches, TrajectoryBatch) else batches)
-    first = next(rest, None)
-    if first is None:
-        raise SchemaError("at least one batch is needed, to know the schema")
+    schema, rest = schema_and_rest(batches)
     with ShardWriter(
-        directory, first.schema, info=info, compression=compression, rows_per_shard=rows_per_shard, append=append
+        directory, schema, info=info, compression=compression, rows_per_shard=rows_per_shard, append=append
     ) as writer:
-        writer.write(first)
         for batch in rest:
             writer.write(batch)
         return writer.close()

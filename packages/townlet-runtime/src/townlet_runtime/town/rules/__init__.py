@@ -1,0 +1,1 @@
+"""The rules of the town, each over the arrays of all agents at once; none of these modules imports another."""

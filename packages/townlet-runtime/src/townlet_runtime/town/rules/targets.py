@@ -1,0 +1,140 @@
+"""Which object a request refers to, and which actions are legal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from townlet_runtime.town.arrays import Bools, Ints
+from townlet_runtime.town.config import OBJECT_TYPES, TownConfig
+from townlet_runtime.town.place import DIRECTIONS, NUM_TARGETS, REQUEST, SELECTORS, TABLE, Place
+from townlet_runtime.town.state import HOLDS_TURN, USING, Targets, TownState
+
+_START, _RELEASE = TABLE.index("start"), TABLE.index("release")
+_WORK, _CHAT = TABLE.index("go_to:workplace"), TABLE.index("chat")
+_WAYS = len(SELECTORS)
+_FIRST, _NEAREST = range(2)
+_BARRED = 1 << 60
+"""Above every sort key of a usable object."""
+
+
+class TargetResolver:
+    """Finds the first, nearest and least busy usable object of every type for every agent.
+
+    Usable: its stock is not empty (fridges, stoves) and the agent can pay. Equals go to the fewer steps, then to the
+    lower index. An agent that stands in line, holds a turn or uses an object means that object whatever the way.
+    """
+
+    def __init__(self, config: TownConfig, place: Place) -> None:
+        self._place = place
+        count, grid = place.num_objects, place.grid
+        # A sort key per object: agents at it, then steps to it, then its index as the last digits; least is best.
+        unit = 1 << count.bit_length()
+        self._digits = np.array(unit - 1)
+        self._load_unit = np.array(unit << place.farthest.bit_length())
+        inner, x, y = grid.inner()
+        steps = np.abs(x[:, None] - place.local_x) + np.abs(y[:, None] - place.local_y)
+        cells = int(grid.own.max()) + 1
+        self._steps_key = np.zeros((cells, count), dtype=np.int64)
+        self._steps_key[inner] = steps * unit + np.arange(count)
+        self._legal_on = np.zeros((cells, len(TABLE.vocabulary)), dtype=np.bool_)
+        self._legal_on[:, TABLE.vocabulary.wait] = True
+        self._legal_on[:, TABLE.requests] = np.isin(np.arange(NUM_TARGETS) // _WAYS, place.present)
+        for action, (dx, dy) in enumerate(DIRECTIONS.values(), start=TABLE.moves.start):
+            to_x, to_y = x + dx, y + dy
+            self._legal_on[inner, action] = (to_x >= 0) & (to_x < grid.width) & (to_y >= 0) & (to_y < grid.height)
+        slots = place.num_worlds * config.population
+        self._meant = np.full(slots * NUM_TARGETS + 1, count)
+        self._rows = np.arange(slots) * len(TABLE.vocabulary)
+        self._dearest = np.array(place.cost_present.max())
+        self._kinds: Ints | slice = slice(None) if len(place.present) == len(OBJECT_TYPES) else place.present
+        self._stock_seen: bytes | None = None
+        self._barred: Ints | None = None
+        self._kind_is_out = False
+
+    def resolve(self, state: TownState) -> Targets:
+        """Find them for a state in which the agents at each object are counted."""
+        place = self._place
+        slots, worlds = len(state.cell), place.num_worlds
+        stock = state.stock.tobytes()
+        if stock != self._stock_seen:
+            self._look_at_stocks(state, stock)
+        own_cell = place.grid.own.take(state.cell)
+        keys = np.empty((2, slots, place.num_objects), dtype=np.int64)
+        by_world = keys.reshape(2, worlds, -1, place.num_objects)
+        # Nothing is out of range; `clip` writes in place, where the default makes a copy first.
+        self._steps_key.take(own_cell, axis=0, out=keys[0], mode="clip")
+        if self._barred is not None:
+            by_world[0] += self._barred
+        load = state.load[:-1] * self._load_unit
+        np.add(by_world[0], load.reshape(worlds, 1, -1), out=by_world[1])
+        best = np.minimum.reduceat(keys, place.segments, axis=2)
+
+        meant = self._meant.copy()
+        by_kind = meant[:-1].reshape(slots, len(OBJECT_TYPES), _WAYS)
+        by_kind[:, self._kinds, _NEAREST:] = (best & self._digits).transpose(1, 2, 0)
+        if self._kind_is_out:
+            agents, kinds = (best[0] >= _BARRED).nonzero()
+            by_kind[agents, place.present[kinds]] = place.num_objects
+        poor = (state.wallet < self._dearest).nonzero()[0]
+        if poor.size:
+            some, kinds = (state.wallet[poor][:, None] < place.cost_present).nonzero()
+            by_kind[poor[some], place.present[kinds]] = place.num_objects
+        busy = state.phase.nonzero()[0]
+        if busy.size:
+            objects = state.object[busy]
+            column = place.row_of_targets[busy] + place.column_of_type[objects]
+            own = place.object_index[objects]
+            for way in range(_WAYS):
+                meant[column + way] = own
+        some_unusable = self._kind_is_out or poor.size > 0
+        return Targets(place=place, own_cell=own_cell, meant=meant, some_unusable=some_unusable, busy=busy)
+
+    def _look_at_stocks(self, state: TownState, stock: bytes) -> None:
+        """See which objects nobody can use, and which is the first of each type that somebody can."""
+        place = self._place
+        self._stock_seen = stock
+        barred = (state.stock[:-1] <= 0) & place.needs_stock
+        keys = (place.object_index[:-1] + barred * _BARRED).reshape(place.num_worlds, -1)
+        first = np.minimum.reduceat(keys, place.segments, axis=1)
+        out = first >= _BARRED
+        first[out] = place.num_objects
+        self._kind_is_out = bool(out.any())
+        by_kind = self._meant[:-1].reshape(-1, len(OBJECT_TYPES), _WAYS)
+        by_kind[:, self._kinds, _FIRST] = first[place.world_of_slot]
+        self._barred = (barred * _BARRED).reshape(place.num_worlds, 1, -1) if barred.any() else None
+
+    def legal_actions(self, state: TownState, targets: Targets, num_others: Ints) -> Bools:
+        """Return the mask [S, A]: `wait` always; walking only within the grid and not while using an object; `request`
+        where its object exists (while using: only of that type, which goes on); `start` with a turn; `release` with an
+        object; `go_to:workplace` with a job; `chat` where there are others on the cell (`num_others` [S]), the last
+        chat is long enough ago, and not while using an object."""
+        place = self._place
+        mask = self._legal_on.take(targets.own_cell, axis=0)
+        if targets.some_unusable:
+            np.less(targets.local, place.count, out=mask[:, TABLE.requests])
+        mask[:, _WORK] = state.job >= 0
+        if place.knows_chats:
+            np.logical_and(num_others, state.chat_ready_at <= state.tick, out=mask[:, _CHAT])
+        busy = targets.busy
+        if busy.size:
+            phase = state.phase[busy]
+            rows, flat = self._rows[busy], mask.reshape(-1)
+            flat[rows + _START] = phase >= HOLDS_TURN
+            flat[rows + _RELEASE] = True
+            using = busy[phase == USING]
+            if using.size:
+                mask[using] = _WHILE_USING.take(place.object_type[state.object[using]], axis=0)
+        return mask
+
+
+def _while_using() -> Bools:
+    """[4, A]; what an agent may do while it uses an object of each type."""
+    allowed = np.zeros((len(OBJECT_TYPES), len(TABLE.vocabulary)), dtype=np.bool_)
+    allowed[:, [0, _START, _RELEASE]] = True
+    requests = (TABLE.act == REQUEST).nonzero()[0]
+    kinds = TABLE.target[requests] // _WAYS
+    allowed[kinds, requests] = True
+    return allowed
+
+
+_WHILE_USING = _while_using()

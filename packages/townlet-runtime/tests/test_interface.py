@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation.interface import CommitmentColumns, require_seeds
+
+
+def test_the_held_action_is_shown_one_hot_before_its_ticks_left() -> None:
+    features = np.full((3, 7), 9, np.float32)
+    columns = CommitmentColumns(observation="features", start=2, max_ticks=4)
+    held, left = np.array([2, -1, 0]), np.array([3, 0, 4], np.int32)
+    columns.show({"features": features}, held, left, num_actions=3)
+    # two columns of the world's own, one-hot of three actions, ticks left / 4, one more of the world's own
+    expected = [[9, 9, 0, 0, 1, 0.75, 9], [9, 9, 0, 0, 0, 0, 9], [9, 9, 1, 0, 0, 1, 9]]
+    assert features.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("seeds", "complaint"),
+    [
+        (np.array([1]), r"`seeds` int64 \[2\], one for each world, got array\(\[1\]\)"),
+        (np.array([1.0, 2.0]), r"`seeds` int64 \[2\]"),
+        ([1, 2], r"`seeds` int64 \[2\]"),
+        (np.array([[1, 2]]), r"`seeds` int64 \[2\]"),
+        (np.array([3, -1]), "`seeds` that are not negative"),
+    ],
+)
+def test_seeds_are_one_for_each_world(seeds: NDArray[np.int64], complaint: str) -> None:
+    with pytest.raises(SimulationError, match=complaint):
+        require_seeds(seeds, 2)
+
+
+def test_seeds_are_copied() -> None:
+    seeds = np.array([3, 4])
+    kept = require_seeds(seeds, 2)
+    seeds[:] = 0
+    assert kept.tolist() == [3, 4]

@@ -1,0 +1,156 @@
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from beginnings import begun
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
+from strategies import LOWEST, LinearPolicy, masked_log_probs
+
+from townlet_behavior import ActionVocabulary, BridgeConfig, PolicyError
+from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.policy.policy import UniformPolicy, greedy_actions, require_fit, sample_actions
+from townlet_runtime.simulation.interface import Observations
+from townlet_runtime.testing import Corridor
+
+SPEC = Corridor().spec
+
+
+def log(*probabilities: float) -> NDArray[np.float32]:
+    return np.array([[LOWEST if p == 0 else np.log(p) for p in probabilities]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("uniform", "action"),
+    [(0.0, 1), (0.2499, 1), (0.2501, 3), (0.7499, 3), (0.7501, 4), (np.nextafter(1.0, 0.0), 4)],
+)
+def test_sampling_by_hand(uniform: float, action: int) -> None:
+    # distribution function: 0, 0.25, 0.25, 0.75, 1, 1
+    log_probs = log(0, 0.25, 0, 0.5, 0.25, 0)
+    assert sample_actions(log_probs, np.array([uniform])).tolist() == [action]
+
+
+@pytest.mark.property
+@given(masked_log_probs(), st.data())
+def test_a_masked_action_is_never_drawn(
+    drawn: tuple[NDArray[np.float32], NDArray[np.bool_]], data: st.DataObject
+) -> None:
+    log_probs, mask = drawn
+    rows = np.arange(len(mask))
+    uniforms = data.draw(npst.arrays(np.float64, len(mask), elements=st.floats(0, 1, exclude_max=True)))
+    actions = sample_actions(log_probs, uniforms)
+    assert actions.dtype == np.int64
+    assert mask[rows, actions].all()
+    assert mask[rows, sample_actions(log_probs, np.full(len(mask), np.nextafter(1.0, 0.0)))].all()
+    assert mask[rows, greedy_actions(log_probs)].all()
+
+
+@pytest.mark.property
+@given(masked_log_probs())
+def test_shares_of_evenly_spread_draws_are_the_probabilities(
+    drawn: tuple[NDArray[np.float32], NDArray[np.bool_]],
+) -> None:
+    log_probs, _ = drawn
+    spread = (np.arange(1000) + 0.5) / 1000
+    for row in log_probs:
+        actions = sample_actions(np.tile(row, (1000, 1)), spread)
+        shares = np.bincount(actions, minlength=len(row)) / 1000
+        # a step of the distribution function lies within one draw of where it should
+        np.testing.assert_allclose(shares, np.exp(row, dtype=np.float64), atol=2.1e-3)
+
+
+def test_a_row_that_is_no_distribution_gives_no_action() -> None:
+    log_probs = np.concatenate([log(0, 0, 0), log(0.5, 0, 0.5), np.full((1, 3), np.nan, np.float32)])
+    assert sample_actions(log_probs, np.full(3, 0.9)).tolist() == [3, 2, 3]
+    assert greedy_actions(log_probs).tolist() == [3, 0, 3]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_impossible_number_spoils_its_row_alone(value: float, place: int) -> None:
+    log_probs = np.concatenate([log(0.2, 0.5, 0.3), log(0.2, 0.5, 0.3)])
+    log_probs[0, place] = value
+    assert greedy_actions(log_probs).tolist() == [3, 1]
+    assert sample_actions(log_probs, np.full(2, 0.5)).tolist() == [3, 1]
+
+
+@dataclass(frozen=True)
+class FailingPolicy:
+    """Answers as another policy, but for one row, which is not a number."""
+
+    inner: LinearPolicy
+    digest: str | None = None
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        return self.inner.vocabulary
+
+    @property
+    def observation_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return self.inner.observation_shapes
+
+    def act(
+        self, observations: Observations, action_mask: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        log_probs, values = self.inner.act(observations, action_mask)
+        log_probs[0] = np.nan
+        return log_probs, values
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_a_policy_that_fails_is_refused_at_once_in_both_ways_of_acting(greedy: bool) -> None:
+    corridor = Corridor()
+    runtime = PolicyRuntime(
+        SPEC,
+        corridor.scripted("idle"),
+        config=BridgeConfig(ratio=1.0),
+        policy=FailingPolicy(LinearPolicy(SPEC, seed=1)),
+        service=None,
+        seed=1,
+        greedy=greedy,
+    )
+    runtime.begin(begun(corridor, 1), tick=5)
+    with pytest.raises(PolicyError, match="tick 5"):
+        runtime.decide_batch()
+
+
+def test_greedy_takes_the_first_of_the_most_probable() -> None:
+    assert greedy_actions(np.concatenate([log(0.2, 0.4, 0.4), log(0.5, 0.4, 0.1)])).tolist() == [1, 0]
+
+
+def test_the_uniform_policy_spreads_over_legal_actions() -> None:
+    policy = UniformPolicy(vocabulary=("a", "b", "c"), observation_shapes={"features": (2,)})
+    observations = {"features": np.zeros((2, 2), np.float32)}
+    mask = np.array([[True, False, True], [False, False, True]])
+    log_probs, values = policy.act(observations, mask)
+    assert log_probs.dtype == np.float32
+    np.testing.assert_allclose(np.exp(log_probs), np.array([[0.5, 0, 0.5], [0, 0, 1]]), rtol=1e-6)
+    assert values.tolist() == [0.0, 0.0]
+    np.testing.assert_allclose(np.exp(policy.act(observations, None)[0]), np.full((2, 3), 1 / 3), rtol=1e-6)
+
+
+def test_a_policy_with_other_actions_is_refused_by_name() -> None:
+    keys = ("wait", "left", "right", "jump")
+    other = replace(SPEC, vocabulary=ActionVocabulary(keys=keys, kinds=SPEC.vocabulary.kinds))
+    with pytest.raises(SimulationError, match=r"`corridor`: actions it lacks: \['rest'\]; .* here: \['jump'\]"):
+        require_fit(LinearPolicy(other, seed=1), SPEC)
+
+
+def test_a_policy_with_the_same_actions_in_another_order_is_refused() -> None:
+    keys = ("wait", "right", "left", "rest")
+    other = replace(SPEC, vocabulary=ActionVocabulary(keys=keys, kinds=SPEC.vocabulary.kinds))
+    with pytest.raises(SimulationError, match="the same 4 actions in another order"):
+        require_fit(LinearPolicy(other, seed=1), SPEC)
+
+
+def test_a_policy_with_other_observations_is_refused_by_name() -> None:
+    other = replace(SPEC, observation_shapes={"features": (8,), "sound": (3,)})
+    with pytest.raises(SimulationError) as refused:
+        require_fit(LinearPolicy(other, seed=1), SPEC)
+    assert "`map` is (1, 1, 6) here and absent in the policy" in str(refused.value)
+    assert "`sound` is absent here and (3,) in the policy" in str(refused.value)
+    assert "features" not in str(refused.value)

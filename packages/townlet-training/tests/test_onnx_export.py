@@ -1,0 +1,218 @@
+"""The exported file computes what the network computes, says what it is, and says nothing else."""
+
+import hashlib
+import json
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from corridor import SPEC, network
+
+from townlet_training.config import PolicySpec
+from townlet_training.errors import ExportError, NonFiniteError
+from townlet_training.network.actor_critic import Activation, ActorCritic, NetworkConfig, Statistics
+from townlet_training.network.onnx_export import export_policy, seal
+from townlet_training.network.weights import weights_sha256
+from townlet_trajectory import vocabulary_digest
+from townlet_trajectory.evaluation.results import ExportedPolicy
+
+TOWN = PolicySpec(
+    world="town",
+    vocabulary=tuple(f"action{index}" for index in range(7)),
+    observation_shapes={"map": (2, 3, 3), "features": (5,)},
+)
+
+
+@pytest.fixture(scope="module")
+def actor() -> ActorCritic:
+    own = ActorCritic(
+        TOWN.observation_shapes,
+        len(TOWN.vocabulary),
+        NetworkConfig(hidden_sizes=(16, 8)),
+        generator=torch.Generator().manual_seed(1),
+    )
+    with torch.no_grad():
+        own.observation_mean.normal_(generator=torch.Generator().manual_seed(2))
+        own.observation_std.fill_(1.7)
+        for weight in own.policy_parameters():
+            weight.mul_(20.0)
+    own.set_value_scale(12.5)
+    return own
+
+
+@pytest.fixture(scope="module")
+def exported(actor: ActorCritic, tmp_path_factory: pytest.TempPathFactory) -> ExportedPolicy:
+    return export_policy(actor, tmp_path_factory.mktemp("export") / "policy.onnx", spec=TOWN, seed=1)
+
+
+def label_of(path: Path) -> dict[str, object]:
+    (entry,) = onnx.load(path).metadata_props
+    assert entry.key == "townlet"
+    return json.loads(entry.value)
+
+
+def test_the_file_says_what_it_is(actor: ActorCritic, exported: ExportedPolicy) -> None:
+    assert label_of(exported.path) == {
+        "format": "townlet-policy",
+        "version": 1,
+        "vocabulary": list(TOWN.vocabulary),
+        "vocabulary_sha256": vocabulary_digest(TOWN.vocabulary),
+        "observations": {"features": [5], "map": [2, 3, 3]},
+        "weights_sha256": weights_sha256(actor),
+        "world": "town",
+        "file_sha256": exported.file_sha256,
+    }
+    assert exported.weights_sha256 == weights_sha256(actor)
+
+
+def test_the_file_holds_its_own_digest(exported: ExportedPolicy) -> None:
+    data = exported.path.read_bytes()
+    assert data.count(exported.file_sha256.encode()) == 1
+    blank = data.replace(exported.file_sha256.encode(), b"0" * 64)
+    assert hashlib.sha256(blank).hexdigest() == exported.file_sha256
+
+
+@pytest.mark.parametrize("position", [0.1, 0.5, 0.9])
+def test_any_change_of_the_file_changes_its_digest(exported: ExportedPolicy, position: float) -> None:
+    data = bytearray(exported.path.read_bytes().replace(exported.file_sha256.encode(), b"0" * 64))
+    data[int(position * len(data))] ^= 1
+    assert hashlib.sha256(data).hexdigest() != exported.file_sha256
+
+
+def test_inputs_and_outputs_are_named(exported: ExportedPolicy) -> None:
+    session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
+    inputs = {each.name: (each.type, each.shape[1:]) for each in session.get_inputs()}
+    assert inputs == {
+        "features": ("tensor(float)", [5]),
+        "map": ("tensor(float)", [2, 3, 3]),
+        "action_mask": ("tensor(bool)", [7]),
+    }
+    assert all(isinstance(each.shape[0], str) for each in session.get_inputs())
+    assert [each.name for each in session.get_outputs()] == ["log_probs", "values"]
+    assert [each.type for each in session.get_outputs()] == ["tensor(float)"] * 2
+
+
+def test_it_computes_what_the_network_computes_for_any_number_of_agents(
+    actor: ActorCritic, exported: ExportedPolicy
+) -> None:
+    session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(8)
+    for num_agents in range(1, 301):
+        observations = {
+            name: rng.normal(scale=5.0, size=(num_agents, *shape)).astype(np.float32)
+            for name, shape in TOWN.observation_shapes.items()
+        }
+        mask = rng.random((num_agents, 7)) < rng.choice([0.1, 0.5, 1.0])
+        mask[np.arange(num_agents), rng.integers(7, size=num_agents)] = True
+        log_probs, values = session.run(None, {**observations, "action_mask": mask})
+        expected_log_probs, expected_values = actor.act(observations, mask)
+        assert log_probs.dtype == values.dtype == np.float32
+        assert log_probs.shape == (num_agents, 7)
+        assert values.shape == (num_agents,)
+        expected = expected_log_probs[mask]
+        assert (np.abs(log_probs[mask] - expected) <= 1e-5 * (1 + np.abs(expected))).all()
+        assert (np.abs(values - expected_values) <= 1e-5 * (1 + np.abs(expected_values))).all()
+        assert (np.exp(log_probs[~mask]) == 0.0).all()
+        np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+@pytest.mark.parametrize("statistics", get_args(Statistics))
+def test_the_graph_is_made_of_a_few_operators_without_control_flow(
+    tmp_path: Path, activation: Activation, statistics: Statistics
+) -> None:
+    # The runtime accepts no other operator, no function and no graph within a graph: this list and its own must agree.
+    allowed = {"Clip", "Concat", "Div", "Gemm", "LogSoftmax", "Mul", "Relu", "Reshape", "Sigmoid", "Squeeze", "Sub"}
+    allowed |= {"Unsqueeze", "Where"}
+    shapes = {"map": (2, 3, 3), "features": (5,), "hunger": ()}
+    config = NetworkConfig(activation=activation, normalize_observations=statistics, value_scale=statistics)
+    own = ActorCritic(shapes, 7, config, generator=torch.Generator().manual_seed(1))
+    own.set_value_scale(12.5)
+    path = export_policy(own, tmp_path / "policy.onnx", spec=replace(TOWN, observation_shapes=shapes), seed=1).path
+    model = onnx.load(path)
+    operators = {node.op_type for node in model.graph.node}
+    assert operators <= allowed and {"Gemm", "Where", "LogSoftmax", "Mul"} <= operators
+    assert not model.functions and [(each.domain, each.version) for each in model.opset_import] == [("", 20)]
+    plain = {onnx.AttributeProto.FLOAT, onnx.AttributeProto.INT, onnx.AttributeProto.INTS}
+    assert {attribute.type for node in model.graph.node for attribute in node.attribute} <= plain
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+
+
+def test_the_same_weights_give_the_same_bytes(actor: ActorCritic, exported: ExportedPolicy, tmp_path: Path) -> None:
+    again = export_policy(actor, tmp_path / "again.onnx", spec=TOWN, seed=2)
+    assert again.path.read_bytes() == exported.path.read_bytes()
+
+
+def test_the_file_names_no_place_on_the_machine_that_wrote_it(exported: ExportedPolicy) -> None:
+    data = exported.path.read_bytes()
+    assert not re.findall(rb"\.py\b|/home|/tmp|/usr|site-packages|File \"", data)
+    assert str(Path(__file__).parents[1]).encode() not in data
+
+
+def test_exporting_is_silent(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    level = logging.getLogger("torch.onnx").level
+    with caplog.at_level(logging.INFO):
+        export_policy(network(), tmp_path / "policy.onnx", spec=SPEC, seed=1)
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+    assert not list(recwarn)
+    assert logging.getLogger("torch.onnx").level == level
+    assert [file.name for file in tmp_path.iterdir()] == ["policy.onnx"]
+
+
+def test_a_spec_of_another_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="`spec` has 2 actions, the network 3"):
+        export_policy(network(), tmp_path / "p", spec=replace(SPEC, vocabulary=("wait", "go")), seed=1)
+    with pytest.raises(ExportError, match="`spec` has observations"):
+        export_policy(network(), tmp_path / "p", spec=replace(SPEC, observation_shapes={"cell": (5,)}), seed=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    own = network()
+    with torch.no_grad():
+        next(own.value_parameters()).fill_(float("nan"))
+    with pytest.raises(NonFiniteError, match="export: tensor `critic"):
+        export_policy(own, tmp_path / "p", spec=SPEC, seed=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("output", ["log_probs", "values"])
+def test_a_file_that_computes_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    own = network()
+    right = own.act
+
+    def wrong(observations, mask):
+        log_probs, values = right(observations, mask)
+        return (log_probs - 0.001, values) if output == "log_probs" else (log_probs, values + 0.001)
+
+    monkeypatch.setattr(own, "act", wrong)
+    with pytest.raises(ExportError, match=f"`{output}` of the exported policy is off by"):
+        export_policy(own, tmp_path / "p", spec=SPEC, seed=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_seal_needs_exactly_one_place(times: int) -> None:
+    with pytest.raises(ExportError, match="exactly once"):
+        seal((b'"file_sha256": "' + b"0" * 64 + b'"') * times)
+
+
+def test_a_seal_by_hand() -> None:
+    data = b'{"file_sha256": "' + b"0" * 64 + b'"}'
+    digest = hashlib.sha256(data).hexdigest()
+    assert seal(data) == (b'{"file_sha256": "' + digest.encode() + b'"}', digest)

@@ -1,0 +1,125 @@
+"""What is known of trajectories without their tensors, and which of them are pieces of one: long ones are cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.checks import check_array
+from townlet_trajectory.data.schema import Array, ArraySpec
+from townlet_trajectory.errors import ShapeError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrajectoryTable:
+    """What is known of B trajectories without reading a tensor."""
+
+    agent_ids: NDArray[np.object_]
+    """[B] str."""
+    worlds: NDArray[np.int64]
+    """[B]."""
+    episodes: NDArray[np.int64]
+    """[B]; number of the world's episode."""
+    first_ticks: NDArray[np.int64]
+    """[B]."""
+    lengths: NDArray[np.int64]
+    """[B]; steps, at least 1."""
+    terminated: NDArray[np.bool_]
+    """[B]."""
+    truncated: NDArray[np.bool_]
+    """[B]."""
+    tags: tuple[frozenset[str], ...] = ()
+    """[B]; what each was tagged with. Empty where nothing is tagged."""
+
+    def __post_init__(self) -> None:
+        size = len(self)
+        if self.agent_ids.dtype != np.object_ or self.agent_ids.shape != (size,):
+            raise ShapeError(f"`agent_ids` must be object of shape {(size,)}, got {self.agent_ids.dtype}")
+        for name, numbers in (
+            ("worlds", self.worlds),
+            ("episodes", self.episodes),
+            ("first_ticks", self.first_ticks),
+            ("lengths", self.lengths),
+        ):
+            check_array(name, numbers, ArraySpec("int64"), size)
+        for name, flags in (("terminated", self.terminated), ("truncated", self.truncated)):
+            check_array(name, flags, ArraySpec("bool"), size)
+        if self.lengths.min(initial=1) < 1:
+            raise ShapeError(f"`lengths` must be at least 1, got {self.lengths.min()}")
+        if self.tags and len(self.tags) != size:
+            raise ShapeError(f"`tags` must be empty or [{size}], got {len(self.tags)}")
+
+    def __len__(self) -> int:
+        """Trajectories (B)."""
+        return len(self.lengths)
+
+
+def whole_of_piece(table: TrajectoryTable) -> NDArray[np.int64]:
+    """The whole trajectory that each piece belongs to.
+
+    A piece goes on in another one of the same world, episode and agent that begins one tick after its last, unless it
+    was terminated or truncated. Where several fit, the first goes on in the first, the second in the second: `joined`
+    of a batch, without its look at the observations.
+
+    Returns:
+        [B]; numbers from 0, in the order of the first pieces in the table.
+    """
+    lives = _lives(table)
+    open_ = np.flatnonzero(~(table.terminated | table.truncated))
+    stops = np.column_stack((lives[open_], (table.first_ticks + table.lengths)[open_]))
+    starts = np.column_stack((lives, table.first_ticks))
+    seams = _distinct_numbers(np.concatenate((stops, starts)), len(stops))
+    _, before, after = np.intersect1d(seams[: len(stops)], seams[len(stops) :], return_indices=True)
+    heads = np.arange(len(table))
+    heads[after] = open_[before]
+    # Pointer jumping: each round doubles how far a piece sees back.
+    while not np.array_equal(further := heads[heads], heads):
+        heads = further
+    return np.unique(heads, return_inverse=True)[1].astype(np.int64, copy=False)
+
+
+def sums_of_wholes(wholes: NDArray[np.int64], values: Array) -> NDArray[np.float64]:
+    """[W]; the sum of the `values` [B] of the pieces of each whole, in float64."""
+    return np.bincount(wholes, weights=values.astype(np.float64, copy=False)).astype(np.float64, copy=False)
+
+
+def overlapping(table: TrajectoryTable) -> NDArray[np.int64]:
+    """Trajectories that claim a tick which another one of the same world, episode and agent claims as well.
+
+    Returns:
+        [K]; places in the table, ascending: of each overlap the one that begins later.
+    """
+    lives = _lives(table)
+    order = np.lexsort((table.first_ticks, lives))
+    first = np.diff(lives[order], prepend=-1) != 0
+    # The latest stop so far of the same life: a running maximum over ranks, in which every later life is above.
+    stops = np.column_stack((lives, table.first_ticks + table.lengths))[order]
+    ranks = np.lexsort((stops[:, 1], stops[:, 0])).argsort()
+    latest = stops[ranks.argsort()[np.maximum.accumulate(ranks)], 1]
+    overlaps = ~first[1:] & (table.first_ticks[order][1:] < latest[:-1])
+    return np.sort(order[1:][overlaps])
+
+
+def _lives(table: TrajectoryTable) -> NDArray[np.int64]:
+    """[B]; equal numbers, at least 0, for equal world, episode and agent id."""
+    agents = np.unique(table.agent_ids, return_inverse=True)[1]
+    return _numbers(np.column_stack((table.worlds, table.episodes, agents.astype(np.int64, copy=False))))
+
+
+def _numbers(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[N]; equal numbers, at least 0, for equal rows [N, K]."""
+    keys = np.ascontiguousarray(rows).view(f"V{rows.shape[1] * rows.itemsize}")[:, 0]
+    return np.unique(keys, return_inverse=True)[1].astype(np.int64, copy=False)
+
+
+def _distinct_numbers(rows: NDArray[np.int64], num_first: int) -> NDArray[np.int64]:
+    """[N]; the k-th row of the first part and the k-th of the second that equals it have one number of their own."""
+    numbers = _numbers(rows) * 2
+    numbers[num_first:] += 1
+    order = np.argsort(numbers, kind="stable")
+    ranked = numbers[order]
+    repeats = np.empty_like(numbers)
+    repeats[order] = np.arange(len(numbers)) - np.searchsorted(ranked, ranked)
+    return (repeats << 32) + numbers // 2
