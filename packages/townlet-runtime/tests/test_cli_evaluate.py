@@ -1,5 +1,7 @@
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,10 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys: pytest.Captu
     ):
         assert main(["evaluate", *arguments]) == 2
         assert problem in capsys.readouterr().err
+
+
+def test_the_command_imports_neither_the_trainer_nor_the_statistics() -> None:
+    code = "import sys, townlet_runtime.cli.evaluate as _; "
+    code += "raise SystemExit(str({'torch', 'scipy', 'townlet_training'} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""

@@ -7,8 +7,12 @@ import pytest
 from townlet_runtime.cli.worlds import seed_of
 from townlet_runtime.config import Config, dump_config, load_config, training_settings, with_training
 from townlet_runtime.config.learning import TRAINING_NAMES
-from townlet_runtime.errors import ConfigError
-from townlet_runtime.training import preset_name_for, training_config, training_fields
+from townlet_runtime.errors import ConfigError, RunDirectoryError, SimulationError
+from townlet_runtime.policy.onnx import OnnxPolicy
+from townlet_runtime.runs.finished import read_run
+from townlet_runtime.testing import Corridor, CorridorConfig
+from townlet_runtime.training import TrainingConfig, preset_name_for, train, training_config, training_fields
+from townlet_training import NetworkConfig
 
 
 def config_of(**content: object) -> Config:
@@ -123,3 +127,38 @@ def test_the_config_of_a_run_reads_back_with_the_seed_of_the_run(content: dict[s
     read = load_config(path).config
     assert (seed_of(read), read.seed) == (4, 4)
     assert read.scenario.seed == (4 if config.scenario.seed is not None else None)
+
+
+def corridor(num_worlds: int) -> Corridor:
+    return Corridor(CorridorConfig(episode_ticks=12), num_worlds=num_worlds)
+
+
+def small(**changes: object) -> TrainingConfig:
+    values = {"mode": "ppo", "seed": 0, "total_env_steps": 64, "num_envs": 2, "rollout_ticks": 16, "eval_every": 1}
+    values |= {
+        "eval_episodes": 10,
+        "final_episodes": 10,
+        "baselines": ("random",),
+        "network": NetworkConfig(hidden_sizes=(8,)),
+    }
+    return TrainingConfig(**values | changes)
+
+
+def test_a_simulation_of_ones_own_is_trained_in_one_call(tmp_path: Path) -> None:
+    summary = train(corridor, small(), tmp_path / "run")
+    assert summary.final is not None and list(summary.final.baselines) == ["random"]
+    run = read_run(tmp_path / "run")
+    assert (run.config, run.summary.env, run.summary.mode) == (None, corridor(1).spec.name, "ppo")
+    assert run.evaluation.final == summary.final
+    policy = OnnxPolicy.load(run.policies["agents"])
+    assert policy.vocabulary == corridor(1).spec.vocabulary.keys
+    with pytest.raises(RunDirectoryError, match="exists and is not empty"):
+        train(corridor, small(), tmp_path / "run")
+
+
+def test_what_a_simulation_does_not_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(SimulationError, match=r"has no behavior sleepy; there are "):
+        train(corridor, small(baselines=("sleepy", "random")), tmp_path / "run")
+    with pytest.raises(SimulationError, match="expected 2 parallel worlds of .*, got 3"):
+        train(lambda _: corridor(3), small(), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
