@@ -33,6 +33,6 @@ def script(spec: SimulationSpec) -> BatchController:
 if __name__ == "__main__":
     options = "--env gymnasium:CartPole-v1 --controller balance_a_pole:script --total-steps 8000 --threads 1"
     options += " --set anneal.clone_ticks=256 --set anneal.warmup_updates=2"
-    options += " --set evaluation.final_episodes=10 --set evaluation.promotion_episodes=10"
+    options += " --set training.final_episodes=10 --set promotion.num_episodes=10"
     with tempfile.TemporaryDirectory() as folder:
         sys.exit(main(["train", *options.split(), "--run-dir", f"{folder}/run"]))

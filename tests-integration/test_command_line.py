@@ -49,15 +49,16 @@ SETTINGS = {
     "town.episode_ticks": 60,
     "anneal.clone_ticks": 120,
     "anneal.warmup_updates": 1,
-    "anneal.kept_fraction": 0,
+    "gates.kept_fraction": 0,
     "training.rollout_ticks": 32,
     "training.bc.epochs": 2,
     "training.anneal_accuracy_threshold": 0,
     "network.hidden_sizes": "[16]",
-    "evaluation.episodes": 3,
-    "evaluation.final_episodes": 4,
-    "evaluation.promotion_episodes": 4,
-    "evaluation.resamples": 200,
+    "training.eval_episodes": 10,
+    "training.final_episodes": 10,
+    "promotion.num_episodes": 10,
+    "gates.num_resamples": 200,
+    "promotion.num_resamples": 200,
 }
 SMALL = ["--total-steps", 900, "--num-envs", 2, "--eval-every", 3, "--threads", 1]
 SMALL += [argument for key, value in SETTINGS.items() for argument in ("--set", f"{key}={value}")]

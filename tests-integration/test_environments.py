@@ -18,9 +18,10 @@ MAX_SECONDS = 120.0
 
 TINY = {
     "network.hidden_sizes": "[8]",
-    "evaluation.episodes": 3,
-    "evaluation.final_episodes": 4,
-    "evaluation.resamples": 100,
+    "training.eval_episodes": 10,
+    "training.final_episodes": 10,
+    "gates.num_resamples": 100,
+    "promotion.num_resamples": 100,
 }
 TOWN = {
     **TINY,
@@ -28,12 +29,12 @@ TOWN = {
     "town.episode_ticks": 60,
     "anneal.clone_ticks": 120,
     "anneal.warmup_updates": 1,
-    "anneal.kept_fraction": 0,
+    "gates.kept_fraction": 0,
     "training.rollout_ticks": 16,
     "training.bc.epochs": 1,
     "training.anneal_accuracy_threshold": 0,
-    "evaluation.promotion_episodes": 3,
-    "evaluation.every_updates": 4,
+    "promotion.num_episodes": 10,
+    "training.eval_every": 4,
 }
 
 

@@ -26,7 +26,7 @@ def townlet(*arguments: str | int | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("module", ["torch", "townlet_training", "safetensors", "scipy", "onnxscript", "matplotlib"])
+@pytest.mark.parametrize("module", ["torch", "townlet_training", "safetensors", "onnxscript", "matplotlib"])
 def test_what_only_training_needs_is_not_here(module: str) -> None:
     assert importlib.util.find_spec(module) is None
 

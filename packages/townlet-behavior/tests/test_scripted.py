@@ -147,9 +147,10 @@ def test_thresholds_out_of_range_are_refused(name: str, value: float) -> None:
         ScriptedConfig(**{name: value})
 
 
-def test_a_negative_buffer_is_refused() -> None:
-    with pytest.raises(ConfigError, match="`job_arrival_buffer` must be at least 0, got -1"):
-        ScriptedConfig(job_arrival_buffer=-1)
+@pytest.mark.parametrize("ticks", [-1, 10**9 + 1, 2**63])
+def test_a_buffer_is_not_negative_and_no_longer_than_a_clock(ticks: int) -> None:
+    with pytest.raises(ConfigError, match=rf"`job_arrival_buffer` must be in \[0, 1000000000\], got {ticks}"):
+        ScriptedConfig(job_arrival_buffer=ticks)
 
 
 def test_a_rival_in_the_line_sends_it_to_the_next_best() -> None:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from config_content import config_of
 
 from townlet_runtime.cli.capture import (
     capture_info,
@@ -10,7 +11,7 @@ from townlet_runtime.cli.capture import (
     with_seed_agents,
     write_town_captures,
 )
-from townlet_runtime.config import Config, load_config
+from townlet_runtime.config import load_config
 from townlet_runtime.errors import ConfigError
 from townlet_trajectory.formats.captures.directory import read_captures
 
@@ -30,31 +31,34 @@ def test_a_town_is_recorded_by_schedule_from_its_first_tick_to_its_last() -> Non
 
 
 def test_more_than_memory_holds_is_refused() -> None:
-    config = Config.model_validate({"town": {"agents": 100}})
+    config = config_of({"town": {"agents": 100}})
     with pytest.raises(ConfigError, match=r"at most 2,000,000 steps of agents .*, and these are 2,000,100"):
         record_town(config, ticks=20_001, seed=0)
 
 
 def test_seed_agents_come_where_nobody_is() -> None:
-    seeded = with_seed_agents(Config()).scenario
+    seeded = with_seed_agents(config_of({})).scenario
     assert [(agent.id, agent.position) for agent in seeded.agents] == [("alice", (0, 0)), ("bob", (1, 0))]
     assert [(item.id, item.type) for item in seeded.objects] == [("stove_1", "stove")]
     placed = {"objects": [{"id": "s", "type": "stove"}, {"id": "b", "type": "bed"}]}
-    assert [item.id for item in with_seed_agents(Config.model_validate({"scenario": placed})).scenario.objects] == [
+    assert [item.id for item in with_seed_agents(config_of({"scenario": placed})).scenario.objects] == [
         "s",
         "b",
     ]
-    config = Config.model_validate({"scenario": {"agents": [{"id": "zed"}]}})
+    config = config_of({"scenario": {"agents": [{"id": "zed"}]}})
     assert with_seed_agents(config) == config
 
 
 def test_a_capture_says_where_it_comes_from() -> None:
-    named = Config.model_validate({"config_id": "c", "scenario": {"name": "n", "description": "d"}})
+    named = config_of({"config_id": "c", "scenario": {"name": "n", "description": "d"}})
     info = capture_info(named, path=Path("x/kitchen.yaml"), ticks=3, seed=4, policy=None)
     assert (info.config_id, info.scenario_name, info.scenario_description) == ("c", "n", "d")
     assert (info.config_path, info.ticks, info.seed, info.policy_hash) == ("x/kitchen.yaml", 3, 4, None)
-    assert capture_info(Config(), path=Path("x/kitchen.yaml"), ticks=1, seed=0, policy=None).scenario_name == "kitchen"
-    silent = capture_info(Config(), path=None, ticks=1, seed=0, policy=None)
+    assert (
+        capture_info(config_of({}), path=Path("x/kitchen.yaml"), ticks=1, seed=0, policy=None).scenario_name
+        == "kitchen"
+    )
+    silent = capture_info(config_of({}), path=None, ticks=1, seed=0, policy=None)
     assert (silent.config_path, silent.scenario_name) == (None, None)
 
 
@@ -90,7 +94,7 @@ def test_an_agent_that_is_back_is_a_sample_more_of_the_same_agent(tmp_path: Path
         "lifecycle": {"respawn_delay_ticks": 2},
         "scenario": {"agents": [{"id": "ann", "needs": {"hunger": 0.5}}, {"id": "bob", "needs": {"hunger": 0.9}}]},
     }
-    config = Config.model_validate(content)
+    config = config_of(content)
     batch, spec = record_town(config, ticks=7, seed=1)
     info = capture_info(config, path=None, ticks=7, seed=1, policy=None)
     samples = read_captures(write_town_captures(tmp_path, batch, spec, policy=None, info=info)).samples

@@ -68,7 +68,7 @@ def test_a_path_is_refused_before_the_config_is_even_read(command: str, problem:
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("train bad.yaml", "bad.yaml: while parsing"),
+        ("train bad.yaml", "bad.yaml: not YAML: while parsing"),
         ("train --set nonsense=1", "`nonsense`: unknown key"),
         ("train --set town.local_window=4", "odd number of cells"),
         ("train --set world.grid_size=[1,1]", "grid_size"),

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from config_content import config_of
 
 from townlet_behavior import CommitmentConfig
 from townlet_runtime.cli.console import Console
@@ -20,7 +21,7 @@ def test_an_option_that_was_not_given_overrides_nothing() -> None:
 
 def test_an_option_wins_over_a_setting_and_is_named_in_errors() -> None:
     config = load(None, ["training.num_envs=3"], option("training.num_envs", 5, "--num-envs"), QUIET).config
-    assert config.training.num_envs == 5
+    assert config.training["num_envs"] == 5
     with pytest.raises(ConfigError, match=r"^--preset 3: `preset`: must be a valid string"):
         load(None, [], option("preset", 3, "--preset"), QUIET)
 
@@ -35,11 +36,11 @@ def test_what_has_no_effect_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     [({}, 0), ({"seed": 4}, 4), ({"seed": 4, "scenario": {"seed": 5}}, 5), ({"scenario": {"seed": 0}}, 0)],
 )
 def test_the_seed_of_a_file(content: dict[str, object], seed: int) -> None:
-    assert seed_of(Config.model_validate(content)) == seed
+    assert seed_of(config_of(content)) == seed
 
 
 def test_worlds_are_built_as_the_config_says() -> None:
-    worlds = Worlds.of(Config.model_validate({"town": {"agents": 3, "local_window": 5}}))
+    worlds = Worlds.of(config_of({"town": {"agents": 3, "local_window": 5}}))
     (spec,) = worlds.make(4).specs.values()
     assert (spec.num_worlds, spec.capacity) == (4, 12)
     assert spec.observation_shapes["map"][1:] == (5, 5)
@@ -48,11 +49,11 @@ def test_worlds_are_built_as_the_config_says() -> None:
 
 
 def elsewhere(**more: object) -> Config:
-    return Config.model_validate({"environment": {"name": "gymnasium:Walk-v0", **more}})
+    return config_of({"environment": {"name": "gymnasium:Walk-v0", **more}})
 
 
 def test_options_bind_in_the_town_alone() -> None:
-    assert Worlds.of(Config()).bridge.commitment.ticks != CommitmentConfig().ticks
+    assert Worlds.of(config_of({})).bridge.commitment.ticks != CommitmentConfig().ticks
     worlds = Worlds.of(elsewhere())
     assert worlds.bridge.commitment == CommitmentConfig()
     assert (worlds.environment, worlds.controller, worlds.towns) == ("gymnasium:Walk-v0", None, None)
@@ -84,4 +85,4 @@ def test_a_registered_controller_may_come_from_the_config() -> None:
 
 def test_the_town_takes_no_controller() -> None:
     with pytest.raises(CommandError, match="the town has a script of its own"):
-        Worlds.of(Config(), "a:b")
+        Worlds.of(config_of({}), "a:b")

@@ -1,11 +1,16 @@
 from pathlib import Path
 
 import pytest
+from config_content import config_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_runtime.config import (
     Config,
+    Difference,
+    config_differences,
+    config_digest,
+    config_from,
     dump_config,
     load_config,
     script_config,
@@ -13,8 +18,8 @@ from townlet_runtime.config import (
     training_mode,
     training_settings,
 )
-from townlet_runtime.config.keys import keys_without_effect
-from townlet_runtime.config.yaml_reader import parse_yaml
+from townlet_runtime.config.dump import resolved
+from townlet_trajectory.storage.yaml import parse_yaml
 
 SCENARIOS = sorted((Path(__file__).parent / "data" / "scenarios").glob("*.yaml"))
 SHARE = st.floats(0.0, 1.0)
@@ -29,7 +34,7 @@ CONFIGS = st.fixed_dictionaries(
             optional={
                 "agents": st.integers(1, 50),
                 "episode_ticks": st.none() | st.integers(1, 999),
-                "affordances": st.fixed_dictionaries({"bed": st.fixed_dictionaries({"cost": st.none() | SHARE})}),
+                "affordances": st.fixed_dictionaries({"bed": st.fixed_dictionaries({"cost": SHARE})}),
             },
         ),
         "economy": st.dictionaries(st.sampled_from(["meal_cost", "wage_income", "rent"]), SHARE),
@@ -108,8 +113,11 @@ CONFIGS = st.fixed_dictionaries(
 
 
 def loaded_again(config: Config) -> Config:
-    content = parse_yaml(dump_config(config), source="dump")
-    return Config.model_validate(content)
+    content = parse_yaml(dump_config(config).encode(), "dump")
+    assert isinstance(content, dict)
+    loaded = config_from(content, source="dump")
+    assert loaded.warning is None
+    return loaded.config
 
 
 def assert_same_meaning(one: Config, other: Config) -> None:
@@ -127,11 +135,12 @@ def assert_same_meaning(one: Config, other: Config) -> None:
 @pytest.mark.property
 @given(CONFIGS)
 def test_dumped_and_loaded_a_config_means_the_same(content: dict[str, object]) -> None:
-    config = Config.model_validate(content)
+    config = config_of(content)
     again = loaded_again(config)
     assert_same_meaning(config, again)
     assert dump_config(again) == dump_config(config)
-    assert keys_without_effect(again) == ()
+    assert config_digest(again) == config_digest(config)
+    assert config_differences(config, again) == []
 
 
 def test_original_files_mean_the_same_and_need_no_warning(tmp_path: Path) -> None:
@@ -141,6 +150,7 @@ def test_original_files_mean_the_same_and_need_no_warning(tmp_path: Path) -> Non
         copy.write_text(dump_config(config))
         again = load_config(copy)
         assert again.warning is None
+        assert config_digest(again.config) == config_digest(config)
         assert_same_meaning(config, again.config)
 
 
@@ -150,4 +160,32 @@ def test_only_keys_with_an_effect_are_written() -> None:
     assert "weather_seed" not in text
     assert "meal_cost: 0.4" in text
     assert "affordances_file" not in text
-    assert "null" not in dump_config(Config.model_validate({"town": {"agents": 3}})).split("town:")[1].split("\n")[0]
+    assert "null" not in dump_config(config_of({"town": {"agents": 3}}))
+    elsewhere = resolved(config_of({"environment": {"name": "gymnasium:CartPole-v1"}, "seed": 3}))
+    assert list(elsewhere) == ["config_id", "seed", "environment", "promotion"]
+
+
+def test_a_config_is_written_in_the_names_of_python() -> None:
+    rivalry = {"conflict": {"rivalry": {"max_edges": 2}}}
+    text = dump_config(config_of({"ppo": {"gamma": 0.5, "value_clip": None}, **rivalry}))
+    assert "ppo: {discount: 0.5, value_clip: null}" in text
+    assert "\nrivalry:" in text and "\nconflict:" not in text
+
+
+def test_a_digest_is_that_of_the_meaning() -> None:
+    one = config_of({"ppo": {"gamma": 0.5}, "telemetry": {}, "town": {"agents": 3}})
+    same = config_of({"town": {"num_agents": 3.0}, "ppo": {"discount": 5e-1}})
+    other = config_of({"town": {"agents": 4}, "ppo": {"gamma": 0.5}})
+    assert config_digest(one) == config_digest(same) != config_digest(other)
+    assert len(config_digest(one)) == 64
+
+
+def test_differences_name_the_key_and_both_values() -> None:
+    one = config_of({"town": {"agents": 3}, "rewards": {"wage_rate": 0.02}, "ppo": {"value_clip": None}})
+    other = config_of({"rewards": {"wage_rate": 0.03}, "seed": 5, "town": {"agents": 3}})
+    assert config_differences(one, other) == [
+        Difference("ppo.value_clip", None, None),
+        Difference("rewards.wage_rate", 0.02, 0.03),
+        Difference("seed", None, 5),
+    ]
+    assert config_differences(one, one) == []

@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import pytest
+from config_content import config_of
 
 from townlet_behavior import ScriptedConfig
 from townlet_behavior.commitment import CommitmentConfig
-from townlet_runtime.config import Config, bridge_config, load_config, script_config, town_config
-from townlet_runtime.errors import ConfigError, TownConfigError
+from townlet_runtime.config import bridge_config, load_config, script_config, town_config
+from townlet_runtime.errors import ConfigError
 from townlet_runtime.town.config import (
     LifecycleConfig,
     PersonalityConfig,
@@ -64,10 +65,10 @@ def test_relations_rivalry_and_characters_are_those_of_the_file() -> None:
         "conflict": {"rivalry": {"avoid_threshold": 0.5, "max_edges": 3, "queue_length_boost": 0.1}},
         "personalities": {"distribution": {"stoic": 2.0, "balanced": 1.0}, "overrides": {"bob": "socialite"}},
         "lifecycle": {"respawn_delay_ticks": 3, "departure_rate": 0.25, "away_ticks": 4},
-        "town": {"chat_cooldown_ticks": 5, "takeover_ticks": 6, "max_relationships": 7},
+        "social": {"chat_cooldown_ticks": 5, "takeover_ticks": 6, "max_edges": 7},
         "scenario": {"agents": [{"id": "a", "personality_profile": "industrious"}]},
     }
-    config = Config.model_validate(content)
+    config = config_of(content)
     town = town_config(config)
     assert town.social == SocialConfig(
         relationships=True,
@@ -94,7 +95,7 @@ def test_relations_rivalry_and_characters_are_those_of_the_file() -> None:
 
 
 def test_a_silent_file_is_the_originals_town_without_company() -> None:
-    town = town_config(Config())
+    town = town_config(config_of({}))
     assert (town.social.relationships, town.social.social_rewards) == (False, "OFF")
     assert (town.lifecycle.departure_rate, town.lifecycle.respawn_delay_ticks) == (0.0, 0)
     assert town.rivalry == RivalryConfig()
@@ -103,23 +104,23 @@ def test_a_silent_file_is_the_originals_town_without_company() -> None:
 
 def test_the_stage_of_training_is_that_of_every_command() -> None:
     content = {"features": {"stages": {"social_rewards": "C3"}}, "training": {"social_reward_stage_override": "C1"}}
-    assert town_config(Config.model_validate(content)).social.social_rewards == "C1"
+    assert town_config(config_of(content)).social.social_rewards == "C1"
     content["training"]["social_reward_stage_override"] = "OFF"
-    assert town_config(Config.model_validate(content)).social.social_rewards == "OFF"
+    assert town_config(config_of(content)).social.social_rewards == "OFF"
 
 
 def test_what_is_wanted_of_an_object_that_the_town_does_not_have_is_a_tick_of_waiting() -> None:
     objects = [{"id": "bench_1", "type": "bench"}, {"id": "bed_1", "type": "bed"}]
     schedule = [{"kind": "start", "object": "bench_1"}, {"kind": "start", "object": "bed_1"}]
     content = {"scenario": {"objects": objects, "agents": [{"id": "gina", "schedule": schedule}]}}
-    (gina,) = town_config(Config.model_validate(content)).agents
+    (gina,) = town_config(config_of(content)).agents
     assert gina.schedule == (ScheduledIntent(kind="wait"), ScheduledIntent(kind="start", object_id="bed_1"))
 
 
 def test_the_bound_of_the_environment_is_one_of_the_town_too() -> None:
     bounded = {"environment": {"max_episode_ticks": 50}}
-    assert town_config(Config.model_validate(bounded)).episode_ticks == 50
-    assert town_config(Config.model_validate({**bounded, "scenario": {"ticks": 9}})).episode_ticks == 9
+    assert town_config(config_of(bounded)).episode_ticks == 50
+    assert town_config(config_of({**bounded, "scenario": {"ticks": 9}})).episode_ticks == 9
 
 
 def test_jobs_prices_and_day_are_those_of_the_file() -> None:
@@ -135,9 +136,9 @@ def test_jobs_prices_and_day_are_those_of_the_file() -> None:
 
 def test_ours_wins_over_the_originals_key_for_the_same() -> None:
     content = {"town": {"ticks_per_day": 60, "local_window": 5, "episode_ticks": 7}, "scenario": {"ticks": 9}}
-    town = town_config(Config.model_validate(content))
+    town = town_config(config_of(content))
     assert (town.ticks_per_day, town.local_window, town.episode_ticks) == (60, 5, 7)
-    assert town_config(Config.model_validate({"scenario": {"ticks": 9}})).episode_ticks == 9
+    assert town_config(config_of({"scenario": {"ticks": 9}})).episode_ticks == 9
 
 
 def test_affordances_can_be_changed_value_by_value() -> None:
@@ -152,7 +153,7 @@ def test_affordances_can_be_changed_value_by_value() -> None:
         },
         "jobs": {"cook": {"start_tick": 1, "end_tick": 2}},
     }
-    town = town_config(Config.model_validate(content))
+    town = town_config(config_of(content))
     own = TownConfig().affordances
     assert (town.affordances["bed"].duration, town.affordances["bed"].effects) == (4, (*own["bed"].effects[:2], 0.9))
     assert (town.affordances["fridge"].cost, town.affordances["fridge"].uses_stock) == (0.1, False)
@@ -162,30 +163,30 @@ def test_affordances_can_be_changed_value_by_value() -> None:
 
 
 def test_one_commitment_length_is_for_every_kind_but_waiting() -> None:
-    silent = town_config(Config()).option_ticks
+    silent = town_config(config_of({})).option_ticks
     assert silent["wait"] == 0
     assert {ticks for kind, ticks in silent.items() if kind != "wait"} == {15}
-    changed = town_config(Config.model_validate({"policy_runtime": {"option_commit_ticks": {"move": 4}}})).option_ticks
+    changed = town_config(config_of({"policy_runtime": {"option_commit_ticks": {"move": 4}}})).option_ticks
     assert changed == {**TownConfig().option_ticks, "move": 4}
     with pytest.raises(ConfigError, match=r"`policy_runtime.option_commit_ticks`: expected kinds among .*, got mvoe"):
-        town_config(Config.model_validate({"policy_runtime": {"option_commit_ticks": {"mvoe": 4}}}))
+        town_config(config_of({"policy_runtime": {"option_commit_ticks": {"mvoe": 4}}}))
 
 
 def test_a_town_that_contradicts_itself_is_refused() -> None:
     content = {"world": {"grid_size": [4, 4]}, "scenario": {"agents": [{"id": "a", "position": [9, 9]}]}}
-    with pytest.raises(TownConfigError, match=r"agents\[a\]"):
-        town_config(Config.model_validate(content))
-    with pytest.raises(TownConfigError, match=r"`personality.overrides`: expected one of balanced, .*, got 'shy'"):
-        town_config(Config.model_validate({"personalities": {"overrides": {"a": "shy"}}}))
+    with pytest.raises(ConfigError, match=r"^town.yaml: `scenario.agents\[a\]`: expected a cell of the 4 x 4 grid"):
+        config_of(content)
+    with pytest.raises(ConfigError, match=r"`personalities.overrides`: expected one of balanced, .*, got 'shy'"):
+        config_of({"personalities": {"overrides": {"a": "shy"}}})
 
 
 def test_the_bridge_has_ratio_commitments_and_the_least_ratio_that_is_learned_from() -> None:
     bridge = bridge_config(load_config(None).config, ratio=0.25)
     assert (bridge.ratio, bridge.min_ratio) == (0.25, 0.1)
     assert bridge.commitment == CommitmentConfig(ticks=TownConfig().option_ticks)
-    assert bridge_config(Config.model_validate({"ppo": {"min_ratio": 0.3}}), ratio=0.5).min_ratio == 0.3
+    assert bridge_config(config_of({"ppo": {"min_ratio": 0.3}}), ratio=0.5).min_ratio == 0.3
 
 
 def test_the_script_has_the_thresholds_of_the_file() -> None:
     behavior = {"hunger_threshold": 0.1, "hygiene_threshold": 0.2, "energy_threshold": 0.3, "job_arrival_buffer": 4}
-    assert script_config(Config.model_validate({"behavior": behavior})) == ScriptedConfig(**behavior)
+    assert script_config(config_of({"behavior": behavior})) == ScriptedConfig(**behavior)

@@ -1,12 +1,7 @@
-import doctest
 import subprocess
 import sys
-from importlib import import_module
-from pathlib import Path
 
-import numpy as np
 import pytest
-from onnx_files import card, policy_file
 
 import townlet_runtime
 
@@ -36,14 +31,3 @@ def test_importing_the_package_imports_nothing_else() -> None:
     ).stdout.split()
     assert {name for name in held if name.startswith("townlet_")} == {"townlet_runtime"}
     assert "numpy" not in held
-
-
-@pytest.mark.parametrize(
-    "module", ["simulation.interface", "core.runtime", "core.loop", "core.collector", "core.evaluator", "policy.onnx"]
-)
-def test_examples_of_the_main_classes_run(module: str, tmp_path: Path) -> None:
-    shapes, path = {"features": (8,)}, tmp_path / "policy.onnx"
-    weights = np.eye(8, 4, dtype=np.float32), np.zeros(8, np.float32)
-    path.write_bytes(policy_file(*weights, card(shapes=shapes), shapes=shapes))
-    tried = doctest.testmod(import_module(f"townlet_runtime.{module}"), extraglobs={"path": path})
-    assert tried.attempted > 1 and tried.failed == 0

@@ -67,13 +67,6 @@ def test_what_was_saved_counts_on(before: list[int], after: list[int]) -> None:
     assert second.take(slots).tolist() == [counted(*before, *after)]
 
 
-def test_counts_by_id_are_those_of_who_has_switched() -> None:
-    switches = OptionSwitches(VOCABULARY, capacity=3)
-    for actions in ([LEFT, REST], [REST, REST]):
-        switches.note(np.array([0, 2]), np.array(actions))
-    assert switches.take_by_id(np.array([0, 2]), np.array(["a", "b"], np.object_)) == {"a": 1}
-
-
 def test_a_state_of_other_kinds_is_refused() -> None:
     switches = OptionSwitches(VOCABULARY, capacity=2)
     state = dict(switches.save_state())

@@ -104,7 +104,7 @@ def test_scores_and_gates_are_tables(page: str) -> None:
 
 def test_a_failed_gate_looks_failed_and_minutes_are_minutes(run_without_log: Path) -> None:
     run = run_without_log
-    edit(run / "promotion.json", lambda content: content["gates"][1].update(passed=False))
+    edit(run / "promotion.json", lambda content: content["gates"][1].update(verdict="failed"))
     edit(run / "summary.json", lambda content: content.update(wall_time_s=125.4))
     text = write_report(finish(run), town_picture=None).read_text()
     assert '<th scope="row">tail</th><td class="failed">✗ failed</td>' in text

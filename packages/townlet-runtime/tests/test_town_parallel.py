@@ -342,3 +342,13 @@ def test_without_the_extra_it_is_named(missing: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MissingExtraError, match=rf"needs `{missing}`: install 'townlet-runtime\[pettingzoo\]'"):
         parallel_env(SMALL)
+
+
+def test_the_seed_of_an_unseeded_episode_can_be_asked_for() -> None:
+    env, other = parallel_env(SMALL), parallel_env(SMALL)
+    first, _ = env.reset()
+    assert env.np_random_seed is not None
+    second, _ = other.reset(seed=env.np_random_seed)
+    assert other.np_random_seed == env.np_random_seed
+    for name, seen in first.items():
+        np.testing.assert_array_equal(seen["observation"]["features"], second[name]["observation"]["features"])

@@ -20,10 +20,11 @@ SETTINGS = {
     "training.rollout_ticks": "20",
     "training.bc.epochs": "1",
     "training.anneal_accuracy_threshold": "0",
-    "evaluation.episodes": "3",
-    "evaluation.final_episodes": "4",
-    "evaluation.promotion_episodes": "3",
-    "evaluation.resamples": "100",
+    "training.eval_episodes": "10",
+    "training.final_episodes": "10",
+    "promotion.num_episodes": "10",
+    "gates.num_resamples": "100",
+    "promotion.num_resamples": "100",
 }
 OPTIONS = ["--total-steps", "360", "--num-envs", "2", "--threads", "1"]
 

@@ -19,9 +19,9 @@ SMALL = [
     "--env", NAME, "--num-envs", "2", "--threads", "1", "--total-steps", "260",
     "--set", "network.hidden_sizes=[8]", "--set", "training.rollout_ticks=20", "--set", "ppo.num_epochs=1",
     "--set", "anneal.clone_ticks=50", "--set", "anneal.warmup_updates=1", "--set", "training.bc.epochs=1",
-    "--set", "training.anneal_accuracy_threshold=0", "--set", "anneal.kept_fraction=0",
-    "--set", "evaluation.every_updates=3", "--set", "evaluation.episodes=3", "--set", "evaluation.final_episodes=4",
-    "--set", "evaluation.promotion_episodes=3", "--set", "evaluation.resamples=100",
+    "--set", "training.anneal_accuracy_threshold=0", "--set", "gates.kept_fraction=0",
+    "--set", "training.eval_every=3", "--set", "training.eval_episodes=10", "--set", "training.final_episodes=10",
+    "--set", "promotion.num_episodes=10", "--set", "gates.num_resamples=100", "--set", "promotion.num_resamples=100",
 ]  # fmt: skip
 """Options of a run that is as small as can be; with the script it is an anneal."""
 

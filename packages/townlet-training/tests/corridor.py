@@ -12,7 +12,7 @@ from townlet_training.config import PolicySpec
 from townlet_training.learning.ppo import PPOLearner
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
-from townlet_training.run.group_names import ONE_GROUP
+from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_trajectory import ArraySpec, Kind, Source, TrajectoryBatch, TrajectorySchema, default_decision_columns
 from townlet_trajectory.evaluation.interfaces import Actor, Collected
 from townlet_trajectory.evaluation.scores import EpisodeScores

@@ -102,7 +102,7 @@ def spread_out(network: ActorCritic, *, seed: int = 1) -> ActorCritic:
     """Make the policy of `network` far from uniform."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for weight in network.policy_parameters():
+        for weight in network.policy.parameters():
             weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
     return network
 

@@ -106,7 +106,7 @@ def test_the_generator_alone_decides_the_weights() -> None:
 
 def test_the_trunks_share_nothing() -> None:
     network = make_network()
-    policy, critic = list(network.policy_parameters()), list(network.value_parameters())
+    policy, critic = list(network.policy.parameters()), list(network.critic.parameters())
     assert not {id(weight) for weight in policy} & {id(weight) for weight in critic}
     assert len(policy) + len(critic) == len(list(network.parameters()))
     log_probs, values = network({name: torch.from_numpy(array) for name, array in SEEN.items()}, None)
@@ -179,7 +179,7 @@ def test_outputs_that_are_not_finite_are_refused() -> None:
 def test_a_forbidden_action_hides_no_nan() -> None:
     network = make_network()
     with torch.no_grad():
-        list(network.policy_parameters())[-1][2] = math.nan
+        list(network.policy.parameters())[-1][2] = math.nan
     mask = np.ones((7, 4), np.bool_)
     mask[:, 2] = False
     for given in (mask, None):
@@ -232,7 +232,7 @@ def test_both_activations_by_hand() -> None:
     config = NetworkConfig(hidden_sizes=(1,), activation="relu")
     network = ActorCritic({"x": (1,)}, 1, config, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for weight, value in zip(network.value_parameters(), (2.0, 1.0, 3.0, 0.5), strict=True):
+        for weight, value in zip(network.critic.parameters(), (2.0, 1.0, 3.0, 0.5), strict=True):
             weight.fill_(value)
     # 3 · max(2 x + 1, 0) + 0.5
     assert_close(network.values(torch.tensor([[1.0], [-2.0]])), torch.tensor([9.5, 0.5]))

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from strategies import DECISION, FORCED, FOREIGN, Valued, batch_of, valued_batches
 
-from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
+from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_training.learning.advantages import advantages_of, gae, importance_weights, return_scale, vtrace
 
 unit = st.floats(0.0, 1.0)
@@ -92,8 +92,9 @@ def test_importance_weights_by_hand() -> None:
         rewards=np.zeros(5),
         terminated=[True],
         kind=[DECISION, DECISION, FORCED, FOREIGN, DECISION],
-        policy_log_prob=[math.log(0.2), math.log(0.2), 0, 0, -np.inf],
-        behavior_log_prob=[math.log(0.05), math.log(0.8), 0, 0, math.log(0.75)],
+        # Whatever is recorded at forced and foreign steps is not looked at.
+        policy_log_prob=[math.log(0.2), math.log(0.2), -3, -3, -np.inf],
+        behavior_log_prob=[math.log(0.05), math.log(0.8), -1, -1, math.log(0.75)],
     )
     rho, trace = importance_weights(batch, min_ratio=0.1)
     assert_allclose(rho, [4.0, 0.25, 1.0, 0.0, 0.0], rtol=1e-6)
@@ -106,6 +107,14 @@ def test_return_scale_by_hand() -> None:
     batch = batch_of(lengths=[2, 1], rewards=[1, 2, 4], terminated=[True, False])
     assert return_scale(batch, discount=0.5) == pytest.approx(math.sqrt(8.0))
     assert return_scale(batch_of(lengths=[1], rewards=[0], terminated=[True]), discount=0.5) == 1.0
+    # Too small for float32: about 1e-45 over the root of 10,000.
+    small = batch_of(lengths=[10_000], rewards=[0.0] * 9_999 + [1e-45], terminated=[True])
+    assert return_scale(small, discount=0.5) == 1.0
+    # -3e38 - 3e38 and -3e38: the root of (36 + 9) / 2 is 4.7e38.
+    large = batch_of(lengths=[2], rewards=[-3e38, -3e38], terminated=[True])
+    origin = r"return scale: 4.74e\+38 is too large for float32; the largest reward is -3e\+38 \(agent 'a0', tick 0\)"
+    with pytest.raises(NonFiniteError, match=origin):
+        return_scale(large, discount=1.0)
     with pytest.raises(EmptyBatchError, match="at least one row"):
         return_scale(batch.select(np.zeros(0, np.int64)), discount=0.5)
 

@@ -31,17 +31,46 @@ from townlet_training.errors import (
     ShapeError,
     StaleBatchError,
 )
+from townlet_training.learning.batch import prepare
 from townlet_training.learning.ppo import PPOConfig
+from townlet_training.network.actor_critic import ActorCritic
+
+
+def saturated_network() -> ActorCritic:
+    """Uniform over two actions; V = 2 + tanh(100 x) is 3 at x = 1, and 1 at x = -1."""
+    network = make_network(shapes={"features": (1,)}, num_actions=2, hidden_sizes=(1,))
+    with torch.no_grad():
+        for weight in network.policy.parameters():
+            weight.zero_()
+        for weight, value in zip(network.critic.parameters(), (100.0, 0.0, 1.0, 2.0), strict=True):
+            weight.fill_(value)
+    return network
+
+
+def test_values_are_in_reward_units_and_bootstrap_from_the_final_observation() -> None:
+    # Cut off at x = -1, in units of 2: V = 2 · 3, V' = 2 · 1. Â = 5 + 0.5 · 2 - 6 = 0, v = 6 + 0. Where it terminated
+    # there is no V': Â = 5 - 6 = -1, v = 5. The head says 3, the targets are 3 and 2.5 units: (0 + 0.5²) / 2.
+    seen = np.array([[1.0], [1.0]], np.float32)
+    batch = batch_of(
+        lengths=[1, 1],
+        rewards=[5.0, 5.0],
+        terminated=[False, True],
+        observations={"features": seen},
+        final_observations={"features": -seen},
+        policy_log_prob=[math.log(0.5)] * 2,
+        behavior_log_prob=[math.log(0.5)] * 2,
+    )
+    network = saturated_network()
+    network.set_value_scale(2.0)
+    learnable = prepare(network, batch, discount=0.5, gae_lambda=0.9, min_ratio=0.1)
+    assert learnable.policy.advantages.tolist() == pytest.approx([0.0, -1.0])
+    assert learnable.scaled_values.tolist() == pytest.approx([3.0, 3.0])
+    assert learnable.scaled_targets.tolist() == pytest.approx([3.0, 2.5])
+    assert learner_of(network, PLAIN).warm_up(batch).value_loss == pytest.approx(0.125)
 
 
 def test_explained_variance_by_hand() -> None:
-    # V = 2 + tanh(100 x) is 3 and 1, the targets are 6 and 2: errors 3 and 1, 1 - Var(3, 1) / Var(6, 2) = 1 - 1/4.
-    network = make_network(shapes={"features": (1,)}, num_actions=2, hidden_sizes=(1,))
-    with torch.no_grad():
-        for weight in network.policy_parameters():
-            weight.zero_()
-        for weight, value in zip(network.value_parameters(), (100.0, 0.0, 1.0, 2.0), strict=True):
-            weight.fill_(value)
+    # V is 3 and 1, the targets are 6 and 2: errors 3 and 1, 1 - Var(3, 1) / Var(6, 2) = 1 - 1/4.
     batch = batch_of(
         lengths=[1, 1],
         rewards=[6.0, 2.0],
@@ -50,7 +79,7 @@ def test_explained_variance_by_hand() -> None:
         policy_log_prob=[math.log(0.5)] * 2,
         behavior_log_prob=[math.log(0.5)] * 2,
     )
-    assert learner_of(network, PLAIN).update(batch).explained_variance == pytest.approx(0.75)
+    assert learner_of(saturated_network(), PLAIN).update(batch).explained_variance == pytest.approx(0.75)
 
 
 def test_equal_targets_leave_nothing_to_explain() -> None:
@@ -192,6 +221,6 @@ def test_a_forbidden_action_hides_no_nan() -> None:
         },
     )
     with torch.no_grad():
-        list(network.policy_parameters())[-1][1] = math.nan
+        list(network.policy.parameters())[-1][1] = math.nan
     with pytest.raises(NonFiniteError, match="log-probabilities: row 0 of 3 is not finite"):
         learner_of(network, PLAIN).update(replaced(batch, np.full(3, True), chosen_action=0, policy_log_prob=0.0))

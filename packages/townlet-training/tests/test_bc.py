@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from strategies import DECISION, FORCED, FOREIGN, batch_of, make_network
 
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.learning.bc import BCConfig, BCLearner, labels
+from townlet_training.learning.bc import BCLearner, labels
+from townlet_training.learning.bc_config import BCConfig
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import TrajectoryBatch
 
@@ -96,7 +97,7 @@ def test_the_first_loss_is_that_of_a_uniform_policy() -> None:
     # log 3, less what one epoch in one minibatch, measured before its step, could have learned: nothing.
     network = three_features()
     with torch.no_grad():
-        for weight in network.policy_parameters():
+        for weight in network.policy.parameters():
             weight.zero_()
     result = learner_of(network, num_epochs=1, batch_size=1000).fit(separable(50, 1), separable(50, 2))
     assert result.epochs[0].loss == pytest.approx(math.log(3.0))
@@ -120,20 +121,40 @@ def test_forbidden_actions_have_no_share_and_no_gradient() -> None:
     # one label and (1/2, 1/2 - 1, 0) for the other, so that no bias moves; without the mask the third had 1/3.
     network = three_features()
     with torch.no_grad():
-        for weight in network.policy_parameters():
+        for weight in network.policy.parameters():
             weight.zero_()
     result = learner_of(network, num_epochs=1, batch_size=2).fit(masked_pair(), masked_pair())
     assert result.epochs[0].loss == pytest.approx(math.log(2.0))
-    assert list(network.policy_parameters())[-1].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-9)
+    assert list(network.policy.parameters())[-1].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-9)
+
+
+def test_the_first_step_has_the_epsilon_of_adam() -> None:
+    # π(1) = 1e-8 where the label is 0: the gradient of its bias is g = 1e-8, and Adam's first step lr g / (g + ε) is
+    # half of the learning rate at ε = 1e-8.
+    network = make_network(shapes={"features": (3,)}, num_actions=2)
+    with torch.no_grad():
+        for weight in network.policy.parameters():
+            weight.zero_()
+        list(network.policy.parameters())[-1][1] = math.log(1e-8)
+    batch = batch_of(
+        lengths=[2],
+        rewards=[0, 0],
+        terminated=[True],
+        observations={"features": np.zeros((2, 3), np.float32)},
+        expert_action=[0, 0],
+    )
+    learner_of(network, num_epochs=1).fit(batch, batch)
+    moved = list(network.policy.parameters())[-1][1].item() - math.log(1e-8)
+    assert moved == pytest.approx(-0.5 * 1e-2, rel=1e-3)
 
 
 def test_the_most_likely_action_is_the_most_likely_legal_one() -> None:
     # The forbidden action has by far the greatest logit, and the labels are the most likely of the others.
     network = three_features()
     with torch.no_grad():
-        for weight in network.policy_parameters():
+        for weight in network.policy.parameters():
             weight.zero_()
-        list(network.policy_parameters())[-1].copy_(torch.tensor([1.0, 0.0, 50.0]))
+        list(network.policy.parameters())[-1].copy_(torch.tensor([1.0, 0.0, 50.0]))
     both = masked_pair()
     result = learner_of(network, num_epochs=1, learning_rate=1e-9).fit(both, both)
     assert result.accuracy == 0.5
@@ -202,7 +223,7 @@ def test_weight_decay_shrinks_the_weights() -> None:
     for decay in (0.0, 1.0):
         network = three_features()
         learner_of(network, weight_decay=decay, num_epochs=5).fit(separable(64, 1), separable(64, 2))
-        norms.append(sum(weight.square().sum().item() for weight in network.policy_parameters()))
+        norms.append(sum(weight.square().sum().item() for weight in network.policy.parameters()))
     assert norms[1] < norms[0]
 
 
@@ -223,7 +244,7 @@ def test_a_batch_of_another_vocabulary_is_refused() -> None:
 def test_a_loss_that_is_not_finite_leaves_the_weights_alone() -> None:
     network = three_features()
     with torch.no_grad():
-        next(network.policy_parameters())[0, 0] = torch.nan
+        next(network.policy.parameters())[0, 0] = torch.nan
     before = [weight.clone() for weight in network.parameters()]
     with pytest.raises(NonFiniteError, match="loss: it is nan; cloning, epoch 1 of 30, learning rate 0.01"):
         learner_of(network).fit(separable(4, 1), separable(4, 2))

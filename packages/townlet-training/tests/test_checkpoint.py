@@ -10,58 +10,65 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from corridor import SPEC, CorridorCollector
+from corridor import SPEC, CorridorCollector, scores
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from townlet_training.config import TrainingConfig
-from townlet_training.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError
+from townlet_training.errors import CheckpointError, NonFiniteError, ShapeError
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.network.weights import weights_digest
-from townlet_training.run.agent_groups import Learners
-from townlet_training.run.checkpoint import Checkpoint, CheckpointState, CheckpointStore, read_checkpoint, restore
-from townlet_training.run.group_names import ONE_GROUP
-from townlet_training.run.history import Course, RunRecord
-from townlet_training.run.log_file import LogMark
+from townlet_training.run.agent_groups import ONE_GROUP, GroupLearners
+from townlet_training.run.checkpoint import (
+    Checkpoint,
+    CheckpointStore,
+    decode_worlds,
+    encode_state,
+    encode_worlds,
+    parse_state,
+    read_checkpoint,
+)
+from townlet_training.run.history import RunHistory
 from townlet_training.run.schedule import PlannedUpdate
+from townlet_training.run.state import ClonedScript, EvaluatorState, LogMark, TrainingState
+from townlet_trajectory import ArtifactError
+from townlet_trajectory.evaluation.gates import GateResult, Verdict
 from townlet_trajectory.evaluation.interfaces import Collected
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, CloneResult, EvaluationRecord
 from townlet_trajectory.storage.manifest import manifest_of
 
-FILES = "weights.safetensors optimizer.safetensors state.json run.json worlds.json worlds.npz manifest.json".split()
+FILES = "weights.safetensors optimizer.safetensors state.json worlds.json worlds.npz manifest.json".split()
 SPECS = {ONE_GROUP: SPEC}
+HERE = Path("checkpoint")
 PLANNED = PlannedUpdate(stage="ppo", ratio=1.0, kickstart_coef=0.0, learning_rate=3e-3, clip_range=0.2)
 
 
-def learners(seed: int = 0, hidden_sizes: tuple[int, ...] = (8,)) -> Learners:
+def learners(seed: int = 0, hidden_sizes: tuple[int, ...] = (8,)) -> GroupLearners:
     config = TrainingConfig(seed=seed, total_env_steps=1, network=NetworkConfig(hidden_sizes=hidden_sizes))
-    return Learners(config, SPECS)
+    return GroupLearners(config, SPECS)
 
 
-def checkpoint_of(own: Learners, env_steps: int = 100) -> Checkpoint:
+def checkpoint_of(own: GroupLearners, env_steps: int = 100) -> Checkpoint:
     weights = own.weights()
     return Checkpoint(
-        state=CheckpointState(
-            mode="anneal",
-            seed=1,
-            stage="ppo",
+        state=TrainingState(
+            config=TrainingConfig(seed=1, total_env_steps=1000),
             specs=SPECS,
+            notes={"controller": "heuristic"},
+            stage="ppo",
+            ratio=0.25,
             update_index=3,
             num_updates=4,
             env_steps=env_steps,
             agent_steps=200,
-            transitions={ONE_GROUP: 50},
-            ratio=0.25,
             attempt=1,
-            weights_sha256=weights_digest(weights),
-        ),
-        run=RunRecord(
-            config=TrainingConfig(seed=1, total_env_steps=1000),
-            notes={"controller": "heuristic"},
-            course=Course(prepared=True, good=100),
-            baselines={},
-            anneal={},
-            num_left_out=0,
+            transitions={ONE_GROUP: 50},
+            history=RunHistory(prepared=True, good=100),
             log=LogMark(size=12, sha256="0" * 64),
             elapsed=3.25,
             timings={"ppo": 1.5},
+            weights_sha256=weights_digest(weights),
         ),
         weights=weights,
         learner=own.state(),
@@ -69,14 +76,14 @@ def checkpoint_of(own: Learners, env_steps: int = 100) -> Checkpoint:
     )
 
 
-def collected(own: Learners, seed: int = 0, num_ticks: int = 12) -> Collected:
+def collected(own: GroupLearners, seed: int = 0, num_ticks: int = 12) -> Collected:
     return CorridorCollector(4, seed=seed).collect(own.networks, num_ticks=num_ticks, ratio=1.0)
 
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     own = learners()
-    own.learn(collected(own), PLANNED)
+    own.learn(collected(own), PLANNED, number=1)
     return checkpoint_of(own)
 
 
@@ -84,7 +91,7 @@ def same(first: Checkpoint, second: Checkpoint) -> bool:
     if first.worlds is None or second.worlds is None:
         return first.worlds is second.worlds
     return (
-        (first.state, first.run) == (second.state, second.run)
+        first.state == second.state
         and first.worlds.keys() == second.worlds.keys()
         and all(np.array_equal(first.worlds[name], second.worlds[name]) for name in first.worlds)
         and all(
@@ -101,7 +108,6 @@ def test_save_then_load_is_the_identity(tmp_path: Path, checkpoint: Checkpoint) 
     assert sorted(file.name for file in path.iterdir()) == [
         "manifest.json",
         "optimizer.safetensors",
-        "run.json",
         "state.json",
         "weights.safetensors",
         "worlds.json",
@@ -112,27 +118,25 @@ def test_save_then_load_is_the_identity(tmp_path: Path, checkpoint: Checkpoint) 
 
 def test_a_restored_learner_goes_on_bit_for_bit(tmp_path: Path) -> None:
     own = learners()
-    own.learn(collected(own), PLANNED)
+    own.learn(collected(own), PLANNED, number=1)
     store = CheckpointStore(tmp_path / "checkpoints", keep_last=1)
     store.save(checkpoint_of(own))
     more = collected(own, seed=1)
-    own.learn(more, PLANNED)
+    own.learn(more, PLANNED, number=1)
 
     other = learners(seed=9)
-    restore(store.load(100), other, specs=SPECS)
-    other.learn(more, PLANNED)
+    loaded = store.load(100)
+    other.restore(loaded.weights, loaded.learner)
+    other.learn(more, PLANNED, number=1)
     assert other.sha256() == own.sha256()
     assert weights_digest(other.state()) == weights_digest(own.state())
 
 
-def test_another_network_world_or_vocabulary_is_refused(checkpoint: Checkpoint) -> None:
-    with pytest.raises(ShapeError, match="not those of this network"):
-        restore(checkpoint, learners(hidden_sizes=(9,)), specs=SPECS)
-    own = learners(seed=5)
+def test_another_network_is_refused(checkpoint: Checkpoint) -> None:
+    own = learners(hidden_sizes=(9,))
     before = own.sha256()
-    for spec in (replace(SPEC, world="town"), replace(SPEC, vocabulary=("wait", "right", "left"))):
-        with pytest.raises(ConfigError, match="the checkpoint must be of"):
-            restore(checkpoint, own, specs={ONE_GROUP: spec})
+    with pytest.raises(ShapeError, match="not those of this network"):
+        own.restore(checkpoint.weights, checkpoint.learner)
     assert own.sha256() == before
 
 
@@ -259,7 +263,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def resealed(path: Path, **contents: bytes) -> None:
     """Replace files of a checkpoint and write a manifest that fits: no digest of a file gives this away."""
-    names = dict(zip("weights optimizer state run types worlds".split(), FILES, strict=False))
+    names = dict(zip("weights optimizer state types worlds".split(), FILES, strict=False))
     files = {name: (path / name).read_bytes() for name in names.values()}
     files |= {names[key]: data for key, data in contents.items() if key in names}
     files |= {key: data for key, data in contents.items() if key not in names}
@@ -276,10 +280,9 @@ def resealed(path: Path, **contents: bytes) -> None:
         ({"optimizer": b""}, "optimizer.safetensors: parse"),
         ({"state": b"[]"}, "expected a JSON object"),
         ({"state": b"[" * 10**5}, "nested"),
-        ({"state": b'{"schema_version": 1}'}, "`schema_version` must be 2, got 1"),
-        ({"state": b'{"schema_version": 2}'}, "state.json: parse: mode: Field required"),
-        ({"run": b"{}"}, "run.json: parse: config: Field required"),
-        ({"run": b'{"config": NaN}'}, "NaN is not a number"),
+        ({"state": b'{"schema_version": 1}'}, "`schema_version` must be 3, got 1"),
+        ({"state": b'{"schema_version": 3}'}, "state.json: parse: config: Field required"),
+        ({"state": b'{"config": NaN}'}, "NaN is not a number"),
         ({"worlds": b"PK"}, "worlds.npz: parse: not a zip archive"),
         ({"types": b'{"cell": "int64"}'}, r"unknown \['name.npy'\]"),
         ({"types": b'{"cell": "int32", "name": "text"}'}, "`cell` must be int32, got int64"),
@@ -370,3 +373,132 @@ def _die_at(moment: int) -> None:
             return real(*args, **kwargs)
 
         setattr(os, name, dying)
+
+
+GATE = GateResult(name="kept_score_96", verdict=Verdict.FAILED, detail="mean -0.1")
+EVALUATION = EvaluationRecord(
+    env_steps=96,
+    agent_steps=192,
+    stage="anneal",
+    ratio=0.1 + 0.2,
+    attempt=1,
+    return_mean=1 / 3,
+    return_ci=(-1e-17, 2.0),
+    normalized=None,
+    baselines={"scripted": 5.0, "idle": -0.0},
+    gate=GATE,
+)
+CLONE = CloneResult(
+    epochs=(CloneEpoch(epoch=1, loss=0.7, held_out_accuracy=0.5), CloneEpoch(epoch=2, loss=0.3, held_out_accuracy=1.0)),
+    best_epoch=2,
+    accuracy=0.75,
+    num_labels=10,
+    num_held_out=4,
+    num_forbidden=0,
+    episode_accuracies=(0.5, 1.0),
+)
+STATE = TrainingState(
+    config=TrainingConfig(seed=1, total_env_steps=1000, baselines=("scripted", "random")),
+    specs=SPECS,
+    notes={"controller": "heuristic"},
+    stage="anneal",
+    transitions={ONE_GROUP: 7},
+    num_left_out=3,
+    cloned={
+        ONE_GROUP: ClonedScript(
+            num_trajectories=2,
+            num_steps=9,
+            reward_sum=0.1,
+            events_per_env_step={"meals": 0.1},
+            accuracy=0.97,
+            threshold=0.9,
+            passed=True,
+        )
+    },
+    history=RunHistory(
+        prepared=True,
+        good=96,
+        best=replace(EVALUATION, env_steps=64, gate=None),
+        clone=CloneRecord(results={"agents": CLONE}, evaluation=replace(EVALUATION, env_steps=32)),
+        evaluations=(EVALUATION, EVALUATION),
+        failure=GATE,
+    ),
+    evaluator=EvaluatorState(selection={"clone": scores([1 / 3, 2.0])}),
+    elapsed=1.25,
+    timings={"clone": 0.5},
+)
+
+
+def test_a_state_survives_its_file() -> None:
+    data = encode_state(STATE)
+    assert parse_state(data, HERE) == STATE
+    assert encode_state(parse_state(data, HERE)) == data
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ((b'"num_left_out":3', b'"num_left_out":"3"'), "num_left_out: Input should be a valid integer"),
+        ((b'"num_left_out":3', b'"num_left_out":-3'), "`num_left_out` is a count and must be at least 0"),
+        ((b'"transitions":{"agents":7}', b'"transitions":{}'), r"`transitions` must be of \['agents'\], got \[\]"),
+        ((b'"num_left_out":3', b'"surplus":3'), "surplus: Unexpected keyword argument"),
+        ((b'"notes":{"controller":"heuristic"},', b""), "notes: Field required"),
+        ((b'"good":96', b'"good":null'), "history.good: Input should be a valid integer"),
+        ((b'"verdict":"failed"', b'"verdict":"fine"'), "verdict: Input should be 'passed', 'failed' or"),
+        ((b'"seed":1', b'"seed":-1'), "config.seed: Input should be greater than or equal to 0"),
+        ((b'"stage":"anneal"', b'"stage":"lunch"'), "stage: Input should be 'clone', 'warmup', 'anneal' or 'ppo'"),
+        ((b'"elapsed":1.25', b'"elapsed":NaN'), "NaN is not a number"),
+        ((b'"elapsed":1.25', b'"elapsed":1.25, "elapsed":2.0'), "repeated keys"),
+        ((b'"elapsed":1.25', b'"elapsed":1.25, "more":2.0'), "more: Unexpected keyword argument"),
+    ],
+)
+def test_a_state_of_other_types_is_refused(change: tuple[bytes, bytes], reason: str) -> None:
+    data = encode_state(STATE)
+    assert change[0] in data
+    with pytest.raises(CheckpointError, match=f"checkpoint.*{reason}"):
+        parse_state(data.replace(change[0], change[1], 1), HERE)
+
+
+def test_a_state_with_a_number_that_is_not_finite_is_not_written() -> None:
+    with pytest.raises(NonFiniteError, match="checkpoint: state: Out of range float values"):
+        encode_state(replace(STATE, elapsed=float("inf")))
+
+
+NUMBERS = st.sampled_from("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 >f8 >i4".split()).map(
+    np.dtype
+)
+ARRAYS = st.one_of(NUMBERS, st.integers(1, 5).map(lambda width: np.dtype(f"<U{width}"))).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3))
+)
+
+
+@pytest.mark.property
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,3}(/[a-z0-9]{1,3}){0,2}", fullmatch=True), ARRAYS, max_size=4))
+def test_what_was_saved_is_what_is_read(state: dict[str, np.ndarray]) -> None:
+    read = decode_worlds(encode_worlds(state), HERE)
+    assert read.keys() == state.keys()
+    for name, array in state.items():
+        assert read[name].dtype == array.dtype.newbyteorder("=")
+        assert read[name].shape == array.shape
+        # Bytes: NaN is NaN, and -0.0 is not 0.0.
+        assert read[name].tobytes() == array.astype(array.dtype.newbyteorder("=")).tobytes()
+
+
+def test_equal_states_are_equal_files() -> None:
+    state = {"seeds": np.arange(3), "ids": np.array([["walker", "ä"]]), "tick": np.array(7)}
+    assert encode_worlds(state) == encode_worlds({name: array.copy() for name, array in state.items()})
+
+
+@pytest.mark.parametrize("array", [np.array([{}]), np.array([b"x"]), np.array([1j]), np.zeros(1, "M8[s]")])
+def test_anything_else_is_refused_by_name(array: np.ndarray) -> None:
+    with pytest.raises(ShapeError, match="the state `rng` of the worlds must be numbers, bools or text"):
+        encode_worlds({"rng": array})
+
+
+def test_numbers_that_are_no_characters_are_refused() -> None:
+    files = encode_worlds({"ids": np.array([[0x110000]], np.uint32)})
+    with pytest.raises(ArtifactError, match="not the characters of text"):
+        decode_worlds({**files, "worlds.json": b'{"ids": "text"}'}, HERE)
+    files = encode_worlds({"ids": np.array(65, np.uint32)})
+    with pytest.raises(ArtifactError, match="not the characters of text"):
+        decode_worlds({**files, "worlds.json": b'{"ids": "text"}'}, HERE)

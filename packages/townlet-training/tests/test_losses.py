@@ -56,3 +56,6 @@ def test_squared_value_error_by_hand() -> None:
     assert_close(squared_value_error(values, targets, old, value_clip=None), torch.tensor([4.0, 1.0]))
     # Clipped to 1 + 0.5 and 2.5 + 0.5: max(4, 3.5²) and max(1, 1).
     assert_close(squared_value_error(values, targets, old, value_clip=0.5), torch.tensor([12.25, 1.0]))
+    # Downwards too: from 1 to -1, clipped to 0.5, the target at -3: max(2², 3.5²).
+    lower = squared_value_error(torch.tensor([-1.0]), torch.tensor([-3.0]), torch.tensor([1.0]), value_clip=0.5)
+    assert_close(lower, torch.tensor([12.25]))

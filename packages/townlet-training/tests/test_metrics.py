@@ -7,36 +7,47 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corridor import CorridorCollector, agents, network
+from corridor import SPEC, CorridorCollector, agents, network
 
+from townlet_training.config import TrainingConfig
 from townlet_training.errors import NonFiniteError, ShapeError
 from townlet_training.learning.ppo import PPOUpdate
-from townlet_training.run.group_names import ONE_GROUP
+from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.metrics import (
     ANNEAL_KEYS,
     CONTRACT_KEYS,
     OWN_KEYS,
     WALL_TIME_KEYS,
-    AnnealContext,
     MetricsRow,
     MetricsWriter,
     MetricValue,
-    RunCounts,
-    ScriptedBaseline,
     metrics_row,
 )
 from townlet_training.run.schedule import PlannedUpdate
+from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory.evaluation.interfaces import Collected
 
 PLANNED = PlannedUpdate(stage="anneal", ratio=0.25, kickstart_coef=0.5, learning_rate=1e-3, clip_range=0.2)
-COUNTS = RunCounts(epoch=3, attempt=1, env_steps=400, agent_steps=800, seconds=7.0, update_seconds=0.5)
-BASELINE = ScriptedBaseline(
+CLONED = ClonedScript(
     num_trajectories=4,
     num_steps=100,
     reward_sum=50.0,
     events_per_env_step={"queue_conflict_events": 0.5, "queue_conflict_intensity_sum": 1.0},
+    accuracy=0.97,
+    threshold=0.9,
+    passed=True,
 )
-CONTEXT = AnnealContext(accuracy=0.97, threshold=0.9, passed=True)
+STATE = TrainingState(
+    config=TrainingConfig(seed=1, rollout_ticks=10),
+    specs={ONE_GROUP: SPEC, "listener": SPEC},
+    notes={},
+    stage="anneal",
+    num_updates=3,
+    attempt=1,
+    env_steps=400,
+    agent_steps=800,
+    transitions={ONE_GROUP: 90, "listener": 80},
+)
 UPDATE = PPOUpdate(
     **{
         field.name: index + 0.5
@@ -61,24 +72,15 @@ def collected() -> Collected:
 
 
 def row(
-    collected: Collected, *, anneal: bool = True, baseline: bool = True, group: str = ONE_GROUP
+    collected: Collected, *, cloned: ClonedScript | None = CLONED, group: str = ONE_GROUP
 ) -> Mapping[str, MetricValue]:
-    return metrics_row(
-        UPDATE,
-        collected,
-        PLANNED,
-        COUNTS,
-        group=group,
-        transitions=90,
-        rollout_ticks=10,
-        baseline=BASELINE if baseline else None,
-        anneal=CONTEXT if anneal else None,
-    ).values
+    state = replace(STATE, cloned={} if cloned is None else {group: cloned})
+    return metrics_row(UPDATE, collected, PLANNED, state, group=group, elapsed=7.0, update_seconds=0.5).values
 
 
 def test_a_line_has_all_the_keys_in_order(collected: Collected) -> None:
     assert list(row(collected)) == [*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS]
-    assert list(row(collected, anneal=False)) == [*CONTRACT_KEYS, *OWN_KEYS]
+    assert list(row(collected, cloned=None)) == [*CONTRACT_KEYS, *OWN_KEYS]
     assert len({*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS}) == len(CONTRACT_KEYS) + len(ANNEAL_KEYS) + len(OWN_KEYS)
 
 
@@ -96,7 +98,7 @@ def test_a_line_names_its_group_where_there_are_several(collected: Collected) ->
         pytest.approx(listeners.rewards.mean()),
     )
     assert first["meal_events"] == second["meal_events"] == 3.0
-    assert ScriptedBaseline.of(both, "listener").num_steps == listeners.num_steps
+    assert (first["steps"], second["steps"]) == (90, 80)
 
 
 def test_every_key_of_a_log_of_the_first_version_is_there() -> None:
@@ -175,7 +177,7 @@ def test_the_baseline_is_what_the_script_earned(collected: Collected) -> None:
     assert values["baseline_reward_sum"] == 50.0
     assert values["baseline_reward_sum_mean"] == 12.5
     assert values["baseline_log_prob_mean"] is None
-    assert row(collected, baseline=False)["baseline_sample_count"] is None
+    assert row(collected, cloned=None)["baseline_sample_count"] is None
 
 
 def test_flags_compare_with_the_script_over_as_many_steps(collected: Collected) -> None:
@@ -189,7 +191,8 @@ def test_flags_compare_with_the_script_over_as_many_steps(collected: Collected) 
         True,
     )
     assert (values["anneal_cycle"], values["anneal_stage"], values["anneal_dataset"]) == (2, "anneal", "rollout")
-    assert row(collected, baseline=False)["anneal_queue_flag"] is None
+    uncounted = row(collected, cloned=replace(CLONED, events_per_env_step={}))
+    assert (uncounted["anneal_queue_baseline"], uncounted["anneal_queue_flag"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -201,13 +204,6 @@ def test_flags_compare_with_the_script_over_as_many_steps(collected: Collected) 
 )
 def test_the_quality_of_chats_is_a_mean(collected: Collected, events: dict[str, float], quality: float) -> None:
     assert row(replace(collected, events={**collected.events, **events}))["chat_quality_mean"] == quality
-
-
-def test_the_baseline_of_a_collection(collected: Collected) -> None:
-    baseline = ScriptedBaseline.of(collected, ONE_GROUP)
-    assert baseline.num_steps == 20
-    assert baseline.reward_sum == pytest.approx(collected.batches[ONE_GROUP].rewards.sum())
-    assert baseline.events_per_env_step["queue_conflict_events"] == 0.4
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])

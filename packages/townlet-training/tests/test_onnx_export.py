@@ -41,7 +41,7 @@ def actor() -> ActorCritic:
     with torch.no_grad():
         own.observation_mean.normal_(generator=torch.Generator().manual_seed(2))
         own.observation_std.fill_(1.7)
-        for weight in own.policy_parameters():
+        for weight in own.policy.parameters():
             weight.mul_(20.0)
     own.set_value_scale(12.5)
     return own
@@ -183,7 +183,7 @@ def test_a_spec_of_another_network_is_refused(tmp_path: Path) -> None:
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     own = network()
     with torch.no_grad():
-        next(own.value_parameters()).fill_(float("nan"))
+        next(own.critic.parameters()).fill_(float("nan"))
     with pytest.raises(NonFiniteError, match="export: tensor `critic"):
         export_policy(own, tmp_path / "p", spec=SPEC, seed=1)
     assert not list(tmp_path.iterdir())

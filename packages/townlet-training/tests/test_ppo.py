@@ -28,7 +28,8 @@ from strategies import (
 )
 
 from townlet_training.errors import ConfigError, ShapeError
-from townlet_training.learning.ppo import PPOConfig, PPOUpdate
+from townlet_training.learning.batch import prepare
+from townlet_training.learning.ppo import PPOConfig, PPOUpdate, minibatches
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import TrajectoryBatch
 
@@ -122,6 +123,38 @@ def test_the_first_step_has_the_epsilon_of_ppo() -> None:
     assert value == pytest.approx(5e-3, rel=1e-3)
 
 
+def test_the_gradient_is_scaled_down_to_the_norm_of_the_config() -> None:
+    # Adam's first moment after one step is a tenth of the scaled gradient: its norm is 0.25 / 10.
+    config = dataclasses.replace(PLAIN, max_grad_norm=0.25)
+    learner = learner_of(blank_network(), config)
+    assert learner.update(blended_pair()).grad_norm > 0.25
+    moments = [tensor for name, tensor in learner.state_dict().items() if name.endswith(".exp_avg")]
+    norm = math.sqrt(sum(moment.square().sum().item() for moment in moments))
+    assert norm == pytest.approx(0.025, rel=1e-3)
+
+
+@pytest.mark.parametrize("num_minibatches", [1, 3, 7])
+def test_every_pass_sees_every_row_and_decision_once_and_in_an_order_of_its_own(num_minibatches: int) -> None:
+    network = spread_out(make_network())
+    acted = acted_batch(network, lengths=LENGTHS, kind=KINDS, ratio=0.5)
+    batch = prepare(network, acted, discount=0.9, gae_lambda=0.9, min_ratio=0.1)
+    generator = torch.Generator().manual_seed(0)
+    parts = list(minibatches(batch, num_minibatches=num_minibatches, num_epochs=3, generator=generator))
+    assert len(parts) == 3 * num_minibatches
+    passes = [parts[first : first + num_minibatches] for first in range(0, len(parts), num_minibatches)]
+    orders = [torch.cat([part.rows for part in each]) for each in passes]
+    decisions = [torch.cat([part.policy.position for part in each]) for each in passes]
+    for order, decided in zip(orders, decisions, strict=True):
+        assert order.sort().values.tolist() == list(range(len(batch.inputs)))
+        assert decided.tolist() == [row for row in order.tolist() if row in batch.policy.position.tolist()]
+    assert len({tuple(order.tolist()) for order in orders}) == 3
+    # Columns stay beside each other.
+    for part in parts:
+        where = torch.searchsorted(batch.policy.position, part.policy.position)
+        assert torch.equal(part.policy.advantages, batch.policy.advantages[where])
+        assert torch.equal(part.policy.actions, batch.policy.actions[where])
+
+
 def test_labels_share_one_divisor() -> None:
     # One label among two rows: the mean over labels is log 2, not its half; in two minibatches too.
     batch = replaced(blended_pair(), np.array([False, True]), expert_action=-1)
@@ -142,28 +175,44 @@ def test_the_first_minibatch_starts_at_a_ratio_of_one(ratio: float, masked: bool
     assert update.clip_fraction == 0.0
 
 
-def test_decisions_that_the_policy_could_not_take_are_selected_out() -> None:
-    # The mask forbids what the script proposed and the blend chose; log π may be recorded as finfo.min or -inf.
-    for log_zero in (-np.inf, float(np.finfo(np.float32).min)):
-        batch = batch_of(
-            lengths=[1, 1],
-            rewards=[1.0, 3.0],
-            terminated=[True, True],
-            observations={
-                "features": np.zeros((2, 1), np.float32),
-                "action_mask": np.array([[True, True], [True, False]]),
-            },
-            chosen_action=[0, 1],
-            expert_action=[0, 1],
-            policy_log_prob=[math.log(0.5), log_zero],
-            behavior_log_prob=[math.log(0.75), math.log(0.5)],
-        )
-        update = learner_of(blank_network(), PLAIN).update(batch)
-        # One of D = 2 decisions is left: -(1/2) · 2/3 · 1. Its value target is V = 0, the other's 2/3.
-        assert update.policy_loss == pytest.approx(-1 / 3, rel=1e-6)
-        assert update.value_loss == pytest.approx(4 / 9 / 2, rel=1e-6)
-        assert update.kickstart_loss == pytest.approx(math.log(2.0), rel=1e-6)
-        assert update.num_decisions == 2 and update.adv_mean == pytest.approx(1.0)
+def half_possible(log_zero: float) -> TrajectoryBatch:
+    """Two decisions of weight 2/3 and 0: the mask forbids the action that the script proposed and the blend chose."""
+    return batch_of(
+        lengths=[1, 1],
+        rewards=[1.0, 3.0],
+        terminated=[True, True],
+        observations={
+            "features": np.zeros((2, 1), np.float32),
+            "action_mask": np.array([[True, True], [True, False]]),
+        },
+        chosen_action=[0, 1],
+        expert_action=[0, 1],
+        policy_log_prob=[math.log(0.5), log_zero],
+        behavior_log_prob=[math.log(0.75), math.log(0.5)],
+    )
+
+
+# log π of an impossible action may be recorded as finfo.min or -inf.
+@pytest.mark.parametrize("log_zero", [-np.inf, float(np.finfo(np.float32).min)])
+def test_decisions_that_the_policy_could_not_take_are_selected_out(log_zero: float) -> None:
+    update = learner_of(blank_network(), PLAIN).update(half_possible(log_zero))
+    # One of D = 2 decisions is left: -(1/2) · 2/3 · 1. Its value target is V = 0, the other's 2/3.
+    assert update.policy_loss == pytest.approx(-1 / 3, rel=1e-6)
+    assert update.value_loss == pytest.approx(4 / 9 / 2, rel=1e-6)
+    assert update.kickstart_loss == pytest.approx(math.log(2.0), rel=1e-6)
+    assert update.num_decisions == 2 and update.adv_mean == pytest.approx(1.0)
+    # Of the policy that acted: uniform over two actions in the row that is left.
+    assert learner_of(blank_network(), PLAIN).warm_up(half_possible(log_zero)).entropy == pytest.approx(math.log(2.0))
+
+
+def test_the_divergence_is_a_mean_over_the_decisions_that_the_policy_could_take() -> None:
+    # After the batch was evaluated the first logit rises by 1: r = 2 σ(1) = 1.4621, w = 2/3, one row of two decisions.
+    network = blank_network()
+    network.policy.append(Drifting())
+    update = learner_of(network, PLAIN).update(half_possible(-np.inf))
+    ratio = 2.0 / (1.0 + math.exp(-1.0))
+    assert update.kl == pytest.approx(2 / 3 * (ratio - 1.0 - math.log(ratio)), rel=1e-5)
+    assert update.clip_fraction == 1.0
 
 
 def test_forced_steps_teach_the_critic_alone() -> None:
@@ -199,12 +248,12 @@ def test_a_batch_without_decisions_leaves_the_policy_alone() -> None:
     network = spread_out(make_network())
     learner = learner_of(network, PPOConfig())
     learner.update(acted_batch(network, lengths=LENGTHS))  # so that Adam has moments that could carry it on
-    policy = [weight.detach().clone() for weight in network.policy_parameters()]
-    critic = [weight.detach().clone() for weight in network.value_parameters()]
+    policy = [weight.detach().clone() for weight in network.policy.parameters()]
+    critic = [weight.detach().clone() for weight in network.critic.parameters()]
     forced = np.full(sum(LENGTHS), FORCED, np.int8)
     update = learner.update(acted_batch(network, lengths=LENGTHS, kind=forced))
-    assert all(torch.equal(*pair) for pair in zip(policy, network.policy_parameters(), strict=True))
-    assert not all(torch.equal(*pair) for pair in zip(critic, network.value_parameters(), strict=True))
+    assert all(torch.equal(*pair) for pair in zip(policy, network.policy.parameters(), strict=True))
+    assert not all(torch.equal(*pair) for pair in zip(critic, network.critic.parameters(), strict=True))
     assert update.num_decisions == 0 and update.adv_zero_std_batches == 0
     assert update.policy_loss == update.adv_mean == update.adv_std == update.adv_min_std == update.entropy == 0.0
 
@@ -251,7 +300,7 @@ def test_a_value_clip_is_in_units_of_the_scale() -> None:
     network = blank_network()
     network.set_value_scale(2.0)
     with torch.no_grad():
-        list(network.value_parameters())[-1].fill_(3.0)
+        list(network.critic.parameters())[-1].fill_(3.0)
     batch = replaced(blended_pair(), np.array([True, True]), rewards=8.0, behavior_log_prob=math.log(0.5))
     update = learner_of(network, dataclasses.replace(PLAIN, value_clip=0.5)).update(batch)
     assert update.value_loss == pytest.approx(1.0, rel=1e-6)
@@ -317,6 +366,12 @@ def test_the_slack_of_target_kl_is_one_and_a_half() -> None:
         assert held.num_updates == num_updates and held.stopped_early == (num_updates == 1)
 
 
+def test_equal_advantages_are_normalized_to_nothing() -> None:
+    batch = replaced(blended_pair(), np.array([True, True]), rewards=3.0)
+    update = learner_of(blank_network(), dataclasses.replace(PLAIN, normalize_advantages=True)).update(batch)
+    assert update.policy_loss == 0.0 and update.adv_mean == pytest.approx(3.0)
+
+
 class Drifting(torch.nn.Module):
     """Prefers the first action from its second call on."""
 
@@ -368,6 +423,17 @@ def test_an_update_moves_towards_what_paid() -> None:
     )
     learner_of(network, PPOConfig(learning_rate=1e-2)).update(batch)
     assert network.act({"features": seen}, None)[0][0, 1] > log_probs[0, 1]
+
+
+def test_the_first_step_of_a_kickstart_by_hand() -> None:
+    # Nothing is earned, and the entropy of a uniform policy has no slope: the script's action 0 alone moves the biases,
+    # by the learning rate each, since Adam's first step is the sign of the gradient κ (1/2 - 1, 1/2).
+    network = blank_network()
+    batch = replaced(blended_pair(), np.array([True, True]), rewards=0.0)
+    config = dataclasses.replace(PLAIN, learning_rate=1e-2, entropy_coef=0.1)
+    learner_of(network, config).update(batch, kickstart_coef=1.0)
+    log_probs, _ = network.act({"features": np.zeros((1, 1), np.float32)}, None)
+    assert_allclose(log_probs[0, 0] - log_probs[0, 1], 2e-2, rtol=1e-3)
 
 
 def test_kickstart_pulls_towards_the_script() -> None:
@@ -423,6 +489,13 @@ def test_a_learning_rate_holds_for_one_update() -> None:
     slow, fast = PPOConfig(learning_rate=1e-4), PPOConfig(learning_rate=1e-2)
     assert run(1e-2, None, slow) == run(None, 1e-4, fast)
     assert run(1e-2, None, slow) != run(None, None, slow)
+
+
+def test_a_learning_rate_holds_for_a_warm_up_too() -> None:
+    # Adam's first step moves the value head's bias by the learning rate, all but ε / |g| of it.
+    network = blank_network()
+    learner_of(network, PLAIN).warm_up(blended_pair(), learning_rate=0.125)
+    assert network.act({"features": np.zeros((1, 1), np.float32)}, None)[1][0] == pytest.approx(0.125, rel=1e-4)
 
 
 def test_a_clip_range_holds_for_one_update() -> None:

@@ -17,23 +17,20 @@ settings.load_profile("ci" if "CI" in os.environ else "default")
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "pyarrow": (
-        "test_arrow_columns.py",
-        "test_arrow_sizes.py",
         "test_audit_shards.py",
         "test_convert.py",
-        "test_dataset_shards.py",
         "test_faults_extras.py",
+        "test_shard_columns.py",
         "test_shard_layout.py",
         "test_shard_reader.py",
         "test_shard_writer.py",
-        "test_shards.py",
-        "test_spill_shards.py",
     ),
     "minari": (
         "test_convert.py",
         "test_faults_extras.py",
-        "test_minari_io.py",
+        "test_minari_hdf5.py",
         "test_minari_reader.py",
+        "test_minari_writer.py",
     ),
     "yaml": (
         "test_audit_yaml.py",

@@ -91,14 +91,19 @@ def _kept_outside(file: h5py.File, folder: Path) -> None:
 
 
 def _many_chunks(file: h5py.File, _: Path) -> None:
-    """An action of each episode's that is kept in as many chunks as it has elements, none of them written."""
+    """Rewards and actions of long episodes in a chunk for each element, none of them written."""
+    length = 20_000
     for episode in file.values():
-        for name, flags in (("terminations", True), ("truncations", False)):
+        for name, ends in (("terminations", True), ("truncations", False)):
             del episode[name]
-            episode.create_dataset(name, data=np.array([False] * 99_999 + [flags]))
+            episode.create_dataset(name, data=np.array([False] * (length - 1) + [ends]))
         for name in ("rewards", "actions"):
             del episode[name]
-            episode.create_dataset(name, (100_000,), "int64", chunks=(1,))
+            episode.create_dataset(name, (length,), "int64", chunks=(1,))
+        for name, seen in list(episode["observations"].items()):
+            shape, dtype = (length + 1, *seen.shape[1:]), seen.dtype
+            del episode["observations"][name]
+            episode["observations"].create_dataset(name, shape, dtype)
 
 
 def _one_chunk(*, stored: bytes | None, num_bytes: int) -> Callable[[h5py.File, Path], object]:

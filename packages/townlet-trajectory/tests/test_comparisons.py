@@ -1,28 +1,12 @@
-"""Statistics of episodes, against numbers worked out by hand and a bootstrap written out."""
+"""Comparisons of scores, against numbers worked out by hand."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from strategies import scores
 
 from townlet_trajectory.errors import EvaluationError
 from townlet_trajectory.evaluation.comparisons import compare, normalized, paired_differences, summarize
-from townlet_trajectory.evaluation.intervals import interquartile_mean, mean_interval, worst_tenth_mean
 from townlet_trajectory.evaluation.scores import EpisodeScores
-
-
-def test_interquartile_mean_by_hand() -> None:
-    # Of nine values two are cut at each end, -100, 1 and 7, 100: (2 + 3 + 4 + 5 + 6) / 5.
-    assert interquartile_mean(np.array([100.0, 1, 2, 3, 4, 5, 6, 7, -100])) == 4.0
-    assert interquartile_mean(np.array([0.0, 1.0, 3.0, 1000.0])) == 2.0
-
-
-def test_worst_tenth_by_hand() -> None:
-    assert worst_tenth_mean(np.array([5.0, 4.0, 3.0])) == 3.0
-    assert worst_tenth_mean(np.arange(10, 0, -1, dtype=np.float64)) == 1.0
-    # A tenth of eleven, rounded up, is two.
-    assert worst_tenth_mean(np.array([9.0, 1, 9, 2, 9, 9, 9, 9, 9, 9, 9])) == 1.5
 
 
 def test_normalized_by_hand() -> None:
@@ -35,50 +19,6 @@ def test_normalized_by_hand() -> None:
 @pytest.mark.parametrize("script", [2.0, 1.0])
 def test_nothing_is_normalized_by_a_script_that_is_no_better_than_idling(script: float) -> None:
     assert normalized(6.0, zero=2.0, script=script) is None
-
-
-def test_the_interval_agrees_with_the_normal_one_on_symmetric_data() -> None:
-    values = np.random.default_rng(3).normal(5.0, 2.0, size=400)
-    half = 1.96 * values.std(ddof=1) / 20.0
-    low, high = mean_interval(values, level=0.05, seed=1, num_resamples=10_000)
-    assert low == pytest.approx(values.mean() - half, abs=0.02)
-    assert high == pytest.approx(values.mean() + half, abs=0.02)
-
-
-def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(11)
-    covered = 0
-    for run in range(300):
-        low, high = mean_interval(rng.exponential(size=60), level=0.1, seed=run, num_resamples=500)
-        covered += low <= 1.0 <= high
-    # Binomial(300, 0.9) has deviation 5.2; skewed data of 60 cost a little.
-    assert 252 <= covered <= 285
-
-
-def test_a_smaller_level_gives_a_wider_interval() -> None:
-    values = np.random.default_rng(0).normal(size=30)
-    low, high = mean_interval(values, level=0.05, seed=1, num_resamples=5000)
-    lower, higher = mean_interval(values, level=0.005, seed=1, num_resamples=5000)
-    assert lower < low < values.mean() < high < higher
-
-
-def test_the_interval_is_a_function_of_its_seed() -> None:
-    values = np.random.default_rng(0).normal(size=30)
-    first = mean_interval(values, level=0.05, seed=1, num_resamples=200)
-    assert mean_interval(values, level=0.05, seed=1, num_resamples=200) == first
-    assert mean_interval(values, level=0.05, seed=2, num_resamples=200) != first
-
-
-def test_equal_values_have_an_interval_of_no_width() -> None:
-    assert mean_interval(np.full(7, 0.1), level=0.05, seed=1, num_resamples=200) == (0.1, 0.1)
-
-
-@pytest.mark.property
-@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=30))
-def test_the_interval_is_finite_and_within_the_data(values: list[float]) -> None:
-    low, high = mean_interval(np.array(values), level=0.01, seed=1, num_resamples=200)
-    slack = 1e-9 * (1.0 + max(abs(value) for value in values))
-    assert min(values) - slack <= low <= high <= max(values) + slack
 
 
 def test_comparison_by_hand() -> None:
@@ -135,8 +75,3 @@ def test_scores_of_the_wrong_shape_are_refused() -> None:
 def test_scores_are_finite(bad: float) -> None:
     with pytest.raises(EvaluationError, match="must be finite, got .* in the episode with seed 2147483649"):
         scores([1.0, bad])
-
-
-def test_one_value_has_no_interval() -> None:
-    with pytest.raises(EvaluationError, match="at least 2"):
-        mean_interval(np.array([1.0]), level=0.05, seed=1, num_resamples=100)

@@ -1,6 +1,7 @@
 """Datasets: every selected step once an epoch, the same for the same seed, gone on with anywhere, within the budget."""
 
 import gc
+import json
 import tracemalloc
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,11 +16,12 @@ from strategies import SCHEMA, batch_sources, make_trajectory
 from townlet_trajectory import Kind, SchemaError, ShapeError, Source, Trajectory, TrajectoryBatch
 from townlet_trajectory.data.steps import StepBatch
 from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.dataset.dataset import TrajectoryDataset
+from townlet_trajectory.dataset.dataset import DatasetPosition, TrajectoryDataset, position_of
 from townlet_trajectory.dataset.memory import step_bytes
 from townlet_trajectory.dataset.selection import StepSelection, StepWeights, weights_by
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import DatasetError, MemoryBudgetError
+from townlet_trajectory.storage.json import JsonValue
 
 SELECTIONS = st.builds(
     StepSelection,
@@ -445,3 +447,28 @@ def test_a_source_that_contradicts_its_table_is_refused() -> None:
 
     with pytest.raises(DatasetError, match="block 0 of the source does not hold the trajectories"):
         next(iter(TrajectoryDataset(Other(make_batch()), batch_size=4, seed=0)))
+
+
+@pytest.mark.property
+@given(st.integers(0), st.integers(0), st.binary(min_size=32, max_size=32))
+def test_a_position_survives_json(epoch: int, batch: int, digest: bytes) -> None:
+    position = DatasetPosition(epoch=epoch, batch=batch, fingerprint=digest.hex())
+    assert position_of(json.loads(json.dumps(position.document()))) == position
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (None, "a position must be an object of epoch, batch, fingerprint, got None"),
+        ({"epoch": 0, "batch": 0}, "a position must be an object"),
+        ({"epoch": 0, "batch": 0, "fingerprint": "0" * 64, "more": 1}, "a position must be an object"),
+        ({"epoch": "0", "batch": 0, "fingerprint": "0" * 64}, "must hold two integers and a text"),
+        ({"epoch": True, "batch": 0, "fingerprint": "0" * 64}, "`epoch` must be an integer >= 0, got True"),
+        ({"epoch": 0, "batch": -1, "fingerprint": "0" * 64}, "`batch` must be an integer >= 0, got -1"),
+        ({"epoch": 0, "batch": 0.0, "fingerprint": "0" * 64}, "must hold two integers"),
+        ({"epoch": 0, "batch": 0, "fingerprint": "0" * 63}, "`fingerprint` must be 64 hex digits"),
+    ],
+)
+def test_anything_else_is_refused(document: JsonValue, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        position_of(document)

@@ -167,6 +167,16 @@ def test_a_link_is_not_written_through(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_bytes() == b"target"
 
 
+def test_a_pipe_or_a_folder_is_no_log(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ArtifactError) as caught:
+            files.append_line(path, "x")
+        assert caught.value.stage == "append"
+        with pytest.raises(ArtifactError):
+            files.read_json_lines(path)
+
+
 def test_directories(tmp_path: Path) -> None:
     files.make_directory(tmp_path / "a" / "b")
     files.write_directory_atomic(tmp_path / "a" / "b" / "d", {"x": b"1"})

@@ -151,6 +151,30 @@ def test_fields_of_nearly_the_right_type(method: str, value: list[object] | int)
         getattr(Fields({"x": value}, "f"), method)("x")
 
 
+def test_numbers_are_finite_and_as_many_as_expected() -> None:
+    fields = Fields({"n": 3, "x": 0.5, "pair": [1, 2.5], "none": None, "flag": True, "huge": float("inf")}, "f")
+    assert (fields.number("n"), fields.number("x"), fields.numbers("pair", count=2)) == (3.0, 0.5, (1.0, 2.5))
+    assert type(fields.number("n")) is float
+    for name in ("flag", "huge", "none", "missing"):
+        with pytest.raises(CaptureError, match=f"f: parse: `{name}` must be a finite number"):
+            fields.number(name)
+    with pytest.raises(CaptureError, match="`pair` must be a list of 3 numbers"):
+        fields.numbers("pair", count=3)
+    with pytest.raises(CaptureError, match=r"`l\[1\]` must be a finite number, got 'a'"):
+        Fields({"l": [1, "a"]}, "f").numbers("l", count=2)
+
+
+def test_keys_are_all_there_and_no_other() -> None:
+    fields = Fields({"a": None, "b": 1}, "f")
+    assert (fields.is_null("a"), fields.is_null("b")) == (True, False)
+    fields.require_keys({"a", "b"})
+    for keys in ({"a"}, {"a", "b", "c"}):
+        with pytest.raises(CaptureError, match="f: parse: missing or unknown keys: [bc]$"):
+            fields.require_keys(keys)
+    with pytest.raises(CaptureError, match="missing or unknown keys: c"):
+        fields.is_null("c")
+
+
 def test_fields_inside_name_the_place() -> None:
     with pytest.raises(CaptureError, match="file.json:object: parse: `z` must be a string, got None"):
         FIELDS.inside("object").text("z")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,9 @@ def test_one_writer_per_directory(tmp_path: Path) -> None:
 
 
 def test_a_lock_needs_a_directory(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ArtifactError, match="pipe: lock: Not a directory"):
+        DirectoryLock(tmp_path / "pipe").__enter__()
     with pytest.raises(ArtifactError, match="lock: No such file"):
         DirectoryLock(tmp_path / "missing").__enter__()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,8 +13,8 @@ import pytest
 
 from townlet_trajectory import ArtifactError
 from townlet_trajectory.formats.minari.hdf5 import EpisodeReader
+from townlet_trajectory.storage.npz import FREE_BYTES
 
-MAX_BYTES = 1 << 20
 NUMBERS = np.arange(1000, dtype=np.int64)
 
 
@@ -21,7 +22,7 @@ def reader_of(write: Callable[[h5py.Group], object]) -> EpisodeReader:
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
         write(file.create_group("episode_0"))
-    return EpisodeReader(stream, "f.hdf5", max_bytes=MAX_BYTES)
+    return EpisodeReader(stream, Path("f.hdf5"))
 
 
 def read(write: Callable[[h5py.Group], object], length: int = len(NUMBERS)) -> np.ndarray:
@@ -36,7 +37,7 @@ def read(write: Callable[[h5py.Group], object], length: int = len(NUMBERS)) -> n
         {"compression": "gzip"},
         {"compression": "gzip", "shuffle": True, "fletcher32": True, "chunks": (300,)},
         {"fletcher32": True, "chunks": (1000,)},
-        {"maxshape": (None,), "chunks": (MAX_BYTES // 8,), "compression": "gzip"},
+        {"maxshape": (None,), "chunks": (FREE_BYTES // 8,), "compression": "gzip"},
     ],
 )
 def test_arrays_are_read_however_they_are_kept(options: dict[str, object]) -> None:
@@ -57,22 +58,28 @@ def test_what_does_not_shrink_is_kept_as_it_is_in_a_deflated_array() -> None:
 def test_a_chunk_may_not_be_larger_than_allowed() -> None:
     def write(episode: h5py.Group) -> None:
         episode.create_dataset(
-            "x", (1000,), np.int64, maxshape=(None,), chunks=(MAX_BYTES // 8 + 1,), compression="gzip"
+            "x", (1000,), np.int64, maxshape=(None,), chunks=(FREE_BYTES // 8 + 1,), compression="gzip"
         )
 
-    with pytest.raises(ArtifactError, match=f"1 chunks of {MAX_BYTES + 8} bytes take more than {MAX_BYTES} bytes"):
+    with pytest.raises(ArtifactError, match=f"1 chunks of {FREE_BYTES + 8} bytes take more than {FREE_BYTES} bytes"):
         read(write)
 
 
-@pytest.mark.parametrize("count", [256, 257])
+def test_one_chunk_may_be_as_large_as_its_array() -> None:
+    ones = np.ones(FREE_BYTES + 8, np.int8)
+    whole = read(lambda episode: episode.create_dataset("x", data=ones, chunks=ones.shape), len(ones))
+    assert np.array_equal(whole, ones)
+
+
+@pytest.mark.parametrize("count", [4096, 4097])
 def test_chunks_may_not_be_more_than_allowed(count: int) -> None:
     def write(episode: h5py.Group) -> None:
         episode.create_dataset("x", (count,), np.int8, chunks=(1,))
 
-    if count * 4096 <= MAX_BYTES:
+    if count * 4096 <= FREE_BYTES:
         assert np.array_equal(read(write, count), np.zeros(count))
     else:
-        with pytest.raises(ArtifactError, match="257 chunks of 1 bytes"):
+        with pytest.raises(ArtifactError, match="4097 chunks of 1 bytes"):
             read(write, count)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from townlet_trajectory.errors import ArtifactError, PromotionError
 from townlet_trajectory.evaluation.comparisons import PairedComparison
-from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.gates import GateResult, Verdict
 from townlet_trajectory.evaluation.promotion import Decision, PromotionConfig, PromotionPass, PromotionRegistry
 
 CONFIG = PromotionConfig(required_passes=2, num_episodes=10, tail_margin=1.0)
@@ -18,8 +18,9 @@ BETTER = PairedComparison(num_episodes=10, mean=2.0, ci=(1.0, 3.0), iqm=2.0, can
 UNPROVEN = replace(BETTER, ci=(0.0, 3.0))
 WORSE = replace(BETTER, mean=-2.0, ci=(-3.0, -0.5))
 SHORT_TAIL = replace(BETTER, candidate_tail=3.9)
-PASSED = GateResult(name="kept", passed=True, detail="fine")
-FAILED = GateResult(name="kept", passed=False, detail="low")
+PASSED = GateResult(name="kept", verdict=Verdict.PASSED, detail="fine")
+UNSURE = GateResult(name="cloned", verdict=Verdict.NOT_ENOUGH_EVIDENCE, detail="3 episodes")
+FAILED = GateResult(name="kept", verdict=Verdict.FAILED, detail="low")
 
 
 def registry(folder: Path, config: PromotionConfig = CONFIG) -> PromotionRegistry:
@@ -116,11 +117,11 @@ def test_a_registry_can_begin_anew_where_there_is_a_file(tmp_path: Path) -> None
 
 def test_the_file_says_what_was_decided(tmp_path: Path) -> None:
     own = registry(tmp_path)
-    own.record("c1", "scripted", comparison=UNPROVEN, gates=[PASSED])
+    own.record("c1", "scripted", comparison=UNPROVEN, gates=[PASSED, UNSURE])
     document = json.loads((tmp_path / "promotion.json").read_text())
     history = document.pop("history")
     assert document == {
-        "schema_version": 1,
+        "schema_version": 2,
         "decision": "HOLD",
         "reason": "not shown to be better than scripted: mean difference 2, 95 % interval [0, 3]",
         "candidate": "c1",
@@ -129,7 +130,10 @@ def test_the_file_says_what_was_decided(tmp_path: Path) -> None:
         "ci": [0.0, 3.0],
         "tail_difference": -1.0,
         "tail_margin": 1.0,
-        "gates": [{"name": "kept", "passed": True, "detail": "fine"}],
+        "gates": [
+            {"name": "kept", "verdict": "passed", "detail": "fine"},
+            {"name": "cloned", "verdict": "not enough evidence", "detail": "3 episodes"},
+        ],
         "state": "monitoring",
         "pass_streak": 0,
         "required_passes": 2,
@@ -149,7 +153,7 @@ def test_an_outcome_in_the_file_is_not_believed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "`schema_version` must be 1, got 2"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 1'), "`schema_version` must be 2, got 1"),
         (lambda text: text.replace('"history"', '"stories"'), "`history` must be a list"),
         (
             lambda text: text.replace('"outcome"', '"result"'),
@@ -170,13 +174,22 @@ def test_a_foreign_file_is_refused(tmp_path: Path, change, error: str) -> None:
 
 
 def test_a_broken_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "promotion.json").write_text('{"schema_version": 1, "history": NaN}')
+    (tmp_path / "promotion.json").write_text('{"schema_version": 2, "history": NaN}')
     with pytest.raises(ArtifactError, match="NaN is not a number"):
         registry(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("required_passes", 0), ("num_episodes", 1), ("tail_margin", -1.0), ("num_resamples", 1)]
+    ("name", "value"),
+    [
+        ("required_passes", 0),
+        ("required_passes", 11),
+        ("num_episodes", 9),
+        ("num_episodes", 10**6 + 1),
+        ("tail_margin", -1.0),
+        ("num_resamples", 99),
+        ("num_resamples", 2**63),
+    ],
 )
 def test_promotion_out_of_range_is_refused(name: str, value: float) -> None:
     with pytest.raises(PromotionError, match=name):

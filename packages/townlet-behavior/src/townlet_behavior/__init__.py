@@ -1,4 +1,4 @@
-"""Scripted and learned proposals in, one executed decision per agent out, with who decided and how likely it was."""
+"""Settles one executed decision per agent from scripted and learned proposals, with its source and its probability."""
 
 from .blend import blend, mixture_log_prob
 from .bridge import BehaviorBridge

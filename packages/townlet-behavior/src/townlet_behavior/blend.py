@@ -72,7 +72,7 @@ _ZERO = np.float32(0.0)
 
 
 class Choices(NamedTuple):
-    """What is chosen so far, one row per agent."""
+    """The choices after some steps of a decision, one row per agent."""
 
     action: NDArray[np.int64]
     """[N]."""
@@ -90,10 +90,17 @@ def script_alone(script: NDArray[np.int64]) -> Choices:
 def blend_proposals(
     script: NDArray[np.int64], proposals: Proposals, draws: NDArray[np.float64], *, ratio: float, min_ratio: float
 ) -> Choices:
-    """Draw between script [N] and policy with `draws` [N] in [0, 1).
+    """Choose between script and policy, and tell which steps are decisions.
 
     The steps are decisions where the probabilities describe the choice and the script's share is not so large that
     correcting for it would need weights above 1/min_ratio.
+
+    Args:
+        script: [N]; its actions.
+        proposals: of the policy, of the same rows.
+        draws: [N], in [0, 1).
+        ratio: β in [0, 1].
+        min_ratio: β_min in (0, 1].
     """
     action, learned = blend(script, proposals.actions, proposals.opinion, draws, ratio)
     correctable = proposals.log_probs is not None and not proposals.greedy and ratio >= min_ratio
@@ -106,7 +113,7 @@ def blend_proposals(
 
 
 def keep_commitments(choices: Choices, held: Held) -> Choices:
-    """Where an option is in force it goes on, whatever was drawn, in the name of who began it."""
+    """Replace the choice where an option is in force: it goes on, in the name of the source that began it."""
     bound = held.in_force
     if not np.count_nonzero(bound):
         return choices
@@ -118,7 +125,14 @@ def keep_commitments(choices: Choices, held: Held) -> Choices:
 
 
 def obey_possessors(choices: Choices, possessed: NDArray[np.bool_], wishes: NDArray[np.int64], *, wait: int) -> Choices:
-    """Where an agent is `possessed` [N] it does what its possessor wishes ([N], -1: nothing), or waits."""
+    """Replace the choices of possessed agents by their possessors' wishes, or by waiting.
+
+    Args:
+        choices: so far, N rows.
+        possessed: [N].
+        wishes: [N]; fed actions, -1 for none.
+        wait: the action that does nothing.
+    """
     if not np.count_nonzero(possessed):
         return choices
     return Choices(
@@ -131,7 +145,13 @@ def obey_possessors(choices: Choices, possessed: NDArray[np.bool_], wishes: NDAr
 def log_probs(
     choices: Choices, script: NDArray[np.int64], proposals: Proposals | None, ratio: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """log π and log μ of the choices.
+    """Compute log π and log μ of the choices.
+
+    Args:
+        choices: after commitments and possession, N rows.
+        script: [N]; its actions.
+        proposals: of the policy; None: there is none.
+        ratio: β in [0, 1].
 
     Returns:
         [N] each; 0 on steps that are not decisions.

@@ -1,4 +1,4 @@
-"""`BehaviorBridge`: scripted and learned proposals in, one executed decision per agent out."""
+"""`BehaviorBridge` settles one executed decision per agent from scripted and learned proposals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,20 @@ log = logging.getLogger(__name__)
 
 
 class BehaviorBridge:
-    """Decides for all agents of a view at once, and records who decided and how likely it was.
+    """Decides for all agents of a view at once, and records the source and the probability of each choice.
+
+    Example:
+        >>> import numpy as np
+        >>> from townlet_behavior import ActionVocabulary, BridgeConfig, IdleController, Proposals
+        >>> from townlet_behavior.testing import plain_view
+        >>> vocabulary = ActionVocabulary(keys=("wait", "walk"), kinds=("wait", "move"))
+        >>> script, config = IdleController(wait=0), BridgeConfig(ratio=1.0)
+        >>> bridge = BehaviorBridge(vocabulary, script, capacity=2, config=config, seed=1)
+        >>> log_probs = np.log(np.array([[0.25, 0.75]] * 2, np.float32))
+        >>> policy = Proposals(actions=np.array([1, 0]), log_probs=log_probs, values=np.zeros(2, np.float32))
+        >>> decisions = bridge.decide(plain_view(["ann", "bob"]), tick=0, proposals=policy)
+        >>> decisions.action.tolist(), np.exp(decisions.behavior_log_prob).round(2).tolist()
+        ([1, 0], [0.75, 0.25])
 
     Args:
         vocabulary: of the agents.
@@ -63,7 +76,7 @@ class BehaviorBridge:
         self._commitments = Commitments(capacity=capacity, vocabulary=vocabulary, config=config.commitment)
         self._counter = TallyCounter(self._guardrails.reasons)
         self._held_before: tuple[View, int, Held] | None = None
-        """What `held` said last, for the `decide` that usually follows; gone when a commitment changes."""
+        """The last answer of `held`, for the `decide` that usually follows; gone when a commitment changes."""
         self.possession = Possession(
             capacity=capacity,
             num_actions=len(vocabulary),
@@ -86,12 +99,15 @@ class BehaviorBridge:
         return self._guardrails.reasons
 
     def decide(self, view: View, *, tick: int, proposals: Proposals | None = None) -> DecisionBatch:
-        """One decision per agent.
+        """Settle one decision per agent.
 
         Args:
-            view: the agents present.
+            view: the agents present, N rows.
             tick: global; never restarts, because the draws depend on it.
-            proposals: what the policy wants, row by row of the view; None: there is no policy.
+            proposals: of the policy, row by row of the view; None: there is no policy.
+
+        Returns:
+            N rows, in the order of the view.
 
         Raises:
             ShapeError: if the view, the script's or the policy's proposals do not fit together.
@@ -138,7 +154,7 @@ class BehaviorBridge:
             return decisions
 
     def held(self, view: View, *, tick: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """What the agents are committed to at `tick`, for the observation that the decision is made from.
+        """Return the options in force at `tick`, for the observation that the decision is made from.
 
         Ends commitments that are over, done or forbidden by the mask. Asking twice changes nothing, and `decide` at the
         same tick and view records the same unless an agent is taken over in between.
@@ -156,7 +172,9 @@ class BehaviorBridge:
     def held_at_end(
         self, slots: NDArray[np.int64], option_done: NDArray[np.bool_], *, tick: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """As `held`, for agents that have just ended: for their final observation, before they are forgotten.
+        """Return the options in force of agents that have just ended, for their final observation.
+
+        To be called before they are forgotten.
 
         Args:
             slots: [E].
@@ -174,7 +192,7 @@ class BehaviorBridge:
         return held.action, held.ticks_left
 
     def forget(self, slots: NDArray[np.int64]) -> None:
-        """The agents in `slots` have left: their commitments, possession and plans go with them.
+        """Drop commitments, possession and plans of the agents in `slots` [E], which have left.
 
         Raises:
             ShapeError: if the slots are not strictly ascending in [0, capacity).
@@ -186,22 +204,22 @@ class BehaviorBridge:
             self._controller.forget(slots)
 
     def reset(self) -> None:
-        """Everybody has left; counts start from zero. The ratio stays."""
+        """Forget every agent, and count from zero. The ratio stays."""
         self.forget(np.arange(self._capacity))
         self._counter.clear()
 
     def counts(self) -> Tally:
-        """Who decided since the last `take_counts` or `reset`."""
+        """Return the counts of decisions by source since the last `take_counts` or `reset`."""
         return self._counter.tally()
 
     def take_counts(self) -> Tally:
-        """As `counts`, and start counting from zero."""
+        """Return the same as `counts`, and start counting from zero."""
         tally = self._counter.tally()
         self._counter.clear()
         return tally
 
     def save_state(self) -> SavedState:
-        """All that a decision depends on and that may change: ratio, commitments, possession, counts, plans."""
+        """Return all that later decisions depend on: seed, ratio, commitments, possession, counts, plans."""
         with self.possession.lock:
             return join_groups(
                 {
@@ -272,7 +290,7 @@ class BehaviorBridge:
         return blend_proposals(script, proposals, draws, ratio=self._ratio, min_ratio=self._config.min_ratio)
 
     def _held(self, view: View, tick: int) -> Held:
-        """What binds the agents of a view, which is checked first."""
+        """Return the commitments in force of the agents of a view, which is checked first."""
         before = self._held_before
         if before is not None and before[0] is view and before[1] == tick:
             return before[2]
@@ -286,7 +304,7 @@ class BehaviorBridge:
         self._commitments.end(slots)
 
     def _settle(self, view: View, decisions: DecisionBatch, tick: int) -> None:
-        """Take note of what was decided; the world (by guardrails) and the script hear of it last."""
+        """Begin and end commitments, count, and tell the world (by guardrails) and the script, in this order."""
         self._held_before = None
         bound = decisions.held_action >= 0
         fresh = ~(bound | decisions.possessed)

@@ -1,4 +1,4 @@
-"""Options that last: an action, once chosen, is held for a number of ticks that depends on its kind."""
+"""Commitments: an action, once chosen, is held for a number of ticks that depends on its kind."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CommitmentConfig:
 
 
 class Held(NamedTuple):
-    """What binds each agent, one row each."""
+    """The commitments in force, one row per agent."""
 
     action: NDArray[np.int64]
     """[N]; -1 where nothing does."""
@@ -84,7 +84,7 @@ class Commitments:
         action_mask: NDArray[np.bool_] | None,
         tick: int,
     ) -> Held:
-        """End what the world says is done and what the mask forbids, then say what is held at `tick`.
+        """End options that are done or forbidden by the mask, and return those in force at `tick`.
 
         Args:
             slots: [N].
@@ -117,7 +117,15 @@ class Commitments:
         fresh: NDArray[np.bool_],
         tick: int,
     ) -> None:
-        """Hold `actions` [N] from `tick` on where the choice is `fresh` [N] and its kind binds."""
+        """Begin to hold actions where the choice is fresh and its kind binds.
+
+        Args:
+            slots: [N].
+            actions: [N].
+            sources: [N]; `Source` of each choice.
+            fresh: [N]; the choice is neither held nor a possessor's.
+            tick: from which on it is held.
+        """
         if not self._any_binds:
             return
         rows = np.flatnonzero(fresh & self._binds.take(actions))
@@ -128,11 +136,11 @@ class Commitments:
             self._source[begun] = sources.take(rows)
 
     def save_state(self) -> SavedState:
-        """Everything that is held, by slot."""
+        """Return the commitments of all slots."""
         return {"action": self._action.copy(), "until": self._until.copy(), "source": self._source.copy()}
 
     def check_state(self, state: SavedState) -> None:
-        """Refuse what `restore` cannot use.
+        """Check that `restore` can use a state.
 
         Raises:
             StateError: if the state is of another capacity or vocabulary, or not of commitments.
@@ -143,7 +151,7 @@ class Commitments:
         check_array(state, "source", like=self._source, low=min(Source), high=max(Source))
 
     def restore(self, state: SavedState) -> None:
-        """Go on as what was saved.
+        """Replace the commitments by the saved ones.
 
         Raises:
             StateError: see `check_state`; then nothing has changed.
@@ -153,7 +161,7 @@ class Commitments:
         self._source = state["source"].copy()
 
     def end(self, slots: NDArray[np.int64]) -> None:
-        """Nothing binds these agents any more; no matter whether something did."""
+        """End the commitments of these agents, if there are any."""
         self._until[slots] = _ENDED
 
     def _nothing_held(self, size: int) -> Held:

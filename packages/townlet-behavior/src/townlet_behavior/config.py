@@ -14,7 +14,13 @@ OnPolicyError = Literal["raise", "script"]
 
 @dataclass(frozen=True, kw_only=True)
 class BridgeConfig:
-    """How a `BehaviorBridge` decides.
+    """Settings of a `BehaviorBridge`.
+
+    Example:
+        >>> from townlet_behavior import CommitmentConfig
+        >>> config = BridgeConfig(ratio=0.5, commitment=CommitmentConfig(ticks=15))
+        >>> config.min_ratio, config.on_policy_error
+        (0.1, 'raise')
 
     Raises:
         ConfigError: if a setting is out of its range.
@@ -27,8 +33,8 @@ class BridgeConfig:
     above 1/β_min."""
     commitment: CommitmentConfig = field(default_factory=CommitmentConfig)
     on_policy_error: OnPolicyError = "raise"
-    """What unusable output of the policy does: `raise` stops the tick; `script` lets the script decide for the agents
-    concerned, logs a warning and counts them."""
+    """The effect of unusable output of the policy: `raise` stops the tick; `script` lets the script decide for the
+    agents concerned, logs a warning and counts them."""
 
     def __post_init__(self) -> None:
         clamped_ratio(self.ratio)
@@ -39,7 +45,7 @@ class BridgeConfig:
 
 
 def clamped_ratio(ratio: float) -> float:
-    """`ratio`, moved into [0, 1].
+    """Return `ratio`, moved into [0, 1].
 
     Raises:
         ConfigError: if it is not a number.

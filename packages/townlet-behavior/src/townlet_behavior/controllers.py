@@ -1,4 +1,4 @@
-"""Who proposes what an agent does: one agent at a time, or all agents at once.
+"""Controllers propose actions: for one agent at a time, or for all agents at once.
 
 The bridge works with `BatchController`s. `PerAgent` lifts a `Controller`, which is how most people write their first.
 """
@@ -20,7 +20,7 @@ _INT64 = np.dtype(np.int64)
 
 
 class Controller(Protocol):
-    """Decides what one agent does next."""
+    """Proposes the next intent of one agent."""
 
     def decide(self, world: WorldView, agent_id: str) -> AgentIntent: ...
 
@@ -39,16 +39,16 @@ class BatchController(Protocol):
         """
 
     def settled(self, view: Any, decisions: DecisionBatch) -> None:
-        """Learn what was executed, after guardrails and possession; plans advance here and nowhere else."""
+        """Learn the executed actions, after guardrails and possession; plans advance here alone."""
 
     def forget(self, slots: NDArray[np.int64]) -> None:
-        """Drop whatever is kept for agents that have left; their slots may be given to others."""
+        """Drop the plans of agents that have left; their slots may be given to others."""
 
     def save_state(self) -> SavedState:
-        """All plans, as arrays; a controller restored from them goes on as this one would."""
+        """Return all plans as arrays; a controller restored from them goes on as this one would."""
 
     def restore(self, state: SavedState) -> None:
-        """Go on as what was saved.
+        """Replace all plans by the saved ones.
 
         Raises:
             StateError: if the state is not one of this controller; then nothing has changed.
@@ -62,40 +62,45 @@ class Codec(Protocol):
         """The world and the agent id behind a slot."""
 
     def encode(self, intent: AgentIntent, world: WorldView, agent_id: str) -> int:
-        """The action index of an intent.
+        """Return the action index of an intent.
+
+        Args:
+            intent: of the agent.
+            world: that it lives in.
+            agent_id: in that world.
 
         Raises:
             UnknownActionError: if the vocabulary has no such action.
         """
 
     def decode(self, action: int, world: WorldView, agent_id: str) -> AgentIntent:
-        """The intent of an action index, with its arguments filled in from the world."""
+        """Return the intent of an action index, with its arguments filled in from the world; see `encode`."""
 
 
 class StatelessController:
-    """The part of a `BatchController` that one without plans does not need."""
+    """Implements the part of a `BatchController` that deals with plans, for controllers without any."""
 
     def settled(self, view: View, decisions: DecisionBatch) -> None:
-        """Nothing to learn: the next proposal depends on the next view alone."""
+        """Do nothing: the next proposal depends on the next view alone."""
 
     def forget(self, slots: NDArray[np.int64]) -> None:
-        """Nothing is kept."""
+        """Do nothing: no plans are kept."""
 
     def save_state(self) -> SavedState:
-        """No arrays."""
+        """Return no arrays."""
         return {}
 
     def restore(self, state: SavedState) -> None:
-        """Nothing to do.
+        """Check that the state is empty.
 
         Raises:
-            StateError: if somebody else's plans are given.
+            StateError: if the plans of another controller are given.
         """
         check_names(state, (), of=type(self).__name__)
 
 
 class IdleController(StatelessController):
-    """Proposes to wait, for everybody, always."""
+    """Proposes to wait for every agent at every tick."""
 
     def __init__(self, *, wait: int) -> None:
         self._wait = wait
@@ -106,7 +111,7 @@ class IdleController(StatelessController):
 
 
 class NoProposals(StatelessController):
-    """Proposes nothing, for anybody, ever: for worlds that have no script.
+    """Makes no proposals, for worlds that have no script.
 
     Without a policy the agents wait, and nothing is recorded that a clone could learn.
     """
@@ -117,7 +122,15 @@ class NoProposals(StatelessController):
 
 
 def propose_checked(controller: BatchController, view: View, *, num_actions: int) -> NDArray[np.int64]:
-    """A copy of the controller's proposals, [N] in [-1, A), which are checked: a controller is a user's own code.
+    """Ask a controller, and check its answer: it is a user's own code.
+
+    Args:
+        controller: the script.
+        view: of the bridge, N rows.
+        num_actions: A, size of the vocabulary.
+
+    Returns:
+        A copy of the proposals, [N] in [-1, A).
 
     Raises:
         ShapeError: if they are not int64 [N].

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Kind(IntEnum):
-    """How a step came about; the column the learner reads."""
+    """The origin of a step for learning; the column the learner reads."""
 
     DECISION = 0
     """The blend drew freely, with probabilities known: the policy loss is over these."""
@@ -22,7 +22,7 @@ class Kind(IntEnum):
 
 
 class Source(IntEnum):
-    """Who made the choice that is carried out, now or when the commitment began; the column people read."""
+    """The maker of the choice that is carried out, now or when the commitment began; the column people read."""
 
     SCRIPTED = 0
     LEARNED = 1

@@ -1,4 +1,4 @@
-"""Random numbers as a pure function of who, what for and when: no state, no order, no shared stream.
+"""Random numbers as a pure function of seed, purpose, agent and tick: without state, order or a shared stream.
 
     mix(z) = SplitMix64's output for state z
     u      = top 53 bits of mix(mix(mix(mix(seed) + purpose) + key) + tick)
@@ -25,7 +25,7 @@ _SECOND = 0x94D049BB133111EB
 
 
 class Purpose(IntEnum):
-    """What a draw is for; draws for different purposes are independent."""
+    """Purposes of draws; draws for different purposes are independent."""
 
     BLEND = 1
     """The coin between script and policy."""
@@ -34,13 +34,13 @@ class Purpose(IntEnum):
 
 
 def draw_keys(world: int, agent_id: str) -> np.uint64:
-    """The key of one agent's draws: BLAKE2b-64 (little-endian) of the canonical JSON of `[world, agent_id]`."""
+    """Return the key of one agent's draws: BLAKE2b-64 (little-endian) of the canonical JSON of `[world, agent_id]`."""
     text = json.dumps([world, agent_id], separators=(",", ":"), ensure_ascii=True)
     return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
 
 
 def mix(z: int) -> int:
-    """SplitMix64's output for the state `z` (64 bits, wrapping)."""
+    """Return SplitMix64's output for the state `z` (64 bits, wrapping)."""
     z = (z + _GOLDEN_GAMMA) & _MASK
     z = ((z ^ (z >> 30)) * _FIRST) & _MASK
     z = ((z ^ (z >> 27)) * _SECOND) & _MASK
@@ -48,11 +48,11 @@ def mix(z: int) -> int:
 
 
 def uniforms(seed: int, purpose: Purpose, keys: NDArray[np.uint64], tick: int) -> NDArray[np.float64]:
-    """One number in [0, 1) per agent.
+    """Draw one number in [0, 1) per agent.
 
     Args:
         seed: of the run, taken modulo 2^64.
-        purpose: what the numbers are for.
+        purpose: of the numbers.
         keys: [N]; see `draw_keys`.
         tick: the global tick, which never restarts.
 

@@ -27,7 +27,7 @@ class Verdicts:
     vetoed: NDArray[np.bool_]
     """[N]."""
     replacement: NDArray[np.int64]
-    """[N]; what to do instead, read where vetoed."""
+    """[N]; the action in its place, read where vetoed."""
     reason: NDArray[np.int8]
     """[N]; index into the guardrail's `reasons`, read where vetoed."""
 
@@ -44,7 +44,7 @@ class Verdicts:
 
 
 class Guardrail(Protocol):
-    """Judges the actions that are about to be executed, whoever chose them."""
+    """Judges the actions that are about to be executed, of every source."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -54,22 +54,18 @@ class Guardrail(Protocol):
         """Judge `actions` [N]. As with `BatchController`, the view is the one that the bridge was given."""
 
     def settled(self, view: Any, decisions: DecisionBatch) -> None:
-        """Learn what was executed, at ticks at which some guardrail vetoed something; whatever the world is to hear of
-        a veto, it is told here and nowhere else."""
+        """Learn the executed actions of a tick with a veto; the world is told of vetoes here alone."""
 
 
 class StatelessGuardrail:
-    """The part of a `Guardrail` that one with nothing to tell does not need."""
+    """Implements the part of a `Guardrail` that tells the world, for guardrails with nothing to tell."""
 
     def settled(self, view: View, decisions: DecisionBatch) -> None:
-        """Nothing to tell."""
+        """Do nothing: there is nothing to tell."""
 
 
 class ActionMaskGuardrail(StatelessGuardrail):
-    """No illegal action is executed: where the view's mask forbids one, the agent waits.
-
-    Where the mask forbids waiting too, the first legal action is taken instead.
-    """
+    """Replaces actions that the view's mask forbids by waiting, or by the first legal one where it forbids that too."""
 
     reasons = ("action_mask",)
 
@@ -99,7 +95,7 @@ class ActionMaskGuardrail(StatelessGuardrail):
 
 
 class Reviewed(NamedTuple):
-    """What all guardrails together made of the chosen actions."""
+    """The chosen actions after all guardrails."""
 
     action: NDArray[np.int64]
     """[N]; to be executed."""
@@ -110,7 +106,21 @@ class Reviewed(NamedTuple):
 
 
 class GuardrailChain:
-    """The action mask, then the given guardrails in their order; each judges what the ones before it let through.
+    """Applies the action mask, then the given guardrails in their order, each to the result of those before it.
+
+    Example:
+        >>> import numpy as np
+        >>> from townlet_behavior.testing import plain_view
+        >>> view = plain_view(["ann", "bob"], action_mask=np.array([[True, True], [True, False]]))
+        >>> chain = GuardrailChain([], wait=0, num_actions=2)
+        >>> reviewed = chain.review(view, np.array([1, 1]))
+        >>> reviewed.action.tolist(), reviewed.vetoed.tolist(), chain.reasons
+        ([1, 0], [False, True], ('action_mask',))
+
+    Args:
+        guardrails: in the order in which they judge.
+        wait: the action that does nothing.
+        num_actions: size of the vocabulary.
 
     Raises:
         GuardrailError: if two reasons have the same name.
@@ -142,7 +152,7 @@ class GuardrailChain:
         return reviewed
 
     def settled(self, view: View, decisions: DecisionBatch) -> None:
-        """Something was vetoed: let every guardrail know what was executed."""
+        """Tell every guardrail the executed actions of a tick with a veto."""
         for guardrail in (self._mask, *self._others):
             guardrail.settled(view, decisions)
 
@@ -191,11 +201,12 @@ QUEUE_RIVAL = 1
 
 
 class RivalryView(View, Protocol):
-    """What a world says of agents that are to be avoided. Whom to avoid is the world's own judgement."""
+    """Shows which actions would meet an agent that is to be avoided, by the world's own judgement."""
 
     def lines_up_with_rival(self, actions: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each agent's action would have it ask for, or start with, an object that somebody to be avoided
-        waits for, holds the turn at or uses; the agent itself is nobody to be avoided.
+        """Tell whether each action asks for, or starts with, an object at which an agent to be avoided is.
+
+        That one waits for it, holds its turn or uses it; no agent is to be avoided by itself.
 
         Args:
             actions: [N].
@@ -205,7 +216,7 @@ class RivalryView(View, Protocol):
         """
 
     def chats_with_rival(self, actions: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each agent's action is a chat whose partner is somebody to be avoided.
+        """Tell whether each action is a chat with an agent that is to be avoided.
 
         Args:
             actions: [N].
@@ -215,18 +226,20 @@ class RivalryView(View, Protocol):
         """
 
     def record_blocks(self, rows: NDArray[np.int64], actions: NDArray[np.int64], reasons: NDArray[np.int8]) -> None:
-        """Hear of what was not carried out because of a rival; told once a tick, after everything is settled.
+        """Take note of actions that were not carried out because of a rival; called at most once a tick, at its end.
 
         Args:
             rows: [R] of this view, ascending; R is at least 1.
-            actions: [R]; what those agents had chosen.
+            actions: [R]; the choices of those agents.
             reasons: [R]; `CHAT_RIVAL` or `QUEUE_RIVAL`.
         """
 
 
 class RivalryGuardrail:
-    """Nobody chats with, or stands in line with, an agent that is to be avoided: the agent waits instead, whoever had
-    chosen for it. The world is told afterwards, by `RivalryView.record_blocks`."""
+    """Replaces chats and lines with an agent that is to be avoided by waiting, of every source.
+
+    The world is told afterwards, by `RivalryView.record_blocks`.
+    """
 
     reasons = ("chat_rival", "queue_rival")
 
@@ -234,7 +247,7 @@ class RivalryGuardrail:
         self._wait = np.array(wait)
 
     def review(self, view: RivalryView, actions: NDArray[np.int64]) -> Verdicts:
-        """Veto what would be done with a rival."""
+        """Veto the `actions` [N] that would meet a rival."""
         chats, lines_up = view.chats_with_rival(actions), view.lines_up_with_rival(actions)
         vetoed = chats | lines_up
         # False and True are the codes of the two reasons.
@@ -246,8 +259,8 @@ class RivalryGuardrail:
     def settled(self, view: RivalryView, decisions: DecisionBatch) -> None:
         """Tell the world which choices were not carried out because of a rival.
 
-        What counts is the choice itself, which one guardrail or another has stopped: a replacement that another
-        guardrail had put in its place is nobody's wish.
+        The choice itself counts, which one guardrail or another has stopped, not a replacement that another guardrail
+        has put in its place.
         """
         judged = self.review(view, decisions.chosen_action)
         rows = np.flatnonzero(judged.vetoed)

@@ -1,4 +1,4 @@
-"""What an agent asks the world for, in the world's words."""
+"""Intents: the requests of an agent to the world, in the world's words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, Required, TypedDict, get_args
 from .errors import UnknownActionError
 
 IntentKind = Literal["wait", "move", "request", "start", "release", "chat", "blocked"]
-"""What an agent may mean to do, in the words of the worlds."""
+"""The kinds of intents, in the words of the worlds."""
 
 _KINDS = frozenset(get_args(IntentKind))
 
@@ -28,7 +28,7 @@ class Action(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class AgentIntent:
-    """One agent's wish for one tick.
+    """The intent of one agent for one tick.
 
     Raises:
         UnknownActionError: if `kind` is none of `IntentKind`, or `quality` is not finite.
@@ -38,7 +38,7 @@ class AgentIntent:
     object_id: str | None = None
     affordance_id: str | None = None
     blocked: bool = False
-    """A guardrail replaced what the agent wanted."""
+    """A guardrail replaced the agent's own intent."""
     position: tuple[int, int] | None = None
     """Grid cell (x, y)."""
     target_agent: str | None = None
@@ -52,7 +52,7 @@ class AgentIntent:
             raise UnknownActionError(f"`quality` must be finite, got {self.quality!r}")
 
     def to_action(self) -> Action:
-        """The mapping a world is given: only what is set, and for `wait` nothing but whether it was blocked."""
+        """Return the mapping for a world, with the fields that are set; of `wait` only whether it was blocked."""
         if self.kind == "wait":
             return {"kind": "wait", "blocked": True} if self.blocked else {"kind": "wait"}
         action: Action = {

@@ -1,7 +1,7 @@
-"""Characters: what an agent leans towards, and how early its needs press.
+"""Characters: profiles that change when an agent sets off for work, its chats, whom it avoids, and when needs press.
 
-They act only where somebody switches them on: what a profile leans towards (`work_affinity`, `chat_preference`,
-`conflict_tolerance`) and its `need_multipliers` apart.
+They act only where a config switches them on: `work_affinity`, `chat_preference` and `conflict_tolerance` together, and
+`need_multipliers` apart.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Profile:
 
     name: str
     work_affinity: float = 1.0
-    """The arrival buffer is multiplied by it: who likes work sets off earlier."""
+    """The arrival buffer is multiplied by it: above 1 the agent sets off earlier."""
     chat_preference: float = 1.0
     """The quality of chats is multiplied by it, within 0.5 to 1.5 (`chat_quality`)."""
     conflict_tolerance: float = 1.0

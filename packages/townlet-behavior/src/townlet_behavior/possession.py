@@ -1,4 +1,4 @@
-"""Agents that a person or a program has taken over."""
+"""Possession: agents that a person or a program has taken over."""
 
 from __future__ import annotations
 
@@ -109,7 +109,14 @@ class Possession:
             self._action[slot] = action
 
     def release(self, slot: int, *, owner: str | None = None) -> bool:
-        """Give the agent back; False if it was not possessed.
+        """Give the agent back.
+
+        Args:
+            slot: of the agent.
+            owner: name that was given to `acquire`.
+
+        Returns:
+            False if it was not possessed.
 
         Raises:
             PossessionError: if the slot does not exist, or somebody else possesses the agent.
@@ -123,7 +130,7 @@ class Possession:
             return True
 
     def is_possessed(self, slot: int) -> bool:
-        """Whether the agent's next decision is the possessor's.
+        """Tell whether the agent's next decision is a possessor's.
 
         Raises:
             PossessionError: if the slot does not exist.
@@ -132,12 +139,12 @@ class Possession:
         return bool(self._until[slot] != _FREE)
 
     def slots(self) -> NDArray[np.int64]:
-        """All possessed slots, ascending."""
+        """Return all possessed slots, ascending."""
         with self.lock:
             return np.flatnonzero(self._until != _FREE)
 
     def wishes(self, slots: NDArray[np.int64], tick: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Who is possessed at the decision of `tick`, and what the possessors want. Asking uses nothing up.
+        """Return the possessed agents and the fed actions for the decision of `tick`. Asking uses nothing up.
 
         Args:
             slots: [N]; the agents present.
@@ -154,9 +161,9 @@ class Possession:
             return self._until.take(slots) != _FREE, self._action.take(slots)
 
     def use_up(self, slots: NDArray[np.int64], tick: int) -> None:
-        """The decision of `tick` is made for the agents in `slots` [N]: what they were fed is used.
+        """Drop the fed actions of the agents in `slots` [N], which the decision of `tick` has used.
 
-        A lease whose last decision this was ends now, for whoever asks before the next.
+        Leases whose last decision this was end now.
         """
         with self.lock:
             self._next_tick = tick + 1
@@ -165,12 +172,12 @@ class Possession:
                 self._expire(tick + 1)
 
     def forget(self, slots: NDArray[np.int64]) -> None:
-        """These agents have left; possession does not outlive them."""
+        """End the possession of agents that have left."""
         with self.lock:
             self._free(slots[self._until[slots] != _FREE])
 
     def save_state(self) -> SavedState:
-        """Who is possessed, by whom, until when, and what was fed and not used yet.
+        """Return owners, leases and fed actions of all slots.
 
         Names of owners are kept as bytes: fixed-width text would lose zero characters at their ends.
         """
@@ -186,7 +193,7 @@ class Possession:
         }
 
     def check_state(self, state: SavedState) -> None:
-        """Refuse what `restore` cannot use.
+        """Check that `restore` can use a state.
 
         Raises:
             StateError: if the state is of another capacity or vocabulary, or not of possession.
@@ -206,7 +213,7 @@ class Possession:
         _owners(state)
 
     def restore(self, state: SavedState) -> None:
-        """Go on as what was saved; nobody is told, for nobody is taken over now.
+        """Replace possession by the saved one; `on_acquire` is not called, because no agent is taken over now.
 
         Raises:
             StateError: see `check_state`; then nothing has changed.

@@ -1,4 +1,4 @@
-"""What the learned side wants, for all agents, from one forward pass."""
+"""Proposals of the policy for all agents, from one forward pass."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ _INT64, _FLOAT32, _BOOL = np.dtype(np.int64), np.dtype(np.float32), np.dtype(np.
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Proposals:
     """The policy's actions, their probabilities and its values, one row per agent of the view.
+
+    Example:
+        >>> import numpy as np
+        >>> log_probs = np.log(np.array([[0.25, 0.75], [0.5, 0.5]], np.float32))
+        >>> proposals = Proposals(actions=np.array([1, 0]), log_probs=log_probs, values=np.zeros(2, np.float32))
+        >>> proposals.greedy
+        False
 
     Raises:
         ShapeError: if a field has another shape or dtype than stated.
@@ -123,7 +130,7 @@ def find_faults(proposals: Proposals, view: View, *, num_actions: int) -> tuple[
 
 
 def without_rows(proposals: Proposals, dropped: NDArray[np.bool_]) -> Proposals:
-    """The proposals with no opinion in `dropped` [N], and everything that is then not read made finite and in range."""
+    """Return the proposals without an opinion in `dropped` [N]; values that are not read become finite and in range."""
     opinion = ~dropped if proposals.opinion is None else proposals.opinion & ~dropped
     log_probs = proposals.log_probs
     return replace(

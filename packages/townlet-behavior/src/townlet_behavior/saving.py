@@ -1,4 +1,4 @@
-"""State as named arrays: what a file can keep without knowing what it means."""
+"""Saved states: named arrays, which a file can keep without knowing their meaning."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from .errors import StateError
 
 SavedState = Mapping[str, NDArray[Any]]
-"""Arrays of numbers, booleans or fixed-width text by name (`part/array`). What is restored from it behaves bit for bit
-as what was saved."""
+"""Arrays of numbers, booleans or fixed-width text by name (`group/array`). A component restored from it behaves bit for
+bit as the saved one."""
 
 
 def join_groups(groups: Mapping[str, SavedState]) -> dict[str, NDArray[Any]]:
@@ -36,20 +36,32 @@ def split_groups(state: SavedState, groups: Iterable[str]) -> dict[str, SavedSta
 
 
 def check_names(state: SavedState, names: Iterable[str], *, of: str) -> None:
-    """Refuse the state of `of` that has not exactly these arrays.
+    """Check that a state has exactly these arrays.
+
+    Args:
+        state: to check.
+        names: of the arrays.
+        of: the component, for the message.
 
     Raises:
-        StateError: naming what is expected and what came.
+        StateError: naming the arrays expected and found.
     """
     if sorted(state) != sorted(names):
         raise StateError(f"the saved state of {of} must have the arrays {sorted(names)}, got {sorted(state)}")
 
 
 def check_array(state: SavedState, name: str, *, like: NDArray[Any], low: float, high: float) -> None:
-    """Refuse an array that is not of the dtype and shape of `like`, or not within [low, high].
+    """Check dtype, shape and range of a saved array.
+
+    Args:
+        state: that has the array.
+        name: of the array.
+        like: an array of the dtype and shape expected.
+        low: least value.
+        high: largest value.
 
     Raises:
-        StateError: naming the array, what was expected and what came.
+        StateError: naming the array, the expected and the found form or value.
     """
     array = state[name]
     if array.dtype != like.dtype or array.shape != like.shape:

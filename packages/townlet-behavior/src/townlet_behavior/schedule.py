@@ -17,7 +17,7 @@ _NO_SCHEDULE = -1
 
 
 class ScheduleController:
-    """Plays each scheduled agent's list in a loop; agents without one do what another controller proposes.
+    """Plays each scheduled agent's list in a loop; another controller proposes for agents without one.
 
     An agent goes on to its next entry only when the last one was really executed: a possession, a veto or the policy's
     choice of something else makes it wait its turn, not skip.
@@ -83,7 +83,7 @@ class ScheduleController:
         return join_groups({"schedule": own, "otherwise": self._otherwise.save_state()})
 
     def restore(self, state: SavedState) -> None:
-        """Go on as what was saved; schedules that were assigned here are replaced.
+        """Replace schedules, positions and plans by the saved ones.
 
         Raises:
             StateError: if the state is of another capacity, vocabulary or kind of controller; then nothing has changed.

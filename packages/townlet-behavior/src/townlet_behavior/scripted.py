@@ -1,4 +1,4 @@
-"""The scripted way of life: finish what you use, go to work, see to your needs, keep good company, else wait."""
+"""The scripted behavior: finish a use, go to work, see to needs, keep company, else wait."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def wants_to_chat(extroversion: NDArray[np.float64], pressing: NDArray[np.bool_]
 
 
 class ScriptedView(RivalryView, Protocol):
-    """What the script reads of the world; one row per agent.
+    """The parts of a world that the script reads; one row per agent.
 
     It is read only as far as the rules get, so a world may compute on demand: who is in which line is asked for in
     ticks in which some agent wants an object, who is on the same cell where some agent is idle, `extroversion` where
@@ -148,7 +148,7 @@ class ScriptedView(RivalryView, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptedActions:
-    """Vocabulary indices of what the script can propose.
+    """Vocabulary indices of the actions that the script can propose.
 
     With the indices of "nearest object" actions the same script is the nearest-object yardstick.
     """
@@ -161,16 +161,16 @@ class ScriptedActions:
     wash: int
     sleep: int
     chat: int | None = None
-    """None: a world without chats and rivals. Nobody chats and nobody is avoided, and of the view nothing is read that
-    is about them. Where only chats are switched off, `ScriptedView.can_chat` says so."""
+    """None: a world without chats and rivals, whose views are not asked about them. Where chats alone are switched off,
+    `ScriptedView.can_chat` says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptedConfig:
-    """When the script acts.
+    """Thresholds and buffers of the script.
 
     Raises:
-        ConfigError: if a threshold is outside [0, 1] or the buffer is negative.
+        ConfigError: if a threshold is outside [0, 1] or the buffer outside [0, 1,000,000,000].
     """
 
     hunger_threshold: float = 0.4
@@ -188,8 +188,9 @@ class ScriptedConfig:
             value: float = vars(self)[name]
             if not 0.0 <= value <= 1.0:
                 raise ConfigError(f"`{name}` must be in [0, 1], got {value!r}")
-        if self.job_arrival_buffer < 0:
-            raise ConfigError(f"`job_arrival_buffer` must be at least 0, got {self.job_arrival_buffer!r}")
+        # With a profile's factor it stays a number that every clock of 64 bits can hold.
+        if not 0 <= self.job_arrival_buffer <= 10**9:
+            raise ConfigError(f"`job_arrival_buffer` must be in [0, 1000000000], got {self.job_arrival_buffer!r}")
 
 
 class ScriptedController(StatelessController):
@@ -204,7 +205,7 @@ class ScriptedController(StatelessController):
     6. A rival is on the same cell and a side is free: step away.
     7. Wait.
 
-    It keeps no plans: who uses what and who is in line is the world's knowledge. An agent that merely stands in line
+    It keeps no plans: uses and lines are the world's knowledge. An agent that merely stands in line
     goes through the rules again, so work or a more urgent need wins, and it asks again where none does.
     """
 

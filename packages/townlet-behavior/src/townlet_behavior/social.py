@@ -1,7 +1,6 @@
-"""Who likes to talk to whom, and how well it goes.
+"""Formulas of chats: the partner that a speaker prefers, and the quality of a chat.
 
-Trust, familiarity and rivalry are the speaker's towards the partner; how they grow and who is to be avoided is the
-world's knowledge.
+Trust, familiarity and rivalry are the speaker's towards the partner; their growth and avoidance are the world's.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ def chat_score(
     rivalry: NDArray[np.float64],
     extroversion: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """How much an agent wants to chat with a partner; the best of several is the one, if its score is above 0.
+    """Score how much an agent wants to chat with a partner; the best of several is chosen if its score is above 0.
 
         score = trust + familiarity - rivalry + 0.1 extroversion
 
@@ -37,7 +36,7 @@ def chat_quality(
     extroversion: NDArray[np.float64],
     preference: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """How good a chat is going to be.
+    """Compute the quality of a chat.
 
         mood    = 0.5 + 0.3 extroversion + 0.2 trust + 0.1 familiarity - 0.2 rivalry
         quality = clip(mood · clip(preference, 0.5, 1.5), 0.1, 1)

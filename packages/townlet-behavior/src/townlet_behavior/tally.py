@@ -1,4 +1,4 @@
-"""Counts of who decided, kept beside the decisions."""
+"""Counts of decisions by source, kept beside the decisions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Tally:
     decisions: Mapping[str, int]
     """Steps of kind DECISION by source; the ratio is the share of `learned` in these."""
     ticks: Mapping[str, int]
-    """All steps by source: a long commitment counts for whoever began it, tick by tick."""
+    """All steps by source: a long commitment counts for the source that began it, tick by tick."""
     vetoes: Mapping[str, int]
     """By reason."""
     forced: int
@@ -61,7 +61,7 @@ class TallyCounter:
         }
 
     def check_state(self, state: SavedState) -> None:
-        """Refuse what `restore` cannot use.
+        """Check that `restore` can use a state.
 
         Raises:
             StateError: if the state is not of counts, or was saved with other guardrails.
@@ -72,7 +72,7 @@ class TallyCounter:
             check_array(state, name, like=like[name], low=0, high=2**62)
 
     def restore(self, state: SavedState) -> None:
-        """Go on counting from what was saved, which has passed `check_state`."""
+        """Replace the counts by saved ones, which have passed `check_state`."""
         self._steps, self._vetoes = state["steps"].copy(), state["vetoes"].copy()
         self._policy_errors = int(state["policy_errors"])
 

@@ -30,7 +30,7 @@ class PlainView:
 
 
 def plain_view(agent_ids: Sequence[str], *, action_mask: NDArray[np.bool_] | None = None) -> PlainView:
-    """A view of these agents in world 0, in slots 0, 1, ..., none of them done with anything."""
+    """Return a view of these agents in slots 0, 1, ..., with keys of world 0 and no option done."""
     return PlainView(
         slots=np.arange(len(agent_ids)),
         keys=np.array([draw_keys(0, agent_id) for agent_id in agent_ids], np.uint64),
@@ -41,6 +41,11 @@ def plain_view(agent_ids: Sequence[str], *, action_mask: NDArray[np.bool_] | Non
 
 def check_controller(controller: BatchController, view: View, vocabulary: ActionVocabulary) -> None:
     """Check that a controller keeps the rules that the bridge builds on.
+
+    Args:
+        controller: to check; it is asked twice.
+        view: that it understands.
+        vocabulary: of its proposals.
 
     Raises:
         ShapeError: if its proposals are not int64 [N].

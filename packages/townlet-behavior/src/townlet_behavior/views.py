@@ -36,10 +36,15 @@ class View(Protocol):
 
 
 def check_view(view: View, *, capacity: int, num_actions: int) -> None:
-    """Refuse a view whose arrays do not belong together; what is behind this check may index with them.
+    """Check that the arrays of a view belong together, so that they can be used as indices.
+
+    Args:
+        view: N rows.
+        capacity: slots are below it.
+        num_actions: columns of the mask.
 
     Raises:
-        ShapeError: naming the array, what was expected and what came.
+        ShapeError: naming the array, the form expected and found.
     """
     slots, mask = view.slots, view.action_mask
     check_slots(slots, capacity=capacity)
@@ -53,7 +58,7 @@ def check_view(view: View, *, capacity: int, num_actions: int) -> None:
 
 
 def check_slots(slots: NDArray[np.int64], *, capacity: int) -> None:
-    """Refuse slots that would address another agent's state, or one agent's twice.
+    """Check that slots address each agent's state once.
 
     Raises:
         ShapeError: if `slots` is not int64 [N], strictly ascending, in [0, capacity).
@@ -111,7 +116,7 @@ class ObjectView(Protocol):
 
 
 class QueueView(Protocol):
-    """Who waits for, and who holds, an object."""
+    """The lines at the objects of a plain world."""
 
     def active_agent(self, object_id: str) -> str | None: ...
 
@@ -126,7 +131,7 @@ class RunningAffordance(Protocol):
 
 
 class AffordanceView(Protocol):
-    """What is being used."""
+    """The uses in progress of a plain world."""
 
     @property
     def running_affordances(self) -> Mapping[str, RunningAffordance]:
@@ -171,7 +176,15 @@ class WorldView(Protocol):
 
     def record_relationship_guard_block(
         self, *, agent_id: str, reason: str, target_agent: str | None = None, object_id: str | None = None
-    ) -> None: ...
+    ) -> None:
+        """Take note that a guardrail kept an agent from something because of a rival.
+
+        Args:
+            agent_id: of the agent that waits instead.
+            reason: name of the veto's reason.
+            target_agent: of the chat that was not held.
+            object_id: of the line that was not joined.
+        """
 
 
 _T = TypeVar("_T", bound=np.generic)

@@ -13,7 +13,12 @@ from .errors import UnknownActionError, VocabularyError
 
 @dataclass(frozen=True, kw_only=True)
 class ActionVocabulary:
-    """An ordered list of action keys; everything else speaks of an action by its index.
+    """An ordered list of action keys; all arrays refer to an action by its index.
+
+    Example:
+        >>> vocabulary = ActionVocabulary(keys=("wait", "move:north", "start:fridge"), kinds=("wait", "move", "start"))
+        >>> vocabulary.index("start:fridge"), len(vocabulary)
+        (2, 3)
 
     Raises:
         VocabularyError: if keys repeat, `kinds` has another length, or `wait` is no index.
@@ -41,7 +46,7 @@ class ActionVocabulary:
         return len(self.keys)
 
     def index(self, key: str) -> int:
-        """The index of `key`.
+        """Return the index of `key`.
 
         Raises:
             UnknownActionError: if the vocabulary has no such key.

@@ -8,6 +8,7 @@ print(summary.final.summaries["learned"].mean, summary.policies["agents"].path)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, fields, is_dataclass
@@ -25,6 +26,7 @@ from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup, Simulation, first_spec
 from townlet_trajectory.evaluation.results import RANDOM, RunSummary
+from townlet_trajectory.storage.json import JsonValue
 
 try:
     import torch
@@ -55,6 +57,7 @@ __all__ = [
     "prepare_run",
     "preset_name_for",
     "resume_point",
+    "settings_schema",
     "train",
     "training_config",
     "training_fields",
@@ -63,6 +66,8 @@ __all__ = [
 Setting: TypeAlias = bool | int | float | str | tuple[int, ...] | None
 Nested: TypeAlias = "dict[str, Setting | tuple[str, ...] | Nested]"
 
+CONTRACT = "contract"
+"""The preset that holds the defaults of the config file format."""
 _LABELS = frozenset({"name", "source"})
 """Fields of a preset that are no settings."""
 
@@ -159,7 +164,7 @@ def training_config(
 
     Args:
         settings: values by dotted field of `TrainingConfig`.
-        preset_name: None: townlet_training's own defaults.
+        preset_name: None: the defaults of the config file format.
         mode: `anneal`, `ppo` or `bc`.
         seed: of the run, at least 0.
         behaviors: of the world; the policy is compared with them, and with chance.
@@ -173,9 +178,8 @@ def training_config(
     baselines = (*behaviors, RANDOM)
     content: Nested = {"mode": mode, "seed": seed, "baselines": baselines}
     try:
-        if preset_name is not None:
-            start = dict(_leaves(preset(preset_name)))
-            settings = {**{name: value for name, value in start.items() if name not in _LABELS}, **settings}
+        start = dict(_leaves(preset(CONTRACT if preset_name is None else preset_name)))
+        settings = {**{name: value for name, value in start.items() if name not in _LABELS}, **settings}
         for name, value in settings.items():
             _put(content, name.split("."), value)
         return TypeAdapter(TrainingConfig).validate_python(content)
@@ -183,7 +187,9 @@ def training_config(
         raise ConfigError(str(error), key="preset") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        problem = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+        problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] != "value_error":
+            problem = f"{problem.replace('Input should be', 'must be', 1)}, got {first['input']!r}"
         raise ConfigError(problem, key=".".join(map(str, first["loc"])) or None) from error
 
 
@@ -265,9 +271,21 @@ def resume_point(run_dir: Path) -> ResumePoint | None:
     newest = CheckpointStore(run_dir / CHECKPOINTS, keep_last=1).newest()
     if newest is None:
         return None
-    checkpoint = read_checkpoint(newest)
-    state, run = checkpoint.state, checkpoint.run
-    return ResumePoint(env_steps=state.env_steps, stage=state.stage, prepared=run.course.prepared)
+    state = read_checkpoint(newest).state
+    return ResumePoint(env_steps=state.env_steps, stage=state.stage, prepared=state.history.prepared)
+
+
+def settings_schema() -> str:
+    """Return the JSON schema of `TrainingConfig`; `townlet_runtime.config` keeps a copy, to be read without torch."""
+    return json.dumps(_without_prose(TypeAdapter(TrainingConfig).json_schema()), indent=1)
+
+
+def _without_prose(schema: JsonValue) -> JsonValue:
+    if isinstance(schema, list):
+        return [_without_prose(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _without_prose(part) for key, part in schema.items() if key not in ("title", "description")}
 
 
 def training_fields(config: TrainingConfig) -> dict[str, Setting]:

@@ -14,20 +14,22 @@ from townlet_training.errors import (
     TrainingError,
 )
 from townlet_training.learning.advantages import Estimates, advantages_of, gae, vtrace
-from townlet_training.learning.bc import BCConfig, BCLearner
+from townlet_training.learning.bc import BCLearner
+from townlet_training.learning.bc_config import BCConfig
 from townlet_training.learning.ppo import PPOLearner, PPOUpdate
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 from townlet_training.network.onnx_export import export_policy
 from townlet_training.network.weights import weights_sha256
 from townlet_training.presets import PRESETS, Preset, preset, preset_for
-from townlet_training.run.checkpoint import Checkpoint, CheckpointState, CheckpointStore, read_checkpoint
+from townlet_training.run.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
 from townlet_training.run.clock import Progress
 from townlet_training.run.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter
 from townlet_training.run.orchestrator import TrainingOrchestrator
 from townlet_training.run.schedule import PlannedUpdate, Schedule, plan
+from townlet_training.run.state import TrainingState
 from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
-from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.gates import GateResult, Verdict
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, Evaluator
 from townlet_trajectory.evaluation.promotion import (
     Decision,
@@ -62,7 +64,6 @@ __all__ = [
     "BCLearner",
     "Checkpoint",
     "CheckpointError",
-    "CheckpointState",
     "CheckpointStore",
     "CloneEpoch",
     "CloneRecord",
@@ -107,6 +108,8 @@ __all__ = [
     "TrainingConfig",
     "TrainingError",
     "TrainingOrchestrator",
+    "TrainingState",
+    "Verdict",
     "__version__",
     "advantages_of",
     "compare",

@@ -9,16 +9,17 @@ from typing import Annotated
 from pydantic import Field
 
 from townlet_training.errors import ConfigError
-from townlet_training.learning.bc import BCConfig
+from townlet_training.learning.bc_config import BCConfig
 from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.settings import Count, OpenShare, Ratio, Share, Steps, Ticks, check_settings
+from townlet_trajectory.evaluation.intervals import MIN_EPISODES
 from townlet_trajectory.evaluation.promotion import PromotionConfig
-from townlet_trajectory.evaluation.results import Acting, Mode
+from townlet_trajectory.evaluation.results import CLONE, LEARNED, SCRIPTED, ZEROS, Acting, Mode, zero_of
 from townlet_trajectory.evaluation.seeds import HELD_OUT
 
-Episodes = Annotated[int, Field(ge=2, le=10**6)]
-"""Episodes of one evaluation: an interval needs two."""
+Episodes = Annotated[int, Field(ge=MIN_EPISODES, le=10**6)]
+"""Episodes of one evaluation: the intervals of fewer miss the mean far more often than they say."""
 Coefficient = Annotated[float, Field(ge=0.0, le=100.0)]
 
 
@@ -52,7 +53,8 @@ class AnnealConfig:
     clone_ticks: Ticks = 1024
     """Ticks, in each world, of scripted behavior to clone."""
     held_out_fraction: OpenShare = 0.2
-    """Share of the scripted episodes that accuracy is measured on, and nothing learned from."""
+    """Share of the scripted episodes that nothing is learned from: a third of them choose the epoch of the clone, two
+    thirds measure its accuracy."""
     warmup_updates: Annotated[int, Field(ge=0, le=10**6)] = 5
     """Updates of the value head alone, while the clone acts."""
     blend_fraction: Share = 0.5
@@ -80,7 +82,7 @@ class GatesConfig:
     """What a run must not fall below. Used by mode `anneal`; the accuracy also by mode `bc`."""
 
     clone_accuracy: Share = 0.9
-    """Held-out accuracy of the clone."""
+    """Of the clone, in the mean over held-out episodes that chose nothing."""
     kept_fraction: Share = 0.8
     """Share of the clone's normalized score that every later evaluation must keep."""
     level: OpenShare = 0.05
@@ -128,10 +130,15 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if len(set(self.baselines)) != len(self.baselines) or "" in self.baselines:
-            raise ConfigError(f"`baselines` must be different names, got {self.baselines!r}")
-        if self.mode == "anneal" and ("scripted" not in self.baselines or not {"idle", "random"} & set(self.baselines)):
-            raise ConfigError(f"mode `anneal` needs the baselines scripted, and idle or random, got {self.baselines!r}")
+        improper = [name for name in self.baselines if not name.isprintable() or name in ("", LEARNED, CLONE)]
+        if improper or len(set(self.baselines)) != len(self.baselines):
+            raise ConfigError(
+                f"`baselines` must be different printable names, not {LEARNED} or {CLONE}, got {self.baselines!r}"
+            )
+        if self.mode == "anneal" and (SCRIPTED not in self.baselines or zero_of(self.baselines) is None):
+            raise ConfigError(
+                f"mode `anneal` needs the baselines {SCRIPTED}, and {' or '.join(ZEROS)}, got {self.baselines!r}"
+            )
         if self.anneal.min_ratio < self.ppo.min_ratio:
             raise ConfigError(
                 f"`anneal.min_ratio` {self.anneal.min_ratio!r} must not be below `ppo.min_ratio` "

@@ -50,7 +50,7 @@ class NonFiniteError(TrainingError):
 
 
 class ResumeError(TrainingError):
-    """A run cannot be taken up again: nothing of it is there, its log is damaged, or it was another run."""
+    """A run cannot be resumed: its log is damaged, its worlds cannot be saved, or it is another run."""
 
 
 class ExportError(TrainingError):

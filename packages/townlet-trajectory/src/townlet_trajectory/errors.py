@@ -81,7 +81,7 @@ class MissingExtraError(TrajectoryError):
 
 
 class DatasetError(TrajectoryError):
-    """A dataset cannot be made, or gone on with, as asked: an option, a selection, a position."""
+    """A dataset cannot be made or continued as asked: an option, a selection, a position."""
 
 
 class MemoryBudgetError(DatasetError):

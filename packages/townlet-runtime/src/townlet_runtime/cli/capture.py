@@ -16,7 +16,6 @@ from townlet_runtime.cli.console import Console, Json
 from townlet_runtime.cli.exits import SUCCESS, CommandError, end_on_signals
 from townlet_runtime.cli.worlds import load, seed_of
 from townlet_runtime.config import Config, bridge_config, script_config, town_config
-from townlet_runtime.config.schema.world import Needs, ScenarioAgent, ScenarioObject
 from townlet_runtime.core.loop import SimulationLoop
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
@@ -24,6 +23,7 @@ from townlet_runtime.errors import ConfigError
 from townlet_runtime.policy.policy import Policy
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_runtime.town import Town
+from townlet_runtime.town.config import AgentSpec, Needs, ObjectSpec
 from townlet_runtime.town.observations import MAP_CHANNELS
 from townlet_trajectory import ArtifactError, TrajectoryBatch, TrajectoryService
 from townlet_trajectory.formats.captures.directory import DEFAULT_PREFIX, CaptureInfo, write_captures
@@ -47,10 +47,10 @@ _NO_SOCIAL_SLOTS: Mapping[str, JsonValue] = {
     "has_data": False,
 }
 _SEED_AGENTS = (
-    ScenarioAgent(id="alice", position=(0, 0), needs=Needs(hunger=0.3, hygiene=0.4, energy=0.5), wallet=2.0),
-    ScenarioAgent(id="bob", position=(1, 0), needs=Needs(hunger=0.6, hygiene=0.7, energy=0.8), wallet=3.0),
+    AgentSpec(id="alice", position=(0, 0), needs=Needs(hunger=0.3, hygiene=0.4, energy=0.5), wallet=2.0),
+    AgentSpec(id="bob", position=(1, 0), needs=Needs(hunger=0.6, hygiene=0.7, energy=0.8), wallet=3.0),
 )
-_SEED_STOVE = ScenarioObject(id="stove_1", type="stove", position=(0, 0))
+_SEED_STOVE = ObjectSpec(id="stove_1", type="stove", position=(0, 0))
 
 
 @dataclass(frozen=True, kw_only=True)

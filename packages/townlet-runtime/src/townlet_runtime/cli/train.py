@@ -24,8 +24,9 @@ from townlet_runtime.cli.worlds import (
 )
 from townlet_runtime.config import (
     Config,
-    Mode,
     Override,
+    config_differences,
+    config_digest,
     dump_config,
     load_config,
     parse_override,
@@ -33,8 +34,7 @@ from townlet_runtime.config import (
     training_settings,
     with_training,
 )
-from townlet_runtime.config.digest import config_digest
-from townlet_runtime.config.yaml_reader import parse_yaml
+from townlet_runtime.config.dump import resolved
 from townlet_runtime.errors import require_report_extra
 from townlet_runtime.runs.directory import (
     BEGUN,
@@ -47,7 +47,7 @@ from townlet_runtime.runs.directory import (
 from townlet_runtime.runs.finished import read_run, write_results
 from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, first_spec
-from townlet_trajectory.evaluation.results import SCRIPTED, FinalEvaluation, RunSummary
+from townlet_trajectory.evaluation.results import SCRIPTED, FinalEvaluation, Mode, RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class TrainOptions:
             *option("training.source", self.mode, "--mode"),
             *option("training.total_env_steps", self.total_steps, "--total-steps"),
             *option("training.num_envs", self.num_envs, "--num-envs"),
-            *option("evaluation.every_updates", self.eval_every, "--eval-every"),
+            *option("training.eval_every", self.eval_every, "--eval-every"),
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
         ]
@@ -126,7 +126,7 @@ def _require_no_contradiction(options: TrainOptions, path: Path) -> None:
         raise CommandError(f"--run-dir {options.run_dir}: --resume goes on in {path}; leave --run-dir out")
     begun_with = load_config(path / CONFIG).config
     for override in [*map(parse_override, options.settings), *options.overrides()]:
-        if load_config(path / CONFIG, [override]).config.model_dump() != begun_with.model_dump():
+        if config_differences(load_config(path / CONFIG, [override]).config, begun_with):
             raise CommandError(f"{override.label}: {path / CONFIG} says otherwise; a run goes on as it was begun")
 
 
@@ -173,7 +173,7 @@ def _mode(config: Config, worlds: Worlds, behaviors: Sequence[str]) -> Mode:
     mode = training_mode(config)
     if SCRIPTED in behaviors:
         return mode
-    if "source" not in config.training.model_fields_set:
+    if "source" not in config.training:
         return "ppo"
     if mode != "ppo":
         raise CommandError(
@@ -266,13 +266,12 @@ def _claimed(plan: TrainPlan, settings: _Settings) -> Iterator[tuple[Path, Begun
         return
     text = dump_config(settings.config)
     with new_run_directory(plan.run_dir, numbered=not plan.named) as run_dir:
-        written = Config.model_validate(parse_yaml(text, source=CONFIG))
         begun = BegunFile(
             schema_version=2,
             threads=plan.threads,
             controller=plan.worlds.controller,
-            config_sha256=config_digest(written),
-            config=written.model_dump(mode="json"),
+            config_sha256=config_digest(settings.config),
+            config=resolved(settings.config),
         )
         yield run_dir, begun
         # The config comes last: a run that has one can be resumed, however early it is killed.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from townlet_behavior import BridgeConfig, CommitmentConfig, ScriptedConfig
 from townlet_runtime.adapters.controllers import CONTROLLERS, ControllerFactory, load_controller, registered_controller
@@ -20,24 +17,26 @@ from townlet_runtime.config import (
     LoadedConfig,
     Override,
     bridge_config,
+    config_differences,
+    config_digest,
+    config_from,
     load_config,
     parse_override,
     script_config,
     town_config,
 )
-from townlet_runtime.config.digest import config_differences, config_digest
-from townlet_runtime.config.yaml_reader import Yaml
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.directory import BEGUN, CONFIG
 from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
 from townlet_runtime.town import Town, TownConfig
+from townlet_trajectory.storage.json import JsonValue
 
 MakeWorlds = Callable[[int], GroupedSimulation]
 """Builds so many parallel worlds."""
 
 
-def option(key: str, value: Yaml, label: str) -> list[Override]:
+def option(key: str, value: JsonValue, label: str) -> list[Override]:
     """Return the override that an option of the command line means; none where it was not given."""
     if value is None:
         return []
@@ -100,11 +99,8 @@ def require_unchanged(run_dir: Path) -> BegunFile:
     config = load_config(run_dir / CONFIG).config
     if begun.config_sha256 == config_digest(config):
         return begun
-    try:
-        changed = config_differences(Config.model_validate_json(json.dumps(begun.config)), config)
-    except ValidationError as error:
-        raise CommandError(f"{run_dir / BEGUN}: `config` is no config of this version") from error
-    keys = ", ".join(f"`{key}`" for key in changed) or f"`config_sha256` of {BEGUN}"
+    before = config_from(dict(begun.config), source=str(run_dir / BEGUN)).config
+    keys = ", ".join(f"`{each.key}`" for each in config_differences(before, config)) or f"`config_sha256` of {BEGUN}"
     raise CommandError(f"{run_dir / CONFIG}: changed since the run was begun: {keys}")
 
 

@@ -1,4 +1,4 @@
-"""Affordance files: what can be done with objects of each type, in the original's form, checked entry by entry."""
+"""Read affordance files, in the original's form, entry by entry, and say what using an object takes and does."""
 
 from __future__ import annotations
 
@@ -7,15 +7,25 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
-from townlet_runtime.config.problems import path_of, problem_of
-from townlet_runtime.config.schema.base import Cell, List, Section
-from townlet_runtime.config.yaml_reader import Yaml, parse_yaml, read_yaml
+from townlet_runtime.config.check import UnknownKeyError, WrongValueError, checked, parse, read
+from townlet_runtime.config.keys import Content, merge
+from townlet_runtime.config.schema import Config, Section
 from townlet_runtime.errors import ConfigError
-from townlet_runtime.town.config import OBJECT_TYPES
+from townlet_runtime.town.config import (
+    OBJECT_TYPES,
+    AffordanceSpec,
+    Effect,
+    Effects,
+    ObjectSpec,
+    ObjectType,
+    Ticks,
+    TownConfig,
+)
+from townlet_trajectory.storage.json import JsonValue
 
 DEFAULT_FILE = "configs/affordances/core.yaml"
 """Where the original keeps its affordances; a copy is built in."""
@@ -44,20 +54,23 @@ HOOKS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 """Every hook that an affordance may name, by type and stage. What they did in the original is built into the town."""
 
-EntryT = TypeVar("EntryT", bound=Section)
-
 _Name = Annotated[str, Field(min_length=1)]
-_Effect = Annotated[float, Field(ge=-1.0, le=1.0)]
-_Names = Annotated[List[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+_Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 """A list; one text is a list of one."""
 
 
-class Effects(Section):
-    """What a complete use does to its user."""
+class FileEffects(Section):
+    """Changes that a complete use makes to its user."""
 
-    hunger: _Effect | None = None
-    hygiene: _Effect | None = None
-    energy: _Effect | None = None
+    hunger: Effect | None = None
+    hygiene: Effect | None = None
+    energy: Effect | None = None
     money: float | None = Field(None, le=0.0)
     """Paid when the use begins."""
 
@@ -81,9 +94,9 @@ class Affordance(Section):
     type: Literal["affordance"] = "affordance"
     id: _Name
     object_type: _Name
-    duration: int = Field(ge=1)
+    duration: Ticks
     """Ticks."""
-    effects: Effects
+    effects: FileEffects
     preconds: _Names = ()
     """Of `CONDITIONS`."""
     hooks: Hooks = Hooks()
@@ -96,7 +109,7 @@ class PlacedObject(Section):
     type: Literal["object"]
     id: _Name
     object_type: _Name
-    position: Cell | None = None
+    position: tuple[int, int] | None = None
     stock: Mapping[str, Annotated[int, Field(ge=0)]] = {}
 
 
@@ -130,15 +143,15 @@ def read_affordances(name: str, folder: Path, *, source: str) -> tuple[Affordanc
     places = list(dict.fromkeys((folder / name, Path(name))))
     for place in places:
         if place.is_file():
-            return _parsed(read_yaml(place), str(place)), place
+            return _parsed(read(place), str(place)), place
     if name != DEFAULT_FILE:
         tried = ", ".join(str(place) for place in places)
         raise ConfigError(f"expected an affordance file, found none at {tried}", file=source, key=FILE_KEY)
-    text = resources.files("townlet_runtime.config").joinpath("data/affordances_core.yaml").read_text(encoding="utf-8")
-    return _parsed(parse_yaml(text, source=name), name), None
+    data = resources.files("townlet_runtime.config").joinpath("data/affordances_core.yaml").read_bytes()
+    return _parsed(parse(data, name), name), None
 
 
-def _parsed(content: Yaml, source: str) -> AffordanceFile:
+def _parsed(content: JsonValue, source: str) -> AffordanceFile:
     if not isinstance(content, list):
         raise ConfigError("expected a list of entries (`- id: ...`)", file=source)
     affordances: dict[str, Affordance] = {}
@@ -165,32 +178,19 @@ def _parsed(content: Yaml, source: str) -> AffordanceFile:
     return AffordanceFile(affordances=affordances, objects=tuple(objects), without_effect=tuple(reasons))
 
 
-def _label(item: Yaml, index: int) -> str:
-    """What errors call an entry: its id, or its place in the list."""
+def _label(item: JsonValue, index: int) -> str:
+    """The name of an entry in errors: its id, or its place in the list."""
     found = item.get("id") if isinstance(item, dict) else None
     return found if isinstance(found, str) and found else f"[{index}]"
 
 
-def _entry(item: Yaml, label: str, source: str) -> Affordance | PlacedObject:
+def _entry(item: JsonValue, label: str, source: str) -> Affordance | PlacedObject:
     if not isinstance(item, dict):
         raise ConfigError(f"expected an entry (`key: value` lines), got {item!r:.80}", file=source, key=label)
-    if item.get("type") == "object":
-        return _validated(PlacedObject, item, label, source)
-    return _validated(Affordance, item, label, source)
-
-
-def _validated(model: type[EntryT], item: dict[str, Yaml], label: str, source: str) -> EntryT:
     try:
-        return model.model_validate(item)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        first = details[0]
-        path = path_of(first, item)
-        key = ".".join((label, *path))
-        if first["type"] == "extra_forbidden":
-            raise ConfigError("unknown key", file=source, key=key) from error
-        same_key = [detail for detail in details if path_of(detail, item) == path]
-        raise ConfigError(problem_of(same_key), file=source, key=key) from error
+        return checked(PlacedObject, item) if item.get("type") == "object" else checked(Affordance, item)
+    except (UnknownKeyError, WrongValueError) as error:
+        raise ConfigError(error.problem, file=source, key=".".join((label, *error.path))) from error
 
 
 def _check(entry: Affordance, others: Mapping[str, Affordance], label: str, source: str) -> None:
@@ -215,3 +215,73 @@ def _check(entry: Affordance, others: Mapping[str, Affordance], label: str, sour
                 file=source,
                 key=f"{label}.hooks.{stage}",
             )
+
+
+_PRICES = {"fridge": "meal_cost", "stove": "ingredients_cost"}
+_TAKE_STOCK = frozenset({"on_attempt_eat", "on_attempt_cook"})
+
+
+def with_affordances(config: Config, file: AffordanceFile) -> Config:
+    """Return `config` with the entries of `file` written into `town.affordances` and `scenario.objects`.
+
+    The config's own values win: `town.affordances`, then the prices that it states in `economy`.
+    """
+    said: Content = {kind: _entry_as_settings(entry, _prices(config, kind)) for kind, entry in file.affordances.items()}
+    town = {**config.town, "affordances": merge(said, dict(config.town["affordances"]))}
+    known = {item.id for item in config.scenario.objects}
+    types: dict[str, ObjectType] = {name: name for name in OBJECT_TYPES}
+    placed = tuple(
+        ObjectSpec(id=item.id, type=types[item.object_type], position=item.position)
+        for item in file.objects
+        if item.position is not None and item.id not in known
+    )
+    scenario = config.scenario.model_copy(update={"objects": (*config.scenario.objects, *placed)})
+    return config.model_copy(update={"town": town, "scenario": scenario})
+
+
+def affordance_specs(config: Config) -> Mapping[ObjectType, AffordanceSpec]:
+    """The town's own, with the prices of `economy`, with what `town.affordances` says."""
+    specs: dict[ObjectType, AffordanceSpec] = {}
+    for kind, own in TownConfig().affordances.items():
+        content: dict[str, Any] = {**vars(own), "effects": own.effects._asdict()}
+        for said in (_prices(config, kind), config.town["affordances"].get(kind, {})):
+            content |= {**said, "effects": {**content["effects"], **said.get("effects", {})}}
+        specs[kind] = AffordanceSpec(**{**content, "effects": Effects(**content["effects"])})
+    return specs
+
+
+def _prices(config: Config, kind: str) -> dict[str, Any]:
+    """The prices that `economy` states for a use, in the form of `town.affordances`."""
+    economy, effects = config.economy, dict[str, float]()
+    prices: dict[str, Any] = {"effects": effects}
+    price = {"fridge": economy.meal_cost, "stove": economy.ingredients_cost}.get(kind)
+    if price is not None:
+        prices["cost"] = price
+    for need, cost in (("hygiene", economy.cook_hygiene_cost), ("energy", economy.cook_energy_cost)):
+        if kind == "stove" and cost is not None:
+            # A need is in [0, 1]: it cannot fall by more.
+            effects[need] = min(1.0, max(-1.0, -cost))
+    return prices
+
+
+def _entry_as_settings(entry: Affordance, prices: Content) -> Content:
+    """An entry of a file in the form of `town.affordances`; a price that `economy` states replaces the file's."""
+    kind, effects, hooks = entry.object_type, entry.effects, entry.hooks
+    takes_meal = any(" ".join(condition.split()) == MEAL_AVAILABLE for condition in entry.preconds)
+    said: Content = {
+        "id": entry.id,
+        "duration": entry.duration,
+        "uses_stock": takes_meal or not _TAKE_STOCK.isdisjoint(hooks.before),
+    }
+    if "on_finish_cook" not in hooks.after:
+        said["meals_made"] = 0
+    if kind not in _PRICES or effects.money is not None:
+        said["cost"] = abs(effects.money or 0.0)
+    needs = {"hunger": effects.hunger, "hygiene": effects.hygiene, "energy": effects.energy}
+    # Of cooking, a file that is silent leaves hygiene and energy as they are.
+    said["effects"] = {
+        need: change or 0.0
+        for need, change in needs.items()
+        if need == "hunger" or kind != "stove" or change is not None
+    }
+    return merge(said, prices)

@@ -1,52 +1,95 @@
-"""A config as YAML that, loaded again, means the same: every key that has an effect, with its value."""
+"""Write a config as YAML that means the same when it is loaded; take its digest; compare it with another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import NamedTuple
 
-import yaml
+from pydantic import BaseModel
 
-from townlet_runtime.config.keys import idle_keys, no_effect
-from townlet_runtime.config.learning import TRAINING_NAMES
-from townlet_runtime.config.schema import Config, ReadAtLoad, Section
-from townlet_runtime.config.yaml_reader import Yaml
+from townlet_runtime.config.keys import ELSEWHERE, OF_THE_TOWN
+from townlet_runtime.config.schema import Config
+from townlet_runtime.town.config import Effects, Needs, NeedsDecay, NeedsWeights
+from townlet_trajectory.storage.json import JsonValue, canonical_json
+from townlet_trajectory.storage.yaml import dump_yaml
 
-# For these, saying nothing is not the same as saying the default: a preset may speak instead.
-_ONLY_WHERE_SET = frozenset({*TRAINING_NAMES, "training.source"})
+_SAID_ELSEWHERE = frozenset({"behavior.personality_profiles", "behavior.reward_multipliers"})
+"""Fields of `ScriptedConfig` that `personality` says, for the town and the script at once."""
+
+
+class Difference(NamedTuple):
+    """A key that two configs say different things of."""
+
+    key: str
+    first: JsonValue
+    """None: null, or not said."""
+    second: JsonValue
 
 
 def dump_config(config: Config) -> str:
     """Return the YAML of `config`; comments and keys without effect are left out."""
-    text: str = yaml.safe_dump(
-        _section(config, "", idle_keys(config)), sort_keys=False, allow_unicode=True, default_flow_style=None
-    )
-    return text
+    return dump_yaml(resolved(config))
 
 
-def _section(section: Section, prefix: str, idle: frozenset[str]) -> dict[str, Yaml]:
-    content: dict[str, Yaml] = {}
-    for name, field in type(section).model_fields.items():
-        path = f"{prefix}{name}"
-        is_set = name in section.model_fields_set
-        acts = not no_effect(field) and path not in idle and not any(isinstance(m, ReadAtLoad) for m in field.metadata)
-        if not acts or (path in _ONLY_WHERE_SET and not is_set):
-            continue
-        value: object = getattr(section, name)
-        plain = _plain(value, path, idle)
-        is_empty = isinstance(value, Section) and plain == {}
-        says_nothing = is_empty or (value is None and field.default is None and not is_set)
-        if not says_nothing:
-            content[name] = plain
-    return content
+def config_digest(config: Config) -> str:
+    """Return the SHA-256 of the canonical JSON of `config`: equal where two configs mean the same, hexadecimal."""
+    return hashlib.sha256(canonical_json(resolved(config))).hexdigest()
 
 
-def _plain(value: object, path: str, idle: frozenset[str]) -> Yaml:
-    if isinstance(value, Section):
-        return _section(value, f"{path}.", idle)
+def config_differences(first: Config, second: Config) -> list[Difference]:
+    """Return every dotted key that `first` and `second` say different things of, in order of the keys."""
+    one, two = (dict(_leaves(resolved(config))) for config in (first, second))
+    return [
+        Difference(key, one.get(key), two.get(key))
+        for key in sorted(one.keys() | two.keys())
+        if (key in one, one.get(key)) != (key in two, two.get(key))
+    ]
+
+
+def resolved(config: Config) -> dict[str, JsonValue]:
+    """Return every key of `config` that has an effect, with its value, as a file would say it."""
+    content = _section(config)
+    content["town"] = {name: _plain(value) for name, value in config.town.items() if value is not None}
+    family, _, _ = config.environment.name.partition(":")
+    idle = _SAID_ELSEWHERE | (ELSEWHERE if config.environment.is_town else OF_THE_TOWN)
+    if family == "pettingzoo":
+        idle = idle | {"environment.vectorization"}
+    for key in idle:
+        section, _, name = key.rpartition(".")
+        inside = content.get(section) if section else content
+        if isinstance(inside, dict):
+            inside.pop(name, None)
+    return {key: value for key, value in content.items() if value != {}}
+
+
+def _section(section: BaseModel) -> dict[str, JsonValue]:
+    content = {name: _plain(vars(section)[name]) for name in type(section).model_fields}
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def _plain(value: object) -> JsonValue:
+    if isinstance(value, BaseModel):
+        return _section(value)
+    if is_dataclass(value):
+        content = {field.name: _plain(vars(value)[field.name]) for field in fields(value)}
+        return {name: item for name, item in content.items() if item is not None}
+    if isinstance(value, Needs | NeedsWeights | NeedsDecay | Effects):
+        return {name: _plain(item) for name, item in value._asdict().items()}
     if isinstance(value, Mapping):
-        return {str(name): _plain(item, path, idle) for name, item in value.items()}
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, tuple):
-        return [_plain(item, path, idle) for item in value]
+        return [_plain(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"`{path}` holds a {type(value).__name__}, which no config file can")
+    raise TypeError(f"a config holds a {type(value).__name__}, which no file can")
+
+
+def _leaves(content: JsonValue, key: str = "") -> Iterator[tuple[str, JsonValue]]:
+    """Every value that is no section, by dotted key."""
+    if not isinstance(content, dict) or not content:
+        yield key, content
+        return
+    for name, value in content.items():
+        yield from _leaves(value, f"{key}.{name}" if key else name)

@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from townlet_runtime.config.affordances import FILE_KEY, read_affordances
-from townlet_runtime.config.keys import keys_without_effect, nearest_key
-from townlet_runtime.config.overrides import Override, apply_overrides
-from townlet_runtime.config.problems import path_of, problem_of
-from townlet_runtime.config.schema import Config
-from townlet_runtime.config.schema.environment import TOWN
-from townlet_runtime.config.town_affordances import with_affordances
-from townlet_runtime.config.yaml_reader import Yaml, parse_yaml, read_yaml
-from townlet_runtime.errors import ConfigError
-from townlet_runtime.town.config import OBJECT_TYPES
+from townlet_behavior import BehaviorError
+from townlet_runtime.config.affordances import FILE_KEY, read_affordances, with_affordances
+from townlet_runtime.config.check import UnknownKeyError, WrongValueError, checked, parse, read
+from townlet_runtime.config.keys import (
+    ELSEWHERE,
+    FORMAT_DEFAULTS,
+    OF_THE_TOWN,
+    Content,
+    as_spelled,
+    merge,
+    nearest_key,
+    nested,
+    prune,
+    respelled,
+    respelled_path,
+    schedule_entries,
+    take_without_effect,
+)
+from townlet_runtime.config.keys import Path as Key
+from townlet_runtime.config.schema import Affordances, Config, effective_keys, known_keys
+from townlet_runtime.config.town import bridge_config, script_config, town_config
+from townlet_runtime.errors import ConfigError, TownConfigError
+from townlet_runtime.town.config import OBJECT_TYPES, TOWN
+from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.storage.json import JsonValue
+from townlet_trajectory.storage.yaml import parse_value
 
 BUILT_IN = "(built-in config)"
-"""What errors call the config that is used where no file is given."""
+"""Name, in errors, of the config that is used where no file is given."""
+
+_SILENT: tuple[JsonValue, ...] = (None, {}, [], "auto")
+"""Values of keys of another environment that say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """A key and the value that replaces what the file says."""
+
+    path: tuple[str, ...]
+    value: JsonValue
+    label: str
+    """Its name in errors: the option as it was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,89 +64,242 @@ class LoadedConfig:
     """Names every key that has no effect."""
 
 
+def parse_override(text: str) -> Override:
+    """Return the override that `KEY=VALUE` means: the value is one scalar, or YAML in brackets or quotes.
+
+    Raises:
+        ConfigError: names the override.
+    """
+    label = f"--set {text}"
+    key, equals, value = text.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(path):
+        raise ConfigError("expected KEY=VALUE, such as `town.agents=50`", file=label)
+    try:
+        return Override(path=path, value=parse_value(value, label), label=label)
+    except ArtifactError as error:
+        raise ConfigError(error.reason, file=label) from error
+
+
 def load_config(path: Path | None, overrides: Sequence[Override] = ()) -> LoadedConfig:
     """Read `path` (None: the built-in config), carry out `overrides`, check the result.
 
     Raises:
         ConfigError: names the file or the override, the key, what was expected, and the nearest known key.
     """
-    source = BUILT_IN if path is None else str(path)
-    content = _built_in(overrides) if path is None else read_yaml(path)
+    if path is None:
+        return config_from(_built_in(overrides), overrides, source=BUILT_IN, defaults={})
+    content = read(path)
     if content is None:
         content = {}
     if not isinstance(content, dict):
-        raise ConfigError("expected sections (`key: value`) at the top", file=source)
+        raise ConfigError("expected sections (`key: value`) at the top", file=path)
+    return config_from(content, overrides, source=str(path), folder=path.parent)
+
+
+def config_from(
+    content: Content,
+    overrides: Sequence[Override] = (),
+    *,
+    source: str,
+    folder: Path = Path(),
+    defaults: Mapping[str, JsonValue] = FORMAT_DEFAULTS,
+) -> LoadedConfig:
+    """Check the content of a config file, and lay it over the defaults.
+
+    Args:
+        content: of the file, as its YAML says it; it is not changed.
+        overrides: replace values of it, in this order.
+        source: name of the file in errors and in the warning.
+        folder: in which an affordance file is looked for.
+        defaults: hold where the content is silent, before those of the parts that use the keys.
+
+    Returns:
+        The config, and a warning that names every key without effect, once.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
+    sections = {key[0] for key in known_keys()}
+    if content and not sections & content.keys():
+        raise ConfigError(
+            f"no config: expected at least one of the sections {', '.join(sorted(sections))}, got {', '.join(content)}",
+            file=source,
+        )
     for override in overrides:
-        if override.path[0] not in Config.model_fields and override.path[0] not in content:
+        if override.path[0] not in sections | content.keys():
             raise _unknown(override.path, override.label)
-    content = apply_overrides(content, overrides)
-    unknown = [key for key in content if key not in Config.model_fields]
-    config = _checked({key: value for key, value in content.items() if key not in unknown}, overrides, source)
-    config, idle = _with_affordance_file(config, Path() if path is None else path.parent, source)
-    return LoadedConfig(config=config, source=source, warning=_warning(config, unknown, idle, source))
+    said: Content = {}
+    spelled: dict[Key, Key] = {}
+    try:
+        said, spelled = respelled(content)
+        for override in overrides:
+            said = _overridden(said, override)
+            spelled |= respelled(nested(override.path, override.value))[1]
+        idle = _take_idle(said, content, overrides, spelled)
+        unknown = [key for key in said if key not in sections]
+        config = _checked({key: value for key, value in said.items() if key in sections}, defaults)
+        config, more = _with_affordance_file(config, folder, source)
+        if config.environment.is_town:
+            _require_a_town(config)
+    except UnknownKeyError as error:
+        path = as_spelled(error.path, spelled)
+        section = _value_at(said, path)
+        while path in known_keys() and isinstance(section, dict) and section:
+            # A section that is known by name: what is not known is in it.
+            key = next(iter(section))
+            path, section = (*path, key), section[key]
+        raise _unknown(path, _origin(error.path, overrides, source)) from error
+    except WrongValueError as error:
+        key = ".".join(as_spelled(error.path, spelled))
+        raise ConfigError(error.problem, file=_origin(error.path, overrides, source), key=key) from error
+    return LoadedConfig(config=config, source=source, warning=_warning([*idle, *more], unknown, source))
+
+
+def _built_in(overrides: Sequence[Override]) -> Content:
+    """The built-in config, which is about the town: nothing where `overrides` name another environment."""
+    named = [override.value for override in overrides if override.path == ("environment", "name")]
+    if named and named[-1] != TOWN:
+        return {}
+    data = resources.files("townlet_runtime.config").joinpath("data/default.yaml").read_bytes()
+    content = parse(data, BUILT_IN)
+    return content if isinstance(content, dict) else {}
+
+
+def _overridden(said: Content, override: Override) -> Content:
+    """Return `said`, respelled, with the value of `override` in place of the one that stood there."""
+    path = respelled_path(override.path)
+    section = said = deepcopy(said)
+    for depth, key in enumerate(path[:-1]):
+        inner = section.get(key)
+        if inner is None:
+            break
+        if not isinstance(inner, dict):
+            where = ".".join(path[: depth + 1])
+            raise ConfigError(f"`{where}` is no section, so nothing below it can be set", file=override.label)
+        section = inner
+    else:
+        section.pop(path[-1], None)
+    return merge(said, respelled(nested(override.path, override.value))[0])
+
+
+def _take_idle(said: Content, content: Content, overrides: Sequence[Override], spelled: Mapping[Key, Key]) -> list[str]:
+    """Take the keys that nothing acts on out of `said`, and return the names of those to warn of."""
+    environment = said.get("environment")
+    name = environment.get("name", TOWN) if isinstance(environment, dict) else TOWN
+    keys = ELSEWHERE if name == TOWN else OF_THE_TOWN
+    if isinstance(name, str) and name.startswith("pettingzoo:"):
+        keys = keys | {"environment.vectorization"}
+    for override in overrides:
+        content = merge(content, nested(override.path, override.value))
+    idle = [key for key in sorted(keys) if _value_at(content, tuple(key.split("."))) not in _SILENT]
+    without_effect = [".".join(as_spelled(key, spelled)) for key in take_without_effect(said, effective_keys())]
+    named = [key for key in without_effect if not any(key.startswith(f"{each}.") for each in idle)]
+    prune(said, effective_keys())
+    return [*idle, *(key for key in named if key not in idle), *(_take_unplaced(said) if name == TOWN else ())]
+
+
+def _value_at(content: JsonValue, path: Key) -> JsonValue:
+    for part in path:
+        content = content.get(part) if isinstance(content, dict) else None
+    return content
+
+
+def _take_unplaced(said: Content) -> list[str]:
+    """Take out objects that the town does not have, and return them; to want one becomes a tick of waiting."""
+    scenario = said.get("scenario")
+    objects = scenario.get("objects") if isinstance(scenario, dict) else None
+    if not isinstance(scenario, dict) or not isinstance(objects, list):
+        return []
+    unplaced = [
+        item
+        for item in objects
+        if isinstance(item, dict) and isinstance(item.get("type"), str) and item["type"] not in OBJECT_TYPES
+    ]
+    scenario["objects"] = [item for item in objects if item not in unplaced]
+    names = [item.get("id") for item in unplaced]
+    for entry in schedule_entries(said):
+        if entry.get("object_id") in names:
+            entry.clear()
+            entry["kind"] = "wait"
+    return [f"scenario.objects[{item.get('id')}] (type `{item['type']}`)" for item in unplaced]
+
+
+def _checked(said: Content, defaults: Mapping[str, JsonValue]) -> Config:
+    """Check what is said, in the spelling used here.
+
+    Raises:
+        UnknownKeyError: for a key that is left in a section of the original file format.
+        WrongValueError: for anything wrong with a value.
+    """
+    for key in said.keys() - Config.model_fields.keys():
+        section = said[key]
+        if not isinstance(section, dict):
+            raise WrongValueError(f"must be a section (`key: value` lines), got {section!r:.80}", (key,))
+        raise UnknownKeyError((key,))
+    try:
+        return checked(Config, merge(dict(defaults), said))
+    except BehaviorError as error:
+        raise WrongValueError(str(error), ("behavior",)).of_a_field() from error
+    except TownConfigError as error:
+        raise _of_town(error) from error
+
+
+def _require_a_town(config: Config) -> None:
+    """Build the settings of town, script and bridge once, so that a contradiction is refused at load."""
+    try:
+        town_config(config)
+        script_config(config)
+        bridge_config(config, ratio=0.0)
+    except TownConfigError as error:
+        raise _of_town(error) from error
+    except BehaviorError as error:
+        raise WrongValueError(str(error), ("policy_runtime",)) from error
+
+
+def _of_town(error: TownConfigError) -> WrongValueError:
+    """The same error at its key in a config; the town calls a setting by its field alone."""
+    key = error.key or ""
+    head = re.split(r"[.\[]", key)[0]
+    if head in ("objects", "agents"):
+        key = f"scenario.{key}"
+    elif head not in Config.model_fields:
+        key = f"town.{key}"
+    return WrongValueError(error.problem, tuple(key.split(".")))
 
 
 def _with_affordance_file(config: Config, folder: Path, source: str) -> tuple[Config, Sequence[str]]:
-    """The config with what its affordance file says, if it names one, and what of the file has no effect."""
-    if not config.environment.is_town or "affordances_file" not in config.affordances.model_fields_set:
-        return config, ()
+    """The config with the entries of its affordance file, if it names one, and the entries without effect."""
     name = config.affordances.affordances_file
+    config = config.model_copy(update={"affordances": Affordances()})
+    if not config.environment.is_town or name is None:
+        return config, ()
     file, place = read_affordances(name, folder, source=source)
     replaced = [] if place is not None else [f"{FILE_KEY} (found no {name}; the built-in copy of it is used)"]
     return with_affordances(config, file), (*replaced, *file.without_effect)
 
 
-def _built_in(overrides: Sequence[Override]) -> Yaml:
-    """The built-in config, which is about the town: nothing where `overrides` name another environment."""
-    named = [override.value for override in overrides if override.path == ("environment", "name")]
-    if named and named[-1] != TOWN:
-        return {}
-    file = resources.files("townlet_runtime.config").joinpath("data/default.yaml")
-    return parse_yaml(file.read_text(encoding="utf-8"), source=BUILT_IN)
-
-
-def _checked(content: dict[str, Yaml], overrides: Sequence[Override], source: str) -> Config:
-    try:
-        return Config.model_validate(content)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
-        first = (unknown or details)[0]
-        path = path_of(first, content)
-        origin = _origin(path, overrides, source)
-        if unknown:
-            raise _unknown(path, origin) from error
-        same_key = [detail for detail in details if path_of(detail, content) == path]
-        raise ConfigError(problem_of(same_key), file=origin, key=".".join(path)) from error
-
-
 def _unknown(path: Sequence[str], origin: str) -> ConfigError:
-    problem = f"unknown key; the nearest known key is `{nearest_key(path)}`"
+    problem = f"unknown key; the nearest known key is `{nearest_key(path, known_keys())}`"
     return ConfigError(problem, file=origin, key=".".join(path))
 
 
-def _origin(path: tuple[str, ...], overrides: Sequence[Override], source: str) -> str:
-    """The last override that touches `path`, else the file."""
-    touching = [override for override in overrides if _touches(override.path, path)]
+def _origin(path: Key, overrides: Sequence[Override], source: str) -> str:
+    """The last override that touches the key `path`, else the file."""
+    touching = [override for override in overrides if _touches(respelled_path(override.path), path)]
     return touching[-1].label if touching else source
 
 
-def _touches(override: tuple[str, ...], path: tuple[str, ...]) -> bool:
+def _touches(override: Key, path: Key) -> bool:
     shared = min(len(override), len(path))
     return override[:shared] == path[:shared]
 
 
-def _warning(config: Config, unknown: Sequence[str], idle: Sequence[str], source: str) -> str | None:
-    unplaced = [item for item in config.scenario.objects if item.type not in OBJECT_TYPES]
-    without_effect = [
-        *keys_without_effect(config),
-        *idle,
-        *(f"scenario.objects[{item.id}] (type `{item.type}`)" for item in unplaced),
-    ]
+def _warning(without_effect: Sequence[str], unknown: Sequence[str], source: str) -> str | None:
     parts = []
     if without_effect:
         parts.append(f"without effect here: {', '.join(without_effect)}")
     if unknown:
-        named = [f"{key} (nearest known key: {nearest_key([key])})" for key in unknown]
+        named = [f"{key} (nearest known key: {nearest_key([key], known_keys())})" for key in unknown]
         parts.append(f"unknown and left out: {', '.join(named)}")
     return f"{source}: {'; '.join(parts)}" if parts else None

@@ -92,8 +92,6 @@ class PolicyRuntime:
         self._decided: Decided | None = None
         self._pending = False
         self._checked_ids = b""
-        self._policy: Actor | None = None
-        self._policy_hash: str | None = None
         self._ctx_reset_callbacks: list[Callable[[str], None]] = []
         self.set_policy(policy)
 
@@ -195,11 +193,10 @@ class PolicyRuntime:
         Raises:
             SimulationError: if the policy was made for other actions or observations.
         """
-        digest = None
         if isinstance(policy, Policy):
             require_fit(policy, self._spec)
-            digest = policy.digest
-        self._policy, self._policy_hash = policy, digest
+        self._policy: Actor | None = policy
+        self._policy_hash = policy.digest if isinstance(policy, Policy) else None
 
     def active_policy_hash(self) -> str | None:
         """Return the digest of the policy that proposes; None without a policy, or where it has none."""
@@ -247,7 +244,8 @@ class PolicyRuntime:
         if self._observed is None:
             return {}
         rows = self._observed.worlds == world
-        return self._switches.take_by_id(self._observed.slots[rows], self._observed.agent_ids[rows])
+        counts = self._switches.take(self._observed.slots[rows]).tolist()
+        return {one: count for one, count in zip(self._observed.agent_ids[rows], counts, strict=True) if count}
 
     def acquire_possession(
         self, agent_id: str, *, world: int = 0, owner: str | None = None, lease_ticks: int | None = None
@@ -396,11 +394,6 @@ class OptionSwitches:
         counts = self._counts[slots]
         self._counts[slots] = 0
         return counts
-
-    def take_by_id(self, slots: NDArray[np.int64], agent_ids: NDArray[np.object_]) -> dict[str, int]:
-        """As `take`, by agent id [N], where there are any."""
-        counts = self.take(slots).tolist()
-        return {agent_id: count for agent_id, count in zip(agent_ids, counts, strict=True) if count}
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """The agents in `slots` have left."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sized
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,12 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, TypeProto
 from onnx.checker import ValidationError
-from onnx.helper import make_tensor_type_proto
 from onnx.numpy_helper import from_array, to_array
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from townlet_runtime.errors import PolicyFileError
 from townlet_runtime.policy.file import MAX_BATCH
-from townlet_runtime.policy.operators import ALLOWED
+from townlet_runtime.policy.operators import ALLOWED, MAX_KNOWN, Value, known_output, work_of
 
 FLOAT, BOOL = int(TensorProto.FLOAT), int(TensorProto.BOOL)
 MAX_DESCRIPTION_BYTES = 2**20
@@ -52,31 +50,10 @@ _PLAIN = {
     AttributeProto.INTS,
     AttributeProto.STRINGS,
 }
-_MAX_KNOWN = 256
-"""Integers of one value that are followed through the arithmetic of shapes."""
 _LARGEST_NUMBER = 2**31
 """Of the integers that sizes are computed from; products of a few of them would no longer fit 64 bits."""
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
 """Field numbers of onnx.proto."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Value:
-    """One value of the graph at `MAX_BATCH` agents."""
-
-    kind: int
-    """`TensorProto.FLOAT` etc."""
-    shape: tuple[int, ...]
-    content: NDArray[np.int64] | None = None
-    """Where it is known and short."""
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def type(self) -> TypeProto:
-        return make_tensor_type_proto(self.kind, self.shape)
 
 
 def read_model(data: bytes, path: Path) -> ModelProto:
@@ -176,7 +153,7 @@ def check_graph(
     _check_parts(model, path)
     graph = model.graph
     values = {
-        name: _Value(kind=kind, shape=tuple(MAX_BATCH if size < 0 else size for size in shape))
+        name: Value(kind=kind, shape=tuple(MAX_BATCH if size < 0 else size for size in shape))
         for name, (kind, shape) in inputs.items()
     }
     for tensor in graph.initializer:
@@ -250,13 +227,13 @@ def _kind_name(kind: int) -> str:
     return TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else f"data type {kind}"
 
 
-def _constant(tensor: TensorProto) -> _Value:
+def _constant(tensor: TensorProto) -> Value:
     shape = tuple(tensor.dims)
-    known = tensor.data_type == TensorProto.INT64 and math.prod(shape) <= _MAX_KNOWN
-    return _Value(kind=tensor.data_type, shape=shape, content=to_array(tensor) if known else None)
+    known = tensor.data_type == TensorProto.INT64 and math.prod(shape) <= MAX_KNOWN
+    return Value(kind=tensor.data_type, shape=shape, content=to_array(tensor) if known else None)
 
 
-def _put(values: dict[str, _Value], name: str, value: _Value, path: Path) -> None:
+def _put(values: dict[str, Value], name: str, value: Value, path: Path) -> None:
     if name in values:
         raise PolicyFileError(path, expected="every value computed once", got=f"`{name}` twice")
     values[name] = value
@@ -265,7 +242,7 @@ def _put(values: dict[str, _Value], name: str, value: _Value, path: Path) -> Non
 class _Walk:
     """Infers every value of a graph, node by node, and keeps count of sizes and multiplications."""
 
-    def __init__(self, model: ModelProto, values: dict[str, _Value], path: Path) -> None:
+    def __init__(self, model: ModelProto, values: dict[str, Value], path: Path) -> None:
         self._opset = model.opset_import[0]
         self._ir_version = model.ir_version
         self._values = values
@@ -289,9 +266,7 @@ class _Walk:
         for name, value in outputs.items():
             self._count(name, value, label)
             _put(self._values, name, value, self._path)
-        work, scratch = _work_of(
-            node, list(inputs.values()), max((value.size for value in outputs.values()), default=0)
-        )
+        work, scratch = work_of(node, list(inputs.values()), max((value.size for value in outputs.values()), default=0))
         self._multiplications += work
         self._add_bytes(4 * scratch, label)
         if self._multiplications > MAX_MULTIPLICATIONS:
@@ -312,7 +287,7 @@ class _Walk:
             if any(abs(number) > _LARGEST_NUMBER for number in (attribute.i, *attribute.ints)):
                 raise self._refused(f"integers up to 2^31 in {label}", f"`{attribute.name}` with a larger one")
 
-    def _inferred(self, node: NodeProto, inputs: Mapping[str, _Value], label: str) -> dict[str, _Value]:
+    def _inferred(self, node: NodeProto, inputs: Mapping[str, Value], label: str) -> dict[str, Value]:
         content = {name: from_array(one.content, name) for name, one in inputs.items() if one.content is not None}
         try:
             schema = onnx.defs.get_schema(node.op_type, self._opset.version, "")
@@ -332,10 +307,10 @@ class _Walk:
             shape = (-1,) if tensor is None or not tensor.HasField("shape") else _shape(tensor)
             if tensor is None or any(size < 0 for size in shape):
                 raise self._refused(f"{label} to give `{name}` a size that is known beforehand", "one that is not")
-            outputs[name] = _Value(kind=tensor.elem_type, shape=shape, content=_known(node, inputs, shape))
+            outputs[name] = Value(kind=tensor.elem_type, shape=shape, content=known_output(node, inputs, shape))
         return outputs
 
-    def _count(self, name: str, value: _Value, label: str) -> None:
+    def _count(self, name: str, value: Value, label: str) -> None:
         if value.kind not in _ITEM_BYTES:
             raise self._refused(f"numbers or bools from {label}", _kind_name(value.kind))
         self._add_bytes(value.size * _ITEM_BYTES[value.kind], f"`{name}` {list(value.shape)} of {label}")
@@ -352,90 +327,5 @@ class _Walk:
         return PolicyFileError(self._path, expected=expected, got=got)
 
 
-def _known(node: NodeProto, inputs: Mapping[str, _Value], shape: tuple[int, ...]) -> NDArray[np.int64] | None:
-    """Compute the output of `node` where it follows from shapes and short integer constants, else None."""
-    if math.prod(shape) > _MAX_KNOWN:
-        return None
-    numbers = {one.name: one.i for one in node.attribute}
-    if node.op_type == "Constant":
-        return _known_constant(node)
-    given = [inputs[name] for name in node.input if name]
-    if node.op_type == "Shape":
-        dims = given[0].shape
-        start, end = numbers.get("start", 0), numbers.get("end", len(dims))
-        return np.array(dims[start:end], np.int64)
-    if node.op_type == "Size":
-        return np.array(given[0].size, np.int64)
-    contents = [one.content for one in given if one.content is not None]
-    if len(contents) < len(given) or not contents:
-        return None
-    return _computed(node.op_type, contents, numbers, shape)
-
-
-def _known_constant(node: NodeProto) -> NDArray[np.int64] | None:
-    for attribute in node.attribute:
-        if attribute.name == "value" and attribute.t.data_type == TensorProto.INT64:
-            return to_array(attribute.t)
-        if attribute.name == "value_int":
-            return np.array(attribute.i, np.int64)
-        if attribute.name == "value_ints":
-            return np.array(attribute.ints, np.int64)
-    return None
-
-
-def _computed(
-    operator: str, contents: list[NDArray[np.int64]], numbers: Mapping[str, int], shape: tuple[int, ...]
-) -> NDArray[np.int64] | None:
-    """The arithmetic of shapes: integers below `_MAX_KNOWN` in number."""
-    first, *rest = contents
-    known: NDArray[np.int64] | None = None
-    if operator in ("Identity", "Reshape", "Squeeze", "Unsqueeze") and first.size == math.prod(shape):
-        known = first.reshape(shape)
-    elif operator == "Cast" and numbers.get("to") == TensorProto.INT64:
-        known = first
-    elif operator in ("Add", "Sub", "Mul") and len(rest) == 1:
-        known = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}[operator](first, rest[0])
-    elif operator == "Div" and (rest[0] > 0).all() and (first >= 0).all():
-        known = first // rest[0]
-    elif operator == "Concat":
-        known = np.concatenate(contents, axis=numbers["axis"])
-    elif operator == "Gather" and first.ndim == 1 and (np.abs(rest[0]) < len(first)).all():
-        known = first[rest[0]]
-    elif operator == "Slice" and first.ndim == 1 and all(len(one) == 1 for one in rest):
-        start, end, step = (*(int(one[0]) for one in (*rest[:2], *rest[3:4])), 1)[:3]
-        known = first[start:end:step]
-    return known if known is not None and known.shape == shape else None
-
-
-def _work_of(node: NodeProto, inputs: list[_Value], outputs: int) -> tuple[int, int]:
-    """Multiplications of a node, and numbers that it holds beside its outputs while it computes.
-
-    Args:
-        node: one whose inputs and outputs fit together.
-        inputs: in its order.
-        outputs: elements of its largest output.
-    """
-    operator = node.op_type
-    if operator == "MatMul":
-        return outputs * inputs[0].shape[-1], 0
-    if operator == "Gemm":
-        return outputs * max(inputs[0].shape[:1] if _is_set(node, "transA") else inputs[0].shape[1:]), 0
-    if operator == "Conv":
-        window = inputs[1].size // max(inputs[1].shape[0], 1)
-        return outputs * window, window * max(outputs // max(inputs[0].shape[0], 1), 1)
-    if operator in ("AveragePool", "MaxPool"):
-        window = math.prod(size for one in node.attribute if one.name == "kernel_shape" for size in one.ints)
-        return outputs * min(window, inputs[0].size), 0
-    if operator in ("GRU", "LSTM", "RNN"):
-        steps = inputs[0].shape[0] * inputs[0].shape[1]
-        gates = inputs[1].shape[0] * inputs[1].shape[1]
-        return steps * (inputs[1].size + inputs[2].size), steps * gates
-    return max(outputs, *(one.size for one in inputs), 0) if inputs else outputs, 0
-
-
 def _is_large(content: NDArray[np.int64]) -> bool:
     return bool(((content > _LARGEST_NUMBER) | (content < -_LARGEST_NUMBER)).any())
-
-
-def _is_set(node: NodeProto, name: str) -> bool:
-    return any(one.name == name and one.i for one in node.attribute)

@@ -45,14 +45,16 @@ class OnnxPolicy:
     The file is untrusted: its checksum is verified, and its graph is known to be bounded in size and work, before
     onnxruntime sees it. More than `MAX_BATCH` agents are asked about in several forward passes.
 
-    >>> import numpy as np
+        policy = OnnxPolicy.load("RUN_DIR/policy.onnx")
+        log_probs, values = policy.act(observed.observations, observed.action_mask)
+
+    A file that is no such policy is refused, with its path, what was expected and what came:
+
     >>> from townlet_runtime import OnnxPolicy
-    >>> policy = OnnxPolicy.load(path)  # RUN_DIR/policy.onnx
-    >>> policy.observation_shapes
-    {'features': (8,)}
-    >>> log_probs, values = policy.act({"features": np.zeros((3, 8), np.float32)}, None)
-    >>> log_probs.shape, values.shape
-    ((3, 4), (3,))
+    >>> OnnxPolicy.load("absent.onnx")
+    Traceback (most recent call last):
+        ...
+    townlet_runtime.errors.PolicyFileError: absent.onnx: expected a readable policy file, got No such file or directory
     """
 
     card: PolicyCard

@@ -23,11 +23,10 @@ from townlet_runtime.report.plots import (
 )
 from townlet_runtime.report.scores import differences
 from townlet_runtime.report.town_plot import LOW_NEED, town_plot
+from townlet_runtime.town.config import TOWN
 from townlet_runtime.town.picture import PictureObject, TownPicture
 from townlet_trajectory.evaluation.results import LEARNED, ZEROS, CloneResult, FinalEvaluation
 
-TOWN = "town"
-"""Name of the world that has a picture, and events in the training log."""
 MAX_EVENT_POLICIES = 3
 """Columns of the table of events: the learned policy and the first behaviors, those that earn nothing last."""
 

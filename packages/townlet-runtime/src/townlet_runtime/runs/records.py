@@ -157,7 +157,7 @@ class PromotionFile:
 
     __pydantic_config__ = OPEN
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     decision: Decision
     reason: str
     gates: tuple[GateResult, ...]

@@ -3,6 +3,7 @@
 from townlet_runtime.town.config import (
     AffordanceSpec,
     AgentSpec,
+    Effects,
     JobSpec,
     LifecycleConfig,
     Needs,
@@ -24,6 +25,7 @@ from townlet_runtime.town.view import TownObserved
 __all__ = [
     "AffordanceSpec",
     "AgentSpec",
+    "Effects",
     "JobSpec",
     "LifecycleConfig",
     "Needs",

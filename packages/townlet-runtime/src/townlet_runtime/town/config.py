@@ -156,7 +156,6 @@ def _adapters(record: Hashable) -> Mapping[str, TypeAdapter[Any]]:
 
 TOWN = "town"
 """Name of the embedded town among environments."""
-
 ObjectType = Literal["fridge", "stove", "shower", "bed"]
 OBJECT_TYPES: tuple[ObjectType, ...] = ("fridge", "stove", "shower", "bed")
 NEEDS = ("hunger", "hygiene", "energy")
@@ -164,6 +163,7 @@ NEEDS = ("hunger", "hygiene", "energy")
 # What one array of a town can hold, with room for many worlds beside each other.
 Side = Annotated[int, Field(ge=2, le=4096)]  # cells along one side of the grid
 Tick = Annotated[int, Field(ge=-(10**9), le=10**9)]  # of the day
+Effect = Annotated[float, Field(ge=-1.0, le=1.0)]
 Stock = Annotated[int, Field(ge=0, le=10**6)]
 
 
@@ -173,6 +173,14 @@ class Needs(NamedTuple):
     hunger: Share = 0.7
     hygiene: Share = 0.7
     energy: Share = 0.7
+
+
+class Effects(NamedTuple):
+    """Change of hunger, hygiene and energy when a use is complete."""
+
+    hunger: Effect = 0.0
+    hygiene: Effect = 0.0
+    energy: Effect = 0.0
 
 
 class NeedsWeights(NamedTuple):
@@ -197,8 +205,7 @@ class ObjectSpec:
 
     id: str
     type: ObjectType
-    position: tuple[int, int]
-    """(x, y) cell."""
+    position: tuple[int, int] = (0, 0)
     places: Annotated[int, Field(ge=1, le=1000)] = 1
     """Agents that can use it at the same time; one is let in per tick."""
 
@@ -225,8 +232,8 @@ class AgentSpec:
     """One agent a scenario places."""
 
     id: str
-    position: tuple[int, int]
-    needs: tuple[Share, Share, Share] = field(default_factory=Needs)
+    position: tuple[int, int] = (0, 0)
+    needs: Needs = field(default_factory=Needs)
     wallet: Annotated[float, Field(ge=0.0)] = 1.0
     job: str | None = None
     personality_profile: str | None = None
@@ -263,9 +270,7 @@ class AffordanceSpec:
 
     id: str
     duration: Ticks
-    """Ticks of use."""
-    effects: tuple[float, float, float]
-    """Change of hunger, hygiene, energy when the use is complete."""
+    effects: Effects
     cost: float = 0.0
     """Money, paid when the use begins."""
     uses_stock: bool = False
@@ -314,19 +319,14 @@ class QueueConfig:
         check_settings(self, "queue")
 
 
-_AFFORDANCES: Mapping[ObjectType, AffordanceSpec] = MappingProxyType(
-    {
-        "fridge": AffordanceSpec(id="eat_meal", duration=8, effects=(0.4, 0.0, 0.05), cost=0.4, uses_stock=True),
-        "stove": AffordanceSpec(
-            id="cook_meal", duration=12, effects=(0.1, -0.02, -0.05), cost=0.15, uses_stock=True, meals_made=4
-        ),
-        "shower": AffordanceSpec(id="use_shower", duration=8, effects=(0.0, 0.45, -0.03), cost=0.1),
-        "bed": AffordanceSpec(id="rest_sleep", duration=20, effects=(0.0, 0.0, 0.6)),
-    }
-)
-_OPTION_TICKS = MappingProxyType(
-    {"move": 1, "wait": 0, "chat": 1, "request": 15, "start": 15, "work": 15, "release": 0}
-)
+_COOKING = Effects(hunger=0.1, hygiene=-0.02, energy=-0.05)
+_AFFORDANCES: Mapping[ObjectType, AffordanceSpec] = {
+    "fridge": AffordanceSpec(id="eat_meal", duration=8, effects=Effects(0.4, 0.0, 0.05), cost=0.4, uses_stock=True),
+    "stove": AffordanceSpec(id="cook_meal", duration=12, effects=_COOKING, cost=0.15, uses_stock=True, meals_made=4),
+    "shower": AffordanceSpec(id="use_shower", duration=8, effects=Effects(0.0, 0.45, -0.03), cost=0.1),
+    "bed": AffordanceSpec(id="rest_sleep", duration=20, effects=Effects(0.0, 0.0, 0.6)),
+}
+_OPTION_TICKS = {"move": 1, "wait": 0, "chat": 1, "request": 15, "start": 15, "work": 15, "release": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,7 +348,7 @@ class TownConfig:
     jobs: tuple[JobSpec, ...] = ()
     """Empty: three shifts, drawn evenly."""
     needs_decay: NeedsDecay = field(default_factory=NeedsDecay)
-    affordances: Mapping[ObjectType, AffordanceSpec] = field(default_factory=lambda: _AFFORDANCES)
+    affordances: Mapping[ObjectType, AffordanceSpec] = field(default_factory=lambda: MappingProxyType(_AFFORDANCES))
     fridge_stock: Stock = 8
     """Meals in each fridge at the start."""
     stove_stock: Stock = 8
@@ -362,7 +362,7 @@ class TownConfig:
     social: SocialConfig = field(default_factory=SocialConfig)
     personality: PersonalityConfig = field(default_factory=PersonalityConfig)
     lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
-    option_ticks: Mapping[str, int] = field(default_factory=lambda: _OPTION_TICKS)
+    option_ticks: Mapping[str, int] = field(default_factory=lambda: MappingProxyType(_OPTION_TICKS))
     """Commitment length by option kind."""
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What an agent sees: the squares around it (`map`) and named numbers (`features`)."""
+"""Observations of an agent: the squares around it (`map`) and named numbers (`features`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAP_CHANNELS = ("self", "agents", "objects", "reservations")
 _COLUMNS = tuple(f"{kind}_{how}" for kind in OBJECT_TYPES for how in SELECTORS)
 
 _KNOWN = ("usable", "distance", "busy", "cooldown")
-"""What an agent knows of the object that each choice means."""
+"""Columns for the object that each target means."""
 
 FEATURES = (
     *(f"need_{need}" for need in NEEDS),
@@ -139,7 +139,7 @@ class Observer:
     def features(
         self, state: TownState, targets: Targets, company: Company, mask: Bools, scores: Floats
     ) -> NDArray[np.float32]:
-        """[S, len(FEATURES)]; the held action and its ticks left are zero here.
+        """Compute the features; the held action and its ticks left are zero here.
 
         Args:
             state: what is seen; the others are of the same state.
@@ -147,6 +147,9 @@ class Observer:
             company: who is where.
             mask: [S, A] legal actions.
             scores: [S] of `chat_scores`.
+
+        Returns:
+            [S, len(FEATURES)].
         """
         out = self._features
         out[:, _NEEDS] = state.needs

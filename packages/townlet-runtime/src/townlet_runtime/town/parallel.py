@@ -43,7 +43,8 @@ def parallel_env(
     - Who faints is terminated, who travels and whoever is there when the episode ends is truncated; the last
       observation's mask allows `wait` alone. The view stops where the town begins anew, or nobody is left.
     - `reset(seed=s)` begins the very episode that `Town.reset(seeds=[s])` begins; without a seed, one drawn from a
-      generator that the last seed began. `options` has no meaning.
+      generator that the last seed began, or by the operating system. `np_random_seed` tells the seed of the episode.
+      `options` has no meaning.
     - `state()` is [population, F]: the features of everybody present, zeros for who is not.
     - `render_mode="ansi"` draws the town as text. After the end it shows the town before its last tick.
 

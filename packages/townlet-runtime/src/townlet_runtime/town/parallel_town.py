@@ -83,7 +83,10 @@ class ParallelTown(ParallelEnv):  # type: ignore[misc]
         self.state_space = _numbers((spec.capacity, *spec.observation_shapes["features"]))
         self.agents: list[str] = []
         self._num_actions, self._wait = num_actions, spec.vocabulary.wait
+        # Gymnasium's rule: without any seed the operating system's entropy seeds the first episode.
         self._seeds = np.random.default_rng()
+        self.np_random_seed: int | None = None
+        """Seed of the present episode, given or drawn: `reset` with it repeats the episode."""
         self._names: dict[str, str] = {}
         self._slots = _NOBODY
         self._lives: dict[str, int] = {}
@@ -105,6 +108,7 @@ class ParallelTown(ParallelEnv):  # type: ignore[misc]
         else:
             self._seeds = np.random.default_rng(seed)
         self._names, self._lives, self._tick, self._last_picture = {}, {}, 0, None
+        self.np_random_seed = seed
         seen = self._meet(self._town.reset(seeds=np.array([seed], np.int64)))
         return seen, _told(seen)
 

@@ -13,7 +13,7 @@ from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.config import OBJECT_TYPES, JobSpec, ObjectSpec, TownConfig
 
 WAIT, CHAT, START, RELEASE, MOVE, REQUEST, WORK = (np.array(act) for act in range(7))
-"""What an action does; arrays without axes, as the phases of `townlet_runtime.town.state` are. Up to `START` an agent
+"""Effects of actions; arrays without axes, as the phases of `townlet_runtime.town.state` are. Up to `START` an agent
 stays at its object."""
 
 SELECTORS = ("first", "nearest", "least_busy")
@@ -89,12 +89,18 @@ class Grid:
     """The middle of the empty patch."""
 
     def cells(self, worlds: Ints, x: Ints, y: Ints) -> Ints:
-        """Number the cells (x, y) of worlds; all of the same shape."""
+        """Number cells.
+
+        Args:
+            worlds: of any shape, as the others.
+            x: in [0, width).
+            y: in [0, height).
+        """
         cells: Ints = self.origin[worlds] + y * self.cells_per_row + x
         return cells
 
     def inner(self) -> tuple[Ints, Ints, Ints]:
-        """The cells of a world without its margin, one after the other: their numbers in their world, x, y."""
+        """Return the cells of a world without its margin, one after the other: their numbers in their world, x, y."""
         y, x = (axis.ravel() for axis in np.mgrid[: self.height, : self.width])
         return self.origin[0] + y * self.cells_per_row + x, x, y
 
@@ -139,7 +145,7 @@ class Ways:
 
 
 def build_ways(grid: Grid, objects: tuple[ObjectSpec, ...], jobs: tuple[JobSpec, ...]) -> Ways:
-    """Work out every step from every cell."""
+    """Work out every step from every cell; see `Ways`."""
     inner, x, y = grid.inner()
     targets = [*(item.position for item in objects), *(job.location for job in jobs)]
     steps = [_towards(grid, x, y, to_x, to_y) for to_x, to_y in targets]
@@ -188,7 +194,7 @@ class Timetable:
 
 
 def build_timetable(jobs: tuple[JobSpec, ...], *, ticks_per_day: int, takeover_ticks: int) -> Timetable:
-    """Work out the tables of a day."""
+    """Work out the tables of a day; see `Timetable`."""
 
     def with_spare(values: list[float], spare: float) -> Floats:
         return np.array([*values, spare], dtype=np.float64)

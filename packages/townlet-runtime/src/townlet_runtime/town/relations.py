@@ -1,4 +1,4 @@
-"""What agents keep in mind of each other: trust, familiarity and rivalry, of a few others each."""
+"""Relations of agents: trust, familiarity and rivalry towards a few others each, as sparse edges."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NEVER = -math.inf
 
 
 class Tie(NamedTuple):
-    """What each of some agents keeps in mind of one other, [M] each; 0 where it does not know the other."""
+    """Relations of some agents to one other each, [M]; 0 where an agent does not know the other."""
 
     trust: Floats
     familiarity: Floats
@@ -48,7 +48,7 @@ class Tie(NamedTuple):
 
 
 class _Feeling(NamedTuple):
-    """A kind of what agents keep in mind of others."""
+    """A kind of feeling of agents towards others."""
 
     columns: tuple[str, ...]
     """Arrays of `Relations` that hold it."""
@@ -97,7 +97,7 @@ class Relations:
         self.refresh(0)
 
     def clear(self) -> None:
-        """Nobody knows anybody."""
+        """Delete all edges."""
         self.other.fill(-1)
         self.trust.fill(0.0)
         self.familiarity.fill(0.0)
@@ -105,17 +105,17 @@ class Relations:
         self._changed = True
 
     def restore(self, edges: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what `EDGES` names, all of the present shapes."""
+        """Take over the arrays that `EDGES` names, all of the present shapes."""
         vars(self).update(edges)
         self._changed = True
 
     def bond(self, agents: Ints, others: Ints, change: tuple[float, float, float], *, tick: int) -> None:
-        """Change what `agents` and `others` keep in mind of each other.
+        """Change the feelings of `agents` and `others` towards each other.
 
         Args:
             agents: [M] slots.
             others: [M] slots, of the same worlds.
-            change: of trust, familiarity and rivalry, the same for all; nobody becomes a rival by being forgiven.
+            change: of trust, familiarity and rivalry, the same for all; below 0 only existing rivalries change.
             tick: since the episode began.
         """
         trust, familiarity, rivalry = change
@@ -187,7 +187,9 @@ class Relations:
             rows, later = later, later[:0]
             who, whom = agents[rows], others[rows]
             at, there = self._find(who, whom)
-            before = [np.where(there, column[at], kind.blank) for column in columns]
+            before = [column[at] for column in columns]
+            if np.count_nonzero(there) < len(there):
+                before = [np.where(there, column, kind.blank) for column in before]
             known = kind.strength(*before) > kind.blank
             if np.count_nonzero(who[1:] == who[:-1]):
                 now = _first_step(who, whom, known)
@@ -195,12 +197,12 @@ class Relations:
                 before = [column[now] for column in before]
             values = after(before, rows)
             strength = kind.strength(*values)
-            changed = at[known]
-            for column, value in zip(columns, values, strict=True):
-                column[changed] = value[known]
-            if not strength[known].all():
-                self._free(changed)
             new = (~known).nonzero()[0]
+            changed = at[known] if new.size else at
+            for column, value in zip(columns, values, strict=True):
+                column[changed] = value[known] if new.size else value
+            if not strength.all():
+                self._free(changed)
             if new.size:
                 kept, forgotten = self._strongest(kind, who[new], whom[new], strength[new])
                 if forgotten.size:
@@ -278,9 +280,9 @@ class Relations:
         return np.where(rivalry == _NEVER, 0.0, np.maximum(rivalry - faded, self._rules.min_value))
 
     def refresh(self, tick: int) -> None:
-        """Forget rivalries that have faded away, and see anew who is whose rival, as of `tick`."""
+        """Delete rivalries that have faded away, and update `avoiding` and all other derived arrays to `tick`."""
         self.faded_by = faded = self._rules.decay_per_tick * tick
-        """What a rivalry has lost since tick 0."""
+        """Loss of a rivalry since tick 0."""
         if self._changed or faded > self._next_end:
             self._look(faded)
         if self._warmth_changed:
@@ -318,7 +320,7 @@ class Relations:
         self._changed, self._warmth_changed = False, True
 
     def _margin(self, rivalry: Floats, agents: Ints) -> Floats:
-        """What rivalries may lose since tick 0 until the other is avoided no longer."""
+        """Loss since tick 0 at which rivalries end to make an agent avoid the other."""
         threshold = self.avoid_from[agents]
         margin = rivalry - threshold
         if self._rules.min_value > 0.0:
@@ -337,7 +339,7 @@ class Relations:
         return meets
 
     def towards(self, agents: Ints, others: Ints) -> Tie:
-        """What each of `agents` [M] keeps in mind of the one of `others` [M], as of the last refresh's tick."""
+        """Return the relations of `agents` [M] to `others` [M], as of the last refresh's tick."""
         at, knows = self._find(agents, others)
         rivalry = np.where(knows, self.rivalry.reshape(-1)[at], _NEVER)
         return Tie(

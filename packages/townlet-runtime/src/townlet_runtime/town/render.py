@@ -14,7 +14,7 @@ _LEGEND = "F fridge  S stove  H shower  B bed  W workplace  1-9 agents (+ more) 
 
 
 def render_lines(town: Town, *, world: int = 0) -> list[str]:
-    """Draw one world as text: a line of news, the grid (agents hide what they stand on), and the legend.
+    """Draw one world as text: a line of averages, the grid (agents hide what they stand on), and the legend.
 
     A digit is the number of agents in a cell. Grids of up to 39 columns fit a terminal of 80.
     """
@@ -39,7 +39,13 @@ def render_lines(town: Town, *, world: int = 0) -> list[str]:
 
 
 def town_picture(town: Town, *, world: int = 0, title: str) -> TownPicture:
-    """Return one world as a picture for the report."""
+    """Record a picture of one world for the report.
+
+    Args:
+        town: after its `reset`.
+        world: index, in [0, num_worlds).
+        title: of the picture.
+    """
     state, place = town.state, town.place
     here = _slots(town, world)
     own = np.arange(place.num_objects) + world * place.num_objects

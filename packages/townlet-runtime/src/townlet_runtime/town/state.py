@@ -1,4 +1,4 @@
-"""What changes: the arrays of a town by slot (agent) and by object, what follows from them, and how they are kept."""
+"""The state of a town: arrays by slot (agent) and by object, and the records that are derived from it for a tick."""
 
 from __future__ import annotations
 

@@ -46,16 +46,16 @@ _MOST_URGENT = slice(0, 3, 2)
 class Town:
     """`num_worlds` copies of the town that `config` describes, as a `Simulation`.
 
-    The order of a tick: agents turn to those they chat with; whoever turns away leaves its line; agents walk; those at
-    their goal join its line; turns held are begun; chats are held; uses go on and complete; stale turns pass; free
+    The order of a tick: agents turn to those they chat with; agents that turn away leave their line; agents walk; those
+    at their goal join its line; turns held are begun; chats are held; uses go on and complete; stale turns pass; free
     places are given to the longest waiting; stoves are supplied; trust and familiarity fade; needs decay; shifts are
-    paid; rewards; who has no hunger or energy left faints, who is to travel leaves; the absent whose time has come are
+    paid; rewards; agents without hunger or energy left faint, travellers leave; absent agents whose time has come are
     back.
 
     Args:
         config: the town.
         num_worlds: copies of it.
-        script: when the scripted behaviors act; whether characters change that is the config's word.
+        script: when the scripted behaviors act; `config.personality` decides whether characters change that.
     """
 
     behaviors = BEHAVIORS
@@ -104,11 +104,11 @@ class Town:
         )
 
     def scripted(self, name: str) -> BatchController:
-        """One of `behaviors`; whoever has a schedule follows it in all of them."""
+        """Return one of `behaviors`; agents with a schedule follow it in all of them."""
         return behavior_named(name, self._script, schedules=self._schedules)
 
     def guardrails(self) -> tuple[Guardrail, ...]:
-        """Nobody chats or lines up with somebody to avoid; rivalry there is without relationships too."""
+        """Return the guardrail against chats and lines with rivals; rivalry exists without relationships too."""
         return (RivalryGuardrail(wait=TABLE.vocabulary.wait),)
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class Town:
         return self._observe()
 
     def save_state(self) -> SavedState:
-        """Everything that the future depends on, as copies.
+        """Return everything that the future depends on, as copies.
 
         Raises:
             SimulationError: before the first `reset`.
@@ -142,7 +142,7 @@ class Town:
         )
 
     def restore(self, state: SavedState) -> TownObserved:
-        """Go on as the town that was saved would have, bit for bit.
+        """Replace the state by a saved one; from there on both towns are equal bit for bit.
 
         Raises:
             SimulationError: if something is missing or was saved by another town; then nothing has changed.
@@ -225,7 +225,7 @@ class Town:
         return earned
 
     def _close_tick(self, before: TownObserved, rewards: Floats, fainted: Bools | None) -> Stepped:
-        """Take the final observations, let go who faints or travels, let in who is back, observe anew."""
+        """Take the final observations, dismiss agents that faint or travel, admit those that are back, observe."""
         state, population = self.state, self.population
         over = state.tick >= self.config.episode_ticks
         row_rewards = rows_of(rewards, before.rows).astype(np.float32)
@@ -257,7 +257,7 @@ class Town:
         )
 
     def _let_go(self, fainted: Ints, leaving: Ints, *, over: bool) -> None:
-        """Dismiss who has fainted and who travels, or begin the next episode."""
+        """Dismiss agents that have fainted or travel, or begin the next episode."""
         state, population, lifecycle = self.state, self.population, self.config.lifecycle
         np.add.at(state.events[:, _FAINT], self._worlds[fainted], 1.0)
         if over:

@@ -1,4 +1,4 @@
-"""What a town shows of itself before a decision, to policies and to scripted behaviors."""
+"""The view of a town before a decision, for policies and scripted behaviors."""
 
 from __future__ import annotations
 
@@ -147,11 +147,11 @@ class TownObserved(Observed):
         return rows_of(meets, self.rows)
 
     def record_blocks(self, rows: Ints, actions: Ints, reasons: NDArray[np.int8]) -> None:
-        """Hear that agents were kept from something because of a rival; a chat counts as failed in the coming tick.
+        """Take note of actions that were vetoed because of a rival; a chat counts as failed in the coming tick.
 
         Args:
             rows: [R].
-            actions: [R]; what they had chosen.
+            actions: [R]; the choices of those agents.
             reasons: [R]; indices into the reasons of `townlet_behavior.RivalryGuardrail`.
         """
         chats = rows[reasons == CHAT_RIVAL]

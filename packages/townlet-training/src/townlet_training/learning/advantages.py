@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
+from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_trajectory import Kind, TrajectoryBatch
 
 
@@ -26,9 +26,9 @@ def vtrace(
     values: NDArray[np.floating],
     terminated: NDArray[np.bool_],
     *,
-    rho: NDArray[np.floating],
-    trace: NDArray[np.floating],
-    decay: NDArray[np.floating],
+    rho: NDArray[np.floating] | float,
+    trace: NDArray[np.floating] | float,
+    decay: NDArray[np.floating] | float,
     discount: float,
 ) -> Estimates:
     """V-trace(λ) of fragments of equal length (Espeholt et al. 2018, arXiv:1802.01561, eq. 1, with λ of remark 2).
@@ -44,9 +44,9 @@ def vtrace(
         rewards: [T, B].
         values: [T + 1, B], in reward units; the last row bootstraps a fragment that was cut off.
         terminated: [T, B]; true at true ends only, never at a time limit.
-        rho: ρ [T, B], the weight of a step's own error, at least 0.
-        trace: c [T, B], how far later errors count, in [0, 1].
-        decay: λ [T, B] in [0, 1]; the last row has no effect.
+        rho: ρ [T, B] or of all steps, the weight of a step's own error, at least 0.
+        trace: c [T, B] or of all steps, how far later errors count, in [0, 1].
+        decay: λ [T, B] or of all steps, in [0, 1]; the last row has no effect.
         discount: γ in [0, 1].
 
     Returns:
@@ -58,14 +58,16 @@ def vtrace(
     """
     _require_unit_interval(discount=discount)
     _require_shapes(rewards, values, terminated=terminated, rho=rho, trace=trace, decay=decay)
-    alive = rewards.dtype.type(discount) * np.logical_not(terminated)
-    deltas = rewards + alive * values[1:] - values[:-1]
-    carried = alive * decay
-    own_errors, traces = rho * deltas, carried * trace
-    errors = np.zeros_like(values)
-    for t in reversed(range(len(rewards))):
-        errors[t] = own_errors[t] + traces[t] * errors[t + 1]
-    return Estimates(advantages=deltas + carried * errors[1:], value_targets=values[:-1] + errors[:-1])
+    # Arrays are reused where their old content is done with: fresh memory costs more time than the arithmetic.
+    carries = rewards.dtype.type(discount) * np.logical_not(terminated)
+    deltas = rewards + carries * values[1:] - values[:-1]
+    carries *= decay
+    errors, traces = rho * deltas, carries * trace
+    # e_t = ρ_t δ_t + γ (1 - terminated_t) λ_t c_t e_{t+1} for t from T - 2 to 0, in rows of `errors`
+    for error, traced, later in zip(errors[-2::-1], traces[-2::-1], errors[:0:-1], strict=True):
+        error += traced * later
+    deltas[:-1] += carries[:-1] * errors[1:]
+    return Estimates(advantages=deltas, value_targets=values[:-1] + errors)
 
 
 def gae(
@@ -95,8 +97,7 @@ def gae(
         ConfigError: if γ or λ is out of range.
     """
     _require_unit_interval(lambda_=lambda_)
-    one, decay = (np.broadcast_to(rewards.dtype.type(number), rewards.shape) for number in (1.0, lambda_))
-    return vtrace(rewards, values, terminated, rho=one, trace=one, decay=decay, discount=discount)
+    return vtrace(rewards, values, terminated, rho=1.0, trace=1.0, decay=lambda_, discount=discount)
 
 
 def advantages_of(
@@ -173,10 +174,11 @@ def return_scale(batch: TrajectoryBatch, *, discount: float) -> float:
         G_t = r_t + γ G_{t+1},   scale = sqrt(mean G_t²)
 
     Returns:
-        The scale in reward units; 1.0 where every reward is 0.
+        The scale in reward units; 1.0 where every reward is 0, or too small for float32.
 
     Raises:
         EmptyBatchError: if there is no row.
+        NonFiniteError: if the scale is too large for float32; it names the largest reward.
         ConfigError: if γ is out of [0, 1].
     """
     if not batch.num_steps:
@@ -185,7 +187,21 @@ def return_scale(batch: TrajectoryBatch, *, discount: float) -> float:
     one, nothing = np.ones(batch.num_steps), np.zeros(batch.num_steps)
     estimates = _side_by_side(batch, nothing, np.zeros(len(batch)), rho=one, trace=one, decay=one, discount=discount)
     scale = float(np.sqrt(np.mean(np.square(estimates.value_targets))))
-    return scale if scale > 0.0 else 1.0
+    limits = np.finfo(np.float32)
+    if scale > float(limits.max):
+        raise NonFiniteError("return scale", f"{scale:.3g} is too large for float32; {largest_reward(batch)}")
+    return scale if scale >= float(limits.tiny) else 1.0
+
+
+def largest_reward(batch: TrajectoryBatch) -> str:
+    """Describe the reward of the greatest size, with its agent and tick, for errors."""
+    row = np.argmax(np.abs(batch.rewards))
+    return f"the largest reward is {batch.rewards[row]:.3g} ({agent_and_tick(batch, row)})"
+
+
+def agent_and_tick(batch: TrajectoryBatch, row: np.integer) -> str:
+    """Describe row `row` of `batch`, for errors."""
+    return f"agent {batch.agent_ids[batch.trajectory_of_row[row]]!r}, tick {batch.ticks[row]}"
 
 
 def _side_by_side(
@@ -233,7 +249,7 @@ def _require_unit_interval(**fractions: float) -> None:
 
 
 def _require_shapes(
-    rewards: NDArray[np.floating], values: NDArray[np.floating], **columns: NDArray[np.generic]
+    rewards: NDArray[np.floating], values: NDArray[np.floating], **columns: NDArray[np.generic] | float
 ) -> None:
     if rewards.ndim != 2:
         raise ShapeError(f"`rewards` must be [T, B], got {rewards.shape}")
@@ -241,5 +257,5 @@ def _require_shapes(
     if values.shape != (num_steps + 1, num_fragments):
         raise ShapeError(f"`values` must be {(num_steps + 1, num_fragments)}, got {values.shape}")
     for name, column in columns.items():
-        if column.shape != rewards.shape:
-            raise ShapeError(f"`{name}` must be {rewards.shape}, got {column.shape}")
+        if np.shape(column) not in ((), rewards.shape):
+            raise ShapeError(f"`{name}` must be {rewards.shape}, got {np.shape(column)}")

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from townlet_training.errors import EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
-from townlet_training.learning.advantages import Estimates, advantages_of, importance_weights
+from townlet_training.learning.advantages import (
+    Estimates,
+    advantages_of,
+    agent_and_tick,
+    importance_weights,
+    largest_reward,
+)
 from townlet_training.network.actor_critic import ActorCritic, require_legal_action
 from townlet_training.network.distributions import entropy, log_prob_of, masked_log_softmax
 from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
@@ -94,7 +100,7 @@ def prepare(
         NonFiniteError: if an output of the network or an estimate is not finite.
         ShapeError: if the batch is of another vocabulary or other observations, or lacks a column.
         ActionMaskError: if a decision has no legal action.
-        StaleBatchError: if a recorded `policy_log_prob` is not what the network says.
+        StaleBatchError: if a recorded `policy_log_prob` differs from the network's.
     """
     require_columns(batch, "kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
     kind = batch.columns["kind"]
@@ -102,10 +108,6 @@ def prepare(
     if not learned.size:
         raise EmptyBatchError(f"all {batch.num_steps} rows are foreign; nothing to learn from")
     require_same_actions(network, batch)
-    decisions = np.flatnonzero(kind == Kind.DECISION)
-    chosen, expert = (np.asarray(batch.columns[f"{who}_action"], np.int64)[decisions] for who in ("chosen", "expert"))
-    require_actions("chosen_action", batch, chosen, decisions)
-    require_actions("expert_action", batch, np.maximum(expert, 0), decisions)  # -1 is no proposal
     encoded = encode_rows(network, batch.observations, np.arange(batch.num_steps))
     final_inputs = encode_rows(network, batch.final_observations, np.arange(len(batch)))
     scaled_values = scaled_values_of(network, encoded)
@@ -114,6 +116,7 @@ def prepare(
     final_values = scaled_values_of(network, final_inputs).numpy().astype(np.float64) * scale
     estimates = advantages_of(batch, values, final_values, discount=discount, lambda_=gae_lambda, min_ratio=min_ratio)
     extremes = _extremes(batch, estimates, scale)
+    decisions = np.flatnonzero(kind == Kind.DECISION)
     policy, mean_entropy = _policy_rows(
         network,
         batch,
@@ -133,10 +136,7 @@ def prepare(
         num_decisions=len(decisions),
         mean_entropy=mean_entropy,
         explained_variance=_explained_variance(values[learned], targets),
-        reward_advantage_corr=_correlation(
-            batch.rewards[learned[policy.position.numpy()]].astype(np.float64),
-            policy.advantages.numpy().astype(np.float64),
-        ),
+        reward_advantage_corr=_correlation(batch.rewards[learned[policy.position.numpy()]], policy.advantages.numpy()),
         extremes=extremes,
     )
 
@@ -154,11 +154,21 @@ def require_same_actions(network: ActorCritic, batch: TrajectoryBatch) -> None:
 
 
 def require_actions(name: str, batch: TrajectoryBatch, actions: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
-    """Raise `ShapeError` unless `actions` [N], which stand at `rows` [N] of `batch`, are in its vocabulary."""
+    """Check that `actions` are in the vocabulary of `batch`.
+
+    Args:
+        name: of the actions, for the error.
+        batch: of R rows.
+        actions: [N].
+        rows: [N]; the rows of `batch` at which they stand.
+
+    Raises:
+        ShapeError: if one is not; it names the first.
+    """
     wrong = np.flatnonzero((actions < 0) | (actions >= len(batch.schema.vocabulary)))
     if wrong.size:
         action, row, end = actions[wrong[0]], rows[wrong[0]], len(batch.schema.vocabulary)
-        raise ShapeError(f"`{name}` must be in [0, {end}), got {action} in row {row} ({_agent_and_tick(batch, row)})")
+        raise ShapeError(f"`{name}` must be in [0, {end}), got {action} in row {row} ({agent_and_tick(batch, row)})")
 
 
 def encode_rows(
@@ -180,7 +190,7 @@ def encode_rows(
 
 
 def mask_rows(observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64]) -> Tensor | None:
-    """The action mask [N, A] at `rows` [N] int64, None if the observations hold none.
+    """Return the action mask [N, A] at `rows` [N] int64, None if the observations hold none.
 
     Raises:
         ActionMaskError: if one of them has no legal action.
@@ -193,7 +203,7 @@ def mask_rows(observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.
 
 
 def scaled_values_of(network: ActorCritic, encoded: Tensor) -> Tensor:
-    """V / `value_scale` [N] of `encoded` [N, F], without gradient.
+    """Evaluate the critic without gradient: V / `value_scale` [N] of `encoded` [N, F].
 
     Raises:
         NonFiniteError: if one is not finite.
@@ -205,7 +215,15 @@ def scaled_values_of(network: ActorCritic, encoded: Tensor) -> Tensor:
 
 
 def log_probs_of(network: ActorCritic, encoded: Tensor, action_mask: Tensor | None) -> Tensor:
-    """log π(·|s) [N, A] of `encoded` [N, F] under `action_mask` [N, A], without gradient.
+    """Evaluate the policy without gradient.
+
+    Args:
+        network: the policy.
+        encoded: [N, F].
+        action_mask: [N, A] bool, with a legal action in each row; None if all are legal.
+
+    Returns:
+        log π(·|s) [N, A].
 
     Raises:
         NonFiniteError: if one is not finite, that of a forbidden action too.
@@ -230,10 +248,13 @@ def _policy_rows(
 
     `encoded` is [R, F], `decisions` are rows of it; the other columns are [D].
     """
+    chosen, proposed = (np.asarray(batch.columns[f"{who}_action"], np.int64)[decisions] for who in ("chosen", "expert"))
+    require_actions("chosen_action", batch, chosen, decisions)
+    require_actions("expert_action", batch, np.maximum(proposed, 0), decisions)  # -1 is no proposal
+    actions, expert = torch.from_numpy(chosen), torch.from_numpy(proposed)
     action_mask = mask_rows(batch.observations, decisions)
     inputs = encoded if len(decisions) == len(encoded) else encoded[torch.from_numpy(decisions)]
     log_probs = log_probs_of(network, inputs, action_mask)
-    actions, expert = (torch.from_numpy(batch.columns[f"{who}_action"][decisions]) for who in ("chosen", "expert"))
     acted = log_prob_of(log_probs, actions)
     recorded = np.asarray(batch.columns["policy_log_prob"], np.float64)[decisions]
     _require_same_policy(batch, decisions, acted.numpy(), recorded)
@@ -268,22 +289,17 @@ def _require_same_policy(
     if not (excess <= _LOG_PROB_TOLERANCE).all():
         worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
         raise StaleBatchError(
-            f"row {decisions[worst]} ({_agent_and_tick(batch, decisions[worst])}): recorded `policy_log_prob` "
+            f"row {decisions[worst]} ({agent_and_tick(batch, decisions[worst])}): recorded `policy_log_prob` "
             f"{recorded[worst]:.7g}, but this network says {computed[worst]:.7g}; another network collected this batch"
         )
 
 
-def _agent_and_tick(batch: TrajectoryBatch, row: np.int64) -> str:
-    return f"agent {batch.agent_ids[batch.trajectory_of_row[row]]!r}, tick {batch.ticks[row]}"
-
-
 def _extremes(batch: TrajectoryBatch, estimates: Estimates, scale: float) -> str:
-    row, advantage, target = (
-        np.argmax(np.abs(column)) for column in (batch.rewards, estimates.advantages, estimates.value_targets)
+    advantage, target = (
+        column[np.argmax(np.abs(column))] for column in (estimates.advantages, estimates.value_targets)
     )
     return (
-        f"the largest reward is {batch.rewards[row]:.3g} ({_agent_and_tick(batch, row)}), the largest advantage "
-        f"{estimates.advantages[advantage]:.3g}, the largest value target {estimates.value_targets[target]:.3g}, the "
+        f"{largest_reward(batch)}, the largest advantage {advantage:.3g}, the largest value target {target:.3g}, the "
         f"value scale {scale:.3g}"
     )
 
@@ -309,9 +325,10 @@ def _explained_variance(values: NDArray[np.float64], targets: NDArray[np.floatin
     return 1.0 - float(np.var(targets - values)) / variance if variance > 0.0 else None
 
 
-def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
-    if len(first) < 2:
+def _correlation(rewards: NDArray[np.float32], advantages: NDArray[np.float32]) -> float | None:
+    if len(rewards) < 2:
         return None
+    first, second = rewards.astype(np.float64), advantages.astype(np.float64)
     spread = float(np.std(first) * np.std(second))
     if spread == 0.0:
         return None

@@ -20,32 +20,15 @@ from townlet_training.learning.batch import (
     require_columns,
     require_same_actions,
 )
+from townlet_training.learning.bc_config import BCConfig
 from townlet_training.learning.optimizer import Optimizer
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.distributions import log_prob_of
-from townlet_training.settings import Count, NotNegative, Positive, Rows, check_settings
 from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
 # The default of Adam (Kingma & Ba 2015, arXiv:1412.6980).
 _ADAM_EPS = 1e-8
-
-
-@dataclass(frozen=True, kw_only=True)
-class BCConfig:
-    """One cloning."""
-
-    learning_rate: Positive = 1e-3
-    """Of Adam; above 0."""
-    batch_size: Rows = 64
-    """Labels per gradient step."""
-    num_epochs: Count = 20
-    """Passes over the labels; the weights kept are those of the best of them."""
-    weight_decay: NotNegative = 0.0
-    """Decoupled, per step: the weights shrink by learning rate × this."""
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 class Labels(NamedTuple):
@@ -86,10 +69,6 @@ def labels(batch: TrajectoryBatch) -> Labels:
     return Labels(kept, actions[kept], len(rows) - len(kept))
 
 
-def _ignore(epoch: CloneEpoch) -> None:
-    """Watch nothing."""
-
-
 class BCLearner:
     """Fits a network's policy to labels; its critic is left alone. Draws only from its generator.
 
@@ -121,7 +100,11 @@ class BCLearner:
         self._generator = generator
 
     def fit(
-        self, train: TrajectoryBatch, held_out: TrajectoryBatch, *, on_epoch: Callable[[CloneEpoch], None] = _ignore
+        self,
+        train: TrajectoryBatch,
+        held_out: TrajectoryBatch,
+        *,
+        on_epoch: Callable[[CloneEpoch], None] = lambda epoch: None,
     ) -> CloneResult:
         """Minimize the cross-entropy of the labels of `train`; keep the weights that did best on `held_out`.
 

@@ -53,7 +53,7 @@ class Optimizer:
     def step(self, loss: Tensor, origin: str) -> float:
         """Descend once along the gradient of `loss`, a scalar, scaled down to `max_grad_norm` where it is longer.
 
-        `origin` says in words what the loss was computed from.
+        `origin` describes the inputs of the loss, for the errors.
 
         Returns:
             The norm of the gradient before scaling.

@@ -180,6 +180,12 @@ def minibatches(
 
     Rows and decisions are each cut into equal parts, because the critic and the policy share no weight; the decisions
     are in the order of the rows, so that both parts are the same rows where every row is a decision.
+
+    Args:
+        batch: of V rows and P decisions.
+        num_minibatches: at most V.
+        num_epochs: passes.
+        generator: of the orders.
     """
     num_rows, num_policy = len(batch.inputs), len(batch.policy.position)
     policy_index = torch.full((num_rows,), -1)
@@ -235,7 +241,7 @@ class Objective:
         self._config = config
         self._kickstart_coef = kickstart_coef
         self._decisions_per_minibatch = batch.num_decisions / num_minibatches
-        # Without any label the sum over them is 0, whatever it is divided by.
+        # Without any label the sum over them is 0, and so is its quotient.
         self._labels_per_minibatch = max(batch.policy.labelled.sum().item(), 1.0) / num_minibatches
         advantages = batch.policy.advantages
         self._shift, self._scale = 0.0, 1.0

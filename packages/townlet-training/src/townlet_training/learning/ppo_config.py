@@ -54,7 +54,7 @@ class PPOConfig:
     max_grad_norm: Positive = 0.5
     """Gradients of a step are scaled down to this norm together."""
     value_clip: Ratio | None = None
-    """How far a value may move in an update before its loss stops pulling; None: as far as it likes."""
+    """Distance that a value may move in an update before its gradient ends; None: any."""
     normalize_advantages: bool = True
     """To mean 0 and deviation 1 over the policy rows of the batch."""
     target_kl: Positive | None = None
@@ -68,7 +68,7 @@ class PPOConfig:
             raise ConfigError(f"`minibatch_size` and `num_minibatches` exclude each other: {self}")
 
     def minibatches_of(self, num_rows: int) -> int:
-        """How many minibatches a batch of `num_rows` is cut into; never more than rows."""
+        """Return the number of minibatches of a batch of `num_rows`, at most `num_rows`."""
         if self.minibatch_size is not None:
             return math.ceil(num_rows / self.minibatch_size)
         return min(self.num_minibatches or DEFAULT_NUM_MINIBATCHES, num_rows)

@@ -1,1 +1,1 @@
-"""The network: what it computes, in torch, in numpy and as a file."""
+"""The network: in torch, in numpy, and as an ONNX file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -25,14 +25,14 @@ _CONSTANT_STD = 1e-6
 
 Activation = Literal["tanh", "relu"]
 Statistics = Literal["frozen", "none"]
-"""`frozen`: taken once, from what was seen before anything is learned; `none`: numbers stay as they come."""
+"""`frozen`: fitted once, before anything is learned; `none`: 0 and 1."""
 Units = Annotated[int, Field(ge=1, le=2**16)]
 """Units of one layer; two layers of the most have 2**32 weights between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Size and shape of both trunks, and what stands before the first and behind the last layer."""
+    """Size and activation of both trunks, normalization of their input, and scale of the value head."""
 
     hidden_sizes: Annotated[tuple[Units, ...], Field(min_length=1, max_length=64)] = (128, 128)
     """Units of each hidden layer, first to last."""
@@ -134,7 +134,7 @@ class ActorCritic(nn.Module):
         return self.scaled_values(encoded) * self.value_scale
 
     def scaled_values(self, encoded: Tensor) -> Tensor:
-        """V(s) / `value_scale` [N]: what the head puts out, and what the value loss compares."""
+        """V(s) / `value_scale` [N]: the output of the value head, in the unit of the value loss."""
         head: Tensor = self.critic(encoded)
         return head.squeeze(-1)
 
@@ -218,14 +218,6 @@ class ActorCritic(nn.Module):
             raise ConfigError(f"`scale` must be finite and above 0 as a float32, got {scale!r}")
         with torch.no_grad():
             self.value_scale.fill_(scale)
-
-    def policy_parameters(self) -> Iterator[nn.Parameter]:
-        """Of the policy's trunk and head."""
-        return self.policy.parameters()
-
-    def value_parameters(self) -> Iterator[nn.Parameter]:
-        """Of the critic's trunk and head."""
-        return self.critic.parameters()
 
 
 class Tanh(nn.Module):

@@ -1,4 +1,4 @@
-"""A network as one ONNX file that says what it is, holds its own checksum, and computes what the network computes."""
+"""A network as one ONNX file with a label and its own checksum, compared with the network before it is written."""
 
 from __future__ import annotations
 
@@ -34,10 +34,19 @@ _BATCH_SIZES = (1, 2, 17, 64)
 
 
 def export_policy(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: int) -> ExportedPolicy:
-    """Write `network` to `path` as ONNX, checked on random inputs drawn from `seed`.
+    """Write `network` to `path` as ONNX, and compare the file with the network.
 
     Inputs are the observations by name (float32 [N, ...]) and `action_mask` (bool [N, A]); outputs are `log_probs`
     [N, A] and `values` [N]. The same weights give the same bytes with the same versions of torch and onnxscript.
+
+    Args:
+        network: policy, critic and their frozen statistics.
+        path: of the file, which is replaced at once.
+        spec: names of the world and its actions, which the file is labelled with.
+        seed: of the random inputs of the check.
+
+    Returns:
+        Path and digests of the file.
 
     Raises:
         ExportError: if `spec` is not the network's, or the file computes something else than the network.
@@ -122,7 +131,7 @@ def _model_bytes(network: ActorCritic, spec: PolicySpec, digest: str) -> bytes:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Drop what only debugging needs: stack traces and file names of the machine that exported."""
+    """Drop debugging data: stack traces and file names of the machine that exported."""
     del model.metadata_props[:]
     model.doc_string = ""
     graph = model.graph

@@ -1,4 +1,4 @@
-"""Which weights a network has: one digest, whatever file holds them."""
+"""Weights of a network: copies, checks and a digest that does not depend on the file that holds them."""
 
 from __future__ import annotations
 

@@ -1,37 +1,101 @@
-"""What learns: for each agent group a network, its optimizer and its random generator."""
+"""Agent groups: for each of them a network, its optimizer and its random generator."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from townlet_training.config import PolicySpec, TrainingConfig
-from townlet_training.errors import EmptyBatchError
+from townlet_training.errors import (
+    ActionMaskError,
+    ConfigError,
+    EmptyBatchError,
+    NonFiniteError,
+    ShapeError,
+    StaleBatchError,
+)
 from townlet_training.learning.ppo import PPOLearner, PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_training.run.cloning import clone_script, freeze_statistics
-from townlet_training.run.group_names import group_seed, joined, parted, require_groups
 from townlet_training.run.schedule import PlannedUpdate
 from townlet_trajectory import Kind, TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
+from townlet_trajectory.evaluation.seeds import derive_seed
 
 log = logging.getLogger(__name__)
 
+ONE_GROUP = "agents"
+"""Name of the agent group where there is only one."""
 
-class Learners:
-    """All groups of a run. They share nothing but the config, the plan and the worlds.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+
+_Value = TypeVar("_Value")
+
+
+def require_groups(specs: Mapping[str, PolicySpec]) -> None:
+    """Raise `ConfigError` unless there is a group, and every name can be part of a file name."""
+    if not specs:
+        raise ConfigError("`specs` must have at least one agent group, got none")
+    for group in specs:
+        if _NAME.fullmatch(group) is None:
+            raise ConfigError(
+                f"the name of an agent group must be up to 64 letters, digits, `_`, `-` and `.`, got {group!r}"
+            )
+
+
+def join_groups(by_group: Mapping[str, Mapping[str, _Value]]) -> dict[str, _Value]:
+    """Return the values of all groups by `GROUP/NAME`; by `NAME` where there is one group."""
+    if len(by_group) == 1:
+        return {name: value for values in by_group.values() for name, value in values.items()}
+    return {f"{group}/{name}": value for group, values in by_group.items() for name, value in values.items()}
+
+
+def split_groups(values: Mapping[str, _Value], groups: Sequence[str]) -> dict[str, dict[str, _Value]]:
+    """Invert `join_groups`.
+
+    Raises:
+        ShapeError: if a name is of none of `groups`.
+    """
+    if len(groups) == 1:
+        return {groups[0]: dict(values)}
+    by_group: dict[str, dict[str, _Value]] = {group: {} for group in groups}
+    for name, value in values.items():
+        group, _, own = name.partition("/")
+        if group not in by_group:
+            raise ShapeError(f"`{name}` is of none of the agent groups {', '.join(groups)}")
+        by_group[group][own] = value
+    return by_group
+
+
+def group_seed(seed: int, purpose: str, group: str, index: int = 0) -> int:
+    """Derive the seed of one agent group for one use; that of `ONE_GROUP` is the purpose's own.
+
+    Args:
+        seed: of the run.
+        purpose: see `derive_seed`.
+        group: name of the agent group.
+        index: of the use.
+
+    Returns:
+        A seed in [0, 2**63).
+    """
+    return derive_seed(seed, purpose if group == ONE_GROUP else f"{purpose}/{group}", index)
+
+
+class GroupLearners:
+    """Networks and optimizers of all groups of a run. They share nothing but the config, the plan and the worlds.
 
     Attributes:
         networks: the policy and critic of each group, in training.
-        transitions: rows that each group has learned from.
-        num_left_out: how often a group was left out of an update because it had decided nothing.
     """
 
     def __init__(self, config: TrainingConfig, specs: Mapping[str, PolicySpec]) -> None:
@@ -49,95 +113,111 @@ class Learners:
             group: PPOLearner(network, config=config.ppo, generator=self._generators[group])
             for group, network in self.networks.items()
         }
-        self.transitions = dict.fromkeys(specs, 0)
-        self.num_left_out = 0
 
     def freeze_statistics(self, collected: Collected) -> None:
-        """Fit what stands before and behind each network to what its group saw and earned.
+        """Fit the normalization of each network to the observations and rewards of its group.
 
         Raises:
-            EmptyBatchError: if there was nobody in a group.
+            EmptyBatchError: if a group was empty.
         """
         for group, network in self.networks.items():
-            with _naming(group):
+            with _naming("preparation", group):
                 freeze_statistics(network, collected.batches[group], discount=self._config.ppo.discount)
 
     def clone(self, collected: Collected, *, on_epoch: Callable[[CloneEpoch], None]) -> dict[str, CloneResult]:
-        """Make each policy propose what the script proposed to its group; by group.
+        """Make each policy propose the script's proposals to its group; returns the results by group.
 
         Raises:
-            EmptyBatchError: if there is nothing to learn from for a group, or nothing to judge by.
+            EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
         """
         results = {}
         for group, network in self.networks.items():
-            with _naming(group):
+            with _naming("stage clone", group):
                 results[group] = clone_script(
-                    network, collected.batches[group], config=self._config, group=group, on_epoch=on_epoch
+                    network,
+                    collected.batches[group],
+                    config=self._config,
+                    split_seed=group_seed(self._config.seed, "split", group),
+                    generator=_generator(self._config, "clone", group),
+                    on_epoch=on_epoch,
                 )
         return results
 
-    def learn(self, collected: Collected, planned: PlannedUpdate) -> dict[str, PPOUpdate]:
-        """One update of every group that has something to learn from; by group.
+    def learn(self, collected: Collected, planned: PlannedUpdate, *, number: int) -> dict[str, PPOUpdate]:
+        """Update every group that has something to learn from.
+
+        Args:
+            collected: the rows to learn from.
+            planned: how the update is made.
+            number: of the update in the run, from 1, for errors.
+
+        Returns:
+            The updates by group, without the groups that were left out.
 
         Raises:
-            EmptyBatchError: if no group has.
+            EmptyBatchError: if no group has anything to learn from.
+            NonFiniteError: names the stage, the update and the group.
         """
+        where = f"update {number} of stage {planned.stage}"
         learnable = {group: batch for group, batch in collected.batches.items() if _has_decided(batch)}
         if not learnable:
-            raise EmptyBatchError(f"all {collected.agent_steps} rows are foreign; nothing to learn from")
+            raise EmptyBatchError(f"{where}: all {collected.agent_steps} rows are foreign; nothing to learn from")
         updates = {}
         for group, learner in self._learners.items():
             if group not in learnable:
                 log.warning("agent group %s is left out of an update: it decided nothing", group)
-                self.num_left_out += 1
                 continue
-            updates[group] = _updated(learner, learnable[group], planned)
-            self.transitions[group] += updates[group].num_transitions
+            with _naming(where, group):
+                updates[group] = _updated(learner, learnable[group], planned)
         return updates
 
     def reseed(self, attempt: int) -> None:
-        """Draw other numbers from here on: those of `attempt`."""
+        """Set the random states to those of `attempt`."""
         for group, generator in self._generators.items():
             generator.manual_seed(group_seed(self._config.seed, "attempt", group, attempt))
 
     def copies(self, weights: Mapping[str, Tensor]) -> dict[str, ActorCritic]:
-        """Networks like these, apart from them, with `weights` as from `weights`."""
+        """Build separate networks with `weights`, named as those of `weights`."""
         copies = {group: _network(self._config, group, spec) for group, spec in self._specs.items()}
-        for group, own in parted(weights, tuple(copies)).items():
+        for group, own in split_groups(weights, tuple(copies)).items():
             set_weights(copies[group], own)
         return copies
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the parameters and buffers of all networks: `NAME`, with several groups `GROUP/NAME`."""
-        return joined({group: weights_of(network) for group, network in self.networks.items()})
+        """Copy the parameters and buffers of all networks: `NAME`, with several groups `GROUP/NAME`."""
+        return join_groups({group: weights_of(network) for group, network in self.networks.items()})
 
     def sha256(self) -> str:
-        """`weights_digest` of `weights`."""
+        """Return the `weights_digest` of `weights`."""
         return weights_digest(self.weights())
 
     def state(self) -> dict[str, Tensor]:
-        """A copy of the optimizers' moments and the random states, named as `weights` are."""
-        return joined({group: learner.state_dict() for group, learner in self._learners.items()})
+        """Copy the optimizers' moments and the random states, named as `weights` are."""
+        return join_groups({group: learner.state_dict() for group, learner in self._learners.items()})
 
     def restore(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-        """Be again what `weights` and `state` were taken of, the random states last.
+        """Restore networks, optimizers and random states from `weights` and `state`.
 
         Raises:
             ShapeError: if they are of other networks.
         """
         groups = tuple(self.networks)
-        for group, own in parted(weights, groups).items():
+        for group, own in split_groups(weights, groups).items():
             set_weights(self.networks[group], own)
-        for group, own in parted(state, groups).items():
+        for group, own in split_groups(state, groups).items():
             self._learners[group].load_state_dict(own)
 
 
 @contextlib.contextmanager
-def _naming(group: str) -> Iterator[None]:
+def _naming(where: str, group: str) -> Iterator[None]:
+    """Name stage, update and agent group in the errors of the block."""
+    where = f"{where}, agent group `{group}`"
     try:
         yield
-    except EmptyBatchError as error:
-        raise EmptyBatchError(f"agent group `{group}`: {error}") from error
+    except NonFiniteError as error:
+        raise error.within(where) from error
+    except (ActionMaskError, EmptyBatchError, ShapeError, StaleBatchError) as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def _updated(learner: PPOLearner, batch: TrajectoryBatch, planned: PlannedUpdate) -> PPOUpdate:

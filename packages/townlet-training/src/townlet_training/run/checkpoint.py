@@ -1,115 +1,69 @@
-"""Checkpoints: a directory each, written at once, verified before anything of it is used."""
+"""Checkpoints: a directory each, written at once and verified before it is used.
+
+The state is JSON, tensors are safetensors, worlds are npz for the numbers and JSON for the types: nothing is pickled.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
+import numpy as np
 import safetensors
 import safetensors.torch
-from pydantic import ConfigDict, TypeAdapter
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from townlet_training.config import PolicySpec
-from townlet_training.errors import CheckpointError, ConfigError
+from townlet_training.errors import CheckpointError, NonFiniteError, ShapeError
 from townlet_training.network.weights import require_finite, weights_digest
-from townlet_training.run.agent_groups import Learners
-from townlet_training.run.history import RUN_RECORD, RunRecord
-from townlet_training.run.saved_worlds import ARRAYS_NAME, TYPES_NAME, SavedWorlds, decode_worlds, encode_worlds
-from townlet_training.run.typed_json import encode_record, parse_record
+from townlet_training.run.state import SCHEMA_VERSION, TrainingState
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.evaluation.results import Mode, Stage
 from townlet_trajectory.storage.files import remove_directory
+from townlet_trajectory.storage.json import JsonValue, parse_object, readable_json
 from townlet_trajectory.storage.manifest import read_directory, write_directory
+from townlet_trajectory.storage.npz import decode_npz, encode_npz
 
-SCHEMA_VERSION = 2
 MAX_CHECKPOINT_BYTES = 1 << 30
 """A larger one is refused before it is read."""
 
-_WEIGHTS, _OPTIMIZER, _STATE, _RUN = "weights.safetensors", "optimizer.safetensors", "state.json", "run.json"
-_ALWAYS, _WORLDS = frozenset({_WEIGHTS, _OPTIMIZER, _STATE, _RUN}), frozenset({ARRAYS_NAME, TYPES_NAME})
+SavedWorlds: TypeAlias = Mapping[str, NDArray[np.generic]]
+"""Arrays that `Collector.save_state` returns."""
+
+_WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+_ARRAYS, _TYPES = "worlds.npz", "worlds.json"
+_ALWAYS, _WORLDS = frozenset({_WEIGHTS, _OPTIMIZER, _STATE}), frozenset({_ARRAYS, _TYPES})
 _NAME = re.compile(r"step-(\d{9,})(?:-interim-(\d+))?")
+_RECORD = TypeAdapter(TrainingState)
 
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointState:
-    """Where the run stood, apart from its tensors and its past."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    schema_version: int = SCHEMA_VERSION
-    mode: Mode
-    seed: int
-    stage: Stage
-    specs: Mapping[str, PolicySpec]
-    """By agent group."""
-    update_index: int
-    """Updates of the plan that were done."""
-    num_updates: int
-    """Updates that were made, those that a gate took back included."""
-    env_steps: int
-    agent_steps: int
-    transitions: Mapping[str, int]
-    """Rows learned from, by agent group."""
-    ratio: float
-    """Of the last collection."""
-    attempt: int
-    weights_sha256: str
-    """`weights_digest` of the weights beside it."""
-
-    def __post_init__(self) -> None:
-        counts = {
-            "update_index": self.update_index,
-            "num_updates": self.num_updates,
-            "env_steps": self.env_steps,
-            "agent_steps": self.agent_steps,
-            "attempt": self.attempt,
-            **{f"transitions.{group}": count for group, count in self.transitions.items()},
-        }
-        for name, count in counts.items():
-            if count < 0:
-                raise ConfigError(f"`{name}` is a count and must be at least 0, got {count!r}")
-        if not self.specs or self.specs.keys() != self.transitions.keys():
-            raise ConfigError(f"`transitions` must be of {sorted(self.specs)}, got {sorted(self.transitions)}")
-
-
-_STATE_RECORD = TypeAdapter(CheckpointState)
+_NUMBERS = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64".split())
+_TEXT = "text"
+_CHARACTER = np.dtype("<u4")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
-    """Everything that training goes on from."""
+    """Everything that a run is resumed from."""
 
-    state: CheckpointState
-    run: RunRecord
+    state: TrainingState
     weights: Mapping[str, Tensor]
     """Parameters and buffers, normalization included: `NAME`, with several agent groups `GROUP/NAME`."""
     learner: Mapping[str, Tensor]
     """State of the learners, named likewise: the optimizers' moments, and the random generators."""
     worlds: SavedWorlds | None
-    """What the collector goes on from; None where it cannot be saved, and before anything was learned."""
-
-
-def restore(checkpoint: Checkpoint, learners: Learners, *, specs: Mapping[str, PolicySpec]) -> None:
-    """Make `learners` what they were when `checkpoint` was taken, the random states last.
-
-    Raises:
-        ConfigError: if it was trained in another world, or with another action vocabulary, than `specs` say.
-        ShapeError: if it is of other networks.
-    """
-    if checkpoint.state.specs != specs:
-        raise ConfigError(f"the checkpoint must be of {dict(specs)}, got {dict(checkpoint.state.specs)}")
-    learners.restore(checkpoint.weights, checkpoint.learner)
+    """State of the collector; None where it cannot be saved, and before anything was learned."""
 
 
 class CheckpointStore:
     """The checkpoints of one run, by world steps.
 
     Beside them there may be an *interim* one, of a moment at which no checkpoint is due: where a run began, or was
-    asked to stop. It is for taking the run up again, and goes with the next checkpoint.
+    asked to stop. A run can be resumed from it, and it is removed with the next checkpoint.
     """
 
     def __init__(self, directory: Path, *, keep_last: int) -> None:
@@ -118,15 +72,15 @@ class CheckpointStore:
         self._keep_last = keep_last
 
     def path(self, env_steps: int) -> Path:
-        """Where the checkpoint at `env_steps` is, or would be."""
+        """Return the path of the checkpoint at `env_steps`, which need not exist."""
         return self._directory / f"step-{env_steps:09d}"
 
     def steps(self) -> tuple[int, ...]:
-        """World steps of every checkpoint there is, ascending; interim ones are not among them."""
+        """Return the world steps of every checkpoint, ascending, without interim ones."""
         return tuple(sorted(int(steps) for steps, serial in self._names() if serial is None))
 
     def newest(self) -> Path | None:
-        """The checkpoint that a run is taken up from, interim or not; None where there is none."""
+        """Return the checkpoint that a run is resumed from, interim or not; None where there is none."""
         # Where both are of the same steps, the interim one was written before what made the other one due.
         keys = [(int(steps), math.inf if serial is None else int(serial)) for steps, serial in self._names()]
         if not keys:
@@ -188,8 +142,7 @@ class CheckpointStore:
         files = {
             _WEIGHTS: safetensors.torch.save(dict(checkpoint.weights)),
             _OPTIMIZER: safetensors.torch.save(dict(checkpoint.learner)),
-            _STATE: encode_record(_STATE_RECORD, checkpoint.state),
-            _RUN: encode_record(RUN_RECORD, checkpoint.run),
+            _STATE: encode_state(checkpoint.state),
             **({} if checkpoint.worlds is None else encode_worlds(checkpoint.worlds)),
         }
         try:
@@ -210,8 +163,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint. Sizes and digests of all its files are verified before any of them is parsed.
 
     Raises:
-        CheckpointError: if there is none, it is damaged, or of another version: those of version 1 lack what a run is
-            taken up from.
+        CheckpointError: if there is none, it is damaged, or of another version.
     """
     try:
         files = read_directory(path, max_bytes=MAX_CHECKPOINT_BYTES)
@@ -219,19 +171,99 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(error.path, error.stage, error.reason) from error
     if _STATE not in files:
         raise CheckpointError(path, "verify", f"expected {_STATE}, got {sorted(files)}")
-    state = parse_record(_STATE_RECORD, files[_STATE], path / _STATE, version=SCHEMA_VERSION)
+    state = parse_state(files[_STATE], path / _STATE)
     if files.keys() not in (_ALWAYS, _ALWAYS | _WORLDS):
         raise CheckpointError(path, "verify", f"expected {sorted(_ALWAYS)} and worlds, got {sorted(files)}")
     weights = _parse_tensors(files[_WEIGHTS], path / _WEIGHTS)
     if weights_digest(weights) != state.weights_sha256:
         raise CheckpointError(path, "verify", f"the weights are not those of `weights_sha256` {state.weights_sha256}")
-    return Checkpoint(
-        state=state,
-        run=parse_record(RUN_RECORD, files[_RUN], path / _RUN),
-        weights=weights,
-        learner=_parse_tensors(files[_OPTIMIZER], path / _OPTIMIZER),
-        worlds=_parse_worlds(files, path),
-    )
+    try:
+        worlds = decode_worlds(files, path) if _ARRAYS in files else None
+    except ArtifactError as error:
+        raise CheckpointError(error.path, error.stage, error.reason) from error
+    learner = _parse_tensors(files[_OPTIMIZER], path / _OPTIMIZER)
+    return Checkpoint(state=state, weights=weights, learner=learner, worlds=worlds)
+
+
+def encode_state(state: TrainingState) -> bytes:
+    """Encode `state` as one line of JSON: a long history is much shorter so.
+
+    Raises:
+        NonFiniteError: if a number in it is not finite.
+    """
+    document = _RECORD.dump_python(state, mode="json")
+    try:
+        return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    except ValueError as error:
+        raise NonFiniteError("checkpoint", f"state: {error}") from error
+
+
+def parse_state(data: bytes, path: Path) -> TrainingState:
+    """Parse the content of a `state.json`, which came from `path`.
+
+    Raises:
+        CheckpointError: if it is not strict JSON, of another version, or a field is missing, unknown, of another type
+            or out of range.
+    """
+    try:
+        version = parse_object(data, path).get("schema_version")
+    except ArtifactError as error:
+        raise CheckpointError(error.path, error.stage, error.reason) from error
+    if version != SCHEMA_VERSION:
+        raise CheckpointError(path, "parse", f"`schema_version` must be {SCHEMA_VERSION}, got {version!r:.40}")
+    try:
+        return _RECORD.validate_json(data, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the record"
+        raise CheckpointError(path, "parse", f"{where}: {first['msg']}") from error
+
+
+def encode_worlds(state: SavedWorlds) -> dict[str, bytes]:
+    """Encode the state of worlds as files, by name.
+
+    Raises:
+        ShapeError: if an array holds something else than numbers, bools, or text of fixed width.
+    """
+    types: dict[str, JsonValue] = {}
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for name, array in state.items():
+        if array.dtype.kind == "U":
+            types[name] = _TEXT
+            # Characters as numbers, along one more axis.
+            characters = np.asarray(array, array.dtype.newbyteorder("<"), order="C").reshape(*array.shape, 1)
+            arrays[name] = characters.view(_CHARACTER)
+        elif array.dtype.name in _NUMBERS:
+            types[name] = array.dtype.name
+            arrays[name] = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        else:
+            raise ShapeError(f"the state `{name}` of the worlds must be numbers, bools or text, got {array.dtype}")
+    return {_ARRAYS: encode_npz(arrays), _TYPES: readable_json(types)}
+
+
+def decode_worlds(files: Mapping[str, bytes], path: Path) -> SavedWorlds:
+    """Invert `encode_worlds`, for files of the directory `path`.
+
+    Raises:
+        ArtifactError: if one of them is damaged.
+    """
+    types = parse_object(files[_TYPES], path / _TYPES)
+    arrays = decode_npz(files[_ARRAYS], path / _ARRAYS, names=frozenset(types))
+    state: dict[str, NDArray[np.generic]] = {}
+    for name, kind in types.items():
+        array = arrays[name]
+        if array.dtype.name != (_CHARACTER.name if kind == _TEXT else kind):
+            raise ArtifactError(path / _ARRAYS, "parse", f"`{name}` must be {kind}, got {array.dtype}")
+        state[name] = _text(array, path) if kind == _TEXT else array
+    return state
+
+
+def _text(characters: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
+    """Return text of the shape of `characters` [..., width]."""
+    if characters.ndim < 1 or characters.shape[-1] < 1 or int(characters.max(initial=0)) > 0x10FFFF:
+        raise ArtifactError(path / _ARRAYS, "parse", "not the characters of text")
+    width = characters.shape[-1]
+    return characters.view(np.dtype(f"<U{width}")).reshape(characters.shape[:-1])
 
 
 def _parse_tensors(data: bytes, path: Path) -> dict[str, Tensor]:
@@ -240,15 +272,6 @@ def _parse_tensors(data: bytes, path: Path) -> dict[str, Tensor]:
     except safetensors.SafetensorError as error:
         raise CheckpointError(path, "parse", str(error)) from error
     return tensors
-
-
-def _parse_worlds(files: Mapping[str, bytes], path: Path) -> SavedWorlds | None:
-    if ARRAYS_NAME not in files:
-        return None
-    try:
-        return decode_worlds(files, path)
-    except ArtifactError as error:
-        raise CheckpointError(error.path, error.stage, error.reason) from error
 
 
 def _remove(path: Path) -> None:

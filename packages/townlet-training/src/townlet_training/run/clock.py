@@ -1,4 +1,4 @@
-"""How far a run is, and how long its parts took."""
+"""Progress of a run, and the time that its parts took."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from townlet_trajectory.evaluation.results import Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands, for whoever watches it."""
+    """Progress of a run, for those who watch it."""
 
     stage: Stage | Literal["judge"]
     """Of the plan, or `judge` while the result is exported and judged."""
@@ -37,7 +37,7 @@ class RunClock:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the clock was made, and those that were taken up."""
+        """Seconds since the clock was made, and those before the run was resumed."""
         return self._before + time.perf_counter() - self._began
 
     @property
@@ -45,8 +45,8 @@ class RunClock:
         """Seconds by part, in the order in which the parts began."""
         return dict(self._parts)
 
-    def take_up(self, elapsed: float, parts: Mapping[str, float]) -> None:
-        """Count on from what a clock of the same run said before: `elapsed` seconds, and `parts` of them."""
+    def resume(self, elapsed: float, parts: Mapping[str, float]) -> None:
+        """Count on from `elapsed` seconds of the same run, and from `parts` of them."""
         self._before = elapsed
         self._parts = dict(parts)
 
@@ -62,7 +62,17 @@ class RunClock:
     def progress(
         self, *, stage: Stage | Literal["judge"], env_steps: int, total_env_steps: int, last_return: float | None
     ) -> Progress:
-        """What to tell a watcher after `env_steps` world steps."""
+        """Compute the progress of the run.
+
+        Args:
+            stage: of the plan, or `judge`.
+            env_steps: world steps made.
+            total_env_steps: of the whole run.
+            last_return: mean return of the last evaluation.
+
+        Returns:
+            The progress, at the rate of the run so far.
+        """
         rate = env_steps / max(self.elapsed, 1e-9)
         return Progress(
             stage=stage,

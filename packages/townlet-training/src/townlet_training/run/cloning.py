@@ -1,27 +1,43 @@
-"""The clone: what it is normalized with, what it is fitted to, and what it is judged on."""
+"""The clone of the script: its normalization, its training episodes, and the episodes that judge it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError
 from townlet_training.learning.advantages import return_scale
-from townlet_training.learning.bc import BCLearner
+from townlet_training.learning.bc import BCLearner, labels
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.run.group_names import group_seed
-from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory import ACTION_MASK, TrajectoryBatch
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
-_SPLIT_ATTEMPTS = 100
+
+class CloneEpisodes(NamedTuple):
+    """Scripted episodes, by their use. Agents of one episode see each other, so an episode has one use."""
+
+    train: TrajectoryBatch
+    choose: TrajectoryBatch
+    """They choose the epoch whose weights are kept."""
+    judge: TrajectoryBatch
+    """They choose nothing, and are judged by."""
 
 
 def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
-    """Fit the normalization of observations and the unit of values to `batch`, as far as the network's config says so.
+    """Fit the normalization of observations and the unit of values to `batch`, where the network's config says so.
 
     Nothing changes them afterwards.
+
+    Args:
+        network: whose buffers are set.
+        batch: the rows to fit to; none that the network is judged by.
+        discount: of the returns that give the unit.
     """
     if network.config.normalize_observations == "frozen":
         network.fit_normalizer(batch)
@@ -29,23 +45,55 @@ def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount:
         network.set_value_scale(return_scale(batch, discount=discount))
 
 
-def split_episodes(
-    batch: TrajectoryBatch, *, fraction: float, seed: int, group: str
-) -> tuple[TrajectoryBatch, TrajectoryBatch]:
-    """Split what `group` did into (train, held out) by episode of the world, neither of them empty.
+def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int) -> CloneEpisodes:
+    """Split scripted trajectories by episode of the world.
+
+    Args:
+        batch: of at least three episodes.
+        fraction: share of the episodes, in (0, 1), that nothing is learned from; two thirds of them judge the clone,
+            the others choose the epoch. Each use gets at least one.
+        seed: of the order in which episodes are taken.
+
+    Returns:
+        The three parts; every trajectory is in one of them.
 
     Raises:
-        EmptyBatchError: if `batch` has a single episode.
+        EmptyBatchError: if there are fewer than three episodes.
     """
-    for attempt in range(_SPLIT_ATTEMPTS):
-        train, held_out = batch.split_by_episode(fraction, seed=group_seed(seed, "split", group, attempt))
-        # Each episode falls on its side by chance, so that with few of them one side may get none.
-        if len(train) and len(held_out):
-            return train, held_out
-    raise EmptyBatchError(
-        f"the {len(batch)} scripted trajectories could not be split into episodes to learn from and episodes to judge "
-        "by: collect more worlds, or for longer"
-    )
+    episode, num_episodes = _episode_of_trajectory(batch)
+    if num_episodes < 3:
+        raise EmptyBatchError(
+            f"{num_episodes} scripted episodes cannot be split into those to learn from, to choose by and to judge by: "
+            "collect more worlds, or for longer"
+        )
+    num_held_out = min(max(2, round(fraction * num_episodes)), num_episodes - 1)
+    num_judge = max(1, round(2 * num_held_out / 3))
+    position = np.random.default_rng(seed).permutation(num_episodes)[episode]
+    judge, train = position < num_judge, position >= num_held_out
+    return CloneEpisodes(*(batch.filter_trajectories(part) for part in (train, ~train & ~judge, judge)))
+
+
+def episode_accuracies(network: ActorCritic, batch: TrajectoryBatch) -> NDArray[np.float64]:
+    """Compute the share of right labels in each episode of `batch` that has a label.
+
+    Returns:
+        [E], in [0, 1], in the order of (world, episode).
+
+    Raises:
+        EmptyBatchError: if no episode has a label.
+    """
+    rows, actions, _ = labels(batch)
+    if not rows.size:
+        raise EmptyBatchError(f"the {len(batch)} trajectories to judge by have no label")
+    mask = batch.observations.get(ACTION_MASK)
+    legal = None if mask is None else np.asarray(mask[rows], np.bool_)
+    seen = {name: np.asarray(batch.observations[name][rows], np.float32) for name in network.observation_shapes}
+    log_probs, _ = network.act(seen, legal)
+    episode, num_episodes = _episode_of_trajectory(batch)
+    of_label = episode[batch.trajectory_of_row[rows]]
+    num_labels = np.bincount(of_label, minlength=num_episodes)
+    num_right = np.bincount(of_label, log_probs.argmax(axis=1) == actions, minlength=num_episodes)
+    return num_right[num_labels > 0] / num_labels[num_labels > 0]
 
 
 def clone_script(
@@ -53,17 +101,36 @@ def clone_script(
     batch: TrajectoryBatch,
     *,
     config: TrainingConfig,
-    group: str,
+    split_seed: int,
+    generator: torch.Generator,
     on_epoch: Callable[[CloneEpoch], None],
 ) -> CloneResult:
-    """Make the policy of `network`, which is that of `group`, propose what the script proposed in `batch`.
+    """Make the policy of `network` propose the script's actions in `batch`.
 
-    `on_epoch` as in `BCLearner.fit`.
+    Args:
+        network: to train.
+        batch: of the script alone.
+        config: of the run.
+        split_seed: of `split_episodes`.
+        generator: of the order of the labels.
+        on_epoch: called after every pass, as in `BCLearner.fit`.
+
+    Returns:
+        The accuracies of the epochs, and of each episode that chose nothing.
 
     Raises:
-        EmptyBatchError: if there is nothing to learn from, or nothing to judge by.
+        EmptyBatchError: if there is nothing to learn from, to choose by or to judge by.
     """
-    train, held_out = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=config.seed, group=group)
-    freeze_statistics(network, train, discount=config.ppo.discount)
-    generator = torch.Generator().manual_seed(group_seed(config.seed, "clone", group))
-    return BCLearner(network, config=config.bc, generator=generator).fit(train, held_out, on_epoch=on_epoch)
+    episodes = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=split_seed)
+    freeze_statistics(network, episodes.train, discount=config.ppo.discount)
+    learner = BCLearner(network, config=config.bc, generator=generator)
+    result = learner.fit(episodes.train, episodes.choose, on_epoch=on_epoch)
+    accuracies = episode_accuracies(network, episodes.judge)
+    return replace(result, accuracy=float(accuracies.mean()), episode_accuracies=tuple(accuracies.tolist()))
+
+
+def _episode_of_trajectory(batch: TrajectoryBatch) -> tuple[NDArray[np.int64], int]:
+    """Number the episodes of the worlds of `batch`: [B] in 0 .. E - 1, and E."""
+    numbers = np.column_stack((batch.worlds, batch.episodes))
+    found, episode = np.unique(numbers, axis=0, return_inverse=True)
+    return episode, len(found)

@@ -1,146 +1,199 @@
-"""Evaluations of a run: which episodes, against whom, and what they say about gates and the final score."""
+"""Evaluations of a run: which episodes, compared with whom, and what follows for gates, final score and promotion."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_training.config import TrainingConfig
-from townlet_trajectory.evaluation.comparisons import PairedComparison, compare, normalized, summarize
-from townlet_trajectory.evaluation.gates import GateResult, accuracy_gate, every_group, excess_gain, floor_gate
+from townlet_training.network.onnx_export import export_policy
+from townlet_training.run.agent_groups import GroupLearners, group_seed
+from townlet_training.run.clock import RunClock
+from townlet_training.run.state import EvaluatorState, TrainingState
+from townlet_trajectory.evaluation.comparisons import (
+    PairedComparison,
+    compare,
+    normalized,
+    summarize,
+)
+from townlet_trajectory.evaluation.gates import (
+    GateResult,
+    Verdict,
+    accuracy_gate,
+    episodes_to_fail,
+    every_group,
+    excess_gain,
+    floor_gate,
+)
 from townlet_trajectory.evaluation.interfaces import Actor, Evaluator
 from townlet_trajectory.evaluation.intervals import mean_interval
-from townlet_trajectory.evaluation.results import CloneResult, EvaluationRecord, FinalEvaluation, Stage
+from townlet_trajectory.evaluation.promotion import PROMOTION_NAME, PromotionDecision, PromotionRegistry
+from townlet_trajectory.evaluation.results import (
+    CLONE,
+    LEARNED,
+    SCRIPTED,
+    ZEROS,
+    CloneResult,
+    EvaluationRecord,
+    ExportedPolicy,
+    FinalEvaluation,
+    RunSummary,
+    zero_of,
+)
 from townlet_trajectory.evaluation.scores import EpisodeScores
 from townlet_trajectory.evaluation.seeds import derive_seed, final_seeds, selection_seeds
 
-SCRIPTED = "scripted"
-_ZEROS = ("idle", "random")
-"""What earns nothing: the first of them that a world has is the zero of its scores."""
+log = logging.getLogger(__name__)
+
+POLICY_NAME = "policy.onnx"
+
+Actors = Mapping[str, Actor]
+"""One for each agent group."""
+Seeds = NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class JudgeMemory:
-    """What later judgments depend on."""
+class RunEvaluator:
+    """Asks an `Evaluator` for scores, each baseline once per block of episodes, and draws conclusions from them.
 
-    num_intervals: int = 0
-    """Bootstrap intervals that were drawn."""
-    baselines: Mapping[str, EpisodeScores] | None = None
-    """On the episodes of selection; None until they are asked for."""
-
-
-class Judge:
-    """Asks the evaluator for scores, each baseline once per block of episodes, and draws conclusions from them."""
+    Attributes:
+        state: scores to compare with; they are kept in checkpoints.
+    """
 
     def __init__(self, evaluator: Evaluator, config: TrainingConfig, *, before_each: Callable[[], None]) -> None:
-        """`before_each` is called before every evaluation, and may raise to end the run there."""
+        """Remember the arguments.
+
+        Args:
+            evaluator: plays the episodes.
+            config: of the run.
+            before_each: called before every evaluation; an exception of it ends the run there.
+        """
+        self.state = EvaluatorState()
         self._evaluator = evaluator
         self._config = config
         self._before_each = before_each
-        self._selection = selection_seeds(config.eval_episodes)
-        self._selection_baselines: Mapping[str, EpisodeScores] | None = None
-        self._num_intervals = 0
-        self._zero = next((name for name in _ZEROS if name in config.baselines), None)
+        self._zero = zero_of(config.baselines)
 
-    @property
-    def memory(self) -> JudgeMemory:
-        """What a judge that is to go on from here has to take up."""
-        return JudgeMemory(num_intervals=self._num_intervals, baselines=self._selection_baselines)
-
-    def take_up(self, memory: JudgeMemory) -> None:
-        """Go on as the judge whose `memory` this is."""
-        self._num_intervals = memory.num_intervals
-        self._selection_baselines = memory.baselines
-
-    def scores(self, actors: Mapping[str, Actor], seeds: NDArray[np.int64]) -> EpisodeScores:
-        """Let `actors`, one for each agent group, play the episodes of `seeds`, acting as deployed."""
+    def scores(self, actors: Actors, seeds: Seeds) -> EpisodeScores:
+        """Let `actors` play the episodes of `seeds` [n], acting as deployed."""
         self._before_each()
         return self._evaluator.evaluate(actors, seeds=seeds, sample=self._config.acting == "sampled")
 
-    def baseline(self, name: str, seeds: NDArray[np.int64]) -> EpisodeScores:
-        """Score a behavior without weights on the episodes of `seeds`."""
+    def baseline(self, name: str, seeds: Seeds) -> EpisodeScores:
+        """Let a behavior without weights play the episodes of `seeds` [n]."""
         self._before_each()
         return self._evaluator.baseline(name, seeds=seeds)
 
-    def selection_scores(self, actors: Mapping[str, Actor]) -> EpisodeScores:
-        """Scores on the episodes that gates and the choice of a checkpoint look at."""
-        return self.scores(actors, self._selection)
+    def selection_scores(self, actors: Actors) -> EpisodeScores:
+        """Let `actors` play the episodes that gates and the choice of a checkpoint look at."""
+        return self.scores(actors, selection_seeds(self._config.eval_episodes))
 
-    def record(
-        self,
-        scores: EpisodeScores,
-        *,
-        env_steps: int,
-        agent_steps: int,
-        stage: Stage,
-        ratio: float,
-        attempt: int,
-        gate: GateResult | None,
-    ) -> EvaluationRecord:
-        """Put `scores` of the selection episodes beside those of the baselines."""
-        means = {name: baseline.mean for name, baseline in self._baselines_of_selection().items()}
+    def keep_clone(self, scores: EpisodeScores) -> None:
+        """Remember the clone's `selection_scores` for the gates to come."""
+        self.state.selection[CLONE] = scores
+
+    def record(self, scores: EpisodeScores, state: TrainingState, gate: GateResult | None) -> EvaluationRecord:
+        """Compare the `selection_scores` of the policy with those of the baselines.
+
+        Args:
+            scores: of the policy as `state` says.
+            state: of the run.
+            gate: the result of the gate that looked at the same policy, if there was one.
+
+        Returns:
+            The record for the run's history.
+        """
+        # A zero that is not that of the scores says nothing here.
+        names = [name for name in self._config.baselines if name not in ZEROS or name == self._zero]
+        means = {name: self._baseline_of_selection(name, len(scores.seeds)).mean for name in names}
+        interval = mean_interval(
+            scores.returns,
+            level=0.05,
+            seed=self._interval_seed("selection", state.env_steps),
+            num_resamples=self._config.gates.num_resamples,
+        )
         return EvaluationRecord(
-            env_steps=env_steps,
-            agent_steps=agent_steps,
-            stage=stage,
-            ratio=ratio,
-            attempt=attempt,
+            env_steps=state.env_steps,
+            agent_steps=state.agent_steps,
+            stage=state.stage,
+            ratio=state.ratio,
+            attempt=state.attempt,
             return_mean=scores.mean,
-            return_ci=mean_interval(
-                scores.returns,
-                level=0.05,
-                seed=self._resampling_seed(),
-                num_resamples=self._config.gates.num_resamples,
-            ),
-            normalized=self._normalized(scores.mean, means),
+            return_ci=interval,
+            normalized=None if self._zero is None else self._share_of_gain(scores.mean - means[self._zero], means),
             baselines=means,
             gate=gate,
         )
 
     def accuracy_gate(self, results: Mapping[str, CloneResult], *, level: float) -> GateResult:
-        """Whether the clone of every agent group resembles the script on the held-out episodes."""
+        """Judge whether the clone of every agent group resembles the script in the episodes that chose nothing."""
         return every_group(
             {
                 group: accuracy_gate(
                     "clone_accuracy",
-                    accuracy=result.accuracy,
-                    num_labels=result.num_held_out,
+                    np.array(result.episode_accuracies),
                     threshold=self._config.gates.clone_accuracy,
                     level=level,
+                    seed=group_seed(self._config.seed, "interval/accuracy", group),
                 )
                 for group, result in results.items()
             }
         )
 
     def kept_score_gate(
-        self, scores: EpisodeScores, clone: EpisodeScores, *, level: float, env_steps: int
+        self, actors: Actors, scores: EpisodeScores, clone: Callable[[], Actors], *, level: float, env_steps: int
     ) -> GateResult:
-        """Whether the policy still has enough of what its clone earned beyond idling, on the selection episodes."""
-        gates = self._config.gates
-        baselines = self._baselines_of_selection()
-        zero = next(baselines[name] for name in _ZEROS if name in baselines)
-        differences = excess_gain(scores, clone, zero, fraction=gates.kept_fraction)
+        """Judge whether the policy kept enough of its clone's gain over the zero of the scores.
+
+        Where it would fail on too few episodes to say so at `level`, all three play more of them first.
+
+        Args:
+            actors: the policy.
+            scores: its `selection_scores`.
+            clone: builds the clone; called if it has to play.
+            level: of this gate, in (0, 1).
+            env_steps: world steps of the run, for the name of the gate.
+
+        Returns:
+            Passed or failed.
+        """
+        gate = self._kept_score(scores, clone, level=level, env_steps=env_steps)
+        if gate.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+            log.info("gate %s: %s", gate.name, gate.detail)
+            more = selection_seeds(episodes_to_fail(level))[len(scores.seeds) :]
+            scores = scores.followed_by(self.scores(actors, more))
+            gate = self._kept_score(scores, clone, level=level, env_steps=env_steps)
+        return gate
+
+    def _kept_score(
+        self, scores: EpisodeScores, clone: Callable[[], Actors], *, level: float, env_steps: int
+    ) -> GateResult:
+        count = len(scores.seeds)
+        reference = self._of_selection(CLONE, count, lambda seeds: self.scores(clone(), seeds))
+        zero = next(name for name in ZEROS if name in self._config.baselines)
+        fraction = self._config.gates.kept_fraction
         return floor_gate(
             f"kept_score_{env_steps}",
-            differences,
+            excess_gain(scores, reference, self._baseline_of_selection(zero, count), fraction=fraction),
             level=level,
-            seed=self._resampling_seed(),
-            num_resamples=gates.num_resamples,
+            seed=self._interval_seed("kept_score", env_steps),
         )
 
-    def final(self, actors: Mapping[str, Actor], clone: Mapping[str, Actor] | None) -> FinalEvaluation:
+    def final(self, actors: Actors, clone: Actors | None) -> FinalEvaluation:
         """Score `actors`, their clone and every baseline on the episodes of the final score."""
         seeds = final_seeds(self._config.final_episodes)
         learned = self.scores(actors, seeds)
         cloned = None if clone is None else self.scores(clone, seeds)
         baselines = {name: self.baseline(name, seeds) for name in self._config.baselines}
-        judged = {"learned": learned, **({} if cloned is None else {"clone": cloned}), **baselines}
+        judged = {LEARNED: learned, **({} if cloned is None else {CLONE: cloned}), **baselines}
         num_resamples = self._config.promotion.num_resamples
         paired = {
-            name: compare(learned, baseline, seed=self._resampling_seed(), num_resamples=num_resamples)
+            name: compare(learned, baseline, seed=self._interval_seed(f"paired/{name}"), num_resamples=num_resamples)
             for name, baseline in baselines.items()
         }
         means = {name: baseline.mean for name, baseline in baselines.items()}
@@ -149,41 +202,151 @@ class Judge:
             clone=cloned,
             baselines=baselines,
             summaries={
-                name: summarize(scores, seed=self._resampling_seed(), num_resamples=num_resamples)
+                name: summarize(scores, seed=self._interval_seed(f"final/{name}"), num_resamples=num_resamples)
                 for name, scores in judged.items()
             },
             paired=paired,
-            normalized={name: self._share_of_gain(comparison.mean, means) for name, comparison in paired.items()},
+            normalized={name: self._share_of_gain(each.mean, means) for name, each in paired.items()},
         )
 
-    def promotion_pass(self, actors: Mapping[str, Actor], seeds: NDArray[np.int64]) -> PairedComparison:
-        """Compare `actors` with the script on the fresh episodes of `seeds`."""
+    def promotion_pass(self, actors: Actors, seeds: Seeds) -> PairedComparison:
+        """Compare `actors` with the script on the fresh episodes of `seeds` [n]."""
         return compare(
             self.scores(actors, seeds),
             self.baseline(SCRIPTED, seeds),
-            seed=self._resampling_seed(),
+            seed=self._interval_seed("promotion", int(seeds[0])),
             num_resamples=self._config.promotion.num_resamples,
         )
 
-    def _baselines_of_selection(self) -> Mapping[str, EpisodeScores]:
-        if self._selection_baselines is None:
-            names = [name for name in self._config.baselines if name != "random" or name == self._zero]
-            self._selection_baselines = {name: self.baseline(name, self._selection) for name in names}
-        return self._selection_baselines
+    def _baseline_of_selection(self, name: str, count: int) -> EpisodeScores:
+        return self._of_selection(name, count, partial(self.baseline, name))
 
-    def _normalized(self, score: float, means: Mapping[str, float]) -> float | None:
-        if self._zero is None or SCRIPTED not in means:
-            return None
-        return normalized(score, means[self._zero], means[SCRIPTED])
+    def _of_selection(self, name: str, count: int, play: Callable[[Seeds], EpisodeScores]) -> EpisodeScores:
+        """Return the scores of `name` on the first `count` episodes of selection; those that are missing are played."""
+        known = self.state.selection.get(name)
+        num_known = 0 if known is None else len(known.seeds)
+        if known is None or num_known < count:
+            missing = play(selection_seeds(count)[num_known:])
+            known = missing if known is None else known.followed_by(missing)
+            self.state.selection[name] = known
+        return known.first(count)
 
     def _share_of_gain(self, difference: float, means: Mapping[str, float]) -> float | None:
-        """`difference` of two scores as a share of script minus zero: what `normalized` gives for a score that much
-        above the zero."""
+        """Return `difference` of two returns as a share of the script's gain over the zero."""
         if self._zero is None or SCRIPTED not in means:
             return None
-        return normalized(means[self._zero] + difference, means[self._zero], means[SCRIPTED])
+        return normalized(difference, 0.0, means[SCRIPTED] - means[self._zero])
 
-    def _resampling_seed(self) -> int:
-        """A seed of its own for each interval, the same in each run with the same seed."""
-        self._num_intervals += 1
-        return derive_seed(self._config.seed, "interval", self._num_intervals)
+    def _interval_seed(self, purpose: str, index: int = 0) -> int:
+        """Derive the seed of one interval: no other of the run has it, and a resumed run has the same."""
+        return derive_seed(self._config.seed, f"interval/{purpose}", index)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunResult:
+    """Files and scores of the policy that a run ends with."""
+
+    policies: Mapping[str, ExportedPolicy]
+    """By agent group."""
+    final: FinalEvaluation
+    promotion: PromotionDecision | None
+    """None where there is no script to replace."""
+
+
+def export_and_score(
+    learners: GroupLearners,
+    evaluator: RunEvaluator,
+    *,
+    state: TrainingState,
+    run_dir: Path,
+    clone: Actors | None,
+    clock: RunClock,
+) -> RunResult:
+    """Export the candidate, give it its final score, and let it try to replace the script.
+
+    Files of an earlier attempt that was interrupted are replaced.
+
+    Args:
+        learners: with the weights of the candidate.
+        evaluator: plays the episodes.
+        state: of the run; where a gate of the candidate failed, it is not compared with the script.
+        run_dir: that the files are written to.
+        clone: of the candidate, by agent group; None in mode `ppo`.
+        clock: measures the parts.
+
+    Returns:
+        The files, the final scores and the decision.
+
+    Raises:
+        ExportError: if the exported policy does not act as the network does.
+        ArtifactError: if a file cannot be written.
+    """
+    config, specs = state.config, state.specs
+    with clock.measure("export"):
+        policies = {
+            group: export_policy(
+                learners.networks[group],
+                run_dir / (POLICY_NAME if len(specs) == 1 else f"policy-{group}.onnx"),
+                spec=spec,
+                seed=group_seed(config.seed, "export", group),
+            )
+            for group, spec in specs.items()
+        }
+    with clock.measure("final"):
+        final = evaluator.final(learners.networks, clone)
+    promotion = None
+    if SCRIPTED in config.baselines:
+        with clock.measure("promotion"):
+            # A file that is there already is of this run, which was interrupted while it was judged.
+            registry = PromotionRegistry(run_dir / PROMOTION_NAME, config=config.promotion, seed=config.seed, anew=True)
+            promotion = _promote(learners, evaluator, registry, state.history.candidate_gates)
+        log.info("%s: %s", promotion.decision, promotion.reason)
+    return RunResult(policies=policies, final=final, promotion=promotion)
+
+
+def _promote(
+    learners: GroupLearners, evaluator: RunEvaluator, registry: PromotionRegistry, gates: Sequence[GateResult]
+) -> PromotionDecision:
+    digest, failed = learners.sha256(), any(gate.failed for gate in gates)
+    while True:
+        comparison = None if failed else evaluator.promotion_pass(learners.networks, registry.next_seeds())
+        decision = registry.record(digest, SCRIPTED, comparison=comparison, gates=gates)
+        if decision.latest.outcome != "better" or decision.candidate_ready:
+            return decision
+
+
+def summary_of(
+    state: TrainingState, result: RunResult | None, *, checkpoint: Path, weights_sha256: str, clock: RunClock
+) -> RunSummary:
+    """Sum up a run.
+
+    Args:
+        state: of the run.
+        result: None where the run was interrupted before it had one.
+        checkpoint: that holds its weights.
+        weights_sha256: digest of these weights.
+        clock: of the run.
+
+    Returns:
+        Everything that is known about the run.
+    """
+    history = state.history
+    failure = history.failure
+    return RunSummary(
+        mode=state.config.mode,
+        acting=state.config.acting,
+        seed=state.config.seed,
+        interrupted=result is None,
+        failure=None if failure is None else f"{failure.name}: {failure.detail}",
+        weights_sha256=weights_sha256,
+        policies={} if result is None else result.policies,
+        checkpoint=checkpoint,
+        clone=history.clone,
+        history=history.evaluations,
+        gates=history.gates,
+        final=None if result is None else result.final,
+        promotion=None if result is None else result.promotion,
+        counters=state.counters,
+        elapsed=clock.elapsed,
+        timings=clock.parts,
+    )

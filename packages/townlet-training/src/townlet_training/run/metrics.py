@@ -11,6 +11,7 @@ from pathlib import Path
 from townlet_training.errors import NonFiniteError, ShapeError
 from townlet_training.learning.ppo import PPOUpdate
 from townlet_training.run.schedule import STAGES, PlannedUpdate
+from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.storage.files import append_line
 
@@ -93,90 +94,53 @@ class MetricsRow:
                 raise NonFiniteError("metrics", f"`{key}` is {value!r}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScriptedBaseline:
-    """What the script did in the collection that was cloned."""
-
-    num_trajectories: int
-    num_steps: int
-    reward_sum: float
-    events_per_env_step: Mapping[str, float]
-
-    @classmethod
-    def of(cls, collected: Collected, group: str) -> ScriptedBaseline:
-        """Sum up a collection of the script alone, as far as `group` is concerned."""
-        batch = collected.batches[group]
-        return cls(
-            num_trajectories=len(batch),
-            num_steps=batch.num_steps,
-            reward_sum=float(batch.rewards.sum(dtype="float64")),
-            events_per_env_step={name: total / collected.env_steps for name, total in collected.events.items()},
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnnealContext:
-    """What every line of an anneal repeats about the clone of its agent group."""
-
-    accuracy: float
-    threshold: float
-    passed: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunCounts:
-    """Where the run stands after an update."""
-
-    epoch: int
-    """Updates made, counted from 1; never goes back, not even when a gate does."""
-    attempt: int
-    """How often a failed gate went back."""
-    env_steps: int
-    agent_steps: int
-    seconds: float
-    """Since the run began."""
-    update_seconds: float
-    """Of this update, its collection included."""
-
-
 def metrics_row(
     update: PPOUpdate,
     collected: Collected,
     planned: PlannedUpdate,
-    counts: RunCounts,
+    state: TrainingState,
     *,
     group: str,
-    transitions: int,
-    rollout_ticks: int,
-    baseline: ScriptedBaseline | None,
-    anneal: AnnealContext | None,
+    elapsed: float,
+    update_seconds: float,
 ) -> MetricsRow:
-    """Put one update of `group`, the collection it learned from and the state of the run into a line of the log.
+    """Put one update of one agent group into a line of the log.
 
-    `transitions` are the rows that the group learned from, over all updates.
+    Args:
+        update: of the group.
+        collected: the rows it learned from.
+        planned: how the update was made.
+        state: of the run after the update.
+        group: name of the group.
+        elapsed: seconds since the run began.
+        update_seconds: that this update took, its collection included.
+
+    Returns:
+        The line, with the keys of a run of this mode.
     """
     values: dict[str, MetricValue] = {
-        "epoch": counts.epoch,
+        "epoch": state.num_updates,
         "telemetry_version": TELEMETRY_VERSION,
         "lr": planned.learning_rate,
-        "steps": transitions,
-        "epoch_duration_sec": counts.update_seconds,
+        "steps": state.transitions[group],
+        "epoch_duration_sec": update_seconds,
         "data_mode": "rollout",
         "cycle_id": STAGES.index(planned.stage),
-        "rollout_ticks": rollout_ticks,
-        "log_stream_offset": counts.epoch,
+        "rollout_ticks": state.config.rollout_ticks,
+        "log_stream_offset": state.num_updates,
         "stage": planned.stage,
-        "attempt": counts.attempt,
-        "env_steps": counts.env_steps,
-        "agent_steps": counts.agent_steps,
+        "attempt": state.attempt,
+        "env_steps": state.env_steps,
+        "agent_steps": state.agent_steps,
         "ratio": planned.ratio,
         "kickstart_coef": planned.kickstart_coef,
-        "wall_time_s": counts.seconds,
-        "env_steps_per_s": _ratio(collected.env_steps, counts.update_seconds),
+        "wall_time_s": elapsed,
+        "env_steps_per_s": _ratio(collected.env_steps, update_seconds),
     }
-    values |= _of_update(update) | _of_collection(collected, group) | _of_baseline(baseline)
-    if anneal is not None:
-        values |= _of_anneal(anneal, planned, collected, baseline)
+    cloned = state.cloned.get(group)
+    values |= _of_update(update) | _of_collection(collected, group) | _of_script(cloned)
+    if cloned is not None:
+        values |= _of_anneal(cloned, planned, collected)
     if len(collected.batches) > 1:
         values[GROUP_KEY] = group
     keys = [key for key in (*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS, GROUP_KEY) if key in values]
@@ -240,30 +204,28 @@ def _of_collection(collected: Collected, group: str) -> dict[str, MetricValue]:
     }
 
 
-def _of_baseline(baseline: ScriptedBaseline | None) -> dict[str, MetricValue]:
+def _of_script(script: ClonedScript | None) -> dict[str, MetricValue]:
     values: dict[str, MetricValue] = dict.fromkeys(_BASELINE_KEYS)
-    if baseline is not None:
-        values["baseline_sample_count"] = baseline.num_trajectories
-        values["baseline_reward_mean"] = _ratio(baseline.reward_sum, baseline.num_steps)
-        values["baseline_reward_sum"] = baseline.reward_sum
-        values["baseline_reward_sum_mean"] = _ratio(baseline.reward_sum, baseline.num_trajectories)
+    if script is not None:
+        values["baseline_sample_count"] = script.num_trajectories
+        values["baseline_reward_mean"] = _ratio(script.reward_sum, script.num_steps)
+        values["baseline_reward_sum"] = script.reward_sum
+        values["baseline_reward_sum_mean"] = _ratio(script.reward_sum, script.num_trajectories)
     # The script assigns no probabilities: `baseline_log_prob_mean` stays null.
     return values
 
 
-def _of_anneal(
-    anneal: AnnealContext, planned: PlannedUpdate, collected: Collected, baseline: ScriptedBaseline | None
-) -> dict[str, MetricValue]:
+def _of_anneal(script: ClonedScript, planned: PlannedUpdate, collected: Collected) -> dict[str, MetricValue]:
     queue, intensity = (
-        _against(baseline, collected, name) for name in ("queue_conflict_events", "queue_conflict_intensity_sum")
+        _against(script, collected, name) for name in ("queue_conflict_events", "queue_conflict_intensity_sum")
     )
     return {
         "anneal_cycle": STAGES.index(planned.stage),
         "anneal_stage": planned.stage,
         "anneal_dataset": "rollout",
-        "anneal_bc_accuracy": anneal.accuracy,
-        "anneal_bc_threshold": anneal.threshold,
-        "anneal_bc_passed": anneal.passed,
+        "anneal_bc_accuracy": script.accuracy,
+        "anneal_bc_threshold": script.threshold,
+        "anneal_bc_passed": script.passed,
         # Losses of different stages are of different things; returns are what gates compare.
         "anneal_loss_baseline": None,
         "anneal_loss_flag": None,
@@ -274,11 +236,11 @@ def _of_anneal(
     }
 
 
-def _against(baseline: ScriptedBaseline | None, collected: Collected, name: str) -> tuple[float | None, bool | None]:
-    """What the script had of an event in as many steps, and whether the collection had far less."""
-    if baseline is None or name not in baseline.events_per_env_step:
+def _against(script: ClonedScript, collected: Collected, name: str) -> tuple[float | None, bool | None]:
+    """Compute the script's count of an event in as many steps, and whether the collection had far less."""
+    if name not in script.events_per_env_step:
         return None, None
-    expected = baseline.events_per_env_step[name] * collected.env_steps
+    expected = script.events_per_env_step[name] * collected.env_steps
     return expected, collected.events[name] < (1.0 - _FALL_TOLERANCE) * expected
 
 

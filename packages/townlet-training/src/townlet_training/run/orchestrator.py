@@ -1,22 +1,27 @@
-"""From behavior cloning over the anneal to PPO: what follows what, and what happens when a gate fails."""
+"""One training run in the order of its events: clone, anneal, PPO, export and score; and back where a gate fails."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from townlet_training.config import PolicySpec, TrainingConfig
+from townlet_training.errors import ResumeError
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.run.agent_groups import GroupLearners
+from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.clock import Progress, RunClock
-from townlet_training.run.conclusion import Conclusion, conclude
-from townlet_training.run.evaluator import Judge
-from townlet_training.run.history import Course
-from townlet_training.run.schedule import Schedule, plan
-from townlet_training.run.state import Session
-from townlet_trajectory.evaluation.gates import GateResult, gate_level
-from townlet_trajectory.evaluation.interfaces import Collector, Evaluator
-from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunCounters, RunSummary
+from townlet_training.run.directory import RunDirectory
+from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of
+from townlet_training.run.metrics import metrics_row
+from townlet_training.run.schedule import PlannedUpdate, Schedule, plan
+from townlet_training.run.state import ClonedScript, TrainingState
+from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
+from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, Evaluator
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
 from townlet_trajectory.evaluation.scores import EpisodeScores
 from townlet_trajectory.storage.files import DirectoryLock
 
@@ -24,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class _Interrupted(Exception):
-    """Whoever started the run asked it to stop."""
+    """The run was asked to stop."""
 
 
 def _ignore(progress: Progress) -> None:
@@ -37,7 +42,53 @@ def _never() -> bool:
 
 
 class TrainingOrchestrator:
-    """Runs one training run, once, in one directory. It computes nothing itself: learners, judge and worlds do."""
+    """Runs one training run, once, in one directory. It computes nothing itself: learners, evaluator and worlds do.
+
+    Example:
+        Two levers, of which the second pays 1, and nothing to compare with but chance.
+
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from townlet_training import Collected, EpisodeScores, PolicySpec, TrainingConfig, TrainingOrchestrator
+        >>> from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, default_decision_columns
+        >>> bias, decisions, levers = ArraySpec("float32", (1,)), default_decision_columns(), ("first", "second")
+        >>> schema = TrajectorySchema(observations={"bias": bias}, decisions=decisions, vocabulary=levers)
+        >>> class Worlds:
+        ...     rng = np.random.default_rng(0)
+        ...     def collect(self, actors, *, num_ticks, ratio):
+        ...         seen = {"bias": np.ones((num_ticks, 1), np.float32)}
+        ...         log_probs, values = actors["agents"].act(seen, None)
+        ...         action = (self.rng.random(num_ticks) < np.exp(log_probs[:, 1])).astype(np.int64)
+        ...         columns = {name: np.zeros(num_ticks, spec.numpy_dtype) for name, spec in decisions.items()}
+        ...         columns |= {"action": action, "chosen_action": action, "value": values}
+        ...         columns["ratio"][:] = ratio
+        ...         columns["policy_log_prob"][:] = log_probs[np.arange(num_ticks), action]
+        ...         columns["behavior_log_prob"][:] = columns["policy_log_prob"]
+        ...         batch = TrajectoryBatch(
+        ...             schema=schema, offsets=np.array([0, num_ticks]), observations=seen, columns=columns,
+        ...             final_observations={"bias": seen["bias"][:1]}, rewards=action.astype(np.float32),
+        ...             ticks=np.arange(num_ticks), terminated=np.array([True]), truncated=np.array([False]),
+        ...             agent_ids=np.array(["anna"], object), worlds=np.array([0]), episodes=np.array([0]),
+        ...         )
+        ...         return Collected(
+        ...             batches={"agents": batch}, events={}, decisions_by_source={}, ticks_by_source={}, vetoes=0,
+        ...             env_steps=num_ticks, agent_steps=num_ticks,
+        ...         )
+        ...     def save_state(self):
+        ...         return None
+        ...     def evaluate(self, actors, *, seeds, sample):
+        ...         log_probs, _ = actors["agents"].act({"bias": np.ones((1, 1), np.float32)}, None)
+        ...         return EpisodeScores.of(returns=np.full(len(seeds), log_probs.argmax()), seeds=seeds)
+        ...     def baseline(self, name, *, seeds):
+        ...         return EpisodeScores.of(returns=np.full(len(seeds), 0.5), seeds=seeds)
+        >>> config = TrainingConfig(mode="ppo", seed=1, num_envs=1, total_env_steps=128 * 5, baselines=("random",))
+        >>> spec = PolicySpec(world="levers", vocabulary=levers, observation_shapes={"bias": (1,)})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     worlds, specs = Worlds(), {"agents": spec}
+        ...     summary = TrainingOrchestrator(config, worlds, worlds, specs=specs, run_dir=Path(folder)).run()
+        >>> summary.final.learned.mean, summary.final.paired["random"].mean, summary.counters.num_updates
+        (1.0, 0.5, 4)
+    """
 
     def __init__(
         self,
@@ -55,211 +106,297 @@ class TrainingOrchestrator:
         """Build the networks; nothing is collected or written before `run`.
 
         Args:
+            config: of the run.
             collector: of `config.num_envs` worlds, with training seeds; it has not collected yet.
             evaluator: of the same kind of world, with seeds it is given.
-            specs: what the policy of each agent group sees and does; a single group is called `agents`.
+            specs: observations and actions of each agent group's policy; a single group is called `agents`.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
             on_progress: called after every pass of cloning, every update and every evaluation, and before those at the
                 end.
             stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
-            notes: what else the run depends on, such as the name of a controller, for `resume` to compare.
-            resume: take the run in `run_dir` up where it was broken off, however that came about. It comes to what it
-                would have come to: weights, log (apart from `WALL_TIME_KEYS`) and summary (apart from timings). A
-                finished run is judged once more, with the same result.
+            notes: other facts that the run depends on, such as the name of a controller, for `resume` to compare.
+            resume: continue the run in `run_dir` where it was interrupted, in whatever way. It comes to the same result
+                as without the interruption: weights, log (apart from `WALL_TIME_KEYS`) and summary (apart from
+                timings). A finished run is judged once more, with the same result.
 
         Raises:
             ConfigError: if `config.total_env_steps` does not suffice for every stage, or a group has no proper name.
         """
         self._config = config
-        self._specs = specs
+        self._collector = collector
         self._run_dir = run_dir
         self._on_progress = on_progress
         self._stop = stop
         self._resume = resume
-        self._clock = RunClock()
         self._schedule = None if config.mode == "bc" else plan(config)
         num_evaluations = self._schedule.num_evaluations if self._schedule is not None else 0
-        self._session = Session(config, collector, specs=specs, notes=notes, run_dir=run_dir, clock=self._clock)
         self._gate_level = gate_level(len(specs) + num_evaluations, level=config.gates.level)
-        self._judge = Judge(evaluator, config, before_each=self._before_evaluation)
-        self._course = Course()
-        self._conclusion: Conclusion | None = None
-        self._judging = False
+        self._learners = GroupLearners(config, specs)
+        self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation)
+        self._directory = RunDirectory(run_dir, keep_last=config.keep_checkpoints)
+        self._clock = RunClock()
+        self._state = TrainingState(
+            config=config,
+            specs=dict(specs),
+            notes=dict(notes),
+            stage="ppo" if config.mode == "ppo" else "clone",
+            transitions=dict.fromkeys(specs, 0),
+            evaluator=self._evaluator.state,
+        )
+        self._resumed: Checkpoint | None = None
+        """Its worlds have still to be restored."""
+        self._scoring = False
 
     def run(self) -> RunSummary:
-        """Train, judge, and say what came of it.
+        """Train, export and score.
+
+        Returns:
+            The summary of the run, interrupted or not.
 
         Raises:
             ArtifactError: if another process trains in the directory, or a file cannot be written.
             TrainingError: if the directory holds a run already, or what was collected cannot be learned from.
-            ResumeError: if the run cannot be taken up.
+            ResumeError: if the run cannot be resumed.
         """
         with DirectoryLock(self._run_dir):
-            self._begin()
+            if self._resume:
+                self._restore_newest()
+            else:
+                self._directory.require_unused()
+                self._begin()
             try:
-                if not self._course.prepared:
+                if not self._state.history.prepared:
                     self._prepare()
                 if self._schedule is not None:
-                    self._learn(self._schedule)
+                    self._train(self._schedule)
             except _Interrupted:
-                log.info("asked to stop at %d world steps", self._session.env_steps)
-                return self._summary(self._session.save_interim(self._course), interrupted=True)
-            path = self._session.checkpoint_path(self._course.candidate)
+                log.info("asked to stop at %d world steps", self._state.env_steps)
+                return self._summary(self._save(interim=True), None)
+            self._scoring = True
             try:
-                self._conclusion = self._conclude(self._course.candidate)
+                result = self._export_and_score()
             except _Interrupted:
-                log.info("asked to stop while the policy was judged")
-                return self._summary(path, interrupted=True)
-            return self._summary(path, interrupted=False)
+                log.info("asked to stop while the policy was scored")
+                result = None
+            return self._summary(self._directory.checkpoints.path(self._state.history.candidate), result)
 
     def _begin(self) -> None:
-        if not self._resume:
-            self._session.begin()
-            return
-        self._course = self._session.take_up()
-        self._judge.take_up(self._course.judge)
+        """Begin the log, and leave a checkpoint that says what is to be run."""
+        self._directory.begin_log()
+        self._save(interim=True)
+
+    def _restore_newest(self) -> None:
+        """Restore the newest checkpoint; a run that had not learned anything begins again, in its place."""
+        newest = self._directory.newest(self._state)
+        if newest is not None:
+            path, checkpoint = newest
+            self._clock.resume(checkpoint.state.elapsed, checkpoint.state.timings)
+            if checkpoint.state.history.prepared:
+                self._directory.go_back_to(checkpoint)
+                self._learners.restore(checkpoint.weights, checkpoint.learner)
+                self._state, self._evaluator.state = checkpoint.state, checkpoint.state.evaluator
+                self._resumed, self._directory.saved_at = checkpoint, path
+                log.info("resumed at %d world steps", self._state.env_steps)
+                return
+        self._begin()
 
     def _prepare(self) -> None:
-        """Clone the script; in mode `ppo`, look instead at what an untrained policy sees and earns."""
-        session, config = self._session, self._config
+        """Clone the script; in mode `ppo`, fit normalization to the experience of an untrained policy."""
+        state, config = self._state, self._config
         self._stop_if_asked()
         if config.mode == "ppo":
-            collected = session.collect(session.learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
-            session.learners.freeze_statistics(collected)
-            self._note(self._scores(), None)
+            collected = self._collect(self._learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
+            self._learners.freeze_statistics(collected)
+            self._note(self._selection_scores(), None)
         else:
             self._clone()
-        best = None if config.mode == "anneal" else self._course.history[-1]
-        self._course = replace(self._course, prepared=True, good=session.env_steps, best=best)
-        session.save(self._course)
+        state.history.prepared, state.history.good = True, state.env_steps
+        state.history.best = None if config.mode == "anneal" else state.history.evaluations[-1]
+        self._save()
 
     def _clone(self) -> None:
-        session, config = self._session, self._config
+        state, config = self._state, self._config
         with self._clock.measure("clone"):
-            collected = session.collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
-            results = session.learners.clone(collected, on_epoch=self._after_epoch)
-        gate = self._judge.accuracy_gate(results, level=self._gate_level)
-        if not gate.passed:
-            self._fail(gate)
-        session.describe_clone(collected, results, passed=gate.passed)
-        scores = self._scores()
+            collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
+            results = self._learners.clone(collected, on_epoch=self._after_epoch)
+        gate = self._evaluator.accuracy_gate(results, level=self._gate_level)
+        state.cloned = {
+            group: ClonedScript.of(
+                collected, group, result, threshold=config.gates.clone_accuracy, passed=not gate.failed
+            )
+            for group, result in results.items()
+        }
+        scores = self._selection_scores()
+        self._evaluator.keep_clone(scores)
         self._note(scores, gate)
-        self._course = replace(
-            self._course,
-            clone=CloneRecord(results=results, evaluation=self._course.history[-1]),
-            clone_scores=scores,
-        )
+        state.history.clone = CloneRecord(results=results, evaluation=state.history.evaluations[-1])
+        if gate.failed:
+            self._fail(gate)
 
     def _after_epoch(self, _: CloneEpoch) -> None:
         self._report()
         self._stop_if_asked()
 
-    def _learn(self, schedule: Schedule) -> None:
-        """Go through the plan, as far as world steps and gates allow."""
-        session = self._session
+    def _train(self, schedule: Schedule) -> None:
+        """Follow the plan until world steps run out or a gate ends the run."""
+        state, history = self._state, self._state.history
         rollout = self._config.num_envs * self._config.rollout_ticks
-        while self._course.failure is None:
-            if schedule.evaluates_after(session.index) and self._course.history[-1].env_steps != session.env_steps:
-                self._assess(schedule)
+        while history.failure is None:
+            if schedule.evaluates_after(state.update_index) and history.evaluations[-1].env_steps != state.env_steps:
+                self._evaluate(schedule)
                 continue
-            if session.index >= schedule.num_updates or session.env_steps + rollout > self._config.total_env_steps:
+            if state.update_index >= schedule.num_updates or state.env_steps + rollout > self._config.total_env_steps:
                 break
             self._stop_if_asked()
-            session.make(schedule.update(session.index))
+            self._update(schedule.update(state.update_index))
             self._report()
-            if session.index == schedule.num_warmup:
-                self._course = replace(self._course, good=session.env_steps)
-                session.save(self._course)
-        if self._course.failure is None and self._course.best is None:
-            self._fail(
-                GateResult(
-                    name="acts_alone",
-                    passed=False,
-                    detail=f"the policy was not in charge alone within {self._config.total_env_steps} world steps",
-                )
-            )
-        session.save(self._course)
+            if state.update_index == schedule.num_warmup:
+                history.good = state.env_steps
+                self._save()
+        if history.failure is None and history.best is None:
+            detail = f"the policy was not in charge alone within {self._config.total_env_steps} world steps"
+            self._fail(GateResult(name="acts_alone", verdict=Verdict.FAILED, detail=detail))
+        self._save()
 
-    def _assess(self, schedule: Schedule) -> None:
-        """Evaluate; keep a checkpoint of what is good enough, go back from what is not."""
-        session = self._session
-        scores, gate = self._scores(), None
-        if self._course.clone_scores is not None:
-            gate = self._judge.kept_score_gate(
-                scores, self._course.clone_scores, level=self._gate_level, env_steps=session.env_steps
+    def _update(self, planned: PlannedUpdate) -> None:
+        """Collect and learn as planned, and log it."""
+        state, began = self._state, time.perf_counter()
+        state.stage = planned.stage
+        with self._clock.measure(planned.stage):
+            collected = self._collect(
+                self._learners.networks, num_ticks=self._config.rollout_ticks, ratio=planned.ratio
             )
+            updates = self._learners.learn(collected, planned, number=state.num_updates + 1)
+        state.count_update(updates)
+        elapsed, seconds = self._clock.elapsed, time.perf_counter() - began
+        self._directory.append(
+            [
+                metrics_row(update, collected, planned, state, group=group, elapsed=elapsed, update_seconds=seconds)
+                for group, update in updates.items()
+            ]
+        )
+
+    def _evaluate(self, schedule: Schedule) -> None:
+        """Evaluate; keep a checkpoint of a policy that is good enough, go back from one that is not."""
+        state, history = self._state, self._state.history
+        scores, gate = self._selection_scores(), None
+        if history.clone is not None:
+            with self._clock.measure("evaluation"):
+                gate = self._evaluator.kept_score_gate(
+                    self._learners.networks,
+                    scores,
+                    partial(self._networks_of, history.clone),
+                    level=self._gate_level,
+                    env_steps=state.env_steps,
+                )
         self._note(scores, gate)
-        if gate is None or gate.passed:
-            record, best = self._course.history[-1], self._course.best
-            if schedule.acts_alone_after(session.index) and (best is None or record.return_mean > best.return_mean):
-                best = record
-            self._course = replace(self._course, good=session.env_steps, best=best)
-        elif session.attempt < self._config.anneal.max_retries:
-            session.retry(self._course.good)
+        if gate is None or not gate.failed:
+            record = history.evaluations[-1]
+            history.good = state.env_steps
+            if schedule.acts_alone_after(state.update_index) and (
+                history.best is None or record.return_mean > history.best.return_mean
+            ):
+                history.best = record
+        elif state.attempt < self._config.anneal.max_retries:
+            self._retry(history.good)
         else:
             self._fail(gate)
-        session.save(self._course)
+        self._save()
 
-    def _conclude(self, candidate: int) -> Conclusion:
-        """Export and judge the networks as they were at `candidate`."""
-        self._judging = True
-        course, session = self._course, self._session
-        session.load(candidate)
-        own = [record.gate for record in course.history if record.env_steps == candidate and record.gate is not None]
-        gates = [*course.gates[:1], *own, *([] if course.failure is None else [course.failure])]
-        return conclude(
-            session.learners,
-            self._judge,
-            config=self._config,
-            specs=self._specs,
+    def _retry(self, env_steps: int) -> None:
+        """Go back to a checkpoint, with other random states: the same draws would fail the same way.
+
+        Weights, optimizers, position in the plan and ratio go back; steps and updates made since stay counted.
+        """
+        checkpoint = self._load(env_steps)
+        self._learners.restore(checkpoint.weights, checkpoint.learner)
+        state = self._state
+        state.update_index, state.ratio = checkpoint.state.update_index, checkpoint.state.ratio
+        state.attempt += 1
+        self._learners.reseed(state.attempt)
+        self._directory.saved_at = None
+        log.info("attempt %d goes on from the checkpoint at %d world steps", state.attempt, env_steps)
+
+    def _export_and_score(self) -> RunResult:
+        history = self._state.history
+        checkpoint = self._load(history.candidate)
+        self._learners.restore(checkpoint.weights, checkpoint.learner)
+        return export_and_score(
+            self._learners,
+            self._evaluator,
+            state=self._state,
             run_dir=self._run_dir,
-            clone=None if course.clone is None else session.networks_at(course.clone.evaluation.env_steps),
-            gates=list({gate.name: gate for gate in gates}.values()),
+            clone=None if history.clone is None else self._networks_of(history.clone),
             clock=self._clock,
         )
 
-    def _scores(self) -> EpisodeScores:
+    def _collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
+        """Collect, and count the steps.
+
+        Raises:
+            ConfigError: if the collector does not have the configured worlds and groups.
+            ResumeError: if the run was resumed, but its worlds could not be saved.
+        """
+        if self._resumed is not None:
+            # Not earlier: a run that is only to be scored again needs no worlds.
+            if self._resumed.worlds is None:
+                raise ResumeError(f"{self._run_dir}: the worlds of this run cannot be saved, so it cannot go on")
+            self._collector.restore(self._resumed.worlds)
+            self._resumed = None
+        collected = self._collector.collect(actors, num_ticks=num_ticks, ratio=ratio)
+        self._state.count_collection(collected, num_ticks=num_ticks, ratio=ratio)
+        self._directory.saved_at = None
+        return collected
+
+    def _selection_scores(self) -> EpisodeScores:
         with self._clock.measure("evaluation"):
-            return self._judge.selection_scores(self._session.learners.networks)
+            return self._evaluator.selection_scores(self._learners.networks)
 
     def _note(self, scores: EpisodeScores, gate: GateResult | None) -> None:
-        """Add an evaluation to the history, beside what `gate` said."""
-        session, course = self._session, self._course
+        """Add an evaluation, beside the result of its gate, to the history."""
+        state = self._state
         with self._clock.measure("evaluation"):
-            record = self._judge.record(
-                scores,
-                env_steps=session.env_steps,
-                agent_steps=session.agent_steps,
-                stage=session.stage,
-                ratio=session.ratio,
-                attempt=session.attempt,
-                gate=gate,
-            )
-        # Not before the evaluation is complete: one that is broken off is made again, with the same intervals.
-        self._course = replace(course, history=(*course.history, record), judge=self._judge.memory)
+            record = self._evaluator.record(scores, state, gate)
+        state.history.evaluations += (record,)
         if gate is not None:
-            log.log(logging.INFO if gate.passed else logging.WARNING, "gate %s: %s", gate.name, gate.detail)
-        log.info("%d world steps (%s): mean return %.6g", session.env_steps, session.stage, record.return_mean)
+            level = logging.INFO if gate.verdict is Verdict.PASSED else logging.WARNING
+            log.log(level, "gate %s: %s: %s", gate.name, gate.verdict, gate.detail)
+        log.info("%d world steps (%s): mean return %.6g", state.env_steps, state.stage, record.return_mean)
         self._report()
 
     def _fail(self, gate: GateResult) -> None:
         """End the run at `gate`."""
-        self._course = replace(self._course, failure=gate)
+        self._state.history.failure = gate
         log.warning("stopped by gate %s: %s", gate.name, gate.detail)
 
+    def _save(self, *, interim: bool = False) -> Path:
+        state = self._state
+        state.elapsed, state.timings = self._clock.elapsed, self._clock.parts
+        worlds = None
+        if state.history.prepared:
+            worlds = self._collector.save_state() if self._resumed is None else self._resumed.worlds
+        return self._directory.save(state, self._learners, worlds, interim=interim)
+
+    def _load(self, env_steps: int) -> Checkpoint:
+        return self._directory.load(env_steps, specs=self._state.specs)
+
+    def _networks_of(self, clone: CloneRecord) -> Mapping[str, ActorCritic]:
+        """Build networks with the weights of the clone; those in training stay as they are."""
+        return self._learners.copies(self._load(clone.evaluation.env_steps).weights)
+
     def _report(self) -> None:
-        session, history = self._session, self._course.history
+        state, evaluations = self._state, self._state.history.evaluations
         self._on_progress(
             self._clock.progress(
-                stage="judge" if self._judging else session.stage,
-                env_steps=session.env_steps,
+                stage="judge" if self._scoring else state.stage,
+                env_steps=state.env_steps,
                 total_env_steps=self._config.total_env_steps,
-                last_return=history[-1].return_mean if history else None,
+                last_return=evaluations[-1].return_mean if evaluations else None,
             )
         )
 
     def _before_evaluation(self) -> None:
-        if self._judging:
+        if self._scoring:
             self._report()
         self._stop_if_asked()
 
@@ -267,30 +404,6 @@ class TrainingOrchestrator:
         if self._stop():
             raise _Interrupted
 
-    def _summary(self, checkpoint: Path, *, interrupted: bool) -> RunSummary:
-        session, course, concluded = self._session, self._course, self._conclusion
-        failure = course.failure
-        return RunSummary(
-            mode=self._config.mode,
-            acting=self._config.acting,
-            seed=self._config.seed,
-            interrupted=interrupted,
-            failure=None if failure is None else f"{failure.name}: {failure.detail}",
-            weights_sha256=session.learners.sha256(),
-            policies={} if concluded is None else concluded.policies,
-            checkpoint=checkpoint,
-            clone=course.clone,
-            history=course.history,
-            gates=course.gates,
-            final=None if concluded is None else concluded.final,
-            promotion=None if concluded is None else concluded.promotion,
-            counters=RunCounters(
-                env_steps=session.env_steps,
-                agent_steps=session.agent_steps,
-                num_updates=session.num_updates,
-                num_retries=session.attempt,
-                num_left_out=session.learners.num_left_out,
-            ),
-            elapsed=self._clock.elapsed,
-            timings=self._clock.parts,
-        )
+    def _summary(self, checkpoint: Path, result: RunResult | None) -> RunSummary:
+        digest = self._learners.sha256()
+        return summary_of(self._state, result, checkpoint=checkpoint, weights_sha256=digest, clock=self._clock)

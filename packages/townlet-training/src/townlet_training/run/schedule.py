@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
-from townlet_training.learning.ppo_config import ScheduleKind
 from townlet_trajectory.evaluation.results import Stage
 
 STAGES: tuple[Stage, ...] = ("clone", "warmup", "anneal", "ppo")
@@ -15,7 +14,7 @@ STAGES: tuple[Stage, ...] = ("clone", "warmup", "anneal", "ppo")
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedUpdate:
-    """How one update is to be made."""
+    """Settings of one update."""
 
     stage: Stage
     ratio: float
@@ -29,30 +28,23 @@ class PlannedUpdate:
 class Schedule:
     """Updates 0 .. `num_updates` - 1: first those of the warm-up, then of the blend, then of PPO alone."""
 
+    config: TrainingConfig
     num_warmup: int
     num_blend: int
     num_ppo: int
-    min_ratio: float
-    kickstart_start: float
-    kickstart_end: float
-    learning_rate: float
-    learning_rate_schedule: ScheduleKind
-    clip_range: float
-    clip_schedule: ScheduleKind
-    eval_every: int
 
     @property
     def num_updates(self) -> int:
-        """Updates of all stages."""
+        """Number of updates of all stages."""
         return self.num_warmup + self.num_blend + self.num_ppo
 
     @property
     def num_evaluations(self) -> int:
-        """How many of the updates are followed by an evaluation."""
+        """Number of updates that are followed by an evaluation."""
         return sum(self.evaluates_after(done) for done in range(1, self.num_updates + 1))
 
     def update(self, index: int) -> PlannedUpdate:
-        """Update `index`, counted from 0.
+        """Compute the settings of update `index`, counted from 0.
 
         With i counted from the first of the blend's B updates, before the P of PPO alone:
 
@@ -63,36 +55,29 @@ class Schedule:
         """
         if not 0 <= index < self.num_updates:
             raise ConfigError(f"update {index} is outside of a plan of {self.num_updates} updates")
+        anneal, ppo = self.config.anneal, self.config.ppo
         position = max(0, index - self.num_warmup)
         rest = 1.0 - position / (self.num_blend + self.num_ppo)
-        learning_rate = self.learning_rate * (rest if self.learning_rate_schedule == "linear" else 1.0)
-        clip_range = self.clip_range * (rest if self.clip_schedule == "linear" else 1.0)
-        if index < self.num_warmup or position >= self.num_blend:
-            return PlannedUpdate(
-                stage="warmup" if index < self.num_warmup else "ppo",
-                ratio=1.0,
-                kickstart_coef=0.0,
-                learning_rate=learning_rate,
-                clip_range=clip_range,
-            )
-        share = position / self.num_blend
+        warms_up, blends = index < self.num_warmup, index >= self.num_warmup and position < self.num_blend
+        share = position / self.num_blend if blends else 1.0
+        kickstart = anneal.kickstart_start + (anneal.kickstart_end - anneal.kickstart_start) * share
         return PlannedUpdate(
-            stage="anneal",
-            ratio=self.min_ratio + (1.0 - self.min_ratio) * share,
-            kickstart_coef=self.kickstart_start + (self.kickstart_end - self.kickstart_start) * share,
-            learning_rate=learning_rate,
-            clip_range=clip_range,
+            stage="warmup" if warms_up else "anneal" if blends else "ppo",
+            ratio=anneal.min_ratio + (1.0 - anneal.min_ratio) * share if blends else 1.0,
+            kickstart_coef=kickstart if blends else 0.0,
+            learning_rate=ppo.learning_rate * (rest if ppo.learning_rate_schedule == "linear" else 1.0),
+            clip_range=ppo.clip_range * (rest if ppo.clip_schedule == "linear" else 1.0),
         )
 
     def evaluates_after(self, num_done: int) -> bool:
-        """Whether the policy is evaluated once `num_done` updates are done: every so many, and where a stage ends."""
+        """Return whether the policy is evaluated after `num_done` updates: every so many, and where a stage ends."""
         position = num_done - self.num_warmup
         if position < 1:
             return False
-        return position % self.eval_every == 0 or position == self.num_blend or num_done == self.num_updates
+        return position % self.config.eval_every == 0 or position == self.num_blend or num_done == self.num_updates
 
     def acts_alone_after(self, num_done: int) -> bool:
-        """Whether the ratio has reached 1 for good once `num_done` updates are done."""
+        """Return whether the ratio has reached 1 for good once `num_done` updates are done."""
         return num_done >= self.num_warmup + self.num_blend
 
 
@@ -111,16 +96,5 @@ def plan(config: TrainingConfig) -> Schedule:
             f"steps after {before} steps of preparation and {num_warmup} updates of warm-up; at least one has to be "
             "left for PPO alone"
         )
-    return Schedule(
-        num_warmup=num_warmup,
-        num_blend=num_blend,
-        num_ppo=num_learning - num_blend,
-        min_ratio=config.anneal.min_ratio,
-        kickstart_start=config.anneal.kickstart_start,
-        kickstart_end=config.anneal.kickstart_end,
-        learning_rate=config.ppo.learning_rate,
-        learning_rate_schedule=config.ppo.learning_rate_schedule,
-        clip_range=config.ppo.clip_range,
-        clip_schedule=config.ppo.clip_schedule,
-        eval_every=config.eval_every,
-    )
+    num_ppo = num_learning - num_blend
+    return Schedule(config=config, num_warmup=num_warmup, num_blend=num_blend, num_ppo=num_ppo)

@@ -42,20 +42,39 @@ def is_finite(column: Array) -> bool:
 
 
 def refuse_names(group: str, columns: Mapping[str, Array], specs: Mapping[str, ArraySpec]) -> NoReturn:
-    """Raise `SchemaError` for names that differ."""
+    """Raise `SchemaError` for names that differ.
+
+    Args:
+        group: what the columns are, for the error.
+        columns: by name; as many as `specs`, or not.
+        specs: by name, as the schema says.
+    """
     missing, unknown = sorted(specs.keys() - columns.keys()), sorted(columns.keys() - specs.keys())
     raise SchemaError(f"{group}: missing {missing}, unknown {unknown}")
 
 
 def refuse_column(name: str, column: Array, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> NoReturn:
-    """Raise `SchemaError` for another dtype, else `ShapeError`."""
+    """Raise `SchemaError` if the dtype of `column` differs, else `ShapeError`.
+
+    Args:
+        name: of the column, for the error.
+        column: has another dtype or shape.
+        dtype: expected.
+        shape: expected, leading axis included.
+    """
     if column.dtype != dtype:
         raise SchemaError(f"`{name}` must have dtype {dtype}, got {column.dtype}")
     raise ShapeError(f"`{name}` must have shape {shape}, got {column.shape}")
 
 
 def refuse_infinite(name: str, column: Array, ticks: int | NDArray[np.int64]) -> NoReturn:
-    """Raise `NonFiniteError` for the first element that is not finite; `ticks` is that of all rows, or of each."""
+    """Raise `NonFiniteError` for the first element that is not finite.
+
+    Args:
+        name: of the column, for the error.
+        column: [N, ...]; holds NaN or infinity.
+        ticks: the tick of all rows, or of each row, [N] or longer.
+    """
     first = np.argwhere(~np.isfinite(column))[0]
     row = int(first[0])
     tick = int(ticks[row]) if isinstance(ticks, np.ndarray) else ticks
@@ -63,14 +82,34 @@ def refuse_infinite(name: str, column: Array, ticks: int | NDArray[np.int64]) ->
 
 
 def check_array(name: str, array: Array, spec: ArraySpec, length: int) -> None:
-    """Raise `SchemaError` or `ShapeError` unless `array` is `length` rows of `spec`."""
+    """Require an array of `length` rows of `spec`.
+
+    Args:
+        name: of the array, for the error.
+        array: must be [length, ...] of the dtype of `spec`.
+        spec: dtype, and shape of a row.
+        length: rows.
+
+    Raises:
+        SchemaError: if the dtype differs; `ShapeError` if the shape does.
+    """
     shape = (length, *spec.shape)
     if array.dtype != spec.numpy_dtype or array.shape != shape:
         refuse_column(name, array, spec.numpy_dtype, shape)
 
 
 def check_columns(group: str, columns: Mapping[str, Array], specs: Mapping[str, ArraySpec], length: int) -> None:
-    """Raise `SchemaError` or `ShapeError` unless there is one array of `length` rows for each of `specs`."""
+    """Require one array of `length` rows for each of `specs`.
+
+    Args:
+        group: what the columns are, for the error.
+        columns: by name.
+        specs: by name.
+        length: rows of each.
+
+    Raises:
+        SchemaError: if names or dtypes differ; `ShapeError` if a shape does.
+    """
     if columns.keys() != specs.keys():
         refuse_names(group, columns, specs)
     for name, spec in specs.items():
@@ -104,7 +143,16 @@ def check_ticks(ticks: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
 
 
 def check_finite(name: str, array: Array, ticks: NDArray[np.int64]) -> None:
-    """Raise `NonFiniteError` unless every element is finite; `ticks[row]` names the tick of a row."""
+    """Require every element of a floating-point array to be finite.
+
+    Args:
+        name: of the array, for the error.
+        array: [N, ...]; other dtypes pass.
+        ticks: [N] or longer; the tick of each row, for the error.
+
+    Raises:
+        NonFiniteError: names the first element that is NaN or infinite.
+    """
     if array.dtype.kind != "f":
         return
     with np.errstate(over="ignore", invalid="ignore"):

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.checks import check_agent_ids, check_array
+from townlet_trajectory.data.checks import check_agent_ids, check_array, refuse_names
 from townlet_trajectory.data.ragged import flat_rows, offsets_of, padded_rows, step_mask
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
 from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS, Array, frozen, frozen_columns
-from townlet_trajectory.errors import SchemaError, ShapeError
+from townlet_trajectory.errors import ShapeError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -142,8 +142,7 @@ def _check_rectangles(
     what: str, arrays: Mapping[str, Array], specs: Mapping[str, ArraySpec], shape: tuple[int, int]
 ) -> None:
     if arrays.keys() != specs.keys():
-        missing, unknown = sorted(specs.keys() - arrays.keys()), sorted(arrays.keys() - specs.keys())
-        raise SchemaError(f"{what}: missing {missing}, unknown {unknown}")
+        refuse_names(what, arrays, specs)
     for name, spec in specs.items():
         array = arrays[name]
         if array.dtype != spec.numpy_dtype or array.shape != (*shape, *spec.shape):

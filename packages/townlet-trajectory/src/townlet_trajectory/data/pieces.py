@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.checks import check_array
 from townlet_trajectory.data.schema import Array, ArraySpec
+from townlet_trajectory.data.table import first_pieces, matching_rows
 from townlet_trajectory.errors import SchemaError, ShapeError
 
 POSSESSED = "possessed"
@@ -144,11 +145,7 @@ def joined(batch: TrajectoryBatch) -> TrajectoryBatch:
     before, after = _continued(batch)
     if not before.size:
         return batch
-    heads = np.arange(len(batch))
-    heads[after] = before
-    # Pointer jumping: each round doubles how far a piece sees back.
-    while not np.array_equal(further := heads[heads], heads):
-        heads = further
+    heads = first_pieces(len(batch), before, after)
     order = np.lexsort((batch.ticks[batch.offsets[:-1]], heads))
     pieces = batch if np.array_equal(order, np.arange(len(batch))) else batch.select(order)
     firsts = np.flatnonzero(np.diff(heads[order], prepend=-1))
@@ -215,36 +212,20 @@ def _continued(batch: TrajectoryBatch) -> tuple[NDArray[np.int64], NDArray[np.in
     if not ends.size:
         return ends, ends
     agents = agent_codes(batch)
-    seams = [
-        _as_bytes(at_ends, at_beginnings)
-        for at_ends, at_beginnings in (
-            (batch.worlds[ends], batch.worlds),
-            (batch.episodes[ends], batch.episodes),
-            (agents[ends], agents),
-            (batch.ticks[batch.row_of_last[ends]] + 1, batch.ticks[firsts]),
-            *((batch.final_observations[name][ends], array[firsts]) for name, array in batch.observations.items()),
-        )
-    ]
-    rows = np.concatenate(seams, axis=1)
-    codes = np.unique(rows.view(f"V{rows.shape[1]}")[:, 0], return_inverse=True)[1]
-    of_ends, of_beginnings = _distinct(codes[: len(ends)]), _distinct(codes[len(ends) :])
-    _, before, after = np.intersect1d(of_ends, of_beginnings, assume_unique=True, return_indices=True)
+    at_ends = (batch.worlds[ends], batch.episodes[ends], agents[ends], batch.ticks[batch.row_of_last[ends]] + 1)
+    at_beginnings = (batch.worlds, batch.episodes, agents, batch.ticks[firsts])
+    before, after = matching_rows(
+        _as_bytes(*at_ends, *(batch.final_observations[name][ends] for name in batch.observations)),
+        _as_bytes(*at_beginnings, *(array[firsts] for array in batch.observations.values())),
+    )
     return ends[before], after
 
 
-def _as_bytes(*parts: Array) -> NDArray[np.uint8]:
-    """The rows of all `parts`, one after the other, as bytes [N, bytes of a row]."""
-    rows = np.concatenate(parts)
-    return rows.reshape(len(rows), -1).view(np.uint8)
-
-
-def _distinct(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The k-th of equal codes as a number that the k-th of the same codes elsewhere has, too, and nothing else."""
-    order = np.argsort(codes, kind="stable")
-    ranked = codes[order]
-    distinct = np.empty_like(codes)
-    distinct[order] = ((np.arange(len(codes)) - np.searchsorted(ranked, ranked)) << 32) + ranked
-    return distinct
+def _as_bytes(*columns: Array) -> NDArray[np.uint8]:
+    """Rows of columns of N rows, side by side, as bytes [N, bytes of a row]."""
+    return np.concatenate(
+        [np.ascontiguousarray(column).reshape(len(column), -1).view(np.uint8) for column in columns], axis=1
+    )
 
 
 def _content_ranks(batch: TrajectoryBatch, tied: NDArray[np.int64]) -> NDArray[np.int64]:

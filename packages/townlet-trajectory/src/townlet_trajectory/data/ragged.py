@@ -1,7 +1,7 @@
 """Two layouts of unequal trajectories, each made from the other: flat with offsets, and padded with a mask.
 
 Flat is what a batch holds: [R, ...], the rows of a trajectory consecutive, `offsets` [B + 1] saying where each begins.
-It wastes nothing, and whatever looks at single steps wants it. Padded is [B, T, ...] with a mask [B, T], true where
+It wastes nothing, and suits code that looks at single steps. Padded is [B, T, ...] with a mask [B, T], true where
 there is a step, and zeros behind: what a sequence model wants. It takes the memory of B · T rows.
 """
 
@@ -18,7 +18,7 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each of B runs of `lengths` [B] rows begins, and where the last ends: [B + 1]."""
+    """Return where each of B runs of `lengths` [B] rows begins, and where the last ends: [B + 1]."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets

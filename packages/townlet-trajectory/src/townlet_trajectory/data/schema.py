@@ -39,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 class Kind(IntEnum):
-    """What a step is to the learner (column `kind`, int8)."""
+    """Meaning of a step for a learner (column `kind`, int8)."""
 
     DECISION = 0
     """The blend drew the action with a known probability."""
@@ -88,7 +88,17 @@ class ArraySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TrajectorySchema:
-    """The columns of one agent group: what is seen, what is decided, and which actions there are."""
+    """The columns of one agent group: observations, decisions, and the vocabulary of actions.
+
+    >>> from townlet_trajectory import ArraySpec, TrajectorySchema, default_decision_columns
+    >>> schema = TrajectorySchema(
+    ...     observations={"features": ArraySpec("float32", (2,)), "action_mask": ArraySpec("bool", (2,))},
+    ...     decisions=default_decision_columns(),
+    ...     vocabulary=("wait", "eat"),
+    ... )
+    >>> schema.observations["features"].row_bytes
+    8
+    """
 
     observations: Mapping[str, ArraySpec]
     """At least one."""

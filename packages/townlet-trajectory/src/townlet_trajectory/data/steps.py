@@ -15,7 +15,7 @@ from townlet_trajectory.errors import ShapeError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StepBatch:
-    """N steps. The arrays are copies that belong to whoever asked for them."""
+    """N steps. The arrays are copies that belong to the caller."""
 
     schema: TrajectorySchema
     observations: Mapping[str, Array]

@@ -14,7 +14,7 @@ from townlet_trajectory.errors import ShapeError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrajectoryTable:
-    """What is known of B trajectories without reading a tensor."""
+    """Identity, length and end of B trajectories, known without reading a tensor."""
 
     agent_ids: NDArray[np.object_]
     """[B] str."""
@@ -69,15 +69,36 @@ def whole_of_piece(table: TrajectoryTable) -> NDArray[np.int64]:
     lives = _lives(table)
     open_ = np.flatnonzero(~(table.terminated | table.truncated))
     stops = np.column_stack((lives[open_], (table.first_ticks + table.lengths)[open_]))
-    starts = np.column_stack((lives, table.first_ticks))
-    seams = _distinct_numbers(np.concatenate((stops, starts)), len(stops))
-    _, before, after = np.intersect1d(seams[: len(stops)], seams[len(stops) :], return_indices=True)
-    heads = np.arange(len(table))
-    heads[after] = open_[before]
+    before, after = matching_rows(stops, np.column_stack((lives, table.first_ticks)))
+    heads = first_pieces(len(table), open_[before], after)
+    return np.unique(heads, return_inverse=True)[1].astype(np.int64, copy=False)
+
+
+def first_pieces(num_pieces: int, before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Find the first piece of the trajectory of each piece.
+
+    Args:
+        num_pieces: B.
+        before: [K]; pieces that go on.
+        after: [K]; the pieces in which they do.
+
+    Returns:
+        [B].
+    """
+    heads = np.arange(num_pieces)
+    heads[after] = before
     # Pointer jumping: each round doubles how far a piece sees back.
     while not np.array_equal(further := heads[heads], heads):
         heads = further
-    return np.unique(heads, return_inverse=True)[1].astype(np.int64, copy=False)
+    return heads
+
+
+def matching_rows(first: Array, second: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair the rows of `first` [M, K] and `second` [N, K] that are equal byte for byte, the k-th with the k-th."""
+    codes = _numbers(np.concatenate((first, second)))
+    ranks = _distinct(codes[: len(first)]), _distinct(codes[len(first) :])
+    _, of_first, of_second = np.intersect1d(*ranks, assume_unique=True, return_indices=True)
+    return of_first, of_second
 
 
 def sums_of_wholes(wholes: NDArray[np.int64], values: Array) -> NDArray[np.float64]:
@@ -108,18 +129,16 @@ def _lives(table: TrajectoryTable) -> NDArray[np.int64]:
     return _numbers(np.column_stack((table.worlds, table.episodes, agents.astype(np.int64, copy=False))))
 
 
-def _numbers(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _numbers(rows: Array) -> NDArray[np.int64]:
     """[N]; equal numbers, at least 0, for equal rows [N, K]."""
     keys = np.ascontiguousarray(rows).view(f"V{rows.shape[1] * rows.itemsize}")[:, 0]
     return np.unique(keys, return_inverse=True)[1].astype(np.int64, copy=False)
 
 
-def _distinct_numbers(rows: NDArray[np.int64], num_first: int) -> NDArray[np.int64]:
-    """[N]; the k-th row of the first part and the k-th of the second that equals it have one number of their own."""
-    numbers = _numbers(rows) * 2
-    numbers[num_first:] += 1
-    order = np.argsort(numbers, kind="stable")
-    ranked = numbers[order]
-    repeats = np.empty_like(numbers)
-    repeats[order] = np.arange(len(numbers)) - np.searchsorted(ranked, ranked)
-    return (repeats << 32) + numbers // 2
+def _distinct(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The k-th of equal codes as a number that the k-th of the same codes elsewhere has, too, and nothing else."""
+    order = np.argsort(codes, kind="stable")
+    ranked = codes[order]
+    distinct = np.empty_like(codes)
+    distinct[order] = ((np.arange(len(codes)) - np.searchsorted(ranked, ranked)) << 32) + ranked
+    return distinct

@@ -30,6 +30,25 @@ class Trajectory:
     """T >= 1 consecutive steps of one agent, none of them beyond its end.
 
     `trajectory[first:stop]` are some of its steps. The arrays are taken over and read-only, as those of a batch.
+
+    >>> import numpy as np
+    >>> from townlet_trajectory import ArraySpec, Trajectory, TrajectorySchema
+    >>> trajectory = Trajectory(
+    ...     schema=TrajectorySchema(
+    ...         observations={"x": ArraySpec("float32")}, decisions={"action": ArraySpec("int64")}, vocabulary=()
+    ...     ),
+    ...     observations={"x": np.array([0, 1, 2, 3], np.float32)},
+    ...     columns={"action": np.array([1, 0, 1])},
+    ...     rewards=np.array([0, 0, 5], np.float32),
+    ...     ticks=np.array([7, 8, 9]),
+    ...     terminated=True,
+    ...     truncated=False,
+    ...     agent_id="ann",
+    ...     world=0,
+    ...     episode=0,
+    ... )
+    >>> trajectory[1:]
+    <Trajectory: 'ann', world 0, episode 0, 2 steps>
     """
 
     schema: TrajectorySchema
@@ -108,7 +127,7 @@ _Frozen = TypeVar("_Frozen", bound=np.generic)
 
 
 def frozen(array: NDArray[_Frozen]) -> NDArray[_Frozen]:
-    """`array` as one that nobody can write to.
+    """Return `array` as one that cannot be written to.
 
     An array that is handed over whole is taken over: it becomes read-only itself, nothing is copied. Of an array that
     is a part of a writable one, or of memory that is not numpy's, a copy is taken.
@@ -125,5 +144,5 @@ def frozen(array: NDArray[_Frozen]) -> NDArray[_Frozen]:
 
 
 def frozen_columns(columns: Mapping[str, Array]) -> dict[str, Array]:
-    """`frozen` of each column, in a mapping that is nobody else's."""
+    """Return `frozen` of each column, in a new mapping."""
     return {name: frozen(array) for name, array in columns.items()}

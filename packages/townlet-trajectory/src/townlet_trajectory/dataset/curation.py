@@ -183,11 +183,9 @@ def merged_info(infos: Sequence[DatasetInfo]) -> DatasetInfo:
 def _by_name(parts: Sequence[Mapping[str, _Value]]) -> dict[str, _Value]:
     merged: dict[str, _Value] = {}
     for name in dict.fromkeys(name for part in parts for name in part):
-        values = {number: part[name] for number, part in enumerate(parts) if name in part}
-        if len(set(values.values())) == 1:
-            merged[name] = next(iter(values.values()))
-        else:
-            merged |= {f"{name}@{number}": value for number, value in values.items()}
+        values = {f"{name}@{number}": part[name] for number, part in enumerate(parts) if name in part}
+        agreed = set(values.values())
+        merged |= {name: agreed.pop()} if len(agreed) == 1 else values
     return merged
 
 

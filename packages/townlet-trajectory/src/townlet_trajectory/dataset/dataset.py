@@ -14,10 +14,10 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.data.split import is_held_out
 from townlet_trajectory.data.steps import StepBatch
+from townlet_trajectory.dataset.memory import BatchT, StepUnit, TrajectoryUnit, Unit, UnitName
 from townlet_trajectory.dataset.reader import DatasetOptions, DatasetReader
 from townlet_trajectory.dataset.selection import ALL_STEPS, StepSelection, StepWeights, select_steps
 from townlet_trajectory.dataset.source import ChainedSource, TrajectorySource, TrajectoryTable
-from townlet_trajectory.dataset.units import BatchT, StepUnit, TrajectoryUnit, Unit, UnitName
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.storage.json import JsonValue
 
@@ -128,42 +128,27 @@ class TrajectoryDataset(Generic[BatchT]):
             weights=weights,
             next_observations=next_observations,
         )
+        steps, whole = StepUnit(with_next=next_observations), TrajectoryUnit(with_replacement=weights is not None)
         # Which of the two it is, and hence `BatchT`, is what the overloads above say of `unit`.
-        steps, trajectories = (
-            StepUnit(with_next=next_observations),
-            TrajectoryUnit(with_replacement=weights is not None),
-        )
-        kind = cast("Unit[BatchT]", steps if unit == "steps" else trajectories)
+        kind = cast("Unit[BatchT]", steps if unit == "steps" else whole)
         self._read_with(DatasetReader(source, options, select_steps(source, select, weights), kind))
 
     def _read_with(self, reader: DatasetReader[BatchT]) -> None:
-        self._reader = reader
-        self._next: tuple[int, int] = (0, 0)
-
-    @property
-    def schema(self) -> TrajectorySchema:
-        """Of all sources."""
-        return self._reader.source.schema
-
-    @property
-    def table(self) -> TrajectoryTable:
+        self.reader = reader
+        self.schema: TrajectorySchema = reader.source.schema
+        self.table: TrajectoryTable = reader.source.table
         """All trajectories of the sources, selected or not: `StepBatch.trajectories` are its rows."""
-        return self._reader.source.table
-
-    @property
-    def reader(self) -> DatasetReader[BatchT]:
-        """What reads for it."""
-        return self._reader
+        self._next: tuple[int, int] = (0, 0)
 
     @property
     def num_units(self) -> int:
         """Steps, or trajectories, of an epoch."""
-        return self._reader.num_units
+        return self.reader.num_units
 
     def __len__(self) -> int:
         """Batches of an epoch."""
-        whole, rest = divmod(self.num_units, self._reader.options.batch_size)
-        return whole + (rest > 0 and not self._reader.options.drop_last)
+        whole, rest = divmod(self.num_units, self.reader.options.batch_size)
+        return whole + (rest > 0 and not self.reader.options.drop_last)
 
     def batch(self, epoch: int, number: int) -> BatchT:
         """Batch `number` of an epoch, without those before it: at most the blocks of its own windows are read.
@@ -174,8 +159,8 @@ class TrajectoryDataset(Generic[BatchT]):
         """
         if epoch < 0 or not 0 <= number < len(self):
             raise IndexError(f"batch {number} of {len(self)}, epoch {epoch}")
-        first = number * self._reader.options.batch_size
-        return self._reader.batch(epoch, first, min(first + self._reader.options.batch_size, self.num_units))
+        first = number * self.reader.options.batch_size
+        return self.reader.batch(epoch, first, min(first + self.reader.options.batch_size, self.num_units))
 
     def epoch(self, number: int) -> Iterator[BatchT]:
         """All batches of epoch `number` >= 0. The position stays as it is."""
@@ -198,7 +183,7 @@ class TrajectoryDataset(Generic[BatchT]):
     def position(self) -> DatasetPosition:
         """Which batch comes next. Small, and JSON by its `document`."""
         epoch, batch = self._next
-        return DatasetPosition(epoch=epoch, batch=batch, fingerprint=self._reader.fingerprint)
+        return DatasetPosition(epoch=epoch, batch=batch, fingerprint=self.reader.fingerprint)
 
     def seek(self, position: DatasetPosition) -> None:
         """Go on where `position` says. Nothing that was handed out before is read again.
@@ -206,7 +191,7 @@ class TrajectoryDataset(Generic[BatchT]):
         Raises:
             DatasetError: if the position is of another dataset or other options, or there is no such batch.
         """
-        if position.fingerprint != (own := self._reader.fingerprint):
+        if position.fingerprint != (own := self.reader.fingerprint):
             raise DatasetError(
                 f"the position is of another dataset or of other options: expected fingerprint {own}, "
                 f"got {position.fingerprint}"
@@ -237,7 +222,7 @@ class TrajectoryDataset(Generic[BatchT]):
             raise DatasetError(
                 f"`trajectories` must be bool [{len(self.table)}], got {trajectories.dtype} {trajectories.shape}"
             )
-        reader = self._reader
+        reader = self.reader
         restricted: TrajectoryDataset[BatchT] = TrajectoryDataset.__new__(TrajectoryDataset)
         restricted._read_with(
             DatasetReader(reader.source, reader.options, reader.selected.within(trajectories), reader.unit)

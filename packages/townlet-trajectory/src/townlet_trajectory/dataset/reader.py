@@ -12,10 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.dataset.memory import LoadedBlock, LoadedBlocks, block_memory, window_bytes
+from townlet_trajectory.dataset.memory import (
+    BatchT,
+    LoadedBlock,
+    LoadedBlocks,
+    Unit,
+    UnitName,
+    block_memory,
+    window_bytes,
+)
 from townlet_trajectory.dataset.selection import Selected, StepSelection, StepWeights
 from townlet_trajectory.dataset.source import TrajectorySource, block_bounds
-from townlet_trajectory.dataset.units import BatchT, Unit, UnitName
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.storage.json import JsonValue, canonical_json
 
@@ -80,7 +87,7 @@ class DatasetReader(Generic[BatchT]):
         if selected.steps.any() and not selected.weights.any():
             raise DatasetError(f"`weights` of all {selected.steps.sum()} selected steps are 0")
         first = source.block_offsets[:-1]
-        self.per_block = _sums_from(unit.per_trajectory(selected), first)
+        self.per_block = _sums_from(unit.per_trajectory(selected.steps), first)
         """[K]; units of each block."""
         self._weights = _sums_from(selected.weights, first)
         self._first_steps = offsets_of(source.table.lengths)[first]
@@ -88,7 +95,7 @@ class DatasetReader(Generic[BatchT]):
         self.window_bytes: int | None = None
         """What blocks in memory may take together."""
         if options.memory_budget_bytes is not None:
-            size = unit.batch_bytes(source, selected, options.batch_size)
+            size = unit.batch_bytes(source, selected.steps, options.batch_size)
             read = np.flatnonzero(self.per_block)
             self.window_bytes = window_bytes(options.memory_budget_bytes, self.memory, read, size)
         self._epoch: tuple[int, EpochPlan] | None = None

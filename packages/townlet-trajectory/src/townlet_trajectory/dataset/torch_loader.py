@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.steps import StepBatch
 from townlet_trajectory.dataset.dataset import TrajectoryDataset
-from townlet_trajectory.dataset.memory import LoadedBlocks
-from townlet_trajectory.dataset.units import Arrays, BatchT
+from townlet_trajectory.dataset.memory import Arrays, BatchT, LoadedBlocks
 from townlet_trajectory.errors import DatasetError
 
 

@@ -1,4 +1,4 @@
-"""Comparisons of two policies on the same episodes, and scores on the scale from idling to the script."""
+"""Comparisons of two policies on the same episodes, and scores on the scale from the zero to the script."""
 
 from __future__ import annotations
 
@@ -80,6 +80,14 @@ def paired_differences(candidate: EpisodeScores, incumbent: EpisodeScores) -> ND
 def compare(candidate: EpisodeScores, incumbent: EpisodeScores, *, seed: int, num_resamples: int) -> PairedComparison:
     """Compare two policies that played the same episodes.
 
+    Example:
+        >>> from townlet_trajectory.evaluation.scores import EpisodeScores
+        >>> ours = EpisodeScores.of(returns=[3.0, 1.0, 8.0, 6.0], seeds=[1, 2, 3, 4])
+        >>> theirs = EpisodeScores.of(returns=[1.0, 2.0, 4.0, 7.0], seeds=[1, 2, 3, 4])
+        >>> found = compare(ours, theirs, seed=0, num_resamples=1000)
+        >>> found.mean, found.iqm, found.ci[0] < 1.0 < found.ci[1]
+        (1.0, 0.5, True)
+
     Args:
         candidate: scores of the one.
         incumbent: scores of the other, on the same seeds.
@@ -104,9 +112,15 @@ def compare(candidate: EpisodeScores, incumbent: EpisodeScores, *, seed: int, nu
 
 
 def normalized(score: float, zero: float, script: float) -> float | None:
-    """Return `score` on the scale where `zero` (what idling earns) is 0 and `script` is 1: (s - z) / (script - z).
+    """Put `score` on the scale where `zero` is 0 and `script` is 1: (s - z) / (script - z).
 
-    None where the script is no better than zero.
+    Args:
+        score: mean return to put on the scale.
+        zero: mean return of the behavior that earns nothing.
+        script: mean return of the script.
+
+    Returns:
+        The normalized score; None where the script is no better than zero.
     """
     if script <= zero:
         return None

@@ -1,4 +1,4 @@
-"""Whether a candidate may replace the incumbent: passes in a row on fresh seeds, kept in one file."""
+"""The decision whether a candidate may replace the incumbent: passes in a row on fresh seeds, kept in one file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from townlet_trajectory.errors import ManifestError, PromotionError
 from townlet_trajectory.evaluation.comparisons import PairedComparison
 from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.intervals import MIN_EPISODES
 from townlet_trajectory.evaluation.seeds import promotion_seeds
 from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_named
 
-SCHEMA_VERSION = 1
+PROMOTION_NAME = "promotion.json"
+"""Name of the registry in a run directory."""
+SCHEMA_VERSION = 2
 MAX_REGISTRY_BYTES = 8 << 20
 
 Outcome = Literal["better", "unproven", "worse", "gated"]
@@ -32,7 +35,7 @@ class PromotionConfig:
     required_passes: int = 2
     """Passes in a row, each on fresh seeds; 1 to 10."""
     num_episodes: int = 100
-    """Episodes of one pass; 2 to 1,000,000."""
+    """Episodes of one pass; `MIN_EPISODES` to 1,000,000."""
     tail_margin: float = 0.0
     """How much lower, in units of return, the worst tenth may be than the incumbent's; in [0, 1e9]."""
     num_resamples: int = 10_000
@@ -41,7 +44,7 @@ class PromotionConfig:
     def __post_init__(self) -> None:
         for name, value, low, high in (
             ("required_passes", self.required_passes, 1, 10),
-            ("num_episodes", self.num_episodes, 2, 10**6),
+            ("num_episodes", self.num_episodes, MIN_EPISODES, 10**6),
             ("num_resamples", self.num_resamples, 100, 10**6),
         ):
             if not low <= value <= high:
@@ -51,7 +54,7 @@ class PromotionConfig:
 
 
 class Decision(StrEnum):
-    """What is to be done with the candidate."""
+    """The consequence for the candidate."""
 
     PROMOTE = "PROMOTE"
     HOLD = "HOLD"
@@ -60,7 +63,7 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionPass:
-    """One attempt: who met whom, and what came of it."""
+    """One attempt of a candidate to replace an incumbent."""
 
     candidate: str
     """Digest of the candidate's weights."""
@@ -68,7 +71,7 @@ class PromotionPass:
     """Digest of the incumbent's weights, or the name of a behavior without any."""
     tail_margin: float
     comparison: PairedComparison | None
-    """None: the candidate failed a gate, and met nobody."""
+    """None where the candidate failed a gate and was not compared."""
 
     @property
     def outcome(self) -> Outcome:
@@ -86,7 +89,7 @@ class PromotionPass:
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionDecision:
-    """Where the registry stands after its last pass."""
+    """Decision of a registry after its last pass."""
 
     decision: Decision
     reason: str
@@ -105,17 +108,37 @@ class PromotionDecision:
 
 
 class PromotionRegistry:
-    """Counts passes in a row; what it knows is in one file, and survives the process.
+    """Counts passes in a row, in one file that survives the process.
 
     A streak belongs to one candidate and one incumbent: any other begins anew.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from townlet_trajectory.evaluation.comparisons import compare
+        >>> from townlet_trajectory.evaluation.scores import EpisodeScores
+        >>> config = PromotionConfig(required_passes=2, num_episodes=10, num_resamples=1000)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     registry = PromotionRegistry(Path(folder) / "promotion.json", config=config, seed=1)
+        ...     for _ in range(2):
+        ...         seeds = registry.next_seeds()
+        ...         script = EpisodeScores.of(returns=np.arange(10.0), seeds=seeds)
+        ...         learned = EpisodeScores.of(returns=np.arange(10.0) + 1.0, seeds=seeds)
+        ...         comparison = compare(learned, script, seed=registry.num_passes, num_resamples=1000)
+        ...         decision = registry.record("new weights", "scripted", comparison=comparison, gates=[])
+        ...         print(decision.decision, decision.pass_streak)
+        HOLD 1
+        PROMOTE 2
     """
 
     def __init__(self, path: Path, *, config: PromotionConfig, seed: int, anew: bool = False) -> None:
-        """Take up what `path` holds, or begin with nothing where there is no such file.
+        """Read the passes in `path`, if there is such a file.
 
         Args:
+            path: of the file, such as `promotion.json`.
+            config: of the passes to come.
             seed: from which the worlds of each pass follow.
-            anew: begin with nothing also where there is one; the first pass replaces it.
+            anew: begin without passes also where there is a file; the first pass replaces it.
 
         Raises:
             ArtifactError: if the file is no strict JSON, not a registry, or one of a newer schema.
@@ -142,18 +165,21 @@ class PromotionRegistry:
         comparison: PairedComparison | None,
         gates: Sequence[GateResult],
     ) -> PromotionDecision:
-        """Add one pass, write the file, and say what follows from it.
+        """Add one pass, write the file, and decide.
 
         Args:
             candidate: digest of its weights.
             incumbent: digest of its weights, or the name of a behavior.
             comparison: on the episodes of `next_seeds`; None exactly when a gate failed.
-            gates: that the candidate went through on its way here.
+            gates: that the candidate went through before.
+
+        Returns:
+            The decision after this pass.
 
         Raises:
             PromotionError: if a gate failed and there is a comparison, or neither.
         """
-        failed = [gate for gate in gates if not gate.passed]
+        failed = [gate for gate in gates if gate.failed]
         if bool(failed) != (comparison is None):
             raise PromotionError(
                 f"a candidate is compared unless a gate failed; {len(failed)} failed, "
@@ -225,7 +251,7 @@ def _document(result: PromotionDecision, passes: Sequence[PromotionPass]) -> dic
         "ci": None if comparison is None else list(comparison.ci),
         "tail_difference": None if comparison is None else comparison.tail_difference,
         "tail_margin": latest.tail_margin,
-        "gates": [{"name": gate.name, "passed": gate.passed, "detail": gate.detail} for gate in result.gates],
+        "gates": [{"name": gate.name, "verdict": str(gate.verdict), "detail": gate.detail} for gate in result.gates],
         "state": "ready" if result.candidate_ready else "monitoring",
         "pass_streak": result.pass_streak,
         "required_passes": result.required_passes,
@@ -256,7 +282,7 @@ def _entry(each: PromotionPass) -> dict[str, JsonValue]:
 
 
 def _read_passes(path: Path) -> tuple[PromotionPass, ...]:
-    """Read the passes in a registry's file. What it says about their outcome is not believed, but judged again."""
+    """Read the passes in a registry's file. Their outcomes in the file are not believed, but judged again."""
     document = Fields(parse_object(read_named(path, max_bytes=MAX_REGISTRY_BYTES), path), path, error=ManifestError)
     if document.integer("schema_version") != SCHEMA_VERSION:
         raise ManifestError(

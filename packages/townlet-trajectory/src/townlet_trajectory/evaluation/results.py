@@ -47,11 +47,15 @@ class CloneResult:
     best_epoch: int
     """The epoch whose weights were kept: highest held-out accuracy, among equals least held-out loss."""
     accuracy: float
-    """On the held-out labels, of the weights that were kept."""
+    """Of the weights that were kept: the mean of `episode_accuracies`, or the share of the held-out labels where there
+    are none (then it is the highest of the epochs, and so a little too high)."""
     num_labels: int
     num_held_out: int
+    """Labels that chose the epoch."""
     num_forbidden: int
-    """Labels of both batches that the action mask forbids."""
+    """Labels, of those learned from and those that chose, that the action mask forbids."""
+    episode_accuracies: tuple[float, ...] = ()
+    """[E]; share of right labels in each held-out episode that chose nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

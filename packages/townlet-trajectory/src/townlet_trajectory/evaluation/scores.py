@@ -14,11 +14,12 @@ from townlet_trajectory.errors import EvaluationError
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeScores:
-    """What one policy earned in n episodes, as plain numbers that any file can hold.
+    """Returns and events of one policy in n episodes, as plain numbers that any file can hold.
 
-    >>> scores = EpisodeScores.of(returns=[1.0, 3.0], seeds=[7, 8])
-    >>> scores.mean
-    2.0
+    Example:
+        >>> scores = EpisodeScores.of(returns=[1.0, 3.0], seeds=[7, 8])
+        >>> scores.mean
+        2.0
     """
 
     returns: tuple[float, ...]
@@ -49,6 +50,9 @@ class EpisodeScores:
             seeds: [n] whole numbers.
             events: each [n] numbers, by name.
 
+        Returns:
+            The scores, with plain numbers.
+
         Raises:
             EvaluationError: if the lengths differ, there is no episode, or a number is not finite.
         """
@@ -62,6 +66,31 @@ class EpisodeScores:
     def mean(self) -> float:
         """Mean return over the episodes."""
         return float(np.mean(self.returns))
+
+    def first(self, count: int) -> EpisodeScores:
+        """Return the scores of the first `count` episodes."""
+        return EpisodeScores(
+            returns=self.returns[:count],
+            seeds=self.seeds[:count],
+            events={name: values[:count] for name, values in self.events.items()},
+        )
+
+    def followed_by(self, other: EpisodeScores) -> EpisodeScores:
+        """Return the episodes of both, those of `other` last.
+
+        Raises:
+            EvaluationError: if `other` counts other events, or an episode with the same seed.
+        """
+        if self.events.keys() != other.events.keys() or set(self.seeds) & set(other.seeds):
+            raise EvaluationError(
+                f"scores that follow must have the events {sorted(self.events)} and other seeds, "
+                f"got {sorted(other.events)} and {len(set(self.seeds) & set(other.seeds))} of the same seeds"
+            )
+        return EpisodeScores(
+            returns=self.returns + other.returns,
+            seeds=self.seeds + other.seeds,
+            events={name: values + other.events[name] for name, values in self.events.items()},
+        )
 
 
 def _vector(values: ArrayLike, name: str) -> tuple[float, ...]:

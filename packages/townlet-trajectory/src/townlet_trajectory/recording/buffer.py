@@ -38,7 +38,7 @@ tuple, for one is made at every tick."""
 
 @dataclass(frozen=True, kw_only=True)
 class ScalarLayout:
-    """Where the decisions without a shape, and the reward, lie in memory.
+    """Places in memory of the decisions without a shape, and of the reward.
 
     They are bytes: of a tick of N rows there are first N values of one column, then N of the next, so that one call
     writes them all, however many columns there are. The widest dtypes come first, so that every value is aligned.
@@ -125,8 +125,8 @@ class RolloutBuffer:
     """The rows of all ticks, in segments: room is added, never copied over, and used again after `clear`.
 
     A tick is written in three moves, each of which refuses what is not as the schema says: `begin` takes the
-    observations, `decide` the decisions, `finish` the rewards, and only then the rows count. Whoever is refused may try
-    again, or begin another tick instead. All arrays are copied.
+    observations, `decide` the decisions, `finish` the rewards, and only then the rows count. After a refusal the same
+    move can be repeated, or another tick begun. All arrays are copied.
     """
 
     def __init__(self, schema: TrajectorySchema, *, chunk_rows: int) -> None:
@@ -162,7 +162,12 @@ class RolloutBuffer:
         return next((segment.ticks[0][0] for segment in self._segments if segment.ticks), None)
 
     def begin(self, tick: int, num_rows: int, observations: Mapping[str, Array]) -> None:
-        """Begin a tick of N = `num_rows` rows with what is seen, each [N, ...].
+        """Begin a tick with its observations.
+
+        Args:
+            tick: its number.
+            num_rows: N, one row for each agent that is present.
+            observations: each [N, ...], as the schema says.
 
         Raises:
             SchemaError: if a column is missing, unknown or of another dtype.
@@ -324,7 +329,7 @@ class RolloutBuffer:
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Array]], tuple[Array, ...]]:
-    """What takes the values of `names` out of a mapping, in that order."""
+    """Return a function that takes the values of `names` out of a mapping, in that order."""
     if len(names) > 1:
         return itemgetter(*names)
     return lambda columns: tuple(columns[name] for name in names)

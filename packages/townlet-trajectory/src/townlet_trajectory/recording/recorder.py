@@ -25,7 +25,7 @@ _BOOL, _FLOAT32 = np.dtype(np.bool_), np.dtype(np.float32)
 
 
 class _Stage(Enum):
-    """What the recorder waits for."""
+    """The call that the recorder waits for."""
 
     TICK = "begin_tick"
     DECISIONS = "record_decisions"
@@ -42,6 +42,22 @@ class TrajectoryService:
     One tick is `begin_tick`, `record_decisions`, any number of `add_rewards`, `record_outcome`. The rows of a tick are
     the agents present at it, by ascending slot; all arrays of a tick have these rows, and are copied. The number of
     Python operations of a tick does not depend on the number of agents.
+
+    >>> import numpy as np
+    >>> from townlet_trajectory import ArraySpec, TrajectorySchema, TrajectoryService
+    >>> schema = TrajectorySchema(
+    ...     observations={"x": ArraySpec("float32")}, decisions={"action": ArraySpec("int64")}, vocabulary=()
+    ... )
+    >>> service, ids, zero = TrajectoryService(schema, max_rows=100), np.array(["ann"], object), np.array([0])
+    >>> for tick in range(3):
+    ...     service.begin_tick(tick, zero, {"x": np.float32([tick])}, agent_ids=ids, worlds=zero, episodes=zero)
+    ...     service.record_decisions({"action": np.array([tick % 2])})
+    ...     over, last = np.array([tick == 2]), {"x": np.float32([9] if tick == 2 else [])}
+    ...     service.record_outcome(
+    ...         np.float32([1]), over, np.array([False]), final_rows=zero[over], final_observations=last
+    ...     )
+    >>> service.collect()[0].observations["x"].tolist()
+    [0.0, 1.0, 2.0, 9.0]
     """
 
     def __init__(
@@ -305,7 +321,7 @@ def _grouped(schema: TrajectorySchema, buffer: RolloutBuffer, ended: Ended, in_p
         schema: the columns.
         buffer: the rows.
         ended: the trajectories that do not go on.
-        in_progress: who is in the tick in progress, whose observations are the final ones of those that go on.
+        in_progress: the agents of the tick in progress; its observations are the final ones of open trajectories.
     """
     whose, ranks = _ranked([block[3] for block in buffer.blocks()])
     num_steps = np.bincount(ranks, minlength=len(whose.numbers))

@@ -61,7 +61,16 @@ class Roster:
         worlds: NDArray[np.int64],
         episodes: NDArray[np.int64],
     ) -> Presence:
-        """Take in the agents of a tick, all [N]; those that are in no open trajectory begin one.
+        """Take in the agents of a tick; those that are in no open trajectory begin one.
+
+        Args:
+            slots: [N], at least 0, strictly ascending.
+            agent_ids: [N] str.
+            worlds: [N].
+            episodes: [N].
+
+        Returns:
+            The agents with the numbers of their trajectories; to be read only.
 
         Raises:
             ShapeError: if an array is not one-dimensional and N long, or slots do not ascend strictly.

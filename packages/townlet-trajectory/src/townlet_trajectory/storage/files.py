@@ -50,7 +50,7 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
 
 
 def write_json_atomic(path: str | Path, value: JsonValue) -> None:
-    """As `write_bytes_atomic`, with indented JSON.
+    """Write indented JSON as `write_bytes_atomic` does.
 
     Raises:
         ArtifactError: if it cannot be written, or a number is NaN or infinite.
@@ -135,7 +135,7 @@ def remove_directory(path: str | Path) -> None:
 
 
 def append_json_line(path: str | Path, value: JsonValue) -> None:
-    """As `append_line`, with one line of JSON.
+    """Append one line of JSON as `append_line` does.
 
     Raises:
         ArtifactError: if it cannot be written, or a number is NaN or infinite.

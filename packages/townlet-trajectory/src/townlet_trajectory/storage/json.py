@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ MAX_JSON_DEPTH = 64
 MAX_JSON_VALUES = 1 << 20
 """Commas and opening brackets: small values take many times their bytes in memory."""
 
+_Item = TypeVar("_Item", str, int, "dict[str, JsonValue]")
 _DEPTH_STEP = np.zeros(256, np.int8)
 _DEPTH_STEP[[ord("["), ord("{")]] = 1
 _DEPTH_STEP[[ord("]"), ord("}")]] = -1
@@ -84,7 +85,11 @@ def parse_json(data: bytes, path: str | Path, *, finite: bool = True) -> JsonVal
 
 
 def parse_object(data: bytes, path: str | Path) -> dict[str, JsonValue]:
-    """As `parse_json`, and the value must be an object."""
+    """Parse JSON as `parse_json` does, and require an object.
+
+    Raises:
+        ArtifactError: as `parse_json`, or if the value is none.
+    """
     value = parse_json(data, path)
     if not isinstance(value, dict):
         raise ArtifactError(path, "parse", f"expected a JSON object, got {type(value).__name__}")
@@ -109,13 +114,7 @@ class Fields:
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings."""
-        value = self._values.get(name)
-        if not isinstance(value, list):
-            raise self._error(name, "a list of strings")
-        texts = tuple(item for item in value if isinstance(item, str))
-        if len(texts) != len(value):
-            raise self._error(name, "a list of strings")
-        return texts
+        return tuple(self._items(name, str, "strings"))
 
     def integer(self, name: str) -> int:
         value = self._values.get(name)
@@ -125,13 +124,7 @@ class Fields:
 
     def integers(self, name: str) -> tuple[int, ...]:
         """A list of integers."""
-        value = self._values.get(name)
-        if not isinstance(value, list):
-            raise self._error(name, "a list of integers")
-        integers = tuple(item for item in value if isinstance(item, int) and not isinstance(item, bool))
-        if len(integers) != len(value):
-            raise self._error(name, "a list of integers")
-        return integers
+        return tuple(self._items(name, int, "integers"))
 
     def number(self, name: str) -> float:
         value = self._values.get(name)
@@ -172,20 +165,22 @@ class Fields:
 
     def objects(self, name: str) -> tuple[Fields, ...]:
         """The fields of each object of a list."""
-        value = self._values.get(name)
-        if not isinstance(value, list):
-            raise self._error(name, "a list of objects")
-        objects = [item for item in value if isinstance(item, dict)]
-        if len(objects) != len(value):
-            raise self._error(name, "a list of objects")
         return tuple(
             Fields(item, f"{self._path}:{name}[{index}]", error=self._type_of_error)
-            for index, item in enumerate(objects)
+            for index, item in enumerate(self._items(name, dict, "objects"))
         )
 
     def inside(self, name: str) -> Fields:
         """The fields of the object `name`."""
         return Fields(self.object(name), f"{self._path}:{name}", error=self._type_of_error)
+
+    def _items(self, name: str, kind: type[_Item], expected: str) -> list[_Item]:
+        value = self._values.get(name)
+        if isinstance(value, list):
+            items = [item for item in value if isinstance(item, kind) and not isinstance(item, bool)]
+            if len(items) == len(value):
+                return items
+        raise self._error(name, f"a list of {expected}")
 
     def _error(self, name: str, expected: str) -> ManifestError:
         value = self._values.get(name)
@@ -204,7 +199,7 @@ def printable(text: str) -> str:
 
 
 def _outside_strings(data: bytes) -> bytes:
-    """What is not within quotes. Linear in time and memory for any input, which a regular expression would not be."""
+    """Return the bytes outside quotes. Linear in time and memory for any input, unlike a regular expression."""
     text = np.frombuffer(data.replace(b"\\\\", b"").replace(b'\\"', b""), np.uint8)
     return text[~np.logical_xor.accumulate(text == ord('"'))].tobytes()
 

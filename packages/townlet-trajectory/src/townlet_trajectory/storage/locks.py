@@ -14,6 +14,8 @@ from types import TracebackType
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.storage import system
 
+__all__ = ["DirectoryLock", "is_locked"]
+
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
@@ -88,7 +90,7 @@ system.after_fork_in_child(_forget_inherited)
 
 
 def is_locked(directory: str | Path) -> bool:
-    """Whether somebody holds the `DirectoryLock` of `directory`; nothing in it is touched.
+    """Return whether a `DirectoryLock` of `directory` is held; nothing in it is touched.
 
     Raises:
         ArtifactError: if the directory cannot be opened.
@@ -149,10 +151,10 @@ def remove_if_there(path: Path) -> None:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a file or folder of that name is a temporary one."""
+    """Return whether a file or folder of that name is a temporary one."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says, without the path, which an `ArtifactError` names itself."""
+    """Return the system's message without the path, which an `ArtifactError` names itself."""
     return error.strerror or str(error)

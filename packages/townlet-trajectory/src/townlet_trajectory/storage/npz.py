@@ -64,7 +64,7 @@ def decode_npz(data: bytes, path: str | Path, *, names: frozenset[str] | None) -
     Args:
         data: the whole file.
         path: for the error.
-        names: the arrays that it must hold, no more and no less; None: whatever it holds.
+        names: the arrays that it must hold, no more and no less; None: any.
 
     Raises:
         ArtifactError: if it is damaged, holds other arrays, other dtypes than bool, ints and floats, or declares sizes
@@ -152,7 +152,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str | 
         content = stream.read(expected)
         if len(content) != expected or stream.read(1):
             raise ArtifactError(where, "read", f"expected {expected} bytes, got {len(content)}")
-    # A copy owns its memory: whoever takes it can write to it, or freeze it.
+    # A copy owns its memory, so that it can be written to, or frozen.
     array: Array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C").copy(order="K")
     if dtype == np.bool_ and array.size and array.view(np.uint8).max() > 1:
         raise ArtifactError(where, "parse", "a bool is 0 or 1")

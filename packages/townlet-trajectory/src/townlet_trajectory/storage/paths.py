@@ -108,7 +108,7 @@ def read_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> 
 
 
 def open_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> BufferedReader:
-    """Open the regular file `name` below `root` for reading; arguments and errors are those of `read_below`."""
+    """Open the regular file `name` below `root` for reading; see `read_below` for arguments and errors."""
     parts = relative_parts(name, origin)
     path = root / name
     try:

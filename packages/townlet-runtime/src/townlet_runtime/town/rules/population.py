@@ -1,4 +1,4 @@
-"""Who lives in the towns: the inhabitants of an episode, fainting, journeys, returns."""
+"""The population of a town: inhabitants of an episode, absences after fainting and on journeys, returns."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _NEVER = 1 << 60
 
 
 class Population:
-    """Ids and draw keys of the agents in the slots, and what they come with.
+    """Ids and draw keys of the agents in the slots, and the cells, needs and wallets that they arrive with.
 
-    Every slot belongs to one agent: who faints or travels comes back under the same id. What agents come with is drawn
-    from a generator of its own, seeded by (seed of the world, episode, agents that came before), so that it does not
-    depend on what anybody did.
+    Every slot belongs to one agent: one that faints or travels comes back under the same id. Arrivals are drawn from a
+    generator of their own, seeded by (seed of the world, episode, agents that came before), so that they do not depend
+    on the actions of others.
     """
 
     def __init__(self, config: TownConfig, place: Place) -> None:
@@ -82,7 +82,14 @@ class Population:
         self._look_ahead(state)
 
     def resume(self, state: TownState, *, seeds: Ints, arrived: Ints, episode: int) -> None:
-        """Go on from a state that was saved."""
+        """Take over the saved population of a saved state.
+
+        Args:
+            state: that has been restored.
+            seeds: [W] of the worlds.
+            arrived: [W]; agents that came since the episode began.
+            episode: number of the episode since the reset.
+        """
         self._take_seeds(seeds)
         self.arrived, self.episode = arrived, episode
         self._judge(state)
@@ -109,7 +116,13 @@ class Population:
         self._look_ahead(state)
 
     def dismiss(self, state: TownState, slots: Ints, *, until: int) -> None:
-        """Take agents out of the town; they are back at tick `until`."""
+        """Take agents out of the town.
+
+        Args:
+            state: is changed.
+            slots: [M] of the agents.
+            until: tick at which they are back.
+        """
         state.alive[slots] = False
         state.cell = state.cell.copy()
         state.cell[slots] = self._place.grid.nowhere
@@ -124,7 +137,7 @@ class Population:
         self.somebody_absent = int(np.count_nonzero(state.alive)) < len(state.alive)
 
     def _judge(self, state: TownState) -> None:
-        """Say from which rivalry on each agent avoids another."""
+        """Set the rivalry from which on each agent avoids another."""
         if self._config.personality.profiles:
             state.relations.avoid_from = self._avoid_from[state.profile]
 
@@ -174,7 +187,7 @@ class Population:
 
 
 def _generator(seed: int, episode: int, *, arrived: int) -> np.random.Generator:
-    """Draws what agents come with.
+    """Return the generator of one arrival.
 
     NumPy hashes the seed, padded, with the key: as words in one list a seed of 64 bits would read like a smaller seed
     and an episode.

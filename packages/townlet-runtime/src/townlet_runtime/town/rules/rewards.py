@@ -29,13 +29,15 @@ class Attendance:
 
 
 def attend(state: TownState, place: Place, *, colleagues: bool) -> Attendance | None:
-    """Pay whoever works this tick and count the late ticks.
+    """Pay the agents that work in this tick, and count late ticks.
 
     An agent works when its shift is on and it stands at its workplace without having to do with an object; it is
     late when the shift is on and it stands elsewhere. None: no shift is on.
 
     Args:
-        colleagues: whether they help who comes late, and take over from who does not come.
+        state: is changed.
+        place: of the state.
+        colleagues: whether they help late agents, and take over from absent ones.
     """
     shifts = place.timetable
     day_tick = state.tick % len(shifts.on)
@@ -68,7 +70,7 @@ def attend(state: TownState, place: Place, *, colleagues: bool) -> Attendance | 
 
 
 def _help(state: TownState, place: Place, day_tick: int, comes_late: Bools, working: Bools) -> None:
-    """Whoever of `comes_late` [S] has missed all of its shift so far is helped by a colleague who works."""
+    """Let a colleague who works help each agent of `comes_late` [S] that has missed all of its shift so far."""
     missed = state.late == place.timetable.elapsed[day_tick].take(state.job)
     arrives = comes_late & missed & (state.late > 0)
     if np.count_nonzero(arrives):
@@ -76,7 +78,7 @@ def _help(state: TownState, place: Place, day_tick: int, comes_late: Bools, work
 
 
 def _take_over(state: TownState, place: Place, day_tick: int, late: Bools, working: Bools) -> None:
-    """A colleague at work takes over from whoever has missed all of a shift for so long that it is time to."""
+    """Let a colleague at work take over from each agent that has missed its shift for `takeover_ticks`."""
     shifts = place.timetable
     due = shifts.elapsed[day_tick].take(state.job) == shifts.takeover_elapsed
     missing = late & due & (state.late == shifts.takeover_elapsed + 1)

@@ -1,4 +1,4 @@
-"""Company: who shares a cell with whom, and the chats that come of it."""
+"""Company on a cell: partners of chats, their quality, and the rewards of company."""
 
 from __future__ import annotations
 
@@ -21,18 +21,25 @@ _NOBODY = np.array(-100.0)
 
 
 def gather(state: TownState, place: Place) -> Company:
-    """See who is where."""
+    """Count the agents on every cell."""
     here = state.cell
     crowd = np.bincount(here, minlength=place.grid.num_cells)
     return Company(here=here, crowd=crowd, num_others=crowd.take(here) - _ONE)
 
 
 def chat_scores(state: TownState, company: Company, may_chat: Bools) -> Floats:
-    """[S]; the score of the partner that a chat would be with, by `townlet_behavior.social.chat_score`; 0 for agents
-    that may not chat.
+    """Score the partner that each agent's chat would be with, by `townlet_behavior.chat_score`.
 
     The partner is the best other on the same cell, by score, among those that are not to be avoided; only where there
     is no such, among the others, and then the score is lower by 10. A stranger's score is 0.1 extroversion.
+
+    Args:
+        state: of all worlds.
+        company: of this state.
+        may_chat: [S].
+
+    Returns:
+        [S]; 0 for agents that may not chat.
     """
     relations, here = state.relations, company.here
     scores: Floats = state.extroversion * _PER_EXTROVERSION
@@ -50,7 +57,7 @@ def chat_scores(state: TownState, company: Company, may_chat: Bools) -> Floats:
 
 
 def _liking(relations: Relations, edges: Ints) -> Floats:
-    """[M]; trust + familiarity - rivalry of some edges, lower where the other is to be avoided."""
+    """Return trust + familiarity - rivalry of `edges` [M], lower where the other is to be avoided."""
     liking: Floats = relations.warmth[edges] - relations.faded(relations.rivalry_of[edges], relations.faded_by)
     if relations.avoiding.size:
         liking += SHUNNED * relations.avoided[edges]
@@ -58,8 +65,16 @@ def _liking(relations: Relations, edges: Ints) -> Floats:
 
 
 def partners(state: TownState, company: Company, speakers: Ints) -> Ints:
-    """[M]; whom each of `speakers` [M], ascending and none of them alone on its cell, would chat with. Of equals the
-    lowest slot."""
+    """Find the partners of chats; of equals the lowest slot.
+
+    Args:
+        state: of all worlds.
+        company: of this state.
+        speakers: [M] slots, ascending; none is alone on its cell.
+
+    Returns:
+        [M] slots.
+    """
     relations, here = state.relations, company.here
     speaks = np.zeros(len(here), dtype=np.bool_)
     speaks[speakers] = True
@@ -106,7 +121,7 @@ _QUALITY = EVENTS.index("chat_quality_sum")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Talks:
-    """Attempts to chat in one tick; who turns to whom is settled before anybody walks."""
+    """Attempts to chat in one tick; partners are settled before agents walk."""
 
     speakers: Ints
     """[M] slots, ascending."""
@@ -117,7 +132,7 @@ class Talks:
 
 
 def begin_talks(state: TownState, company: Company, wanting: Ints, may_chat: Bools) -> Talks | None:
-    """Find the partners of all agents that chat, or were kept from it; None where nobody does.
+    """Find the partners of all agents that chat, or were kept from it; None where there are none.
 
     Args:
         state: whose agents have not walked yet.
@@ -136,11 +151,20 @@ def begin_talks(state: TownState, company: Company, wanting: Ints, may_chat: Boo
 
 
 def finish_talks(state: TownState, talks: Talks, worlds: Ints, config: TownConfig) -> Floats:
-    """Carry out the chats after everybody has walked, and return what they earn, [S].
+    """Carry out the chats after all agents have walked.
 
     A chat succeeds where the partner is still on the same cell and does not avoid the speaker. It is
     `townlet_behavior.social.chat_quality` good, and both come closer by that; a failed one costs the speaker trust.
     Either way it is a while until the speaker's next.
+
+    Args:
+        state: is changed.
+        talks: of the same tick.
+        worlds: [S]; of the slots.
+        config: of the town.
+
+    Returns:
+        [S]; rewards of the chats.
     """
     speakers, listeners = talks.speakers, talks.partners
     relations = state.relations
@@ -185,8 +209,16 @@ def _worth(ties: Tie, config: SocialConfig) -> Floats:
 
 
 def partings(state: TownState, company: Company, *, worth: float) -> Floats:
-    """[S]; `worth` for whoever shared a cell with somebody to avoid before the agents walked, has walked, and shares it
-    no more; else 0."""
+    """Reward agents that have walked away from a cell that they shared with an agent to avoid.
+
+    Args:
+        state: after the walk.
+        company: before it.
+        worth: of such a step.
+
+    Returns:
+        [S]; `worth` or 0.
+    """
     avoiding, rival = state.relations.avoiding, state.relations.rival
     left = state.relations.meets(company.here)
     left[avoiding[state.cell[avoiding] == state.cell[rival]]] = False

@@ -1,4 +1,4 @@
-"""Which object a request refers to, and which actions are legal."""
+"""Targets of requests, and legal actions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TargetResolver:
         self._kind_is_out = False
 
     def resolve(self, state: TownState) -> Targets:
-        """Find them for a state in which the agents at each object are counted."""
+        """Find the targets of a state in which the agents at each object are counted."""
         place = self._place
         slots, worlds = len(state.cell), place.num_worlds
         stock = state.stock.tobytes()
@@ -90,7 +90,7 @@ class TargetResolver:
         return Targets(place=place, own_cell=own_cell, meant=meant, some_unusable=some_unusable, busy=busy)
 
     def _look_at_stocks(self, state: TownState, stock: bytes) -> None:
-        """See which objects nobody can use, and which is the first of each type that somebody can."""
+        """Find the objects that are out of stock, and the first of each type that is not."""
         place = self._place
         self._stock_seen = stock
         barred = (state.stock[:-1] <= 0) & place.needs_stock
@@ -104,10 +104,19 @@ class TargetResolver:
         self._barred = (barred * _BARRED).reshape(place.num_worlds, 1, -1) if barred.any() else None
 
     def legal_actions(self, state: TownState, targets: Targets, num_others: Ints) -> Bools:
-        """Return the mask [S, A]: `wait` always; walking only within the grid and not while using an object; `request`
+        """Return the legal actions: `wait` always; walking within the grid and not while using an object; `request`
         where its object exists (while using: only of that type, which goes on); `start` with a turn; `release` with an
-        object; `go_to:workplace` with a job; `chat` where there are others on the cell (`num_others` [S]), the last
-        chat is long enough ago, and not while using an object."""
+        object; `go_to:workplace` with a job; `chat` where there are others on the cell, the last chat is
+        long enough ago, and not while using an object.
+
+        Args:
+            state: of all worlds.
+            targets: of this state.
+            num_others: [S]; other agents on the cell.
+
+        Returns:
+            [S, A].
+        """
         place = self._place
         mask = self._legal_on.take(targets.own_cell, axis=0)
         if targets.some_unusable:

@@ -1,4 +1,4 @@
-"""What agents do with objects: they walk there, stand in line, hold turns and use them."""
+"""Use of objects: walking there, lines, turns, and uses with their effects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHARED = EVENTS.index("shared_meal_events")
 
 
 def act_out(state: TownState, place: Place, actions: Ints, targets: Targets, config: TownConfig) -> None:
-    """Leave, walk, join and begin.
+    """Carry out the actions of all agents: leave, walk, join lines, begin uses.
 
     Args:
         state: is changed.
@@ -74,8 +74,11 @@ def join(state: TownState, place: Place, agents: Ints, goals: Ints, config: Town
     """Put agents that stand at their goal at the end of its line, unless it still refuses them.
 
     Args:
+        state: is changed.
+        place: of the state.
         agents: [M] slots.
-        goals: [M] the objects they want, over all worlds.
+        goals: [M]; their objects, over all worlds.
+        config: of the town.
     """
     refused = state.cooldown_until[agents, goals % place.num_objects] > state.tick
     if np.count_nonzero(refused):
@@ -91,7 +94,7 @@ def join(state: TownState, place: Place, agents: Ints, goals: Ints, config: Town
 
 
 def _just_ahead(state: TownState, agents: Ints) -> Ints:
-    """Who stands directly before each of `agents` [M] at its object; somebody must."""
+    """Return the agent directly before each of `agents` [M] at its object; there must be one."""
     there = (state.object >= 0).nonzero()[0]
     waits = state.phase[there] == IN_LINE
     order = there[np.lexsort((there, state.since[there], waits, state.object[there]))]
@@ -127,8 +130,15 @@ def equals_before(values: Ints) -> Ints:
 
 
 def leave(state: TownState, place: Place, agents: Ints, config: TownConfig, *, stale: bool = False) -> None:
-    """Take agents [M] away from their objects; whoever had a turn (it may have gone `stale`) or a use waits before the
-    next one there."""
+    """Take agents away from their objects; after a turn or a use there is a cooldown before the next one there.
+
+    Args:
+        state: is changed.
+        place: of the state.
+        agents: [M] slots.
+        config: of the town.
+        stale: the turns were lost because they were not taken.
+    """
     had_turn = agents[state.phase[agents] >= HOLDS_TURN]
     objects = state.object[had_turn]
     state.last_cooldown = state.tick + config.queue.cooldown_ticks
@@ -142,7 +152,7 @@ def leave(state: TownState, place: Place, agents: Ints, config: TownConfig, *, s
 
 
 def pass_stale_turns(state: TownState, place: Place, config: TownConfig) -> None:
-    """Ghost step: a turn that is not taken while others wait passes on."""
+    """Pass on turns that are not taken while others wait (ghost steps); arguments: see `act_out`."""
     holds = state.phase == HOLDS_TURN
     if not np.count_nonzero(holds):
         return
@@ -159,6 +169,7 @@ def grant_turns(state: TownState, place: Place, config: TownConfig) -> None:
     """Give the longest waiting agent of every line a turn where there is room; ties go to the lower slot.
 
     Taking over a turn that another has given up, lost or used in this tick is a queue conflict with the other.
+    Arguments: see `act_out`.
     """
     in_line = (state.phase == IN_LINE).nonzero()[0]
     if not in_line.size:
@@ -198,7 +209,8 @@ def first_of_each(ordered: Ints) -> Bools:
 def begin(state: TownState, place: Place, agents: Ints, config: TownConfig) -> None:
     """Start the use of the object whose turn each of `agents` [M] holds: pay, take from its stock.
 
-    Whoever cannot pay, or finds the stock empty, loses the turn, and its option is done.
+    An agent that cannot pay, or finds the stock empty, loses the turn, and its option is done. For the other
+    arguments see `act_out`.
     """
     objects = state.object[agents]
     kinds = place.object_type[objects]
@@ -220,7 +232,7 @@ def begin(state: TownState, place: Place, agents: Ints, config: TownConfig) -> N
 
 
 def progress(state: TownState, place: Place, config: TownConfig) -> None:
-    """Count down every use by a tick and complete those that are over."""
+    """Count down every use by a tick and complete those that are over; arguments: see `act_out`."""
     using = (state.phase == USING).nonzero()[0]
     if not using.size:
         return
@@ -278,7 +290,7 @@ def _store_meals(state: TownState, place: Place, worlds: Ints, meals: Ints) -> N
 
 
 def deliver(state: TownState, place: Place, config: TownConfig) -> None:
-    """Bring ingredients to every stove, up to its limit, every `delivery_ticks`."""
+    """Bring ingredients to every stove, up to its limit, every `delivery_ticks`; arguments: see `act_out`."""
     if state.tick % config.delivery_ticks:
         return
     stoves = (place.object_type[:-1] == _STOVE).nonzero()[0]

@@ -45,7 +45,7 @@ class Frame(TypedDict):
 def frames_of(
     batch: TrajectoryBatch, *, layout: CaptureLayout, observed: Literal["after", "before"] = "after"
 ) -> list[Frame]:
-    """The steps of `batch` by ascending tick, those of a tick in the order of their trajectories.
+    """Make the steps of `batch` by ascending tick, those of a tick in the order of their trajectories.
 
     Args:
         batch: with the observations `map` and `features`, and the decision columns `action`, `behavior_log_prob` and
@@ -109,20 +109,18 @@ def _check_layout(batch: TrajectoryBatch, layout: CaptureLayout) -> None:
     missing += [name for name in _DECISIONS if name not in schema.decisions]
     if missing:
         raise SchemaError(f"a frame needs the columns {missing}, there are none")
-    sizes = (
-        ("action_texts", (len(layout.action_texts),), (len(schema.vocabulary),)),
-        ("feature_names", (len(layout.feature_names),), schema.observations["features"].shape),
-        (
-            "map_channels",
-            (len(layout.map_channels), *schema.observations["map"].shape[1:3]),
-            schema.observations["map"].shape,
-        ),
+    features, map_, size = (
+        schema.observations["features"].shape,
+        schema.observations["map"].shape,
+        len(schema.vocabulary),
     )
-    for name, named, recorded in sizes:
+    for name, named, recorded in (
+        ("action_texts", (len(layout.action_texts),), (size,)),
+        ("feature_names", (len(layout.feature_names),), features),
+        ("map_channels", (len(layout.map_channels), *map_[1:3]), map_),
+    ):
         if named != recorded:
             raise SchemaError(f"`{name}` must fit a shape {recorded}, got names for {named}")
     action = batch.columns["action"]
-    if action.size and not (0 <= int(action.min()) and int(action.max()) < len(schema.vocabulary)):
-        raise SchemaError(
-            f"`action` must be in [0, {len(schema.vocabulary)}), got {int(action.min())} to {int(action.max())}"
-        )
+    if action.size and not 0 <= action.min() <= action.max() < size:
+        raise SchemaError(f"`action` must be in [0, {size}), got {action.min()} to {action.max()}")

@@ -22,6 +22,7 @@ from townlet_trajectory.data.schema import DTYPES
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.storage.extras import require
+from townlet_trajectory.storage.npz import FREE_BYTES
 
 h5py: ModuleType = require("h5py", "minari")
 
@@ -46,15 +47,13 @@ class EpisodeReader:
     Args:
         stream: the file.
         path: for errors.
-        max_bytes: of memory that one chunk of an array, or the bookkeeping for all its chunks, may take.
 
     Raises:
         ArtifactError: if it is no HDF5 file.
     """
 
-    def __init__(self, stream: BinaryIO, path: Path, *, max_bytes: int) -> None:
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
         self._path = path
-        self._max_bytes = max_bytes
         with self._errors("open"):
             self._file = h5py.File(stream, "r")
 
@@ -132,17 +131,18 @@ class EpisodeReader:
         return dataset
 
     def _check_chunks(self, dataset: Any, where: str) -> None:
-        """Refuse an array that takes more memory to read than `max_bytes`: HDF5 inflates and lists whole chunks.
+        """Refuse an array whose chunks take more memory to read than it does itself, or than `FREE_BYTES`.
 
-        Deflated chunks are inflated here once, up to their declared size, because HDF5 does not look where they end.
+        HDF5 reads whole chunks and lists all of them. Deflated ones are inflated here once, up to their declared size,
+        because HDF5 does not look where they end.
         """
         if dataset.chunks is None:
             return
-        chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        chunk_bytes, limit = math.prod(dataset.chunks) * dataset.dtype.itemsize, max(dataset.nbytes, FREE_BYTES)
         count = math.prod(-(-length // chunk) for length, chunk in zip(dataset.shape, dataset.chunks, strict=True))
-        if max(chunk_bytes, count * _CHUNK_COST) > self._max_bytes:
+        if max(chunk_bytes, count * _CHUNK_COST) > limit:
             found = f"{count} chunks of {chunk_bytes} bytes"
-            raise ArtifactError(where, "check", f"{found} take more than {self._max_bytes} bytes to read")
+            raise ArtifactError(where, "check", f"{found} take more than {limit} bytes to read")
         properties = dataset.id.get_create_plist()
         filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
         if filters != [known for known in _FILTERS if known in filters]:
@@ -155,7 +155,7 @@ class EpisodeReader:
         for chunk in chunks:
             if chunk.filter_mask & 1 << filters.index(_DEFLATE):
                 continue  # kept as it is, because it did not shrink
-            if chunk.size > self._max_bytes:
+            if chunk.size > limit:
                 raise ArtifactError(where, "check", f"a chunk is said to be kept in {chunk.size} bytes")
             _, stored = dataset.id.read_direct_chunk(chunk.chunk_offset)
             if len(zlib.decompressobj().decompress(stored, chunk_bytes + 1)) > chunk_bytes:

@@ -51,7 +51,7 @@ class MinariReader:
 
     Args:
         path: the directory that holds `data`; `minari_root()` / its id.
-        max_episode_bytes: decoded columns that one episode, and bytes that one chunk of an array, may have.
+        max_episode_bytes: decoded columns that one episode may have.
 
     Raises:
         ArtifactError: if it is missing, damaged, was changed after we wrote it, or says more than its size can hold.
@@ -72,9 +72,7 @@ class MinariReader:
             stack.callback(self._stream.close)
             self._file_bytes = os.fstat(self._stream.fileno()).st_size
             self._verify()
-            self._allowed = MAX_RATIO * self._file_bytes + FREE_BYTES
-            chunk_limit = min(self._allowed, max_episode_bytes)
-            self._episodes = EpisodeReader(self._stream, self._file_path, max_bytes=chunk_limit)
+            self._episodes = EpisodeReader(self._stream, self._file_path)
             if (found := self._episodes.num_episodes) != self._contents.num_episodes:
                 raise CaptureError(
                     self._file_path, "check", f"expected {self._contents.num_episodes} episodes, got {found}"
@@ -140,7 +138,8 @@ class MinariReader:
     def _read_table(self, max_episode_bytes: int) -> TrajectoryTable:
         size = self._contents.num_episodes
         lengths = np.fromiter(map(self._episodes.length, range(size)), np.int64, size)
-        row_bytes, file_bytes, allowed = step_bytes(self.schema), self._file_bytes, self._allowed
+        row_bytes, file_bytes = step_bytes(self.schema), self._file_bytes
+        allowed = MAX_RATIO * file_bytes + FREE_BYTES
         # As Python integers: a sum of lengths that lie could wrap around.
         if (declared := sum(lengths.tolist()) * row_bytes) > allowed:
             raise CaptureError(self._file_path, "check", f"{file_bytes} bytes declare {declared}, more than {allowed}")

@@ -4,6 +4,10 @@ A row of shape (2, 3) is an Arrow FixedSizeList<FixedSizeList<float, 3>, 2>: Pol
 DuckDB as FLOAT[3][2], pandas as nested arrays, none of them needs to be told. (The extension type fixed_shape_tensor
 would lose the shape in DuckDB and pandas, and arithmetic in Polars.) There are no missing values. Booleans are Arrow's,
 one bit each.
+
+A compressed buffer begins with its uncompressed length, which Arrow allocates as it is told, and no function of pyarrow
+says it beforehand. So it is read from the message headers first: FlatBuffers (https://flatbuffers.dev/internals), whose
+tables are those of Arrow's `Message.fbs`. Arrow itself checks that they are sound before it hands them out.
 """
 
 from __future__ import annotations
@@ -20,6 +24,22 @@ from townlet_trajectory.data.schema import ArraySpec
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import ArtifactError, SchemaError
 from townlet_trajectory.storage.extras import require
+
+MAX_DECODED_BYTES = 2 << 30
+"""Greatest size of the columns of one file."""
+MAX_RATIO = 200
+FREE_BYTES = 16 << 20
+"""The columns may together take `MAX_RATIO` times the file's size and this on top."""
+
+MAGIC = b"ARROW1"
+STREAM_BEGINS = 8
+"""A file is its magic, padded to 8 bytes, a stream of messages, and an index of them that is not needed here."""
+
+_MESSAGE_HEADER, _MESSAGE_METADATA = 2, 4
+_DICTIONARY_BATCH_DATA = 1
+_RECORD_BATCH_BUFFERS, _RECORD_BATCH_COMPRESSION = 2, 3
+_LENGTH_BYTES = 8
+_NOT_COMPRESSED = -1
 
 ArrowArray: TypeAlias = Any
 """A pyarrow.Array; pyarrow is published without types."""
@@ -81,11 +101,11 @@ def decode_columns(
 def arrow_array(array: Array) -> ArrowArray:
     """`array` [R, ...] as an Arrow array of R rows; only bool is copied."""
     pyarrow = require("pyarrow", "arrow")
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat, is_bool = np.ascontiguousarray(array).reshape(-1), array.dtype == np.bool_
     # Not `pyarrow.array(flat)`: that imports pandas wherever it is installed.
-    bits = np.packbits(flat.view(np.uint8), bitorder="little") if flat.dtype == np.bool_ else None
-    content = pyarrow.py_buffer(flat if bits is None else bits)
-    values = pyarrow.Array.from_buffers(pyarrow.from_numpy_dtype(flat.dtype), len(flat), [None, content])
+    type_ = pyarrow.uint8() if is_bool else pyarrow.from_numpy_dtype(flat.dtype)
+    values = pyarrow.Array.from_buffers(type_, len(flat), [None, pyarrow.py_buffer(flat)])
+    values = values.cast(pyarrow.bool_()) if is_bool else values
     for length in reversed(array.shape[1:]):
         values = pyarrow.FixedSizeListArray.from_arrays(values, length)
     return values
@@ -111,10 +131,8 @@ def check_texts(texts: NDArray[np.object_]) -> None:
 
 def arrow_repeated(texts: NDArray[np.object_], counts: NDArray[np.int64]) -> ArrowArray:
     """Each of `texts` [B] repeated as often as `counts` [B] says, as an Arrow dictionary array."""
-    pyarrow = require("pyarrow", "arrow")
-    encoded = arrow_texts(texts).dictionary_encode()
-    indices = arrow_array(np.repeat(_values(encoded.indices, np.dtype(np.int32)), counts))
-    return pyarrow.DictionaryArray.from_arrays(indices, encoded.dictionary)
+    rows = arrow_array(np.repeat(np.arange(len(texts)), counts))
+    return arrow_texts(texts).dictionary_encode().take(rows)
 
 
 def _file(rows: Any, compression: str | None) -> bytes:
@@ -158,24 +176,10 @@ def _decode(column: ArrowArray, spec: ArraySpec, where: str) -> Array:
         num_missing += values.null_count
     if num_missing:
         raise ArtifactError(where, "parse", f"{num_missing} values are missing")
-    return _values(values, spec.numpy_dtype).reshape(len(column), *spec.shape)
-
-
-def _values(column: ArrowArray, dtype: np.dtype[np.generic]) -> Array:
-    """The values of a column of numbers or flags, read-only; only bool is copied.
-
-    Not by `column.to_numpy()`: that imports pandas wherever it is installed.
-    """
-    _, content = column.buffers()
-    if content is None:  # of no rows
-        return np.empty(0, dtype)
-    if dtype == np.bool_:
-        bits = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little", count=column.offset + len(column))
-        bits.flags.writeable = False
-        return bits[column.offset :].view(np.bool_)
-    values: Array = np.frombuffer(content, dtype, len(column), column.offset * dtype.itemsize)
-    values.flags.writeable = False
-    return values
+    # Not by `to_numpy`: that imports pandas wherever it is installed.
+    numbers: Array = np.from_dlpack(values.cast("uint8") if spec.dtype == "bool" else values)
+    numbers.flags.writeable = False
+    return numbers.view(spec.numpy_dtype).reshape(len(column), *spec.shape)
 
 
 def _decode_texts(column: ArrowArray, where: str) -> NDArray[np.object_]:
@@ -184,23 +188,6 @@ def _decode_texts(column: ArrowArray, where: str) -> NDArray[np.object_]:
     texts = np.empty(len(column), np.object_)
     texts[:] = column.to_pylist()
     return texts
-
-
-MAX_DECODED_BYTES = 2 << 30
-"""Greatest size of the columns of one file."""
-MAX_RATIO = 200
-FREE_BYTES = 16 << 20
-"""The columns may together take `MAX_RATIO` times the file's size and this on top."""
-
-MAGIC = b"ARROW1"
-STREAM_BEGINS = 8
-"""A file is its magic, padded to 8 bytes, a stream of messages, and an index of them that is not needed here."""
-
-_MESSAGE_HEADER, _MESSAGE_METADATA = 2, 4
-_DICTIONARY_BATCH_DATA = 1
-_RECORD_BATCH_BUFFERS, _RECORD_BATCH_COMPRESSION = 2, 3
-_LENGTH_BYTES = 8
-_NOT_COMPRESSED = -1
 
 
 def allowance(num_bytes: int) -> int:
