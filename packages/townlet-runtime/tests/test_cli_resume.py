@@ -246,9 +246,9 @@ def test_what_the_run_depends_on_must_be_the_same(
 @pytest.mark.parametrize(
     ("before", "after", "key"),
     [
-        ("clone_ticks: ", "clone_ticks: 1", "anneal.clone_ticks"),
-        ("gamma: 0.99", "gamma: 0.98", "ppo.gamma"),
-        ("kept_fraction: 0.0", "kept_fraction: 0.5", "anneal.kept_fraction"),
+        ("hidden_sizes: [8]", "hidden_sizes: [9]", "network.hidden_sizes"),
+        ("eval_every: 3", "eval_every: 4", "training.eval_every"),
+        ("rollout_ticks: 20", "rollout_ticks: 21", "training.rollout_ticks"),
     ],
 )
 @pytest.mark.parametrize("command", ["resume", "evaluate", "run"])
@@ -283,7 +283,7 @@ def test_a_config_that_was_cut_does_not_fall_back_to_defaults(
     unfinished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (unfinished / "config.yaml").read_text()
-    (unfinished / "config.yaml").write_text(text[: text.index("evaluation:")])
+    (unfinished / "config.yaml").write_text(text[: text.index("network:")])
     assert resume(unfinished) == 2
     assert "changed since the run was begun: " in capsys.readouterr().err
 
