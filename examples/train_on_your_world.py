@@ -23,9 +23,9 @@ class Orchard:
         self._ids = np.array(PICKERS * num_worlds, object)
         self._worlds, self._nobody = np.arange(len(self._ids)) // len(PICKERS), np.zeros(len(self._ids), np.bool_)
         self.spec = SimulationSpec(
-            name="orchard", vocabulary=self.actions, observation_shapes={"fruit": (2,)}, feature_names=(),
-            event_names=(), num_worlds=num_worlds, capacity=len(self._ids), episode_ticks=TICKS,
-            commitment_columns=None, option_ticks={"pick": 0, "wait": 0})
+            name="orchard", vocabulary=self.actions, observation_shapes={"fruit": (2,)}, num_worlds=num_worlds,
+            capacity=len(self._ids), episode_ticks=TICKS, commitment_columns=None, feature_names=(), event_names=(),
+            option_ticks={"pick": 0, "wait": 0})
 
     def reset(self, *, seeds: np.ndarray) -> Observed:
         self._rng = np.random.default_rng(seeds)
@@ -54,7 +54,6 @@ config = TrainingConfig(
     seed=0, total_env_steps=6_000, num_envs=8, rollout_ticks=32, eval_episodes=10, final_episodes=10,
     network=NetworkConfig(hidden_sizes=(32,)), ppo=PPOConfig(learning_rate=3e-3, discount=0.0),
     anneal=AnnealConfig(clone_ticks=80, warmup_updates=1), promotion=PromotionConfig(num_episodes=10))
-with tempfile.TemporaryDirectory() as folder:
-    summary = train(Orchard, config, folder)
+summary = train(Orchard, config, tempfile.mkdtemp())
 for name in ("scripted", "learned"):
     print(f"{name} alone: {summary.final.summaries[name].mean / TICKS:.3f} a tick")
