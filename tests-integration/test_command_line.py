@@ -25,12 +25,13 @@ RUN_DIRECTORY = {
     "promotion.json",
     "summary.json",
     "report.html",
+    "manifest.json",
 }
 SUMMARY_KEYS = set(
-    "mode env preset seed threads env_steps agent_steps wall_time_s env_steps_per_s acting eval_episodes"
-    " eval_return_mean eval_return_iqm eval_return_ci scripted_return_mean nearest_return_mean idle_return_mean"
-    " random_return_mean clone_return_mean improvement_mean improvement_ci improvement_normalized promotion"
-    " policy_sha256 weights_sha256 versions".split()
+    "schema_version mode env preset seed threads env_steps agent_steps wall_time_s env_steps_per_s acting eval_episodes"
+    " eval_return_mean eval_return_iqm eval_return_ci baseline_return_means"
+    " clone_return_mean improvement_mean improvement_ci improvement_normalized promotion"
+    " policy_sha256 policies_sha256 weights_sha256 controller config_sha256 versions".split()
 )
 METRIC_KEYS = set(
     "epoch updates transitions loss_policy loss_value loss_entropy loss_total clip_fraction adv_mean adv_std"

@@ -43,7 +43,7 @@ PUBLIC_MODULES = {
         "storage.yaml",
     ),
     "townlet_training": (),
-    "townlet_runtime": ("config", "errors", "report", "testing", "town"),
+    "townlet_runtime": ("config", "errors", "report", "testing", "town", "training"),
 }
 """Modules whose names are imported from them, beside those of the package itself."""
 packages = pytest.mark.parametrize("package", PACKAGES)

@@ -1,4 +1,4 @@
-"""Where torch is: export a policy for the town, with what its network says of some real observations."""
+"""Where torch is: export a policy for the town, with its network's answers to real observations; and train a run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from townlet_runtime.cli import main as townlet
 from townlet_runtime.town import Town, TownConfig
 from townlet_training import ActorCritic, NetworkConfig, PolicySpec, export_policy
 
 WARM_UP_TICKS = 40
+RUN = "train -q --mode bc --total-steps 120 --num-envs 2 --threads 1 --set town.agents=3 --set town.episode_ticks=40"
+RUN += " --set anneal.clone_ticks=60 --set training.bc.epochs=1 --set training.anneal_accuracy_threshold=0"
+RUN += " --set network.hidden_sizes=[8] --set evaluation.episodes=10 --set evaluation.final_episodes=10"
+RUN += " --set evaluation.promotion_episodes=10 --set evaluation.resamples=200"
 
 
 def main(folder: Path) -> None:
@@ -43,6 +48,8 @@ def main(folder: Path) -> None:
         values=values,
         **observed.observations,
     )
+    if townlet([*RUN.split(), "--run-dir", str(folder / "run")]) not in (0, 1):
+        raise SystemExit("the run failed")
 
 
 if __name__ == "__main__":

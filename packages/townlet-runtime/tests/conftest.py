@@ -21,10 +21,12 @@ NEEDS = {
         "test_cli_evaluate.py",
         "test_cli_resume.py",
         "test_cli_train.py",
-        "test_training_config.py",
+        "test_training.py",
     ),
     "matplotlib": (
         "test_cli_environments.py",
+        "test_cli_evaluate.py",
+        "test_cli_results.py",
         "test_cli_resume.py",
         "test_cli_train.py",
         "test_report_figures.py",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 from onnx_files import card, policy_file
-from report_samples import SAMPLE
+from report_samples import SAMPLE, finish
 
-from townlet_runtime.config import dump_config, load_config, parse_override, town_config
-from townlet_runtime.runs.directory import file_sha256
-from townlet_runtime.runs.summary import RunSummaryFile
+from townlet_runtime.config import config_digest, dump_config, load_config, parse_override, town_config
+from townlet_runtime.config.dump import resolved
+from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.town import Town
 
 CONFIG = load_config(None, [parse_override("town.agents=3")]).config
@@ -29,11 +29,13 @@ def town_policy() -> bytes:
 
 
 def write_finished_run(run_dir: Path) -> Path:
-    """Make `run_dir` with its config, its policy and a summary that knows the policy; return it."""
+    """Make `run_dir` with its config, its policy, the records of the sample run and a manifest; return it."""
     run_dir.mkdir(parents=True)
+    for name in ("evaluation.json", "promotion.json", "summary.json"):
+        shutil.copy(SAMPLE / name, run_dir)
     (run_dir / "config.yaml").write_text(dump_config(CONFIG))
-    (run_dir / "policy.onnx").write_bytes(town_policy())
-    digest = file_sha256(run_dir / "policy.onnx")
-    summary = RunSummaryFile.read(SAMPLE / "summary.json")
-    dataclasses.replace(summary, policy_sha256=digest).write(run_dir / "summary.json")
+    config = load_config(run_dir / "config.yaml").config
+    begun = BegunFile(schema_version=2, threads=1, config_sha256=config_digest(config), config=resolved(config))
+    begun.write(run_dir / "begun.json")
+    finish(run_dir, {"agents": town_policy()})
     return run_dir

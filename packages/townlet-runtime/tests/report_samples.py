@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from townlet_runtime.report import PictureAgent, PictureObject, TownPicture
+from townlet_runtime.report.data import ReportData, read_data
+from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
+from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
+from townlet_runtime.town.picture import PictureAgent, PictureObject, TownPicture
 
 SAMPLE = Path(__file__).parent / "data" / "run_sample"
 
@@ -22,17 +26,19 @@ def copy_run(target: Path) -> Path:
 def move_elsewhere(run: Path) -> Path:
     """Make the run in `run` one of a world without script, idling, events of a town, or a decision; return it."""
     (run / "promotion.json").unlink()
-    gone = ("promotion", "scripted_return_mean", "nearest_return_mean", "idle_return_mean", "improvement_mean",
-            "improvement_ci", "improvement_normalized")  # fmt: skip
+    gone = ("promotion", "improvement_mean", "improvement_ci", "improvement_normalized")
     edit(run / "summary.json", lambda content: content.update(env="gymnasium:Walk-v1", **dict.fromkeys(gone)))
 
     def forget(content: Any) -> None:
         final = content["final"]
-        content["baselines"] = {"random": content["baselines"]["scripted"]}
-        final["paired"] = {"random": final["paired"]["scripted"]}
-        final.update(scripted=None, nearest=None, idle=None, events={})
+        for name in ("scripted", "nearest", "idle"):
+            for part in ("baselines", "summaries", "paired", "normalized"):
+                del final[part][name]
+        final["normalized"] = {"random": None}
+        for scores in (final["learned"], final["clone"], final["baselines"]["random"]):
+            scores["events"] = {}
         for point in content["history"]:
-            point.update(scripted_mean=None, nearest_mean=None, idle_mean=None, random_mean=3.0, normalized=None)
+            point.update(baselines={"random": 3.0}, normalized=None)
 
     edit(run / "evaluation.json", forget)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -40,6 +46,38 @@ def move_elsewhere(run: Path) -> Path:
     rows = [{**row, **dict.fromkeys(counted)} for row in rows]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return run
+
+
+def data_of(run: Path = SAMPLE) -> ReportData:
+    """The data of a run directory without a manifest or a policy."""
+    promotion, metrics = run / "promotion.json", run / "metrics.jsonl"
+    return read_data(
+        FinishedRun(
+            path=run,
+            summary=SummaryFile.read(run / "summary.json"),
+            evaluation=EvaluationFile.read(run / "evaluation.json"),
+            promotion=PromotionFile.read(promotion) if promotion.exists() else None,
+            policies={},
+            metrics=metrics if metrics.exists() else None,
+            config=run / "config.yaml",
+            has_report=False,
+        )
+    )
+
+
+def finish(run: Path, policies: dict[str, bytes] | None = None) -> FinishedRun:
+    """Give the run in `run` its policies (by group) and its manifest, and read it."""
+    groups = {"agents": b"a policy"} if policies is None else policies
+    digests = {group: hashlib.sha256(data).hexdigest() for group, data in groups.items()}
+    one = digests.get("agents")
+    edit(
+        run / "summary.json",
+        lambda content: content.update(policy_sha256=one, policies_sha256=None if one or not digests else digests),
+    )
+    for group, data in groups.items():
+        (run / ("policy.onnx" if group == "agents" else f"policy-{group}.onnx")).write_bytes(data)
+    write_manifest(run)
+    return read_run(run)
 
 
 def edit(path: Path, change: Callable[[Any], object]) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from config_content import config_of
 
-from townlet_runtime.cli.capture_files import (
+from townlet_runtime.cli.capture import (
     capture_info,
     local_summaries,
     record_town,

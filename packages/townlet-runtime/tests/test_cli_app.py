@@ -5,6 +5,7 @@ from importlib.metadata import version
 import pytest
 
 from townlet_runtime.cli import main
+from townlet_runtime.cli.options import whole_number
 
 COMMANDS = ("train", "run", "evaluate")
 HEAVY = ("numpy", "torch", "onnxruntime", "yaml", "pydantic", "rich", "townlet_runtime.config", "townlet_behavior")
@@ -85,3 +86,32 @@ def test_the_package_runs_as_a_module() -> None:
         [sys.executable, "-m", "townlet_runtime", "--version"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, f"townlet {version('townlet-runtime')}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "range_"),
+    [
+        ("run --seed", "0 to 9,223,372,036,854,775,807"),
+        ("run --ticks", "1 to 1,000,000,000,000"),
+        ("train --seed", "0 to 9,223,372,036,854,775,807"),
+        ("train --total-steps", "1 to 1,000,000,000,000"),
+        ("train --num-envs", "1 to 1,000,000,000,000"),
+        ("train --eval-every", "1 to 1,000,000,000,000"),
+        ("train --threads", "1 to 1,024"),
+        ("evaluate run --episodes", "2 to 1,048,576"),
+        ("capture rollout config.yaml --output x --ticks", "1 to 1,000,000,000,000"),
+    ],
+)
+@pytest.mark.parametrize("value", [str(2**63), "-1", "1.5", "many", "nan", "1e400", "inf"])
+def test_a_number_out_of_range_is_refused_with_option_and_range(
+    arguments: str, range_: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments.split(), value]) == 2
+    err = capsys.readouterr().err
+    option = arguments.split()[-1]
+    assert f"'{option}': expected a whole number from {range_}, got {value}" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("text", "number"), [("1e6", 10**6), ("3e4", 30_000), ("1_000", 1000), ("2.0", 2), ("7", 7)])
+def test_whole_numbers_are_taken_however_they_are_written(text: str, number: int) -> None:
+    assert whole_number(1, 10**9)(text) == number

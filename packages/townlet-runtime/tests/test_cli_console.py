@@ -36,6 +36,21 @@ def test_warnings_and_notes_are_beside_the_result_and_quiet_hides_them(capsys: p
     assert capsys.readouterr().err == "townlet: error: bad\n"
 
 
+def test_no_foreign_text_reaches_the_terminal_raw(capsys: pytest.CaptureFixture[str]) -> None:
+    foreign, shown = "\x1b]0;x\x07\x9b\udcff\n", r"\u001b]0;x\u0007\u009b\udcff\u000a"
+    one = console(verbose=True)
+    one.result({}, [foreign, "b"])
+    one.error(foreign)
+    one.warning(foreign)
+    one.note(foreign)
+    logging.getLogger("a.world").warning("%s", foreign.strip())
+    one.trace(ValueError(foreign))
+    out, err = capsys.readouterr()
+    assert out == f"{shown}\nb\n"
+    assert err.count(shown.removesuffix(r"\u000a")) == 5
+    assert all(character.isprintable() or character == "\n" for character in out + err)
+
+
 def test_levels_of_the_log() -> None:
     for settings, level in (({}, logging.WARNING), ({"verbose": True}, logging.INFO), ({"quiet": True}, logging.ERROR)):
         console(**settings)

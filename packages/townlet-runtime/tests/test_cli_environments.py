@@ -15,11 +15,10 @@ from townlet_runtime.cli import main
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import load_config
 from townlet_runtime.runs.directory import file_sha256
-from townlet_runtime.runs.records import EvaluationFile
-from townlet_runtime.runs.summary import RunSummaryFile
+from townlet_runtime.runs.records import EvaluationFile, SummaryFile
 
 FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json", "summary.json"}
-FILES |= {"report.html"}
+FILES |= {"report.html", "manifest.json"}
 Train = Callable[..., tuple[Path, int]]
 
 walk.register()
@@ -58,26 +57,30 @@ def test_without_a_script_it_is_ppo_and_nobody_is_replaced(without_script: tuple
     run_dir, code = without_script
     assert code == 0
     assert {path.name for path in run_dir.iterdir()} == FILES
-    summary = RunSummaryFile.read(run_dir / "summary.json")
+    summary = SummaryFile.read(run_dir / "summary.json")
     assert (summary.mode, summary.env, summary.preset, summary.controller) == ("ppo", NAME, "default", None)
-    assert (summary.promotion, summary.scripted_return_mean, summary.improvement_mean) == (None, None, None)
-    assert summary.random_return_mean is not None and summary.policies_sha256 is None
+    assert (summary.promotion, list(summary.baseline_return_means), summary.improvement_mean) == (
+        None,
+        ["random"],
+        None,
+    )
+    assert summary.policies_sha256 is None
     assert summary.policy_sha256 == file_sha256(run_dir / "policy.onnx")
     evaluation = EvaluationFile.read(run_dir / "evaluation.json")
-    assert (evaluation.horizon, list(evaluation.baselines), evaluation.clone) == (12, ["random"], None)
-    assert evaluation.history[0].random_mean is not None
+    assert (evaluation.horizon, list(evaluation.final.baselines), evaluation.clone) == (12, ["random"], None)
+    assert list(evaluation.history[0].baselines) == ["random"]
 
 
 def test_with_a_script_it_is_an_anneal(with_script: tuple[Path, int]) -> None:
     run_dir, code = with_script
     assert code in (0, 1)
     assert {path.name for path in run_dir.iterdir()} == FILES | {"promotion.json"}
-    summary = RunSummaryFile.read(run_dir / "summary.json")
+    summary = SummaryFile.read(run_dir / "summary.json")
     assert (summary.mode, summary.controller) == ("anneal", CONTROLLER)
-    assert summary.scripted_return_mean == 1.0
-    assert summary.idle_return_mean is None and summary.clone_return_mean is not None
+    assert summary.baseline_return_means["scripted"] == 1.0
+    assert list(summary.baseline_return_means) == ["scripted", "random"] and summary.clone_return_mean is not None
     evaluation = EvaluationFile.read(run_dir / "evaluation.json")
-    assert evaluation.final.paired["scripted"].normalized is not None
+    assert evaluation.final.normalized["scripted"] is not None
 
 
 def test_the_config_of_a_run_says_where_it_was(
@@ -129,8 +132,8 @@ def test_a_policy_meets_what_the_world_has(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--against", "idle"], f"--against idle: `{NAME}` has no such behavior; there are random"),
-        (["--against", "nobody"], "expected a run directory or one of scripted, nearest, idle, random"),
+        (["--against", "idle"], f"--against idle: expected a run directory or a behavior of `{NAME}`: random"),
+        (["--against", "nobody"], "--against nobody: expected a run directory or a behavior of"),
         (["--controller", "walk:nothing"], "AttributeError"),
     ],
 )
@@ -253,13 +256,13 @@ def test_every_group_has_a_policy_and_a_place_in_the_files(
     assert main(["train", "--run-dir", str(run_dir), *SMALL, "-q"]) in (0, 1)
     policies = {"policy-long.onnx", "policy-short.onnx"}
     assert {path.name for path in run_dir.iterdir()} == FILES - {"policy.onnx"} | {"promotion.json"} | policies
-    summary = RunSummaryFile.read(run_dir / "summary.json")
+    summary = SummaryFile.read(run_dir / "summary.json")
     assert summary.policy_sha256 is None
     assert summary.policies_sha256 == {
         group: file_sha256(run_dir / f"policy-{group}.onnx") for group in ("long", "short")
     }
     evaluation = EvaluationFile.read(run_dir / "evaluation.json")
-    assert evaluation.clone is None and evaluation.clones is not None and evaluation.clones.keys() == {"long", "short"}
+    assert evaluation.clone is not None and evaluation.clone.results.keys() == {"long", "short"}
     report = (run_dir / "report.html").read_text()
     assert "<h2>KL divergence: long</h2>" in report and "<h2>KL divergence: short</h2>" in report
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

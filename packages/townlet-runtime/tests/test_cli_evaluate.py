@@ -1,5 +1,7 @@
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,9 +74,19 @@ def test_a_signal_ends_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_dir, _ = trained()
     for arguments, problem in (
-        ([str(tmp_path)], "found no summary.json"),
-        ([str(run_dir), "--against", "nobody"], "nobody: expected a run directory or one of scripted, nearest, idle"),
-        ([str(run_dir), "--against", str(tmp_path)], "found no summary.json"),
+        ([str(tmp_path)], "found no manifest.json"),
+        (
+            [str(run_dir), "--against", "nobody"],
+            "--against nobody: expected a run directory or a behavior of `town`: scripted, nearest",
+        ),
+        ([str(run_dir), "--against", str(tmp_path)], "found no manifest.json"),
     ):
         assert main(["evaluate", *arguments]) == 2
         assert problem in capsys.readouterr().err
+
+
+def test_the_command_imports_neither_the_trainer_nor_the_statistics() -> None:
+    code = "import sys, townlet_runtime.cli.evaluate as _; "
+    code += "raise SystemExit(str({'torch', 'scipy', 'townlet_training'} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from townlet_runtime.cli import main
-from townlet_runtime.cli.checks import require_opponent, require_policy
-from townlet_runtime.errors import PolicyFileError, RunDirectoryError
+from townlet_runtime.cli.checks import require_policy
+from townlet_runtime.errors import PolicyFileError
 from townlet_trajectory.storage import files
 
 TRAINER = ("torch", "scipy", "townlet_training", "matplotlib")
@@ -40,7 +40,7 @@ def refused(command: list[str], without: tuple[str, ...], cwd: Path) -> str:
 def folder(tmp_path: Path) -> Path:
     """A folder with the things that commands are given wrongly."""
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "summary.json").write_text("{}")
+    (tmp_path / "full" / "manifest.json").write_text("{}")
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.yaml").write_text("a: [")
     (tmp_path / "foreign.onnx").write_bytes(b"x")
@@ -55,7 +55,6 @@ def folder(tmp_path: Path) -> Path:
         ("train --resume missing", "missing: expected the directory of a run, found no directory"),
         ("train --resume empty", "empty: expected the directory of a run, found no config.yaml in it"),
         ("evaluate missing", "missing: expected the directory of a finished run"),
-        ("evaluate full --against nonsense", "nonsense: expected a run directory or one of scripted, nearest, idle"),
         ("run --policy missing.onnx", "missing.onnx: expected a readable policy file"),
         ("run --policy foreign.onnx", "foreign.onnx: expected one `file_sha256`"),
         ("run --policy empty", "empty: expected the directory of a finished run"),
@@ -75,7 +74,7 @@ def test_a_path_is_refused_before_the_config_is_even_read(command: str, problem:
         ("train --set world.grid_size=[1,1]", "grid_size"),
         ("train --env nowhere", "must be `town`, `gymnasium:ID` or `pettingzoo:NAME`, got 'nowhere'"),
         ("train --controller nobody:nothing", "the town has a script of its own"),
-        ("evaluate full", "summary.json: "),
+        ("evaluate full", "begun.json: "),
         ("run --set nonsense=1", "`nonsense`: unknown key"),
         ("run --record new --ticks 300000", "--record: keeps at most 2,000,000 steps of agents"),
     ],
@@ -92,13 +91,6 @@ def test_a_run_directory_in_use_is_refused_without_the_trainer(folder: Path) -> 
         assert "empty: in use by " in refused(["train", "--run-dir", "empty"], FOR_PATHS, folder)
     finally:
         os.close(descriptor)
-
-
-def test_names_of_behaviors_and_directories_of_runs_can_be_opponents(folder: Path) -> None:
-    for against in ("scripted", "nearest", "idle", str(folder / "full")):
-        require_opponent(against)
-    with pytest.raises(RunDirectoryError, match=r"found no summary\.json"):
-        require_opponent(str(folder / "empty"))
 
 
 def test_a_directory_of_a_run_passes_as_a_policy(folder: Path) -> None:

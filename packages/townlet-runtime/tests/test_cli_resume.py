@@ -11,7 +11,8 @@ import pytest
 import walk
 from walk import CONTROLLER, SMALL
 
-from townlet_runtime.cli import main, training
+from townlet_runtime import training
+from townlet_runtime.cli import main
 from townlet_runtime.core.collector import Collector
 from townlet_training import WALL_TIME_KEYS
 from townlet_trajectory.evaluation.interfaces import Collected
@@ -100,10 +101,13 @@ def test_a_killed_run_comes_to_the_same_end(
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "begun.json: open: No such file or directory\n"),
-        (b'{"threads"', "begun.json: parse: "),
-        (b'{"threads": "64"}', "begun without --controller"),
-        (b'{"threads": "64", "controller": "walk:script"}', "begun with --threads 64, which is 2 now"),
+        (None, "begun.json: `(file)`: expected a readable file, got No such file or directory\n"),
+        (b'{"threads"', "begun.json: `(text)`: expected strict JSON"),
+        (b'{"schema_version": 2, "threads": 64}', "begun without --controller"),
+        (
+            b'{"schema_version": 2, "threads": 64, "controller": "walk:script"}',
+            "begun with --threads 64, which is 2 now",
+        ),
     ],
 )
 def test_a_run_that_does_not_say_how_it_was_begun_is_not_gone_on_with(
@@ -166,7 +170,7 @@ def test_a_report_that_was_not_drawn_is_drawn(unbroken: Path, tmp_path: Path) ->
 def test_files_that_were_not_written_are_written(unbroken: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     shutil.copytree(unbroken, run_dir)
-    for name in ("summary.json", "report.html", "policy.onnx", "promotion.json"):
+    for name in ("manifest.json", "summary.json", "report.html", "policy.onnx", "promotion.json"):
         (run_dir / name).unlink()
     assert resume(run_dir, "-q") in (0, 1)
     assert record_of(run_dir) == record_of(unbroken)
@@ -183,7 +187,7 @@ def test_a_finished_run_is_shown(unbroken: Path, capsys: pytest.CaptureFixture[s
 def unfinished(unbroken: Path, tmp_path: Path) -> Path:
     run_dir = tmp_path / "unfinished"
     shutil.copytree(unbroken, run_dir)
-    (run_dir / "summary.json").unlink()
+    (run_dir / "manifest.json").unlink()
     return run_dir
 
 
@@ -237,6 +241,51 @@ def test_what_the_run_depends_on_must_be_the_same(
     assert main(["train", "--resume", str(unfinished), *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == "" and problem in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key"),
+    [
+        ("hidden_sizes: [8]", "hidden_sizes: [9]", "network.hidden_sizes"),
+        ("eval_every: 3", "eval_every: 4", "training.eval_every"),
+        ("rollout_ticks: 20", "rollout_ticks: 21", "training.rollout_ticks"),
+    ],
+)
+@pytest.mark.parametrize("command", ["resume", "evaluate", "run"])
+def test_a_config_that_was_changed_is_refused_by_its_key(
+    command: str,
+    before: str,
+    after: str,
+    key: str,
+    unbroken: Path,
+    unfinished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_dir = unfinished
+    if command != "resume":
+        run_dir = tmp_path / "finished"
+        shutil.copytree(unbroken, run_dir)
+    text = (run_dir / "config.yaml").read_text()
+    assert before in text, text
+    (run_dir / "config.yaml").write_text(text.replace(before, after))
+    arguments = {
+        "resume": ["train", "--resume", str(run_dir)],
+        "evaluate": ["evaluate", str(run_dir), "--episodes", "2"],
+        "run": ["run", "--policy", str(run_dir), "--ticks", "2"],
+    }
+    assert main([*arguments[command], "--controller", CONTROLLER]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.endswith(f"config.yaml: changed since the run was begun: `{key}`\n")
+
+
+def test_a_config_that_was_cut_does_not_fall_back_to_defaults(
+    unfinished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (unfinished / "config.yaml").read_text()
+    (unfinished / "config.yaml").write_text(text[: text.index("network:")])
+    assert resume(unfinished) == 2
+    assert "changed since the run was begun: " in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_named(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,12 +13,11 @@ from tiny_run import arguments, trained
 from townlet_runtime.cli import main
 from townlet_runtime.config import load_config
 from townlet_runtime.runs.directory import file_sha256
-from townlet_runtime.runs.records import EvaluationFile, PromotionFile
-from townlet_runtime.runs.summary import RunSummaryFile
+from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
 from townlet_training import read_checkpoint
 
 FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json"}
-FILES |= {"promotion.json", "summary.json", "report.html"}
+FILES |= {"promotion.json", "summary.json", "report.html", "manifest.json"}
 MAX_SECONDS = 120.0
 
 
@@ -46,7 +45,7 @@ def test_its_policy_acts_in_its_town(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_the_summary_says_what_the_run_was() -> None:
     run_dir, _ = trained()
-    summary = RunSummaryFile.read(run_dir / "summary.json")
+    summary = SummaryFile.read(run_dir / "summary.json")
     assert (summary.mode, summary.env, summary.preset, summary.seed, summary.threads) == (
         "anneal",
         "town",
@@ -63,7 +62,7 @@ def test_the_summary_says_what_the_run_was() -> None:
 def test_the_evaluation_agrees_with_the_summary() -> None:
     run_dir, _ = trained()
     evaluation = EvaluationFile.read(run_dir / "evaluation.json")
-    summary = RunSummaryFile.read(run_dir / "summary.json")
+    summary = SummaryFile.read(run_dir / "summary.json")
     final = evaluation.final
     assert (evaluation.horizon, len(final.seeds)) == (40, 10)
     assert min(final.seeds) >= 2**31
@@ -71,8 +70,9 @@ def test_the_evaluation_agrees_with_the_summary() -> None:
     assert final.scripted is not None
     difference = sum(a - b for a, b in zip(final.learned, final.scripted, strict=True)) / 10
     assert summary.improvement_mean == pytest.approx(difference) == pytest.approx(final.paired["scripted"].mean)
-    assert evaluation.baselines["idle"].mean == pytest.approx(summary.idle_return_mean)
-    assert evaluation.clone is not None and len(evaluation.clone.epochs) == 1
+    assert list(summary.baseline_return_means) == ["scripted", "nearest", "idle", "random"]
+    assert final.baselines["idle"].mean == pytest.approx(summary.baseline_return_means["idle"])
+    assert evaluation.clone is not None and len(evaluation.clone.results["agents"].epochs) == 1
     assert evaluation.history[0].env_steps == 200
 
 
@@ -88,7 +88,7 @@ def test_the_config_is_written_out_and_gives_the_same_run_again(
     main(["train", str(run_dir / "config.yaml"), "--run-dir", str(again), "--threads", "1", "--json"])
     record = json.loads(capsys.readouterr().out)
     assert record["run_dir"] == str(again)
-    assert record["weights_sha256"] == RunSummaryFile.read(run_dir / "summary.json").weights_sha256
+    assert record["weights_sha256"] == SummaryFile.read(run_dir / "summary.json").weights_sha256
     assert (again / "config.yaml").read_text() == (run_dir / "config.yaml").read_text()
 
 
@@ -100,7 +100,7 @@ def test_the_other_modes_leave_a_whole_run_directory_too(tmp_path: Path, capsys:
         assert out.startswith(f"{mode}: ")
         assert "learned - scripted: " in out
         assert f"report: {run_dir / 'report.html'}" in out
-        summary = RunSummaryFile.read(run_dir / "summary.json")
+        summary = SummaryFile.read(run_dir / "summary.json")
         assert (summary.mode, summary.seed) == (mode, 4)
         assert {path.name for path in run_dir.iterdir()} | {"metrics.jsonl"} == FILES
 
@@ -113,14 +113,14 @@ def test_an_option_wins_over_the_seed_of_the_scenario_in_the_files_of_the_run_to
     assert main(arguments(run_dir, *options)) in (0, 1)
     config = load_config(run_dir / "config.yaml").config
     assert (config.seed, config.scenario.seed) == (4, 4)
-    summary = RunSummaryFile.read(run_dir / "summary.json")
+    summary = SummaryFile.read(run_dir / "summary.json")
     assert summary.seed == 4
     capsys.readouterr()
     # as many episodes as the final score has: the same worlds
     assert main(["evaluate", str(run_dir), "--episodes", "10", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
     assert scores["learned"]["mean"] == pytest.approx(summary.eval_return_mean)
-    assert scores["scripted"]["mean"] == pytest.approx(summary.scripted_return_mean)
+    assert scores["scripted"]["mean"] == pytest.approx(summary.baseline_return_means["scripted"])
 
 
 def test_without_what_writes_the_report_nothing_is_trained(

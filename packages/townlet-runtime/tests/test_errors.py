@@ -1,4 +1,7 @@
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -10,6 +13,7 @@ from townlet_runtime.errors import (
     SimulationError,
     TownConfigError,
     TownletError,
+    require_report_extra,
 )
 
 
@@ -46,3 +50,15 @@ def test_a_run_directory_error_names_the_path() -> None:
     error = RunDirectoryError(Path("runs/a"), "is not empty")
     assert str(error) == "runs/a: is not empty"
     assert (error.path, error.problem) == (Path("runs/a"), "is not empty")
+
+
+@pytest.mark.parametrize("name", ["matplotlib", "jinja2"])
+def test_a_missing_extra_can_be_refused_beforehand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in ("matplotlib", "jinja2", "markupsafe"):
+        present = ModuleType(each)
+        present.__spec__ = ModuleSpec(each, None)
+        monkeypatch.setitem(sys.modules, each, present)
+    require_report_extra()
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError, match=rf"install `townlet-runtime\[report\]` .*; `{name}` is missing"):
+        require_report_extra()

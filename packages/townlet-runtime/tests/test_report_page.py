@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_samples import copy_run, edit, move_elsewhere, town
+from report_samples import copy_run, data_of, edit, finish, move_elsewhere, town
 
-from townlet_runtime.report import ReportError, write_report
-from townlet_runtime.report.data import read_run
 from townlet_runtime.report.page import render_page
+from townlet_runtime.report.writing import write_report
+from townlet_runtime.runs.strict_json import ReportError
+from townlet_trajectory.evaluation.promotion import Decision
 
 TITLES = (
     "Scores", "Promotion", "Return while training", "Paired differences per seed",
@@ -71,7 +72,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def text_of(run: Path) -> str:
-    return write_report(run, town_picture=town()).read_text()
+    return write_report(finish(run), town_picture=town()).read_text()
 
 
 def test_every_part_is_there(page: str) -> None:
@@ -93,7 +94,9 @@ def test_the_headline_says_what_matters(page: str) -> None:
 def test_scores_and_gates_are_tables(page: str) -> None:
     text = page
     scores = text[text.index('<section id="scores"') : text.index('<section id="promotion"')]
-    policies = re.findall(r'<th scope="row"><span class="dot \w+"></span>(\w+)</th>', scores)
+    policies = re.findall(
+        r'<th scope="row"><span class="dot" style="background: var\(--[\w-]+\)"></span>(\w+)</th>', scores
+    )
     assert policies == ["learned", "scripted", "nearest", "idle", "random", "clone"]
     gates = text[text.index('<section id="promotion"') : text.index('<div class="grid">')]
     assert re.findall(r'<th scope="row">(\w+)</th><td class="passed">', gates) == ["mean", "tail", "readiness"]
@@ -103,7 +106,7 @@ def test_a_failed_gate_looks_failed_and_minutes_are_minutes(run_without_log: Pat
     run = run_without_log
     edit(run / "promotion.json", lambda content: content["gates"][1].update(verdict="failed"))
     edit(run / "summary.json", lambda content: content.update(wall_time_s=125.4))
-    text = write_report(run, town_picture=None).read_text()
+    text = write_report(finish(run), town_picture=None).read_text()
     assert '<th scope="row">tail</th><td class="failed">✗ failed</td>' in text
     assert "2 min 05 s" in text
 
@@ -136,12 +139,12 @@ def test_whatever_files_say_is_text(run: Path) -> None:
 
     edit(run / "promotion.json", poison)
     edit(run / "summary.json", lambda content: content.update(env=ATTACK, preset=ATTACK, versions={ATTACK: ATTACK}))
-    edit(run / "evaluation.json", lambda content: content["final"].update(events={ATTACK: {"learned": 1.0}}))
+    edit(run / "evaluation.json", lambda content: content["final"]["learned"].update(events={ATTACK: [1.0] * 20}))
     lines = (run / "metrics.jsonl").read_text().replace('"ppo"', '"</svg><script>"')
     (run / "metrics.jsonl").write_text(lines)
     (run / "config.yaml").write_text(f"# </pre>{ATTACK}\n")
     picture = dataclasses.replace(town(), title=ATTACK)
-    text = write_report(run, town_picture=picture).read_text()
+    text = write_report(finish(run), town_picture=picture).read_text()
     assert "<script" not in text
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in text
     page = Page(text)
@@ -151,7 +154,7 @@ def test_whatever_files_say_is_text(run: Path) -> None:
 
 def test_the_same_input_gives_the_same_bytes_in_place_of_the_old_page(run: Path, page: str) -> None:
     (run / "report.html").write_text("old")
-    path = write_report(run, town_picture=town())
+    path = write_report(finish(run), town_picture=town())
     assert path == run / "report.html"
     assert path.read_bytes() == page.encode()
 
@@ -162,7 +165,7 @@ def test_a_run_of_cloning_alone_says_what_it_has_not(run: Path) -> None:
     nothing = dict.fromkeys(("promotion", "improvement_mean", "improvement_ci", "env_steps_per_s", "preset"))
     edit(run / "summary.json", lambda content: content.update(mode="bc", **nothing))
     edit(run / "evaluation.json", lambda content: content.update(history=[]))
-    text = write_report(run, town_picture=None).read_text()
+    text = write_report(finish(run), town_picture=None).read_text()
     assert text.count("No update was logged: this run had no PPO stage.") == 5
     assert "The policy was not evaluated during this run." in text
     assert "No decision" in text
@@ -173,7 +176,7 @@ def test_a_run_of_cloning_alone_says_what_it_has_not(run: Path) -> None:
 
 
 def test_another_world_has_no_town_no_script_and_no_decision(run: Path) -> None:
-    text = write_report(move_elsewhere(run), town_picture=None).read_text()
+    text = write_report(finish(move_elsewhere(run)), town_picture=None).read_text()
     titles = re.findall(r"<h2>(.*?)</h2>", text)
     assert tuple(titles) == tuple(title for title in TITLES if title not in {"The town", "Town events"})
     assert "This world has no script that the policy could replace, so there was nothing to decide." in text
@@ -188,11 +191,11 @@ def test_with_a_script_and_nobody_idling_chance_is_the_lower_end_of_the_scale(ru
     edit(run / "summary.json", lambda content: content.update(env="gymnasium:Walk-v1", controller="walk:script"))
 
     def forget(content: Any) -> None:
-        content["baselines"].pop("idle")
-        content["final"].update(idle=None)
+        for part in ("baselines", "summaries", "paired", "normalized"):
+            del content["final"][part]["idle"]
 
     edit(run / "evaluation.json", forget)
-    text = write_report(run, town_picture=None).read_text()
+    text = write_report(finish(run), town_picture=None).read_text()
     assert "Normalized: 0 is the random policy, 1 the script." in text
     assert "of the distance from the random policy to the script." in text
     assert "gain over the random policy" in text
@@ -205,8 +208,8 @@ def test_every_group_has_plots_of_what_it_learned(run: Path) -> None:
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in by_group))
 
     def split(content: Any) -> None:
-        content["clones"] = {"speaker": content["clone"], "<i>listener": content["clone"]}
-        content["clone"] = None
+        clone = content["clone"]["results"]["agents"]
+        content["clone"]["results"] = {"speaker": clone, "<i>listener": clone}
 
     edit(run / "evaluation.json", split)
     text = text_of(run)
@@ -221,33 +224,30 @@ def test_every_group_has_plots_of_what_it_learned(run: Path) -> None:
 
 
 def test_a_run_of_ppo_alone_has_no_clone(run: Path) -> None:
-    edit(run / "evaluation.json", lambda content: content.update(clone=None))
-    edit(run / "evaluation.json", lambda content: content["final"].update(clone=None, events={}, paired={}))
+    def forget(content: Any) -> None:
+        content.update(clone=None)
+        final = content["final"]
+        final["learned"]["events"] = {}
+        final.update(clone=None, baselines={}, paired={}, normalized={})
+        final["summaries"] = {"learned": final["summaries"]["learned"]}
+
+    edit(run / "evaluation.json", forget)
     text = text_of(run)
     assert "This run had no clone stage." in text
     assert "there is nothing to pair" in text
     assert "Mean count per episode" not in text
 
 
-def test_a_run_without_evaluation_still_has_a_page(run: Path) -> None:
-    (run / "evaluation.json").unlink()
-    edit(run / "summary.json", lambda content: content.update(eval_return_mean=None, versions={}))
-    text = text_of(run)
-    assert "No policy was evaluated in this run." in text
-    assert "Made with" not in text
-
-
 def test_a_loss_is_called_a_loss_and_gaps_are_dashes(run_without_log: Path) -> None:
     run = run_without_log
-    record = read_run(run)
+    record = data_of(run)
     assert record.promotion is not None
     summary = dataclasses.replace(
         record.summary, improvement_mean=-3.0, improvement_ci=(-4.0, -2.0), improvement_normalized=None,
-        promotion="FAIL", wall_time_s=3725.0,
+        promotion=Decision.FAIL, wall_time_s=3725.0,
     )  # fmt: skip
-    promotion = dataclasses.replace(
-        record.promotion, decision="FAIL", gates=(), ci=None, mean_difference=None, tail_difference=None
-    )
+    gated = dataclasses.replace(record.promotion.latest, comparison=None)
+    promotion = dataclasses.replace(record.promotion, decision=Decision.FAIL, gates=(), history=(gated,))
     text = render_page(dataclasses.replace(record, summary=summary, promotion=promotion), town_picture=None)
     assert "returned 3.00 less than the script" in text
     assert "distance from the idle" not in text
@@ -259,5 +259,5 @@ def test_a_loss_is_called_a_loss_and_gaps_are_dashes(run_without_log: Path) -> N
 def test_a_damaged_run_leaves_no_page(run: Path) -> None:
     edit(run / "summary.json", lambda content: content.update(eval_return_mean=float("nan")))
     with pytest.raises(ReportError, match=r"summary.json: `eval_return_mean`: expected a finite number, got nan"):
-        write_report(run, town_picture=None)
+        write_report(finish(run), town_picture=None)
     assert not (run / "report.html").exists()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import re
 
 import pytest
-from report_samples import SAMPLE
+from report_samples import data_of
 
-from townlet_runtime.report.data import Metrics, RunRecord, read_run
+from townlet_runtime.report.data import Metrics
 from townlet_runtime.report.plots import (
     clone_plot,
     entropy_plot,
@@ -18,21 +19,20 @@ from townlet_runtime.report.plots import (
     return_plot,
     shares_plot,
 )
-from townlet_runtime.runs.records import HistoryPoint
-
-
-def run() -> RunRecord:
-    return read_run(SAMPLE)
+from townlet_trajectory.evaluation.results import EvaluationRecord
+from townlet_trajectory.storage.json import printable
 
 
 def metrics() -> Metrics:
-    return run().metrics["agents"]
+    return data_of().metrics["agents"]
 
 
-def history() -> tuple[HistoryPoint, ...]:
-    found = run().evaluation
-    assert found is not None
-    return found.history
+def history() -> tuple[EvaluationRecord, ...]:
+    return data_of().evaluation.history
+
+
+def with_baselines(**means: float) -> list[EvaluationRecord]:
+    return [dataclasses.replace(point, baselines=means) for point in history()]
 
 
 def words(svg: str) -> list[str]:
@@ -51,26 +51,26 @@ def test_return_names_its_lines_and_stages() -> None:
 def test_an_idle_policy_far_below_is_said_not_drawn() -> None:
     svg = return_plot(history(), None)
     assert any(word.startswith("idle: \N{MINUS SIGN}4") and "below this scale" in word for word in words(svg))
-    near = [dataclasses.replace(point, idle_mean=150.0) for point in history()]
-    assert "idle" in words(return_plot(near, None))
+    assert "idle" in words(return_plot(with_baselines(idle=150.0, scripted=180.0), None))
 
 
 def test_where_nobody_idles_chance_is_the_lower_end() -> None:
-    def by_chance(mean: float) -> list[HistoryPoint]:
-        return [dataclasses.replace(point, idle_mean=None, random_mean=mean) for point in history()]
-
-    assert "random" in words(return_plot(by_chance(150.0), None))
-    far = words(return_plot(by_chance(-5000.0), None))
+    assert "random" in words(return_plot(with_baselines(random=150.0), None))
+    far = words(return_plot(with_baselines(random=-5000.0), None))
     assert any(word.startswith("random: \N{MINUS SIGN}5,000") and "below this scale" in word for word in far)
 
 
 def test_a_world_without_yardsticks_shows_the_learned_policy_alone() -> None:
-    bare = [
-        dataclasses.replace(point, scripted_mean=None, nearest_mean=None, idle_mean=None) for point in history()[:1]
-    ]
-    shown = words(return_plot(bare, None))
+    shown = words(return_plot(with_baselines()[:1], None))
     assert "learned" in shown
     assert not {"scripted", "nearest", "idle"} & set(shown)
+
+
+@pytest.mark.parametrize("name", ["$x_{", "lone \ud800", "<i>", "line\nfeed"])
+def test_stages_and_behaviors_of_any_name_are_drawn(name: str) -> None:
+    points = [dataclasses.replace(point, stage=name) for point in with_baselines(**{name: 190.0})]
+    shown = words(return_plot(points, None))
+    assert shown.count(html.escape(printable(name), quote=False)) == 2
 
 
 def test_shares_are_labelled_by_source() -> None:
@@ -88,11 +88,11 @@ def test_null_shares_leave_a_gap() -> None:
 
 
 def test_clone_ends_with_its_accuracy() -> None:
-    evaluation = run().evaluation
-    assert evaluation is not None
-    assert evaluation.clone is not None
-    assert "91.7%" in words(clone_plot(evaluation.clone.epochs))
-    assert "41.0%" in words(clone_plot(evaluation.clone.epochs[:1]))
+    clone = data_of().evaluation.clone
+    assert clone is not None
+    epochs = clone.results["agents"].epochs
+    assert "91.7%" in words(clone_plot(epochs))
+    assert "41.0%" in words(clone_plot(epochs[:1]))
 
 
 def test_panels_have_their_titles() -> None:

@@ -4,101 +4,58 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
-from report_samples import SAMPLE
+from report_samples import data_of
 
-from townlet_runtime.report.data import read_run
-from townlet_runtime.report.scores import (
-    ScoreRow,
-    differences,
-    fixed,
-    normalized,
-    number,
-    score_of,
-    score_rows,
-    shared_decimals,
-    zero_of,
-)
-from townlet_runtime.runs.records import Score
+from townlet_runtime.report.scores import ScoreRow, differences, fixed, number, score_rows, shared_decimals
+from townlet_trajectory.evaluation.comparisons import ScoreSummary
+from townlet_trajectory.evaluation.results import FinalEvaluation
 
 
-def score(mean: float) -> Score:
-    return Score(mean=mean, iqm=mean, ci=(mean - 1, mean + 1))
+def only(final: FinalEvaluation, *names: str) -> FinalEvaluation:
+    """`final` with these baselines alone."""
+    return dataclasses.replace(
+        final,
+        baselines={name: final.baselines[name] for name in names},
+        paired={name: final.paired[name] for name in names},
+    )
 
 
-def test_normalized_by_hand() -> None:
-    scores = {"idle": score(-100.0), "scripted": score(100.0)}
-    assert normalized(scores, -100.0) == 0.0
-    assert normalized(scores, 100.0) == 1.0
-    assert normalized(scores, 150.0) == 1.25
-
-
-def test_where_nobody_idles_chance_is_zero() -> None:
-    scores = {"random": score(10.0), "scripted": score(30.0)}
-    assert normalized(scores, 25.0) == 0.75
-    assert zero_of(scores) == "random"
-    assert zero_of([*scores, "idle"]) == "idle"
-    assert zero_of(["learned"]) is None
-
-
-def test_there_is_no_scale_without_both_ends_or_upside_down() -> None:
-    assert normalized({"idle": score(0.0)}, 1.0) is None
-    assert normalized({"scripted": score(0.0)}, 1.0) is None
-    assert normalized({"idle": score(1.0), "scripted": score(1.0)}, 1.0) is None
-
-
-def test_score_of_by_hand() -> None:
-    # Interquartile mean of 8: the middle four, (2 + 3 + 4 + 5) / 4.
-    found = score_of(np.array([100.0, 5.0, 3.0, 4.0, 2.0, 1.0, 0.0, 6.0]))
-    assert (found.mean, found.iqm) == (15.125, 3.5)
-    assert found.ci[0] < 15.125 < found.ci[1]
-    assert score_of(np.array([2.0])) == Score(mean=2.0, iqm=2.0, ci=(2.0, 2.0))
-
-
-def test_the_bootstrap_interval_is_near_the_normal_one() -> None:
-    returns = np.random.default_rng(5).normal(10.0, 2.0, size=200)
-    half = 1.96 * returns.std() / np.sqrt(200)
-    assert score_of(returns).ci == pytest.approx((returns.mean() - half, returns.mean() + half), abs=0.02)
-
-
-def test_stated_scores_are_taken_and_the_clone_is_worked_out() -> None:
-    run = read_run(SAMPLE)
-    assert run.evaluation is not None
-    rows = {row.policy: row for row in score_rows(run.summary, run.evaluation)}
+def test_rows_are_the_summaries_of_the_evaluation() -> None:
+    final = data_of().evaluation.final
+    rows = {row.policy: row for row in score_rows(final)}
     assert list(rows) == ["learned", "scripted", "nearest", "idle", "random", "clone"]
-    assert rows["learned"].score.mean == run.summary.eval_return_mean
-    assert rows["idle"].score == run.evaluation.baselines["idle"]
-    assert rows["clone"].score == score_of(np.array(run.evaluation.final.clone))
+    # the clone's as well: no interval is computed a second time, by another method
+    assert all(row.score is final.summaries[name] for name, row in rows.items())
     assert (rows["idle"].normalized, rows["scripted"].normalized) == (0.0, 1.0)
+    # (226.34 + 419.37) / (182.10 + 419.37)
+    assert rows["learned"].normalized == pytest.approx(1.07357, abs=1e-5)
 
 
-def test_without_an_evaluation_only_the_summary_speaks() -> None:
-    summary = read_run(SAMPLE).summary
-    (row,) = score_rows(summary, None)
-    assert (row.policy, row.normalized) == ("learned", None)
-    assert score_rows(dataclasses.replace(summary, eval_return_mean=None), None) == ()
+def test_without_an_idle_behavior_chance_is_zero() -> None:
+    rows = {row.policy: row.normalized for row in score_rows(only(data_of().evaluation.final, "scripted", "random"))}
+    assert (rows["random"], rows["scripted"]) == (0.0, 1.0)
 
 
-def test_differences_are_learned_minus_the_other() -> None:
-    evaluation = read_run(SAMPLE).evaluation
-    assert evaluation is not None
-    assert evaluation.final.scripted is not None
-    found = differences(evaluation.final)
+@pytest.mark.parametrize("names", [("idle",), ("scripted",), ()])
+def test_there_is_no_scale_without_both_ends(names: tuple[str, ...]) -> None:
+    assert {row.normalized for row in score_rows(only(data_of().evaluation.final, *names))} == {None}
+
+
+def test_differences_are_learned_minus_each_behavior_that_does_something() -> None:
+    final = data_of().evaluation.final
+    found = differences(final)
     assert [difference.other for difference in found] == ["scripted", "nearest"]
-    assert found[0].values[0] == evaluation.final.learned[0] - evaluation.final.scripted[0]
-    assert float(found[0].values.mean()) == pytest.approx(evaluation.final.paired["scripted"].mean)
-    alone = dataclasses.replace(evaluation.final, scripted=None, paired={})
-    assert differences(alone) == ()
+    assert found[0].values[0] == final.learned.returns[0] - final.baselines["scripted"].returns[0]
+    assert float(found[0].values.mean()) == pytest.approx(final.paired["scripted"].mean)
+    assert differences(only(final)) == ()
 
 
 def test_without_a_script_the_difference_is_that_from_chance() -> None:
-    evaluation = read_run(SAMPLE).evaluation
-    assert evaluation is not None and evaluation.final.random is not None
-    paired = {"random": evaluation.final.paired["scripted"]}
-    (found,) = differences(dataclasses.replace(evaluation.final, scripted=None, nearest=None, paired=paired))
+    final = data_of().evaluation.final
+    (found,) = differences(only(final, "random", "idle"))
     assert found.other == "random"
-    assert found.values[0] == evaluation.final.learned[0] - evaluation.final.random[0]
+    assert found.values[0] == final.learned.returns[0] - final.baselines["random"].returns[0]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +74,7 @@ def test_a_sign_where_asked() -> None:
     ("widths", "decimals"), [((2.0,), 1), ((0.5, 0.063), 2), ((0.0, 0.2), 1), ((1e-9,), 4), ((0.0,), 1), ((), 1)]
 )
 def test_a_column_shows_its_narrowest_interval(widths: tuple[float, ...], decimals: int) -> None:
-    scores = [Score(mean=0.0, iqm=0.0, ci=(0.0, width)) for width in widths]
+    scores = [ScoreSummary(mean=0.0, iqm=0.0, ci=(0.0, width)) for width in widths]
     rows = [ScoreRow(policy="learned", score=each, normalized=None) for each in scores]
     assert shared_decimals(rows) == decimals
 

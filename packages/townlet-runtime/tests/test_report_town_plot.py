@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import pytest
 from report_samples import town
 
-from townlet_runtime.report import PictureAgent
 from townlet_runtime.report.town_plot import town_plot
+from townlet_runtime.town.picture import PictureAgent
 
 
 def test_objects_are_lettered_lines_are_counted_and_lone_agents_named() -> None:
@@ -31,6 +32,13 @@ def test_three_bars_an_agent_and_alarm_below_thirty_percent() -> None:
     assert len(re.findall(r'<path [^>]*style="fill: var\(--ink\)', svg)) == 9
     # One agent uses an object.
     assert svg.count("stroke: var(--learned)") == 1
+
+
+@pytest.mark.parametrize(("name", "shown"), [("", "?"), ("cash_$a_{b$", "{b$"), ("lone \ud800", "lone \\ud800")])
+def test_every_name_can_be_drawn(name: str, shown: str) -> None:
+    agent = PictureAgent(id=name, x=7, y=5, needs=(1.0, 1.0, 1.0), using=False)
+    svg = town_plot(dataclasses.replace(town(), objects=(), agents=(agent,)))
+    assert re.findall(r">([^<>]+)</text>", svg) == [shown]
 
 
 def test_a_crowded_town_names_nobody() -> None:

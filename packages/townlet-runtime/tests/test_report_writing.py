@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+from pathlib import Path
 
 import pytest
-from report_samples import SAMPLE, town
+from report_samples import copy_run, finish, town
 
 from townlet_runtime.errors import MissingExtraError
-from townlet_runtime.report import require_report_extra, write_report
+from townlet_runtime.report.writing import write_report
 
 
 class Absent:
@@ -31,31 +30,21 @@ def remove(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(sys, "meta_path", [Absent(name), *sys.meta_path])
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remove(monkeypatch, "jinja2")
     with pytest.raises(MissingExtraError, match=r"install `townlet-runtime\[report\]` to write the report of a run"):
-        write_report(SAMPLE, town_picture=town())
+        write_report(finish(copy_run(tmp_path / "run")), town_picture=town())
 
 
-@pytest.mark.parametrize("name", ["matplotlib", "jinja2"])
-def test_a_missing_extra_can_be_refused_beforehand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for each in ("matplotlib", "jinja2", "markupsafe"):
-        present = ModuleType(each)
-        present.__spec__ = ModuleSpec(each, None)
-        monkeypatch.setitem(sys.modules, each, present)
-    require_report_extra()
-    monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingExtraError, match=rf"install `townlet-runtime\[report\]` .*; `{name}` is missing"):
-        require_report_extra()
-
-
-def test_another_missing_module_is_not_called_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_missing_module_is_not_called_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remove(monkeypatch, "townlet_runtime.report.page")
     with pytest.raises(ModuleNotFoundError, match=r"townlet_runtime.report.page"):
-        write_report(SAMPLE, town_picture=town())
+        write_report(finish(copy_run(tmp_path / "run")), town_picture=town())
 
 
 def test_pictures_need_no_extra() -> None:
-    program = "import sys; import townlet_runtime.report; print(sorted({'matplotlib', 'jinja2'} & set(sys.modules)))"
+    program = (
+        "import sys; import townlet_runtime.report.picture; print(sorted({'matplotlib', 'jinja2'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"

@@ -460,3 +460,16 @@ def test_an_actor_that_says_nothing_of_itself_is_taken_to_fit() -> None:
     with pytest.raises(SimulationError, match="does not fit"):
         runtime.set_policy(other)
     assert runtime.active_policy_hash() == policy.digest, "a policy that is refused replaces none"
+
+
+def test_an_agent_without_a_name_is_refused_with_world_and_tick() -> None:
+    corridor = Corridor(CorridorConfig(length=4, episode_ticks=15), num_worlds=2)
+    runtime = PolicyRuntime(
+        corridor.spec, corridor.scripted("scripted"), config=BridgeConfig(), policy=None, service=None, seed=0
+    )
+    observed = corridor.reset(seeds=np.array([0, 1]))
+    runtime.begin(observed, tick=0)
+    ids = observed.agent_ids.copy()
+    ids[-1] = ""
+    with pytest.raises(SimulationError, match="world 1, tick 7: the id of an agent must not be empty"):
+        runtime.begin(replace(observed, agent_ids=ids), tick=7)

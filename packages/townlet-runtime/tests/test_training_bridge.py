@@ -21,7 +21,7 @@ sys.meta_path.insert(0, Absent())
 if "{absent}" != "torch":
     sys.modules["torch"] = ModuleType("torch")  # not asked for anything before the other one is missed
 try:
-    import townlet_runtime._training
+    import townlet_runtime.training
 except ImportError as error:
     raise SystemExit(f"expected a MissingExtraError, got {{error!r}}")
 except Exception as error:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
+
+REPORT_MODULES = ("matplotlib", "jinja2", "markupsafe")
+"""What the extra `report` installs."""
 
 
 class TownletError(Exception):
@@ -62,6 +66,22 @@ class EnvironmentFaultError(TownletError):
 
 class MissingExtraError(TownletError):
     """A feature is used whose optional extra is not installed."""
+
+    @classmethod
+    def of_report(cls, module: str) -> MissingExtraError:
+        """The error of a report that cannot be written without `module`."""
+        return cls(f"install `townlet-runtime[report]` to write the report of a run; `{module}` is missing")
+
+
+def require_report_extra() -> None:
+    """Refuse at once, without importing anything, what writing a report would refuse at the end of a run.
+
+    Raises:
+        MissingExtraError: without matplotlib and jinja2.
+    """
+    for module in REPORT_MODULES:
+        if find_spec(module) is None:
+            raise MissingExtraError.of_report(module)
 
 
 class RunDirectoryError(TownletError):

@@ -1,19 +1,18 @@
 """The commands and their options.
 
-Whatever a command needs is imported when it runs, so that `--help` is quick; and what can be refused by a look at the
-paths is refused before the rest is imported.
+The modules of a command are imported when it runs, so that `--help` is quick; and a path that can be refused by a look
+at it is refused before the rest is imported.
 """
 
 from __future__ import annotations
 
-import signal
-import sys
+from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
-from townlet_runtime.cli.capture_app import capture_app
 from townlet_runtime.cli.options import (
+    MAX_COUNT,
     Against,
     ConfigArgument,
     ControllerName,
@@ -41,6 +40,7 @@ from townlet_runtime.cli.options import (
     Ticks,
     TotalSteps,
     Verbose,
+    whole_number,
 )
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 
+capture_app = typer.Typer(help="Write what a town does as replay samples.", rich_markup_mode=None)
 app.add_typer(capture_app, name="capture")
 
 # Typer does not export the base of its usage errors; it is click's, or Typer's own copy of it, by version.
@@ -64,6 +65,24 @@ def _show_version(value: bool) -> None:
 
         typer.echo(f"townlet {version('townlet-runtime')}")
         raise typer.Exit
+
+
+_Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML config file, usually with a scenario.")]
+_Ticks = Annotated[
+    int,
+    typer.Option(
+        parser=whole_number(1, MAX_COUNT), metavar="N", help="Ticks to live, where the scenario does not say."
+    ),
+]
+_Output = Annotated[Path, typer.Option(metavar="DIR", help="Directory to write to; made where missing.")]
+_Prefix = Annotated[str, typer.Option(metavar="NAME", help="Beginning of every file name.")]
+_AutoSeed = Annotated[
+    bool, typer.Option("--auto-seed-agents", help="Where the scenario places nobody: alice, bob and a stove.")
+]
+_AgentId = Annotated[
+    str | None, typer.Option(metavar="ID", help="Write the samples of this agent alone.", show_default=False)
+]
+_Compress = Annotated[bool, typer.Option("--compress", help="Of no effect: samples are always compressed.")]
 
 
 @app.callback()
@@ -99,10 +118,10 @@ def train(
 
     Exit code 1 when a gate failed or the policy is worse than the script.
     """
-    from townlet_runtime.cli.console import Console
     from townlet_runtime.cli.threads import limit_threads, threads_of_run
 
     num_threads = limit_threads(threads_of_run(resume) if threads is None and resume is not None else threads)
+    from townlet_runtime.cli.console import Console
     from townlet_runtime.cli.exits import guarded
 
     console = Console(json=json, verbose=verbose, quiet=quiet)
@@ -205,12 +224,9 @@ def evaluate(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.cli.checks import require_opponent
         from townlet_runtime.runs.directory import require_finished
 
         require_finished(run_dir)
-        if against is not None:
-            require_opponent(against)
         from townlet_runtime.cli.evaluate import EvaluateOptions, evaluate_run
 
         options = EvaluateOptions(
@@ -221,24 +237,72 @@ def evaluate(
     return guarded(command, console)
 
 
+@capture_app.callback()
+def _group() -> None:
+    # With a callback, one subcommand is still a subcommand.
+    pass
+
+
+@capture_app.command()
+def rollout(
+    config: _Config,
+    output: _Output,
+    ticks: _Ticks = 100,
+    prefix: _Prefix = "rollout_sample",
+    auto_seed_agents: _AutoSeed = False,
+    agent_id: _AgentId = None,
+    compress: _Compress = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Let a town live, and write a sample of each agent."""
+    from townlet_runtime.cli.console import Console
+    from townlet_runtime.cli.exits import guarded
+
+    console = Console(json=json, verbose=verbose, quiet=quiet)
+
+    def command() -> int:
+        from townlet_runtime.runs.directory import require_writable
+
+        require_writable(output)
+        from townlet_runtime.cli.capture import RolloutOptions, capture_rollout
+
+        options = RolloutOptions(
+            config=config,
+            ticks=ticks,
+            output=output,
+            prefix=prefix,
+            auto_seed_agents=auto_seed_agents,
+            agent_id=agent_id,
+        )
+        return capture_rollout(options, console)
+
+    return guarded(command, console)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 (a gate failed), 2 (error, wrong usage), 128 + n (signal n)."""
     try:
         code = app(args=arguments, prog_name="townlet", standalone_mode=False)
     except _UsageError as error:
+        from townlet_runtime.cli.console import print_error
+
         message = " ".join(error.format_message().replace("Value error, ", "").split())
-        print(f"townlet: error: {message} (see --help)", file=sys.stderr)
+        print_error(f"{message} (see --help)")
         return 2
     except typer.Abort:
         return 130
     except SystemExit:
-        # Typer's own end where nobody reads the help any more; its code would say that a gate failed.
-        return 128 + signal.SIGPIPE
+        # Typer's own end where the reader of the help is gone; its code would say that a gate failed.
+        from townlet_runtime.cli.exits import BROKEN_PIPE
+
+        return BROKEN_PIPE
     except OSError as error:
         # Of help and version; the commands themselves are guarded.
-        from townlet_runtime.cli.console import drop_output
+        from townlet_runtime.cli.console import drop_output, print_error
 
         drop_output()
-        print(f"townlet: error: standard output: {error.strerror}", file=sys.stderr)
+        print_error(f"standard output: {error.strerror}")
         return 2
     return code if isinstance(code, int) else 0

@@ -1,4 +1,4 @@
-"""What is refused at once: checked before anything is imported that takes long to import."""
+"""Paths that a command refuses at once, before anything is imported that takes long to import."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.policy.file import read_policy_bytes, verified_digest
 from townlet_runtime.runs.directory import require_finished, require_writable
 
-BASELINES = ("scripted", "nearest", "idle", "random")
-"""What a policy can be compared with, beside another policy; not every world has all of them."""
-
 
 def require_policy(path: Path) -> None:
-    """Refuse what is neither an intact policy file nor the directory of a finished run.
+    """Refuse a path that is neither an intact policy file nor the directory of a finished run.
 
     Raises:
         PolicyFileError: if the file is missing, damaged or foreign.
@@ -23,20 +20,6 @@ def require_policy(path: Path) -> None:
         require_finished(path)
     else:
         verified_digest(read_policy_bytes(path), path)
-
-
-def require_opponent(against: str) -> None:
-    """Refuse a value of `--against` that names nothing.
-
-    Raises:
-        RunDirectoryError: names it, and what it can be.
-    """
-    path = Path(against)
-    if against in BASELINES:
-        return
-    if not path.is_dir():
-        raise RunDirectoryError(path, f"expected a run directory or one of {', '.join(BASELINES)} after --against")
-    require_finished(path)
 
 
 def require_empty(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a command shows: results on standard output, progress, warnings and errors on standard error."""
+"""Prints results on standard output, and progress, warnings and errors on standard error, all of it printable."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TypeAlias
+from typing import Protocol, TextIO, TypeAlias
 
-from townlet_runtime.core import telemetry
+from townlet_trajectory.storage.json import printable
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 PLAIN_INTERVAL_S = 5.0
-"""Least time between two lines of progress where nobody can overwrite a line."""
+"""Least time between two lines of progress where a line cannot be overwritten."""
 
 
 class Progress(Protocol):
@@ -28,7 +29,7 @@ class Progress(Protocol):
 
 
 class Console:
-    """Everything that a command prints goes through here.
+    """Everything that a command prints goes through here, and no text of others can move the cursor or ring a bell.
 
     Args:
         json: results are one JSON object.
@@ -41,32 +42,39 @@ class Console:
         self.verbose = verbose
         self.quiet = quiet
         level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
-        logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr, force=True)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_PrintableFormatter("%(message)s"))
+        logging.basicConfig(level=level, handlers=[handler], force=True)
 
     def mute_ticks(self) -> None:
         """Leave the log line of every single tick out: a training run has a million of them."""
-        logging.getLogger(telemetry.__name__).setLevel(logging.WARNING)
+        logging.getLogger("townlet_runtime.core.telemetry").setLevel(logging.WARNING)
 
     def error(self, message: str) -> None:
         """Say why the command ends."""
-        print(f"townlet: error: {message}", file=sys.stderr)
+        print_error(message)
+
+    def trace(self, error: BaseException) -> None:
+        """Show where `error` comes from, if log lines are shown."""
+        if self.verbose:
+            _print_lines("".join(traceback.format_exception(error)).splitlines(), sys.stderr)
 
     def warning(self, message: str) -> None:
         """Say what is odd but no error."""
         if not self.quiet:
-            print(f"townlet: warning: {message}", file=sys.stderr)
+            _print_lines([f"townlet: warning: {message}"], sys.stderr)
 
     def note(self, message: str) -> None:
         """Say something beside the result."""
         if not self.quiet:
-            print(message, file=sys.stderr)
+            _print_lines([message], sys.stderr)
 
     def result(self, record: Mapping[str, Json], lines: Sequence[str]) -> None:
         """Show a result: `record` as JSON, or `lines` for people."""
         if self.json:
             print(json.dumps(record, allow_nan=False), flush=True)
         elif not self.quiet:
-            print("\n".join(lines), flush=True)
+            _print_lines(lines, sys.stdout)
 
     @contextmanager
     def progress(self, *, total: int, unit: str, begun_at: int = 0) -> Iterator[Progress]:
@@ -80,6 +88,13 @@ class Console:
                 yield progress
         else:
             yield _PlainProgress(total=total, unit=unit, begun_at=begun_at)
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Each line of a record with everything unprintable in it escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 class _NoProgress:
@@ -109,11 +124,20 @@ class _PlainProgress:
         if done > self._begun_at and elapsed > 0.0:
             rate = (done - self._begun_at) / elapsed
             parts += [f"{rate:,.0f}/s", f"{duration(max(0, self._total - done) / rate)} left"]
-        print(", ".join([*parts, note] if note else parts), file=sys.stderr, flush=True)
+        _print_lines([", ".join([*parts, note] if note else parts)], sys.stderr)
+
+
+def print_error(message: str) -> None:
+    """Print the line of a command that ends with an error."""
+    _print_lines([f"townlet: error: {message}"], sys.stderr)
+
+
+def _print_lines(lines: Iterable[str], stream: TextIO) -> None:
+    print("\n".join(map(printable, lines)), file=stream, flush=True)
 
 
 def settle_output() -> None:
-    """Write out what waits to be written to standard output; what cannot be written goes nowhere."""
+    """Flush standard output; what cannot be written is dropped."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -121,7 +145,7 @@ def settle_output() -> None:
 
 
 def drop_output() -> None:
-    """Let what is still to be written to standard output go nowhere: the interpreter would try once more at its end."""
+    """Drop what is still to be written to standard output: the interpreter would try once more at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from townlet_runtime.cli.checks import BASELINES
-from townlet_runtime.cli.console import Console
+from townlet_runtime.cli.console import Console, Json, table
 from townlet_runtime.cli.exits import SUCCESS, CommandError, end_on_signals
-from townlet_runtime.cli.named_policy import load_policy, policy_of
-from townlet_runtime.cli.worlds import Worlds, is_module, load, world_options
+from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
+from townlet_runtime.cli.worlds import Worlds, is_module, load_of_run, world_options
 from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.policy.policy import Policy
 from townlet_runtime.runs.finished import FinishedRun, read_run
+from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
+from townlet_trajectory.evaluation.results import LEARNED, RANDOM, SCRIPTED, zero_of
 from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.evaluation.seeds import HELD_OUT
 
-FIRST_SEED = 2**31
-LEARNED, OTHER, SCRIPTED, IDLE, RANDOM = "learned", "other", "scripted", "idle", "random"
-"""What the behaviors are called; `other` is the policy of another run."""
+OTHER = "other"
+"""Name of the policy of another run."""
+NUM_RESAMPLES = 10_000
+_RESAMPLING_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,23 +41,20 @@ class EvaluateOptions:
 def evaluate_run(options: EvaluateOptions, console: Console) -> int:
     """Play the episodes, print the comparison, and return the exit code."""
     console.mute_ticks()
+    # Before its files are compared with the manifest: a changed config is named by its key.
+    config, _ = load_of_run(options.run_dir, world_options(None, options.controller), console)
     run = read_run(options.run_dir)
     _require_controller(run, options)
-    named = {LEARNED: policy_of(run)}
-    if options.against is not None and options.against not in BASELINES:
-        named[OTHER] = load_policy(Path(options.against))
-    config = load(run.config, (), world_options(None, options.controller), console).config
     worlds = Worlds.of(config, options.controller)
-    one = worlds.make_scored(1)
-    against = _opponent(options.against, one.behaviors, worlds)
-    for each in named.values():
-        each.require_fit(one.specs)
-    # Not before everything that can be refused was: what compares takes seconds to import.
-    from townlet_runtime.cli.comparison import comparison_lines, comparison_of, comparison_record
-
+    named = {LEARNED: policy_of(run)}
+    with closing(worlds.make_scored(1)) as one:
+        behaviors = one.behaviors
+        against = _opponent(options.against, behaviors, worlds, named)
+        for each in named.values():
+            each.require_fit(one.specs)
     evaluator = Evaluator(worlds.make_scored, config=worlds.bridge, seed=run.summary.seed)
-    zero = IDLE if IDLE in one.behaviors else RANDOM
-    names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in one.behaviors else []), zero)
+    zero = zero_of((*behaviors, RANDOM)) or RANDOM
+    names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in behaviors else []), zero)
     with end_on_signals():
         policies = {name: each.policies for name, each in named.items()}
         played = _play(evaluator, policies, tuple(dict.fromkeys(names)), options, console)
@@ -76,16 +77,19 @@ def _require_controller(run: FinishedRun, options: EvaluateOptions) -> None:
         )
 
 
-def _opponent(named: str | None, behaviors: Sequence[str], worlds: Worlds) -> str:
-    """What the policy meets: what was named, else the script, else chance."""
-    if named is None:
+def _opponent(against: str | None, behaviors: Sequence[str], worlds: Worlds, named: dict[str, NamedPolicy]) -> str:
+    """The name of the opponent: as `--against` says, else the script, else chance; a policy is added to `named`."""
+    if against is None:
         return SCRIPTED if SCRIPTED in behaviors else RANDOM
-    if named not in BASELINES:
-        return OTHER
-    if named not in behaviors and named != RANDOM:
+    if against in (*behaviors, RANDOM):
+        return against
+    if not Path(against).is_dir():
         there_are = ", ".join([*behaviors, RANDOM])
-        raise CommandError(f"--against {named}: `{worlds.environment}` has no such behavior; there are {there_are}")
-    return named
+        raise CommandError(
+            f"--against {against}: expected a run directory or a behavior of `{worlds.environment}`: {there_are}"
+        )
+    named[OTHER] = load_policy(Path(against))
+    return OTHER
 
 
 def _play(
@@ -96,7 +100,7 @@ def _play(
     console: Console,
 ) -> dict[str, EpisodeScores]:
     """The returns of every behavior on the same episodes, by its name."""
-    seeds = FIRST_SEED + np.arange(options.episodes)
+    seeds = HELD_OUT + np.arange(options.episodes)
     played = {}
     with console.progress(total=len(names), unit="behaviors") as progress:
         for done, name in enumerate(names):
@@ -108,3 +112,111 @@ def _play(
             )
         progress.update("evaluate", len(names))
     return played
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The scores of some behaviors on the same episodes."""
+
+    against: str
+    """The behavior that the policy is compared with: one of the names of `summaries`."""
+    summaries: Mapping[str, ScoreSummary]
+    """By name: the policy, its opponent, and the ends of the normalized scale."""
+    normalized: Mapping[str, float | None]
+    """Means on the scale where `zero` is 0 and the script is 1, by the same names; None where there is no scale."""
+    zero: str
+    """The behavior that is 0 on the normalized scale: one of the names of `summaries`."""
+    difference: PairedComparison
+    difference_normalized: float | None
+    episodes: int
+    first_seed: int
+
+
+def comparison_of(scores: Mapping[str, EpisodeScores], *, against: str, zero: str) -> Comparison:
+    """Compare the policy with `against`.
+
+    Args:
+        scores: the same episodes, by behavior; `learned`, `against` and `zero` are among them, and `scripted` where the
+            world has a script.
+        against: the opponent.
+        zero: the behavior that is 0 on the normalized scale.
+
+    Raises:
+        EvaluationError: if the episodes cannot be compared.
+    """
+    bottom = scores[zero].mean
+    top = scores[SCRIPTED].mean if SCRIPTED in scores else None
+    difference = compare(scores[LEARNED], scores[against], seed=_RESAMPLING_SEED, num_resamples=NUM_RESAMPLES)
+    seeds = scores[LEARNED].seeds
+    return Comparison(
+        against=against,
+        summaries={
+            name: summarize(each, seed=_RESAMPLING_SEED, num_resamples=NUM_RESAMPLES) for name, each in scores.items()
+        },
+        normalized={name: _normalized(each.mean, bottom, top) for name, each in scores.items()},
+        zero=zero,
+        difference=difference,
+        difference_normalized=_normalized(bottom + difference.mean, bottom, top),
+        episodes=len(seeds),
+        first_seed=seeds[0],
+    )
+
+
+def _normalized(score: float, bottom: float, top: float | None) -> float | None:
+    return None if top is None else normalized(score, bottom, top)
+
+
+def comparison_record(found: Comparison, *, run_dir: Path, against: str, acting: str) -> dict[str, Json]:
+    """Return the record that `--json` prints.
+
+    Args:
+        found: by `comparison_of`.
+        run_dir: of the policy.
+        against: the value of the option.
+        acting: how the policy acted: `greedy` or `sampled`.
+    """
+    difference = found.difference
+    return {
+        "run_dir": str(run_dir),
+        "against": against,
+        "episodes": found.episodes,
+        "first_seed": found.first_seed,
+        "acting": acting,
+        "scores": {
+            name: {"mean": each.mean, "iqm": each.iqm, "ci": list(each.ci), "normalized": found.normalized[name]}
+            for name, each in found.summaries.items()
+        },
+        "difference": {
+            "mean": difference.mean,
+            "iqm": difference.iqm,
+            "ci": list(difference.ci),
+            "normalized": found.difference_normalized,
+        },
+    }
+
+
+def comparison_lines(found: Comparison, *, against: str, acting: str) -> list[str]:
+    """Return the lines for people; arguments as in `comparison_record`."""
+    rows = [
+        (name, f"{each.mean:.3f}", f"{each.iqm:.3f}", _interval(each.ci, ""), _share(found.normalized[name], ""))
+        for name, each in found.summaries.items()
+    ]
+    difference = found.difference
+    name = f"{LEARNED} - {found.against}"
+    share = _share(found.difference_normalized, "+")
+    rows.append((name, f"{difference.mean:+.3f}", f"{difference.iqm:+.3f}", _interval(difference.ci, "+"), share))
+    lines = [
+        *table(("return", "mean", "IQM", "95 % interval", "normalized"), rows),
+        f"{found.episodes} episodes, seeds from {found.first_seed}; {acting} actions"
+        + (f"; normalized: {found.zero} 0, script 1" if SCRIPTED in found.summaries else ""),
+    ]
+    return lines if found.against == against else [*lines, f"{found.against}: {against}"]
+
+
+def _interval(interval: tuple[float, float], sign: str) -> str:
+    low, high = interval
+    return f"{low:{sign}.3f} to {high:{sign}.3f}"
+
+
+def _share(value: float | None, sign: str) -> str:
+    return "-" if value is None else f"{value:{sign}.3f}"

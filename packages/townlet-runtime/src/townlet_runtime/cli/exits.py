@@ -1,9 +1,8 @@
-"""How a command ends: exit codes, one line for an error, signals that only set a flag."""
+"""How a command ends: exit codes, one line for an error, and signals that set a flag or end a block."""
 
 from __future__ import annotations
 
 import signal
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,6 +18,14 @@ ENVIRONMENT_FAILED = 1
 ERROR = 2
 _SIGNALLED = 128
 """Plus the number of the signal, as shells do it."""
+BROKEN_PIPE = _SIGNALLED + 13
+"""13 is SIGPIPE, which Windows does not name."""
+ENDING = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__)
+"""Signals that ask a process to end; Windows has no SIGHUP."""
+_IGNORABLE = "SIGHUP"
+"""`nohup` starts a process in which this signal is ignored, and so it stays."""
+
+Handler = Callable[[int, FrameType | None], object]
 
 
 class CommandError(TownletError):
@@ -39,32 +46,28 @@ class StopFlag:
 
     @property
     def code(self) -> int:
-        """The exit code that says so; 0 where nothing has asked."""
+        """The exit code that says so; 0 where no signal has come."""
         return SUCCESS if self.signal is None else _SIGNALLED + self.signal
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Let the first SIGINT or SIGTERM set a flag for whoever looks at it, and a second one end the process at once."""
+    """Let the first of `ENDING` set a flag, and a second one end the process at once."""
     flag = StopFlag()
-    before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def handle(number: int, _frame: FrameType | None) -> None:
         flag.signal = number
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        restore()
 
-    for name in (signal.SIGINT, signal.SIGTERM):
-        before[name] = signal.signal(name, handle)
+    restore = _handle_with(handle)
     try:
         yield flag
     finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        restore()
 
 
 class Signalled(KeyboardInterrupt):
-    """SIGINT or SIGTERM has come, and there is nothing to save."""
+    """One of `ENDING` has come, and there is nothing to save."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -73,35 +76,49 @@ class Signalled(KeyboardInterrupt):
 
 @contextmanager
 def end_on_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the block at once, with all that a terminal needs to be put right: as an exception."""
+    """Let each of `ENDING` end the block at once, as an exception, so that a terminal is put right again."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
         raise Signalled(number)
 
-    before = {name: signal.signal(name, handle) for name in (signal.SIGINT, signal.SIGTERM)}
+    restore = _handle_with(handle)
     try:
         yield
     finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        restore()
+
+
+def _handle_with(handler: Handler) -> Callable[[], None]:
+    """Install `handler` for `ENDING`; return the function that puts back the handlers that were there."""
+    before = {
+        number: signal.getsignal(number)
+        for number in ENDING
+        if number.name != _IGNORABLE or signal.getsignal(number) is not signal.SIG_IGN
+    }
+
+    def restore() -> None:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+    for number in before:
+        signal.signal(number, handler)
+    return restore
 
 
 def guarded(command: Callable[[], int], console: Console) -> int:
-    """Return the exit code of `command`; an error that is expected becomes one line and its code.
+    """Run `command` and return its exit code; an error that is expected becomes one line and its code.
 
-    The code is `ENVIRONMENT_FAILED` where nothing was said wrongly and somebody's environment broke while it ran, else
-    `ERROR`.
+    The code is `ENVIRONMENT_FAILED` where a foreign environment broke its interface while it ran, else `ERROR`.
     """
     try:
         return command()
     except BrokenPipeError:
-        # Whoever read our output has read enough (`| head`), which is no error.
+        # The reader of our output has read enough (`| head`), which is no error.
         drop_output()
-        return _SIGNALLED + signal.SIGPIPE
+        return BROKEN_PIPE
     except _EXPECTED as error:
-        if console.verbose:
-            traceback.print_exception(error)
-        console.error(_one_line(error))
+        console.trace(error)
+        console.error(one_line(error))
         settle_output()
         return ENVIRONMENT_FAILED if isinstance(error, EnvironmentFaultError) else ERROR
     except Signalled as error:
@@ -110,13 +127,13 @@ def guarded(command: Callable[[], int], console: Console) -> int:
         return _SIGNALLED + signal.SIGINT
     except Exception as error:
         # A defect of ours must not end with the code that says "a gate failed", which is Python's own choice.
-        if console.verbose:
-            traceback.print_exception(error)
-        console.error(f"internal error, please report it: {type(error).__name__}: {_one_line(error)} (-v shows where)")
+        console.trace(error)
+        console.error(f"internal error, please report it: {type(error).__name__}: {one_line(error)} (-v shows where)")
         return ERROR
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Return the message of `error` on one line; its type where it has no message."""
     if isinstance(error, OSError) and error.strerror is not None:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split())

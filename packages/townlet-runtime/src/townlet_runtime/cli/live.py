@@ -1,4 +1,4 @@
-"""What a terminal shows while something runs, drawn by Rich."""
+"""Progress bars and frames on a terminal, drawn by Rich; foreign text is never markup."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from townlet_trajectory.storage.json import printable
+
 
 @contextmanager
 def live_progress(*, total: int, unit: str, begun_at: int) -> Iterator[_LiveProgress]:
     """Show a bar with stage, count, rate and time left; `begun_at` units were done before."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.fields[unit]}"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=RichConsole(stderr=True)) as progress:
         task = progress.add_task("", total=total, completed=begun_at, unit=unit, rate="", note="")
@@ -38,11 +40,11 @@ class _LiveProgress:
     def update(self, stage: str, done: int, note: str = "") -> None:
         elapsed = time.monotonic() - self._begun
         rate = f"{(done - self._begun_at) / elapsed:,.0f}/s" if elapsed > 0.0 else ""
-        self._progress.update(self._task, description=stage, completed=done, rate=rate, note=note)
+        self._progress.update(self._task, description=printable(stage), completed=done, rate=rate, note=printable(note))
 
 
 @contextmanager
 def live_frames() -> Iterator[Callable[[Sequence[str]], None]]:
     """Give a function that shows lines of text, always in the same place."""
     with Live(console=RichConsole(), auto_refresh=False) as live:
-        yield lambda lines: live.update(Text("\n".join(lines), no_wrap=True), refresh=True)
+        yield lambda lines: live.update(Text("\n".join(map(printable, lines)), no_wrap=True), refresh=True)

@@ -49,7 +49,7 @@ class NamedPolicy:
 
 
 def load_policy(path: Path) -> NamedPolicy:
-    """Load a policy from its file, or from the run directory it was trained in (checked against its summary).
+    """Load a policy from its file, or from the run directory it was trained in, which is compared with its manifest.
 
     Raises:
         PolicyFileError: if it is missing, damaged or foreign.

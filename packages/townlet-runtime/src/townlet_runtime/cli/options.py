@@ -1,12 +1,35 @@
-"""Every option of the commands, with its help text."""
+"""The options of the commands, with their ranges and help texts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+MAX_SEED = 2**63 - 1
+MAX_COUNT = 10**12
+MAX_EPISODES = 2**20
+MAX_THREADS = 1024
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers in [low, high], written as `1000`, `1_000` or `1e3`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = Decimal(text)
+            whole = value == value.to_integral_value() and low <= value <= high
+        except InvalidOperation:
+            whole = False
+        if not whole:
+            raise typer.BadParameter(f"expected a whole number from {low:,} to {high:,}, got {text}")
+        return int(value)
+
+    return parse
 
 
 class ModeName(StrEnum):
@@ -49,7 +72,7 @@ Mode = Annotated[
 TotalSteps = Annotated[
     int | None,
     typer.Option(
-        min=1,
+        parser=whole_number(1, MAX_COUNT),
         metavar="N",
         help="World steps to train on (one world, one tick).  [default: config]",
         show_default=False,
@@ -57,12 +80,20 @@ TotalSteps = Annotated[
 ]
 NumEnvs = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Worlds stepped together.  [default: config]", show_default=False),
+    typer.Option(
+        parser=whole_number(1, MAX_COUNT),
+        metavar="N",
+        help="Worlds stepped together.  [default: config]",
+        show_default=False,
+    ),
 ]
 Seed = Annotated[
     int | None,
     typer.Option(
-        min=0, metavar="N", help="Everything random follows from it.  [default: config, else 0]", show_default=False
+        parser=whole_number(0, MAX_SEED),
+        metavar="N",
+        help="Everything random follows from it.  [default: config, else 0]",
+        show_default=False,
     ),
 ]
 RunDir = Annotated[
@@ -75,11 +106,21 @@ RunDir = Annotated[
 ]
 EvalEvery = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Updates between evaluations.  [default: config]", show_default=False),
+    typer.Option(
+        parser=whole_number(1, MAX_COUNT),
+        metavar="N",
+        help="Updates between evaluations.  [default: config]",
+        show_default=False,
+    ),
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="CPU threads.  [default: 2, or as many as there are]", show_default=False),
+    typer.Option(
+        parser=whole_number(1, MAX_THREADS),
+        metavar="N",
+        help="CPU threads.  [default: 2, or as many as there are]",
+        show_default=False,
+    ),
 ]
 Env = Annotated[
     str | None,
@@ -102,7 +143,7 @@ Resume = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Go on with the unfinished run in DIR, with its own config and options.",
+        help="Resume the unfinished run in DIR, with its own config and options.",
         show_default=False,
     ),
 ]
@@ -129,7 +170,12 @@ Ratio = Annotated[
 ]
 Ticks = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Ticks to run.  [default: scenario.ticks, else 1000]", show_default=False),
+    typer.Option(
+        parser=whole_number(1, MAX_COUNT),
+        metavar="N",
+        help="Ticks to run.  [default: scenario.ticks, else 1000]",
+        show_default=False,
+    ),
 ]
 RecordDir = Annotated[
     Path | None,
@@ -145,13 +191,18 @@ Against = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|RUN_DIR",
-        help="scripted, nearest, idle, random, or another run directory."
+        help="Behavior of the world, such as scripted or random, or another run directory."
         "  [default: scripted, or random where the world has no script]",
         show_default=False,
     ),
 ]
 Episodes = Annotated[
-    int, typer.Option(min=2, metavar="N", help="Episodes; their seeds are 2^31 + i, never used in training.")
+    int,
+    typer.Option(
+        parser=whole_number(2, MAX_EPISODES),
+        metavar="N",
+        help="Episodes; their seeds are 2^31 + i, never used in training.",
+    ),
 ]
 Sample = Annotated[
     bool, typer.Option("--sample", help="Draw the policy's actions instead of taking the most probable ones.")

@@ -1,4 +1,4 @@
-"""`townlet run --render`: the town as text, one frame after the other."""
+"""`townlet run --render`: the town as text, frame by frame."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from townlet_runtime.town import Town
 from townlet_runtime.town.render import render_lines
+from townlet_trajectory.storage.json import printable
 
 FRAME_S = 0.1
 """Seconds from frame to frame on a terminal, where every tick is a frame."""
@@ -66,7 +67,7 @@ class _Paper:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + PLAIN_FRAME_S
-        print("\n".join([*render_lines(self._town), ""]), flush=True)
+        print("\n".join(map(printable, [*render_lines(self._town), ""])), flush=True)
 
 
 @contextmanager

@@ -1,176 +1,108 @@
-"""What a training run came to, as the files of its directory."""
+"""Results of a training run: the lines and the JSON that `townlet train` ends with, and the report."""
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version
+from collections.abc import Mapping
+from dataclasses import asdict
 
-import numpy as np
-
-from townlet_runtime.runs.directory import file_sha256
-from townlet_runtime.runs.records import (
-    CloneEpoch,
-    CloneResult,
-    EvaluationFile,
-    FinalScores,
-    HistoryPoint,
-    Paired,
-    Score,
-)
-from townlet_runtime.runs.summary import RunSummaryFile
+from townlet_runtime.cli.console import Console, Json, duration, table
+from townlet_runtime.cli.exits import one_line
+from townlet_runtime.cli.worlds import Towns
+from townlet_runtime.config import Config, bridge_config, script_config, town_config
+from townlet_runtime.core.loop import SimulationLoop
+from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.policy.onnx import OnnxPolicy
+from townlet_runtime.report.writing import write_report
+from townlet_runtime.runs.directory import REPORT
+from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
 from townlet_runtime.simulation.interface import AGENTS
-from townlet_trajectory.evaluation import results
-from townlet_trajectory.evaluation.comparisons import ScoreSummary
-from townlet_trajectory.evaluation.results import FinalEvaluation, RunSummary
-from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_runtime.town.picture import TownPicture
+from townlet_runtime.town.render import town_picture
+from townlet_trajectory.evaluation.results import CLONE, LEARNED
 
-PACKAGES = (
-    "townlet-runtime",
-    "townlet-behavior",
-    "townlet-trajectory",
-    "townlet-training",
-    "numpy",
-    "onnxruntime",
-    "scipy",
-    "torch",
-)
-"""Whose versions a result may depend on."""
+_TICK = 200
+"""Tick of the picture in the report: the town is settled, and no day is over."""
 
 
-def evaluation_file(summary: RunSummary, final: FinalEvaluation, *, horizon: int) -> EvaluationFile:
-    """Return `evaluation.json`.
+def show_results(run: FinishedRun, console: Console, *, failure: str | None = None) -> None:
+    """Print the scores and the decision of a run, as lines for people or as `summary.json` with the run's place.
 
     Args:
-        final: of `summary`, which has one unless the run was interrupted.
-        horizon: ticks of an episode.
+        run: as `read_run` returns it.
+        console: prints.
+        failure: the gate that stopped a run without a promotion decision, in words.
     """
-    clone = summary.clone
-    clones = (
-        {}
-        if clone is None
-        else {group: _clone(result, clone.evaluation.return_mean) for group, result in clone.results.items()}
-    )
-    return EvaluationFile(
-        schema_version=1,
-        acting=summary.acting,
-        horizon=horizon,
-        baselines={name: _score(final.summaries[name]) for name in final.baselines},
-        clone=clones.get(AGENTS),
-        history=tuple(
-            HistoryPoint(
-                env_steps=record.env_steps,
-                agent_steps=record.agent_steps,
-                stage=record.stage,
-                ratio=record.ratio,
-                return_mean=record.return_mean,
-                return_ci=record.return_ci,
-                normalized=record.normalized,
-                scripted_mean=record.baselines.get("scripted"),
-                nearest_mean=record.baselines.get("nearest"),
-                idle_mean=record.baselines.get("idle"),
-                random_mean=record.baselines.get("random"),
-            )
-            for record in summary.history
-        ),
-        final=_final(final),
-        clones=clones if clones and AGENTS not in clones else None,
-    )
+    record: Mapping[str, Json] = {"run_dir": str(run.path), **asdict(run.summary)}
+    reason = failure if run.promotion is None else run.promotion.reason
+    console.result(record, _lines(run, reason))
 
 
-def _score(found: ScoreSummary) -> Score:
-    return Score(mean=found.mean, iqm=found.iqm, ci=found.ci)
+def draw_report(run: FinishedRun, config: Config, console: Console) -> FinishedRun:
+    """Draw the report of a run that has none, and list it in the run's manifest; read the run again.
 
-
-def _clone(result: results.CloneResult, return_mean: float) -> CloneResult:
-    return CloneResult(
-        epochs=tuple(
-            CloneEpoch(epoch=each.epoch, loss=each.loss, held_out_accuracy=each.held_out_accuracy)
-            for each in result.epochs
-        ),
-        accuracy=result.accuracy,
-        return_mean=return_mean,
-    )
-
-
-def _final(final: FinalEvaluation) -> FinalScores:
-    judged = {"learned": final.learned, **final.baselines}
-    return FinalScores(
-        seeds=final.learned.seeds,
-        learned=final.learned.returns,
-        scripted=_returns(final.baselines.get("scripted")),
-        nearest=_returns(final.baselines.get("nearest")),
-        idle=_returns(final.baselines.get("idle")),
-        random=_returns(final.baselines.get("random")),
-        clone=_returns(final.clone),
-        events={
-            event: {name: float(np.mean(scores.events[event])) for name, scores in judged.items()}
-            for event in final.learned.events
-        },
-        paired={
-            name: Paired(mean=paired.mean, ci=paired.ci, normalized=final.normalized[name])
-            for name, paired in final.paired.items()
-        },
-    )
-
-
-def _returns(scores: EpisodeScores | None) -> tuple[float, ...] | None:
-    return None if scores is None else scores.returns
-
-
-def summary_file(
-    summary: RunSummary,
-    final: FinalEvaluation,
-    *,
-    environment: str,
-    controller: str | None,
-    preset: str | None,
-    threads: int,
-) -> RunSummaryFile:
-    """Return `summary.json`.
-
-    Args:
-        final: of `summary`.
-        environment: name of the worlds.
-        controller: what played the script, as it was named.
+    A report that cannot be drawn is a warning: the run itself has finished.
     """
-    learned, scripted = final.summaries["learned"], final.paired.get("scripted")
-    counters = summary.counters
-    digests = {group: file_sha256(policy.path) for group, policy in summary.policies.items()}
-    return RunSummaryFile(
-        mode=summary.mode,
-        env=environment,
-        preset=preset,
-        seed=summary.seed,
-        threads=threads,
-        env_steps=counters.env_steps,
-        agent_steps=counters.agent_steps,
-        wall_time_s=summary.elapsed,
-        env_steps_per_s=counters.env_steps / summary.elapsed if summary.elapsed > 0.0 else None,
-        acting=summary.acting,
-        eval_episodes=len(final.learned.seeds),
-        eval_return_mean=learned.mean,
-        eval_return_iqm=learned.iqm,
-        eval_return_ci=learned.ci,
-        scripted_return_mean=_mean(final, "scripted"),
-        nearest_return_mean=_mean(final, "nearest"),
-        idle_return_mean=_mean(final, "idle"),
-        random_return_mean=_mean(final, "random"),
-        clone_return_mean=_mean(final, "clone"),
-        improvement_mean=None if scripted is None else scripted.mean,
-        improvement_ci=None if scripted is None else scripted.ci,
-        improvement_normalized=final.normalized.get("scripted"),
-        promotion=None if summary.promotion is None else summary.promotion.decision.value,
-        policy_sha256=digests.get(AGENTS),
-        weights_sha256=summary.weights_sha256,
-        versions=_versions(),
-        policies_sha256=digests if digests and AGENTS not in digests else None,
-        controller=controller,
+    if run.has_report:
+        return run
+    try:
+        write_report(run, town_picture=_picture(run, config))
+        write_manifest(run.path)
+    except Exception as error:
+        # Not one of a list: plots of foreign names and numbers can fail in every way that a drawing library can.
+        console.trace(error)
+        console.warning(f"no report was written: {type(error).__name__}: {one_line(error)}")
+    return read_run(run.path)
+
+
+def _picture(run: FinishedRun, config: Config) -> TownPicture | None:
+    """Let the policy act alone in one town for a while, and draw the town; None for another world."""
+    if not config.environment.is_town:
+        return None
+    town = Towns(town=town_config(config), script=script_config(config))(1)
+    runtime = PolicyRuntime(
+        town.spec,
+        town.scripted("scripted"),
+        config=bridge_config(config, ratio=1.0),
+        policy=OnnxPolicy.load(run.policies[AGENTS]),
+        service=None,
+        seed=run.summary.seed,
+        greedy=True,
+        guardrails=town.guardrails(),
     )
+    loop = SimulationLoop(town, runtime)
+    loop.reset(run.summary.seed)
+    ticks = min(_TICK, town.spec.episode_ticks - 1)
+    if ticks > 0:
+        loop.run_for(ticks)
+    return town_picture(town, title=f"the learned policy at tick {ticks}")
 
 
-def _mean(final: FinalEvaluation, name: str) -> float | None:
-    return final.summaries[name].mean if name in final.summaries else None
+def _lines(run: FinishedRun, reason: str | None) -> list[str]:
+    record, final = run.summary, run.evaluation.final
+    means = {LEARNED: record.eval_return_mean, **record.baseline_return_means}
+    if record.clone_return_mean is not None:
+        means[CLONE] = record.clone_return_mean
+    lines = [
+        f"{record.mode}: {record.env_steps:,} env steps in {duration(record.wall_time_s)}",
+        "",
+        *table(
+            (f"mean return of {record.eval_episodes} episodes", ""),
+            [(name, f"{mean:.3f}") for name, mean in means.items()],
+        ),
+        "",
+    ]
+    for name, paired in final.paired.items():
+        low, high = paired.ci
+        share = final.normalized[name]
+        scaled = "" if share is None else f", {share:+.3f} normalized"
+        lines.append(f"learned - {name}: {paired.mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}{scaled}")
+    lines += ["", _decision(run, reason)]
+    return [*lines, f"report: {run.path / REPORT}"] if run.has_report else lines
 
 
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+def _decision(run: FinishedRun, reason: str | None) -> str:
+    if run.summary.promotion is not None:
+        return f"{run.summary.promotion}: {reason}"
+    if reason is not None:
+        return f"stopped: {reason}"
+    return f"no promotion: {run.summary.env} has no script that the policy could replace"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from townlet_runtime.cli.capture import capture_info, record_captures
 from townlet_runtime.cli.console import Console, Json, Progress, table
 from townlet_runtime.cli.exits import StopFlag, stop_on_signals
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
-from townlet_runtime.cli.record import capture_info, record_captures
 from townlet_runtime.cli.render import Screen, screen
-from townlet_runtime.cli.worlds import Worlds, load, option, seed_of, world_options
-from townlet_runtime.core.loop import SCRIPTED, GroupedLoop, LoopReport, runtimes_of, script_side
+from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of, world_options
+from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
 from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
@@ -21,6 +22,7 @@ from townlet_runtime.policy.policy import Policy, UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, SimulationSpec
 from townlet_runtime.town import Town
 from townlet_trajectory import TrajectoryService
+from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
 
 DEFAULT_TICKS = 1000
 _CHUNK_TICKS = 100
@@ -28,8 +30,6 @@ _CHUNK_TICKS = 100
 MAX_RECORDED_ROWS = 2_000_000
 """Steps of agents that `--record` keeps in memory."""
 SOURCES = ("scripted", "learned", "external")
-RANDOM = "random"
-"""What `learned` is called where nothing was learned and actions are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """What the run came to."""
+    """Counts and times of a run."""
 
     ticks: int
     agents: int
@@ -58,7 +58,7 @@ class Totals:
     wall_time_s: float
     agent_ticks: int
     sources: dict[str, int]
-    """Decisions of agents and ticks, by who made the choice that was carried out."""
+    """Agent-ticks by the source of the action that was carried out."""
     mean_reward: float
     """Per agent and tick."""
 
@@ -72,53 +72,63 @@ class Totals:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Life:
-    """One world with everything that decides in it."""
+class WorldSetup:
+    """Policies and runtimes of one world."""
 
-    simulation: GroupedSimulation
-    town: Town | None
-    """The world itself, where it is a town."""
     policies: Mapping[str, Policy] | None
     """By group; None: the script alone."""
     drawn: bool
-    """Whether nobody decides, and actions are drawn."""
+    """Whether there is neither script nor policy, and actions are drawn."""
     runtimes: Mapping[str, PolicyRuntime]
 
 
 def run_world(options: RunOptions, console: Console) -> int:
-    """Run the world, print what it came to, and return the exit code."""
+    """Run the world, print its counts, and return the exit code."""
     _check(options, console)
+    if options.policy is not None and options.policy.is_dir():
+        # Before its files are compared with the manifest: a changed config is named by its key.
+        require_unchanged(options.policy)
     named = None if options.policy is None else load_policy(options.policy)
     path = options.config if options.config is not None or named is None else named.config
     overrides = [*world_options(options.env, options.controller), *option("seed", options.seed, "--seed")]
     config = load(path, options.settings, overrides, console).config
     seed = seed_of(config) if options.seed is None else options.seed
     ticks = options.ticks or config.scenario.ticks or DEFAULT_TICKS
-    life = _life(Worlds.of(config, options.controller), named, options, seed=seed, ticks=ticks)
-    if life.drawn:
-        console.note(f"{config.environment.name} has no script, and no policy was named: actions are drawn")
-    loop = GroupedLoop(life.simulation, life.runtimes)
-    loop.reset(seed)
-    with stop_on_signals() as stop, console.progress(total=ticks, unit="ticks") as progress:
-        with screen(life.town, enabled=options.render) as view:
-            reports = list(_ticks(loop, ticks, stop, progress, view))
+    worlds = Worlds.of(config, options.controller)
+    town = None if worlds.towns is None else worlds.towns(1)
+    with closing(worlds.make(1) if town is None else OneGroup(town)) as simulation:
+        world = _set_up(simulation, town, worlds, named, options, seed=seed, ticks=ticks)
+        if world.drawn:
+            console.note(f"{config.environment.name} has no script, and no policy was named: actions are drawn")
+        loop = GroupedLoop(simulation, world.runtimes)
+        loop.reset(seed)
+        with stop_on_signals() as stop, console.progress(total=ticks, unit="ticks") as progress:
+            with screen(town, enabled=options.render) as view:
+                reports = list(_ticks(loop, ticks, stop, progress, view))
     if options.record is not None and reports:
-        runtime = life.runtimes[AGENTS]
-        policy = None if life.policies is None else life.policies[AGENTS]
+        runtime = world.runtimes[AGENTS]
+        policy = None if world.policies is None else world.policies[AGENTS]
         info = capture_info(config, path=path, ticks=runtime.tick, seed=seed, policy=policy)
         batch = runtime.collect_trajectory()
-        manifest = record_captures(options.record, batch, life.simulation.specs[AGENTS], policy=policy, info=info)
+        manifest = record_captures(options.record, batch, simulation.specs[AGENTS], policy=policy, info=info)
         console.note(f"recorded {manifest}")
     if reports:
-        agents = sum(spec.capacity for spec in life.simulation.specs.values())
-        totals = _totals(reports, agents=agents, drawn=life.drawn)
+        agents = sum(spec.capacity for spec in simulation.specs.values())
+        totals = _totals(reports, agents=agents, drawn=world.drawn)
         console.result(_record(totals), _lines(totals))
     return stop.code
 
 
-def _life(worlds: Worlds, named: NamedPolicy | None, options: RunOptions, *, seed: int, ticks: int) -> Life:
-    town = None if worlds.towns is None else worlds.towns(1)
-    simulation = worlds.make(1) if town is None else OneGroup(town)
+def _set_up(
+    simulation: GroupedSimulation,
+    town: Town | None,
+    worlds: Worlds,
+    named: NamedPolicy | None,
+    options: RunOptions,
+    *,
+    seed: int,
+    ticks: int,
+) -> WorldSetup:
     if town is None:
         _require_town(worlds.environment, options)
     if named is not None:
@@ -143,7 +153,7 @@ def _life(worlds: Worlds, named: NamedPolicy | None, options: RunOptions, *, see
         # Greedy steps have no probabilities to learn from; what is recorded is for learning.
         greedy=not recording and not drawn,
     )
-    return Life(simulation=simulation, town=town, policies=policies, drawn=drawn, runtimes=runtimes)
+    return WorldSetup(policies=policies, drawn=drawn, runtimes=runtimes)
 
 
 def _uniform(spec: SimulationSpec) -> UniformPolicy:

@@ -1,19 +1,22 @@
-"""How many threads numbers are crunched with; decided before numpy is imported, because it looks only then."""
+"""Sets the number of threads of the numerical libraries, before numpy is imported: they read it only then."""
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 BEGUN = "begun.json"
-"""File of a run directory: what must be the same when the run is gone on with, beside its config."""
+"""As `townlet_runtime.runs.directory.BEGUN`, which imports numpy."""
 DEFAULT_THREADS = 2
+MAX_THREADS = 1024
+_MAX_BYTES = 1 << 20
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def default_threads() -> int:
-    """Return how many threads are used where nothing is said: two, or as many as there are."""
+    """Return the number of threads where none is named: two, or one on a machine with a single CPU."""
     return min(DEFAULT_THREADS, os.cpu_count() or 1)
 
 
@@ -26,11 +29,18 @@ def limit_threads(threads: int | None) -> int:
 
 
 def threads_of_run(run_dir: Path) -> int | None:
-    """The number that a run was begun with, as it notes in `BEGUN`; None where that cannot be read.
+    """Return the number of threads that a run was begun with, as `BEGUN` says; None where that cannot be read.
 
-    What is wrong with the file is found out when the run is taken up; this comes before numpy may be imported.
+    Not by `read_named`, whose package imports numpy. The file is read again, strictly, when the run is resumed.
     """
     try:
-        return int(json.loads((run_dir / BEGUN).read_bytes())["threads"])
-    except (OSError, ValueError, KeyError, TypeError):
+        # Without O_NONBLOCK, opening a pipe would wait for ever; Windows has neither.
+        flags = os.O_RDONLY | (os.O_NONBLOCK if os.name == "posix" else 0)
+        with open(os.open(run_dir / BEGUN, flags), "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
+                return None
+            threads = json.loads(stream.read(_MAX_BYTES))["threads"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return threads if isinstance(threads, int) and 1 <= threads <= MAX_THREADS else None

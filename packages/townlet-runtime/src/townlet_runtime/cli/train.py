@@ -1,22 +1,57 @@
-"""`townlet train`: what is to be trained, decided and checked before anything slow is imported."""
+"""`townlet train`: what is to be trained is decided and checked first, then trained, judged and written down."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import Console
-from townlet_runtime.cli.exits import CommandError
-from townlet_runtime.cli.resume import finished_run, require_no_contradiction, show_finished
-from townlet_runtime.cli.worlds import Worlds, load, option, seed_of, world_options
-from townlet_runtime.config import Config, Override, training_mode
-from townlet_runtime.report import require_report_extra
-from townlet_runtime.runs.directory import CONFIG, default_run_dir, require_free
-from townlet_trajectory.evaluation.results import Mode
+from townlet_runtime.cli.exits import GATE_FAILED, SUCCESS, CommandError, stop_on_signals
+from townlet_runtime.cli.worlds import (
+    Worlds,
+    is_module,
+    load,
+    load_of_run,
+    option,
+    require_begun_with,
+    seed_of,
+    world_options,
+)
+from townlet_runtime.config import (
+    Config,
+    Override,
+    config_differences,
+    config_digest,
+    dump_config,
+    load_config,
+    parse_override,
+    training_mode,
+    training_settings,
+    with_training,
+)
+from townlet_runtime.config.dump import resolved
+from townlet_runtime.errors import require_report_extra
+from townlet_runtime.runs.directory import (
+    BEGUN,
+    CONFIG,
+    MANIFEST,
+    default_run_dir,
+    new_run_directory,
+    require_free,
+)
+from townlet_runtime.runs.finished import read_run, write_results
+from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
+from townlet_runtime.simulation.interface import GroupedSimulation, first_spec
+from townlet_trajectory.evaluation.results import SCRIPTED, FinalEvaluation, Mode, RunSummary
+from townlet_trajectory.storage.files import write_bytes_atomic
 
-SCRIPTED = "scripted"
+if TYPE_CHECKING:
+    from townlet_runtime.training import Progress, TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +73,7 @@ class TrainOptions:
     settings: Sequence[str]
 
     def overrides(self) -> list[Override]:
-        """What the options of their own name say of the config."""
+        """Return the overrides of the config that the options of their own name mean."""
         return [
             *world_options(self.env, self.controller),
             *option("training.source", self.mode, "--mode"),
@@ -52,7 +87,7 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """What the config and the options come to, as far as it can be said without the trainer."""
+    """One run as far as config and options decide it, without the trainer."""
 
     config: Config
     mode: Mode
@@ -61,60 +96,80 @@ class TrainPlan:
     behaviors: tuple[str, ...]
     """Of the worlds."""
     run_dir: Path
-    resume: bool
-    """Whether a run in `run_dir` is gone on with."""
+    named: bool
+    """Whether `run_dir` was named; a default name that is taken gets a number."""
+    begun: BegunFile | None
+    """Of the run to resume; None for a new one."""
     threads: int
 
 
 def train_policy(options: TrainOptions, console: Console) -> int:
-    """Train, write the run directory, print what came of it, and return the exit code."""
+    """Train, write the run directory, print the results, and return the exit code."""
     console.mute_ticks()
     if options.resume is not None:
-        require_no_contradiction(
-            options.resume,
-            config=options.config,
-            run_dir=options.run_dir,
-            settings=options.settings,
-            overrides=options.overrides(),
-        )
-        finished = finished_run(options.resume)
-        if finished is not None:
-            return show_finished(finished, console)
+        _require_no_contradiction(options, options.resume)
+        if (options.resume / MANIFEST).exists():
+            return _show_finished(options.resume, console)
     plan = _plan(options, console)
-    # Not before everything that can be refused without it was: the trainer takes seconds to import.
-    from townlet_runtime.cli.training import train
+    return _train(plan, console)
 
-    # The report comes last; whoever cannot have it must not wait for the whole run to hear so. After the trainer,
-    # whose extra brings what the report needs.
-    require_report_extra()
-    return train(plan, console)
+
+def _require_no_contradiction(options: TrainOptions, path: Path) -> None:
+    """Refuse an option that says something else than the run in `path` was begun with.
+
+    Raises:
+        CommandError: names the option.
+    """
+    if options.config is not None:
+        raise CommandError(f"{options.config}: --resume goes on with the config of {path}; leave CONFIG out")
+    if options.run_dir is not None and options.run_dir.absolute() != path.absolute():
+        raise CommandError(f"--run-dir {options.run_dir}: --resume goes on in {path}; leave --run-dir out")
+    begun_with = load_config(path / CONFIG).config
+    for override in [*map(parse_override, options.settings), *options.overrides()]:
+        if config_differences(load_config(path / CONFIG, [override]).config, begun_with):
+            raise CommandError(f"{override.label}: {path / CONFIG} says otherwise; a run goes on as it was begun")
+
+
+def _show_finished(path: Path, console: Console) -> int:
+    """Print the results of a run that has finished; draw its report, if it was killed before that."""
+    from townlet_runtime.cli.results import draw_report, show_results
+
+    config, _ = load_of_run(path, (), console)
+    run = draw_report(read_run(path), config, console)
+    console.note(f"{path}: this run has finished; there is nothing to go on with")
+    show_results(run, console)
+    return SUCCESS
 
 
 def _plan(options: TrainOptions, console: Console) -> TrainPlan:
-    path = options.config if options.resume is None else options.resume / CONFIG
-    config = load(path, options.settings, options.overrides(), console).config
+    if options.resume is None:
+        config, begun = load(options.config, options.settings, options.overrides(), console).config, None
+    else:
+        config, begun = load_of_run(options.resume, (), console)
     worlds = Worlds.of(config, options.controller)
-    # Built once for nothing but its refusals, and what it says of itself.
-    behaviors = worlds.make(1).behaviors
+    # Built once for nothing but its refusals and the names of its behaviors.
+    with closing(worlds.make(1)) as one:
+        behaviors = one.behaviors
     mode = _mode(config, worlds, behaviors)
     seed = seed_of(config) if options.seed is None else options.seed
-    run_dir = options.resume or options.run_dir or default_run_dir(now=datetime.now(), mode=mode, seed=seed)
-    if options.resume is None:
-        require_free(run_dir)
+    named = options.resume or options.run_dir
+    if options.run_dir is not None and options.resume is None:
+        require_free(options.run_dir)
     return TrainPlan(
         config=config,
         mode=mode,
         seed=seed,
         worlds=worlds,
         behaviors=behaviors,
-        run_dir=run_dir,
-        resume=options.resume is not None,
+        run_dir=named or default_run_dir(now=datetime.now(), mode=mode, seed=seed),
+        named=named is not None,
+        begun=begun,
         threads=options.threads,
     )
 
 
 def _mode(config: Config, worlds: Worlds, behaviors: Sequence[str]) -> Mode:
-    """What is trained; PPO alone where nothing is said and there is no script to begin with."""
+    """The mode that is trained in; PPO alone where none is named and there is no script to begin with."""
     mode = training_mode(config)
     if SCRIPTED in behaviors:
         return mode
@@ -126,3 +181,153 @@ def _mode(config: Config, worlds: Worlds, behaviors: Sequence[str]) -> Mode:
             "or train with --mode ppo"
         )
     return mode
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """The settings of training, completely decided."""
+
+    config: Config
+    """With every value of training written out."""
+    training: TrainingConfig
+
+
+def _settings(plan: TrainPlan) -> _Settings:
+    from townlet_runtime.training import preset_name_for, training_config, training_fields
+
+    config = plan.config
+    # A config of the town without a preset means the defaults of the file format.
+    if config.preset is None and plan.worlds.towns is None:
+        config = config.model_copy(update={"preset": preset_name_for(plan.worlds.environment)})
+    training = training_config(
+        training_settings(config),
+        preset_name=config.preset,
+        mode=plan.mode,
+        seed=plan.seed,
+        behaviors=plan.behaviors,
+    )
+    written = with_training(config, mode=plan.mode, seed=plan.seed, fields=training_fields(training))
+    return _Settings(config=written, training=training)
+
+
+def _train(plan: TrainPlan, console: Console) -> int:
+    # Not before everything that can be refused without it was: the trainer takes seconds to import.
+    settings = _settings(plan)
+    # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
+    require_report_extra()
+    # Built first: a contradiction is refused before anything is written.
+    with closing(plan.worlds.make(settings.training.num_envs)) as worlds:
+        return _train_in(worlds, plan, settings, console)
+
+
+def _train_in(worlds: GroupedSimulation, plan: TrainPlan, settings: _Settings, console: Console) -> int:
+    from townlet_runtime.training import TrainingError, prepare_run
+
+    begun_at = 0 if plan.begun is None else _resume_at(plan, plan.begun, console)
+    with (
+        stop_on_signals() as stop,
+        console.progress(total=settings.training.total_env_steps, unit="env steps", begun_at=begun_at) as shown,
+    ):
+
+        def on_progress(progress: Progress) -> None:
+            note = "" if progress.last_return is None else f"return {progress.last_return:.3f}"
+            shown.update(progress.stage, progress.env_steps, note)
+
+        try:
+            with _claimed(plan, settings) as (run_dir, begun):
+                orchestrator = prepare_run(
+                    settings.training,
+                    worlds,
+                    plan.worlds.make_scored,
+                    bridge=plan.worlds.bridge,
+                    run_dir=run_dir,
+                    threads=plan.threads,
+                    on_progress=on_progress,
+                    stop=stop,
+                    notes=_notes(begun),
+                    resume=plan.begun is not None,
+                )
+            summary = orchestrator.run()
+        except TrainingError as error:
+            raise CommandError(str(error)) from error
+    if summary.interrupted or summary.final is None:
+        console.note(f"stopped at {summary.counters.env_steps:,} env steps; kept in {summary.checkpoint}")
+        console.note(f"go on with: {_resume_command(plan, run_dir)}")
+        return stop.code
+    plan = replace(plan, config=settings.config, run_dir=run_dir, begun=begun)
+    return _finish(plan, summary, summary.final, console, horizon=first_spec(worlds).episode_ticks)
+
+
+@contextmanager
+def _claimed(plan: TrainPlan, settings: _Settings) -> Iterator[tuple[Path, BegunFile]]:
+    """Hold the run directory while the block prepares the run; a new one then gets its first files."""
+    if plan.begun is not None:
+        yield plan.run_dir, plan.begun
+        return
+    text = dump_config(settings.config)
+    with new_run_directory(plan.run_dir, numbered=not plan.named) as run_dir:
+        begun = BegunFile(
+            schema_version=2,
+            threads=plan.threads,
+            controller=plan.worlds.controller,
+            config_sha256=config_digest(settings.config),
+            config=resolved(settings.config),
+        )
+        yield run_dir, begun
+        # The config comes last: a run that has one can be resumed, however early it is killed.
+        begun.write(run_dir / BEGUN)
+        write_bytes_atomic(run_dir / CONFIG, text.encode())
+
+
+def _notes(begun: BegunFile) -> dict[str, str]:
+    """The settings that every checkpoint repeats, and that a resumed run must have again."""
+    notes = {"threads": str(begun.threads), "config_sha256": begun.config_sha256, "controller": begun.controller}
+    return {name: value for name, value in notes.items() if value is not None}
+
+
+def _resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
+    """Say where a run goes on, and return the env steps that it has made.
+
+    Raises:
+        CommandError: if its newest checkpoint is damaged, or it was begun with other threads or another controller.
+    """
+    from townlet_runtime.training import TrainingError, resume_point
+
+    require_begun_with(plan.run_dir, "controller", begun.controller, plan.worlds.controller)
+    require_begun_with(plan.run_dir, "threads", str(begun.threads), str(plan.threads))
+    try:
+        point = resume_point(plan.run_dir)
+    except TrainingError as error:
+        raise CommandError(str(error)) from error
+    if point is None or not point.prepared:
+        console.note(f"{plan.run_dir}: nothing was learned yet; the run begins again in its place")
+        return 0
+    console.note(f"{plan.run_dir}: going on at {point.env_steps:,} env steps ({point.stage})")
+    return point.env_steps
+
+
+def _resume_command(plan: TrainPlan, run_dir: Path) -> str:
+    command = ["townlet", "train", "--resume", str(run_dir)]
+    controller = plan.worlds.controller
+    if controller is not None and is_module(controller):
+        command += ["--controller", controller]
+    return shlex.join(command)
+
+
+def _finish(plan: TrainPlan, summary: RunSummary, final: FinalEvaluation, console: Console, *, horizon: int) -> int:
+    """Write the records of the run, then its report, and print the results."""
+    from townlet_runtime.cli.results import draw_report, show_results
+
+    record = SummaryFile.of(
+        summary,
+        final,
+        environment=plan.worlds.environment,
+        threads=plan.threads,
+        controller=plan.worlds.controller,
+        preset=plan.config.preset,
+        config_sha256=None if plan.begun is None else plan.begun.config_sha256,
+    )
+    write_results(plan.run_dir, EvaluationFile.of(summary, final, horizon=horizon), record)
+    run = draw_report(read_run(plan.run_dir), plan.config, console)
+    show_results(run, console, failure=summary.failure)
+    return GATE_FAILED if record.promotion == "FAIL" or summary.failure is not None else SUCCESS

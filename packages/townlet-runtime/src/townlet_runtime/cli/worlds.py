@@ -1,4 +1,4 @@
-"""What every command makes from a config: the worlds, what plays the script in them, and the seed."""
+"""Configs and the worlds, scripts and seeds that every command makes from them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from townlet_runtime.config import (
     LoadedConfig,
     Override,
     bridge_config,
+    config_differences,
+    config_digest,
+    config_from,
     load_config,
     parse_override,
     script_config,
     town_config,
 )
 from townlet_runtime.errors import ConfigError
+from townlet_runtime.runs.directory import BEGUN, CONFIG
+from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
 from townlet_runtime.town import Town, TownConfig
 from townlet_trajectory.storage.json import JsonValue
@@ -45,11 +50,78 @@ def world_options(env: str | None, controller: str | None) -> list[Override]:
 
 
 def load(path: Path | None, settings: Sequence[str], options: Sequence[Override], console: Console) -> LoadedConfig:
-    """Read the config; `--set` first, then the options of their own name. What has no effect is said once."""
+    """Read the config; `--set` first, then the options of their own name. Keys without effect are a warning.
+
+    Args:
+        path: of the file; None: the built-in config.
+        settings: the values of `--set`.
+        options: the overrides that other options mean.
+        console: prints the warning.
+
+    Raises:
+        ConfigError: names the file or the option, the key, what was expected, and the nearest known key.
+    """
     loaded = load_config(path, [*map(parse_override, settings), *options])
     if loaded.warning is not None:
         console.warning(loaded.warning)
     return loaded
+
+
+def load_of_run(run_dir: Path, options: Sequence[Override], console: Console) -> tuple[Config, BegunFile]:
+    """Read the config of a run, which must be the one that the run was begun with.
+
+    Args:
+        run_dir: of the run.
+        options: overrides of that config, carried out afterwards.
+        console: prints a warning of keys without effect.
+
+    Returns:
+        The config with `options`, and the record of how the run was begun.
+
+    Raises:
+        CommandError: names a key that was changed since.
+        ConfigError: if the config is wrong.
+        ReportError: if `begun.json` is missing or damaged.
+    """
+    begun = require_unchanged(run_dir)
+    return load(run_dir / CONFIG, (), options, console).config, begun
+
+
+def require_unchanged(run_dir: Path) -> BegunFile:
+    """Refuse the config of a run that is not the one that the run was begun with; return how it was begun.
+
+    Raises:
+        CommandError, ConfigError, ReportError: as `load_of_run`.
+    """
+    begun = BegunFile.read(run_dir / BEGUN)
+    if begun.config is None:
+        return begun
+    config = load_config(run_dir / CONFIG).config
+    if begun.config_sha256 == config_digest(config):
+        return begun
+    before = config_from(dict(begun.config), source=str(run_dir / BEGUN)).config
+    keys = ", ".join(f"`{each.key}`" for each in config_differences(before, config)) or f"`config_sha256` of {BEGUN}"
+    raise CommandError(f"{run_dir / CONFIG}: changed since the run was begun: {keys}")
+
+
+def require_begun_with(run_dir: Path, option: str, begun: str | None, now: str | None) -> None:
+    """Refuse to resume a run with another value of an option than it was begun with.
+
+    Args:
+        run_dir: named in the error.
+        option: its name without dashes.
+        begun: the value that the run was begun with; None: the option was not given.
+        now: the value now.
+
+    Raises:
+        CommandError: says both values.
+    """
+    if begun == now:
+        return
+    if begun is None:
+        raise CommandError(f"{run_dir}: begun without --{option}, which is {now} now; leave it out")
+    now = "nothing" if now is None else now
+    raise CommandError(f"{run_dir}: begun with --{option} {begun}, which is {now} now; say --{option} {begun}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +145,9 @@ class Worlds:
     """The worlds of one config."""
 
     environment: str
-    """Name of what they are."""
+    """Name of the environment."""
     controller: str | None
-    """What plays the script, as it was named; None: the world's own, or nobody."""
+    """Name of the controller that plays the script; None: the world's own script, or no script."""
     bridge: BridgeConfig
     """At ratio 0."""
     make: MakeWorlds

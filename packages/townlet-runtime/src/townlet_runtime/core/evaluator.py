@@ -15,12 +15,11 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped, first_spec
 from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.results import RANDOM
 from townlet_trajectory.evaluation.scores import EpisodeScores
 
 MakeSimulation = Callable[[int], GroupedSimulation]
 """Builds a simulation of so many parallel worlds."""
-
-RANDOM = "random"
 
 
 class Evaluator:

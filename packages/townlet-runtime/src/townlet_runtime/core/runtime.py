@@ -91,6 +91,7 @@ class PolicyRuntime:
         self._observed: Observed | None = None
         self._decided: Decided | None = None
         self._pending = False
+        self._checked_ids = b""
         self._ctx_reset_callbacks: list[Callable[[str], None]] = []
         self.set_policy(policy)
 
@@ -105,7 +106,15 @@ class PolicyRuntime:
         return self._observed
 
     def begin(self, observed: Observed, *, tick: int) -> None:
-        """Begin a tick: write the options in force into the observations, and record them."""
+        """Begin a tick: write the options in force into the observations, and record them.
+
+        Raises:
+            SimulationError: if an agent has no name; says the world.
+        """
+        # Pointers: comparing them costs nothing, and an empty text is always the same object.
+        if (ids := observed.agent_ids.tobytes()) != self._checked_ids:
+            _require_ids(observed, tick)
+            self._checked_ids = ids
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
         self._show(observed.observations, held_action, ticks_left)
         if self._service is not None:
@@ -351,6 +360,13 @@ class PolicyRuntime:
         self._switches.restore(parts["switches"])
         self._bridge.restore(parts["bridge"])
         self.begin(observed, tick=tick)
+
+
+def _require_ids(observed: Observed, tick: int) -> None:
+    empty = np.flatnonzero(observed.agent_ids == "")
+    if empty.size:
+        world = int(observed.worlds[empty[0]])
+        raise SimulationError(f"world {world}, tick {tick}: the id of an agent must not be empty")
 
 
 class OptionSwitches:

@@ -1,4 +1,4 @@
-"""Reads the files of a run directory into one frozen record; what contradicts itself raises."""
+"""The data of a report: the records of a finished run, its training log by column, and the text of its config."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from townlet_runtime.runs.records import EvaluationFile, PromotionFile
+from townlet_runtime.runs.finished import FinishedRun
+from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
 from townlet_runtime.runs.strict_json import OPEN, ReportError, parse_record, read_bytes
-from townlet_runtime.runs.summary import RunSummaryFile
-
-ONE_GROUP = "agents"
-"""What the only group of a run is called."""
+from townlet_runtime.simulation.interface import AGENTS
 
 Column = NDArray[np.float64]
 """[U], one number per logged update; NaN where the log says null."""
@@ -23,7 +21,7 @@ Column = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class MetricsRow:
-    """The part of one line of `metrics.jsonl` that the report shows; a line may say more."""
+    """The part of one line of `metrics.jsonl` that the report shows; a line may hold more."""
 
     __pydantic_config__ = OPEN
 
@@ -104,44 +102,30 @@ class Metrics:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RunRecord:
+class ReportData:
     """Everything that the report is made from."""
 
-    summary: RunSummaryFile
-    evaluation: EvaluationFile | None
+    summary: SummaryFile
+    evaluation: EvaluationFile
     promotion: PromotionFile | None
     metrics: Mapping[str, Metrics]
     """By group of agents (`agents` where there is one), in the order of the log; empty: no update was logged."""
-    config: str
+    config: str | None
     """Text of `config.yaml`."""
 
-    def __post_init__(self) -> None:
-        decided = None if self.promotion is None else self.promotion.decision
-        if self.summary.promotion != decided:
-            raise ReportError(
-                "summary.json",
-                key="promotion",
-                expected=f"{decided!r}, as in promotion.json",
-                came=repr(self.summary.promotion),
-            )
 
-
-def read_run(run_dir: Path) -> RunRecord:
-    """Return the record of a run directory.
-
-    `summary.json` and `config.yaml` must be there; `metrics.jsonl`, `evaluation.json` and `promotion.json` belong to
-    stages that not every mode has.
+def read_data(run: FinishedRun) -> ReportData:
+    """Read the training log and the config of a run, and put them beside its records.
 
     Raises:
         ReportError: names file, key, what was expected and what came.
     """
-    evaluation, promotion, metrics = (run_dir / name for name in ("evaluation.json", "promotion.json", "metrics.jsonl"))
-    return RunRecord(
-        summary=RunSummaryFile.read(run_dir / "summary.json"),
-        evaluation=EvaluationFile.read(evaluation) if evaluation.exists() else None,
-        promotion=PromotionFile.read(promotion) if promotion.exists() else None,
-        metrics=_read_metrics(metrics) if metrics.exists() else {},
-        config=_read_text(run_dir / "config.yaml"),
+    return ReportData(
+        summary=run.summary,
+        evaluation=run.evaluation,
+        promotion=run.promotion,
+        metrics={} if run.metrics is None else _read_metrics(run.metrics),
+        config=None if run.config is None else _read_text(run.config),
     )
 
 
@@ -160,5 +144,5 @@ def _read_metrics(path: Path) -> dict[str, Metrics]:
     rows: dict[str, list[MetricsRow]] = {}
     for number, line in enumerate(lines[:-1], start=1):
         row = parse_record(adapter, line, file=path, where=f"line {number}: ")
-        rows.setdefault(ONE_GROUP if row.group is None else row.group, []).append(row)
+        rows.setdefault(AGENTS if row.group is None else row.group, []).append(row)
     return {group: Metrics(rows=tuple(each)) for group, each in rows.items()}

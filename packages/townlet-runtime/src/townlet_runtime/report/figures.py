@@ -17,6 +17,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from townlet_runtime.report.palette import color, themed
+from townlet_trajectory.storage.json import printable
 
 WIDTH = 4.8
 """Inches; at this width the text keeps its size on a phone and in two columns on a desk."""
@@ -70,6 +71,8 @@ def _style(salt: str) -> Iterator[None]:
             {
                 "svg.hashsalt": salt,
                 "svg.fonttype": "none",
+                # Names of stages, behaviors and agents are other people's, and `$` is no mathematics in them.
+                "text.parse_math": False,
                 "font.size": 8.5,
                 "axes.labelsize": 8.5,
                 "axes.titlesize": 8.5,
@@ -120,7 +123,7 @@ def mark_stages(axes: Axes, starts: Sequence[tuple[str, float]], last_step: floa
             axes.text(
                 middle,
                 1.02,
-                stage,
+                printable(stage),
                 transform=axes.transAxes,
                 ha="center",
                 va="bottom",
@@ -135,7 +138,7 @@ def label_ends(axes: Axes, labels: Sequence[EndLabel]) -> None:
     wanted = np.array([(label.y - low) / (high - low) for label in labels])
     gap = _LINE_HEIGHT / (axes.bbox.height * 72.0 / axes.figure.dpi)
     for label, height in zip(labels, spread(wanted, gap=gap), strict=True):
-        axes.text(1.015, height, label.text, transform=axes.transAxes, va="center", color=color(label.role))
+        axes.text(1.015, height, printable(label.text), transform=axes.transAxes, va="center", color=color(label.role))
 
 
 def spread(heights: NDArray[np.float64], *, gap: float) -> NDArray[np.float64]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from townlet_runtime.report.data import RunRecord
-from townlet_runtime.report.palette import THEME
+from townlet_runtime.report.data import ReportData
+from townlet_runtime.report.palette import THEME, policy_roles
 from townlet_runtime.report.scores import (
     ScoreRow,
     fixed,
@@ -17,13 +17,13 @@ from townlet_runtime.report.scores import (
     number,
     score_rows,
     shared_decimals,
-    zero_of,
 )
 from townlet_runtime.report.sections import Section, sections
-from townlet_runtime.runs.records import EvaluationFile, Gate
+from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.runs.strict_json import Interval
-from townlet_runtime.runs.summary import RunSummaryFile
 from townlet_runtime.town.picture import TownPicture
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, FinalEvaluation, zero_of
 
 NOTHING = "–"
 NO_SCRIPT = "This world has no script that the policy could replace, so there was nothing to decide."
@@ -43,13 +43,15 @@ class ScoreLine:
     """One line of the table of scores, as text."""
 
     policy: str
+    role: str
+    """Of its colour."""
     mean: str
     iqm: str
     interval: str
     normalized: str
 
 
-def render_page(run: RunRecord, *, town_picture: TownPicture | None) -> str:
+def render_page(run: ReportData, *, town_picture: TownPicture | None) -> str:
     """Return the page; the same text for the same records."""
     environment = Environment(
         loader=PackageLoader("townlet_runtime", "report"),
@@ -60,20 +62,22 @@ def render_page(run: RunRecord, *, town_picture: TownPicture | None) -> str:
         keep_trailing_newline=True,
     )
     page_sections: tuple[Section, ...] = sections(run, town_picture)
-    scores = score_rows(run.summary, run.evaluation)
+    final = run.evaluation.final
+    scores = score_rows(final)
+    zero = zero_of(final.baselines)
     return environment.get_template("template.html.j2").render(
         title=_title(run.summary),
         decision=run.summary.promotion,
         reason=_reason(run),
-        finding=_finding(run.summary, run.evaluation),
+        finding=_finding(run.summary, final),
         facts=_facts(run.summary),
         scores=_score_lines(scores),
-        scale=_scale(scores),
-        zero=zero_of([row.policy for row in scores]),
+        scale=_scale(scores, zero),
+        zero=zero,
         gates=_gates(run),
         promotion_facts=_promotion_facts(run),
         sections=page_sections,
-        config=run.config,
+        config="The world of this run was made in Python." if run.config is None else run.config,
         versions=run.summary.versions,
         light=Markup(_variables(0)),
         dark=Markup(_variables(1)),
@@ -84,30 +88,27 @@ def _variables(column: int) -> str:
     return " ".join(f"--{role}: {colors[column]};" for role, colors in THEME.items())
 
 
-def _title(summary: RunSummaryFile) -> str:
+def _title(summary: SummaryFile) -> str:
     return f"Townlet run: {summary.env}, {summary.mode}, seed {summary.seed}"
 
 
-def _reason(run: RunRecord) -> str:
+def _reason(run: ReportData) -> str:
     if run.promotion is not None:
         return run.promotion.reason
-    if run.evaluation is not None and run.evaluation.final.scripted is None:
-        return NO_SCRIPT
-    return "This run took no promotion decision."
+    return "This run took no promotion decision." if SCRIPTED in run.evaluation.final.baselines else NO_SCRIPT
 
 
-def _finding(summary: RunSummaryFile, evaluation: EvaluationFile | None) -> str:
-    """What the learned policy is worth beside the script, or beside chance in a world that has no script."""
+def _finding(summary: SummaryFile, final: FinalEvaluation) -> str:
+    """The worth of the learned policy beside the script, or beside chance in a world that has no script."""
     if summary.improvement_mean is not None and summary.improvement_ci is not None:
-        zero = "random" if evaluation is not None and evaluation.final.idle is None else "idle"
         scale = ""
         if summary.improvement_normalized is not None:
             share = f"{100 * abs(summary.improvement_normalized):.0f} %"
-            scale = f" That is {share} of the distance from the {zero} policy to the script."
+            scale = f" That is {share} of the distance from the {zero_of(final.baselines)} policy to the script."
         return _beside("the script", summary.improvement_mean, summary.improvement_ci, summary.eval_episodes) + scale
-    if evaluation is None or evaluation.final.scripted is not None or "random" not in evaluation.final.paired:
+    if RANDOM not in final.paired:
         return ""
-    paired = evaluation.final.paired["random"]
+    paired = final.paired[RANDOM]
     return _beside("the random policy", paired.mean, paired.ci, summary.eval_episodes)
 
 
@@ -119,7 +120,7 @@ def _beside(other: str, mean: float, ci: Interval, episodes: int) -> str:
     )
 
 
-def _facts(summary: RunSummaryFile) -> list[Fact]:
+def _facts(summary: SummaryFile) -> list[Fact]:
     speed = summary.env_steps_per_s
     values = {
         "mode": summary.mode,
@@ -146,18 +147,18 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def _scale(rows: Sequence[ScoreRow]) -> str:
-    """What the normalized scores mean; nothing where there are none."""
-    if all(row.normalized is None for row in rows):
-        return ""
-    return f"Normalized: 0 is the {zero_of([row.policy for row in rows])} policy, 1 the script."
+def _scale(rows: Sequence[ScoreRow], zero: str | None) -> str:
+    """The meaning of the normalized scores; empty where there are none."""
+    return "" if all(row.normalized is None for row in rows) else f"Normalized: 0 is the {zero} policy, 1 the script."
 
 
 def _score_lines(rows: Sequence[ScoreRow]) -> list[ScoreLine]:
     decimals = shared_decimals(rows)
+    roles = policy_roles([row.policy for row in rows])
     return [
         ScoreLine(
             policy=row.policy,
+            role=roles[row.policy],
             mean=fixed(row.score.mean, decimals),
             iqm=fixed(row.score.iqm, decimals),
             interval=" to ".join(fixed(bound, decimals) for bound in row.score.ci),
@@ -167,24 +168,22 @@ def _score_lines(rows: Sequence[ScoreRow]) -> list[ScoreLine]:
     ]
 
 
-def _gates(run: RunRecord) -> tuple[Gate, ...]:
+def _gates(run: ReportData) -> tuple[GateResult, ...]:
     return () if run.promotion is None else run.promotion.gates
 
 
-def _promotion_facts(run: RunRecord) -> list[Fact]:
+def _promotion_facts(run: ReportData) -> list[Fact]:
     promotion = run.promotion
     if promotion is None:
         return []
+    latest = promotion.latest
+    comparison = latest.comparison
     values: Mapping[str, str] = {
-        "incumbent": promotion.incumbent,
-        "candidate (SHA-256 of its weights)": promotion.candidate,
-        "mean difference": _optional(promotion.mean_difference),
-        "95 % interval": NOTHING if promotion.ci is None else interval_text(promotion.ci),
-        "difference of the worst tenth": _optional(promotion.tail_difference),
-        "allowed loss of the worst tenth": _optional(promotion.tail_margin),
+        "incumbent": latest.incumbent,
+        "candidate (SHA-256 of its weights)": latest.candidate,
+        "mean difference": NOTHING if comparison is None else number(comparison.mean),
+        "95 % interval": NOTHING if comparison is None else interval_text(comparison.ci),
+        "difference of the worst tenth": NOTHING if comparison is None else number(comparison.tail_difference),
+        "allowed loss of the worst tenth": number(latest.tail_margin),
     }
     return [Fact(name=name, value=value) for name, value in values.items()]
-
-
-def _optional(value: float | None) -> str:
-    return NOTHING if value is None else number(value)

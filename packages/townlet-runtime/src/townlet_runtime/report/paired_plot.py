@@ -8,12 +8,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from townlet_runtime.report.figures import on_paper, render
-from townlet_runtime.report.palette import color
+from townlet_runtime.report.palette import color, policy_roles
 from townlet_runtime.report.scores import Difference, interval_text, number
+from townlet_trajectory.storage.json import printable
 
 
 def paired_plot(found: Sequence[Difference]) -> str:
-    """Every seed's difference as a dot, the mean as a diamond with its 95 % interval."""
+    """Draw every seed's difference as a dot, and the mean as a diamond with its 95 % interval."""
+    roles = policy_roles([difference.other for difference in found])
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -26,7 +28,7 @@ def paired_plot(found: Sequence[Difference]) -> str:
                 difference.values,
                 row + jitter,
                 "o",
-                color=color(difference.other),
+                color=color(roles[difference.other]),
                 markersize=4,
                 alpha=0.45,
                 markeredgewidth=0,
@@ -52,7 +54,7 @@ def paired_plot(found: Sequence[Difference]) -> str:
             x, side = (1.0, "right") if paired.mean > 0 else (0.0, "left")
             place = axes.get_yaxis_transform()
             axes.text(x, row - 0.33, text, transform=place, ha=side, fontsize=8, bbox=on_paper())
-        axes.set_yticks(range(len(found)), [f"minus\n{difference.other}" for difference in found])
+        axes.set_yticks(range(len(found)), [f"minus\n{printable(difference.other)}" for difference in found])
         axes.set_ylim(len(found) - 0.6, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)

@@ -20,9 +20,9 @@ from townlet_runtime.report.figures import (
     rolling_mean,
     use_step_axis,
 )
-from townlet_runtime.report.palette import color
-from townlet_runtime.report.scores import ZEROS, number
-from townlet_runtime.runs.records import CloneEpoch, HistoryPoint
+from townlet_runtime.report.palette import color, policy_roles
+from townlet_runtime.report.scores import number
+from townlet_trajectory.evaluation.results import ZEROS, CloneEpoch, EvaluationRecord
 
 CLONE_SPAN = 0.06
 """The accuracies of a clone are shown on a scale of at least this height."""
@@ -45,8 +45,8 @@ EVENTS: tuple[tuple[str, Getter], ...] = (
 )
 
 
-def return_plot(history: Sequence[HistoryPoint], metrics: Metrics | None) -> str:
-    """Return of the learned policy and of the yardsticks against environment steps.
+def return_plot(history: Sequence[EvaluationRecord], metrics: Metrics | None) -> str:
+    """Draw the return of the learned policy and of the baselines against environment steps.
 
     Args:
         history: at least one evaluation.
@@ -63,20 +63,17 @@ def return_plot(history: Sequence[HistoryPoint], metrics: Metrics | None) -> str
         axes.fill_between(steps, bounds[:, 0], bounds[:, 1], color=color("learned"), alpha=0.18, linewidth=0)
         axes.plot(steps, learned, color=color("learned"), marker="o", markersize=2.8, zorder=3)
         labels = [EndLabel(text="learned", y=float(learned[-1]), role="learned")]
-        yardsticks = {
-            "scripted": [point.scripted_mean for point in history],
-            "nearest": [point.nearest_mean for point in history],
-            "idle": [point.idle_mean for point in history],
-            "random": [point.random_mean for point in history],
-        }
+        baselines = dict.fromkeys(name for point in history for name in point.baselines)
+        roles = policy_roles(list(baselines))
         shown, far_below = [bounds.ravel(), learned], None
-        for policy, means in yardsticks.items():
-            column = np.array(means, dtype=np.float64)
+        # Those that earn nothing come last: they are not drawn where they would squeeze the others.
+        for policy in sorted(baselines, key=lambda name: name in ZEROS):
+            column = np.array([point.baselines.get(policy, np.nan) for point in history])
             if policy in ZEROS and _is_far(column, np.concatenate(shown)):
                 far_below = policy, column
             elif np.isfinite(column[-1]):
-                axes.plot(steps, column, color=color(policy), linewidth=1.3)
-                labels.append(EndLabel(text=policy, y=float(column[-1]), role=policy))
+                axes.plot(steps, column, color=color(roles[policy]), linewidth=1.3)
+                labels.append(EndLabel(text=policy, y=float(column[-1]), role=roles[policy]))
                 shown.append(column)
         if far_below is not None:
             _say_off_scale(axes, *far_below)
@@ -112,7 +109,7 @@ def _say_off_scale(axes: Axes, policy: str, column: NDArray[np.float64]) -> None
     )
 
 
-def _history_stages(history: Sequence[HistoryPoint]) -> tuple[tuple[str, float], ...]:
+def _history_stages(history: Sequence[EvaluationRecord]) -> tuple[tuple[str, float], ...]:
     return tuple(
         (point.stage, float(point.env_steps))
         for index, point in enumerate(history)

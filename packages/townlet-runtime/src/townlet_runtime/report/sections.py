@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Protocol
 
 from markupsafe import Markup
 
-from townlet_runtime.report.data import Metrics, RunRecord
+from townlet_runtime.report.data import Metrics, ReportData
 from townlet_runtime.report.paired_plot import paired_plot
 from townlet_runtime.report.plots import (
     clone_plot,
@@ -22,13 +23,12 @@ from townlet_runtime.report.plots import (
 )
 from townlet_runtime.report.scores import differences
 from townlet_runtime.report.town_plot import LOW_NEED, town_plot
-from townlet_runtime.runs.records import CloneResult, EvaluationFile
 from townlet_runtime.town.config import TOWN
 from townlet_runtime.town.picture import PictureObject, TownPicture
+from townlet_trajectory.evaluation.results import LEARNED, ZEROS, CloneResult, FinalEvaluation
 
-EVENT_POLICIES = ("learned", "scripted", "nearest", "random")
 MAX_EVENT_POLICIES = 3
-"""Columns of the table of events: the first of `EVENT_POLICIES` that were evaluated."""
+"""Columns of the table of events: the learned policy and the first behaviors, those that earn nothing last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class LogPlot(Protocol):
     def __call__(self, metrics: Metrics, *, name: str) -> str: ...
 
 
-def sections(run: RunRecord, picture: TownPicture | None) -> tuple[Section, ...]:
+def sections(run: ReportData, picture: TownPicture | None) -> tuple[Section, ...]:
     """Return the plots of a run in the order of the page; those of what a group learned once for each group."""
     metrics = run.metrics
     return (
@@ -131,45 +131,46 @@ def _of_log(metrics: Mapping[str, Metrics], plot: LogPlot, name: str, title: str
     )
 
 
-def _of_the_world(run: RunRecord) -> Metrics | None:
+def _of_the_world(run: ReportData) -> Metrics | None:
     """The log of the first group: stages, shares and events are those of the whole world, the same in every group."""
     return next(iter(run.metrics.values()), None)
 
 
-def _shares(run: RunRecord) -> Section:
+def _shares(run: ReportData) -> Section:
     name, title, metrics = "shares", "Blend ratio and real shares by source", _of_the_world(run)
     if metrics is None:
         return Section(name=name, title=title, svg=None, words=NO_LOG)
     return Section(name=name, title=title, svg=Markup(shares_plot(metrics)), words=SHARES_WORDS)
 
 
-def _return(run: RunRecord) -> Section:
+def _return(run: ReportData) -> Section:
     name, title = "return", "Return while training"
-    if run.evaluation is None or not run.evaluation.history:
+    if not run.evaluation.history:
         return Section(name=name, title=title, svg=None, words="The policy was not evaluated during this run.")
     plot = return_plot(run.evaluation.history, _of_the_world(run))
     return Section(name=name, title=title, svg=Markup(plot), words=RETURN_WORDS)
 
 
-def _paired(run: RunRecord) -> Section:
+def _paired(run: ReportData) -> Section:
     name, title = "paired", "Paired differences per seed"
-    found = () if run.evaluation is None else differences(run.evaluation.final)
+    found = differences(run.evaluation.final)
     if not found:
-        words = "No yardstick played the seeds of the learned policy, so there is nothing to pair."
+        words = "No other policy played the seeds of the learned one, so there is nothing to pair."
         return Section(name=name, title=title, svg=None, words=words)
     return Section(name=name, title=title, svg=Markup(paired_plot(found)), words=PAIRED_WORDS)
 
 
-def _clone(run: RunRecord) -> tuple[Section, ...]:
+def _clone(run: ReportData) -> tuple[Section, ...]:
     name, title = "clone", "Accuracy of the clone"
-    if run.evaluation is not None and run.evaluation.clones is not None:
-        return tuple(
-            _of_clone(clone, f"{name}-{number}", f"{title}: {group}")
-            for number, (group, clone) in enumerate(run.evaluation.clones.items(), start=1)
-        )
-    if run.evaluation is None or run.evaluation.clone is None or not run.evaluation.clone.epochs:
+    if run.evaluation.clone is None:
         return (Section(name=name, title=title, svg=None, words="This run had no clone stage."),)
-    return (_of_clone(run.evaluation.clone, name, title),)
+    results = run.evaluation.clone.results
+    if len(results) == 1:
+        return tuple(_of_clone(clone, name, title) for clone in results.values())
+    return tuple(
+        _of_clone(clone, f"{name}-{number}", f"{title}: {group}")
+        for number, (group, clone) in enumerate(results.items(), start=1)
+    )
 
 
 def _of_clone(clone: CloneResult, name: str, title: str) -> Section:
@@ -177,9 +178,9 @@ def _of_clone(clone: CloneResult, name: str, title: str) -> Section:
     return Section(name=name, title=title, svg=Markup(clone_plot(clone.epochs, name=name)), words=words)
 
 
-def _events(run: RunRecord) -> tuple[Section, ...]:
+def _events(run: ReportData) -> tuple[Section, ...]:
     """What happened in the world; nothing for a world that counts nothing."""
-    name, table = "events", None if run.evaluation is None else _events_table(run.evaluation)
+    name, table = "events", _events_table(run.evaluation.final)
     metrics = _of_the_world(run)
     if metrics is not None and counts_town_events(metrics):
         return (
@@ -192,24 +193,24 @@ def _events(run: RunRecord) -> tuple[Section, ...]:
     return (Section(name=name, title="Events", svg=None, words=OTHER_EVENTS_WORDS, table=table),)
 
 
-def _events_table(evaluation: EvaluationFile) -> Table | None:
-    events, played = evaluation.final.events, evaluation.final.columns()
-    if not events:
+def _events_table(final: FinalEvaluation) -> Table | None:
+    if not final.learned.events:
         return None
-    policies = [policy for policy in EVENT_POLICIES if policy in played][:MAX_EVENT_POLICIES]
+    others = sorted(final.baselines, key=lambda name: name in ZEROS)
+    policies = [LEARNED, *others][:MAX_EVENT_POLICIES]
     rows = tuple(
-        (event.replace("_", " "), *(_count(by_policy.get(policy)) for policy in policies))
-        for event, by_policy in events.items()
+        (event.replace("_", " "), *(_count(final.scores[policy].events.get(event)) for policy in policies))
+        for event in final.learned.events
     )
     caption = "Mean count in the whole world per episode, each policy alone"
     return Table(caption=caption, head=("event", *policies), rows=rows)
 
 
-def _count(mean: float | None) -> str:
-    return "" if mean is None else f"{mean:,.1f}"
+def _count(counts: Sequence[float] | None) -> str:
+    return "" if counts is None else f"{fmean(counts):,.1f}"
 
 
-def _town(run: RunRecord, picture: TownPicture | None) -> tuple[Section, ...]:
+def _town(run: ReportData, picture: TownPicture | None) -> tuple[Section, ...]:
     """A still of the town; nothing for another world."""
     name, title = "town", "The town"
     if picture is None:

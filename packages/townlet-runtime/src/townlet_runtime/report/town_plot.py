@@ -12,6 +12,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from townlet_runtime.report.figures import WIDTH, render
 from townlet_runtime.report.palette import color
 from townlet_runtime.town.picture import PictureAgent, PictureObject, TownPicture
+from townlet_trajectory.storage.json import printable
 
 LOW_NEED = 0.3
 """A need below this is drawn in the colour of alarm."""
@@ -68,7 +69,7 @@ def _draw_object(axes: Axes, thing: PictureObject, cell_points: float, *, alone:
     axes.text(
         thing.x + 0.5,
         thing.y + (0.5 if alone else 0.26),
-        thing.type[:2].capitalize(),
+        printable(thing.type[:2].capitalize()),
         ha="center",
         va="center",
         fontsize=0.36 * cell_points,
@@ -105,15 +106,15 @@ def _draw_crowd(
         _draw_agent(axes, agent, left, upper, size)
     if len(crowd) == 1 and not below_object and name_points > 0:
         middle, bottom = cell[0] + 0.5, cell[1] + top + size + 0.01
-        name = _short(crowd[0].id)
+        name = printable(_short(crowd[0].id))
         # A name must not reach into the next cell.
         points = name_points * min(0.3, 1.4 / len(name))
         axes.text(middle, bottom, name, ha="center", va="top", fontsize=points, color=color("muted"), zorder=4)
 
 
 def _short(name: str) -> str:
-    """Return what tells `agent_07` from its neighbours: `07`."""
-    return name.rsplit("_", 1)[-1] or name
+    """Return the part that tells `agent_07` from its neighbours: `07`; `?` of an empty name."""
+    return name.rsplit("_", 1)[-1] or name or "?"
 
 
 def _draw_agent(axes: Axes, agent: PictureAgent, left: float, upper: float, size: float) -> None:

@@ -1,4 +1,4 @@
-"""Run directories: names of their files, and how one is made and locked by the process that writes into it."""
+"""Run directories: the names of their files, and how one is claimed and locked by the process that writes into it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.policy.file import read_policy_bytes
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.storage.files import DirectoryLock
+from townlet_trajectory.storage.manifest import MANIFEST_NAME
 
+BEGUN = "begun.json"
+"""Settings that must be the same when the run is resumed: threads, controller, and the resolved config."""
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
@@ -24,6 +28,8 @@ EVALUATION = "evaluation.json"
 PROMOTION = "promotion.json"
 SUMMARY = "summary.json"
 REPORT = "report.html"
+MANIFEST = MANIFEST_NAME
+"""Written last: a directory that has one is that of a finished run."""
 
 _ANOTHER = "; name another one with --run-dir"
 _LOCKS = Path("/proc/locks")
@@ -96,36 +102,66 @@ def _require_empty(path: Path) -> None:
 
 
 @contextmanager
-def new_run_directory(path: Path) -> Iterator[None]:
-    """Make the directory `path`, and hold it while the block puts the first file into it.
+def new_run_directory(path: Path, *, numbered: bool = False) -> Iterator[Path]:
+    """Claim a new run directory, and hold it while the block puts the first file into it.
 
     From there on it is not empty, so no other run takes it; the trainer holds it again as long as it writes. Where the
-    block fails before that, a directory that was made here is removed again.
+    block fails before that, directories that were made here are removed again.
+
+    Args:
+        path: missing, or an empty directory.
+        numbered: whether another run may have taken the name: `PATH-2`, `PATH-3` and so on are claimed then.
+
+    Yields:
+        The directory that was claimed.
 
     Raises:
-        RunDirectoryError: as `require_free`.
+        RunDirectoryError: as `require_free`, unless `numbered`.
     """
-    require_free(path)
-    made = not path.exists()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunDirectoryError(path, f"cannot be made: {error.strerror}") from error
+    require_writable(path) if numbered else require_free(path)
+    missing = [folder for folder in path.parents if not folder.exists()]
+    claimed, made = _claim(path, numbered=numbered)
     with ExitStack() as stack:
         try:
-            stack.enter_context(DirectoryLock(path))
+            stack.enter_context(DirectoryLock(claimed))
         except ArtifactError as error:
-            raise RunDirectoryError(path, f"in use by {_holder(path)}{_ANOTHER}") from error
-        _require_empty(path)
+            raise RunDirectoryError(claimed, f"in use by {_holder(claimed)}{_ANOTHER}") from error
+        _require_empty(claimed)
         try:
-            yield
+            yield claimed
         finally:
-            if made and not any(path.iterdir()):
-                path.rmdir()
+            if made and not any(claimed.iterdir()):
+                claimed.rmdir()
+                _remove_empty(missing)
+
+
+def _claim(path: Path, *, numbered: bool) -> tuple[Path, bool]:
+    """The directory, and whether it was made: `mkdir` lets one process alone make it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            claimed = path if number == 1 else path.with_name(f"{path.name}-{number}")
+            try:
+                claimed.mkdir()
+                return claimed, True
+            except FileExistsError:
+                if not numbered:
+                    return claimed, False
+    except OSError as error:
+        raise RunDirectoryError(path, f"cannot be made: {error.strerror}") from error
+    raise AssertionError("unreachable: `count` has no end")
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove `folders`, the innermost first, up to one that another process uses."""
+    for folder in folders:
+        if any(folder.iterdir()):
+            return
+        folder.rmdir()
 
 
 def _holder(path: Path) -> str:
-    """Who has locked `path`, as far as the system says (Linux does)."""
+    """The process that has locked `path`, where the system tells (Linux does)."""
     try:
         status = path.stat()
         locks = _LOCKS.read_text()
@@ -145,8 +181,8 @@ def require_finished(path: Path) -> None:
     """
     if not path.is_dir():
         raise RunDirectoryError(path, "expected the directory of a finished run, found no directory")
-    if not (path / SUMMARY).is_file():
-        raise RunDirectoryError(path, f"expected the directory of a finished run, found no {SUMMARY} in it")
+    if not (path / MANIFEST).is_file():
+        raise RunDirectoryError(path, f"expected the directory of a finished run, found no {MANIFEST} in it")
 
 
 def file_sha256(path: Path) -> str:

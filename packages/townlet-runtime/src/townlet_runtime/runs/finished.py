@@ -1,54 +1,164 @@
-"""The directory of a finished run: what it came to, and the policies it ended with."""
+"""Finished runs: the manifest that ends a run, and the reading of a run whose files are those of its manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from townlet_runtime.errors import PolicyFileError, RunDirectoryError
-from townlet_runtime.runs.directory import CONFIG, POLICY, SUMMARY, file_sha256, group_policy, require_finished
+from townlet_runtime.errors import RunDirectoryError
+from townlet_runtime.runs.directory import (
+    CONFIG,
+    EVALUATION,
+    MANIFEST,
+    METRICS,
+    POLICY,
+    PROMOTION,
+    REPORT,
+    SUMMARY,
+    group_policy,
+    require_finished,
+)
+from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
 from townlet_runtime.simulation.interface import AGENTS
-from townlet_runtime.runs.summary import RunSummaryFile
+from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.storage.files import write_bytes_atomic
+from townlet_trajectory.storage.json import MAX_JSON_BYTES
+from townlet_trajectory.storage.manifest import MAX_FILE_BYTES, FileEntry, Manifest, parse_manifest
+from townlet_trajectory.storage.paths import open_below, read_below
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """A run directory whose run has ended with a policy for every group of agents."""
+    """A run directory whose files are those of its manifest.
+
+    >>> run = read_run(Path("runs/20260304-050607-anneal-12"))  # doctest: +SKIP
+    >>> run.summary.eval_return_mean  # doctest: +SKIP
+    181.4
+    """
 
     path: Path
-    summary: RunSummaryFile
+    summary: SummaryFile
+    evaluation: EvaluationFile
+    promotion: PromotionFile | None
+    """None where there was no script to replace."""
     policies: Mapping[str, Path]
-    """By group; `agents` where there is one."""
+    """By agent group; `agents` where there is one."""
+    metrics: Path | None
+    """The training log."""
+    config: Path | None
+    """The config that the run had; None where its world was made in Python."""
+    has_report: bool
 
-    @property
-    def config(self) -> Path:
-        """The config it ran with."""
-        return self.path / CONFIG
+
+def write_manifest(run_dir: Path) -> None:
+    """End a run: list every file of `run_dir` with its SHA-256 in its manifest, which is written last.
+
+    Raises:
+        ArtifactError: if a file cannot be read, or the manifest cannot be written.
+    """
+    files = {name: _entry(run_dir, name, max_bytes=MAX_FILE_BYTES) for name in sorted(_files(run_dir))}
+    write_bytes_atomic(run_dir / MANIFEST, Manifest(files=files).encode())
+
+
+def write_results(run_dir: Path, evaluation: EvaluationFile, summary: SummaryFile) -> None:
+    """Write the records of a run, and the manifest that ends it.
+
+    Args:
+        run_dir: with every other file of the run in it.
+        evaluation: to be `evaluation.json`.
+        summary: to be `summary.json`.
+
+    Raises:
+        ArtifactError: if a file cannot be written or read.
+    """
+    evaluation.write(run_dir / EVALUATION)
+    summary.write(run_dir / SUMMARY)
+    write_manifest(run_dir)
 
 
 def read_run(path: Path) -> FinishedRun:
-    """Read what the run in `path` came to, and check that its policies are still those it ended with.
+    """Read a finished run, all of whose files must be those of its manifest; a report may be missing.
 
     Raises:
-        RunDirectoryError: if it is no run directory, or its run has no policy.
-        ReportError: if its summary is damaged.
-        PolicyFileError: if a policy is another one than its summary says.
+        RunDirectoryError: if `path` is not the directory of a finished run, or names a file that is missing, damaged
+            or exchanged.
+        ReportError: if a record is not what it must be.
     """
     require_finished(path)
-    summary = RunSummaryFile.read(path / SUMMARY)
+    names = _verified(path)
+    for name in (SUMMARY, EVALUATION):
+        if name not in names:
+            raise RunDirectoryError(path / name, f"expected in the {MANIFEST} of a finished run")
+    summary = SummaryFile.read(path / SUMMARY)
+    promotion = PromotionFile.read(path / PROMOTION) if PROMOTION in names else None
+    decided = None if promotion is None else promotion.decision
+    if summary.promotion != decided:
+        raise RunDirectoryError(path / SUMMARY, f"`promotion` is {summary.promotion}, that of {PROMOTION} {decided}")
     policies = {}
-    for group, (name, expected) in _policy_files(summary).items():
-        digest = file_sha256(path / name)
-        if digest != expected:
-            raise PolicyFileError(path / name, expected=f"the policy {expected} of {SUMMARY}", got=digest)
+    for group, (name, digest) in _policies(summary).items():
+        if name not in names or names[name].sha256 != digest:
+            raise RunDirectoryError(path / name, f"expected the policy {digest} of {SUMMARY}")
         policies[group] = path / name
     if not policies:
         raise RunDirectoryError(path, "its run ended without a policy")
-    return FinishedRun(path=path, summary=summary, policies=policies)
+    return FinishedRun(
+        path=path,
+        summary=summary,
+        evaluation=EvaluationFile.read(path / EVALUATION),
+        promotion=promotion,
+        policies=policies,
+        metrics=path / METRICS if METRICS in names else None,
+        config=path / CONFIG if CONFIG in names else None,
+        has_report=REPORT in names and (path / REPORT).exists(),
+    )
 
 
-def _policy_files(summary: RunSummaryFile) -> Mapping[str, tuple[str, str]]:
+def _verified(run_dir: Path) -> Mapping[str, FileEntry]:
+    """The entries of the manifest, each of which is the file's (the report's only where there is one)."""
+    origin = run_dir / MANIFEST
+    try:
+        data = read_below(run_dir, MANIFEST, max_bytes=MAX_JSON_BYTES, origin=run_dir)
+        entries = parse_manifest(data, origin).files
+        for name, entry in entries.items():
+            if name == REPORT and not os.path.lexists(run_dir / name):
+                continue
+            found = _entry(run_dir, name, max_bytes=entry.size)
+            if found != entry:
+                raise RunDirectoryError(
+                    run_dir / name,
+                    f"expected {entry.size} bytes with SHA-256 {entry.sha256}, as in {MANIFEST}, "
+                    f"got {found.size} with {found.sha256}",
+                )
+    except ArtifactError as error:
+        raise RunDirectoryError(error.path, f"{error.stage}: {error.reason}") from error
+    return entries
+
+
+def _entry(run_dir: Path, name: str, *, max_bytes: int) -> FileEntry:
+    digest, size = hashlib.sha256(), 0
+    try:
+        with open_below(run_dir, name, max_bytes=max_bytes, origin=run_dir / MANIFEST) as stream:
+            while size <= max_bytes and (chunk := stream.read(_CHUNK)):
+                digest.update(chunk)
+                size += len(chunk)
+    except OSError as error:
+        raise ArtifactError(run_dir / name, "read", error.strerror or str(error)) from error
+    return FileEntry(sha256=digest.hexdigest(), size=size)
+
+
+def _files(run_dir: Path) -> Iterator[str]:
+    """Relative POSIX paths of every file but the manifest."""
+    for folder, _, names in os.walk(run_dir):
+        found = (Path(folder, name).relative_to(run_dir).as_posix() for name in names)
+        yield from (name for name in found if name != MANIFEST)
+
+
+def _policies(summary: SummaryFile) -> Mapping[str, tuple[str, str]]:
     """File name and SHA-256 by group."""
     if summary.policy_sha256 is not None:
         return {AGENTS: (POLICY, summary.policy_sha256)}

@@ -1,243 +1,329 @@
-"""`evaluation.json` and `promotion.json` of a run directory, as frozen records."""
+"""`evaluation.json`, `promotion.json` and `summary.json` of a run: the shared records of a run as files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import platform
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
+from townlet_runtime.runs.directory import file_sha256
 from townlet_runtime.runs.strict_json import (
     EXACT,
     OPEN,
     Interval,
     ReportError,
-    parse_record,
-    read_bytes,
-    record_json,
+    read_record,
     require_digest,
     require_finite,
     require_interval,
+    write_record,
 )
-from townlet_runtime.runs.summary import Decision
-from townlet_trajectory.evaluation.gates import Verdict
-from townlet_trajectory.storage.files import write_bytes_atomic
+from townlet_runtime.simulation.interface import AGENTS
+from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.promotion import Decision, PromotionPass
+from townlet_trajectory.evaluation.results import (
+    LEARNED,
+    SCRIPTED,
+    Acting,
+    CloneRecord,
+    EvaluationRecord,
+    FinalEvaluation,
+    Mode,
+    RunSummary,
+)
+
+PACKAGES = (
+    "townlet-runtime",
+    "townlet-behavior",
+    "townlet-trajectory",
+    "townlet-training",
+    "numpy",
+    "onnxruntime",
+    "scipy",
+    "torch",
+)
+"""Distributions whose versions a result may depend on."""
+_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
-    """The return of one policy over the evaluation's episodes."""
+class BegunFile:
+    """`begun.json`: settings that must be the same when a run is resumed, written before anything else."""
 
     __pydantic_config__ = EXACT
 
-    mean: float
-    iqm: float
-    """Interquartile mean."""
-    ci: Interval
-    """Of the mean."""
+    schema_version: Literal[2]
+    threads: int
+    """Of the numerical libraries; results depend on their number in the last bits."""
+    controller: str | None = None
+    """Name of the controller that plays the script; None: the world's own script, or no script."""
+    config_sha256: str | None = None
+    """Digest of the resolved config; None where the world was made in Python."""
+    config: Mapping[str, JsonValue] | None = None
+    """The resolved config itself, so that a key that was changed later can be named."""
 
     def __post_init__(self) -> None:
-        require_finite("Score", **vars(self))
-        require_interval("Score", "ci", self.ci)
+        if self.threads < 1:
+            raise ReportError("BegunFile", key="threads", expected="a number >= 1", came=repr(self.threads))
+        require_digest("BegunFile", "config_sha256", self.config_sha256)
 
+    def write(self, path: Path) -> None:
+        """Replace `path` by this record, atomically."""
+        write_record(_BEGUN, self, path)
 
-@dataclass(frozen=True, kw_only=True)
-class CloneEpoch:
-    """One pass of behavior cloning over its data."""
-
-    __pydantic_config__ = EXACT
-
-    epoch: int
-    loss: float
-    held_out_accuracy: float
-    """Share of held-out labels that are the clone's most probable action, in [0, 1]."""
-
-    def __post_init__(self) -> None:
-        require_finite("CloneEpoch", **vars(self))
-        if not 0.0 <= self.held_out_accuracy <= 1.0:
-            came = repr(self.held_out_accuracy)
-            raise ReportError("CloneEpoch", key="held_out_accuracy", expected="a share in [0, 1]", came=came)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CloneResult:
-    """The clone stage."""
-
-    __pydantic_config__ = EXACT
-
-    epochs: tuple[CloneEpoch, ...]
-    accuracy: float
-    """Held-out accuracy of the weights that were kept."""
-    return_mean: float | None
-
-    def __post_init__(self) -> None:
-        require_finite("CloneResult", accuracy=self.accuracy, return_mean=self.return_mean)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HistoryPoint:
-    """One evaluation during training, of the learned policy acting alone."""
-
-    __pydantic_config__ = EXACT
-
-    env_steps: int
-    """Since the run began."""
-    agent_steps: int
-    stage: str
-    ratio: float
-    return_mean: float
-    return_ci: Interval
-    normalized: float | None
-    """0 is the idle policy (the random one where the world has none), 1 the scripted one."""
-    scripted_mean: float | None
-    nearest_mean: float | None
-    idle_mean: float | None
-    random_mean: float | None = None
-
-    def __post_init__(self) -> None:
-        require_finite("HistoryPoint", **vars(self))
-        require_interval("HistoryPoint", "return_ci", self.return_ci)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paired:
-    """Learned minus another policy, episode by episode on the same seeds."""
-
-    __pydantic_config__ = EXACT
-
-    mean: float
-    ci: Interval
-    normalized: float | None
-    """`mean` in units of scripted minus idle, or minus random where the world has no idle behavior."""
-
-    def __post_init__(self) -> None:
-        require_finite("Paired", **vars(self))
-        require_interval("Paired", "ci", self.ci)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinalScores:
-    """The last evaluation: the return of each policy on each seed."""
-
-    __pydantic_config__ = EXACT
-
-    seeds: tuple[int, ...]
-    learned: tuple[float, ...]
-    scripted: tuple[float, ...] | None
-    nearest: tuple[float, ...] | None
-    idle: tuple[float, ...] | None
-    random: tuple[float, ...] | None
-    clone: tuple[float, ...] | None
-    events: Mapping[str, Mapping[str, float]]
-    """Event -> policy -> mean count per episode."""
-    paired: Mapping[str, Paired]
-    """By the policy that is subtracted."""
-
-    def __post_init__(self) -> None:
-        require_finite("FinalScores", events=self.events, **self.columns())
-        for policy, returns in self.columns().items():
-            if len(returns) != len(self.seeds) or not self.seeds:
-                expected = f"one return per seed, {max(len(self.seeds), 1)}"
-                raise ReportError("FinalScores", key=policy, expected=expected, came=str(len(returns)))
-
-    def columns(self) -> dict[str, tuple[float, ...]]:
-        """Return the policies that were evaluated with their returns, each [seeds]."""
-        columns = {
-            "learned": self.learned,
-            "scripted": self.scripted,
-            "nearest": self.nearest,
-            "idle": self.idle,
-            "random": self.random,
-            "clone": self.clone,
-        }
-        return {policy: returns for policy, returns in columns.items() if returns is not None}
+    @classmethod
+    def read(cls, path: Path) -> BegunFile:
+        """Read the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
+        return read_record(_BEGUN, path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationFile:
-    """`evaluation.json`: every score of the run and how it came about."""
+    """`evaluation.json`: every score of a run. Its parts are the records of `townlet_trajectory.evaluation.results`."""
 
     __pydantic_config__ = EXACT
 
-    schema_version: Literal[1]
-    acting: str
+    schema_version: Literal[2]
+    acting: Acting
     horizon: int
     """Ticks of an episode."""
-    baselines: Mapping[str, Score]
-    clone: CloneResult | None
-    """None without cloning, and where every group has a clone of its own."""
-    history: tuple[HistoryPoint, ...]
-    final: FinalScores
-    clones: Mapping[str, CloneResult] | None = None
-    """By group; None where there is one group."""
+    clone: CloneRecord | None
+    """None without cloning."""
+    history: tuple[EvaluationRecord, ...]
+    final: FinalEvaluation
 
-    def to_json(self) -> str:
-        """Return the text of the file, keys in the order of the fields."""
-        return record_json(self)
+    def __post_init__(self) -> None:
+        final = self.final
+        for key, interval in self._intervals():
+            require_interval("EvaluationFile", key, interval)
+        for group, clone in ({} if self.clone is None else self.clone.results).items():
+            for accuracy in (clone.accuracy, *(epoch.held_out_accuracy for epoch in clone.epochs)):
+                if not 0.0 <= accuracy <= 1.0:
+                    key = f"clone.results.{group}: accuracy"
+                    raise ReportError("EvaluationFile", key=key, expected="a share in [0, 1]", came=repr(accuracy))
+        if any(scores.seeds != final.learned.seeds for scores in final.scores.values()):
+            raise ReportError("EvaluationFile", key="final", expected="equal seeds of all policies", came="others")
+        for key, found, expected in (
+            ("summaries", final.summaries.keys(), final.scores.keys()),
+            ("paired", final.paired.keys(), final.baselines.keys()),
+            ("normalized", final.normalized.keys(), final.baselines.keys()),
+        ):
+            if found != expected:
+                came = ", ".join(found) or "none"
+                raise ReportError("EvaluationFile", key=f"final.{key}", expected=", ".join(expected), came=came)
+
+    def _intervals(self) -> Iterator[tuple[str, Interval]]:
+        yield from ((f"history.{index}.return_ci", each.return_ci) for index, each in enumerate(self.history))
+        yield from ((f"final.summaries.{name}.ci", each.ci) for name, each in self.final.summaries.items())
+        yield from ((f"final.paired.{name}.ci", each.ci) for name, each in self.final.paired.items())
+
+    @classmethod
+    def of(cls, summary: RunSummary, final: FinalEvaluation, *, horizon: int) -> EvaluationFile:
+        """Take from `summary` what belongs to the scores.
+
+        Args:
+            summary: of a run that was not interrupted.
+            final: of `summary`.
+            horizon: ticks of an episode, at least 1.
+        """
+        return cls(
+            schema_version=2,
+            acting=summary.acting,
+            horizon=horizon,
+            clone=summary.clone,
+            history=summary.history,
+            final=final,
+        )
 
     def write(self, path: Path) -> None:
         """Replace `path` by this record, atomically."""
-        write_bytes_atomic(path, self.to_json().encode())
+        write_record(_EVALUATION, self, path)
 
     @classmethod
     def read(cls, path: Path) -> EvaluationFile:
-        """Return the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
-        return parse_record(_EVALUATION, read_bytes(path), file=path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gate:
-    """One condition of the promotion."""
-
-    __pydantic_config__ = EXACT
-
-    name: str
-    verdict: Verdict
-    detail: str
+        """Read the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
+        return read_record(_EVALUATION, path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionFile:
-    """`promotion.json`: whether the candidate replaces the incumbent, and why. The registry keeps more keys in it."""
+    """`promotion.json` as the report needs it; `PromotionRegistry` writes more keys."""
 
     __pydantic_config__ = OPEN
 
     schema_version: Literal[2]
     decision: Decision
     reason: str
-    candidate: str
-    """SHA-256 of the candidate's weights."""
-    incumbent: str
-    """`scripted`, or the SHA-256 of a released policy."""
-    mean_difference: float | None
-    """Candidate minus incumbent, mean over episodes of the same seed."""
-    ci: Interval | None
-    tail_difference: float | None
-    """Difference of the means of the worst tenth of episodes."""
-    tail_margin: float | None
-    """The tail may be lower by as much."""
-    gates: tuple[Gate, ...]
+    gates: tuple[GateResult, ...]
+    history: tuple[PromotionPass, ...]
+    """At least one."""
 
     def __post_init__(self) -> None:
-        require_finite("PromotionFile", **vars(self))
-        require_interval("PromotionFile", "ci", self.ci)
-        require_digest("PromotionFile", "candidate", self.candidate)
+        if not self.history:
+            raise ReportError("PromotionFile", key="history", expected="at least one pass", came="none")
+        require_digest("PromotionFile", "candidate", self.latest.candidate)
+        if self.latest.comparison is not None:
+            require_interval("PromotionFile", "ci", self.latest.comparison.ci)
 
-    def to_json(self) -> str:
-        """Return the text of the file, keys in the order of the fields."""
-        return record_json(self)
-
-    def write(self, path: Path) -> None:
-        """Replace `path` by this record, atomically."""
-        write_bytes_atomic(path, self.to_json().encode())
+    @property
+    def latest(self) -> PromotionPass:
+        """The pass that decided."""
+        return self.history[-1]
 
     @classmethod
     def read(cls, path: Path) -> PromotionFile:
-        """Return the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
-        return parse_record(_PROMOTION, read_bytes(path), file=path)
+        """Read the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
+        return read_record(_PROMOTION, path)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SummaryFile:
+    """`summary.json`: one run in a few numbers, for people and dashboards. None where the run has no such thing.
+
+    Returns are those of whole episodes, averaged over agents as the evaluation does it.
+    """
+
+    __pydantic_config__ = EXACT
+
+    schema_version: Literal[2]
+    mode: Mode
+    env: str
+    """Name of the world."""
+    preset: str | None
+    seed: int
+    threads: int
+    env_steps: int
+    agent_steps: int
+    wall_time_s: float
+    env_steps_per_s: float | None
+    acting: Acting
+    """How the policy chose its actions in the evaluation."""
+    eval_episodes: int
+    eval_return_mean: float
+    eval_return_iqm: float
+    eval_return_ci: Interval
+    baseline_return_means: Mapping[str, float]
+    """By the name of the behavior: `random`, and those of the world."""
+    clone_return_mean: float | None
+    improvement_mean: float | None
+    """Mean over episodes of learned minus scripted on the same seed."""
+    improvement_ci: Interval | None
+    improvement_normalized: float | None
+    """`improvement_mean` in units of scripted minus idle, or minus random where the world has no idle behavior."""
+    promotion: Decision | None
+    policy_sha256: str | None
+    """Of `policy.onnx`; None where every group has a policy of its own."""
+    policies_sha256: Mapping[str, str] | None
+    """Of `policy-GROUP.onnx`, by group; None where there is one group."""
+    weights_sha256: str
+    controller: str | None
+    """Name of the controller that played the script; None: the world's own script, or no script."""
+    config_sha256: str | None
+    """Digest of the resolved config; None where the world was made in Python."""
+    versions: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        name = "SummaryFile"
+        require_finite(name, **vars(self))
+        for key, count in (
+            ("threads", self.threads),
+            ("env_steps", self.env_steps),
+            ("agent_steps", self.agent_steps),
+            ("wall_time_s", self.wall_time_s),
+            ("eval_episodes", self.eval_episodes),
+        ):
+            if count < 0:
+                raise ReportError(name, key=key, expected="a number >= 0", came=repr(count))
+        require_interval(name, "eval_return_ci", self.eval_return_ci)
+        require_interval(name, "improvement_ci", self.improvement_ci)
+        for key in ("policy_sha256", "weights_sha256", "config_sha256"):
+            require_digest(name, key, vars(self)[key])
+        for group, digest in (self.policies_sha256 or {}).items():
+            if _GROUP.fullmatch(group) is None:
+                expected = "names that can be part of a file name"
+                raise ReportError(name, key="policies_sha256", expected=expected, came=repr(group)[:80])
+            require_digest(name, f"policies_sha256.{group}", digest)
+
+    @classmethod
+    def of(
+        cls,
+        summary: RunSummary,
+        final: FinalEvaluation,
+        *,
+        environment: str,
+        threads: int,
+        controller: str | None = None,
+        preset: str | None = None,
+        config_sha256: str | None = None,
+    ) -> SummaryFile:
+        """Make the figures of a run from its record.
+
+        Args:
+            summary: of a run that was not interrupted; its policy files are read.
+            final: of `summary`.
+            environment: name of the worlds.
+            threads: of the numerical libraries, at least 1.
+            controller: name of the controller that played the script, if it was named.
+            preset: name of the start values of training, if any.
+            config_sha256: digest of the resolved config, if there is one.
+
+        Returns:
+            The record to be written as `summary.json`.
+        """
+        learned, scripted = final.summaries[LEARNED], final.paired.get(SCRIPTED)
+        counters = summary.counters
+        digests = {group: file_sha256(policy.path) for group, policy in summary.policies.items()}
+        return cls(
+            schema_version=2,
+            mode=summary.mode,
+            env=environment,
+            preset=preset,
+            seed=summary.seed,
+            threads=threads,
+            env_steps=counters.env_steps,
+            agent_steps=counters.agent_steps,
+            wall_time_s=summary.elapsed,
+            env_steps_per_s=counters.env_steps / summary.elapsed if summary.elapsed > 0.0 else None,
+            acting=summary.acting,
+            eval_episodes=len(final.learned.seeds),
+            eval_return_mean=learned.mean,
+            eval_return_iqm=learned.iqm,
+            eval_return_ci=learned.ci,
+            baseline_return_means={name: scores.mean for name, scores in final.baselines.items()},
+            clone_return_mean=None if final.clone is None else final.clone.mean,
+            improvement_mean=None if scripted is None else scripted.mean,
+            improvement_ci=None if scripted is None else scripted.ci,
+            improvement_normalized=final.normalized.get(SCRIPTED),
+            promotion=None if summary.promotion is None else summary.promotion.decision,
+            policy_sha256=digests.get(AGENTS),
+            policies_sha256=digests if digests and AGENTS not in digests else None,
+            weights_sha256=summary.weights_sha256,
+            controller=controller,
+            config_sha256=config_sha256,
+            versions=_versions(),
+        )
+
+    def write(self, path: Path) -> None:
+        """Replace `path` by this record, atomically."""
+        write_record(_SUMMARY, self, path)
+
+    @classmethod
+    def read(cls, path: Path) -> SummaryFile:
+        """Read the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
+        return read_record(_SUMMARY, path)
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+_BEGUN = TypeAdapter(BegunFile)
 _EVALUATION = TypeAdapter(EvaluationFile)
 _PROMOTION = TypeAdapter(PromotionFile)
+_SUMMARY = TypeAdapter(SummaryFile)

@@ -1,8 +1,7 @@
-"""Reads a JSON file into a frozen record, and a record into JSON: exact keys, finite numbers, one typed error."""
+"""Reads frozen records from the JSON files of a run and writes them: exact keys, finite numbers, one typed error."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import re
@@ -13,8 +12,10 @@ from typing import TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from townlet_runtime.errors import TownletError
-from townlet_trajectory.storage.json import parse_json
 from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.storage.files import write_bytes_atomic
+from townlet_trajectory.storage.json import parse_json
+from townlet_trajectory.storage.paths import read_named
 
 RecordT = TypeVar("RecordT")
 Interval = tuple[float, float]
@@ -43,26 +44,37 @@ class ReportError(TownletError):
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of `path`; `ReportError` when it cannot be read or is larger than `MAX_BYTES`."""
+    """Read the regular file `path` of a run directory.
+
+    Raises:
+        ReportError: if it is missing, no regular file, unreadable or larger than `MAX_BYTES`.
+    """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ReportError(path, key="(file)", expected=f"at most {MAX_BYTES} bytes", came=str(size))
-        return path.read_bytes()
-    except OSError as error:
-        raise ReportError(path, key="(file)", expected="a readable file", came=error.strerror or str(error)) from error
+        return read_named(path, max_bytes=MAX_BYTES)
+    except ArtifactError as error:
+        raise ReportError(path, key="(file)", expected="a readable file", came=error.reason) from error
+
+
+def read_record(adapter: TypeAdapter[RecordT], path: Path) -> RecordT:
+    """Read the record that the JSON file `path` holds; errors as `read_bytes` and `parse_record`."""
+    return parse_record(adapter, read_bytes(path), file=path)
 
 
 def parse_record(adapter: TypeAdapter[RecordT], text: bytes, *, file: Path | str, where: str = "") -> RecordT:
-    """Return the record that `text`, one JSON document, holds.
+    """Parse a record from one JSON document.
 
     Args:
+        adapter: of the type of the record.
+        text: the document, UTF-8.
         file: named in errors.
         where: put before the key in errors, such as `line 3: `.
 
+    Returns:
+        The record.
+
     Raises:
-        ReportError: for text that is no JSON, repeated keys, non-finite numbers, missing, unknown or mistyped keys,
-            and for what the record itself refuses.
+        ReportError: for text that is no JSON, nested too deep or too large, for repeated keys, non-finite numbers,
+            missing, unknown or mistyped keys, and for values that the record itself refuses.
     """
     try:
         record = adapter.validate_json(text)
@@ -77,9 +89,15 @@ def parse_record(adapter: TypeAdapter[RecordT], text: bytes, *, file: Path | str
         raise ReportError(file, key=f"{where}(text)", expected="strict JSON", came=_short(error.reason)) from error
 
 
-def record_json(record: object) -> str:
-    """Return a dataclass as indented JSON in field order, with a last line end."""
-    return json.dumps(_plain(record), indent=2, allow_nan=False) + "\n"
+def write_record(adapter: TypeAdapter[RecordT], record: RecordT, path: Path) -> None:
+    """Replace `path` by the JSON of `record`, keys in the order of its fields, atomically.
+
+    Raises:
+        ValueError: if a number in it is not finite.
+        ArtifactError: if the file cannot be written.
+    """
+    text = json.dumps(adapter.dump_python(record, mode="json"), indent=2, allow_nan=False)
+    write_bytes_atomic(path, text.encode() + b"\n")
 
 
 def require_finite(record: str, **values: object) -> None:
@@ -111,21 +129,14 @@ def _from_validation(error: ValidationError, *, file: Path | str, where: str) ->
     if first["type"] == "unexpected_keyword_argument":
         return ReportError(file, key=key, expected="no such key", came=_short(repr(first["input"])))
     expected = first["msg"].removeprefix("Input should be ")
+    if first["type"] == "value_error":
+        # Refused by a record of townlet_trajectory, whose message says what came.
+        return ReportError(file, key=key or "(document)", expected="a consistent record", came=_short(first["msg"]))
     return ReportError(file, key=key or "(document)", expected=expected, came=_short(repr(first["input"])))
 
 
 def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
-def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(inner) for inner in value]
-    return value
 
 
 def _floats(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 from pydantic import TypeAdapter
@@ -18,10 +18,11 @@ from townlet_runtime.runs.strict_json import (
     ReportError,
     parse_record,
     read_bytes,
-    record_json,
+    read_record,
     require_digest,
     require_finite,
     require_interval,
+    write_record,
 )
 
 
@@ -103,19 +104,30 @@ def test_a_long_value_is_cut_in_the_message() -> None:
     assert len(caught.value.came) == 80
 
 
-def test_a_record_is_written_in_field_order() -> None:
+def test_a_record_is_written_in_field_order(tmp_path: Path) -> None:
     @dataclass(frozen=True, kw_only=True)
     class Outer:
         pairs: tuple[Pair, ...]
         names: Mapping[str, int]
         nothing: None
 
-    outer = Outer(pairs=(Pair(low=0.1, high=1e22),), names=MappingProxyType({"z": 1, "a": 2}), nothing=None)
+    outer = Outer(pairs=(Pair(low=0.1, high=1e22),), names={"z": 1, "a": 2}, nothing=None)
     expected = (
         '{\n  "pairs": [\n    {\n      "low": 0.1,\n      "high": 1e+22\n    }\n  ],\n'
         '  "names": {\n    "z": 1,\n    "a": 2\n  },\n  "nothing": null\n}\n'
     )
-    assert record_json(outer) == expected
+    write_record(TypeAdapter(Outer), outer, tmp_path / "outer.json")
+    assert (tmp_path / "outer.json").read_text() == expected
+
+
+def test_a_number_that_is_not_finite_is_not_written(tmp_path: Path) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Number:
+        value: float
+
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_record(TypeAdapter(Number), Number(value=float("nan")), tmp_path / "number.json")
+    assert not (tmp_path / "number.json").exists()
 
 
 def test_require_finite_names_the_place() -> None:
@@ -146,5 +158,21 @@ def test_a_missing_file_and_a_huge_file_are_typed(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(strict_json, "MAX_BYTES", 5)
     assert read_bytes(tmp_path / "big") == b"12345"
     monkeypatch.setattr(strict_json, "MAX_BYTES", 4)
-    with pytest.raises(ReportError, match="expected at most 4 bytes, got 5"):
+    with pytest.raises(ReportError, match="got at most 4 bytes are read, got 5"):
         read_bytes(tmp_path / "big")
+
+
+def test_only_a_regular_file_of_bounded_size_and_depth_is_read(tmp_path: Path) -> None:
+    pipe, sparse, deep = tmp_path / "pipe", tmp_path / "sparse", tmp_path / "deep"
+    os.mkfifo(pipe)
+    with sparse.open("wb") as stream:
+        stream.truncate(20 << 30)
+    deep.write_bytes(b'{"count": 1, "more": ' + b"[" * 200_000 + b"]" * 200_000 + b"}")
+    for path, problem in (
+        (pipe, "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
+        (sparse, "at most .* bytes are read"),
+        (deep, "strict JSON"),
+    ):
+        with pytest.raises(ReportError, match=problem):
+            read_record(TypeAdapter(Loose), path)

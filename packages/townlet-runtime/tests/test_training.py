@@ -9,11 +9,21 @@ from typing import get_type_hints
 
 import pytest
 
-from townlet_runtime._training import preset_name_for, settings_schema, training_config, training_fields
 from townlet_runtime.cli.worlds import seed_of
 from townlet_runtime.config import Config, config_from, dump_config, load_config, training_settings, with_training
-from townlet_runtime.errors import ConfigError
-from townlet_training import AnnealConfig, BCConfig, GatesConfig, PPOConfig
+from townlet_runtime.errors import ConfigError, RunDirectoryError, SimulationError
+from townlet_runtime.policy.onnx import OnnxPolicy
+from townlet_runtime.runs.finished import read_run
+from townlet_runtime.testing import Corridor, CorridorConfig
+from townlet_runtime.training import (
+    TrainingConfig,
+    preset_name_for,
+    settings_schema,
+    train,
+    training_config,
+    training_fields,
+)
+from townlet_training import AnnealConfig, BCConfig, GatesConfig, NetworkConfig, PPOConfig
 from townlet_training.errors import ConfigError as TrainingConfigError
 
 
@@ -140,8 +150,43 @@ def test_the_config_of_a_run_reads_back_with_the_seed_of_the_run(content: dict[s
     assert read.scenario.seed == (4 if config.scenario.seed is not None else None)
 
 
+def corridor(num_worlds: int) -> Corridor:
+    return Corridor(CorridorConfig(episode_ticks=12), num_worlds=num_worlds)
+
+
+def small(**changes: object) -> TrainingConfig:
+    values = {"mode": "ppo", "seed": 0, "total_env_steps": 64, "num_envs": 2, "rollout_ticks": 16, "eval_every": 1}
+    values |= {
+        "eval_episodes": 10,
+        "final_episodes": 10,
+        "baselines": ("random",),
+        "network": NetworkConfig(hidden_sizes=(8,)),
+    }
+    return TrainingConfig(**values | changes)
+
+
+def test_a_simulation_of_ones_own_is_trained_in_one_call(tmp_path: Path) -> None:
+    summary = train(corridor, small(), tmp_path / "run")
+    assert summary.final is not None and list(summary.final.baselines) == ["random"]
+    run = read_run(tmp_path / "run")
+    assert (run.config, run.summary.env, run.summary.mode) == (None, corridor(1).spec.name, "ppo")
+    assert run.evaluation.final == summary.final
+    policy = OnnxPolicy.load(run.policies["agents"])
+    assert policy.vocabulary == corridor(1).spec.vocabulary.keys
+    with pytest.raises(RunDirectoryError, match="exists and is not empty"):
+        train(corridor, small(), tmp_path / "run")
+
+
+def test_what_a_simulation_does_not_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(SimulationError, match=r"has no behavior sleepy; there are "):
+        train(corridor, small(baselines=("sleepy", "random")), tmp_path / "run")
+    with pytest.raises(SimulationError, match="expected 2 parallel worlds of .*, got 3"):
+        train(lambda _: corridor(3), small(), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_settings_known_without_the_trainer_are_those_that_it_declares() -> None:
-    # After a change: python -c "from townlet_runtime._training import settings_schema; print(settings_schema())"
+    # After a change: python -c "from townlet_runtime.training import settings_schema; print(settings_schema())"
     kept = resources.files("townlet_runtime.config").joinpath("data/training.json").read_text(encoding="utf-8")
     assert kept == settings_schema() + "\n"
 

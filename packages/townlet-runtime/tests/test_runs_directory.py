@@ -2,8 +2,10 @@ import fcntl
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -21,6 +23,7 @@ from townlet_runtime.runs.directory import (
 HOLD = """
 import sys, time
 from pathlib import Path
+from threading import Barrier
 from townlet_runtime.runs.directory import new_run_directory
 with new_run_directory(Path(sys.argv[1])):
     print("held", flush=True)
@@ -35,8 +38,8 @@ def test_the_default_name_has_time_mode_and_seed() -> None:
 
 def test_a_new_directory_is_made_and_holds_nothing_extra(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b"
-    with new_run_directory(path):
-        assert list(path.iterdir()) == []
+    with new_run_directory(path) as claimed:
+        assert claimed == path and list(path.iterdir()) == []
     with new_run_directory(path):
         (path / "config.yaml").write_text("x")
     assert [file.name for file in path.iterdir()] == ["config.yaml"]
@@ -56,6 +59,26 @@ def test_only_the_directory_of_a_run_that_nobody_holds_is_gone_on_with(tmp_path:
             require_resumable(tmp_path)
     finally:
         os.close(descriptor)
+
+
+def test_runs_of_one_second_get_numbers(tmp_path: Path) -> None:
+    path, gate = tmp_path / "runs" / "20260304-050607-anneal-0", Barrier(3)
+
+    def begin() -> str:
+        gate.wait()
+        with new_run_directory(path, numbered=True) as claimed:
+            (claimed / "config.yaml").write_text("x")
+        return claimed.name
+
+    with ThreadPoolExecutor(3) as pool:
+        names = {future.result() for future in [pool.submit(begin) for _ in range(3)]}
+    assert names == {path.name, f"{path.name}-2", f"{path.name}-3"}
+
+
+def test_where_nothing_was_written_no_directory_that_was_made_stays(tmp_path: Path) -> None:
+    with new_run_directory(tmp_path / "runs" / "deeper" / "one", numbered=True):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_policy_of_a_group_has_its_name() -> None:
@@ -143,10 +166,10 @@ def test_a_place_without_permission_is_refused(tmp_path: Path, monkeypatch: pyte
         require_free(tmp_path / "run")
 
 
-def test_only_a_directory_with_a_summary_is_one_of_a_finished_run(tmp_path: Path) -> None:
+def test_only_a_directory_with_a_manifest_is_one_of_a_finished_run(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match=r"absent: expected .* found no directory"):
         require_finished(tmp_path / "absent")
-    with pytest.raises(RunDirectoryError, match=r"found no summary\.json in it"):
+    with pytest.raises(RunDirectoryError, match=r"found no manifest\.json in it"):
         require_finished(tmp_path)
-    (tmp_path / "summary.json").write_text("")
+    (tmp_path / "manifest.json").write_text("")
     require_finished(tmp_path)

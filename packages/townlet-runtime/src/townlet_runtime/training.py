@@ -1,0 +1,315 @@
+"""Trains policies in worlds of the runtime, or of your own; the only module that imports townlet_training or torch.
+
+from townlet_runtime.training import TrainingConfig, train
+
+summary = train(Orchard, TrainingConfig(seed=0, total_env_steps=100_000, num_envs=8), "runs/orchard")
+print(summary.final.summaries["learned"].mean, summary.policies["agents"].path)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from pydantic import TypeAdapter, ValidationError
+
+from townlet_behavior import BridgeConfig
+from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.evaluator import Evaluator, MakeSimulation
+from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
+from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
+from townlet_runtime.runs.finished import write_results
+from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
+from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup, Simulation, first_spec
+from townlet_trajectory.evaluation.results import RANDOM, RunSummary
+from townlet_trajectory.storage.json import JsonValue
+
+try:
+    import torch
+
+    from townlet_training import (
+        CheckpointStore,
+        PolicySpec,
+        Progress,
+        TrainingConfig,
+        TrainingError,
+        TrainingOrchestrator,
+        preset,
+        preset_for,
+        read_checkpoint,
+    )
+    from townlet_training.errors import ConfigError as TrainingConfigError
+except ModuleNotFoundError as error:
+    if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
+        raise
+    raise MissingExtraError(f"training needs `{error.name}`: install 'townlet-runtime[training]'") from error
+
+__all__ = [
+    "Progress",
+    "ResumePoint",
+    "RunSummary",
+    "TrainingConfig",
+    "TrainingError",
+    "prepare_run",
+    "preset_name_for",
+    "resume_point",
+    "settings_schema",
+    "train",
+    "training_config",
+    "training_fields",
+]
+
+Setting: TypeAlias = bool | int | float | str | tuple[int, ...] | None
+Nested: TypeAlias = "dict[str, Setting | tuple[str, ...] | Nested]"
+
+CONTRACT = "contract"
+"""The preset that holds the defaults of the config file format."""
+_LABELS = frozenset({"name", "source"})
+"""Fields of a preset that are no settings."""
+
+
+def _ignore(_: Progress) -> None:
+    """Show no progress."""
+
+
+def _never() -> bool:
+    """Never stop."""
+    return False
+
+
+def train(
+    make: Callable[[int], Simulation],
+    config: TrainingConfig,
+    run_dir: Path | str,
+    *,
+    bridge: BridgeConfig | None = None,
+    on_progress: Callable[[Progress], None] = _ignore,
+    stop: Callable[[], bool] = _never,
+    resume: bool = False,
+) -> RunSummary:
+    """Train a policy in worlds of your own, judge it on episodes of their own, and export it.
+
+    Writes `policy.onnx`, `evaluation.json`, `promotion.json`, `summary.json`, the log and the checkpoints; a manifest
+    of all of them ends the run. `OnnxPolicy.load` acts with the policy, without torch.
+
+    Args:
+        make: builds a simulation of so many parallel worlds; called once for the worlds to train in, and for the
+            worlds of each evaluation. Each simulation is closed when it is no longer needed.
+        config: of the run; its `baselines` are behaviors of the simulation, and `random`.
+        run_dir: missing or empty; with `resume` the directory of the run to go on with.
+        bridge: how script and policy are blended; its ratio is ignored. None: the defaults.
+        on_progress: called after every update and evaluation.
+        stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
+        resume: go on with the run in `run_dir`, which must have been begun with the same arguments.
+
+    Returns:
+        Scores, gates, promotion and files of the run.
+
+    Raises:
+        SimulationError: if the simulation breaks what `townlet_runtime.simulation.interface` promises.
+        RunDirectoryError: if `run_dir` is not empty, or in use.
+        TrainingError: if nothing can be learned from what was collected, or a run cannot be resumed.
+    """
+    path, threads = Path(run_dir), torch.get_num_threads()
+
+    def grouped(num_worlds: int) -> GroupedSimulation:
+        return OneGroup(make(num_worlds))
+
+    def prepared(worlds: GroupedSimulation) -> TrainingOrchestrator:
+        return prepare_run(
+            config,
+            worlds,
+            grouped,
+            bridge=BridgeConfig() if bridge is None else bridge,
+            run_dir=path,
+            threads=threads,
+            on_progress=on_progress,
+            stop=stop,
+            notes={},
+            resume=resume,
+        )
+
+    with closing(grouped(config.num_envs)) as worlds:
+        spec = first_spec(worlds)
+        if resume:
+            orchestrator = prepared(worlds)
+        else:
+            with new_run_directory(path):
+                orchestrator = prepared(worlds)
+                BegunFile(schema_version=2, threads=threads).write(path / BEGUN)
+        summary = orchestrator.run()
+    if summary.final is not None:
+        write_results(
+            path,
+            EvaluationFile.of(summary, summary.final, horizon=spec.episode_ticks),
+            SummaryFile.of(summary, summary.final, environment=spec.name, threads=threads),
+        )
+    return summary
+
+
+def preset_name_for(world: str) -> str:
+    """Return the name of the preset made for `world`, else of the one for any world."""
+    own = preset_for(world)
+    return preset("default").name if own is None else own.name
+
+
+def training_config(
+    settings: Mapping[str, Setting], *, preset_name: str | None, mode: str, seed: int, behaviors: Collection[str]
+) -> TrainingConfig:
+    """Return the config of a run: the preset, changed by `settings`.
+
+    Args:
+        settings: values by dotted field of `TrainingConfig`.
+        preset_name: None: the defaults of the config file format.
+        mode: `anneal`, `ppo` or `bc`.
+        seed: of the run, at least 0.
+        behaviors: of the world; the policy is compared with them, and with chance.
+
+    Returns:
+        The config, checked.
+
+    Raises:
+        ConfigError: if there is no such preset, or a value is out of range.
+    """
+    baselines = (*behaviors, RANDOM)
+    content: Nested = {"mode": mode, "seed": seed, "baselines": baselines}
+    try:
+        start = dict(_leaves(preset(CONTRACT if preset_name is None else preset_name)))
+        settings = {**{name: value for name, value in start.items() if name not in _LABELS}, **settings}
+        for name, value in settings.items():
+            _put(content, name.split("."), value)
+        return TypeAdapter(TrainingConfig).validate_python(content)
+    except TrainingConfigError as error:
+        raise ConfigError(str(error), key="preset") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] != "value_error":
+            problem = f"{problem.replace('Input should be', 'must be', 1)}, got {first['input']!r}"
+        raise ConfigError(problem, key=".".join(map(str, first["loc"])) or None) from error
+
+
+def prepare_run(
+    config: TrainingConfig,
+    worlds: GroupedSimulation,
+    make_scored: MakeSimulation,
+    *,
+    bridge: BridgeConfig,
+    run_dir: Path,
+    threads: int,
+    on_progress: Callable[[Progress], None],
+    stop: Callable[[], bool],
+    notes: Mapping[str, str],
+    resume: bool,
+) -> TrainingOrchestrator:
+    """Prepare a run of townlet_training in worlds of the runtime; nothing is collected or written yet.
+
+    Args:
+        config: of the run.
+        worlds: `config.num_envs` of them, to train in.
+        make_scored: builds the worlds of an evaluation.
+        bridge: how script and policy are blended; its ratio is ignored.
+        run_dir: an existing directory.
+        threads: that torch computes with, in the whole process.
+        on_progress: as of `train`.
+        stop: as of `train`.
+        notes: settings beside `config` that must be the same when the run is resumed, by name.
+        resume: go on with the run in `run_dir`.
+
+    Returns:
+        The run, to be started with its `run`.
+
+    Raises:
+        SimulationError: if the worlds do not have a baseline of `config`, or are not as many as it says.
+    """
+    spec, known = first_spec(worlds), (*worlds.behaviors, RANDOM)
+    if spec.num_worlds != config.num_envs:
+        raise SimulationError(f"expected {config.num_envs} parallel worlds of `{spec.name}`, got {spec.num_worlds}")
+    if missing := [name for name in config.baselines if name not in known]:
+        raise SimulationError(f"`{spec.name}` has no behavior {', '.join(missing)}; there are {', '.join(known)}")
+    torch.set_num_threads(threads)
+    ticks = max(config.rollout_ticks, config.anneal.clone_ticks)
+    capacity = max(each.capacity for each in worlds.specs.values())
+    return TrainingOrchestrator(
+        config,
+        Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity),
+        Evaluator(make_scored, config=bridge, seed=config.seed),
+        specs={
+            group: PolicySpec(
+                world=each.name, vocabulary=each.vocabulary.keys, observation_shapes=each.observation_shapes
+            )
+            for group, each in worlds.specs.items()
+        },
+        run_dir=run_dir,
+        on_progress=on_progress,
+        stop=stop,
+        notes=notes,
+        resume=resume,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumePoint:
+    """The newest checkpoint of a run that was broken off."""
+
+    env_steps: int
+    stage: str
+    prepared: bool
+    """Whether a clone or first evaluation is there to go on from; else the run begins again."""
+
+
+def resume_point(run_dir: Path) -> ResumePoint | None:
+    """Read the newest checkpoint of the run in `run_dir`; None where there is none.
+
+    Raises:
+        TrainingError: if its newest checkpoint is damaged.
+    """
+    newest = CheckpointStore(run_dir / CHECKPOINTS, keep_last=1).newest()
+    if newest is None:
+        return None
+    state = read_checkpoint(newest).state
+    return ResumePoint(env_steps=state.env_steps, stage=state.stage, prepared=state.history.prepared)
+
+
+def settings_schema() -> str:
+    """Return the JSON schema of `TrainingConfig`; `townlet_runtime.config` keeps a copy, to be read without torch."""
+    return json.dumps(_without_prose(TypeAdapter(TrainingConfig).json_schema()), indent=1)
+
+
+def _without_prose(schema: JsonValue) -> JsonValue:
+    if isinstance(schema, list):
+        return [_without_prose(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _without_prose(part) for key, part in schema.items() if key not in ("title", "description")}
+
+
+def training_fields(config: TrainingConfig) -> dict[str, Setting]:
+    """Return every setting of `config` by dotted field."""
+    return dict(_leaves(config))
+
+
+def _leaves(record: object, prefix: str = "") -> Iterator[tuple[str, Setting]]:
+    if not is_dataclass(record):
+        return
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if is_dataclass(value):
+            yield from _leaves(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value
+
+
+def _put(content: Nested, path: list[str], value: Setting) -> None:
+    first, *rest = path
+    if not rest:
+        content[first] = value
+        return
+    inner = content.setdefault(first, {})
+    if not isinstance(inner, dict):
+        raise ConfigError(f"`{first}` holds no settings of its own")
+    _put(inner, rest, value)
