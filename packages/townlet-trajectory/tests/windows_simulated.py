@@ -1,7 +1,7 @@
 """A program that makes this Python look like the one of Windows to our packages, and then uses them.
 
-`fcntl`, forks, SIGHUP, descriptors of folders and the flags of POSIX are gone; files open by descriptor only if they are
-files; `msvcrt.locking` locks. What Windows itself does is not simulated. Arguments: a folder, and the packages.
+`fcntl`, forks, SIGHUP, descriptors of folders and the flags of POSIX are gone; only files are opened by descriptor;
+`msvcrt.locking` locks. What Windows itself does is not simulated. Arguments: a folder, and the packages.
 """
 
 from __future__ import annotations
