@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -66,6 +68,20 @@ class ArtifactError(TrajectoryError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.stage}: {self.reason}"
+
+
+def reason_of(error: OSError) -> str:
+    """Return the system's message without the path, which an `ArtifactError` names itself."""
+    return error.strerror or str(error)
+
+
+@contextmanager
+def system_errors(path: str | Path, stage: str) -> Iterator[None]:
+    """Turn an `OSError` of the block into an `ArtifactError` of `path` and `stage`."""
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactError(path, stage, reason_of(error)) from error
 
 
 class ManifestError(ArtifactError):

@@ -69,11 +69,7 @@ class ContentAudit:
         self._digests = bytearray()
 
     def add(self, rows: ContentRows) -> None:
-        """Take rows into account.
-
-        Raises:
-            SchemaError: if an observation has another shape or dtype than before.
-        """
+        """Take rows into account; `SchemaError` if an observation has another shape or dtype than before."""
         if len(rows.rewards) == 0:
             return
         flat = {name: array.reshape(len(array), -1) for name, array in rows.observations.items()}

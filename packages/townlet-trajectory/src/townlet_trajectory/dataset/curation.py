@@ -164,9 +164,7 @@ def merged_info(infos: Sequence[DatasetInfo]) -> DatasetInfo:
     """Combine the infos of merged datasets: tags of all, and `notes.merged` with each document.
 
     Seeds and policies keep their names where all that have them agree; else `NAME@K`, K the number of the dataset.
-
-    Raises:
-        DatasetError: if there is none, or they are of different agent groups.
+    Raises `DatasetError` if there is none, or they are of different agent groups.
     """
     groups = list(dict.fromkeys(info.group for info in infos))
     if len(groups) != 1:

@@ -153,9 +153,7 @@ class TrajectoryDataset(Generic[BatchT]):
     def batch(self, epoch: int, number: int) -> BatchT:
         """Batch `number` of an epoch, without those before it: at most the blocks of its own windows are read.
 
-        Raises:
-            IndexError: if there is no such batch.
-            ArtifactError: if a block cannot be read.
+        Raises `IndexError` if there is no such batch; `ArtifactError` if a block cannot be read.
         """
         if epoch < 0 or not 0 <= number < len(self):
             raise IndexError(f"batch {number} of {len(self)}, epoch {epoch}")
@@ -188,8 +186,7 @@ class TrajectoryDataset(Generic[BatchT]):
     def seek(self, position: DatasetPosition) -> None:
         """Go on where `position` says. Nothing that was handed out before is read again.
 
-        Raises:
-            DatasetError: if the position is of another dataset or other options, or there is no such batch.
+        Raises `DatasetError` if the position is of another dataset or other options, or there is no such batch.
         """
         if position.fingerprint != (own := self.reader.fingerprint):
             raise DatasetError(
@@ -204,10 +201,8 @@ class TrajectoryDataset(Generic[BatchT]):
         """Two datasets with the same options, (train, held out); all trajectories of a world's episode are on one side.
 
         The side is a pure function of (seed, world, episode), as in `TrajectoryBatch.split_by_episode`: data that is
-        added later moves nothing. With few episodes a side may be empty. Each side has the whole memory budget.
-
-        Raises:
-            ShapeError: if `held_out` is not in [0, 1].
+        added later moves nothing. With few episodes a side may be empty. Each side has the whole memory budget. Raises
+        `ShapeError` if `held_out` is not in [0, 1].
         """
         aside = is_held_out(held_out, seed=seed, worlds=self.table.worlds, episodes=self.table.episodes)
         return self.restricted(~aside), self.restricted(aside)
@@ -215,8 +210,7 @@ class TrajectoryDataset(Generic[BatchT]):
     def restricted(self, trajectories: NDArray[np.bool_]) -> TrajectoryDataset[BatchT]:
         """The same of some trajectories only: those where the mask [B] over `table` is true.
 
-        Raises:
-            DatasetError: if the mask has another shape, or all weights there are 0.
+        Raises `DatasetError` if the mask has another shape, or all weights there are 0.
         """
         if trajectories.dtype != np.bool_ or trajectories.shape != (len(self.table),):
             raise DatasetError(
@@ -257,11 +251,7 @@ class DatasetPosition:
 
 
 def position_of(document: JsonValue) -> DatasetPosition:
-    """The position that `DatasetPosition.document` made.
-
-    Raises:
-        DatasetError: if it is anything else.
-    """
+    """The position that `DatasetPosition.document` made; `DatasetError` if it is anything else."""
     names = ("epoch", "batch", "fingerprint")
     if not isinstance(document, dict) or document.keys() != set(names):
         raise DatasetError(f"a position must be an object of {', '.join(names)}, got {document!r:.200}")

@@ -53,11 +53,9 @@ class TrajectoryFilter:
     def kept(self, source: TrajectorySource) -> NDArray[np.bool_]:
         """Find the trajectories of `source` that are kept, as a mask [B]; pieces of one are kept all or none.
 
-        Reads the table; rewards or the column `source` only where the filter is about them, one block at a time.
-
-        Raises:
-            SchemaError: if the filter is about sources and there is no column `source`.
-            ArtifactError: if a block cannot be read.
+        Reads the table; rewards or the column `source` only where the filter is about them, one block at a time. Raises
+        `SchemaError` if the filter is about sources and there is no column `source`; `ArtifactError` if a block cannot
+        be read.
         """
         table = source.table
         wholes = whole_of_piece(table)
@@ -80,8 +78,7 @@ class TrajectoryFilter:
 def piece_returns(source: TrajectorySource) -> NDArray[np.float64]:
     """Add up the rewards of each trajectory or piece: [B], in float64. One block is in memory at a time.
 
-    Raises:
-        ArtifactError: if a block cannot be read.
+    Raises `ArtifactError` if a block cannot be read.
     """
     returns = np.zeros(len(source.table), np.float64)
     for block, first, stop in blocks_of(source):

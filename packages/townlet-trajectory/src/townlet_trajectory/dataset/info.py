@@ -169,11 +169,9 @@ class DatasetManifest:
 def parse_dataset_manifest(data: bytes, path: str | Path) -> DatasetManifest:
     """Read a dataset manifest that came from `path`.
 
-    Keys that are not known are left out: a later minor version may have them.
-
-    Raises:
-        ArtifactError: if it is not strict JSON.
-        ManifestError: if it is of another format or a newer major version, its digest differs, or an entry is wrong.
+    Keys that are not known are left out: a later minor version may have them. Raises `ArtifactError` if it is not
+    strict JSON; `ManifestError` if it is of another format or a newer major version, its digest differs, or an entry is
+    wrong.
     """
     document = parse_object(data, path)
     if document.get("format") != _FORMAT:

@@ -13,7 +13,7 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
 from townlet_trajectory.data.steps import StepBatch
-from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS, Array
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_FIELDS, Array
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.errors import MemoryBudgetError
 
@@ -128,8 +128,7 @@ class LoadedBlocks:
         """[B]; the row at which each trajectory begins."""
         self._columns = {name: _joined([batch.columns[name] for batch in batches]) for name in batches[0].columns}
         self._rows = {name: _joined([vars(batch)[name] for batch in batches]) for name in ROW_SPECS}
-        names = ("agent_ids", *TRAJECTORY_SPECS)
-        self._trajectories = {name: _joined([vars(batch)[name] for batch in batches]) for name in names}
+        self._trajectories = {name: _joined([vars(batch)[name] for batch in batches]) for name in TRAJECTORY_FIELDS}
         self._step_shift = np.array([block.first_step for block in blocks]) - self._row_offsets[:-1]
         self._trajectory_shift = np.array([block.first_trajectory for block in blocks]) - self._trajectory_offsets[:-1]
 

@@ -135,9 +135,8 @@ class DatasetReader(Generic[BatchT]):
     def load(self, block: int) -> LoadedBlock:
         """Read a block.
 
-        Raises:
-            ArtifactError: if its file is missing or damaged.
-            DatasetError: if it is not what the source's table says.
+        Raises `ArtifactError` if its file is missing or damaged; `DatasetError` if it is not what the source's table
+        says.
         """
         first, stop = block_bounds(self.source, block)
         batch = self.source.load_block(block)
@@ -150,8 +149,7 @@ class DatasetReader(Generic[BatchT]):
     ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
         """The selected units of a window that holds `blocks`, and their weights.
 
-        Raises:
-            DatasetError: if they are not those that were counted.
+        Raises `DatasetError` if they are not those that were counted.
         """
         kept = np.concatenate([self.selected.steps[slice(*block_bounds(self.source, block))] > 0 for block in blocks])
         chosen = np.repeat(kept, window.lengths)

@@ -82,8 +82,7 @@ class StepWeights:
     def of(self, columns: Mapping[str, Array], num_rows: int) -> NDArray[np.float64]:
         """[num_rows]; the weights of rows.
 
-        Raises:
-            DatasetError: if `function` returns another shape, a negative number, NaN or infinity.
+        Raises `DatasetError` if `function` returns another shape, a negative number, NaN or infinity.
         """
         weights = np.asarray(self.function({name: columns[name] for name in self.columns}), np.float64)
         if weights.shape != (num_rows,):

@@ -48,17 +48,14 @@ class TrajectorySource(Protocol):
     def load_block(self, block: int) -> TrajectoryBatch:
         """The trajectories of a block, verified.
 
-        Raises:
-            ArtifactError: if a file is missing, damaged, or contradicts what its directory says of it.
+        Raises `ArtifactError` if a file is missing, damaged, or contradicts what its directory says of it.
         """
         ...
 
     def decision_column(self, block: int, name: str) -> Array:
         """One decision column of the rows of a block, [rows, ...]; tensors are not decoded where the format allows.
 
-        Raises:
-            ArtifactError: as `load_block`.
-            SchemaError: if there is no such decision column.
+        Raises `ArtifactError` as `load_block`; `SchemaError` if there is no such decision column.
         """
         ...
 
@@ -188,11 +185,7 @@ def require_decision(schema: TrajectorySchema, name: str) -> None:
 
 
 def block_bounds(source: TrajectorySource, block: int) -> tuple[int, int]:
-    """Return the first trajectory of a block and the one behind its last.
-
-    Raises:
-        IndexError: if there is no such block.
-    """
+    """Return the first trajectory of a block and the one behind its last; `IndexError` if there is no such block."""
     offsets = source.block_offsets
     if not 0 <= block < len(offsets) - 1:
         raise IndexError(f"block {block} of {len(offsets) - 1}")

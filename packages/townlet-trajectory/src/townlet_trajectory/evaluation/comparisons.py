@@ -67,8 +67,7 @@ def summarize(scores: EpisodeScores, *, seed: int, num_resamples: int) -> ScoreS
 def paired_differences(candidate: EpisodeScores, incumbent: EpisodeScores) -> NDArray[np.float64]:
     """Return the returns of `candidate` minus those of `incumbent` [n].
 
-    Raises:
-        EvaluationError: unless both played the same seeds in the same order.
+    Raises `EvaluationError` unless both played the same seeds in the same order.
     """
     if candidate.seeds != incumbent.seeds:
         raise EvaluationError(

@@ -72,8 +72,7 @@ def save_batch(path: str | Path, batch: TrajectoryBatch, *, compress: bool = Tru
 def load_batch(path: str | Path) -> TrajectoryBatch:
     """Read what `save_batch` wrote.
 
-    Raises:
-        ArtifactError: if the file is missing, damaged, of a newer major version, or contradicts itself.
+    Raises `ArtifactError` if the file is missing, damaged, of a newer major version, or contradicts itself.
     """
     arrays = decode_npz(read_named(path, max_bytes=MAX_NPZ_BYTES), path, names=None)
     if (header := arrays.pop(_DOCUMENT, None)) is None:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
-from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.errors import ArtifactError, system_errors
 from townlet_trajectory.formats.batch_file import load_batch
 from townlet_trajectory.formats.captures.directory import info_of_captures
 from townlet_trajectory.formats.captures.manifest import YAML_SUFFIXES
@@ -38,8 +38,7 @@ def format_of(path: str | Path) -> Format:
     """What is at `path`: a file `*.npz` (a whole batch) or a capture's manifest (`*.json`, `*.yaml`, `*.yml`), or a
     directory of shards, of a dataset of Minari, or of one capture.
 
-    Raises:
-        ArtifactError: if it is none of these.
+    Raises `ArtifactError` if it is none of these.
     """
     path = Path(path)
     if path.is_file():
@@ -97,10 +96,8 @@ def open_dataset(path: str | Path, *, data_root: str | Path | None = None) -> It
 
 
 def _manifests_in(folder: Path) -> list[str]:
-    try:
+    with system_errors(folder, "open"):
         return sorted(name for name in os.listdir(folder) if name.endswith(_CAPTURE_MANIFESTS))
-    except OSError as error:
-        raise ArtifactError(folder, "open", error.strerror or str(error)) from error
 
 
 def _only_manifest(folder: Path) -> Path:

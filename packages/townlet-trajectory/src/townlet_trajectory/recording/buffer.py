@@ -194,11 +194,7 @@ class RolloutBuffer:
             refuse_names("observations", observations, self._schema.observations)
 
     def decide(self, columns: Mapping[str, Array]) -> None:
-        """Take the decision columns of the tick, each [N, ...].
-
-        Raises:
-            SchemaError, ShapeError: as in `begin`.
-        """
+        """Take the decision columns of the tick, each [N, ...]; `SchemaError`, `ShapeError` as in `begin`."""
         if len(columns) != self._num_decisions:
             refuse_names("decisions", columns, self._schema.decisions)
         try:
@@ -222,8 +218,7 @@ class RolloutBuffer:
     def finish(self, rewards: NDArray[np.float32], presence: Presence) -> None:
         """Take the rewards [N], and count the rows of the tick, which are those of `presence`, as complete.
 
-        Raises:
-            SchemaError, ShapeError, NonFiniteError: as in `begin`.
+        Raises `SchemaError`, `ShapeError`, `NonFiniteError` as in `begin`.
         """
         size, start = self._size, self._start
         if rewards.dtype != _FLOAT32 or rewards.shape != self._shape:

@@ -36,18 +36,13 @@ _DEPTH_STEP[[ord("]"), ord("}")]] = -1
 def canonical_json(value: JsonValue) -> bytes:
     """The one spelling that digests are taken of: keys sorted, no spaces, ASCII.
 
-    Raises:
-        ValueError: if a number is NaN or infinite.
+    Raises `ValueError` if a number is NaN or infinite.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 def readable_json(value: JsonValue) -> bytes:
-    """Indented, keys in the order given, with a final line feed.
-
-    Raises:
-        ValueError: if a number is NaN or infinite.
-    """
+    """Indented, keys in the order given, with a final line feed; `ValueError` if a number is NaN or infinite."""
     return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False).encode() + b"\n"
 
 
@@ -87,8 +82,7 @@ def parse_json(data: bytes, path: str | Path, *, finite: bool = True) -> JsonVal
 def parse_object(data: bytes, path: str | Path) -> dict[str, JsonValue]:
     """Parse JSON as `parse_json` does, and require an object.
 
-    Raises:
-        ArtifactError: as `parse_json`, or if the value is none.
+    Raises `ArtifactError` as `parse_json`, or if the value is none.
     """
     value = parse_json(data, path)
     if not isinstance(value, dict):

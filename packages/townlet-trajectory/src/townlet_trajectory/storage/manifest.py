@@ -68,8 +68,7 @@ def manifest_of(files: Mapping[str, bytes]) -> Manifest:
 def parse_manifest(data: bytes, path: str | Path) -> Manifest:
     """Read a manifest that came from `path`.
 
-    Raises:
-        ArtifactError: if it is not strict JSON; `ManifestError` if its digest, version, or an entry is wrong.
+    Raises `ArtifactError` if it is not strict JSON; `ManifestError` if its digest, version, or an entry is wrong.
     """
     document = parse_object(data, path)
     if document.keys() != {"format", "version", "files", "sha256"} or document["format"] != _FORMAT:
@@ -92,8 +91,7 @@ def parse_manifest(data: bytes, path: str | Path) -> Manifest:
 def write_directory(path: str | Path, files: Mapping[str, bytes]) -> Manifest:
     """Create the directory `path` with `files` and their manifest in it, all at once.
 
-    Raises:
-        ArtifactError: as `files.write_directory_atomic`.
+    Raises `ArtifactError` as `files.write_directory_atomic`.
     """
     if MANIFEST_NAME in files:
         raise ManifestError(path, "write", f"`{MANIFEST_NAME}` is written by the manifest itself")
@@ -105,11 +103,8 @@ def write_directory(path: str | Path, files: Mapping[str, bytes]) -> Manifest:
 def read_directory(path: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> dict[str, bytes]:
     """Read every file of the manifest of the directory `path`, whole and verified; other files are not looked at.
 
-    What is returned is what was verified: nothing is opened a second time.
-
-    Raises:
-        ArtifactError: if a file is missing, not regular or not below `path`.
-        ManifestError: if a size or digest differs.
+    What is returned is what was verified: nothing is opened a second time. Raises `ArtifactError` if a file is missing,
+    not regular or not below `path`; `ManifestError` if a size or digest differs.
     """
     root = Path(path)
     manifest = parse_manifest(

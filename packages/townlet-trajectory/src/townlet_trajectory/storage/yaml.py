@@ -55,10 +55,9 @@ def read_yaml(path: str | Path, *, max_bytes: int = MAX_YAML_BYTES) -> JsonValue
 def parse_yaml(data: bytes, path: str | Path) -> JsonValue:
     """Parse YAML that came from `path` (for the error).
 
-    Raises:
-        ArtifactError: if it is longer than `MAX_YAML_BYTES`, nested deeper than `MAX_JSON_DEPTH`, not UTF-8, not YAML,
-            more than one document, repeats a key, has a key that is not text, or holds a tag, an anchor, an alias, NaN
-            or infinity; names line and column.
+    Raises `ArtifactError` if it is longer than `MAX_YAML_BYTES`, nested deeper than `MAX_JSON_DEPTH`, not UTF-8, not
+    YAML, more than one document, repeats a key, has a key that is not text, or holds a tag, an anchor, an alias, NaN or
+    infinity; names line and column.
     """
     if len(data) > MAX_YAML_BYTES:
         raise ArtifactError(path, "parse", f"at most {MAX_YAML_BYTES} bytes of YAML are read, got {len(data)}")
@@ -105,8 +104,7 @@ def parse_value(text: str, path: str | Path) -> JsonValue:
 def dump_yaml(value: JsonValue) -> str:
     """Return the YAML of `value`, keys in the order given; `parse_yaml` reads the same value back.
 
-    Raises:
-        ValueError: if a number is NaN or infinite.
+    Raises `ValueError` if a number is NaN or infinite.
     """
     canonical_json(value)  # refuses the numbers that YAML would write and no reader here takes
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
@@ -17,14 +16,13 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec
-from townlet_trajectory.data.trajectory import TRAJECTORY_SPECS, Array
+from townlet_trajectory.data.trajectory import TRAJECTORY_FIELDS, Array
 from townlet_trajectory.dataset.memory import step_bytes
 from townlet_trajectory.dataset.source import TrajectoryTable, block_bounds, require_decision
-from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryError
+from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryError, system_errors
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeReader
 from townlet_trajectory.formats.minari.spaces import Leaf, MinariContents, minari_contents
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, parse_json, parse_object
-from townlet_trajectory.storage.locks import reason_of
 from townlet_trajectory.storage.npz import FREE_BYTES, MAX_RATIO
 from townlet_trajectory.storage.paths import open_below, read_below
 
@@ -68,7 +66,7 @@ class MinariReader:
         self.schema, self.info = self._contents.schema, self._contents.info
         self._file_path = self.path / "data" / FILE_NAME
         self._stream = open_below(self.path, f"data/{FILE_NAME}", max_bytes=MAX_FILE_BYTES, origin=self.path)
-        with self._errors(), ExitStack() as stack:
+        with system_errors(self._file_path, "read"), ExitStack() as stack:
             stack.callback(self._stream.close)
             self._file_bytes = os.fstat(self._stream.fileno()).st_size
             self._verify()
@@ -94,21 +92,17 @@ class MinariReader:
 
     def close(self) -> None:
         """Close the file."""
-        with self._errors(), self._stream:
+        with system_errors(self._file_path, "read"), self._stream:
             self._episodes.close()
 
     @cached_property
     def fingerprint(self) -> str:
         file = self._contents.file
-        with self._errors():
+        with system_errors(self._file_path, "read"):
             return _digest_of(self._stream) if file is None else file.sha256
 
     def load(self, *, max_bytes: int = MAX_BATCH_BYTES) -> TrajectoryBatch:
-        """All trajectories.
-
-        Raises:
-            ArtifactError: as `load_block`, or if the columns would take more than `max_bytes`.
-        """
+        """All trajectories; `ArtifactError` as `load_block`, or if the columns would take more than `max_bytes`."""
         if (total := int(self.encoded_bytes.sum())) > max_bytes:
             raise ArtifactError(self._file_path, "read", f"at most {max_bytes} bytes are read at once, got {total}")
         return self._load(0, len(self.table))
@@ -119,13 +113,6 @@ class MinariReader:
     def decision_column(self, block: int, name: str) -> Array:
         require_decision(self.schema, name)
         return self._decision(name, *block_bounds(self, block))
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise ArtifactError(self._file_path, "read", reason_of(error)) from error
 
     def _verify(self) -> None:
         """Compare the file with size and SHA-256 of a dataset of ours."""
@@ -191,7 +178,7 @@ class MinariReader:
         return agent_id, *numbers
 
     def _load(self, first: int, stop: int) -> TrajectoryBatch:
-        part = {name: vars(self.table)[name][first:stop] for name in ("agent_ids", *TRAJECTORY_SPECS)}
+        part = {name: vars(self.table)[name][first:stop] for name in TRAJECTORY_FIELDS}
         lengths = self.table.lengths[first:stop]
         offsets = offsets_of(lengths)
         seen = {name: self._rows(leaf, first, stop, 1) for name, leaf in self._contents.observations.items()}
@@ -240,8 +227,7 @@ class MinariReader:
 def from_minari(path: str | Path, *, max_bytes: int = MAX_BATCH_BYTES) -> TrajectoryBatch:
     """Read a whole dataset's directory as one batch; `MinariReader` says how, and reads it by blocks.
 
-    Raises:
-        ArtifactError: as `MinariReader`, or if the columns would take more than `max_bytes`.
+    Raises `ArtifactError` as `MinariReader`, or if the columns would take more than `max_bytes`.
     """
     with MinariReader(path) as reader:
         return reader.load(max_bytes=max_bytes)

@@ -51,11 +51,7 @@ class Leaf:
     """Whether the file holds that very dtype (ours do); else it is converted, and only floats are rounded."""
 
     def converted(self, array: Array) -> Array:
-        """What an episode holds, as rows of the column.
-
-        Raises:
-            SchemaError: if a value would be another one.
-        """
+        """What an episode holds, as rows of the column; `SchemaError` if a value would be another one."""
         target = self.spec.numpy_dtype
         if array.dtype == target and self.num_values is None:
             return array
@@ -85,8 +81,7 @@ def space_text(specs: Mapping[str, ArraySpec]) -> str:
 def action_space_text(schema: TrajectorySchema) -> str:
     """The space of the column `action`, as text: `Discrete` where there is a vocabulary.
 
-    Raises:
-        SchemaError: if there is no such column.
+    Raises `SchemaError` if there is no such column.
     """
     spec = schema.decisions.get(ACTION)
     if spec is None:
@@ -254,8 +249,7 @@ class MinariContents:
 def minari_contents(metadata: Mapping[str, JsonValue], path: Path) -> MinariContents:
     """Read `metadata.json`, parsed already, that came from `path`.
 
-    Raises:
-        ArtifactError: if it is damaged, of a format or version that is not read, or says what no schema can say.
+    Raises `ArtifactError` if it is damaged, of a format or version that is not read, or says what no schema can say.
     """
     fields = Fields(metadata, path)
     if (data_format := fields.text("data_format")) != "hdf5":

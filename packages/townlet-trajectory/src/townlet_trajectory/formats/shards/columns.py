@@ -198,8 +198,7 @@ def allowance(num_bytes: int) -> int:
 def check_sizes(data: bytes, path: str | Path) -> None:
     """Refuse the Arrow file `data`, which came from `path`, unless it decodes to at most `allowance` bytes.
 
-    Raises:
-        ArtifactError: if it declares more, or as `declared_bytes`.
+    Raises `ArtifactError` if it declares more, or as `declared_bytes`.
     """
     declared, allowed = declared_bytes(data, path), allowance(len(data))
     if declared > allowed:
@@ -211,8 +210,7 @@ def check_sizes(data: bytes, path: str | Path) -> None:
 def declared_bytes(data: bytes, path: str | Path) -> int:
     """What the columns of the Arrow file `data`, which came from `path`, will take when they are decoded.
 
-    Raises:
-        ArtifactError: if it is not an Arrow IPC file of the form that this package writes: one batch of rows.
+    Raises `ArtifactError` if it is not an Arrow IPC file of the form that this package writes: one batch of rows.
     """
     pyarrow = require("pyarrow", "arrow")
     if not data.startswith(MAGIC) or not data.endswith(MAGIC) or len(data) < STREAM_BEGINS + len(MAGIC):

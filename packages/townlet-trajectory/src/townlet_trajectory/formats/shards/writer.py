@@ -24,14 +24,14 @@ from townlet_trajectory.dataset.info import (
     shard_file_names,
 )
 from townlet_trajectory.dataset.source import schema_and_rest
-from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError
+from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, system_errors
 from townlet_trajectory.formats.shards.columns import check_texts
 from townlet_trajectory.formats.shards.layout import check_shard_schema, encode_shard
 from townlet_trajectory.formats.shards.reader import read_dataset_manifest
 from townlet_trajectory.storage.extras import require
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
-from townlet_trajectory.storage.locks import reason_of, remove_if_there
+from townlet_trajectory.storage.locks import remove_if_there
 from townlet_trajectory.storage.manifest import MANIFEST_NAME, FileEntry
 
 _SHARD_FILE = re.compile(r"(steps|trajectories)-\d{6,9}\.arrow")
@@ -115,10 +115,8 @@ class ShardWriter:
     def write(self, batch: TrajectoryBatch) -> None:
         """Take `batch`, and write what is full. If this raises, nothing of `batch` was taken.
 
-        Raises:
-            OrderError: after `close`.
-            SchemaError: if the schema differs, or an agent id is not Unicode text.
-            ArtifactError: if a file cannot be written.
+        Raises `OrderError` after `close`; `SchemaError` if the schema differs, or an agent id is not Unicode text;
+        `ArtifactError` if a file cannot be written.
         """
         if self._closed:
             raise OrderError("the writer is closed")
@@ -133,9 +131,8 @@ class ShardWriter:
     def flush(self) -> None:
         """Write the rows that are still in memory as a shard of their own, however small.
 
-        Raises:
-            OrderError: after `close`.
-            ArtifactError: if a file cannot be written; the rows are then still in memory.
+        Raises `OrderError` after `close`; `ArtifactError` if a file cannot be written; the rows are then still in
+        memory.
         """
         if self._closed:
             raise OrderError("the writer is closed")
@@ -146,8 +143,7 @@ class ShardWriter:
     def close(self) -> DatasetManifest:
         """Write the rows that are still in memory and let the directory go; nothing happens the second time.
 
-        Raises:
-            ArtifactError: if a file cannot be written; the writer is then still open.
+        Raises `ArtifactError` if a file cannot be written; the writer is then still open.
         """
         if not self._closed:
             self.flush()
@@ -187,11 +183,9 @@ class ShardWriter:
 
     def _remove_unlisted(self, manifest: DatasetManifest) -> None:
         listed = {name for shard in manifest.shards for name in shard.files}
-        try:
-            unlisted = [name for name in os.listdir(self._directory) if _SHARD_FILE.fullmatch(name)]
-        except OSError as error:
-            raise ArtifactError(self._directory, "read", reason_of(error)) from error
-        unlisted = [name for name in unlisted if name not in listed]
+        with system_errors(self._directory, "read"):
+            names = [name for name in os.listdir(self._directory) if _SHARD_FILE.fullmatch(name)]
+        unlisted = [name for name in names if name not in listed]
         if unlisted and not os.path.lexists(self._directory / MANIFEST_NAME):
             raise ArtifactError(self._directory, "write", f"holds shards without a manifest: {sorted(unlisted)[:4]}")
         for name in unlisted:
