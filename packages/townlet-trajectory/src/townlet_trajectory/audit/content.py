@@ -80,12 +80,7 @@ class ContentAudit:
         self._digests += b"".join(_digests(rows))
 
     def report(self, found: FindingList, name_of: Callable[[int], str]) -> None:
-        """Add what was found.
-
-        Args:
-            found: where it goes.
-            name_of: the name of the trajectory that came as number so and so.
-        """
+        """Add what was found to `found`; `name_of` names a trajectory, given its number in the order of coming."""
         if not self._num_steps:
             found.warn("empty", "dataset", "there is no step in it")
             return
@@ -318,11 +313,7 @@ class RowSample:
         self._blocks: list[dict[str, Array]] = []
 
     def add(self, columns: Mapping[str, Array]) -> None:
-        """Take the rows of a block into account.
-
-        Args:
-            columns: each [R, ...]; always the same names, dtypes and row shapes.
-        """
+        """Take the rows of a block into account: columns [R, ...], always of the same names, dtypes and row shapes."""
         num_rows = len(next(iter(columns.values())))
         keys = np.arange(self._num_seen, self._num_seen + num_rows, dtype=np.uint64) * _GOLDEN
         self._num_seen += num_rows

@@ -200,10 +200,8 @@ class TrajectoryBatch:
 
     @classmethod
     def from_trajectories(cls, trajectories: Sequence[Trajectory]) -> TrajectoryBatch:
-        """Put trajectories of equal schemas one after the other, in the given order.
-
-        Raises `SchemaError` if there is none, or schemas differ.
-        """
+        """Put trajectories of equal schemas one after the other, in the given order. Raises `SchemaError` if there is
+        none, or schemas differ."""
         if not trajectories:
             raise SchemaError("a batch needs at least one trajectory, to know its schema")
         schema = trajectories[0].schema
@@ -226,10 +224,8 @@ class TrajectoryBatch:
 
     @classmethod
     def concatenate(cls, batches: Sequence[TrajectoryBatch]) -> TrajectoryBatch:
-        """Put batches of equal schemas one after the other, in the given order.
-
-        Raises `SchemaError` if there is none, or schemas differ.
-        """
+        """Put batches of equal schemas one after the other, in the given order. Raises `SchemaError` if there is none,
+        or schemas differ."""
         if not batches:
             raise SchemaError("at least one batch is needed, to know the schema")
         schema = batches[0].schema

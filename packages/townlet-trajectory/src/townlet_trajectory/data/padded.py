@@ -91,14 +91,9 @@ class PaddedBatch:
 
     @classmethod
     def of(cls, batch: TrajectoryBatch, *, num_steps: int | None = None) -> PaddedBatch:
-        """Lay `batch` out.
+        """Lay `batch` out; `num_steps` is T, where one shape is wanted for all batches (None: the greatest length).
 
-        Args:
-            batch: B trajectories.
-            num_steps: T, where one shape is wanted for all batches; None is the greatest length.
-
-        Raises:
-            ShapeError: if a trajectory is longer than `num_steps`.
+        Raises `ShapeError` if a trajectory is longer than `num_steps`.
         """
         mask = step_mask(batch.offsets, num_steps)
         every = np.arange(len(batch))
@@ -118,10 +113,8 @@ class PaddedBatch:
         )
 
     def flat(self) -> TrajectoryBatch:
-        """The inverse of `of`; what stands behind the ends is left out.
-
-        Raises `ContinuityError`, `NonFiniteError` if the steps are not those of trajectories.
-        """
+        """The inverse of `of`; what stands behind the ends is left out. Raises `ContinuityError`, `NonFiniteError` if
+        the steps are not those of trajectories."""
         every, lengths = np.arange(len(self)), self.lengths
         return TrajectoryBatch(
             schema=self.schema,

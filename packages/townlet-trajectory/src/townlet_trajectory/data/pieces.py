@@ -56,10 +56,8 @@ def split_where(batch: TrajectoryBatch, cut_before_rows: NDArray[np.bool_]) -> T
 
 
 def split_every(batch: TrajectoryBatch, num_steps: int) -> TrajectoryBatch:
-    """Cut each trajectory into pieces of `num_steps` steps, the last with what is left.
-
-    Raises `ShapeError` if `num_steps` is less than 1.
-    """
+    """Cut each trajectory into pieces of `num_steps` steps, the last with what is left. Raises `ShapeError` if
+    `num_steps` is less than 1."""
     if num_steps < 1:
         raise ShapeError(f"`num_steps` must be at least 1, got {num_steps}")
     step = np.arange(batch.num_steps) - np.repeat(batch.offsets[:-1], batch.lengths)
@@ -67,10 +65,8 @@ def split_every(batch: TrajectoryBatch, num_steps: int) -> TrajectoryBatch:
 
 
 def split_at_changes(batch: TrajectoryBatch, values: Array) -> TrajectoryBatch:
-    """Cut trajectories wherever `values` [R, ...] are others than in the row before.
-
-    Raises `ShapeError` if there is not one value for each row.
-    """
+    """Cut trajectories wherever `values` [R, ...] are others than in the row before. Raises `ShapeError` if there is
+    not one value for each row."""
     if len(values) != batch.num_steps:
         raise ShapeError(f"`values` must have {batch.num_steps} rows, got {len(values)}")
     changes = np.zeros(batch.num_steps, np.bool_)
@@ -79,23 +75,17 @@ def split_at_changes(batch: TrajectoryBatch, values: Array) -> TrajectoryBatch:
 
 
 def split_at_possession(batch: TrajectoryBatch) -> TrajectoryBatch:
-    """Cut where an external owner takes an agent over or lets it go (column `possessed`).
-
-    Raises `SchemaError` if there is no such column.
-    """
+    """Cut where an external owner takes an agent over or lets it go (column `possessed`). Raises `SchemaError` if there
+    is no such column."""
     return split_at_changes(batch, _decision(batch, POSSESSED))
 
 
 def split_at_policy_swap(batch: TrajectoryBatch, swaps: str | NDArray[np.bool_]) -> TrajectoryBatch:
     """Cut where another policy begins to decide, so that each piece was decided by one.
 
-    Args:
-        batch: the trajectories.
-        swaps: the decision column that says which policy decided (its number, say): swaps are where it changes. Or a
-            mask [R], true at the first rows of a new policy: `np.isin(batch.ticks, ticks_of_swaps)`, for example.
-
-    Raises:
-        SchemaError, ShapeError: if there is no such column, or the mask is not bool [R].
+    `swaps` is the decision column that says which policy decided (its number, say): swaps are where it changes. Or a
+    mask [R], true at the first rows of a new policy: `np.isin(batch.ticks, ticks_of_swaps)`, for example. Raises
+    `SchemaError` or `ShapeError` if there is no such column, or the mask is not bool [R].
     """
     if isinstance(swaps, str):
         return split_at_changes(batch, _decision(batch, swaps))
@@ -114,10 +104,8 @@ def split_by_world_episode(batch: TrajectoryBatch) -> list[TrajectoryBatch]:
 
 
 def keep_steps(batch: TrajectoryBatch, keep: NDArray[np.bool_]) -> TrajectoryBatch:
-    """The steps where `keep` [R] is true: each run of them is a piece; copies of the rows.
-
-    Raises `SchemaError`, `ShapeError` if `keep` is not bool [R].
-    """
+    """The steps where `keep` [R] is true: each run of them is a piece; copies of the rows. Raises `SchemaError`,
+    `ShapeError` if `keep` is not bool [R]."""
     check_array("keep", keep, ArraySpec("bool"), batch.num_steps)
     pieces = split_at_changes(batch, keep)
     return pieces.filter_trajectories(keep[pieces.offsets[:-1]])

@@ -128,14 +128,9 @@ class BatchStatistics:
 
     @classmethod
     def of(cls, batch: TrajectoryBatch, *, observations: Sequence[str] = ()) -> BatchStatistics:
-        """The figures of `batch`.
+        """The figures of `batch`, and the moments of the named observations, which take a pass over the tensors.
 
-        Args:
-            batch: the trajectories.
-            observations: those whose moments are wanted: it takes a pass over the tensors.
-
-        Raises:
-            SchemaError: if there is no such observation.
+        Raises `SchemaError` if there is no such observation.
         """
         if unknown := sorted(set(observations) - batch.observations.keys()):
             raise SchemaError(f"there are no observations {unknown}, but {sorted(batch.observations)}")
@@ -168,10 +163,8 @@ class BatchStatistics:
         )
 
     def merged(self, other: BatchStatistics) -> BatchStatistics:
-        """The figures of both batches together; in which order makes no difference.
-
-        Raises `SchemaError` if the schemas, or the observations that were asked for, differ.
-        """
+        """The figures of both batches together; in which order makes no difference. Raises `SchemaError` if the
+        schemas, or the observations that were asked for, differ."""
         self.schema.require_equal(other.schema)
         ours, theirs = vars(self), vars(other)
         flags = {name: count + other.flags[name] for name, count in self.flags.items()}

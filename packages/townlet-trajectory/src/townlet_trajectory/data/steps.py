@@ -51,7 +51,7 @@ class StepBatch:
         if self.next_observations:
             check_columns("next_observations", self.next_observations, self.schema.observations, size)
         check_columns("columns", self.columns, self.schema.decisions, size)
-        check_columns("rows", self._rows(), _ROW_SPECS, size)
+        check_columns("rows", self.rows(), _ROW_SPECS, size)
 
     def __len__(self) -> int:
         """Steps (N)."""
@@ -64,15 +64,13 @@ class StepBatch:
             observations=_taken(self.observations, indices),
             next_observations=_taken(self.next_observations, indices),
             columns=_taken(self.columns, indices),
-            **_taken(self._rows(), indices),
+            **_taken(self.rows(), indices),
         )
 
     @classmethod
     def concatenate(cls, batches: Sequence[StepBatch]) -> StepBatch:
-        """The steps of batches of one dataset, one batch after the other.
-
-        Raises `ShapeError` if there is none; `SchemaError` if schemas differ.
-        """
+        """The steps of batches of one dataset, one batch after the other. Raises `ShapeError` if there is none;
+        `SchemaError` if schemas differ."""
         if not batches:
             raise ShapeError("at least one batch is needed")
         first = batches[0]
@@ -83,10 +81,11 @@ class StepBatch:
             observations=_joined([batch.observations for batch in batches]),
             next_observations=_joined([batch.next_observations for batch in batches]),
             columns=_joined([batch.columns for batch in batches]),
-            **_joined([batch._rows() for batch in batches]),
+            **_joined([batch.rows() for batch in batches]),
         )
 
-    def _rows(self) -> dict[str, Any]:
+    def rows(self) -> dict[str, Any]:
+        """The arrays that every step batch has, whatever its schema, by name."""
         return {name: vars(self)[name] for name in _ROW_SPECS}
 
 

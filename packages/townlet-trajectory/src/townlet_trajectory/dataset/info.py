@@ -106,7 +106,7 @@ class ShardEntry:
             "number": self.number,
             "num_steps": self.num_steps,
             "num_trajectories": self.num_trajectories,
-            "files": {name: {"sha256": entry.sha256, "size": entry.size} for name, entry in self.files.items()},
+            "files": {name: dict(vars(entry)) for name, entry in self.files.items()},
         }
 
 

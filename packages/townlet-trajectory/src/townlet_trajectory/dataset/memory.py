@@ -13,7 +13,7 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
 from townlet_trajectory.data.steps import StepBatch
-from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_FIELDS, Array
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_FIELDS, TRAJECTORY_SPECS, Array
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.errors import MemoryBudgetError
 
@@ -289,12 +289,7 @@ class StepUnit:
             "observations": dict(batch.observations),
             **following,
             "columns": dict(batch.columns),
-            "rewards": batch.rewards,
-            "ticks": batch.ticks,
-            "terminated": batch.terminated,
-            "truncated": batch.truncated,
-            "steps": batch.steps,
-            "trajectories": batch.trajectories,
+            **batch.rows(),
         }
 
     def batch_bytes(self, source: TrajectorySource, selected: NDArray[np.int64], batch_size: int) -> int:
@@ -336,10 +331,7 @@ class TrajectoryUnit:
             "ticks": batch.padded(batch.ticks)[0],
             "mask": mask,
             "lengths": batch.lengths,
-            "terminated": batch.terminated.copy(),
-            "truncated": batch.truncated.copy(),
-            "worlds": batch.worlds.copy(),
-            "episodes": batch.episodes.copy(),
+            **{name: vars(batch)[name].copy() for name in TRAJECTORY_SPECS},
         }
 
     def batch_bytes(self, source: TrajectorySource, selected: NDArray[np.int64], batch_size: int) -> int:

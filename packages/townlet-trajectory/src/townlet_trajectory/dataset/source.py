@@ -16,6 +16,7 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import Array, TrajectorySchema
 from townlet_trajectory.data.table import TrajectoryTable as TrajectoryTable
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_FIELDS, TRAJECTORY_SPECS
 from townlet_trajectory.errors import DatasetError, SchemaError, ShapeError
 
 
@@ -46,17 +47,13 @@ class TrajectorySource(Protocol):
         ...
 
     def load_block(self, block: int) -> TrajectoryBatch:
-        """The trajectories of a block, verified.
-
-        Raises `ArtifactError` if a file is missing, damaged, or contradicts what its directory says of it.
-        """
+        """The trajectories of a block, verified. Raises `ArtifactError` if a file is missing, damaged, or contradicts
+        what its directory says of it."""
         ...
 
     def decision_column(self, block: int, name: str) -> Array:
         """One decision column of the rows of a block, [rows, ...]; tensors are not decoded where the format allows.
-
-        Raises `ArtifactError` as `load_block`; `SchemaError` if there is no such decision column.
-        """
+        Raises `ArtifactError` as `load_block`; `SchemaError` if there is no such decision column."""
         ...
 
 
@@ -139,13 +136,9 @@ class ChainedSource:
 def table_of(batch: TrajectoryBatch, *, tags: frozenset[str] = frozenset()) -> TrajectoryTable:
     """Make the table of the trajectories of `batch`, each tagged with `tags`."""
     return TrajectoryTable(
-        agent_ids=batch.agent_ids,
-        worlds=batch.worlds,
-        episodes=batch.episodes,
         first_ticks=batch.ticks[batch.offsets[:-1]],
         lengths=batch.lengths,
-        terminated=batch.terminated,
-        truncated=batch.truncated,
+        **{name: vars(batch)[name] for name in TRAJECTORY_FIELDS},
         tags=(tags,) * len(batch) if tags else (),
     )
 
@@ -204,12 +197,7 @@ def arrays_of(batch: TrajectoryBatch) -> dict[str, Array]:
         "lengths": batch.lengths,
         "agent_ids": np.frombuffer(b"".join(agent_ids), np.uint8),
         "agent_id_ends": np.cumsum([len(agent_id) for agent_id in agent_ids], dtype=np.int64),
-        "worlds": batch.worlds,
-        "episodes": batch.episodes,
-        "terminated": batch.terminated,
-        "truncated": batch.truncated,
-        "rewards": batch.rewards,
-        "ticks": batch.ticks,
+        **{name: vars(batch)[name] for name in (*TRAJECTORY_SPECS, *ROW_SPECS)},
         **{f"observations.{name}": array for name, array in batch.observations.items()},
         **{f"final.{name}": array for name, array in batch.final_observations.items()},
         **{f"decisions.{name}": array for name, array in batch.columns.items()},

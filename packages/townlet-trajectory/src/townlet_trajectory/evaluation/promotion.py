@@ -268,16 +268,7 @@ def _entry(each: PromotionPass) -> dict[str, JsonValue]:
         "incumbent": each.incumbent,
         "tail_margin": each.tail_margin,
         "outcome": each.outcome,
-        "comparison": None
-        if comparison is None
-        else {
-            "num_episodes": comparison.num_episodes,
-            "mean": comparison.mean,
-            "ci": list(comparison.ci),
-            "iqm": comparison.iqm,
-            "candidate_tail": comparison.candidate_tail,
-            "incumbent_tail": comparison.incumbent_tail,
-        },
+        "comparison": None if comparison is None else {**vars(comparison), "ci": list(comparison.ci)},
     }
 
 

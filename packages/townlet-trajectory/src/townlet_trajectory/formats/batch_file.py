@@ -19,6 +19,7 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.checks import check_array
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, parse_schema, schema_document
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS
 from townlet_trajectory.dataset.source import arrays_digest, arrays_of
 from townlet_trajectory.errors import (
     ArtifactError,
@@ -70,10 +71,8 @@ def save_batch(path: str | Path, batch: TrajectoryBatch, *, compress: bool = Tru
 
 
 def load_batch(path: str | Path) -> TrajectoryBatch:
-    """Read what `save_batch` wrote.
-
-    Raises `ArtifactError` if the file is missing, damaged, of a newer major version, or contradicts itself.
-    """
+    """Read what `save_batch` wrote. Raises `ArtifactError` if the file is missing, damaged, of a newer major version,
+    or contradicts itself."""
     arrays = decode_npz(read_named(path, max_bytes=MAX_NPZ_BYTES), path, names=None)
     if (header := arrays.pop(_DOCUMENT, None)) is None:
         raise ManifestError(path, "parse", f"not a {_FORMAT}: no member {_DOCUMENT!r}")
@@ -110,7 +109,7 @@ def _batch(arrays: Mapping[str, Any], fields: Fields) -> TrajectoryBatch:
         final_observations={name: arrays[f"final.{name}"] for name in schema.observations},
         columns={name: arrays[f"decisions.{name}"] for name in schema.decisions},
         agent_ids=_texts(arrays["agent_ids"], arrays["agent_id_ends"]),
-        **{name: arrays[name] for name in ("rewards", "ticks", "terminated", "truncated", "worlds", "episodes")},
+        **{name: arrays[name] for name in (*ROW_SPECS, *TRAJECTORY_SPECS)},
     )
 
 

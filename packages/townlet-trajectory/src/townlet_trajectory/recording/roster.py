@@ -61,21 +61,7 @@ class Roster:
         worlds: NDArray[np.int64],
         episodes: NDArray[np.int64],
     ) -> Presence:
-        """Take in the agents of a tick; those that are in no open trajectory begin one.
-
-        Args:
-            slots: [N], at least 0, strictly ascending.
-            agent_ids: [N] str.
-            worlds: [N].
-            episodes: [N].
-
-        Returns:
-            The agents with the numbers of their trajectories; to be read only.
-
-        Raises:
-            ShapeError: if an array is not one-dimensional and N long, or slots do not ascend strictly.
-            ContinuityError: if the agent of an open trajectory is missing or is another.
-        """
+        """Return the agents of a tick with the numbers of their trajectories; see `TrajectoryService.begin_tick`."""
         key = (slots.tobytes(), agent_ids.tobytes(), worlds.tobytes(), episodes.tobytes())
         if key != self._key:
             _check_rows(slots, agent_ids, worlds, episodes)

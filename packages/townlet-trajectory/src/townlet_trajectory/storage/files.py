@@ -28,11 +28,9 @@ _TAIL_BYTES = 1 << 16
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
-    """Replace or create `path`; after the call it survives a crash of the process and of the machine.
-
-    Raises `ArtifactError` if it cannot be written; an old file is then unchanged (or, only when syncing the folder
-    failed, already replaced as a whole).
-    """
+    """Replace or create `path`; after the call it survives a crash of the process and of the machine. Raises
+    `ArtifactError` if it cannot be written; an old file is then unchanged (or, only when syncing the folder failed,
+    already replaced as a whole)."""
     path = Path(path)
     temporary = temporary_name(path)
     with system_errors(path, "write"), ExitStack() as unless_renamed:
@@ -44,22 +42,15 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
 
 
 def write_json_atomic(path: str | Path, value: JsonValue) -> None:
-    """Write indented JSON as `write_bytes_atomic` does.
-
-    Raises `ArtifactError` if it cannot be written, or a number is NaN or infinite.
-    """
+    """Write indented JSON as `write_bytes_atomic` does. Raises `ArtifactError` if it cannot be written, or a number is
+    NaN or infinite."""
     write_bytes_atomic(path, _encoded(path, readable_json, value))
 
 
 def write_directory_atomic(path: str | Path, files: Mapping[str, bytes]) -> None:
-    """Create the directory `path` with the given files in it, all at once.
+    """Create the directory `path` with `files` in it, content by file name (no folders), all at once.
 
-    Args:
-        path: must not exist.
-        files: content by file name (no folders).
-
-    Raises:
-        ArtifactError: if it exists or cannot be written; nothing is left of it then.
+    Raises `ArtifactError` if it exists or cannot be written; nothing is left of it then.
     """
     path = Path(path)
     for name in files:
@@ -75,11 +66,8 @@ def write_directory_atomic(path: str | Path, files: Mapping[str, bytes]) -> None
 def filled_directory(path: str | Path) -> Iterator[Path]:
     """Give a new directory to fill; when the block ends without an exception it becomes `path`, synced, all at once.
 
-    Args:
-        path: must not exist; its parent must.
-
-    Raises:
-        ArtifactError: if it exists or cannot be written. Nothing is left of it then, nor after any other exception.
+    Raises `ArtifactError` if `path` exists, its parent does not, or it cannot be written. Nothing is left of it then,
+    nor after any other exception.
     """
     with _new_directory(Path(path)) as temporary:
         yield temporary
@@ -91,9 +79,7 @@ def filled_directory(path: str | Path) -> Iterator[Path]:
 
 def make_directory(path: str | Path) -> None:
     """Create a directory and its parents where they are missing; after the call they survive a crash of the machine.
-
-    Raises `ArtifactError` if that fails.
-    """
+    Raises `ArtifactError` if that fails."""
     path = Path(path)
     with system_errors(path, "write"):
         missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
@@ -103,10 +89,8 @@ def make_directory(path: str | Path) -> None:
 
 
 def remove_directory(path: str | Path) -> None:
-    """Remove a directory and what is in it, so that a reader sees all of it or nothing.
-
-    Raises `ArtifactError` if it cannot be removed.
-    """
+    """Remove a directory and what is in it, so that a reader sees all of it or nothing. Raises `ArtifactError` if it
+    cannot be removed."""
     path = Path(path)
     temporary = temporary_name(path)
     with system_errors(path, "remove"):
@@ -118,10 +102,8 @@ def remove_directory(path: str | Path) -> None:
 
 
 def append_json_line(path: str | Path, value: JsonValue) -> None:
-    """Append one line of JSON as `append_line` does.
-
-    Raises `ArtifactError` if it cannot be written, or a number is NaN or infinite.
-    """
+    """Append one line of JSON as `append_line` does. Raises `ArtifactError` if it cannot be written, or a number is NaN
+    or infinite."""
     append_line(path, _encoded(path, canonical_json, value).decode())
 
 
@@ -152,10 +134,8 @@ def append_line(path: str | Path, line: str) -> None:
 
 
 def read_json_lines(path: str | Path) -> list[JsonValue]:
-    """The values of a log; an unterminated last line is left out.
-
-    Raises `ArtifactError` if the file cannot be read, or a terminated line is not JSON.
-    """
+    """The values of a log; an unterminated last line is left out. Raises `ArtifactError` if the file cannot be read, or
+    a terminated line is not JSON."""
     # One line at a time: a list of a gigabyte of empty lines would take eight.
     lines = io.BytesIO(read_named(path, max_bytes=MAX_LOG_BYTES))
     return [

@@ -28,10 +28,8 @@ class DirectoryLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> DirectoryLock:
-        """Take the lock, and remove what a killed writer left unfinished below the directory.
-
-        Raises `ArtifactError` if another holds it, or the directory cannot be opened.
-        """
+        """Take the lock, and remove what a killed writer left unfinished below the directory. Raises `ArtifactError` if
+        another holds it, or the directory cannot be opened."""
         try:
             self._descriptor = system.open_lock(self._directory)
             _held_locks.add(self)
@@ -53,10 +51,8 @@ class DirectoryLock:
         self.release()
 
     def release(self) -> None:
-        """Let another take the directory; nothing happens where the lock is not held.
-
-        Raises `ArtifactError` if the directory cannot be closed (it is not held then either).
-        """
+        """Let another take the directory; nothing happens where the lock is not held. Raises `ArtifactError` if the
+        directory cannot be closed (it is not held then either)."""
         with system_errors(self._directory, "lock"):
             if self._descriptor is not None:
                 system.unlock(self._descriptor)  # for all who share it, before they can close it
@@ -96,10 +92,8 @@ def remove_tree(path: Path) -> None:
 
 
 def _remove_unfinished(directory: Path) -> None:
-    """Remove all temporary files and directories at and below `directory`; its lock must be held.
-
-    Raises `ArtifactError` if a file cannot be removed.
-    """
+    """Remove all temporary files and directories at and below `directory`; its lock must be held. Raises
+    `ArtifactError` if a file cannot be removed."""
     for folder, folders, names in os.walk(directory):
         for name in filter(_TEMPORARY.fullmatch, folders):
             remove_tree(Path(folder, name))

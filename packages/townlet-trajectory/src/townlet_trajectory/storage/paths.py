@@ -20,14 +20,9 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def relative_parts(name: str, origin: str | Path) -> tuple[str, ...]:
-    """The components of a relative POSIX path that stays below its root.
+    """The components of a relative POSIX path that stays below its root, as the file `origin` spells it.
 
-    Args:
-        name: the path, as a file spells it.
-        origin: the file that holds it, for the error.
-
-    Raises:
-        ArtifactError: if it is empty, absolute, holds `..`, `.`, an empty component, a backslash, a drive or a NUL.
+    Raises `ArtifactError` if it is empty, absolute, holds `..`, `.`, an empty component, a backslash, a drive or a NUL.
     """
     parts = name.split("/")
     if "\0" in name or "\\" in name or _DRIVE.match(name):
@@ -61,17 +56,10 @@ def escaped(agent_id: str) -> str:
 
 
 def read_named(path: str | Path, *, max_bytes: int) -> bytes:
-    """Read a regular file that the user named (so a symbolic link is followed).
+    """Read a regular file that the user named (so a symbolic link is followed), whole.
 
-    Args:
-        path: a pipe, a device or a directory is refused at once.
-        max_bytes: a longer file is refused unread.
-
-    Returns:
-        All of its bytes.
-
-    Raises:
-        ArtifactError: as `read_below`.
+    A pipe, a device or a directory is refused at once, a file longer than `max_bytes` unread: `ArtifactError`, as
+    `read_below`.
     """
     try:
         with system_errors(path, "open"):

@@ -45,11 +45,8 @@ class CaptureEntry:
     """What the manifest says of the sample, as it stands there."""
 
     def load(self) -> ReplaySample:
-        """Read and check the two files.
-
-        Raises `ArtifactError` if one is missing, damaged, or not below a root; `CaptureError` if it is another sample
-        than the manifest says.
-        """
+        """Read and check the two files. Raises `ArtifactError` if one is missing, damaged, or not below a root;
+        `CaptureError` if it is another sample than the manifest says."""
         npz_root, meta_root = (_root_of(name, self.roots, self.where) for name in (self.sample, self.meta))
         npz = read_below(npz_root, self.sample, max_bytes=MAX_NPZ_BYTES, origin=self.where)
         description = read_below(meta_root, self.meta, max_bytes=MAX_JSON_BYTES, origin=self.where)
@@ -83,15 +80,10 @@ class CaptureManifest:
 
 
 def read_capture_manifest(path: str | Path, *, data_root: str | Path | None = None) -> CaptureManifest:
-    """Read a manifest, YAML or JSON by its name.
+    """Read a manifest, YAML or JSON by its name; files that are not below its own folder are looked for in `data_root`.
 
-    Args:
-        path: the file.
-        data_root: where files that are not below the manifest's own folder are looked for. None: nowhere.
-
-    Raises:
-        ArtifactError: if the file is missing, damaged, or of another form; `CaptureError` if an entry is.
-        MissingExtraError: for YAML, where the extra `yaml` is not installed.
+    Raises `ArtifactError` if the file is missing, damaged, or of another form; `CaptureError` if an entry is;
+    `MissingExtraError` for YAML, where the extra `yaml` is not installed.
     """
     path = Path(path)
     document = _parsed(read_named(path, max_bytes=MAX_JSON_BYTES), path)
@@ -198,10 +190,8 @@ class CatalogueEntry:
 
 
 def read_catalogue(versions: str | Path) -> dict[str, JsonValue]:
-    """The datasets of a catalogue by name, as they are in the file; `catalogue_entry` parses one.
-
-    Raises `ArtifactError` if the file is missing or is no JSON object.
-    """
+    """The datasets of a catalogue by name, as they are in the file; `catalogue_entry` parses one. Raises
+    `ArtifactError` if the file is missing or is no JSON object."""
     return parse_object(read_named(versions, max_bytes=MAX_JSON_BYTES), versions)
 
 

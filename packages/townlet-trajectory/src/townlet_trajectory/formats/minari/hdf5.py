@@ -68,10 +68,8 @@ class EpisodeReader:
             return len(self._file)
 
     def length(self, episode: int, name: str = "rewards") -> int:
-        """The length of an array of an episode; that of its `rewards` are its steps.
-
-        Raises `ArtifactError` if there is no such episode or array, it has not one axis, or the file is damaged.
-        """
+        """The length of an array of an episode; that of its `rewards` are its steps. Raises `ArtifactError` if there is
+        no such episode or array, it has not one axis, or the file is damaged."""
         with self._errors(f"episode_{episode}"):
             shape = self._dataset(episode, (name,)).shape
         if shape is None or len(shape) != 1 or shape[0] < 1:

@@ -225,10 +225,8 @@ class MinariReader:
 
 
 def from_minari(path: str | Path, *, max_bytes: int = MAX_BATCH_BYTES) -> TrajectoryBatch:
-    """Read a whole dataset's directory as one batch; `MinariReader` says how, and reads it by blocks.
-
-    Raises `ArtifactError` as `MinariReader`, or if the columns would take more than `max_bytes`.
-    """
+    """Read a whole dataset's directory as one batch; `MinariReader` says how, and reads it by blocks. Raises
+    `ArtifactError` as `MinariReader`, or if the columns would take more than `max_bytes`."""
     with MinariReader(path) as reader:
         return reader.load(max_bytes=max_bytes)
 

@@ -79,10 +79,8 @@ def space_text(specs: Mapping[str, ArraySpec]) -> str:
 
 
 def action_space_text(schema: TrajectorySchema) -> str:
-    """The space of the column `action`, as text: `Discrete` where there is a vocabulary.
-
-    Raises `SchemaError` if there is no such column.
-    """
+    """The space of the column `action`, as text: `Discrete` where there is a vocabulary. Raises `SchemaError` if there
+    is no such column."""
     spec = schema.decisions.get(ACTION)
     if spec is None:
         raise SchemaError(f"Minari needs the decision column `{ACTION}`, there are {sorted(schema.decisions)}")
@@ -247,10 +245,8 @@ class MinariContents:
 
 
 def minari_contents(metadata: Mapping[str, JsonValue], path: Path) -> MinariContents:
-    """Read `metadata.json`, parsed already, that came from `path`.
-
-    Raises `ArtifactError` if it is damaged, of a format or version that is not read, or says what no schema can say.
-    """
+    """Read `metadata.json`, parsed already, that came from `path`. Raises `ArtifactError` if it is damaged, of a format
+    or version that is not read, or says what no schema can say."""
     fields = Fields(metadata, path)
     if (data_format := fields.text("data_format")) != "hdf5":
         raise CaptureError(path, "parse", f"`data_format` must be hdf5, got {data_format!r}")

@@ -120,11 +120,9 @@ class MinariWriter:
         self._is_open = True
 
     def write(self, batch: TrajectoryBatch) -> None:
-        """Add the trajectories of a batch as episodes.
-
-        Raises `OrderError` after `close`; `SchemaError` if the schema differs, or an action is outside of the
-        vocabulary; `ArtifactError` if they cannot be written; nothing is left of the dataset then.
-        """
+        """Add the trajectories of a batch as episodes. Raises `OrderError` after `close`; `SchemaError` if the schema
+        differs, or an action is outside of the vocabulary; `ArtifactError` if they cannot be written; nothing is left
+        of the dataset then."""
         if not self._is_open:
             raise OrderError(f"{self.path}: this writer is closed")
         self._schema.require_equal(batch.schema)

@@ -42,11 +42,8 @@ def step_bytes(schema: TrajectorySchema) -> int:
 
 
 def check_shard_schema(schema: TrajectorySchema, rows_per_shard: int | None) -> int:
-    """The rows of a shard: `rows_per_shard`, or as many as take `SHARD_BYTES`, at least one.
-
-    Raises `SchemaError` if a decision column has the name of one that every table has, or such a shard is too large to
-    be read again.
-    """
+    """The rows of a shard: `rows_per_shard`, or as many as take `SHARD_BYTES`, at least one. Raises `SchemaError` if a
+    decision column has the name of one that every table has, or such a shard is too large to be read again."""
     if taken := sorted(schema.decisions.keys() & set(STEP_COLUMNS)):
         raise SchemaError(f"a shard has columns of its own named {taken}: rename these decision columns")
     row_bytes = step_bytes(schema)

@@ -31,11 +31,8 @@ class ShardReader:
     """
 
     def __init__(self, directory: str | Path) -> None:
-        """Read the manifest of `directory`.
-
-        Raises `ArtifactError` if it is missing, damaged, or of a newer major version; `MissingExtraError` without
-        pyarrow.
-        """
+        """Read the manifest of `directory`. Raises `ArtifactError` if it is missing, damaged, or of a newer major
+        version; `MissingExtraError` without pyarrow."""
         require("pyarrow", "arrow")
         self._directory = Path(directory)
         self.manifest: DatasetManifest = read_dataset_manifest(directory)
@@ -47,10 +44,8 @@ class ShardReader:
 
     @cached_property
     def table(self) -> TrajectoryTable:
-        """All trajectories, shard after shard; reads the tables of trajectories of all shards once.
-
-        Raises `ArtifactError` as `load_block`.
-        """
+        """All trajectories, shard after shard; reads the tables of trajectories of all shards once. Raises
+        `ArtifactError` as `load_block`."""
         empty = table_of(TrajectoryBatch.empty(self.schema))
         table = joined_tables([empty, *(self._table(shard) for shard in self.manifest.shards)])
         tags = frozenset(self.manifest.info.tags)
@@ -63,11 +58,8 @@ class ShardReader:
         return self.manifest.num_steps * step_bytes(self.schema) + self.manifest.num_trajectories * final_bytes
 
     def load_block(self, block: int) -> TrajectoryBatch:
-        """The trajectories of shard `block`, verified.
-
-        Raises `IndexError` if there is no such shard; `ArtifactError` if a file is missing or damaged, or contradicts
-        the manifest or the other.
-        """
+        """The trajectories of shard `block`, verified. Raises `IndexError` if there is no such shard; `ArtifactError`
+        if a file is missing or damaged, or contradicts the manifest or the other."""
         block_bounds(self, block)
         shard = self.manifest.shards[block]
         steps, trajectories = shard_file_names(shard.number)
@@ -81,9 +73,7 @@ class ShardReader:
 
     def decision_column(self, block: int, name: str) -> Array:
         """One decision column of the rows of a shard, [rows, ...]; the file is verified, the others are not decoded.
-
-        Raises `IndexError`, `ArtifactError` as `load_block`; `SchemaError` if there is no such decision column.
-        """
+        Raises `IndexError`, `ArtifactError` as `load_block`; `SchemaError` if there is no such decision column."""
         block_bounds(self, block)
         require_decision(self.schema, name)
         shard = self.manifest.shards[block]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -48,18 +47,14 @@ class ShardWriter:
     Example:
         >>> import numpy as np
         >>> from townlet_trajectory import ArraySpec, Trajectory, TrajectoryBatch, TrajectorySchema, read_shards
-        >>> schema = TrajectorySchema(
-        ...     observations={"seen": ArraySpec("float32", (2,))},
-        ...     decisions={"action": ArraySpec("int64")},
-        ...     vocabulary=("wait", "eat"),
-        ... )
+        >>> columns = {"observations": {"x": ArraySpec("float32")}, "decisions": {"action": ArraySpec("int64")}}
         >>> alice = Trajectory(
-        ...     schema=schema, observations={"seen": np.zeros((4, 2), np.float32)},
-        ...     columns={"action": np.array([0, 1, 1])},
-        ...     rewards=np.array([0.0, 1.0, 0.5], np.float32), ticks=np.array([1, 2, 3]),
+        ...     schema=TrajectorySchema(**columns, vocabulary=("wait", "eat")),
+        ...     observations={"x": np.float32([0, 1, 2, 3])}, columns={"action": np.array([0, 1, 1])},
+        ...     rewards=np.float32([0.0, 1.0, 0.5]), ticks=np.array([1, 2, 3]),
         ...     terminated=True, truncated=False, agent_id="alice", world=0, episode=0,
         ... )
-        >>> with ShardWriter("recorded", schema) as writer:
+        >>> with ShardWriter("recorded", alice.schema) as writer:
         ...     writer.write(TrajectoryBatch.from_trajectories([alice]))
         >>> read_shards("recorded").rewards.tolist()
         [0.0, 1.0, 0.5]
@@ -113,11 +108,9 @@ class ShardWriter:
         return self._manifest
 
     def write(self, batch: TrajectoryBatch) -> None:
-        """Take `batch`, and write what is full. If this raises, nothing of `batch` was taken.
-
-        Raises `OrderError` after `close`; `SchemaError` if the schema differs, or an agent id is not Unicode text;
-        `ArtifactError` if a file cannot be written.
-        """
+        """Take `batch`, and write what is full. If this raises, nothing of `batch` was taken. Raises `OrderError` after
+        `close`; `SchemaError` if the schema differs, or an agent id is not Unicode text; `ArtifactError` if a file
+        cannot be written."""
         if self._closed:
             raise OrderError("the writer is closed")
         self._manifest.schema.require_equal(batch.schema)
@@ -129,11 +122,8 @@ class ShardWriter:
         self._pending = pending
 
     def flush(self) -> None:
-        """Write the rows that are still in memory as a shard of their own, however small.
-
-        Raises `OrderError` after `close`; `ArtifactError` if a file cannot be written; the rows are then still in
-        memory.
-        """
+        """Write the rows that are still in memory as a shard of their own, however small. Raises `OrderError` after
+        `close`; `ArtifactError` if a file cannot be written; the rows are then still in memory."""
         if self._closed:
             raise OrderError("the writer is closed")
         if self._pending:
@@ -141,10 +131,8 @@ class ShardWriter:
             self._pending = []
 
     def close(self) -> DatasetManifest:
-        """Write the rows that are still in memory and let the directory go; nothing happens the second time.
-
-        Raises `ArtifactError` if a file cannot be written; the writer is then still open.
-        """
+        """Write the rows that are still in memory and let the directory go; nothing happens the second time. Raises
+        `ArtifactError` if a file cannot be written; the writer is then still open."""
         if not self._closed:
             self.flush()
             self._closed = True
@@ -212,12 +200,10 @@ class ShardWriter:
         number = self._next_number
         self._next_number += 1
         batch = group[0] if len(group) == 1 else TrajectoryBatch.concatenate(group)
-        entries = []
         contents = encode_shard(batch, compression=self._manifest.compression)
         for name, data in zip(shard_file_names(number), contents, strict=True):
             write_bytes_atomic(self._directory / name, data)
-            entries.append(FileEntry(sha256=hashlib.sha256(data).hexdigest(), size=len(data)))
-        steps, trajectories = entries
+        steps, trajectories = map(FileEntry.of, contents)
         return ShardEntry(
             number=number,
             steps=steps,
