@@ -51,6 +51,10 @@ class NonFiniteError(TrajectoryError):
         return f"`{self.column}` must be finite, got {self.value} at tick {self.tick}, row {self.row}"
 
 
+CONTENT_ERRORS = (ShapeError, SchemaError, ContinuityError, NonFiniteError)
+"""Raised where arrays do not make up a trajectory."""
+
+
 class ArtifactError(TrajectoryError):
     """A file could not be written, or cannot be trusted.
 

@@ -101,10 +101,7 @@ class ContentAudit:
                     f"`{name}` must be {lowest.dtype} of {lowest.size} elements as before, "
                     f"got {array.dtype} of {array.shape[1]}"
                 )
-            self._extremes[name] = (
-                np.minimum(lowest, array.min(axis=0)),
-                np.maximum(highest, array.max(axis=0)),
-            )
+            self._extremes[name] = (np.minimum(lowest, array.min(axis=0)), np.maximum(highest, array.max(axis=0)))
 
     def _take_actions(self, flat: Mapping[str, Array], rows: ContentRows) -> None:
         translation = self._translation(rows.vocabulary)

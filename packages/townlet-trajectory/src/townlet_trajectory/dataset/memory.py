@@ -228,27 +228,21 @@ class Unit(Protocol[BatchT]):
 
     def per_trajectory(self, selected: NDArray[np.int64]) -> NDArray[np.int64]:
         """Count the units of each trajectory, given its selected steps [B]: [B]."""
-        ...
 
     def numbers(self, window: LoadedBlocks, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The units of a window, given which of its rows are selected."""
-        ...
 
     def weights(self, window: LoadedBlocks, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """The weights of these units, given those of the selected rows, 0 elsewhere."""
-        ...
 
     def gather(self, window: LoadedBlocks, numbers: NDArray[np.int64]) -> BatchT:
         """A batch of units of a window."""
-        ...
 
     def concatenate(self, batches: Sequence[BatchT]) -> BatchT:
         """One batch of several."""
-        ...
 
     def arrays(self, batch: BatchT) -> Arrays:
         """Return the content of a batch as arrays by name."""
-        ...
 
     def batch_bytes(self, source: TrajectorySource, selected: NDArray[np.int64], batch_size: int) -> int:
         """Compute the most bytes that a batch takes.
@@ -258,7 +252,6 @@ class Unit(Protocol[BatchT]):
             selected: [B]; selected steps of each trajectory.
             batch_size: units of a batch.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,12 +278,7 @@ class StepUnit:
     def arrays(self, batch: StepBatch) -> Arrays:
         """The fields of a `StepBatch` by name."""
         following: Arrays = {"next_observations": dict(batch.next_observations)} if self.with_next else {}
-        return {
-            "observations": dict(batch.observations),
-            **following,
-            "columns": dict(batch.columns),
-            **batch.rows(),
-        }
+        return {"observations": dict(batch.observations), **following, "columns": dict(batch.columns), **batch.rows()}
 
     def batch_bytes(self, source: TrajectorySource, selected: NDArray[np.int64], batch_size: int) -> int:
         """See `Unit`."""

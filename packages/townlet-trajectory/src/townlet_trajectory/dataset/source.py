@@ -29,32 +29,26 @@ class TrajectorySource(Protocol):
     @property
     def table(self) -> TrajectoryTable:
         """All trajectories, block after block."""
-        ...
 
     @property
     def block_offsets(self) -> NDArray[np.int64]:
         """[K + 1]; trajectories `block_offsets[k] : block_offsets[k + 1]` are block k, at least one each."""
-        ...
 
     @property
     def encoded_bytes(self) -> NDArray[np.int64]:
         """[K]; the bytes that are read to decode each block, 0 where they are in memory anyway."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex); equal for equal content in equal blocks. A manifest's digest where there is one."""
-        ...
 
     def load_block(self, block: int) -> TrajectoryBatch:
         """The trajectories of a block, verified. Raises `ArtifactError` if a file is missing, damaged, or contradicts
         what its directory says of it."""
-        ...
 
     def decision_column(self, block: int, name: str) -> Array:
         """One decision column of the rows of a block, [rows, ...]; tensors are not decoded where the format allows.
         Raises `ArtifactError` as `load_block`; `SchemaError` if there is no such decision column."""
-        ...
 
 
 class BatchSource:

@@ -158,12 +158,7 @@ class PromotionRegistry:
         return promotion_seeds(self._seed, self.num_passes, self._config.num_episodes)
 
     def record(
-        self,
-        candidate: str,
-        incumbent: str,
-        *,
-        comparison: PairedComparison | None,
-        gates: Sequence[GateResult],
+        self, candidate: str, incumbent: str, *, comparison: PairedComparison | None, gates: Sequence[GateResult]
     ) -> PromotionDecision:
         """Add one pass, write the file, and decide.
 

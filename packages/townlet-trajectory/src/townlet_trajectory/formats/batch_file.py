@@ -21,14 +21,7 @@ from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, parse_schema, schema_document
 from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS
 from townlet_trajectory.dataset.source import arrays_digest, arrays_of
-from townlet_trajectory.errors import (
-    ArtifactError,
-    ContinuityError,
-    ManifestError,
-    NonFiniteError,
-    SchemaError,
-    ShapeError,
-)
+from townlet_trajectory.errors import CONTENT_ERRORS, ArtifactError, ManifestError, ShapeError
 from townlet_trajectory.storage.files import write_bytes_atomic
 from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object
 from townlet_trajectory.storage.npz import MAX_MEMBERS, MAX_NPZ_BYTES, decode_npz, encode_npz
@@ -77,12 +70,8 @@ def load_batch(path: str | Path) -> TrajectoryBatch:
     if (header := arrays.pop(_DOCUMENT, None)) is None:
         raise ManifestError(path, "parse", f"not a {_FORMAT}: no member {_DOCUMENT!r}")
     document = parse_object(header.tobytes(), path)
-    if document.get("format") != _FORMAT:
-        raise ManifestError(path, "parse", f"not a {_FORMAT}: `format` is {document.get('format')!r:.80}")
     fields = Fields(document, path, error=ManifestError)
-    version = fields.integers("schema_version")
-    if len(version) != 2 or version[0] != BATCH_VERSION[0]:
-        raise ManifestError(path, "parse", f"schema version {BATCH_VERSION[0]}.x is read, got {[*version]}")
+    fields.version(_FORMAT, BATCH_VERSION)
     recorded = fields.text("sha256")
     del document["sha256"]
     if recorded != (actual := arrays_digest(canonical_json(document), arrays)):
@@ -91,7 +80,7 @@ def load_batch(path: str | Path) -> TrajectoryBatch:
         return _batch(arrays, fields)
     except KeyError as error:
         raise ManifestError(path, "parse", f"no member {error}") from error
-    except (ContinuityError, NonFiniteError, SchemaError, ShapeError, UnicodeDecodeError) as error:
+    except (*CONTENT_ERRORS, UnicodeDecodeError) as error:
         raise ManifestError(path, "parse", f"the members contradict each other: {error}") from error
 
 

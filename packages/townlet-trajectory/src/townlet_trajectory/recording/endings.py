@@ -9,13 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.checks import (
-    expected_columns,
-    is_finite,
-    refuse_column,
-    refuse_infinite,
-    refuse_names,
-)
+from townlet_trajectory.data.checks import expected_columns, is_finite, refuse_column, refuse_infinite, refuse_names
 from townlet_trajectory.data.schema import ACTION_MASK, TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import ShapeError

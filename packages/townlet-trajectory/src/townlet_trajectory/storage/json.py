@@ -128,6 +128,18 @@ class Fields:
         items = Fields({f"{name}[{at}]": item for at, item in enumerate(value)}, self._path, error=self._type_of_error)
         return tuple(items.number(f"{name}[{at}]") for at in range(count))
 
+    def version(self, format_: str, current: tuple[int, int]) -> tuple[int, int]:
+        """The (major, minor) `schema_version` of a file of `format_`, whose major must be that of `current`."""
+        if self._values.get("format") != format_:
+            message = f"not a {format_}: `format` is {self._values.get('format')!r:.80}"
+            raise self._type_of_error(self._path, "parse", message)
+        match self.integers("schema_version"):
+            case (major, minor) if major == current[0] and minor >= 0:
+                return major, minor
+            case other:
+                message = f"schema version {current[0]}.x is read, got {[*other]}"
+                raise self._type_of_error(self._path, "parse", message)
+
     def is_null(self, name: str) -> bool:
         """Whether the value is there and null."""
         self.require_keys(self._values.keys() | {name})

@@ -109,11 +109,7 @@ def _common_schema(entries: Sequence[CaptureEntry], samples: Sequence[_Sample]) 
     return common
 
 
-_DECISIONS = {
-    "action": ArraySpec("int64"),
-    "old_log_probs": ArraySpec("float32"),
-    "value_preds": ArraySpec("float32"),
-}
+_DECISIONS = {"action": ArraySpec("int64"), "old_log_probs": ArraySpec("float32"), "value_preds": ArraySpec("float32")}
 
 
 def trajectory_of(sample: ReplaySample, *, episode: int) -> Trajectory:

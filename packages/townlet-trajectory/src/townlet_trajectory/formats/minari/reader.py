@@ -72,9 +72,7 @@ class MinariReader:
             self._verify()
             self._episodes = EpisodeReader(self._stream, self._file_path)
             if (found := self._episodes.num_episodes) != self._contents.num_episodes:
-                raise CaptureError(
-                    self._file_path, "check", f"expected {self._contents.num_episodes} episodes, got {found}"
-                )
+                raise self._wrong(f"expected {self._contents.num_episodes} episodes, got {found}")
             self.table = self._read_table(max_episode_bytes)
             stack.pop_all()
         starts = offsets_of(self.table.lengths) * step_bytes(self.schema)
@@ -114,6 +112,9 @@ class MinariReader:
         require_decision(self.schema, name)
         return self._decision(name, *block_bounds(self, block))
 
+    def _wrong(self, reason: str) -> CaptureError:
+        return CaptureError(self._file_path, "check", reason)
+
     def _verify(self) -> None:
         """Compare the file with size and SHA-256 of a dataset of ours."""
         file = self._contents.file
@@ -129,11 +130,9 @@ class MinariReader:
         allowed = MAX_RATIO * file_bytes + FREE_BYTES
         # As Python integers: a sum of lengths that lie could wrap around.
         if (declared := sum(lengths.tolist()) * row_bytes) > allowed:
-            raise CaptureError(self._file_path, "check", f"{file_bytes} bytes declare {declared}, more than {allowed}")
+            raise self._wrong(f"{file_bytes} bytes declare {declared}, more than {allowed}")
         if (longest := int(lengths.max(initial=0))) * row_bytes > max_episode_bytes:
-            raise CaptureError(
-                self._file_path, "check", f"an episode of {longest} steps takes more than {max_episode_bytes} bytes"
-            )
+            raise self._wrong(f"an episode of {longest} steps takes more than {max_episode_bytes} bytes")
         terminated, truncated = (
             np.fromiter((self._flag_at_end(episode, name, lengths) for episode in range(size)), np.bool_, size)
             for name in ("terminations", "truncations")
@@ -157,7 +156,7 @@ class MinariReader:
     def _flag_at_end(self, episode: int, name: str, lengths: NDArray[np.int64]) -> bool:
         flags = self._episodes.read(episode, (name,), (int(lengths[episode]),))
         if flags[:-1].any():
-            raise CaptureError(self._file_path, "check", f"episode_{episode}/{name}: true before the last step")
+            raise self._wrong(f"episode_{episode}/{name}: true before the last step")
         return bool(flags[-1])
 
     def _identity(self, episode: int) -> tuple[str | int, ...]:
@@ -165,9 +164,7 @@ class MinariReader:
         attributes = self._episodes.attributes(episode)
         length = self._episodes.length(episode, AGENT_ID)
         if length > self._file_bytes:
-            raise CaptureError(
-                self._file_path, "check", f"an agent id of {length} bytes in a file of {self._file_bytes}"
-            )
+            raise self._wrong(f"an agent id of {length} bytes in a file of {self._file_bytes}")
         agent_id = parse_json(self._episodes.read(episode, (AGENT_ID,), (length,)).tobytes(), self._file_path)
         missing = 1 << 63  # refused as any that int64 cannot hold
         numbers = [attributes.get(name, missing) for name in ("world", "episode", "first_tick", "goes_on")]
@@ -197,7 +194,7 @@ class MinariReader:
         except ArtifactError:
             raise
         except TrajectoryError as error:
-            raise CaptureError(self._file_path, "check", str(error)) from error
+            raise self._wrong(str(error)) from error
 
     def _decision(self, name: str, first: int, stop: int) -> Array:
         if name in self._contents.decisions:
@@ -218,7 +215,7 @@ class MinariReader:
                 array = leaf.converted(raw)
             except TrajectoryError as error:
                 where = f"episode_{episode}/{'/'.join(leaf.path)}"
-                raise CaptureError(self._file_path, "check", f"{where}: {error}") from error
+                raise self._wrong(f"{where}: {error}") from error
             rows[at : at + length], last[index] = array[:length], array[-1]
             at += length
         return rows, last

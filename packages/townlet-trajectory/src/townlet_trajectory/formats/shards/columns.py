@@ -60,12 +60,7 @@ def encode_columns(columns: Mapping[str, ArrowArray], *, compression: str) -> by
 
 
 def decode_columns(
-    data: bytes,
-    path: str | Path,
-    specs: Mapping[str, ArraySpec],
-    *,
-    texts: Sequence[str] = (),
-    num_rows: int,
+    data: bytes, path: str | Path, specs: Mapping[str, ArraySpec], *, texts: Sequence[str] = (), num_rows: int
 ) -> dict[str, Any]:
     """Columns of an Arrow IPC file that came from `path`; other columns are not decoded.
 

@@ -15,13 +15,7 @@ import numpy as np
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.pieces import split_every
 from townlet_trajectory.data.schema import TrajectorySchema
-from townlet_trajectory.dataset.info import (
-    DATASET_VERSION,
-    DatasetInfo,
-    DatasetManifest,
-    ShardEntry,
-    shard_file_names,
-)
+from townlet_trajectory.dataset.info import DATASET_VERSION, DatasetInfo, DatasetManifest, ShardEntry, shard_file_names
 from townlet_trajectory.dataset.source import schema_and_rest
 from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, system_errors
 from townlet_trajectory.formats.shards.columns import check_texts
