@@ -12,7 +12,7 @@ import pytest
 
 from townlet_trajectory import ArtifactError
 from townlet_trajectory.storage import files
-from townlet_trajectory.storage.locks import DirectoryLock, is_locked, remove_tree, temporary_name
+from townlet_trajectory.storage.locks import DirectoryLock, remove_tree, temporary_name
 
 
 def test_one_writer_per_directory(tmp_path: Path) -> None:
@@ -60,20 +60,6 @@ def test_a_lock_is_released_once(tmp_path: Path) -> None:
             lock.release()
             with pytest.raises(ArtifactError, match="another writer"):
                 DirectoryLock(tmp_path).__enter__()
-
-
-def test_asking_whether_a_directory_is_locked_changes_nothing(tmp_path: Path) -> None:
-    left = tmp_path / f".f.{'0' * 16}.tmp"
-    left.write_bytes(b"half")
-    assert not is_locked(tmp_path)
-    with DirectoryLock(tmp_path):
-        assert is_locked(tmp_path)
-        left.write_bytes(b"half")
-        assert is_locked(tmp_path)
-    assert not is_locked(tmp_path)
-    assert list(tmp_path.iterdir()) == [left]
-    with pytest.raises(ArtifactError, match="missing: lock: No such file"):
-        is_locked(tmp_path / "missing")
 
 
 @pytest.mark.parametrize("name", ["n" * 255, "é" * 127, "\U0001f600" * 63])
