@@ -41,7 +41,13 @@ def group_policy(group: str) -> str:
 
 
 def default_run_dir(*, now: datetime, mode: str, seed: int) -> Path:
-    """Return `runs/YYYYMMDD-HHMMSS-MODE-SEED`."""
+    """Return `runs/YYYYMMDD-HHMMSS-MODE-SEED`.
+
+    Args:
+        now: local time.
+        mode: of training.
+        seed: of the run.
+    """
     return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{mode}-{seed}"
 
 
