@@ -7,7 +7,7 @@ import numpy as np
 from townlet_behavior import ActionVocabulary, BatchController, IdleController, draw_keys
 from townlet_runtime import Observed, SimulationSpec, Stepped
 from townlet_runtime.training import TrainingConfig, train
-from townlet_training import AnnealConfig, NetworkConfig, PPOConfig, PromotionConfig
+from townlet_training import AnnealConfig, BCConfig, NetworkConfig, PPOConfig, PromotionConfig
 
 PICKERS, TICKS = [f"picker_{number}" for number in range(8)], 40
 
@@ -51,8 +51,8 @@ class Orchard:
 
 
 config = TrainingConfig(
-    seed=0, total_env_steps=6_000, num_envs=8, rollout_ticks=32, eval_episodes=10, final_episodes=10,
-    network=NetworkConfig(hidden_sizes=(32,)), ppo=PPOConfig(learning_rate=3e-3, discount=0.0),
+    seed=0, total_env_steps=6_000, num_envs=8, rollout_ticks=32, eval_episodes=10, bc=BCConfig(num_epochs=2),
+    network=NetworkConfig(hidden_sizes=(32,)), ppo=PPOConfig(learning_rate=3e-3, discount=0.0), final_episodes=10,
     anneal=AnnealConfig(clone_ticks=80, warmup_updates=1), promotion=PromotionConfig(num_episodes=10))
 summary = train(Orchard, config, tempfile.mkdtemp())
 for name in ("scripted", "learned"):

@@ -58,7 +58,7 @@ def test_train_on_your_world() -> None:
     script, policy = map(float, re.findall(r"alone: ([\d.]+) a tick", run("train_on_your_world")))
     # always left is worth E[U] = 1/2 a tick, the better side E[max(U, V)] = 2/3
     assert abs(script - 0.5) < 0.03
-    assert policy > 0.55
+    assert policy > 0.6
 
 
 def test_act_without_torch(exported: Path) -> None:

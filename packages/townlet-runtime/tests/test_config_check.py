@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from townlet_runtime.config.check import MAX_BYTES, UnknownKeyError, WrongValueError, checked, parse, read
-from townlet_runtime.errors import ConfigError
+from townlet_runtime.config.check import MAX_BYTES, checked, parse, read
+from townlet_runtime.errors import ConfigError, UnknownKeyError, WrongValueError
 
 
 class Inner(BaseModel):

@@ -44,7 +44,7 @@ def test_another_missing_module_is_not_called_an_extra(tmp_path: Path, monkeypat
 
 def test_pictures_need_no_extra() -> None:
     program = (
-        "import sys; import townlet_runtime.report.picture; print(sorted({'matplotlib', 'jinja2'} & set(sys.modules)))"
+        "import sys; import townlet_runtime.town.picture; print(sorted({'matplotlib', 'jinja2'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"

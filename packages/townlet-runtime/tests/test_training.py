@@ -9,6 +9,7 @@ from typing import get_type_hints
 
 import pytest
 
+from townlet_runtime.cli import main
 from townlet_runtime.cli.worlds import seed_of
 from townlet_runtime.config import Config, config_from, dump_config, load_config, training_settings, with_training
 from townlet_runtime.errors import ConfigError, RunDirectoryError, SimulationError
@@ -17,6 +18,7 @@ from townlet_runtime.runs.finished import read_run
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_runtime.training import (
     TrainingConfig,
+    TrainingError,
     preset_name_for,
     settings_schema,
     train,
@@ -175,6 +177,28 @@ def test_a_simulation_of_ones_own_is_trained_in_one_call(tmp_path: Path) -> None
     assert policy.vocabulary == corridor(1).spec.vocabulary.keys
     with pytest.raises(RunDirectoryError, match="exists and is not empty"):
         train(corridor, small(), tmp_path / "run")
+
+
+def test_a_run_in_ones_own_simulation_is_interrupted_and_resumed_to_the_same_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(corridor, small(), tmp_path / "whole")
+    asked = iter([False, False, False, True])
+    broken = train(corridor, small(), tmp_path / "run", stop=lambda: next(asked, True))
+    assert broken.interrupted and broken.final is None and 0 < broken.counters.env_steps < whole.counters.env_steps
+    with pytest.raises(TrainingError, match="holds a run with `seed` 0, not 1"):
+        train(corridor, small(seed=1), tmp_path / "run", resume=True)
+    resumed = train(corridor, small(), tmp_path / "run", resume=True)
+    assert not resumed.interrupted
+    assert (resumed.weights_sha256, resumed.counters) == (whole.weights_sha256, whole.counters)
+    assert read_run(tmp_path / "run").evaluation.final == read_run(tmp_path / "whole").evaluation.final
+    # Commands make worlds from a config, of which this run has none.
+    assert main(["evaluate", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err.splitlines()
+    path = tmp_path / "run"
+    assert said == [
+        f"townlet: error: {path}: its world was made in Python, so it has no config.yaml that a command could use"
+    ]
 
 
 def test_what_a_simulation_does_not_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from townlet_trajectory import ArtifactError
 from townlet_trajectory.storage import files
-from townlet_trajectory.storage.locks import DirectoryLock, remove_tree, temporary_name
+from townlet_trajectory.storage.locks import DirectoryLock, is_locked, remove_tree, temporary_name
 
 
 def test_one_writer_per_directory(tmp_path: Path) -> None:
@@ -91,3 +91,17 @@ def test_removing_a_tree_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("shutil.rmtree", refuse)
     remove_tree(tmp_path)
     assert tmp_path.exists()
+
+
+def test_asking_whether_a_directory_is_locked_changes_nothing(tmp_path: Path) -> None:
+    left = tmp_path / f".f.{'0' * 16}.tmp"
+    left.write_bytes(b"half")
+    assert not is_locked(tmp_path)
+    with DirectoryLock(tmp_path):
+        assert is_locked(tmp_path)
+        left.write_bytes(b"half")
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+    assert list(tmp_path.iterdir()) == [left]
+    with pytest.raises(ArtifactError, match="missing: lock: No such file"):
+        is_locked(tmp_path / "missing")

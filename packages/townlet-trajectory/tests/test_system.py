@@ -13,7 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 SIMULATION = Path(__file__).parent / "windows_simulated.py"
-PACKAGES = [name for name in ("townlet_trajectory", "townlet_behavior") if find_spec(name) is not None]
+PACKAGES = [
+    name
+    for name in ("townlet_trajectory", "townlet_behavior", "townlet_training", "townlet_runtime")
+    if find_spec(name) is not None
+]
 
 
 def test_all_modules_are_imported_and_files_are_read_and_written_where_posix_is_missing(tmp_path: Path) -> None:

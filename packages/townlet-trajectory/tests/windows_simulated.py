@@ -1,6 +1,6 @@
 """A program that makes this Python look like the one of Windows to our packages, and then uses them.
 
-`fcntl`, forks, descriptors of folders and the flags of POSIX are gone; files open by descriptor only if they are files;
+`fcntl`, forks, SIGHUP, descriptors of folders and the flags of POSIX are gone; only files are opened by descriptor;
 `msvcrt.locking` locks. What Windows itself does is not simulated. Arguments: a folder, and the packages.
 """
 
@@ -12,6 +12,7 @@ import importlib
 import os
 import pkgutil
 import shutil
+import signal
 import sys
 import types
 from pathlib import Path
@@ -25,15 +26,18 @@ POSIX_MODULES = ("fcntl", "pwd", "grp", "resource", "termios", "posix")
 
 
 def modules_of(package: str) -> list[str]:
-    """All modules of a package, those of absent extras left out; none is kept imported."""
-    from townlet_trajectory import MissingExtraError
-
+    """All modules of a package, those of absent extras left out, and `__main__`, which would begin to run."""
     found = []
     root = importlib.import_module(package)
     for module in pkgutil.walk_packages(root.__path__, f"{package}."):
+        if module.name.endswith(".__main__"):
+            continue
         try:
             importlib.import_module(module.name)
-        except MissingExtraError:
+        except Exception as error:
+            absent = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+            if not isinstance(absent, ModuleNotFoundError) or str(absent.name).startswith("townlet_"):
+                raise
             continue
         found.append(module.name)
     return [package, *found]
@@ -70,6 +74,9 @@ def simulate() -> None:
     os.open = open_no_folder
     shutil._use_fd_functions = False
     sys.platform = "win32"
+    for name in ("SIGHUP", "SIGPIPE", "SIGKILL"):
+        delattr(signal, name)
+        del signal.Signals._member_map_[name]
 
 
 def use(folder: Path) -> list[str]:
@@ -127,6 +134,38 @@ def use(folder: Path) -> list[str]:
     return [*refused, " ".join(sorted(path.name for path in folder.iterdir()))]
 
 
+def use_runtime(folder: Path) -> None:
+    """Claim a run directory, find it in use, and leave nothing beside it."""
+    from townlet_runtime.cli.exits import ENDING, end_on_signals
+    from townlet_runtime.cli.threads import threads_of_run
+    from townlet_runtime.errors import PolicyFileError, RunDirectoryError
+    from townlet_runtime.policy.file import read_policy_bytes
+    from townlet_runtime.runs.directory import new_run_directory, require_free
+
+    with new_run_directory(folder / "runs" / "one") as claimed:
+        refusal = ""
+        try:
+            require_free(claimed)
+        except RunDirectoryError as error:
+            refusal = str(error)
+        assert "in use by another process" in refusal
+    assert not (folder / "runs").exists()
+    with new_run_directory(folder / "run") as claimed:
+        (claimed / "begun.json").write_bytes(b'{"threads": 3}')
+    assert threads_of_run(folder / "run") == 3
+    assert read_policy_bytes(folder / "run" / "begun.json") == b'{"threads": 3}'
+    try:
+        read_policy_bytes(folder / "run")
+    except PolicyFileError:
+        pass
+    else:
+        raise AssertionError("a folder was read as a policy")
+    assert ENDING == (signal.SIGINT, signal.SIGTERM)
+    with end_on_signals():
+        pass
+    shutil.rmtree(folder / "run")
+
+
 def main() -> None:
     folder, *packages = sys.argv[1:]
     modules = [module for package in packages for module in modules_of(package)]
@@ -134,6 +173,8 @@ def main() -> None:
     simulate()
     for module in modules:
         importlib.import_module(module)
+    if "townlet_runtime" in packages:
+        use_runtime(Path(folder))
     sys.stdout.write("\n".join([*use(Path(folder)), str(len(modules))]))
 
 

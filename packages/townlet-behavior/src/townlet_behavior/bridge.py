@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class BehaviorBridge:
     """Decides for all agents of a view at once, and records the source and the probability of each choice.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from townlet_behavior import ActionVocabulary, BridgeConfig, IdleController, Proposals
         >>> from townlet_behavior.testing import plain_view

@@ -16,7 +16,7 @@ OnPolicyError = Literal["raise", "script"]
 class BridgeConfig:
     """Settings of a `BehaviorBridge`.
 
-    Example:
+    Examples:
         >>> from townlet_behavior import CommitmentConfig
         >>> config = BridgeConfig(ratio=0.5, commitment=CommitmentConfig(ticks=15))
         >>> config.min_ratio, config.on_policy_error

@@ -108,7 +108,7 @@ class Reviewed(NamedTuple):
 class GuardrailChain:
     """Applies the action mask, then the given guardrails in their order, each to the result of those before it.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from townlet_behavior.testing import plain_view
         >>> view = plain_view(["ann", "bob"], action_mask=np.array([[True, True], [True, False]]))

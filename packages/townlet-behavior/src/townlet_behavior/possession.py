@@ -27,7 +27,7 @@ class Possession:
     once, unless it is fed again, released, leaves or runs out of ticks before; if `feed` comes too late, after the
     last decision of a lease, it raises.
 
-    Example:
+    Examples:
         >>> possession = Possession(capacity=4, num_actions=3, on_acquire=lambda slot: None)
         >>> possession.acquire(2, tick=0, owner="ann")
         True

@@ -21,7 +21,7 @@ _INT64, _FLOAT32, _BOOL = np.dtype(np.int64), np.dtype(np.float32), np.dtype(np.
 class Proposals:
     """The policy's actions, their probabilities and its values, one row per agent of the view.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> log_probs = np.log(np.array([[0.25, 0.75], [0.5, 0.5]], np.float32))
         >>> proposals = Proposals(actions=np.array([1, 0]), log_probs=log_probs, values=np.zeros(2, np.float32))

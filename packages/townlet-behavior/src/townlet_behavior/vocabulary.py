@@ -15,7 +15,7 @@ from .errors import UnknownActionError, VocabularyError
 class ActionVocabulary:
     """An ordered list of action keys; all arrays refer to an action by its index.
 
-    Example:
+    Examples:
         >>> vocabulary = ActionVocabulary(keys=("wait", "move:north", "start:fridge"), kinds=("wait", "move", "start"))
         >>> vocabulary.index("start:fridge"), len(vocabulary)
         (2, 3)

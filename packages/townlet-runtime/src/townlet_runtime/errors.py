@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,35 @@ class ConfigError(TownletError):
         self.key = key
         where = ": ".join(str(part) for part in (file, None if key is None else f"`{key}`") if part is not None)
         super().__init__(f"{where}: {problem}" if where else problem)
+
+
+class UnknownKeyError(ConfigError):
+    """A key that no section of that place has.
+
+    Attributes:
+        path: the key.
+    """
+
+    def __init__(self, path: tuple[str, ...]) -> None:
+        self.path = path
+        super().__init__("unknown key", key=".".join(path))
+
+
+class WrongValueError(ConfigError):
+    """A value of another type, or out of range.
+
+    Attributes:
+        path: the key.
+    """
+
+    def __init__(self, problem: str, path: tuple[str, ...]) -> None:
+        self.path = path
+        super().__init__(problem, key=".".join(path))
+
+    def of_a_field(self) -> WrongValueError:
+        """Return the same error at the field of the record whose name, in backticks, begins the message."""
+        found = re.fullmatch(r"`(\w+)` (.*)", self.problem, re.DOTALL)
+        return WrongValueError(found[2], (*self.path, found[1])) if found else self
 
 
 class TownConfigError(ConfigError):

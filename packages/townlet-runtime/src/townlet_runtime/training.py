@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -115,15 +115,14 @@ def train(
         TrainingError: if nothing can be learned from what was collected, or a run cannot be resumed.
     """
     path, threads = Path(run_dir), torch.get_num_threads()
-
-    def grouped(num_worlds: int) -> GroupedSimulation:
-        return OneGroup(make(num_worlds))
-
-    def prepared(worlds: GroupedSimulation) -> TrainingOrchestrator:
-        return prepare_run(
+    with closing(OneGroup(make(config.num_envs))) as worlds, ExitStack() as claim:
+        spec = first_spec(worlds)
+        if not resume:
+            claim.enter_context(new_run_directory(path))
+        orchestrator = prepare_run(
             config,
             worlds,
-            grouped,
+            lambda num_worlds: OneGroup(make(num_worlds)),
             bridge=BridgeConfig() if bridge is None else bridge,
             run_dir=path,
             threads=threads,
@@ -132,15 +131,9 @@ def train(
             notes={},
             resume=resume,
         )
-
-    with closing(grouped(config.num_envs)) as worlds:
-        spec = first_spec(worlds)
-        if resume:
-            orchestrator = prepared(worlds)
-        else:
-            with new_run_directory(path):
-                orchestrator = prepared(worlds)
-                BegunFile(schema_version=2, threads=threads).write(path / BEGUN)
+        if not resume:
+            BegunFile(schema_version=2, threads=threads).write(path / BEGUN)
+        claim.close()
         summary = orchestrator.run()
     if summary.final is not None:
         write_results(

@@ -94,7 +94,10 @@ def _root(
     pass
 
 
-@app.command()
+@app.command(
+    help="Train a policy and write a run directory with a report.\n\n"
+    "Exit code 1 when a gate failed or the policy is worse than the script."
+)
 def train(
     config: ConfigArgument = None,
     env: Env = None,
@@ -114,10 +117,7 @@ def train(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Train a policy and write a run directory with a report.
-
-    Exit code 1 when a gate failed or the policy is worse than the script.
-    """
+    """Carry out `townlet train`; see `TrainOptions`."""
     from townlet_runtime.cli.threads import limit_threads, threads_of_run
 
     num_threads = limit_threads(threads_of_run(resume) if threads is None and resume is not None else threads)
@@ -155,7 +155,9 @@ def train(
     return guarded(command, console)
 
 
-@app.command()
+@app.command(
+    help="Run a world: by the script, a policy, or both.\n\nWhere there is neither, actions are drawn at random."
+)
 def run(
     config: ConfigArgument = None,
     env: Env = None,
@@ -171,10 +173,7 @@ def run(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Run a world: by the script, a policy, or both.
-
-    Where there is neither, actions are drawn at random.
-    """
+    """Carry out `townlet run`; see `RunOptions`."""
     from townlet_runtime.cli.console import Console
     from townlet_runtime.cli.exits import guarded
 
@@ -206,7 +205,7 @@ def run(
     return guarded(command, console)
 
 
-@app.command()
+@app.command(help="Compare a policy with another behavior, pairwise.")
 def evaluate(
     run_dir: FinishedRunDir,
     against: Against = None,
@@ -217,7 +216,7 @@ def evaluate(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Compare a policy with another behavior, pairwise."""
+    """Carry out `townlet evaluate`; see `EvaluateOptions`."""
     from townlet_runtime.cli.console import Console
     from townlet_runtime.cli.exits import guarded
 
@@ -243,7 +242,7 @@ def _group() -> None:
     pass
 
 
-@capture_app.command()
+@capture_app.command(help="Let a town live, and write a sample of each agent.")
 def rollout(
     config: _Config,
     output: _Output,
@@ -256,7 +255,7 @@ def rollout(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Let a town live, and write a sample of each agent."""
+    """Carry out `townlet capture rollout`; see `RolloutOptions`."""
     from townlet_runtime.cli.console import Console
     from townlet_runtime.cli.exits import guarded
 

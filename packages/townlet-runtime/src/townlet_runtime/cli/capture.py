@@ -113,6 +113,14 @@ def with_seed_agents(config: Config) -> Config:
 def record_town(config: Config, *, ticks: int, seed: int) -> tuple[TrajectoryBatch, SimulationSpec]:
     """Let the town that `config` describes live for `ticks` by schedule and script; return all that happened.
 
+    Args:
+        config: of a town.
+        ticks: at least 1.
+        seed: of the town and of every draw.
+
+    Returns:
+        The trajectories of all agents, and the specification of the town.
+
     Raises:
         ConfigError: if the town cannot be, or does more than `MAX_ROWS` steps.
     """
@@ -137,7 +145,15 @@ def record_town(config: Config, *, ticks: int, seed: int) -> tuple[TrajectoryBat
 
 
 def capture_info(config: Config, *, path: Path | None, ticks: int, seed: int, policy: Policy | None) -> CaptureInfo:
-    """Where a capture comes from; a scenario without a name has that of its file."""
+    """Describe where a capture comes from; a scenario without a name has that of its file.
+
+    Args:
+        config: of the town.
+        path: of the config's file; None: the built-in config.
+        ticks: that were recorded.
+        seed: of the town.
+        policy: that acted; None: the script alone.
+    """
     stem = None if path is None else path.stem
     return CaptureInfo(
         config_path=None if path is None else str(path),

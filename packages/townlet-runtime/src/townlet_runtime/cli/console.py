@@ -24,7 +24,13 @@ class Progress(Protocol):
     """Shows how far something is."""
 
     def update(self, stage: str, done: int, note: str = "") -> None:
-        """Say that `done` units are done, in which stage."""
+        """Show the progress.
+
+        Args:
+            stage: that is going on.
+            done: units that are done, those before this process included.
+            note: shown beside it.
+        """
         ...
 
 
@@ -78,7 +84,13 @@ class Console:
 
     @contextmanager
     def progress(self, *, total: int, unit: str, begun_at: int = 0) -> Iterator[Progress]:
-        """Show progress towards `total` units while the block runs; `begun_at` of them were done before."""
+        """Show progress while the block runs.
+
+        Args:
+            total: units that are to be done.
+            unit: their name, in the plural.
+            begun_at: units that were done before.
+        """
         if self.quiet:
             yield _NoProgress()
         elif sys.stderr.isatty():

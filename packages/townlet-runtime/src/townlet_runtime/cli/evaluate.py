@@ -196,7 +196,7 @@ def comparison_record(found: Comparison, *, run_dir: Path, against: str, acting:
 
 
 def comparison_lines(found: Comparison, *, against: str, acting: str) -> list[str]:
-    """Return the lines for people; arguments as in `comparison_record`."""
+    """Return the lines for people; see `comparison_record`."""
     rows = [
         (name, f"{each.mean:.3f}", f"{each.iqm:.3f}", _interval(each.ci, ""), _share(found.normalized[name], ""))
         for name, each in found.summaries.items()

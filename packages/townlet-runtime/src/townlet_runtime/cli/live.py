@@ -16,7 +16,7 @@ from townlet_trajectory.storage.json import printable
 
 @contextmanager
 def live_progress(*, total: int, unit: str, begun_at: int) -> Iterator[_LiveProgress]:
-    """Show a bar with stage, count, rate and time left; `begun_at` units were done before."""
+    """Show a bar with stage, count, rate and time left; see `Console.progress`."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

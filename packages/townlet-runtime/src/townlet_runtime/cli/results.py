@@ -41,6 +41,14 @@ def draw_report(run: FinishedRun, config: Config, console: Console) -> FinishedR
     """Draw the report of a run that has none, and list it in the run's manifest; read the run again.
 
     A report that cannot be drawn is a warning: the run itself has finished.
+
+    Args:
+        run: as `read_run` returns it.
+        config: that the run was begun with.
+        console: prints the warning.
+
+    Returns:
+        The run, with its report if that could be drawn.
     """
     if run.has_report:
         return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 
 BEGUN = "begun.json"
@@ -34,8 +35,9 @@ def threads_of_run(run_dir: Path) -> int | None:
     Not by `read_named`, whose package imports numpy. The file is read again, strictly, when the run is resumed.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe would wait for ever; Windows has neither.
-        flags = os.O_RDONLY | (os.O_NONBLOCK if os.name == "posix" else 0)
+        flags = os.O_RDONLY
+        if sys.platform != "win32":
+            flags |= os.O_NONBLOCK  # opening a pipe would wait for ever; Windows has neither
         with open(os.open(run_dir / BEGUN, flags), "rb") as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:

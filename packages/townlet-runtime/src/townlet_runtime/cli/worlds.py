@@ -37,7 +37,13 @@ MakeWorlds = Callable[[int], GroupedSimulation]
 
 
 def option(key: str, value: JsonValue, label: str) -> list[Override]:
-    """Return the override that an option of the command line means; none where it was not given."""
+    """Return the override that an option of the command line means; none where it was not given.
+
+    Args:
+        key: dotted key of the config.
+        value: of the option; None: not given.
+        label: the option's name, for errors.
+    """
     if value is None:
         return []
     return [Override(path=tuple(key.split(".")), value=value, label=f"{label} {value}")]
@@ -79,11 +85,13 @@ def load_of_run(run_dir: Path, options: Sequence[Override], console: Console) ->
         The config with `options`, and the record of how the run was begun.
 
     Raises:
-        CommandError: names a key that was changed since.
+        CommandError: names a key that was changed since, or says that the world was made in Python.
         ConfigError: if the config is wrong.
         ReportError: if `begun.json` is missing or damaged.
     """
     begun = require_unchanged(run_dir)
+    if begun.config is None:
+        raise CommandError(f"{run_dir}: its world was made in Python, so it has no {CONFIG} that a command could use")
     return load(run_dir / CONFIG, (), options, console).config, begun
 
 

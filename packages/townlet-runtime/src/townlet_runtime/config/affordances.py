@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from townlet_runtime.config.check import UnknownKeyError, WrongValueError, checked, parse, read
+from townlet_runtime.config.check import checked, parse, read
 from townlet_runtime.config.keys import Content, merge
 from townlet_runtime.config.schema import Config, Section
-from townlet_runtime.errors import ConfigError
+from townlet_runtime.errors import ConfigError, UnknownKeyError, WrongValueError
 from townlet_runtime.town.config import (
     OBJECT_TYPES,
     AffordanceSpec,

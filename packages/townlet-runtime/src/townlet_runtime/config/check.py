@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from townlet_runtime.errors import ConfigError
+from townlet_runtime.errors import ConfigError, UnknownKeyError, WrongValueError
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.storage.json import JsonValue
 from townlet_trajectory.storage.yaml import parse_yaml, read_yaml
@@ -23,35 +22,6 @@ _UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 _NO_SECTION = frozenset({"model_type", "dataclass_type"})
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-class UnknownKeyError(ConfigError):
-    """A key that no section of that place has.
-
-    Attributes:
-        path: the key.
-    """
-
-    def __init__(self, path: tuple[str, ...]) -> None:
-        self.path = path
-        super().__init__("unknown key", key=".".join(path))
-
-
-class WrongValueError(ConfigError):
-    """A value of another type, or out of range.
-
-    Attributes:
-        path: the key.
-    """
-
-    def __init__(self, problem: str, path: tuple[str, ...]) -> None:
-        self.path = path
-        super().__init__(problem, key=".".join(path))
-
-    def of_a_field(self) -> WrongValueError:
-        """Return the same error at the field of the record whose name, in backticks, begins the message."""
-        found = re.fullmatch(r"`(\w+)` (.*)", self.problem, re.DOTALL)
-        return WrongValueError(found[2], (*self.path, found[1])) if found else self
 
 
 def parse(data: bytes, source: str) -> JsonValue:

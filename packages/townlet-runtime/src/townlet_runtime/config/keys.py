@@ -13,7 +13,7 @@ from copy import deepcopy
 from types import MappingProxyType
 from typing import TypeAlias
 
-from townlet_runtime.config.check import WrongValueError
+from townlet_runtime.errors import WrongValueError
 from townlet_trajectory.storage.json import JsonValue
 
 Path: TypeAlias = tuple[str, ...]

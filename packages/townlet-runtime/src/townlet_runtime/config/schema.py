@@ -239,7 +239,7 @@ def _hint(part: Mapping[str, Any]) -> Any:
 class Config(Section):
     """A config: the values of a file and of overrides, and the defaults where they are silent.
 
-    Example:
+    Examples:
         >>> from townlet_runtime.config import config_from, town_config
         >>> loaded = config_from({"town": {"num_agents": 3}, "world": {"grid_size": [9, 9]}}, source="my-town.yaml")
         >>> town_config(loaded.config).grid_size

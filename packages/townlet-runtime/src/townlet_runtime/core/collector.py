@@ -23,16 +23,17 @@ _PARTS = ("collector", "worlds", "groups")
 class Collector:
     """Collects experience from worlds that keep running between calls. Without a script, undecided agents wait.
 
-    >>> from townlet_behavior import BridgeConfig
-    >>> from townlet_runtime import Collector, OneGroup, UniformPolicy
-    >>> from townlet_runtime.testing import Corridor
-    >>> worlds = OneGroup(Corridor(num_worlds=2))
-    >>> spec = worlds.specs["agents"]
-    >>> policy = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
-    >>> collector = Collector(worlds, config=BridgeConfig(), seed=1, max_rows=1000)
-    >>> collected = collector.collect({"agents": policy}, num_ticks=20, ratio=0.5)
-    >>> collected.env_steps, collected.agent_steps == collected.batches["agents"].num_steps
-    (40, True)
+    Examples:
+        >>> from townlet_behavior import BridgeConfig
+        >>> from townlet_runtime import Collector, OneGroup, UniformPolicy
+        >>> from townlet_runtime.testing import Corridor
+        >>> worlds = OneGroup(Corridor(num_worlds=2))
+        >>> spec = worlds.specs["agents"]
+        >>> policy = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+        >>> collector = Collector(worlds, config=BridgeConfig(), seed=1, max_rows=1000)
+        >>> collected = collector.collect({"agents": policy}, num_ticks=20, ratio=0.5)
+        >>> collected.env_steps, collected.agent_steps == collected.batches["agents"].num_steps
+        (40, True)
 
     Args:
         simulation: its worlds are begun here and never reset again; `OneGroup` makes one of a plain `Simulation`.

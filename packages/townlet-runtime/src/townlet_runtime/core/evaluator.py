@@ -25,14 +25,15 @@ MakeSimulation = Callable[[int], GroupedSimulation]
 class Evaluator:
     """Plays whole episodes in worlds of its own; nothing it does is seen by any other simulation.
 
-    >>> from townlet_behavior import BridgeConfig
-    >>> from townlet_runtime import Evaluator, OneGroup
-    >>> from townlet_runtime.testing import Corridor
-    >>> from townlet_trajectory.evaluation.seeds import final_seeds
-    >>> evaluator = Evaluator(lambda n: OneGroup(Corridor(num_worlds=n)), config=BridgeConfig(), seed=1)
-    >>> scores = evaluator.baseline("scripted", seeds=final_seeds(20))
-    >>> len(scores.returns)
-    20
+    Examples:
+        >>> from townlet_behavior import BridgeConfig
+        >>> from townlet_runtime import Evaluator, OneGroup
+        >>> from townlet_runtime.testing import Corridor
+        >>> from townlet_trajectory.evaluation.seeds import final_seeds
+        >>> evaluator = Evaluator(lambda n: OneGroup(Corridor(num_worlds=n)), config=BridgeConfig(), seed=1)
+        >>> scores = evaluator.baseline("scripted", seeds=final_seeds(20))
+        >>> len(scores.returns)
+        20
 
     An episode is the first one of a world that begins with its seed. World and draws follow from that seed, not from
     the episode's place or the episodes beside it, so that policies can be compared seed by seed. Its return is the sum

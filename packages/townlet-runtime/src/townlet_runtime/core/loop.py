@@ -211,17 +211,18 @@ class GroupedLoop:
 class SimulationLoop:
     """Steps a simulation as its runtime decides. `reset` comes first; the tick counts on through every reset.
 
-    >>> from townlet_behavior import BridgeConfig
-    >>> from townlet_runtime import PolicyRuntime, SimulationLoop
-    >>> from townlet_runtime.testing import Corridor
-    >>> corridor = Corridor(num_worlds=2)
-    >>> script = corridor.scripted("scripted")
-    >>> runtime = PolicyRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
-    >>> loop = SimulationLoop(corridor, runtime)
-    >>> loop.reset(seed=3)
-    >>> report = loop.run_for(10)
-    >>> report.ticks, report.env_steps
-    (10, 20)
+    Examples:
+        >>> from townlet_behavior import BridgeConfig
+        >>> from townlet_runtime import PolicyRuntime, SimulationLoop
+        >>> from townlet_runtime.testing import Corridor
+        >>> corridor = Corridor(num_worlds=2)
+        >>> script = corridor.scripted("scripted")
+        >>> runtime = PolicyRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
+        >>> loop = SimulationLoop(corridor, runtime)
+        >>> loop.reset(seed=3)
+        >>> report = loop.run_for(10)
+        >>> report.ticks, report.env_steps
+        (10, 20)
     """
 
     def __init__(self, simulation: Simulation, runtime: PolicyRuntime) -> None:

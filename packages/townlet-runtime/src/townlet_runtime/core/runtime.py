@@ -38,20 +38,21 @@ class PolicyRuntime:
     A tick is `decide_batch()`, then the world's own step, then `post_step(stepped)`, which begins the next tick.
     `begin(observed, tick=...)` comes before the first one.
 
-    >>> import numpy as np
-    >>> from townlet_behavior import BridgeConfig
-    >>> from townlet_runtime import PolicyRuntime
-    >>> from townlet_runtime.testing import Corridor
-    >>> corridor = Corridor()
-    >>> script = corridor.scripted("scripted")
-    >>> runtime = PolicyRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
-    >>> runtime.begin(corridor.reset(seeds=np.array([7])), tick=0)
-    >>> decisions = runtime.decide_batch()
-    >>> {corridor.spec.vocabulary.keys[action] for action in decisions.action.tolist()}
-    {'right'}
-    >>> runtime.post_step(corridor.step(decisions.action))
-    >>> runtime.tick
-    1
+    Examples:
+        >>> import numpy as np
+        >>> from townlet_behavior import BridgeConfig
+        >>> from townlet_runtime import PolicyRuntime
+        >>> from townlet_runtime.testing import Corridor
+        >>> corridor = Corridor()
+        >>> script = corridor.scripted("scripted")
+        >>> runtime = PolicyRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
+        >>> runtime.begin(corridor.reset(seeds=np.array([7])), tick=0)
+        >>> decisions = runtime.decide_batch()
+        >>> {corridor.spec.vocabulary.keys[action] for action in decisions.action.tolist()}
+        {'right'}
+        >>> runtime.post_step(corridor.step(decisions.action))
+        >>> runtime.tick
+        1
 
     Args:
         spec: of the simulation that is decided for.

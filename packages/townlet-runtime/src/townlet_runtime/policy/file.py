@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from townlet_runtime.errors import PolicyFileError
-from townlet_trajectory import vocabulary_digest
+from townlet_trajectory import ArtifactError, vocabulary_digest
+from townlet_trajectory.storage.paths import read_named
 
 POLICY_FORMAT = "townlet-policy"
 POLICY_VERSION = 1
@@ -44,25 +43,9 @@ def read_policy_bytes(path: Path) -> bytes:
         PolicyFileError: if it cannot be read, is no regular file, or is too large.
     """
     try:
-        # O_NONBLOCK: opening a pipe must not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            _require_small_regular(os.fstat(descriptor), path)
-            with open(descriptor, "rb", closefd=False) as file:
-                return file.read(MAX_POLICY_BYTES)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise PolicyFileError(path, expected="a readable policy file", got=str(error.strerror)) from error
-
-
-def _require_small_regular(status: os.stat_result, path: Path) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise PolicyFileError(path, expected="a regular file", got="a directory, pipe or device")
-    if status.st_size > MAX_POLICY_BYTES:
-        raise PolicyFileError(
-            path, expected=f"at most {MAX_POLICY_BYTES} bytes", got=f"{status.st_size} bytes: too large"
-        )
+        return read_named(path, max_bytes=MAX_POLICY_BYTES)
+    except ArtifactError as error:
+        raise PolicyFileError(path, expected="a readable policy file", got=error.reason) from error
 
 
 def verified_digest(data: bytes, path: Path) -> str:

@@ -50,11 +50,12 @@ class OnnxPolicy:
 
     A file that is no such policy is refused, with its path, what was expected and what came:
 
-    >>> from townlet_runtime import OnnxPolicy
-    >>> OnnxPolicy.load("absent.onnx")
-    Traceback (most recent call last):
-        ...
-    townlet_runtime.errors.PolicyFileError: absent.onnx: expected a readable policy file, got No such file or directory
+    Examples:
+        >>> from townlet_runtime import OnnxPolicy
+        >>> OnnxPolicy.load("a.onnx")
+        Traceback (most recent call last):
+            ...
+        townlet_runtime.errors.PolicyFileError: a.onnx: expected a readable policy file, got No such file or directory
     """
 
     card: PolicyCard

@@ -101,7 +101,13 @@ def _style(salt: str) -> Iterator[None]:
 
 
 def use_step_axis(axes: Axes, last_step: float, *, label: bool = True) -> None:
-    """Let the x axis of `axes` be environment steps, from 0 to `last_step`."""
+    """Let the x axis be environment steps.
+
+    Args:
+        axes: to change.
+        last_step: right end of the axis; the left one is 0.
+        label: whether the axis is named.
+    """
     axes.set_xlim(0.0, max(last_step, 1.0))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -111,7 +117,13 @@ def use_step_axis(axes: Axes, last_step: float, *, label: bool = True) -> None:
 
 
 def mark_stages(axes: Axes, starts: Sequence[tuple[str, float]], last_step: float) -> None:
-    """Draw a line where a stage begins and name each stage above `axes` where its name has room."""
+    """Draw a line where a stage begins, and name each stage where its name has room.
+
+    Args:
+        axes: to draw in; the names are above them.
+        starts: (stage, environment steps at its begin), in order.
+        last_step: right end of the axis.
+    """
     ends = [start for _, start in starts[1:]] + [last_step]
     span = max(last_step, 1.0)
     for index, ((stage, start), end) in enumerate(zip(starts, ends, strict=True)):

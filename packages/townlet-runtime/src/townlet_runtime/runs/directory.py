@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -14,7 +14,7 @@ from pathlib import Path
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.policy.file import read_policy_bytes
 from townlet_trajectory.errors import ArtifactError
-from townlet_trajectory.storage.files import DirectoryLock
+from townlet_trajectory.storage.locks import DirectoryLock, is_locked
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
 
 BEGUN = "begun.json"
@@ -41,7 +41,13 @@ def group_policy(group: str) -> str:
 
 
 def default_run_dir(*, now: datetime, mode: str, seed: int) -> Path:
-    """Return `runs/YYYYMMDD-HHMMSS-MODE-SEED`."""
+    """Return `runs/YYYYMMDD-HHMMSS-MODE-SEED`.
+
+    Args:
+        now: local time.
+        mode: of training.
+        seed: of the run.
+    """
     return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{mode}-{seed}"
 
 
@@ -86,14 +92,12 @@ def require_writable(path: Path) -> None:
 
 
 def _require_unlocked(path: Path, *, hint: str) -> None:
-    # Not by DirectoryLock: it removes unfinished files, and what is in a directory that is not ours stays as it is.
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise RunDirectoryError(path, f"in use by {_holder(path)}{hint}") from error
-    finally:
-        os.close(descriptor)
+        locked = is_locked(path)
+    except ArtifactError as error:
+        raise RunDirectoryError(path, f"cannot be locked: {error.reason}") from error
+    if locked:
+        raise RunDirectoryError(path, f"in use by {_holder(path)}{hint}")
 
 
 def _require_empty(path: Path) -> None:
@@ -122,6 +126,8 @@ def new_run_directory(path: Path, *, numbered: bool = False) -> Iterator[Path]:
     missing = [folder for folder in path.parents if not folder.exists()]
     claimed, made = _claim(path, numbered=numbered)
     with ExitStack() as stack:
+        # Once the lock is released: where a folder cannot be locked itself, a file beside it is.
+        stack.callback(_remove_empty, missing)
         try:
             stack.enter_context(DirectoryLock(claimed))
         except ArtifactError as error:
@@ -132,7 +138,6 @@ def new_run_directory(path: Path, *, numbered: bool = False) -> Iterator[Path]:
         finally:
             if made and not any(claimed.iterdir()):
                 claimed.rmdir()
-                _remove_empty(missing)
 
 
 def _claim(path: Path, *, numbered: bool) -> tuple[Path, bool]:
@@ -162,15 +167,17 @@ def _remove_empty(folders: list[Path]) -> None:
 
 def _holder(path: Path) -> str:
     """The process that has locked `path`, where the system tells (Linux does)."""
-    try:
-        status = path.stat()
-        locks = _LOCKS.read_text()
-    except OSError:
-        return "another process"
-    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    rows = (line.split() for line in locks.splitlines())
-    holders = [row[4] for row in rows if row[1] == "FLOCK" and row[5] == place]
-    return f"process {holders[0]}" if holders else "another process"
+    if sys.platform == "linux":
+        try:
+            status = path.stat()
+            locks = _LOCKS.read_text()
+        except OSError:
+            return "another process"
+        place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        for row in (line.split() for line in locks.splitlines()):
+            if row[1] == "FLOCK" and row[5] == place:
+                return f"process {row[4]}"
+    return "another process"
 
 
 def require_finished(path: Path) -> None:

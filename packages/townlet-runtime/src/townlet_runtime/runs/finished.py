@@ -34,12 +34,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """A run directory whose files are those of its manifest.
-
-    >>> run = read_run(Path("runs/20260304-050607-anneal-12"))  # doctest: +SKIP
-    >>> run.summary.eval_return_mean  # doctest: +SKIP
-    181.4
-    """
+    """A run directory whose files are those of its manifest."""
 
     path: Path
     summary: SummaryFile

@@ -92,6 +92,11 @@ def parse_record(adapter: TypeAdapter[RecordT], text: bytes, *, file: Path | str
 def write_record(adapter: TypeAdapter[RecordT], record: RecordT, path: Path) -> None:
     """Replace `path` by the JSON of `record`, keys in the order of its fields, atomically.
 
+    Args:
+        adapter: of the type of the record.
+        record: to be written.
+        path: of the file.
+
     Raises:
         ValueError: if a number in it is not finite.
         ArtifactError: if the file cannot be written.
@@ -108,13 +113,31 @@ def require_finite(record: str, **values: object) -> None:
 
 
 def require_interval(record: str, key: str, interval: tuple[float, float] | None) -> None:
-    """Raise `ReportError` unless `interval` is absent or (lower, upper) in this order."""
+    """Refuse an interval that is upside down.
+
+    Args:
+        record: named in the error.
+        key: named in the error.
+        interval: (lower, upper), or None.
+
+    Raises:
+        ReportError: if the upper end is below the lower one.
+    """
     if interval is not None and interval[0] > interval[1]:
         raise ReportError(record, key=key, expected="(lower, upper)", came=repr(interval))
 
 
 def require_digest(record: str, key: str, digest: str | None) -> None:
-    """Raise `ReportError` unless `digest` is absent or the hexadecimal form of a SHA-256."""
+    """Refuse text that is no SHA-256.
+
+    Args:
+        record: named in the error.
+        key: named in the error.
+        digest: 64 lower-case hexadecimal digits, or None.
+
+    Raises:
+        ReportError: if it has another form.
+    """
     if digest is not None and _SHA256.fullmatch(digest) is None:
         raise ReportError(record, key=key, expected="64 lower-case hexadecimal digits", came=_short(repr(digest)))
 

@@ -64,22 +64,23 @@ class CommitmentColumns:
 class SimulationSpec:
     """Static description of a simulation.
 
-    >>> from townlet_behavior import ActionVocabulary
-    >>> from townlet_runtime import SimulationSpec
-    >>> spec = SimulationSpec(
-    ...     name="road",
-    ...     vocabulary=ActionVocabulary(keys=("wait", "walk"), kinds=("wait", "move")),
-    ...     observation_shapes={"place": (1,)},
-    ...     feature_names=(),
-    ...     num_worlds=4,
-    ...     capacity=8,  # two agents a world
-    ...     episode_ticks=100,
-    ...     event_names=("arrivals",),
-    ...     commitment_columns=None,
-    ...     option_ticks={"wait": 0, "move": 1},
-    ... )
-    >>> len(spec.vocabulary)
-    2
+    Examples:
+        >>> from townlet_behavior import ActionVocabulary
+        >>> from townlet_runtime import SimulationSpec
+        >>> spec = SimulationSpec(
+        ...     name="road",
+        ...     vocabulary=ActionVocabulary(keys=("wait", "walk"), kinds=("wait", "move")),
+        ...     observation_shapes={"place": (1,)},
+        ...     feature_names=(),
+        ...     num_worlds=4,
+        ...     capacity=8,  # two agents a world
+        ...     episode_ticks=100,
+        ...     event_names=("arrivals",),
+        ...     commitment_columns=None,
+        ...     option_ticks={"wait": 0, "move": 1},
+        ... )
+        >>> len(spec.vocabulary)
+        2
     """
 
     name: str

@@ -72,7 +72,7 @@ def labels(batch: TrajectoryBatch) -> Labels:
 class BCLearner:
     """Fits a network's policy to labels; its critic is left alone. Draws only from its generator.
 
-    Example:
+    Examples:
         >>> import numpy as np, torch
         >>> from townlet_training import ActorCritic, BCConfig, BCLearner, NetworkConfig
         >>> from townlet_trajectory import ArraySpec, Trajectory, TrajectoryBatch, TrajectorySchema

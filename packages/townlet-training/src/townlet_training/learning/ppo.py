@@ -37,7 +37,7 @@ class PPOLearner:
     It reads and writes no files, and draws only from its generator. The same network, batch, generator state and number
     of torch threads give the same weights, bit for bit.
 
-    Example:
+    Examples:
         >>> import numpy as np, torch
         >>> from townlet_training import ActorCritic, NetworkConfig, PPOConfig, PPOLearner
         >>> from townlet_trajectory import (

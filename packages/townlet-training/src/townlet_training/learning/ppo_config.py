@@ -21,7 +21,7 @@ DEFAULT_NUM_MINIBATCHES = 4
 class PPOConfig:
     """Settings of one update, in which values have the unit of the network's `value_scale`, not that of the rewards.
 
-    Example:
+    Examples:
         >>> from townlet_training import PPOConfig
         >>> config = PPOConfig(learning_rate=1e-3, minibatch_size=64)
         >>> config.minibatches_of(1000), config.clip_range

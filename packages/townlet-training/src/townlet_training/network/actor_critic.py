@@ -52,7 +52,7 @@ class ActorCritic(nn.Module):
     Separate trunks, because a critic that warms up on a shared one changes the policy (the clone is then lost).
     Implements `townlet_trajectory.evaluation.interfaces.Actor`.
 
-    Example:
+    Examples:
         >>> import numpy as np, torch
         >>> from townlet_training import ActorCritic, NetworkConfig
         >>> generator = torch.Generator().manual_seed(0)

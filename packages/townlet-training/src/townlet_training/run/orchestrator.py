@@ -40,7 +40,7 @@ def _ignore(progress: Progress) -> None:
 class TrainingOrchestrator:
     """Runs one training run, once, in one directory. It computes nothing itself: learners, evaluator and worlds do.
 
-    Example:
+    Examples:
         Two levers, of which the second pays 1, and nothing to compare with but chance.
 
         >>> import tempfile

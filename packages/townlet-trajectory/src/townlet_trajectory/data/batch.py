@@ -45,26 +45,27 @@ class TrajectoryBatch:
 
     The arrays are taken over and read-only from then on, without a copy; only parts of writable arrays are copied.
 
-    >>> import numpy as np
-    >>> from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
-    >>> batch = TrajectoryBatch(
-    ...     schema=TrajectorySchema(
-    ...         observations={"x": ArraySpec("float32")}, decisions={"action": ArraySpec("int64")}, vocabulary=()
-    ...     ),
-    ...     offsets=np.array([0, 2, 3]),
-    ...     observations={"x": np.array([0, 1, 5], np.float32)},
-    ...     final_observations={"x": np.array([2, 6], np.float32)},
-    ...     columns={"action": np.array([0, 1, 0])},
-    ...     rewards=np.array([1, 2, 3], np.float32),
-    ...     ticks=np.array([0, 1, 0]),
-    ...     terminated=np.array([True, False]),
-    ...     truncated=np.array([False, False]),
-    ...     agent_ids=np.array(["ann", "ben"], object),
-    ...     worlds=np.array([0, 0]),
-    ...     episodes=np.array([0, 0]),
-    ... )
-    >>> batch[0].observations["x"].tolist(), batch[1:].agent_ids.tolist()
-    ([0.0, 1.0, 2.0], ['ben'])
+    Examples:
+        >>> import numpy as np
+        >>> from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
+        >>> batch = TrajectoryBatch(
+        ...     schema=TrajectorySchema(
+        ...         observations={"x": ArraySpec("float32")}, decisions={"action": ArraySpec("int64")}, vocabulary=()
+        ...     ),
+        ...     offsets=np.array([0, 2, 3]),
+        ...     observations={"x": np.array([0, 1, 5], np.float32)},
+        ...     final_observations={"x": np.array([2, 6], np.float32)},
+        ...     columns={"action": np.array([0, 1, 0])},
+        ...     rewards=np.array([1, 2, 3], np.float32),
+        ...     ticks=np.array([0, 1, 0]),
+        ...     terminated=np.array([True, False]),
+        ...     truncated=np.array([False, False]),
+        ...     agent_ids=np.array(["ann", "ben"], object),
+        ...     worlds=np.array([0, 0]),
+        ...     episodes=np.array([0, 0]),
+        ... )
+        >>> batch[0].observations["x"].tolist(), batch[1:].agent_ids.tolist()
+        ([0.0, 1.0, 2.0], ['ben'])
     """
 
     schema: TrajectorySchema

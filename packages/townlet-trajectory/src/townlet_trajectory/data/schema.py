@@ -90,14 +90,15 @@ class ArraySpec:
 class TrajectorySchema:
     """The columns of one agent group: observations, decisions, and the vocabulary of actions.
 
-    >>> from townlet_trajectory import ArraySpec, TrajectorySchema, default_decision_columns
-    >>> schema = TrajectorySchema(
-    ...     observations={"features": ArraySpec("float32", (2,)), "action_mask": ArraySpec("bool", (2,))},
-    ...     decisions=default_decision_columns(),
-    ...     vocabulary=("wait", "eat"),
-    ... )
-    >>> schema.observations["features"].row_bytes
-    8
+    Examples:
+        >>> from townlet_trajectory import ArraySpec, TrajectorySchema, default_decision_columns
+        >>> schema = TrajectorySchema(
+        ...     observations={"features": ArraySpec("float32", (2,)), "action_mask": ArraySpec("bool", (2,))},
+        ...     decisions=default_decision_columns(),
+        ...     vocabulary=("wait", "eat"),
+        ... )
+        >>> schema.observations["features"].row_bytes
+        8
     """
 
     observations: Mapping[str, ArraySpec]

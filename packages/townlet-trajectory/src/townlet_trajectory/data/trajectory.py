@@ -32,24 +32,25 @@ class Trajectory:
 
     `trajectory[first:stop]` are some of its steps. The arrays are taken over and read-only, as those of a batch.
 
-    >>> import numpy as np
-    >>> from townlet_trajectory import ArraySpec, Trajectory, TrajectorySchema
-    >>> trajectory = Trajectory(
-    ...     schema=TrajectorySchema(
-    ...         observations={"x": ArraySpec("float32")}, decisions={"action": ArraySpec("int64")}, vocabulary=()
-    ...     ),
-    ...     observations={"x": np.array([0, 1, 2, 3], np.float32)},
-    ...     columns={"action": np.array([1, 0, 1])},
-    ...     rewards=np.array([0, 0, 5], np.float32),
-    ...     ticks=np.array([7, 8, 9]),
-    ...     terminated=True,
-    ...     truncated=False,
-    ...     agent_id="ann",
-    ...     world=0,
-    ...     episode=0,
-    ... )
-    >>> trajectory[1:]
-    <Trajectory: 'ann', world 0, episode 0, 2 steps>
+    Examples:
+        >>> import numpy as np
+        >>> from townlet_trajectory import ArraySpec, Trajectory, TrajectorySchema
+        >>> trajectory = Trajectory(
+        ...     schema=TrajectorySchema(
+        ...         observations={"x": ArraySpec("float32")}, decisions={"action": ArraySpec("int64")}, vocabulary=()
+        ...     ),
+        ...     observations={"x": np.array([0, 1, 2, 3], np.float32)},
+        ...     columns={"action": np.array([1, 0, 1])},
+        ...     rewards=np.array([0, 0, 5], np.float32),
+        ...     ticks=np.array([7, 8, 9]),
+        ...     terminated=True,
+        ...     truncated=False,
+        ...     agent_id="ann",
+        ...     world=0,
+        ...     episode=0,
+        ... )
+        >>> trajectory[1:]
+        <Trajectory: 'ann', world 0, episode 0, 2 steps>
     """
 
     schema: TrajectorySchema

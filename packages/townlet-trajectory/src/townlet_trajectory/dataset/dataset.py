@@ -44,7 +44,7 @@ class TrajectoryDataset(Generic[BatchT]):
     this costs as long as a window holds several blocks). The budget covers decoded and encoded bytes, the index of
     the window's rows and the batches; not the tables of trajectories (some 100 bytes each).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from townlet_trajectory import ArraySpec, BatchSource, Trajectory, TrajectoryBatch, TrajectorySchema
         >>> columns = {"observations": {"x": ArraySpec("float32")}, "decisions": {"action": ArraySpec("int64")}}

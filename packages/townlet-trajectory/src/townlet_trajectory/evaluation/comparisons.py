@@ -77,7 +77,7 @@ def paired_differences(candidate: EpisodeScores, incumbent: EpisodeScores) -> ND
 def compare(candidate: EpisodeScores, incumbent: EpisodeScores, *, seed: int, num_resamples: int) -> PairedComparison:
     """Compare two policies that played the same episodes.
 
-    Example:
+    Examples:
         >>> from townlet_trajectory.evaluation.scores import EpisodeScores
         >>> ours = EpisodeScores.of(returns=[3.0, 1.0, 8.0, 6.0], seeds=[1, 2, 3, 4])
         >>> theirs = EpisodeScores.of(returns=[1.0, 2.0, 4.0, 7.0], seeds=[1, 2, 3, 4])

@@ -112,7 +112,7 @@ class PromotionRegistry:
 
     A streak belongs to one candidate and one incumbent: any other begins anew.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import numpy as np
         >>> from townlet_trajectory.evaluation.comparisons import compare

@@ -16,7 +16,7 @@ from townlet_trajectory.errors import EvaluationError
 class EpisodeScores:
     """Returns and events of one policy in n episodes, as plain numbers that any file can hold.
 
-    Example:
+    Examples:
         >>> scores = EpisodeScores.of(returns=[1.0, 3.0], seeds=[7, 8])
         >>> scores.mean
         2.0

@@ -43,21 +43,22 @@ class TrajectoryService:
     the agents present at it, by ascending slot; all arrays of a tick have these rows, and are copied. The number of
     Python operations of a tick does not depend on the number of agents.
 
-    >>> import numpy as np
-    >>> from townlet_trajectory import ArraySpec, TrajectorySchema, TrajectoryService
-    >>> schema = TrajectorySchema(
-    ...     observations={"x": ArraySpec("float32")}, decisions={"action": ArraySpec("int64")}, vocabulary=()
-    ... )
-    >>> service, ids, zero = TrajectoryService(schema, max_rows=100), np.array(["ann"], object), np.array([0])
-    >>> for tick in range(3):
-    ...     service.begin_tick(tick, zero, {"x": np.float32([tick])}, agent_ids=ids, worlds=zero, episodes=zero)
-    ...     service.record_decisions({"action": np.array([tick % 2])})
-    ...     over, last = np.array([tick == 2]), {"x": np.float32([9] if tick == 2 else [])}
-    ...     service.record_outcome(
-    ...         np.float32([1]), over, np.array([False]), final_rows=zero[over], final_observations=last
-    ...     )
-    >>> service.collect()[0].observations["x"].tolist()
-    [0.0, 1.0, 2.0, 9.0]
+    Examples:
+        >>> import numpy as np
+        >>> from townlet_trajectory import ArraySpec, TrajectorySchema, TrajectoryService
+        >>> schema = TrajectorySchema(
+        ...     observations={"x": ArraySpec("float32")}, decisions={"action": ArraySpec("int64")}, vocabulary=()
+        ... )
+        >>> service, ids, zero = TrajectoryService(schema, max_rows=100), np.array(["ann"], object), np.array([0])
+        >>> for tick in range(3):
+        ...     service.begin_tick(tick, zero, {"x": np.float32([tick])}, agent_ids=ids, worlds=zero, episodes=zero)
+        ...     service.record_decisions({"action": np.array([tick % 2])})
+        ...     over, last = np.array([tick == 2]), {"x": np.float32([9] if tick == 2 else [])}
+        ...     service.record_outcome(
+        ...         np.float32([1]), over, np.array([False]), final_rows=zero[over], final_observations=last
+        ...     )
+        >>> service.collect()[0].observations["x"].tolist()
+        [0.0, 1.0, 2.0, 9.0]
     """
 
     def __init__(

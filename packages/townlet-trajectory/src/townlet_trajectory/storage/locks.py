@@ -79,6 +79,26 @@ def _forget_inherited() -> None:
 system.after_fork_in_child(_forget_inherited)
 
 
+def is_locked(directory: str | Path) -> bool:
+    """Return whether a `DirectoryLock` of `directory` is held, touching nothing in it.
+
+    Raises `ArtifactError` if the directory cannot be opened.
+    """
+    directory = Path(directory)
+    with system_errors(directory, "lock"):
+        try:
+            descriptor = system.open_lock(directory)
+            try:
+                system.lock(descriptor)
+                system.unlock(descriptor)
+            finally:
+                os.close(descriptor)
+            system.clean_lock(directory)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def temporary_name(path: Path) -> Path:
     """Return a new name in the same folder."""
     # A file name has at most 255 bytes, four for a character, so only the beginning of a long one is repeated.

@@ -211,7 +211,8 @@ def decode_sample(npz: bytes, description: bytes, *, npz_path: Path, description
     Args:
         npz: content of the arrays' file.
         description: content of the JSON file.
-        npz_path, description_path: where they came from, for errors.
+        npz_path: of `npz`, for errors.
+        description_path: of `description`, for errors.
 
     Returns:
         The sample; with its `trajectory`, if the files are ours.

@@ -38,7 +38,7 @@ class ShardWriter:
     one are in memory until `flush` or `close`. Files that a crash left unlisted are removed when the dataset is opened
     again with `append`. A trajectory that is longer than a shard is cut into pieces (`joined` puts them together).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from townlet_trajectory import ArraySpec, Trajectory, TrajectoryBatch, TrajectorySchema, read_shards
         >>> columns = {"observations": {"x": ArraySpec("float32")}, "decisions": {"action": ArraySpec("int64")}}
@@ -232,7 +232,10 @@ def write_shards(
     Args:
         directory: is created if it is missing.
         batches: at least one.
-        info, compression, rows_per_shard, append: as `ShardWriter` takes them.
+        info: as `ShardWriter` takes it.
+        compression: as `ShardWriter` takes it.
+        rows_per_shard: as `ShardWriter` takes it.
+        append: as `ShardWriter` takes it.
 
     Returns:
         The manifest of what is on disk.
