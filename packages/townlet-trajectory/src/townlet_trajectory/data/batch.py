@@ -18,7 +18,7 @@ from townlet_trajectory.data.checks import (
     check_offsets,
     check_ticks,
 )
-from townlet_trajectory.data.ragged import flat_rows, offsets_of, padded_rows, step_mask
+from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
 from townlet_trajectory.data.split import is_held_out
 from townlet_trajectory.data.trajectory import (
@@ -274,18 +274,6 @@ class TrajectoryBatch:
         """
         held_out = is_held_out(fraction, seed=seed, worlds=self.worlds, episodes=self.episodes)
         return self.filter_trajectories(~held_out), self.filter_trajectories(held_out)
-
-    def padded(self, flat: NDArray[_Scalar]) -> tuple[NDArray[_Scalar], NDArray[np.bool_]]:
-        """`flat` [R, ...] as [B, T, ...], T the greatest length, zeros behind; and the mask [B, T] of the steps.
-
-        `PaddedBatch` lays out everything at once.
-        """
-        mask = step_mask(self.offsets)
-        return padded_rows(flat, mask), mask
-
-    def flatten(self, padded: NDArray[_Scalar]) -> NDArray[_Scalar]:
-        """The inverse of `padded`: [B, T, ...] -> [R, ...]."""
-        return flat_rows(padded, step_mask(self.offsets))
 
 
 class BatchSink(Protocol):

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.checks import check_columns
 from townlet_trajectory.data.schema import Array, ArraySpec, TrajectorySchema
+from townlet_trajectory.data.trajectory import ROW_SPECS
 from townlet_trajectory.errors import ShapeError
 
 _ROW_SPECS = {
-    "rewards": ArraySpec("float32"),
+    **ROW_SPECS,
     **dict.fromkeys(("terminated", "truncated"), ArraySpec("bool")),
-    **dict.fromkeys(("ticks", "steps", "trajectories"), ArraySpec("int64")),
+    **dict.fromkeys(("steps", "trajectories"), ArraySpec("int64")),
 }
 
 

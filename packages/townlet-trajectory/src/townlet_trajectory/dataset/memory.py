@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.ragged import offsets_of
+from townlet_trajectory.data.ragged import offsets_of, padded_rows, step_mask
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
 from townlet_trajectory.data.steps import StepBatch
 from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_FIELDS, TRAJECTORY_SPECS, Array
@@ -310,13 +310,12 @@ class TrajectoryUnit:
 
     def arrays(self, batch: TrajectoryBatch) -> Arrays:
         """Rows padded with zeros to [B, T, ...], and `mask` [B, T], true where there is a step; all writable."""
-        rewards, mask = batch.padded(batch.rewards)
+        mask = step_mask(batch.offsets)
         return {
-            "observations": {name: batch.padded(array)[0] for name, array in batch.observations.items()},
+            "observations": {name: padded_rows(array, mask) for name, array in batch.observations.items()},
             "final_observations": {name: array.copy() for name, array in batch.final_observations.items()},
-            "columns": {name: batch.padded(array)[0] for name, array in batch.columns.items()},
-            "rewards": rewards,
-            "ticks": batch.padded(batch.ticks)[0],
+            "columns": {name: padded_rows(array, mask) for name, array in batch.columns.items()},
+            **{name: padded_rows(vars(batch)[name], mask) for name in ROW_SPECS},
             "mask": mask,
             "lengths": batch.lengths,
             **{name: vars(batch)[name].copy() for name in TRAJECTORY_SPECS},

@@ -109,16 +109,12 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
-    """Complete rows of a buffer, copied."""
+    """Complete rows [R] of a buffer, copied."""
 
     observations: Mapping[str, Array]
-    """Each [R, ...]."""
     decisions: Mapping[str, Array]
-    """Each [R, ...]."""
     rewards: NDArray[np.float32]
-    """[R]."""
     ticks: NDArray[np.int64]
-    """[R]."""
 
 
 class RolloutBuffer:

@@ -16,18 +16,14 @@ from townlet_trajectory.errors import ShapeError
 
 
 class Ended(NamedTuple):
-    """Trajectories that ended, at one tick or at several."""
+    """Trajectories [E] that ended, at one tick or at several."""
 
     tick: int
     """The last one."""
     numbers: NDArray[np.int64]
-    """[E]."""
     terminated: NDArray[np.bool_]
-    """[E]."""
     truncated: NDArray[np.bool_]
-    """[E]."""
     final_observations: Mapping[str, Array]
-    """Each [E, ...]."""
 
 
 class Endings:

@@ -139,8 +139,7 @@ class TrajectoryService:
             slots: [N], at least 0, strictly ascending.
             observations: each [N, ...], as the schema says.
             agent_ids: [N] str. An agent that is in no open trajectory begins one.
-            worlds: [N].
-            episodes: [N].
+            worlds, episodes: [N].
 
         Raises:
             OrderError: if the last tick is not closed.

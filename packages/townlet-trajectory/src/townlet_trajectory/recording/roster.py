@@ -17,18 +17,14 @@ _Agents = tuple[NDArray[np.int64], NDArray[np.object_], NDArray[np.int64], NDArr
 
 
 class Presence(NamedTuple):
-    """Some agents, by ascending slot. Never written to: ticks on which nobody comes or goes share one."""
+    """Some agents [N], by ascending slot. Never written to: ticks on which nobody comes or goes share one."""
 
     slots: NDArray[np.int64]
-    """[N]."""
     agent_ids: NDArray[np.object_]
-    """[N] str."""
     worlds: NDArray[np.int64]
-    """[N]."""
     episodes: NDArray[np.int64]
-    """[N]."""
     numbers: NDArray[np.int64]
-    """[N]; of their trajectories."""
+    """Of their trajectories."""
 
     def take(self, rows: NDArray[np.int64]) -> Presence:
         """Those in `rows` [K], in that order."""
