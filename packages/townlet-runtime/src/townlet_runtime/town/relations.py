@@ -199,7 +199,7 @@ class Relations:
         values = change.after(before, rows)
         for column, value in zip(columns, values, strict=True):
             column[at] = value
-        if not kind.strength(*values).all():
+        if np.count_nonzero(kind.strength(*values)) < len(at):
             self._free(at)
         new = kind.strength(*before) == kind.blank
         if not np.count_nonzero(new):
@@ -230,7 +230,7 @@ class Relations:
         changed = at[known]
         for column, value in zip(columns, values, strict=True):
             column[changed] = value[known]
-        if not strength.all():
+        if np.count_nonzero(strength) < len(strength):
             self._free(changed)
         new = (~known).nonzero()[0]
         if new.size:
