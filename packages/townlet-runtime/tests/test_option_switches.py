@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_behavior import ActionVocabulary
-from townlet_runtime.core.runtime import OptionSwitches
+from townlet_runtime.core.telemetry import OptionSwitches
 from townlet_runtime.errors import SimulationError
 
 VOCABULARY = ActionVocabulary(keys=("left", "wait", "right", "rest"), kinds=("move", "wait", "move", "start"), wait=1)
