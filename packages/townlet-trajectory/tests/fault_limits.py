@@ -11,7 +11,7 @@ import numpy as np
 from fault_corpus import header, npy, zipped
 from fault_formats import sealed_manifest, write_capture
 
-from townlet_trajectory.formats.captures.directory import capture_of
+from townlet_trajectory.formats.captures.directory import read_captures
 from townlet_trajectory.storage import files
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, MAX_JSON_DEPTH, MAX_JSON_VALUES, parse_json
 from townlet_trajectory.storage.manifest import MAX_FILES, parse_manifest, read_directory, write_directory
@@ -95,7 +95,8 @@ def _actions(folder: Path, count: int) -> object:
     classic = ("map", "features", "actions", "old_log_probs", "rewards", "dones", "value_preds")
     np.savez(folder / "s.npz", **{name: arrays[name] for name in classic})
     (folder / "s.json").write_text(json.dumps({**document, "action_dim": count}))
-    return capture_of(["s.npz"], folder / "m.json")
+    (folder / "m.json").write_text('["s.npz"]')
+    return read_captures(folder / "m.json")
 
 
 def _log(folder: Path, length: int) -> object:

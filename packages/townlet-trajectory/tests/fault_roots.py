@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from townlet_trajectory import ArtifactError
-from townlet_trajectory.formats.captures.directory import capture_of
+from townlet_trajectory.formats.captures.directory import read_captures
 from townlet_trajectory.storage.paths import read_below
 
 SECRET = b"secret of somebody else"
@@ -48,7 +49,8 @@ def read_as_file(root: Path, name: str) -> bytes:
 
 def read_as_sample(root: Path, name: str) -> bytes:
     """As the sample of a manifest, with a second root."""
-    capture_of([{"sample": name, "meta": name}], root / "manifest.json", data_root=root / "a")
+    (root / "manifest.json").write_text(json.dumps([{"sample": name, "meta": name}]))
+    read_captures(root / "manifest.json", data_root=root / "a")
     raise AssertionError(f"{name!r} is no sample")
 
 

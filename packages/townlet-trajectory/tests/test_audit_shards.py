@@ -12,7 +12,7 @@ from townlet_trajectory.audit.dataset import audit_dataset
 from townlet_trajectory.audit.describe import describe_dataset, text_of
 from townlet_trajectory.audit.report import Severity
 from townlet_trajectory.data.pieces import canonical, joined
-from townlet_trajectory.dataset.curation import filter_dataset, merge_datasets, merged_info, reshard, split_dataset
+from townlet_trajectory.dataset.curation import filter_dataset, merge_datasets, reshard, split_dataset
 from townlet_trajectory.dataset.filter import TrajectoryFilter
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
@@ -99,8 +99,7 @@ def test_split_and_merged_again(directory: Path, tmp_path: Path) -> None:
         split_dataset(source, train, held_out, fraction=0.5, seed=3)
     sides = [ShardReader(tmp_path / name) for name in ("a", "b")]
     assert not set(sides[0].table.episodes.tolist()) & set(sides[1].table.episodes.tolist())
-    info = merged_info([source.manifest.info, source.manifest.info])
-    with ShardWriter(tmp_path / "all", source.schema, info=info) as sink:
+    with ShardWriter(tmp_path / "all", source.schema, info=source.manifest.info) as sink:
         merge_datasets(sides, sink)
     assert_same_batch(canonical(joined(read_shards(tmp_path / "all"))), canonical(BATCH))
     assert ShardReader(tmp_path / "all").manifest.info.seeds == {"town": 7}

@@ -37,21 +37,6 @@ def test_rows_by_hand() -> None:
     assert batch.ticks.tolist() == [4, 5, 0, 0, 1, 2]
 
 
-def test_padding_by_hand() -> None:
-    padded, mask = make_batch().padded(np.arange(1, 7))
-    assert padded.tolist() == [[1, 2, 0], [3, 0, 0], [4, 5, 6]]
-    assert mask.tolist() == [[True, True, False], [True, False, False], [True, True, True]]
-
-
-@pytest.mark.property
-@given(batches(), st.sampled_from(["rewards", "features"]))
-def test_flatten_inverts_padded(batch: TrajectoryBatch, name: str) -> None:
-    flat = batch.rewards if name == "rewards" else batch.observations[name]
-    padded, _ = batch.padded(flat)
-    assert padded.shape == (len(batch), batch.lengths.max(), *flat.shape[1:])
-    np.testing.assert_array_equal(batch.flatten(padded), flat)
-
-
 @pytest.mark.property
 @given(st.lists(trajectories(), min_size=1, max_size=5))
 def test_trajectory_inverts_from_trajectories(items: list[Trajectory]) -> None:
@@ -109,7 +94,6 @@ def test_split_holds_out_about_the_fraction() -> None:
 def test_an_empty_selection_is_a_batch() -> None:
     empty = make_batch().select(np.empty(0, np.int64))
     assert (len(empty), empty.num_steps) == (0, 0)
-    assert empty.padded(empty.rewards)[0].shape == (0, 0)
 
 
 def test_schemas_must_be_equal() -> None:
@@ -147,10 +131,6 @@ def test_bad_arguments() -> None:
     batch = make_batch()
     with pytest.raises(IndexError, match="trajectory 3 of 3"):
         batch.trajectory(3)
-    with pytest.raises(ShapeError, match="`flat` must have 6 rows, got 5"):
-        batch.padded(np.zeros(5))
-    with pytest.raises(ShapeError, match="`padded` must have shape"):
-        batch.flatten(np.zeros((3, 2)))
 
 
 def test_no_trajectories() -> None:
@@ -161,8 +141,6 @@ def test_no_trajectories() -> None:
     assert_same_batch(empty.filter_trajectories(np.empty(0, np.bool_)), empty)
     assert_same_batch(empty[0:3], empty)
     assert [len(side) for side in empty.split_by_episode(0.5, seed=0)] == [0, 0]
-    padded, mask = empty.padded(empty.observations["map"])
-    assert (padded.shape, mask.shape) == ((0, 0, 2, 3, 3), (0, 0))
     with pytest.raises(IndexError, match="trajectory 0 of 0"):
         empty.trajectory(0)
 

@@ -18,7 +18,6 @@ from townlet_trajectory.formats.captures import directory as captures
 from townlet_trajectory.formats.captures.directory import (
     CaptureInfo,
     UnnamedActionsWarning,
-    capture_of,
     read_captures,
     read_metrics,
     write_captures,
@@ -148,9 +147,10 @@ def test_a_capture_of_the_original() -> None:
         capture.batch()
 
 
-def test_a_sample_of_the_original_alone() -> None:
+def test_a_sample_of_the_original_alone(tmp_path: Path) -> None:
+    (tmp_path / "manifest.yaml").write_text("- observation_hybrid_sample_conflict_low.npz\n")
     with pytest.warns(UnnamedActionsWarning, match="1 of 1"):
-        capture = capture_of(["observation_hybrid_sample_conflict_low.npz"], DATA / "manifest.yaml")
+        capture = read_captures(tmp_path / "manifest.yaml", data_root=DATA)
     assert (len(capture.samples[0]), capture.metadata) == (2, {})
 
 
@@ -189,7 +189,8 @@ def test_rejected_samples_are_left_out(kitchen: Path) -> None:
         {"sample": "rollout_sample_bob_002.npz", "accepted": True},
         "rollout_sample_alice_001.npz",
     ]
-    capture = capture_of(entries, kitchen / "m.json")
+    (kitchen / "m.json").write_text(json.dumps(entries))
+    capture = read_captures(kitchen / "m.json")
     assert [sample.metadata["agent_id"] for sample in capture.samples] == ["bob", "alice"]
 
 
@@ -212,9 +213,10 @@ def test_rejected_samples_are_left_out(kitchen: Path) -> None:
         ({"samples": [], "sha256": "0"}, "verify: expected SHA-256 '0'"),
     ],
 )
-def test_bad_manifests(document: object, reason: str) -> None:
+def test_bad_manifests(document: object, reason: str, kitchen: Path) -> None:
+    (kitchen / "m.json").write_text(json.dumps(document))
     with pytest.raises(ArtifactError, match=reason):
-        capture_of(document, DATA / "kitchen_capture" / "m.json")
+        read_captures(kitchen / "m.json")
 
 
 def test_links_in_a_capture_are_not_followed(kitchen: Path, tmp_path: Path) -> None:

@@ -462,10 +462,10 @@ def test_a_position_survives_json(epoch: int, batch: int, digest: bytes) -> None
         (None, "a position must be an object of epoch, batch, fingerprint, got None"),
         ({"epoch": 0, "batch": 0}, "a position must be an object"),
         ({"epoch": 0, "batch": 0, "fingerprint": "0" * 64, "more": 1}, "a position must be an object"),
-        ({"epoch": "0", "batch": 0, "fingerprint": "0" * 64}, "must hold two integers and a text"),
+        ({"epoch": "0", "batch": 0, "fingerprint": "0" * 64}, "`epoch` must be an integer >= 0, got '0'"),
         ({"epoch": True, "batch": 0, "fingerprint": "0" * 64}, "`epoch` must be an integer >= 0, got True"),
         ({"epoch": 0, "batch": -1, "fingerprint": "0" * 64}, "`batch` must be an integer >= 0, got -1"),
-        ({"epoch": 0, "batch": 0.0, "fingerprint": "0" * 64}, "must hold two integers"),
+        ({"epoch": 0, "batch": 0.0, "fingerprint": "0" * 64}, "`batch` must be an integer >= 0, got 0.0"),
         ({"epoch": 0, "batch": 0, "fingerprint": "0" * 63}, "`fingerprint` must be 64 hex digits"),
     ],
 )

@@ -14,14 +14,12 @@ from townlet_trajectory.dataset.curation import (
     CurationResult,
     filter_dataset,
     merge_datasets,
-    merged_info,
     reshard,
     split_dataset,
 )
 from townlet_trajectory.dataset.filter import TrajectoryFilter
-from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource
-from townlet_trajectory.errors import DatasetError, SchemaError
+from townlet_trajectory.errors import DatasetError, SchemaError, ShapeError
 
 
 class ListSink:
@@ -117,28 +115,13 @@ def test_a_small_window_leaves_pieces_and_loses_nothing() -> None:
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
 def test_fractions_are_shares(fraction: float) -> None:
-    with pytest.raises(DatasetError, match="`fraction`"):
+    with pytest.raises(ShapeError, match="`fraction`"):
         split_dataset(source([make_trajectory(1, 1)]), ListSink(), ListSink(), fraction=fraction, seed=1)
 
 
 def test_a_window_holds_something() -> None:
     with pytest.raises(DatasetError, match="`window_bytes`"):
         reshard(source([make_trajectory(1, 1)]), ListSink(), window_bytes=0)
-
-
-def test_infos_are_merged_by_name() -> None:
-    digests = ["a" * 64, "b" * 64]
-    one = DatasetInfo(group="town", tags=("idle", "x"), seeds={"town": 1, "blend": 3}, policies={"new": digests[0]})
-    two = DatasetInfo(group="town", tags=("x", "late"), seeds={"town": 2, "blend": 3}, policies={"old": digests[1]})
-    info = merged_info([one, two])
-    assert (info.group, info.tags) == ("town", ("idle", "x", "late"))
-    assert info.seeds == {"town@0": 1, "town@1": 2, "blend": 3}
-    assert info.policies == {"new": digests[0], "old": digests[1]}
-    assert info.notes == {"merged": [one.document(), two.document()]}
-    with pytest.raises(DatasetError, match="one agent group"):
-        merged_info([one, DatasetInfo(group="birds")])
-    with pytest.raises(DatasetError, match="one agent group"):
-        merged_info([])
 
 
 @pytest.mark.property

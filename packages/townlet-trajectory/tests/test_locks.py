@@ -62,20 +62,6 @@ def test_a_lock_is_released_once(tmp_path: Path) -> None:
                 DirectoryLock(tmp_path).__enter__()
 
 
-def test_asking_whether_a_directory_is_locked_changes_nothing(tmp_path: Path) -> None:
-    left = tmp_path / f".f.{'0' * 16}.tmp"
-    left.write_bytes(b"half")
-    assert not is_locked(tmp_path)
-    with DirectoryLock(tmp_path):
-        assert is_locked(tmp_path)
-        left.write_bytes(b"half")
-        assert is_locked(tmp_path)
-    assert not is_locked(tmp_path)
-    assert list(tmp_path.iterdir()) == [left]
-    with pytest.raises(ArtifactError, match="missing: lock: No such file"):
-        is_locked(tmp_path / "missing")
-
-
 @pytest.mark.parametrize("name", ["n" * 255, "é" * 127, "\U0001f600" * 63])
 def test_a_long_name_still_has_room_for_the_temporary_one(name: str, tmp_path: Path) -> None:
     """A file name has at most 255 bytes, and a character up to four."""
@@ -105,3 +91,17 @@ def test_removing_a_tree_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("shutil.rmtree", refuse)
     remove_tree(tmp_path)
     assert tmp_path.exists()
+
+
+def test_asking_whether_a_directory_is_locked_changes_nothing(tmp_path: Path) -> None:
+    left = tmp_path / f".f.{'0' * 16}.tmp"
+    left.write_bytes(b"half")
+    assert not is_locked(tmp_path)
+    with DirectoryLock(tmp_path):
+        assert is_locked(tmp_path)
+        left.write_bytes(b"half")
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+    assert list(tmp_path.iterdir()) == [left]
+    with pytest.raises(ArtifactError, match="missing: lock: No such file"):
+        is_locked(tmp_path / "missing")

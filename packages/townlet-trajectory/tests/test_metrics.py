@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from townlet_trajectory.formats.captures.directory import read_captures, read_metrics
-from townlet_trajectory.formats.captures.metrics import aggregate_metrics, sample_metrics
+from townlet_trajectory.formats.captures.metrics import sample_metrics
 
 DATA = Path(__file__).parent / "data" / "kitchen_capture"
 
@@ -59,23 +59,6 @@ def test_same_as_in_the_files_of_the_original() -> None:
         )
         assert metrics == pytest.approx(recorded[sample.path.name])
         assert json.dumps(metrics, allow_nan=False).count("-0.0") == 0 or sample.rewards.any()
-
-
-def test_aggregates_by_hand() -> None:
-    samples = [
-        {"timesteps": 2.0, "reward_sum": 3.0, "action_total": 2.0, "action_wait_count": 2.0, "lateness_mean": 1.0},
-        {"timesteps": 4.0, "reward_sum": 5.0, "action_total": 4.0},
-    ]
-    assert aggregate_metrics(samples) == {
-        "sample_count": 2.0,
-        "timesteps": 3.0,
-        "reward_sum": 8.0,
-        "reward_sum_mean": 4.0,
-        "action_total": 6.0,
-        "action_total_mean": 3.0,
-        "action_wait_count": 1.0,  # the second sample has none, which is 0
-        "lateness_mean": 1.0,  # the second sample has no such feature
-    }
 
 
 @pytest.mark.parametrize("text", ["action_0", "[" * 200_000, '{"kind":' * 200_000, '"\ud800"'])

@@ -128,8 +128,8 @@ class Commitments:
         """
         if not self._any_binds:
             return
-        rows = np.flatnonzero(fresh & self._binds.take(actions))
-        if len(rows):
+        rows = (fresh & self._binds.take(actions)).nonzero()[0]
+        if rows.size:
             begun, chosen = slots.take(rows), actions.take(rows)
             self._action[begun] = chosen
             self._until[begun] = self._lengths.take(chosen) + tick

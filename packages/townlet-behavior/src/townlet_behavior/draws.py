@@ -33,9 +33,12 @@ class Purpose(IntEnum):
     """The policy's own action."""
 
 
-def draw_keys(world: int, agent_id: str) -> np.uint64:
-    """Return the key of one agent's draws: BLAKE2b-64 (little-endian) of the canonical JSON of `[world, agent_id]`."""
-    text = json.dumps([world, agent_id], separators=(",", ":"), ensure_ascii=True)
+def draw_keys(world_seed: int, agent_id: str) -> np.uint64:
+    """Return the key of one agent's draws.
+
+    It is the BLAKE2b-64 (little-endian) of the canonical JSON of `[world_seed, agent_id]`.
+    """
+    text = json.dumps([world_seed, agent_id], separators=(",", ":"), ensure_ascii=True)
     return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
 
 

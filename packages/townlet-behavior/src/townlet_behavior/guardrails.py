@@ -143,7 +143,9 @@ class GuardrailChain:
         """
         zeros = np.zeros(len(actions), np.int8)
         reviewed = Reviewed(actions, zeros.view(np.bool_), zeros)
-        if view.action_mask is not None:
+        mask = view.action_mask
+        # Nearly always every action is legal, which is quickly seen.
+        if mask is not None and np.count_nonzero(gather(mask, actions)) != len(actions):
             reviewed = self._apply(self._mask, view, reviewed, first_reason=1)
         first_reason = 1 + len(self._mask.reasons)
         for guardrail in self._others:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -49,6 +51,10 @@ class NonFiniteError(TrajectoryError):
         return f"`{self.column}` must be finite, got {self.value} at tick {self.tick}, row {self.row}"
 
 
+CONTENT_ERRORS = (ShapeError, SchemaError, ContinuityError, NonFiniteError)
+"""Raised where arrays do not make up a trajectory."""
+
+
 class ArtifactError(TrajectoryError):
     """A file could not be written, or cannot be trusted.
 
@@ -66,6 +72,20 @@ class ArtifactError(TrajectoryError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.stage}: {self.reason}"
+
+
+def reason_of(error: OSError) -> str:
+    """Return the system's message without the path, which an `ArtifactError` names itself."""
+    return error.strerror or str(error)
+
+
+@contextmanager
+def system_errors(path: str | Path, stage: str) -> Iterator[None]:
+    """Turn an `OSError` of the block into an `ArtifactError` of `path` and `stage`."""
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactError(path, stage, reason_of(error)) from error
 
 
 class ManifestError(ArtifactError):

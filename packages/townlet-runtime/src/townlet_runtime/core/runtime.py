@@ -22,7 +22,7 @@ from townlet_runtime.core.observing import ids_of, recorded_observations, slot_o
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, propose, require_fit
-from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor
@@ -80,6 +80,7 @@ class PolicyRuntime:
         guardrails: Sequence[Guardrail] = (),
     ) -> None:
         self._spec = spec
+        self._columns, self._num_actions = spec.commitment_columns, len(spec.vocabulary)
         self._bridge = BehaviorBridge(
             spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
@@ -116,7 +117,8 @@ class PolicyRuntime:
             _require_ids(observed, tick)
             self._checked_ids = ids
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
-        self._show(observed.observations, held_action, ticks_left)
+        if self._columns is not None:
+            self._columns.show(observed.observations, held_action, ticks_left, num_actions=self._num_actions)
         if self._service is not None:
             self._service.begin_tick(
                 tick,
@@ -175,14 +177,10 @@ class PolicyRuntime:
 
     def _end(self, stepped: Stepped, slots: NDArray[np.int64]) -> None:
         held_action, ticks_left = self._bridge.held_at_end(slots, stepped.final_option_done, tick=self._tick + 1)
-        self._show(stepped.final_observations, held_action, ticks_left)
+        if self._columns is not None:
+            self._columns.show(stepped.final_observations, held_action, ticks_left, num_actions=self._num_actions)
         self._bridge.forget(slots)
         self._switches.forget(slots)
-
-    def _show(self, observations: Observations, held_action: NDArray[np.int64], ticks_left: NDArray[np.int32]) -> None:
-        columns = self._spec.commitment_columns
-        if columns is not None:
-            columns.show(observations, held_action, ticks_left, num_actions=len(self._spec.vocabulary))
 
     def set_policy(self, policy: Actor | None) -> None:
         """Let another policy propose from the next decision on; None: the script alone.

@@ -119,8 +119,9 @@ class Observer:
         window = (offsets[:, None] * place.grid.cells_per_row + offsets).ravel()
         self._windows = np.concatenate([window + layer * cells for layer in range(3)])
         self._side, self._centre = side, side * side + side * side // 2
-        self._blank_map = np.zeros((slots, len(MAP_CHANNELS) * side * side), dtype=np.float32)
-        self._blank_map[:, side * side // 2] = 1.0
+        self._map_shape = slots, len(MAP_CHANNELS) * side * side
+        self._itself = np.zeros(side * side, dtype=np.float32)
+        self._itself[side * side // 2] = 1.0
 
     def map(self, state: TownState, company: Company) -> NDArray[np.float32]:
         """[S, 4, H, W]: itself, other agents (count / 4), objects ((type + 1) / 4), agents at objects (count / 4)."""
@@ -131,7 +132,8 @@ class Observer:
         if state.load is not self._loads_mapped:
             self._loads_mapped = state.load
             layers[self._object_cell] = state.load[:-1] * _PER_AGENT
-        seen = self._blank_map.copy()
+        seen = np.empty(self._map_shape, dtype=np.float32)
+        seen[:, : side * side] = self._itself
         seen[:, side * side :] = layers.take(company.here[:, None] + self._windows)
         seen[:, self._centre] -= _PER_AGENT
         return seen.reshape(-1, len(MAP_CHANNELS), side, side)

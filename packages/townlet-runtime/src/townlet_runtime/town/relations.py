@@ -20,8 +20,7 @@ SHARED_MEAL, LATE_HELP, TAKEOVER = (0.01, 0.025, 0.0), (0.02, 0.01, -0.2), (-0.0
 """What other events add to trust, familiarity and rivalry, on both sides."""
 
 FADE_TICKS, FADE_SHARE, FORGOTTEN = 50, 0.9, 0.001
-"""Every so many ticks trust and familiarity keep this share; where |trust| + familiarity is less than the last, both
-end."""
+"""Every so many ticks trust and familiarity keep this share; both end where |trust| + familiarity is below the last."""
 
 EDGES = ("other", "trust", "familiarity", "rivalry")
 """The arrays of `Relations` that are not made from others."""
@@ -47,6 +46,10 @@ class Tie(NamedTuple):
         return Tie(self.trust[rows], self.familiarity[rows], self.rivalry[rows], self.avoids[rows])
 
 
+_After = Callable[[list[Floats], Ints | slice], list[Floats]]
+"""Gives the new columns, [m] each, from the present ones and the rows [m] of the changes that they are of."""
+
+
 class _Feeling(NamedTuple):
     """A kind of feeling of agents towards others."""
 
@@ -60,8 +63,14 @@ class _Feeling(NamedTuple):
     """Others that an agent has it for."""
 
 
-def _closeness(trust: Floats, familiarity: Floats) -> Floats:
-    return np.abs(trust) + familiarity
+class _Change(NamedTuple):
+    """Changes of one kind of feeling, one after the other; `columns` are flat, `agents` [M] may repeat."""
+
+    kind: _Feeling
+    columns: list[Floats]
+    agents: Ints
+    others: Ints
+    after: _After
 
 
 class Relations:
@@ -91,7 +100,7 @@ class Relations:
         """[S]; rivalry from which on the agent avoids another."""
         self._holders = np.arange(num_slots).repeat(self._width)
         self._next_end = math.inf
-        self._close = _Feeling(("trust", "familiarity"), 0.0, _closeness, config.social.max_edges)
+        self._close = _Feeling(("trust", "familiarity"), 0.0, lambda t, f: np.abs(t) + f, config.social.max_edges)
         self._bitter = _Feeling(("rivalry",), _NEVER, lambda rivalry: rivalry, config.rivalry.max_edges)
         self._changed = self._warmth_changed = True
         self.refresh(0)
@@ -138,12 +147,9 @@ class Relations:
             familiarity: [M]; added, at least 0.
         """
 
-        def after(before: list[Floats], rows: Ints) -> list[Floats]:
-            trusted, known = before
-            return [
-                np.minimum(np.maximum(trusted + trust[rows], -1.0), 1.0),
-                np.minimum(known + familiarity[rows], 1.0),
-            ]
+        def after(before: list[Floats], rows: Ints | slice) -> list[Floats]:
+            trusted, known = before[0] + trust[rows], before[1] + familiarity[rows]
+            return [np.minimum(np.maximum(trusted, -1.0), 1.0), np.minimum(known, 1.0)]
 
         self._warmth_changed = True
         self._change(self._close, agents, others, after)
@@ -159,72 +165,91 @@ class Relations:
         """
         rules, faded = self._rules, self._rules.decay_per_tick * tick
 
-        def after(before: list[Floats], rows: Ints) -> list[Floats]:
+        def after(before: list[Floats], rows: Ints | slice) -> list[Floats]:
             value = np.maximum(self.faded(before[0], faded) + more[rows], rules.min_value)
             return [np.minimum(value, rules.max_value) + faded]
 
         self._changed = True
         self._change(self._bitter, agents, others, after)
 
-    def _change(
-        self, kind: _Feeling, agents: Ints, others: Ints, after: Callable[[list[Floats], Ints], list[Floats]]
-    ) -> None:
+    def _change(self, kind: _Feeling, agents: Ints, others: Ints, after: _After) -> None:
         """Change feelings one after the other, and let every agent forget the weakest whenever it has too many.
 
-        Done in steps, each as long as the order within it does not matter: of one agent first changes of feelings that
-        there are, towards different others, then new ones, of which the strongest stay in the end. So there are as many
-        steps as an agent's known others recur, which the number of agents does not raise.
-
-        Args:
-            kind: of feeling.
-            agents: [M]; may repeat.
-            others: [M].
-            after: gives the new columns, [m] each, from the present ones and the rows [m] of `agents` that they are of.
+        Agents that occur once are changed together. Those that recur are changed in steps, each as long as the order
+        within it does not matter: of one agent first changes of feelings that there are, towards different others, then
+        new ones, of which the strongest stay in the end. So there are as many steps as an agent's known others recur,
+        which the number of agents does not raise.
         """
-        columns = [vars(self)[name].reshape(-1) for name in kind.columns]
-        later = agents.argsort(kind="stable")
+        change = _Change(kind, [vars(self)[name].reshape(-1) for name in kind.columns], agents, others, after)
+        rows: Ints | slice = slice(None)
+        later = agents[:0]
+        if len(set(agents.tolist())) < len(agents):
+            recurs = np.bincount(agents).take(agents) > 1
+            rows, later = (~recurs).nonzero()[0], recurs.nonzero()[0]
+            later = later[agents[later].argsort(kind="stable")]
+        self._change_once(change, rows)
         while later.size:
-            rows, later = later, later[:0]
-            who, whom = agents[rows], others[rows]
-            at, there = self._find(who, whom)
-            before = [column[at] for column in columns]
-            if np.count_nonzero(there) < len(there):
-                before = [np.where(there, column, kind.blank) for column in before]
-            known = kind.strength(*before) > kind.blank
-            if np.count_nonzero(who[1:] == who[:-1]):
-                now = _first_step(who, whom, known)
-                later, rows, at, who, whom, known = rows[~now], rows[now], at[now], who[now], whom[now], known[now]
-                before = [column[now] for column in before]
-            values = after(before, rows)
-            strength = kind.strength(*values)
-            new = (~known).nonzero()[0]
-            changed = at[known] if new.size else at
+            later = self._change_step(change, later)
+
+    def _change_once(self, change: _Change, rows: Ints | slice) -> None:
+        """Make the changes `rows` [m], all of different agents."""
+        kind, columns, agents = change.kind, change.columns, change.agents[rows]
+        at = self._edges(agents, change.others[rows])
+        before = [column[at] for column in columns]
+        values = change.after(before, rows)
+        for column, value in zip(columns, values, strict=True):
+            column[at] = value
+        if np.count_nonzero(kind.strength(*values)) < len(at):
+            self._free(at)
+        new = kind.strength(*before) == kind.blank
+        if not np.count_nonzero(new):
+            return
+        # Each has at most one too many, for which its row has room.
+        agents = agents[new]
+        held = kind.strength(*(column.reshape(self.other.shape).take(agents, axis=0) for column in columns))
+        held[held == kind.blank] = np.inf
+        full = (np.add.reduce(held < np.inf, axis=1) > kind.most).nonzero()[0]
+        if full.size:
+            agents, held = agents[full], held[full]
+            weakest = held == np.minimum.reduce(held, axis=1)[:, None]
+            at = agents * self._width + np.where(weakest, self.other.take(agents, axis=0), -1).argmax(axis=1)
+            for column in columns:
+                column[at] = kind.blank
+            self._free(at)
+
+    def _change_step(self, change: _Change, rows: Ints) -> Ints:
+        """Make those of the changes `rows` [m], by ascending agent, that can be made together; return the others."""
+        kind, columns, who, whom = change.kind, change.columns, change.agents[rows], change.others[rows]
+        at, there = self._find(who, whom)
+        before = [np.where(there, column[at], kind.blank) for column in columns]
+        known = kind.strength(*before) > kind.blank
+        now = _first_step(who, whom, known)
+        later, rows, at, who, whom, known = rows[~now], rows[now], at[now], who[now], whom[now], known[now]
+        values = change.after([column[now] for column in before], rows)
+        strength = kind.strength(*values)
+        changed = at[known]
+        for column, value in zip(columns, values, strict=True):
+            column[changed] = value[known]
+        if np.count_nonzero(strength) < len(strength):
+            self._free(changed)
+        new = (~known).nonzero()[0]
+        if new.size:
+            kept, forgotten = self._strongest(kind, who[new], whom[new], strength[new])
+            if forgotten.size:
+                for column in columns:
+                    column[forgotten] = kind.blank
+                self._free(forgotten)
+            new = new[kept]
+            place = self._edges(who[new], whom[new])
             for column, value in zip(columns, values, strict=True):
-                column[changed] = value[known] if new.size else value
-            if not strength.all():
-                self._free(changed)
-            if new.size:
-                kept, forgotten = self._strongest(kind, who[new], whom[new], strength[new])
-                if forgotten.size:
-                    for column in columns:
-                        column[forgotten] = kind.blank
-                    self._free(forgotten)
-                new = new[kept]
-                place = self._edges(who[new], whom[new])
-                for column, value in zip(columns, values, strict=True):
-                    column[place] = value[new]
+                column[place] = value[new]
+        return later
 
     def _strongest(self, kind: _Feeling, agents: Ints, others: Ints, strength: Floats) -> tuple[Bools, Ints]:
-        """Find the strongest feelings of agents among those that they have and new ones; of equals the lower slots.
+        """Find the strongest feelings of ascending `agents` [M] among those that they have and new ones.
 
-        Args:
-            kind: of feeling.
-            agents: [M], ascending; may repeat.
-            others: [M]; towards whom the new ones are.
-            strength: [M]; of the new ones.
-
-        Returns:
-            Which of the new ones stay, [M], and the edges whose feeling goes, [D].
+        Of equals the lower slots stay; `others` [M] and `strength` [M] are of the new ones. Returns which of the new
+        ones stay, [M], and the edges whose feeling goes, [D].
         """
         starts = np.ones(len(agents), dtype=np.bool_)
         np.not_equal(agents[1:], agents[:-1], out=starts[1:])
@@ -247,13 +272,15 @@ class Relations:
         return at, self.other.reshape(-1)[at] == others
 
     def _edges(self, agents: Ints, others: Ints) -> Ints:
-        """[M]; the same for ascending `agents` and different others of each; missing edges are made."""
+        """[M]; the same for different pairs of `agents`, ascending or all different; missing edges are made."""
         at, knows = self._find(agents, others)
         strangers = (~knows).nonzero()[0]
         if strangers.size:
             agents = agents[strangers]
-            free = (self.other.take(agents, axis=0) < 0).cumsum(axis=1)
-            at[strangers] = agents * self._width + (free == _rank(agents)[:, None] + 1).argmax(axis=1)
+            free = self.other.take(agents, axis=0) < 0
+            if np.count_nonzero(agents[1:] == agents[:-1]):
+                free = free.cumsum(axis=1) == _rank(agents)[:, None] + 1
+            at[strangers] = agents * self._width + free.argmax(axis=1)
             self.other.reshape(-1)[at] = others
             self._changed = True
         return at
@@ -357,15 +384,10 @@ def _rank(values: Ints) -> Ints:
 
 
 def _first_step(agents: Ints, others: Ints, known: Bools) -> Bools:
-    """Find the changes that can be made together.
+    """Find the changes that can be made together, [M], of ascending `agents` [M], the changes of each in their order.
 
-    Args:
-        agents: [M], ascending; the changes of each in their order.
-        others: [M].
-        known: [M]; there is something to change.
-
-    Returns:
-        [M]; of each agent the first ones, up to one of a known other after an unknown one, or of an other once more.
+    They are of each agent the first ones, up to one of a known other (`known` [M]: there is something to change) after
+    an unknown one, or of an other once more.
     """
     start = np.searchsorted(agents, agents)
     new = (~known).cumsum()

@@ -69,11 +69,7 @@ class ContentAudit:
         self._digests = bytearray()
 
     def add(self, rows: ContentRows) -> None:
-        """Take rows into account.
-
-        Raises:
-            SchemaError: if an observation has another shape or dtype than before.
-        """
+        """Take rows into account; `SchemaError` if an observation has another shape or dtype than before."""
         if len(rows.rewards) == 0:
             return
         flat = {name: array.reshape(len(array), -1) for name, array in rows.observations.items()}
@@ -84,12 +80,7 @@ class ContentAudit:
         self._digests += b"".join(_digests(rows))
 
     def report(self, found: FindingList, name_of: Callable[[int], str]) -> None:
-        """Add what was found.
-
-        Args:
-            found: where it goes.
-            name_of: the name of the trajectory that came as number so and so.
-        """
+        """Add what was found to `found`; `name_of` names a trajectory, given its number in the order of coming."""
         if not self._num_steps:
             found.warn("empty", "dataset", "there is no step in it")
             return
@@ -110,10 +101,7 @@ class ContentAudit:
                     f"`{name}` must be {lowest.dtype} of {lowest.size} elements as before, "
                     f"got {array.dtype} of {array.shape[1]}"
                 )
-            self._extremes[name] = (
-                np.minimum(lowest, array.min(axis=0)),
-                np.maximum(highest, array.max(axis=0)),
-            )
+            self._extremes[name] = (np.minimum(lowest, array.min(axis=0)), np.maximum(highest, array.max(axis=0)))
 
     def _take_actions(self, flat: Mapping[str, Array], rows: ContentRows) -> None:
         translation = self._translation(rows.vocabulary)
@@ -322,11 +310,7 @@ class RowSample:
         self._blocks: list[dict[str, Array]] = []
 
     def add(self, columns: Mapping[str, Array]) -> None:
-        """Take the rows of a block into account.
-
-        Args:
-            columns: each [R, ...]; always the same names, dtypes and row shapes.
-        """
+        """Take the rows of a block into account: columns [R, ...], always of the same names, dtypes and row shapes."""
         num_rows = len(next(iter(columns.values())))
         keys = np.arange(self._num_seen, self._num_seen + num_rows, dtype=np.uint64) * _GOLDEN
         self._num_seen += num_rows

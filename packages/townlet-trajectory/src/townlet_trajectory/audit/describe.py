@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.schema import Kind, Source
+from townlet_trajectory.data.schema import Kind, Source, schema_document
 from townlet_trajectory.data.statistics import BatchStatistics, Moments, returns_of
 from townlet_trajectory.data.table import sums_of_wholes, whole_of_piece
 from townlet_trajectory.data.trajectory import frozen
@@ -116,10 +116,7 @@ class DatasetDescription:
             "kinds": {**self.kinds},
             "flags": {**figures.flags},
             "columns": {name: _moments(moments) for name, moments in figures.columns.items()},
-            "observations": {
-                name: {"dtype": spec.dtype, "shape": [*spec.shape]}
-                for name, spec in figures.schema.observations.items()
-            },
+            "observations": schema_document(figures.schema)["observations"],
         }
 
 

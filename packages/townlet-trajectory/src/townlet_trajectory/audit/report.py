@@ -133,11 +133,7 @@ class AuditReport:
         return tuple(finding for dataset in self.datasets for finding in dataset.findings)
 
     def document(self, *, timestamp: str) -> dict[str, JsonValue]:
-        """As it is written.
-
-        Args:
-            timestamp: when the audit was made, ISO 8601.
-        """
+        """As it is written; `timestamp` (ISO 8601) says when the audit was made."""
         return {
             "versions_path": self.path,
             "datasets": [dataset.document() for dataset in self.datasets],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index as as_index
-from typing import Protocol, SupportsIndex, TypeVar, overload
+from typing import Any, Protocol, SupportsIndex, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,23 @@ from townlet_trajectory.data.checks import (
     check_offsets,
     check_ticks,
 )
-from townlet_trajectory.data.ragged import flat_rows, offsets_of, padded_rows, step_mask
+from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
 from townlet_trajectory.data.split import is_held_out
-from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS, Array, Trajectory, frozen, frozen_columns
+from townlet_trajectory.data.trajectory import (
+    ROW_SPECS,
+    TRAJECTORY_FIELDS,
+    TRAJECTORY_SPECS,
+    Array,
+    Trajectory,
+    frozen,
+    frozen_columns,
+)
 from townlet_trajectory.errors import SchemaError, ShapeError
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 _Index = slice | NDArray[np.int64]
+_PLAIN = (*ROW_SPECS, *TRAJECTORY_FIELDS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -102,7 +111,7 @@ class TrajectoryBatch:
             check_finite(name, self.final_observations[name], final_ticks)
         for group in ("observations", "final_observations", "columns"):
             object.__setattr__(self, group, frozen_columns(getattr(self, group)))
-        for name in ("offsets", "agent_ids", *ROW_SPECS, *TRAJECTORY_SPECS):
+        for name in ("offsets", *_PLAIN):
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
     def __setstate__(self, state: Mapping[str, object]) -> None:
@@ -186,22 +195,14 @@ class TrajectoryBatch:
             observations=_no_rows(schema.observations),
             final_observations=_no_rows(schema.observations),
             columns=_no_rows(schema.decisions),
-            rewards=np.empty(0, np.float32),
-            ticks=np.empty(0, np.int64),
-            terminated=np.empty(0, np.bool_),
-            truncated=np.empty(0, np.bool_),
             agent_ids=np.empty(0, object),
-            worlds=np.empty(0, np.int64),
-            episodes=np.empty(0, np.int64),
+            **_no_rows({**ROW_SPECS, **TRAJECTORY_SPECS}),
         )
 
     @classmethod
     def from_trajectories(cls, trajectories: Sequence[Trajectory]) -> TrajectoryBatch:
-        """Put trajectories of equal schemas one after the other, in the given order.
-
-        Raises:
-            SchemaError: if there is none, or schemas differ.
-        """
+        """Put trajectories of equal schemas one after the other, in the given order. Raises `SchemaError` if there is
+        none, or schemas differ."""
         if not trajectories:
             raise SchemaError("a batch needs at least one trajectory, to know its schema")
         schema = trajectories[0].schema
@@ -214,8 +215,7 @@ class TrajectoryBatch:
             observations={name: np.concatenate([array[:-1] for array in arrays]) for name, arrays in seen.items()},
             final_observations={name: np.stack([array[-1] for array in arrays]) for name, arrays in seen.items()},
             columns=_concatenated([trajectory.columns for trajectory in trajectories], schema.decisions),
-            rewards=np.concatenate([trajectory.rewards for trajectory in trajectories]),
-            ticks=np.concatenate([trajectory.ticks for trajectory in trajectories]),
+            **{name: np.concatenate([vars(each)[name] for each in trajectories]) for name in ROW_SPECS},
             terminated=np.array([trajectory.terminated for trajectory in trajectories], np.bool_),
             truncated=np.array([trajectory.truncated for trajectory in trajectories], np.bool_),
             agent_ids=np.array([trajectory.agent_id for trajectory in trajectories], object),
@@ -225,11 +225,8 @@ class TrajectoryBatch:
 
     @classmethod
     def concatenate(cls, batches: Sequence[TrajectoryBatch]) -> TrajectoryBatch:
-        """Put batches of equal schemas one after the other, in the given order.
-
-        Raises:
-            SchemaError: if there is none, or schemas differ.
-        """
+        """Put batches of equal schemas one after the other, in the given order. Raises `SchemaError` if there is none,
+        or schemas differ."""
         if not batches:
             raise SchemaError("at least one batch is needed, to know the schema")
         schema = batches[0].schema
@@ -241,13 +238,7 @@ class TrajectoryBatch:
             observations=_concatenated([batch.observations for batch in batches], schema.observations),
             final_observations=_concatenated([batch.final_observations for batch in batches], schema.observations),
             columns=_concatenated([batch.columns for batch in batches], schema.decisions),
-            rewards=np.concatenate([batch.rewards for batch in batches]),
-            ticks=np.concatenate([batch.ticks for batch in batches]),
-            terminated=np.concatenate([batch.terminated for batch in batches]),
-            truncated=np.concatenate([batch.truncated for batch in batches]),
-            agent_ids=np.concatenate([batch.agent_ids for batch in batches]),
-            worlds=np.concatenate([batch.worlds for batch in batches]),
-            episodes=np.concatenate([batch.episodes for batch in batches]),
+            **{name: np.concatenate([vars(each)[name] for each in batches]) for name in _PLAIN},
         )
 
     def select(self, indices: NDArray[np.int64]) -> TrajectoryBatch:
@@ -265,13 +256,8 @@ class TrajectoryBatch:
             observations={name: _at(array, rows) for name, array in self.observations.items()},
             final_observations={name: _at(array, trajectories) for name, array in self.final_observations.items()},
             columns={name: _at(array, rows) for name, array in self.columns.items()},
-            rewards=_at(self.rewards, rows),
-            ticks=_at(self.ticks, rows),
-            terminated=_at(self.terminated, trajectories),
-            truncated=_at(self.truncated, trajectories),
-            agent_ids=_at(self.agent_ids, trajectories),
-            worlds=_at(self.worlds, trajectories),
-            episodes=_at(self.episodes, trajectories),
+            **{name: _at(vars(self)[name], rows) for name in ROW_SPECS},
+            **{name: _at(vars(self)[name], trajectories) for name in TRAJECTORY_FIELDS},
         )
 
     def filter_trajectories(self, keep: NDArray[np.bool_]) -> TrajectoryBatch:
@@ -283,25 +269,11 @@ class TrajectoryBatch:
         """Split into (train, held out); all trajectories of a world's episode are on one side.
 
         The side is a pure function of (seed, world, episode), so data that is added later moves nothing. Each episode
-        is held out with probability `fraction`; with few episodes a side may be empty.
-
-        Raises:
-            ShapeError: if `fraction` is not in [0, 1].
+        is held out with probability `fraction`; with few episodes a side may be empty. Raises `ShapeError` if
+        `fraction` is not in [0, 1].
         """
         held_out = is_held_out(fraction, seed=seed, worlds=self.worlds, episodes=self.episodes)
         return self.filter_trajectories(~held_out), self.filter_trajectories(held_out)
-
-    def padded(self, flat: NDArray[_Scalar]) -> tuple[NDArray[_Scalar], NDArray[np.bool_]]:
-        """`flat` [R, ...] as [B, T, ...], T the greatest length, zeros behind; and the mask [B, T] of the steps.
-
-        `PaddedBatch` lays out everything at once.
-        """
-        mask = step_mask(self.offsets)
-        return padded_rows(flat, mask), mask
-
-    def flatten(self, padded: NDArray[_Scalar]) -> NDArray[_Scalar]:
-        """The inverse of `padded`: [B, T, ...] -> [R, ...]."""
-        return flat_rows(padded, step_mask(self.offsets))
 
 
 class BatchSink(Protocol):
@@ -320,5 +292,5 @@ def _at(array: NDArray[_Scalar], index: _Index) -> NDArray[_Scalar]:
     return array[index] if isinstance(index, slice) else array.take(index, axis=0)
 
 
-def _no_rows(specs: Mapping[str, ArraySpec]) -> dict[str, Array]:
+def _no_rows(specs: Mapping[str, ArraySpec]) -> dict[str, Any]:
     return {name: np.empty((0, *spec.shape), spec.dtype) for name, spec in specs.items()}

@@ -42,39 +42,20 @@ def is_finite(column: Array) -> bool:
 
 
 def refuse_names(group: str, columns: Mapping[str, Array], specs: Mapping[str, ArraySpec]) -> NoReturn:
-    """Raise `SchemaError` for names that differ.
-
-    Args:
-        group: what the columns are, for the error.
-        columns: by name; as many as `specs`, or not.
-        specs: by name, as the schema says.
-    """
+    """Raise `SchemaError` for the names that are missing or unknown; see `check_columns`."""
     missing, unknown = sorted(specs.keys() - columns.keys()), sorted(columns.keys() - specs.keys())
     raise SchemaError(f"{group}: missing {missing}, unknown {unknown}")
 
 
 def refuse_column(name: str, column: Array, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> NoReturn:
-    """Raise `SchemaError` if the dtype of `column` differs, else `ShapeError`.
-
-    Args:
-        name: of the column, for the error.
-        column: has another dtype or shape.
-        dtype: expected.
-        shape: expected, leading axis included.
-    """
+    """Raise `SchemaError` if the dtype of `column` differs, else `ShapeError`; see `check_array`."""
     if column.dtype != dtype:
         raise SchemaError(f"`{name}` must have dtype {dtype}, got {column.dtype}")
     raise ShapeError(f"`{name}` must have shape {shape}, got {column.shape}")
 
 
 def refuse_infinite(name: str, column: Array, ticks: int | NDArray[np.int64]) -> NoReturn:
-    """Raise `NonFiniteError` for the first element that is not finite.
-
-    Args:
-        name: of the column, for the error.
-        column: [N, ...]; holds NaN or infinity.
-        ticks: the tick of all rows, or of each row, [N] or longer.
-    """
+    """Raise `NonFiniteError` for the first element that is not finite; see `check_finite`."""
     first = np.argwhere(~np.isfinite(column))[0]
     row = int(first[0])
     tick = int(ticks[row]) if isinstance(ticks, np.ndarray) else ticks
@@ -82,16 +63,13 @@ def refuse_infinite(name: str, column: Array, ticks: int | NDArray[np.int64]) ->
 
 
 def check_array(name: str, array: Array, spec: ArraySpec, length: int) -> None:
-    """Require an array of `length` rows of `spec`.
+    """Require an array of `length` rows of `spec`; raise `SchemaError` if the dtype differs, else `ShapeError`.
 
     Args:
         name: of the array, for the error.
-        array: must be [length, ...] of the dtype of `spec`.
+        array: must be [length, ...].
         spec: dtype, and shape of a row.
         length: rows.
-
-    Raises:
-        SchemaError: if the dtype differs; `ShapeError` if the shape does.
     """
     shape = (length, *spec.shape)
     if array.dtype != spec.numpy_dtype or array.shape != shape:
@@ -103,8 +81,7 @@ def check_columns(group: str, columns: Mapping[str, Array], specs: Mapping[str, 
 
     Args:
         group: what the columns are, for the error.
-        columns: by name.
-        specs: by name.
+        columns, specs: by name.
         length: rows of each.
 
     Raises:

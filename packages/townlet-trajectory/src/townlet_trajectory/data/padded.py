@@ -12,7 +12,14 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.checks import check_agent_ids, check_array, refuse_names
 from townlet_trajectory.data.ragged import flat_rows, offsets_of, padded_rows, step_mask
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS, Array, frozen, frozen_columns
+from townlet_trajectory.data.trajectory import (
+    ROW_SPECS,
+    TRAJECTORY_FIELDS,
+    TRAJECTORY_SPECS,
+    Array,
+    frozen,
+    frozen_columns,
+)
 from townlet_trajectory.errors import ShapeError
 
 
@@ -61,7 +68,7 @@ class PaddedBatch:
         check_agent_ids(self.agent_ids, size)
         for group in ("observations", "columns"):
             object.__setattr__(self, group, frozen_columns(getattr(self, group)))
-        for name in ("mask", "agent_ids", *ROW_SPECS, *TRAJECTORY_SPECS):
+        for name in ("mask", *ROW_SPECS, *TRAJECTORY_FIELDS):
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
     def __setstate__(self, state: Mapping[str, object]) -> None:
@@ -84,14 +91,9 @@ class PaddedBatch:
 
     @classmethod
     def of(cls, batch: TrajectoryBatch, *, num_steps: int | None = None) -> PaddedBatch:
-        """Lay `batch` out.
+        """Lay `batch` out; `num_steps` is T, where one shape is wanted for all batches (None: the greatest length).
 
-        Args:
-            batch: B trajectories.
-            num_steps: T, where one shape is wanted for all batches; None is the greatest length.
-
-        Raises:
-            ShapeError: if a trajectory is longer than `num_steps`.
+        Raises `ShapeError` if a trajectory is longer than `num_steps`.
         """
         mask = step_mask(batch.offsets, num_steps)
         every = np.arange(len(batch))
@@ -106,21 +108,13 @@ class PaddedBatch:
             mask=mask,
             observations=observations,
             columns={name: padded_rows(array, mask) for name, array in batch.columns.items()},
-            rewards=padded_rows(batch.rewards, mask),
-            ticks=padded_rows(batch.ticks, mask),
-            terminated=batch.terminated,
-            truncated=batch.truncated,
-            agent_ids=batch.agent_ids,
-            worlds=batch.worlds,
-            episodes=batch.episodes,
+            **{name: padded_rows(vars(batch)[name], mask) for name in ROW_SPECS},
+            **{name: vars(batch)[name] for name in TRAJECTORY_FIELDS},
         )
 
     def flat(self) -> TrajectoryBatch:
-        """The inverse of `of`; what stands behind the ends is left out.
-
-        Raises:
-            ContinuityError, NonFiniteError: if the steps are not those of trajectories.
-        """
+        """The inverse of `of`; what stands behind the ends is left out. Raises `ContinuityError`, `NonFiniteError` if
+        the steps are not those of trajectories."""
         every, lengths = np.arange(len(self)), self.lengths
         return TrajectoryBatch(
             schema=self.schema,
@@ -128,13 +122,8 @@ class PaddedBatch:
             observations={name: flat_rows(array[:, :-1], self.mask) for name, array in self.observations.items()},
             final_observations={name: array[every, lengths] for name, array in self.observations.items()},
             columns={name: flat_rows(array, self.mask) for name, array in self.columns.items()},
-            rewards=flat_rows(self.rewards, self.mask),
-            ticks=flat_rows(self.ticks, self.mask),
-            terminated=self.terminated,
-            truncated=self.truncated,
-            agent_ids=self.agent_ids,
-            worlds=self.worlds,
-            episodes=self.episodes,
+            **{name: flat_rows(vars(self)[name], self.mask) for name in ROW_SPECS},
+            **{name: vars(self)[name] for name in TRAJECTORY_FIELDS},
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,52 +24,40 @@ POSSESSED = "possessed"
 """Name of the decision column that says whether an external owner held the agent."""
 
 _DIGEST_BYTES = 32
+_IDENTITY = ("agent_ids", "worlds", "episodes")
 
 
 def split_where(batch: TrajectoryBatch, cut_before_rows: NDArray[np.bool_]) -> TrajectoryBatch:
     """Cut trajectories before the rows where `cut_before_rows` [R] is true; rows that are first anyway may be marked.
 
-    The rows stay where they are and are not copied.
-
-    Raises:
-        SchemaError, ShapeError: if `cut_before_rows` is not bool [R].
+    The rows stay where they are and are not copied. Raises `SchemaError`, `ShapeError` if `cut_before_rows` is not bool
+    [R].
     """
     check_array("cut_before_rows", cut_before_rows, ArraySpec("bool"), batch.num_steps)
     begins = cut_before_rows.copy()
     begins[batch.offsets[:-1]] = True
     offsets = np.append(np.flatnonzero(begins), batch.num_steps)
     whole = batch.trajectory_of_row[offsets[:-1]]
-    inner = np.flatnonzero(np.diff(whole, append=-1) == 0)
-    lasts = np.flatnonzero(np.diff(whole, append=-1))
+    is_last = np.diff(whole, append=-1) != 0
+    inner, lasts = np.flatnonzero(~is_last), np.flatnonzero(is_last)
     final_observations: dict[str, Array] = {}
     for name, array in batch.final_observations.items():
         final_observations[name] = final = np.empty((len(whole), *array.shape[1:]), array.dtype)
         final[inner] = batch.observations[name][offsets[inner + 1]]
         final[lasts] = array
-    terminated, truncated = np.zeros(len(whole), np.bool_), np.zeros(len(whole), np.bool_)
-    terminated[lasts], truncated[lasts] = batch.terminated, batch.truncated
-    return TrajectoryBatch(
-        schema=batch.schema,
+    return replace(
+        batch,
         offsets=offsets,
-        observations=batch.observations,
         final_observations=final_observations,
-        columns=batch.columns,
-        rewards=batch.rewards,
-        ticks=batch.ticks,
-        terminated=terminated,
-        truncated=truncated,
-        agent_ids=batch.agent_ids[whole],
-        worlds=batch.worlds[whole],
-        episodes=batch.episodes[whole],
+        terminated=batch.terminated[whole] & is_last,
+        truncated=batch.truncated[whole] & is_last,
+        **{name: vars(batch)[name][whole] for name in _IDENTITY},
     )
 
 
 def split_every(batch: TrajectoryBatch, num_steps: int) -> TrajectoryBatch:
-    """Cut each trajectory into pieces of `num_steps` steps, the last with what is left.
-
-    Raises:
-        ShapeError: if `num_steps` is less than 1.
-    """
+    """Cut each trajectory into pieces of `num_steps` steps, the last with what is left. Raises `ShapeError` if
+    `num_steps` is less than 1."""
     if num_steps < 1:
         raise ShapeError(f"`num_steps` must be at least 1, got {num_steps}")
     step = np.arange(batch.num_steps) - np.repeat(batch.offsets[:-1], batch.lengths)
@@ -76,11 +65,8 @@ def split_every(batch: TrajectoryBatch, num_steps: int) -> TrajectoryBatch:
 
 
 def split_at_changes(batch: TrajectoryBatch, values: Array) -> TrajectoryBatch:
-    """Cut trajectories wherever `values` [R, ...] are others than in the row before.
-
-    Raises:
-        ShapeError: if there is not one value for each row.
-    """
+    """Cut trajectories wherever `values` [R, ...] are others than in the row before. Raises `ShapeError` if there is
+    not one value for each row."""
     if len(values) != batch.num_steps:
         raise ShapeError(f"`values` must have {batch.num_steps} rows, got {len(values)}")
     changes = np.zeros(batch.num_steps, np.bool_)
@@ -89,24 +75,17 @@ def split_at_changes(batch: TrajectoryBatch, values: Array) -> TrajectoryBatch:
 
 
 def split_at_possession(batch: TrajectoryBatch) -> TrajectoryBatch:
-    """Cut where an external owner takes an agent over or lets it go (column `possessed`).
-
-    Raises:
-        SchemaError: if there is no such column.
-    """
+    """Cut where an external owner takes an agent over or lets it go (column `possessed`). Raises `SchemaError` if there
+    is no such column."""
     return split_at_changes(batch, _decision(batch, POSSESSED))
 
 
 def split_at_policy_swap(batch: TrajectoryBatch, swaps: str | NDArray[np.bool_]) -> TrajectoryBatch:
     """Cut where another policy begins to decide, so that each piece was decided by one.
 
-    Args:
-        batch: the trajectories.
-        swaps: the decision column that says which policy decided (its number, say): swaps are where it changes. Or a
-            mask [R], true at the first rows of a new policy: `np.isin(batch.ticks, ticks_of_swaps)`, for example.
-
-    Raises:
-        SchemaError, ShapeError: if there is no such column, or the mask is not bool [R].
+    `swaps` is the decision column that says which policy decided (its number, say): swaps are where it changes. Or a
+    mask [R], true at the first rows of a new policy: `np.isin(batch.ticks, ticks_of_swaps)`, for example. Raises
+    `SchemaError` or `ShapeError` if there is no such column, or the mask is not bool [R].
     """
     if isinstance(swaps, str):
         return split_at_changes(batch, _decision(batch, swaps))
@@ -125,11 +104,8 @@ def split_by_world_episode(batch: TrajectoryBatch) -> list[TrajectoryBatch]:
 
 
 def keep_steps(batch: TrajectoryBatch, keep: NDArray[np.bool_]) -> TrajectoryBatch:
-    """The steps where `keep` [R] is true: each run of them is a piece; copies of the rows.
-
-    Raises:
-        SchemaError, ShapeError: if `keep` is not bool [R].
-    """
+    """The steps where `keep` [R] is true: each run of them is a piece; copies of the rows. Raises `SchemaError`,
+    `ShapeError` if `keep` is not bool [R]."""
     check_array("keep", keep, ArraySpec("bool"), batch.num_steps)
     pieces = split_at_changes(batch, keep)
     return pieces.filter_trajectories(keep[pieces.offsets[:-1]])
@@ -150,19 +126,13 @@ def joined(batch: TrajectoryBatch) -> TrajectoryBatch:
     pieces = batch if np.array_equal(order, np.arange(len(batch))) else batch.select(order)
     firsts = np.flatnonzero(np.diff(heads[order], prepend=-1))
     lasts = np.append(firsts[1:], len(pieces)) - 1
-    return TrajectoryBatch(
-        schema=pieces.schema,
+    return replace(
+        pieces,
         offsets=np.append(pieces.offsets[firsts], pieces.num_steps),
-        observations=pieces.observations,
         final_observations={name: array[lasts] for name, array in pieces.final_observations.items()},
-        columns=pieces.columns,
-        rewards=pieces.rewards,
-        ticks=pieces.ticks,
         terminated=pieces.terminated[lasts],
         truncated=pieces.truncated[lasts],
-        agent_ids=pieces.agent_ids[firsts],
-        worlds=pieces.worlds[firsts],
-        episodes=pieces.episodes[firsts],
+        **{name: vars(pieces)[name][firsts] for name in _IDENTITY},
     )
 
 
@@ -170,10 +140,7 @@ def merged(batches: Sequence[TrajectoryBatch]) -> TrajectoryBatch:
     """All trajectories of batches of equal schemas in canonical order: the order of arrival changes nothing.
 
     Nothing is put together or left out: `joined` joins the pieces of a trajectory, and one that was given twice is
-    there twice.
-
-    Raises:
-        SchemaError: if there is no batch, or schemas differ.
+    there twice. Raises `SchemaError` if there is no batch, or schemas differ.
     """
     return canonical(TrajectoryBatch.concatenate(batches))
 

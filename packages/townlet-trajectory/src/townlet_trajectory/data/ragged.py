@@ -25,14 +25,9 @@ def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def step_mask(offsets: NDArray[np.int64], num_steps: int | None = None) -> NDArray[np.bool_]:
-    """[B, T]; true where there is a step.
+    """[B, T]; true where there is a step, given `offsets` [B + 1] and T (None: the greatest length).
 
-    Args:
-        offsets: [B + 1].
-        num_steps: T; None is the greatest length.
-
-    Raises:
-        ShapeError: if a trajectory is longer than `num_steps`.
+    Raises `ShapeError` if a trajectory is longer than `num_steps`.
     """
     lengths = np.diff(offsets)
     longest = int(lengths.max(initial=0))

@@ -33,19 +33,9 @@ def episode_hash(seed: int, worlds: NDArray[np.int64], episodes: NDArray[np.int6
 def is_held_out(
     fraction: float, *, seed: int, worlds: NDArray[np.int64], episodes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Decide for each episode whether it is held out, with probability `fraction`, by `episode_hash`.
+    """Decide for each episode [B] whether it is held out, with probability `fraction`; see `episode_hash`.
 
-    Args:
-        fraction: in [0, 1].
-        seed: any integer.
-        worlds: [B].
-        episodes: [B]; number of the world's episode.
-
-    Returns:
-        [B]; true where the episode is held out.
-
-    Raises:
-        ShapeError: if `fraction` is not in [0, 1].
+    Raises `ShapeError` if `fraction` is not in [0, 1].
     """
     if not 0.0 <= fraction <= 1.0:
         raise ShapeError(f"`fraction` must be in [0, 1], got {fraction!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,11 +72,7 @@ class Moments:
         return np.sqrt(self.squares / max(1, self.count))
 
     def merged(self, other: Moments) -> Moments:
-        """The moments of both sets of rows together.
-
-        Raises:
-            ShapeError: if their rows are of different shape.
-        """
+        """The moments of both sets of rows together; `ShapeError` if their rows are of different shape."""
         if self.mean.shape != other.mean.shape:
             raise ShapeError(f"moments must be of one shape, got {self.mean.shape} and {other.mean.shape}")
         if not (self.count and other.count):
@@ -131,14 +128,9 @@ class BatchStatistics:
 
     @classmethod
     def of(cls, batch: TrajectoryBatch, *, observations: Sequence[str] = ()) -> BatchStatistics:
-        """The figures of `batch`.
+        """The figures of `batch`, and the moments of the named observations, which take a pass over the tensors.
 
-        Args:
-            batch: the trajectories.
-            observations: those whose moments are wanted: it takes a pass over the tensors.
-
-        Raises:
-            SchemaError: if there is no such observation.
+        Raises `SchemaError` if there is no such observation.
         """
         if unknown := sorted(set(observations) - batch.observations.keys()):
             raise SchemaError(f"there are no observations {unknown}, but {sorted(batch.observations)}")
@@ -171,30 +163,16 @@ class BatchStatistics:
         )
 
     def merged(self, other: BatchStatistics) -> BatchStatistics:
-        """The figures of both batches together; in which order makes no difference.
-
-        Raises:
-            SchemaError: if the schemas, or the observations that were asked for, differ.
-        """
+        """The figures of both batches together; in which order makes no difference. Raises `SchemaError` if the
+        schemas, or the observations that were asked for, differ."""
         self.schema.require_equal(other.schema)
-        return BatchStatistics(
-            schema=self.schema,
-            num_trajectories=self.num_trajectories + other.num_trajectories,
-            num_steps=self.num_steps + other.num_steps,
-            num_terminated=self.num_terminated + other.num_terminated,
-            num_truncated=self.num_truncated + other.num_truncated,
-            num_open=self.num_open + other.num_open,
-            lengths=self.lengths.merged(other.lengths),
-            returns=self.returns.merged(other.returns),
-            rewards=self.rewards.merged(other.rewards),
-            actions=_added(self.actions, other.actions),
-            kinds=_added(self.kinds, other.kinds),
-            sources=_added(self.sources, other.sources),
-            veto_reasons=_added(self.veto_reasons, other.veto_reasons),
-            flags={name: count + other.flags[name] for name, count in self.flags.items()},
-            columns=_merged(self.columns, other.columns),
-            observations=_merged(self.observations, other.observations),
-        )
+        ours, theirs = vars(self), vars(other)
+        flags = {name: count + other.flags[name] for name, count in self.flags.items()}
+        both: dict[str, Any] = {name: ours[name] + theirs[name] for name in ours if name.startswith("num_")}
+        both |= {name: ours[name].merged(theirs[name]) for name in ("lengths", "returns", "rewards")}
+        both |= {name: _added(ours[name], theirs[name]) for name in ("actions", "kinds", "sources", "veto_reasons")}
+        both |= {name: _merged(ours[name], theirs[name]) for name in ("columns", "observations")}
+        return BatchStatistics(schema=self.schema, flags=flags, **both)
 
 
 def returns_of(batch: TrajectoryBatch) -> NDArray[np.float64]:

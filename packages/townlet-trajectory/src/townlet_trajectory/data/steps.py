@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.checks import check_array, check_columns
+from townlet_trajectory.data.checks import check_columns
 from townlet_trajectory.data.schema import Array, ArraySpec, TrajectorySchema
+from townlet_trajectory.data.trajectory import ROW_SPECS
 from townlet_trajectory.errors import ShapeError
+
+_ROW_SPECS = {
+    **ROW_SPECS,
+    **dict.fromkeys(("terminated", "truncated"), ArraySpec("bool")),
+    **dict.fromkeys(("steps", "trajectories"), ArraySpec("int64")),
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,11 +52,7 @@ class StepBatch:
         if self.next_observations:
             check_columns("next_observations", self.next_observations, self.schema.observations, size)
         check_columns("columns", self.columns, self.schema.decisions, size)
-        check_array("rewards", self.rewards, ArraySpec("float32"), size)
-        for name, numbers in (("ticks", self.ticks), ("steps", self.steps), ("trajectories", self.trajectories)):
-            check_array(name, numbers, ArraySpec("int64"), size)
-        for name, flags in (("terminated", self.terminated), ("truncated", self.truncated)):
-            check_array(name, flags, ArraySpec("bool"), size)
+        check_columns("rows", self.rows(), _ROW_SPECS, size)
 
     def __len__(self) -> int:
         """Steps (N)."""
@@ -61,22 +65,13 @@ class StepBatch:
             observations=_taken(self.observations, indices),
             next_observations=_taken(self.next_observations, indices),
             columns=_taken(self.columns, indices),
-            rewards=self.rewards[indices],
-            ticks=self.ticks[indices],
-            terminated=self.terminated[indices],
-            truncated=self.truncated[indices],
-            steps=self.steps[indices],
-            trajectories=self.trajectories[indices],
+            **_taken(self.rows(), indices),
         )
 
     @classmethod
     def concatenate(cls, batches: Sequence[StepBatch]) -> StepBatch:
-        """The steps of batches of one dataset, one batch after the other.
-
-        Raises:
-            ShapeError: if there is none.
-            SchemaError: if schemas differ.
-        """
+        """The steps of batches of one dataset, one batch after the other. Raises `ShapeError` if there is none;
+        `SchemaError` if schemas differ."""
         if not batches:
             raise ShapeError("at least one batch is needed")
         first = batches[0]
@@ -87,18 +82,17 @@ class StepBatch:
             observations=_joined([batch.observations for batch in batches]),
             next_observations=_joined([batch.next_observations for batch in batches]),
             columns=_joined([batch.columns for batch in batches]),
-            rewards=np.concatenate([batch.rewards for batch in batches]),
-            ticks=np.concatenate([batch.ticks for batch in batches]),
-            terminated=np.concatenate([batch.terminated for batch in batches]),
-            truncated=np.concatenate([batch.truncated for batch in batches]),
-            steps=np.concatenate([batch.steps for batch in batches]),
-            trajectories=np.concatenate([batch.trajectories for batch in batches]),
+            **_joined([batch.rows() for batch in batches]),
         )
 
+    def rows(self) -> dict[str, Any]:
+        """The arrays that every step batch has, whatever its schema, by name."""
+        return {name: vars(self)[name] for name in _ROW_SPECS}
 
-def _taken(arrays: Mapping[str, Array], indices: NDArray[np.int64]) -> dict[str, Array]:
+
+def _taken(arrays: Mapping[str, Array], indices: NDArray[np.int64]) -> dict[str, Any]:
     return {name: np.take(array, indices, axis=0) for name, array in arrays.items()}
 
 
-def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Any]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

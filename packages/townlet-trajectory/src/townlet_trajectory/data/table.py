@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.checks import check_array
 from townlet_trajectory.data.schema import Array, ArraySpec
+from townlet_trajectory.data.trajectory import TRAJECTORY_SPECS
 from townlet_trajectory.errors import ShapeError
 
 
@@ -37,15 +38,8 @@ class TrajectoryTable:
         size = len(self)
         if self.agent_ids.dtype != np.object_ or self.agent_ids.shape != (size,):
             raise ShapeError(f"`agent_ids` must be object of shape {(size,)}, got {self.agent_ids.dtype}")
-        for name, numbers in (
-            ("worlds", self.worlds),
-            ("episodes", self.episodes),
-            ("first_ticks", self.first_ticks),
-            ("lengths", self.lengths),
-        ):
-            check_array(name, numbers, ArraySpec("int64"), size)
-        for name, flags in (("terminated", self.terminated), ("truncated", self.truncated)):
-            check_array(name, flags, ArraySpec("bool"), size)
+        for name, spec in {**TRAJECTORY_SPECS, **dict.fromkeys(("first_ticks", "lengths"), ArraySpec("int64"))}.items():
+            check_array(name, vars(self)[name], spec, size)
         if self.lengths.min(initial=1) < 1:
             raise ShapeError(f"`lengths` must be at least 1, got {self.lengths.min()}")
         if self.tags and len(self.tags) != size:

@@ -22,7 +22,8 @@ TRAJECTORY_SPECS = {
     "worlds": ArraySpec("int64"),
     "episodes": ArraySpec("int64"),
 }
-"""What every trajectory of a batch has, beside `agent_ids`."""
+TRAJECTORY_FIELDS = ("agent_ids", *TRAJECTORY_SPECS)
+"""What every trajectory of a batch has."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -104,10 +105,8 @@ class Trajectory:
     def __getitem__(self, steps: slice) -> Trajectory:
         """The steps `first:stop`, as views; the observation after the last of them is their final one.
 
-        Without the last step of the whole they are neither terminated nor truncated: the trajectory goes on.
-
-        Raises:
-            ShapeError: if there is no such step, or the slice leaves some out.
+        Without the last step of the whole they are neither terminated nor truncated: the trajectory goes on. Raises
+        `ShapeError` if there is no such step, or the slice leaves some out.
         """
         first, stop, stride = steps.indices(len(self))
         if stride != 1 or stop <= first:

@@ -6,23 +6,19 @@ Every function reads a source and writes to sinks, of which `ShardWriter` is one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
-from townlet_trajectory.data.split import episode_hash
+from townlet_trajectory.data.split import is_held_out
 from townlet_trajectory.data.table import overlapping, whole_of_piece
 from townlet_trajectory.dataset.filter import TrajectoryFilter
-from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import TrajectorySource, blocks_of, joined_tables, require_equal_schemas
 from townlet_trajectory.errors import DatasetError
-
-_Value = TypeVar("_Value", int, str)
 
 DEFAULT_WINDOW_BYTES = 64 << 20
 
@@ -82,13 +78,10 @@ def split_dataset(
         What each sink was given, (train, held out).
 
     Raises:
-        DatasetError: if `fraction` is not in [0, 1].
+        ShapeError: if `fraction` is not in [0, 1].
         ArtifactError: as `filter_dataset`.
     """
-    if not 0.0 <= fraction <= 1.0:
-        raise DatasetError(f"`fraction` must be in [0, 1], got {fraction!r}")
-    table = source.table
-    apart = episode_hash(seed, table.worlds, table.episodes) < fraction
+    apart = is_held_out(fraction, seed=seed, worlds=source.table.worlds, episodes=source.table.episodes)
     for block, first, stop in blocks_of(source):
         batch = source.load_block(block)
         _write(batch, ~apart[first:stop], train)
@@ -158,35 +151,6 @@ def reshard(source: TrajectorySource, sink: BatchSink, *, window_bytes: int = DE
         rest = joined(TrajectoryBatch.concatenate(window))
         written += _write(rest, np.ones(len(rest), np.bool_), sink)
     return written
-
-
-def merged_info(infos: Sequence[DatasetInfo]) -> DatasetInfo:
-    """Combine the infos of merged datasets: tags of all, and `notes.merged` with each document.
-
-    Seeds and policies keep their names where all that have them agree; else `NAME@K`, K the number of the dataset.
-
-    Raises:
-        DatasetError: if there is none, or they are of different agent groups.
-    """
-    groups = list(dict.fromkeys(info.group for info in infos))
-    if len(groups) != 1:
-        raise DatasetError(f"datasets of one agent group are merged, got {groups}")
-    return DatasetInfo(
-        group=groups[0],
-        tags=tuple(dict.fromkeys(tag for info in infos for tag in info.tags)),
-        seeds=_by_name([info.seeds for info in infos]),
-        policies=_by_name([info.policies for info in infos]),
-        notes={"merged": [info.document() for info in infos]},
-    )
-
-
-def _by_name(parts: Sequence[Mapping[str, _Value]]) -> dict[str, _Value]:
-    merged: dict[str, _Value] = {}
-    for name in dict.fromkeys(name for part in parts for name in part):
-        values = {f"{name}@{number}": part[name] for number, part in enumerate(parts) if name in part}
-        agreed = set(values.values())
-        merged |= {name: agreed.pop()} if len(agreed) == 1 else values
-    return merged
 
 
 def _write(batch: TrajectoryBatch, kept: NDArray[np.bool_], sink: BatchSink) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Generic, Literal, NotRequired, TypedDict, Unpack, cast, overload
+from dataclasses import dataclass, fields
+from typing import Any, Generic, Literal, NotRequired, TypedDict, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from townlet_trajectory.data.split import is_held_out
 from townlet_trajectory.data.steps import StepBatch
 from townlet_trajectory.dataset.memory import BatchT, StepUnit, TrajectoryUnit, Unit, UnitName
 from townlet_trajectory.dataset.reader import DatasetOptions, DatasetReader
-from townlet_trajectory.dataset.selection import ALL_STEPS, StepSelection, StepWeights, select_steps
+from townlet_trajectory.dataset.selection import StepSelection, StepWeights, select_steps
 from townlet_trajectory.dataset.source import ChainedSource, TrajectorySource, TrajectoryTable
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.storage.json import JsonValue
@@ -47,15 +47,11 @@ class TrajectoryDataset(Generic[BatchT]):
     Examples:
         >>> import numpy as np
         >>> from townlet_trajectory import ArraySpec, BatchSource, Trajectory, TrajectoryBatch, TrajectorySchema
-        >>> schema = TrajectorySchema(
-        ...     observations={"seen": ArraySpec("float32", (2,))},
-        ...     decisions={"action": ArraySpec("int64")},
-        ...     vocabulary=("wait", "eat"),
-        ... )
+        >>> columns = {"observations": {"x": ArraySpec("float32")}, "decisions": {"action": ArraySpec("int64")}}
         >>> alice = Trajectory(
-        ...     schema=schema, observations={"seen": np.zeros((4, 2), np.float32)},
-        ...     columns={"action": np.array([0, 1, 1])},
-        ...     rewards=np.array([0.0, 1.0, 0.5], np.float32), ticks=np.array([1, 2, 3]),
+        ...     schema=TrajectorySchema(**columns, vocabulary=("wait", "eat")),
+        ...     observations={"x": np.float32([0, 1, 2, 3])}, columns={"action": np.array([0, 1, 1])},
+        ...     rewards=np.float32([0.0, 1.0, 0.5]), ticks=np.array([1, 2, 3]),
         ...     terminated=True, truncated=False, agent_id="alice", world=0, episode=0,
         ... )
         >>> source = BatchSource(TrajectoryBatch.from_trajectories([alice]))
@@ -86,15 +82,9 @@ class TrajectoryDataset(Generic[BatchT]):
     def __init__(
         self,
         *sources: TrajectorySource,
-        batch_size: int,
-        seed: int,
         unit: UnitName = "steps",
-        shuffle: bool = True,
-        drop_last: bool = False,
-        memory_budget_bytes: int | None = None,
-        select: StepSelection = ALL_STEPS,
-        weights: StepWeights | None = None,
         next_observations: bool = False,
+        **options: Unpack[_Options],
     ) -> None:
         """Look at the tables, and at the columns that the selection and the weights ask about; read nothing else.
 
@@ -117,21 +107,12 @@ class TrajectoryDataset(Generic[BatchT]):
             ArtifactError: if a column cannot be read.
         """
         source = sources[0] if len(sources) == 1 else ChainedSource(sources)
-        options = DatasetOptions(
-            batch_size=batch_size,
-            unit=unit,
-            seed=seed,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            memory_budget_bytes=memory_budget_bytes,
-            select=select,
-            weights=weights,
-            next_observations=next_observations,
-        )
-        steps, whole = StepUnit(with_next=next_observations), TrajectoryUnit(with_replacement=weights is not None)
+        chosen = DatasetOptions(unit=unit, next_observations=next_observations, **options)
+        selected = select_steps(source, chosen.select, chosen.weights)
+        steps, whole = StepUnit(with_next=next_observations), TrajectoryUnit(with_replacement=chosen.order.weighted)
         # Which of the two it is, and hence `BatchT`, is what the overloads above say of `unit`.
         kind = cast("Unit[BatchT]", steps if unit == "steps" else whole)
-        self._read_with(DatasetReader(source, options, select_steps(source, select, weights), kind))
+        self._read_with(DatasetReader(source, chosen, selected, kind))
 
     def _read_with(self, reader: DatasetReader[BatchT]) -> None:
         self.reader = reader
@@ -151,12 +132,8 @@ class TrajectoryDataset(Generic[BatchT]):
         return whole + (rest > 0 and not self.reader.options.drop_last)
 
     def batch(self, epoch: int, number: int) -> BatchT:
-        """Batch `number` of an epoch, without those before it: at most the blocks of its own windows are read.
-
-        Raises:
-            IndexError: if there is no such batch.
-            ArtifactError: if a block cannot be read.
-        """
+        """Batch `number` of an epoch, without those before it: at most the blocks of its own windows are read. Raises
+        `IndexError` if there is no such batch; `ArtifactError` if a block cannot be read."""
         if epoch < 0 or not 0 <= number < len(self):
             raise IndexError(f"batch {number} of {len(self)}, epoch {epoch}")
         first = number * self.reader.options.batch_size
@@ -186,11 +163,8 @@ class TrajectoryDataset(Generic[BatchT]):
         return DatasetPosition(epoch=epoch, batch=batch, fingerprint=self.reader.fingerprint)
 
     def seek(self, position: DatasetPosition) -> None:
-        """Go on where `position` says. Nothing that was handed out before is read again.
-
-        Raises:
-            DatasetError: if the position is of another dataset or other options, or there is no such batch.
-        """
+        """Go on where `position` says. Nothing that was handed out before is read again. Raises `DatasetError` if the
+        position is of another dataset or other options, or there is no such batch."""
         if position.fingerprint != (own := self.reader.fingerprint):
             raise DatasetError(
                 f"the position is of another dataset or of other options: expected fingerprint {own}, "
@@ -204,20 +178,15 @@ class TrajectoryDataset(Generic[BatchT]):
         """Two datasets with the same options, (train, held out); all trajectories of a world's episode are on one side.
 
         The side is a pure function of (seed, world, episode), as in `TrajectoryBatch.split_by_episode`: data that is
-        added later moves nothing. With few episodes a side may be empty. Each side has the whole memory budget.
-
-        Raises:
-            ShapeError: if `held_out` is not in [0, 1].
+        added later moves nothing. With few episodes a side may be empty. Each side has the whole memory budget. Raises
+        `ShapeError` if `held_out` is not in [0, 1].
         """
         aside = is_held_out(held_out, seed=seed, worlds=self.table.worlds, episodes=self.table.episodes)
         return self.restricted(~aside), self.restricted(aside)
 
     def restricted(self, trajectories: NDArray[np.bool_]) -> TrajectoryDataset[BatchT]:
-        """The same of some trajectories only: those where the mask [B] over `table` is true.
-
-        Raises:
-            DatasetError: if the mask has another shape, or all weights there are 0.
-        """
+        """The same of some trajectories only: those where the mask [B] over `table` is true. Raises `DatasetError` if
+        the mask has another shape, or all weights there are 0."""
         if trajectories.dtype != np.bool_ or trajectories.shape != (len(self.table),):
             raise DatasetError(
                 f"`trajectories` must be bool [{len(self.table)}], got {trajectories.dtype} {trajectories.shape}"
@@ -257,15 +226,9 @@ class DatasetPosition:
 
 
 def position_of(document: JsonValue) -> DatasetPosition:
-    """The position that `DatasetPosition.document` made.
-
-    Raises:
-        DatasetError: if it is anything else.
-    """
-    names = ("epoch", "batch", "fingerprint")
+    """The position that `DatasetPosition.document` made; `DatasetError` if it is anything else."""
+    names = [field.name for field in fields(DatasetPosition)]
     if not isinstance(document, dict) or document.keys() != set(names):
         raise DatasetError(f"a position must be an object of {', '.join(names)}, got {document!r:.200}")
-    epoch, batch, fingerprint = (document[name] for name in names)
-    if not isinstance(epoch, int) or not isinstance(batch, int) or not isinstance(fingerprint, str):
-        raise DatasetError(f"a position must hold two integers and a text, got {document!r:.200}")
-    return DatasetPosition(epoch=epoch, batch=batch, fingerprint=fingerprint)
+    values: dict[str, Any] = document
+    return DatasetPosition(**values)

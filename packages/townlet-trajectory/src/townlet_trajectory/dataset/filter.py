@@ -53,11 +53,9 @@ class TrajectoryFilter:
     def kept(self, source: TrajectorySource) -> NDArray[np.bool_]:
         """Find the trajectories of `source` that are kept, as a mask [B]; pieces of one are kept all or none.
 
-        Reads the table; rewards or the column `source` only where the filter is about them, one block at a time.
-
-        Raises:
-            SchemaError: if the filter is about sources and there is no column `source`.
-            ArtifactError: if a block cannot be read.
+        Reads the table; rewards or the column `source` only where the filter is about them, one block at a time. Raises
+        `SchemaError` if the filter is about sources and there is no column `source`; `ArtifactError` if a block cannot
+        be read.
         """
         table = source.table
         wholes = whole_of_piece(table)
@@ -78,11 +76,8 @@ class TrajectoryFilter:
 
 
 def piece_returns(source: TrajectorySource) -> NDArray[np.float64]:
-    """Add up the rewards of each trajectory or piece: [B], in float64. One block is in memory at a time.
-
-    Raises:
-        ArtifactError: if a block cannot be read.
-    """
+    """Add up the rewards of each trajectory or piece: [B], in float64. One block is in memory at a time. Raises
+    `ArtifactError` if a block cannot be read."""
     returns = np.zeros(len(source.table), np.float64)
     for block, first, stop in blocks_of(source):
         returns[first:stop] = returns_of(source.load_block(block))
@@ -90,9 +85,6 @@ def piece_returns(source: TrajectorySource) -> NDArray[np.float64]:
 
 
 def _within(values: NDArray[np.float64], low: float | None, high: float | None) -> NDArray[np.bool_]:
-    inside = np.ones(len(values), np.bool_)
-    if low is not None:
-        inside &= values >= low
-    if high is not None:
-        inside &= values <= high
+    low, high = -np.inf if low is None else low, np.inf if high is None else high
+    inside: NDArray[np.bool_] = (values >= low) & (values <= high)
     return inside

@@ -106,7 +106,7 @@ class ShardEntry:
             "number": self.number,
             "num_steps": self.num_steps,
             "num_trajectories": self.num_trajectories,
-            "files": {name: {"sha256": entry.sha256, "size": entry.size} for name, entry in self.files.items()},
+            "files": {name: dict(vars(entry)) for name, entry in self.files.items()},
         }
 
 
@@ -169,24 +169,18 @@ class DatasetManifest:
 def parse_dataset_manifest(data: bytes, path: str | Path) -> DatasetManifest:
     """Read a dataset manifest that came from `path`.
 
-    Keys that are not known are left out: a later minor version may have them.
-
-    Raises:
-        ArtifactError: if it is not strict JSON.
-        ManifestError: if it is of another format or a newer major version, its digest differs, or an entry is wrong.
+    Keys that are not known are left out: a later minor version may have them. Raises `ArtifactError` if it is not
+    strict JSON; `ManifestError` if it is of another format or a newer major version, its digest differs, or an entry is
+    wrong.
     """
     document = parse_object(data, path)
-    if document.get("format") != _FORMAT:
-        raise ManifestError(path, "parse", f"not a {_FORMAT}: `format` is {document.get('format')!r:.80}")
     fields = Fields(document, path, error=ManifestError)
-    version = fields.integers("schema_version")
-    if len(version) != 2 or version[0] != DATASET_VERSION[0] or version[1] < 0:
-        raise ManifestError(path, "parse", f"schema version {DATASET_VERSION[0]}.x is read, got {[*version]}")
+    version = fields.version(_FORMAT, DATASET_VERSION)
     if fields.text("sha256") != (actual := document_digest(document)):
         raise ManifestError(path, "verify", f"`sha256` must be {actual}, got {document['sha256']!r:.80}")
     try:
         manifest = DatasetManifest(
-            schema_version=(version[0], version[1]),
+            schema_version=version,
             schema=parse_schema(fields.inside("schema")),
             info=parse_info(fields),
             compression=fields.text("compression"),

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.ragged import offsets_of
+from townlet_trajectory.data.ragged import offsets_of, padded_rows, step_mask
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
 from townlet_trajectory.data.steps import StepBatch
-from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS, Array
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_FIELDS, TRAJECTORY_SPECS, Array
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.errors import MemoryBudgetError
 
@@ -128,8 +128,7 @@ class LoadedBlocks:
         """[B]; the row at which each trajectory begins."""
         self._columns = {name: _joined([batch.columns[name] for batch in batches]) for name in batches[0].columns}
         self._rows = {name: _joined([vars(batch)[name] for batch in batches]) for name in ROW_SPECS}
-        names = ("agent_ids", *TRAJECTORY_SPECS)
-        self._trajectories = {name: _joined([vars(batch)[name] for batch in batches]) for name in names}
+        self._trajectories = {name: _joined([vars(batch)[name] for batch in batches]) for name in TRAJECTORY_FIELDS}
         self._step_shift = np.array([block.first_step for block in blocks]) - self._row_offsets[:-1]
         self._trajectory_shift = np.array([block.first_trajectory for block in blocks]) - self._trajectory_offsets[:-1]
 
@@ -229,27 +228,21 @@ class Unit(Protocol[BatchT]):
 
     def per_trajectory(self, selected: NDArray[np.int64]) -> NDArray[np.int64]:
         """Count the units of each trajectory, given its selected steps [B]: [B]."""
-        ...
 
     def numbers(self, window: LoadedBlocks, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The units of a window, given which of its rows are selected."""
-        ...
 
     def weights(self, window: LoadedBlocks, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """The weights of these units, given those of the selected rows, 0 elsewhere."""
-        ...
 
     def gather(self, window: LoadedBlocks, numbers: NDArray[np.int64]) -> BatchT:
         """A batch of units of a window."""
-        ...
 
     def concatenate(self, batches: Sequence[BatchT]) -> BatchT:
         """One batch of several."""
-        ...
 
     def arrays(self, batch: BatchT) -> Arrays:
         """Return the content of a batch as arrays by name."""
-        ...
 
     def batch_bytes(self, source: TrajectorySource, selected: NDArray[np.int64], batch_size: int) -> int:
         """Compute the most bytes that a batch takes.
@@ -259,7 +252,6 @@ class Unit(Protocol[BatchT]):
             selected: [B]; selected steps of each trajectory.
             batch_size: units of a batch.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,17 +278,7 @@ class StepUnit:
     def arrays(self, batch: StepBatch) -> Arrays:
         """The fields of a `StepBatch` by name."""
         following: Arrays = {"next_observations": dict(batch.next_observations)} if self.with_next else {}
-        return {
-            "observations": dict(batch.observations),
-            **following,
-            "columns": dict(batch.columns),
-            "rewards": batch.rewards,
-            "ticks": batch.ticks,
-            "terminated": batch.terminated,
-            "truncated": batch.truncated,
-            "steps": batch.steps,
-            "trajectories": batch.trajectories,
-        }
+        return {"observations": dict(batch.observations), **following, "columns": dict(batch.columns), **batch.rows()}
 
     def batch_bytes(self, source: TrajectorySource, selected: NDArray[np.int64], batch_size: int) -> int:
         """See `Unit`."""
@@ -328,19 +310,15 @@ class TrajectoryUnit:
 
     def arrays(self, batch: TrajectoryBatch) -> Arrays:
         """Rows padded with zeros to [B, T, ...], and `mask` [B, T], true where there is a step; all writable."""
-        rewards, mask = batch.padded(batch.rewards)
+        mask = step_mask(batch.offsets)
         return {
-            "observations": {name: batch.padded(array)[0] for name, array in batch.observations.items()},
+            "observations": {name: padded_rows(array, mask) for name, array in batch.observations.items()},
             "final_observations": {name: array.copy() for name, array in batch.final_observations.items()},
-            "columns": {name: batch.padded(array)[0] for name, array in batch.columns.items()},
-            "rewards": rewards,
-            "ticks": batch.padded(batch.ticks)[0],
+            "columns": {name: padded_rows(array, mask) for name, array in batch.columns.items()},
+            **{name: padded_rows(vars(batch)[name], mask) for name in ROW_SPECS},
             "mask": mask,
             "lengths": batch.lengths,
-            "terminated": batch.terminated.copy(),
-            "truncated": batch.truncated.copy(),
-            "worlds": batch.worlds.copy(),
-            "episodes": batch.episodes.copy(),
+            **{name: vars(batch)[name].copy() for name in TRAJECTORY_SPECS},
         }
 
     def batch_bytes(self, source: TrajectorySource, selected: NDArray[np.int64], batch_size: int) -> int:

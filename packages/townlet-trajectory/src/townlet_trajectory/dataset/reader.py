@@ -21,7 +21,7 @@ from townlet_trajectory.dataset.memory import (
     block_memory,
     window_bytes,
 )
-from townlet_trajectory.dataset.selection import Selected, StepSelection, StepWeights
+from townlet_trajectory.dataset.selection import ALL_STEPS, Selected, StepSelection, StepWeights
 from townlet_trajectory.dataset.source import TrajectorySource, block_bounds
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.storage.json import JsonValue, canonical_json
@@ -36,11 +36,11 @@ class DatasetOptions:
     batch_size: int
     unit: UnitName
     seed: int
-    shuffle: bool
-    drop_last: bool
-    memory_budget_bytes: int | None
-    select: StepSelection
-    weights: StepWeights | None
+    shuffle: bool = True
+    drop_last: bool = False
+    memory_budget_bytes: int | None = None
+    select: StepSelection = ALL_STEPS
+    weights: StepWeights | None = None
     next_observations: bool
 
     def __post_init__(self) -> None:
@@ -133,12 +133,8 @@ class DatasetReader(Generic[BatchT]):
         return parts[0] if len(parts) == 1 else self.unit.concatenate(parts)
 
     def load(self, block: int) -> LoadedBlock:
-        """Read a block.
-
-        Raises:
-            ArtifactError: if its file is missing or damaged.
-            DatasetError: if it is not what the source's table says.
-        """
+        """Read a block. Raises `ArtifactError` if its file is missing or damaged; `DatasetError` if it is not what the
+        source's table says."""
         first, stop = block_bounds(self.source, block)
         batch = self.source.load_block(block)
         if not np.array_equal(batch.lengths, self.source.table.lengths[first:stop]):
@@ -148,11 +144,8 @@ class DatasetReader(Generic[BatchT]):
     def units_of(
         self, blocks: Sequence[int], window: LoadedBlocks
     ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
-        """The selected units of a window that holds `blocks`, and their weights.
-
-        Raises:
-            DatasetError: if they are not those that were counted.
-        """
+        """The selected units of a window that holds `blocks`, and their weights. Raises `DatasetError` if they are not
+        those that were counted."""
         kept = np.concatenate([self.selected.steps[slice(*block_bounds(self.source, block))] > 0 for block in blocks])
         chosen = np.repeat(kept, window.lengths)
         chosen &= np.concatenate(

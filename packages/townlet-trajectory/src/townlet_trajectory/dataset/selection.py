@@ -80,11 +80,8 @@ class StepWeights:
     """From those columns, each [R, ...], to finite weights >= 0, [R]; pure, as it is asked at every reading."""
 
     def of(self, columns: Mapping[str, Array], num_rows: int) -> NDArray[np.float64]:
-        """[num_rows]; the weights of rows.
-
-        Raises:
-            DatasetError: if `function` returns another shape, a negative number, NaN or infinity.
-        """
+        """[num_rows]; the weights of rows. Raises `DatasetError` if `function` returns another shape, a negative
+        number, NaN or infinity."""
         weights = np.asarray(self.function({name: columns[name] for name in self.columns}), np.float64)
         if weights.shape != (num_rows,):
             raise DatasetError(f"`weights` of {num_rows} rows must be {(num_rows,)}, got {weights.shape}")

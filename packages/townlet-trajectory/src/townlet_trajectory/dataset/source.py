@@ -16,6 +16,7 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import Array, TrajectorySchema
 from townlet_trajectory.data.table import TrajectoryTable as TrajectoryTable
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_FIELDS, TRAJECTORY_SPECS
 from townlet_trajectory.errors import DatasetError, SchemaError, ShapeError
 
 
@@ -28,39 +29,26 @@ class TrajectorySource(Protocol):
     @property
     def table(self) -> TrajectoryTable:
         """All trajectories, block after block."""
-        ...
 
     @property
     def block_offsets(self) -> NDArray[np.int64]:
         """[K + 1]; trajectories `block_offsets[k] : block_offsets[k + 1]` are block k, at least one each."""
-        ...
 
     @property
     def encoded_bytes(self) -> NDArray[np.int64]:
         """[K]; the bytes that are read to decode each block, 0 where they are in memory anyway."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex); equal for equal content in equal blocks. A manifest's digest where there is one."""
-        ...
 
     def load_block(self, block: int) -> TrajectoryBatch:
-        """The trajectories of a block, verified.
-
-        Raises:
-            ArtifactError: if a file is missing, damaged, or contradicts what its directory says of it.
-        """
-        ...
+        """The trajectories of a block, verified. Raises `ArtifactError` if a file is missing, damaged, or contradicts
+        what its directory says of it."""
 
     def decision_column(self, block: int, name: str) -> Array:
         """One decision column of the rows of a block, [rows, ...]; tensors are not decoded where the format allows.
-
-        Raises:
-            ArtifactError: as `load_block`.
-            SchemaError: if there is no such decision column.
-        """
-        ...
+        Raises `ArtifactError` as `load_block`; `SchemaError` if there is no such decision column."""
 
 
 class BatchSource:
@@ -142,13 +130,9 @@ class ChainedSource:
 def table_of(batch: TrajectoryBatch, *, tags: frozenset[str] = frozenset()) -> TrajectoryTable:
     """Make the table of the trajectories of `batch`, each tagged with `tags`."""
     return TrajectoryTable(
-        agent_ids=batch.agent_ids,
-        worlds=batch.worlds,
-        episodes=batch.episodes,
         first_ticks=batch.ticks[batch.offsets[:-1]],
         lengths=batch.lengths,
-        terminated=batch.terminated,
-        truncated=batch.truncated,
+        **{name: vars(batch)[name] for name in TRAJECTORY_FIELDS},
         tags=(tags,) * len(batch) if tags else (),
     )
 
@@ -188,11 +172,7 @@ def require_decision(schema: TrajectorySchema, name: str) -> None:
 
 
 def block_bounds(source: TrajectorySource, block: int) -> tuple[int, int]:
-    """Return the first trajectory of a block and the one behind its last.
-
-    Raises:
-        IndexError: if there is no such block.
-    """
+    """Return the first trajectory of a block and the one behind its last; `IndexError` if there is no such block."""
     offsets = source.block_offsets
     if not 0 <= block < len(offsets) - 1:
         raise IndexError(f"block {block} of {len(offsets) - 1}")
@@ -211,12 +191,7 @@ def arrays_of(batch: TrajectoryBatch) -> dict[str, Array]:
         "lengths": batch.lengths,
         "agent_ids": np.frombuffer(b"".join(agent_ids), np.uint8),
         "agent_id_ends": np.cumsum([len(agent_id) for agent_id in agent_ids], dtype=np.int64),
-        "worlds": batch.worlds,
-        "episodes": batch.episodes,
-        "terminated": batch.terminated,
-        "truncated": batch.truncated,
-        "rewards": batch.rewards,
-        "ticks": batch.ticks,
+        **{name: vars(batch)[name] for name in (*TRAJECTORY_SPECS, *ROW_SPECS)},
         **{f"observations.{name}": array for name, array in batch.observations.items()},
         **{f"final.{name}": array for name, array in batch.final_observations.items()},
         **{f"decisions.{name}": array for name, array in batch.columns.items()},

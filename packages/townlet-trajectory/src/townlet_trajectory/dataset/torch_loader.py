@@ -35,12 +35,7 @@ class EpochView(Generic[BatchT]):
         return len(self._dataset)
 
     def __getitem__(self, number: int) -> Arrays:
-        """Batch `number`.
-
-        Raises:
-            IndexError: if there is no such batch.
-            ArtifactError: if a block cannot be read.
-        """
+        """Batch `number`; `IndexError` if there is no such batch; `ArtifactError` if a block cannot be read."""
         return self._dataset.reader.unit.arrays(self._dataset.batch(self._epoch, number))
 
 
@@ -72,12 +67,8 @@ class StepView:
         return int(self._offsets[-1])
 
     def __getitem__(self, index: int | Sequence[int] | NDArray[np.int64]) -> Arrays:
-        """One step, its arrays without a leading axis; or, for several numbers, a batch of them in that order.
-
-        Raises:
-            IndexError: if a number is not in [0, steps).
-            ArtifactError: if a block cannot be read.
-        """
+        """One step, its arrays without a leading axis; or, for several numbers, a batch of them in that order. Raises
+        `IndexError` if a number is not in [0, steps); `ArtifactError` if a block cannot be read."""
         numbers = np.asarray(index, np.int64)
         arrays = self._reader.unit.arrays(self.gather(np.atleast_1d(numbers)))
         return arrays if numbers.ndim else _rows(arrays, 1)[0]
@@ -87,12 +78,8 @@ class StepView:
         return _rows(self[indices], len(indices))
 
     def gather(self, numbers: NDArray[np.int64]) -> StepBatch:
-        """The steps `numbers` [N], in that order.
-
-        Raises:
-            IndexError: if a number is not in [0, steps).
-            ArtifactError: if a block cannot be read.
-        """
+        """The steps `numbers` [N], in that order. Raises `IndexError` if a number is not in [0, steps); `ArtifactError`
+        if a block cannot be read."""
         if len(numbers) == 0 or numbers.min() < 0 or numbers.max() >= len(self):
             raise IndexError(f"steps must be numbers in [0, {len(self)}), got {numbers}")
         block_of = np.searchsorted(self._offsets, numbers, side="right") - 1

@@ -65,11 +65,8 @@ def summarize(scores: EpisodeScores, *, seed: int, num_resamples: int) -> ScoreS
 
 
 def paired_differences(candidate: EpisodeScores, incumbent: EpisodeScores) -> NDArray[np.float64]:
-    """Return the returns of `candidate` minus those of `incumbent` [n].
-
-    Raises:
-        EvaluationError: unless both played the same seeds in the same order.
-    """
+    """Return the returns of `candidate` minus those of `incumbent` [n]. Raises `EvaluationError` unless both played the
+    same seeds in the same order."""
     if candidate.seeds != incumbent.seeds:
         raise EvaluationError(
             f"paired scores must have the same seeds, got {_span(candidate.seeds)} and {_span(incumbent.seeds)}"

@@ -30,7 +30,6 @@ class Actor(Protocol):
         Returns:
             Log-probabilities [N, A] of the masked distribution, and values [N] in reward units.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,18 +82,15 @@ class Collector(Protocol):
             num_ticks: per world, at least 1.
             ratio: share of decisions given to `actors`, in [0, 1].
         """
-        ...
 
     def save_state(self) -> Mapping[str, NDArray[np.generic]] | None:
         """Everything that the next collections depend on: numbers, bools and text of fixed width, by name.
 
         None: these worlds cannot be saved, and a run in them cannot be taken up again.
         """
-        ...
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Go on, bit for bit, as the collector whose `save_state` this is; this one has not collected yet."""
-        ...
 
 
 class Evaluator(Protocol):
@@ -111,8 +107,6 @@ class Evaluator(Protocol):
         Returns:
             Returns [n], that of an episode being of all groups together.
         """
-        ...
 
     def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
         """Score a behavior without weights, by its name, in the same worlds."""
-        ...

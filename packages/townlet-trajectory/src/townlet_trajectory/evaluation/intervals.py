@@ -126,11 +126,8 @@ def worst_tenth_mean(values: Values) -> float:
 
 
 def vector(values: Values) -> NDArray[np.float64]:
-    """Return `values` as a finite array [n] of float64.
-
-    Raises:
-        EvaluationError: if it is empty, has another number of axes, or a value is not finite.
-    """
+    """Return `values` as a finite array [n] of float64. Raises `EvaluationError` if it is empty, has another number of
+    axes, or a value is not finite."""
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or not array.size:
         raise EvaluationError(f"`values` must have one axis and a number in it, got shape {array.shape}")

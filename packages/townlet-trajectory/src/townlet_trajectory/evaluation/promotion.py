@@ -158,12 +158,7 @@ class PromotionRegistry:
         return promotion_seeds(self._seed, self.num_passes, self._config.num_episodes)
 
     def record(
-        self,
-        candidate: str,
-        incumbent: str,
-        *,
-        comparison: PairedComparison | None,
-        gates: Sequence[GateResult],
+        self, candidate: str, incumbent: str, *, comparison: PairedComparison | None, gates: Sequence[GateResult]
     ) -> PromotionDecision:
         """Add one pass, write the file, and decide.
 
@@ -268,16 +263,7 @@ def _entry(each: PromotionPass) -> dict[str, JsonValue]:
         "incumbent": each.incumbent,
         "tail_margin": each.tail_margin,
         "outcome": each.outcome,
-        "comparison": None
-        if comparison is None
-        else {
-            "num_episodes": comparison.num_episodes,
-            "mean": comparison.mean,
-            "ci": list(comparison.ci),
-            "iqm": comparison.iqm,
-            "candidate_tail": comparison.candidate_tail,
-            "incumbent_tail": comparison.incumbent_tail,
-        },
+        "comparison": None if comparison is None else {**vars(comparison), "ci": list(comparison.ci)},
     }
 
 

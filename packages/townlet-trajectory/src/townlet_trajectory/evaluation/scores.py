@@ -78,11 +78,8 @@ class EpisodeScores:
         )
 
     def followed_by(self, other: EpisodeScores) -> EpisodeScores:
-        """Return the episodes of both, those of `other` last.
-
-        Raises:
-            EvaluationError: if `other` counts other events, or an episode with the same seed.
-        """
+        """Return the episodes of both, those of `other` last. Raises `EvaluationError` if `other` counts other events,
+        or an episode with the same seed."""
         if self.events.keys() != other.events.keys() or set(self.seeds) & set(other.seeds):
             raise EvaluationError(
                 f"scores that follow must have the events {sorted(self.events)} and other seeds, "

@@ -19,15 +19,9 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.checks import check_array
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, parse_schema, schema_document
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS
 from townlet_trajectory.dataset.source import arrays_digest, arrays_of
-from townlet_trajectory.errors import (
-    ArtifactError,
-    ContinuityError,
-    ManifestError,
-    NonFiniteError,
-    SchemaError,
-    ShapeError,
-)
+from townlet_trajectory.errors import CONTENT_ERRORS, ArtifactError, ManifestError, ShapeError
 from townlet_trajectory.storage.files import write_bytes_atomic
 from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object
 from townlet_trajectory.storage.npz import MAX_MEMBERS, MAX_NPZ_BYTES, decode_npz, encode_npz
@@ -70,21 +64,14 @@ def save_batch(path: str | Path, batch: TrajectoryBatch, *, compress: bool = Tru
 
 
 def load_batch(path: str | Path) -> TrajectoryBatch:
-    """Read what `save_batch` wrote.
-
-    Raises:
-        ArtifactError: if the file is missing, damaged, of a newer major version, or contradicts itself.
-    """
+    """Read what `save_batch` wrote. Raises `ArtifactError` if the file is missing, damaged, of a newer major version,
+    or contradicts itself."""
     arrays = decode_npz(read_named(path, max_bytes=MAX_NPZ_BYTES), path, names=None)
     if (header := arrays.pop(_DOCUMENT, None)) is None:
         raise ManifestError(path, "parse", f"not a {_FORMAT}: no member {_DOCUMENT!r}")
     document = parse_object(header.tobytes(), path)
-    if document.get("format") != _FORMAT:
-        raise ManifestError(path, "parse", f"not a {_FORMAT}: `format` is {document.get('format')!r:.80}")
     fields = Fields(document, path, error=ManifestError)
-    version = fields.integers("schema_version")
-    if len(version) != 2 or version[0] != BATCH_VERSION[0]:
-        raise ManifestError(path, "parse", f"schema version {BATCH_VERSION[0]}.x is read, got {[*version]}")
+    fields.version(_FORMAT, BATCH_VERSION)
     recorded = fields.text("sha256")
     del document["sha256"]
     if recorded != (actual := arrays_digest(canonical_json(document), arrays)):
@@ -93,7 +80,7 @@ def load_batch(path: str | Path) -> TrajectoryBatch:
         return _batch(arrays, fields)
     except KeyError as error:
         raise ManifestError(path, "parse", f"no member {error}") from error
-    except (ContinuityError, NonFiniteError, SchemaError, ShapeError, UnicodeDecodeError) as error:
+    except (*CONTENT_ERRORS, UnicodeDecodeError) as error:
         raise ManifestError(path, "parse", f"the members contradict each other: {error}") from error
 
 
@@ -111,7 +98,7 @@ def _batch(arrays: Mapping[str, Any], fields: Fields) -> TrajectoryBatch:
         final_observations={name: arrays[f"final.{name}"] for name in schema.observations},
         columns={name: arrays[f"decisions.{name}"] for name in schema.decisions},
         agent_ids=_texts(arrays["agent_ids"], arrays["agent_id_ends"]),
-        **{name: arrays[name] for name in ("rewards", "ticks", "terminated", "truncated", "worlds", "episodes")},
+        **{name: arrays[name] for name in (*ROW_SPECS, *TRAJECTORY_SPECS)},
     )
 
 

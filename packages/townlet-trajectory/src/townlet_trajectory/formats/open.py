@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
-from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.errors import ArtifactError, system_errors
 from townlet_trajectory.formats.batch_file import load_batch
 from townlet_trajectory.formats.captures.directory import info_of_captures
 from townlet_trajectory.formats.captures.manifest import YAML_SUFFIXES
@@ -36,11 +36,7 @@ class OpenDataset:
 
 def format_of(path: str | Path) -> Format:
     """What is at `path`: a file `*.npz` (a whole batch) or a capture's manifest (`*.json`, `*.yaml`, `*.yml`), or a
-    directory of shards, of a dataset of Minari, or of one capture.
-
-    Raises:
-        ArtifactError: if it is none of these.
-    """
+    directory of shards, of a dataset of Minari, or of one capture. Raises `ArtifactError` if it is none of these."""
     path = Path(path)
     if path.is_file():
         suffix = path.suffix.lower()
@@ -64,15 +60,10 @@ def format_of(path: str | Path) -> Format:
 
 @contextmanager
 def open_dataset(path: str | Path, *, data_root: str | Path | None = None) -> Iterator[OpenDataset]:
-    """Open trajectories of any format; they can be read until the block ends.
+    """Open trajectories of any format (`format_of`); they can be read until the block ends.
 
-    Args:
-        path: as `format_of` says.
-        data_root: where samples that are not below a capture's manifest are looked for. None: nowhere.
-
-    Raises:
-        ArtifactError: if it is none of the formats, missing or damaged.
-        MissingExtraError: if the format needs an extra that is not installed.
+    Samples that are not below a capture's manifest are looked for in `data_root`. Raises `ArtifactError` if it is none
+    of the formats, missing or damaged; `MissingExtraError` if the format needs an extra that is not installed.
     """
     path = Path(path)
     match format_of(path):
@@ -97,10 +88,8 @@ def open_dataset(path: str | Path, *, data_root: str | Path | None = None) -> It
 
 
 def _manifests_in(folder: Path) -> list[str]:
-    try:
+    with system_errors(folder, "open"):
         return sorted(name for name in os.listdir(folder) if name.endswith(_CAPTURE_MANIFESTS))
-    except OSError as error:
-        raise ArtifactError(folder, "open", error.strerror or str(error)) from error
 
 
 def _only_manifest(folder: Path) -> Path:

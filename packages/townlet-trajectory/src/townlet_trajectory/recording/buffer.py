@@ -109,16 +109,12 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
-    """Complete rows of a buffer, copied."""
+    """Complete rows [R] of a buffer, copied."""
 
     observations: Mapping[str, Array]
-    """Each [R, ...]."""
     decisions: Mapping[str, Array]
-    """Each [R, ...]."""
     rewards: NDArray[np.float32]
-    """[R]."""
     ticks: NDArray[np.int64]
-    """[R]."""
 
 
 class RolloutBuffer:
@@ -162,18 +158,7 @@ class RolloutBuffer:
         return next((segment.ticks[0][0] for segment in self._segments if segment.ticks), None)
 
     def begin(self, tick: int, num_rows: int, observations: Mapping[str, Array]) -> None:
-        """Begin a tick with its observations.
-
-        Args:
-            tick: its number.
-            num_rows: N, one row for each agent that is present.
-            observations: each [N, ...], as the schema says.
-
-        Raises:
-            SchemaError: if a column is missing, unknown or of another dtype.
-            ShapeError: if a column has another shape.
-            NonFiniteError: if a floating-point value is NaN or infinite.
-        """
+        """Begin a tick of `num_rows` rows with its observations; see `TrajectoryService.begin_tick`."""
         if self._start + num_rows > self._segment.capacity:
             self._extend(num_rows)
         if num_rows != self._size:
@@ -194,11 +179,7 @@ class RolloutBuffer:
             refuse_names("observations", observations, self._schema.observations)
 
     def decide(self, columns: Mapping[str, Array]) -> None:
-        """Take the decision columns of the tick, each [N, ...].
-
-        Raises:
-            SchemaError, ShapeError: as in `begin`.
-        """
+        """Take the decision columns of the tick, each [N, ...]; `SchemaError`, `ShapeError` as in `begin`."""
         if len(columns) != self._num_decisions:
             refuse_names("decisions", columns, self._schema.decisions)
         try:
@@ -220,11 +201,8 @@ class RolloutBuffer:
         self._segment.scalars[first : first + len(block)] = block
 
     def finish(self, rewards: NDArray[np.float32], presence: Presence) -> None:
-        """Take the rewards [N], and count the rows of the tick, which are those of `presence`, as complete.
-
-        Raises:
-            SchemaError, ShapeError, NonFiniteError: as in `begin`.
-        """
+        """Take the rewards [N], and count the rows of the tick, which are those of `presence`, as complete. Raises
+        `SchemaError`, `ShapeError`, `NonFiniteError` as in `begin`."""
         size, start = self._size, self._start
         if rewards.dtype != _FLOAT32 or rewards.shape != self._shape:
             refuse_column("rewards", rewards, _FLOAT32, self._shape)

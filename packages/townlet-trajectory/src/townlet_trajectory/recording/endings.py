@@ -9,31 +9,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.checks import (
-    expected_columns,
-    is_finite,
-    refuse_column,
-    refuse_infinite,
-    refuse_names,
-)
+from townlet_trajectory.data.checks import expected_columns, is_finite, refuse_column, refuse_infinite, refuse_names
 from townlet_trajectory.data.schema import ACTION_MASK, TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import ShapeError
 
 
 class Ended(NamedTuple):
-    """Trajectories that ended, at one tick or at several."""
+    """Trajectories [E] that ended, at one tick or at several."""
 
     tick: int
     """The last one."""
     numbers: NDArray[np.int64]
-    """[E]."""
     terminated: NDArray[np.bool_]
-    """[E]."""
     truncated: NDArray[np.bool_]
-    """[E]."""
     final_observations: Mapping[str, Array]
-    """Each [E, ...]."""
 
 
 class Endings:
@@ -79,19 +69,7 @@ class Endings:
         final_rows: NDArray[np.int64],
         final_observations: Mapping[str, Array],
     ) -> Ended:
-        """What ended at `tick`, nothing of it added yet.
-
-        Args:
-            tick: the tick.
-            numbers: [N]; the trajectories that are present.
-            terminated: [N].
-            truncated: [N].
-            final_rows: [E]; must be the rows that ended.
-            final_observations: each [E, ...]; copied. An action mask may be left out.
-
-        Raises:
-            SchemaError, ShapeError, NonFiniteError: if an array is not what it must be.
-        """
+        """Return what ended of the trajectories `numbers` [N], not added yet; see `record_outcome` of the recorder."""
         rows = (terminated | truncated).nonzero()[0]
         if rows.tobytes() != final_rows.tobytes():
             raise ShapeError(f"`final_rows` must be the rows that ended, {rows}, got {final_rows}")

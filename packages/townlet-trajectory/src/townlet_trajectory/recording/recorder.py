@@ -139,8 +139,7 @@ class TrajectoryService:
             slots: [N], at least 0, strictly ascending.
             observations: each [N, ...], as the schema says.
             agent_ids: [N] str. An agent that is in no open trajectory begins one.
-            worlds: [N].
-            episodes: [N].
+            worlds, episodes: [N].
 
         Raises:
             OrderError: if the last tick is not closed.
@@ -233,13 +232,8 @@ class TrajectoryService:
         """All complete rows as trajectories, sorted by world, slot and beginning.
 
         Trajectories that go on need the tick in progress: its observations are their final ones, and stay the first of
-        the next collection.
-
-        Args:
-            clear: forget the rows that are returned.
-
-        Raises:
-            OrderError: if decisions wait for their outcome, or trajectories go on and the next tick is not begun.
+        the next collection. `clear` forgets the rows that are returned. Raises `OrderError` if decisions wait for their
+        outcome, or trajectories go on and the next tick is not begun.
         """
         if self._stage is _OUTCOME:
             raise OrderError(f"tick {self._tick} has decisions without an outcome: call `record_outcome` first")
@@ -318,11 +312,7 @@ class TrajectoryService:
 def _grouped(schema: TrajectorySchema, buffer: RolloutBuffer, ended: Ended, in_progress: Presence) -> TrajectoryBatch:
     """The complete rows as trajectories sorted by world, slot and beginning.
 
-    Args:
-        schema: the columns.
-        buffer: the rows.
-        ended: the trajectories that do not go on.
-        in_progress: the agents of the tick in progress; its observations are the final ones of open trajectories.
+    Observations of the tick in progress are the final ones of the trajectories that go on.
     """
     whose, ranks = _ranked([block[3] for block in buffer.blocks()])
     num_steps = np.bincount(ranks, minlength=len(whose.numbers))

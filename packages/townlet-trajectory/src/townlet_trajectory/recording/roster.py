@@ -12,21 +12,19 @@ from townlet_trajectory.errors import ContinuityError, ShapeError
 
 _INT64 = np.dtype(np.int64)
 _OBJECT = np.dtype(np.object_)
+_Agents = tuple[NDArray[np.int64], NDArray[np.object_], NDArray[np.int64], NDArray[np.int64]]
+"""Slots, agent ids, worlds and episodes, each [N]."""
 
 
 class Presence(NamedTuple):
-    """Some agents, by ascending slot. Never written to: ticks on which nobody comes or goes share one."""
+    """Some agents [N], by ascending slot. Never written to: ticks on which nobody comes or goes share one."""
 
     slots: NDArray[np.int64]
-    """[N]."""
     agent_ids: NDArray[np.object_]
-    """[N] str."""
     worlds: NDArray[np.int64]
-    """[N]."""
     episodes: NDArray[np.int64]
-    """[N]."""
     numbers: NDArray[np.int64]
-    """[N]; of their trajectories."""
+    """Of their trajectories."""
 
     def take(self, rows: NDArray[np.int64]) -> Presence:
         """Those in `rows` [K], in that order."""
@@ -61,25 +59,11 @@ class Roster:
         worlds: NDArray[np.int64],
         episodes: NDArray[np.int64],
     ) -> Presence:
-        """Take in the agents of a tick; those that are in no open trajectory begin one.
-
-        Args:
-            slots: [N], at least 0, strictly ascending.
-            agent_ids: [N] str.
-            worlds: [N].
-            episodes: [N].
-
-        Returns:
-            The agents with the numbers of their trajectories; to be read only.
-
-        Raises:
-            ShapeError: if an array is not one-dimensional and N long, or slots do not ascend strictly.
-            ContinuityError: if the agent of an open trajectory is missing or is another.
-        """
+        """Return the agents of a tick with the numbers of their trajectories; see `TrajectoryService.begin_tick`."""
         key = (slots.tobytes(), agent_ids.tobytes(), worlds.tobytes(), episodes.tobytes())
         if key != self._key:
             _check_rows(slots, agent_ids, worlds, episodes)
-            self._change(slots, agent_ids, worlds, episodes)
+            self._change((slots, agent_ids, worlds, episodes))
             self._key = key
         return self._open
 
@@ -95,21 +79,15 @@ class Roster:
         self._open = NOBODY
         self._key = _key(*NOBODY[:4])
 
-    def _change(
-        self,
-        slots: NDArray[np.int64],
-        agent_ids: NDArray[np.object_],
-        worlds: NDArray[np.int64],
-        episodes: NDArray[np.int64],
-    ) -> None:
-        before = self._open
+    def _change(self, now: _Agents) -> None:
+        before, (slots, agent_ids, worlds, episodes) = self._open, now
         rows = slots.searchsorted(before.slots)
         if len(rows):
             if rows[-1] >= len(slots):
                 self._refuse_vanished(slots)
             # Equal addresses mean equal ids, for `before` keeps them alive.
-            if self._key != _key(slots[rows], agent_ids[rows], worlds[rows], episodes[rows]):
-                self._require_unchanged(slots, rows, agent_ids[rows], worlds[rows], episodes[rows])
+            if self._key != _key(*(there := (slots[rows], agent_ids[rows], worlds[rows], episodes[rows]))):
+                self._require_unchanged(slots, there)
         goes_on = np.zeros(len(slots), np.bool_)
         goes_on[rows] = True
         numbers = np.empty(len(slots), np.int64)
@@ -123,11 +101,9 @@ class Roster:
         gone = self._open.agent_ids[~np.isin(self._open.slots, slots)]
         raise ContinuityError(f"agents {gone.tolist()} vanished without `terminated` or `truncated`")
 
-    def _require_unchanged(
-        self, slots: NDArray[np.int64], rows: NDArray[np.int64], agent_ids: Array, worlds: Array, episodes: Array
-    ) -> None:
-        before = self._open
-        if not np.array_equal(before.slots, slots[rows]):
+    def _require_unchanged(self, slots: NDArray[np.int64], there: _Agents) -> None:
+        before, (same_slots, agent_ids, worlds, episodes) = self._open, there
+        if not np.array_equal(before.slots, same_slots):
             self._refuse_vanished(slots)
         changed = (before.agent_ids != agent_ids) | (before.worlds != worlds) | (before.episodes != episodes)
         if changed.any():

@@ -9,11 +9,8 @@ from townlet_trajectory.errors import MissingExtraError
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import `module`, which is installed with the extra `extra` of this package.
-
-    Raises:
-        MissingExtraError: if it, or a module that it needs, is not installed.
-    """
+    """Import `module`, which is installed with the extra `extra` of this package. Raises `MissingExtraError` if it, or
+    a module that it needs, is not installed."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.errors import ArtifactError, system_errors
 from townlet_trajectory.storage import system
 from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_json, readable_json
 from townlet_trajectory.storage.locks import DirectoryLock as DirectoryLock
-from townlet_trajectory.storage.locks import reason_of, remove_if_there, remove_tree, temporary_name
+from townlet_trajectory.storage.locks import remove_if_there, remove_tree, temporary_name
 from townlet_trajectory.storage.paths import read_named, relative_parts
 
 MAX_LOG_BYTES = 1 << 30
@@ -28,49 +28,29 @@ _TAIL_BYTES = 1 << 16
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
-    """Replace or create `path`; after the call it survives a crash of the process and of the machine.
-
-    Raises:
-        ArtifactError: if it cannot be written; an old file is then unchanged (or, only when syncing the folder failed,
-            already replaced as a whole).
-    """
+    """Replace or create `path`; after the call it survives a crash of the process and of the machine. Raises
+    `ArtifactError` if it cannot be written; an old file is then unchanged (or, only when syncing the folder failed,
+    already replaced as a whole)."""
     path = Path(path)
     temporary = temporary_name(path)
-    renamed = False
-    try:
+    with system_errors(path, "write"), ExitStack() as unless_renamed:
+        unless_renamed.callback(remove_if_there, temporary)
         _write_new(temporary, data)
         os.replace(temporary, path)
-        renamed = True
+        unless_renamed.pop_all()
         system.sync_folder(path.parent)
-    except OSError as error:
-        raise ArtifactError(path, "write", reason_of(error)) from error
-    finally:
-        if not renamed:
-            remove_if_there(temporary)
 
 
 def write_json_atomic(path: str | Path, value: JsonValue) -> None:
-    """Write indented JSON as `write_bytes_atomic` does.
-
-    Raises:
-        ArtifactError: if it cannot be written, or a number is NaN or infinite.
-    """
-    try:
-        data = readable_json(value)
-    except ValueError as error:
-        raise ArtifactError(path, "encode", str(error)) from error
-    write_bytes_atomic(path, data)
+    """Write indented JSON as `write_bytes_atomic` does. Raises `ArtifactError` if it cannot be written, or a number is
+    NaN or infinite."""
+    write_bytes_atomic(path, _encoded(path, readable_json, value))
 
 
 def write_directory_atomic(path: str | Path, files: Mapping[str, bytes]) -> None:
-    """Create the directory `path` with the given files in it, all at once.
+    """Create the directory `path` with `files` in it, content by file name (no folders), all at once.
 
-    Args:
-        path: must not exist.
-        files: content by file name (no folders).
-
-    Raises:
-        ArtifactError: if it exists or cannot be written; nothing is left of it then.
+    Raises `ArtifactError` if it exists or cannot be written; nothing is left of it then.
     """
     path = Path(path)
     for name in files:
@@ -86,11 +66,8 @@ def write_directory_atomic(path: str | Path, files: Mapping[str, bytes]) -> None
 def filled_directory(path: str | Path) -> Iterator[Path]:
     """Give a new directory to fill; when the block ends without an exception it becomes `path`, synced, all at once.
 
-    Args:
-        path: must not exist; its parent must.
-
-    Raises:
-        ArtifactError: if it exists or cannot be written. Nothing is left of it then, nor after any other exception.
+    Raises `ArtifactError` if `path` exists, its parent does not, or it cannot be written. Nothing is left of it then,
+    nor after any other exception.
     """
     with _new_directory(Path(path)) as temporary:
         yield temporary
@@ -102,64 +79,45 @@ def filled_directory(path: str | Path) -> Iterator[Path]:
 
 def make_directory(path: str | Path) -> None:
     """Create a directory and its parents where they are missing; after the call they survive a crash of the machine.
-
-    Raises:
-        ArtifactError: if that fails.
-    """
+    Raises `ArtifactError` if that fails."""
     path = Path(path)
-    try:
+    with system_errors(path, "write"):
         missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
         os.makedirs(path, exist_ok=True)
         for folder in missing:
             system.sync_folder(folder.parent)
-    except OSError as error:
-        raise ArtifactError(path, "write", reason_of(error)) from error
 
 
 def remove_directory(path: str | Path) -> None:
-    """Remove a directory and what is in it, so that a reader sees all of it or nothing.
-
-    Raises:
-        ArtifactError: if it cannot be removed.
-    """
+    """Remove a directory and what is in it, so that a reader sees all of it or nothing. Raises `ArtifactError` if it
+    cannot be removed."""
     path = Path(path)
     temporary = temporary_name(path)
-    try:
+    with system_errors(path, "remove"):
         os.rename(path, temporary)
         try:
             system.sync_folder(path.parent)
         finally:
             shutil.rmtree(temporary)
-    except OSError as error:
-        raise ArtifactError(path, "remove", reason_of(error)) from error
 
 
 def append_json_line(path: str | Path, value: JsonValue) -> None:
-    """Append one line of JSON as `append_line` does.
-
-    Raises:
-        ArtifactError: if it cannot be written, or a number is NaN or infinite.
-    """
-    try:
-        line = canonical_json(value)
-    except ValueError as error:
-        raise ArtifactError(path, "encode", str(error)) from error
-    append_line(path, line.decode())
+    """Append one line of JSON as `append_line` does. Raises `ArtifactError` if it cannot be written, or a number is NaN
+    or infinite."""
+    append_line(path, _encoded(path, canonical_json, value).decode())
 
 
 def append_line(path: str | Path, line: str) -> None:
     """Append `line` and a line feed, and sync the file.
 
-    An unterminated last line, left by a crash, is first cut off and appended to `NAME.partial`.
-
-    Raises:
-        ArtifactError: if it cannot be written (the file is then as before, or, only when syncing the folder of a new
-            file failed, holds the line), or `line` holds a line feed.
+    An unterminated last line, left by a crash, is first cut off and appended to `NAME.partial`. Raises `ArtifactError`
+    if it cannot be written (the file is then as before, or, only when syncing the folder of a new file failed, holds
+    the line), or `line` holds a line feed.
     """
     path = Path(path)
     if "\n" in line:
         raise ArtifactError(path, "encode", "a line must not hold a line feed")
-    try:
+    with system_errors(path, "append"):
         descriptor = system.open_log(path)
         try:
             size = _cut_partial(path, descriptor)
@@ -173,16 +131,11 @@ def append_line(path: str | Path, line: str) -> None:
             os.close(descriptor)
         if size == 0:
             system.sync_folder(path.parent)
-    except OSError as error:
-        raise ArtifactError(path, "append", reason_of(error)) from error
 
 
 def read_json_lines(path: str | Path) -> list[JsonValue]:
-    """The values of a log; an unterminated last line is left out.
-
-    Raises:
-        ArtifactError: if the file cannot be read, or a terminated line is not JSON.
-    """
+    """The values of a log; an unterminated last line is left out. Raises `ArtifactError` if the file cannot be read, or
+    a terminated line is not JSON."""
     # One line at a time: a list of a gigabyte of empty lines would take eight.
     lines = io.BytesIO(read_named(path, max_bytes=MAX_LOG_BYTES))
     return [
@@ -196,20 +149,22 @@ def read_json_lines(path: str | Path) -> list[JsonValue]:
 def _new_directory(path: Path) -> Iterator[Path]:
     """Give a temporary directory; when the block ends without an exception it becomes `path`, else it is removed."""
     temporary = temporary_name(path)
-    renamed = False
-    try:
+    with system_errors(path, "write"), ExitStack() as unless_renamed:
+        unless_renamed.callback(remove_tree, temporary)
         if os.path.lexists(path):
             raise ArtifactError(path, "write", "exists already")
         os.mkdir(temporary)
         yield temporary
         os.rename(temporary, path)
-        renamed = True
+        unless_renamed.pop_all()
         system.sync_folder(path.parent)
-    except OSError as error:
-        raise ArtifactError(path, "write", reason_of(error)) from error
-    finally:
-        if not renamed:
-            remove_tree(temporary)
+
+
+def _encoded(path: str | Path, encode: Callable[[JsonValue], bytes], value: JsonValue) -> bytes:
+    try:
+        return encode(value)
+    except ValueError as error:
+        raise ArtifactError(path, "encode", str(error)) from error
 
 
 def _write_new(path: Path, data: bytes) -> None:

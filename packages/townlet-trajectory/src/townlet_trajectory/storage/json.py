@@ -27,6 +27,7 @@ MAX_JSON_DEPTH = 64
 MAX_JSON_VALUES = 1 << 20
 """Commas and opening brackets: small values take many times their bytes in memory."""
 
+_Kind = TypeVar("_Kind")
 _Item = TypeVar("_Item", str, int, "dict[str, JsonValue]")
 _DEPTH_STEP = np.zeros(256, np.int8)
 _DEPTH_STEP[[ord("["), ord("{")]] = 1
@@ -34,20 +35,13 @@ _DEPTH_STEP[[ord("]"), ord("}")]] = -1
 
 
 def canonical_json(value: JsonValue) -> bytes:
-    """The one spelling that digests are taken of: keys sorted, no spaces, ASCII.
-
-    Raises:
-        ValueError: if a number is NaN or infinite.
-    """
+    """The one spelling that digests are taken of: keys sorted, no spaces, ASCII. Raises `ValueError` if a number is NaN
+    or infinite."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 def readable_json(value: JsonValue) -> bytes:
-    """Indented, keys in the order given, with a final line feed.
-
-    Raises:
-        ValueError: if a number is NaN or infinite.
-    """
+    """Indented, keys in the order given, with a final line feed; `ValueError` if a number is NaN or infinite."""
     return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False).encode() + b"\n"
 
 
@@ -85,11 +79,8 @@ def parse_json(data: bytes, path: str | Path, *, finite: bool = True) -> JsonVal
 
 
 def parse_object(data: bytes, path: str | Path) -> dict[str, JsonValue]:
-    """Parse JSON as `parse_json` does, and require an object.
-
-    Raises:
-        ArtifactError: as `parse_json`, or if the value is none.
-    """
+    """Parse JSON as `parse_json` does, and require an object. Raises `ArtifactError` as `parse_json`, or if the value
+    is none."""
     value = parse_json(data, path)
     if not isinstance(value, dict):
         raise ArtifactError(path, "parse", f"expected a JSON object, got {type(value).__name__}")
@@ -107,10 +98,7 @@ class Fields:
         self._type_of_error = error
 
     def text(self, name: str) -> str:
-        value = self._values.get(name)
-        if not isinstance(value, str):
-            raise self._error(name, "a string")
-        return value
+        return self._of(name, str, "a string")
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings."""
@@ -140,6 +128,18 @@ class Fields:
         items = Fields({f"{name}[{at}]": item for at, item in enumerate(value)}, self._path, error=self._type_of_error)
         return tuple(items.number(f"{name}[{at}]") for at in range(count))
 
+    def version(self, format_: str, current: tuple[int, int]) -> tuple[int, int]:
+        """The (major, minor) `schema_version` of a file of `format_`, whose major must be that of `current`."""
+        if self._values.get("format") != format_:
+            message = f"not a {format_}: `format` is {self._values.get('format')!r:.80}"
+            raise self._type_of_error(self._path, "parse", message)
+        match self.integers("schema_version"):
+            case (major, minor) if major == current[0] and minor >= 0:
+                return major, minor
+            case other:
+                message = f"schema version {current[0]}.x is read, got {[*other]}"
+                raise self._type_of_error(self._path, "parse", message)
+
     def is_null(self, name: str) -> bool:
         """Whether the value is there and null."""
         self.require_keys(self._values.keys() | {name})
@@ -152,16 +152,10 @@ class Fields:
             raise self._type_of_error(self._path, "parse", f"missing or unknown keys: {differing:.80}")
 
     def flag(self, name: str) -> bool:
-        value = self._values.get(name)
-        if not isinstance(value, bool):
-            raise self._error(name, "true or false")
-        return value
+        return self._of(name, bool, "true or false")
 
     def object(self, name: str) -> dict[str, JsonValue]:
-        value = self._values.get(name)
-        if not isinstance(value, dict):
-            raise self._error(name, "an object")
-        return value
+        return self._of(name, dict, "an object")
 
     def objects(self, name: str) -> tuple[Fields, ...]:
         """The fields of each object of a list."""
@@ -173,6 +167,12 @@ class Fields:
     def inside(self, name: str) -> Fields:
         """The fields of the object `name`."""
         return Fields(self.object(name), f"{self._path}:{name}", error=self._type_of_error)
+
+    def _of(self, name: str, kind: type[_Kind], expected: str) -> _Kind:
+        value = self._values.get(name)
+        if not isinstance(value, kind):
+            raise self._error(name, expected)
+        return value
 
     def _items(self, name: str, kind: type[_Item], expected: str) -> list[_Item]:
         value = self._values.get(name)

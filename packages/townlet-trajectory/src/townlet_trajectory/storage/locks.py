@@ -11,10 +11,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
-from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.errors import ArtifactError, reason_of, system_errors
 from townlet_trajectory.storage import system
-
-__all__ = ["DirectoryLock", "is_locked"]
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
@@ -30,11 +28,8 @@ class DirectoryLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> DirectoryLock:
-        """Take the lock, and remove what a killed writer left unfinished below the directory.
-
-        Raises:
-            ArtifactError: if another holds it, or the directory cannot be opened.
-        """
+        """Take the lock, and remove what a killed writer left unfinished below the directory. Raises `ArtifactError` if
+        another holds it, or the directory cannot be opened."""
         try:
             self._descriptor = system.open_lock(self._directory)
             _held_locks.add(self)
@@ -56,18 +51,13 @@ class DirectoryLock:
         self.release()
 
     def release(self) -> None:
-        """Let another take the directory; nothing happens where the lock is not held.
-
-        Raises:
-            ArtifactError: if the directory cannot be closed (it is not held then either).
-        """
-        try:
+        """Let another take the directory; nothing happens where the lock is not held. Raises `ArtifactError` if the
+        directory cannot be closed (it is not held then either)."""
+        with system_errors(self._directory, "lock"):
             if self._descriptor is not None:
                 system.unlock(self._descriptor)  # for all who share it, before they can close it
                 self.forget()
                 system.clean_lock(self._directory)
-        except OSError as error:
-            raise ArtifactError(self._directory, "lock", reason_of(error)) from error
 
     def forget(self) -> None:
         """Close the directory without unlocking it for others who share it, as a forked child does."""
@@ -90,24 +80,22 @@ system.after_fork_in_child(_forget_inherited)
 
 
 def is_locked(directory: str | Path) -> bool:
-    """Return whether a `DirectoryLock` of `directory` is held; nothing in it is touched.
+    """Return whether a `DirectoryLock` of `directory` is held, touching nothing in it.
 
-    Raises:
-        ArtifactError: if the directory cannot be opened.
+    Raises `ArtifactError` if the directory cannot be opened.
     """
     directory = Path(directory)
-    try:
-        descriptor = system.open_lock(directory)
+    with system_errors(directory, "lock"):
         try:
-            system.lock(descriptor)
-            system.unlock(descriptor)
-        finally:
-            os.close(descriptor)
-        system.clean_lock(directory)
-    except BlockingIOError:
-        return True
-    except OSError as error:
-        raise ArtifactError(directory, "lock", reason_of(error)) from error
+            descriptor = system.open_lock(directory)
+            try:
+                system.lock(descriptor)
+                system.unlock(descriptor)
+            finally:
+                os.close(descriptor)
+            system.clean_lock(directory)
+        except BlockingIOError:
+            return True
     return False
 
 
@@ -124,11 +112,8 @@ def remove_tree(path: Path) -> None:
 
 
 def _remove_unfinished(directory: Path) -> None:
-    """Remove all temporary files and directories at and below `directory`; its lock must be held.
-
-    Raises:
-        ArtifactError: if a file cannot be removed.
-    """
+    """Remove all temporary files and directories at and below `directory`; its lock must be held. Raises
+    `ArtifactError` if a file cannot be removed."""
     for folder, folders, names in os.walk(directory):
         for name in filter(_TEMPORARY.fullmatch, folders):
             remove_tree(Path(folder, name))
@@ -137,24 +122,11 @@ def _remove_unfinished(directory: Path) -> None:
 
 
 def remove_if_there(path: Path) -> None:
-    """Remove a file, if it exists.
-
-    Raises:
-        ArtifactError: if it cannot be removed.
-    """
-    try:
+    """Remove a file, if it exists; `ArtifactError` if it cannot be removed."""
+    with system_errors(path, "clean"), suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ArtifactError(path, "clean", reason_of(error)) from error
 
 
 def is_unfinished(name: str) -> bool:
     """Return whether a file or folder of that name is a temporary one."""
     return _TEMPORARY.fullmatch(name) is not None
-
-
-def reason_of(error: OSError) -> str:
-    """Return the system's message without the path, which an `ArtifactError` names itself."""
-    return error.strerror or str(error)

@@ -35,6 +35,11 @@ class FileEntry:
     size: int
     """Bytes."""
 
+    @classmethod
+    def of(cls, data: bytes) -> FileEntry:
+        """The entry of a file that holds `data`."""
+        return cls(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
@@ -52,25 +57,18 @@ class Manifest:
         return readable_json({**self._body(), "sha256": self.sha256})
 
     def _body(self) -> dict[str, JsonValue]:
-        files: dict[str, JsonValue] = {
-            name: {"sha256": entry.sha256, "size": entry.size} for name, entry in sorted(self.files.items())
-        }
+        files: dict[str, JsonValue] = {name: dict(vars(entry)) for name, entry in sorted(self.files.items())}
         return {"format": _FORMAT, "version": SCHEMA_VERSION, "files": files}
 
 
 def manifest_of(files: Mapping[str, bytes]) -> Manifest:
     """The manifest of some contents by relative path."""
-    return Manifest(
-        files={name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for name, data in files.items()}
-    )
+    return Manifest(files={name: FileEntry.of(data) for name, data in files.items()})
 
 
 def parse_manifest(data: bytes, path: str | Path) -> Manifest:
-    """Read a manifest that came from `path`.
-
-    Raises:
-        ArtifactError: if it is not strict JSON; `ManifestError` if its digest, version, or an entry is wrong.
-    """
+    """Read a manifest that came from `path`. Raises `ArtifactError` if it is not strict JSON; `ManifestError` if its
+    digest, version, or an entry is wrong."""
     document = parse_object(data, path)
     if document.keys() != {"format", "version", "files", "sha256"} or document["format"] != _FORMAT:
         raise ManifestError(path, "parse", f"not a {_FORMAT}")
@@ -90,11 +88,8 @@ def parse_manifest(data: bytes, path: str | Path) -> Manifest:
 
 
 def write_directory(path: str | Path, files: Mapping[str, bytes]) -> Manifest:
-    """Create the directory `path` with `files` and their manifest in it, all at once.
-
-    Raises:
-        ArtifactError: as `files.write_directory_atomic`.
-    """
+    """Create the directory `path` with `files` and their manifest in it, all at once. Raises `ArtifactError` as
+    `files.write_directory_atomic`."""
     if MANIFEST_NAME in files:
         raise ManifestError(path, "write", f"`{MANIFEST_NAME}` is written by the manifest itself")
     manifest = manifest_of(files)
@@ -105,11 +100,8 @@ def write_directory(path: str | Path, files: Mapping[str, bytes]) -> Manifest:
 def read_directory(path: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> dict[str, bytes]:
     """Read every file of the manifest of the directory `path`, whole and verified; other files are not looked at.
 
-    What is returned is what was verified: nothing is opened a second time.
-
-    Raises:
-        ArtifactError: if a file is missing, not regular or not below `path`.
-        ManifestError: if a size or digest differs.
+    What is returned is what was verified: nothing is opened a second time. Raises `ArtifactError` if a file is missing,
+    not regular or not below `path`; `ManifestError` if a size or digest differs.
     """
     root = Path(path)
     manifest = parse_manifest(

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
 
-from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.errors import ArtifactError, system_errors
 from townlet_trajectory.storage.system import open_beneath
 
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
@@ -20,14 +20,9 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def relative_parts(name: str, origin: str | Path) -> tuple[str, ...]:
-    """The components of a relative POSIX path that stays below its root.
+    """The components of a relative POSIX path that stays below its root, as the file `origin` spells it.
 
-    Args:
-        name: the path, as a file spells it.
-        origin: the file that holds it, for the error.
-
-    Raises:
-        ArtifactError: if it is empty, absolute, holds `..`, `.`, an empty component, a backslash, a drive or a NUL.
+    Raises `ArtifactError` if it is empty, absolute, holds `..`, `.`, an empty component, a backslash, a drive or a NUL.
     """
     parts = name.split("/")
     if "\0" in name or "\\" in name or _DRIVE.match(name):
@@ -61,22 +56,14 @@ def escaped(agent_id: str) -> str:
 
 
 def read_named(path: str | Path, *, max_bytes: int) -> bytes:
-    """Read a regular file that the user named (so a symbolic link is followed).
+    """Read a regular file that the user named (so a symbolic link is followed), whole.
 
-    Args:
-        path: a pipe, a device or a directory is refused at once.
-        max_bytes: a longer file is refused unread.
-
-    Returns:
-        All of its bytes.
-
-    Raises:
-        ArtifactError: as `read_below`.
+    A pipe, a device or a directory is refused at once, a file longer than `max_bytes` unread: `ArtifactError`, as
+    `read_below`.
     """
     try:
-        real = Path(path).resolve(strict=True)
-    except OSError as error:
-        raise ArtifactError(path, "open", error.strerror or str(error)) from error
+        with system_errors(path, "open"):
+            real = Path(path).resolve(strict=True)
     except (RuntimeError, ValueError) as error:  # a circle of links, or a NUL in the path
         raise ArtifactError(path, "open", str(error)) from error
     return read_below(real.parent, real.name, max_bytes=max_bytes, origin=path)
@@ -97,31 +84,24 @@ def read_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> 
     Raises:
         ArtifactError: if the path is not allowed, the file is missing, not regular or longer than `max_bytes`.
     """
-    path = root / name
     stream = open_below(root, name, max_bytes=max_bytes, origin=origin)
-    try:
-        with stream:
-            # Not `max_bytes`: a buffer of that size would be allocated, whatever the file holds.
-            return stream.read(min(os.fstat(stream.fileno()).st_size, max_bytes))
-    except OSError as error:
-        raise ArtifactError(path, "read", error.strerror or str(error)) from error
+    with system_errors(root / name, "read"), stream:
+        # Not `max_bytes`: a buffer of that size would be allocated, whatever the file holds.
+        return stream.read(min(os.fstat(stream.fileno()).st_size, max_bytes))
 
 
 def open_below(root: Path, name: str, *, max_bytes: int, origin: str | Path) -> BufferedReader:
     """Open the regular file `name` below `root` for reading; see `read_below` for arguments and errors."""
     parts = relative_parts(name, origin)
     path = root / name
-    try:
+    with system_errors(path, "open"), ExitStack() as unless_returned:
         descriptor = open_beneath(root, parts)
-        with ExitStack() as unless_returned:
-            unless_returned.callback(os.close, descriptor)
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise ArtifactError(path, "open", "not a regular file")
-            if status.st_size > max_bytes:
-                raise ArtifactError(path, "read", f"at most {max_bytes} bytes are read, got {status.st_size}")
-            stream = open(descriptor, "rb")
-            unless_returned.pop_all()
-            return stream
-    except OSError as error:
-        raise ArtifactError(path, "open", error.strerror or str(error)) from error
+        unless_returned.callback(os.close, descriptor)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ArtifactError(path, "open", "not a regular file")
+        if status.st_size > max_bytes:
+            raise ArtifactError(path, "read", f"at most {max_bytes} bytes are read, got {status.st_size}")
+        stream = open(descriptor, "rb")
+        unless_returned.pop_all()
+        return stream

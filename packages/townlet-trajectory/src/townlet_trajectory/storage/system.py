@@ -21,11 +21,8 @@ if sys.platform != "win32":
     _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 
     def open_beneath(root: Path, parts: Sequence[str]) -> int:
-        """Open the file `parts` below `root` for reading, whatever kind it is of; never wait for a pipe.
-
-        Raises:
-            OSError: if it cannot be opened, or a component below `root` is a link.
-        """
+        """Open the file `parts` below `root` for reading, whatever kind it is of; never wait for a pipe. Raises
+        `OSError` if it cannot be opened, or a component below `root` is a link."""
         *folders, last = parts
         with ExitStack() as stack:
             descriptor = os.open(root, _FOLDER)

@@ -37,29 +37,17 @@ _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
 def read_yaml(path: str | Path, *, max_bytes: int = MAX_YAML_BYTES) -> JsonValue:
-    """Read a YAML file that the user named.
+    """Read the one document of a YAML file that the user named; None for an empty file.
 
-    Args:
-        path: a regular file; a symbolic link is followed.
-        max_bytes: a longer file is refused unread; at most `MAX_YAML_BYTES`.
-
-    Returns:
-        Its one document; None for an empty file.
-
-    Raises:
-        ArtifactError: if the file cannot be read, is not regular or too long, or `parse_yaml` refuses it.
+    Raises `ArtifactError` as `read_named` and `parse_yaml` do.
     """
     return parse_yaml(read_named(path, max_bytes=max_bytes), path)
 
 
 def parse_yaml(data: bytes, path: str | Path) -> JsonValue:
-    """Parse YAML that came from `path` (for the error).
-
-    Raises:
-        ArtifactError: if it is longer than `MAX_YAML_BYTES`, nested deeper than `MAX_JSON_DEPTH`, not UTF-8, not YAML,
-            more than one document, repeats a key, has a key that is not text, or holds a tag, an anchor, an alias, NaN
-            or infinity; names line and column.
-    """
+    """Parse YAML that came from `path` (for the error). Raises `ArtifactError` if it is longer than `MAX_YAML_BYTES`,
+    nested deeper than `MAX_JSON_DEPTH`, not UTF-8, not YAML, more than one document, repeats a key, has a key that is
+    not text, or holds a tag, an anchor, an alias, NaN or infinity; names line and column."""
     if len(data) > MAX_YAML_BYTES:
         raise ArtifactError(path, "parse", f"at most {MAX_YAML_BYTES} bytes of YAML are read, got {len(data)}")
     try:
@@ -81,14 +69,8 @@ def parse_value(text: str, path: str | Path) -> JsonValue:
     """Read the value of one key as a command line gives it (`KEY=VALUE`).
 
     Text that begins with `[`, `{`, `"` or `'` is YAML; any other text is one plain scalar up to its end. So `50` is a
-    number and `null` is None, and `#ff0000`, `a: b`, `- a` and `*` are text.
-
-    Args:
-        text: the value; spaces around it do not count.
-        path: names the option in errors.
-
-    Raises:
-        ArtifactError: if nothing is there, or `parse_yaml` would refuse it.
+    number and `null` is None, and `#ff0000`, `a: b`, `- a` and `*` are text. Spaces around it do not count. Raises
+    `ArtifactError` with the option's name, `path`, if nothing is there or `parse_yaml` would refuse it.
     """
     text = text.strip()
     if not text:
@@ -103,11 +85,8 @@ def parse_value(text: str, path: str | Path) -> JsonValue:
 
 
 def dump_yaml(value: JsonValue) -> str:
-    """Return the YAML of `value`, keys in the order given; `parse_yaml` reads the same value back.
-
-    Raises:
-        ValueError: if a number is NaN or infinite.
-    """
+    """Return the YAML of `value`, keys in the order given; `parse_yaml` reads the same value back. Raises `ValueError`
+    if a number is NaN or infinite."""
     canonical_json(value)  # refuses the numbers that YAML would write and no reader here takes
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return text

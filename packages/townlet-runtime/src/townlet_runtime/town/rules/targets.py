@@ -98,10 +98,10 @@ class TargetResolver:
         first = np.minimum.reduceat(keys, place.segments, axis=1)
         out = first >= _BARRED
         first[out] = place.num_objects
-        self._kind_is_out = bool(out.any())
+        self._kind_is_out = bool(np.count_nonzero(out))
         by_kind = self._meant[:-1].reshape(-1, len(OBJECT_TYPES), _WAYS)
         by_kind[:, self._kinds, _FIRST] = first[place.world_of_slot]
-        self._barred = (barred * _BARRED).reshape(place.num_worlds, 1, -1) if barred.any() else None
+        self._barred = (barred * _BARRED).reshape(place.num_worlds, 1, -1) if np.count_nonzero(barred) else None
 
     def legal_actions(self, state: TownState, targets: Targets, num_others: Ints) -> Bools:
         """Return the legal actions: `wait` always; walking within the grid and not while using an object; `request`

@@ -16,7 +16,6 @@ from townlet_trajectory.dataset.info import DatasetInfo, document_digest
 from townlet_trajectory.errors import CaptureError, SchemaError
 from townlet_trajectory.formats.captures.manifest import (
     CaptureManifest,
-    capture_manifest_of,
     read_capture_manifest,
     sample_digest,
     verify_digest,
@@ -65,11 +64,8 @@ class Capture:
     """In the order of the manifest, without those that are marked `accepted: false`."""
 
     def batch(self) -> TrajectoryBatch:
-        """The trajectories, as they were recorded.
-
-        Raises:
-            CaptureError: if a sample was not written by this package and lacks what a trajectory needs.
-        """
+        """The trajectories, as they were recorded. Raises `CaptureError` if a sample was not written by this package
+        and lacks what a trajectory needs."""
         trajectories = []
         for sample in self.samples:
             if sample.trajectory is None:
@@ -135,41 +131,16 @@ def write_captures(
 def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
     """Read the accepted samples of a manifest: a JSON list, or a JSON or YAML mapping, YAML or JSON by its name.
 
-    Args:
-        manifest: the file.
-        data_root: where files that are not below the manifest's own folder are looked for. None: nowhere.
-
-    Raises:
-        ArtifactError: if a file is missing, damaged, or not below either folder; `CaptureError` if parts contradict, or
-            there is more than `MAX_CAPTURE_BYTES`.
-        MissingExtraError: for YAML, where the extra `yaml` is not installed.
+    Files that are not below its own folder are looked for in `data_root`. Raises `ArtifactError` if a file is missing,
+    damaged, or below neither; `CaptureError` if parts contradict, or there is more than `MAX_CAPTURE_BYTES`;
+    `MissingExtraError` for YAML, where the extra `yaml` is not installed.
     """
     return _load(read_capture_manifest(manifest, data_root=data_root))
 
 
-def capture_of(document: JsonValue, manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
-    """Read as `read_captures` does, with the manifest's content parsed already.
-
-    Args:
-        document: content of the manifest.
-        manifest: its path, which samples are relative to.
-        data_root: as `read_captures`.
-
-    Returns:
-        The accepted samples.
-
-    Raises:
-        ArtifactError: as `read_captures`.
-    """
-    return _load(capture_manifest_of(document, manifest, data_root=data_root))
-
-
 def read_metrics(path: str | Path) -> dict[str, dict[str, float | None]]:
-    """The metrics of each sample from a metrics file, with or without metadata.
-
-    Raises:
-        ArtifactError: if the file is damaged or has another form.
-    """
+    """The metrics of each sample from a metrics file, with or without metadata. Raises `ArtifactError` if the file is
+    damaged or has another form."""
     document = parse_object(read_named(path, max_bytes=MAX_JSON_BYTES), path)
     samples = document
     if "samples" in document:
@@ -247,12 +218,8 @@ class CaptureForm:
     """[B] of a batch: V of each final observation. None: every trajectory must have terminated, where it is 0."""
 
     def write(self, directory: str | Path, batch: TrajectoryBatch) -> Path:
-        """Write the batch as a capture.
-
-        Raises:
-            CaptureError: if the batch has no classic form, or values of final observations are not known.
-            ArtifactError: if it cannot be written.
-        """
+        """Write the batch as a capture. Raises `CaptureError` if the batch has no classic form, or values of final
+        observations are not known; `ArtifactError` if it cannot be written."""
         if self.final_values is not None:
             values = self.final_values(batch)
         elif batch.terminated.all():
@@ -304,11 +271,7 @@ def info_of_captures(
 
 
 def form_of(info: DatasetInfo, path: str | Path) -> CaptureForm:
-    """The form that `info_of_captures` kept.
-
-    Raises:
-        CaptureError: if there is none, or it lacks what a capture must say.
-    """
+    """The form that `info_of_captures` kept; `CaptureError` if there is none, or it lacks what a capture must say."""
     if NOTE not in info.notes:
         raise CaptureError(path, "encode", f"names of features, channels and actions are not known: no note {NOTE!r}")
     fields = Fields(info.notes, path).inside(NOTE)

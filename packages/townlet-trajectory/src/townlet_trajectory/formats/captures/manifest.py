@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from townlet_trajectory.dataset.info import document_digest
-from townlet_trajectory.errors import ArtifactError, CaptureError
+from townlet_trajectory.errors import ArtifactError, CaptureError, system_errors
 from townlet_trajectory.formats.captures.sample import ReplaySample, decode_sample
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, Fields, JsonValue, parse_json, parse_object
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
@@ -45,12 +45,8 @@ class CaptureEntry:
     """What the manifest says of the sample, as it stands there."""
 
     def load(self) -> ReplaySample:
-        """Read and check the two files.
-
-        Raises:
-            ArtifactError: if one is missing, damaged, or not below a root; `CaptureError` if it is another sample than
-                the manifest says.
-        """
+        """Read and check the two files. Raises `ArtifactError` if one is missing, damaged, or not below a root;
+        `CaptureError` if it is another sample than the manifest says."""
         npz_root, meta_root = (_root_of(name, self.roots, self.where) for name in (self.sample, self.meta))
         npz = read_below(npz_root, self.sample, max_bytes=MAX_NPZ_BYTES, origin=self.where)
         description = read_below(meta_root, self.meta, max_bytes=MAX_JSON_BYTES, origin=self.where)
@@ -84,41 +80,13 @@ class CaptureManifest:
 
 
 def read_capture_manifest(path: str | Path, *, data_root: str | Path | None = None) -> CaptureManifest:
-    """Read a manifest, YAML or JSON by its name.
+    """Read a manifest, YAML or JSON by its name; files that are not below its own folder are looked for in `data_root`.
 
-    Args:
-        path: the file.
-        data_root: where files that are not below the manifest's own folder are looked for. None: nowhere.
-
-    Raises:
-        ArtifactError: if the file is missing, damaged, or of another form; `CaptureError` if an entry is.
-        MissingExtraError: for YAML, where the extra `yaml` is not installed.
+    Raises `ArtifactError` if the file is missing, damaged, or of another form; `CaptureError` if an entry is;
+    `MissingExtraError` for YAML, where the extra `yaml` is not installed.
     """
     path = Path(path)
-    data = read_named(path, max_bytes=MAX_JSON_BYTES)
-    if path.suffix.lower() in YAML_SUFFIXES:
-        from townlet_trajectory.storage.yaml import parse_yaml  # an extra: only who has such files needs it
-
-        document = parse_yaml(data, path)
-    else:
-        document = parse_json(data, path)
-    return capture_manifest_of(document, path, data_root=data_root)
-
-
-def capture_manifest_of(
-    document: JsonValue, path: str | Path, *, data_root: str | Path | None = None
-) -> CaptureManifest:
-    """Read as `read_capture_manifest` does, with the content of `path` parsed already.
-
-    Args:
-        document: content of the manifest.
-        path: where it came from.
-        data_root: as `read_capture_manifest`.
-
-    Raises:
-        ArtifactError: as `read_capture_manifest`.
-    """
-    path = Path(path)
+    document = _parsed(read_named(path, max_bytes=MAX_JSON_BYTES), path)
     metadata: dict[str, JsonValue] = {}
     if isinstance(document, dict):
         metadata = Fields(document, path).object("metadata") if "metadata" in document else {}
@@ -130,6 +98,14 @@ def capture_manifest_of(
     roots = (path.parent,) if data_root is None else (path.parent, Path(data_root))
     entries = tuple(_entry(value, roots, f"{path}: entry {number}") for number, value in enumerate(document))
     return CaptureManifest(path=path, metadata=metadata, entries=entries)
+
+
+def _parsed(data: bytes, path: Path) -> JsonValue:
+    if path.suffix.lower() not in YAML_SUFFIXES:
+        return parse_json(data, path)
+    from townlet_trajectory.storage.yaml import parse_yaml  # an extra: only who has such files needs it
+
+    return parse_yaml(data, path)
 
 
 def sample_digest(npz: bytes, description: bytes) -> str:
@@ -214,11 +190,8 @@ class CatalogueEntry:
 
 
 def read_catalogue(versions: str | Path) -> dict[str, JsonValue]:
-    """The datasets of a catalogue by name, as they are in the file; `catalogue_entry` parses one.
-
-    Raises:
-        ArtifactError: if the file is missing or is no JSON object.
-    """
+    """The datasets of a catalogue by name, as they are in the file; `catalogue_entry` parses one. Raises
+    `ArtifactError` if the file is missing or is no JSON object."""
     return parse_object(read_named(versions, max_bytes=MAX_JSON_BYTES), versions)
 
 
@@ -305,12 +278,11 @@ def list_captures(
     """
     folder = Path(folder)
     try:
-        below = folder.resolve().relative_to(Path(relative_to).resolve())
-        names = sorted(os.listdir(folder))
+        with system_errors(folder, "open"):
+            below = folder.resolve().relative_to(Path(relative_to).resolve())
+            names = sorted(os.listdir(folder))
     except ValueError as error:
         raise ArtifactError(folder, "path", f"expected a folder at or below {relative_to}") from error
-    except OSError as error:
-        raise ArtifactError(folder, "open", error.strerror or str(error)) from error
     entries = []
     for name in (name for name in names if name.endswith(".npz")):
         meta = f"{name.removesuffix('.npz')}.json"

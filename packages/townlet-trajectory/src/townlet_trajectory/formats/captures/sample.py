@@ -19,13 +19,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema, parse_schema, schema_document
 from townlet_trajectory.data.trajectory import Array, Trajectory
-from townlet_trajectory.errors import (
-    CaptureError,
-    ContinuityError,
-    NonFiniteError,
-    SchemaError,
-    ShapeError,
-)
+from townlet_trajectory.errors import CONTENT_ERRORS, CaptureError
 from townlet_trajectory.formats.captures.metrics import CONFLICT_FEATURES, sample_metrics
 from townlet_trajectory.storage.json import (
     SCHEMA_VERSION,
@@ -339,7 +333,7 @@ def _restore(arrays: Mapping[str, Any], section: Fields, agent_id: str, path: Pa
             world=section.integer("world"),
             episode=section.integer("episode"),
         )
-    except (KeyError, ValueError, ShapeError, SchemaError, ContinuityError, NonFiniteError) as error:
+    except (KeyError, ValueError, *CONTENT_ERRORS) as error:
         raise CaptureError(path, "parse", f"`{SECTION}` and the arrays contradict each other: {error}") from error
 
 

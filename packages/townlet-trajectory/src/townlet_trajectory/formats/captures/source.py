@@ -41,13 +41,7 @@ class CaptureSource:
     def __init__(self, manifest: str | Path, *, data_root: str | Path | None = None) -> None:
         """Read every sample once, one at a time, for the table and for what later readings are compared with.
 
-        Args:
-            manifest: a JSON or YAML file, as `read_captures` takes it.
-            data_root: where files that are not below the manifest's own folder are looked for. None: nowhere.
-
-        Raises:
-            ArtifactError: if a file is missing or damaged; `CaptureError` if there is no sample, or two contradict.
-            MissingExtraError: for YAML, where the extra `yaml` is not installed.
+        Takes and raises what `read_captures` does; `CaptureError` also if there is no sample, or two contradict.
         """
         self._entries = read_capture_manifest(manifest, data_root=data_root).accepted
         if not self._entries:
@@ -115,11 +109,7 @@ def _common_schema(entries: Sequence[CaptureEntry], samples: Sequence[_Sample]) 
     return common
 
 
-_DECISIONS = {
-    "action": ArraySpec("int64"),
-    "old_log_probs": ArraySpec("float32"),
-    "value_preds": ArraySpec("float32"),
-}
+_DECISIONS = {"action": ArraySpec("int64"), "old_log_probs": ArraySpec("float32"), "value_preds": ArraySpec("float32")}
 
 
 def trajectory_of(sample: ReplaySample, *, episode: int) -> Trajectory:

@@ -63,20 +63,13 @@ class EpisodeReader:
 
     @property
     def num_episodes(self) -> int:
-        """Groups in the file, whatever their names are.
-
-        Raises:
-            ArtifactError: if the file is damaged.
-        """
+        """Groups in the file, whatever their names are; `ArtifactError` if the file is damaged."""
         with self._errors("root"):
             return len(self._file)
 
     def length(self, episode: int, name: str = "rewards") -> int:
-        """The length of an array of an episode; that of its `rewards` are its steps.
-
-        Raises:
-            ArtifactError: if there is no such episode or array, it has not one axis, or the file is damaged.
-        """
+        """The length of an array of an episode; that of its `rewards` are its steps. Raises `ArtifactError` if there is
+        no such episode or array, it has not one axis, or the file is damaged."""
         with self._errors(f"episode_{episode}"):
             shape = self._dataset(episode, (name,)).shape
         if shape is None or len(shape) != 1 or shape[0] < 1:
@@ -106,10 +99,8 @@ class EpisodeReader:
     def attributes(self, episode: int) -> dict[str, int]:
         """The integers and flags that an episode carries; others are left out.
 
-        Texts are not read: HDF5 keeps them in a heap, and for one that is damaged it may search for ever.
-
-        Raises:
-            ArtifactError: if there is no such episode, or the file is damaged.
+        Texts are not read: HDF5 keeps them in a heap, and for one that is damaged it may search for ever. Raises
+        `ArtifactError` if there is no such episode, or the file is damaged.
         """
         found: dict[str, int] = {}
         with self._errors(self._where(episode, ())):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
@@ -17,14 +16,13 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec
-from townlet_trajectory.data.trajectory import TRAJECTORY_SPECS, Array
+from townlet_trajectory.data.trajectory import TRAJECTORY_FIELDS, Array
 from townlet_trajectory.dataset.memory import step_bytes
 from townlet_trajectory.dataset.source import TrajectoryTable, block_bounds, require_decision
-from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryError
+from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryError, system_errors
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeReader
 from townlet_trajectory.formats.minari.spaces import Leaf, MinariContents, minari_contents
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, parse_json, parse_object
-from townlet_trajectory.storage.locks import reason_of
 from townlet_trajectory.storage.npz import FREE_BYTES, MAX_RATIO
 from townlet_trajectory.storage.paths import open_below, read_below
 
@@ -68,15 +66,13 @@ class MinariReader:
         self.schema, self.info = self._contents.schema, self._contents.info
         self._file_path = self.path / "data" / FILE_NAME
         self._stream = open_below(self.path, f"data/{FILE_NAME}", max_bytes=MAX_FILE_BYTES, origin=self.path)
-        with self._errors(), ExitStack() as stack:
+        with system_errors(self._file_path, "read"), ExitStack() as stack:
             stack.callback(self._stream.close)
             self._file_bytes = os.fstat(self._stream.fileno()).st_size
             self._verify()
             self._episodes = EpisodeReader(self._stream, self._file_path)
             if (found := self._episodes.num_episodes) != self._contents.num_episodes:
-                raise CaptureError(
-                    self._file_path, "check", f"expected {self._contents.num_episodes} episodes, got {found}"
-                )
+                raise self._wrong(f"expected {self._contents.num_episodes} episodes, got {found}")
             self.table = self._read_table(max_episode_bytes)
             stack.pop_all()
         starts = offsets_of(self.table.lengths) * step_bytes(self.schema)
@@ -94,21 +90,17 @@ class MinariReader:
 
     def close(self) -> None:
         """Close the file."""
-        with self._errors(), self._stream:
+        with system_errors(self._file_path, "read"), self._stream:
             self._episodes.close()
 
     @cached_property
     def fingerprint(self) -> str:
         file = self._contents.file
-        with self._errors():
+        with system_errors(self._file_path, "read"):
             return _digest_of(self._stream) if file is None else file.sha256
 
     def load(self, *, max_bytes: int = MAX_BATCH_BYTES) -> TrajectoryBatch:
-        """All trajectories.
-
-        Raises:
-            ArtifactError: as `load_block`, or if the columns would take more than `max_bytes`.
-        """
+        """All trajectories; `ArtifactError` as `load_block`, or if the columns would take more than `max_bytes`."""
         if (total := int(self.encoded_bytes.sum())) > max_bytes:
             raise ArtifactError(self._file_path, "read", f"at most {max_bytes} bytes are read at once, got {total}")
         return self._load(0, len(self.table))
@@ -120,12 +112,8 @@ class MinariReader:
         require_decision(self.schema, name)
         return self._decision(name, *block_bounds(self, block))
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise ArtifactError(self._file_path, "read", reason_of(error)) from error
+    def _wrong(self, reason: str) -> CaptureError:
+        return CaptureError(self._file_path, "check", reason)
 
     def _verify(self) -> None:
         """Compare the file with size and SHA-256 of a dataset of ours."""
@@ -142,11 +130,9 @@ class MinariReader:
         allowed = MAX_RATIO * file_bytes + FREE_BYTES
         # As Python integers: a sum of lengths that lie could wrap around.
         if (declared := sum(lengths.tolist()) * row_bytes) > allowed:
-            raise CaptureError(self._file_path, "check", f"{file_bytes} bytes declare {declared}, more than {allowed}")
+            raise self._wrong(f"{file_bytes} bytes declare {declared}, more than {allowed}")
         if (longest := int(lengths.max(initial=0))) * row_bytes > max_episode_bytes:
-            raise CaptureError(
-                self._file_path, "check", f"an episode of {longest} steps takes more than {max_episode_bytes} bytes"
-            )
+            raise self._wrong(f"an episode of {longest} steps takes more than {max_episode_bytes} bytes")
         terminated, truncated = (
             np.fromiter((self._flag_at_end(episode, name, lengths) for episode in range(size)), np.bool_, size)
             for name in ("terminations", "truncations")
@@ -170,7 +156,7 @@ class MinariReader:
     def _flag_at_end(self, episode: int, name: str, lengths: NDArray[np.int64]) -> bool:
         flags = self._episodes.read(episode, (name,), (int(lengths[episode]),))
         if flags[:-1].any():
-            raise CaptureError(self._file_path, "check", f"episode_{episode}/{name}: true before the last step")
+            raise self._wrong(f"episode_{episode}/{name}: true before the last step")
         return bool(flags[-1])
 
     def _identity(self, episode: int) -> tuple[str | int, ...]:
@@ -178,9 +164,7 @@ class MinariReader:
         attributes = self._episodes.attributes(episode)
         length = self._episodes.length(episode, AGENT_ID)
         if length > self._file_bytes:
-            raise CaptureError(
-                self._file_path, "check", f"an agent id of {length} bytes in a file of {self._file_bytes}"
-            )
+            raise self._wrong(f"an agent id of {length} bytes in a file of {self._file_bytes}")
         agent_id = parse_json(self._episodes.read(episode, (AGENT_ID,), (length,)).tobytes(), self._file_path)
         missing = 1 << 63  # refused as any that int64 cannot hold
         numbers = [attributes.get(name, missing) for name in ("world", "episode", "first_tick", "goes_on")]
@@ -191,7 +175,7 @@ class MinariReader:
         return agent_id, *numbers
 
     def _load(self, first: int, stop: int) -> TrajectoryBatch:
-        part = {name: vars(self.table)[name][first:stop] for name in ("agent_ids", *TRAJECTORY_SPECS)}
+        part = {name: vars(self.table)[name][first:stop] for name in TRAJECTORY_FIELDS}
         lengths = self.table.lengths[first:stop]
         offsets = offsets_of(lengths)
         seen = {name: self._rows(leaf, first, stop, 1) for name, leaf in self._contents.observations.items()}
@@ -210,7 +194,7 @@ class MinariReader:
         except ArtifactError:
             raise
         except TrajectoryError as error:
-            raise CaptureError(self._file_path, "check", str(error)) from error
+            raise self._wrong(str(error)) from error
 
     def _decision(self, name: str, first: int, stop: int) -> Array:
         if name in self._contents.decisions:
@@ -231,18 +215,15 @@ class MinariReader:
                 array = leaf.converted(raw)
             except TrajectoryError as error:
                 where = f"episode_{episode}/{'/'.join(leaf.path)}"
-                raise CaptureError(self._file_path, "check", f"{where}: {error}") from error
+                raise self._wrong(f"{where}: {error}") from error
             rows[at : at + length], last[index] = array[:length], array[-1]
             at += length
         return rows, last
 
 
 def from_minari(path: str | Path, *, max_bytes: int = MAX_BATCH_BYTES) -> TrajectoryBatch:
-    """Read a whole dataset's directory as one batch; `MinariReader` says how, and reads it by blocks.
-
-    Raises:
-        ArtifactError: as `MinariReader`, or if the columns would take more than `max_bytes`.
-    """
+    """Read a whole dataset's directory as one batch; `MinariReader` says how, and reads it by blocks. Raises
+    `ArtifactError` as `MinariReader`, or if the columns would take more than `max_bytes`."""
     with MinariReader(path) as reader:
         return reader.load(max_bytes=max_bytes)
 

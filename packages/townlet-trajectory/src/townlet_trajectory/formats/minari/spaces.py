@@ -51,11 +51,7 @@ class Leaf:
     """Whether the file holds that very dtype (ours do); else it is converted, and only floats are rounded."""
 
     def converted(self, array: Array) -> Array:
-        """What an episode holds, as rows of the column.
-
-        Raises:
-            SchemaError: if a value would be another one.
-        """
+        """What an episode holds, as rows of the column; `SchemaError` if a value would be another one."""
         target = self.spec.numpy_dtype
         if array.dtype == target and self.num_values is None:
             return array
@@ -83,11 +79,8 @@ def space_text(specs: Mapping[str, ArraySpec]) -> str:
 
 
 def action_space_text(schema: TrajectorySchema) -> str:
-    """The space of the column `action`, as text: `Discrete` where there is a vocabulary.
-
-    Raises:
-        SchemaError: if there is no such column.
-    """
+    """The space of the column `action`, as text: `Discrete` where there is a vocabulary. Raises `SchemaError` if there
+    is no such column."""
     spec = schema.decisions.get(ACTION)
     if spec is None:
         raise SchemaError(f"Minari needs the decision column `{ACTION}`, there are {sorted(schema.decisions)}")
@@ -252,11 +245,8 @@ class MinariContents:
 
 
 def minari_contents(metadata: Mapping[str, JsonValue], path: Path) -> MinariContents:
-    """Read `metadata.json`, parsed already, that came from `path`.
-
-    Raises:
-        ArtifactError: if it is damaged, of a format or version that is not read, or says what no schema can say.
-    """
+    """Read `metadata.json`, parsed already, that came from `path`. Raises `ArtifactError` if it is damaged, of a format
+    or version that is not read, or says what no schema can say."""
     fields = Fields(metadata, path)
     if (data_format := fields.text("data_format")) != "hdf5":
         raise CaptureError(path, "parse", f"`data_format` must be hdf5, got {data_format!r}")

@@ -29,7 +29,7 @@ from townlet_trajectory.data.schema import TrajectorySchema, schema_document
 from townlet_trajectory.data.trajectory import Array, Trajectory
 from townlet_trajectory.dataset.info import DatasetInfo, document_digest
 from townlet_trajectory.dataset.source import schema_and_rest
-from townlet_trajectory.errors import ArtifactError, OrderError, SchemaError
+from townlet_trajectory.errors import ArtifactError, OrderError, SchemaError, reason_of
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeWriter
 from townlet_trajectory.formats.minari.reader import FILE_NAME, METADATA_NAME
 from townlet_trajectory.formats.minari.spaces import (
@@ -43,7 +43,6 @@ from townlet_trajectory.formats.minari.spaces import (
 )
 from townlet_trajectory.storage.files import filled_directory, make_directory, write_json_atomic
 from townlet_trajectory.storage.json import SCHEMA_VERSION, JsonValue
-from townlet_trajectory.storage.locks import reason_of
 from townlet_trajectory.storage.paths import relative_parts
 
 _ID = re.compile(r"(?:[-_A-Za-z0-9][-_A-Za-z0-9/]*/)?[-_A-Za-z0-9]+-v\d+")
@@ -121,13 +120,9 @@ class MinariWriter:
         self._is_open = True
 
     def write(self, batch: TrajectoryBatch) -> None:
-        """Add the trajectories of a batch as episodes.
-
-        Raises:
-            OrderError: after `close`.
-            SchemaError: if the schema differs, or an action is outside of the vocabulary.
-            ArtifactError: if they cannot be written; nothing is left of the dataset then.
-        """
+        """Add the trajectories of a batch as episodes. Raises `OrderError` after `close`; `SchemaError` if the schema
+        differs, or an action is outside of the vocabulary; `ArtifactError` if they cannot be written; nothing is left
+        of the dataset then."""
         if not self._is_open:
             raise OrderError(f"{self.path}: this writer is closed")
         self._schema.require_equal(batch.schema)

@@ -46,12 +46,10 @@ ArrowArray: TypeAlias = Any
 
 
 def encode_columns(columns: Mapping[str, ArrowArray], *, compression: str) -> bytes:
-    """The bytes of an Arrow IPC file with one batch of rows.
+    """The bytes of an Arrow IPC file with one batch of rows: Arrow arrays of equal lengths by name.
 
-    Args:
-        columns: Arrow arrays of equal lengths by name, of `arrow_array`, `arrow_texts` or `arrow_repeated`.
-        compression: `lz4`, `zstd` or `none`. Columns that shrink so far that `decode_columns` would call them a bomb
-            are written without.
+    `compression` is `lz4`, `zstd` or `none`. Columns that shrink so far that `decode_columns` would call them a bomb
+    are written without.
     """
     pyarrow = require("pyarrow", "arrow")
     rows = pyarrow.RecordBatch.from_arrays([*columns.values()], names=[*columns])
@@ -62,12 +60,7 @@ def encode_columns(columns: Mapping[str, ArrowArray], *, compression: str) -> by
 
 
 def decode_columns(
-    data: bytes,
-    path: str | Path,
-    specs: Mapping[str, ArraySpec],
-    *,
-    texts: Sequence[str] = (),
-    num_rows: int,
+    data: bytes, path: str | Path, specs: Mapping[str, ArraySpec], *, texts: Sequence[str] = (), num_rows: int
 ) -> dict[str, Any]:
     """Columns of an Arrow IPC file that came from `path`; other columns are not decoded.
 
@@ -196,11 +189,8 @@ def allowance(num_bytes: int) -> int:
 
 
 def check_sizes(data: bytes, path: str | Path) -> None:
-    """Refuse the Arrow file `data`, which came from `path`, unless it decodes to at most `allowance` bytes.
-
-    Raises:
-        ArtifactError: if it declares more, or as `declared_bytes`.
-    """
+    """Refuse the Arrow file `data`, which came from `path`, unless it decodes to at most `allowance` bytes. Raises
+    `ArtifactError` if it declares more, or as `declared_bytes`."""
     declared, allowed = declared_bytes(data, path), allowance(len(data))
     if declared > allowed:
         raise ArtifactError(
@@ -209,11 +199,8 @@ def check_sizes(data: bytes, path: str | Path) -> None:
 
 
 def declared_bytes(data: bytes, path: str | Path) -> int:
-    """What the columns of the Arrow file `data`, which came from `path`, will take when they are decoded.
-
-    Raises:
-        ArtifactError: if it is not an Arrow IPC file of the form that this package writes: one batch of rows.
-    """
+    """What the columns of the Arrow file `data`, which came from `path`, will take when they are decoded. Raises
+    `ArtifactError` if it is not an Arrow IPC file of the form that this package writes: one batch of rows."""
     pyarrow = require("pyarrow", "arrow")
     if not data.startswith(MAGIC) or not data.endswith(MAGIC) or len(data) < STREAM_BEGINS + len(MAGIC):
         raise ArtifactError(path, "parse", "not an Arrow IPC file")

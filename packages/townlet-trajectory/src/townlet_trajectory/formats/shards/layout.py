@@ -10,7 +10,7 @@ import numpy as np
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.data.trajectory import TRAJECTORY_SPECS, Array
+from townlet_trajectory.data.trajectory import TRAJECTORY_FIELDS, Array
 from townlet_trajectory.dataset.source import TrajectoryTable
 from townlet_trajectory.errors import ContinuityError, ManifestError, NonFiniteError, SchemaError
 from townlet_trajectory.formats.shards.columns import (
@@ -42,12 +42,8 @@ def step_bytes(schema: TrajectorySchema) -> int:
 
 
 def check_shard_schema(schema: TrajectorySchema, rows_per_shard: int | None) -> int:
-    """The rows of a shard: `rows_per_shard`, or as many as take `SHARD_BYTES`, at least one.
-
-    Raises:
-        SchemaError: if a decision column has the name of one that every table has, or such a shard is too large to be
-            read again.
-    """
+    """The rows of a shard: `rows_per_shard`, or as many as take `SHARD_BYTES`, at least one. Raises `SchemaError` if a
+    decision column has the name of one that every table has, or such a shard is too large to be read again."""
     if taken := sorted(schema.decisions.keys() & set(STEP_COLUMNS)):
         raise SchemaError(f"a shard has columns of its own named {taken}: rename these decision columns")
     row_bytes = step_bytes(schema)
@@ -61,11 +57,7 @@ def check_shard_schema(schema: TrajectorySchema, rows_per_shard: int | None) -> 
 
 
 def encode_shard(batch: TrajectoryBatch, *, compression: str) -> tuple[bytes, bytes]:
-    """The files of one shard, steps and trajectories.
-
-    Raises:
-        SchemaError: if an agent id is not Unicode text.
-    """
+    """The files of one shard, steps and trajectories; `SchemaError` if an agent id is not Unicode text."""
     lengths = batch.lengths
     steps = {
         "trajectory": arrow_array(batch.trajectory_of_row),
@@ -129,7 +121,7 @@ def decode_shard(
             columns={name: columns[name] for name in schema.decisions},
             rewards=columns["reward"],
             ticks=columns["tick"],
-            **{name: vars(table)[name] for name in ("agent_ids", *TRAJECTORY_SPECS)},
+            **{name: vars(table)[name] for name in TRAJECTORY_FIELDS},
         )
     except (ContinuityError, NonFiniteError) as error:
         raise ManifestError(path, "parse", str(error)) from error

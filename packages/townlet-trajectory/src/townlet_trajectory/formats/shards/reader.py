@@ -31,12 +31,8 @@ class ShardReader:
     """
 
     def __init__(self, directory: str | Path) -> None:
-        """Read the manifest of `directory`.
-
-        Raises:
-            ArtifactError: if it is missing, damaged, or of a newer major version.
-            MissingExtraError: without pyarrow.
-        """
+        """Read the manifest of `directory`. Raises `ArtifactError` if it is missing, damaged, or of a newer major
+        version; `MissingExtraError` without pyarrow."""
         require("pyarrow", "arrow")
         self._directory = Path(directory)
         self.manifest: DatasetManifest = read_dataset_manifest(directory)
@@ -48,11 +44,8 @@ class ShardReader:
 
     @cached_property
     def table(self) -> TrajectoryTable:
-        """All trajectories, shard after shard; reads the tables of trajectories of all shards once.
-
-        Raises:
-            ArtifactError: as `load_block`.
-        """
+        """All trajectories, shard after shard; reads the tables of trajectories of all shards once. Raises
+        `ArtifactError` as `load_block`."""
         empty = table_of(TrajectoryBatch.empty(self.schema))
         table = joined_tables([empty, *(self._table(shard) for shard in self.manifest.shards)])
         tags = frozenset(self.manifest.info.tags)
@@ -65,12 +58,8 @@ class ShardReader:
         return self.manifest.num_steps * step_bytes(self.schema) + self.manifest.num_trajectories * final_bytes
 
     def load_block(self, block: int) -> TrajectoryBatch:
-        """The trajectories of shard `block`, verified.
-
-        Raises:
-            IndexError: if there is no such shard.
-            ArtifactError: if a file is missing or damaged, or contradicts the manifest or the other.
-        """
+        """The trajectories of shard `block`, verified. Raises `IndexError` if there is no such shard; `ArtifactError`
+        if a file is missing or damaged, or contradicts the manifest or the other."""
         block_bounds(self, block)
         shard = self.manifest.shards[block]
         steps, trajectories = shard_file_names(shard.number)
@@ -84,11 +73,7 @@ class ShardReader:
 
     def decision_column(self, block: int, name: str) -> Array:
         """One decision column of the rows of a shard, [rows, ...]; the file is verified, the others are not decoded.
-
-        Raises:
-            IndexError, ArtifactError: as `load_block`.
-            SchemaError: if there is no such decision column.
-        """
+        Raises `IndexError`, `ArtifactError` as `load_block`; `SchemaError` if there is no such decision column."""
         block_bounds(self, block)
         require_decision(self.schema, name)
         shard = self.manifest.shards[block]
@@ -103,11 +88,7 @@ class ShardReader:
         return column
 
     def verify(self) -> None:
-        """Compare every file with its SHA-256.
-
-        Raises:
-            ArtifactError: if one is missing or differs.
-        """
+        """Compare every file with its SHA-256; `ArtifactError` if one is missing or differs."""
         for shard in self.manifest.shards:
             for name in shard.files:
                 self._read(shard, name)
@@ -128,11 +109,9 @@ class ShardReader:
 def read_shards(directory: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> TrajectoryBatch:
     """Read all trajectories of a dataset into memory, in the order in which they were written.
 
-    Pieces of a trajectory that was cut stay pieces: `joined` puts them together.
-
-    Raises:
-        ArtifactError: if a file is missing, damaged, or contradicts the manifest.
-        ManifestError: if it would take more than `max_bytes` of memory; a `ShardReader` reads one shard at a time.
+    Pieces of a trajectory that was cut stay pieces: `joined` puts them together. Raises `ArtifactError` if a file is
+    missing, damaged, or contradicts the manifest; `ManifestError` if it would take more than `max_bytes` of memory; a
+    `ShardReader` reads one shard at a time.
     """
     reader = ShardReader(directory)
     if (total := reader.num_bytes) > max_bytes:
@@ -142,11 +121,7 @@ def read_shards(directory: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> Tr
 
 
 def read_dataset_manifest(directory: str | Path) -> DatasetManifest:
-    """The manifest of a dataset directory.
-
-    Raises:
-        ArtifactError: if it is missing, damaged, or of a newer major version.
-    """
+    """The manifest of a dataset directory; `ArtifactError` if it is missing, damaged, or of a newer major version."""
     root = Path(directory)
     data = read_below(root, MANIFEST_NAME, max_bytes=MAX_JSON_BYTES, origin=root)
     return parse_dataset_manifest(data, root / MANIFEST_NAME)

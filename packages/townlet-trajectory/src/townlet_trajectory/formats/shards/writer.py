@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -16,22 +15,16 @@ import numpy as np
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.pieces import split_every
 from townlet_trajectory.data.schema import TrajectorySchema
-from townlet_trajectory.dataset.info import (
-    DATASET_VERSION,
-    DatasetInfo,
-    DatasetManifest,
-    ShardEntry,
-    shard_file_names,
-)
+from townlet_trajectory.dataset.info import DATASET_VERSION, DatasetInfo, DatasetManifest, ShardEntry, shard_file_names
 from townlet_trajectory.dataset.source import schema_and_rest
-from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError
+from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, system_errors
 from townlet_trajectory.formats.shards.columns import check_texts
 from townlet_trajectory.formats.shards.layout import check_shard_schema, encode_shard
 from townlet_trajectory.formats.shards.reader import read_dataset_manifest
 from townlet_trajectory.storage.extras import require
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
-from townlet_trajectory.storage.locks import reason_of, remove_if_there
+from townlet_trajectory.storage.locks import remove_if_there
 from townlet_trajectory.storage.manifest import MANIFEST_NAME, FileEntry
 
 _SHARD_FILE = re.compile(r"(steps|trajectories)-\d{6,9}\.arrow")
@@ -48,18 +41,14 @@ class ShardWriter:
     Examples:
         >>> import numpy as np
         >>> from townlet_trajectory import ArraySpec, Trajectory, TrajectoryBatch, TrajectorySchema, read_shards
-        >>> schema = TrajectorySchema(
-        ...     observations={"seen": ArraySpec("float32", (2,))},
-        ...     decisions={"action": ArraySpec("int64")},
-        ...     vocabulary=("wait", "eat"),
-        ... )
+        >>> columns = {"observations": {"x": ArraySpec("float32")}, "decisions": {"action": ArraySpec("int64")}}
         >>> alice = Trajectory(
-        ...     schema=schema, observations={"seen": np.zeros((4, 2), np.float32)},
-        ...     columns={"action": np.array([0, 1, 1])},
-        ...     rewards=np.array([0.0, 1.0, 0.5], np.float32), ticks=np.array([1, 2, 3]),
+        ...     schema=TrajectorySchema(**columns, vocabulary=("wait", "eat")),
+        ...     observations={"x": np.float32([0, 1, 2, 3])}, columns={"action": np.array([0, 1, 1])},
+        ...     rewards=np.float32([0.0, 1.0, 0.5]), ticks=np.array([1, 2, 3]),
         ...     terminated=True, truncated=False, agent_id="alice", world=0, episode=0,
         ... )
-        >>> with ShardWriter("recorded", schema) as writer:
+        >>> with ShardWriter("recorded", alice.schema) as writer:
         ...     writer.write(TrajectoryBatch.from_trajectories([alice]))
         >>> read_shards("recorded").rewards.tolist()
         [0.0, 1.0, 0.5]
@@ -113,13 +102,9 @@ class ShardWriter:
         return self._manifest
 
     def write(self, batch: TrajectoryBatch) -> None:
-        """Take `batch`, and write what is full. If this raises, nothing of `batch` was taken.
-
-        Raises:
-            OrderError: after `close`.
-            SchemaError: if the schema differs, or an agent id is not Unicode text.
-            ArtifactError: if a file cannot be written.
-        """
+        """Take `batch`, and write what is full. If this raises, nothing of `batch` was taken. Raises `OrderError` after
+        `close`; `SchemaError` if the schema differs, or an agent id is not Unicode text; `ArtifactError` if a file
+        cannot be written."""
         if self._closed:
             raise OrderError("the writer is closed")
         self._manifest.schema.require_equal(batch.schema)
@@ -131,12 +116,8 @@ class ShardWriter:
         self._pending = pending
 
     def flush(self) -> None:
-        """Write the rows that are still in memory as a shard of their own, however small.
-
-        Raises:
-            OrderError: after `close`.
-            ArtifactError: if a file cannot be written; the rows are then still in memory.
-        """
+        """Write the rows that are still in memory as a shard of their own, however small. Raises `OrderError` after
+        `close`; `ArtifactError` if a file cannot be written; the rows are then still in memory."""
         if self._closed:
             raise OrderError("the writer is closed")
         if self._pending:
@@ -144,11 +125,8 @@ class ShardWriter:
             self._pending = []
 
     def close(self) -> DatasetManifest:
-        """Write the rows that are still in memory and let the directory go; nothing happens the second time.
-
-        Raises:
-            ArtifactError: if a file cannot be written; the writer is then still open.
-        """
+        """Write the rows that are still in memory and let the directory go; nothing happens the second time. Raises
+        `ArtifactError` if a file cannot be written; the writer is then still open."""
         if not self._closed:
             self.flush()
             self._closed = True
@@ -187,11 +165,9 @@ class ShardWriter:
 
     def _remove_unlisted(self, manifest: DatasetManifest) -> None:
         listed = {name for shard in manifest.shards for name in shard.files}
-        try:
-            unlisted = [name for name in os.listdir(self._directory) if _SHARD_FILE.fullmatch(name)]
-        except OSError as error:
-            raise ArtifactError(self._directory, "read", reason_of(error)) from error
-        unlisted = [name for name in unlisted if name not in listed]
+        with system_errors(self._directory, "read"):
+            names = [name for name in os.listdir(self._directory) if _SHARD_FILE.fullmatch(name)]
+        unlisted = [name for name in names if name not in listed]
         if unlisted and not os.path.lexists(self._directory / MANIFEST_NAME):
             raise ArtifactError(self._directory, "write", f"holds shards without a manifest: {sorted(unlisted)[:4]}")
         for name in unlisted:
@@ -218,12 +194,10 @@ class ShardWriter:
         number = self._next_number
         self._next_number += 1
         batch = group[0] if len(group) == 1 else TrajectoryBatch.concatenate(group)
-        entries = []
         contents = encode_shard(batch, compression=self._manifest.compression)
         for name, data in zip(shard_file_names(number), contents, strict=True):
             write_bytes_atomic(self._directory / name, data)
-            entries.append(FileEntry(sha256=hashlib.sha256(data).hexdigest(), size=len(data)))
-        steps, trajectories = entries
+        steps, trajectories = map(FileEntry.of, contents)
         return ShardEntry(
             number=number,
             steps=steps,
