@@ -13,9 +13,8 @@ def small_town() -> Town:
 
 
 def test_where_nothing_is_drawn_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    with screen(small_town(), enabled=False) as view:
-        view.show()
-        assert not view.draws_every_tick
+    with screen(small_town(), enabled=False) as show:
+        assert show is None
     assert capsys.readouterr().out == ""
 
 
@@ -24,9 +23,10 @@ def test_on_paper_frames_are_below_each_other_and_not_too_many(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    with screen(small_town(), enabled=True) as view:
+    with screen(small_town(), enabled=True) as show:
+        assert show is not None
         for _ in range(4):
-            view.show()
+            show()
             now[0] += 0.6 * PLAIN_FRAME_S
     frames = capsys.readouterr().out.split("\n\n")
     assert [frame.startswith("tick") for frame in frames] == [True, True, False]
@@ -39,9 +39,9 @@ def test_on_a_terminal_frames_come_at_a_pace(
     monkeypatch.setattr(module.time, "sleep", slept.append)
     monkeypatch.setattr(module.time, "monotonic", lambda: 0.0)
     monkeypatch.setattr(module.sys.stdout, "isatty", lambda: True, raising=False)
-    with screen(small_town(), enabled=True) as view:
-        view.show()
-        view.show()
-        assert view.draws_every_tick
+    with screen(small_town(), enabled=True) as show:
+        assert show is not None
+        show()
+        show()
     assert slept == [0.0, FRAME_S]
     assert "agents 2" in capsys.readouterr().out

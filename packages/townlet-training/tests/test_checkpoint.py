@@ -29,9 +29,8 @@ from townlet_training.run.checkpoint import (
     parse_state,
     read_checkpoint,
 )
-from townlet_training.run.history import RunHistory
 from townlet_training.run.schedule import PlannedUpdate
-from townlet_training.run.state import ClonedScript, EvaluatorState, LogMark, TrainingState
+from townlet_training.run.state import ClonedScript, EvaluatorState, LogMark, RunHistory, TrainingState
 from townlet_trajectory import ArtifactError
 from townlet_trajectory.evaluation.gates import GateResult, Verdict
 from townlet_trajectory.evaluation.interfaces import Collected

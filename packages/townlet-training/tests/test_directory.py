@@ -12,8 +12,7 @@ from townlet_training.errors import CheckpointError, ConfigError, ResumeError, T
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import Checkpoint, read_checkpoint
 from townlet_training.run.directory import RunDirectory
-from townlet_training.run.history import RunHistory
-from townlet_training.run.state import LogMark
+from townlet_training.run.state import LogMark, RunHistory
 
 HISTORY = RunHistory(prepared=True, good=10)
 

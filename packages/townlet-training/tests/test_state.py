@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from corridor import CorridorCollector
 from pairs import SLEEPWALKER, SPECS, WALKER, PairCollector
+from test_checkpoint import EVALUATION, GATE, STATE
 from test_metrics import UPDATE
 
 from townlet_training.config import TrainingConfig
@@ -15,6 +16,7 @@ from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import CloneResult, RunCounters
 
+HISTORY = STATE.history
 CLONE = CloneResult(epochs=(), best_epoch=1, accuracy=0.5, num_labels=9, num_held_out=1, num_forbidden=0)
 
 
@@ -76,3 +78,27 @@ def test_the_script_that_was_cloned_is_summed_up_by_group() -> None:
     assert script.events_per_env_step["queue_conflict_events"] == 0.1
     assert (script.accuracy, script.threshold, script.passed) == (0.5, 0.9, True)
     assert ClonedScript.of(both, "listener", CLONE, threshold=0.9, passed=True).num_steps == listeners.num_steps
+
+
+def test_the_gates_are_those_of_the_evaluations() -> None:
+    without = replace(EVALUATION, gate=None)
+    assert replace(HISTORY, evaluations=(EVALUATION, without, EVALUATION)).gates == (GATE, GATE)
+
+
+def test_a_history_protects_the_checkpoints_it_may_go_back_to() -> None:
+    assert HISTORY.protected == {96, 64, 32}
+    assert HISTORY.candidate == 64
+    without_best = replace(HISTORY, best=None, clone=None)
+    assert (without_best.protected, without_best.candidate) == ({96}, 96)
+
+
+def test_the_gates_of_the_candidate_are_the_first_its_own_and_the_one_that_ended_the_run() -> None:
+    gates = {name: replace(GATE, name=name) for name in ("cloned", "own", "other", "alone")}
+    evaluations = tuple(
+        replace(EVALUATION, env_steps=env_steps, gate=gates[name])
+        for env_steps, name in ((32, "cloned"), (64, "own"), (96, "other"))
+    )
+    history = replace(HISTORY, evaluations=evaluations, failure=gates["alone"])
+    assert [gate.name for gate in history.candidate_gates] == ["cloned", "own", "alone"]
+    # Each is named once.
+    assert [gate.name for gate in replace(history, failure=gates["own"]).candidate_gates] == ["cloned", "own"]

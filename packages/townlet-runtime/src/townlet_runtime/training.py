@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -38,6 +38,7 @@ try:
         TrainingConfig,
         TrainingError,
         TrainingOrchestrator,
+        TrainingState,
         preset,
         preset_for,
         read_checkpoint,
@@ -50,13 +51,12 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "Progress",
-    "ResumePoint",
     "RunSummary",
     "TrainingConfig",
     "TrainingError",
+    "newest_state",
     "prepare_run",
     "preset_name_for",
-    "resume_point",
     "settings_schema",
     "train",
     "training_config",
@@ -76,11 +76,6 @@ def _ignore(_: Progress) -> None:
     """Show no progress."""
 
 
-def _never() -> bool:
-    """Never stop."""
-    return False
-
-
 def train(
     make: Callable[[int], Simulation],
     config: TrainingConfig,
@@ -88,13 +83,12 @@ def train(
     *,
     bridge: BridgeConfig | None = None,
     on_progress: Callable[[Progress], None] = _ignore,
-    stop: Callable[[], bool] = _never,
+    stop: Callable[[], bool] = bool,
     resume: bool = False,
 ) -> RunSummary:
     """Train a policy in worlds of your own, judge it on episodes of their own, and export it.
 
-    Writes `policy.onnx`, `evaluation.json`, `promotion.json`, `summary.json`, the log and the checkpoints; a manifest
-    of all of them ends the run. `OnnxPolicy.load` acts with the policy, without torch.
+    Writes policy, scores, log, checkpoints, and at last a manifest of them; `OnnxPolicy.load` acts without torch.
 
     Args:
         make: builds a simulation of so many parallel worlds; called once for the worlds to train in, and for the
@@ -133,7 +127,7 @@ def train(
         )
         if not resume:
             BegunFile(schema_version=2, threads=threads).write(path / BEGUN)
-        claim.close()
+            claim.close()
         summary = orchestrator.run()
     if summary.final is not None:
         write_results(
@@ -245,27 +239,14 @@ def prepare_run(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResumePoint:
-    """The newest checkpoint of a run that was broken off."""
-
-    env_steps: int
-    stage: str
-    prepared: bool
-    """Whether a clone or first evaluation is there to go on from; else the run begins again."""
-
-
-def resume_point(run_dir: Path) -> ResumePoint | None:
-    """Read the newest checkpoint of the run in `run_dir`; None where there is none.
+def newest_state(run_dir: Path) -> TrainingState | None:
+    """Read the state in the newest checkpoint of the run in `run_dir`; None where there is none.
 
     Raises:
         TrainingError: if its newest checkpoint is damaged.
     """
     newest = CheckpointStore(run_dir / CHECKPOINTS, keep_last=1).newest()
-    if newest is None:
-        return None
-    state = read_checkpoint(newest).state
-    return ResumePoint(env_steps=state.env_steps, stage=state.stage, prepared=state.history.prepared)
+    return None if newest is None else read_checkpoint(newest).state
 
 
 def settings_schema() -> str:

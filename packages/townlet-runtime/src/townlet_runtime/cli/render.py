@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from townlet_runtime.town import Town
 from townlet_runtime.town.render import render_lines
@@ -18,67 +17,35 @@ PLAIN_FRAME_S = 1.0
 """Least seconds between two frames where they are written below each other."""
 
 
-class Screen(Protocol):
-    """Where frames go."""
-
-    @property
-    def draws_every_tick(self) -> bool:
-        """Whether `show` is to be called after every tick."""
-        ...
-
-    def show(self) -> None:
-        """Draw the town as it is."""
-        ...
-
-
-class _Nowhere:
-    draws_every_tick = False
-
-    def show(self) -> None:
-        """Draw nothing."""
-
-
-class _Terminal:
-    """Frames in one place, at a pace that can be watched."""
-
-    draws_every_tick = True
-
-    def __init__(self, town: Town, show_lines: Callable[[Sequence[str]], None]) -> None:
-        self._town = town
-        self._show_lines = show_lines
-        self._next = time.monotonic()
-
-    def show(self) -> None:
-        time.sleep(max(0.0, self._next - time.monotonic()))
-        self._next = time.monotonic() + FRAME_S
-        self._show_lines(render_lines(self._town))
-
-
-class _Paper:
-    """Frames below each other, separated by an empty line, and not too many of them."""
-
-    draws_every_tick = True
-
-    def __init__(self, town: Town) -> None:
-        self._town = town
-        self._next = time.monotonic()
-
-    def show(self) -> None:
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + PLAIN_FRAME_S
-        print("\n".join(map(printable, [*render_lines(self._town), ""])), flush=True)
-
-
 @contextmanager
-def screen(town: Town | None, *, enabled: bool) -> Iterator[Screen]:
-    """Show the town, if there is one, while the block runs: on a terminal in place, else below each other."""
-    if town is None or not enabled:
-        yield _Nowhere()
-    elif sys.stdout.isatty():
-        from townlet_runtime.cli.live import live_frames
+def screen(town: Town | None, *, enabled: bool) -> Iterator[Callable[[], None] | None]:
+    """Give a function that shows the town as it is, to be called after every tick; None where nothing is drawn.
 
-        with live_frames() as show_lines:
-            yield _Terminal(town, show_lines)
-    else:
-        yield _Paper(town)
+    On a terminal, frames are drawn in one place, at a pace that can be watched; elsewhere below each other, separated
+    by an empty line, and not too many of them.
+    """
+    due = time.monotonic()
+
+    def show_in_place() -> None:
+        nonlocal due
+        time.sleep(max(0.0, due - time.monotonic()))
+        due = time.monotonic() + FRAME_S
+        show_lines(render_lines(shown))
+
+    def show_below() -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + PLAIN_FRAME_S
+            print("\n".join(map(printable, [*render_lines(shown), ""])), flush=True)
+
+    if town is None or not enabled:
+        yield None
+        return
+    shown = town
+    if not sys.stdout.isatty():
+        yield show_below
+        return
+    from townlet_runtime.cli.live import live_frames
+
+    with live_frames() as show_lines:
+        yield show_in_place

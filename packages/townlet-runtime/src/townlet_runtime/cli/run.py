@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from townlet_runtime.cli.capture import capture_info, record_captures
 from townlet_runtime.cli.console import Console, Json, Progress, table
 from townlet_runtime.cli.exits import StopFlag, stop_on_signals
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
-from townlet_runtime.cli.render import Screen, screen
+from townlet_runtime.cli.render import screen
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of, world_options
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
 from townlet_runtime.core.observing import schema_of
@@ -103,8 +103,8 @@ def run_world(options: RunOptions, console: Console) -> int:
         loop = GroupedLoop(simulation, world.runtimes)
         loop.reset(seed)
         with stop_on_signals() as stop, console.progress(total=ticks, unit="ticks") as progress:
-            with screen(town, enabled=options.render) as view:
-                reports = list(_ticks(loop, ticks, stop, progress, view))
+            with screen(town, enabled=options.render) as show:
+                reports = list(_ticks(loop, ticks, stop, progress, show))
     if options.record is not None and reports:
         runtime = world.runtimes[AGENTS]
         policy = None if world.policies is None else world.policies[AGENTS]
@@ -188,13 +188,16 @@ def _require_town(environment: str, options: RunOptions) -> None:
             raise ConfigError(f"is for the town, and the world is `{environment}`", file=label)
 
 
-def _ticks(loop: GroupedLoop, ticks: int, stop: StopFlag, progress: Progress, view: Screen) -> Iterator[LoopReport]:
+def _ticks(
+    loop: GroupedLoop, ticks: int, stop: StopFlag, progress: Progress, show: Callable[[], None] | None
+) -> Iterator[LoopReport]:
     done = 0
     while done < ticks and not stop():
-        chunk = min(1 if view.draws_every_tick else _CHUNK_TICKS, ticks - done)
+        chunk = min(_CHUNK_TICKS if show is None else 1, ticks - done)
         yield loop.run_for(chunk)
         done += chunk
-        view.show()
+        if show is not None:
+            show()
         progress.update("run", done)
 
 

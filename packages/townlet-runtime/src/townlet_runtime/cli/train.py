@@ -183,16 +183,8 @@ def _mode(config: Config, worlds: Worlds, behaviors: Sequence[str]) -> Mode:
     return mode
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Settings:
-    """The settings of training, completely decided."""
-
-    config: Config
-    """With every value of training written out."""
-    training: TrainingConfig
-
-
-def _settings(plan: TrainPlan) -> _Settings:
+def _settings(plan: TrainPlan) -> tuple[Config, TrainingConfig]:
+    """Decide the settings of training completely; return the config with all of them written out, and themselves."""
     from townlet_runtime.training import preset_name_for, training_config, training_fields
 
     config = plan.config
@@ -206,27 +198,27 @@ def _settings(plan: TrainPlan) -> _Settings:
         seed=plan.seed,
         behaviors=plan.behaviors,
     )
-    written = with_training(config, mode=plan.mode, seed=plan.seed, fields=training_fields(training))
-    return _Settings(config=written, training=training)
+    return with_training(config, mode=plan.mode, seed=plan.seed, fields=training_fields(training)), training
 
 
 def _train(plan: TrainPlan, console: Console) -> int:
     # Not before everything that can be refused without it was: the trainer takes seconds to import.
-    settings = _settings(plan)
+    config, training = _settings(plan)
+    plan = replace(plan, config=config)
     # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
     require_report_extra()
     # Built first: a contradiction is refused before anything is written.
-    with closing(plan.worlds.make(settings.training.num_envs)) as worlds:
-        return _train_in(worlds, plan, settings, console)
+    with closing(plan.worlds.make(training.num_envs)) as worlds:
+        return _train_in(worlds, plan, training, console)
 
 
-def _train_in(worlds: GroupedSimulation, plan: TrainPlan, settings: _Settings, console: Console) -> int:
+def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConfig, console: Console) -> int:
     from townlet_runtime.training import TrainingError, prepare_run
 
     begun_at = 0 if plan.begun is None else _resume_at(plan, plan.begun, console)
     with (
         stop_on_signals() as stop,
-        console.progress(total=settings.training.total_env_steps, unit="env steps", begun_at=begun_at) as shown,
+        console.progress(total=training.total_env_steps, unit="env steps", begun_at=begun_at) as shown,
     ):
 
         def on_progress(progress: Progress) -> None:
@@ -234,9 +226,9 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, settings: _Settings, c
             shown.update(progress.stage, progress.env_steps, note)
 
         try:
-            with _claimed(plan, settings) as (run_dir, begun):
+            with _claimed(plan) as (run_dir, begun):
                 orchestrator = prepare_run(
-                    settings.training,
+                    training,
                     worlds,
                     plan.worlds.make_scored,
                     bridge=plan.worlds.bridge,
@@ -254,24 +246,24 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, settings: _Settings, c
         console.note(f"stopped at {summary.counters.env_steps:,} env steps; kept in {summary.checkpoint}")
         console.note(f"go on with: {_resume_command(plan, run_dir)}")
         return stop.code
-    plan = replace(plan, config=settings.config, run_dir=run_dir, begun=begun)
+    plan = replace(plan, run_dir=run_dir, begun=begun)
     return _finish(plan, summary, summary.final, console, horizon=first_spec(worlds).episode_ticks)
 
 
 @contextmanager
-def _claimed(plan: TrainPlan, settings: _Settings) -> Iterator[tuple[Path, BegunFile]]:
+def _claimed(plan: TrainPlan) -> Iterator[tuple[Path, BegunFile]]:
     """Hold the run directory while the block prepares the run; a new one then gets its first files."""
     if plan.begun is not None:
         yield plan.run_dir, plan.begun
         return
-    text = dump_config(settings.config)
+    text = dump_config(plan.config)
     with new_run_directory(plan.run_dir, numbered=not plan.named) as run_dir:
         begun = BegunFile(
             schema_version=2,
             threads=plan.threads,
             controller=plan.worlds.controller,
-            config_sha256=config_digest(settings.config),
-            config=resolved(settings.config),
+            config_sha256=config_digest(plan.config),
+            config=resolved(plan.config),
         )
         yield run_dir, begun
         # The config comes last: a run that has one can be resumed, however early it is killed.
@@ -291,19 +283,19 @@ def _resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
     Raises:
         CommandError: if its newest checkpoint is damaged, or it was begun with other threads or another controller.
     """
-    from townlet_runtime.training import TrainingError, resume_point
+    from townlet_runtime.training import TrainingError, newest_state
 
     require_begun_with(plan.run_dir, "controller", begun.controller, plan.worlds.controller)
     require_begun_with(plan.run_dir, "threads", str(begun.threads), str(plan.threads))
     try:
-        point = resume_point(plan.run_dir)
+        state = newest_state(plan.run_dir)
     except TrainingError as error:
         raise CommandError(str(error)) from error
-    if point is None or not point.prepared:
+    if state is None or not state.history.prepared:
         console.note(f"{plan.run_dir}: nothing was learned yet; the run begins again in its place")
         return 0
-    console.note(f"{plan.run_dir}: going on at {point.env_steps:,} env steps ({point.stage})")
-    return point.env_steps
+    console.note(f"{plan.run_dir}: going on at {state.env_steps:,} env steps ({state.stage})")
+    return state.env_steps
 
 
 def _resume_command(plan: TrainPlan, run_dir: Path) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from townlet_behavior import BridgeConfig, CommitmentConfig, ScriptedConfig
-from townlet_runtime.adapters.controllers import CONTROLLERS, ControllerFactory, load_controller, registered_controller
-from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.cli.console import Console
 from townlet_runtime.cli.exits import CommandError
 from townlet_runtime.config import (
@@ -31,6 +30,9 @@ from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
 from townlet_runtime.town import Town, TownConfig
 from townlet_trajectory.storage.json import JsonValue
+
+if TYPE_CHECKING:
+    from townlet_runtime.adapters.controllers import ControllerFactory
 
 MakeWorlds = Callable[[int], GroupedSimulation]
 """Builds so many parallel worlds."""
@@ -90,7 +92,7 @@ def load_of_run(run_dir: Path, options: Sequence[Override], console: Console) ->
         ReportError: if `begun.json` is missing or damaged.
     """
     begun = require_unchanged(run_dir)
-    if begun.config is None:
+    if begun.config is None and not (run_dir / CONFIG).exists():
         raise CommandError(f"{run_dir}: its world was made in Python, so it has no {CONFIG} that a command could use")
     return load(run_dir / CONFIG, (), options, console).config, begun
 
@@ -192,6 +194,8 @@ class Worlds:
                 make_scored=towns.grouped,
                 towns=towns,
             )
+        from townlet_runtime.adapters.registry import Environment
+
         environment = Environment(
             name=section.name,
             settings=section.settings,
@@ -217,6 +221,8 @@ def is_module(controller: str) -> bool:
 
 def _controller(environment: str, in_config: str | None, named: str | None) -> ControllerFactory | None:
     """The script: what the command line names, else what the config names, else the environment's own, if any."""
+    from townlet_runtime.adapters.controllers import load_controller, registered_controller
+
     if named is not None and is_module(named):
         return load_controller(named)
     name = in_config if named is None else named
@@ -235,6 +241,8 @@ def _controller(environment: str, in_config: str | None, named: str | None) -> C
 
 
 def _registered() -> list[str]:
+    from townlet_runtime.adapters.controllers import CONTROLLERS
+
     return sorted(entry_points(group=CONTROLLERS).names)
 
 

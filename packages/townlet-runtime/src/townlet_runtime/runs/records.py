@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -52,8 +52,21 @@ PACKAGES = (
 _GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
+class FileRecord:
+    """A record that is a JSON file of a run."""
+
+    def write(self, path: Path) -> None:
+        """Replace `path` by this record, atomically."""
+        write_record(TypeAdapter(type(self)), self, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
+        return read_record(TypeAdapter(cls), path)
+
+
 @dataclass(frozen=True, kw_only=True)
-class BegunFile:
+class BegunFile(FileRecord):
     """`begun.json`: settings that must be the same when a run is resumed, written before anything else."""
 
     __pydantic_config__ = EXACT
@@ -73,18 +86,9 @@ class BegunFile:
             raise ReportError("BegunFile", key="threads", expected="a number >= 1", came=repr(self.threads))
         require_digest("BegunFile", "config_sha256", self.config_sha256)
 
-    def write(self, path: Path) -> None:
-        """Replace `path` by this record, atomically."""
-        write_record(_BEGUN, self, path)
-
-    @classmethod
-    def read(cls, path: Path) -> BegunFile:
-        """Read the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
-        return read_record(_BEGUN, path)
-
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationFile:
+class EvaluationFile(FileRecord):
     """`evaluation.json`: every score of a run. Its parts are the records of `townlet_trajectory.evaluation.results`."""
 
     __pydantic_config__ = EXACT
@@ -141,18 +145,9 @@ class EvaluationFile:
             final=final,
         )
 
-    def write(self, path: Path) -> None:
-        """Replace `path` by this record, atomically."""
-        write_record(_EVALUATION, self, path)
-
-    @classmethod
-    def read(cls, path: Path) -> EvaluationFile:
-        """Read the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
-        return read_record(_EVALUATION, path)
-
 
 @dataclass(frozen=True, kw_only=True)
-class PromotionFile:
+class PromotionFile(FileRecord):
     """`promotion.json` as the report needs it; `PromotionRegistry` writes more keys."""
 
     __pydantic_config__ = OPEN
@@ -176,14 +171,9 @@ class PromotionFile:
         """The pass that decided."""
         return self.history[-1]
 
-    @classmethod
-    def read(cls, path: Path) -> PromotionFile:
-        """Read the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
-        return read_record(_PROMOTION, path)
-
 
 @dataclass(frozen=True, kw_only=True)
-class SummaryFile:
+class SummaryFile(FileRecord):
     """`summary.json`: one run in a few numbers, for people and dashboards. None where the run has no such thing.
 
     Returns are those of whole episodes, averaged over agents as the evaluation does it.
@@ -309,21 +299,6 @@ class SummaryFile:
             versions=_versions(),
         )
 
-    def write(self, path: Path) -> None:
-        """Replace `path` by this record, atomically."""
-        write_record(_SUMMARY, self, path)
-
-    @classmethod
-    def read(cls, path: Path) -> SummaryFile:
-        """Read the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
-        return read_record(_SUMMARY, path)
-
 
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-
-
-_BEGUN = TypeAdapter(BegunFile)
-_EVALUATION = TypeAdapter(EvaluationFile)
-_PROMOTION = TypeAdapter(PromotionFile)
-_SUMMARY = TypeAdapter(SummaryFile)

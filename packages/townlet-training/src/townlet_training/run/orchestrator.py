@@ -153,11 +153,12 @@ class TrainingOrchestrator:
             ResumeError: if the run cannot be resumed.
         """
         with DirectoryLock(self._run_dir):
-            if self._resume:
-                self._restore_newest()
-            else:
+            if not self._resume:
                 self._directory.require_unused()
-                self._begin()
+            if not (self._resume and self._restore_newest()):
+                # A checkpoint before anything else says what is to be run.
+                self._directory.begin_log()
+                self._save(interim=True)
             try:
                 if not self._state.history.prepared:
                     self._prepare()
@@ -177,25 +178,21 @@ class TrainingOrchestrator:
             checkpoint = self._directory.checkpoints.path(self._state.history.candidate)
             return summary_of(self._state, self._learners, result, checkpoint=checkpoint, clock=self._clock)
 
-    def _begin(self) -> None:
-        """Begin the log, and leave a checkpoint that says what is to be run."""
-        self._directory.begin_log()
-        self._save(interim=True)
-
-    def _restore_newest(self) -> None:
-        """Restore the newest checkpoint; a run that had not learned anything begins again, in its place."""
+    def _restore_newest(self) -> bool:
+        """Restore the newest checkpoint; false where nothing was learned yet, and the run begins again in its place."""
         newest = self._directory.newest(self._state)
-        if newest is not None:
-            path, checkpoint = newest
-            self._clock.resume(checkpoint.state.elapsed, checkpoint.state.timings)
-            if checkpoint.state.history.prepared:
-                self._directory.go_back_to(checkpoint)
-                self._learners.restore(checkpoint.weights, checkpoint.learner)
-                self._state, self._evaluator.state = checkpoint.state, checkpoint.state.evaluator
-                self._resumed, self._directory.saved_at = checkpoint, path
-                log.info("resumed at %d world steps", self._state.env_steps)
-                return
-        self._begin()
+        if newest is None:
+            return False
+        path, checkpoint = newest
+        self._clock.resume(checkpoint.state.elapsed, checkpoint.state.timings)
+        if not checkpoint.state.history.prepared:
+            return False
+        self._directory.go_back_to(checkpoint)
+        self._learners.restore(checkpoint.weights, checkpoint.learner)
+        self._state, self._evaluator.state = checkpoint.state, checkpoint.state.evaluator
+        self._resumed, self._directory.saved_at = checkpoint, path
+        log.info("resumed at %d world steps", self._state.env_steps)
+        return True
 
     def _prepare(self) -> None:
         """Clone the script; in mode `ppo`, fit normalization to the experience of an untrained policy."""
