@@ -14,6 +14,8 @@ from types import TracebackType
 from townlet_trajectory.errors import ArtifactError, reason_of, system_errors
 from townlet_trajectory.storage import system
 
+__all__ = ["DirectoryLock", "is_locked"]
+
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
