@@ -38,6 +38,7 @@ NEEDS = {
     "jinja2": ("test_cli_environments.py", "test_cli_resume.py", "test_cli_train.py", "test_report_page.py"),
     "gymnasium": (
         "test_adapters_gymnasium.py",
+        "test_adapters_history.py",
         "test_adapters_parallel.py",
         "test_adapters_pettingzoo.py",
         "test_adapters_spaces.py",

@@ -148,9 +148,9 @@ def test_a_capture_of_the_original() -> None:
 
 
 def test_a_sample_of_the_original_alone(tmp_path: Path) -> None:
-    (tmp_path / "manifest.yaml").write_text("- observation_hybrid_sample_conflict_low.npz\n")
+    (tmp_path / "manifest.json").write_text('["observation_hybrid_sample_conflict_low.npz"]')
     with pytest.warns(UnnamedActionsWarning, match="1 of 1"):
-        capture = read_captures(tmp_path / "manifest.yaml", data_root=DATA)
+        capture = read_captures(tmp_path / "manifest.json", data_root=DATA)
     assert (len(capture.samples[0]), capture.metadata) == (2, {})
 
 

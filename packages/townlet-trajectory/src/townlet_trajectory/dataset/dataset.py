@@ -90,15 +90,18 @@ class TrajectoryDataset(Generic[BatchT]):
 
         Args:
             sources: at least one; their schemas are equal.
-            batch_size: units of a batch. The last one of an epoch is smaller where they do not come out even.
-            seed: of the shuffle and the draws, >= 0.
             unit: `steps` hands out `StepBatch`es, `trajectories` hands out `TrajectoryBatch`es.
-            shuffle: anew for every epoch. False: in the order of the sources.
-            drop_last: leave a smaller last batch out.
-            memory_budget_bytes: the most that is held at a time. None: no bound.
-            select: which steps are taken; of trajectories, those with at least one such step, whole.
-            weights: draw steps with replacement, in proportion to them; a trajectory weighs what its selected steps do.
             next_observations: give step batches what each action led to.
+
+        Keyword Args:
+            batch_size (int): units of a batch. The last one of an epoch is smaller where they do not come out even.
+            seed (int): of the shuffle and the draws, >= 0.
+            shuffle (bool): anew for every epoch. False: in the order of the sources.
+            drop_last (bool): leave a smaller last batch out.
+            memory_budget_bytes (int | None): the most that is held at a time. None: no bound.
+            select (StepSelection): which steps are taken; of trajectories, those with at least one such step, whole.
+            weights (StepWeights | None): draw steps with replacement, in proportion to them; a trajectory weighs as
+                much as its selected steps.
 
         Raises:
             DatasetError: if an option is out of range, or weights are negative, not finite or all 0.

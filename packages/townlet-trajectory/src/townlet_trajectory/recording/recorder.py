@@ -139,7 +139,8 @@ class TrajectoryService:
             slots: [N], at least 0, strictly ascending.
             observations: each [N, ...], as the schema says.
             agent_ids: [N] str. An agent that is in no open trajectory begins one.
-            worlds, episodes: [N].
+            worlds: [N], of each agent.
+            episodes: [N], of each agent's world.
 
         Raises:
             OrderError: if the last tick is not closed.
