@@ -55,7 +55,7 @@ def test_cooperating_agents_with_unequal_spaces_are_two_groups() -> None:
         assert set(batch.columns["expert_action"].tolist()) == {-1}
     # both earn the same: how near the listener is to where the speaker sends it
     np.testing.assert_array_equal(collection.batches["speaker"].rewards, collection.batches["listener"].rewards)
-    assert collection.env_steps == 120 and collection.report.agent_ticks == 240
+    assert collection.env_steps == 120 and collection.agent_steps == 240
 
 
 @pytest.mark.parametrize("name", [SPREAD, LANDER])
