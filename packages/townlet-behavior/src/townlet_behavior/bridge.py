@@ -143,7 +143,7 @@ class BehaviorBridge:
             choices = keep_commitments(drawn, held)
             choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
             if isinstance(view, ArgumentsView):
-                view.choices_made(drawn.action, choices.action, choices.source)
+                view.choices_made(drawn, choices)
             # and guardrails, which have the last word.
             reviewed = self._guardrails.review(view, choices.action)
 

@@ -96,13 +96,10 @@ class BatchController(Protocol):
         """
 
 
-class Codec(Protocol[Seen, _Done]):
-    """A world's own translation between rows and agents, intents and action indices."""
+class Encoder(Protocol[_Done, _Seen]):
+    """A world's own translation of intents into action indices."""
 
-    def locate(self, view: Any, row: int, /) -> tuple[Seen, str]:
-        """Return what a controller looks at, and the agent id, of a row of the bridge's view."""
-
-    def encode(self, intent: _Done, view: Seen, agent_id: str, /) -> int:
+    def encode(self, intent: _Done, view: _Seen, agent_id: str, /) -> int:
         """Return the action index of an intent.
 
         Args:
@@ -113,6 +110,31 @@ class Codec(Protocol[Seen, _Done]):
         Raises:
             UnknownActionError: if the vocabulary has no such action. Other exceptions are made one.
         """
+
+
+def encode_intent(codec: Encoder[Intent, Seen], intent: Intent, view: Seen, agent_id: str) -> int:
+    """Return the action index of an intent, by a user's own codec.
+
+    Args:
+        codec: of the world.
+        intent: of the agent.
+        view: that the intent was made from.
+        agent_id: in that world.
+
+    Raises:
+        UnknownActionError: if the codec does not know the intent; names it and the agent.
+    """
+    try:
+        return operator.index(codec.encode(intent, view, agent_id))
+    except Exception as error:
+        raise UnknownActionError(f"agent {agent_id!r}: no action for {intent!r}: {error}") from error
+
+
+class Codec(Encoder[_Done, Seen], Protocol[Seen, _Done]):
+    """A world's own translation between rows and agents, intents and action indices."""
+
+    def locate(self, view: Any, row: int, /) -> tuple[Seen, str]:
+        """Return what a controller looks at, and the agent id, of a row of the bridge's view."""
 
 
 @runtime_checkable
@@ -296,10 +318,7 @@ class PerAgent(Generic[Seen, Intent]):
             raise
         except Exception as error:  # a user's own code
             raise ControllerError.by("the script", error, agent_id=agent_id, tick=tick_of(seen)) from error
-        try:
-            return operator.index(self._codec.encode(intent, seen, agent_id))
-        except Exception as error:
-            raise UnknownActionError(f"agent {agent_id!r}: no action for {intent!r}: {error}") from error
+        return encode_intent(self._codec, intent, seen, agent_id)
 
     def _note_plans(self, cancellable: Cancellable, view: View, decisions: DecisionBatch) -> None:
         for row, (slot, vetoed) in enumerate(zip(view.slots.tolist(), decisions.vetoed.tolist(), strict=True)):

@@ -57,6 +57,27 @@ def other_agents_at(world: WorldView, object_id: str, agent_id: str) -> Iterator
             yield other_id
 
 
+def chat_intent(world: WorldView, agent_id: str, preference: float) -> AgentIntent | None:
+    """Return the chat with the best partner on the same cell; None where all have a score of at most 0.
+
+    Args:
+        world: that the agent lives in.
+        agent_id: of the speaker.
+        preference: of the speaker for chats, 1 where profiles do not act.
+    """
+    extroversion = _number(world.agents[agent_id].personality.extroversion)
+    best, best_score = None, 0.0
+    for other_id in _others_here(world, agent_id):
+        if not world.rivalry_should_avoid(agent_id, other_id):
+            score = float(chat_score(*_feelings(world, agent_id, other_id), extroversion))
+            if score > best_score:
+                best, best_score = other_id, score
+    if best is None:
+        return None
+    quality = chat_quality(*_feelings(world, agent_id, best), extroversion, _number(preference))
+    return AgentIntent(kind="chat", target_agent=best, quality=float(quality))
+
+
 class ScriptedBehavior:
     """Decides by the rules of `ScriptedController` for one agent at a time, in intents of a plain world.
 
@@ -173,21 +194,12 @@ class ScriptedBehavior:
     def _chat(self, world: WorldView, agent_id: str) -> AgentIntent | None:
         agent = world.agents[agent_id]
         extroversion = _number(agent.personality.extroversion)
-        preference = CHAT_PREFERENCE[_profile_of(agent) if self._config.personality_profiles else BALANCED]
+        preference = float(CHAT_PREFERENCE[_profile_of(agent) if self._config.personality_profiles else BALANCED])
         ready = world.tick - self._chatted.get(agent_id, -(2**62)) >= self._cooldown / preference
         wants = wants_to_chat(extroversion, self._pressing(agent)[None], preference=preference)
         if not (self._relationships and ready and wants):
             return None
-        best, best_score = None, 0.0
-        for other_id in _others_here(world, agent_id):
-            if not world.rivalry_should_avoid(agent_id, other_id):
-                score = float(chat_score(*_feelings(world, agent_id, other_id), extroversion))
-                if score > best_score:
-                    best, best_score = other_id, score
-        if best is None:
-            return None
-        quality = chat_quality(*_feelings(world, agent_id, best), extroversion, preference)
-        return AgentIntent(kind="chat", target_agent=best, quality=float(quality))
+        return chat_intent(world, agent_id, preference)
 
     def _step_away(self, world: WorldView, agent_id: str) -> AgentIntent | None:
         if not any(world.rivalry_should_avoid(agent_id, other_id) for other_id in _others_here(world, agent_id)):

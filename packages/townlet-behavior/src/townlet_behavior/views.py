@@ -7,12 +7,15 @@ code: it has only what per-agent scripts read, and it is never touched by the br
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ShapeError
+
+if TYPE_CHECKING:
+    from .blend import Choices
 
 
 class View(Protocol):
@@ -80,13 +83,12 @@ class ArgumentsView:
     so which arguments, stand behind an index.
     """
 
-    def choices_made(self, drawn: NDArray[np.int64], chosen: NDArray[np.int64], source: NDArray[np.int8]) -> None:
+    def choices_made(self, drawn: Choices, chosen: Choices) -> None:
         """Take the choices of this tick; called once, before the first guardrail.
 
         Args:
-            drawn: [N]; what the blend drew, also where an option is held or an agent is possessed.
-            chosen: [N]; after commitments and possession.
-            source: [N]; `Source` of each chosen action.
+            drawn: N rows; of the blend, also where an option is held or an agent is possessed.
+            chosen: N rows; after commitments and possession. `FORCED` rows are held options.
         """
         raise NotImplementedError
 

@@ -1,0 +1,17 @@
+"""Plain Python worlds: `PolicyRuntime(config)` decides for their agents; `SimulationLoop(config)`: a town."""
+
+from townlet_runtime.plain.codec import AgentIntentCodec, IntentCodec, KeyCodec, plain_vocabulary
+from townlet_runtime.plain.engine import PlainOptions
+from townlet_runtime.plain.frames import Frame, Transition
+from townlet_runtime.plain.runtime import PolicyRuntime
+
+__all__ = [
+    "AgentIntentCodec",
+    "Frame",
+    "IntentCodec",
+    "KeyCodec",
+    "PlainOptions",
+    "PolicyRuntime",
+    "Transition",
+    "plain_vocabulary",
+]
