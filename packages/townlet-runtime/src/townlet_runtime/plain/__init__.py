@@ -4,6 +4,8 @@ from townlet_runtime.plain.codec import AgentIntentCodec, IntentCodec, KeyCodec,
 from townlet_runtime.plain.engine import PlainOptions
 from townlet_runtime.plain.frames import Frame, Transition
 from townlet_runtime.plain.runtime import PolicyRuntime
+from townlet_runtime.plain.simulation import PlainSimulation, PlainWorlds
+from townlet_runtime.plain.town_loop import SimulationLoop
 
 __all__ = [
     "AgentIntentCodec",
@@ -11,7 +13,10 @@ __all__ = [
     "IntentCodec",
     "KeyCodec",
     "PlainOptions",
+    "PlainSimulation",
+    "PlainWorlds",
     "PolicyRuntime",
+    "SimulationLoop",
     "Transition",
     "plain_vocabulary",
 ]

@@ -42,7 +42,7 @@ class Intake:
         Raises:
             SimulationError: names the agent and the array that is missing, of another shape, or not finite.
         """
-        current = {agent_id: self._checked(agent_id, seen, tick) for agent_id, seen in observations.items()}
+        current = {agent_id: self.checked(agent_id, seen, tick) for agent_id, seen in observations.items()}
         self.metadata = {agent_id: seen.get(METADATA, {}) for agent_id, seen in observations.items()}
         self.current = current
 
@@ -50,7 +50,8 @@ class Intake:
         """Return the current observations of these agents, each [N, ...]."""
         return stack([self.current[agent_id] for agent_id in agent_ids], self.shapes)
 
-    def _checked(self, agent_id: str, seen: Mapping[str, Any], tick: int | None) -> Arrays:
+    def checked(self, agent_id: str, seen: Mapping[str, Any], tick: int | None) -> Arrays:
+        """Return one agent's observations as arrays; see `take`."""
         where = f"agent {agent_id!r}{'' if tick is None else f', tick {tick}'}: "
         arrays = {}
         for name, value in seen.items():
