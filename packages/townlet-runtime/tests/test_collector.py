@@ -16,8 +16,7 @@ from townlet_runtime.policy.policy import Policy
 from townlet_runtime.simulation.interface import AGENTS, OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Collected
-from townlet_trajectory.evaluation.seeds import training_seeds
+from townlet_trajectory.evaluation.interfaces import Collected, training_seeds
 
 
 def counts(collected: Collected) -> tuple[object, ...]:

@@ -16,8 +16,7 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, SimulationSpec, Stepped
 from townlet_runtime.testing import Corridor, CorridorConfig
-from townlet_trajectory.evaluation.scores import EpisodeScores
-from townlet_trajectory.evaluation.seeds import final_seeds, promotion_seeds, selection_seeds
+from townlet_trajectory.evaluation.interfaces import EpisodeScores, final_seeds, promotion_seeds, selection_seeds
 
 CONFIG = CorridorConfig(length=4, places=2, slip=0.2, episode_ticks=20)
 WAIT, LEFT, RIGHT, REST = range(4)

@@ -24,7 +24,7 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, first_spec
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryService
-from townlet_trajectory.evaluation.seeds import training_seeds
+from townlet_trajectory.evaluation.interfaces import training_seeds
 
 CONFIG = BridgeConfig()
 

@@ -24,7 +24,7 @@ from townlet_training.run.agent_groups import (
     require_groups,
     split_groups,
 )
-from townlet_trajectory.evaluation.seeds import derive_seed
+from townlet_trajectory.evaluation.interfaces import derive_seed
 
 CONFIG = TrainingConfig(
     baselines=("scripted", "nearest", "idle", "random"),

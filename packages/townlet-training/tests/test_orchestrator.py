@@ -28,11 +28,9 @@ from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, W
 from townlet_training.run.orchestrator import TrainingOrchestrator
 from townlet_trajectory import ArtifactError
 from townlet_trajectory.evaluation.gates import Verdict
-from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.interfaces import HELD_OUT, Actor, EpisodeScores, promotion_seeds, selection_seeds
 from townlet_trajectory.evaluation.promotion import Decision, PromotionConfig
 from townlet_trajectory.evaluation.results import ExportedPolicy, RunSummary
-from townlet_trajectory.evaluation.scores import EpisodeScores
-from townlet_trajectory.evaluation.seeds import HELD_OUT, promotion_seeds, selection_seeds
 from townlet_trajectory.storage.files import DirectoryLock
 
 CONFIG = TrainingConfig(

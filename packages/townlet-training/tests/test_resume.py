@@ -33,11 +33,16 @@ from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
 from townlet_training.run.metrics import WALL_TIME_KEYS, Progress
 from townlet_training.run.orchestrator import TrainingOrchestrator
 from townlet_trajectory.evaluation import promotion
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, Evaluator
+from townlet_trajectory.evaluation.interfaces import (
+    Actor,
+    Collected,
+    Collector,
+    EpisodeScores,
+    Evaluator,
+    selection_seeds,
+)
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 from townlet_trajectory.evaluation.results import ExportedPolicy, RunSummary
-from townlet_trajectory.evaluation.scores import EpisodeScores
-from townlet_trajectory.evaluation.seeds import selection_seeds
 from townlet_trajectory.storage.manifest import write_directory
 
 ANNEAL = TrainingConfig(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from townlet_training.run.state import TrainingState
     from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
     from townlet_trajectory.evaluation.gates import GateResult, Verdict
-    from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, Evaluator
+    from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
     from townlet_trajectory.evaluation.promotion import (
         Decision,
         PromotionConfig,
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
         RunCounters,
         RunSummary,
     )
-    from townlet_trajectory.evaluation.scores import EpisodeScores
 
 __version__ = "0.1.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
@@ -146,14 +145,13 @@ _MODULES = {
     "townlet_training.run.state": "TrainingState",
     "townlet_trajectory.evaluation.comparisons": "PairedComparison ScoreSummary compare normalized summarize",
     "townlet_trajectory.evaluation.gates": "GateResult Verdict",
-    "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector Evaluator",
+    "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator",
     "townlet_trajectory.evaluation.promotion": (
         "Decision PromotionConfig PromotionDecision PromotionPass PromotionRegistry"
     ),
     "townlet_trajectory.evaluation.results": (
         "CloneEpoch CloneRecord CloneResult EvaluationRecord ExportedPolicy FinalEvaluation RunCounters RunSummary"
     ),
-    "townlet_trajectory.evaluation.scores": "EpisodeScores",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 

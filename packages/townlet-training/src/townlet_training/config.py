@@ -11,10 +11,10 @@ from townlet_training.errors import ConfigError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.settings import Count, OpenShare, Ratio, Share, Steps, Ticks, check_settings
-from townlet_trajectory.evaluation.intervals import MIN_EPISODES
+from townlet_trajectory.evaluation.comparisons import MIN_EPISODES
+from townlet_trajectory.evaluation.interfaces import HELD_OUT
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 from townlet_trajectory.evaluation.results import CLONE, LEARNED, SCRIPTED, ZEROS, Acting, Mode, Stage, zero_of
-from townlet_trajectory.evaluation.seeds import HELD_OUT
 
 Episodes = Annotated[int, Field(ge=MIN_EPISODES, le=10**6)]
 """Episodes of one evaluation: the intervals of fewer miss the mean far more often than they say."""

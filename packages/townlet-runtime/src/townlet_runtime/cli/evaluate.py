@@ -17,9 +17,8 @@ from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.policy.policy import Policy
 from townlet_runtime.runs.finished import FinishedRun, read_run
 from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
+from townlet_trajectory.evaluation.interfaces import HELD_OUT, EpisodeScores
 from townlet_trajectory.evaluation.results import LEARNED, RANDOM, SCRIPTED, zero_of
-from townlet_trajectory.evaluation.scores import EpisodeScores
-from townlet_trajectory.evaluation.seeds import HELD_OUT
 
 OTHER = "other"
 """Name of the policy of another run."""

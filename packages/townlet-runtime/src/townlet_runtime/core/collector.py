@@ -13,8 +13,7 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec, first_spec
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryService
-from townlet_trajectory.evaluation.interfaces import Actor, Collected
-from townlet_trajectory.evaluation.seeds import training_seeds
+from townlet_trajectory.evaluation.interfaces import Actor, Collected, training_seeds
 
 _PARTS = ("collector", "worlds", "groups")
 """Of a saved state."""

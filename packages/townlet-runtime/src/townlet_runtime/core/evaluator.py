@@ -14,9 +14,8 @@ from townlet_runtime.core.loop import require_groups, runtimes_of, script_side
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped, first_spec
-from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.interfaces import Actor, EpisodeScores
 from townlet_trajectory.evaluation.results import RANDOM
-from townlet_trajectory.evaluation.scores import EpisodeScores
 
 MakeSimulation = Callable[[int], GroupedSimulation]
 """Builds a simulation of so many parallel worlds."""
@@ -29,7 +28,7 @@ class Evaluator:
         >>> from townlet_behavior import BridgeConfig
         >>> from townlet_runtime import Evaluator, OneGroup
         >>> from townlet_runtime.testing import Corridor
-        >>> from townlet_trajectory.evaluation.seeds import final_seeds
+        >>> from townlet_trajectory.evaluation.interfaces import final_seeds
         >>> evaluator = Evaluator(lambda n: OneGroup(Corridor(num_worlds=n)), config=BridgeConfig(), seed=1)
         >>> scores = evaluator.baseline("scripted", seeds=final_seeds(20))
         >>> len(scores.returns)

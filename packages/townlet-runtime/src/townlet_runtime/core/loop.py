@@ -24,8 +24,7 @@ from townlet_runtime.simulation.interface import (
     first_spec,
 )
 from townlet_trajectory import TrajectoryService
-from townlet_trajectory.evaluation.interfaces import Actor
-from townlet_trajectory.evaluation.seeds import training_seeds
+from townlet_trajectory.evaluation.interfaces import Actor, training_seeds
 
 SCRIPTED = "scripted"
 """The behavior that is blended with, where a simulation has it."""

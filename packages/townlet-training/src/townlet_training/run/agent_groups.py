@@ -26,9 +26,8 @@ from townlet_training.learning.ppo import PPOLearner, PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_trajectory import Kind, TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Collected
+from townlet_trajectory.evaluation.interfaces import Collected, derive_seed
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
-from townlet_trajectory.evaluation.seeds import derive_seed
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,8 @@ from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_s
 from townlet_training.run.metrics import Progress, RunClock, metrics_row
 from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, Evaluator
+from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
-from townlet_trajectory.evaluation.scores import EpisodeScores
 from townlet_trajectory.storage.files import DirectoryLock
 
 log = logging.getLogger(__name__)
