@@ -17,9 +17,9 @@ import torch
 
 from townlet_behavior import BridgeConfig, CommitmentConfig
 from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.policy.onnx import OnnxPolicy
+from townlet_runtime.simulation.interface import schema_of
 from townlet_runtime.town import Town, TownConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.onnx_export import export_policy

@@ -18,8 +18,7 @@ from typing import TypeAlias
 from pydantic import TypeAdapter, ValidationError
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.core.collector import Collector
-from townlet_runtime.core.evaluator import Evaluator, MakeSimulation
+from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
 from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
 from townlet_runtime.runs.finished import write_results

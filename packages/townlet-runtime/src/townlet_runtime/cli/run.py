@@ -9,17 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from townlet_runtime.cli.capture import capture_info, record_captures
-from townlet_runtime.cli.console import Console, Json, Progress, table
-from townlet_runtime.cli.exits import StopFlag, stop_on_signals
+from townlet_runtime.cli.console import Console, Json, Progress, StopFlag, stop_on_signals, table
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.render import screen
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of, world_options
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
-from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.policy.policy import Policy, UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, SimulationSpec
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, SimulationSpec, schema_of
 from townlet_runtime.town import Town
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
