@@ -30,19 +30,15 @@ from townlet_trajectory.storage.json import JsonValue
 try:
     import torch
 
-    from townlet_training import (
-        CheckpointStore,
-        PolicySpec,
-        Progress,
-        TrainingConfig,
-        TrainingError,
-        TrainingOrchestrator,
-        TrainingState,
-        preset,
-        preset_for,
-        read_checkpoint,
-    )
+    from townlet_training.config import TrainingConfig
     from townlet_training.errors import ConfigError as TrainingConfigError
+    from townlet_training.errors import TrainingError
+    from townlet_training.network.actor_critic import PolicySpec
+    from townlet_training.presets import preset, preset_for
+    from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
+    from townlet_training.run.metrics import Progress
+    from townlet_training.run.orchestrator import TrainingOrchestrator
+    from townlet_training.run.state import TrainingState
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
         raise

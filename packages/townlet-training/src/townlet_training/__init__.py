@@ -21,9 +21,9 @@ from townlet_training.errors import (
 
 if TYPE_CHECKING:
     from townlet_training.config import AnnealConfig, GatesConfig, PlannedUpdate, Schedule, TrainingConfig, plan
-    from townlet_training.learning.advantages import Estimates, advantages_of, gae, vtrace
     from townlet_training.learning.bc import BCLearner
     from townlet_training.learning.config import BCConfig, PPOConfig
+    from townlet_training.learning.objective import Estimates, advantages_of, gae, vtrace
     from townlet_training.learning.ppo import PPOLearner, PPOUpdate
     from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
     from townlet_training.network.onnx_export import export_policy
@@ -131,9 +131,9 @@ __all__ = [
 
 _MODULES = {
     "townlet_training.config": "AnnealConfig GatesConfig PlannedUpdate Schedule TrainingConfig plan",
-    "townlet_training.learning.advantages": "Estimates advantages_of gae vtrace",
     "townlet_training.learning.bc": "BCLearner",
     "townlet_training.learning.config": "BCConfig PPOConfig",
+    "townlet_training.learning.objective": "Estimates advantages_of gae vtrace",
     "townlet_training.learning.ppo": "PPOLearner PPOUpdate",
     "townlet_training.network.actor_critic": "ActorCritic NetworkConfig PolicySpec",
     "townlet_training.network.onnx_export": "export_policy",
@@ -153,16 +153,14 @@ _MODULES = {
         "CloneEpoch CloneRecord CloneResult EvaluationRecord ExportedPolicy FinalEvaluation RunCounters RunSummary"
     ),
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of the module
 
     def __getattr__(name: str) -> object:
-        if name not in _MODULE_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(_MODULE_OF[name]), name)
-        globals()[name] = value
-        return value
+        for module, names in _MODULES.items():
+            if name in names.split():
+                return globals().setdefault(name, getattr(import_module(module), name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

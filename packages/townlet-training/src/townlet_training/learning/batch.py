@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from townlet_training.errors import EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
-from townlet_training.learning.advantages import (
+from townlet_training.learning.objective import (
     Estimates,
     advantages_of,
     agent_and_tick,

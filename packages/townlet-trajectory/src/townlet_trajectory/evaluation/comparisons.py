@@ -13,9 +13,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.errors import EvaluationError
+from townlet_trajectory.errors import EvaluationError, require
 from townlet_trajectory.evaluation.interfaces import EpisodeScores
-from townlet_trajectory.storage.extras import require
 
 MIN_EPISODES = 10
 """Least number of episodes that a run is configured to judge by. Of 95 % BCa intervals of normal values, 50 % cover the
