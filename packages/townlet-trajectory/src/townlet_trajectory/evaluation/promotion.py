@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.errors import ManifestError, PromotionError
-from townlet_trajectory.evaluation.comparisons import PairedComparison
+from townlet_trajectory.evaluation.comparisons import MIN_EPISODES, PairedComparison
 from townlet_trajectory.evaluation.gates import GateResult
-from townlet_trajectory.evaluation.intervals import MIN_EPISODES
-from townlet_trajectory.evaluation.seeds import promotion_seeds
+from townlet_trajectory.evaluation.interfaces import promotion_seeds
 from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_named
@@ -116,7 +115,7 @@ class PromotionRegistry:
         >>> import tempfile
         >>> import numpy as np
         >>> from townlet_trajectory.evaluation.comparisons import compare
-        >>> from townlet_trajectory.evaluation.scores import EpisodeScores
+        >>> from townlet_trajectory.evaluation.interfaces import EpisodeScores
         >>> config = PromotionConfig(required_passes=2, num_episodes=10, num_resamples=1000)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     registry = PromotionRegistry(Path(folder) / "promotion.json", config=config, seed=1)

@@ -17,11 +17,10 @@ from townlet_trajectory.data.pieces import split_every
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.dataset.info import DATASET_VERSION, DatasetInfo, DatasetManifest, ShardEntry, shard_file_names
 from townlet_trajectory.dataset.source import schema_and_rest
-from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, system_errors
+from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, require, system_errors
 from townlet_trajectory.formats.shards.columns import check_texts
 from townlet_trajectory.formats.shards.layout import check_shard_schema, encode_shard
 from townlet_trajectory.formats.shards.reader import read_dataset_manifest
-from townlet_trajectory.storage.extras import require
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
 from townlet_trajectory.storage.locks import remove_if_there
