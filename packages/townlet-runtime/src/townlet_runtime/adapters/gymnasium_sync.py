@@ -33,7 +33,7 @@ from townlet_runtime.adapters.spaces import (
     stacked_masks,
     stacked_rewards,
 )
-from townlet_runtime.errors import EnvironmentFaultError, SimulationError
+from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec, Stepped
 from townlet_trajectory import ACTION_MASK
 
@@ -181,6 +181,9 @@ class SyncWorlds(SingleAgentWorlds):
         envs: one for each world, with the same spaces.
         episode_ticks: longer episodes are truncated.
         controller: makes the behavior `scripted`.
+
+    Raises:
+        ConfigError: if spaces differ, or nothing can learn in them.
     """
 
     def __init__(
@@ -192,6 +195,13 @@ class SyncWorlds(SingleAgentWorlds):
         controller: ControllerFactory | None,
     ) -> None:
         spaces, size = (envs[0].observation_space, envs[0].action_space), len(envs)
+        for env in envs[1:]:
+            if (env.observation_space, env.action_space) != spaces:
+                raise ConfigError(
+                    f"the worlds of `{name}` must have equal spaces, got {spaces[0]} and {env.observation_space}, "
+                    f"{spaces[1]} and {env.action_space}",
+                    key="environment.name",
+                )
         super().__init__(name, envs, spaces, num_worlds=size, episode_ticks=episode_ticks, controller=controller)
         self._envs = envs
 

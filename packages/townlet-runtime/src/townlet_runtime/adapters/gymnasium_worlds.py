@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from difflib import get_close_matches
 from typing import Any
@@ -59,7 +59,11 @@ class NativeWorlds(SingleAgentWorlds):
         """
         history = self._history
         before = self._require_actions(actions)
-        observation, rewards, terminated, truncated, info = self._advance(self._full(before.slots, actions))
+        full = actions
+        if self._any_rests:  # a world that is being reset ignores its action
+            full = np.zeros(self.spec.num_worlds, np.int64)
+            full[before.slots] = actions
+        observation, rewards, terminated, truncated, info = self._advance(full)
         arrays = self._encoded(observation)
         history.add(before.slots, actions)
         if self._any_rests:
@@ -85,14 +89,6 @@ class NativeWorlds(SingleAgentWorlds):
             events=self._events,
             observed=self._observe(arrays, observation, info),
         )
-
-    def _full(self, slots: NDArray[np.int64], actions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """[W]; a world that is being reset ignores its action."""
-        if not self._any_rests:
-            return actions
-        full = np.zeros(self.spec.num_worlds, np.int64)
-        full[slots] = actions
-        return full
 
     def _advance(self, actions: NDArray[np.int64]) -> tuple[object, NDArray[np.float32], Bools, Bools, object]:
         """Step the environment, and look at all it answers but the observation."""
@@ -192,91 +188,46 @@ def gymnasium_worlds(
         ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
         MissingExtraError: if a library that it needs is not installed.
     """
-    registered = _registered(env_id)
-    if vectorization == "native" and registered.vector_entry_point is None:
-        raise ConfigError(f"`gymnasium:{env_id}` has no vector form of its own", key="environment.vectorization")
-    if vectorization != "sync" and registered.vector_entry_point is not None:
-        native = _native(env_id, num_worlds, settings, max_episode_ticks, controller, own=registered.max_episode_steps)
-        if native is not None:
-            return native
-        if vectorization == "native":
-            raise ConfigError(
-                f"the vector form of `gymnasium:{env_id}` must reset worlds at the next step (`NEXT_STEP`)",
-                key="environment.vectorization",
-            )
-    return _sync(env_id, num_worlds, settings, max_episode_ticks, controller)
-
-
-def _registered(env_id: str) -> Any:
-    """The registry's entry. A module part would import whatever a file names, so it is no id."""
-    if env_id in gymnasium.registry:
-        return gymnasium.registry[env_id]
-    near = get_close_matches(env_id, gymnasium.registry, n=3)
-    hint = f"; near it: {', '.join(f'gymnasium:{one}' for one in near)}" if near else ""
-    raise ConfigError(f"Gymnasium knows no environment {env_id!r}{hint}", key="environment.name")
-
-
-def _sync(
-    env_id: str,
-    num_worlds: int,
-    settings: Mapping[str, Any],
-    max_episode_ticks: int | None,
-    controller: ControllerFactory | None,
-) -> SyncWorlds:
-    # Gymnasium's passive checker looks at an environment's first step; the adapter looks at every one.
-    keywords = {"disable_env_checker": True, **settings}
     name = f"gymnasium:{env_id}"
+    if env_id not in gymnasium.registry:  # a module part would import whatever a file names, so it is no id
+        near = get_close_matches(env_id, gymnasium.registry, n=3)
+        hint = f"; near it: {', '.join(f'gymnasium:{one}' for one in near)}" if near else ""
+        raise ConfigError(f"Gymnasium knows no environment {env_id!r}{hint}", key="environment.name")
+    registered = gymnasium.registry[env_id]
+    if vectorization == "native" and registered.vector_entry_point is None:
+        raise ConfigError(f"`{name}` has no vector form of its own", key="environment.vectorization")
+    if vectorization != "sync" and registered.vector_entry_point is not None:
+        own: Any = settings.get(_BOUND, registered.max_episode_steps)
+        ticks = episode_bound(own, max_episode_ticks)
+        keywords = dict(settings) if max_episode_ticks is None else {**settings, _BOUND: ticks}
+        env = _built(env_id, gymnasium.make_vec, num_worlds, vectorization_mode="vector_entry_point", **keywords)
+        with ExitStack() as undo:
+            undo.callback(close_environments, name, [env])
+            if env.metadata.get("autoreset_mode") == _NEXT_STEP:
+                native = NativeWorlds(name, env, episode_ticks=ticks, controller=controller)
+                undo.pop_all()
+                return native
+        if vectorization == "native":
+            message = f"the vector form of `{name}` must reset worlds at the next step (`NEXT_STEP`)"
+            raise ConfigError(message, key="environment.vectorization")
     envs: list[gymnasium.Env[Any, Any]] = []
     with ExitStack() as undo:
         undo.callback(close_environments, name, envs)
         for _ in range(num_worlds):
-            try:
-                envs.append(gymnasium.make(env_id, **keywords))
-            except Exception as error:  # somebody else's code
-                raise _not_built(env_id, error) from error
-        first = envs[0]
-        for env in envs[1:]:
-            if env.observation_space != first.observation_space or env.action_space != first.action_space:
-                raise ConfigError(
-                    f"the worlds of `{name}` must have equal spaces, got {first.observation_space} and"
-                    f" {env.observation_space}, {first.action_space} and {env.action_space}",
-                    key="environment.name",
-                )
-        own = None if first.spec is None else first.spec.max_episode_steps
-        worlds = SyncWorlds(name, envs, episode_ticks=episode_bound(own, max_episode_ticks), controller=controller)
+            # Gymnasium's passive checker looks at an environment's first step; the adapter looks at every one.
+            envs.append(_built(env_id, gymnasium.make, **{"disable_env_checker": True, **settings}))
+        spec = envs[0].spec
+        ticks = episode_bound(None if spec is None else spec.max_episode_steps, max_episode_ticks)
+        worlds = SyncWorlds(name, envs, episode_ticks=ticks, controller=controller)
         undo.pop_all()
     return worlds
 
 
-def _native(
-    env_id: str,
-    num_worlds: int,
-    settings: Mapping[str, Any],
-    max_episode_ticks: int | None,
-    controller: ControllerFactory | None,
-    *,
-    own: int | None,
-) -> NativeWorlds | None:
-    """None if the environment resets worlds in another way."""
-    ticks = episode_bound(settings.get(_BOUND, own), max_episode_ticks)
-    keywords = dict(settings) if max_episode_ticks is None else {**settings, _BOUND: ticks}
+def _built(env_id: str, make: Callable[..., Any], *arguments: int, **keywords: Any) -> Any:
     try:
-        env = gymnasium.make_vec(env_id, num_worlds, vectorization_mode="vector_entry_point", **keywords)
+        return make(env_id, *arguments, **keywords)
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        raise MissingExtraError(f"`gymnasium:{env_id}` needs something that is not installed: {error}") from error
     except Exception as error:  # somebody else's code
-        raise _not_built(env_id, error) from error
-    name = f"gymnasium:{env_id}"
-    with ExitStack() as undo:
-        undo.callback(close_environments, name, [env])
-        if env.metadata.get("autoreset_mode") != _NEXT_STEP:
-            return None
-        worlds = NativeWorlds(name, env, episode_ticks=ticks, controller=controller)
-        undo.pop_all()
-    return worlds
-
-
-def _not_built(env_id: str, error: Exception) -> ConfigError | MissingExtraError:
-    if isinstance(error, gymnasium.error.DependencyNotInstalled | ImportError):
-        return MissingExtraError(f"`gymnasium:{env_id}` needs something that is not installed: {error}")
-    return ConfigError(
-        f"`gymnasium:{env_id}` cannot be built: {type(error).__name__}: {error}", key="environment.settings"
-    )
+        message = f"`gymnasium:{env_id}` cannot be built: {type(error).__name__}: {error}"
+        raise ConfigError(message, key="environment.settings") from error
