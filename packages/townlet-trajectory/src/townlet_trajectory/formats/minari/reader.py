@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,9 +82,7 @@ class MinariReader:
     def __enter__(self) -> MinariReader:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
