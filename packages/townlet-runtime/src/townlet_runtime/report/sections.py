@@ -24,7 +24,7 @@ from townlet_runtime.report.plots import (
 from townlet_runtime.report.scores import differences
 from townlet_runtime.report.town_plot import LOW_NEED, town_plot
 from townlet_runtime.town.config import TOWN
-from townlet_runtime.town.picture import PictureObject, TownPicture
+from townlet_runtime.town.picture import TownPicture
 from townlet_trajectory.evaluation.results import LEARNED, ZEROS, FinalEvaluation
 
 MAX_EVENT_POLICIES = 3
@@ -183,15 +183,12 @@ def _town(run: ReportData, picture: TownPicture | None) -> tuple[Section, ...]:
     if picture is None:
         taken = "No picture of the town was taken."
         return (_section("town", "The town", None, "", taken),) if run.summary.env == TOWN else ()
+    kinds = dict.fromkeys(thing.type for thing in picture.objects)
+    legend = ", ".join(f"{kind[:2].capitalize()} {kind}" for kind in kinds) or "none here"
     words = (
-        f"{picture.title[:1].upper()}{picture.title[1:]}. Large boxes are objects ({_legend(picture.objects)}), filled "
+        f"{picture.title[:1].upper()}{picture.title[1:]}. Large boxes are objects ({legend}), filled "
         "while in use; +n is the number waiting in line. Small boxes are agents, with the end of the name where there "
         "is room, and with three bars, hunger, hygiene and energy from left to right: full is satisfied, red is below "
         f"{100 * LOW_NEED:.0f} %. A blue frame is an agent that uses an object."
     )
     return (_section("town", "The town", town_plot(picture), words, ""),)
-
-
-def _legend(objects: tuple[PictureObject, ...]) -> str:
-    kinds = dict.fromkeys(thing.type for thing in objects)
-    return ", ".join(f"{kind[:2].capitalize()} {kind}" for kind in kinds) or "none here"
