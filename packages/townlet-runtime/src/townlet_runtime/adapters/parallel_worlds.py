@@ -25,7 +25,7 @@ from townlet_runtime.adapters.history import (
     seen_state,
 )
 from townlet_runtime.adapters.spaces import KIND, Fault, find_mask, stacked_masks, stacked_rewards
-from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
+from townlet_runtime.errors import ConfigError, SimulationError
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_array
 from townlet_trajectory import ACTION_MASK
@@ -158,12 +158,7 @@ class Members:
 
 def _faults(rows: Sequence[Row], tick: int) -> Fault:
     """The errors of some agents."""
-
-    def fault(row: int, problem: str) -> EnvironmentFaultError:
-        world, agent = rows[row]
-        return world.fault(problem, tick, agent=agent)
-
-    return fault
+    return lambda row, problem: rows[row][0].fault(problem, tick, agent=rows[row][1])
 
 
 PRESENT = "present"
