@@ -201,16 +201,16 @@ class Relations:
             column[at] = value
         if np.count_nonzero(kind.strength(*values)) < len(at):
             self._free(at)
-        new = kind.strength(*before) == kind.blank
-        if not np.count_nonzero(new):
+        new = (kind.strength(*before) == kind.blank).nonzero()[0]
+        if not new.size:
             return
         # Each has at most one too many, for which its row has room.
         agents = agents[new]
-        held = kind.strength(*(column.reshape(self.other.shape).take(agents, axis=0) for column in columns))
-        held[held == kind.blank] = np.inf
-        full = (np.add.reduce(held < np.inf, axis=1) > kind.most).nonzero()[0]
+        held = kind.strength(*[column.reshape(self.other.shape).take(agents, axis=0) for column in columns])
+        has = held > kind.blank
+        full = (np.add.reduce(has, axis=1) > kind.most).nonzero()[0]
         if full.size:
-            agents, held = agents[full], held[full]
+            held, agents = np.where(has, held, np.inf)[full], agents[full]
             weakest = held == np.minimum.reduce(held, axis=1)[:, None]
             at = agents * self._width + np.where(weakest, self.other.take(agents, axis=0), -1).argmax(axis=1)
             for column in columns:

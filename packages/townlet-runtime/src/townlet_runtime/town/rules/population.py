@@ -104,7 +104,7 @@ class Population:
         """Let the agents back in whose time has come."""
         due = (state.returns_at <= state.tick).nonzero()[0]
         worlds = self._place.world_of_slot[due]
-        for world in np.unique(worlds):
+        for world in dict.fromkeys(worlds.tolist()):
             slots = due[worlds == world]
             rng = _generator(int(self.seeds[world]), self.episode, arrived=int(self.arrived[world]))
             self._place_agents(state, slots, rng)
