@@ -71,12 +71,10 @@ class SimulationSpec:
         ...     name="road",
         ...     vocabulary=ActionVocabulary(keys=("wait", "walk"), kinds=("wait", "move")),
         ...     observation_shapes={"place": (1,)},
-        ...     feature_names=(),
         ...     num_worlds=4,
         ...     capacity=8,  # two agents a world
         ...     episode_ticks=100,
         ...     event_names=("arrivals",),
-        ...     commitment_columns=None,
         ...     option_ticks={"wait": 0, "move": 1},
         ... )
         >>> len(spec.vocabulary)
