@@ -72,12 +72,10 @@ class SimulationSpec:
         ...     name="road",
         ...     vocabulary=ActionVocabulary(keys=("wait", "walk"), kinds=("wait", "move")),
         ...     observation_shapes={"place": (1,)},
-        ...     feature_names=(),
         ...     num_worlds=4,
         ...     capacity=8,  # two agents a world
         ...     episode_ticks=100,
         ...     event_names=("arrivals",),
-        ...     commitment_columns=None,
         ...     option_ticks={"wait": 0, "move": 1},
         ... )
         >>> len(spec.vocabulary)
@@ -88,7 +86,7 @@ class SimulationSpec:
     vocabulary: ActionVocabulary
     observation_shapes: Mapping[str, tuple[int, ...]]
     """Per agent, without the leading axis; all float32."""
-    feature_names: tuple[str, ...]
+    feature_names: tuple[str, ...] = ()
     """Names of the columns of the observation `features`; empty where there is none."""
     num_worlds: int
     """Parallel copies (W)."""
@@ -96,8 +94,8 @@ class SimulationSpec:
     """Slots of all worlds together; every slot number is below it, and slot // (capacity / W) is its world."""
     episode_ticks: int
     """Ticks after which a world truncates its episode and starts anew."""
-    event_names: tuple[str, ...]
-    commitment_columns: CommitmentColumns | None
+    event_names: tuple[str, ...] = ()
+    commitment_columns: CommitmentColumns | None = None
     """None: the observation cannot show the held option."""
     option_ticks: Mapping[str, int]
     """The world's own commitment lengths by option kind."""

@@ -32,9 +32,8 @@ class Presence(NamedTuple):
 
     def take(self, rows: NDArray[np.int64]) -> Presence:
         """Those in `rows` [K], in that order."""
-        return Presence(
-            self.slots[rows], self.agent_ids[rows], self.worlds[rows], self.episodes[rows], self.numbers[rows]
-        )
+        slots, agent_ids, worlds, episodes, numbers = self
+        return Presence(slots[rows], agent_ids[rows], worlds[rows], episodes[rows], numbers[rows])
 
 
 NOBODY = Presence(np.empty(0, np.int64), np.empty(0, object), *(np.empty(0, np.int64) for _ in range(3)))

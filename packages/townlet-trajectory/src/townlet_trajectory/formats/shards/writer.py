@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -135,9 +134,7 @@ class ShardWriter:
     def __enter__(self) -> ShardWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
             self.close()
         except ArtifactError as failure:
@@ -154,11 +151,8 @@ class ShardWriter:
             raise ArtifactError(self._directory, "write", "holds a dataset already; `append` goes on with it")
         there = read_dataset_manifest(self._directory)
         if there.schema_version[1] > DATASET_VERSION[1]:
-            raise ManifestError(
-                self._directory,
-                "write",
-                f"version {there.schema_version} is read, but only {DATASET_VERSION} gone on with",
-            )
+            message = f"version {there.schema_version} is read, but only {DATASET_VERSION} gone on with"
+            raise ManifestError(self._directory, "write", message)
         there.schema.require_equal(begun.schema)
         return replace(begun, info=there.info if keep_info else begun.info, shards=there.shards)
 
@@ -208,9 +202,8 @@ class ShardWriter:
     def _write_manifest(self, manifest: DatasetManifest) -> None:
         data = manifest.encode()
         if len(data) > MAX_JSON_BYTES:
-            raise ManifestError(
-                self._directory / MANIFEST_NAME, "encode", f"at most {MAX_JSON_BYTES} bytes are read, got {len(data)}"
-            )
+            message = f"at most {MAX_JSON_BYTES} bytes are read, got {len(data)}"
+            raise ManifestError(self._directory / MANIFEST_NAME, "encode", message)
         write_bytes_atomic(self._directory / MANIFEST_NAME, data)
         self._manifest = manifest
 
