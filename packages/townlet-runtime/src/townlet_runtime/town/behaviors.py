@@ -35,9 +35,9 @@ from townlet_behavior import (
 from townlet_runtime.errors import SimulationError, TownConfigError
 from townlet_runtime.town.arrays import Ints
 from townlet_runtime.town.config import AgentSpec, ScheduledIntent, TownConfig
+from townlet_runtime.town.observations import TownObserved
 from townlet_runtime.town.place import DIRECTIONS, SELECTORS, TABLE, Place
 from townlet_runtime.town.state import FREE, HOLDS_TURN, USING, TownState
-from townlet_runtime.town.view import TownObserved
 
 BEHAVIORS = ("scripted", "nearest", "idle")
 """By rule with the first object of a type; by rule with the nearest one; not at all."""
