@@ -13,7 +13,8 @@ from townlet_runtime.core.collector import Collector
 from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy
-from townlet_runtime.simulation.interface import AGENTS, OneGroup
+from townlet_runtime.simulation.interface import AGENTS
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Collected

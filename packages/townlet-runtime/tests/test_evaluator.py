@@ -14,7 +14,8 @@ from townlet_behavior import BridgeConfig
 from townlet_runtime.core.evaluator import Evaluator
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory.evaluation.scores import EpisodeScores
 from townlet_trajectory.evaluation.seeds import final_seeds, promotion_seeds, selection_seeds

@@ -19,7 +19,8 @@ from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.policy.policy import Policy, UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, SimulationSpec
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, SimulationSpec
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.town import Town
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
