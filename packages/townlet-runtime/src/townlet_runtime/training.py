@@ -95,10 +95,10 @@ def train(
     Writes policy, scores, log, checkpoints, and at last a manifest of them; `OnnxPolicy.load` acts without torch.
 
     Args:
-        make: builds a simulation of so many parallel worlds; called once for the worlds to train in, and for the
-            worlds of each evaluation. Each simulation is closed when it is no longer needed.
-        config: of the run; its `baselines` are behaviors of the simulation, and `random`. Where there is no behavior
-            `scripted`, `anneal` becomes `ppo` and missing baselines are left out, with a warning.
+        make: builds a simulation of so many parallel worlds, to train in and for each evaluation; each simulation is
+            closed when it is no longer needed.
+        config: of the run; `baselines` are behaviors of the simulation, and `random`. Without a behavior `scripted`,
+            `anneal` becomes `ppo` and missing baselines are left out, with a warning.
         run_dir: missing or empty; with `resume` the directory of the run to go on with.
         bridge: how script and policy are blended; its ratio is ignored. None: the defaults.
         on_progress: called after every update and evaluation.
@@ -111,7 +111,7 @@ def train(
     Raises:
         SimulationError: if the simulation breaks what `townlet_runtime.simulation.interface` promises.
         RunDirectoryError: if `run_dir` is not empty, or in use.
-        TrainingError: if nothing can be learned from what was collected, or a run cannot be resumed.
+        TrainingError: if nothing can be learned from the collections, or a run cannot be resumed.
     """
     path, threads = Path(run_dir), torch.get_num_threads()
     with closing(OneGroup(make(config.num_envs))) as worlds, ExitStack() as claim:
@@ -135,11 +135,8 @@ def train(
             claim.close()
         summary = orchestrator.run()
     if summary.final is not None:
-        write_results(
-            path,
-            EvaluationFile.of(summary, summary.final, horizon=spec.episode_ticks),
-            SummaryFile.of(summary, summary.final, environment=spec.name, threads=threads),
-        )
+        evaluation = EvaluationFile.of(summary, summary.final, horizon=spec.episode_ticks)
+        write_results(path, evaluation, SummaryFile.of(summary, summary.final, environment=spec.name, threads=threads))
     return summary
 
 
