@@ -22,7 +22,7 @@ from townlet_runtime.simulation.interface import (
 )
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.saved_state import check_saved_state
-from townlet_trajectory.evaluation.seeds import training_seeds
+from townlet_trajectory.evaluation.interfaces import training_seeds
 
 Groups = Mapping[str, Observed]
 Arrays = dict[str, NDArray[Any]]

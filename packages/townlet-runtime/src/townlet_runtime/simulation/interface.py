@@ -14,8 +14,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BatchController, Guardrail, SavedState
+from townlet_behavior import ActionVocabulary, BatchController, Guardrail, PossessionError, SavedState
 from townlet_runtime.errors import SimulationError
+from townlet_trajectory import ACTION_MASK, ArraySpec, TrajectorySchema, default_decision_columns
 
 AGENTS = "agents"
 """Name of the group where there is only one."""
@@ -346,3 +347,50 @@ class GroupedSimulation(Protocol):
 def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
     """Return the spec of any group, for the fields that all groups share: worlds, episode length, events."""
     return next(iter(simulation.specs.values()))
+
+
+def schema_of(spec: SimulationSpec, *, masked: bool) -> TrajectorySchema:
+    """Return the schema of a recorder: the observations, the mask if `masked`, and every decision column."""
+    observations = {name: ArraySpec(dtype="float32", shape=shape) for name, shape in spec.observation_shapes.items()}
+    if masked:
+        observations[ACTION_MASK] = ArraySpec(dtype="bool", shape=(len(spec.vocabulary),))
+    return TrajectorySchema(
+        observations=observations, decisions=default_decision_columns(), vocabulary=spec.vocabulary.keys
+    )
+
+
+def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32] | NDArray[np.bool_]]:
+    """Return the observations [N, ...] and the mask, as `schema_of` declares them."""
+    if observed.action_mask is None:
+        return observed.observations
+    return {**observed.observations, ACTION_MASK: observed.action_mask}
+
+
+def slot_of(agent_id: str, world: int, observed: Observed | None) -> int:
+    """Find the slot of an agent that is present.
+
+    Args:
+        agent_id: unique in its world.
+        world: index of the world.
+        observed: the view of this tick; None: no agent is present.
+
+    Raises:
+        PossessionError: if world `world` has no such agent now.
+    """
+    if observed is not None:
+        here = (observed.agent_ids == agent_id) & (observed.worlds == world)
+        if here.any():
+            return int(observed.slots[here.argmax()])
+    raise PossessionError(f"expected an agent that is present in world {world}, got {agent_id!r}")
+
+
+def ids_of(slots: NDArray[np.int64], world: int, observed: Observed) -> list[str]:
+    """List the ids of present agents.
+
+    Args:
+        slots: [M]; agents in other slots are left out.
+        world: index of the world.
+        observed: the view of this tick.
+    """
+    here = np.isin(observed.slots, slots) & (observed.worlds == world)
+    return [str(agent_id) for agent_id in observed.agent_ids[here]]
