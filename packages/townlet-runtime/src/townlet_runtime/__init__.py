@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from townlet_runtime.adapters.controllers import ObservationController
     from townlet_runtime.adapters.registry import Environment
-    from townlet_runtime.core.collector import Collector
-    from townlet_runtime.core.evaluator import Evaluator
     from townlet_runtime.core.loop import GroupedLoop, LoopReport, SimulationLoop
-    from townlet_runtime.core.observing import schema_of
+    from townlet_runtime.core.rollouts import Collector, Evaluator
     from townlet_runtime.core.runtime import PolicyRuntime
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
     from townlet_runtime.policy.file import PolicyCard
@@ -27,25 +25,35 @@ if TYPE_CHECKING:
     from townlet_runtime.policy.policy import Policy, UniformPolicy, greedy_actions, require_fit, sample_actions
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
     from townlet_runtime.simulation.interface import (
+        Closing,
         CommitmentColumns,
+        Exact,
         GroupedSimulation,
+        Guarded,
         Observed,
-        OneGroup,
+        Rendered,
+        Saved,
+        Scripted,
         Simulation,
         SimulationSpec,
         Stepped,
         require_seeds,
+        schema_of,
     )
+    from townlet_runtime.simulation.one_group import OneGroup
 
 __all__ = [
     "ActionProbability",
     "AgentSnapshot",
+    "Closing",
     "Collector",
     "CommitmentColumns",
     "Environment",
     "Evaluator",
+    "Exact",
     "GroupedLoop",
     "GroupedSimulation",
+    "Guarded",
     "LoopReport",
     "ObservationController",
     "Observed",
@@ -54,6 +62,9 @@ __all__ = [
     "Policy",
     "PolicyCard",
     "PolicyRuntime",
+    "Rendered",
+    "Saved",
+    "Scripted",
     "Simulation",
     "SimulationLoop",
     "SimulationSpec",
@@ -71,10 +82,8 @@ __all__ = [
 _MODULES = {
     "adapters.controllers": ("ObservationController",),
     "adapters.registry": ("Environment",),
-    "core.collector": ("Collector",),
-    "core.evaluator": ("Evaluator",),
     "core.loop": ("GroupedLoop", "LoopReport", "SimulationLoop"),
-    "core.observing": ("schema_of",),
+    "core.rollouts": ("Collector", "Evaluator"),
     "core.runtime": ("PolicyRuntime",),
     "core.telemetry": ("ActionProbability", "AgentSnapshot"),
     "policy.file": ("PolicyCard",),
@@ -82,15 +91,22 @@ _MODULES = {
     "policy.policy": ("Policy", "UniformPolicy", "greedy_actions", "require_fit", "sample_actions"),
     "simulation.checks": ("check_grouped_simulation", "check_simulation"),
     "simulation.interface": (
+        "Closing",
         "CommitmentColumns",
+        "Exact",
         "GroupedSimulation",
+        "Guarded",
         "Observed",
-        "OneGroup",
+        "Rendered",
+        "Saved",
+        "Scripted",
         "Simulation",
         "SimulationSpec",
         "Stepped",
         "require_seeds",
+        "schema_of",
     ),
+    "simulation.one_group": ("OneGroup",),
 }
 
 

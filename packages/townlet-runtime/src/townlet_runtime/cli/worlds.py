@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_behavior import BridgeConfig, CommitmentConfig, ScriptedConfig
-from townlet_runtime.cli.console import Console
-from townlet_runtime.cli.exits import CommandError
+from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.config import (
     Config,
     LoadedConfig,
@@ -27,7 +26,8 @@ from townlet_runtime.config import (
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.directory import BEGUN, CONFIG
 from townlet_runtime.runs.records import BegunFile
-from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
+from townlet_runtime.simulation.interface import GroupedSimulation
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.town import Town, TownConfig
 from townlet_trajectory.storage.json import JsonValue
 

@@ -6,26 +6,28 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, BridgeConfig, NoProposals
+from townlet_behavior import BatchController, BridgeConfig, NoProposals, SavedState, join_groups, split_groups
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.core.telemetry import log, log_tick_health
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import (
     AGENTS,
     GroupedSimulation,
-    OneGroup,
     Simulation,
     SimulationSpec,
     Stepped,
     first_spec,
 )
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory import TrajectoryService
-from townlet_trajectory.evaluation.interfaces import Actor
-from townlet_trajectory.evaluation.seeds import training_seeds
+from townlet_trajectory.evaluation.interfaces import Actor, training_seeds
+
+_N = TypeVar("_N", int, float)
 
 SCRIPTED = "scripted"
 """The behavior that is blended with, where a simulation has it."""
@@ -120,6 +122,23 @@ class LoopReport:
     ticks_by_source: Mapping[str, int]
     vetoes: int
 
+    @classmethod
+    def of_all(cls, reports: Sequence[LoopReport]) -> LoopReport:
+        """Add up `reports` of one loop, at least one."""
+        agent_ticks = sum(report.agent_ticks for report in reports)
+        reward_sum = sum(report.mean_reward * report.agent_ticks for report in reports)
+        return cls(
+            ticks=sum(report.ticks for report in reports),
+            env_steps=sum(report.env_steps for report in reports),
+            agent_ticks=agent_ticks,
+            wall_time_s=sum(report.wall_time_s for report in reports),
+            mean_reward=reward_sum / max(agent_ticks, 1),
+            events=_summed([report.events for report in reports]),
+            decisions_by_source=_summed([report.decisions_by_source for report in reports]),
+            ticks_by_source=_summed([report.ticks_by_source for report in reports]),
+            vetoes=sum(report.vetoes for report in reports),
+        )
+
     @property
     def agents(self) -> float:
         """Present at a tick, on average."""
@@ -135,7 +154,7 @@ class LoopReport:
 
 
 class GroupedLoop:
-    """Steps a simulation as the runtimes of its groups decide. `reset`, or `begin` of every runtime, comes first."""
+    """Steps a simulation as the runtimes of its groups decide. `reset` or `restore` comes first."""
 
     def __init__(self, simulation: GroupedSimulation, runtimes: Mapping[str, PolicyRuntime]) -> None:
         self._simulation = simulation
@@ -150,6 +169,30 @@ class GroupedLoop:
         observed = self._simulation.reset(seeds=training_seeds(seed, num_worlds))
         for group, runtime in self._runtimes.items():
             runtime.begin(observed[group], tick=runtime.tick)
+
+    def save_state(self) -> SavedState | None:
+        """Save worlds and runtimes between two ticks, without policies and recorded rows.
+
+        Returns:
+            The state; None where the worlds cannot be saved.
+        """
+        worlds = self._simulation.save_state()
+        if worlds is None:
+            return None
+        groups = {str(index): runtime.save_state() for index, (_, runtime) in enumerate(self._groups)}
+        return join_groups({"worlds": worlds, "groups": join_groups(groups)})
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as the loop that was saved; recorders must be empty.
+
+        Raises:
+            SimulationError, StateError: if `state` is of other worlds or runtimes.
+        """
+        worlds, groups = split_groups(state, ("worlds", "groups")).values()
+        observed = self._simulation.restore(worlds)
+        states = split_groups(groups, map(str, range(len(self._groups))))
+        for saved, (group, runtime) in zip(states.values(), self._groups, strict=True):
+            runtime.restore(saved, observed[group])
 
     def step(self) -> Mapping[str, Stepped]:
         """Decide, step the world, record."""
@@ -203,14 +246,14 @@ class GroupedLoop:
             wall_time_s=wall_time_s,
             mean_reward=reward_sum / max(agent_ticks, 1),
             events=dict(zip(spec.event_names, events.sum(axis=0).tolist(), strict=True)),
-            decisions_by_source=_difference([one.decisions for one in after], [one.decisions for one in before]),
-            ticks_by_source=_difference([one.ticks for one in after], [one.ticks for one in before]),
+            decisions_by_source=_summed([one.decisions for one in after], less=[one.decisions for one in before]),
+            ticks_by_source=_summed([one.ticks for one in after], less=[one.ticks for one in before]),
             vetoes=sum(sum(one.vetoes.values()) for one in after) - sum(sum(one.vetoes.values()) for one in before),
         )
 
 
 class SimulationLoop:
-    """Steps a simulation as its runtime decides. `reset` comes first; the tick counts on through every reset.
+    """Steps a simulation as its runtime decides. `reset` or `restore` comes first; the tick counts on through resets.
 
     Examples:
         >>> from townlet_behavior import BridgeConfig
@@ -248,6 +291,14 @@ class SimulationLoop:
         """Begin the worlds anew, with seeds derived from `seed`; recorded rows that were not collected are dropped."""
         self._loop.reset(seed)
 
+    def save_state(self) -> SavedState | None:
+        """Save world and runtime between two ticks; None where the world cannot be saved. See `GroupedLoop`."""
+        return self._loop.save_state()
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as the loop that was saved. See `GroupedLoop`."""
+        self._loop.restore(state)
+
     def step(self) -> Stepped:
         """Decide, step the world, record."""
         return self._loop.step()[AGENTS]
@@ -261,6 +312,6 @@ class SimulationLoop:
         return self._loop.run_for(ticks)
 
 
-def _difference(after: list[Mapping[str, int]], before: list[Mapping[str, int]]) -> dict[str, int]:
-    """Subtract counts, added up over all groups."""
-    return {name: sum(one[name] for one in after) - sum(one[name] for one in before) for name in after[0]}
+def _summed(counts: Sequence[Mapping[str, _N]], *, less: Sequence[Mapping[str, _N]] = ()) -> dict[str, _N]:
+    """Add up counts by name, and subtract others."""
+    return {name: sum(one[name] for one in counts) - sum(one[name] for one in less) for name in counts[0]}
