@@ -118,12 +118,8 @@ def test_a_world_must_have_an_agent_to_show_what_agents_see() -> None:
         replace(BEACH, make=Empty)(1)
 
 
-def test_it_has_one_behavior_and_cannot_be_saved() -> None:
+def test_it_has_one_behavior() -> None:
     simulation: PlainSimulation[Beach, str] = BEACH(1)
-    assert simulation.save_state() is None
-    with pytest.raises(SimulationError, match="cannot be saved"):
-        simulation.restore({})
+    assert OneGroup(simulation).save_state() is None
     with pytest.raises(SimulationError, match="expected the behavior `scripted`, got 'idle'"):
         simulation.scripted("idle")
-    assert simulation.guardrails() == ()
-    simulation.close()

@@ -26,7 +26,7 @@ from townlet_runtime.errors import ConfigError
 from townlet_runtime.plain.codec import AgentIntentCodec, Intent, IntentCodec, OptionCodec, World, plain_vocabulary
 from townlet_runtime.plain.frames import DecidedTick, options_of
 from townlet_runtime.plain.members import Inspector, require_members
-from townlet_runtime.plain.recording import Arrays
+from townlet_runtime.plain.recording import Arrays, id_array
 from townlet_runtime.plain.roster import Roster
 from townlet_runtime.plain.settings import commitment_config, seed_of, shifts_of
 from townlet_runtime.plain.view import PlainObserved, ScriptSide, TickIntents, avoidance
@@ -117,13 +117,9 @@ class PlainEngine(Generic[World, Intent]):
             name="plain world",
             vocabulary=self.vocabulary,
             observation_shapes={},
-            feature_names=(),
             num_worlds=1,
             capacity=options.capacity,
             episode_ticks=_NO_END,
-            event_names=(),
-            commitment_columns=None,
-            option_ticks={},
         )
         self.runtime = BatchRuntime(
             self.spec,
@@ -241,11 +237,10 @@ class PlainEngine(Generic[World, Intent]):
         return PlainObserved(
             slots=slots,
             keys=keys,
-            agent_ids=np.array([*ids, None], np.object_)[:-1],
+            agent_ids=id_array(ids),
             worlds=zeros,
             episodes=zeros,
             observations={},
-            action_mask=None,
             option_done=self._done(ids, slots),
             world=world,
             tick=tick,

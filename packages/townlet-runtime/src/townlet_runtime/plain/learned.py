@@ -14,7 +14,7 @@ from townlet_behavior import PolicyError, Proposals
 from townlet_behavior.config import OnPolicyError
 from townlet_behavior.controllers import encode_intent
 from townlet_runtime.plain.codec import Intent, World
-from townlet_runtime.plain.recording import Intake
+from townlet_runtime.plain.recording import AgentObservations
 from townlet_runtime.plain.view import PlainObserved
 from townlet_runtime.policy.policy import Policy, propose, require_fit
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
@@ -63,12 +63,14 @@ class LearnedSide(Generic[World, Intent]):
         """Let a provider be the learned side, and no policy."""
         self._policy, self._provider = None, provider
 
-    def propose(self, view: PlainObserved[World, Intent], intake: Intake, spec: SimulationSpec) -> Proposals | None:
+    def propose(
+        self, view: PlainObserved[World, Intent], observations: AgentObservations, spec: SimulationSpec
+    ) -> Proposals | None:
         """Propose for the agents of a view; None where there is nobody to ask, or nobody to ask about.
 
         Args:
             view: with the script's intents.
-            intake: holds the observations.
+            observations: holds the observations.
             spec: that a policy must have been made for.
 
         Raises:
@@ -76,10 +78,10 @@ class LearnedSide(Generic[World, Intent]):
             PolicyError, UnknownActionError: see `ask_provider`.
         """
         if self._policy is not None:
-            if isinstance(self._policy, Policy) and intake.current and self._fits is not spec:
+            if isinstance(self._policy, Policy) and observations.current and self._fits is not spec:
                 require_fit(self._policy, spec)
                 self._fits = spec
-            return ask_policy(self._policy, view, intake, seed=self._seed, greedy=self._greedy)
+            return ask_policy(self._policy, view, observations, seed=self._seed, greedy=self._greedy)
         if self._provider is None or self.share == 0.0:
             return None
         return ask_provider(self._provider, view, on_error=self._on_error)
@@ -120,21 +122,21 @@ def ask_provider(
 
 
 def ask_policy(
-    policy: Actor, view: PlainObserved[World, Intent], intake: Intake, *, seed: int, greedy: bool
+    policy: Actor, view: PlainObserved[World, Intent], observations: AgentObservations, *, seed: int, greedy: bool
 ) -> Proposals | None:
     """Ask a policy about every agent that is observed; None where none is.
 
     Args:
         policy: made for the vocabulary and the observations.
         view: of this tick.
-        intake: holds the observations.
+        observations: holds the observations.
         seed: of the draws.
         greedy: take the most probable actions instead of drawing.
     """
-    rows = np.array([row for row, agent_id in enumerate(view.ids) if agent_id in intake.current], np.int64)
+    rows = np.array([row for row, agent_id in enumerate(view.ids) if agent_id in observations.current], np.int64)
     if not rows.size:
         return None
-    seen = replace_rows(view, rows, intake.stacked([view.ids[row] for row in rows.tolist()]))
+    seen = replace_rows(view, rows, observations.stacked([view.ids[row] for row in rows.tolist()]))
     asked = propose(policy, seen, seed=seed, tick=view.tick, greedy=greedy)
     size = len(view.ids)
     actions, values = np.zeros(size, np.int64), np.zeros(size, np.float32)
@@ -158,6 +160,5 @@ def replace_rows(view: Observed, rows: NDArray[np.int64], observations: Mapping[
         worlds=view.worlds[rows],
         episodes=view.episodes[rows],
         observations=observations,
-        action_mask=None,
         option_done=view.option_done[rows],
     )

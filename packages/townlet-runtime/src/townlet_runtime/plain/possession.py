@@ -1,4 +1,4 @@
-"""Possession of agents by their ids: by a person or a program, from any thread."""
+"""Agents by their ids: possession by a person or a program, from any thread, and readings of the last decision."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from threading import RLock
 from typing import Any, Generic
 
-from townlet_behavior import UnknownActionError
+from townlet_behavior import Tally, UnknownActionError
+from townlet_runtime.core.telemetry import AgentSnapshot
 from townlet_runtime.plain.codec import ActionReader, Intent, World
 from townlet_runtime.plain.engine import PlainEngine
 
 
 class PossessionCalls(ABC, Generic[World, Intent]):
-    """The part of a `PolicyRuntime` that takes agents over; a call during a decision waits until it is made."""
+    """The part of a `PolicyRuntime` that takes agents over and tells of them; a call waits until a decision is made."""
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[str], None]] = []
@@ -80,6 +81,18 @@ class PossessionCalls(ABC, Generic[World, Intent]):
     def register_ctx_reset_callback(self, callback: Callable[[str], None]) -> None:
         """Tell `callback` the id of every agent that is taken over, once."""
         self._callbacks.append(callback)
+
+    def consume_option_switch_counts(self) -> dict[str, int]:
+        """Return changes from one non-wait kind directly to another since the last call, by agent with any."""
+        return {} if self._engine is None else self._engine.runtime.consume_option_switch_counts()
+
+    def latest_policy_snapshot(self) -> dict[str, AgentSnapshot]:
+        """Return the last decision of every agent, and the policy's most probable actions; empty before the first."""
+        return {} if self._engine is None else self._engine.runtime.latest_policy_snapshot()
+
+    def counts(self) -> Tally | None:
+        """Return counts of decisions by source since the start or `reset_state`; None before the first world."""
+        return None if self._engine is None else self._engine.runtime.counts()
 
     def _reset_context(self, agent_id: str) -> None:
         for callback in self._callbacks:

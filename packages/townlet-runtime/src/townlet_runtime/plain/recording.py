@@ -21,7 +21,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 """What one agent sees, by name."""
 
 
-class Intake:
+class AgentObservations:
     """Takes observations as plain worlds make them, and holds those that the next decision is made from."""
 
     def __init__(self) -> None:
@@ -77,6 +77,13 @@ def stack(rows: Sequence[Arrays], shapes: Mapping[str, tuple[int, ...]]) -> dict
     for name, shape in shapes.items():
         stacked[name] = np.array([row[name] for row in rows], np.float32).reshape(len(rows), *shape)
     return stacked
+
+
+def id_array(ids: Sequence[str]) -> NDArray[np.object_]:
+    """Return ids [N] as the array that the batch interfaces take."""
+    array = np.empty(len(ids), np.object_)
+    array[:] = ids
+    return array
 
 
 class PlainRecorder:
@@ -180,7 +187,7 @@ class PlainRecorder:
             tick,
             slots,
             stack(seen, self._shapes),
-            agent_ids=np.array([*ids, None], np.object_)[:-1],
+            agent_ids=id_array(ids),
             worlds=zeros,
             episodes=zeros,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from townlet_behavior import (
     ActionVocabulary,
@@ -14,23 +14,24 @@ from townlet_behavior import (
     Guardrail,
     PossessionError,
     Proposals,
-    Tally,
     WorldView,
 )
 from townlet_behavior.config import clamped_ratio
-from townlet_runtime.core.telemetry import AgentSnapshot
 from townlet_runtime.errors import ConfigError, SimulationError
 from townlet_runtime.plain.codec import Intent, IntentCodec, World
 from townlet_runtime.plain.engine import DEFAULT_OPTIONS, PlainEngine, PlainOptions
 from townlet_runtime.plain.frames import DecidedTick, Frame, Transition
 from townlet_runtime.plain.learned import LearnedSide, Provider
 from townlet_runtime.plain.possession import PossessionCalls
-from townlet_runtime.plain.recording import DRAWN_ACTION, Intake, PlainRecorder
+from townlet_runtime.plain.recording import DRAWN_ACTION, AgentObservations, PlainRecorder
 from townlet_runtime.plain.settings import ConfigLike, read_settings, scripted_behavior, seed_of
 from townlet_runtime.plain.view import PlainObserved
 from townlet_runtime.policy.policy import Policy
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Actor
+
+Town = TypeVar("Town", bound=WorldView)
+"""A world with all members of a `WorldView`."""
 
 
 class PolicyRuntime(PossessionCalls[World, Intent]):
@@ -76,12 +77,23 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
         self: PolicyRuntime[WorldView, AgentIntent],
         config: ConfigLike,
         *,
-        behavior: Controller[WorldView, AgentIntent] | None = None,
         vocabulary: ActionVocabulary | None = None,
         policy: Actor | None = None,
-        world: WorldView | None = None,
         guardrails: Sequence[Guardrail] = (),
-        option_done: Callable[[WorldView, str, AgentIntent], bool] | None = None,
+        options: PlainOptions = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: PolicyRuntime[Town, AgentIntent],
+        config: ConfigLike,
+        *,
+        behavior: Controller[Town, AgentIntent] | None = None,
+        vocabulary: ActionVocabulary | None = None,
+        policy: Actor | None = None,
+        world: Town | None = None,
+        guardrails: Sequence[Guardrail] = (),
+        option_done: Callable[[Town, str, AgentIntent], bool] | None = None,
         options: PlainOptions = ...,
     ) -> None: ...
 
@@ -136,7 +148,7 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
     def _clear(self) -> None:
         """Know nobody and nothing but the settings."""
         self._engine = None
-        self._intake = Intake()
+        self._observations = AgentObservations()
         self._recorder: PlainRecorder | None = None
         self._decided: DecidedTick[World, Intent] | None = None
         self._frames: deque[Frame] = deque(maxlen=self._options.max_rows)
@@ -185,16 +197,18 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
             self._close(set(populated.agents))
             engine.enter(world)
             engine.runtime.set_anneal_ratio(self._learned.share)
-            seen = self._intake.current
+            seen = self._observations.current
             decided = engine.decide(tick, self._propose, seen=seen, has_provider=self._learned.has_provider)
             self._decided = decided
             if seen and self._recorder is None:
-                self._recorder = PlainRecorder(engine.vocabulary, self._intake.shapes, max_rows=self._options.max_rows)
+                self._recorder = PlainRecorder(
+                    engine.vocabulary, self._observations.shapes, max_rows=self._options.max_rows
+                )
             if self._recorder is not None:
                 columns = {**decided.decisions.columns(), DRAWN_ACTION: decided.view.intents.drawn_actions}
                 self._recorder.record(tick, decided.view.ids, decided.view.slots, columns, seen)
             # They have been decided from: without new ones the next step is not recorded.
-            self._intake.current = {}
+            self._observations.current = {}
             return {agent_id: dict(decided.actions[agent_id]) for agent_id in populated.agents}
 
     def post_step(self, rewards: Mapping[str, float], terminated: Mapping[str, bool]) -> None:
@@ -235,7 +249,7 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
             SimulationError: names the agent and the array that is missing, of another shape, or not finite.
         """
         with self._lock:
-            self._intake.take(observations, tick=None)
+            self._observations.take(observations, tick=None)
 
     def flush_transitions(self, observations: Mapping[str, Mapping[str, Any]]) -> list[Frame]:
         """Give the observations made after the last tick, and return a frame for every agent that was decided for.
@@ -249,9 +263,9 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
             decided = self._last_tick("flush_transitions")
             if decided.is_flushed:
                 raise SimulationError(f"the transitions of tick {decided.view.tick} are flushed already")
-            self._intake.take(observations, tick=decided.view.tick)
+            self._observations.take(observations, tick=decided.view.tick)
             decided.is_flushed = True
-            frames = decided.frames(self._intake.current, self._intake.metadata)
+            frames = decided.frames(self._observations.current, self._observations.metadata)
             self._frames.extend(frames)
             return frames
 
@@ -268,13 +282,13 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
         decided.is_closed = True
         if self._recorder is not None:
             rewards = {agent_id: math.fsum(parts) for agent_id, parts in decided.rewards.items()}
-            after = self._intake.current
+            after = self._observations.current
             self._recorder.close(rewards, decided.terminated, going_on=living & after.keys(), after=after)
 
     def _propose(self, view: PlainObserved[World, Intent]) -> Proposals | None:
         engine = self._engine_for(view.world)
-        engine.show(self._intake.shapes)
-        return self._learned.propose(view, self._intake, engine.spec)
+        engine.show(self._observations.shapes)
+        return self._learned.propose(view, self._observations, engine.spec)
 
     # The record
 
@@ -309,7 +323,7 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
         with self._lock:
             if self._recorder is None:
                 raise SimulationError("nothing is recorded: `observe` or `flush_transitions` must come before `decide`")
-            after = self._intake.current
+            after = self._observations.current
             self._close(set(after))
             return self._recorder.collect(after)
 
@@ -373,20 +387,6 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
         if self._engine is None or died:
             raise PossessionError(f"expected an agent that is present, got {agent_id!r}")
         return self._engine
-
-    # Readings
-
-    def consume_option_switch_counts(self) -> dict[str, int]:
-        """Return changes from one non-wait kind directly to another since the last call, by agent with any."""
-        return {} if self._engine is None else self._engine.runtime.consume_option_switch_counts()
-
-    def latest_policy_snapshot(self) -> dict[str, AgentSnapshot]:
-        """Return the last decision of every agent, and the policy's most probable actions; empty before the first."""
-        return {} if self._engine is None else self._engine.runtime.latest_policy_snapshot()
-
-    def counts(self) -> Tally | None:
-        """Return counts of decisions by source since the start or `reset_state`; None before the first world."""
-        return None if self._engine is None else self._engine.runtime.counts()
 
     def reset_state(self) -> None:
         """Forget every agent, the record, commitments, option history and possession; settings stay.

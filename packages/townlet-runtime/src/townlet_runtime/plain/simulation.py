@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Controller, Guardrail, PerAgent
+from townlet_behavior import BatchController, Controller, PerAgent
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.plain.codec import Intent, IntentCodec
 from townlet_runtime.plain.members import Populated
-from townlet_runtime.plain.recording import Arrays, Intake, stack
+from townlet_runtime.plain.recording import AgentObservations, Arrays, id_array, stack
 from townlet_runtime.plain.roster import Roster
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped, require_seeds
 
@@ -49,14 +49,6 @@ class PlainWorlds(Generic[Own, Intent]):
         return PlainSimulation(self, num_worlds=num_worlds)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Rows(Observed, Generic[Own]):
-    """Agents of all copies."""
-
-    places: Sequence[tuple[Own, str]]
-    """[N]; the copy that each agent lives in, and its id."""
-
-
 class _Copy(Generic[Own]):
     """One copy of the world: its episode so far."""
 
@@ -83,7 +75,7 @@ class PlainSimulation(Generic[Own, Intent]):
 
     def __init__(self, worlds: PlainWorlds[Own, Intent], *, num_worlds: int) -> None:
         self._worlds = worlds
-        self._intake = Intake()
+        self._observations = AgentObservations()
         self._seeds: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
         self._copies: list[_Copy[Own]] = []
         self._tick = self._episode = 0
@@ -91,18 +83,14 @@ class PlainSimulation(Generic[Own, Intent]):
         first = next(iter(sample.agents), None)
         if first is None:
             raise SimulationError(f"`{worlds.name}` must have an agent when it is built, to tell what agents see")
-        self._intake.checked(first, worlds.observe(sample, first), None)
+        self._observations.checked(first, worlds.observe(sample, first), None)
         self.spec = SimulationSpec(
             name=worlds.name,
             vocabulary=worlds.codec.vocabulary,
-            observation_shapes=dict(self._intake.shapes),
-            feature_names=(),
+            observation_shapes=dict(self._observations.shapes),
             num_worlds=num_worlds,
             capacity=num_worlds * worlds.capacity,
             episode_ticks=worlds.episode_ticks,
-            event_names=(),
-            commitment_columns=None,
-            option_ticks=dict.fromkeys(worlds.codec.vocabulary.kinds, 0),
         )
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
@@ -148,9 +136,7 @@ class PlainSimulation(Generic[Own, Intent]):
             terminated=terminated,
             truncated=truncated,
             final_rows=final_rows,
-            final_option_done=np.zeros(len(final_rows), np.bool_),
-            final_observations=stack(final, self._intake.shapes),
-            events=np.zeros((self.spec.num_worlds, 0)),
+            final_observations=stack(final, self._observations.shapes),
             observed=self._look(),
         )
 
@@ -158,21 +144,7 @@ class PlainSimulation(Generic[Own, Intent]):
         """Return the world's own script, lifted; its name is `scripted`."""
         if name not in self.behaviors:
             raise SimulationError(f"expected the behavior `scripted`, got {name!r}")
-        return PerAgent(self._worlds.behavior, _PlaceCodec(self._worlds.codec))
-
-    def guardrails(self) -> Sequence[Guardrail]:
-        """Return none."""
-        return ()
-
-    def save_state(self) -> None:
-        """Return None: nothing is known of how to save a world of somebody else's."""
-
-    def restore(self, state: Mapping[str, Any]) -> Observed:
-        """Refuse: there is no saved state."""
-        raise SimulationError(f"`{self.spec.name}` cannot be saved, so it cannot be restored")
-
-    def close(self) -> None:
-        """Hold nothing."""
+        return PerAgent(self._worlds.behavior, _CopyCodec(self._worlds.codec, self.world))
 
     def _begin_episode(self) -> None:
         self._tick = 0
@@ -198,42 +170,40 @@ class PlainSimulation(Generic[Own, Intent]):
         return float(reward)
 
     def _see(self, world: Own, agent_id: str) -> Arrays:
-        return self._intake.checked(agent_id, self._worlds.observe(world, agent_id), self._tick)
+        return self._observations.checked(agent_id, self._worlds.observe(world, agent_id), self._tick)
+
+    def world(self, index: int) -> Own:
+        """Return one of the copies, as it is now."""
+        return self._copies[index].world
 
     def _look(self) -> Observed:
-        places: list[tuple[Own, str]] = []
-        slots, keys, worlds = [], [], []
+        rows = [copy.roster.rows() for copy in self._copies]
+        ids = [agent_id for own_ids, _, _ in rows for agent_id in own_ids]
         seen: list[Arrays] = []
-        for index, copy in enumerate(self._copies):
-            ids, own_slots, own_keys = copy.roster.rows()
-            copy.seen = {agent_id: self._see(copy.world, agent_id) for agent_id in ids}
+        for copy, (own_ids, _, _) in zip(self._copies, rows, strict=True):
+            copy.seen = {agent_id: self._see(copy.world, agent_id) for agent_id in own_ids}
             seen.extend(copy.seen.values())
-            places.extend((copy.world, agent_id) for agent_id in ids)
-            slots.append(own_slots + index * self._worlds.capacity)
-            keys.append(own_keys)
-            worlds.append(np.full(len(ids), index, np.int64))
-        numbers = np.concatenate(worlds)
-        return _Rows(
-            slots=np.concatenate(slots),
-            keys=np.concatenate(keys),
-            agent_ids=np.array([*(agent_id for _, agent_id in places), None], np.object_)[:-1],
-            worlds=numbers,
-            episodes=numbers + self._episode * self.spec.num_worlds,
-            observations=stack(seen, self._intake.shapes),
-            action_mask=None,
-            option_done=np.zeros(len(places), np.bool_),
-            places=places,
+        worlds = np.repeat(np.arange(len(rows)), [len(own_ids) for own_ids, _, _ in rows])
+        return Observed(
+            slots=np.concatenate([slots for _, slots, _ in rows]) + worlds * self._worlds.capacity,
+            keys=np.concatenate([keys for _, _, keys in rows]),
+            agent_ids=id_array(ids),
+            worlds=worlds,
+            episodes=worlds + self._episode * self.spec.num_worlds,
+            observations=stack(seen, self._observations.shapes),
+            option_done=np.zeros(len(ids), np.bool_),
         )
 
 
-class _PlaceCodec(Generic[Own, Intent]):
+class _CopyCodec(Generic[Own, Intent]):
     """The codec of a world, for rows of all copies."""
 
-    def __init__(self, codec: IntentCodec[Own, Intent]) -> None:
+    def __init__(self, codec: IntentCodec[Own, Intent], world: Callable[[int], Own]) -> None:
         self._codec = codec
+        self._world = world
 
-    def locate(self, view: _Rows[Own], row: int, /) -> tuple[Own, str]:
-        return view.places[row]
+    def locate(self, view: Observed, row: int, /) -> tuple[Own, str]:
+        return self._world(int(view.worlds[row])), view.agent_ids[row]
 
     def encode(self, intent: Intent, world: Own, agent_id: str, /) -> int:
         return self._codec.encode(intent, world, agent_id)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from townlet_runtime.config import bridge_config, script_config, town_config
 from townlet_runtime.core.loop import LoopReport
 from townlet_runtime.core.loop import SimulationLoop as BatchLoop
-from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime as BatchRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.plain.settings import ConfigLike, read_settings, seed_of
-from townlet_runtime.simulation.interface import Stepped
+from townlet_runtime.simulation.interface import Stepped, schema_of
 from townlet_runtime.town import Town
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor
