@@ -39,7 +39,13 @@ class Informed(Protocol[_Seen, _Done]):
     """A controller that wants to know what its agents really did."""
 
     def settled(self, view: _Seen, agent_id: str, intent: _Done, /) -> None:
-        """Learn the executed intent of one agent, after blend, guardrails and possession."""
+        """Learn the executed intent of one agent, after blend, guardrails and possession.
+
+        Args:
+            view: as given to `decide`.
+            agent_id: of the agent.
+            intent: that it carried out.
+        """
 
 
 @runtime_checkable
@@ -54,7 +60,14 @@ class Cancellable(Protocol):
 class Avoiding(Protocol[_Seen]):
     """A controller with an opinion of its own about whom to avoid; guardrails ask it instead of the world."""
 
-    def should_avoid(self, view: _Seen, agent_id: str, other_id: str, /) -> bool: ...
+    def should_avoid(self, view: _Seen, agent_id: str, other_id: str, /) -> bool:
+        """Tell whether one agent is to avoid another.
+
+        Args:
+            view: of the world.
+            agent_id: of the agent that would chat or line up.
+            other_id: of the one that it would meet.
+        """
 
 
 @runtime_checkable

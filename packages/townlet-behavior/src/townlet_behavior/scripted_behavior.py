@@ -46,7 +46,13 @@ class Shift:
 
 
 def other_agents_at(world: WorldView, object_id: str, agent_id: str) -> Iterator[str]:
-    """Yield the other agents that wait for an object, hold its turn or use it; one may come twice."""
+    """Yield the other agents that wait for an object, hold its turn or use it; one may come twice.
+
+    Args:
+        world: that the object is in.
+        object_id: of the object.
+        agent_id: of the agent that is left out.
+    """
     running = world.affordance_runtime.running_affordances.get(object_id)
     active = world.queue_manager.active_agent(object_id)
     for other_id in (active, None if running is None else running.agent_id):
@@ -131,7 +137,7 @@ class ScriptedBehavior:
         return self._rules.decide(world, agent_id)
 
     def settled(self, world: WorldView, agent_id: str, intent: AgentIntent, /) -> None:
-        """Note when an agent chats, whoever decided that."""
+        """Note when an agent chats, whoever decided that; see `Informed.settled`."""
         if intent.kind == "chat":
             # What is long ago is forgotten here, so that nothing grows with the agents that ever lived.
             longest = self._cooldown / CHAT_PREFERENCE.min()

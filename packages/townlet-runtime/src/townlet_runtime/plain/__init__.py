@@ -1,6 +1,6 @@
 """Plain Python worlds: `PolicyRuntime(config)` decides for their agents; `SimulationLoop(config)`: a town."""
 
-from townlet_runtime.plain.codec import AgentIntentCodec, IntentCodec, KeyCodec, plain_vocabulary
+from townlet_runtime.plain.codec import AgentIntentCodec, IntentCodec, KeyCodec, OptionCodec, plain_vocabulary
 from townlet_runtime.plain.engine import PlainOptions
 from townlet_runtime.plain.frames import Frame, Transition
 from townlet_runtime.plain.runtime import PolicyRuntime
@@ -12,6 +12,7 @@ __all__ = [
     "Frame",
     "IntentCodec",
     "KeyCodec",
+    "OptionCodec",
     "PlainOptions",
     "PlainSimulation",
     "PlainWorlds",

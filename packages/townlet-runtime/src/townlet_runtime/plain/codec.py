@@ -94,11 +94,11 @@ class KeyCodec:
         self.vocabulary = vocabulary
 
     def encode(self, intent: str, world: object, agent_id: str, /) -> int:
-        """Return the index of a key."""
+        """Return the index of a key; see `IntentCodec.encode`."""
         return self.vocabulary.index(intent)
 
     def decode(self, action: int, world: object, agent_id: str, /) -> str:
-        """Return the key of an index."""
+        """Return the key of an index; see `IntentCodec.decode`."""
         return self.vocabulary.keys[action]
 
     def to_action(self, intent: str, /) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class AgentIntentCodec:
         self._jobs = jobs
 
     def encode(self, intent: AgentIntent, world: WorldView, agent_id: str, /) -> int:
-        """Return the action index of an intent; a `release` without an object gives up the one the agent is at."""
+        """Return the action index; a `release` without an object is of the one the agent is at. See `IntentCodec`."""
         if intent.kind not in _WITH_OBJECT:
             return self.vocabulary.index(intent.kind)
         object_id = intent.object_id
@@ -155,7 +155,7 @@ class AgentIntentCodec:
         return self.vocabulary.index(f"{intent.kind}:{object_id}")
 
     def decode(self, action: int, world: WorldView, agent_id: str, /) -> AgentIntent:
-        """Return the intent of an action index, with arguments from the world."""
+        """Return the intent of an action index, with arguments from the world; see `IntentCodec.decode`."""
         kind, _, object_id = self.vocabulary.keys[action].partition(":")
         if kind == "move":
             agent = world.agents[agent_id]
@@ -179,7 +179,7 @@ class AgentIntentCodec:
         return AgentIntent.from_action(action)
 
     def option_of(self, intent: AgentIntent, world: WorldView, agent_id: str, /) -> Hashable:
-        """Name the object that is asked for or used, else kind and arguments; quality and `blocked` do not count."""
+        """Name the object asked for or used, else kind and arguments without quality; see `OptionCodec.option_of`."""
         if intent.kind in ("request", "start"):
             return "use", intent.object_id
         if intent.kind == "wait":
@@ -188,7 +188,7 @@ class AgentIntentCodec:
         return intent.kind, intent.object_id, intent.position, intent.target_agent
 
     def continued(self, intent: AgentIntent, world: WorldView, agent_id: str, /) -> AgentIntent:
-        """Return `wait` while the object is used, `start` with the turn at it, else `request`; else the intent."""
+        """Return `wait` in a use, `start` with the turn, else `request`; see `OptionCodec.continued`."""
         if intent.kind not in ("request", "start") or intent.object_id is None:
             return intent
         if _used_by(world, agent_id) == intent.object_id:
@@ -199,7 +199,7 @@ class AgentIntentCodec:
         )
 
     def is_done(self, intent: AgentIntent, last: AgentIntent, world: WorldView, agent_id: str, /) -> bool:
-        """Tell whether the agent is there, the use is over, or the object or partner is gone."""
+        """Tell whether the agent is there, the use over, or object or partner gone; see `OptionCodec.is_done`."""
         if intent.kind == "move":
             return intent.position is not None and tuple(world.agents[agent_id].position) == tuple(intent.position)
         if intent.kind == "chat":

@@ -152,7 +152,13 @@ def ask_policy(
 
 
 def replace_rows(view: Observed, rows: NDArray[np.int64], observations: Mapping[str, NDArray[np.float32]]) -> Observed:
-    """Return `rows` [M] of a view, with these observations of theirs, each [M, ...]."""
+    """Return some rows of a view, with other observations.
+
+    Args:
+        view: N rows.
+        rows: [M], ascending.
+        observations: of those rows, each [M, ...].
+    """
     return Observed(
         slots=view.slots[rows],
         keys=view.keys[rows],

@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from threading import RLock
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from townlet_behavior import Tally, UnknownActionError
 from townlet_runtime.core.telemetry import AgentSnapshot
 from townlet_runtime.plain.codec import ActionReader, Intent, World
-from townlet_runtime.plain.engine import PlainEngine
+
+if TYPE_CHECKING:
+    from townlet_runtime.plain.engine import PlainEngine
 
 
 class PossessionCalls(ABC, Generic[World, Intent]):
