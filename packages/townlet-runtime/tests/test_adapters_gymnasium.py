@@ -9,10 +9,11 @@ from gymnasium import spaces
 from small_envs import Answer, Stairs, stairs
 
 from townlet_behavior import BridgeConfig
+from townlet_runtime.adapters.controllers import ObservationController, registered_controller
 from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
 from townlet_runtime.adapters.gymnasium_worlds import NativeWorlds
 from townlet_runtime.adapters.history import episode_seed, joint_seed
-from townlet_runtime.adapters.registry import Environment, ObservationController, registered_controller
+from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
