@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,16 @@ from numpy.typing import NDArray
 from townlet_behavior import BatchController, Guardrail, SavedState
 from townlet_runtime.adapters.controllers import ControllerFactory, GuardrailFactory
 from townlet_runtime.core.loop import SCRIPTED
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Picture, SimulationSpec, Stepped
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """Parallel worlds that may be drawn."""
+
+    def render(self) -> Picture | None:
+        """Draw the worlds as they are now; None where they cannot be drawn."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +78,10 @@ class EquippedSimulation:
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
         return self._simulation.restore(state)
+
+    def render(self) -> Picture | None:
+        """Draw the worlds as they are now; None where they cannot be drawn."""
+        return self._simulation.render() if isinstance(self._simulation, Drawn) else None
 
     def close(self) -> None:
         self._simulation.close()

@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState
-from townlet_runtime.adapters.named_code import Factory, made_by
+from townlet_runtime.adapters.equipped import Drawn
+from townlet_runtime.adapters.named_code import Factory, blamed, made_by
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation.checks import check_observed, check_spec
+from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import (
     GroupedSimulation,
     Observed,
-    OneGroup,
+    Picture,
     Simulation,
     SimulationSpec,
     Stepped,
 )
+from townlet_runtime.simulation.one_group import OneGroup
 
 TAKES = "`num_worlds`, the number of worlds side by side, and `environment.settings` as keyword arguments"
 
@@ -60,13 +62,9 @@ def own_worlds(name: str, factory: Factory, *, num_worlds: int, settings: Mappin
         raise ConfigError(
             f"{label} must be a `Simulation` (spec, reset, step) or a whole `GroupedSimulation`, got {made!r}"
         )
-    try:
-        for spec in grouped.specs.values():
-            check_spec(spec)
-            if spec.num_worlds != num_worlds:
-                raise ConfigError(f"{label} must have the {num_worlds} worlds of `num_worlds`, got {spec.num_worlds}")
-    except SimulationError as error:
-        raise ConfigError(f"{label}: {error}") from error
+    for spec in grouped.specs.values():
+        if spec.num_worlds != num_worlds:
+            raise ConfigError(f"{label} must have the {num_worlds} worlds of `num_worlds`, got {spec.num_worlds}")
     return _OwnWorlds(name, grouped)
 
 
@@ -101,7 +99,7 @@ class _OwnWorlds:
         with self._blamed("reset"):
             observed = self._simulation.reset(seeds=seeds)
             for group, spec in self.specs.items():
-                check_observed(observed[group], spec, seeds)
+                Intake(spec).begin(observed[group], seeds=seeds)
         return observed
 
     def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
@@ -123,8 +121,13 @@ class _OwnWorlds:
             return self._simulation.save_state()
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
-        with self._blamed("restore"):
+        with blamed(f"`restore` of the world `{self._name}`"):
             return self._simulation.restore(state)
+
+    def render(self) -> Picture | None:
+        """Draw the worlds as they are now; None where the simulation does not render."""
+        with self._blamed("render"):
+            return self._simulation.render() if isinstance(self._simulation, Drawn) else None
 
     def close(self) -> None:
         with self._blamed("close"):

@@ -18,7 +18,8 @@ from townlet_runtime.adapters.named_code import (
     takes_parameter,
 )
 from townlet_runtime.errors import ConfigError, MissingExtraError
-from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
+from townlet_runtime.simulation.interface import GroupedSimulation
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory.storage.entry_points import registered_names
 
 FAMILIES = ("gymnasium", "pettingzoo")

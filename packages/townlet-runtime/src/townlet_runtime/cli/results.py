@@ -14,7 +14,8 @@ from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.report.writing import write_report
 from townlet_runtime.runs.directory import REPORT
 from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
-from townlet_runtime.simulation.interface import AGENTS, OneGroup
+from townlet_runtime.simulation.interface import AGENTS
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.town.picture import TownPicture
 from townlet_runtime.town.render import town_picture
 from townlet_trajectory.evaluation.results import CLONE, LEARNED

@@ -11,7 +11,7 @@ from townlet_runtime.cli.capture import Origin, write_recording
 from townlet_runtime.cli.console import Console, Json, Progress, StopFlag, stop_on_signals, table
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.recording import Target, recorder_of, require_room, uniform_policy
-from townlet_runtime.cli.render import screen
+from townlet_runtime.cli.render import frame_of, screen
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
@@ -19,7 +19,8 @@ from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.policy.policy import Policy
 from townlet_runtime.runs.records import BegunFile
-from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
+from townlet_runtime.simulation.interface import GroupedSimulation
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory.evaluation.interfaces import training_seeds
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
 
@@ -77,8 +78,6 @@ def run_world(options: RunOptions, console: Console) -> int:
     ticks = options.ticks or config.scenario.ticks or DEFAULT_TICKS
     worlds = Worlds.of(config, chosen)
     town = None if worlds.towns is None else worlds.towns(1)
-    if options.render and town is None:
-        raise ConfigError(f"`{worlds.environment}` does not render", file="--render")
     with closing(worlds.make(1) if town is None else worlds.equipment.of(OneGroup(town))) as simulation:
         if begun is not None:
             _require_same_world(simulation, begun, options)
@@ -87,7 +86,8 @@ def run_world(options: RunOptions, console: Console) -> int:
             console.note(f"{worlds.environment} has no script, and no policy was named: actions are drawn")
         loop = GroupedLoop(simulation, world.runtimes)
         with stop_on_signals() as stop, console.progress(total=ticks, unit="ticks") as progress:
-            with screen(town, enabled=options.render) as show:
+            frame = frame_of(simulation, town, worlds.environment) if options.render else None
+            with screen(frame) as show:
                 reports = list(_ticks(loop, ticks, stop, progress, show))
         if options.record is not None and reports:
             batches = {group: runtime.collect_trajectory() for group, runtime in world.runtimes.items()}
