@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from townlet_runtime.simulation.interface import (
         Closing,
         CommitmentColumns,
+        Exact,
         GroupedSimulation,
         Guarded,
         Observed,
@@ -49,6 +50,7 @@ __all__ = [
     "CommitmentColumns",
     "Environment",
     "Evaluator",
+    "Exact",
     "GroupedLoop",
     "GroupedSimulation",
     "Guarded",
@@ -91,6 +93,7 @@ _MODULES = {
     "simulation.interface": (
         "Closing",
         "CommitmentColumns",
+        "Exact",
         "GroupedSimulation",
         "Guarded",
         "Observed",

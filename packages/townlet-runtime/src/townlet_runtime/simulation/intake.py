@@ -268,9 +268,10 @@ class Intake:
         self._caster.require_rows(
             worlds == slots // (spec.capacity // spec.num_worlds), "`worlds` of the slots", agents, worlds
         )
-        named = np.array([isinstance(one, str) and one != "" for one in agent_ids], np.bool_)
-        self._caster.require_rows(named, "`agent_ids` that are texts and not empty", agents, agent_ids)
         new = np.flatnonzero(self._known_ids[slots] != agent_ids)
+        newcomers = agents.take(new)
+        named = np.array([isinstance(one, str) and one != "" for one in newcomers.agent_ids], np.bool_)
+        self._caster.require_rows(named, "`agent_ids` that are texts and not empty", newcomers, newcomers.agent_ids)
         if stay is not None:
             self._require_stay(stay, slots, agents, new)
         for row, seed in zip(new.tolist(), self._seeds[worlds[new]].tolist(), strict=True):
