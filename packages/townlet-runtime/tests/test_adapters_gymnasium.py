@@ -527,12 +527,15 @@ def test_scores_of_single_episodes() -> None:
             lambda n: OneGroup(stairs(n, height=2, episode_ticks=5, controller=lambda spec: script)),
             config=BridgeConfig(),
             seed=0,
+            num_worlds=8,
         )
         return judge.baseline("scripted", seeds=np.arange(3)).returns
 
     assert judged(LEAP) == judged(CLIMB) == (1.0,) * 3 and judged(STAY) == (0.0,) * 3
-    first = Evaluator(cart_poles, config=BridgeConfig(), seed=0).baseline("random", seeds=3 + np.arange(4))
-    alone = Evaluator(cart_poles, config=BridgeConfig(), seed=0).baseline("random", seeds=np.array([3]))
+    first = Evaluator(cart_poles, config=BridgeConfig(), seed=0, num_worlds=8).baseline(
+        "random", seeds=3 + np.arange(4)
+    )
+    alone = Evaluator(cart_poles, config=BridgeConfig(), seed=0, num_worlds=8).baseline("random", seeds=np.array([3]))
     assert first.returns[0] == alone.returns[0] > 5
 
 
@@ -573,7 +576,7 @@ def test_every_environment_is_closed_even_where_one_fails_to(
     doors: type[Door], caplog: pytest.LogCaptureFixture
 ) -> None:
     make = Environment(name="gymnasium:Door-v0", max_episode_ticks=3)
-    Evaluator(make, config=BridgeConfig(), seed=0).baseline("random", seeds=np.arange(4))
+    Evaluator(make, config=BridgeConfig(), seed=0, num_worlds=8).baseline("random", seeds=np.arange(4))
     assert (len(doors.made), len(doors.closed)) == (4, 4)
     assert caplog.messages == ["gymnasium:Door-v0: `close` failed"]
 

@@ -371,7 +371,7 @@ def test_a_script_is_made_for_each_group() -> None:
 
 def test_scores_of_all_groups_add_up() -> None:
     script = ObservationController(lambda seen, agent_id: 1)
-    judge = Evaluator(lambda n: coaches(n, controller=lambda spec: script), config=BridgeConfig(), seed=0)
+    judge = Evaluator(lambda n: coaches(n, controller=lambda spec: script), config=BridgeConfig(), seed=0, num_worlds=8)
     # rider_0 rides six ticks, rider_1 four; three agents at the start
     assert judge.baseline("scripted", seeds=np.arange(2)).returns == pytest.approx((10 / 3, 10 / 3))
 

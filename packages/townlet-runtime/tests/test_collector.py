@@ -142,7 +142,7 @@ def test_an_evaluation_in_between_changes_nothing() -> None:
     config = CorridorConfig()
     policy = LinearPolicy(Corridor(config).spec, seed=1)
     judge = Evaluator(
-        lambda n: OneGroup(Corridor(config, num_worlds=n)), config=bridge_config(Corridor(config)), seed=0
+        lambda n: OneGroup(Corridor(config, num_worlds=n)), config=bridge_config(Corridor(config)), seed=0, num_worlds=8
     )
     undisturbed, disturbed = collector(config), collector(config)
     for worlds in (undisturbed, disturbed):

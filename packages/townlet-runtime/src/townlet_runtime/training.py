@@ -224,7 +224,7 @@ def prepare_run(
     return TrainingOrchestrator(
         config,
         Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity),
-        Evaluator(make_scored, config=bridge, seed=config.seed),
+        Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs),
         specs={
             group: PolicySpec(
                 world=each.name, vocabulary=each.vocabulary.keys, observation_shapes=each.observation_shapes
