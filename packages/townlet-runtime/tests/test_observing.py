@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from beginnings import begun
 
-from townlet_behavior import PossessionError
-from townlet_runtime.core.observing import ids_of, recorded_observations, schema_of, slot_of
+from townlet_behavior import BehaviorError, PossessionError
+from townlet_runtime.core.observing import ids_of, name_agent, recorded_observations, schema_of, slot_of
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import default_decision_columns
 
@@ -33,6 +33,16 @@ def test_the_same_name_in_another_world_is_another_agent() -> None:
     assert [slot_of("visitor_0_1", world, OBSERVED) for world in range(3)] == [0, 1, 2]
     assert ids_of(OBSERVED.slots[[0, 2]], 2, OBSERVED) == ["visitor_0_1"]
     assert ids_of(OBSERVED.slots[[0, 2]], 1, OBSERVED) == []
+
+
+def test_an_error_about_a_slot_gets_the_name_of_its_agent() -> None:
+    error = BehaviorError("no good", slot=2)
+    name_agent(error, OBSERVED)
+    assert str(error) == "world 2, agent 'visitor_0_1': no good"
+    for unknown in (BehaviorError("no good", slot=7), BehaviorError("no good")):
+        before = str(unknown)
+        name_agent(unknown, OBSERVED)
+        assert str(unknown) == before
 
 
 @pytest.mark.parametrize(("agent_id", "world"), [("nobody", 0), ("visitor_0_1", 3)])

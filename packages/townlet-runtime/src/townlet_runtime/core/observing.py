@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import PossessionError
+from townlet_behavior import BehaviorError, PossessionError
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_trajectory import ACTION_MASK, ArraySpec, TrajectorySchema, default_decision_columns
 
@@ -45,6 +45,14 @@ def slot_of(agent_id: str, world: int, observed: Observed | None) -> int:
         if here.any():
             return int(observed.slots[here.argmax()])
     raise PossessionError(f"expected an agent that is present in world {world}, got {agent_id!r}")
+
+
+def name_agent(error: BehaviorError, observed: Observed) -> None:
+    """Name the agent of an error of the bridge, which knows slots alone, by its id and world."""
+    if error.slot is not None:
+        here = (observed.slots == error.slot).nonzero()[0]
+        if here.size:
+            error.name_agent(str(observed.agent_ids[here[0]]), world=int(observed.worlds[here[0]]))
 
 
 def ids_of(slots: NDArray[np.int64], world: int, observed: Observed) -> list[str]:
