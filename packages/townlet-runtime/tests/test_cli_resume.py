@@ -13,7 +13,7 @@ from walk import CONTROLLER, SMALL
 
 from townlet_runtime import training
 from townlet_runtime.cli import main
-from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.rollouts import Collector
 from townlet_training import WALL_TIME_KEYS
 from townlet_trajectory.evaluation.interfaces import Collected
 

@@ -8,16 +8,288 @@ from crossing import Crossing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import LinearPolicy, bridge_config, corridor_configs, seeds
+from strategies import LinearPolicy, bridge_config, corridor_configs, ratios, seeds
 
-from townlet_behavior import BridgeConfig
-from townlet_runtime.core.evaluator import Evaluator
+from townlet_behavior import BridgeConfig, CommitmentConfig, Kind, Purpose, Source, StateError, draw_keys, uniforms
+from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.policy.policy import Policy, UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, SimulationSpec, Stepped
 from townlet_runtime.testing import Corridor, CorridorConfig
-from townlet_trajectory.evaluation.scores import EpisodeScores
-from townlet_trajectory.evaluation.seeds import final_seeds, promotion_seeds, selection_seeds
+from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory.evaluation.interfaces import (
+    Collected,
+    EpisodeScores,
+    final_seeds,
+    promotion_seeds,
+    selection_seeds,
+    training_seeds,
+)
+
+
+def counts(collected: Collected) -> tuple[object, ...]:
+    """All of a collection but its batches."""
+    return (
+        collected.events,
+        collected.decisions_by_source,
+        collected.ticks_by_source,
+        collected.vetoes,
+        collected.env_steps,
+        collected.agent_steps,
+    )
+
+
+def collector(config: CorridorConfig, *, num_worlds: int = 2, seed: int = 1, max_rows: int = 10_000) -> Collector:
+    # What a collection is for, learning, needs observations that show the option in force.
+    corridor = Corridor(replace(config, shows_commitments=True), num_worlds=num_worlds)
+    return Collector(OneGroup(corridor), config=bridge_config(corridor), seed=seed, max_rows=max_rows)
+
+
+def rows(*batches: TrajectoryBatch) -> dict[tuple[int, str, int], tuple[object, ...]]:
+    """Every row by world, agent and tick; agents never come back under the same name here."""
+    found: dict[tuple[int, str, int], tuple[object, ...]] = {}
+    for batch in batches:
+        for index in range(len(batch)):
+            one = batch.trajectory(index)
+            for step, tick in enumerate(one.ticks.tolist()):
+                found[one.world, one.agent_id, tick] = (
+                    one.observations["features"][step].tolist(),
+                    one.observations["features"][step + 1].tolist(),
+                    one.observations["action_mask"][step].tolist() if "action_mask" in one.observations else None,
+                    {name: column[step].item() for name, column in one.columns.items()},
+                    float(one.rewards[step]),
+                    one.episode,
+                )
+    return found
+
+
+def test_the_coins_of_the_first_tick_follow_from_the_seed() -> None:
+    config = CorridorConfig(places=4)
+    policy = LinearPolicy(Corridor(config).spec, seed=1)
+    coins = set()
+    for seed in (0, 1, 12345):
+        worlds = collector(config, num_worlds=8, seed=seed)
+        batch = worlds.collect({AGENTS: policy}, num_ticks=1, ratio=0.5).batches[AGENTS]
+        # The keys depend on the world's seed and the agent alone, so the coins can be tossed again.
+        worlds_seeds = training_seeds(seed, 8)[batch.worlds].tolist()
+        keys = np.array([draw_keys(*pair) for pair in zip(worlds_seeds, batch.agent_ids, strict=True)], np.uint64)
+        learned = batch.columns["source"] == Source.LEARNED
+        assert np.array_equal(learned, uniforms(seed, Purpose.BLEND, keys, 0) < 0.5)
+        coins.add(tuple(learned.tolist()))
+    assert len(coins) == 3
+
+
+@pytest.mark.property
+@given(corridor_configs, seeds, ratios, st.integers(1, 20), st.integers(1, 20))
+@settings(max_examples=25)
+def test_two_collections_are_one_long_one(
+    config: CorridorConfig, seed: int, ratio: float, first: int, second: int
+) -> None:
+    policy = LinearPolicy(Corridor(config).spec, seed=seed)
+    parts, whole = collector(config, seed=seed), collector(config, seed=seed)
+    one = parts.collect({AGENTS: policy}, num_ticks=first, ratio=ratio)
+    two = parts.collect({AGENTS: policy}, num_ticks=second, ratio=ratio)
+    together = whole.collect({AGENTS: policy}, num_ticks=first + second, ratio=ratio)
+    assert rows(one.batches[AGENTS], two.batches[AGENTS]) == rows(together.batches[AGENTS])
+    assert one.env_steps + two.env_steps == together.env_steps == worlds_with_agents(together.batches[AGENTS])
+    for name in ("exits", "rests"):
+        assert one.events[name] + two.events[name] == together.events[name]
+    for source, ticks in together.ticks_by_source.items():
+        assert one.ticks_by_source[source] + two.ticks_by_source[source] == ticks
+    assert together.agent_steps == together.batches[AGENTS].num_steps
+
+
+def worlds_with_agents(batch: TrajectoryBatch) -> int:
+    """Pairs of a tick and a world in which somebody acted."""
+    worlds = np.repeat(batch.worlds, np.diff(batch.offsets))
+    return len(set(zip(batch.ticks.tolist(), worlds.tolist(), strict=True)))
+
+
+def test_the_first_observation_of_a_collection_is_the_final_one_of_the_last() -> None:
+    parts = collector(CorridorConfig(places=1, length=9, slip=0.0), num_worlds=1)
+    one = parts.collect(None, num_ticks=5, ratio=0.0).batches[AGENTS].trajectory(0)
+    two = parts.collect(None, num_ticks=5, ratio=0.0).batches[AGENTS].trajectory(0)
+    assert not (one.terminated or one.truncated)
+    assert one.agent_id == two.agent_id
+    for name, array in one.observations.items():
+        np.testing.assert_array_equal(array[-1], two.observations[name][0])
+    # a rest was begun at tick 4: the boundary shows the option in force
+    assert one.observations["features"][-1, 6] == 1.0
+
+
+def test_the_script_alone_is_foreign_and_labelled() -> None:
+    batch = collector(CorridorConfig()).collect(None, num_ticks=30, ratio=0.0).batches[AGENTS]
+    assert set(batch.columns["kind"].tolist()) == {Kind.FOREIGN, Kind.FORCED}
+    assert set(batch.columns["expert_action"].tolist()) == {2, 3}
+    assert not batch.columns["value"].any()
+
+
+def test_the_policy_can_be_another_in_every_collection() -> None:
+    config = CorridorConfig()
+    worlds = collector(config)
+    spec = worlds.specs[AGENTS]
+    kinds = [
+        set(worlds.collect(policies, num_ticks=20, ratio=ratio).batches[AGENTS].columns["kind"].tolist())
+        for policies, ratio in (
+            ({AGENTS: LinearPolicy(spec, seed=1)}, 1.0),
+            (None, 0.0),
+            ({AGENTS: LinearPolicy(spec, seed=2)}, 0.05),
+            ({AGENTS: LinearPolicy(spec, seed=2)}, 0.1),
+        )
+    ]
+    assert kinds == [
+        {Kind.DECISION, Kind.FORCED},
+        {Kind.FOREIGN, Kind.FORCED},
+        {Kind.FOREIGN, Kind.FORCED},
+        {Kind.DECISION, Kind.FORCED},
+    ]
+
+
+def test_an_evaluation_in_between_changes_nothing() -> None:
+    config = CorridorConfig()
+    policy = LinearPolicy(Corridor(config).spec, seed=1)
+    judge = Evaluator(
+        lambda n: OneGroup(Corridor(config, num_worlds=n)), config=bridge_config(Corridor(config)), seed=0, num_worlds=8
+    )
+    undisturbed, disturbed = collector(config), collector(config)
+    for worlds in (undisturbed, disturbed):
+        worlds.collect({AGENTS: policy}, num_ticks=10, ratio=0.5)
+    judge.evaluate({AGENTS: policy}, seeds=0 + np.arange(2), sample=True)
+    one, other = (
+        worlds.collect({AGENTS: policy}, num_ticks=20, ratio=0.5).batches[AGENTS] for worlds in (undisturbed, disturbed)
+    )
+    assert rows(one) == rows(other)
+
+
+def test_a_share_without_a_policy_is_refused() -> None:
+    with pytest.raises(SimulationError, match="`ratio` must be 0 without a policy, got 0.5"):
+        collector(CorridorConfig()).collect(None, num_ticks=1, ratio=0.5)
+
+
+def test_a_collection_that_may_not_fit_is_refused_before_it_begins() -> None:
+    worlds = collector(CorridorConfig(places=3), num_worlds=2, max_rows=59)
+    with pytest.raises(SimulationError, match="10 ticks of up to 6 agents may be 60 rows, `max_rows` is 59"):
+        worlds.collect(None, num_ticks=10, ratio=0.0)
+    worlds.collect(None, num_ticks=9, ratio=0.0)
+
+
+def test_worlds_without_a_mask_are_recorded_without_one() -> None:
+    batch = collector(CorridorConfig(masked=False)).collect(None, num_ticks=3, ratio=0.0).batches[AGENTS]
+    assert set(batch.observations) == {"features", "map"}
+
+
+def test_commitments_that_no_observation_shows_are_refused() -> None:
+    hidden = Corridor(CorridorConfig(shows_commitments=False, rest_ticks=3))
+    with pytest.raises(SimulationError, match="the longest binds for 3 ticks"):
+        Collector(OneGroup(hidden), config=bridge_config(hidden), seed=1, max_rows=100)
+    short = Corridor(CorridorConfig(shows_commitments=False, rest_ticks=1))
+    assert (
+        Collector(OneGroup(short), config=bridge_config(short), seed=1, max_rows=100).specs[AGENTS].commitment_columns
+        is None
+    )
+
+
+def test_one_batch_and_one_policy_for_each_group() -> None:
+    crossing = Crossing(2)
+    worlds = Collector(crossing, config=no_commitments(), seed=1, max_rows=400)
+    policies = {group: LinearPolicy(spec, seed=3) for group, spec in worlds.specs.items()}
+    collection = worlds.collect(policies, num_ticks=60, ratio=0.5)
+    assert list(collection.batches) == ["long", "short"]
+    shapes = {group: batch.schema.observations["map"].shape for group, batch in collection.batches.items()}
+    assert shapes == {"long": (1, 1, 7), "short": (1, 1, 3)}
+    assert ["action_mask" in batch.observations for batch in collection.batches.values()] == [True, False]
+    assert collection.agent_steps == sum(batch.num_steps for batch in collection.batches.values())
+    assert collection.env_steps <= 120
+    with pytest.raises(SimulationError, match="a policy for each group"):
+        worlds.collect({"long": policies["long"]}, num_ticks=1, ratio=0.5)
+
+
+def test_a_group_may_be_gone_for_a_whole_collection() -> None:
+    crossing = Crossing(1, episode_ticks=200)
+    worlds = Collector(crossing, config=no_commitments(), seed=1, max_rows=400)
+    sizes = [worlds.collect(None, num_ticks=1, ratio=0.0).batches["short"].num_steps for _ in range(30)]
+    assert set(sizes) == {0, 1}
+
+
+def no_commitments() -> BridgeConfig:
+    return BridgeConfig(commitment=CommitmentConfig())
+
+
+@pytest.mark.property
+@given(corridor_configs, seeds, ratios, st.integers(0, 30), st.integers(1, 20))
+@settings(max_examples=25)
+def test_a_collector_goes_on_from_what_was_saved(
+    config: CorridorConfig, seed: int, ratio: float, before: int, after: int
+) -> None:
+    policies = {AGENTS: LinearPolicy(Corridor(config).spec, seed=seed)}
+    unbroken, resumed = collector(config, seed=seed), collector(config, seed=seed)
+    if before:
+        unbroken.collect(policies, num_ticks=before, ratio=ratio)
+    state = unbroken.save_state()
+    assert state is not None
+    resumed.restore(state)
+    same_collections(unbroken, resumed, policies, num_ticks=after, ratio=ratio)
+
+
+@pytest.mark.property
+@given(seeds, st.integers(1, 30), st.integers(1, 20))
+@settings(max_examples=10)
+def test_a_collector_of_groups_goes_on_from_what_was_saved(seed: int, before: int, after: int) -> None:
+    unbroken, resumed = (Collector(Crossing(2), config=no_commitments(), seed=seed, max_rows=400) for _ in range(2))
+    policies = {group: LinearPolicy(spec, seed=seed) for group, spec in unbroken.specs.items()}
+    unbroken.collect(policies, num_ticks=before, ratio=0.5)
+    # what the other one has lived through does not matter
+    resumed.collect(None, num_ticks=3, ratio=0.0)
+    resumed.restore(unbroken.save_state() or {})
+    same_collections(unbroken, resumed, policies, num_ticks=after, ratio=0.5)
+
+
+def same_collections(
+    one: Collector,
+    other: Collector,
+    policies: Mapping[str, Policy],
+    *,
+    num_ticks: int,
+    ratio: float,
+) -> None:
+    """Both collect the same twice, bit for bit, and may be saved again."""
+    for _ in range(2):
+        expected, found = (each.collect(policies, num_ticks=num_ticks, ratio=ratio) for each in (one, other))
+        for group, batch in expected.batches.items():
+            same_batches(batch, found.batches[group])
+        assert counts(expected) == counts(found)
+    states = (one.save_state(), other.save_state())
+    assert states[0] is not None and states[1] is not None and states[0].keys() == states[1].keys()
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(array, states[1][name], err_msg=name)
+
+
+def same_batches(one: TrajectoryBatch, other: TrajectoryBatch) -> None:
+    for name in one.observations:
+        np.testing.assert_array_equal(one.observations[name], other.observations[name])
+        np.testing.assert_array_equal(one.final_observations[name], other.final_observations[name])
+    for name in one.columns:
+        np.testing.assert_array_equal(one.columns[name], other.columns[name])
+    for name in ("offsets", "rewards", "ticks", "terminated", "truncated", "agent_ids", "worlds", "episodes"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    worlds = collector(CorridorConfig())
+    state = dict(worlds.save_state() or {})
+    with pytest.raises(SimulationError, match="a collector with seed 2, got 1"):
+        collector(CorridorConfig(), seed=2).restore(state)
+    with pytest.raises(SimulationError, match=r"`present` of the saved state to be bool \[2\], got bool \[6\]"):
+        collector(CorridorConfig(places=1)).restore(state)
+    for key in state:
+        with pytest.raises((SimulationError, StateError)):
+            collector(CorridorConfig()).restore({name: array for name, array in state.items() if name != key})
+
+
+def test_worlds_that_cannot_be_saved_have_no_state() -> None:
+    worlds = Collector(Crossing(1, savable=False), config=no_commitments(), seed=1, max_rows=100)
+    assert worlds.save_state() is None
+
 
 CONFIG = CorridorConfig(length=4, places=2, slip=0.2, episode_ticks=20)
 WAIT, LEFT, RIGHT, REST = range(4)
