@@ -36,6 +36,7 @@ NEEDS = {
     ),
     "jinja2": ("test_cli_environments.py", "test_cli_resume.py", "test_cli_train.py", "test_report_page.py"),
     "gymnasium": (
+        "test_adapters_actions.py",
         "test_adapters_gymnasium.py",
         "test_adapters_history.py",
         "test_adapters_parallel.py",
@@ -46,6 +47,7 @@ NEEDS = {
     ),
     "pettingzoo": (
         "test_adapters_pettingzoo.py",
+        "test_adapters_turn_based.py",
         "test_cli_environments.py",
         "test_town_parallel.py",
     ),

@@ -179,9 +179,10 @@ BREACHES = {
     "agent 'porter', tick 1: expected an `action_mask`, as at the beginning, got none": put(
         "observations", PORTER, {"observation": np.zeros(1)}
     ),
-    "agent 'porter', tick 1: expected an action mask that allows an action": put(
-        "observations", PORTER, {"observation": np.zeros(1), "action_mask": 0 * MASK}
+    "agent 'porter', tick 1: expected an action mask of 3 zeros and ones, got one with 0.5 in it": put(
+        "observations", PORTER, {"observation": np.zeros(1), "action_mask": 0.5 * MASK}
     ),
+    "agent 'rider_0', tick 1: expected a dictionary as info, got ndarray": put("infos", RIDERS[0], MASK),
     "agent 'rider_0', tick 1: expected no `action_mask`, as at the beginning": put(
         "infos", RIDERS[0], {"action_mask": MASK}
     ),

@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from types import ModuleType
 from typing import Any
 
 from townlet_runtime.adapters.agent_groups import ParallelEnv
@@ -46,19 +45,19 @@ def pettingzoo_worlds(
         controller: makes the behavior `scripted`, once for each group.
 
     Raises:
-        ConfigError: if there is no such environment, it is turn-based, it does not take the settings, or nothing can
-            learn in its spaces.
+        ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
         MissingExtraError: if a library that it needs is not installed.
     """
-    pettingzoo = _pettingzoo()
+    _require_pettingzoo()
+    from townlet_runtime.adapters.turn_based import in_parallel
+
     factory = _factory(name)
     envs: list[ParallelEnv] = []
     with ExitStack() as undo:
         undo.callback(close_environments, f"pettingzoo:{name}", envs)
         for _ in range(num_worlds):
             envs.append(_built(name, factory, settings))
-            if isinstance(envs[-1], pettingzoo.AECEnv):
-                raise _turn_based(name)
+            envs[-1] = in_parallel(envs[-1])
         ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
         worlds = ParallelWorlds(f"pettingzoo:{name}", envs, episode_ticks=ticks, controller=controller)
         undo.pop_all()
@@ -77,17 +76,20 @@ def _built(name: str, factory: Callable[..., ParallelEnv], settings: Mapping[str
 
 def _own_bound(env: Any) -> int | None:
     """The bound on an episode's length that PettingZoo's own environments and MPE2's keep, by the same name."""
+    from townlet_runtime.adapters.turn_based import TurnBased
+
     try:
         cycles = env.unwrapped.max_cycles
+        turns = len(env.possible_agents) if isinstance(env, TurnBased) else 1
     except AttributeError:
         return None
-    return cycles if isinstance(cycles, int) and cycles > 0 else None
+    return cycles * turns if isinstance(cycles, int) and cycles > 0 else None
 
 
-def _pettingzoo() -> ModuleType:
+def _require_pettingzoo() -> None:
     """Import PettingZoo before its environments: it keeps a library that it uses from printing a greeting."""
     try:
-        return import_module("pettingzoo")
+        import_module("pettingzoo")
     except ModuleNotFoundError as error:
         if error.name != "pettingzoo":
             raise
@@ -122,18 +124,10 @@ def _factory(name: str) -> Callable[..., Any]:
     except ImportError as error:
         raise _missing(name, error) from error
     names = vars(module)
-    factory: Callable[..., Any] | None = names.get("parallel_env")
+    factory: Callable[..., Any] | None = names.get("parallel_env", names.get("env"))
     if not callable(factory):
-        raise _turn_based(name) if callable(names.get("env")) else _unknown(name)
+        raise _unknown(name)
     return factory
-
-
-def _turn_based(name: str) -> ConfigError:
-    return ConfigError(
-        f"`pettingzoo:{name}` has only PettingZoo's turn-based form (AEC); expected one with `parallel_env`, in which"
-        " all agents act at once",
-        key=_KEY,
-    )
 
 
 def _unknown(name: str) -> ConfigError:
