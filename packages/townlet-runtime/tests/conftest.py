@@ -51,6 +51,8 @@ NEEDS = {
         "test_cli_environments.py",
         "test_town_parallel.py",
     ),
+    "mesa": ("test_adapters_mesa.py",),
+    "py_trees": ("test_adapters_py_trees.py",),
 }
 """Modules of the extras, and the files that import what imports them."""
 ABSENT = tuple(module for module in NEEDS if find_spec(module) is None)

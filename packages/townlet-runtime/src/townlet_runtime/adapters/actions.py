@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import ActionVocabulary
+from townlet_runtime.adapters.history import KIND
 from townlet_runtime.adapters.libraries import gymnasium
 from townlet_runtime.adapters.spaces import Fault, unlearnable
 from townlet_trajectory import ACTION_MASK
@@ -20,9 +21,6 @@ Bools = NDArray[np.bool_]
 
 MAX_ACTIONS = 1024
 """Of a joint vocabulary."""
-
-KIND = "wait"
-"""The kind of every action: that of waiting, which never binds for longer than its tick."""
 
 
 class ActionCodec:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
-from townlet_runtime.adapters.actions import KIND, ActionCodec, find_mask, require_info, stacked_masks
+from townlet_runtime.adapters.actions import ActionCodec, find_mask, require_info, stacked_masks
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     HISTORY,
+    KIND,
     SEEN,
     History,
     OtherEnv,

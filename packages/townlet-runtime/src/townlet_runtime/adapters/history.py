@@ -183,6 +183,9 @@ class History:
 
 SCRIPTED = "scripted"
 
+KIND = "wait"
+"""The kind of every action of other people's worlds: that of waiting, which never binds for longer than its tick."""
+
 DEFAULT_EPISODE_TICKS = 1000
 """Of an environment that names no bound of its own."""
 

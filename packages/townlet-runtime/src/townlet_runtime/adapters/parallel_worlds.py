@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
-from townlet_runtime.adapters.actions import KIND, find_mask, require_info, stacked_masks
+from townlet_runtime.adapters.actions import find_mask, require_info, stacked_masks
 from townlet_runtime.adapters.agent_groups import AgentGroup, ParallelEnv, ParallelWorld, agent_groups, spaces_of
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     ABSENT,
     HISTORY,
+    KIND,
     SEEN,
     History,
     behaviors_of,
