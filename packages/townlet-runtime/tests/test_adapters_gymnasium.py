@@ -18,7 +18,8 @@ from townlet_runtime.adapters.registry import Environment, ObservationController
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, Simulation
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import check_grouped_simulation, check_simulation
 from townlet_trajectory import TrajectoryBatch
 

@@ -14,7 +14,8 @@ from townlet_behavior import BridgeConfig, CommitmentConfig, Kind, Purpose, Sour
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import (

@@ -374,9 +374,9 @@ def test_a_runtime_goes_on_from_what_was_saved(seed: int, ratio: float, ticks: i
         unbroken.runtime.feed_action(agent, "right", owner="me")
     for _ in range(ticks):
         unbroken.step()
-    state, worlds = unbroken.runtime.save_state(), unbroken.simulation.save_state()
+    state = unbroken.save_state()
     unbroken.runtime.collect_trajectory()
-    resumed.runtime.restore(state, resumed.simulation.restore(worlds))
+    resumed.restore(state)
     assert resumed.tick == unbroken.tick == ticks
     assert resumed.runtime.current_anneal_ratio() == unbroken.runtime.current_anneal_ratio()
     for _ in range(25):

@@ -27,26 +27,35 @@ if TYPE_CHECKING:
     from townlet_runtime.policy.policy import Policy, UniformPolicy, greedy_actions, require_fit, sample_actions
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
     from townlet_runtime.simulation.interface import (
+        Closing,
         CommitmentColumns,
+        Exact,
         GroupedSimulation,
+        Guarded,
         Observed,
-        OneGroup,
+        Rendered,
+        Saved,
+        Scripted,
         Simulation,
         SimulationSpec,
         Stepped,
         require_seeds,
         schema_of,
     )
+    from townlet_runtime.simulation.one_group import OneGroup
 
 __all__ = [
     "ActionProbability",
     "AgentSnapshot",
+    "Closing",
     "Collector",
     "CommitmentColumns",
     "Environment",
     "Evaluator",
+    "Exact",
     "GroupedLoop",
     "GroupedSimulation",
+    "Guarded",
     "LoopReport",
     "MesaWorlds",
     "ObservationController",
@@ -56,6 +65,9 @@ __all__ = [
     "Policy",
     "PolicyCard",
     "PolicyRuntime",
+    "Rendered",
+    "Saved",
+    "Scripted",
     "Simulation",
     "SimulationLoop",
     "SimulationSpec",
@@ -86,16 +98,22 @@ _MODULES = {
     "policy.policy": ("Policy", "UniformPolicy", "greedy_actions", "require_fit", "sample_actions"),
     "simulation.checks": ("check_grouped_simulation", "check_simulation"),
     "simulation.interface": (
+        "Closing",
         "CommitmentColumns",
+        "Exact",
         "GroupedSimulation",
+        "Guarded",
         "Observed",
-        "OneGroup",
+        "Rendered",
+        "Saved",
+        "Scripted",
         "Simulation",
         "SimulationSpec",
         "Stepped",
         "require_seeds",
         "schema_of",
     ),
+    "simulation.one_group": ("OneGroup",),
 }
 
 

@@ -13,7 +13,8 @@ from townlet_runtime.adapters.controllers import (
     registered_controller,
 )
 from townlet_runtime.errors import ConfigError
-from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
+from townlet_runtime.simulation.interface import GroupedSimulation
+from townlet_runtime.simulation.one_group import OneGroup
 
 __all__ = [
     "ControllerFactory",

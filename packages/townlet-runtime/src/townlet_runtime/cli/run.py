@@ -16,7 +16,8 @@ from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, scri
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.policy.policy import Policy, UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, SimulationSpec, schema_of
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, SimulationSpec, schema_of
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.town import Town
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED

@@ -26,7 +26,8 @@ from townlet_runtime.config import (
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.directory import BEGUN, CONFIG
 from townlet_runtime.runs.records import BegunFile
-from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
+from townlet_runtime.simulation.interface import GroupedSimulation
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.town import Town, TownConfig
 from townlet_trajectory.storage.json import JsonValue
 

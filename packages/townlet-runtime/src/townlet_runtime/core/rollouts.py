@@ -26,7 +26,7 @@ from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, EpisodeScores, training_seeds
 from townlet_trajectory.evaluation.results import RANDOM
 
-_PARTS = ("collector", "worlds", "groups")
+_PARTS = ("collector", "loop")
 """Of a saved state."""
 
 
@@ -63,16 +63,17 @@ class Collector:
         self._config = config
         self._seed = seed
         self._max_rows = max_rows
-        self._populate(simulation.reset(seeds=training_seeds(seed, first_spec(simulation).num_worlds)))
-        for group, observed in self._beginning.items():
+        beginning = simulation.reset(seeds=training_seeds(seed, first_spec(simulation).num_worlds))
+        self._masked = {group: observed.action_mask is not None for group, observed in beginning.items()}
+        self._populate()
+        for group, observed in beginning.items():
             self._runtimes[group].begin(observed, tick=0)
 
-    def _populate(self, observed: Mapping[str, Observed]) -> None:
-        """Recorders and runtimes that have seen nothing yet."""
-        self._beginning = observed
+    def _populate(self) -> None:
+        """Make recorders and runtimes that have seen nothing yet."""
         self._services = {
             group: TrajectoryService(
-                schema_of(spec, masked=observed[group].action_mask is not None),
+                schema_of(spec, masked=self._masked[group]),
                 max_rows=self._max_rows,
                 on_full="raise",
             )
@@ -138,12 +139,10 @@ class Collector:
 
     def save_state(self) -> SavedState | None:
         """Save all state of later collections but the policies; None where the worlds cannot be saved."""
-        worlds = self._simulation.save_state()
-        if worlds is None:
+        state = self._loop.save_state()
+        if state is None:
             return None
-        own = {"seed": np.array(self._seed, np.int64)}
-        groups = {str(index): one.save_state() for index, one in enumerate(self._runtimes.values())}
-        return join_groups(dict(zip(_PARTS, (own, worlds, join_groups(groups)), strict=True)))
+        return join_groups(dict(zip(_PARTS, ({"seed": np.array(self._seed, np.int64)}, state), strict=True)))
 
     def restore(self, state: SavedState) -> None:
         """Go on as the collector that was saved: from here on both collect the same, bit for bit.
@@ -152,14 +151,12 @@ class Collector:
             SimulationError, StateError: if `state` is of other worlds, or of another seed.
             EnvironmentFaultError: if the worlds cannot be brought back to where they were.
         """
-        own, worlds, groups = split_groups(state, _PARTS).values()
+        own, loop = split_groups(state, _PARTS).values()
         seed = saved_number(own, "seed")
         if seed != self._seed:
             raise SimulationError(f"expected the saved state of a collector with seed {self._seed}, got {seed}")
-        self._populate(self._simulation.restore(worlds))
-        states = split_groups(groups, map(str, range(len(self._runtimes))))
-        for saved, (group, runtime) in zip(states.values(), self._runtimes.items(), strict=True):
-            runtime.restore(saved, self._beginning[group])
+        self._populate()
+        self._loop.restore(loop)
 
 
 def _require_shown(spec: SimulationSpec, config: BridgeConfig) -> None:
