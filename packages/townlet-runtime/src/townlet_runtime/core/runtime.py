@@ -15,6 +15,7 @@ from townlet_behavior import (
     DecisionBatch,
     Guardrail,
     PossessionError,
+    Proposals,
     SavedState,
     Tally,
     join_groups,
@@ -140,8 +141,11 @@ class PolicyRuntime:
         self._tick = tick
         self._pending = False
 
-    def decide_batch(self) -> DecisionBatch:
+    def decide_batch(self, proposals: Proposals | None = None) -> DecisionBatch:
         """Decide for every agent present: one forward pass, one draw each, then the bridge.
+
+        Args:
+            proposals: of a learned side that is no `Actor`, row by row; the policy is not asked then.
 
         Raises:
             SimulationError: unless `begin` or `post_step` came last.
@@ -149,8 +153,8 @@ class PolicyRuntime:
         observed, tick = self._observed, self._tick
         if observed is None or self._pending:
             raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
-        policy, proposals = self._policy, None
-        if policy is not None and len(observed.slots):  # nobody is not asked about
+        policy = self._policy
+        if proposals is None and policy is not None and len(observed.slots):  # nobody is not asked about
             proposals = propose(policy, observed, seed=self._seed, tick=tick, greedy=self._greedy)
         try:
             decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
@@ -191,6 +195,10 @@ class PolicyRuntime:
         held_action, ticks_left = self._bridge.held_at_end(slots, stepped.final_option_done, tick=self._tick + 1)
         if self._columns is not None:
             self._columns.show(stepped.final_observations, held_action, ticks_left, num_actions=self._num_actions)
+        self.forget(slots)
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Drop commitments, possession, plans and option history of agents in `slots` [E] that left between ticks."""
         self._bridge.forget(slots)
         self._switches.forget(slots)
 
@@ -218,6 +226,10 @@ class PolicyRuntime:
     def set_anneal_ratio(self, ratio: float | None) -> None:
         """Give the policy this share of the decisions, clamped to [0, 1]; None: none. NaN is a `ConfigError`."""
         self._bridge.ratio = 0.0 if ratio is None else ratio
+
+    def seed_anneal_rng(self, seed: int) -> None:
+        """Draw the coins between script and policy from another seed; out of [0, 2^64) it is a `ConfigError`."""
+        self._bridge.seed = seed
 
     def current_anneal_ratio(self) -> float:
         """The policy's share of the decisions."""
