@@ -199,7 +199,7 @@ def test_a_possessed_agent_does_what_it_is_fed_or_waits() -> None:
     assert runtime.is_possessed("visitor_0_1") and runtime.possessed_agents() == ["visitor_0_1"]
     runtime.feed_action("visitor_0_1", "right", owner="ada")
     loop.run_for(2)
-    with pytest.raises(PossessionError):
+    with pytest.raises(PossessionError, match="world 0, agent 'visitor_0_1': possessed by 'ada', got owner 'bob'"):
         runtime.release_possession("visitor_0_1", owner="bob")
     assert runtime.release_possession("visitor_0_1", owner="ada")
     assert not runtime.release_possession("visitor_0_1", owner="ada")
@@ -212,6 +212,12 @@ def test_a_possessed_agent_does_what_it_is_fed_or_waits() -> None:
     assert columns["kind"].tolist() == [Kind.FOREIGN, Kind.FOREIGN, Kind.DECISION]
 
 
+def test_an_agent_of_a_later_world_is_named_where_its_policy_raves() -> None:
+    corridor = Corridor(ALONE, num_worlds=3)
+    with pytest.raises(PolicyError, match="tick 0, world 2, agent 'visitor_0_1': row 2: "):
+        started(corridor, bridge_config(corridor, ratio=1.0), Raving(corridor.spec, seed=1)).step()
+
+
 def test_possession_is_refused_where_it_cannot_be() -> None:
     corridor = Corridor(ALONE, num_worlds=2)
     runtime = recording_runtime(corridor, bridge_config(corridor), None)
@@ -221,7 +227,7 @@ def test_possession_is_refused_where_it_cannot_be() -> None:
     runtime.begin(begun(corridor, 0), tick=0)
     with pytest.raises(PossessionError, match="world 2, got 'visitor_0_1'"):
         runtime.acquire_possession("visitor_0_1", world=2)
-    with pytest.raises(PossessionError):
+    with pytest.raises(PossessionError, match="world 0, agent 'visitor_0_1': must be possessed to be fed"):
         runtime.feed_action("visitor_0_1", "right")
     with pytest.raises(UnknownActionError):
         runtime.feed_action("visitor_0_1", "fly")
@@ -428,7 +434,7 @@ class Raving(LinearPolicy):
 def test_a_policy_that_raves_stops_the_tick_or_the_script_stands_in() -> None:
     corridor = Corridor(ALONE)
     config = bridge_config(corridor, ratio=1.0)
-    with pytest.raises(PolicyError, match="tick 0, slot 0"):
+    with pytest.raises(PolicyError, match="tick 0, world 0, agent 'visitor_0_1': row 0: "):
         started(corridor, config, Raving(corridor.spec, seed=1)).step()
     loop = started(corridor, replace(config, on_policy_error="script"), Raving(corridor.spec, seed=1))
     loop.run_for(2)

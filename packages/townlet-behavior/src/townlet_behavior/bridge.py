@@ -8,7 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .blend import Choices, blend_proposals, keep_commitments, log_probs, obey_possessors, script_alone
+from .blend import (
+    Choices,
+    blend_proposals,
+    keep_commitments,
+    log_probs,
+    obey_possessors,
+    script_alone,
+    take_only_actions,
+)
 from .commitment import Commitments, Held
 from .config import BridgeConfig, clamped_ratio
 from .controllers import BatchController, propose_checked
@@ -141,6 +149,7 @@ class BehaviorBridge:
             drawn = self._blend(view, script, proposals, tick)
             # option commitment
             choices = keep_commitments(drawn, held)
+            choices = take_only_actions(choices, view.action_mask)
             choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
             if isinstance(view, ArgumentsView):
                 view.choices_made(drawn, choices)

@@ -227,8 +227,8 @@ def propose_checked(controller: BatchController, view: View, *, num_actions: int
     if np.count_nonzero(known) != len(actions):
         row = known.argmin()
         raise UnknownActionError(
-            f"the script must propose actions in [0, {num_actions}) or -1,"
-            f" got {actions[row]} for slot {view.slots[row]}"
+            f"the script must propose actions in [0, {num_actions}) or -1, got {actions[row]}",
+            slot=int(view.slots[row]),
         )
     return actions.copy()
 

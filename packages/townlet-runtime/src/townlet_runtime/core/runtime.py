@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 from townlet_behavior import (
     BatchController,
     BehaviorBridge,
+    BehaviorError,
     BridgeConfig,
     DecisionBatch,
     Guardrail,
+    PossessionError,
     Proposals,
     SavedState,
     Tally,
     join_groups,
     split_groups,
 )
-from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
+from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches, name_agent
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, propose, require_fit
 from townlet_runtime.simulation.interface import (
@@ -154,7 +156,11 @@ class PolicyRuntime:
         policy = self._policy
         if proposals is None and policy is not None and len(observed.slots):  # nobody is not asked about
             proposals = propose(policy, observed, seed=self._seed, tick=tick, greedy=self._greedy)
-        decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
+        try:
+            decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
+        except BehaviorError as error:
+            name_agent(error, observed)
+            raise
         if self._service is not None:
             self._service.record_decisions(decisions.columns())
         self._switches.note(observed.slots, decisions.action)
@@ -309,7 +315,12 @@ class PolicyRuntime:
         """
         index = self._spec.vocabulary.index(action)
         with self._bridge.possession.lock:
-            self._bridge.possession.feed(slot_of(agent_id, world, self._observed), index, owner=owner)
+            slot = slot_of(agent_id, world, self._observed)
+            try:
+                self._bridge.possession.feed(slot, index, owner=owner)
+            except PossessionError as error:
+                error.name_agent(agent_id, world=world)
+                raise
 
     def release_possession(self, agent_id: str, *, world: int = 0, owner: str | None = None) -> bool:
         """Give an agent back; False if it was not possessed.
@@ -323,7 +334,12 @@ class PolicyRuntime:
             PossessionError: if there is no such agent, or another owner possesses it.
         """
         with self._bridge.possession.lock:
-            return self._bridge.possession.release(slot_of(agent_id, world, self._observed), owner=owner)
+            slot = slot_of(agent_id, world, self._observed)
+            try:
+                return self._bridge.possession.release(slot, owner=owner)
+            except PossessionError as error:
+                error.name_agent(agent_id, world=world)
+                raise
 
     def is_possessed(self, agent_id: str, *, world: int = 0) -> bool:
         """Whether the next decision of an agent is its possessor's. `PossessionError` if there is no such agent."""
