@@ -705,6 +705,18 @@ def test_the_script_learns_what_was_executed_with_its_arguments() -> None:
     assert script.done[3] == (1, "bob", AgentIntent(kind="move", position=(3, 3)))
 
 
+def test_agents_with_a_schedule_play_it_and_guardrails_hold_for_them_too() -> None:
+    entries = [{"kind": "request", "object": "bed"}, {"kind": "chat", "target_agent": "bob"}]
+    scenario = {"agents": [{"id": "ann", "schedule": entries}, {"id": "bob"}]}
+    runtime, world = PolicyRuntime({**ticks(0), "scenario": scenario}), world_of("ann", "bob")
+    assert [live(runtime, world)[0]["ann"]["kind"] for _ in range(3)] == ["request", "chat", "request"]
+    world.rivalries = {("ann", "bob"): 1.0}
+    assert live(runtime, world)[0]["ann"] == {"kind": "wait", "blocked": True}
+    # what was not carried out is played again
+    world.rivalries = {}
+    assert live(runtime, world)[0]["ann"]["kind"] == "chat"
+
+
 # reset_state
 
 
