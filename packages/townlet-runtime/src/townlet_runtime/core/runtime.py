@@ -92,6 +92,7 @@ class PolicyRuntime:
             spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
         self._service = service
+        self._records_terms = service is not None and bool(service.schema.reward_terms)
         self._seed = seed
         self._greedy = greedy
         self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
@@ -182,6 +183,7 @@ class PolicyRuntime:
                     stepped.truncated,
                     final_rows=stepped.final_rows,
                     final_observations=stepped.final_observations,
+                    reward_terms=stepped.reward_terms if self._records_terms else {},
                 )
             self.begin(stepped.observed, tick=self._tick + 1)
 
