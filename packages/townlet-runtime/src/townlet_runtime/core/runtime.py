@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -94,6 +95,7 @@ class PolicyRuntime:
             spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
         self._service = service
+        self._records_terms = service is not None and bool(service.schema.reward_terms)
         self._seed = seed
         self._greedy = greedy
         self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
@@ -119,8 +121,11 @@ class PolicyRuntime:
         """Begin a tick: write the options in force into the observations, and record them.
 
         Raises:
-            SimulationError: if an agent has no name; says the world.
+            SimulationError: if an agent has no name or that of another in its world, or ticks go back: draws depend on
+                them.
         """
+        if tick < self._tick + self._pending:
+            raise SimulationError(f"tick {tick}: expected a tick from {self._tick + self._pending} on")
         # Pointers: comparing them costs nothing, and an empty text is always the same object.
         if (ids := observed.agent_ids.tobytes()) != self._checked_ids:
             _require_ids(observed, tick)
@@ -188,6 +193,7 @@ class PolicyRuntime:
                     stepped.truncated,
                     final_rows=stepped.final_rows,
                     final_observations=stepped.final_observations,
+                    reward_terms=stepped.reward_terms if self._records_terms else {},
                 )
             self.begin(stepped.observed, tick=self._tick + 1)
 
@@ -389,6 +395,7 @@ class PolicyRuntime:
         """
         parts = split_groups(state, _PARTS)
         tick = saved_number(parts["runtime"], "tick")
+        self._tick, self._pending = tick, False
         self._switches.restore(parts["switches"])
         self._bridge.restore(parts["bridge"])
         self.begin(observed, tick=tick)
@@ -399,3 +406,9 @@ def _require_ids(observed: Observed, tick: int) -> None:
     if empty.size:
         world = int(observed.worlds[empty[0]])
         raise SimulationError(f"world {world}, tick {tick}: the id of an agent must not be empty")
+    # Two agents of one name have one key, and would draw the same numbers.
+    if len(np.unique(observed.keys)) < len(observed.keys):
+        seen = Counter(zip(observed.worlds.tolist(), observed.agent_ids.tolist(), strict=True))
+        (world, agent_id), count = seen.most_common(1)[0]
+        if count > 1:
+            raise SimulationError(f"world {world}, tick {tick}: {count} agents are named {agent_id!r}")
