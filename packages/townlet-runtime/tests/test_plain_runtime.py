@@ -134,7 +134,7 @@ def test_a_script_that_raises_stops_the_tick_by_agent_and_tick_and_can_be_asked_
     runtime, world = runtime_of(Failing()), world_of("ann", "bob")
     world.tick = 4
     runtime.observe(seen("ann", "bob"))
-    with pytest.raises(ControllerError, match="agent 'bob', tick 4: the script raised KeyError"):
+    with pytest.raises(ControllerError, match="tick 4, agent 'bob': the script raised KeyError"):
         runtime.decide(world, 4)
     runtime.behavior = Says()
     assert runtime.decide(world, 4) == {"ann": {"kind": "wait"}, "bob": {"kind": "wait"}}
