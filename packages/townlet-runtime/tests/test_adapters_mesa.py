@@ -15,12 +15,13 @@ from mesa.examples.advanced.wolf_sheep.agents import Sheep
 from mesa.experimental.devs import ABMSimulator
 
 from townlet_behavior import BridgeConfig, Kind
+from townlet_runtime import OneGroup
 from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.adapters.mesa_worlds import MesaWorlds
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, Observed, OneGroup
+from townlet_runtime.simulation.interface import AGENTS, Observed
 from townlet_runtime.testing import check_simulation
 
 STAY, MOVE, OWN = range(3)

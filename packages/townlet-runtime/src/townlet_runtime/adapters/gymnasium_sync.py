@@ -14,7 +14,6 @@ from townlet_runtime.adapters.actions import ActionCodec, find_mask, require_inf
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     HISTORY,
-    KIND,
     SEEN,
     History,
     OtherEnv,
@@ -67,7 +66,6 @@ class SingleAgentWorlds(ABC):
             num_worlds=num_worlds,
             capacity=num_worlds,
             episode_ticks=episode_ticks,
-            option_ticks={KIND: 0},
         )
         self.behaviors = behaviors_of(controller)
         self._made = envs

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from townlet_behavior import (
     ActionVocabulary,
     BatchController,
-    Guardrail,
     SavedState,
-    draw_keys,
     join_groups,
     split_groups,
 )
@@ -132,7 +130,6 @@ class MesaWorlds:
             num_worlds=num_worlds,
             capacity=num_worlds * self._max_agents,
             episode_ticks=episode_ticks,
-            option_ticks={KIND: 0},
         )
         self._forget(first)
         self.behaviors = behaviors_of(controller)
@@ -143,13 +140,9 @@ class MesaWorlds:
         self._places: dict[int, dict[int, Agent]] = {}
         """By world: the controlled agents by their place, ascending."""
         self._observed: Observed | None = None
-        self._events = np.zeros((num_worlds, 0), np.int64)
 
     def scripted(self, name: str) -> BatchController:
         return script_of(name, self._controller, self.spec)
-
-    def guardrails(self) -> Sequence[Guardrail]:
-        return ()
 
     def close(self) -> None:
         for model in self._models.values():
@@ -197,9 +190,7 @@ class MesaWorlds:
             terminated=terminated,
             truncated=truncated,
             final_rows=over,
-            final_option_done=np.zeros(over.size, np.bool_),
             final_observations=final,
-            events=self._events,
             observed=self._look(),
         )
 
@@ -321,16 +312,13 @@ class MesaWorlds:
         worlds = taken // size
         seen = self._stack(agents, worlds.tolist())
         ids = np.array([_id_of(agent) for agent in agents], np.object_)
-        keys = [draw_keys(int(self._history.seeds[world]), one) for world, one in zip(worlds, ids, strict=True)]
         self._observed = Observed(
             slots=taken,
-            keys=np.array(keys, np.uint64),
             agent_ids=ids,
             worlds=worlds,
             episodes=self._history.episodes[worlds],
             observations={name: seen[name] for name in self.spec.observation_shapes},
             action_mask=self._masks(seen[ACTION_MASK], agents, worlds) if ACTION_MASK in seen else None,
-            option_done=np.zeros(len(agents), np.bool_),
         )
         return self._observed
 

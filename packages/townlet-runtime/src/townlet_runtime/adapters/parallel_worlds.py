@@ -16,7 +16,6 @@ from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     ABSENT,
     HISTORY,
-    KIND,
     SEEN,
     History,
     behaviors_of,
@@ -214,7 +213,6 @@ class ParallelWorlds:
                 num_worlds=len(envs),
                 capacity=len(envs) * len(group.agents),
                 episode_ticks=episode_ticks,
-                option_ticks={KIND: 0},
             )
             for group in groups
         }
