@@ -53,19 +53,28 @@ class MesaWorlds:
     and when nobody is left, the next model is made, and the old one loses its agents.
 
     Examples:
-        >>> from mesa.examples import BoltzmannWealth
+        >>> import mesa
         >>> from townlet_runtime import MesaWorlds
+        >>> class Walker(mesa.Agent):
+        ...     place = 0
+        >>> class Road(mesa.Model):
+        ...     def __init__(self, seed):
+        ...         super().__init__(seed=seed)
+        ...         Walker.create_agents(self, 3)
+        ...     def step(self):
+        ...         self.agents.shuffle_do("step")
+        >>> def walk(agent):
+        ...     agent.place += 1
         >>> worlds = MesaWorlds(
-        ...     lambda seed: BoltzmannWealth(n=8, seed=seed),
-        ...     actions={"stay": lambda agent: None, "move": lambda agent: agent.move()},
-        ...     observe=lambda agent: [agent.wealth, len(agent.cell.agents)],
-        ...     reward=lambda agent: agent.wealth,
+        ...     Road,
+        ...     actions={"stay": lambda agent: None, "walk": walk},
+        ...     observe=lambda agent: agent.place,
+        ...     reward=lambda agent: agent.place,
         ... )
-        >>> observed = worlds.reset(seeds=np.array([7]))
-        >>> observed.agent_ids[0], observed.observations["observation"].shape
-        ('MoneyAgent_1', (8, 2))
-        >>> worlds.step(np.ones(8, np.int64)).rewards.tolist()
-        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+        >>> worlds.reset(seeds=np.array([7])).agent_ids.tolist()
+        ['Walker_1', 'Walker_2', 'Walker_3']
+        >>> worlds.step(np.array([1, 0, 1])).rewards.tolist()
+        [1.0, 0.0, 1.0]
 
     Args:
         make: builds a model from a seed (`seed=` of `mesa.Model`), which must decide all of its chance.
