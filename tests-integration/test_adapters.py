@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from townlet_behavior import BridgeConfig, Kind
-from townlet_runtime.adapters.registry import Environment, registered_controller
+from townlet_runtime.adapters.controllers import registered_controller
+from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation

@@ -9,12 +9,9 @@ from typing import Any
 import gymnasium
 import pytest
 import walk
-from crossing import Crossing
 from walk import CONTROLLER, NAME, SMALL
 
-from townlet_behavior import BridgeConfig
 from townlet_runtime.cli import main
-from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import load_config
 from townlet_runtime.runs.directory import file_sha256
 from townlet_runtime.runs.records import EvaluationFile, SummaryFile
@@ -149,7 +146,7 @@ def test_the_script_of_a_module_is_not_left_out_in_silence(
     with_script: tuple[Path, int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refusal(capsys, "evaluate", str(with_script[0]))
-    assert said.endswith(f"name it with --controller {CONTROLLER}, or compare with --against random")
+    assert said.endswith(f"add --controller {CONTROLLER}, or compare with --against random")
 
 
 def test_a_world_is_run_by_its_script_or_by_chance(capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,17 +167,17 @@ def test_a_world_is_run_by_its_script_or_by_chance(capsys: pytest.CaptureFixture
     [
         ("run --env gymnasium:Wlk-v0", "Gymnasium knows no environment 'Wlk-v0'; near it: gymnasium:Walk-v0"),
         ("run --env pettingzoo:nowhere.simple_v1", "no PettingZoo environment 'nowhere.simple_v1'"),
-        ("run --env nowhere", "must be `town`, `gymnasium:ID` or `pettingzoo:NAME`, got 'nowhere'"),
-        ("run --env gymnasium:walk:Walk-v0", "a config must not name code to import"),
+        ("run --env nowhere", "no world `nowhere` is registered"),
+        ("run --env nowhere:at-all", "a config must not name code to import"),
         ("run --env gymnasium:Pendulum-v1", "`gymnasium:Pendulum-v1` cannot be learned"),
         (f"run --env {NAME} --set environment.settings.nonsense=1", "unexpected keyword argument 'nonsense'"),
         (f"run --env {NAME} --set environment.controller={CONTROLLER}", "`environment.controller`: no controller"),
         (f"run --env {NAME} --controller nobody", "--controller: no controller `nobody` is registered"),
         (f"run --env {NAME} --controller walk:Nobody", "'walk:Nobody' cannot be imported: AttributeError"),
         (f"run --env {NAME} --controller walk:LENGTH", "must be a function"),
-        (f"run --controller {CONTROLLER}", "the town has a script of its own"),
-        (f"run --env {NAME} --render", "--render: is for the town"),
-        (f"run --env {NAME} --record samples", "--record: is for the town"),
+        (f"run --env {NAME} --guardrail nobody", "--guardrail: no guardrail `nobody` is registered"),
+        (f"run --env {NAME} --render", f"--render: `{NAME}` does not render"),
+        (f"run --env {NAME} --record captures:samples", "captures hold what a town shows"),
         (f"train --env {NAME} --mode anneal", f"mode anneal begins with a script, and `{NAME}` has none"),
         (f"train --env {NAME} --mode bc", "name one with --controller, or train with --mode ppo"),
         ("train --resume nowhere", "nowhere: expected the directory of a run, found no directory"),
@@ -235,6 +232,13 @@ def test_an_environment_that_breaks_while_it_runs_is_code_1_and_named(
     assert said.startswith(f"townlet: error: {NAME}, world ") and "expected finite numbers in `observation`" in said
 
 
+def test_a_world_that_draws_text_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    lake = ["run", "--env", "gymnasium:FrozenLake-v1", "--ticks", "3", "--render"]
+    assert "--set environment.settings.render_mode=ansi makes it" in refusal(capsys, *lake)
+    assert main([*lake, "--set", "environment.settings.render_mode=ansi"]) == 0
+    assert "SFFF\nFHFH\nFFFH\nHFFG" in capsys.readouterr().out
+
+
 @pytest.fixture
 def census(monkeypatch: pytest.MonkeyPatch) -> walk.Census:
     """Counts the environments of a test."""
@@ -285,27 +289,10 @@ def test_worlds_are_closed_where_somebody_interrupts(
     assert steps == when and census.made > 0 and census.alive == 0
 
 
-class Groups:
-    """`Worlds.of` for worlds with two groups of agents."""
-
-    def of(self, config: object, controller: str | None = None) -> Worlds:
-        return Worlds(
-            environment="pettingzoo:crossing",
-            controller=None,
-            bridge=BridgeConfig(),
-            make=Crossing,
-            make_scored=Crossing,
-            towns=None,
-        )
-
-
-def test_every_group_has_a_policy_and_a_place_in_the_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for module in ("train", "run", "evaluate"):
-        monkeypatch.setattr(f"townlet_runtime.cli.{module}.Worlds", Groups())
+def test_every_group_has_a_policy_and_a_place_in_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = ["--env", "crossing:Crossing"]
     run_dir = tmp_path / "run"
-    assert main(["train", "--run-dir", str(run_dir), *SMALL, "-q"]) in (0, 1)
+    assert main(["train", "--run-dir", str(run_dir), *SMALL, *world, "-q"]) in (0, 1)
     policies = {"policy-long.onnx", "policy-short.onnx"}
     assert {path.name for path in run_dir.iterdir()} == FILES - {"policy.onnx"} | {"promotion.json"} | policies
     summary = SummaryFile.read(run_dir / "summary.json")
@@ -320,10 +307,10 @@ def test_every_group_has_a_policy_and_a_place_in_the_files(
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert {row["group"] for row in rows} == {"long", "short"}
 
-    assert main(["evaluate", str(run_dir), "--episodes", "3", "--json"]) == 0
+    assert main(["evaluate", str(run_dir), "--episodes", "3", "--json", *world]) == 0
     assert json.loads(capsys.readouterr().out)["scores"].keys() == {"learned", "scripted", "idle"}
-    assert main(["run", "--policy", str(run_dir), "--ticks", "9", "--json"]) == 0
+    assert main(["run", "--policy", str(run_dir), "--ticks", "9", "--json", *world]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["agents"] == 3 and found["sources"]["learned"] > 0
-    said = refusal(capsys, "run", "--policy", str(run_dir / "policy-long.onnx"))
+    said = refusal(capsys, "run", "--policy", str(run_dir / "policy-long.onnx"), *world)
     assert "made for the groups agents, the world has long, short; name the directory of a run" in said

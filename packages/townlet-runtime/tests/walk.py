@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController
-from townlet_runtime.adapters.registry import ObservationController
+from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.simulation.interface import SimulationSpec
 
 NAME = "gymnasium:Walk-v0"

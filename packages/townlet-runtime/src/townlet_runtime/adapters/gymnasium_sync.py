@@ -15,8 +15,8 @@ from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     HISTORY,
     SEEN,
+    Closable,
     History,
-    OtherEnv,
     behaviors_of,
     close_environments,
     not_repeatable,
@@ -25,10 +25,9 @@ from townlet_runtime.adapters.history import (
     script_of,
     seen_state,
 )
-from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.adapters.spaces import ObservationCodec, stacked_flags, stacked_rewards
+from townlet_runtime.adapters.spaces import ObservationCodec, gymnasium, stacked_flags, stacked_rewards
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import Observations, Observed, Picture, SimulationSpec, Stepped
 from townlet_trajectory import ACTION_MASK
 
 AGENT = "agent"
@@ -50,7 +49,7 @@ class SingleAgentWorlds(ABC):
     def __init__(
         self,
         name: str,
-        envs: Sequence[OtherEnv],
+        envs: Sequence[Closable],
         spaces: tuple[gymnasium.Space[Any], gymnasium.Space[Any]],
         *,
         num_worlds: int,
@@ -87,12 +86,8 @@ class SingleAgentWorlds(ABC):
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
 
-    def render(self) -> NDArray[np.uint8] | str:
-        """Draw the first world, as its environment does.
-
-        Raises:
-            SimulationError: if the environment was made without a render mode.
-        """
+    def render(self) -> Picture | None:
+        """Draw the first world, as its environment does; None where it was made without a render mode."""
         return picture_of(self.spec.name, self._made[0])
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from townlet_runtime.adapters.history import (
 )
 from townlet_runtime.adapters.spaces import Fault, stacked_rewards
 from townlet_runtime.errors import ConfigError, SimulationError
-from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import Observed, Picture, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_array
 from townlet_trajectory import ACTION_MASK
 
@@ -226,12 +226,8 @@ class ParallelWorlds:
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
         return dict.fromkeys(self.specs, ())
 
-    def render(self) -> NDArray[np.uint8] | str:
-        """Draw the first world, as its environment does.
-
-        Raises:
-            SimulationError: if the environment was made without a render mode.
-        """
+    def render(self) -> Picture | None:
+        """Draw the first world, as its environment does; None where it was made without a render mode."""
         return picture_of(self._name, self._envs[0])
 
     def close(self) -> None:

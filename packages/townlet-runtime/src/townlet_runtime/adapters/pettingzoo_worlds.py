@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from townlet_runtime.adapters.agent_groups import ParallelEnv
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_runtime.adapters.agent_groups import Answer, ParallelEnv
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import close_environments, episode_bound
+from townlet_runtime.adapters.named_code import SIMULATIONS, Factory, registered_factory, takes_parameter
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
+from townlet_runtime.adapters.spaces import spaces
 from townlet_runtime.errors import ConfigError, MissingExtraError
-
-SIMULATIONS = "townlet.simulations"
-"""Entry point group: names of functions that build a PettingZoo `ParallelEnv`."""
+from townlet_trajectory import ACTION_MASK
+from townlet_trajectory.storage.entry_points import registered_names
 
 PACKAGES = ("pettingzoo", "mpe2")
 """Whose modules may be named, and nobody else's: a name in a file must not import just anything."""
@@ -34,50 +37,63 @@ def pettingzoo_worlds(
     settings: Mapping[str, str | int | float | bool | None],
     max_episode_ticks: int | None,
     controller: ControllerFactory | None,
+    factory: Factory | None = None,
 ) -> ParallelWorlds:
     """Build parallel worlds.
 
     Args:
-        name: registered in `townlet.simulations`, or a module of PettingZoo or MPE2.
+        name: registered in `townlet.simulations`, or a module of PettingZoo or MPE2; with `factory` any name.
         num_worlds: at least 1.
         settings: keyword arguments of the environment.
         max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
         controller: makes the behavior `scripted`, once for each group.
+        factory: builds one environment; None: the one that `name` names.
 
     Raises:
         ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
         MissingExtraError: if a library that it needs is not installed.
     """
     _require_pettingzoo()
-    from townlet_runtime.adapters.turn_based import in_parallel
+    from pettingzoo import AECEnv
 
-    factory = _factory(name)
+    label = f"pettingzoo:{name}" if factory is None else name
+    build = _factory(name) if factory is None else factory
     envs: list[ParallelEnv] = []
     with ExitStack() as undo:
-        undo.callback(close_environments, f"pettingzoo:{name}", envs)
+        undo.callback(close_environments, label, envs)
         for _ in range(num_worlds):
-            envs.append(_built(name, factory, settings))
-            envs[-1] = in_parallel(envs[-1])
+            env = _built(label, build, settings)
+            if not isinstance(env, _Parallel | AECEnv):
+                raise ConfigError(
+                    f"`{label}` must build a PettingZoo environment, or take `num_worlds` and build a `Simulation`, "
+                    f"got {env!r}",
+                    key=_KEY,
+                )
+            envs.append(in_parallel(env))
         ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
-        worlds = ParallelWorlds(f"pettingzoo:{name}", envs, episode_ticks=ticks, controller=controller)
+        worlds = ParallelWorlds(label, envs, episode_ticks=ticks, controller=controller)
         undo.pop_all()
     return worlds
 
 
-def _built(name: str, factory: Callable[..., ParallelEnv], settings: Mapping[str, Any]) -> ParallelEnv:
+@runtime_checkable
+class _Parallel(ParallelEnv, Protocol):
+    """An environment with PettingZoo's parallel interface, as somebody else's factory must build it."""
+
+
+def _built(label: str, factory: Factory, settings: Mapping[str, Any]) -> object:
     try:
         return factory(**settings)
     except ImportError as error:
-        raise _missing(name, error) from error
+        raise _missing(label, error) from error
     except Exception as error:  # somebody else's code
-        message = f"`pettingzoo:{name}` cannot be built: {type(error).__name__}: {error}"
-        raise ConfigError(message, key="environment.settings") from error
+        raise ConfigError(
+            f"`{label}` cannot be built: {type(error).__name__}: {error}", key="environment.settings"
+        ) from error
 
 
 def _own_bound(env: Any) -> int | None:
     """The bound on an episode's length that PettingZoo's own environments and MPE2's keep, by the same name."""
-    from townlet_runtime.adapters.turn_based import TurnBased
-
     try:
         cycles = env.unwrapped.max_cycles
         turns = len(env.possible_agents) if isinstance(env, TurnBased) else 1
@@ -97,20 +113,18 @@ def _require_pettingzoo() -> None:
         raise MissingExtraError(message) from error
 
 
-def _factory(name: str) -> Callable[..., Any]:
+def _factory(name: str) -> Factory:
     """Find the function that builds one world.
 
     Raises:
         ConfigError: if nothing of that name is registered or a parallel environment of the known packages.
         MissingExtraError: if the package is not installed.
     """
-    for entry in entry_points(group=SIMULATIONS, name=name):
-        try:
-            registered: Callable[..., Any] = entry.load()
-        except ImportError as error:
-            raise _missing(name, error) from error
-        except AttributeError as error:
-            raise ConfigError(f"`pettingzoo:{name}` is registered wrongly: {error}", key=_KEY) from error
+    label = f"pettingzoo:{name}"
+    registered = registered_factory(SIMULATIONS, name)
+    if registered is not None:
+        if takes_parameter(registered, "num_worlds"):
+            raise ConfigError(f"`{name}` is registered as a `Simulation`: name it `{name}`, not `{label}`", key=_KEY)
         return registered
     package = name.partition(".")[0]
     if package not in PACKAGES or not all(part.isidentifier() for part in name.split(".")):
@@ -120,11 +134,11 @@ def _factory(name: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         if error.name != package and error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise _unknown(name) from error
-        raise _missing(name, error) from error
+        raise _missing(label, error) from error
     except ImportError as error:
-        raise _missing(name, error) from error
+        raise _missing(label, error) from error
     names = vars(module)
-    factory: Callable[..., Any] | None = names.get("parallel_env", names.get("env"))
+    factory: Factory | None = names.get("parallel_env", names.get("env"))
     if not callable(factory):
         raise _unknown(name)
     return factory
@@ -140,13 +154,13 @@ def _unknown(name: str) -> ConfigError:
     )
 
 
-def _missing(name: str, error: ImportError) -> MissingExtraError:
-    return MissingExtraError(f"`pettingzoo:{name}` needs something that is not installed: {error}")
+def _missing(label: str, error: ImportError) -> MissingExtraError:
+    return MissingExtraError(f"`{label}` needs something that is not installed: {error}")
 
 
 def _known_names() -> Iterator[str]:
     """List names for suggestions: registered ones, and versioned modules of the packages, found without importing."""
-    yield from entry_points(group=SIMULATIONS).names
+    yield from registered_names(SIMULATIONS)
     for package in PACKAGES:
         spec = find_spec(package)
         folders = [] if spec is None else list(spec.submodule_search_locations or ())
@@ -157,3 +171,96 @@ def _known_names() -> Iterator[str]:
             elif module.ispkg:
                 inner = [f"{folder}/{module.name}" for folder in folders]
                 yield from (f"{full}.{one.name}" for one in pkgutil.iter_modules(inner) if "_v" in one.name)
+
+
+def in_parallel(env: Any) -> ParallelEnv:
+    """Return a PettingZoo environment in its parallel form.
+
+    An AEC environment that calls itself parallelizable is converted by PettingZoo's `aec_to_parallel`, in which all
+    agents act at once; any other becomes a `TurnBased` one.
+    """
+    from pettingzoo import AECEnv
+    from pettingzoo.utils.conversions import aec_to_parallel
+
+    if not isinstance(env, AECEnv):
+        parallel: ParallelEnv = env
+    elif env.metadata.get("is_parallelizable", False):
+        parallel = aec_to_parallel(env)
+    else:
+        parallel = TurnBased(env)
+    return parallel
+
+
+class TurnBased:
+    """A turn-based environment as a `ParallelEnv`, one turn a step, by PettingZoo's `turn_based_aec_to_parallel`.
+
+    An agent that is not on turn is shown an action mask that allows nothing, and its action is ignored. One on turn is
+    shown its own mask, or that everything is allowed.
+
+    Args:
+        env: an `AECEnv`.
+    """
+
+    def __init__(self, env: Any) -> None:
+        from pettingzoo.utils.conversions import turn_based_aec_to_parallel
+
+        self._env = turn_based_aec_to_parallel(env)
+
+    @property
+    def possible_agents(self) -> Sequence[Hashable]:
+        agents: Sequence[Hashable] = self._env.possible_agents
+        return agents
+
+    @property
+    def unwrapped(self) -> Any:
+        return self._env.unwrapped
+
+    @property
+    def agents(self) -> list[Hashable]:
+        """Without agents that are over, which PettingZoo may only remove when it is their turn."""
+        aec = self._env.aec_env
+        return [one for one in self._env.agents if not (aec.terminations[one] or aec.truncations[one])]
+
+    def observation_space(self, agent: Hashable) -> Any:
+        return self._env.observation_space(agent)
+
+    def action_space(self, agent: Hashable) -> Any:
+        return self._env.action_space(agent)
+
+    def reset(self, seed: int | None = None) -> tuple[Answer, Answer]:
+        return self._masked(*self._env.reset(seed=seed))
+
+    def step(self, actions: Mapping[Hashable, Any]) -> tuple[Answer, Answer, Answer, Answer, Answer]:
+        observations, rewards, terminated, truncated, infos = self._env.step(actions)
+        seen, told = self._masked(observations, infos)
+        return seen, rewards, terminated, truncated, told
+
+    def render(self) -> Any:
+        return self._env.render()
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _masked(self, observations: Answer, infos: Answer) -> tuple[Answer, Answer]:
+        """Show every agent whether it is on turn, where its mask is: in the observation, else in the info."""
+        seen, told = dict(observations), dict(infos)
+        for agent in self.agents:
+            on_turn = agent == self._env.aec_env.agent_selection
+            space = self.observation_space(agent)
+            if isinstance(space, spaces.Dict) and ACTION_MASK in space.spaces:
+                if not on_turn:
+                    seen[agent] = {**seen[agent], ACTION_MASK: self._mask(agent, 0)}
+            elif not on_turn or ACTION_MASK not in told[agent]:
+                told[agent] = {**told[agent], ACTION_MASK: self._mask(agent, int(on_turn))}
+        return seen, told
+
+    def _mask(self, agent: Hashable, value: int) -> NDArray[np.int8]:
+        """The same for every action, of a discrete space, or every value of every part."""
+        space = self.action_space(agent)
+        if isinstance(space, spaces.MultiDiscrete):
+            size = int(space.nvec.sum())
+        elif isinstance(space, spaces.MultiBinary):
+            size = 2 * int(np.prod(space.shape))
+        else:
+            size = int(space.n)
+        return np.full(size, value, np.int8)
