@@ -71,12 +71,14 @@ def live(runtime: PolicyRuntime[Any, Any], world: PlainWorld) -> dict[str, dict[
 
 @pytest.mark.property
 @settings(max_examples=25, deadline=None)
-@given(before=st.integers(1, 25), possessed=st.booleans())
+@given(before=st.integers(1, 15), possessed=st.booleans())
 def test_it_goes_on_as_if_nothing_had_happened(before: int, possessed: bool) -> None:
     world, runtime = world_of("ann", "bob", "eve"), runtime_of()
     world.bonds = {("ann", "bob"): Bond(0.5, 0.5)}
     for name in ("ann", "bob"):
         world.agents[name].position, world.agents[name].personality = (2, 2), Mind(0.9)
+    for person in world.agents.values():
+        person.needs["hunger"] = 0.5
     for _ in range(before):
         live(runtime, world)
     if possessed:
@@ -89,6 +91,24 @@ def test_it_goes_on_as_if_nothing_had_happened(before: int, possessed: bool) -> 
         assert live(restored, copy) == live(runtime, world)
     assert restored.trajectory[-1]["action"] == runtime.trajectory[-1]["action"]
     assert restored.collect().num_steps == 15 * 3
+
+
+def test_the_end_of_a_use_is_seen_after_a_restore() -> None:
+    class Rests:
+        def decide(self, world: PlainWorld, agent_id: str) -> AgentIntent:
+            kinds = ("request", "start")
+            if world.tick < len(kinds):
+                return AgentIntent.from_action({"kind": kinds[world.tick], "object": "bed"})
+            return AgentIntent(kind="wait")
+
+    world, runtime = world_of("ann"), PolicyRuntime({}, behavior=Rests())
+    assert runtime.decide(world, 0)["ann"]["kind"] == "request"
+    world.turns["bed"], world.tick = "ann", 1
+    assert runtime.decide(world, 1)["ann"]["kind"] == "start"
+    world.turns, world.tick = {}, 2  # it was a use of one tick
+    restored = PolicyRuntime({}, behavior=Rests())
+    restored.restore(runtime.save_state(), world)
+    assert restored.decide(world, 2)["ann"]["kind"] == "wait" == runtime.decide(world, 2)["ann"]["kind"]
 
 
 def test_nothing_is_saved_before_there_is_something_to_save() -> None:

@@ -311,12 +311,10 @@ class PlainEngine(Generic[World, Intent]):
         return done
 
     def _hold(self, decided: DecidedTick[World, Intent]) -> None:
-        """Remember the intents of the options that go on."""
+        """Remember the intents of options that may go on; the bridge knows which of them do."""
         view, decisions = decided.view, decided.decisions
         held = {}
         for row, slot in enumerate(view.slots.tolist()):
-            if decisions.vetoed[row] or decisions.possessed[row]:
-                continue
             if decisions.held_action[row] >= 0:
                 held[slot] = self._held[slot]
             elif self._lengths[decisions.chosen_action[row]] > 1:
