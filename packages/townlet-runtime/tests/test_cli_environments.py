@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import crossing
 import gymnasium
 import pytest
 import walk
+from crossing import Crossing
 from walk import CONTROLLER, NAME, SMALL
 
 from townlet_runtime.cli import main
@@ -230,7 +233,9 @@ def test_an_environment_that_breaks_while_it_runs_is_code_1_and_named(
     assert said.startswith(f"townlet: error: {NAME}, world ") and "expected finite numbers in `observation`" in said
 
 
-def test_every_group_has_a_policy_and_a_place_in_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_group_has_a_policy_and_a_place_in_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     world = ["--env", "crossing:Crossing"]
     run_dir = tmp_path / "run"
     assert main(["train", "--run-dir", str(run_dir), *SMALL, *world, "-q"]) in (0, 1)
@@ -247,6 +252,21 @@ def test_every_group_has_a_policy_and_a_place_in_the_files(tmp_path: Path, capsy
     assert "<h2>KL divergence: long</h2>" in report and "<h2>KL divergence: short</h2>" in report
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert {row["group"] for row in rows} == {"long", "short"}
+
+    for command in (["evaluate", str(run_dir)], ["run", "--policy", str(run_dir)]):
+        said = refusal(capsys, *command)
+        assert said == f"townlet: error: {run_dir}: begun with code that no file may name; add --env crossing:Crossing"
+    monkeypatch.setattr(crossing, "Other", Crossing, raising=False)
+    said = refusal(capsys, "evaluate", str(run_dir), "--env", "crossing:Other")
+    assert said.endswith("begun with --env crossing:Crossing, which is crossing:Other now; say --env crossing:Crossing")
+    with monkeypatch.context() as changed:
+        specs = {group: replace(spec, option_ticks={}) for group, spec in Crossing(1).specs.items()}
+        changed.setattr(Crossing, "specs", specs)
+        for command in (["evaluate", str(run_dir)], ["run", "--policy", str(run_dir), "--ticks", "3"]):
+            said = refusal(capsys, *command, *world)
+            assert (
+                "`crossing:Crossing`, group long is another one than the run was begun in: `option_ticks` was" in said
+            )
 
     assert main(["evaluate", str(run_dir), "--episodes", "3", "--json", *world]) == 0
     assert json.loads(capsys.readouterr().out)["scores"].keys() == {"learned", "scripted", "idle"}
