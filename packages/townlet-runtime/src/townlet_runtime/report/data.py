@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,9 @@ from townlet_runtime.runs.finished import FinishedRun
 from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
 from townlet_runtime.runs.strict_json import OPEN, ReportError, parse_record, read_bytes
 from townlet_runtime.simulation.interface import AGENTS
+from townlet_trajectory.storage.json import parse_object
+
+_COUNTS = TypeAdapter(dict[str, float | None])
 
 Column = NDArray[np.float64]
 """[U], one number per logged update; NaN where the log says null."""
@@ -48,6 +51,8 @@ class MetricsRow:
     """The last four are counted in the town; another world has events of its own."""
     group: str | None = None
     """Group of agents; None where a run has one."""
+    own_events: Mapping[str, float | None] = field(default_factory=dict)
+    """Counts of a world other than the town, by the world's own names; no part of the line as it stands."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,7 +130,7 @@ def read_data(run: FinishedRun) -> ReportData:
         summary=run.summary,
         evaluation=run.evaluation,
         promotion=run.promotion,
-        metrics={} if run.metrics is None else _read_metrics(run.metrics),
+        metrics={} if run.metrics is None else _read_metrics(run.metrics, run.evaluation.final.learned.events),
         config=None if run.config is None else _read_text(run.config),
     )
 
@@ -137,7 +142,8 @@ def _read_text(path: Path) -> str:
         raise ReportError(path, key="(text)", expected="UTF-8", came=str(error)) from error
 
 
-def _read_metrics(path: Path) -> dict[str, Metrics]:
+def _read_metrics(path: Path, events: Collection[str]) -> dict[str, Metrics]:
+    """Read the log by group of agents; `events` are the names that the world counts under."""
     lines = read_bytes(path).split(b"\n")
     if lines[-1]:
         raise ReportError(path, key=f"line {len(lines)}", expected="a line end", came="the end of the file")
@@ -145,5 +151,7 @@ def _read_metrics(path: Path) -> dict[str, Metrics]:
     rows: dict[str, list[MetricsRow]] = {}
     for number, line in enumerate(lines[:-1], start=1):
         row = parse_record(adapter, line, file=path, where=f"line {number}: ")
+        own = {name: count for name, count in parse_object(line, path).items() if name in events}
+        row = replace(row, own_events=_COUNTS.validate_python(own))
         rows.setdefault(AGENTS if row.group is None else row.group, []).append(row)
     return {group: Metrics(rows=tuple(each)) for group, each in rows.items()}

@@ -12,8 +12,8 @@ from markupsafe import Markup
 from townlet_runtime.report.data import Metrics, ReportData
 from townlet_runtime.report.plots import (
     clone_plot,
-    counts_town_events,
     entropy_plot,
+    events_of,
     events_plot,
     kl_plot,
     losses_plot,
@@ -121,7 +121,7 @@ ENTROPY_WORDS = (
     "clone it begins low and may rise while the policy finds its own way. Close to zero, it has stopped exploring."
 )
 EVENTS_WORDS = (
-    "Of the whole town, per 1,000 ticks of agents. Counted while data was collected, by whoever acted, so the blend "
+    "Of the whole world, per 1,000 ticks of agents. Counted while data was collected, by whoever acted, so the blend "
     "changes them too. The first update is not shown: nothing precedes it to measure its agent ticks. The table has "
     "the same events of each policy acting alone."
 )
@@ -153,12 +153,14 @@ def _by_group(
 
 def _events(run: ReportData, world: Metrics | None) -> tuple[Section, ...]:
     """What happened in the world; nothing for a world that counts nothing."""
-    table, plot = _events_table(run.evaluation.final), None
-    if world is not None and counts_town_events(world):
-        plot = events_plot(world)
-    if plot is not None or run.summary.env == TOWN:
-        return (_section("events", "Town events", plot, EVENTS_WORDS, NO_LOG, table),)
-    return () if table is None else (_section("events", "Events", None, "", OTHER_EVENTS_WORDS, table),)
+    table, plot, is_town = _events_table(run.evaluation.final), None, run.summary.env == TOWN
+    title = "Town events" if is_town else "Events"
+    events = () if world is None else events_of(world, is_town=is_town)
+    if world is not None and events:
+        plot = events_plot(world, events, label=title)
+    if plot is not None or is_town:
+        return (_section("events", title, plot, EVENTS_WORDS, NO_LOG, table),)
+    return () if table is None else (_section("events", title, None, "", OTHER_EVENTS_WORDS, table),)
 
 
 def _events_table(final: FinalEvaluation) -> Table | None:
