@@ -74,7 +74,7 @@ def test_a_collection_goes_on_where_it_was_saved(name: str) -> None:
 
 
 def test_the_heuristic_of_gymnasium_lands() -> None:
-    judge = Evaluator(lambda n: worlds_of(LANDER, n), config=BridgeConfig(), seed=0)
+    judge = Evaluator(lambda n: worlds_of(LANDER, n), config=BridgeConfig(), seed=0, num_worlds=4)
     scores = {name: judge.baseline(name, seeds=100 + np.arange(8)).returns for name in ("scripted", "random")}
     # solved is 200 on average; whoever falls down loses a hundred and more
     assert np.mean(scores["scripted"]) > 150 > 0 > np.mean(scores["random"])

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 from installed import install
 
@@ -66,17 +67,42 @@ def test_a_function_that_makes_neither_is_told_both_forms() -> None:
         Environment(name="small_parallel:Answers", settings=settings)(1)
 
 
-def test_turn_based_environments_are_refused(
+def test_turn_based_environments_are_taken(
+    register: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_turns = import_module("small_turns")
+    monkeypatch.setattr(small_turns, "env", small_turns.Nim, raising=False)
+    register("nim", "small_turns:Nim")
+    monkeypatch.setitem(sys.modules, "pettingzoo.nim_v0", small_turns)
+    for name in ("nim", "pettingzoo.nim_v0"):
+        worlds = Environment(name=f"pettingzoo:{name}", settings={"max_cycles": 7})(2)
+        # a cycle is a turn of both
+        assert [(spec.capacity, spec.episode_ticks) for spec in worlds.specs.values()] == [(4, 14)]
+        assert next(iter(worlds.reset(seeds=np.arange(2)).values())).agent_ids.tolist() == ["ann", "bob"] * 2
+        worlds.close()
+
+
+def test_a_turn_based_environment_that_does_not_say_its_agents_is_named_and_closed(
     register: Callable[[str, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = "from pettingzoo import AECEnv\n\n\nclass Turns(AECEnv):\n    pass\n\n\nenv = Turns\n"
-    (tmp_path / "turns.py").write_text(source)
+    source = """from small_turns import Nim
+
+class Secret(Nim):
+    shut = []
+
+    def __init__(self):
+        super().__init__()
+        del self.possible_agents
+
+    def close(self):
+        self.shut.append(1)
+"""
+    (tmp_path / "secret.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    register("turns", "turns:Turns")
-    monkeypatch.setitem(sys.modules, "pettingzoo.turns_v0", import_module("turns"))
-    for name in ("turns", "pettingzoo.turns_v0"):
-        with pytest.raises(ConfigError, match=rf"`pettingzoo:{name}` has only PettingZoo's turn-based form \(AEC\)"):
-            Environment(name=f"pettingzoo:{name}")(1)
+    register("secret", "secret:Secret")
+    with pytest.raises(ConfigError, match="`pettingzoo:secret` must say who its `possible_agents` are"):
+        Environment(name="pettingzoo:secret")(1)
+    assert import_module("secret").Secret.shut == [1]
 
 
 def test_a_name_that_is_registered_wrongly_is_refused(register: Callable[[str, str], None]) -> None:

@@ -1,9 +1,11 @@
 """The commands on other people's environments: with a script, without one, with several groups, and on bad input."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import crossing
 import gymnasium
@@ -163,9 +165,21 @@ def test_a_world_is_run_by_its_script_or_by_chance(capsys: pytest.CaptureFixture
     assert scripted["scripted"] > 0 and scripted["learned"] == 0 and said == ""
 
 
+def test_an_environment_that_a_module_registers_is_named_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "import gymnasium, walk\ngymnasium.register('Late-v0', entry_point=walk.Walk, max_episode_steps=12)\n"
+    (tmp_path / "late_worlds.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--env", "gymnasium:late_worlds:Late-v0", "--ticks", "30", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ticks"] == 30
+    assert "`environment.name`: must be" in refusal(capsys, "run", "--set", "environment.name=gymnasium:a:Late-v0")
+
+
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
+        ("run --env gymnasium:nowhere:Walk-v0", "'gymnasium:nowhere:Walk-v0' cannot be imported: ModuleNotFoundError"),
         ("run --env gymnasium:Wlk-v0", "Gymnasium knows no environment 'Wlk-v0'; near it: gymnasium:Walk-v0"),
         ("run --env pettingzoo:nowhere.simple_v1", "no PettingZoo environment 'nowhere.simple_v1'"),
         ("run --env nowhere", "no world `nowhere` is registered"),
@@ -231,6 +245,56 @@ def test_an_environment_that_breaks_while_it_runs_is_code_1_and_named(
     training = ["--run-dir", str(run_dir), *SMALL] if name == "train" else []
     said = refusal(capsys, name, *training, *broken, *more, "-q", code=1)
     assert said.startswith(f"townlet: error: {NAME}, world ") and "expected finite numbers in `observation`" in said
+
+
+@pytest.fixture
+def census(monkeypatch: pytest.MonkeyPatch) -> walk.Census:
+    """Counts the environments of a test."""
+    counted = walk.Census()
+    monkeypatch.setattr(walk.Walk, "census", counted)
+    return counted
+
+
+def test_no_command_has_more_worlds_open_than_it_was_asked_for_and_all_are_closed(
+    tmp_path: Path, census: walk.Census
+) -> None:
+    run_dir = str(tmp_path / "run")
+    assert main(["train", "--run-dir", run_dir, *SMALL, "-q"]) == 0
+    # two to learn in, and two to play the ten episodes of an evaluation in
+    assert (census.alive, census.most) == (0, 4)
+    census.made = census.closed = census.most = 0
+    assert main(["evaluate", run_dir, "--episodes", "9"]) == 0
+    assert (census.alive, census.most) == (0, 2)
+    census.made = census.closed = census.most = 0
+    assert main(["run", "--env", NAME, "--ticks", "30"]) == 0
+    assert (census.alive, census.most, census.made) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("command", ["run --ticks 99", "train"])
+def test_worlds_are_closed_where_one_of_them_breaks(command: str, tmp_path: Path, census: walk.Census) -> None:
+    name, *more = command.split()
+    training = ["--run-dir", str(tmp_path / "run"), *SMALL] if name == "train" else []
+    assert main([name, *training, "--env", NAME, "--set", "environment.settings.breaks_at=3", *more, "-q"]) == 1
+    assert census.made > 0 and census.alive == 0
+
+
+@pytest.mark.parametrize("when", [1, 20, 400])
+def test_worlds_are_closed_where_somebody_interrupts(
+    when: int, tmp_path: Path, census: walk.Census, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, steps = walk.Walk.step, 0
+
+    def interrupted(self: walk.Walk, action: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == when:
+            raise KeyboardInterrupt
+        return step(self, action)
+
+    monkeypatch.setattr(walk.Walk, "step", interrupted)
+    with contextlib.suppress(KeyboardInterrupt):
+        main(["train", "--run-dir", str(tmp_path / "run"), *SMALL, "-q"])
+    assert steps == when and census.made > 0 and census.alive == 0
 
 
 def test_every_group_has_a_policy_and_a_place_in_the_files(

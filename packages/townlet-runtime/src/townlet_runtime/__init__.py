@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from townlet_runtime.adapters.controllers import ObservationController
+    from townlet_runtime.adapters.mesa_worlds import MesaWorlds
+    from townlet_runtime.adapters.py_trees_controller import TreeController, tree_script
     from townlet_runtime.adapters.registry import Environment
     from townlet_runtime.core.loop import GroupedLoop, LoopReport, SimulationLoop
     from townlet_runtime.core.rollouts import Collector, Evaluator
@@ -55,6 +57,7 @@ __all__ = [
     "GroupedSimulation",
     "Guarded",
     "LoopReport",
+    "MesaWorlds",
     "ObservationController",
     "Observed",
     "OneGroup",
@@ -69,6 +72,7 @@ __all__ = [
     "SimulationLoop",
     "SimulationSpec",
     "Stepped",
+    "TreeController",
     "UniformPolicy",
     "check_grouped_simulation",
     "check_simulation",
@@ -77,10 +81,13 @@ __all__ = [
     "require_seeds",
     "sample_actions",
     "schema_of",
+    "tree_script",
 ]
 
 _MODULES = {
     "adapters.controllers": ("ObservationController",),
+    "adapters.mesa_worlds": ("MesaWorlds",),
+    "adapters.py_trees_controller": ("TreeController", "tree_script"),
     "adapters.registry": ("Environment",),
     "core.loop": ("GroupedLoop", "LoopReport", "SimulationLoop"),
     "core.rollouts": ("Collector", "Evaluator"),

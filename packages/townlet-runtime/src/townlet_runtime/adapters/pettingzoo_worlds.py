@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 from townlet_runtime.adapters.agent_groups import ParallelEnv
@@ -46,28 +45,26 @@ def pettingzoo_worlds(
         factory: builds one environment; None: the one that `name` names.
 
     Raises:
-        ConfigError: if there is no such environment, it is turn-based, it does not take the settings, or nothing can
-            learn in its spaces.
+        ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
         MissingExtraError: if a library that it needs is not installed.
     """
-    pettingzoo = _pettingzoo()
+    _require_pettingzoo()
+    from townlet_runtime.adapters.turn_based import in_parallel
+
     label = f"pettingzoo:{name}" if factory is None else name
     build = _factory(name) if factory is None else factory
     envs: list[ParallelEnv] = []
     with ExitStack() as undo:
         undo.callback(close_environments, label, envs)
         for _ in range(num_worlds):
-            env = _built(label, build, settings)
-            if isinstance(env, pettingzoo.AECEnv):
-                env.close()
-                raise _turn_based(label)
-            if not isinstance(env, _Parallel):
+            made = _built(label, build, settings)
+            if not isinstance(made, _Steps):
                 raise ConfigError(
                     f"`{label}` must build a PettingZoo `ParallelEnv`, or take `num_worlds` and build a `Simulation`, "
-                    f"got {env!r}",
+                    f"got {made!r}",
                     key=_KEY,
                 )
-            envs.append(env)
+            envs.append(in_parallel(made))
         ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
         worlds = ParallelWorlds(label, envs, episode_ticks=ticks, controller=controller)
         undo.pop_all()
@@ -75,8 +72,12 @@ def pettingzoo_worlds(
 
 
 @runtime_checkable
-class _Parallel(ParallelEnv, Protocol):
-    """An environment with PettingZoo's parallel interface, as somebody else's factory must build it."""
+class _Steps(Protocol):
+    """The part of PettingZoo's parallel interface by which it is told from other things."""
+
+    def reset(self, seed: int | None = None) -> Any: ...
+
+    def step(self, actions: Any) -> Any: ...
 
 
 def _built(label: str, factory: Factory, settings: Mapping[str, Any]) -> object:
@@ -92,17 +93,20 @@ def _built(label: str, factory: Factory, settings: Mapping[str, Any]) -> object:
 
 def _own_bound(env: Any) -> int | None:
     """The bound on an episode's length that PettingZoo's own environments and MPE2's keep, by the same name."""
+    from townlet_runtime.adapters.turn_based import TurnBased
+
     try:
         cycles = env.unwrapped.max_cycles
+        turns = len(env.possible_agents) if isinstance(env, TurnBased) else 1
     except AttributeError:
         return None
-    return cycles if isinstance(cycles, int) and cycles > 0 else None
+    return cycles * turns if isinstance(cycles, int) and cycles > 0 else None
 
 
-def _pettingzoo() -> ModuleType:
+def _require_pettingzoo() -> None:
     """Import PettingZoo before its environments: it keeps a library that it uses from printing a greeting."""
     try:
-        return import_module("pettingzoo")
+        import_module("pettingzoo")
     except ModuleNotFoundError as error:
         if error.name != "pettingzoo":
             raise
@@ -135,18 +139,10 @@ def _factory(name: str) -> Factory:
     except ImportError as error:
         raise _missing(label, error) from error
     names = vars(module)
-    factory: Factory | None = names.get("parallel_env")
+    factory: Factory | None = names.get("parallel_env", names.get("env"))
     if not callable(factory):
-        raise _turn_based(label) if callable(names.get("env")) else _unknown(name)
+        raise _unknown(name)
     return factory
-
-
-def _turn_based(label: str) -> ConfigError:
-    return ConfigError(
-        f"`{label}` has only PettingZoo's turn-based form (AEC); expected one with `parallel_env`, in which"
-        " all agents act at once",
-        key=_KEY,
-    )
 
 
 def _unknown(name: str) -> ConfigError:

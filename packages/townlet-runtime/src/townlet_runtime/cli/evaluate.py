@@ -56,7 +56,8 @@ def evaluate_run(options: EvaluateOptions, console: Console) -> int:
         against = _opponent(options.against, behaviors, worlds, named)
         for each in named.values():
             each.require_fit(one.specs)
-    evaluator = Evaluator(worlds.make_scored, config=bridge, seed=run.summary.seed)
+    num_worlds: int = config.training["num_envs"]  # a run writes all settings of training out
+    evaluator = Evaluator(worlds.make_scored, config=bridge, seed=run.summary.seed, num_worlds=num_worlds)
     zero = zero_of((*behaviors, RANDOM)) or RANDOM
     names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in behaviors else []), zero)
     with end_on_signals():

@@ -303,8 +303,8 @@ Picture = NDArray[np.uint8] | str
 class Rendered(Protocol):
     """A simulation that can be looked at."""
 
-    def render(self) -> Picture:
-        """Draw the worlds as they are now."""
+    def render(self) -> Picture | None:
+        """Draw the worlds as they are now; None where they cannot be drawn."""
         ...
 
 
@@ -348,6 +348,10 @@ class GroupedSimulation(Protocol):
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
         """See `Saved.restore`."""
+        ...
+
+    def render(self) -> Picture | None:
+        """See `Rendered.render`."""
         ...
 
     def close(self) -> None:
