@@ -99,7 +99,11 @@ def test_train_evaluate_and_run_find_what_the_run_names(orchard: Run, trained: s
 
 def test_the_report_has_the_events_of_the_world(folder: Path, trained: str) -> None:
     text = (folder / trained / "report.html").read_text()
-    assert "<h2>Events</h2>" in text and "spilled" in text and "Town events" not in text
+    assert "<h2>Events</h2>" in text and ">spilled</text>" in text and "Town events" not in text
+    assert "<h2>Parts of the reward</h2>" in text and ">walking</text>" in text
+    rows = [json.loads(line) for line in (folder / trained / "metrics.jsonl").read_text().splitlines()]
+    assert all({"events/picked", "events/spilled", "reward/fruit", "reward/walking"} <= row.keys() for row in rows)
+    assert not any("rivalry" in key and row[key] is not None for row in rows for key in row)
 
 
 def test_a_finished_run_is_shown_again(orchard: Run, trained: str) -> None:

@@ -192,10 +192,12 @@ def test_another_world_has_its_own_events_and_rules(run: Path) -> None:
     counts = {"picked": [3.0] * 20, "<b>": [0.0] * 20}
     edit(run / "evaluation.json", lambda content: content["final"]["learned"].update(events=counts))
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    (run / "metrics.jsonl").write_text("".join(json.dumps({**row, "picked": 9.0}) + "\n" for row in rows))
+    own = {"events/picked": 9.0, "reward/fruit": 0.5, "reward/walking": -0.1}
+    (run / "metrics.jsonl").write_text("".join(json.dumps({**row, **own}) + "\n" for row in rows))
     text = text_of(run)
     assert "<dt>guardrails</dt><dd>no-spilling, my_rules:slow</dd>" in text
     section = text[text.index('<section id="events">') :]
+    assert "<h2>Parts of the reward</h2>" in text and ">walking</text>" in text
     assert "<h2>Events</h2>" in section and ">picked</text>" in section and "Faints" not in section
     assert "&lt;b&gt;" in section
 

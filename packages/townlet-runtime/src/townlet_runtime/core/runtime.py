@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -94,6 +95,7 @@ class PolicyRuntime:
             spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
         self._service = service
+        self._records_terms = service is not None and bool(service.schema.reward_terms)
         self._seed = seed
         self._greedy = greedy
         self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
@@ -101,7 +103,7 @@ class PolicyRuntime:
         self._observed: Observed | None = None
         self._decided: Decided | None = None
         self._pending = False
-        self._checked_ids = b""
+        self._checked_ids, self._ids = b"", np.empty(0, object)
         self._ctx_reset_callbacks: list[Callable[[str], None]] = []
         self.set_policy(policy)
 
@@ -119,12 +121,15 @@ class PolicyRuntime:
         """Begin a tick: write the options in force into the observations, and record them.
 
         Raises:
-            SimulationError: if an agent has no name; says the world.
+            SimulationError: if an agent has no name or that of another in its world, or ticks go back: draws depend on
+                them.
         """
-        # Pointers: comparing them costs nothing, and an empty text is always the same object.
-        if (ids := observed.agent_ids.tobytes()) != self._checked_ids:
+        if tick < self._tick + self._pending:
+            raise SimulationError(f"tick {tick}: expected a tick from {self._tick + self._pending} on")
+        # Addresses of texts: comparing them costs nothing, and `_ids` keeps those that were checked alive.
+        if (addresses := observed.agent_ids.tobytes()) != self._checked_ids:
             _require_ids(observed, tick)
-            self._checked_ids = ids
+            self._checked_ids, self._ids = addresses, observed.agent_ids.copy()
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
         if self._columns is not None:
             self._columns.show(observed.observations, held_action, ticks_left, num_actions=self._num_actions)
@@ -188,6 +193,7 @@ class PolicyRuntime:
                     stepped.truncated,
                     final_rows=stepped.final_rows,
                     final_observations=stepped.final_observations,
+                    reward_terms=stepped.reward_terms if self._records_terms else {},
                 )
             self.begin(stepped.observed, tick=self._tick + 1)
 
@@ -389,6 +395,7 @@ class PolicyRuntime:
         """
         parts = split_groups(state, _PARTS)
         tick = saved_number(parts["runtime"], "tick")
+        self._tick, self._pending = tick, False
         self._switches.restore(parts["switches"])
         self._bridge.restore(parts["bridge"])
         self.begin(observed, tick=tick)
@@ -399,3 +406,9 @@ def _require_ids(observed: Observed, tick: int) -> None:
     if empty.size:
         world = int(observed.worlds[empty[0]])
         raise SimulationError(f"world {world}, tick {tick}: the id of an agent must not be empty")
+    # Two agents of one name have one key, and would draw the same numbers.
+    if len(np.unique(observed.keys)) < len(observed.keys):
+        seen = Counter(zip(observed.worlds.tolist(), observed.agent_ids.tolist(), strict=True))
+        (world, agent_id), count = seen.most_common(1)[0]
+        if count > 1:
+            raise SimulationError(f"world {world}, tick {tick}: {count} agents are named {agent_id!r}")

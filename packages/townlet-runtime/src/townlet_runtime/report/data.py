@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,9 +14,7 @@ from townlet_runtime.runs.finished import FinishedRun
 from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
 from townlet_runtime.runs.strict_json import OPEN, ReportError, parse_record, read_bytes
 from townlet_runtime.simulation.interface import AGENTS
-from townlet_trajectory.storage.json import parse_object
-
-_COUNTS = TypeAdapter(dict[str, float | None])
+from townlet_trajectory.storage.json import JsonValue, parse_object
 
 Column = NDArray[np.float64]
 """[U], one number per logged update; NaN where the log says null."""
@@ -45,14 +43,16 @@ class MetricsRow:
     kl_divergence: float | None
     batch_entropy_mean: float | None
     faint_events: float | None = None
+    """Of the town, as the three below; None in other worlds."""
     late_ticks: float | None = None
     meal_events: float | None = None
     queue_conflict_events: float | None = None
-    """The last four are counted in the town; another world has events of its own."""
     group: str | None = None
     """Group of agents; None where a run has one."""
     own_events: Mapping[str, float | None] = field(default_factory=dict)
-    """Counts of a world other than the town, by the world's own names; no part of the line as it stands."""
+    """The keys `events/NAME` of the line, by name."""
+    reward_terms: Mapping[str, float | None] = field(default_factory=dict)
+    """The keys `reward/TERM` of the line, by term: means per agent-tick."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,7 +130,7 @@ def read_data(run: FinishedRun) -> ReportData:
         summary=run.summary,
         evaluation=run.evaluation,
         promotion=run.promotion,
-        metrics={} if run.metrics is None else _read_metrics(run.metrics, run.evaluation.final.learned.events),
+        metrics={} if run.metrics is None else _read_metrics(run.metrics),
         config=None if run.config is None else _read_text(run.config),
     )
 
@@ -142,8 +142,7 @@ def _read_text(path: Path) -> str:
         raise ReportError(path, key="(text)", expected="UTF-8", came=str(error)) from error
 
 
-def _read_metrics(path: Path, events: Collection[str]) -> dict[str, Metrics]:
-    """Read the log by group of agents; `events` are the names that the world counts under."""
+def _read_metrics(path: Path) -> dict[str, Metrics]:
     lines = read_bytes(path).split(b"\n")
     if lines[-1]:
         raise ReportError(path, key=f"line {len(lines)}", expected="a line end", came="the end of the file")
@@ -151,7 +150,13 @@ def _read_metrics(path: Path, events: Collection[str]) -> dict[str, Metrics]:
     rows: dict[str, list[MetricsRow]] = {}
     for number, line in enumerate(lines[:-1], start=1):
         row = parse_record(adapter, line, file=path, where=f"line {number}: ")
-        own = {name: count for name, count in parse_object(line, path).items() if name in events}
-        row = replace(row, own_events=_COUNTS.validate_python(own))
+        own = parse_object(line, path)
+        row = replace(row, own_events=_below(own, "events/"), reward_terms=_below(own, "reward/"))
         rows.setdefault(AGENTS if row.group is None else row.group, []).append(row)
     return {group: Metrics(rows=tuple(each)) for group, each in rows.items()}
+
+
+def _below(line: Mapping[str, JsonValue], prefix: str) -> dict[str, float | None]:
+    """The numbers of a line whose keys begin with `prefix`, by the rest of the key."""
+    found = {key.removeprefix(prefix): value for key, value in line.items() if key.startswith(prefix)}
+    return {name: float(value) if isinstance(value, int | float) else None for name, value in found.items()}

@@ -240,6 +240,22 @@ def events_of(metrics: Metrics, *, is_town: bool) -> tuple[tuple[str, Getter], .
     return events if any(bool(np.isfinite(metrics.column(value)).any()) for _, value in events) else ()
 
 
+def reward_terms_of(metrics: Metrics) -> tuple[tuple[str, Getter], ...]:
+    """Return the first four named parts of the reward that a world states; none where it states none."""
+    names = list(metrics.rows[0].reward_terms)[:_MAX_PANELS]
+    return tuple((name.replace("_", " "), partial(_reward_term, name)) for name in names)
+
+
+def reward_terms_plot(metrics: Metrics, *, name: str = "rewards") -> str:
+    """The named parts of the reward while data was collected, per agent tick."""
+    columns = [(title, metrics.column(value)) for title, value in reward_terms_of(metrics)]
+    return _panels(metrics, columns, name=name, label="Parts of the reward", unit=None)
+
+
+def _reward_term(name: str, row: MetricsRow) -> float | None:
+    return row.reward_terms.get(name)
+
+
 def _own_count(name: str, row: MetricsRow) -> float | None:
     return row.own_events.get(name)
 
