@@ -16,7 +16,7 @@ from townlet_runtime import Simulation, check_simulation
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 TESTED_BELOW = {"act_without_torch", "balance_a_pole", "blend_a_policy", "record_and_load", "record_and_stream"}
-TESTED_BELOW |= {"train_on_your_world"}
+TESTED_BELOW |= {"plain_world", "train_on_your_world"}
 
 
 def run(name: str, *arguments: str) -> str:
@@ -101,3 +101,10 @@ def orchard() -> Simulation:
 @pytest.mark.parametrize("make", [road, orchard])
 def test_worlds_that_are_shown_keep_their_promises(make: Callable[[], Simulation]) -> None:
     check_simulation(make(), seed=1, ticks=90)
+
+
+def test_plain_world() -> None:
+    meals = [int(number) for number in re.findall(r"(\d+) meals", run("plain_world"))]
+    # from 1 to the threshold of 0.4 by 0.02 a tick are 31 ticks: 200 ticks are 6 meals each; at ratio 1 one a tick
+    assert meals[0] in range(15, 19)
+    assert meals[0] < meals[1] < meals[2] <= 200

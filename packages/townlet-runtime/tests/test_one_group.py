@@ -62,3 +62,27 @@ def test_a_restored_simulation_is_checked_as_the_saved_one() -> None:
     wrong = {**state, "intake/seeds": SEEDS + 1}
     with pytest.raises(SimulationError, match="world 0, agent 'visitor_0_1', tick 1: expected the key"):
         other.restore(wrong)
+
+
+def test_exact_answers_are_handed_on_unseen_but_the_kit_looks_at_them() -> None:
+    class Sure(Garden):
+        exact = True
+
+    worlds = OneGroup(Sure())
+    observed = worlds.reset(seeds=SEEDS)[AGENTS]
+    assert isinstance(worlds.step({AGENTS: np.zeros(len(observed.slots), np.int64)})[AGENTS].rewards, list)
+    # A garden answers with lists, so it is not exact.
+    with pytest.raises(SimulationError, match="arrays of group `agents` that are complete and of the stated dtypes"):
+        check_simulation(Sure(), seed=1, ticks=3)
+
+
+def test_the_state_of_an_exact_simulation_is_its_own() -> None:
+    class Sure(Corridor):
+        exact = True
+
+    one, other = OneGroup(Sure(num_worlds=2)), OneGroup(Sure(num_worlds=2))
+    observed = one.reset(seeds=SEEDS)[AGENTS]
+    state = one.save_state()
+    assert state is not None and not any(name.startswith("intake/") for name in state)
+    np.testing.assert_array_equal(other.restore(state)[AGENTS].slots, observed.slots)
+    check_simulation(Sure(num_worlds=2), seed=1, ticks=12)

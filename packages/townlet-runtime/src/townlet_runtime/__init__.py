@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from townlet_runtime.adapters.controllers import ObservationController
+    from townlet_runtime.adapters.mesa_worlds import MesaWorlds
+    from townlet_runtime.adapters.py_trees_controller import TreeController, tree_script
     from townlet_runtime.adapters.registry import Environment
     from townlet_runtime.core.loop import GroupedLoop, LoopReport, SimulationLoop
     from townlet_runtime.core.rollouts import Collector, Evaluator
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from townlet_runtime.simulation.interface import (
         Closing,
         CommitmentColumns,
+        Exact,
         GroupedSimulation,
         Guarded,
         Observed,
@@ -50,10 +53,12 @@ __all__ = [
     "CommitmentColumns",
     "Environment",
     "Evaluator",
+    "Exact",
     "GroupedLoop",
     "GroupedSimulation",
     "Guarded",
     "LoopReport",
+    "MesaWorlds",
     "ObservationController",
     "Observed",
     "OneGroup",
@@ -68,6 +73,7 @@ __all__ = [
     "SimulationLoop",
     "SimulationSpec",
     "Stepped",
+    "TreeController",
     "UniformPolicy",
     "check_controller",
     "check_grouped_simulation",
@@ -79,10 +85,13 @@ __all__ = [
     "require_seeds",
     "sample_actions",
     "schema_of",
+    "tree_script",
 ]
 
 _MODULES = {
     "adapters.controllers": ("ObservationController",),
+    "adapters.mesa_worlds": ("MesaWorlds",),
+    "adapters.py_trees_controller": ("TreeController", "tree_script"),
     "adapters.registry": ("Environment",),
     "core.loop": ("GroupedLoop", "LoopReport", "SimulationLoop"),
     "core.rollouts": ("Collector", "Evaluator"),
@@ -95,6 +104,7 @@ _MODULES = {
     "simulation.interface": (
         "Closing",
         "CommitmentColumns",
+        "Exact",
         "GroupedSimulation",
         "Guarded",
         "Observed",

@@ -238,7 +238,7 @@ def prepare_run(
     return TrainingOrchestrator(
         config,
         collector,
-        Evaluator(make_scored, config=bridge, seed=config.seed),
+        Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs),
         specs={
             group: PolicySpec(
                 world=each.name, vocabulary=each.vocabulary.keys, observation_shapes=each.observation_shapes

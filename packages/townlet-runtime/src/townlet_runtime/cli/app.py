@@ -22,6 +22,7 @@ from townlet_runtime.cli.options import (
     Episodes,
     EvalEvery,
     FinishedRunDir,
+    GuardrailNames,
     Json,
     Mode,
     NumEnvs,
@@ -29,7 +30,7 @@ from townlet_runtime.cli.options import (
     PresetName,
     Quiet,
     Ratio,
-    RecordDir,
+    RecordTarget,
     Render,
     Resume,
     RunDir,
@@ -54,7 +55,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 
-capture_app = typer.Typer(help="Write what a town does as replay samples.", rich_markup_mode=None)
+capture_app = typer.Typer(help="Write what a world does as replay samples.", rich_markup_mode=None)
 app.add_typer(capture_app, name="capture")
 
 # Typer does not export the base of its usage errors; it is click's, or Typer's own copy of it, by version.
@@ -69,14 +70,19 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-_Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML config file, usually with a scenario.")]
 _Ticks = Annotated[
     int,
     typer.Option(
         parser=whole_number(1, MAX_COUNT), metavar="N", help="Ticks to live, where the scenario does not say."
     ),
 ]
-_Output = Annotated[Path, typer.Option(metavar="DIR", help="Directory to write to; made where missing.")]
+_Output = Annotated[
+    str,
+    typer.Option(
+        metavar="DIR",
+        help="Directory to write to; made where missing. FORMAT:DIR or SINK:TARGET: another form, as `run --record`.",
+    ),
+]
 _Prefix = Annotated[str, typer.Option(metavar="NAME", help="Beginning of every file name.")]
 _AutoSeed = Annotated[
     bool, typer.Option("--auto-seed-agents", help="Where the scenario places nobody: alice, bob and a stove.")
@@ -104,6 +110,7 @@ def train(
     config: ConfigArgument = None,
     env: Env = None,
     controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
     mode: Mode = None,
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
@@ -133,11 +140,11 @@ def train(
         elif run_dir is not None:
             require_free(run_dir)
         from townlet_runtime.cli.train import TrainOptions, train_policy
+        from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
             config=config,
-            env=env,
-            controller=controller,
+            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
             mode=None if mode is None else mode.value,
             total_steps=total_steps,
             num_envs=num_envs,
@@ -161,10 +168,11 @@ def run(
     config: ConfigArgument = None,
     env: Env = None,
     controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
     policy: PolicyPath = None,
     ratio: Ratio = None,
     ticks: Ticks = None,
-    record: RecordDir = None,
+    record: RecordTarget = None,
     render: Render = False,
     seed: Seed = None,
     settings: Settings = None,
@@ -178,22 +186,23 @@ def run(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.cli.checks import require_empty, require_policy
+        from townlet_runtime.runs.directory import require_empty, require_policy
 
         if policy is not None:
             require_policy(policy)
-        if record is not None:
-            require_empty(record)
+        if record is not None and ":" not in record:
+            require_empty(Path(record))
+        from townlet_runtime.cli.recording import parse_target
         from townlet_runtime.cli.run import RunOptions, run_world
+        from townlet_runtime.cli.world_options import WorldOptions
 
         options = RunOptions(
             config=config,
-            env=env,
-            controller=controller,
+            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
             policy=policy,
             ratio=ratio,
             ticks=ticks,
-            record=record,
+            record=None if record is None else parse_target(record),
             render=render,
             seed=seed,
             settings=tuple(settings or ()),
@@ -207,7 +216,9 @@ def run(
 def evaluate(
     run_dir: FinishedRunDir,
     against: Against = None,
+    env: Env = None,
     controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
     episodes: Episodes = 100,
     sample: Sample = False,
     json: Json = False,
@@ -224,9 +235,14 @@ def evaluate(
 
         require_finished(run_dir)
         from townlet_runtime.cli.evaluate import EvaluateOptions, evaluate_run
+        from townlet_runtime.cli.world_options import WorldOptions
 
         options = EvaluateOptions(
-            run_dir=run_dir, controller=controller, against=against, episodes=episodes, sample=sample
+            run_dir=run_dir,
+            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            against=against,
+            episodes=episodes,
+            sample=sample,
         )
         return evaluate_run(options, console)
 
@@ -239,10 +255,13 @@ def _group() -> None:
     pass
 
 
-@capture_app.command(help="Let a town live, and write a sample of each agent.")
+@capture_app.command(help="Let a world live by its script, and write a sample of each agent.")
 def rollout(
-    config: _Config,
     output: _Output,
+    config: ConfigArgument = None,
+    env: Env = None,
+    controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
     ticks: _Ticks = 100,
     prefix: _Prefix = "rollout_sample",
     auto_seed_agents: _AutoSeed = False,
@@ -260,13 +279,17 @@ def rollout(
     def command() -> int:
         from townlet_runtime.runs.directory import require_writable
 
-        require_writable(output)
+        if ":" not in output:
+            require_writable(Path(output))
         from townlet_runtime.cli.capture import RolloutOptions, capture_rollout
+        from townlet_runtime.cli.recording import parse_target
+        from townlet_runtime.cli.world_options import WorldOptions
 
         options = RolloutOptions(
             config=config,
+            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
             ticks=ticks,
-            output=output,
+            output=parse_target(output),
             prefix=prefix,
             auto_seed_agents=auto_seed_agents,
             agent_id=agent_id,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, BridgeConfig, SavedState, join_groups, split_groups
+from townlet_behavior import BridgeConfig, SavedState, join_groups, split_groups
 from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
@@ -197,9 +197,10 @@ class Evaluator:
         >>> from townlet_behavior import BridgeConfig
         >>> from townlet_runtime import Evaluator, OneGroup
         >>> from townlet_runtime.testing import Corridor
-        >>> from townlet_trajectory.evaluation.interfaces import final_seeds
-        >>> evaluator = Evaluator(lambda n: OneGroup(Corridor(num_worlds=n)), config=BridgeConfig(), seed=1)
-        >>> scores = evaluator.baseline("scripted", seeds=final_seeds(20))
+        >>> from townlet_trajectory.evaluation.seeds import final_seeds
+        >>> make = lambda n: OneGroup(Corridor(num_worlds=n))
+        >>> evaluator = Evaluator(make, config=BridgeConfig(), seed=1, num_worlds=8)
+        >>> scores = evaluator.baseline("scripted", seeds=final_seeds(20))  # in three waves of seven worlds
         >>> len(scores.returns)
         20
 
@@ -208,16 +209,26 @@ class Evaluator:
     of all rewards of the world, all groups together, divided by the agents at its start: leaving early cannot help.
     Commitments are those of `config`.
 
+    This class decides how many worlds are alive in an evaluation: never more than `num_worlds`, nor than episodes. More
+    episodes are played in waves in the same worlds, which are closed at the end, after an error or a signal too.
+
     Args:
-        make: builds the worlds, as many as episodes are played; they are closed at the end.
+        make: builds so many worlds; called once for each evaluation and baseline.
         config: of the bridge, as deployed; its ratio is ignored.
         seed: of the policy's own draws.
+        num_worlds: alive at once, at least 1. No score depends on it.
+
+    Raises:
+        SimulationError: if `num_worlds` is below 1.
     """
 
-    def __init__(self, make: MakeSimulation, *, config: BridgeConfig, seed: int) -> None:
+    def __init__(self, make: MakeSimulation, *, config: BridgeConfig, seed: int, num_worlds: int) -> None:
+        if num_worlds < 1:
+            raise SimulationError(f"`num_worlds` must be at least 1, got {num_worlds}")
         self._make = make
         self._config = config
         self._seed = seed
+        self._num_worlds = num_worlds
 
     def evaluate(self, actors: Mapping[str, Actor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
         """Let `actors` act alone, one episode for each seed.
@@ -232,7 +243,7 @@ class Evaluator:
         """
         with self._worlds(seeds) as simulation:
             require_groups(actors, simulation)
-            return self._play(simulation, script_side(simulation), actors, seeds=seeds, greedy=not sample)
+            return self._play(simulation, None, actors, seeds=seeds, greedy=not sample)
 
     def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
         """Score a script of the simulation by name, or `random`: any legal action is as likely as another.
@@ -246,31 +257,57 @@ class Evaluator:
                     group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
                     for group, spec in simulation.specs.items()
                 }
-                return self._play(simulation, script_side(simulation), policies, seeds=seeds, greedy=False)
+                return self._play(simulation, None, policies, seeds=seeds, greedy=False)
             if name not in simulation.behaviors:
                 known = ", ".join((*simulation.behaviors, RANDOM))
                 raise SimulationError(f"expected a behavior of the simulation ({known}), got {name!r}")
-            return self._play(simulation, simulation.scripted(name), None, seeds=seeds, greedy=False)
+            return self._play(simulation, name, None, seeds=seeds, greedy=False)
 
     def _worlds(self, seeds: NDArray[np.int64]) -> AbstractContextManager[GroupedSimulation]:
-        """As many worlds as there are seeds, closed at the end, after an error too."""
+        """The worlds of one evaluation, as many in every wave; closed at the end, after an error too."""
         if not len(seeds):
             raise SimulationError("`seeds` must hold at least one seed, got none")
-        return closing(self._make(len(seeds)))
+        num_waves = -(-len(seeds) // self._num_worlds)
+        return closing(self._make(-(-len(seeds) // num_waves)))
 
     def _play(
         self,
         simulation: GroupedSimulation,
-        controllers: Mapping[str, BatchController],
+        behavior: str | None,
         policies: Mapping[str, Actor] | None,
         *,
         seeds: NDArray[np.int64],
         greedy: bool,
     ) -> EpisodeScores:
+        """Play an episode for each of `seeds`, wave after wave; the last wave's spare worlds repeat its last seed."""
+        spec = first_spec(simulation)
+        size, waves = spec.num_worlds, []
+        for begin in range(0, len(seeds), size):
+            wave = seeds[begin : begin + size]
+            wave = np.concatenate([wave, np.repeat(wave[-1:], size - len(wave))])
+            waves.append(self._play_wave(simulation, behavior, policies, seeds=wave, greedy=greedy))
+        returns = np.concatenate([one.rewards / one.agents for one in waves])[: len(seeds)]
+        events = np.concatenate([one.events for one in waves])[: len(seeds)]
+        return EpisodeScores.of(
+            returns=returns,
+            events={name: events[:, column] for column, name in enumerate(spec.event_names)},
+            seeds=seeds,
+        )
+
+    def _play_wave(
+        self,
+        simulation: GroupedSimulation,
+        behavior: str | None,
+        policies: Mapping[str, Actor] | None,
+        *,
+        seeds: NDArray[np.int64],
+        greedy: bool,
+    ) -> _Scores:
+        """Play the first episode of every world, beginning with `seeds` [W]."""
         spec = first_spec(simulation)
         runtimes = runtimes_of(
             simulation,
-            controllers,
+            script_side(simulation) if behavior is None else simulation.scripted(behavior),
             config=replace(self._config, ratio=0.0 if policies is None else 1.0),
             policies=policies,
             services=None,
@@ -290,11 +327,7 @@ class Evaluator:
             observed = {group: one.observed for group, one in stepped.items()}
             if scores.close(observed.values()):
                 break
-        return EpisodeScores.of(
-            returns=scores.rewards / scores.agents,
-            events={name: scores.events[:, column] for column, name in enumerate(spec.event_names)},
-            seeds=seeds,
-        )
+        return scores
 
 
 class _Scores:

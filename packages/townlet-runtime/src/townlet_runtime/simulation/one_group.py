@@ -13,6 +13,7 @@ from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import (
     AGENTS,
     Closing,
+    Exact,
     Guarded,
     Observed,
     Picture,
@@ -32,7 +33,8 @@ class OneGroup:
     """A simulation of one group as a `GroupedSimulation`; the group is called `agents`.
 
     It supplies what the simulation leaves out: no behaviors, no guardrails, nothing to save or close, and the fields of
-    `Observed` and `Stepped` that have a default. Lists and other dtypes are cast where nothing is lost.
+    `Observed` and `Stepped` that have a default. Lists and other dtypes are cast where nothing is lost. The answers of
+    an `Exact` simulation are handed on unseen.
 
     Examples:
         A counter that pays 1 for each step on; its reward is a list.
@@ -62,7 +64,7 @@ class OneGroup:
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
-        self._intake = Intake(simulation.spec)
+        self._intake = None if isinstance(simulation, Exact) and simulation.exact else Intake(simulation.spec)
         self.specs: Mapping[str, SimulationSpec] = {AGENTS: simulation.spec}
 
     @property
@@ -70,10 +72,12 @@ class OneGroup:
         return tuple(self._simulation.behaviors) if isinstance(self._simulation, Scripted) else ()
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
-        return {AGENTS: self._intake.begin(self._simulation.reset(seeds=seeds), seeds=seeds)}
+        observed = self._simulation.reset(seeds=seeds)
+        return {AGENTS: observed if self._intake is None else self._intake.begin(observed, seeds=seeds)}
 
     def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
-        return {AGENTS: self._intake.step(self._simulation.step(actions[AGENTS]))}
+        stepped = self._simulation.step(actions[AGENTS])
+        return {AGENTS: stepped if self._intake is None else self._intake.step(stepped)}
 
     def scripted(self, name: str) -> Mapping[str, BatchController]:
         if not isinstance(self._simulation, Scripted):
@@ -85,13 +89,15 @@ class OneGroup:
 
     def save_state(self) -> SavedState | None:
         state = self._simulation.save_state() if isinstance(self._simulation, Saved) else None
-        if state is None:
-            return None
+        if state is None or self._intake is None:
+            return state
         return join_groups(dict(zip(_PARTS, (self._intake.save_state(), state), strict=True)))
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
         if not isinstance(self._simulation, Saved):
             raise SimulationError(f"`{self.specs[AGENTS].name}` has no `save_state`, so it cannot be restored")
+        if self._intake is None:
+            return {AGENTS: self._simulation.restore(state)}
         intake, own = split_groups(state, _PARTS).values()
         return {AGENTS: self._intake.restore(intake, self._simulation.restore(own))}
 
