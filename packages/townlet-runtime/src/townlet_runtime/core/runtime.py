@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -25,6 +24,7 @@ from townlet_behavior import (
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches, name_agent
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, propose, require_fit
+from townlet_runtime.simulation.intake import require_ids
 from townlet_runtime.simulation.interface import (
     Observed,
     SimulationSpec,
@@ -121,14 +121,13 @@ class PolicyRuntime:
         """Begin a tick: write the options in force into the observations, and record them.
 
         Raises:
-            SimulationError: if an agent has no name or that of another in its world, or ticks go back: draws depend on
-                them.
+            SimulationError: if an agent has no name, or that of another in its world, or ticks go back.
         """
         if tick < self._tick + self._pending:
             raise SimulationError(f"tick {tick}: expected a tick from {self._tick + self._pending} on")
         # Addresses of texts: comparing them costs nothing, and `_ids` keeps those that were checked alive.
         if (addresses := observed.agent_ids.tobytes()) != self._checked_ids:
-            _require_ids(observed, tick)
+            require_ids(observed, tick=tick)
             self._checked_ids, self._ids = addresses, observed.agent_ids.copy()
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
         if self._columns is not None:
@@ -399,16 +398,3 @@ class PolicyRuntime:
         self._switches.restore(parts["switches"])
         self._bridge.restore(parts["bridge"])
         self.begin(observed, tick=tick)
-
-
-def _require_ids(observed: Observed, tick: int) -> None:
-    empty = np.flatnonzero(observed.agent_ids == "")
-    if empty.size:
-        world = int(observed.worlds[empty[0]])
-        raise SimulationError(f"world {world}, tick {tick}: the id of an agent must not be empty")
-    # Two agents of one name have one key, and would draw the same numbers.
-    if len(np.unique(observed.keys)) < len(observed.keys):
-        seen = Counter(zip(observed.worlds.tolist(), observed.agent_ids.tolist(), strict=True))
-        (world, agent_id), count = seen.most_common(1)[0]
-        if count > 1:
-            raise SimulationError(f"world {world}, tick {tick}: {count} agents are named {agent_id!r}")
