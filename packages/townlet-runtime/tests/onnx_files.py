@@ -24,12 +24,17 @@ def card(
 ) -> dict[str, object]:
     """The metadata of a policy file; `changes` replace or add entries."""
     shapes = {"features": (8,), "map": (1, 1, 6)} if shapes is None else shapes
+    observations = {name: list(shape) for name, shape in shapes.items()}
+    spec = {"commitment": None, "feature_names": [], "observations": observations, "vocabulary": list(keys)}
+    spec |= {name: changes[name] for name in spec.keys() & changes.keys()}
     return {
         "format": "townlet-policy",
         "version": 1,
-        "vocabulary": list(keys),
+        **spec,
         "vocabulary_sha256": digest(keys),
-        "observations": {name: list(shape) for name, shape in shapes.items()},
+        "spec_sha256": hashlib.sha256(json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()).hexdigest(),
+        "state_size": 0,
+        "values": True,
         "weights_sha256": "0" * 64,
         "world": "corridor",
         "file_sha256": "0" * 64,

@@ -21,6 +21,7 @@ from townlet_behavior import BridgeConfig
 from townlet_runtime.core.collector import Collector
 from townlet_runtime.core.evaluator import Evaluator, MakeSimulation
 from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
+from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
 from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
@@ -227,7 +228,11 @@ def prepare_run(
         Evaluator(make_scored, config=bridge, seed=config.seed),
         specs={
             group: PolicySpec(
-                world=each.name, vocabulary=each.vocabulary.keys, observation_shapes=each.observation_shapes
+                world=each.name,
+                vocabulary=each.vocabulary.keys,
+                observation_shapes=each.observation_shapes,
+                feature_names=each.feature_names,
+                commitment=commitment_of(each),
             )
             for group, each in worlds.specs.items()
         },

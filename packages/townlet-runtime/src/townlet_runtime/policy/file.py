@@ -6,34 +6,26 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from townlet_runtime.errors import PolicyFileError
-from townlet_trajectory import ArtifactError, vocabulary_digest
+from townlet_trajectory import ACTION_MASK, ArtifactError, vocabulary_digest
+from townlet_trajectory.evaluation.policy_card import POLICY_FORMAT, POLICY_VERSION, STATE_IN, Commitment
+from townlet_trajectory.evaluation.policy_card import PolicyCard as PolicyCard
 from townlet_trajectory.storage.paths import read_named
 
-POLICY_FORMAT = "townlet-policy"
-POLICY_VERSION = 1
 MAX_POLICY_BYTES = 256 * 2**20
 """A larger file is refused before it is read."""
+MAX_STATE = 2**16
+"""Numbers of recurrent state of one agent."""
 MAX_BATCH = 4096
 """Agents of one forward pass, which the graph in a file is checked for; more are asked about in several."""
 
 _DIGEST = re.compile(rb'"file_sha256": "([0-9a-f]{64})"')
 _ZEROS = b"0" * 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyCard:
-    """The label of a policy file: its actions, observations, weights and world."""
-
-    vocabulary: tuple[str, ...]
-    observation_shapes: Mapping[str, tuple[int, ...]]
-    weights_sha256: str
-    """Of the network's weights, whatever file holds them."""
-    world: str
-    """Name of the simulation that it was trained in."""
+_Kind = TypeVar("_Kind")
+_NAMES = {str: "text", int: "an integer", bool: "true or false", list: "a list", dict: "an object"}
 
 
 def read_policy_bytes(path: Path) -> bytes:
@@ -94,34 +86,44 @@ def parse_card(text: str, path: Path) -> PolicyCard:
             expected=f"version {POLICY_VERSION}",
             got=f"{version!r}" + (": written by a newer townlet" if newer else ""),
         )
-    vocabulary = _vocabulary(raw.get("vocabulary"), path)
-    stated = raw.get("vocabulary_sha256")
-    if stated != vocabulary_digest(vocabulary):
-        raise PolicyFileError(
-            path, expected=f"vocabulary of SHA-256 {stated!r}", got=f"{vocabulary_digest(vocabulary)}"
-        )
-    return PolicyCard(
+    vocabulary = _texts(raw, "vocabulary", path)
+    if not vocabulary or len(set(vocabulary)) != len(vocabulary):
+        raise PolicyFileError(path, expected="a list of different keys in `vocabulary`", got=repr(vocabulary)[:80])
+    if (stated := raw.get("vocabulary_sha256")) != (found := vocabulary_digest(vocabulary)):
+        raise PolicyFileError(path, expected=f"vocabulary of SHA-256 {stated!r}", got=found)
+    state_size = _of(raw, "state_size", int, path)
+    if not 0 <= state_size <= MAX_STATE:
+        raise PolicyFileError(path, expected=f"a `state_size` in [0, {MAX_STATE}]", got=repr(state_size))
+    card = PolicyCard(
         vocabulary=vocabulary,
-        observation_shapes=_shapes(raw.get("observations"), path),
-        weights_sha256=_text(raw.get("weights_sha256"), "weights_sha256", path),
-        world=_text(raw.get("world"), "world", path),
+        observation_shapes=_shapes(raw, path),
+        weights_sha256=_of(raw, "weights_sha256", str, path),
+        world=_of(raw, "world", str, path),
+        feature_names=_texts(raw, "feature_names", path),
+        commitment=_commitment(raw, path),
+        state_size=state_size,
+        has_values=_of(raw, "values", bool, path),
     )
+    if (stated := raw.get("spec_sha256")) != card.spec_sha256:
+        raise PolicyFileError(path, expected=f"a spec of SHA-256 {stated!r}", got=card.spec_sha256)
+    return card
 
 
-def _text(value: object, name: str, path: Path) -> str:
-    if not isinstance(value, str):
-        raise PolicyFileError(path, expected=f"text in `{name}`", got=repr(value))
+def _of(raw: Mapping[str, object], name: str, kind: type[_Kind], path: Path) -> _Kind:
+    value = raw.get(name)
+    if type(value) is not kind:
+        raise PolicyFileError(path, expected=f"{_NAMES[kind]} in `{name}`", got=repr(value)[:80])
     return value
 
 
-def _vocabulary(value: object, path: Path) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or len(set(map(repr, value))) != len(value):
-        raise PolicyFileError(path, expected="a list of different keys in `vocabulary`", got=repr(value)[:80])
-    return tuple(_text(key, "vocabulary", path) for key in value)
+def _texts(raw: Mapping[str, object], name: str, path: Path) -> tuple[str, ...]:
+    value: list[object] = _of(raw, name, list, path)
+    return tuple(_of({name: one}, name, str, path) for one in value)
 
 
-def _shapes(value: object, path: Path) -> dict[str, tuple[int, ...]]:
-    if not isinstance(value, dict) or not value:
+def _shapes(raw: Mapping[str, object], path: Path) -> dict[str, tuple[int, ...]]:
+    value: dict[str, object] = _of(raw, "observations", dict, path)
+    if not value or value.keys() & {ACTION_MASK, STATE_IN}:
         raise PolicyFileError(path, expected="a shape per observation in `observations`", got=repr(value)[:80])
     shapes = {}
     for name, shape in value.items():
@@ -129,3 +131,14 @@ def _shapes(value: object, path: Path) -> dict[str, tuple[int, ...]]:
             raise PolicyFileError(path, expected=f"positive sizes in `observations.{name}`", got=repr(shape)[:80])
         shapes[name] = tuple(shape)
     return shapes
+
+
+def _commitment(raw: Mapping[str, object], path: Path) -> Commitment | None:
+    if raw.get("commitment", "") is None:
+        return None
+    value: dict[str, object] = _of(raw, "commitment", dict, path)
+    return (
+        _of(value, "observation", str, path),
+        _of(value, "start", int, path),
+        _of(value, "max_ticks", int, path),
+    )

@@ -13,6 +13,10 @@ from townlet_behavior import Proposals, Purpose, uniforms
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec
 from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.policy_card import Commitment, PolicyCard, spec_digest
+
+_SHOWN = 4
+"""Differing features that an error names."""
 
 
 @runtime_checkable
@@ -55,8 +59,31 @@ class UniformPolicy:
         return log_probs, np.zeros(rows, np.float32)
 
 
+@runtime_checkable
+class LabelledPolicy(Policy, Protocol):
+    """A policy that was read from a file, which says more of the world it was made for."""
+
+    @property
+    def card(self) -> PolicyCard:
+        """The label of the file."""
+        ...
+
+
+def commitment_of(spec: SimulationSpec) -> Commitment | None:
+    """Return where observations of a world show the option in force, as a policy's card has it."""
+    shown = spec.commitment_columns
+    return None if shown is None else (shown.observation, shown.start, shown.max_ticks)
+
+
+def spec_sha256(spec: SimulationSpec) -> str:
+    """Return the digest of all that a world and a policy made for it have in common, as in the policy's card."""
+    return spec_digest(spec.vocabulary.keys, spec.observation_shapes, spec.feature_names, commitment_of(spec))
+
+
 def require_fit(policy: Policy, spec: SimulationSpec) -> None:
     """Refuse a policy that was made for other actions or observations.
+
+    Names of features and the place of commitments are compared where the policy states them.
 
     Raises:
         SimulationError: names the actions or observations that differ.
@@ -71,8 +98,29 @@ def require_fit(policy: Policy, spec: SimulationSpec) -> None:
         for name in sorted(ours.keys() | theirs.keys())
         if ours.get(name) != theirs.get(name)
     ]
+    if not differing and isinstance(policy, LabelledPolicy):
+        differing = _unlike(policy.card, spec)
     if differing:
         raise SimulationError(f"the policy does not fit `{spec.name}`: " + "; ".join(differing))
+
+
+def _unlike(card: PolicyCard, spec: SimulationSpec) -> list[str]:
+    """What differs beside actions and shapes, as far as both sides state it."""
+    differing = []
+    if card.feature_names and spec.feature_names:
+        columns = enumerate(zip(spec.feature_names, card.feature_names, strict=False))
+        differing = [
+            f"column {column} of `features` is `{ours}` here and `{theirs}` in the policy"
+            for column, (ours, theirs) in columns
+            if ours != theirs
+        ][:_SHOWN]
+    shown = commitment_of(spec)
+    if card.commitment is not None and card.commitment != shown:
+        differing.append(
+            "the option in force (observation, first column, ticks that 1.0 stands for) is shown in "
+            f"{shown} here and {card.commitment} in the policy"
+        )
+    return differing
 
 
 def _actions_that_differ(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
