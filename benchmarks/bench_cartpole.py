@@ -21,7 +21,7 @@ import torch
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.adapters.registry import Environment, Vectorization
-from townlet_runtime.core.collector import Collector
+from townlet_runtime.core.rollouts import Collector
 from townlet_training.learning.ppo import PPOConfig, PPOLearner
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from townlet_training.learning.advantages import gae, vtrace
+from townlet_training.learning.objective import gae, vtrace
 
 CASES = ((2048, 64), (128, 1024))
 ROUNDS = 15

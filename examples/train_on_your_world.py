@@ -24,8 +24,7 @@ class Orchard:
         self._worlds, self._nobody = np.arange(len(self._ids)) // len(PICKERS), np.zeros(len(self._ids), np.bool_)
         self.spec = SimulationSpec(
             name="orchard", vocabulary=self.actions, observation_shapes={"fruit": (2,)}, num_worlds=num_worlds,
-            capacity=len(self._ids), episode_ticks=TICKS, commitment_columns=None, feature_names=(), event_names=(),
-            option_ticks={"pick": 0, "wait": 0})
+            capacity=len(self._ids), episode_ticks=TICKS, option_ticks={"pick": 0, "wait": 0})
 
     def reset(self, *, seeds: np.ndarray) -> Observed:
         self._rng = np.random.default_rng(seeds)

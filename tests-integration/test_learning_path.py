@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from townlet_behavior import BridgeConfig, CommitmentConfig
-from townlet_runtime.core.collector import Collector
 from townlet_runtime.core.loop import SimulationLoop
+from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.simulation.interface import AGENTS, OneGroup

@@ -31,7 +31,6 @@ NEEDS = {
         "test_cli_train.py",
         "test_report_figures.py",
         "test_report_page.py",
-        "test_report_paired_plot.py",
         "test_report_plots.py",
         "test_report_town_plot.py",
     ),

@@ -13,8 +13,7 @@ from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
 from townlet_runtime.adapters.gymnasium_worlds import NativeWorlds
 from townlet_runtime.adapters.history import episode_seed, joint_seed
 from townlet_runtime.adapters.registry import Environment, ObservationController, registered_controller
-from townlet_runtime.core.collector import Collector
-from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, Simulation

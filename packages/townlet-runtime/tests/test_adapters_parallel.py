@@ -12,8 +12,7 @@ from townlet_runtime.adapters.agent_groups import agent_groups, group_names
 from townlet_runtime.adapters.history import episode_seed
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 from townlet_runtime.adapters.registry import ObservationController
-from townlet_runtime.core.collector import Collector
-from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import Observed, Stepped

@@ -4,8 +4,7 @@ import pytest
 from config_content import config_of
 
 from townlet_behavior import CommitmentConfig
-from townlet_runtime.cli.console import Console
-from townlet_runtime.cli.exits import CommandError
+from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.cli.worlds import Worlds, is_module, load, option, seed_of, world_options
 from townlet_runtime.config import Config
 from townlet_runtime.errors import ConfigError

@@ -1,5 +1,6 @@
 import logging
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,13 +19,12 @@ from townlet_runtime.core.loop import (
     runtimes_of,
     script_side,
 )
-from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, first_spec
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, first_spec, schema_of
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryService
-from townlet_trajectory.evaluation.seeds import training_seeds
+from townlet_trajectory.evaluation.interfaces import training_seeds
 
 CONFIG = BridgeConfig()
 
@@ -96,6 +96,17 @@ def test_a_second_report_counts_only_its_own_ticks() -> None:
     assert sum(first.ticks_by_source.values()) == first.agent_ticks
     assert sum(second.ticks_by_source.values()) == second.agent_ticks <= 3
     assert first.decisions_by_source["learned"] > 0 and first.decisions_by_source["scripted"] > 0
+
+
+def test_reports_of_parts_add_up_to_that_of_the_whole() -> None:
+    whole, parts = loop_of(Corridor(num_worlds=2), ratio=0.5), loop_of(Corridor(num_worlds=2), ratio=0.5)
+    whole.reset(seed=0)
+    parts.reset(seed=0)
+    # Uneven parts, in which different numbers of agents are there: a mean of means would be another number.
+    total, one = LoopReport.of_all([parts.run_for(1), parts.run_for(40), parts.run_for(9)]), whole.run_for(50)
+    assert total.mean_reward == pytest.approx(one.mean_reward, rel=1e-12)
+    assert replace(total, wall_time_s=1.0, mean_reward=0.0) == replace(one, wall_time_s=1.0, mean_reward=0.0)
+    assert total.wall_time_s > 0.0 and total.env_steps == 100 and total.agent_ticks < 50 * 2 * 3
 
 
 def test_the_tick_counts_on_through_a_reset() -> None:

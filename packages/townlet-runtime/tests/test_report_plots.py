@@ -6,6 +6,7 @@ import dataclasses
 import html
 import re
 
+import numpy as np
 import pytest
 from report_samples import data_of
 
@@ -16,9 +17,11 @@ from townlet_runtime.report.plots import (
     events_plot,
     kl_plot,
     losses_plot,
+    paired_plot,
     return_plot,
     shares_plot,
 )
+from townlet_runtime.report.scores import differences
 from townlet_trajectory.evaluation.results import EvaluationRecord
 from townlet_trajectory.storage.json import printable
 
@@ -115,3 +118,9 @@ def test_a_long_log_is_drawn_faintly_below_its_mean() -> None:
     long = Metrics(rows=metrics().rows[:1] * 50)
     assert "opacity: 0.4" in kl_plot(long)
     assert "opacity: 0.4" not in kl_plot(metrics())
+
+
+def test_the_paired_plot_counts_the_seeds_won() -> None:
+    first = differences(data_of().evaluation.final)[0]
+    shown = dataclasses.replace(first, values=np.array([1.0, -1.0, 0.0, 2.0]))
+    assert "better on 2 of 4 seeds" in paired_plot([shown])

@@ -22,11 +22,10 @@ from townlet_behavior import (
     uniforms,
 )
 from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.interface import Observations
+from townlet_runtime.simulation.interface import Observations, schema_of
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 

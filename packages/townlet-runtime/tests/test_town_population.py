@@ -11,7 +11,7 @@ from townlet_behavior import draw_keys
 from townlet_behavior.personality import PROFILES
 from townlet_runtime.town import AgentSpec, LifecycleConfig, PersonalityConfig, Town, TownConfig
 from townlet_runtime.town.state import EVENTS
-from townlet_trajectory.evaluation.seeds import training_seeds
+from townlet_trajectory.evaluation.interfaces import training_seeds
 
 SMALL = TownConfig(num_agents=4, episode_ticks=500, grid_size=(8, 8), lifecycle=LifecycleConfig(departure_rate=0.0))
 HUNGRY_ALICE = (AgentSpec(id="alice", position=(1, 1), needs=(0.01, 1.0, 1.0)), AgentSpec(id="bob", position=(2, 2)))

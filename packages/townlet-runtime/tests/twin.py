@@ -13,7 +13,7 @@ from strategies import LinearPolicy
 from townlet_behavior import BridgeConfig, Kind, Purpose, Source, uniforms
 from townlet_runtime.simulation.interface import Observed
 from townlet_runtime.testing import Corridor
-from townlet_trajectory.evaluation.seeds import training_seeds
+from townlet_trajectory.evaluation.interfaces import training_seeds
 
 Who = tuple[int, str, int]
 """World, agent id, episode."""

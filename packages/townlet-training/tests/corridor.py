@@ -8,14 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from townlet_training.learning.config import PPOConfig
 from townlet_training.learning.ppo import PPOLearner
-from townlet_training.learning.ppo_config import PPOConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
-from townlet_training.network.spec import PolicySpec
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_trajectory import ArraySpec, Kind, Source, TrajectoryBatch, TrajectorySchema, default_decision_columns
-from townlet_trajectory.evaluation.interfaces import Actor, Collected
-from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.evaluation.interfaces import Actor, Collected, EpisodeScores
 
 WAIT, LEFT, RIGHT = range(3)
 NUM_CELLS = 5

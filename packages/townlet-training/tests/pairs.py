@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Actor, Collected
-from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.evaluation.interfaces import Actor, Collected, EpisodeScores
 
 WALKER, SLEEPWALKER = "walker", "sleepwalker-1"
 SPECS = {WALKER: SPEC, SLEEPWALKER: replace(SPEC, observation_shapes={"cell": SPEC.observation_shapes["cell"]})}

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pairs import SLEEPWALKER, SPECS, WALKER, PairCollector
 
-from townlet_training.config import TrainingConfig
+from townlet_training.config import PlannedUpdate, TrainingConfig
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
-from townlet_training.learning.bc_config import BCConfig
+from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.learning.ppo import PPOLearner
-from townlet_training.learning.ppo_config import PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.network.weights import weights_digest, weights_of, weights_sha256
 from townlet_training.run.agent_groups import (
@@ -25,8 +24,7 @@ from townlet_training.run.agent_groups import (
     require_groups,
     split_groups,
 )
-from townlet_training.run.schedule import PlannedUpdate
-from townlet_trajectory.evaluation.seeds import derive_seed
+from townlet_trajectory.evaluation.interfaces import derive_seed
 
 CONFIG = TrainingConfig(
     baselines=("scripted", "nearest", "idle", "random"),

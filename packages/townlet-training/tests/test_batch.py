@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from corridor import CLOCK, HORIZON, NUM_CELLS, SPEC, CorridorCollector, network
 from strategies import (
     FORCED,
     FOREIGN,
@@ -31,9 +32,11 @@ from townlet_training.errors import (
     ShapeError,
     StaleBatchError,
 )
-from townlet_training.learning.batch import prepare
+from townlet_training.learning.batch import freeze_statistics, prepare
 from townlet_training.learning.ppo import PPOConfig
-from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.run.agent_groups import ONE_GROUP
+from townlet_trajectory import TrajectoryBatch
 
 
 def saturated_network() -> ActorCritic:
@@ -224,3 +227,27 @@ def test_a_forbidden_action_hides_no_nan() -> None:
         list(network.policy.parameters())[-1][1] = math.nan
     with pytest.raises(NonFiniteError, match="log-probabilities: row 0 of 3 is not finite"):
         learner_of(network, PLAIN).update(replaced(batch, np.full(3, True), chosen_action=0, policy_log_prob=0.0))
+
+
+def scripted_batch(num_worlds: int, num_ticks: int) -> TrajectoryBatch:
+    return CorridorCollector(num_worlds, seed=3).collect(None, num_ticks=num_ticks, ratio=0.0).batches[ONE_GROUP]
+
+
+def test_statistics_are_those_of_the_batch() -> None:
+    own = network()
+    batch = scripted_batch(4, HORIZON)
+    freeze_statistics(own, batch, discount=1.0)
+    inputs = np.concatenate([batch.observations[name] for name in sorted(SPEC.observation_shapes)], axis=1)
+    np.testing.assert_allclose(own.observation_mean.numpy(), inputs.mean(axis=0), atol=1e-6)
+    to_go = np.concatenate([rewards[::-1].cumsum()[::-1] for rewards in np.split(batch.rewards, batch.offsets[1:-1])])
+    assert own.value_scale.item() == pytest.approx(np.sqrt(np.mean(to_go**2)), rel=1e-5)
+
+
+def test_numbers_stay_as_they_come_where_the_network_says_so() -> None:
+    config = NetworkConfig(hidden_sizes=(8,), normalize_observations="none", value_scale="none")
+    own = network(config=config)
+    freeze_statistics(own, scripted_batch(4, HORIZON), discount=1.0)
+    assert own.value_scale.item() == 1.0
+    large = {"cell": torch.full((1, NUM_CELLS), 30.0), "clock": torch.full((1, CLOCK), -0.25)}
+    # Not shifted, not scaled, and not clipped to 10 either.
+    np.testing.assert_array_equal(own.encode(large).numpy(), [[30.0] * NUM_CELLS + [-0.25] * CLOCK])

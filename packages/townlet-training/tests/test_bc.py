@@ -13,7 +13,7 @@ from strategies import DECISION, FORCED, FOREIGN, batch_of, make_network
 
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_training.learning.bc import BCLearner, labels
-from townlet_training.learning.bc_config import BCConfig
+from townlet_training.learning.config import BCConfig
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import TrajectoryBatch
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from townlet_training.config import TrainingConfig
+from townlet_training.config import PlannedUpdate, TrainingConfig
 from townlet_training.errors import CheckpointError, NonFiniteError, ShapeError
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.network.weights import weights_digest
@@ -29,7 +29,6 @@ from townlet_training.run.checkpoint import (
     parse_state,
     read_checkpoint,
 )
-from townlet_training.run.schedule import PlannedUpdate
 from townlet_training.run.state import ClonedScript, EvaluatorState, LogMark, RunHistory, TrainingState
 from townlet_trajectory import ArtifactError
 from townlet_trajectory.evaluation.gates import GateResult, Verdict

@@ -5,15 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from corridor import CLOCK, HORIZON, NUM_CELLS, RIGHT, SPEC, WAIT, CorridorCollector, network
+from corridor import HORIZON, RIGHT, SPEC, WAIT, CorridorCollector, network
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError
-from townlet_training.learning.bc_config import BCConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.learning.batch import freeze_statistics
+from townlet_training.learning.config import BCConfig
+from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.weights import weights_sha256
 from townlet_training.run.agent_groups import ONE_GROUP
-from townlet_training.run.cloning import clone_script, episode_accuracies, freeze_statistics, split_episodes
+from townlet_training.run.cloning import clone_script, episode_accuracies, split_episodes
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
@@ -75,26 +76,6 @@ def test_the_accuracy_of_each_episode_by_hand() -> None:
     without = replace(batch, columns={**batch.columns, "expert_action": np.full(len(actions), -1)})
     with pytest.raises(EmptyBatchError, match="the 2 trajectories to judge by have no label"):
         episode_accuracies(own, without)
-
-
-def test_statistics_are_those_of_the_batch() -> None:
-    own = network()
-    batch = scripted_batch(4, HORIZON)
-    freeze_statistics(own, batch, discount=1.0)
-    inputs = np.concatenate([batch.observations[name] for name in sorted(SPEC.observation_shapes)], axis=1)
-    np.testing.assert_allclose(own.observation_mean.numpy(), inputs.mean(axis=0), atol=1e-6)
-    to_go = np.concatenate([rewards[::-1].cumsum()[::-1] for rewards in np.split(batch.rewards, batch.offsets[1:-1])])
-    assert own.value_scale.item() == pytest.approx(np.sqrt(np.mean(to_go**2)), rel=1e-5)
-
-
-def test_numbers_stay_as_they_come_where_the_network_says_so() -> None:
-    config = NetworkConfig(hidden_sizes=(8,), normalize_observations="none", value_scale="none")
-    own = network(config=config)
-    freeze_statistics(own, scripted_batch(4, HORIZON), discount=1.0)
-    assert own.value_scale.item() == 1.0
-    large = {"cell": torch.full((1, NUM_CELLS), 30.0), "clock": torch.full((1, CLOCK), -0.25)}
-    # Not shifted, not scaled, and not clipped to 10 either.
-    np.testing.assert_array_equal(own.encode(large).numpy(), [[30.0] * NUM_CELLS + [-0.25] * CLOCK])
 
 
 def clone(own: ActorCritic, batch: TrajectoryBatch, epochs: list[CloneEpoch] | None = None, **bc: float) -> CloneResult:

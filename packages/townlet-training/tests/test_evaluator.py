@@ -13,10 +13,9 @@ from townlet_training.run.evaluator import RunEvaluator
 from townlet_training.run.state import TrainingState
 from townlet_trajectory.evaluation import comparisons, gates
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, episodes_to_fail
+from townlet_trajectory.evaluation.interfaces import EpisodeScores, final_seeds, promotion_seeds, selection_seeds
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 from townlet_trajectory.evaluation.results import CloneResult, EvaluationRecord
-from townlet_trajectory.evaluation.scores import EpisodeScores
-from townlet_trajectory.evaluation.seeds import final_seeds, promotion_seeds, selection_seeds
 
 ALL = ("scripted", "nearest", "idle", "random")
 CONFIG = TrainingConfig(

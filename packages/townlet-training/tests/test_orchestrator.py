@@ -16,27 +16,21 @@ from numpy.typing import NDArray
 from pairs import SLEEPWALKER, WALKER, PairCollector, PairEvaluator
 from pairs import SPECS as PAIR_SPECS
 
-from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
+from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig, plan
 from townlet_training.errors import ConfigError, TrainingError
-from townlet_training.learning.bc_config import BCConfig
-from townlet_training.learning.ppo_config import PPOConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
-from townlet_training.network.spec import PolicySpec
+from townlet_training.learning.config import BCConfig, PPOConfig
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import weights_digest, weights_sha256
 from townlet_training.run import evaluator as evaluator_module
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import read_checkpoint
-from townlet_training.run.clock import Progress
-from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS
+from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS, Progress
 from townlet_training.run.orchestrator import TrainingOrchestrator
-from townlet_training.run.schedule import plan
 from townlet_trajectory import ArtifactError
 from townlet_trajectory.evaluation.gates import Verdict
-from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.interfaces import HELD_OUT, Actor, EpisodeScores, promotion_seeds, selection_seeds
 from townlet_trajectory.evaluation.promotion import Decision, PromotionConfig
 from townlet_trajectory.evaluation.results import ExportedPolicy, RunSummary
-from townlet_trajectory.evaluation.scores import EpisodeScores
-from townlet_trajectory.evaluation.seeds import HELD_OUT, promotion_seeds, selection_seeds
 from townlet_trajectory.storage.files import DirectoryLock
 
 CONFIG = TrainingConfig(

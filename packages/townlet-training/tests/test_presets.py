@@ -2,10 +2,9 @@
 
 import pytest
 
-from townlet_training.config import TrainingConfig
+from townlet_training.config import TrainingConfig, plan
 from townlet_training.errors import ConfigError
 from townlet_training.presets import PRESETS, Preset, preset, preset_for
-from townlet_training.run.schedule import plan
 
 
 def test_the_town_has_one() -> None:

@@ -24,23 +24,25 @@ from pairs import PairCollector, PairEvaluator
 
 from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import CheckpointError, ResumeError, TrainingError
-from townlet_training.learning.bc_config import BCConfig
-from townlet_training.learning.ppo_config import PPOConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
-from townlet_training.network.spec import PolicySpec
+from townlet_training.learning.config import BCConfig, PPOConfig
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import weights_sha256
 from townlet_training.run import checkpoint, directory, evaluator, metrics
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
-from townlet_training.run.clock import Progress
-from townlet_training.run.metrics import WALL_TIME_KEYS
+from townlet_training.run.metrics import WALL_TIME_KEYS, Progress
 from townlet_training.run.orchestrator import TrainingOrchestrator
 from townlet_trajectory.evaluation import promotion
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, Evaluator
+from townlet_trajectory.evaluation.interfaces import (
+    Actor,
+    Collected,
+    Collector,
+    EpisodeScores,
+    Evaluator,
+    selection_seeds,
+)
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 from townlet_trajectory.evaluation.results import ExportedPolicy, RunSummary
-from townlet_trajectory.evaluation.scores import EpisodeScores
-from townlet_trajectory.evaluation.seeds import selection_seeds
 from townlet_trajectory.storage.manifest import write_directory
 
 ANNEAL = TrainingConfig(
@@ -233,7 +235,8 @@ def outcome(run_dir: Path, summary: RunSummary) -> dict[str, Any]:
         "files": {
             path.relative_to(run_dir).as_posix(): path.read_bytes()
             for path in sorted(run_dir.rglob("*"))
-            if path.is_file() and path.name in ("promotion.json", "policy.onnx", "policy.vectors.json", "weights.safetensors")
+            if path.is_file()
+            and path.name in ("promotion.json", "policy.onnx", "policy.vectors.json", "weights.safetensors")
         },
         # The log holds wall times.
         "states": {

@@ -17,7 +17,7 @@ from townlet_trajectory import (
     default_decision_columns,
 )
 from townlet_trajectory.dataset.source import BatchSource
-from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.evaluation.interfaces import EpisodeScores
 
 VOCABULARY = ('{"kind":"wait"}', '{"blocked":true,"kind":"wait"}', '{"kind":"chat","target":"bob"}')
 FEATURE_NAMES = ("rivalry_max", "rivalry_avoid_count", "lateness_counter")

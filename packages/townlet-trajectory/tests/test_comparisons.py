@@ -1,12 +1,210 @@
-"""Comparisons of scores, against numbers worked out by hand."""
+"""Statistics of independent values, against numbers worked out by hand, a bootstrap written out, and simulations."""
+
+import itertools
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from strategies import scores
 
 from townlet_trajectory.errors import EvaluationError
-from townlet_trajectory.evaluation.comparisons import compare, normalized, paired_differences, summarize
-from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.evaluation.comparisons import (
+    MIN_EPISODES,
+    compare,
+    interquartile_mean,
+    mean_interval,
+    mean_upper_bound,
+    normalized,
+    paired_differences,
+    summarize,
+    worst_tenth_mean,
+)
+from townlet_trajectory.evaluation.interfaces import EpisodeScores
+
+
+def test_interquartile_mean_by_hand() -> None:
+    # Of nine values two are cut at each end, -100, 1 and 7, 100: (2 + 3 + 4 + 5 + 6) / 5.
+    assert interquartile_mean(np.array([100.0, 1, 2, 3, 4, 5, 6, 7, -100])) == 4.0
+    assert interquartile_mean(np.array([0.0, 1.0, 3.0, 1000.0])) == 2.0
+
+
+def test_worst_tenth_by_hand() -> None:
+    assert worst_tenth_mean(np.array([5.0, 4.0, 3.0])) == 3.0
+    assert worst_tenth_mean(np.arange(10, 0, -1, dtype=np.float64)) == 1.0
+    # A tenth of eleven, rounded up, is two.
+    assert worst_tenth_mean(np.array([9.0, 1, 9, 2, 9, 9, 9, 9, 9, 9, 9])) == 1.5
+
+
+def test_the_interval_agrees_with_the_normal_one_on_symmetric_data() -> None:
+    values = np.random.default_rng(3).normal(5.0, 2.0, size=400)
+    half = 1.96 * values.std(ddof=1) / 20.0
+    low, high = mean_interval(values, level=0.05, seed=1, num_resamples=10_000)
+    assert low == pytest.approx(values.mean() - half, abs=0.02)
+    assert high == pytest.approx(values.mean() + half, abs=0.02)
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(11)
+    covered = 0
+    for run in range(300):
+        low, high = mean_interval(rng.exponential(size=60), level=0.1, seed=run, num_resamples=500)
+        covered += low <= 1.0 <= high
+    # Binomial(300, 0.9) has deviation 5.2; skewed data of 60 cost a little.
+    assert 252 <= covered <= 285
+
+
+def test_a_smaller_level_gives_a_wider_interval() -> None:
+    values = np.random.default_rng(0).normal(size=30)
+    low, high = mean_interval(values, level=0.05, seed=1, num_resamples=5000)
+    lower, higher = mean_interval(values, level=0.005, seed=1, num_resamples=5000)
+    assert lower < low < values.mean() < high < higher
+
+
+def test_the_interval_is_a_function_of_its_seed() -> None:
+    values = np.random.default_rng(0).normal(size=30)
+    first = mean_interval(values, level=0.05, seed=1, num_resamples=200)
+    assert mean_interval(values, level=0.05, seed=1, num_resamples=200) == first
+    assert mean_interval(values, level=0.05, seed=2, num_resamples=200) != first
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    assert mean_interval(np.full(7, 0.1), level=0.05, seed=1, num_resamples=200) == (0.1, 0.1)
+
+
+@pytest.mark.property
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=30))
+def test_the_interval_is_finite_and_within_the_data(values: list[float]) -> None:
+    low, high = mean_interval(np.array(values), level=0.01, seed=1, num_resamples=200)
+    slack = 1e-9 * (1.0 + max(abs(value) for value in values))
+    assert min(values) - slack <= low <= high <= max(values) + slack
+
+
+def test_one_value_has_no_interval() -> None:
+    with pytest.raises(EvaluationError, match="at least 2"):
+        mean_interval(np.array([1.0]), level=0.05, seed=1, num_resamples=100)
+
+
+def interval(values: NDArray[np.float64] | list[float], seed: int = 1) -> tuple[float, float]:
+    return mean_interval(np.array(values, np.float64), level=0.05, seed=seed, num_resamples=400)
+
+
+def bca_by_hand(values: NDArray[np.float64], resamples: NDArray[np.float64], level: float) -> list[float]:
+    """Efron 1987, eq. 2.3 and 6.6, written out with the normal distribution of the standard library."""
+    normal, mean = NormalDist(), float(values.mean())
+    bias = normal.inv_cdf(float(np.mean((resamples < mean) + 0.5 * (resamples == mean))))
+    deviations = values - mean
+    acceleration = float((deviations**3).sum() / (6.0 * (deviations**2).sum() ** 1.5))
+    ends = [bias + normal.inv_cdf(share) for share in (level / 2, 1 - level / 2)]
+    shares = [normal.cdf(bias + end / (1 - acceleration * end)) for end in ends]
+    return np.quantile(resamples, shares).tolist()
+
+
+def test_the_interval_is_the_formula_of_its_source() -> None:
+    values = np.random.default_rng(4).exponential(size=20)
+    resamples = np.random.default_rng(9).choice(values, size=(200_000, 20)).mean(axis=1)
+    expected = bca_by_hand(values, resamples, 0.1)
+    assert mean_interval(values, level=0.1, seed=2, num_resamples=50_000) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("magnitude", [0.5, 1e3, 1e9])
+def test_differences_that_are_equal_but_for_rounding_have_an_interval_of_no_width(magnitude: float) -> None:
+    # Ten agents share whole numbers; the candidate earns exactly 1 more in each of 16 episodes.
+    sums = np.random.default_rng(0).integers(5, 8, size=16) + np.floor(10 * magnitude)
+    differences = (sums + 1) / 10 - sums / 10
+    assert np.ptp(differences) > 0.0
+    low, high = interval(differences)
+    assert differences.min() <= low <= high <= differences.max()
+    assert low == pytest.approx(0.1, abs=1e-15 * 10 * magnitude + 1e-15)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_the_interval_has_the_unit_of_the_values(scale: float) -> None:
+    values = np.random.default_rng(2).exponential(size=12)
+    low, high = interval(values)
+    assert interval(values * scale) == pytest.approx((low * scale, high * scale), rel=1e-9)
+    assert interval(-values * scale)[0] >= -values.max() * scale
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.0, 1.0],
+        [5.0, 5.0 + 1e-15],
+        [1e308, -1e308],
+        [1.7e308] * 9 + [1.6e308],
+        [5e-324, 0.0, 0.0],
+        [0.0] * 99 + [1.0],
+        [0.0] * 9 + [-1e12],
+        [1e16] * 9 + [1e16 + 2],
+        [1.0] + [1.0 + 2e-16 * each for each in range(9)],
+    ],
+)
+def test_degenerate_values_have_an_interval(values: list[float]) -> None:
+    for seed in range(3):
+        low, high = interval(values, seed)
+        assert min(values) <= low <= high <= max(values)
+
+
+def test_few_episodes_are_why_there_is_a_floor() -> None:
+    # Of 300, the deviation of a share of 0.9 is 0.017. At n = 2 half of the intervals miss.
+    shares = {}
+    for size in (2, 5, MIN_EPISODES):
+        rng = np.random.default_rng(size)
+        intervals = [interval(rng.normal(size=size), seed) for seed in range(300)]
+        shares[size] = np.mean([low <= 0.0 <= high for low, high in intervals])
+    assert shares[2] < 0.6
+    assert shares[5] < 0.87
+    assert shares[MIN_EPISODES] > 0.86
+
+
+@pytest.mark.parametrize(("wrong", "size"), [(0, 10), (3, 10), (12, 40)])
+def test_of_shares_the_upper_bound_is_that_of_clopper_and_pearson(wrong: int, size: int) -> None:
+    # P(Binomial(n, bound) <= k) = level, the definition of their bound.
+    values = np.ones(size)
+    values[: size - wrong] = 0.0
+    bound = mean_upper_bound(values, largest=1.0, level=0.05, seed=3)
+    draws = np.random.default_rng(1).binomial(size, bound, size=200_000)
+    assert np.mean(draws <= wrong) == pytest.approx(0.05, abs=0.015)
+
+
+def test_the_upper_bound_of_one_value_by_hand() -> None:
+    # The weight of 0.2 is uniform in (0, 1): bound = 0.2 level + 1 (1 - level).
+    assert mean_upper_bound([0.2], largest=1.0, level=0.1, seed=1) == pytest.approx(0.92, abs=0.015)
+
+
+def test_the_upper_bound_holds_its_level_however_skewed_the_shares_are() -> None:
+    rng = np.random.default_rng(5)
+    for first, second in ((9.0, 1.0), (0.9, 0.1), (0.3, 2.7)):
+        mean = first / (first + second)
+        missed = [
+            mean_upper_bound(rng.beta(first, second, size=12), largest=1.0, level=0.1, seed=seed) < mean
+            for seed in range(300)
+        ]
+        # Binomial(300, 0.1) has deviation 5.2.
+        assert sum(missed) <= 30 + 3 * 5.2
+
+
+def test_a_smaller_level_gives_a_higher_bound() -> None:
+    values = np.random.default_rng(0).normal(size=20)
+    bounds = [mean_upper_bound(values, largest=4.0, level=level, seed=1) for level in (0.5, 0.1, 0.01, 0.001)]
+    assert all(lower < higher for lower, higher in itertools.pairwise(bounds))
+    assert values.mean() < bounds[0] and bounds[-1] < 4.0
+
+
+def test_a_value_above_the_largest_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="`largest` must be at least 2 and finite, got 1.0"):
+        mean_upper_bound([0.0, 2.0], largest=1.0, level=0.1, seed=1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_are_finite(bad: float) -> None:
+    with pytest.raises(EvaluationError, match="`values` must be finite"):
+        interval([1.0, bad])
+    with pytest.raises(EvaluationError, match="`values` must be finite"):
+        mean_upper_bound([1.0, bad], largest=9.0, level=0.1, seed=1)
 
 
 def test_normalized_by_hand() -> None:

@@ -1,10 +1,12 @@
 """Errors say what, where and why, and survive a trip between processes."""
 
+import math
 import pickle
 
 import pytest
 
 from townlet_trajectory import ArtifactError, CaptureError, ManifestError, NonFiniteError, TrajectoryError
+from townlet_trajectory.errors import MissingExtraError, require
 
 
 def test_artifact_error_names_path_stage_and_reason() -> None:
@@ -22,3 +24,14 @@ def test_family() -> None:
 @pytest.mark.parametrize("error", [CaptureError("p", "s", "r"), NonFiniteError("rewards", 3, 1, float("inf"))])
 def test_pickle_keeps_the_message(error: TrajectoryError) -> None:
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_module_that_is_there() -> None:
+    assert require("math", "arrow") is math
+
+
+def test_a_module_that_is_not_there_is_missed_by_name() -> None:
+    with pytest.raises(
+        MissingExtraError, match=r"^`no_such_module` is not installed: `pip install 'townlet-trajectory\[arrow\]'`$"
+    ):
+        require("no_such_module.below", "arrow")

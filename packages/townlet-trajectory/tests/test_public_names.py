@@ -15,7 +15,7 @@ RECORDING = {
     "townlet_trajectory",
     *(f"townlet_trajectory.{name}" for name in ("data", "errors", "recording", "storage", "storage.json")),
     *(f"townlet_trajectory.data.{name}" for name in ("batch", "checks", "ragged", "schema", "split", "trajectory")),
-    *(f"townlet_trajectory.recording.{name}" for name in ("buffer", "endings", "recorder", "roster")),
+    *(f"townlet_trajectory.recording.{name}" for name in ("buffer", "recorder", "roster")),
 }
 
 

@@ -160,6 +160,8 @@ def log_probs(
     if proposals is None or proposals.log_probs is None or not np.count_nonzero(decision):
         zeros = np.zeros(len(script), np.float32)
         return zeros, zeros
-    policy = gather(proposals.log_probs, choices.action)
+    policy = np.where(decision, gather(proposals.log_probs, choices.action), _ZERO)
+    if ratio == 1.0:  # log μ = log π
+        return policy, policy
     behavior = mixture_log_prob(policy.astype(np.float64), choices.action == script, ratio)
-    return np.where(decision, policy, _ZERO), np.where(decision, behavior.astype(np.float32), _ZERO)
+    return policy, np.where(decision, behavior.astype(np.float32), _ZERO)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,16 +83,18 @@ def is_sound(proposals: Proposals, view: View, *, num_actions: int) -> bool:
     # One comparison for both ends: as unsigned, a negative number is larger than any vocabulary.
     if np.count_nonzero(actions.view(np.uint64) < num_actions) != size:
         return False
-    if np.count_nonzero(np.isfinite(proposals.values)) != size:
-        return False
-    if log_probs is None:
-        return True
-    if np.count_nonzero(np.isfinite(log_probs)) != log_probs.size:
-        return False
-    # The probabilities of a row add up to 1: near 1 the logarithm of a sum is the sum - 1.
-    with np.errstate(over="ignore"):  # what overflows is no log-probability, which is the answer
+    # What is not finite, or overflows, only has to be found here.
+    with np.errstate(over="ignore", invalid="ignore"):
+        # In float64 the sum of float32 numbers is finite where every one is.
+        if not math.isfinite(np.add.reduce(proposals.values, dtype=np.float64)):
+            return False
+        if log_probs is None or size == 0:
+            return True
+        if not np.minimum.reduce(log_probs, axis=None) >= _FLOOR:
+            return False
+        # The probabilities of a row add up to 1: near 1 the logarithm of a sum is the sum - 1. NaN compares false.
         totals = np.add.reduce(np.exp(log_probs), axis=1)
-    return bool(np.count_nonzero(np.abs(totals - 1.0) <= _TOLERANCE) == size)
+        return bool(np.minimum.reduce(totals) >= 1.0 - _TOLERANCE and np.maximum.reduce(totals) <= 1.0 + _TOLERANCE)
 
 
 def find_faults(proposals: Proposals, view: View, *, num_actions: int) -> tuple[NDArray[np.bool_], str]:

@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from townlet_runtime.adapters.controllers import ObservationController
     from townlet_runtime.adapters.registry import Environment
-    from townlet_runtime.core.collector import Collector
-    from townlet_runtime.core.evaluator import Evaluator
     from townlet_runtime.core.loop import GroupedLoop, LoopReport, SimulationLoop
-    from townlet_runtime.core.observing import schema_of
+    from townlet_runtime.core.rollouts import Collector, Evaluator
     from townlet_runtime.core.runtime import PolicyRuntime
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
     from townlet_runtime.policy.file import PolicyCard
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
         SimulationSpec,
         Stepped,
         require_seeds,
+        schema_of,
     )
 
 __all__ = [
@@ -71,10 +70,8 @@ __all__ = [
 _MODULES = {
     "adapters.controllers": ("ObservationController",),
     "adapters.registry": ("Environment",),
-    "core.collector": ("Collector",),
-    "core.evaluator": ("Evaluator",),
     "core.loop": ("GroupedLoop", "LoopReport", "SimulationLoop"),
-    "core.observing": ("schema_of",),
+    "core.rollouts": ("Collector", "Evaluator"),
     "core.runtime": ("PolicyRuntime",),
     "core.telemetry": ("ActionProbability", "AgentSnapshot"),
     "policy.file": ("PolicyCard",),
@@ -90,6 +87,7 @@ _MODULES = {
         "SimulationSpec",
         "Stepped",
         "require_seeds",
+        "schema_of",
     ),
 }
 

@@ -18,8 +18,7 @@ from typing import TypeAlias
 from pydantic import TypeAdapter, ValidationError
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.core.collector import Collector
-from townlet_runtime.core.evaluator import Evaluator, MakeSimulation
+from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
 from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
 from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
@@ -32,19 +31,15 @@ from townlet_trajectory.storage.json import JsonValue
 try:
     import torch
 
-    from townlet_training import (
-        CheckpointStore,
-        PolicySpec,
-        Progress,
-        TrainingConfig,
-        TrainingError,
-        TrainingOrchestrator,
-        TrainingState,
-        preset,
-        preset_for,
-        read_checkpoint,
-    )
+    from townlet_training.config import TrainingConfig
     from townlet_training.errors import ConfigError as TrainingConfigError
+    from townlet_training.errors import TrainingError
+    from townlet_training.network.actor_critic import PolicySpec
+    from townlet_training.presets import preset, preset_for
+    from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
+    from townlet_training.run.metrics import Progress
+    from townlet_training.run.orchestrator import TrainingOrchestrator
+    from townlet_training.run.state import TrainingState
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
         raise

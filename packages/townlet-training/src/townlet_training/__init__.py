@@ -1,6 +1,11 @@
-"""One network through behavior cloning, anneal and PPO, with gates, checkpoints and a log."""
+"""One network through behavior cloning, anneal and PPO, with gates, checkpoints and a log.
 
-from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
+Importing the package loads its errors; every other public name is imported when it is first used (PEP 562).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from townlet_training.errors import (
     ActionMaskError,
     CheckpointError,
@@ -13,43 +18,41 @@ from townlet_training.errors import (
     StaleBatchError,
     TrainingError,
 )
-from townlet_training.learning.advantages import Estimates, advantages_of, gae, vtrace
-from townlet_training.learning.bc import BCLearner
-from townlet_training.learning.bc_config import BCConfig
-from townlet_training.learning.ppo import PPOLearner, PPOUpdate
-from townlet_training.learning.ppo_config import PPOConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
-from townlet_training.network.onnx_export import export_policy
-from townlet_training.network.spec import PolicySpec
-from townlet_training.network.weights import weights_sha256
-from townlet_training.presets import PRESETS, Preset, preset, preset_for
-from townlet_training.run.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
-from townlet_training.run.clock import Progress
-from townlet_training.run.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter
-from townlet_training.run.orchestrator import TrainingOrchestrator
-from townlet_training.run.schedule import PlannedUpdate, Schedule, plan
-from townlet_training.run.state import TrainingState
-from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
-from townlet_trajectory.evaluation.gates import GateResult, Verdict
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, Evaluator
-from townlet_trajectory.evaluation.promotion import (
-    Decision,
-    PromotionConfig,
-    PromotionDecision,
-    PromotionPass,
-    PromotionRegistry,
-)
-from townlet_trajectory.evaluation.results import (
-    CloneEpoch,
-    CloneRecord,
-    CloneResult,
-    EvaluationRecord,
-    ExportedPolicy,
-    FinalEvaluation,
-    RunCounters,
-    RunSummary,
-)
-from townlet_trajectory.evaluation.scores import EpisodeScores
+
+if TYPE_CHECKING:
+    from townlet_training.config import AnnealConfig, GatesConfig, PlannedUpdate, Schedule, TrainingConfig, plan
+    from townlet_training.learning.bc import BCLearner
+    from townlet_training.learning.config import BCConfig, PPOConfig
+    from townlet_training.learning.objective import Estimates, advantages_of, gae, vtrace
+    from townlet_training.learning.ppo import PPOLearner, PPOUpdate
+    from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+    from townlet_training.network.onnx_export import export_policy
+    from townlet_training.network.weights import weights_sha256
+    from townlet_training.presets import PRESETS, Preset, preset, preset_for
+    from townlet_training.run.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
+    from townlet_training.run.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter, Progress
+    from townlet_training.run.orchestrator import TrainingOrchestrator
+    from townlet_training.run.state import TrainingState
+    from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
+    from townlet_trajectory.evaluation.gates import GateResult, Verdict
+    from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
+    from townlet_trajectory.evaluation.promotion import (
+        Decision,
+        PromotionConfig,
+        PromotionDecision,
+        PromotionPass,
+        PromotionRegistry,
+    )
+    from townlet_trajectory.evaluation.results import (
+        CloneEpoch,
+        CloneRecord,
+        CloneResult,
+        EvaluationRecord,
+        ExportedPolicy,
+        FinalEvaluation,
+        RunCounters,
+        RunSummary,
+    )
 
 __version__ = "0.1.0"
 """As in pyproject.toml; asking for the metadata of the installed distribution takes longer than importing this."""
@@ -125,3 +128,40 @@ __all__ = [
     "vtrace",
     "weights_sha256",
 ]
+
+_MODULES = {
+    "townlet_training.config": "AnnealConfig GatesConfig PlannedUpdate Schedule TrainingConfig plan",
+    "townlet_training.learning.bc": "BCLearner",
+    "townlet_training.learning.config": "BCConfig PPOConfig",
+    "townlet_training.learning.objective": "Estimates advantages_of gae vtrace",
+    "townlet_training.learning.ppo": "PPOLearner PPOUpdate",
+    "townlet_training.network.actor_critic": "ActorCritic NetworkConfig PolicySpec",
+    "townlet_training.network.onnx_export": "export_policy",
+    "townlet_training.network.weights": "weights_sha256",
+    "townlet_training.presets": "PRESETS Preset preset preset_for",
+    "townlet_training.run.checkpoint": "Checkpoint CheckpointStore read_checkpoint",
+    "townlet_training.run.metrics": "WALL_TIME_KEYS MetricsRow MetricsWriter Progress",
+    "townlet_training.run.orchestrator": "TrainingOrchestrator",
+    "townlet_training.run.state": "TrainingState",
+    "townlet_trajectory.evaluation.comparisons": "PairedComparison ScoreSummary compare normalized summarize",
+    "townlet_trajectory.evaluation.gates": "GateResult Verdict",
+    "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator",
+    "townlet_trajectory.evaluation.promotion": (
+        "Decision PromotionConfig PromotionDecision PromotionPass PromotionRegistry"
+    ),
+    "townlet_trajectory.evaluation.results": (
+        "CloneEpoch CloneRecord CloneResult EvaluationRecord ExportedPolicy FinalEvaluation RunCounters RunSummary"
+    ),
+}
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the module
+
+    def __getattr__(name: str) -> object:
+        for module, names in _MODULES.items():
+            if name in names.split():
+                return globals().setdefault(name, getattr(import_module(module), name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from townlet_training.config import AnnealConfig
 from townlet_training.errors import ConfigError
-from townlet_training.learning.bc_config import BCConfig
-from townlet_training.learning.ppo_config import PPOConfig
+from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
 
 

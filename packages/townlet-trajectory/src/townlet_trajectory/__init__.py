@@ -125,16 +125,14 @@ _MODULES = {
     "formats.shards.reader": ("ShardReader", "read_shards"),
     "formats.shards.writer": ("ShardWriter", "write_shards"),
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of the module
 
     def __getattr__(name: str) -> object:
-        if name not in _MODULE_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-        globals()[name] = value
-        return value
+        for module, names in _MODULES.items():
+            if name in names:
+                return globals().setdefault(name, getattr(import_module(f"{__name__}.{module}"), name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

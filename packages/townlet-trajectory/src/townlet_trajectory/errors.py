@@ -1,10 +1,12 @@
-"""Every error that townlet-trajectory raises on purpose."""
+"""Every error that townlet-trajectory raises on purpose, and what raises them: calls of the system, missing extras."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 
 class TrajectoryError(Exception):
@@ -128,3 +130,14 @@ class EvaluationError(TrajectoryError, ValueError):
 
 class PromotionError(EvaluationError):
     """A promotion is not possible in the state of the registry, or its settings are out of range."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`, which is installed with the extra `extra` of this package. Raises `MissingExtraError` if it, or
+    a module that it needs, is not installed."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"`{error.name}` is not installed: `pip install 'townlet-trajectory[{extra}]'`"
+        ) from error

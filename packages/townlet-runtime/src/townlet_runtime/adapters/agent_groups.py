@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,11 +68,9 @@ def agent_groups(environment: str, env: ParallelEnv) -> tuple[AgentGroup, ...]:
         raise ConfigError(f"`{environment}` has no agents", key="environment.name")
     groups: list[tuple[tuple[Space, Space], list[Hashable]]] = []
     for agent, pair in spaces.items():
-        members = next((found for known, found in groups if known == pair), None)
-        if members is None:
-            groups.append((pair, [agent]))
-        else:
-            members.append(agent)
+        if all(known != pair for known, _ in groups):
+            groups.append((pair, []))
+        next(members for known, members in groups if known == pair).append(agent)
     names = group_names([[str(agent) for agent in agents] for _, agents in groups])
     places = {agent: place for place, agent in enumerate(spaces)}
     return tuple(
@@ -128,9 +127,8 @@ def group_names(groups: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _common_beginning(ids: Sequence[str]) -> str:
-    first, last = min(ids), max(ids)
-    same = next((count for count, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
-    return first[:same]
+    pairs = zip(min(ids), max(ids), strict=False)
+    return "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 Answer = Mapping[Any, Any]
@@ -191,25 +189,27 @@ class ParallelWorld:
             present = tuple(self._env.agents)
         except Exception as error:  # somebody else's code
             raise self.fault(f"`step` failed with {type(error).__name__}: {error}", tick) from error
-        outcome = {
-            "observations": observations,
-            "rewards": rewards,
-            "terminations": terminated,
-            "truncations": truncated,
-        }
+        ends = {"terminations": terminated, "truncations": truncated}
+        outcome = {"observations": observations, "rewards": rewards, **ends}
         self._require_mappings({**outcome, "infos": infos}, tick)
         for name, answer in outcome.items():
             self._require_agents(name, answer, acting, tick)
+        for name, answer in ends.items():
+            for agent in acting:
+                if type(answer[agent]) not in BOOLS:
+                    raise self.fault(f"expected a bool among the {name}, got {answer[agent]!r}", tick, agent=agent)
         self.observations, self.rewards, self.infos = observations, rewards, infos
         self.terminated, self.truncated = terminated, truncated
-        self._require_flags(acting, tick)
         ended = {agent for agent in acting if terminated[agent] or truncated[agent]}
         if ended:
             present = self._without(ended, present, tick)
         vanished = set(acting) - ended - set(present)
         if vanished:
             raise self.fault("left `agents` without being terminated or truncated", tick, agent=min(vanished, key=str))
-        self._require_no_lost_reward(acting, tick)
+        for agent in rewards.keys() - set(acting) if len(rewards) != len(acting) else ():
+            if np.any(rewards[agent] != 0):
+                problem = f"expected a reward of those who acted alone, got {rewards[agent]!r}"
+                raise self.fault(problem, tick, agent=agent)
         self._enter(present, tick)
 
     def fault(self, problem: str, tick: int, *, agent: Hashable | None = None) -> EnvironmentFaultError:
@@ -256,17 +256,3 @@ class ParallelWorld:
             for agent in answer:
                 if agent not in self._agents:
                     raise self.fault(f"expected {name} of `possible_agents`, got another agent", tick, agent=agent)
-
-    def _require_flags(self, acting: tuple[Hashable, ...], tick: int) -> None:
-        for name, answer in (("terminations", self.terminated), ("truncations", self.truncated)):
-            for agent in acting:
-                if type(answer[agent]) not in BOOLS:
-                    raise self.fault(f"expected a bool among the {name}, got {answer[agent]!r}", tick, agent=agent)
-
-    def _require_no_lost_reward(self, acting: tuple[Hashable, ...], tick: int) -> None:
-        if len(self.rewards) == len(acting):
-            return
-        for agent in self.rewards.keys() - set(acting):
-            if np.any(self.rewards[agent] != 0):
-                problem = f"expected a reward of those who acted alone, got {self.rewards[agent]!r}"
-                raise self.fault(problem, tick, agent=agent)

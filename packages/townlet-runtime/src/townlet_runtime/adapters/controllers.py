@@ -48,9 +48,8 @@ class ObservationController(StatelessController):
             try:
                 proposals[row] = operator.index(action)
             except TypeError as error:
-                raise SimulationError(
-                    f"the script must propose an action index, got {action!r} for {agent_id!r}"
-                ) from error
+                message = f"the script must propose an action index, got {action!r} for {agent_id!r}"
+                raise SimulationError(message) from error
         return proposals
 
 
@@ -77,9 +76,8 @@ def load_controller(reference: str) -> ControllerFactory:
     try:
         factory = getattr(importlib.import_module(module_name), name)
     except Exception as error:  # whatever a user's own module raises
-        raise ConfigError(
-            f"the controller {reference!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        message = f"the controller {reference!r} cannot be imported: {type(error).__name__}: {error}"
+        raise ConfigError(message) from error
     return _checked(factory, reference)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,10 @@ from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     HISTORY,
     SEEN,
+    Closable,
     History,
     behaviors_of,
     close_environments,
-    environment_spec,
     not_repeatable,
     require_same,
     script_of,
@@ -24,6 +25,7 @@ from townlet_runtime.adapters.history import (
 )
 from townlet_runtime.adapters.libraries import gymnasium
 from townlet_runtime.adapters.spaces import (
+    KIND,
     ActionCodec,
     ObservationCodec,
     find_mask,
@@ -31,54 +33,106 @@ from townlet_runtime.adapters.spaces import (
     stacked_masks,
     stacked_rewards,
 )
-from townlet_runtime.errors import EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation.interface import Observations, Observed, Stepped
+from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
+from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec, Stepped
 from townlet_trajectory import ACTION_MASK
 
 AGENT = "agent"
 """Id of the only agent of every world."""
 
 
-class SingleAgents:
-    """The agents of all worlds: slot w is the agent of world w."""
+class SingleAgentWorlds(ABC):
+    """Parallel worlds of one agent each, slot w being the agent of world w: the part that all ways to step them share.
+
+    Args:
+        name: of the environment.
+        envs: all that are to be closed.
+        spaces: of observations and of actions.
+        num_worlds: W.
+        episode_ticks: longest episode.
+        controller: makes the behavior `scripted`.
+    """
 
     def __init__(
         self,
         name: str,
-        observation_space: gymnasium.Space[Any],
-        action_space: gymnasium.Space[Any],
+        envs: Sequence[Closable],
+        spaces: tuple[gymnasium.Space[Any], gymnasium.Space[Any]],
         *,
         num_worlds: int,
         episode_ticks: int,
+        controller: ControllerFactory | None,
     ) -> None:
-        self.observations = ObservationCodec(observation_space, environment=name)
-        self.actions = ActionCodec(action_space, environment=name)
-        vocabulary = self.actions.vocabulary
-        self.spec = environment_spec(
-            name,
-            vocabulary,
-            self.observations.shapes,
+        self._observations = ObservationCodec(spaces[0], environment=name)
+        self._actions = ActionCodec(spaces[1], environment=name)
+        self.spec = SimulationSpec(
+            name=name,
+            vocabulary=self._actions.vocabulary,
+            observation_shapes=self._observations.shapes,
             num_worlds=num_worlds,
             capacity=num_worlds,
             episode_ticks=episode_ticks,
+            option_ticks={KIND: 0},
         )
-        self.history = History(num_worlds=num_worlds, capacity=num_worlds, num_actions=len(vocabulary))
-        self.slots = np.arange(num_worlds)
+        self.behaviors = behaviors_of(controller)
+        self._closables = envs
+        self._controller = controller
+        num_actions = len(self.spec.vocabulary)
+        self._history = History(num_worlds=num_worlds, capacity=num_worlds, num_actions=num_actions)
+        self._slots = np.arange(num_worlds)
         self._keys: NDArray[np.uint64] = np.zeros(num_worlds, np.uint64)
         self._agent_ids = np.full(num_worlds, AGENT, np.object_)
-        self._episodes = self.history.episodes
+        self._episodes = self._history.episodes
         self._not_done = np.zeros(num_worlds, np.bool_)
+        self._events = np.zeros((num_worlds, 0), np.int64)
+        self._masked = self._observations.has_mask
+        self._observed: Observed | None = None
 
-    def note_seeds(self) -> None:
+    def scripted(self, name: str) -> BatchController:
+        return script_of(name, self._controller, self.spec)
+
+    def guardrails(self) -> Sequence[Guardrail]:
+        return ()
+
+    def close(self) -> None:
+        close_environments(self.spec.name, self._closables)
+
+    def save_state(self) -> SavedState:
+        """Save seeds and actions of the episodes in progress, and the present observations.
+
+        Raises:
+            SimulationError: before the first `reset`.
+        """
+        if self._observed is None:
+            raise SimulationError("expected `reset` before `save_state`")
+        seen = seen_state(self._observed.observations, self._observed.action_mask)
+        return join_groups({HISTORY: self._history.save_state(), SEEN: seen})
+
+    def restore(self, state: SavedState) -> Observed:
+        """Begin the episodes again and carry out their actions again.
+
+        Raises:
+            EnvironmentFaultError: if that does not lead to what was seen.
+            SimulationError: if `state` is of other worlds.
+        """
+        history, seen = split_groups(state, (HISTORY, SEEN)).values()
+        self._history.restore(history)
+        self._note_seeds()
+        self._masked = ACTION_MASK in seen
+        observed = self._replay()
+        require_same(self.spec.name, seen, observed.observations, observed.action_mask, tick=self._history.tick)
+        return observed
+
+    @abstractmethod
+    def _replay(self) -> Observed:
+        """Bring the worlds to where the history says they are."""
+
+    def _note_seeds(self) -> None:
         """The worlds have begun with other seeds."""
-        self._keys = np.array([draw_keys(seed, AGENT) for seed in self.history.seeds.tolist()], np.uint64)
-        self.note_episodes()
+        self._keys = np.array([draw_keys(seed, AGENT) for seed in self._history.seeds.tolist()], np.uint64)
+        self._episodes = self._history.episodes
 
-    def note_episodes(self) -> None:
-        """Some worlds have begun another episode."""
-        self._episodes = self.history.episodes
-
-    def observed(
+    def _look(
         self, observations: Observations, mask: NDArray[np.bool_] | None, *, rows: NDArray[np.int64] | None = None
     ) -> Observed:
         """Make the view of a tick.
@@ -89,8 +143,8 @@ class SingleAgents:
             rows: [N]; worlds whose agents are present; None: all.
         """
         taken = slice(None) if rows is None else rows
-        slots = self.slots[taken]
-        return Observed(
+        slots = self._slots[taken]
+        self._observed = Observed(
             slots=slots,
             keys=self._keys[taken],
             agent_ids=self._agent_ids[taken],
@@ -100,28 +154,26 @@ class SingleAgents:
             action_mask=mask,
             option_done=self._not_done[taken],
         )
+        return self._observed
 
-    def fault(self, world: int, problem: str) -> EnvironmentFaultError:
+    def _fault(self, world: int, problem: str) -> EnvironmentFaultError:
         """The error for something that is wrong in a world at this tick."""
-        return EnvironmentFaultError(self.spec.name, problem, world=world, agent_id=AGENT, tick=self.history.tick)
+        return EnvironmentFaultError(self.spec.name, problem, world=world, agent_id=AGENT, tick=self._history.tick)
 
-    def require_actions(self, actions: NDArray[np.int64], observed: Observed | None) -> Observed:
+    def _require_actions(self, actions: NDArray[np.int64]) -> Observed:
         """Return the last view, after checking that `actions` fit it.
 
         Raises:
             SimulationError: before the first `reset`, or unless there is one action for each row of it.
         """
-        if observed is None:
+        if self._observed is None:
             raise SimulationError("expected `reset` before the first `step`")
-        if actions.shape != observed.slots.shape:
-            raise SimulationError(f"expected actions of shape {observed.slots.shape}, got {actions.shape}")
-        return observed
+        if actions.shape != self._observed.slots.shape:
+            raise SimulationError(f"expected actions of shape {self._observed.slots.shape}, got {actions.shape}")
+        return self._observed
 
 
-Env = gymnasium.Env[Any, Any]
-
-
-class SyncWorlds:
+class SyncWorlds(SingleAgentWorlds):
     """Parallel worlds of one agent each. Implements `townlet_runtime.simulation.interface.Simulation`.
 
     Args:
@@ -129,45 +181,39 @@ class SyncWorlds:
         envs: one for each world, with the same spaces.
         episode_ticks: longer episodes are truncated.
         controller: makes the behavior `scripted`.
+
+    Raises:
+        ConfigError: if spaces differ, or nothing can learn in them.
     """
 
     def __init__(
-        self, name: str, envs: Sequence[Env], *, episode_ticks: int, controller: ControllerFactory | None
+        self,
+        name: str,
+        envs: Sequence[gymnasium.Env[Any, Any]],
+        *,
+        episode_ticks: int,
+        controller: ControllerFactory | None,
     ) -> None:
-        self._agents = SingleAgents(
-            name,
-            envs[0].observation_space,
-            envs[0].action_space,
-            num_worlds=len(envs),
-            episode_ticks=episode_ticks,
-        )
-        self.spec = self._agents.spec
-        self.behaviors = behaviors_of(controller)
+        spaces, size = (envs[0].observation_space, envs[0].action_space), len(envs)
+        for env in envs[1:]:
+            if (env.observation_space, env.action_space) != spaces:
+                raise ConfigError(
+                    f"the worlds of `{name}` must have equal spaces, got {spaces[0]} and {env.observation_space}, "
+                    f"{spaces[1]} and {env.action_space}",
+                    key="environment.name",
+                )
+        super().__init__(name, envs, spaces, num_worlds=size, episode_ticks=episode_ticks, controller=controller)
         self._envs = envs
-        self._history = self._agents.history
-        self._controller = controller
-        self._masked = self._agents.observations.has_mask
-        self._events = np.zeros((len(envs), 0), np.int64)
-        self._observed: Observed | None = None
-
-    def scripted(self, name: str) -> BatchController:
-        return script_of(name, self._controller, self.spec)
-
-    def guardrails(self) -> Sequence[Guardrail]:
-        return ()
-
-    def close(self) -> None:
-        close_environments(self.spec.name, self._envs)
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
         """Begin every world with its own of `seeds` [W]."""
         self._history.restart(seeds)
-        self._agents.note_seeds()
+        self._note_seeds()
         begun = [self._begin(world, seed) for world, seed in enumerate(seeds.tolist())]
         observations, infos = [observation for observation, _ in begun], [info for _, info in begun]
-        self._masked = self._agents.observations.has_mask or any(find_mask(info) is not None for info in infos)
-        arrays = self._agents.observations.stacked(observations, self._agents.fault)
-        return self._observe(arrays, observations, infos)
+        self._masked = self._observations.has_mask or any(find_mask(info) is not None for info in infos)
+        arrays = self._observations.stacked(observations, self._fault)
+        return self._look(arrays, self._mask(observations, infos))
 
     def step(self, actions: NDArray[np.int64]) -> Stepped:
         """Carry out one action in every world, and begin the next episode where one is over.
@@ -176,14 +222,14 @@ class SyncWorlds:
             EnvironmentFaultError: names the world whose environment breaks its own interface.
             SimulationError: before the first `reset`, or unless there is an action for each world.
         """
-        agents, history = self._agents, self._history
-        agents.require_actions(actions, self._observed)
-        observations, rewards, ends, cuts, infos = self._step_all(agents.actions.commands(actions))
-        arrays = agents.observations.stacked(observations, agents.fault)
-        earned = stacked_rewards(rewards, agents.fault)
-        terminated = stacked_flags("terminated", ends, agents.fault)
-        truncated = stacked_flags("truncated", cuts, agents.fault)
-        history.add(agents.slots, actions)
+        history = self._history
+        self._require_actions(actions)
+        observations, rewards, ends, cuts, infos = self._step_all(self._actions.commands(actions))
+        arrays = self._observations.stacked(observations, self._fault)
+        earned = stacked_rewards(rewards, self._fault)
+        terminated = stacked_flags("terminated", ends, self._fault)
+        truncated = stacked_flags("truncated", cuts, self._fault)
+        history.add(self._slots, actions)
         overdue = history.overdue(self.spec.episode_ticks)
         if overdue is not None:
             truncated |= overdue
@@ -202,30 +248,19 @@ class SyncWorlds:
             final_option_done=np.zeros(over.size, np.bool_),
             final_observations=final,
             events=self._events,
-            observed=self._observe(arrays, observations, infos),
+            observed=self._look(arrays, self._mask(observations, infos)),
         )
 
-    def _step_all(
-        self, commands: list[Any]
-    ) -> tuple[list[object], list[object], list[object], list[object], list[object]]:
+    def _step_all(self, commands: list[Any]) -> list[list[Any]]:
         """Observations, rewards, terminated, truncated and infos, each [W]."""
-        observations: list[object] = []
-        rewards: list[object] = []
-        ends: list[object] = []
-        cuts: list[object] = []
-        infos: list[object] = []
-        world = 0
+        answers: list[tuple[Any, ...]] = []
         try:
-            for world, env in enumerate(self._envs):
-                observation, reward, end, cut, info = env.step(commands[world])
-                observations.append(observation)
-                rewards.append(reward)
-                ends.append(end)
-                cuts.append(cut)
-                infos.append(info)
+            for env, command in zip(self._envs, commands, strict=True):
+                observation, reward, end, cut, info = env.step(command)
+                answers.append((observation, reward, end, cut, info))
         except Exception as error:  # somebody else's code
-            raise self._agents.fault(world, f"`step` failed with {type(error).__name__}: {error}") from error
-        return observations, rewards, ends, cuts, infos
+            raise self._fault(len(answers), f"`step` failed with {type(error).__name__}: {error}") from error
+        return [list(part) for part in zip(*answers, strict=True)]
 
     def _begin_next(
         self, over: NDArray[np.int64], arrays: Observations, observations: list[object], infos: list[object]
@@ -235,73 +270,44 @@ class SyncWorlds:
         for world in over.tolist():
             observations[world], infos[world] = self._begin(world, self._history.begin_next(world))
             begun.append(observations[world])
-        fresh = self._agents.observations.stacked(
-            begun, lambda row, problem: self._agents.fault(int(over[row]), problem)
-        )
+        fresh = self._observations.stacked(begun, lambda row, problem: self._fault(int(over[row]), problem))
         for name, array in fresh.items():
             arrays[name][over] = array
-        self._agents.note_episodes()
+        self._episodes = self._history.episodes
 
     def _begin(self, world: int, seed: int) -> tuple[object, object]:
         try:
             observation, info = self._envs[world].reset(seed=seed)
         except Exception as error:  # somebody else's code
-            raise self._agents.fault(world, f"`reset` failed with {type(error).__name__}: {error}") from error
+            raise self._fault(world, f"`reset` failed with {type(error).__name__}: {error}") from error
         return observation, info
-
-    def _observe(self, arrays: Observations, observations: Sequence[object], infos: Sequence[object]) -> Observed:
-        self._observed = self._agents.observed(arrays, self._mask(observations, infos))
-        return self._observed
 
     def _mask(self, observations: Sequence[object], infos: Sequence[object]) -> NDArray[np.bool_] | None:
         """[W, A]; of the observations where they hold it, else of the infos. Whether it is there does not change."""
         if not self._masked and not any(infos):
             return None
-        masks = [find_mask(one) for one in (observations if self._agents.observations.has_mask else infos)]
+        masks = [find_mask(one) for one in (observations if self._observations.has_mask else infos)]
         for world, mask in enumerate(masks):
             if (mask is not None) != self._masked:
                 expected, got = ("an", "none") if self._masked else ("no", "one")
-                raise self._agents.fault(world, f"expected {expected} `action_mask`, as at the beginning, got {got}")
-        return stacked_masks(masks, len(self.spec.vocabulary), self._agents.fault) if self._masked else None
+                raise self._fault(world, f"expected {expected} `action_mask`, as at the beginning, got {got}")
+        return stacked_masks(masks, len(self.spec.vocabulary), self._fault) if self._masked else None
 
-    def save_state(self) -> SavedState:
-        """Save seeds and actions of the episodes in progress, and the present observations.
-
-        Raises:
-            SimulationError: before the first `reset`.
-        """
-        if self._observed is None:
-            raise SimulationError("expected `reset` before `save_state`")
-        seen = seen_state(self._observed.observations, self._observed.action_mask)
-        return join_groups({HISTORY: self._history.save_state(), SEEN: seen})
-
-    def restore(self, state: SavedState) -> Observed:
-        """Begin each world's episode again and carry out its actions again.
-
-        Raises:
-            EnvironmentFaultError: if that does not lead to what was seen.
-            SimulationError: if `state` is of other worlds.
-        """
-        history, seen = split_groups(state, (HISTORY, SEEN)).values()
-        self._history.restore(history)
-        self._agents.note_seeds()
-        self._masked = ACTION_MASK in seen
+    def _replay(self) -> Observed:
         back = [self._return(world) for world in range(self.spec.num_worlds)]
         observations = [observation for observation, _ in back]
-        arrays = self._agents.observations.stacked(observations, self._agents.fault)
-        observed = self._observe(arrays, observations, [info for _, info in back])
-        require_same(self.spec.name, seen, observed.observations, observed.action_mask, tick=self._history.tick)
-        return observed
+        arrays = self._observations.stacked(observations, self._fault)
+        return self._look(arrays, self._mask(observations, [info for _, info in back]))
 
     def _return(self, world: int) -> tuple[object, object]:
         """Bring one world back to where it was saved; returns its observation and info there."""
         observation, info = self._begin(world, self._history.seed_of(world))
         for actions in self._history.replay(world):
-            (command,) = self._agents.actions.commands(actions)
+            (command,) = self._actions.commands(actions)
             try:
                 observation, _, end, cut, info = self._envs[world].step(command)
             except Exception as error:  # somebody else's code
-                raise self._agents.fault(world, f"`step` failed with {type(error).__name__}: {error}") from error
+                raise self._fault(world, f"`step` failed with {type(error).__name__}: {error}") from error
             if end or cut:
                 raise not_repeatable(self.spec.name, "an episode ended early", tick=self._history.tick, world=world)
         return observation, info

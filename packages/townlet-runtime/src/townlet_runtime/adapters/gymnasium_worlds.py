@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from difflib import get_close_matches
 from typing import Any
@@ -10,32 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, SavedState, join_groups, split_groups
 from townlet_runtime.adapters.controllers import ControllerFactory
-from townlet_runtime.adapters.gymnasium_sync import SingleAgents, SyncWorlds
-from townlet_runtime.adapters.history import (
-    ABSENT,
-    HISTORY,
-    SEEN,
-    behaviors_of,
-    close_environments,
-    episode_bound,
-    joint_seed,
-    require_same,
-    script_of,
-    seen_state,
-)
+from townlet_runtime.adapters.gymnasium_sync import SingleAgentWorlds, SyncWorlds
+from townlet_runtime.adapters.history import ABSENT, close_environments, episode_bound, joint_seed
 from townlet_runtime.adapters.libraries import gymnasium
 from townlet_runtime.adapters.spaces import find_mask, stacked_masks, stacked_rewards
-from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
+from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError
 from townlet_runtime.simulation.interface import Observations, Observed, Simulation, Stepped
-from townlet_trajectory import ACTION_MASK
 
 VectorEnv = gymnasium.vector.VectorEnv[Any, Any, Any]
 Bools = NDArray[np.bool_]
 
 
-class NativeWorlds:
+class NativeWorlds(SingleAgentWorlds):
     """Parallel worlds of one agent each. Implements `townlet_runtime.simulation.interface.Simulation`.
 
     At the tick after an episode's end the environment only resets the world: nobody acts there, so its agent is absent
@@ -49,40 +36,17 @@ class NativeWorlds:
     """
 
     def __init__(self, name: str, env: VectorEnv, *, episode_ticks: int, controller: ControllerFactory | None) -> None:
-        self._agents = SingleAgents(
-            name,
-            env.single_observation_space,
-            env.single_action_space,
-            num_worlds=env.num_envs,
-            episode_ticks=episode_ticks,
-        )
-        self.spec = self._agents.spec
-        self.behaviors = behaviors_of(controller)
+        spaces, size = (env.single_observation_space, env.single_action_space), env.num_envs
+        super().__init__(name, [env], spaces, num_worlds=size, episode_ticks=episode_ticks, controller=controller)
         self._env = env
-        self._history = self._agents.history
-        self._controller = controller
-        self._masked = self._agents.observations.has_mask
-        self._events = np.zeros((env.num_envs, 0), np.int64)
-        self._resting: Bools = np.zeros(env.num_envs, np.bool_)
-        """[W]; worlds that the next step only resets."""
-        self._any_rests = False
-        self._observed: Observed | None = None
-
-    def scripted(self, name: str) -> BatchController:
-        return script_of(name, self._controller, self.spec)
-
-    def guardrails(self) -> Sequence[Guardrail]:
-        return ()
-
-    def close(self) -> None:
-        close_environments(self.spec.name, [self._env])
+        self._rest(np.zeros(size, np.bool_))
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
         """Begin all worlds with one seed, that of all `seeds` [W]."""
         self._history.restart(seeds)
-        self._agents.note_seeds()
+        self._note_seeds()
         observation, info = self._begin()
-        self._masked = self._agents.observations.has_mask or find_mask(info) is not None
+        self._masked = self._observations.has_mask or find_mask(info) is not None
         self._rest(np.zeros(self.spec.num_worlds, np.bool_))
         return self._observe(self._encoded(observation), observation, info)
 
@@ -93,15 +57,19 @@ class NativeWorlds:
             EnvironmentFaultError: if the environment breaks its own interface.
             SimulationError: before the first `reset`, or unless there is an action for each row.
         """
-        agents, history = self._agents, self._history
-        before = agents.require_actions(actions, self._observed)
-        observation, rewards, terminated, truncated, info = self._advance(self._full(before.slots, actions))
+        history = self._history
+        before = self._require_actions(actions)
+        full = actions
+        if self._any_rests:  # a world that is being reset ignores its action
+            full = np.zeros(self.spec.num_worlds, np.int64)
+            full[before.slots] = actions
+        observation, rewards, terminated, truncated, info = self._advance(full)
         arrays = self._encoded(observation)
         history.add(before.slots, actions)
         if self._any_rests:
             rows = before.slots
             history.number_next(self._resting.nonzero()[0])
-            agents.note_episodes()
+            self._episodes = history.episodes
             rewards, ends, cuts = rewards[rows], terminated[rows], truncated[rows]
         else:
             ends, cuts = terminated, truncated
@@ -122,40 +90,32 @@ class NativeWorlds:
             observed=self._observe(arrays, observation, info),
         )
 
-    def _full(self, slots: NDArray[np.int64], actions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """[W]; a world that is being reset ignores its action."""
-        if not self._any_rests:
-            return actions
-        full = np.zeros(self.spec.num_worlds, np.int64)
-        full[slots] = actions
-        return full
-
     def _advance(self, actions: NDArray[np.int64]) -> tuple[object, NDArray[np.float32], Bools, Bools, object]:
         """Step the environment, and look at all it answers but the observation."""
         try:
-            observation, rewards, terminated, truncated, info = self._env.step(self._agents.actions.encode(actions))
+            observation, rewards, terminated, truncated, info = self._env.step(self._actions.encode(actions))
         except Exception as error:  # somebody else's code
-            raise self._fault(f"`step` failed with {type(error).__name__}: {error}") from error
+            raise self._breach(f"`step` failed with {type(error).__name__}: {error}") from error
         shape = (self.spec.num_worlds,)
         if np.shape(rewards) != shape:
-            raise self._fault(f"expected rewards of shape {shape}, got {np.shape(rewards)}")
+            raise self._breach(f"expected rewards of shape {shape}, got {np.shape(rewards)}")
         for name, flags in (("terminated", terminated), ("truncated", truncated)):
             if np.shape(flags) != shape or np.asarray(flags).dtype != np.bool_:
-                raise self._fault(f"expected bools of shape {shape} as `{name}`, got {flags!r}")
+                raise self._breach(f"expected bools of shape {shape} as `{name}`, got {flags!r}")
         if self._any_rests and np.count_nonzero((terminated | truncated) & self._resting):
             world = int(((terminated | truncated) & self._resting).argmax())
-            raise self._agents.fault(world, "expected a step that only resets, got one that ends an episode")
-        return observation, stacked_rewards(rewards, self._agents.fault), terminated, truncated, info
+            raise self._fault(world, "expected a step that only resets, got one that ends an episode")
+        return observation, stacked_rewards(rewards, self._fault), terminated, truncated, info
 
     def _begin(self) -> tuple[object, object]:
         try:
             observation, info = self._env.reset(seed=joint_seed(self._history.seeds))
         except Exception as error:  # somebody else's code
-            raise self._fault(f"`reset` failed with {type(error).__name__}: {error}") from error
+            raise self._breach(f"`reset` failed with {type(error).__name__}: {error}") from error
         return observation, info
 
     def _encoded(self, observation: object) -> Observations:
-        return self._agents.observations.batched(observation, self.spec.num_worlds, self._agents.fault)
+        return self._observations.batched(observation, self.spec.num_worlds, self._fault)
 
     def _rest(self, resting: Bools) -> None:
         self._resting = resting
@@ -164,65 +124,40 @@ class NativeWorlds:
     def _observe(self, arrays: Observations, observation: object, info: object) -> Observed:
         """Return the agents whose worlds are not being reset."""
         rows = (~self._resting).nonzero()[0] if self._any_rests else None
-        self._observed = self._agents.observed(
-            arrays if rows is None else self._rows(arrays, rows), self._mask(observation, info, rows), rows=rows
-        )
-        return self._observed
+        seen = arrays if rows is None else self._rows(arrays, rows)
+        return self._look(seen, self._mask(observation, info, rows), rows=rows)
 
     def _mask(self, observation: object, info: object, rows: NDArray[np.int64] | None) -> Bools | None:
         """[N, A]; of the observation where it holds it, else of the info. Whether it is there does not change."""
-        mask = find_mask(observation if self._agents.observations.has_mask else info)
+        mask = find_mask(observation if self._observations.has_mask else info)
         if (mask is not None) != self._masked:
             expected, got = ("an", "none") if self._masked else ("no", "one")
-            raise self._fault(f"expected {expected} `action_mask`, as at the beginning, got {got}")
+            raise self._breach(f"expected {expected} `action_mask`, as at the beginning, got {got}")
         if mask is None:
             return None
         masks = np.asarray(mask)
         if masks.ndim == 0 or len(masks) != self.spec.num_worlds:
-            raise self._fault(f"expected an action mask for each of {self.spec.num_worlds} worlds, got {masks}")
-        present = self._agents.slots if rows is None else rows
+            raise self._breach(f"expected an action mask for each of {self.spec.num_worlds} worlds, got {masks}")
+        present = self._slots if rows is None else rows
         return stacked_masks(
-            list(masks[present]), len(self.spec.vocabulary), lambda row, why: self._agents.fault(int(present[row]), why)
+            list(masks[present]), len(self.spec.vocabulary), lambda row, why: self._fault(int(present[row]), why)
         )
 
     @staticmethod
     def _rows(arrays: Observations, rows: NDArray[np.int64] | slice) -> Observations:
         return {name: array[rows] for name, array in arrays.items()}
 
-    def _fault(self, problem: str) -> EnvironmentFaultError:
+    def _breach(self, problem: str) -> EnvironmentFaultError:
         """The error of something that concerns all worlds."""
         return EnvironmentFaultError(self.spec.name, problem, tick=self._history.tick)
 
-    def save_state(self) -> SavedState:
-        """Save the seeds and all actions since the reset, and the present observations.
-
-        Raises:
-            SimulationError: before the first `reset`.
-        """
-        if self._observed is None:
-            raise SimulationError("expected `reset` before `save_state`")
-        seen = seen_state(self._observed.observations, self._observed.action_mask)
-        return join_groups({HISTORY: self._history.save_state(), SEEN: seen})
-
-    def restore(self, state: SavedState) -> Observed:
-        """Begin all worlds again and carry out all actions again.
-
-        Raises:
-            EnvironmentFaultError: if that does not lead to what was seen.
-            SimulationError: if `state` is of other worlds.
-        """
-        history, seen = split_groups(state, (HISTORY, SEEN)).values()
-        self._history.restore(history)
-        self._agents.note_seeds()
-        self._masked = ACTION_MASK in seen
+    def _replay(self) -> Observed:
         self._rest(np.zeros(self.spec.num_worlds, np.bool_))
         observation, info = self._begin()
         for actions in self._history.replay_all():
             observation, _, terminated, truncated, info = self._advance(np.where(actions == ABSENT, 0, actions))
             self._rest(terminated | truncated)
-        observed = self._observe(self._encoded(observation), observation, info)
-        require_same(self.spec.name, seen, observed.observations, observed.action_mask, tick=self._history.tick)
-        return observed
+        return self._observe(self._encoded(observation), observation, info)
 
 
 _NEXT_STEP = gymnasium.vector.AutoresetMode.NEXT_STEP
@@ -253,91 +188,46 @@ def gymnasium_worlds(
         ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
         MissingExtraError: if a library that it needs is not installed.
     """
-    registered = _registered(env_id)
-    if vectorization == "native" and registered.vector_entry_point is None:
-        raise ConfigError(f"`gymnasium:{env_id}` has no vector form of its own", key="environment.vectorization")
-    if vectorization != "sync" and registered.vector_entry_point is not None:
-        native = _native(env_id, num_worlds, settings, max_episode_ticks, controller, own=registered.max_episode_steps)
-        if native is not None:
-            return native
-        if vectorization == "native":
-            raise ConfigError(
-                f"the vector form of `gymnasium:{env_id}` must reset worlds at the next step (`NEXT_STEP`)",
-                key="environment.vectorization",
-            )
-    return _sync(env_id, num_worlds, settings, max_episode_ticks, controller)
-
-
-def _registered(env_id: str) -> Any:
-    """The registry's entry. A module part would import whatever a file names, so it is no id."""
-    if env_id in gymnasium.registry:
-        return gymnasium.registry[env_id]
-    near = get_close_matches(env_id, gymnasium.registry, n=3)
-    hint = f"; near it: {', '.join(f'gymnasium:{one}' for one in near)}" if near else ""
-    raise ConfigError(f"Gymnasium knows no environment {env_id!r}{hint}", key="environment.name")
-
-
-def _sync(
-    env_id: str,
-    num_worlds: int,
-    settings: Mapping[str, Any],
-    max_episode_ticks: int | None,
-    controller: ControllerFactory | None,
-) -> SyncWorlds:
-    # Gymnasium's passive checker looks at an environment's first step; the adapter looks at every one.
-    keywords = {"disable_env_checker": True, **settings}
     name = f"gymnasium:{env_id}"
+    if env_id not in gymnasium.registry:  # a module part would import whatever a file names, so it is no id
+        near = get_close_matches(env_id, gymnasium.registry, n=3)
+        hint = f"; near it: {', '.join(f'gymnasium:{one}' for one in near)}" if near else ""
+        raise ConfigError(f"Gymnasium knows no environment {env_id!r}{hint}", key="environment.name")
+    registered = gymnasium.registry[env_id]
+    if vectorization == "native" and registered.vector_entry_point is None:
+        raise ConfigError(f"`{name}` has no vector form of its own", key="environment.vectorization")
+    if vectorization != "sync" and registered.vector_entry_point is not None:
+        own: Any = settings.get(_BOUND, registered.max_episode_steps)
+        ticks = episode_bound(own, max_episode_ticks)
+        keywords = dict(settings) if max_episode_ticks is None else {**settings, _BOUND: ticks}
+        env = _built(env_id, gymnasium.make_vec, num_worlds, vectorization_mode="vector_entry_point", **keywords)
+        with ExitStack() as undo:
+            undo.callback(close_environments, name, [env])
+            if env.metadata.get("autoreset_mode") == _NEXT_STEP:
+                native = NativeWorlds(name, env, episode_ticks=ticks, controller=controller)
+                undo.pop_all()
+                return native
+        if vectorization == "native":
+            message = f"the vector form of `{name}` must reset worlds at the next step (`NEXT_STEP`)"
+            raise ConfigError(message, key="environment.vectorization")
     envs: list[gymnasium.Env[Any, Any]] = []
     with ExitStack() as undo:
         undo.callback(close_environments, name, envs)
         for _ in range(num_worlds):
-            try:
-                envs.append(gymnasium.make(env_id, **keywords))
-            except Exception as error:  # somebody else's code
-                raise _not_built(env_id, error) from error
-        first = envs[0]
-        for env in envs[1:]:
-            if env.observation_space != first.observation_space or env.action_space != first.action_space:
-                raise ConfigError(
-                    f"the worlds of `{name}` must have equal spaces, got {first.observation_space} and"
-                    f" {env.observation_space}, {first.action_space} and {env.action_space}",
-                    key="environment.name",
-                )
-        own = None if first.spec is None else first.spec.max_episode_steps
-        worlds = SyncWorlds(name, envs, episode_ticks=episode_bound(own, max_episode_ticks), controller=controller)
+            # Gymnasium's passive checker looks at an environment's first step; the adapter looks at every one.
+            envs.append(_built(env_id, gymnasium.make, **{"disable_env_checker": True, **settings}))
+        spec = envs[0].spec
+        ticks = episode_bound(None if spec is None else spec.max_episode_steps, max_episode_ticks)
+        worlds = SyncWorlds(name, envs, episode_ticks=ticks, controller=controller)
         undo.pop_all()
     return worlds
 
 
-def _native(
-    env_id: str,
-    num_worlds: int,
-    settings: Mapping[str, Any],
-    max_episode_ticks: int | None,
-    controller: ControllerFactory | None,
-    *,
-    own: int | None,
-) -> NativeWorlds | None:
-    """None if the environment resets worlds in another way."""
-    ticks = episode_bound(settings.get(_BOUND, own), max_episode_ticks)
-    keywords = dict(settings) if max_episode_ticks is None else {**settings, _BOUND: ticks}
+def _built(env_id: str, make: Callable[..., Any], *arguments: int, **keywords: Any) -> Any:
     try:
-        env = gymnasium.make_vec(env_id, num_worlds, vectorization_mode="vector_entry_point", **keywords)
+        return make(env_id, *arguments, **keywords)
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        raise MissingExtraError(f"`gymnasium:{env_id}` needs something that is not installed: {error}") from error
     except Exception as error:  # somebody else's code
-        raise _not_built(env_id, error) from error
-    name = f"gymnasium:{env_id}"
-    with ExitStack() as undo:
-        undo.callback(close_environments, name, [env])
-        if env.metadata.get("autoreset_mode") != _NEXT_STEP:
-            return None
-        worlds = NativeWorlds(name, env, episode_ticks=ticks, controller=controller)
-        undo.pop_all()
-    return worlds
-
-
-def _not_built(env_id: str, error: Exception) -> ConfigError | MissingExtraError:
-    if isinstance(error, gymnasium.error.DependencyNotInstalled | ImportError):
-        return MissingExtraError(f"`gymnasium:{env_id}` needs something that is not installed: {error}")
-    return ConfigError(
-        f"`gymnasium:{env_id}` cannot be built: {type(error).__name__}: {error}", key="environment.settings"
-    )
+        message = f"`gymnasium:{env_id}` cannot be built: {type(error).__name__}: {error}"
+        raise ConfigError(message, key="environment.settings") from error

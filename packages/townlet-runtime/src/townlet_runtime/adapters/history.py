@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BatchController, SavedState
+from townlet_behavior import BatchController, SavedState
 from townlet_runtime.adapters.controllers import ControllerFactory
-from townlet_runtime.adapters.spaces import KIND
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.interface import Observations, SimulationSpec, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
@@ -172,39 +171,6 @@ DEFAULT_EPISODE_TICKS = 1000
 
 HISTORY, SEEN = "history", "seen"
 """Parts of a saved state."""
-
-
-def environment_spec(
-    name: str,
-    vocabulary: ActionVocabulary,
-    shapes: Mapping[str, tuple[int, ...]],
-    *,
-    num_worlds: int,
-    capacity: int,
-    episode_ticks: int,
-) -> SimulationSpec:
-    """Make the spec of a group in an environment: no option binds, no event is counted.
-
-    Args:
-        name: of the environment and the group.
-        vocabulary: of the group's actions.
-        shapes: of its observations, per agent.
-        num_worlds: W.
-        capacity: slots of all worlds.
-        episode_ticks: bound on an episode.
-    """
-    return SimulationSpec(
-        name=name,
-        vocabulary=vocabulary,
-        observation_shapes=shapes,
-        feature_names=(),
-        num_worlds=num_worlds,
-        capacity=capacity,
-        episode_ticks=episode_ticks,
-        event_names=(),
-        commitment_columns=None,
-        option_ticks={KIND: 0},
-    )
 
 
 def episode_bound(own: int | None, given: int | None) -> int:

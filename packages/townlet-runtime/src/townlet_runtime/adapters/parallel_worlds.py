@@ -19,14 +19,13 @@ from townlet_runtime.adapters.history import (
     History,
     behaviors_of,
     close_environments,
-    environment_spec,
     not_repeatable,
     require_same,
     script_of,
     seen_state,
 )
-from townlet_runtime.adapters.spaces import Fault, find_mask, stacked_masks, stacked_rewards
-from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
+from townlet_runtime.adapters.spaces import KIND, Fault, find_mask, stacked_masks, stacked_rewards
+from townlet_runtime.errors import ConfigError, SimulationError
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_array
 from townlet_trajectory import ACTION_MASK
@@ -159,12 +158,7 @@ class Members:
 
 def _faults(rows: Sequence[Row], tick: int) -> Fault:
     """The errors of some agents."""
-
-    def fault(row: int, problem: str) -> EnvironmentFaultError:
-        world, agent = rows[row]
-        return world.fault(problem, tick, agent=agent)
-
-    return fault
+    return lambda row, problem: rows[row][0].fault(problem, tick, agent=rows[row][1])
 
 
 PRESENT = "present"
@@ -208,13 +202,14 @@ class ParallelWorlds:
         self._controller = controller
         self.behaviors = behaviors_of(controller)
         self.specs: Mapping[str, SimulationSpec] = {
-            group.name: environment_spec(
-                name if len(groups) == 1 else f"{name}/{group.name}",
-                group.actions.vocabulary,
-                group.observations.shapes,
+            group.name: SimulationSpec(
+                name=name if len(groups) == 1 else f"{name}/{group.name}",
+                vocabulary=group.actions.vocabulary,
+                observation_shapes=group.observations.shapes,
                 num_worlds=len(envs),
                 capacity=len(envs) * len(group.agents),
                 episode_ticks=episode_ticks,
+                option_ticks={KIND: 0},
             )
             for group in groups
         }

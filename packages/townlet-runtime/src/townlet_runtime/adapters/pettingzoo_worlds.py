@@ -71,9 +71,8 @@ def _built(name: str, factory: Callable[..., ParallelEnv], settings: Mapping[str
     except ImportError as error:
         raise _missing(name, error) from error
     except Exception as error:  # somebody else's code
-        raise ConfigError(
-            f"`pettingzoo:{name}` cannot be built: {type(error).__name__}: {error}", key="environment.settings"
-        ) from error
+        message = f"`pettingzoo:{name}` cannot be built: {type(error).__name__}: {error}"
+        raise ConfigError(message, key="environment.settings") from error
 
 
 def _own_bound(env: Any) -> int | None:
@@ -92,9 +91,8 @@ def _pettingzoo() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "pettingzoo":
             raise
-        raise MissingExtraError(
-            "environments of PettingZoo need `pettingzoo`: install 'townlet-runtime[pettingzoo]'"
-        ) from error
+        message = "environments of PettingZoo need `pettingzoo`: install 'townlet-runtime[pettingzoo]'"
+        raise MissingExtraError(message) from error
 
 
 def _factory(name: str) -> Callable[..., Any]:

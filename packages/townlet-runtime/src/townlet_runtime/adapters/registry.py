@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from townlet_runtime.adapters.controllers import (
     ControllerFactory,
@@ -81,29 +81,20 @@ class Environment:
         if num_worlds < 1:
             raise ConfigError(f"expected at least one world, got {num_worlds}")
         family, _, name = self.name.partition(":")
+        chosen: dict[str, Any] = {
+            "num_worlds": num_worlds,
+            "settings": self.settings,
+            "max_episode_ticks": self.max_episode_ticks,
+            "controller": self.controller,
+        }
         # Not before an environment is built: the libraries are optional, and take a while to import.
         if family == "gymnasium":
             from townlet_runtime.adapters.gymnasium_worlds import gymnasium_worlds
 
-            return OneGroup(
-                gymnasium_worlds(
-                    name,
-                    num_worlds=num_worlds,
-                    settings=self.settings,
-                    vectorization=self.vectorization,
-                    max_episode_ticks=self.max_episode_ticks,
-                    controller=self.controller,
-                )
-            )
+            return OneGroup(gymnasium_worlds(name, vectorization=self.vectorization, **chosen))
         from townlet_runtime.adapters.pettingzoo_worlds import pettingzoo_worlds
 
-        return pettingzoo_worlds(
-            name,
-            num_worlds=num_worlds,
-            settings=self.settings,
-            max_episode_ticks=self.max_episode_ticks,
-            controller=self.controller,
-        )
+        return pettingzoo_worlds(name, **chosen)
 
     def stepped_alone(self) -> Environment:
         """The same environment with a seed of its own for every world, as scores of single episodes need it."""

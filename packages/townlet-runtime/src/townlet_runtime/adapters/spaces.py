@@ -31,6 +31,7 @@ KIND = "wait"
 Fault = Callable[[int, str], EnvironmentFaultError]
 """Builds the error for one row (a world or an agent) from what is wrong there."""
 
+_KEY = "environment.name"
 BOOLS: frozenset[type] = frozenset({bool, np.bool_})
 
 _RESERVED = frozenset({ACTION_MASK, "features", "rewards", "ticks", *default_decision_columns()})
@@ -74,9 +75,7 @@ class ObservationCodec:
         self._environment = environment
         self._add(space, ())
         if not self._leaves:
-            raise ConfigError(
-                f"`{environment}` shows nothing: its observation space is {space}", key="environment.name"
-            )
+            raise ConfigError(f"`{environment}` shows nothing: its observation space is {space}", key=_KEY)
         self.shapes: Mapping[str, tuple[int, ...]] = {leaf.name: leaf.shape for leaf in self._leaves}
 
     def _add(self, space: gymnasium.Space[Any], path: tuple[str | int, ...]) -> None:
@@ -91,18 +90,11 @@ class ObservationCodec:
             size = space.shape or ()
             shape = (int(space.n),) if isinstance(space, spaces.Discrete) else size or (1,)
             if not 0 < math.prod(shape) <= MAX_OBSERVATION_SIZE:
-                raise ConfigError(
-                    f"`{self._environment}` cannot be learned: expected observations of 1 to {MAX_OBSERVATION_SIZE}"
-                    f" numbers, got {shape} of {space}",
-                    key="environment.name",
-                )
+                expected = f"observations of 1 to {MAX_OBSERVATION_SIZE} numbers"
+                raise _unlearnable(self._environment, expected, f"{shape} of {space}")
             self._leaves.append(Leaf(name=self._name(path), path=path, space=space, size=size, shape=shape))
         else:
-            raise ConfigError(
-                f"`{self._environment}` cannot be learned: expected observations of Box, Discrete, Dict or Tuple,"
-                f" got {space}",
-                key="environment.name",
-            )
+            raise _unlearnable(self._environment, "observations of Box, Discrete, Dict or Tuple", f"{space}")
 
     def _name(self, path: tuple[str | int, ...]) -> str:
         words = [f"item_{step}" if isinstance(step, int) else step for step in path] or ["observation"]
@@ -207,11 +199,8 @@ class ActionCodec:
         elif isinstance(space, spaces.MultiDiscrete):
             table = _combinations(space, environment)
         else:
-            raise ConfigError(
-                f"`{environment}` cannot be learned: expected actions of Discrete or MultiDiscrete, got {space};"
-                " continuous actions are not supported",
-                key="environment.name",
-            )
+            found = f"{space}; continuous actions are not supported"
+            raise _unlearnable(environment, "actions of Discrete or MultiDiscrete", found)
         self._table: NDArray[Any] = table.astype(space.dtype)
         keys = tuple(str(index) for index in range(len(table)))
         self.vocabulary = ActionVocabulary(keys=keys, kinds=(KIND,) * len(keys))
@@ -235,11 +224,11 @@ def _combinations(space: gymnasium.spaces.MultiDiscrete, environment: str) -> ND
 
 def _check_count(count: int, space: gymnasium.Space[Any], environment: str) -> None:
     if not 2 <= count <= MAX_ACTIONS:
-        raise ConfigError(
-            f"`{environment}` cannot be learned: expected 2 to {MAX_ACTIONS} actions to choose from, got {count} of"
-            f" {space}",
-            key="environment.name",
-        )
+        raise _unlearnable(environment, f"2 to {MAX_ACTIONS} actions to choose from", f"{count} of {space}")
+
+
+def _unlearnable(environment: str, expected: str, got: str) -> ConfigError:
+    return ConfigError(f"`{environment}` cannot be learned: expected {expected}, got {got}", key=_KEY)
 
 
 def find_mask(holder: object) -> object | None:
@@ -263,10 +252,8 @@ def stacked_masks(masks: Sequence[object], num_actions: int, fault: Fault) -> ND
     arrays = [np.asarray(mask) for mask in masks]
     for row, array in enumerate(arrays):
         if array.shape != (num_actions,) or array.dtype.kind not in "biu":
-            raise fault(
-                row,
-                f"expected an action mask of {num_actions} zeros and ones, got {array.dtype} of shape {array.shape}",
-            )
+            got = f"{array.dtype} of shape {array.shape}"
+            raise fault(row, f"expected an action mask of {num_actions} zeros and ones, got {got}")
     legal: NDArray[np.bool_] = np.array(arrays).astype(np.bool_)
     stuck = ~legal.any(axis=1)
     if np.count_nonzero(stuck):

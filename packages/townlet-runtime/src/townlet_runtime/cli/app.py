@@ -40,6 +40,8 @@ from townlet_runtime.cli.options import (
     Ticks,
     TotalSteps,
     Verbose,
+    limit_threads,
+    threads_of_run,
     whole_number,
 )
 
@@ -118,11 +120,8 @@ def train(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet train`; see `TrainOptions`."""
-    from townlet_runtime.cli.threads import limit_threads, threads_of_run
-
     num_threads = limit_threads(threads_of_run(resume) if threads is None and resume is not None else threads)
-    from townlet_runtime.cli.console import Console
-    from townlet_runtime.cli.exits import guarded
+    from townlet_runtime.cli.console import Console, guarded
 
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
@@ -174,8 +173,7 @@ def run(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet run`; see `RunOptions`."""
-    from townlet_runtime.cli.console import Console
-    from townlet_runtime.cli.exits import guarded
+    from townlet_runtime.cli.console import Console, guarded
 
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
@@ -217,8 +215,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet evaluate`; see `EvaluateOptions`."""
-    from townlet_runtime.cli.console import Console
-    from townlet_runtime.cli.exits import guarded
+    from townlet_runtime.cli.console import Console, guarded
 
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
@@ -256,8 +253,7 @@ def rollout(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet capture rollout`; see `RolloutOptions`."""
-    from townlet_runtime.cli.console import Console
-    from townlet_runtime.cli.exits import guarded
+    from townlet_runtime.cli.console import Console, guarded
 
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
@@ -294,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except SystemExit:
         # Typer's own end where the reader of the help is gone; its code would say that a gate failed.
-        from townlet_runtime.cli.exits import BROKEN_PIPE
+        from townlet_runtime.cli.console import BROKEN_PIPE
 
         return BROKEN_PIPE
     except OSError as error:

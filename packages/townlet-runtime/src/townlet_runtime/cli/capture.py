@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.cli.checks import require_empty
-from townlet_runtime.cli.console import Console, Json
-from townlet_runtime.cli.exits import SUCCESS, CommandError, end_on_signals
+from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, end_on_signals
 from townlet_runtime.cli.worlds import load, seed_of
 from townlet_runtime.config import Config, bridge_config, script_config, town_config
 from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.policy.policy import Policy
-from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_runtime.simulation.interface import SimulationSpec, schema_of
 from townlet_runtime.town import Town
 from townlet_runtime.town.config import AgentSpec, Needs, ObjectSpec
 from townlet_runtime.town.observations import MAP_CHANNELS

@@ -9,17 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from townlet_runtime.cli.console import Console, Json, table
-from townlet_runtime.cli.exits import SUCCESS, CommandError, end_on_signals
+from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, end_on_signals, table
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
 from townlet_runtime.cli.worlds import Worlds, is_module, load_of_run, world_options
-from townlet_runtime.core.evaluator import Evaluator
+from townlet_runtime.core.rollouts import Evaluator
 from townlet_runtime.policy.policy import Policy
 from townlet_runtime.runs.finished import FinishedRun, read_run
 from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
+from townlet_trajectory.evaluation.interfaces import HELD_OUT, EpisodeScores
 from townlet_trajectory.evaluation.results import LEARNED, RANDOM, SCRIPTED, zero_of
-from townlet_trajectory.evaluation.scores import EpisodeScores
-from townlet_trajectory.evaluation.seeds import HELD_OUT
 
 OTHER = "other"
 """Name of the policy of another run."""

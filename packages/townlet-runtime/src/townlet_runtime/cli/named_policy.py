@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from townlet_runtime.cli.exits import CommandError
+from townlet_runtime.cli.console import CommandError
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.policy.policy import require_fit

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from townlet_runtime.cli.console import Console, Json, duration, table
-from townlet_runtime.cli.exits import one_line
+from townlet_runtime.cli.console import Console, Json, duration, one_line, table
 from townlet_runtime.cli.worlds import Towns
 from townlet_runtime.config import Config, bridge_config, script_config, town_config
 from townlet_runtime.core.loop import SimulationLoop

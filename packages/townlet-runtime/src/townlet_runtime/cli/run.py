@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from townlet_runtime.cli.capture import capture_info, record_captures
-from townlet_runtime.cli.console import Console, Json, Progress, table
-from townlet_runtime.cli.exits import StopFlag, stop_on_signals
+from townlet_runtime.cli.console import Console, Json, Progress, StopFlag, stop_on_signals, table
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.render import screen
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of, world_options
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
-from townlet_runtime.core.observing import schema_of
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.policy.policy import Policy, UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, SimulationSpec
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, SimulationSpec, schema_of
 from townlet_runtime.town import Town
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
@@ -46,29 +43,6 @@ class RunOptions:
     render: bool
     seed: int | None
     settings: Sequence[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Totals:
-    """Counts and times of a run."""
-
-    ticks: int
-    agents: int
-    """That the world has room for; the population of a town."""
-    wall_time_s: float
-    agent_ticks: int
-    sources: dict[str, int]
-    """Agent-ticks by the source of the action that was carried out."""
-    mean_reward: float
-    """Per agent and tick."""
-
-    @property
-    def ticks_per_s(self) -> float:
-        return self.ticks / self.wall_time_s
-
-    @property
-    def agent_decisions_per_s(self) -> float:
-        return self.agent_ticks / self.wall_time_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +87,11 @@ def run_world(options: RunOptions, console: Console) -> int:
         manifest = record_captures(options.record, batch, simulation.specs[AGENTS], policy=policy, info=info)
         console.note(f"recorded {manifest}")
     if reports:
+        # As many as there is room for: the population of a town.
         agents = sum(spec.capacity for spec in simulation.specs.values())
-        totals = _totals(reports, agents=agents, drawn=world.drawn)
-        console.result(_record(totals), _lines(totals))
+        report = LoopReport.of_all(reports)
+        sources = _sources(report, drawn=world.drawn)
+        console.result(_record(report, sources, agents=agents), _lines(report, sources, agents=agents))
     return stop.code
 
 
@@ -201,39 +177,29 @@ def _ticks(
         progress.update("run", done)
 
 
-def _totals(reports: Sequence[LoopReport], *, agents: int, drawn: bool) -> Totals:
-    agent_ticks = sum(report.agent_ticks for report in reports)
-    sources: Counter[str] = Counter()
-    for report in reports:
-        sources.update(report.ticks_by_source)
-    reward_sum = sum(report.mean_reward * report.agent_ticks for report in reports)
-    return Totals(
-        ticks=sum(report.ticks for report in reports),
-        agents=agents,
-        wall_time_s=sum(report.wall_time_s for report in reports),
-        agent_ticks=agent_ticks,
-        sources={RANDOM if drawn and name == "learned" else name: sources[name] for name in SOURCES},
-        mean_reward=reward_sum / max(agent_ticks, 1),
-    )
+def _sources(report: LoopReport, *, drawn: bool) -> dict[str, int]:
+    """Count agent-ticks by the source of the action that was carried out, each in its place."""
+    counts = report.ticks_by_source
+    return {RANDOM if drawn and name == "learned" else name: counts.get(name, 0) for name in SOURCES}
 
 
-def _record(totals: Totals) -> dict[str, Json]:
+def _record(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> dict[str, Json]:
     return {
-        "ticks": totals.ticks,
-        "agents": totals.agents,
-        "ticks_per_s": totals.ticks_per_s,
-        "agent_decisions_per_s": totals.agent_decisions_per_s,
-        "sources": totals.sources,
-        "mean_reward": totals.mean_reward,
+        "ticks": report.ticks,
+        "agents": agents,
+        "ticks_per_s": report.ticks_per_s,
+        "agent_decisions_per_s": report.agent_decisions_per_s,
+        "sources": sources,
+        "mean_reward": report.mean_reward,
     }
 
 
-def _lines(totals: Totals) -> list[str]:
-    share = 100.0 / max(totals.agent_ticks, 1)
-    rows = [(name, f"{count:,}", f"{share * count:.1f} %") for name, count in totals.sources.items()]
+def _lines(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> list[str]:
+    share = 100.0 / max(report.agent_ticks, 1)
+    rows = [(name, f"{count:,}", f"{share * count:.1f} %") for name, count in sources.items()]
     return [
-        f"Completed {totals.ticks} ticks in {totals.wall_time_s:.3f}s ({totals.ticks_per_s:.1f} ticks/sec)",
-        f"{totals.agents:,} agent{'s' * (totals.agents != 1)}, {totals.agent_decisions_per_s:,.0f} agent-decisions/s",
-        f"mean reward per agent and tick {totals.mean_reward:.5f}",
+        f"Completed {report.ticks} ticks in {report.wall_time_s:.3f}s ({report.ticks_per_s:.1f} ticks/sec)",
+        f"{agents:,} agent{'s' * (agents != 1)}, {report.agent_decisions_per_s:,.0f} agent-decisions/s",
+        f"mean reward per agent and tick {report.mean_reward:.5f}",
         *table(("decisions by", "count", "share"), rows),
     ]

@@ -10,8 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from townlet_runtime.cli.console import Console
-from townlet_runtime.cli.exits import GATE_FAILED, SUCCESS, CommandError, stop_on_signals
+from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, stop_on_signals
 from townlet_runtime.cli.worlds import (
     Worlds,
     is_module,

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_behavior import BridgeConfig, CommitmentConfig, ScriptedConfig
-from townlet_runtime.cli.console import Console
-from townlet_runtime.cli.exits import CommandError
+from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.config import (
     Config,
     LoadedConfig,

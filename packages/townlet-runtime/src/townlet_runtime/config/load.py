@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 
 from townlet_behavior import BehaviorError
-from townlet_runtime.config.affordances import FILE_KEY, read_affordances, with_affordances
 from townlet_runtime.config.check import checked, parse, read
 from townlet_runtime.config.keys import (
     ELSEWHERE,
@@ -29,7 +28,14 @@ from townlet_runtime.config.keys import (
 )
 from townlet_runtime.config.keys import Path as Key
 from townlet_runtime.config.schema import Affordances, Config, effective_keys, known_keys
-from townlet_runtime.config.town import bridge_config, script_config, town_config
+from townlet_runtime.config.town import (
+    FILE_KEY,
+    bridge_config,
+    read_affordances,
+    script_config,
+    town_config,
+    with_affordances,
+)
 from townlet_runtime.errors import ConfigError, TownConfigError, UnknownKeyError, WrongValueError
 from townlet_runtime.town.config import OBJECT_TYPES, TOWN
 from townlet_trajectory.errors import ArtifactError

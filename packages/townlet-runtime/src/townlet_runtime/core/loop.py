@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,9 @@ from townlet_runtime.simulation.interface import (
     first_spec,
 )
 from townlet_trajectory import TrajectoryService
-from townlet_trajectory.evaluation.interfaces import Actor
-from townlet_trajectory.evaluation.seeds import training_seeds
+from townlet_trajectory.evaluation.interfaces import Actor, training_seeds
+
+_N = TypeVar("_N", int, float)
 
 SCRIPTED = "scripted"
 """The behavior that is blended with, where a simulation has it."""
@@ -120,6 +122,23 @@ class LoopReport:
     ticks_by_source: Mapping[str, int]
     vetoes: int
 
+    @classmethod
+    def of_all(cls, reports: Sequence[LoopReport]) -> LoopReport:
+        """Add up `reports` of one loop, at least one."""
+        agent_ticks = sum(report.agent_ticks for report in reports)
+        reward_sum = sum(report.mean_reward * report.agent_ticks for report in reports)
+        return cls(
+            ticks=sum(report.ticks for report in reports),
+            env_steps=sum(report.env_steps for report in reports),
+            agent_ticks=agent_ticks,
+            wall_time_s=sum(report.wall_time_s for report in reports),
+            mean_reward=reward_sum / max(agent_ticks, 1),
+            events=_summed([report.events for report in reports]),
+            decisions_by_source=_summed([report.decisions_by_source for report in reports]),
+            ticks_by_source=_summed([report.ticks_by_source for report in reports]),
+            vetoes=sum(report.vetoes for report in reports),
+        )
+
     @property
     def agents(self) -> float:
         """Present at a tick, on average."""
@@ -203,8 +222,8 @@ class GroupedLoop:
             wall_time_s=wall_time_s,
             mean_reward=reward_sum / max(agent_ticks, 1),
             events=dict(zip(spec.event_names, events.sum(axis=0).tolist(), strict=True)),
-            decisions_by_source=_difference([one.decisions for one in after], [one.decisions for one in before]),
-            ticks_by_source=_difference([one.ticks for one in after], [one.ticks for one in before]),
+            decisions_by_source=_summed([one.decisions for one in after], less=[one.decisions for one in before]),
+            ticks_by_source=_summed([one.ticks for one in after], less=[one.ticks for one in before]),
             vetoes=sum(sum(one.vetoes.values()) for one in after) - sum(sum(one.vetoes.values()) for one in before),
         )
 
@@ -261,6 +280,6 @@ class SimulationLoop:
         return self._loop.run_for(ticks)
 
 
-def _difference(after: list[Mapping[str, int]], before: list[Mapping[str, int]]) -> dict[str, int]:
-    """Subtract counts, added up over all groups."""
-    return {name: sum(one[name] for one in after) - sum(one[name] for one in before) for name in after[0]}
+def _summed(counts: Sequence[Mapping[str, _N]], *, less: Sequence[Mapping[str, _N]] = ()) -> dict[str, _N]:
+    """Add up counts by name, and subtract others."""
+    return {name: sum(one[name] for one in counts) - sum(one[name] for one in less) for name in counts[0]}

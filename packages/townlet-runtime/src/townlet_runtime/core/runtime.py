@@ -18,11 +18,17 @@ from townlet_behavior import (
     join_groups,
     split_groups,
 )
-from townlet_runtime.core.observing import ids_of, recorded_observations, slot_of
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, propose, require_fit
-from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import (
+    Observed,
+    SimulationSpec,
+    Stepped,
+    ids_of,
+    recorded_observations,
+    slot_of,
+)
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor

@@ -12,10 +12,8 @@ import math
 from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf publishes no types
-from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, TypeProto
 from onnx.checker import ValidationError
 from onnx.numpy_helper import from_array, to_array
@@ -70,25 +68,18 @@ def read_model(data: bytes, path: Path) -> ModelProto:
             for tensor in fields.numbered(_GRAPH_INITIALIZER, graph)
             for start, end in fields.numbered(_TENSOR_RAW_DATA, tensor)
         )
-    except _TooManyFieldsError:
+    except OverflowError:  # more fields than a small description can hold
         raw_bytes = 0
     except (ValueError, IndexError) as error:
         raise PolicyFileError(path, expected="an ONNX model", got="another protocol buffer, or none") from error
     if len(data) - raw_bytes > MAX_DESCRIPTION_BYTES:
-        raise PolicyFileError(
-            path,
-            expected=f"at most {MAX_DESCRIPTION_BYTES} bytes beside the content of the initializers",
-            got="more of them",
-        )
+        expected = f"at most {MAX_DESCRIPTION_BYTES} bytes beside the content of the initializers"
+        raise PolicyFileError(path, expected=expected, got="more of them")
     try:
         model: ModelProto = ModelProto.FromString(data)
     except DecodeError as error:
         raise PolicyFileError(path, expected="an ONNX model", got=str(error)) from error
     return model
-
-
-class _TooManyFieldsError(Exception):
-    """A protocol buffer holds more fields than a small description can."""
 
 
 class _Fields:
@@ -107,21 +98,20 @@ class _Fields:
         while position < end:
             self._left -= 1
             if self._left < 0:
-                raise _TooManyFieldsError
+                raise OverflowError
             key, position = self._varint(position)
-            length, position = self._length(key & 7, position)
+            wire_type, length = key & 7, 0
+            if wire_type == 2:
+                length, position = self._varint(position)
+            elif wire_type == 0:
+                _, position = self._varint(position)
+            else:
+                length = {1: 8, 5: 4}.get(wire_type, len(self._data))
             if position + length > end:
                 raise ValueError("a field that is longer than its message")
-            if key >> 3 == number and key & 7 == 2:
+            if key >> 3 == number and wire_type == 2:
                 yield position, position + length
             position += length
-
-    def _length(self, wire_type: int, position: int) -> tuple[int, int]:
-        if wire_type == 2:
-            return self._varint(position)
-        if wire_type == 0:
-            return 0, self._varint(position)[1]
-        return {1: 8, 5: 4}.get(wire_type, len(self._data)), position
 
     def _varint(self, position: int) -> tuple[int, int]:
         value = 0
@@ -151,32 +141,26 @@ def check_graph(
         PolicyFileError: names the operator, node, initializer or size that is refused.
     """
     _check_parts(model, path)
-    graph = model.graph
-    values = {
-        name: Value(kind=kind, shape=tuple(MAX_BATCH if size < 0 else size for size in shape))
-        for name, (kind, shape) in inputs.items()
-    }
-    for tensor in graph.initializer:
-        _check_tensor(tensor, tensor.name, path)
-        _put(values, tensor.name, _constant(tensor), path)
-    walk = _Walk(model, values, path)
-    for node in graph.node:
+    walk = _Walk(model, path)
+    for name, (kind, sizes) in inputs.items():
+        walk.put(name, Value(kind=kind, shape=tuple(MAX_BATCH if size < 0 else size for size in sizes)))
+    for tensor in model.graph.initializer:
+        walk.check_tensor(tensor, tensor.name)
+        shape = tuple(tensor.dims)
+        known = tensor.data_type == TensorProto.INT64 and math.prod(shape) <= MAX_KNOWN
+        walk.put(tensor.name, Value(kind=tensor.data_type, shape=shape, content=to_array(tensor) if known else None))
+    for node in model.graph.node:
         walk.visit(node)
-    missing = [output.name for output in graph.output if output.name not in values]
-    if missing:
+    names = [output.name for output in model.graph.output]
+    if missing := [name for name in names if name not in walk.values]:
         raise PolicyFileError(path, expected="nodes that compute every output", got=f"none for {missing}")
-    return {output.name: (values[output.name].kind, values[output.name].shape) for output in graph.output}
+    return {name: (walk.values[name].kind, walk.values[name].shape) for name in names}
 
 
 def declared_inputs(model: ModelProto) -> dict[str, tuple[int, tuple[int, ...]]]:
     """Data type and shape of each graph input; -1 for a size that is not fixed."""
-    return {
-        one.name: (
-            int(one.type.tensor_type.elem_type),
-            _shape(one.type.tensor_type),
-        )
-        for one in model.graph.input
-    }
+    types = {one.name: one.type.tensor_type for one in model.graph.input}
+    return {name: (int(tensor.elem_type), _shape(tensor)) for name, tensor in types.items()}
 
 
 def _shape(tensor: TypeProto.Tensor) -> tuple[int, ...]:
@@ -203,69 +187,63 @@ def _check_parts(model: ModelProto, path: Path) -> None:
         raise PolicyFileError(path, expected=f"at most {MAX_NODES} nodes", got=f"{len(graph.node)}")
 
 
-def _check_tensor(tensor: TensorProto, name: str, path: Path) -> None:
-    """The stored content is in the file, of a plain kind, and as large as its shape says."""
-    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        raise PolicyFileError(path, expected=f"`{name}` in the file itself", got="external data")
-    if tensor.data_type not in _ITEM_BYTES:
-        raise PolicyFileError(path, expected=f"numbers or bools in `{name}`", got=_kind_name(tensor.data_type))
-    typed: dict[int, Sized] = {
-        TensorProto.FLOAT: tensor.float_data,
-        TensorProto.DOUBLE: tensor.double_data,
-        TensorProto.INT32: tensor.int32_data,
-        TensorProto.BOOL: tensor.int32_data,
-        TensorProto.INT64: tensor.int64_data,
-    }
-    stored = len(tensor.raw_data) // _ITEM_BYTES[tensor.data_type] if tensor.raw_data else len(typed[tensor.data_type])
-    if any(size < 0 for size in tensor.dims) or math.prod(tensor.dims) != stored:
-        raise PolicyFileError(
-            path, expected=f"`{name}` of shape {list(tensor.dims)}", got=f"{stored} numbers stored for it"
-        )
-
-
 def _kind_name(kind: int) -> str:
     return TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else f"data type {kind}"
-
-
-def _constant(tensor: TensorProto) -> Value:
-    shape = tuple(tensor.dims)
-    known = tensor.data_type == TensorProto.INT64 and math.prod(shape) <= MAX_KNOWN
-    return Value(kind=tensor.data_type, shape=shape, content=to_array(tensor) if known else None)
-
-
-def _put(values: dict[str, Value], name: str, value: Value, path: Path) -> None:
-    if name in values:
-        raise PolicyFileError(path, expected="every value computed once", got=f"`{name}` twice")
-    values[name] = value
 
 
 class _Walk:
     """Infers every value of a graph, node by node, and keeps count of sizes and multiplications."""
 
-    def __init__(self, model: ModelProto, values: dict[str, Value], path: Path) -> None:
+    def __init__(self, model: ModelProto, path: Path) -> None:
+        self.values: dict[str, Value] = {}
         self._opset = model.opset_import[0]
         self._ir_version = model.ir_version
-        self._values = values
         self._path = path
         self._bytes = 0
         self._multiplications = 0
+
+    def put(self, name: str, value: Value) -> None:
+        if name in self.values:
+            raise self._refused("every value computed once", f"`{name}` twice")
+        self.values[name] = value
+
+    def check_tensor(self, tensor: TensorProto, name: str) -> None:
+        """The stored content is in the file, of a plain kind, and as large as its shape says."""
+        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+            raise self._refused(f"`{name}` in the file itself", "external data")
+        if tensor.data_type not in _ITEM_BYTES:
+            raise self._refused(f"numbers or bools in `{name}`", _kind_name(tensor.data_type))
+        typed: dict[int, Sized] = {
+            TensorProto.FLOAT: tensor.float_data,
+            TensorProto.DOUBLE: tensor.double_data,
+            TensorProto.INT32: tensor.int32_data,
+            TensorProto.BOOL: tensor.int32_data,
+            TensorProto.INT64: tensor.int64_data,
+        }
+        stored = (
+            len(tensor.raw_data) // _ITEM_BYTES[tensor.data_type] if tensor.raw_data else len(typed[tensor.data_type])
+        )
+        if any(size < 0 for size in tensor.dims) or math.prod(tensor.dims) != stored:
+            raise self._refused(f"`{name}` of shape {list(tensor.dims)}", f"{stored} numbers stored for it")
 
     def visit(self, node: NodeProto) -> None:
         """Infer the outputs of `node` from its inputs, which must be known."""
         label = f"node `{node.name}` ({node.op_type})" if node.name else f"a node {node.op_type}"
         self._check_node(node, label)
-        unknown = [name for name in node.input if name and name not in self._values]
+        unknown = [name for name in node.input if name and name not in self.values]
         if unknown:
             raise self._refused(f"{label} after what it needs", f"`{unknown[0]}`, which is not there yet")
-        inputs = {name: self._values[name] for name in node.input if name}
+        inputs = {name: self.values[name] for name in node.input if name}
         for name, value in inputs.items():
-            content = value.content
-            if content is not None and node.op_type != "Slice" and _is_large(content):
-                raise self._refused(f"integers up to 2^31 for {label}", f"`{name}`: {content.tolist()[:8]}")
+            numbers = [] if value.content is None or node.op_type == "Slice" else value.content.ravel().tolist()
+            if any(abs(number) > _LARGEST_NUMBER for number in numbers):
+                raise self._refused(f"integers up to 2^31 for {label}", f"`{name}`: {numbers[:8]}")
         outputs = self._inferred(node, inputs, label)
         for name, value in outputs.items():
-            self._count(name, value, label)
-            _put(self._values, name, value, self._path)
+            if value.kind not in _ITEM_BYTES:
+                raise self._refused(f"numbers or bools from {label}", _kind_name(value.kind))
+            self._add_bytes(value.size * _ITEM_BYTES[value.kind], f"`{name}` {list(value.shape)} of {label}")
+            self.put(name, value)
         work, scratch = work_of(node, list(inputs.values()), max((value.size for value in outputs.values()), default=0))
         self._multiplications += work
         self._add_bytes(4 * scratch, label)
@@ -283,7 +261,7 @@ class _Walk:
             if attribute.type not in _PLAIN or attribute.ref_attr_name:
                 raise self._refused(f"plain attributes of {label}", f"`{attribute.name}`, a graph, type or reference")
             if attribute.type == AttributeProto.TENSOR:
-                _check_tensor(attribute.t, f"{attribute.name} of {label}", self._path)
+                self.check_tensor(attribute.t, f"{attribute.name} of {label}")
             if any(abs(number) > _LARGEST_NUMBER for number in (attribute.i, *attribute.ints)):
                 raise self._refused(f"integers up to 2^31 in {label}", f"`{attribute.name}` with a larger one")
 
@@ -310,11 +288,6 @@ class _Walk:
             outputs[name] = Value(kind=tensor.elem_type, shape=shape, content=known_output(node, inputs, shape))
         return outputs
 
-    def _count(self, name: str, value: Value, label: str) -> None:
-        if value.kind not in _ITEM_BYTES:
-            raise self._refused(f"numbers or bools from {label}", _kind_name(value.kind))
-        self._add_bytes(value.size * _ITEM_BYTES[value.kind], f"`{name}` {list(value.shape)} of {label}")
-
     def _add_bytes(self, size: int, label: str) -> None:
         self._bytes += size
         if self._bytes > MAX_INTERMEDIATE_BYTES:
@@ -325,7 +298,3 @@ class _Walk:
 
     def _refused(self, expected: str, got: str) -> PolicyFileError:
         return PolicyFileError(self._path, expected=expected, got=got)
-
-
-def _is_large(content: NDArray[np.int64]) -> bool:
-    return bool(((content > _LARGEST_NUMBER) | (content < -_LARGEST_NUMBER)).any())

@@ -81,7 +81,12 @@ def known_output(node: NodeProto, inputs: Mapping[str, Value], shape: tuple[int,
         return None
     numbers = {one.name: one.i for one in node.attribute}
     if node.op_type == "Constant":
-        return _known_constant(node)
+        for one in node.attribute:
+            if one.name == "value" and one.t.data_type == TensorProto.INT64:
+                return to_array(one.t)
+            if one.name in ("value_int", "value_ints"):
+                return np.array(one.i if one.name == "value_int" else one.ints, np.int64)
+        return None
     given = [inputs[name] for name in node.input if name]
     if node.op_type == "Shape":
         dims = given[0].shape
@@ -93,17 +98,6 @@ def known_output(node: NodeProto, inputs: Mapping[str, Value], shape: tuple[int,
     if len(contents) < len(given) or not contents:
         return None
     return _computed(node.op_type, contents, numbers, shape)
-
-
-def _known_constant(node: NodeProto) -> NDArray[np.int64] | None:
-    for attribute in node.attribute:
-        if attribute.name == "value" and attribute.t.data_type == TensorProto.INT64:
-            return to_array(attribute.t)
-        if attribute.name == "value_int":
-            return np.array(attribute.i, np.int64)
-        if attribute.name == "value_ints":
-            return np.array(attribute.ints, np.int64)
-    return None
 
 
 def _computed(
@@ -142,7 +136,8 @@ def work_of(node: NodeProto, inputs: list[Value], outputs: int) -> tuple[int, in
     if operator == "MatMul":
         return outputs * inputs[0].shape[-1], 0
     if operator == "Gemm":
-        return outputs * max(inputs[0].shape[:1] if _is_set(node, "transA") else inputs[0].shape[1:]), 0
+        transposed = any(one.name == "transA" and one.i for one in node.attribute)
+        return outputs * max(inputs[0].shape[:1] if transposed else inputs[0].shape[1:]), 0
     if operator == "Conv":
         window = inputs[1].size // max(inputs[1].shape[0], 1)
         return outputs * window, window * max(outputs // max(inputs[0].shape[0], 1), 1)
@@ -154,7 +149,3 @@ def work_of(node: NodeProto, inputs: list[Value], outputs: int) -> tuple[int, in
         gates = inputs[1].shape[0] * inputs[1].shape[1]
         return steps * (inputs[1].size + inputs[2].size), steps * gates
     return max(outputs, *(one.size for one in inputs), 0) if inputs else outputs, 0
-
-
-def _is_set(node: NodeProto, name: str) -> bool:
-    return any(one.name == name and one.i for one in node.attribute)

@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from townlet_runtime.report.data import ReportData
 from townlet_runtime.report.palette import THEME, policy_roles
-from townlet_runtime.report.scores import (
-    ScoreRow,
-    fixed,
-    interval_text,
-    number,
-    score_rows,
-    shared_decimals,
-)
-from townlet_runtime.report.sections import Section, sections
+from townlet_runtime.report.scores import ScoreRow, fixed, interval_text, number, score_rows, shared_decimals
+from townlet_runtime.report.sections import sections
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.runs.strict_json import Interval
 from townlet_runtime.town.picture import TownPicture
-from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, FinalEvaluation, zero_of
 
 NOTHING = "–"
 NO_SCRIPT = "This world has no script that the policy could replace, so there was nothing to decide."
-_SECONDS_PER_MINUTE = 60
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """A name and a value of the headline."""
-
-    name: str
-    value: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreLine:
-    """One line of the table of scores, as text."""
-
-    policy: str
-    role: str
-    """Of its colour."""
-    mean: str
-    iqm: str
-    interval: str
-    normalized: str
 
 
 def render_page(run: ReportData, *, town_picture: TownPicture | None) -> str:
@@ -61,35 +30,29 @@ def render_page(run: ReportData, *, town_picture: TownPicture | None) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    page_sections: tuple[Section, ...] = sections(run, town_picture)
-    final = run.evaluation.final
-    scores = score_rows(final)
-    zero = zero_of(final.baselines)
-    return environment.get_template("template.html.j2").render(
-        title=_title(run.summary),
-        decision=run.summary.promotion,
-        reason=_reason(run),
-        finding=_finding(run.summary, final),
-        facts=_facts(run.summary),
-        scores=_score_lines(scores),
-        scale=_scale(scores, zero),
-        zero=zero,
-        gates=_gates(run),
-        promotion_facts=_promotion_facts(run),
-        sections=page_sections,
-        config="The world of this run was made in Python." if run.config is None else run.config,
-        versions=run.summary.versions,
-        light=Markup(_variables(0)),
-        dark=Markup(_variables(1)),
+    final, summary = run.evaluation.final, run.summary
+    scores, zero = score_rows(final), zero_of(final.baselines)
+    scaled = any(row.normalized is not None for row in scores)
+    light, dark = (
+        Markup(" ".join(f"--{role}: {colors[column]};" for role, colors in THEME.items())) for column in (0, 1)
     )
-
-
-def _variables(column: int) -> str:
-    return " ".join(f"--{role}: {colors[column]};" for role, colors in THEME.items())
-
-
-def _title(summary: SummaryFile) -> str:
-    return f"Townlet run: {summary.env}, {summary.mode}, seed {summary.seed}"
+    return environment.get_template("template.html.j2").render(
+        title=f"Townlet run: {summary.env}, {summary.mode}, seed {summary.seed}",
+        decision=summary.promotion,
+        reason=_reason(run),
+        finding=_finding(summary, final),
+        facts=_facts(summary),
+        scores=_score_lines(scores),
+        scale=f"Normalized: 0 is the {zero} policy, 1 the script." if scaled else "",
+        zero=zero,
+        gates=() if run.promotion is None else run.promotion.gates,
+        promotion_facts=_promotion_facts(run),
+        sections=sections(run, town_picture),
+        config="The world of this run was made in Python." if run.config is None else run.config,
+        versions=summary.versions,
+        light=light,
+        dark=dark,
+    )
 
 
 def _reason(run: ReportData) -> str:
@@ -120,9 +83,9 @@ def _beside(other: str, mean: float, ci: Interval, episodes: int) -> str:
     )
 
 
-def _facts(summary: SummaryFile) -> list[Fact]:
+def _facts(summary: SummaryFile) -> dict[str, str]:
     speed = summary.env_steps_per_s
-    values = {
+    return {
         "mode": summary.mode,
         "world": summary.env,
         **({} if summary.controller is None else {"script": summary.controller}),
@@ -136,49 +99,39 @@ def _facts(summary: SummaryFile) -> list[Fact]:
         "acting in evaluation": summary.acting,
         "evaluation episodes": f"{summary.eval_episodes:,}",
     }
-    return [Fact(name=name, value=value) for name, value in values.items()]
 
 
 def _duration(seconds: float) -> str:
-    if seconds < _SECONDS_PER_MINUTE:
+    if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), _SECONDS_PER_MINUTE)
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def _scale(rows: Sequence[ScoreRow], zero: str | None) -> str:
-    """The meaning of the normalized scores; empty where there are none."""
-    return "" if all(row.normalized is None for row in rows) else f"Normalized: 0 is the {zero} policy, 1 the script."
-
-
-def _score_lines(rows: Sequence[ScoreRow]) -> list[ScoreLine]:
+def _score_lines(rows: Sequence[ScoreRow]) -> list[dict[str, str]]:
+    """The lines of the table as text; `role` is that of the colour."""
     decimals = shared_decimals(rows)
     roles = policy_roles([row.policy for row in rows])
     return [
-        ScoreLine(
-            policy=row.policy,
-            role=roles[row.policy],
-            mean=fixed(row.score.mean, decimals),
-            iqm=fixed(row.score.iqm, decimals),
-            interval=" to ".join(fixed(bound, decimals) for bound in row.score.ci),
-            normalized=NOTHING if row.normalized is None else fixed(row.normalized, 2),
-        )
+        {
+            "policy": row.policy,
+            "role": roles[row.policy],
+            "mean": fixed(row.score.mean, decimals),
+            "iqm": fixed(row.score.iqm, decimals),
+            "interval": " to ".join(fixed(bound, decimals) for bound in row.score.ci),
+            "normalized": NOTHING if row.normalized is None else fixed(row.normalized, 2),
+        }
         for row in rows
     ]
 
 
-def _gates(run: ReportData) -> tuple[GateResult, ...]:
-    return () if run.promotion is None else run.promotion.gates
-
-
-def _promotion_facts(run: ReportData) -> list[Fact]:
-    promotion = run.promotion
-    if promotion is None:
-        return []
-    latest = promotion.latest
+def _promotion_facts(run: ReportData) -> dict[str, str]:
+    if run.promotion is None:
+        return {}
+    latest = run.promotion.latest
     comparison = latest.comparison
-    values: Mapping[str, str] = {
+    return {
         "incumbent": latest.incumbent,
         "candidate (SHA-256 of its weights)": latest.candidate,
         "mean difference": NOTHING if comparison is None else number(comparison.mean),
@@ -186,4 +139,3 @@ def _promotion_facts(run: ReportData) -> list[Fact]:
         "difference of the worst tenth": NOTHING if comparison is None else number(comparison.tail_difference),
         "allowed loss of the worst tenth": number(latest.tail_margin),
     }
-    return [Fact(name=name, value=value) for name, value in values.items()]

@@ -1,8 +1,9 @@
-"""The plots of how training went, each a pure function from records to SVG text."""
+"""The plots of how training went and how it ended, each a pure function from records to SVG text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,8 +22,9 @@ from townlet_runtime.report.figures import (
     use_step_axis,
 )
 from townlet_runtime.report.palette import color, policy_roles
-from townlet_runtime.report.scores import number
+from townlet_runtime.report.scores import Difference, interval_text, number
 from townlet_trajectory.evaluation.results import ZEROS, CloneEpoch, EvaluationRecord
+from townlet_trajectory.storage.json import printable
 
 CLONE_SPAN = 0.06
 """The accuracies of a clone are shown on a scale of at least this height."""
@@ -96,17 +98,8 @@ def _say_off_scale(axes: Axes, policy: str, column: NDArray[np.float64]) -> None
     # Room for the words below the lowest line.
     axes.set_ylim(low - 0.1 * (high - low), high)
     text = f"{policy}: {number(float(np.nanmean(column)))}, below this scale ↓"
-    axes.text(
-        0.985,
-        0.03,
-        text,
-        transform=axes.transAxes,
-        ha="right",
-        va="bottom",
-        color=color(policy),
-        fontsize=7.5,
-        bbox=on_paper(),
-    )
+    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "right", "va": "bottom"}
+    axes.text(0.985, 0.03, text, color=color(policy), fontsize=7.5, bbox=on_paper(), **place)
 
 
 def _history_stages(history: Sequence[EvaluationRecord]) -> tuple[tuple[str, float], ...]:
@@ -115,6 +108,39 @@ def _history_stages(history: Sequence[EvaluationRecord]) -> tuple[tuple[str, flo
         for index, point in enumerate(history)
         if index == 0 or point.stage != history[index - 1].stage
     )
+
+
+def paired_plot(found: Sequence[Difference]) -> str:
+    """Draw every seed's difference as a dot, and the mean as a diamond with its 95 % interval."""
+    roles = policy_roles([difference.other for difference in found])
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.axvline(0.0, color=color("muted"), linewidth=1)
+        for row, difference in enumerate(found):
+            count = len(difference.values)
+            # Golden-ratio steps scatter the dots evenly without a random number.
+            jitter = ((np.arange(count) * 0.618034) % 1.0 - 0.5) * 0.36
+            paired, ink, paper = difference.paired, color("ink"), color("paper")
+            dots: dict[str, Any] = {"markersize": 4, "alpha": 0.45, "markeredgewidth": 0}
+            axes.plot(difference.values, row + jitter, "o", color=color(roles[difference.other]), **dots)
+            axes.plot(paired.ci, [row, row], "|-", color=ink, linewidth=2.2, markersize=13, markeredgewidth=1.6)
+            axes.plot([paired.mean], [row], "D", color=ink, markersize=4.5, markeredgecolor=paper, markeredgewidth=0.8)
+            wins = int(np.count_nonzero(difference.values > 0))
+            mean = number(paired.mean, sign=True)
+            text = f"mean {mean} ({interval_text(paired.ci)}), better on {wins} of {count} seeds"
+            # On the side of the dots, so that the line of zero is seldom behind it.
+            x, side = (1.0, "right") if paired.mean > 0 else (0.0, "left")
+            place = axes.get_yaxis_transform()
+            axes.text(x, row - 0.33, text, transform=place, ha=side, fontsize=8, bbox=on_paper())
+        axes.set_yticks(range(len(found)), [f"minus\n{printable(difference.other)}" for difference in found])
+        axes.set_ylim(len(found) - 0.6, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        axes.set_xlabel("difference of return on the same seed (right: learned is better)")
+
+    return render(draw, name="paired", label="Paired differences per seed", height=1.0 + 1.1 * len(found))
 
 
 def shares_plot(metrics: Metrics) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from markupsafe import Markup
 
 from townlet_runtime.report.data import Metrics, ReportData
-from townlet_runtime.report.paired_plot import paired_plot
 from townlet_runtime.report.plots import (
     clone_plot,
     counts_town_events,
@@ -18,14 +17,15 @@ from townlet_runtime.report.plots import (
     events_plot,
     kl_plot,
     losses_plot,
+    paired_plot,
     return_plot,
     shares_plot,
 )
 from townlet_runtime.report.scores import differences
 from townlet_runtime.report.town_plot import LOW_NEED, town_plot
 from townlet_runtime.town.config import TOWN
-from townlet_runtime.town.picture import PictureObject, TownPicture
-from townlet_trajectory.evaluation.results import LEARNED, ZEROS, CloneResult, FinalEvaluation
+from townlet_runtime.town.picture import TownPicture
+from townlet_trajectory.evaluation.results import LEARNED, ZEROS, FinalEvaluation
 
 MAX_EVENT_POLICIES = 3
 """Columns of the table of events: the learned policy and the first behaviors, those that earn nothing last."""
@@ -53,25 +53,40 @@ class Section:
     table: Table | None = None
 
 
-class LogPlot(Protocol):
-    """Draws something of the log of one group."""
+_Data = TypeVar("_Data", contravariant=True)
 
-    def __call__(self, metrics: Metrics, *, name: str) -> str: ...
+
+class GroupPlot(Protocol[_Data]):
+    """Draws something of one group."""
+
+    def __call__(self, data: _Data, /, *, name: str) -> str: ...
 
 
 def sections(run: ReportData, picture: TownPicture | None) -> tuple[Section, ...]:
     """Return the plots of a run in the order of the page; those of what a group learned once for each group."""
-    metrics = run.metrics
+    history, clone, found = run.evaluation.history, run.evaluation.clone, differences(run.evaluation.final)
+    # Stages, shares and events are those of the whole world, the same in the log of every group.
+    world = next(iter(run.metrics.values()), None)
+    clones = {} if clone is None else clone.results
+    cloned = {
+        group: (one.epochs, f"{CLONE_WORDS} The weights that were kept reach {100 * one.accuracy:.1f} %.")
+        for group, one in clones.items()
+    }
+    not_paired = "No other policy played the seeds of the learned one, so there is nothing to pair."
+    not_evaluated = "The policy was not evaluated during this run."
+    returns = return_plot(history, world) if history else None
+    paired = paired_plot(found) if found else None
+    shares = None if world is None else shares_plot(world)
     return (
-        _return(run),
-        _paired(run),
-        _shares(run),
-        *_clone(run),
-        *_of_log(metrics, kl_plot, "kl", "KL divergence", KL_WORDS),
-        *_of_log(metrics, entropy_plot, "entropy", "Entropy", ENTROPY_WORDS),
-        *_of_log(metrics, losses_plot, "losses", "Losses", LOSSES_WORDS),
+        _section("return", "Return while training", returns, RETURN_WORDS, not_evaluated),
+        _section("paired", "Paired differences per seed", paired, PAIRED_WORDS, not_paired),
+        _section("shares", "Blend ratio and real shares by source", shares, SHARES_WORDS, NO_LOG),
+        *_by_group("clone", "Accuracy of the clone", cloned, clone_plot, "This run had no clone stage."),
+        *_by_group("kl", "KL divergence", _logs(run, KL_WORDS), kl_plot, NO_LOG),
+        *_by_group("entropy", "Entropy", _logs(run, ENTROPY_WORDS), entropy_plot, NO_LOG),
+        *_by_group("losses", "Losses", _logs(run, LOSSES_WORDS), losses_plot, NO_LOG),
         *_town(run, picture),
-        *_events(run),
+        *_events(run, world),
     )
 
 
@@ -113,84 +128,37 @@ EVENTS_WORDS = (
 OTHER_EVENTS_WORDS = "What the world counts, with each policy acting alone."
 
 
-def _of_log(metrics: Mapping[str, Metrics], plot: LogPlot, name: str, title: str, words: str) -> tuple[Section, ...]:
-    if not metrics:
-        return (Section(name=name, title=title, svg=None, words=NO_LOG),)
-    if len(metrics) == 1:
-        (only,) = metrics.values()
-        return (Section(name=name, title=title, svg=Markup(plot(only, name=name)), words=words),)
-    # Numbered: the name of a group is the world's, and may hold anything.
-    return tuple(
-        Section(
-            name=f"{name}-{number}",
-            title=f"{title}: {group}",
-            svg=Markup(plot(each, name=f"{name}-{number}")),
-            words=words,
-        )
-        for number, (group, each) in enumerate(metrics.items(), start=1)
-    )
+def _section(name: str, title: str, svg: str | None, words: str, missing: str, table: Table | None = None) -> Section:
+    if svg is None:
+        return Section(name=name, title=title, svg=None, words=missing, table=table)
+    return Section(name=name, title=title, svg=Markup(svg), words=words, table=table)
 
 
-def _of_the_world(run: ReportData) -> Metrics | None:
-    """The log of the first group: stages, shares and events are those of the whole world, the same in every group."""
-    return next(iter(run.metrics.values()), None)
+def _logs(run: ReportData, words: str) -> dict[str, tuple[Metrics, str]]:
+    return {group: (metrics, words) for group, metrics in run.metrics.items()}
 
 
-def _shares(run: ReportData) -> Section:
-    name, title, metrics = "shares", "Blend ratio and real shares by source", _of_the_world(run)
-    if metrics is None:
-        return Section(name=name, title=title, svg=None, words=NO_LOG)
-    return Section(name=name, title=title, svg=Markup(shares_plot(metrics)), words=SHARES_WORDS)
+def _by_group(
+    name: str, title: str, groups: Mapping[str, tuple[_Data, str]], draw: GroupPlot[_Data], missing: str
+) -> list[Section]:
+    """One plot for each group, given its data and words; numbered, for a group's name may hold anything."""
+    if len(groups) < 2:
+        shown = [_section(name, title, draw(data, name=name), words, missing) for data, words in groups.values()]
+        return shown or [_section(name, title, None, "", missing)]
+    return [
+        _section(f"{name}-{number}", f"{title}: {group}", draw(data, name=f"{name}-{number}"), words, missing)
+        for number, (group, (data, words)) in enumerate(groups.items(), start=1)
+    ]
 
 
-def _return(run: ReportData) -> Section:
-    name, title = "return", "Return while training"
-    if not run.evaluation.history:
-        return Section(name=name, title=title, svg=None, words="The policy was not evaluated during this run.")
-    plot = return_plot(run.evaluation.history, _of_the_world(run))
-    return Section(name=name, title=title, svg=Markup(plot), words=RETURN_WORDS)
-
-
-def _paired(run: ReportData) -> Section:
-    name, title = "paired", "Paired differences per seed"
-    found = differences(run.evaluation.final)
-    if not found:
-        words = "No other policy played the seeds of the learned one, so there is nothing to pair."
-        return Section(name=name, title=title, svg=None, words=words)
-    return Section(name=name, title=title, svg=Markup(paired_plot(found)), words=PAIRED_WORDS)
-
-
-def _clone(run: ReportData) -> tuple[Section, ...]:
-    name, title = "clone", "Accuracy of the clone"
-    if run.evaluation.clone is None:
-        return (Section(name=name, title=title, svg=None, words="This run had no clone stage."),)
-    results = run.evaluation.clone.results
-    if len(results) == 1:
-        return tuple(_of_clone(clone, name, title) for clone in results.values())
-    return tuple(
-        _of_clone(clone, f"{name}-{number}", f"{title}: {group}")
-        for number, (group, clone) in enumerate(results.items(), start=1)
-    )
-
-
-def _of_clone(clone: CloneResult, name: str, title: str) -> Section:
-    words = f"{CLONE_WORDS} The weights that were kept reach {100 * clone.accuracy:.1f} %."
-    return Section(name=name, title=title, svg=Markup(clone_plot(clone.epochs, name=name)), words=words)
-
-
-def _events(run: ReportData) -> tuple[Section, ...]:
+def _events(run: ReportData, world: Metrics | None) -> tuple[Section, ...]:
     """What happened in the world; nothing for a world that counts nothing."""
-    name, table = "events", _events_table(run.evaluation.final)
-    metrics = _of_the_world(run)
-    if metrics is not None and counts_town_events(metrics):
-        return (
-            Section(name=name, title="Town events", svg=Markup(events_plot(metrics)), words=EVENTS_WORDS, table=table),
-        )
-    if run.summary.env == TOWN:
-        return (Section(name=name, title="Town events", svg=None, words=NO_LOG, table=table),)
-    if table is None:
-        return ()
-    return (Section(name=name, title="Events", svg=None, words=OTHER_EVENTS_WORDS, table=table),)
+    table, plot = _events_table(run.evaluation.final), None
+    if world is not None and counts_town_events(world):
+        plot = events_plot(world)
+    if plot is not None or run.summary.env == TOWN:
+        return (_section("events", "Town events", plot, EVENTS_WORDS, NO_LOG, table),)
+    return () if table is None else (_section("events", "Events", None, "", OTHER_EVENTS_WORDS, table),)
 
 
 def _events_table(final: FinalEvaluation) -> Table | None:
@@ -212,19 +180,15 @@ def _count(counts: Sequence[float] | None) -> str:
 
 def _town(run: ReportData, picture: TownPicture | None) -> tuple[Section, ...]:
     """A still of the town; nothing for another world."""
-    name, title = "town", "The town"
     if picture is None:
-        words = "No picture of the town was taken."
-        return (Section(name=name, title=title, svg=None, words=words),) if run.summary.env == TOWN else ()
+        taken = "No picture of the town was taken."
+        return (_section("town", "The town", None, "", taken),) if run.summary.env == TOWN else ()
+    kinds = dict.fromkeys(thing.type for thing in picture.objects)
+    legend = ", ".join(f"{kind[:2].capitalize()} {kind}" for kind in kinds) or "none here"
     words = (
-        f"{picture.title[:1].upper()}{picture.title[1:]}. Large boxes are objects ({_legend(picture.objects)}), filled "
+        f"{picture.title[:1].upper()}{picture.title[1:]}. Large boxes are objects ({legend}), filled "
         "while in use; +n is the number waiting in line. Small boxes are agents, with the end of the name where there "
         "is room, and with three bars, hunger, hygiene and energy from left to right: full is satisfied, red is below "
         f"{100 * LOW_NEED:.0f} %. A blue frame is an agent that uses an object."
     )
-    return (Section(name=name, title=title, svg=Markup(town_plot(picture)), words=words),)
-
-
-def _legend(objects: tuple[PictureObject, ...]) -> str:
-    kinds = dict.fromkeys(thing.type for thing in objects)
-    return ", ".join(f"{kind[:2].capitalize()} {kind}" for kind in kinds) or "none here"
+    return (_section("town", "The town", town_plot(picture), words, ""),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,7 +34,9 @@ def town_plot(picture: TownPicture) -> str:
         axes.set_aspect("equal")
         axes.set_axis_off()
         cell_points = WIDTH * _POINTS_PER_INCH * 0.98 / picture.width
-        _draw_grid(axes, picture)
+        lines: dict[str, Any] = {"colors": color("rule"), "linewidth": 0.4, "zorder": 0}
+        axes.vlines(range(picture.width + 1), 0, picture.height, **lines)
+        axes.hlines(range(picture.height + 1), 0, picture.width, **lines)
         crowds = defaultdict(list)
         for agent in picture.agents:
             crowds[agent.x, agent.y].append(agent)
@@ -46,11 +49,6 @@ def town_plot(picture: TownPicture) -> str:
 
     height = WIDTH * picture.height / picture.width
     return render(draw, name="town", label=f"Picture of the town: {picture.title}", height=height)
-
-
-def _draw_grid(axes: Axes, picture: TownPicture) -> None:
-    axes.vlines(range(picture.width + 1), 0, picture.height, colors=color("rule"), linewidth=0.4, zorder=0)
-    axes.hlines(range(picture.height + 1), 0, picture.width, colors=color("rule"), linewidth=0.4, zorder=0)
 
 
 def _draw_object(axes: Axes, thing: PictureObject, cell_points: float, *, alone: bool) -> None:
@@ -66,27 +64,12 @@ def _draw_object(axes: Axes, thing: PictureObject, cell_points: float, *, alone:
         zorder=1,
     )
     axes.add_patch(box)
-    axes.text(
-        thing.x + 0.5,
-        thing.y + (0.5 if alone else 0.26),
-        printable(thing.type[:2].capitalize()),
-        ha="center",
-        va="center",
-        fontsize=0.36 * cell_points,
-        fontweight="bold",
-        zorder=4,
-    )
+    bold: dict[str, Any] = {"va": "center", "fontsize": 0.36 * cell_points, "fontweight": "bold"}
+    kind = printable(thing.type[:2].capitalize())
+    axes.text(thing.x + 0.5, thing.y + (0.5 if alone else 0.26), kind, ha="center", zorder=4, **bold)
     if thing.line_length > 0:
         axes.text(
-            thing.x + 1.0,
-            thing.y + 0.02,
-            f"+{thing.line_length}",
-            ha="left",
-            va="center",
-            fontsize=0.36 * cell_points,
-            color=color("alert"),
-            fontweight="bold",
-            zorder=5,
+            thing.x + 1.0, thing.y + 0.02, f"+{thing.line_length}", ha="left", color=color("alert"), zorder=5, **bold
         )
 
 
@@ -106,40 +89,20 @@ def _draw_crowd(
         _draw_agent(axes, agent, left, upper, size)
     if len(crowd) == 1 and not below_object and name_points > 0:
         middle, bottom = cell[0] + 0.5, cell[1] + top + size + 0.01
-        name = printable(_short(crowd[0].id))
+        # What tells `agent_07` from its neighbours: `07`.
+        name = printable(crowd[0].id.rsplit("_", 1)[-1] or crowd[0].id or "?")
         # A name must not reach into the next cell.
         points = name_points * min(0.3, 1.4 / len(name))
         axes.text(middle, bottom, name, ha="center", va="top", fontsize=points, color=color("muted"), zorder=4)
 
 
-def _short(name: str) -> str:
-    """Return the part that tells `agent_07` from its neighbours: `07`; `?` of an empty name."""
-    return name.rsplit("_", 1)[-1] or name or "?"
-
-
 def _draw_agent(axes: Axes, agent: PictureAgent, left: float, upper: float, size: float) -> None:
-    inner = 0.9 * size
-    axes.add_patch(
-        Rectangle(
-            (left + 0.05 * size, upper + 0.05 * size),
-            inner,
-            inner,
-            facecolor=color("paper"),
-            edgecolor=color("learned") if agent.using else color("muted"),
-            linewidth=(2.0 if agent.using else 0.9) * size,
-            zorder=2,
-        )
-    )
+    x, y, inner = left + 0.05 * size, upper + 0.05 * size, 0.9 * size
+    edge, width = (color("learned"), 2.0 * size) if agent.using else (color("muted"), 0.9 * size)
+    box = Rectangle((x, y), inner, inner, facecolor=color("paper"), edgecolor=edge, linewidth=width, zorder=2)
+    axes.add_patch(box)
     bar = inner / 4
     for index, need in enumerate(agent.needs):
-        height = need * 0.86 * inner
-        axes.add_patch(
-            Rectangle(
-                (left + 0.05 * size + bar * (0.35 + 1.15 * index), upper + 0.05 * size + 0.93 * inner - height),
-                bar,
-                height,
-                facecolor=color("alert") if need < LOW_NEED else color("ink"),
-                linewidth=0,
-                zorder=3,
-            )
-        )
+        height, face = need * 0.86 * inner, color("alert") if need < LOW_NEED else color("ink")
+        corner = (x + bar * (0.35 + 1.15 * index), y + 0.93 * inner - height)
+        axes.add_patch(Rectangle(corner, bar, height, facecolor=face, linewidth=0, zorder=3))

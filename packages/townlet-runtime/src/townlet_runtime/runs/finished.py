@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,9 @@ def write_manifest(run_dir: Path) -> None:
     Raises:
         ArtifactError: if a file cannot be read, or the manifest cannot be written.
     """
-    files = {name: _entry(run_dir, name, max_bytes=MAX_FILE_BYTES) for name in sorted(_files(run_dir))}
+    found = (Path(folder, name).relative_to(run_dir) for folder, _, names in os.walk(run_dir) for name in names)
+    names = sorted(path.as_posix() for path in found if path != Path(MANIFEST))
+    files = {name: _entry(run_dir, name, max_bytes=MAX_FILE_BYTES) for name in names}
     write_bytes_atomic(run_dir / MANIFEST, Manifest(files=files).encode())
 
 
@@ -144,13 +146,6 @@ def _entry(run_dir: Path, name: str, *, max_bytes: int) -> FileEntry:
     except OSError as error:
         raise ArtifactError(run_dir / name, "read", error.strerror or str(error)) from error
     return FileEntry(sha256=digest.hexdigest(), size=size)
-
-
-def _files(run_dir: Path) -> Iterator[str]:
-    """Relative POSIX paths of every file but the manifest."""
-    for folder, _, names in os.walk(run_dir):
-        found = (Path(folder, name).relative_to(run_dir).as_posix() for name in names)
-        yield from (name for name in found if name != MANIFEST)
 
 
 def _policies(summary: SummaryFile) -> Mapping[str, tuple[str, str]]:

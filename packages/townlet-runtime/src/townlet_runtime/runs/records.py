@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -104,7 +104,10 @@ class EvaluationFile(FileRecord):
 
     def __post_init__(self) -> None:
         final = self.final
-        for key, interval in self._intervals():
+        intervals = {f"history.{index}.return_ci": each.return_ci for index, each in enumerate(self.history)}
+        intervals |= {f"final.summaries.{name}.ci": each.ci for name, each in final.summaries.items()}
+        intervals |= {f"final.paired.{name}.ci": each.ci for name, each in final.paired.items()}
+        for key, interval in intervals.items():
             require_interval("EvaluationFile", key, interval)
         for group, clone in ({} if self.clone is None else self.clone.results).items():
             for accuracy in (clone.accuracy, *(epoch.held_out_accuracy for epoch in clone.epochs)):
@@ -121,11 +124,6 @@ class EvaluationFile(FileRecord):
             if found != expected:
                 came = ", ".join(found) or "none"
                 raise ReportError("EvaluationFile", key=f"final.{key}", expected=", ".join(expected), came=came)
-
-    def _intervals(self) -> Iterator[tuple[str, Interval]]:
-        yield from ((f"history.{index}.return_ci", each.return_ci) for index, each in enumerate(self.history))
-        yield from ((f"final.summaries.{name}.ci", each.ci) for name, each in self.final.summaries.items())
-        yield from ((f"final.paired.{name}.ci", each.ci) for name, each in self.final.paired.items())
 
     @classmethod
     def of(cls, summary: RunSummary, final: FinalEvaluation, *, horizon: int) -> EvaluationFile:
@@ -296,9 +294,5 @@ class SummaryFile(FileRecord):
             weights_sha256=summary.weights_sha256,
             controller=controller,
             config_sha256=config_sha256,
-            versions=_versions(),
+            versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         )
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}

@@ -21,7 +21,7 @@ from townlet_runtime.simulation.interface import (
     first_spec,
 )
 from townlet_runtime.simulation.saved_state import check_saved_state
-from townlet_trajectory.evaluation.seeds import training_seeds
+from townlet_trajectory.evaluation.interfaces import training_seeds
 
 Groups = Mapping[str, Observed]
 Arrays = dict[str, NDArray[Any]]
@@ -195,31 +195,27 @@ def require(kept: bool, promise: str, got: object) -> None:
         raise SimulationError(f"expected {promise}, got {got}")
 
 
+def _require_array(array: NDArray[Any], dtype: str, shape: tuple[int, ...], promise: str) -> None:
+    require(array.shape == shape and array.dtype == dtype, promise, f"{array.dtype} {array.shape}")
+
+
 def check_spec(spec: SimulationSpec) -> None:
     """Check that a `SimulationSpec` is consistent."""
     require(spec.num_worlds > 0, "at least one world", spec.num_worlds)
-    require(
-        spec.capacity > 0 and spec.capacity % spec.num_worlds == 0,
-        f"a capacity that {spec.num_worlds} worlds share evenly",
-        spec.capacity,
-    )
+    shared = spec.capacity > 0 and spec.capacity % spec.num_worlds == 0
+    require(shared, f"a capacity that {spec.num_worlds} worlds share evenly", spec.capacity)
     require(spec.episode_ticks > 0, "a positive `episode_ticks`", spec.episode_ticks)
     missing = set(spec.vocabulary.kinds) - set(spec.option_ticks)
     require(not missing, "`option_ticks` for every kind of the vocabulary", f"none for {sorted(missing)}")
     if "features" in spec.observation_shapes:
-        require(
-            spec.observation_shapes["features"] == (len(spec.feature_names),),
-            f"a name for each feature of {spec.observation_shapes['features']}",
-            f"{len(spec.feature_names)} names",
-        )
+        shape, size = spec.observation_shapes["features"], len(spec.feature_names)
+        require(shape == (size,), f"a name for each feature of {shape}", f"{size} names")
     columns = spec.commitment_columns
     if columns is not None:
         (width,) = spec.observation_shapes.get(columns.observation, (0,))
-        require(
-            0 <= columns.start <= width - len(spec.vocabulary) - 1,
-            f"{len(spec.vocabulary) + 1} commitment columns from {columns.start} in `{columns.observation}`",
-            f"{width} columns",
-        )
+        count = len(spec.vocabulary) + 1
+        shown = f"{count} commitment columns from {columns.start} in `{columns.observation}`"
+        require(0 <= columns.start <= width - count, shown, f"{width} columns")
 
 
 def check_observed(observed: Observed, spec: SimulationSpec, seeds: Seeds) -> None:
@@ -241,24 +237,14 @@ def check_observed(observed: Observed, spec: SimulationSpec, seeds: Seeds) -> No
     keys = [int(draw_keys(seed, one)) for seed, one in zip(seeds[worlds].tolist(), observed.agent_ids, strict=True)]
     require(observed.keys.tolist() == keys, "keys of the worlds' seeds and agent ids", observed.keys)
     require(observed.episodes.shape == (rows,), "an episode of each row", observed.episodes.shape)
-    require(
-        all(len(np.unique(observed.worlds[observed.episodes == one])) == 1 for one in np.unique(observed.episodes)),
-        "episode numbers that are unique over all worlds",
-        observed.episodes,
-    )
-    require(
-        observed.option_done.shape == (rows,) and observed.option_done.dtype == np.bool_,
-        f"bool [{rows}] `option_done`",
-        f"{observed.option_done.dtype} {observed.option_done.shape}",
-    )
+    unique = all(len(np.unique(worlds[observed.episodes == one])) == 1 for one in np.unique(observed.episodes))
+    require(unique, "episode numbers that are unique over all worlds", observed.episodes)
+    _require_array(observed.option_done, "bool", (rows,), f"bool [{rows}] `option_done`")
     _check_observations(observed.observations, rows, spec)
     mask = observed.action_mask
     if mask is not None:
-        require(
-            mask.shape == (rows, len(spec.vocabulary)) and mask.dtype == np.bool_,
-            f"a bool mask [{rows}, {len(spec.vocabulary)}]",
-            f"{mask.dtype} {mask.shape}",
-        )
+        size = len(spec.vocabulary)
+        _require_array(mask, "bool", (rows, size), f"a bool mask [{rows}, {size}]")
         require(bool(mask.any(axis=1).all()), "a mask that allows every agent something", mask)
 
 
@@ -287,23 +273,14 @@ def check_stepped(stepped: Stepped, before: Observed, spec: SimulationSpec) -> N
         SimulationError: names the promise that is broken.
     """
     rows = len(before.slots)
-    require(
-        stepped.rewards.shape == (rows,) and stepped.rewards.dtype == np.float32,
-        f"float32 [{rows}] rewards",
-        f"{stepped.rewards.dtype} {stepped.rewards.shape}",
-    )
+    _require_array(stepped.rewards, "float32", (rows,), f"float32 [{rows}] rewards")
     require(bool(np.isfinite(stepped.rewards).all()), "finite rewards", stepped.rewards)
     for name, column in (("terminated", stepped.terminated), ("truncated", stepped.truncated)):
-        require(
-            column.shape == (rows,) and column.dtype == np.bool_,
-            f"bool [{rows}] `{name}`",
-            f"{column.dtype} {column.shape}",
-        )
+        _require_array(column, "bool", (rows,), f"bool [{rows}] `{name}`")
     ended = np.flatnonzero(stepped.terminated | stepped.truncated)
     require(np.array_equal(stepped.final_rows, ended), f"`final_rows` {ended}, those that ended", stepped.final_rows)
-    require(
-        stepped.final_option_done.shape == ended.shape, f"[{len(ended)}] `final_option_done`", stepped.final_option_done
-    )
+    done = stepped.final_option_done
+    require(done.shape == ended.shape, f"[{len(ended)}] `final_option_done`", done)
     _check_observations(stepped.final_observations, len(ended), spec)
     shape = (spec.num_worlds, len(spec.event_names))
     require(stepped.events.shape == shape, f"{shape} events", stepped.events.shape)
@@ -312,16 +289,9 @@ def check_stepped(stepped: Stepped, before: Observed, spec: SimulationSpec) -> N
 def check_succession(stepped: Stepped, before: Observed) -> None:
     """Check that every agent stays in its slot until it ends."""
     ended = stepped.terminated | stepped.truncated
-    after = {
-        slot: (agent, episode)
-        for slot, agent, episode in zip(
-            stepped.observed.slots.tolist(),
-            stepped.observed.agent_ids,
-            stepped.observed.episodes.tolist(),
-            strict=True,
-        )
-    }
+    now = stepped.observed
+    after = dict(zip(now.slots.tolist(), zip(now.agent_ids, now.episodes.tolist(), strict=True), strict=True))
     for row, slot in enumerate(before.slots.tolist()):
-        now = (before.agent_ids[row], int(before.episodes[row]))
+        was = (before.agent_ids[row], int(before.episodes[row]))
         if not ended[row]:
-            require(after.get(slot) == now, f"agent {now[0]!r} to stay in slot {slot}", after.get(slot))
+            require(after.get(slot) == was, f"agent {was[0]!r} to stay in slot {slot}", after.get(slot))

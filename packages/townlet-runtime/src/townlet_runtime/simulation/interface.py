@@ -13,8 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BatchController, Guardrail, SavedState
+from townlet_behavior import ActionVocabulary, BatchController, Guardrail, PossessionError, SavedState
 from townlet_runtime.errors import SimulationError
+from townlet_trajectory import ACTION_MASK, ArraySpec, TrajectorySchema, default_decision_columns
 
 AGENTS = "agents"
 """Name of the group where there is only one."""
@@ -71,12 +72,10 @@ class SimulationSpec:
         ...     name="road",
         ...     vocabulary=ActionVocabulary(keys=("wait", "walk"), kinds=("wait", "move")),
         ...     observation_shapes={"place": (1,)},
-        ...     feature_names=(),
         ...     num_worlds=4,
         ...     capacity=8,  # two agents a world
         ...     episode_ticks=100,
         ...     event_names=("arrivals",),
-        ...     commitment_columns=None,
         ...     option_ticks={"wait": 0, "move": 1},
         ... )
         >>> len(spec.vocabulary)
@@ -87,7 +86,7 @@ class SimulationSpec:
     vocabulary: ActionVocabulary
     observation_shapes: Mapping[str, tuple[int, ...]]
     """Per agent, without the leading axis; all float32."""
-    feature_names: tuple[str, ...]
+    feature_names: tuple[str, ...] = ()
     """Names of the columns of the observation `features`; empty where there is none."""
     num_worlds: int
     """Parallel copies (W)."""
@@ -95,8 +94,8 @@ class SimulationSpec:
     """Slots of all worlds together; every slot number is below it, and slot // (capacity / W) is its world."""
     episode_ticks: int
     """Ticks after which a world truncates its episode and starts anew."""
-    event_names: tuple[str, ...]
-    commitment_columns: CommitmentColumns | None
+    event_names: tuple[str, ...] = ()
+    commitment_columns: CommitmentColumns | None = None
     """None: the observation cannot show the held option."""
     option_ticks: Mapping[str, int]
     """The world's own commitment lengths by option kind."""
@@ -291,3 +290,50 @@ class OneGroup:
 
     def close(self) -> None:
         self._simulation.close()
+
+
+def schema_of(spec: SimulationSpec, *, masked: bool) -> TrajectorySchema:
+    """Return the schema of a recorder: the observations, the mask if `masked`, and every decision column."""
+    observations = {name: ArraySpec(dtype="float32", shape=shape) for name, shape in spec.observation_shapes.items()}
+    if masked:
+        observations[ACTION_MASK] = ArraySpec(dtype="bool", shape=(len(spec.vocabulary),))
+    return TrajectorySchema(
+        observations=observations, decisions=default_decision_columns(), vocabulary=spec.vocabulary.keys
+    )
+
+
+def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32] | NDArray[np.bool_]]:
+    """Return the observations [N, ...] and the mask, as `schema_of` declares them."""
+    if observed.action_mask is None:
+        return observed.observations
+    return {**observed.observations, ACTION_MASK: observed.action_mask}
+
+
+def slot_of(agent_id: str, world: int, observed: Observed | None) -> int:
+    """Find the slot of an agent that is present.
+
+    Args:
+        agent_id: unique in its world.
+        world: index of the world.
+        observed: the view of this tick; None: no agent is present.
+
+    Raises:
+        PossessionError: if world `world` has no such agent now.
+    """
+    if observed is not None:
+        here = (observed.agent_ids == agent_id) & (observed.worlds == world)
+        if here.any():
+            return int(observed.slots[here.argmax()])
+    raise PossessionError(f"expected an agent that is present in world {world}, got {agent_id!r}")
+
+
+def ids_of(slots: NDArray[np.int64], world: int, observed: Observed) -> list[str]:
+    """List the ids of present agents.
+
+    Args:
+        slots: [M]; agents in other slots are left out.
+        world: index of the world.
+        observed: the view of this tick.
+    """
+    here = np.isin(observed.slots, slots) & (observed.worlds == world)
+    return [str(agent_id) for agent_id in observed.agent_ids[here]]

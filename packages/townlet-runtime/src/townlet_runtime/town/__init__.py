@@ -18,9 +18,9 @@ from townlet_runtime.town.config import (
     SocialConfig,
     TownConfig,
 )
+from townlet_runtime.town.observations import TownObserved
 from townlet_runtime.town.parallel import parallel_env
 from townlet_runtime.town.town import Town
-from townlet_runtime.town.view import TownObserved
 
 __all__ = [
     "AffordanceSpec",

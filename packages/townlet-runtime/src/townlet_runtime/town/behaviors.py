@@ -18,7 +18,7 @@ agent cannot pay, is walked to and waited for. Every intent takes a tick at leas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +31,13 @@ from townlet_behavior import (
     ScriptedActions,
     ScriptedConfig,
     ScriptedController,
-    View,
 )
 from townlet_runtime.errors import SimulationError, TownConfigError
 from townlet_runtime.town.arrays import Ints
 from townlet_runtime.town.config import AgentSpec, ScheduledIntent, TownConfig
+from townlet_runtime.town.observations import TownObserved
 from townlet_runtime.town.place import DIRECTIONS, SELECTORS, TABLE, Place
-from townlet_runtime.town.state import FREE, HOLDS_TURN, USING, Targets, TownState
+from townlet_runtime.town.state import FREE, HOLDS_TURN, USING, TownState
 
 BEHAVIORS = ("scripted", "nearest", "idle")
 """By rule with the first object of a type; by rule with the nearest one; not at all."""
@@ -56,14 +56,11 @@ def behavior_named(
     Raises:
         SimulationError: if there is no such behavior.
     """
-    if name == "idle":
-        behavior: BatchController = IdleController(wait=TABLE.vocabulary.wait)
-    elif name == "scripted":
-        behavior = town_script("first", config)
-    elif name == "nearest":
-        behavior = town_script("nearest", config)
-    else:
+    if name not in BEHAVIORS:
         raise SimulationError(f"expected a behavior of the town ({', '.join(BEHAVIORS)}), got {name!r}")
+    behavior: BatchController = IdleController(wait=TABLE.vocabulary.wait)
+    if name != "idle":
+        behavior = town_script("first" if name == "scripted" else "nearest", config)
     return behavior if schedules is None else ScheduledController(behavior, schedules)
 
 
@@ -99,25 +96,6 @@ _KINDS = {
 _SELECTORS = np.arange(len(SELECTORS))
 _EAST, _WEST, _SOUTH, _NORTH = (TABLE.index(f"move:{name}") for name in DIRECTIONS)
 _A_RELEASE, _A_START, _A_CHAT = TABLE.index("release"), TABLE.index("start"), TABLE.index("chat")
-
-
-class ScheduleView(View, Protocol):
-    """What schedules read of a `TownObserved`."""
-
-    @property
-    def state(self) -> TownState: ...
-
-    @property
-    def place(self) -> Place: ...
-
-    @property
-    def targets(self) -> Targets: ...
-
-    @property
-    def action_mask(self) -> NDArray[np.bool_]: ...
-
-    @property
-    def rows(self) -> Ints | None: ...
 
 
 class Standing(NamedTuple):
@@ -173,7 +151,7 @@ class Schedules:
         state.schedule_at[slots] = (state.schedule_at[slots] + done) % self.length
         state.option_done[slots] = True
 
-    def proposals(self, view: ScheduleView) -> tuple[Ints, Ints]:
+    def proposals(self, view: TownObserved) -> tuple[Ints, Ints]:
         """Return the slots [P] of the scheduled agents that are present, and what each does [P]."""
         state = view.state
         own = state.alive[self.slots].nonzero()[0]
@@ -200,7 +178,7 @@ class Schedules:
         return np.where(local < 0, -1, local + self.first_object[own])
 
 
-def _requests(view: ScheduleView, slots: Ints, goal: Ints) -> Ints:
+def _requests(view: TownObserved, slots: Ints, goal: Ints) -> Ints:
     """[P]; the request that means the very object `goal` of an agent's world, -1 where none does."""
     columns = view.place.local_type[goal][:, None] * len(SELECTORS) + _SELECTORS
     means = view.targets.local[slots[:, None], columns] == goal[:, None]
@@ -208,7 +186,7 @@ def _requests(view: ScheduleView, slots: Ints, goal: Ints) -> Ints:
     return np.where(means.any(axis=1), TABLE.requests.start + chosen, -1)
 
 
-def _rows(view: ScheduleView, slots: Ints) -> Ints:
+def _rows(view: TownObserved, slots: Ints) -> Ints:
     """The rows of a view that belong to `slots`."""
     return slots if view.rows is None else np.searchsorted(view.rows, slots)
 
@@ -227,14 +205,14 @@ class ScheduledController:
         self._inner = inner
         self._schedules = schedules
 
-    def propose(self, view: ScheduleView) -> NDArray[np.int64]:
+    def propose(self, view: TownObserved) -> NDArray[np.int64]:
         """[N]."""
         proposals = self._inner.propose(view).copy()
         slots, actions = self._schedules.proposals(view)
         proposals[_rows(view, slots)] = actions
         return proposals
 
-    def settled(self, view: ScheduleView, decisions: DecisionBatch) -> None:
+    def settled(self, view: TownObserved, decisions: DecisionBatch) -> None:
         """Tell the other controller; schedules go on with the state."""
         self._inner.settled(view, decisions)
 

@@ -77,10 +77,8 @@ def parallel_env(
         raise MissingExtraError(
             f"the town as a PettingZoo environment needs `{error.name}`: install 'townlet-runtime[pettingzoo]'"
         ) from error
-    return ParallelTown(config if returns else _without_returns(config), render_mode=render_mode)
-
-
-def _without_returns(config: TownConfig) -> TownConfig:
-    """The same town, in which an absence lasts longer than an episode."""
-    ticks = config.episode_ticks
-    return replace(config, lifecycle=replace(config.lifecycle, respawn_delay_ticks=ticks, away_ticks=ticks))
+    if not returns:  # an absence lasts longer than an episode
+        ticks = config.episode_ticks
+        lifecycle = replace(config.lifecycle, respawn_delay_ticks=ticks, away_ticks=ticks)
+        config = replace(config, lifecycle=lifecycle)
+    return ParallelTown(config, render_mode=render_mode)

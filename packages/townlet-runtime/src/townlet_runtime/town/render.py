@@ -60,16 +60,10 @@ def town_picture(town: Town, *, world: int = 0, title: str) -> TownPicture:
         PictureObject(type="workplace", x=job.location[0], y=job.location[1], users=0, line_length=0)
         for job in place.jobs
     ]
+    columns = (town.population.ids, state.x, state.y, state.needs, state.phase == USING)
     agents = [
-        PictureAgent(id=str(name), x=int(x), y=int(y), needs=(float(n[0]), float(n[1]), float(n[2])), using=bool(u))
-        for name, x, y, n, u in zip(
-            town.population.ids[here],
-            state.x[here],
-            state.y[here],
-            state.needs[here],
-            state.phase[here] == USING,
-            strict=True,
-        )
+        PictureAgent(id=str(name), x=x, y=y, needs=(needs[0], needs[1], needs[2]), using=using)
+        for name, x, y, needs, using in zip(*(column[here].tolist() for column in columns), strict=True)
     ]
     return TownPicture(title=title, width=width, height=height, objects=tuple(objects), agents=tuple(agents))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -185,38 +185,21 @@ def empty_state(config: TownConfig, place: Place) -> TownState:
     """Return a state in which nobody is there yet."""
     slots = place.num_worlds * config.population
     objects = place.num_worlds * place.num_objects + 1
-
-    def zeros() -> Ints:
-        return np.zeros(slots, dtype=np.int64)
-
+    zero = ("phase", "since", "remaining", "late", "returns_at", "leaves_at", "profile", "chat_ready_at", "schedule_at")
+    columns: dict[str, Any] = {name: np.zeros(slots, dtype=np.int64) for name in zero}
+    columns |= {name: np.full(slots, -1) for name in ("job", "workplace", "object")}
+    columns |= {name: np.zeros(slots) for name in ("wallet", "extroversion")}
+    columns |= {name: np.zeros(slots, dtype=np.bool_) for name in ("alive", "was_late", "blocked", "option_done")}
     return TownState(
         tick=0,
-        alive=np.zeros(slots, dtype=np.bool_),
         grid=place.grid,
         cell=np.full(slots, place.grid.nowhere),
         needs=np.zeros((slots, 3)),
-        wallet=np.zeros(slots),
-        job=np.full(slots, -1),
-        workplace=np.full(slots, -1),
-        object=np.full(slots, -1),
-        phase=zeros(),
-        since=zeros(),
-        remaining=zeros(),
         cooldown_until=np.zeros((slots, place.num_objects + 1), dtype=np.int64),
         last_cooldown=0,
-        late=zeros(),
-        was_late=np.zeros(slots, dtype=np.bool_),
         someone_late=False,
-        returns_at=zeros(),
-        leaves_at=zeros(),
-        profile=zeros(),
-        extroversion=np.zeros(slots),
-        chat_ready_at=zeros(),
-        blocked=np.zeros(slots, dtype=np.bool_),
         some_blocked=False,
-        schedule_at=zeros(),
         relations=Relations(config, slots),
-        option_done=np.zeros(slots, dtype=np.bool_),
         stock=initial_stock(config, place),
         load=np.zeros(objects, dtype=np.int64),
         counted=b"",
@@ -224,6 +207,7 @@ def empty_state(config: TownConfig, place: Place) -> TownState:
         given_up_by=np.zeros(objects, dtype=np.int64),
         given_up_stale=np.zeros(objects, dtype=np.bool_),
         events=np.zeros((place.num_worlds, len(EVENTS))),
+        **columns,
     )
 
 

@@ -23,7 +23,7 @@ from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.behaviors import BEHAVIORS, behavior_named, build_schedules
 from townlet_runtime.town.config import TownConfig
-from townlet_runtime.town.observations import FEATURES, HELD_START, MAP_CHANNELS, Observer
+from townlet_runtime.town.observations import FEATURES, HELD_START, MAP_CHANNELS, Observer, TownObserved, rows_of
 from townlet_runtime.town.place import TABLE, build_place
 from townlet_runtime.town.relations import EDGES, FADE_TICKS
 from townlet_runtime.town.rules.population import Population
@@ -32,7 +32,6 @@ from townlet_runtime.town.rules.social import begin_talks, chat_scores, finish_t
 from townlet_runtime.town.rules.targets import TargetResolver
 from townlet_runtime.town.rules.using import act_out, deliver, grant_turns, pass_stale_turns, progress
 from townlet_runtime.town.state import EVENTS, TownState, empty_state, initial_stock
-from townlet_runtime.town.view import TownObserved, rows_of
 
 _FAINT, _DEPARTURE = EVENTS.index("faint_events"), EVENTS.index("departure_events")
 _CHAT = TABLE.index("chat")

@@ -12,15 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from townlet_training.errors import EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
-from townlet_training.learning.advantages import (
+from townlet_training.learning.objective import (
     Estimates,
     advantages_of,
     agent_and_tick,
     importance_weights,
     largest_reward,
+    return_scale,
 )
-from townlet_training.network.actor_critic import ActorCritic, require_legal_action
-from townlet_training.network.distributions import entropy, log_prob_of, masked_log_softmax
+from townlet_training.network.actor_critic import (
+    ActorCritic,
+    entropy,
+    log_prob_of,
+    masked_log_softmax,
+    require_legal_action,
+)
 from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
 
 # Rows evaluated at once: the hidden layers of all rows of a batch would fill the memory.
@@ -333,3 +339,19 @@ def _correlation(rewards: NDArray[np.float32], advantages: NDArray[np.float32]) 
     if spread == 0.0:
         return None
     return float(np.mean((first - first.mean()) * (second - second.mean()))) / spread
+
+
+def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
+    """Fit the normalization of observations and the unit of values to `batch`, where the network's config says so.
+
+    Nothing changes them afterwards.
+
+    Args:
+        network: whose buffers are set.
+        batch: the rows to fit to; none that the network is judged by.
+        discount: of the returns that give the unit.
+    """
+    if network.config.normalize_observations == "frozen":
+        network.fit_normalizer(batch)
+    if network.config.value_scale == "frozen":
+        network.set_value_scale(return_scale(batch, discount=discount))

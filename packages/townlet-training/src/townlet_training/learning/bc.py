@@ -20,10 +20,9 @@ from townlet_training.learning.batch import (
     require_columns,
     require_same_actions,
 )
-from townlet_training.learning.bc_config import BCConfig
+from townlet_training.learning.config import BCConfig
 from townlet_training.learning.optimizer import Optimizer
-from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.network.distributions import log_prob_of
+from townlet_training.network.actor_critic import ActorCritic, log_prob_of
 from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 

@@ -16,11 +16,10 @@ from torch import Tensor
 
 from townlet_training.errors import ConfigError, NonFiniteError, ShapeError
 from townlet_training.learning.batch import LearnerBatch, PolicyRows, prepare
-from townlet_training.learning.losses import clipped_surrogate, is_clipped, policy_divergence, squared_value_error
+from townlet_training.learning.config import PPOConfig
+from townlet_training.learning.objective import clipped_surrogate, is_clipped, policy_divergence, squared_value_error
 from townlet_training.learning.optimizer import Optimizer
-from townlet_training.learning.ppo_config import PPOConfig
-from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.network.distributions import entropy, log_prob_of
+from townlet_training.network.actor_critic import ActorCritic, entropy, log_prob_of
 from townlet_trajectory import TrajectoryBatch
 
 # As in Stable-Baselines3 (`PPO.train`) and Spinning Up (`ppo`): single estimates scatter around the mean.

@@ -1,9 +1,9 @@
-"""The policy and value network: two separate trunks over normalized, flattened observations."""
+"""The policy and value network, what it is for, and its forward pass in torch and in numpy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -15,10 +15,36 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.network.distributions import masked_log_softmax
-from townlet_training.network.numpy_forward import ArrayTrunk, array_trunk, log_softmax, side_by_side
 from townlet_training.settings import check_settings
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySpec:
+    """The actions and observations of a policy; stays with its weights wherever they go."""
+
+    world: str
+    """Name of the world it was trained in."""
+    vocabulary: tuple[str, ...]
+    """Keys of the actions, in the order of the network's outputs."""
+    observation_shapes: Mapping[str, tuple[int, ...]]
+    """Per agent, without the leading axis; all float32."""
+    feature_names: tuple[str, ...] = ()
+    """Names of the columns of the observation `features`; empty: not known."""
+    commitment: tuple[str, int, int] | None = None
+    """Where observations show the option in force: the observation, its first column, ticks that 1.0 stands for."""
+
+    def __post_init__(self) -> None:
+        if not self.world:
+            raise ConfigError("`world` must be a name, got an empty string")
+        if len(set(self.vocabulary)) != len(self.vocabulary) or len(self.vocabulary) < 2:
+            raise ConfigError(f"`vocabulary` must hold at least 2 distinct keys, got {self.vocabulary!r}")
+        if not self.observation_shapes or "action_mask" in self.observation_shapes:
+            raise ConfigError(
+                "`observation_shapes` must name at least one observation and not `action_mask`, "
+                f"got {sorted(self.observation_shapes)}"
+            )
+
 
 _CLIP = 10.0
 _CONSTANT_STD = 1e-6
@@ -267,3 +293,99 @@ def _linear(fan_in: int, fan_out: int, *, gain: float, generator: torch.Generato
     nn.init.orthogonal_(layer.weight, gain, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def masked_log_softmax(logits: Tensor, action_mask: Tensor | None) -> Tensor:
+    """Log-probabilities of the distribution over the legal actions.
+
+        log π(a) = z_a - log Σ_b exp z_b,   z_a = finfo.min where a is illegal
+
+    A finite floor instead of -inf: 0 · log 0 and its gradient are then 0, not NaN (Huang & Ontañón 2022,
+    arXiv:2006.14171, section 4).
+
+    Args:
+        logits: [..., A].
+        action_mask: [..., A] bool, true where legal, with at least one legal action in each row; None if all are.
+
+    Returns:
+        [..., A], finite.
+    """
+    if action_mask is not None:
+        logits = torch.where(action_mask, logits, torch.finfo(logits.dtype).min)
+    return torch.log_softmax(logits, dim=-1)
+
+
+def log_prob_of(log_probs: Tensor, actions: Tensor) -> Tensor:
+    """log π(a) [N] of `actions` [N] int64, out of `log_probs` [N, A]."""
+    return log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+
+
+def entropy(log_probs: Tensor) -> Tensor:
+    """H(π) = -Σ_a π(a) log π(a) in nats, [N], of `log_probs` [N, A]."""
+    return -(log_probs.exp() * log_probs).sum(dim=-1)
+
+
+Floats = NDArray[np.float32]
+
+_LOWEST = np.finfo(np.float32).min
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArrayTrunk:
+    """A trunk with its head. The arrays are the memory of the network's own weights, so training shows at once."""
+
+    weights: tuple[Floats, ...]
+    """Of each layer, [inputs, outputs]; a view."""
+    biases: tuple[Floats, ...]
+    """Of each layer, [outputs]."""
+    is_tanh: bool
+    """Between the layers; else ReLU."""
+
+    def __call__(self, encoded: Floats) -> Floats:
+        """Outputs of the head [N, O], from inputs [N, F]."""
+        hidden = encoded
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = hidden @ weight
+            hidden += bias
+            if layer == last:
+                break
+            if self.is_tanh:
+                np.tanh(hidden, out=hidden)
+            else:
+                np.maximum(hidden, np.float32(0.0), out=hidden)
+        return hidden
+
+
+def array_trunk(layers: nn.Sequential, *, is_tanh: bool) -> ArrayTrunk:
+    """Views of the linear layers of `layers`; they stay true as long as the parameters are changed in place."""
+    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    return ArrayTrunk(
+        weights=tuple(layer.weight.detach().numpy().T for layer in linear),
+        biases=tuple(layer.bias.detach().numpy() for layer in linear),
+        is_tanh=is_tanh,
+    )
+
+
+def side_by_side(observations: Sequence[Floats]) -> Floats:
+    """Flatten each [N, ...] to [N, F_i] and put them side by side: [N, F], float32, new memory."""
+    # The size is said, not left to numpy to find: of no rows it cannot be found.
+    flat = [array.reshape(len(array), math.prod(array.shape[1:])) for array in observations]
+    return np.concatenate(flat, axis=1, dtype=np.float32)
+
+
+def log_softmax(logits: Floats, action_mask: NDArray[np.bool_] | None) -> Floats:
+    """As `distributions.masked_log_softmax`, in place:  log π(a) = z_a - max z - log Σ_b exp(z_b - max z).
+
+    Args:
+        logits: [N, A]; changed.
+        action_mask: [N, A], true where legal, with a legal action in each row; None if all are.
+
+    Returns:
+        [N, A], finite where `logits` are.
+    """
+    if action_mask is not None:
+        np.copyto(logits, _LOWEST, where=~action_mask)
+    logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
+    logits -= np.log(np.add.reduce(np.exp(logits), axis=1, keepdims=True))
+    return np.maximum(logits, _LOWEST, out=logits)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from townlet_training.config import TrainingConfig
+from townlet_training.config import PlannedUpdate, TrainingConfig
 from townlet_training.errors import (
     ActionMaskError,
     ConfigError,
@@ -21,16 +21,13 @@ from townlet_training.errors import (
     ShapeError,
     StaleBatchError,
 )
+from townlet_training.learning.batch import freeze_statistics
 from townlet_training.learning.ppo import PPOLearner, PPOUpdate
-from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.network.spec import PolicySpec
+from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
-from townlet_training.run.cloning import clone_script, freeze_statistics
-from townlet_training.run.schedule import PlannedUpdate
 from townlet_trajectory import Kind, TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Collected
+from townlet_trajectory.evaluation.interfaces import Collected, derive_seed
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
-from townlet_trajectory.evaluation.seeds import derive_seed
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +128,8 @@ class GroupLearners:
         Raises:
             EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
         """
+        from townlet_training.run.cloning import clone_script  # a run of mode `ppo` needs none of it
+
         results = {}
         for group, network in self.networks.items():
             with _naming("stage clone", group):

@@ -6,7 +6,6 @@ The state is JSON, tensors are safetensors, worlds are npz for the numbers and J
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,16 +76,12 @@ class CheckpointStore:
 
     def steps(self) -> tuple[int, ...]:
         """Return the world steps of every checkpoint, ascending, without interim ones."""
-        return tuple(sorted(int(steps) for steps, serial in self._names() if serial is None))
+        return tuple(steps for steps, is_due, _, _ in self._found() if is_due)
 
     def newest(self) -> Path | None:
         """Return the checkpoint that a run is resumed from, interim or not; None where there is none."""
-        # Where both are of the same steps, the interim one was written before what made the other one due.
-        keys = [(int(steps), math.inf if serial is None else int(serial)) for steps, serial in self._names()]
-        if not keys:
-            return None
-        steps, serial = max(keys)
-        return self.path(steps) if serial == math.inf else self._interim_path(steps, int(serial))
+        found = self._found()
+        return found[-1][-1] if found else None
 
     def save(self, checkpoint: Checkpoint, *, protected: frozenset[int] = frozenset()) -> Path:
         """Write `checkpoint`, then `prune`: when this returns it survives a crash of the machine.
@@ -105,8 +100,9 @@ class CheckpointStore:
 
     def save_interim(self, checkpoint: Checkpoint) -> Path:
         """Write `checkpoint` as the interim one, then remove the one before; errors as of `save`."""
-        serials = [int(serial) for _, serial in self._names() if serial is not None]
-        path = self._interim_path(checkpoint.state.env_steps, max(serials, default=0) + 1)
+        serial = max((serial for _, _, serial, _ in self._found()), default=0) + 1
+        path = self.path(checkpoint.state.env_steps)
+        path = path.with_name(f"{path.name}-interim-{serial}")
         self._write(path, checkpoint)
         self._remove_interim(but=path)
         return path
@@ -126,15 +122,15 @@ class CheckpointStore:
         """Read the checkpoint at `env_steps`; see `read_checkpoint`."""
         return read_checkpoint(self.path(env_steps))
 
-    def _interim_path(self, env_steps: int, serial: int) -> Path:
-        path = self.path(env_steps)
-        return path.with_name(f"{path.name}-interim-{serial}")
+    def _found(self) -> list[tuple[int, bool, int, Path]]:
+        """List the checkpoints that are there, oldest first: world steps, whether it is due, serial number, path.
 
-    def _names(self) -> list[tuple[str, str | None]]:
+        Of the same steps, the interim one is older: it was written before what made the other one due.
+        """
         if not self._directory.exists():
             return []
-        names = (_NAME.fullmatch(entry.name) for entry in self._directory.iterdir() if entry.is_dir())
-        return [(match[1], match[2]) for match in names if match]
+        names = [(_NAME.fullmatch(path.name), path) for path in self._directory.iterdir() if path.is_dir()]
+        return sorted((int(name[1]), name[2] is None, int(name[2] or 0), path) for name, path in names if name)
 
     def _write(self, path: Path, checkpoint: Checkpoint) -> None:
         for tensors in (checkpoint.weights, checkpoint.learner):
@@ -154,8 +150,8 @@ class CheckpointStore:
             raise CheckpointError(self._directory, "write", error.strerror or str(error)) from error
 
     def _remove_interim(self, *, but: Path | None) -> None:
-        for steps, serial in self._names():
-            if serial is not None and (path := self._interim_path(int(steps), int(serial))) != but:
+        for _, is_due, _, path in self._found():
+            if not is_due and path != but:
                 _remove(path)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError
-from townlet_training.learning.advantages import return_scale
+from townlet_training.learning.batch import freeze_statistics
 from townlet_training.learning.bc import BCLearner, labels
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
@@ -27,22 +27,6 @@ class CloneEpisodes(NamedTuple):
     """They choose the epoch whose weights are kept."""
     judge: TrajectoryBatch
     """They choose nothing, and are judged by."""
-
-
-def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
-    """Fit the normalization of observations and the unit of values to `batch`, where the network's config says so.
-
-    Nothing changes them afterwards.
-
-    Args:
-        network: whose buffers are set.
-        batch: the rows to fit to; none that the network is judged by.
-        discount: of the returns that give the unit.
-    """
-    if network.config.normalize_observations == "frozen":
-        network.fit_normalizer(batch)
-    if network.config.value_scale == "frozen":
-        network.set_value_scale(return_scale(batch, discount=discount))
 
 
 def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int) -> CloneEpisodes:

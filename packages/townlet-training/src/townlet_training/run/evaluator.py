@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from townlet_training.config import TrainingConfig
 from townlet_training.network.onnx_export import export_policy
 from townlet_training.run.agent_groups import GroupLearners, group_seed
-from townlet_training.run.clock import RunClock
+from townlet_training.run.metrics import RunClock
 from townlet_training.run.state import EvaluatorState, TrainingState
 from townlet_trajectory.evaluation.comparisons import (
     PairedComparison,
     compare,
+    mean_interval,
     normalized,
     summarize,
 )
@@ -31,8 +32,14 @@ from townlet_trajectory.evaluation.gates import (
     excess_gain,
     floor_gate,
 )
-from townlet_trajectory.evaluation.interfaces import Actor, Evaluator
-from townlet_trajectory.evaluation.intervals import mean_interval
+from townlet_trajectory.evaluation.interfaces import (
+    Actor,
+    EpisodeScores,
+    Evaluator,
+    derive_seed,
+    final_seeds,
+    selection_seeds,
+)
 from townlet_trajectory.evaluation.promotion import PROMOTION_NAME, PromotionDecision, PromotionRegistry
 from townlet_trajectory.evaluation.results import (
     CLONE,
@@ -46,8 +53,6 @@ from townlet_trajectory.evaluation.results import (
     RunSummary,
     zero_of,
 )
-from townlet_trajectory.evaluation.scores import EpisodeScores
-from townlet_trajectory.evaluation.seeds import derive_seed, final_seeds, selection_seeds
 
 log = logging.getLogger(__name__)
 

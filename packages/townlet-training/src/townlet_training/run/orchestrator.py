@@ -8,22 +8,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from townlet_training.config import TrainingConfig
+from townlet_training.config import PlannedUpdate, Schedule, TrainingConfig, plan
 from townlet_training.errors import ResumeError
-from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.network.spec import PolicySpec
+from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
-from townlet_training.run.clock import Progress, RunClock
 from townlet_training.run.directory import RunDirectory
 from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of
-from townlet_training.run.metrics import metrics_row
-from townlet_training.run.schedule import PlannedUpdate, Schedule, plan
+from townlet_training.run.metrics import Progress, RunClock, metrics_row
 from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, Evaluator
+from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
-from townlet_trajectory.evaluation.scores import EpisodeScores
 from townlet_trajectory.storage.files import DirectoryLock
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,10 @@ from pydantic import ConfigDict
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.ppo import PPOUpdate
-from townlet_training.network.spec import PolicySpec
+from townlet_training.network.actor_critic import PolicySpec
 from townlet_trajectory.evaluation.gates import GateResult
-from townlet_trajectory.evaluation.interfaces import Collected
+from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
 from townlet_trajectory.evaluation.results import CloneRecord, CloneResult, EvaluationRecord, RunCounters, Stage
-from townlet_trajectory.evaluation.scores import EpisodeScores
 
 SCHEMA_VERSION = 3
 

@@ -14,7 +14,7 @@ from townlet_trajectory.audit.report import AuditReport, DatasetAudit, FindingLi
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import Kind
 from townlet_trajectory.data.table import overlapping, sums_of_wholes, whole_of_piece
-from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest
+from townlet_trajectory.dataset.info import DatasetManifest
 from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, joined_tables, table_of
 from townlet_trajectory.errors import ArtifactError, NonFiniteError, TrajectoryError
 from townlet_trajectory.formats.captures.directory import NOTE
@@ -50,8 +50,9 @@ def audit_dataset(
     """
     found, names = FindingList(), element_names or {}
     if isinstance(dataset, str | Path):
-        path, manifest = str(dataset), str(_manifest_of(Path(dataset)))
-        count = _audit_path(Path(dataset), found, label, names, data_root)
+        path, given = str(dataset), Path(dataset)
+        manifest = str(given / MANIFEST_NAME if given.is_dir() else given)
+        count = _audit_path(given, found, label, names, data_root)
     else:
         path, manifest = "", ""
         _audit_source(dataset, found, label, names)
@@ -67,10 +68,6 @@ def audit_dataset(
     return AuditReport(path=path, datasets=(result,))
 
 
-def _manifest_of(path: Path) -> Path:
-    return path / MANIFEST_NAME if path.is_dir() else path
-
-
 def _audit_path(
     path: Path, found: FindingList, label: str, names: Mapping[str, Sequence[str]], data_root: str | Path | None
 ) -> int:
@@ -79,18 +76,15 @@ def _audit_path(
         with open_dataset(path, data_root=data_root) as opened:
             if isinstance(opened.source, ShardReader):
                 _compare_files(path, opened.source.manifest, found)
-            _audit_source(opened.source, found, label, {**_names_in(opened.info), **names})
+            # The names of the features, where a dataset was a capture once.
+            note = opened.info.notes.get(NOTE)
+            noted = note.get("feature_names") if isinstance(note, dict) else None
+            known = {"features": [str(name) for name in noted]} if isinstance(noted, list) else {}
+            _audit_source(opened.source, found, label, {**known, **names})
             return int(opened.source.block_offsets[-1])
     except ArtifactError as error:
         found.fail("manifest", str(error.path), error.reason)
         return 0
-
-
-def _names_in(info: DatasetInfo) -> dict[str, Sequence[str]]:
-    """The names of the features, where a dataset was a capture once."""
-    note = info.notes.get(NOTE)
-    names = note.get("feature_names") if isinstance(note, dict) else None
-    return {"features": [str(name) for name in names]} if isinstance(names, list) else {}
 
 
 def _compare_files(directory: Path, manifest: DatasetManifest, found: FindingList) -> None:

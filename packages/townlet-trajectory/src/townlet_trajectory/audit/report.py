@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partialmethod
 
 from townlet_trajectory.storage.json import JsonValue, printable
 
@@ -52,24 +52,17 @@ class FindingList:
     def __init__(self) -> None:
         self._findings: list[Finding] = []
 
-    def fail(self, code: str, entry: str, message: str) -> None:
-        """Add one of severity FAIL; see `Finding`."""
-        self._add(Severity.FAIL, code, entry, message)
+    def add(self, severity: Severity, code: str, entry: str, message: str) -> None:
+        """Add one; see `Finding`."""
+        self._findings.append(Finding(severity=severity, code=code, entry=entry, message=message))
 
-    def warn(self, code: str, entry: str, message: str) -> None:
-        """Add one of severity WARN; see `Finding`."""
-        self._add(Severity.WARN, code, entry, message)
-
-    def info(self, code: str, entry: str, message: str) -> None:
-        """Add one of severity INFO; see `Finding`."""
-        self._add(Severity.INFO, code, entry, message)
+    fail = partialmethod(add, Severity.FAIL)
+    warn = partialmethod(add, Severity.WARN)
+    info = partialmethod(add, Severity.INFO)
 
     def all(self) -> tuple[Finding, ...]:
         """Those made so far."""
         return tuple(self._findings)
-
-    def _add(self, severity: Severity, code: str, entry: str, message: str) -> None:
-        self._findings.append(Finding(severity=severity, code=code, entry=entry, message=message))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +91,9 @@ class DatasetAudit:
     def document(self) -> dict[str, JsonValue]:
         """As it is written: `findings` are sentences without INFO, `details` are all of them with severity and code."""
         return {
-            "name": self.name,
+            **vars(self),
             "status": self.status,
-            "manifest": self.manifest,
-            "checksums": self.checksums,
-            "captures": self.captures,
             "findings": [str(finding) for finding in self.findings if finding.severity is not Severity.INFO],
-            "sample_count": self.sample_count,
             "details": [finding.document() for finding in self.findings],
         }
 
@@ -148,21 +137,14 @@ class AuditReport:
         for dataset in self.datasets:
             count = f"{dataset.sample_count} sample" + "s" * (dataset.sample_count != 1)
             lines += [f"{dataset.status}  {printable(dataset.name)}  ({count})"]
-            lines += _lines(dataset.findings)
+            rank = [*reversed(Severity)]  # the worst first
+            for finding in sorted(dataset.findings, key=lambda finding: rank.index(finding.severity)):
+                lines += textwrap.wrap(
+                    str(finding),
+                    _WIDTH,
+                    initial_indent=f"  {finding.severity.value}  ",
+                    subsequent_indent=" " * 8,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
         return "\n".join(lines) + "\n"
-
-
-def _lines(findings: Sequence[Finding]) -> list[str]:
-    """The worst first."""
-    rank = [*reversed(Severity)]
-    lines: list[str] = []
-    for finding in sorted(findings, key=lambda finding: rank.index(finding.severity)):
-        lines += textwrap.wrap(
-            str(finding),
-            _WIDTH,
-            initial_indent=f"  {finding.severity.value}  ",
-            subsequent_indent=" " * 8,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return lines

@@ -10,14 +10,7 @@ from typing import Any, Protocol, SupportsIndex, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.checks import (
-    check_agent_ids,
-    check_array,
-    check_columns,
-    check_finite,
-    check_offsets,
-    check_ticks,
-)
+from townlet_trajectory.data.checks import check_array, check_columns, check_finite, check_offsets, check_ticks
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
 from townlet_trajectory.data.split import is_held_out
@@ -26,9 +19,9 @@ from townlet_trajectory.data.trajectory import (
     TRAJECTORY_FIELDS,
     TRAJECTORY_SPECS,
     Array,
+    Frozen,
+    ManyTrajectories,
     Trajectory,
-    frozen,
-    frozen_columns,
 )
 from townlet_trajectory.errors import SchemaError, ShapeError
 
@@ -38,7 +31,7 @@ _PLAIN = (*ROW_SPECS, *TRAJECTORY_FIELDS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class TrajectoryBatch:
+class TrajectoryBatch(ManyTrajectories, Frozen):
     """B trajectories of together R steps, one after the other; B may be 0.
 
     `batch[2]` is a trajectory, `batch[2:5]` a batch of three, and a loop over a batch meets its trajectories.
@@ -81,16 +74,6 @@ class TrajectoryBatch:
     """[R]."""
     ticks: NDArray[np.int64]
     """[R]; consecutive within a trajectory."""
-    terminated: NDArray[np.bool_]
-    """[B]; true ends."""
-    truncated: NDArray[np.bool_]
-    """[B]; cut off from outside. Neither: the trajectory goes on elsewhere."""
-    agent_ids: NDArray[np.object_]
-    """[B] str."""
-    worlds: NDArray[np.int64]
-    """[B]."""
-    episodes: NDArray[np.int64]
-    """[B]; number of the world's episode."""
 
     def __post_init__(self) -> None:
         check_offsets(self.offsets)
@@ -100,24 +83,14 @@ class TrajectoryBatch:
         check_columns("columns", self.columns, self.schema.decisions, steps)
         for name, spec in ROW_SPECS.items():
             check_array(name, getattr(self, name), spec, steps)
-        for name, spec in TRAJECTORY_SPECS.items():
-            check_array(name, getattr(self, name), spec, size)
-        check_agent_ids(self.agent_ids, size)
+        self.check_trajectories(size)
         check_ticks(self.ticks, self.offsets)
         check_finite("rewards", self.rewards, self.ticks)
         final_ticks = self.ticks[self.row_of_last] + 1
         for name in self.schema.observations:
             check_finite(name, self.observations[name], self.ticks)
             check_finite(name, self.final_observations[name], final_ticks)
-        for group in ("observations", "final_observations", "columns"):
-            object.__setattr__(self, group, frozen_columns(getattr(self, group)))
-        for name in ("offsets", *_PLAIN):
-            object.__setattr__(self, name, frozen(getattr(self, name)))
-
-    def __setstate__(self, state: Mapping[str, object]) -> None:
-        # A copy, or what another process sent, is as valid and as read-only.
-        self.__dict__.update(state)
-        self.__post_init__()
+        self.freeze()
 
     def __len__(self) -> int:
         """Trajectories (B)."""
@@ -203,11 +176,7 @@ class TrajectoryBatch:
     def from_trajectories(cls, trajectories: Sequence[Trajectory]) -> TrajectoryBatch:
         """Put trajectories of equal schemas one after the other, in the given order. Raises `SchemaError` if there is
         none, or schemas differ."""
-        if not trajectories:
-            raise SchemaError("a batch needs at least one trajectory, to know its schema")
-        schema = trajectories[0].schema
-        for trajectory in trajectories:
-            schema.require_equal(trajectory.schema)
+        schema = _common_schema(trajectories, "trajectory")
         seen = {name: [trajectory.observations[name] for trajectory in trajectories] for name in schema.observations}
         return cls(
             schema=schema,
@@ -227,11 +196,7 @@ class TrajectoryBatch:
     def concatenate(cls, batches: Sequence[TrajectoryBatch]) -> TrajectoryBatch:
         """Put batches of equal schemas one after the other, in the given order. Raises `SchemaError` if there is none,
         or schemas differ."""
-        if not batches:
-            raise SchemaError("at least one batch is needed, to know the schema")
-        schema = batches[0].schema
-        for batch in batches:
-            schema.require_equal(batch.schema)
+        schema = _common_schema(batches, "batch")
         return cls(
             schema=schema,
             offsets=offsets_of(np.concatenate([batch.lengths for batch in batches])),
@@ -281,6 +246,14 @@ class BatchSink(Protocol):
 
     def write(self, batch: TrajectoryBatch) -> None:
         """Take `batch` over. When this raises, nothing of it counts as taken, and it is offered again."""
+
+
+def _common_schema(parts: Sequence[Trajectory | TrajectoryBatch], kind: str) -> TrajectorySchema:
+    if not parts:
+        raise SchemaError(f"at least one {kind} is needed, to know the schema")
+    for part in parts:
+        parts[0].schema.require_equal(part.schema)
+    return parts[0].schema
 
 
 def _concatenated(parts: Sequence[Mapping[str, Array]], specs: Mapping[str, ArraySpec]) -> dict[str, Array]:

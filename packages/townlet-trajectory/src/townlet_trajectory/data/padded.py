@@ -9,22 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.checks import check_agent_ids, check_array, refuse_names
+from townlet_trajectory.data.checks import refuse_names
 from townlet_trajectory.data.ragged import flat_rows, offsets_of, padded_rows, step_mask
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.data.trajectory import (
-    ROW_SPECS,
-    TRAJECTORY_FIELDS,
-    TRAJECTORY_SPECS,
-    Array,
-    frozen,
-    frozen_columns,
-)
+from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_FIELDS, Array, Frozen, ManyTrajectories
 from townlet_trajectory.errors import ShapeError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class PaddedBatch:
+class PaddedBatch(ManyTrajectories, Frozen):
     """B trajectories of at most T steps. Everything behind the end of one is zero, also its action masks.
 
     The flat form is `TrajectoryBatch`: rows [R, ...] with `offsets`. Here it is rows [B, T, ...] with `mask`. The
@@ -42,16 +35,6 @@ class PaddedBatch:
     """[B, T]."""
     ticks: NDArray[np.int64]
     """[B, T]; consecutive within a trajectory."""
-    terminated: NDArray[np.bool_]
-    """[B]."""
-    truncated: NDArray[np.bool_]
-    """[B]."""
-    agent_ids: NDArray[np.object_]
-    """[B] str."""
-    worlds: NDArray[np.int64]
-    """[B]."""
-    episodes: NDArray[np.int64]
-    """[B]."""
 
     def __post_init__(self) -> None:
         mask = self.mask
@@ -63,18 +46,8 @@ class PaddedBatch:
         _check_rectangles("observations", self.observations, self.schema.observations, (size, num_steps + 1))
         _check_rectangles("columns", self.columns, self.schema.decisions, (size, num_steps))
         _check_rectangles("rows", {"rewards": self.rewards, "ticks": self.ticks}, ROW_SPECS, (size, num_steps))
-        for name, spec in TRAJECTORY_SPECS.items():
-            check_array(name, getattr(self, name), spec, size)
-        check_agent_ids(self.agent_ids, size)
-        for group in ("observations", "columns"):
-            object.__setattr__(self, group, frozen_columns(getattr(self, group)))
-        for name in ("mask", *ROW_SPECS, *TRAJECTORY_FIELDS):
-            object.__setattr__(self, name, frozen(getattr(self, name)))
-
-    def __setstate__(self, state: Mapping[str, object]) -> None:
-        # A copy, or what another process sent, is as valid and as read-only.
-        self.__dict__.update(state)
-        self.__post_init__()
+        self.check_trajectories(size)
+        self.freeze()
 
     def __len__(self) -> int:
         """Trajectories (B)."""

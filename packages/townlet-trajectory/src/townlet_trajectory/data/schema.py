@@ -175,11 +175,12 @@ def default_decision_columns() -> dict[str, ArraySpec]:
 
 def schema_document(schema: TrajectorySchema) -> dict[str, JsonValue]:
     """`observations` and `decisions`, each an object of `dtype` and `shape` by name, and `vocabulary`."""
-    return {
-        "observations": _specs_document(schema.observations),
-        "decisions": _specs_document(schema.decisions),
-        "vocabulary": list(schema.vocabulary),
+    columns = {"observations": schema.observations, "decisions": schema.decisions}
+    document: dict[str, JsonValue] = {
+        kind: {name: {"dtype": spec.dtype, "shape": [*spec.shape]} for name, spec in specs.items()}
+        for kind, specs in columns.items()
     }
+    return {**document, "vocabulary": list(schema.vocabulary)}
 
 
 def parse_schema(fields: Fields) -> TrajectorySchema:
@@ -189,11 +190,12 @@ def parse_schema(fields: Fields) -> TrajectorySchema:
         ManifestError: the error of `fields`, if a value is missing or of another type.
         SchemaError: if the values are not a schema.
     """
-    return TrajectorySchema(
-        observations=_parse_specs(fields, "observations"),
-        decisions=_parse_specs(fields, "decisions"),
-        vocabulary=fields.texts("vocabulary"),
-    )
+    columns: dict[str, dict[str, ArraySpec]] = {}
+    for kind in ("observations", "decisions"):
+        inside = fields.inside(kind)
+        specs = {name: inside.inside(name) for name in fields.object(kind)}
+        columns[kind] = {name: ArraySpec(spec.text("dtype"), spec.integers("shape")) for name, spec in specs.items()}
+    return TrajectorySchema(**columns, vocabulary=fields.texts("vocabulary"))
 
 
 def _check_vocabulary(keys: tuple[str, ...]) -> None:
@@ -202,13 +204,3 @@ def _check_vocabulary(keys: tuple[str, ...]) -> None:
     if len(set(keys)) != len(keys):
         repeated = sorted({key for key in keys if keys.count(key) > 1})
         raise SchemaError(f"`vocabulary` repeats {repeated}")
-
-
-def _specs_document(specs: Mapping[str, ArraySpec]) -> dict[str, JsonValue]:
-    return {name: {"dtype": spec.dtype, "shape": [*spec.shape]} for name, spec in specs.items()}
-
-
-def _parse_specs(fields: Fields, kind: str) -> dict[str, ArraySpec]:
-    inside = fields.inside(kind)
-    specs = {name: inside.inside(name) for name in fields.object(kind)}
-    return {name: ArraySpec(spec.text("dtype"), spec.integers("shape")) for name, spec in specs.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -170,8 +171,13 @@ class BatchStatistics:
         flags = {name: count + other.flags[name] for name, count in self.flags.items()}
         both: dict[str, Any] = {name: ours[name] + theirs[name] for name in ours if name.startswith("num_")}
         both |= {name: ours[name].merged(theirs[name]) for name in ("lengths", "returns", "rewards")}
-        both |= {name: _added(ours[name], theirs[name]) for name in ("actions", "kinds", "sources", "veto_reasons")}
-        both |= {name: _merged(ours[name], theirs[name]) for name in ("columns", "observations")}
+        for name in ("actions", "kinds", "sources", "veto_reasons"):
+            both[name] = dict(sorted((Counter(ours[name]) + Counter(theirs[name])).items()))
+        for name in ("columns", "observations"):
+            if ours[name].keys() != theirs[name].keys():
+                differing = f"{sorted(ours[name])} and {sorted(theirs[name])}"
+                raise SchemaError(f"moments must be of the same columns, got {differing}")
+            both[name] = {column: moments.merged(theirs[name][column]) for column, moments in ours[name].items()}
         return BatchStatistics(schema=self.schema, flags=flags, **both)
 
 
@@ -203,13 +209,3 @@ def _code_counts(batch: TrajectoryBatch, name: str) -> dict[int, int]:
 def _finite_rows(column: Array) -> Array:
     finite = np.isfinite(column)
     return column[finite.all(axis=tuple(range(1, column.ndim)))]
-
-
-def _added(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
-    return {code: one.get(code, 0) + other.get(code, 0) for code in sorted(one.keys() | other.keys())}
-
-
-def _merged(one: Mapping[str, Moments], other: Mapping[str, Moments]) -> dict[str, Moments]:
-    if one.keys() != other.keys():
-        raise SchemaError(f"moments must be of the same columns, got {sorted(one)} and {sorted(other)}")
-    return {name: moments.merged(other[name]) for name, moments in one.items()}

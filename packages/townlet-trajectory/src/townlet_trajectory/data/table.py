@@ -9,37 +9,26 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.checks import check_array
 from townlet_trajectory.data.schema import Array, ArraySpec
-from townlet_trajectory.data.trajectory import TRAJECTORY_SPECS
+from townlet_trajectory.data.trajectory import ManyTrajectories
 from townlet_trajectory.errors import ShapeError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TrajectoryTable:
+class TrajectoryTable(ManyTrajectories):
     """Identity, length and end of B trajectories, known without reading a tensor."""
 
-    agent_ids: NDArray[np.object_]
-    """[B] str."""
-    worlds: NDArray[np.int64]
-    """[B]."""
-    episodes: NDArray[np.int64]
-    """[B]; number of the world's episode."""
     first_ticks: NDArray[np.int64]
     """[B]."""
     lengths: NDArray[np.int64]
     """[B]; steps, at least 1."""
-    terminated: NDArray[np.bool_]
-    """[B]."""
-    truncated: NDArray[np.bool_]
-    """[B]."""
     tags: tuple[frozenset[str], ...] = ()
     """[B]; what each was tagged with. Empty where nothing is tagged."""
 
     def __post_init__(self) -> None:
         size = len(self)
-        if self.agent_ids.dtype != np.object_ or self.agent_ids.shape != (size,):
-            raise ShapeError(f"`agent_ids` must be object of shape {(size,)}, got {self.agent_ids.dtype}")
-        for name, spec in {**TRAJECTORY_SPECS, **dict.fromkeys(("first_ticks", "lengths"), ArraySpec("int64"))}.items():
-            check_array(name, vars(self)[name], spec, size)
+        self.check_trajectories(size)
+        for name in ("first_ticks", "lengths"):
+            check_array(name, vars(self)[name], ArraySpec("int64"), size)
         if self.lengths.min(initial=1) < 1:
             raise ShapeError(f"`lengths` must be at least 1, got {self.lengths.min()}")
         if self.tags and len(self.tags) != size:

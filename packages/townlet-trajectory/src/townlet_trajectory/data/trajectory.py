@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -9,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.checks import check_array, check_columns, check_finite
+from townlet_trajectory.data.checks import check_agent_ids, check_array, check_columns, check_finite
 from townlet_trajectory.data.schema import Array as Array
 from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
 from townlet_trajectory.errors import ContinuityError, ShapeError
@@ -26,8 +27,71 @@ TRAJECTORY_FIELDS = ("agent_ids", *TRAJECTORY_SPECS)
 """What every trajectory of a batch has."""
 
 
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """Return `array` as one that cannot be written to.
+
+    An array that is handed over whole is taken over: it becomes read-only itself, nothing is copied. Of an array that
+    is a part of a writable one, or of memory that is not numpy's, a copy is taken.
+    """
+    owner: NDArray[np.generic] = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if owner.flags.writeable:
+        if owner.base is not None or owner.nbytes != array.nbytes:
+            array = owner = array.copy()
+        owner.flags.writeable = False
+    array.flags.writeable = False
+    return array
+
+
+class Frozen(ABC):
+    """A frozen dataclass of arrays, and of arrays by name, none of which can be written to."""
+
+    @abstractmethod
+    def __post_init__(self) -> None:
+        """Check the fields, then `freeze` them."""
+
+    def __setstate__(self, state: Mapping[str, object]) -> None:
+        # A copy, or what another process sent, is as valid and as read-only.
+        self.__dict__.update(state)
+        self.__post_init__()
+
+    def freeze(self) -> None:
+        """Replace every array by `frozen` of it."""
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                object.__setattr__(self, name, frozen(value))
+            elif isinstance(value, Mapping):
+                object.__setattr__(self, name, {key: frozen(array) for key, array in value.items()})
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Trajectory:
+class ManyTrajectories:
+    """Identity and end of B trajectories, in whatever form their steps are."""
+
+    agent_ids: NDArray[np.object_]
+    """[B] str."""
+    worlds: NDArray[np.int64]
+    """[B]."""
+    episodes: NDArray[np.int64]
+    """[B]; number of the world's episode."""
+    terminated: NDArray[np.bool_]
+    """[B]; true ends."""
+    truncated: NDArray[np.bool_]
+    """[B]; cut off from outside. Neither: the trajectory goes on elsewhere."""
+
+    def check_trajectories(self, size: int) -> None:
+        """Raise `SchemaError` or `ShapeError` unless these are arrays of `size` rows, and the ids text."""
+        for name, spec in TRAJECTORY_SPECS.items():
+            check_array(name, vars(self)[name], spec, size)
+        check_agent_ids(self.agent_ids, size)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Trajectory(Frozen):
     """T >= 1 consecutive steps of one agent, none of them beyond its end.
 
     `trajectory[first:stop]` are some of its steps. The arrays are taken over and read-only, as those of a batch.
@@ -85,15 +149,7 @@ class Trajectory:
         check_finite("rewards", self.rewards, ticks)
         for name, observation in self.observations.items():
             check_finite(name, observation, ticks)
-        object.__setattr__(self, "observations", frozen_columns(self.observations))
-        object.__setattr__(self, "columns", frozen_columns(self.columns))
-        object.__setattr__(self, "rewards", frozen(self.rewards))
-        object.__setattr__(self, "ticks", frozen(self.ticks))
-
-    def __setstate__(self, state: Mapping[str, object]) -> None:
-        # A copy, or what another process sent, is as valid and as read-only.
-        self.__dict__.update(state)
-        self.__post_init__()
+        self.freeze()
 
     def __len__(self) -> int:
         """Steps (T)."""
@@ -121,28 +177,3 @@ class Trajectory:
             terminated=self.terminated and ends,
             truncated=self.truncated and ends,
         )
-
-
-_Frozen = TypeVar("_Frozen", bound=np.generic)
-
-
-def frozen(array: NDArray[_Frozen]) -> NDArray[_Frozen]:
-    """Return `array` as one that cannot be written to.
-
-    An array that is handed over whole is taken over: it becomes read-only itself, nothing is copied. Of an array that
-    is a part of a writable one, or of memory that is not numpy's, a copy is taken.
-    """
-    owner: NDArray[np.generic] = array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    if owner.flags.writeable:
-        if owner.base is not None or owner.nbytes != array.nbytes:
-            array = owner = array.copy()
-        owner.flags.writeable = False
-    array.flags.writeable = False
-    return array
-
-
-def frozen_columns(columns: Mapping[str, Array]) -> dict[str, Array]:
-    """Return `frozen` of each column, in a new mapping."""
-    return {name: frozen(array) for name, array in columns.items()}

@@ -169,10 +169,8 @@ class TrajectoryDataset(Generic[BatchT]):
         """Go on where `position` says. Nothing that was handed out before is read again. Raises `DatasetError` if the
         position is of another dataset or other options, or there is no such batch."""
         if position.fingerprint != (own := self.reader.fingerprint):
-            raise DatasetError(
-                f"the position is of another dataset or of other options: expected fingerprint {own}, "
-                f"got {position.fingerprint}"
-            )
+            differ = f"expected fingerprint {own}, got {position.fingerprint}"
+            raise DatasetError(f"the position is of another dataset or of other options: {differ}")
         if position.batch >= max(1, len(self)):
             raise DatasetError(f"an epoch has {len(self)} batches, the position says batch {position.batch}")
         self._next = (position.epoch, position.batch)
@@ -196,9 +194,8 @@ class TrajectoryDataset(Generic[BatchT]):
             )
         reader = self.reader
         restricted: TrajectoryDataset[BatchT] = TrajectoryDataset.__new__(TrajectoryDataset)
-        restricted._read_with(
-            DatasetReader(reader.source, reader.options, reader.selected.within(trajectories), reader.unit)
-        )
+        selected = reader.selected.within(trajectories)
+        restricted._read_with(DatasetReader(reader.source, reader.options, selected, reader.unit))
         return restricted
 
 

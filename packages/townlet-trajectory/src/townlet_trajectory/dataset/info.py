@@ -61,13 +61,7 @@ class DatasetInfo:
 
     def document(self) -> dict[str, JsonValue]:
         """As JSON."""
-        return {
-            "group": self.group,
-            "tags": [*self.tags],
-            "seeds": {**self.seeds},
-            "policies": {**self.policies},
-            "notes": {**self.notes},
-        }
+        return {**vars(self), "tags": [*self.tags]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,12 +83,9 @@ def window_bytes(budget_bytes: int, memory: BlockMemory, blocks: NDArray[np.int6
     held, loading = (int(sizes[blocks].max(initial=0)) for sizes in (memory.held, memory.loading))
     needed = held + loading + BATCHES_HELD * batch_bytes
     if needed > budget_bytes:
-        raise MemoryBudgetError(
-            budget_bytes,
-            needed,
-            f"one block takes {held} bytes, loading it {loading} more, and {BATCHES_HELD} batches are held, "
-            f"{batch_bytes} bytes each",
-        )
+        held_batches = f"{BATCHES_HELD} batches are held, {batch_bytes} bytes each"
+        reason = f"one block takes {held} bytes, loading it {loading} more, and {held_batches}"
+        raise MemoryBudgetError(budget_bytes, needed, reason)
     return budget_bytes - loading - BATCHES_HELD * batch_bytes
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.errors import EvaluationError
-from townlet_trajectory.evaluation.comparisons import paired_differences
-from townlet_trajectory.evaluation.intervals import mean_upper_bound, vector
-from townlet_trajectory.evaluation.scores import EpisodeScores
+from townlet_trajectory.evaluation.comparisons import mean_upper_bound, paired_differences, vector
+from townlet_trajectory.evaluation.interfaces import EpisodeScores
 
 RARE = 0.05
 """Share of the episodes that a rare good one may be of: `floor_gate` holds its level for rarer ones no longer."""

@@ -1,18 +1,112 @@
-"""The protocols between a simulation and a learner, and the record of one collection."""
+"""The protocols between a simulation and a learner, their records, and the seeds of the worlds that they run."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.errors import EvaluationError
-from townlet_trajectory.evaluation.scores import EpisodeScores, require_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeScores:
+    """Returns and events of one policy in n episodes, as plain numbers that any file can hold.
+
+    Examples:
+        >>> scores = EpisodeScores.of(returns=[1.0, 3.0], seeds=[7, 8])
+        >>> scores.mean
+        2.0
+    """
+
+    returns: tuple[float, ...]
+    """[n]; undiscounted return of each episode."""
+    seeds: tuple[int, ...]
+    """[n]; the seed of each episode's world."""
+    events: Mapping[str, tuple[float, ...]]
+    """Each [n]; how often something happened in each episode."""
+
+    def __post_init__(self) -> None:
+        num_episodes = len(self.returns)
+        if num_episodes == 0:
+            raise EvaluationError("`returns` must hold at least one episode, got none")
+        for name in self.events:
+            require_name("an event", name)
+        for name, values in {"seeds": self.seeds, **self.events}.items():
+            if len(values) != num_episodes:
+                raise EvaluationError(f"`{name}` must hold {num_episodes} numbers like `returns`, got {len(values)}")
+        for name, numbers in {"returns": self.returns, **self.events}.items():
+            for seed, value in zip(self.seeds, numbers, strict=True):
+                if not math.isfinite(value):
+                    raise EvaluationError(f"`{name}` must be finite, got {value} in the episode with seed {seed}")
+
+    @classmethod
+    def of(cls, *, returns: ArrayLike, seeds: ArrayLike, events: Mapping[str, ArrayLike] = {}) -> EpisodeScores:
+        """Make scores of arrays.
+
+        Args:
+            returns: [n] numbers.
+            seeds: [n] whole numbers.
+            events: each [n] numbers, by name.
+
+        Returns:
+            The scores, with plain numbers.
+
+        Raises:
+            EvaluationError: if the lengths differ, there is no episode, or a number is not finite.
+        """
+        return cls(
+            returns=_vector(returns, "returns"),
+            seeds=tuple(int(seed) for seed in _vector(seeds, "seeds")),
+            events={name: _vector(values, name) for name, values in events.items()},
+        )
+
+    @property
+    def mean(self) -> float:
+        """Mean return over the episodes."""
+        return float(np.mean(self.returns))
+
+    def first(self, count: int) -> EpisodeScores:
+        """Return the scores of the first `count` episodes."""
+        return EpisodeScores(
+            returns=self.returns[:count],
+            seeds=self.seeds[:count],
+            events={name: values[:count] for name, values in self.events.items()},
+        )
+
+    def followed_by(self, other: EpisodeScores) -> EpisodeScores:
+        """Return the episodes of both, those of `other` last. Raises `EvaluationError` if `other` counts other events,
+        or an episode with the same seed."""
+        if self.events.keys() != other.events.keys() or set(self.seeds) & set(other.seeds):
+            raise EvaluationError(
+                f"scores that follow must have the events {sorted(self.events)} and other seeds, "
+                f"got {sorted(other.events)} and {len(set(self.seeds) & set(other.seeds))} of the same seeds"
+            )
+        return EpisodeScores(
+            returns=self.returns + other.returns,
+            seeds=self.seeds + other.seeds,
+            events={name: values + other.events[name] for name, values in self.events.items()},
+        )
+
+
+def require_name(kind: str, name: str) -> None:
+    """Raise `EvaluationError` unless `name`, of `kind`, is printable text: files, pages and plots show it as it is."""
+    if not name or not name.isprintable():
+        raise EvaluationError(f"the name of {kind} must be printable text, got {name!r}")
+
+
+def _vector(values: ArrayLike, name: str) -> tuple[float, ...]:
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise EvaluationError(f"`{name}` must have one axis, got shape {array.shape}")
+    return tuple(array.tolist())
 
 
 class Actor(Protocol):
@@ -110,3 +204,63 @@ class Evaluator(Protocol):
 
     def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
         """Score a behavior without weights, by its name, in the same worlds."""
+
+
+HELD_OUT = 2**31
+"""Worlds with a seed below this are trained on; those from here on are only judged on."""
+_SELECTION = HELD_OUT + 2**20
+_PROMOTION = HELD_OUT + 2**24
+_END = 2**32
+
+
+def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
+    """Derive a seed for one use: BLAKE2b-64 of the JSON of [seed, purpose, index], top 63 bits.
+
+    Args:
+        seed: of the run.
+        purpose: of the use; uses with different purposes share nothing.
+        index: of the use among those with this purpose.
+
+    Returns:
+        A seed in [0, 2**63).
+    """
+    text = json.dumps([seed, purpose, index], separators=(",", ":"))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def training_seeds(seed: int, count: int) -> NDArray[np.int64]:
+    """Derive the seeds of `count` worlds to train in: [count] in [0, `HELD_OUT`), each from (seed, "world", index)."""
+    seeds = [derive_seed(seed, "world", index) % HELD_OUT for index in range(_block_size(count))]
+    return np.array(seeds, np.int64)
+
+
+def selection_seeds(count: int) -> NDArray[np.int64]:
+    """Return the seeds [count] of the episodes that gates and the choice of a checkpoint look at, equal in all runs."""
+    return _SELECTION + np.arange(_block_size(count))
+
+
+def final_seeds(count: int) -> NDArray[np.int64]:
+    """Return the seeds [count] of the episodes of the final score: 2**31 + i in every run."""
+    return HELD_OUT + np.arange(_block_size(count))
+
+
+def promotion_seeds(seed: int, pass_number: int, count: int) -> NDArray[np.int64]:
+    """Derive the seeds [count] of the episodes of one promotion pass.
+
+    They are disjoint from those of selection, of the final score, and of every other pass with this `seed` (until the
+    blocks have all been used once: 2 billion episodes).
+
+    Args:
+        seed: of the registry.
+        pass_number: at least 0.
+        count: episodes of a pass, 1 to 2**20.
+    """
+    num_blocks = (_END - _PROMOTION) // _block_size(count)
+    block = (derive_seed(seed, "promotion") + pass_number) % num_blocks
+    return _PROMOTION + block * count + np.arange(count)
+
+
+def _block_size(count: int) -> int:
+    if not 1 <= count <= 2**20:
+        raise EvaluationError(f"a block of seeds must have 1 to {2**20} of them, got {count!r}")
+    return count

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -12,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.errors import ManifestError, PromotionError
-from townlet_trajectory.evaluation.comparisons import PairedComparison
+from townlet_trajectory.evaluation.comparisons import MIN_EPISODES, PairedComparison
 from townlet_trajectory.evaluation.gates import GateResult
-from townlet_trajectory.evaluation.intervals import MIN_EPISODES
-from townlet_trajectory.evaluation.seeds import promotion_seeds
+from townlet_trajectory.evaluation.interfaces import promotion_seeds
 from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_named
@@ -116,7 +116,7 @@ class PromotionRegistry:
         >>> import tempfile
         >>> import numpy as np
         >>> from townlet_trajectory.evaluation.comparisons import compare
-        >>> from townlet_trajectory.evaluation.scores import EpisodeScores
+        >>> from townlet_trajectory.evaluation.interfaces import EpisodeScores
         >>> config = PromotionConfig(required_passes=2, num_episodes=10, num_resamples=1000)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     registry = PromotionRegistry(Path(folder) / "promotion.json", config=config, seed=1)
@@ -201,14 +201,9 @@ class PromotionRegistry:
 
 
 def _streak(passes: Sequence[PromotionPass]) -> int:
-    latest = passes[-1]
-    streak = 0
-    for each in reversed(passes):
-        same = (each.candidate, each.incumbent) == (latest.candidate, latest.incumbent)
-        if not same or each.outcome != "better":
-            break
-        streak += 1
-    return streak
+    won = (passes[-1].candidate, passes[-1].incumbent, "better")
+    back = ((each.candidate, each.incumbent, each.outcome) for each in reversed(passes))
+    return sum(1 for _ in takewhile(lambda each: each == won, back))
 
 
 def _decide(latest: PromotionPass, failed: Sequence[GateResult], streak: int, required: int) -> tuple[Decision, str]:
@@ -252,18 +247,16 @@ def _document(result: PromotionDecision, passes: Sequence[PromotionPass]) -> dic
         "required_passes": result.required_passes,
         "candidate_ready": result.candidate_ready,
         "last_result": "pass" if latest.outcome == "better" else "fail",
-        "history": [_entry(each) for each in passes],
-    }
-
-
-def _entry(each: PromotionPass) -> dict[str, JsonValue]:
-    comparison = each.comparison
-    return {
-        "candidate": each.candidate,
-        "incumbent": each.incumbent,
-        "tail_margin": each.tail_margin,
-        "outcome": each.outcome,
-        "comparison": None if comparison is None else {**vars(comparison), "ci": list(comparison.ci)},
+        "history": [
+            {
+                "candidate": each.candidate,
+                "incumbent": each.incumbent,
+                "tail_margin": each.tail_margin,
+                "outcome": each.outcome,
+                "comparison": None if (one := each.comparison) is None else {**vars(one), "ci": list(one.ci)},
+            }
+            for each in passes
+        ],
     }
 
 
@@ -279,22 +272,16 @@ def _read_passes(path: Path) -> tuple[PromotionPass, ...]:
 
 def _parse_pass(entry: Fields) -> PromotionPass:
     entry.require_keys({"candidate", "incumbent", "tail_margin", "outcome", "comparison"})
+    comparison = None
+    if not entry.is_null("comparison"):
+        record = entry.inside("comparison")
+        record.require_keys({field.name for field in fields(PairedComparison)})
+        low, high = record.numbers("ci", count=2)
+        means = {name: record.number(name) for name in ("mean", "iqm", "candidate_tail", "incumbent_tail")}
+        comparison = PairedComparison(num_episodes=record.integer("num_episodes"), ci=(low, high), **means)
     return PromotionPass(
         candidate=entry.text("candidate"),
         incumbent=entry.text("incumbent"),
         tail_margin=entry.number("tail_margin"),
-        comparison=None if entry.is_null("comparison") else _parse_comparison(entry.inside("comparison")),
-    )
-
-
-def _parse_comparison(record: Fields) -> PairedComparison:
-    record.require_keys({field.name for field in fields(PairedComparison)})
-    low, high = record.numbers("ci", count=2)
-    return PairedComparison(
-        num_episodes=record.integer("num_episodes"),
-        mean=record.number("mean"),
-        ci=(low, high),
-        iqm=record.number("iqm"),
-        candidate_tail=record.number("candidate_tail"),
-        incumbent_tail=record.number("incumbent_tail"),
+        comparison=comparison,
     )

@@ -9,8 +9,8 @@ from typing import Literal
 
 from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary
 from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.interfaces import EpisodeScores
 from townlet_trajectory.evaluation.promotion import PromotionDecision
-from townlet_trajectory.evaluation.scores import EpisodeScores
 
 Mode = Literal["anneal", "ppo", "bc"]
 Acting = Literal["greedy", "sampled"]

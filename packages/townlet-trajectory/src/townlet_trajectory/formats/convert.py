@@ -80,9 +80,8 @@ def convert(
         with _sink(target, to, opened.source.schema, chosen, capture, compression) as sink:
             num_trajectories = reshard(opened.source, sink)
         num_steps = int(opened.source.table.lengths.sum())
-    return Conversion(
-        target=target, num_trajectories=num_trajectories, num_steps=num_steps, left_out=_left_out(chosen, to)
-    )
+    left_out = _left_out(chosen, to)
+    return Conversion(target=target, num_trajectories=num_trajectories, num_steps=num_steps, left_out=left_out)
 
 
 @contextmanager
@@ -139,9 +138,8 @@ class _Collected:
     def write(self, batch: TrajectoryBatch) -> None:
         self._num_bytes += batch.num_steps * step_bytes(self._schema)
         if self._num_bytes > MAX_NPZ_BYTES:
-            raise ArtifactError(
-                self._target, "encode", f"more than {MAX_NPZ_BYTES} bytes are written to shards or Minari alone"
-            )
+            message = f"more than {MAX_NPZ_BYTES} bytes are written to shards or Minari alone"
+            raise ArtifactError(self._target, "encode", message)
         self._batches.append(batch)
 
     def batch(self) -> TrajectoryBatch:

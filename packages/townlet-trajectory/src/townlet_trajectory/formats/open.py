@@ -70,7 +70,13 @@ def open_dataset(path: str | Path, *, data_root: str | Path | None = None) -> It
         case "npz":
             yield OpenDataset(source=BatchSource(load_batch(path)), info=DatasetInfo())
         case "captures":
-            manifest = path if path.is_file() else _only_manifest(path)
+            manifest = path
+            if path.is_dir():
+                if len(names := _manifests_in(path)) != 1:
+                    raise ArtifactError(
+                        path, "open", f"a folder of several captures: name the manifest, one of {names}"
+                    )
+                manifest = path / names[0]
             captures = CaptureSource(manifest, data_root=data_root)
             shared = frozenset.intersection(*captures.table.tags) if captures.table.tags else frozenset()
             info = info_of_captures(manifest, data_root=data_root, tags=tuple(sorted(shared)))
@@ -90,10 +96,3 @@ def open_dataset(path: str | Path, *, data_root: str | Path | None = None) -> It
 def _manifests_in(folder: Path) -> list[str]:
     with system_errors(folder, "open"):
         return sorted(name for name in os.listdir(folder) if name.endswith(_CAPTURE_MANIFESTS))
-
-
-def _only_manifest(folder: Path) -> Path:
-    names = _manifests_in(folder)
-    if len(names) != 1:
-        raise ArtifactError(folder, "open", f"a folder of several captures: name the manifest, one of {names}")
-    return folder / names[0]

@@ -15,8 +15,7 @@ from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import BufferFullError, ContinuityError, OrderError, SchemaError, ShapeError
 from townlet_trajectory.recording.buffer import RolloutBuffer
-from townlet_trajectory.recording.endings import Ended, Endings
-from townlet_trajectory.recording.roster import NOBODY, Presence, Roster
+from townlet_trajectory.recording.roster import NOBODY, Ended, Endings, Presence, Roster
 
 OnFull = Literal["raise", "drop_oldest", "spill"]
 """What a full recorder does with one more tick: refuse it, forget whole oldest ticks, or hand its rows over."""

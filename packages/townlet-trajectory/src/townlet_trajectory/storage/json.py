@@ -64,7 +64,8 @@ def parse_json(data: bytes, path: str | Path, *, finite: bool = True) -> JsonVal
     structure = _outside_strings(data)
     if (num_values := sum(map(structure.count, (b",", b"[", b"{")))) > MAX_JSON_VALUES:
         raise ArtifactError(path, "parse", f"at most {MAX_JSON_VALUES} values of JSON are read, got {num_values}")
-    if (depth := _depth(structure)) > MAX_JSON_DEPTH:
+    steps = _DEPTH_STEP[np.frombuffer(structure, np.uint8)]
+    if (depth := int(np.cumsum(steps, dtype=np.int32).max(initial=0))) > MAX_JSON_DEPTH:
         raise ArtifactError(path, "parse", f"JSON may be nested {MAX_JSON_DEPTH} deep, got {depth}")
     try:
         value: JsonValue = json.loads(
@@ -202,11 +203,6 @@ def _outside_strings(data: bytes) -> bytes:
     """Return the bytes outside quotes. Linear in time and memory for any input, unlike a regular expression."""
     text = np.frombuffer(data.replace(b"\\\\", b"").replace(b'\\"', b""), np.uint8)
     return text[~np.logical_xor.accumulate(text == ord('"'))].tobytes()
-
-
-def _depth(structure: bytes) -> int:
-    steps = _DEPTH_STEP[np.frombuffer(structure, np.uint8)]
-    return int(np.cumsum(steps, dtype=np.int32).max(initial=0))
 
 
 def _unique_object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:

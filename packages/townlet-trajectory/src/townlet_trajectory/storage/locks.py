@@ -9,7 +9,6 @@ import shutil
 import weakref
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 
 from townlet_trajectory.errors import ArtifactError, reason_of, system_errors
 from townlet_trajectory.storage import system
@@ -47,9 +46,7 @@ class DirectoryLock:
             stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def release(self) -> None:

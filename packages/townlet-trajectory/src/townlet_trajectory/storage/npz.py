@@ -125,10 +125,9 @@ def _check_members(
         raise ArtifactError(path, "parse", f"missing members {missing}, unknown {unknown}, {len(found)} in all")
     total = sum(member.file_size for member in members)
     if total > _allowance(num_bytes):
+        allowed = _allowance(num_bytes)
         raise ArtifactError(
-            path,
-            "parse",
-            f"{num_bytes} bytes declare {total} bytes of arrays, at most {_allowance(num_bytes)} are read",
+            path, "parse", f"{num_bytes} bytes declare {total} bytes of arrays, at most {allowed} are read"
         )
     for member in members:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -13,8 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from townlet_trajectory.errors import ArtifactError
-from townlet_trajectory.storage.extras import require
+from townlet_trajectory.errors import ArtifactError, require
 from townlet_trajectory.storage.json import MAX_JSON_DEPTH, JsonValue, canonical_json
 from townlet_trajectory.storage.paths import read_named
 

@@ -15,7 +15,6 @@ from townlet_trajectory.data.trajectory import Trajectory
 from townlet_trajectory.dataset.info import DatasetInfo, document_digest
 from townlet_trajectory.errors import CaptureError, SchemaError
 from townlet_trajectory.formats.captures.manifest import (
-    CaptureManifest,
     read_capture_manifest,
     sample_digest,
     verify_digest,
@@ -135,7 +134,19 @@ def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) 
     damaged, or below neither; `CaptureError` if parts contradict, or there is more than `MAX_CAPTURE_BYTES`;
     `MissingExtraError` for YAML, where the extra `yaml` is not installed.
     """
-    return _load(read_capture_manifest(manifest, data_root=data_root))
+    listed = read_capture_manifest(manifest, data_root=data_root)
+    samples: list[ReplaySample] = []
+    num_bytes = 0
+    for entry in listed.accepted:
+        samples.append(entry.load())
+        num_bytes += sum(array.nbytes for array in samples[-1].arrays().values())
+        if num_bytes > MAX_CAPTURE_BYTES:
+            message = f"at most {MAX_CAPTURE_BYTES} bytes of samples are read at once, got {num_bytes}"
+            raise CaptureError(entry.where, "read", message)
+    if unnamed := [sample for sample in samples if not sample.metadata.get("action_lookup")]:
+        message = f"{listed.path}: {len(unnamed)} of {len(samples)} samples do not say what their action ids mean"
+        warnings.warn(f"{message}; they are called action_0, action_1, ...", UnnamedActionsWarning, stacklevel=2)
+    return Capture(metadata=listed.metadata, samples=tuple(samples))
 
 
 def read_metrics(path: str | Path) -> dict[str, dict[str, float | None]]:
@@ -146,7 +157,16 @@ def read_metrics(path: str | Path) -> dict[str, dict[str, float | None]]:
     if "samples" in document:
         verify_digest(document, Path(path), ours=True)
         samples = Fields(document, path).object("samples")
-    return {name: _metrics(Fields(samples, path).object(name), f"{path}: {name}") for name in samples}
+    metrics: dict[str, dict[str, float | None]] = {}
+    for sample in samples:
+        metrics[sample] = {}
+        for name, value in Fields(samples, path).object(sample).items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                raise CaptureError(
+                    f"{path}: {sample}", "parse", f"`{name}` must be a number or null, got {value!r:.80}"
+                )
+            metrics[sample][name] = value
+    return metrics
 
 
 def _write_signed(path: Path, document: dict[str, JsonValue]) -> None:
@@ -176,31 +196,6 @@ def _write_sample(
         "sha256": sample_digest(npz, description),
     }
     return entry, dict(metrics)
-
-
-def _metrics(values: Mapping[str, JsonValue], where: str) -> dict[str, float | None]:
-    metrics: dict[str, float | None] = {}
-    for name, value in values.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise CaptureError(where, "parse", f"`{name}` must be a number or null, got {value!r:.80}")
-        metrics[name] = value
-    return metrics
-
-
-def _load(manifest: CaptureManifest) -> Capture:
-    samples: list[ReplaySample] = []
-    num_bytes = 0
-    for entry in manifest.accepted:
-        samples.append(entry.load())
-        num_bytes += sum(array.nbytes for array in samples[-1].arrays().values())
-        if num_bytes > MAX_CAPTURE_BYTES:
-            raise CaptureError(
-                entry.where, "read", f"at most {MAX_CAPTURE_BYTES} bytes of samples are read at once, got {num_bytes}"
-            )
-    if unnamed := [sample for sample in samples if not sample.metadata.get("action_lookup")]:
-        message = f"{manifest.path}: {len(unnamed)} of {len(samples)} samples do not say what their action ids mean"
-        warnings.warn(f"{message}; they are called action_0, action_1, ...", UnnamedActionsWarning, stacklevel=3)
-    return Capture(metadata=manifest.metadata, samples=tuple(samples))
 
 
 NOTE = "capture"
@@ -270,27 +265,25 @@ def info_of_captures(
         raise CaptureError(path, "parse", str(error)) from error
 
 
-def form_of(info: DatasetInfo, path: str | Path) -> CaptureForm:
+def form_of(origin: DatasetInfo, path: str | Path) -> CaptureForm:
     """The form that `info_of_captures` kept; `CaptureError` if there is none, or it lacks what a capture must say."""
-    if NOTE not in info.notes:
+    if NOTE not in origin.notes:
         raise CaptureError(path, "encode", f"names of features, channels and actions are not known: no note {NOTE!r}")
-    fields = Fields(info.notes, path).inside(NOTE)
+    fields = Fields(origin.notes, path).inside(NOTE)
+    metadata = fields.object("metadata")
+    said = Fields(metadata, path)
+    texts = ("config_path", "config_id", "scenario_name", "scenario_description", "policy_hash")
+    info = CaptureInfo(
+        **{name: None if metadata.get(name) is None else said.text(name) for name in texts},
+        ticks=said.integer("ticks"),
+        seed=None if metadata.get("seed") is None else said.integer("seed"),
+        capture_timestamp=said.text("capture_timestamp"),
+    )
     return CaptureForm(
         layout=CaptureLayout(
             feature_names=fields.texts("feature_names"),
             map_channels=fields.texts("map_channels"),
             action_texts=fields.texts("action_texts"),
         ),
-        info=_capture_info(fields.object("metadata"), path),
-    )
-
-
-def _capture_info(metadata: Mapping[str, JsonValue], path: str | Path) -> CaptureInfo:
-    fields = Fields(metadata, path)
-    texts = ("config_path", "config_id", "scenario_name", "scenario_description", "policy_hash")
-    return CaptureInfo(
-        **{name: None if metadata.get(name) is None else fields.text(name) for name in texts},
-        ticks=fields.integer("ticks"),
-        seed=None if metadata.get("seed") is None else fields.integer("seed"),
-        capture_timestamp=fields.text("capture_timestamp"),
+        info=info,
     )

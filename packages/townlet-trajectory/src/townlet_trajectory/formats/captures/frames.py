@@ -109,11 +109,8 @@ def _check_layout(batch: TrajectoryBatch, layout: CaptureLayout) -> None:
     missing += [name for name in _DECISIONS if name not in schema.decisions]
     if missing:
         raise SchemaError(f"a frame needs the columns {missing}, there are none")
-    features, map_, size = (
-        schema.observations["features"].shape,
-        schema.observations["map"].shape,
-        len(schema.vocabulary),
-    )
+    features, map_ = schema.observations["features"].shape, schema.observations["map"].shape
+    size = len(schema.vocabulary)
     for name, named, recorded in (
         ("action_texts", (len(layout.action_texts),), (size,)),
         ("feature_names", (len(layout.feature_names),), features),

@@ -86,7 +86,13 @@ def read_capture_manifest(path: str | Path, *, data_root: str | Path | None = No
     `MissingExtraError` for YAML, where the extra `yaml` is not installed.
     """
     path = Path(path)
-    document = _parsed(read_named(path, max_bytes=MAX_JSON_BYTES), path)
+    data = read_named(path, max_bytes=MAX_JSON_BYTES)
+    if path.suffix.lower() in YAML_SUFFIXES:
+        from townlet_trajectory.storage.yaml import parse_yaml  # an extra: only who has such files needs it
+
+        document = parse_yaml(data, path)
+    else:
+        document = parse_json(data, path)
     metadata: dict[str, JsonValue] = {}
     if isinstance(document, dict):
         metadata = Fields(document, path).object("metadata") if "metadata" in document else {}
@@ -98,14 +104,6 @@ def read_capture_manifest(path: str | Path, *, data_root: str | Path | None = No
     roots = (path.parent,) if data_root is None else (path.parent, Path(data_root))
     entries = tuple(_entry(value, roots, f"{path}: entry {number}") for number, value in enumerate(document))
     return CaptureManifest(path=path, metadata=metadata, entries=entries)
-
-
-def _parsed(data: bytes, path: Path) -> JsonValue:
-    if path.suffix.lower() not in YAML_SUFFIXES:
-        return parse_json(data, path)
-    from townlet_trajectory.storage.yaml import parse_yaml  # an extra: only who has such files needs it
-
-    return parse_yaml(data, path)
 
 
 def sample_digest(npz: bytes, description: bytes) -> str:
@@ -286,24 +284,14 @@ def list_captures(
     entries = []
     for name in (name for name in names if name.endswith(".npz")):
         meta = f"{name.removesuffix('.npz')}.json"
-        metrics = _metrics(folder, name, meta)
-        good = metrics["timesteps"] >= min_length and (min_return is None or metrics["reward_sum"] >= min_return)
+        sample = CaptureEntry(where=str(folder), roots=(folder,), sample=name, meta=meta).load()
+        size, total = len(sample), float(sample.rewards.sum(dtype=np.float64))
+        ends = int(sample.dones.sum())
         entry: dict[str, JsonValue] = {
             "sample": (below / name).as_posix(),
             "meta": (below / meta).as_posix(),
-            "metrics": {**metrics},
-            "accepted": good,
+            "metrics": {"timesteps": size, "reward_sum": total, "mean_reward": total / size, "done_count": ends},
+            "accepted": size >= min_length and (min_return is None or total >= min_return),
         }
         entries.append(entry)
     return entries
-
-
-def _metrics(folder: Path, name: str, meta: str) -> dict[str, int | float]:
-    sample = CaptureEntry(where=str(folder), roots=(folder,), sample=name, meta=meta).load()
-    total = float(sample.rewards.sum(dtype=np.float64))
-    return {
-        "timesteps": len(sample),
-        "reward_sum": total,
-        "mean_reward": total / len(sample),
-        "done_count": int(sample.dones.sum()),
-    }

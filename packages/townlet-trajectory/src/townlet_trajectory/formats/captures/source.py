@@ -54,9 +54,8 @@ class CaptureSource:
         self.fingerprint = hashlib.sha256(" ".join(one.fingerprint for one in self._samples).encode()).hexdigest()
         if unnamed := sum(not sample.has_named_actions for sample in self._samples):
             message = f"{manifest}: {unnamed} of {len(self._samples)} samples do not say what their action ids mean"
-            warnings.warn(
-                f"{message}: the same id may be another action elsewhere", UnnamedActionsWarning, stacklevel=2
-            )
+            message += ": the same id may be another action elsewhere"
+            warnings.warn(message, UnnamedActionsWarning, stacklevel=2)
 
     def load_block(self, block: int) -> TrajectoryBatch:
         block_bounds(self, block)

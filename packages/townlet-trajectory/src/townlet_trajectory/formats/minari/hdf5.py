@@ -20,8 +20,7 @@ import numpy as np
 
 from townlet_trajectory.data.schema import DTYPES
 from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.errors import ArtifactError
-from townlet_trajectory.storage.extras import require
+from townlet_trajectory.errors import ArtifactError, require
 from townlet_trajectory.storage.npz import FREE_BYTES
 
 h5py: ModuleType = require("h5py", "minari")

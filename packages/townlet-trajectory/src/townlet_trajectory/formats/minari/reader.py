@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +68,11 @@ class MinariReader:
         with system_errors(self._file_path, "read"), ExitStack() as stack:
             stack.callback(self._stream.close)
             self._file_bytes = os.fstat(self._stream.fileno()).st_size
-            self._verify()
+            file = self._contents.file  # of a dataset of ours
+            if file is not None and self._file_bytes != file.size:
+                raise CaptureError(self._file_path, "verify", f"expected {file.size} bytes, got {self._file_bytes}")
+            if file is not None and (digest := _digest_of(self._stream)) != file.sha256:
+                raise CaptureError(self._file_path, "verify", f"expected SHA-256 {file.sha256}, got {digest}")
             self._episodes = EpisodeReader(self._stream, self._file_path)
             if (found := self._episodes.num_episodes) != self._contents.num_episodes:
                 raise self._wrong(f"expected {self._contents.num_episodes} episodes, got {found}")
@@ -83,9 +86,7 @@ class MinariReader:
     def __enter__(self) -> MinariReader:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -114,14 +115,6 @@ class MinariReader:
 
     def _wrong(self, reason: str) -> CaptureError:
         return CaptureError(self._file_path, "check", reason)
-
-    def _verify(self) -> None:
-        """Compare the file with size and SHA-256 of a dataset of ours."""
-        file = self._contents.file
-        if file is not None and self._file_bytes != file.size:
-            raise CaptureError(self._file_path, "verify", f"expected {file.size} bytes, got {self._file_bytes}")
-        if file is not None and (digest := _digest_of(self._stream)) != file.sha256:
-            raise CaptureError(self._file_path, "verify", f"expected SHA-256 {file.sha256}, got {digest}")
 
     def _read_table(self, max_episode_bytes: int) -> TrajectoryTable:
         size = self._contents.num_episodes

@@ -61,10 +61,8 @@ class Leaf:
         if self.num_values is not None:
             values = indices = array.astype(np.int64) - self.start
             if indices.min(initial=0) < 0 or indices.max(initial=0) >= self.num_values:
-                raise SchemaError(
-                    f"actions must be in [{self.start}, {self.start + self.num_values}), "
-                    f"got {array.min()} ... {array.max()}"
-                )
+                allowed = f"[{self.start}, {self.start + self.num_values})"
+                raise SchemaError(f"actions must be in {allowed}, got {array.min()} ... {array.max()}")
         with np.errstate(over="ignore"):
             result: Array = values.astype(target)
         fits = np.isfinite(result) == np.isfinite(values) if target.kind == "f" else result == values
@@ -150,7 +148,11 @@ def with_mask(leaves: Mapping[str, Leaf], num_actions: int) -> dict[str, Leaf]:
 def _space_of(spec: ArraySpec) -> dict[str, JsonValue]:
     if spec.dtype == "bool" and spec.shape:
         return {"type": "MultiBinary", "n": [*spec.shape] if len(spec.shape) > 1 else spec.shape[0]}
-    low, high = _bounds(spec)
+    kind = spec.numpy_dtype.kind
+    low, high = (-math.inf, math.inf) if kind == "f" else (0, 1)
+    if kind in "iu":
+        limits = np.iinfo(spec.dtype)
+        low, high = int(limits.min), int(limits.max)
     return {
         "type": "Box",
         "dtype": spec.dtype,
@@ -158,16 +160,6 @@ def _space_of(spec: ArraySpec) -> dict[str, JsonValue]:
         "low": np.full(spec.shape, low).tolist(),
         "high": np.full(spec.shape, high).tolist(),
     }
-
-
-def _bounds(spec: ArraySpec) -> tuple[float | int, float | int]:
-    kind = spec.numpy_dtype.kind
-    if kind == "f":
-        return -math.inf, math.inf
-    if kind == "b":
-        return 0, 1
-    limits = np.iinfo(spec.dtype)
-    return int(limits.min), int(limits.max)
 
 
 def _walk(document: JsonValue, at: Leaf, path: str | Path) -> Iterator[Leaf]:

@@ -20,7 +20,6 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -110,7 +109,9 @@ class MinariWriter:
         self._num_steps = 0
         make_directory(self.path.parent)
         for depth in range(len(namespaces)):
-            _name_namespace(root.joinpath(*namespaces[: depth + 1]))
+            named = root.joinpath(*namespaces[: depth + 1], _NAMESPACE_NAME)
+            if not named.exists():
+                write_json_atomic(named, {})
         with ExitStack() as stack:
             self._data = stack.enter_context(filled_directory(self.path)) / "data"
             self._data.mkdir()
@@ -158,9 +159,7 @@ class MinariWriter:
     def __enter__(self) -> MinariWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is None:
             self.close()
         else:
@@ -232,9 +231,8 @@ def to_minari(
         SchemaError: if schemas differ, there is no column `action`, or an action is outside of the vocabulary.
     """
     schema, rest = schema_and_rest(batches)
-    with MinariWriter(
-        minari_root() if root is None else root, dataset_id, schema, info=info, credits=credits
-    ) as writer:
+    folder = minari_root() if root is None else root
+    with MinariWriter(folder, dataset_id, schema, info=info, credits=credits) as writer:
         for batch in rest:
             writer.write(batch)
         return writer.close()
@@ -269,8 +267,3 @@ def _flag_at_end(length: int, flag: bool) -> Array:
     flags = np.zeros(length, np.bool_)
     flags[-1] = flag
     return flags
-
-
-def _name_namespace(folder: Path) -> None:
-    if not (folder / _NAMESPACE_NAME).exists():
-        write_json_atomic(folder / _NAMESPACE_NAME, {})

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.schema import ArraySpec
 from townlet_trajectory.data.trajectory import Array
-from townlet_trajectory.errors import ArtifactError, SchemaError
-from townlet_trajectory.storage.extras import require
+from townlet_trajectory.errors import ArtifactError, SchemaError, require
 
 MAX_DECODED_BYTES = 2 << 30
 """Greatest size of the columns of one file."""

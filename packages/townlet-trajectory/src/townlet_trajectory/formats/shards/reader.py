@@ -14,10 +14,9 @@ from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.info import DatasetManifest, ShardEntry, parse_dataset_manifest, shard_file_names
 from townlet_trajectory.dataset.source import TrajectoryTable, block_bounds, joined_tables, require_decision, table_of
-from townlet_trajectory.errors import ManifestError
+from townlet_trajectory.errors import ManifestError, require
 from townlet_trajectory.formats.shards.columns import decode_columns
 from townlet_trajectory.formats.shards.layout import decode_shard, decode_table, step_bytes
-from townlet_trajectory.storage.extras import require
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
 from townlet_trajectory.storage.manifest import MANIFEST_NAME, MAX_FILE_BYTES, read_entry
 from townlet_trajectory.storage.paths import read_below

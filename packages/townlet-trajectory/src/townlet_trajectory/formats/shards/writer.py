@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -17,11 +16,10 @@ from townlet_trajectory.data.pieces import split_every
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.dataset.info import DATASET_VERSION, DatasetInfo, DatasetManifest, ShardEntry, shard_file_names
 from townlet_trajectory.dataset.source import schema_and_rest
-from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, system_errors
+from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, require, system_errors
 from townlet_trajectory.formats.shards.columns import check_texts
 from townlet_trajectory.formats.shards.layout import check_shard_schema, encode_shard
 from townlet_trajectory.formats.shards.reader import read_dataset_manifest
-from townlet_trajectory.storage.extras import require
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
 from townlet_trajectory.storage.locks import remove_if_there
@@ -136,9 +134,7 @@ class ShardWriter:
     def __enter__(self) -> ShardWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
             self.close()
         except ArtifactError as failure:
@@ -155,11 +151,8 @@ class ShardWriter:
             raise ArtifactError(self._directory, "write", "holds a dataset already; `append` goes on with it")
         there = read_dataset_manifest(self._directory)
         if there.schema_version[1] > DATASET_VERSION[1]:
-            raise ManifestError(
-                self._directory,
-                "write",
-                f"version {there.schema_version} is read, but only {DATASET_VERSION} gone on with",
-            )
+            message = f"version {there.schema_version} is read, but only {DATASET_VERSION} gone on with"
+            raise ManifestError(self._directory, "write", message)
         there.schema.require_equal(begun.schema)
         return replace(begun, info=there.info if keep_info else begun.info, shards=there.shards)
 
@@ -209,9 +202,8 @@ class ShardWriter:
     def _write_manifest(self, manifest: DatasetManifest) -> None:
         data = manifest.encode()
         if len(data) > MAX_JSON_BYTES:
-            raise ManifestError(
-                self._directory / MANIFEST_NAME, "encode", f"at most {MAX_JSON_BYTES} bytes are read, got {len(data)}"
-            )
+            message = f"at most {MAX_JSON_BYTES} bytes are read, got {len(data)}"
+            raise ManifestError(self._directory / MANIFEST_NAME, "encode", message)
         write_bytes_atomic(self._directory / MANIFEST_NAME, data)
         self._manifest = manifest
 

@@ -1,4 +1,4 @@
-"""The settings of a PPO update."""
+"""The settings of PPO and of behavior cloning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from townlet_training.errors import ConfigError
-from townlet_training.settings import NotNegative, OpenShare, Positive, Ratio, Rows, Share, check_settings
+from townlet_training.settings import Count, NotNegative, OpenShare, Positive, Ratio, Rows, Share, check_settings
 
 ScheduleKind = Literal["constant", "linear"]
 """`linear`: from the start value down, to reach 0 just after the last update of a run."""
@@ -72,3 +72,20 @@ class PPOConfig:
         if self.minibatch_size is not None:
             return math.ceil(num_rows / self.minibatch_size)
         return min(self.num_minibatches or DEFAULT_NUM_MINIBATCHES, num_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BCConfig:
+    """One cloning."""
+
+    learning_rate: Positive = 1e-3
+    """Of Adam; above 0."""
+    batch_size: Rows = 64
+    """Labels per gradient step."""
+    num_epochs: Count = 20
+    """Passes over the labels; the weights kept are those of the best of them."""
+    weight_decay: NotNegative = 0.0
+    """Decoupled, per step: the weights shrink by learning rate × this."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)

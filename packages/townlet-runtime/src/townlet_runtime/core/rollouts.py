@@ -1,0 +1,317 @@
+"""Rollouts of a simulation: experience for a learner, and scores of whole episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import BatchController, BridgeConfig, SavedState, join_groups, split_groups
+from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.simulation.interface import (
+    GroupedSimulation,
+    Observed,
+    SimulationSpec,
+    Stepped,
+    first_spec,
+    schema_of,
+)
+from townlet_runtime.simulation.saved_state import saved_number
+from townlet_trajectory import TrajectoryService
+from townlet_trajectory.evaluation.interfaces import Actor, Collected, EpisodeScores, training_seeds
+from townlet_trajectory.evaluation.results import RANDOM
+
+_PARTS = ("collector", "worlds", "groups")
+"""Of a saved state."""
+
+
+class Collector:
+    """Collects experience from worlds that keep running between calls. Without a script, undecided agents wait.
+
+    Examples:
+        >>> from townlet_behavior import BridgeConfig
+        >>> from townlet_runtime import Collector, OneGroup, UniformPolicy
+        >>> from townlet_runtime.testing import Corridor
+        >>> worlds = OneGroup(Corridor(num_worlds=2))
+        >>> spec = worlds.specs["agents"]
+        >>> policy = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+        >>> collector = Collector(worlds, config=BridgeConfig(), seed=1, max_rows=1000)
+        >>> collected = collector.collect({"agents": policy}, num_ticks=20, ratio=0.5)
+        >>> collected.env_steps, collected.agent_steps == collected.batches["agents"].num_steps
+        (40, True)
+
+    Args:
+        simulation: its worlds are begun here and never reset again; `OneGroup` makes one of a plain `Simulation`.
+        config: of the bridges; its ratio is replaced by that of each collection.
+        seed: of the worlds, and of the policies' draws.
+        max_rows: agent-ticks of one group that one collection may hold.
+
+    Raises:
+        SimulationError: if choices bind for several ticks and no observation shows it: the value of a forced step
+            could not be learned.
+    """
+
+    def __init__(self, simulation: GroupedSimulation, *, config: BridgeConfig, seed: int, max_rows: int) -> None:
+        for spec in simulation.specs.values():
+            _require_shown(spec, config)
+        self._simulation = simulation
+        self._config = config
+        self._seed = seed
+        self._max_rows = max_rows
+        self._populate(simulation.reset(seeds=training_seeds(seed, first_spec(simulation).num_worlds)))
+        for group, observed in self._beginning.items():
+            self._runtimes[group].begin(observed, tick=0)
+
+    def _populate(self, observed: Mapping[str, Observed]) -> None:
+        """Recorders and runtimes that have seen nothing yet."""
+        self._beginning = observed
+        self._services = {
+            group: TrajectoryService(
+                schema_of(spec, masked=observed[group].action_mask is not None),
+                max_rows=self._max_rows,
+                on_full="raise",
+            )
+            for group, spec in self._simulation.specs.items()
+        }
+        self._runtimes = runtimes_of(
+            self._simulation,
+            script_side(self._simulation),
+            config=self._config,
+            policies=None,
+            services=self._services,
+            seed=self._seed,
+        )
+        self._loop = GroupedLoop(self._simulation, self._runtimes)
+
+    @property
+    def specs(self) -> Mapping[str, SimulationSpec]:
+        """Of the simulation, by group."""
+        return self._simulation.specs
+
+    def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
+        """Step every world `num_ticks` ticks on and return the recorded experience.
+
+        Args:
+            actors: one for each group, made for its spec; actions are always drawn, never the most probable ones.
+                None: the script alone, at ratio 0.
+            num_ticks: at least 1.
+            ratio: share of decisions given to the actors, in [0, 1].
+
+        Returns:
+            Every agent-tick by group; trajectories that go on end with the observation the next collection begins
+            with. A world that is only reset makes no step.
+
+        Raises:
+            SimulationError: if a ratio above 0 has no actor to go to, a group has none, or so many ticks may be more
+                than `max_rows`.
+        """
+        if actors is None and ratio != 0.0:
+            raise SimulationError(f"`ratio` must be 0 without a policy, got {ratio}")
+        if actors is not None:
+            require_groups(actors, self._simulation)
+        for spec in self.specs.values():
+            most = num_ticks * spec.capacity
+            if most > self._max_rows:
+                raise SimulationError(
+                    f"{num_ticks} ticks of up to {spec.capacity} agents may be {most} rows,"
+                    f" `max_rows` is {self._max_rows}"
+                )
+        for group, runtime in self._runtimes.items():
+            runtime.set_policy(None if actors is None else actors[group])
+            runtime.set_anneal_ratio(ratio)
+        report = self._loop.run_for(num_ticks)
+        batches = {group: service.collect() for group, service in self._services.items()}
+        return Collected(
+            batches=batches,
+            events=report.events,
+            decisions_by_source=report.decisions_by_source,
+            ticks_by_source=report.ticks_by_source,
+            vetoes=report.vetoes,
+            env_steps=report.env_steps,
+            agent_steps=report.agent_ticks,
+        )
+
+    def save_state(self) -> SavedState | None:
+        """Save all state of later collections but the policies; None where the worlds cannot be saved."""
+        worlds = self._simulation.save_state()
+        if worlds is None:
+            return None
+        own = {"seed": np.array(self._seed, np.int64)}
+        groups = {str(index): one.save_state() for index, one in enumerate(self._runtimes.values())}
+        return join_groups(dict(zip(_PARTS, (own, worlds, join_groups(groups)), strict=True)))
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as the collector that was saved: from here on both collect the same, bit for bit.
+
+        Raises:
+            SimulationError, StateError: if `state` is of other worlds, or of another seed.
+            EnvironmentFaultError: if the worlds cannot be brought back to where they were.
+        """
+        own, worlds, groups = split_groups(state, _PARTS).values()
+        seed = saved_number(own, "seed")
+        if seed != self._seed:
+            raise SimulationError(f"expected the saved state of a collector with seed {self._seed}, got {seed}")
+        self._populate(self._simulation.restore(worlds))
+        states = split_groups(groups, map(str, range(len(self._runtimes))))
+        for saved, (group, runtime) in zip(states.values(), self._runtimes.items(), strict=True):
+            runtime.restore(saved, self._beginning[group])
+
+
+def _require_shown(spec: SimulationSpec, config: BridgeConfig) -> None:
+    longest = int(config.commitment.lengths(spec.vocabulary).max())
+    if spec.commitment_columns is None and longest > 1:
+        raise SimulationError(
+            f"`{spec.name}` must say where its observations show the option in force (`commitment_columns`), "
+            f"or commitments must not bind; the longest binds for {longest} ticks"
+        )
+
+
+MakeSimulation = Callable[[int], GroupedSimulation]
+"""Builds a simulation of so many parallel worlds."""
+
+
+class Evaluator:
+    """Plays whole episodes in worlds of its own; nothing it does is seen by any other simulation.
+
+    Examples:
+        >>> from townlet_behavior import BridgeConfig
+        >>> from townlet_runtime import Evaluator, OneGroup
+        >>> from townlet_runtime.testing import Corridor
+        >>> from townlet_trajectory.evaluation.interfaces import final_seeds
+        >>> evaluator = Evaluator(lambda n: OneGroup(Corridor(num_worlds=n)), config=BridgeConfig(), seed=1)
+        >>> scores = evaluator.baseline("scripted", seeds=final_seeds(20))
+        >>> len(scores.returns)
+        20
+
+    An episode is the first one of a world that begins with its seed. World and draws follow from that seed, not from
+    the episode's place or the episodes beside it, so that policies can be compared seed by seed. Its return is the sum
+    of all rewards of the world, all groups together, divided by the agents at its start: leaving early cannot help.
+    Commitments are those of `config`.
+
+    Args:
+        make: builds the worlds, as many as episodes are played; they are closed at the end.
+        config: of the bridge, as deployed; its ratio is ignored.
+        seed: of the policy's own draws.
+    """
+
+    def __init__(self, make: MakeSimulation, *, config: BridgeConfig, seed: int) -> None:
+        self._make = make
+        self._config = config
+        self._seed = seed
+
+    def evaluate(self, actors: Mapping[str, Actor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+        """Let `actors` act alone, one episode for each seed.
+
+        Args:
+            actors: one for each group, made for the worlds' specs.
+            seeds: [n], one for each episode, not negative: its world and its draws follow from it, not from its place.
+            sample: draw actions, or take the most probable ones.
+
+        Raises:
+            SimulationError: if there is no episode to play, or a group without an actor.
+        """
+        with self._worlds(seeds) as simulation:
+            require_groups(actors, simulation)
+            return self._play(simulation, script_side(simulation), actors, seeds=seeds, greedy=not sample)
+
+    def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
+        """Score a script of the simulation by name, or `random`: any legal action is as likely as another.
+
+        Raises:
+            SimulationError: if there is no episode to play, or the simulation has no such behavior.
+        """
+        with self._worlds(seeds) as simulation:
+            if name == RANDOM:
+                policies = {
+                    group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+                    for group, spec in simulation.specs.items()
+                }
+                return self._play(simulation, script_side(simulation), policies, seeds=seeds, greedy=False)
+            if name not in simulation.behaviors:
+                known = ", ".join((*simulation.behaviors, RANDOM))
+                raise SimulationError(f"expected a behavior of the simulation ({known}), got {name!r}")
+            return self._play(simulation, simulation.scripted(name), None, seeds=seeds, greedy=False)
+
+    def _worlds(self, seeds: NDArray[np.int64]) -> AbstractContextManager[GroupedSimulation]:
+        """As many worlds as there are seeds, closed at the end, after an error too."""
+        if not len(seeds):
+            raise SimulationError("`seeds` must hold at least one seed, got none")
+        return closing(self._make(len(seeds)))
+
+    def _play(
+        self,
+        simulation: GroupedSimulation,
+        controllers: Mapping[str, BatchController],
+        policies: Mapping[str, Actor] | None,
+        *,
+        seeds: NDArray[np.int64],
+        greedy: bool,
+    ) -> EpisodeScores:
+        spec = first_spec(simulation)
+        runtimes = runtimes_of(
+            simulation,
+            controllers,
+            config=replace(self._config, ratio=0.0 if policies is None else 1.0),
+            policies=policies,
+            services=None,
+            seed=self._seed,
+            greedy=greedy,
+        )
+        observed = simulation.reset(seeds=seeds)
+        scores = _Scores(observed.values(), num_worlds=spec.num_worlds, num_events=len(spec.event_names))
+        for group, runtime in runtimes.items():
+            runtime.begin(observed[group], tick=0)
+        for _ in range(spec.episode_ticks):
+            actions = {group: runtime.decide_batch().action for group, runtime in runtimes.items()}
+            stepped = simulation.step(actions)
+            scores.add([(observed[group], stepped[group]) for group in runtimes])
+            for group, runtime in runtimes.items():
+                runtime.post_step(stepped[group])
+            observed = {group: one.observed for group, one in stepped.items()}
+            if scores.close(observed.values()):
+                break
+        return EpisodeScores.of(
+            returns=scores.rewards / scores.agents,
+            events={name: scores.events[:, column] for column, name in enumerate(spec.event_names)},
+            seeds=seeds,
+        )
+
+
+class _Scores:
+    """Sums over the first episode of each world."""
+
+    def __init__(self, observed: Iterable[Observed], *, num_worlds: int, num_events: int) -> None:
+        self.agents = np.zeros(num_worlds, np.int64)
+        """[W]; at the start."""
+        self._first = np.full(num_worlds, -1, np.int64)
+        for one in observed:
+            self.agents += np.bincount(one.worlds, minlength=num_worlds)
+            self._first[one.worlds] = one.episodes
+        if not self.agents.all():
+            raise SimulationError(f"expected agents in every world at the start, got {self.agents}")
+        self.rewards = np.zeros(num_worlds)
+        """[W]."""
+        self.events = np.zeros((num_worlds, num_events))
+        """[W, number of events]."""
+        self._open = np.ones(num_worlds, np.bool_)
+
+    def add(self, groups: Iterable[tuple[Observed, Stepped]]) -> None:
+        """Add one tick: the views that were acted on and their outcomes, of every group."""
+        for observed, stepped in groups:
+            worlds = observed.worlds
+            counted = np.where(self._open[worlds], stepped.rewards, 0.0)
+            self.rewards += np.bincount(worlds, weights=counted, minlength=len(self.rewards))
+            self.events[self._open] += stepped.events[self._open]
+
+    def close(self, observed: Iterable[Observed]) -> bool:
+        """A world counts until its episode number changes; whether no world counts any more."""
+        for one in observed:
+            another = one.episodes != self._first[one.worlds]
+            if np.count_nonzero(another):
+                self._open[one.worlds[another]] = False
+        return not np.count_nonzero(self._open)
