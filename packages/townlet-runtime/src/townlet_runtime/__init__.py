@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     from townlet_runtime.core.runtime import PolicyRuntime
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
     from townlet_runtime.policy.file import PolicyCard
-    from townlet_runtime.policy.onnx import OnnxPolicy
-    from townlet_runtime.policy.policy import Policy, UniformPolicy, greedy_actions, require_fit, sample_actions
+    from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
+    from townlet_runtime.policy.policy import (
+        Policy,
+        UniformPolicy,
+        greedy_actions,
+        require_fit,
+        sample_actions,
+        spec_sha256,
+    )
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
     from townlet_runtime.simulation.interface import (
         CommitmentColumns,
@@ -53,6 +60,7 @@ __all__ = [
     "Policy",
     "PolicyCard",
     "PolicyRuntime",
+    "RecurrentOnnxPolicy",
     "Simulation",
     "SimulationLoop",
     "SimulationSpec",
@@ -61,10 +69,12 @@ __all__ = [
     "check_grouped_simulation",
     "check_simulation",
     "greedy_actions",
+    "load_policy",
     "require_fit",
     "require_seeds",
     "sample_actions",
     "schema_of",
+    "spec_sha256",
 ]
 
 _MODULES = {
@@ -75,8 +85,8 @@ _MODULES = {
     "core.runtime": ("PolicyRuntime",),
     "core.telemetry": ("ActionProbability", "AgentSnapshot"),
     "policy.file": ("PolicyCard",),
-    "policy.onnx": ("OnnxPolicy",),
-    "policy.policy": ("Policy", "UniformPolicy", "greedy_actions", "require_fit", "sample_actions"),
+    "policy.onnx": ("OnnxPolicy", "RecurrentOnnxPolicy", "load_policy"),
+    "policy.policy": ("Policy", "UniformPolicy", "greedy_actions", "require_fit", "sample_actions", "spec_sha256"),
     "simulation.checks": ("check_grouped_simulation", "check_simulation"),
     "simulation.interface": (
         "CommitmentColumns",

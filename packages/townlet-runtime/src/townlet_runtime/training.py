@@ -24,7 +24,7 @@ from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
 from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
-from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup, Simulation, first_spec
+from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup, Simulation, SimulationSpec, first_spec
 from townlet_trajectory.evaluation.results import RANDOM, RunSummary
 from townlet_trajectory.storage.json import JsonValue
 
@@ -221,21 +221,22 @@ def prepare_run(
         config,
         Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity),
         Evaluator(make_scored, config=bridge, seed=config.seed),
-        specs={
-            group: PolicySpec(
-                world=each.name,
-                vocabulary=each.vocabulary.keys,
-                observation_shapes=each.observation_shapes,
-                feature_names=each.feature_names,
-                commitment=commitment_of(each),
-            )
-            for group, each in worlds.specs.items()
-        },
+        specs={group: _spec_of(each) for group, each in worlds.specs.items()},
         run_dir=run_dir,
         on_progress=on_progress,
         stop=stop,
         notes=notes,
         resume=resume,
+    )
+
+
+def _spec_of(spec: SimulationSpec) -> PolicySpec:
+    return PolicySpec(
+        world=spec.name,
+        vocabulary=spec.vocabulary.keys,
+        observation_shapes=spec.observation_shapes,
+        feature_names=spec.feature_names,
+        commitment=commitment_of(spec),
     )
 
 

@@ -211,7 +211,7 @@ def _final_values(batch: TrajectoryBatch, spec: SimulationSpec, policy: Policy |
         return np.zeros(len(batch), np.float32)
     observations = {name: batch.final_observations[name].astype(np.float32) for name in spec.observation_shapes}
     _, values = policy.act(observations, None)
-    return values
+    return np.zeros(len(batch), np.float32) if values is None else values
 
 
 def _descriptions(batch: TrajectoryBatch) -> Sequence[Mapping[str, JsonValue]]:

@@ -13,10 +13,9 @@ from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, en
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
 from townlet_runtime.cli.worlds import Worlds, is_module, load_of_run, world_options
 from townlet_runtime.core.rollouts import Evaluator
-from townlet_runtime.policy.policy import Policy
 from townlet_runtime.runs.finished import FinishedRun, read_run
 from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
-from townlet_trajectory.evaluation.interfaces import HELD_OUT, EpisodeScores
+from townlet_trajectory.evaluation.interfaces import HELD_OUT, AnyActor, EpisodeScores
 from townlet_trajectory.evaluation.results import LEARNED, RANDOM, SCRIPTED, zero_of
 
 OTHER = "other"
@@ -92,7 +91,7 @@ def _opponent(against: str | None, behaviors: Sequence[str], worlds: Worlds, nam
 
 def _play(
     evaluator: Evaluator,
-    policies: Mapping[str, Mapping[str, Policy]],
+    policies: Mapping[str, Mapping[str, AnyActor]],
     names: Sequence[str],
     options: EvaluateOptions,
     console: Console,

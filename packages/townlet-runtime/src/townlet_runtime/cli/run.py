@@ -15,7 +15,8 @@ from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, 
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
-from townlet_runtime.policy.policy import Policy, UniformPolicy
+from townlet_runtime.policy.onnx import FilePolicy, OnnxPolicy, RecurrentOnnxPolicy
+from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, SimulationSpec, schema_of
 from townlet_runtime.town import Town
 from townlet_trajectory import TrajectoryService
@@ -49,7 +50,7 @@ class RunOptions:
 class WorldSetup:
     """Policies and runtimes of one world."""
 
-    policies: Mapping[str, Policy] | None
+    policies: Mapping[str, FilePolicy | UniformPolicy] | None
     """By group; None: the script alone."""
     drawn: bool
     """Whether there is neither script nor policy, and actions are drawn."""
@@ -81,7 +82,7 @@ def run_world(options: RunOptions, console: Console) -> int:
                 reports = list(_ticks(loop, ticks, stop, progress, show))
     if options.record is not None and reports:
         runtime = world.runtimes[AGENTS]
-        policy = None if world.policies is None else world.policies[AGENTS]
+        policy = None if world.policies is None else _recordable(world.policies[AGENTS])
         info = capture_info(config, path=path, ticks=runtime.tick, seed=seed, policy=policy)
         batch = runtime.collect_trajectory()
         manifest = record_captures(options.record, batch, simulation.specs[AGENTS], policy=policy, info=info)
@@ -110,9 +111,11 @@ def _set_up(
     if named is not None:
         named.require_fit(simulation.specs)
     if options.record is not None:
+        for policy in () if named is None else named.policies.values():
+            _recordable(policy)
         _require_room(ticks * sum(spec.capacity for spec in simulation.specs.values()))
     drawn = named is None and SCRIPTED not in simulation.behaviors
-    policies: Mapping[str, Policy] | None = None if named is None else named.policies
+    policies: Mapping[str, FilePolicy | UniformPolicy] | None = None if named is None else named.policies
     if drawn:
         policies = {group: _uniform(spec) for group, spec in simulation.specs.items()}
     ratio = options.ratio if options.ratio is not None else 0.0 if policies is None else 1.0
@@ -156,6 +159,12 @@ def _require_room(rows: int) -> None:
             f"keeps at most {MAX_RECORDED_ROWS:,} steps of agents in memory, and these are {rows:,}; lower --ticks",
             file="--record",
         )
+
+
+def _recordable(policy: FilePolicy | UniformPolicy) -> OnnxPolicy | UniformPolicy:
+    if isinstance(policy, RecurrentOnnxPolicy):
+        raise ConfigError("samples hold no recurrent state, and the policy has some", file="--record")
+    return policy
 
 
 def _require_town(environment: str, options: RunOptions) -> None:

@@ -23,7 +23,7 @@ from townlet_runtime.simulation.interface import (
 )
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryService
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, EpisodeScores, training_seeds
+from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, EpisodeScores, training_seeds
 from townlet_trajectory.evaluation.results import RANDOM
 
 _PARTS = ("collector", "worlds", "groups")
@@ -93,7 +93,7 @@ class Collector:
         """Of the simulation, by group."""
         return self._simulation.specs
 
-    def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
+    def collect(self, actors: Mapping[str, AnyActor] | None, *, num_ticks: int, ratio: float) -> Collected:
         """Step every world `num_ticks` ticks on and return the recorded experience.
 
         Args:
@@ -122,7 +122,8 @@ class Collector:
                     f" `max_rows` is {self._max_rows}"
                 )
         for group, runtime in self._runtimes.items():
-            runtime.set_policy(None if actors is None else actors[group])
+            # Newer weights of the same network: what it remembers goes on.
+            runtime.set_policy(None if actors is None else actors[group], keep_state=True)
             runtime.set_anneal_ratio(ratio)
         report = self._loop.run_for(num_ticks)
         batches = {group: service.collect() for group, service in self._services.items()}
@@ -204,7 +205,7 @@ class Evaluator:
         self._config = config
         self._seed = seed
 
-    def evaluate(self, actors: Mapping[str, Actor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+    def evaluate(self, actors: Mapping[str, AnyActor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
         """Let `actors` act alone, one episode for each seed.
 
         Args:
@@ -247,7 +248,7 @@ class Evaluator:
         self,
         simulation: GroupedSimulation,
         controllers: Mapping[str, BatchController],
-        policies: Mapping[str, Actor] | None,
+        policies: Mapping[str, AnyActor] | None,
         *,
         seeds: NDArray[np.int64],
         greedy: bool,

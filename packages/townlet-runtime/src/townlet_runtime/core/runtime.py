@@ -20,7 +20,8 @@ from townlet_behavior import (
 )
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import Policy, propose, require_fit
+from townlet_runtime.policy.learned import LearnedSide
+from townlet_runtime.policy.policy import MadeForSpec
 from townlet_runtime.simulation.interface import (
     Observed,
     SimulationSpec,
@@ -31,9 +32,9 @@ from townlet_runtime.simulation.interface import (
 )
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
-from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.interfaces import AnyActor
 
-_PARTS = ("runtime", "bridge", "switches")
+_PARTS = ("runtime", "bridge", "switches", "learned")
 """Of a saved state."""
 
 
@@ -63,11 +64,13 @@ class PolicyRuntime:
         spec: of the simulation that is decided for.
         controller: the scripted side.
         config: of the bridge: ratio, commitment lengths.
-        policy: the learned side; None: the script alone.
+        policy: the learned side, with or without recurrent state; None: the script alone.
         service: records; None: nothing is recorded.
         seed: of all draws, in [0, 2^64): the blend's coins and the policy's actions, which differ in their purpose.
         greedy: take the most probable action instead of drawing one; such steps are never trained on.
         guardrails: after the action mask; they have the last word.
+        asks_values: whether the policy is asked what states are worth, which costs the work of its critic; None: where
+            there is a `service`. Not asked, values are recorded as 0 and are None in snapshots.
 
     Raises:
         SimulationError: if the policy was made for other actions or observations.
@@ -79,11 +82,12 @@ class PolicyRuntime:
         controller: BatchController,
         *,
         config: BridgeConfig,
-        policy: Actor | None,
+        policy: AnyActor | None,
         service: TrajectoryService | None,
         seed: int,
         greedy: bool = False,
         guardrails: Sequence[Guardrail] = (),
+        asks_values: bool | None = None,
     ) -> None:
         self._spec = spec
         self._columns, self._num_actions = spec.commitment_columns, len(spec.vocabulary)
@@ -94,6 +98,7 @@ class PolicyRuntime:
         self._seed = seed
         self._greedy = greedy
         self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
+        self._learned = LearnedSide(spec, asks_values=service is not None if asks_values is None else asks_values)
         self._tick = 0
         self._observed: Observed | None = None
         self._decided: Decided | None = None
@@ -147,14 +152,12 @@ class PolicyRuntime:
         observed, tick = self._observed, self._tick
         if observed is None or self._pending:
             raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
-        policy, proposals = self._policy, None
-        if policy is not None and len(observed.slots):  # nobody is not asked about
-            proposals = propose(policy, observed, seed=self._seed, tick=tick, greedy=self._greedy)
+        proposals = self._learned.propose(observed, seed=self._seed, tick=tick, greedy=self._greedy)
         decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
         if self._service is not None:
             self._service.record_decisions(decisions.columns())
         self._switches.note(observed.slots, decisions.action)
-        self._decided = Decided(observed, decisions, None if proposals is None else proposals.log_probs, tick)
+        self._decided = Decided(observed, decisions, proposals, tick)
         self._pending = True
         return decisions
 
@@ -187,19 +190,22 @@ class PolicyRuntime:
             self._columns.show(stepped.final_observations, held_action, ticks_left, num_actions=self._num_actions)
         self._bridge.forget(slots)
         self._switches.forget(slots)
+        self._learned.forget(slots)
 
-    def set_policy(self, policy: Actor | None) -> None:
-        """Let another policy propose from the next decision on; None: the script alone.
+    def set_policy(self, policy: AnyActor | None, *, keep_state: bool = False) -> None:
+        """Let another policy propose from the next decision on; commitments go on.
 
-        A `Policy` says what it was made for and is held to it; another `Actor` is taken to fit.
+        Args:
+            policy: None: the script alone. A `Policy` says what it was made for and is held to it; another actor is
+                taken to fit.
+            keep_state: whether a recurrent policy goes on with the state that is there, as newer weights of the same
+                network do; else it remembers nothing of the agents that are there.
 
         Raises:
-            SimulationError: if the policy was made for other actions or observations.
+            SimulationError: if the policy was made for other actions or observations; names what differs.
         """
-        if isinstance(policy, Policy):
-            require_fit(policy, self._spec)
-        self._policy: Actor | None = policy
-        self._policy_hash = policy.digest if isinstance(policy, Policy) else None
+        self._learned.set_policy(policy, keep_state=keep_state)
+        self._policy_hash: str | None = policy.digest if isinstance(policy, MadeForSpec) else None
 
     def active_policy_hash(self) -> str | None:
         """Return the digest of the policy that proposes; None without a policy, or where it has none."""
@@ -331,7 +337,9 @@ class PolicyRuntime:
         A tick that was begun is never decided, and its number not used again.
         """
         self._bridge.reset()
-        self._switches.forget(np.arange(self._spec.capacity))
+        everyone = np.arange(self._spec.capacity)
+        self._switches.forget(everyone)
+        self._learned.forget(everyone)
         if self._service is not None:
             self._service.reset()
         if self._observed is not None:
@@ -349,7 +357,7 @@ class PolicyRuntime:
         if self._observed is None or self._pending:
             raise SimulationError(f"tick {self._tick}: `save_state` must follow `begin` or `post_step`")
         own = {"tick": np.array(self._tick, np.int64)}
-        states = (own, self._bridge.save_state(), self._switches.save_state())
+        states = (own, self._bridge.save_state(), self._switches.save_state(), self._learned.save_state())
         parts = dict(zip(_PARTS, states, strict=True))
         return join_groups(parts)
 
@@ -362,6 +370,7 @@ class PolicyRuntime:
         parts = split_groups(state, _PARTS)
         tick = saved_number(parts["runtime"], "tick")
         self._switches.restore(parts["switches"])
+        self._learned.restore(parts["learned"])
         self._bridge.restore(parts["bridge"])
         self.begin(observed, tick=tick)
 

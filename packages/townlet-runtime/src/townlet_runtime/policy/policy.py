@@ -1,4 +1,4 @@
-"""Policies over whole batches of agents, and how actions are drawn from their log-probabilities."""
+"""Policies over whole batches of agents, which worlds they fit, and how actions are drawn from log-probabilities."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import Proposals, Purpose, uniforms
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec
+from townlet_runtime.simulation.interface import Observations, SimulationSpec
 from townlet_trajectory.evaluation.interfaces import Actor
 from townlet_trajectory.evaluation.policy_card import Commitment, PolicyCard, spec_digest
 
@@ -20,8 +19,8 @@ _SHOWN = 4
 
 
 @runtime_checkable
-class Policy(Actor, Protocol):
-    """An actor that states the actions and observations it was made for."""
+class MadeForSpec(Protocol):
+    """A policy, recurrent or not, that states the actions and observations it was made for."""
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -37,6 +36,11 @@ class Policy(Actor, Protocol):
     def digest(self) -> str | None:
         """Hexadecimal SHA-256 that identifies it, None where it has none."""
         ...
+
+
+@runtime_checkable
+class Policy(MadeForSpec, Actor, Protocol):
+    """An actor that states the actions and observations it was made for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,7 @@ class UniformPolicy:
 
 
 @runtime_checkable
-class LabelledPolicy(Policy, Protocol):
+class LabelledPolicy(MadeForSpec, Protocol):
     """A policy that was read from a file, which says more of the world it was made for."""
 
     @property
@@ -80,7 +84,7 @@ def spec_sha256(spec: SimulationSpec) -> str:
     return spec_digest(spec.vocabulary.keys, spec.observation_shapes, spec.feature_names, commitment_of(spec))
 
 
-def require_fit(policy: Policy, spec: SimulationSpec) -> None:
+def require_fit(policy: MadeForSpec, spec: SimulationSpec) -> None:
     """Refuse a policy that was made for other actions or observations.
 
     Names of features and the place of commitments are compared where the policy states them.
@@ -164,21 +168,3 @@ def greedy_actions(log_probs: NDArray[np.float32]) -> NDArray[np.int64]:
     probability = np.exp(log_probs[np.arange(len(best)), best], dtype=np.float64)
     best[~((probability > 0.0) & (probability < np.inf))] = log_probs.shape[1]
     return best
-
-
-def propose(policy: Actor, observed: Observed, *, seed: int, tick: int, greedy: bool) -> Proposals:
-    """Propose an action for every agent: one forward pass, and one draw each unless `greedy`.
-
-    Args:
-        policy: acts for all agents at once.
-        observed: the view of this tick, N agents.
-        seed: of the draws.
-        tick: the global tick; no two ticks draw the same numbers.
-        greedy: take the most probable action instead.
-    """
-    log_probs, values = policy.act(observed.observations, observed.action_mask)
-    if greedy:
-        actions = greedy_actions(log_probs)
-    else:
-        actions = sample_actions(log_probs, uniforms(seed, Purpose.POLICY, observed.keys, tick))
-    return Proposals(actions=actions, log_probs=log_probs, values=values, greedy=greedy)
