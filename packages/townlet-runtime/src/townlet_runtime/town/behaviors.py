@@ -18,7 +18,7 @@ agent cannot pay, is walked to and waited for. Every intent takes a tick at leas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +35,11 @@ from townlet_behavior import (
 from townlet_runtime.errors import SimulationError, TownConfigError
 from townlet_runtime.town.arrays import Ints
 from townlet_runtime.town.config import AgentSpec, ScheduledIntent, TownConfig
-from townlet_runtime.town.observations import TownObserved
 from townlet_runtime.town.place import DIRECTIONS, SELECTORS, TABLE, Place
 from townlet_runtime.town.state import FREE, HOLDS_TURN, USING, TownState
+
+if TYPE_CHECKING:
+    from townlet_runtime.town.observations import TownObserved
 
 BEHAVIORS = ("scripted", "nearest", "idle")
 """By rule with the first object of a type; by rule with the nearest one; not at all."""

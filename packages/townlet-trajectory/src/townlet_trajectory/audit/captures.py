@@ -155,10 +155,9 @@ class _CaptureAudit:
 
     def _sample(self, captured: CaptureEntry, names: frozenset[str], checksum: SampleChecksum | None) -> None:
         files = [_file_name(captured.sample), _file_name(captured.meta)]
-        missing = [name for name in files if name not in names]
-        for name in missing:
-            self.found.fail("sample-missing", captured.sample, f"{self._entry.captures_dir} has no {name}")
-        if missing:
+        if missing := [name for name in files if name not in names]:
+            for name in missing:
+                self.found.fail("sample-missing", captured.sample, f"{self._entry.captures_dir} has no {name}")
             return
         self._listed_path(captured, self._captures / files[0])
         limits = zip(files, (MAX_NPZ_BYTES, MAX_JSON_BYTES), strict=True)
@@ -187,10 +186,8 @@ class _CaptureAudit:
             self.found.warn("other-path", captured.sample, f"{places[0]} is not the file in {folder}")
 
     def _digest_is_right(self, digest: str, captured: CaptureEntry, checksum: SampleChecksum | None) -> bool:
-        expected = {
-            self._entry.checksums: None if checksum is None else checksum.sha256,
-            self._entry.manifest: captured.sha256,
-        }
+        listed = None if checksum is None else checksum.sha256
+        expected = {self._entry.checksums: listed, self._entry.manifest: captured.sha256}
         wrong = {source: sha256 for source, sha256 in expected.items() if sha256 not in (None, digest)}
         for source, sha256 in wrong.items():
             self.found.fail("checksum", captured.sample, f"expected SHA-256 {sha256} ({source}), got {digest}")
@@ -254,15 +251,12 @@ class _CaptureAudit:
 
 
 def _rows(sample: ReplaySample) -> ContentRows:
-    trajectory = sample.trajectory
-    forced = np.zeros(len(sample), np.bool_)
-    if trajectory is not None and "kind" in trajectory.columns:
-        forced = trajectory.columns["kind"] == Kind.FORCED
+    columns = {} if sample.trajectory is None else sample.trajectory.columns
     return ContentRows(
         observations={"map": sample.map, "features": sample.features},
         rewards=sample.rewards,
         actions=sample.actions,
-        forced=forced,
+        forced=columns["kind"] == Kind.FORCED if "kind" in columns else np.zeros(len(sample), np.bool_),
         vocabulary=sample.vocabulary,
         offsets=np.array([0, len(sample)], np.int64),
     )

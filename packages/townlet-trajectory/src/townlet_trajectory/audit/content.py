@@ -97,10 +97,8 @@ class ContentAudit:
         for name, array in flat.items():
             lowest, highest = self._extremes[name]
             if array.dtype != lowest.dtype or array.shape[1:] != lowest.shape:
-                raise SchemaError(
-                    f"`{name}` must be {lowest.dtype} of {lowest.size} elements as before, "
-                    f"got {array.dtype} of {array.shape[1]}"
-                )
+                before = f"{lowest.dtype} of {lowest.size} elements as before"
+                raise SchemaError(f"`{name}` must be {before}, got {array.dtype} of {array.shape[1]}")
             self._extremes[name] = (np.minimum(lowest, array.min(axis=0)), np.maximum(highest, array.max(axis=0)))
 
     def _take_actions(self, flat: Mapping[str, Array], rows: ContentRows) -> None:
@@ -159,22 +157,19 @@ class ContentAudit:
         if not columns:
             return
         actions = columns.pop(_LABEL).astype(np.int64, copy=False)
-        ranked = [
-            (name, rule)
-            for name, features in columns.items()
-            for rule in sorted(best_rules(features, actions), key=lambda rule: -rule.skill)
-        ]
-        leaking = {
-            name: [rule for other, rule in ranked if other == name and rule.skill >= LEAK_SKILL] for name in columns
-        }
-        for name, rules in leaking.items():
-            for rule in rules[:MAX_NAMES]:
+        ranked: list[tuple[str, FeatureRule]] = []
+        for name, features in columns.items():
+            rules = sorted(best_rules(features, actions), key=lambda rule: -rule.skill)
+            ranked += [(name, rule) for rule in rules]
+            leaks = [rule for rule in rules if rule.skill >= LEAK_SKILL]
+            for rule in leaks[:MAX_NAMES]:
                 found.warn("label-leak", self._element(name, rule.feature), self._leak(rule, len(actions)))
-            if len(rules) > MAX_NAMES:
-                found.warn("label-leak", name, f"{len(rules) - MAX_NAMES} more features of it leak too")
-        if ranked and not any(leaking.values()):
+            if len(leaks) > MAX_NAMES:
+                found.warn("label-leak", name, f"{len(leaks) - MAX_NAMES} more features of it leak too")
+        if ranked:
             name, rule = max(ranked, key=lambda pair: pair[1].skill)
-            found.info("strongest-feature", self._element(name, rule.feature), self._leak(rule, len(actions)))
+            if rule.skill < LEAK_SKILL:
+                found.info("strongest-feature", self._element(name, rule.feature), self._leak(rule, len(actions)))
 
     def _leak(self, rule: FeatureRule, num_rows: int) -> str:
         told = "the action" if rule.action is None else f"{list(self._number_of)[rule.action]} from other actions"
@@ -215,8 +210,7 @@ def _digests(rows: ContentRows) -> list[bytes]:
         arrays.append(rows.actions)
     contents = [(np.ascontiguousarray(array).reshape(-1), int(np.prod(array.shape[1:]))) for array in arrays]
     digests = []
-    bounds = rows.offsets.tolist()
-    for first, stop in pairwise(bounds):
+    for first, stop in pairwise(rows.offsets.tolist()):
         digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
         for content, width in contents:
             digest.update(content[first * width : stop * width].data)
@@ -241,6 +235,8 @@ class ColumnAudit:
         self._schema = schema
         self._num_steps = 0
         self._counts: dict[str, int] = {}
+        chooses = schema.decisions.keys() >= {_CHOICE, "kind"}
+        self._has_choices = ACTION_MASK in schema.observations and chooses and bool(schema.vocabulary)
 
     def add(self, batch: TrajectoryBatch) -> None:
         """Take the rows of `batch` into account."""
@@ -252,8 +248,13 @@ class ColumnAudit:
             if name in _CODES and spec.shape == ():
                 codes = column.astype(np.int64, copy=False)
                 self._count(f"{name} code", (codes < 0) | (codes >= _CODES[name]))
-        if self._has_choices():
-            self._count("illegal", _forbidden(batch))
+        if self._has_choices:
+            chosen = batch.columns[_CHOICE].astype(np.int64, copy=False)
+            inside = (chosen >= 0) & (chosen < len(batch.schema.vocabulary))
+            legal = batch.observations[ACTION_MASK][np.arange(len(chosen)), np.where(inside, chosen, 0)]
+            # What a person or a commitment does is not drawn from the mask.
+            decided = batch.columns["kind"] == Kind.DECISION
+            self._count("illegal", decided & ~(inside & legal.astype(np.bool_)))
 
     def report(self, found: FindingList) -> None:
         """Add what was found."""
@@ -268,24 +269,6 @@ class ColumnAudit:
 
     def _count(self, name: str, wrong: NDArray[np.bool_]) -> None:
         self._counts[name] = self._counts.get(name, 0) + int(np.count_nonzero(wrong))
-
-    def _has_choices(self) -> bool:
-        decisions = self._schema.decisions
-        return (
-            ACTION_MASK in self._schema.observations
-            and _CHOICE in decisions
-            and "kind" in decisions
-            and bool(self._schema.vocabulary)
-        )
-
-
-def _forbidden(batch: TrajectoryBatch) -> NDArray[np.bool_]:
-    """[R]; decisions whose choice is no legal action. What a person or a commitment does is not drawn from the mask."""
-    chosen = batch.columns[_CHOICE].astype(np.int64, copy=False)
-    inside = (chosen >= 0) & (chosen < len(batch.schema.vocabulary))
-    legal = batch.observations[ACTION_MASK][np.arange(len(chosen)), np.where(inside, chosen, 0)]
-    forbidden: NDArray[np.bool_] = (batch.columns["kind"] == Kind.DECISION) & ~(inside & legal.astype(np.bool_))
-    return forbidden
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partialmethod
 
 from townlet_trajectory.storage.json import JsonValue, printable
 
@@ -52,13 +51,17 @@ class FindingList:
     def __init__(self) -> None:
         self._findings: list[Finding] = []
 
-    def add(self, severity: Severity, code: str, entry: str, message: str) -> None:
-        """Add one; see `Finding`."""
-        self._findings.append(Finding(severity=severity, code=code, entry=entry, message=message))
+    def fail(self, code: str, entry: str, message: str) -> None:
+        """Add one of severity FAIL; see `Finding`."""
+        self._findings.append(Finding(severity=Severity.FAIL, code=code, entry=entry, message=message))
 
-    fail = partialmethod(add, Severity.FAIL)
-    warn = partialmethod(add, Severity.WARN)
-    info = partialmethod(add, Severity.INFO)
+    def warn(self, code: str, entry: str, message: str) -> None:
+        """Add one of severity WARN; see `Finding`."""
+        self._findings.append(Finding(severity=Severity.WARN, code=code, entry=entry, message=message))
+
+    def info(self, code: str, entry: str, message: str) -> None:
+        """Add one of severity INFO; see `Finding`."""
+        self._findings.append(Finding(severity=Severity.INFO, code=code, entry=entry, message=message))
 
     def all(self) -> tuple[Finding, ...]:
         """Those made so far."""
