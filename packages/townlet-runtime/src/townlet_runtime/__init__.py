@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from townlet_runtime.core.rollouts import Collector, Evaluator
     from townlet_runtime.core.runtime import PolicyRuntime
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
+    from townlet_runtime.policy.check import PolicyCheck, check_policy
     from townlet_runtime.policy.file import PolicyCard
+    from townlet_runtime.policy.foreign import ModelParts, SealSpec
     from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
     from townlet_runtime.policy.policy import (
         Policy,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         sample_actions,
         spec_sha256,
     )
+    from townlet_runtime.policy.seal import SealedPolicy, seal
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
     from townlet_runtime.simulation.interface import (
         CommitmentColumns,
@@ -53,20 +56,25 @@ __all__ = [
     "GroupedLoop",
     "GroupedSimulation",
     "LoopReport",
+    "ModelParts",
     "ObservationController",
     "Observed",
     "OneGroup",
     "OnnxPolicy",
     "Policy",
     "PolicyCard",
+    "PolicyCheck",
     "PolicyRuntime",
     "RecurrentOnnxPolicy",
+    "SealSpec",
+    "SealedPolicy",
     "Simulation",
     "SimulationLoop",
     "SimulationSpec",
     "Stepped",
     "UniformPolicy",
     "check_grouped_simulation",
+    "check_policy",
     "check_simulation",
     "greedy_actions",
     "load_policy",
@@ -74,6 +82,7 @@ __all__ = [
     "require_seeds",
     "sample_actions",
     "schema_of",
+    "seal",
     "spec_sha256",
 ]
 
@@ -84,9 +93,12 @@ _MODULES = {
     "core.rollouts": ("Collector", "Evaluator"),
     "core.runtime": ("PolicyRuntime",),
     "core.telemetry": ("ActionProbability", "AgentSnapshot"),
+    "policy.check": ("PolicyCheck", "check_policy"),
     "policy.file": ("PolicyCard",),
+    "policy.foreign": ("ModelParts", "SealSpec"),
     "policy.onnx": ("OnnxPolicy", "RecurrentOnnxPolicy", "load_policy"),
     "policy.policy": ("Policy", "UniformPolicy", "greedy_actions", "require_fit", "sample_actions", "spec_sha256"),
+    "policy.seal": ("SealedPolicy", "seal"),
     "simulation.checks": ("check_grouped_simulation", "check_simulation"),
     "simulation.interface": (
         "CommitmentColumns",

@@ -86,43 +86,62 @@ def parse_card(text: str, path: Path) -> PolicyCard:
             expected=f"version {POLICY_VERSION}",
             got=f"{version!r}" + (": written by a newer townlet" if newer else ""),
         )
-    vocabulary = _texts(raw, "vocabulary", path)
-    if not vocabulary or len(set(vocabulary)) != len(vocabulary):
-        raise PolicyFileError(path, expected="a list of different keys in `vocabulary`", got=repr(vocabulary)[:80])
+    vocabulary = vocabulary_in(raw, path)
     if (stated := raw.get("vocabulary_sha256")) != (found := vocabulary_digest(vocabulary)):
         raise PolicyFileError(path, expected=f"vocabulary of SHA-256 {stated!r}", got=found)
-    state_size = _of(raw, "state_size", int, path)
+    state_size = value_in(raw, "state_size", int, path)
     if not 0 <= state_size <= MAX_STATE:
         raise PolicyFileError(path, expected=f"a `state_size` in [0, {MAX_STATE}]", got=repr(state_size))
     card = PolicyCard(
         vocabulary=vocabulary,
-        observation_shapes=_shapes(raw, path),
-        weights_sha256=_of(raw, "weights_sha256", str, path),
-        world=_of(raw, "world", str, path),
-        feature_names=_texts(raw, "feature_names", path),
-        commitment=_commitment(raw, path),
+        observation_shapes=shapes_in(raw, path),
+        weights_sha256=value_in(raw, "weights_sha256", str, path),
+        world=value_in(raw, "world", str, path),
+        feature_names=texts_in(raw, "feature_names", path),
+        commitment=commitment_in(raw, path),
         state_size=state_size,
-        has_values=_of(raw, "values", bool, path),
+        has_values=value_in(raw, "values", bool, path),
     )
     if (stated := raw.get("spec_sha256")) != card.spec_sha256:
         raise PolicyFileError(path, expected=f"a spec of SHA-256 {stated!r}", got=card.spec_sha256)
     return card
 
 
-def _of(raw: Mapping[str, object], name: str, kind: type[_Kind], path: Path) -> _Kind:
+def vocabulary_in(raw: Mapping[str, object], path: Path) -> tuple[str, ...]:
+    """The keys in `vocabulary`; errors as `value_in`, and if two are the same or there is none."""
+    vocabulary = texts_in(raw, "vocabulary", path)
+    if not vocabulary or len(set(vocabulary)) != len(vocabulary):
+        raise PolicyFileError(path, expected="a list of different keys in `vocabulary`", got=repr(vocabulary)[:80])
+    return vocabulary
+
+
+def value_in(raw: Mapping[str, object], name: str, kind: type[_Kind], path: Path) -> _Kind:
+    """Return one value of an object that was read from a file.
+
+    Args:
+        raw: the object.
+        name: of the value.
+        kind: that it must be, exactly: no bool is an int.
+        path: of the file, for the error.
+
+    Raises:
+        PolicyFileError: if it is missing or of another kind.
+    """
     value = raw.get(name)
     if type(value) is not kind:
         raise PolicyFileError(path, expected=f"{_NAMES[kind]} in `{name}`", got=repr(value)[:80])
     return value
 
 
-def _texts(raw: Mapping[str, object], name: str, path: Path) -> tuple[str, ...]:
-    value: list[object] = _of(raw, name, list, path)
-    return tuple(_of({name: one}, name, str, path) for one in value)
+def texts_in(raw: Mapping[str, object], name: str, path: Path) -> tuple[str, ...]:
+    """A list of texts; see `value_in`."""
+    value: list[object] = value_in(raw, name, list, path)
+    return tuple(value_in({name: one}, name, str, path) for one in value)
 
 
-def _shapes(raw: Mapping[str, object], path: Path) -> dict[str, tuple[int, ...]]:
-    value: dict[str, object] = _of(raw, "observations", dict, path)
+def shapes_in(raw: Mapping[str, object], path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes in `observations`; errors as `value_in`."""
+    value: dict[str, object] = value_in(raw, "observations", dict, path)
     if not value or value.keys() & {ACTION_MASK, STATE_IN}:
         raise PolicyFileError(path, expected="a shape per observation in `observations`", got=repr(value)[:80])
     shapes = {}
@@ -133,12 +152,13 @@ def _shapes(raw: Mapping[str, object], path: Path) -> dict[str, tuple[int, ...]]
     return shapes
 
 
-def _commitment(raw: Mapping[str, object], path: Path) -> Commitment | None:
+def commitment_in(raw: Mapping[str, object], path: Path) -> Commitment | None:
+    """The place in `commitment`, which may be null; errors as `value_in`."""
     if raw.get("commitment", "") is None:
         return None
-    value: dict[str, object] = _of(raw, "commitment", dict, path)
+    value: dict[str, object] = value_in(raw, "commitment", dict, path)
     return (
-        _of(value, "observation", str, path),
-        _of(value, "start", int, path),
-        _of(value, "max_ticks", int, path),
+        value_in(value, "observation", str, path),
+        value_in(value, "start", int, path),
+        value_in(value, "max_ticks", int, path),
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 # onnxruntime has no error root: each of these derives from Exception alone.
-_ONNXRUNTIME_ERRORS = (
+ONNXRUNTIME_ERRORS = (
     state.Fail,
     state.InvalidArgument,
     state.InvalidGraph,
@@ -90,7 +90,7 @@ class _PolicyFile:
 
         outputs = tuple(name for name in self.outputs if name != VALUES)
         threads = self.session.get_session_options().intra_op_num_threads
-        session = _open_session(with_outputs(self.data, outputs), Path(f"policy {self.digest}"), threads)
+        session = open_session(with_outputs(self.data, outputs), Path(f"policy {self.digest}"), threads)
         return replace(self, session=session, outputs=outputs)
 
     def _evaluate(self, feed: Feed) -> dict[str, NDArray[np.float32]]:
@@ -111,7 +111,7 @@ class _PolicyFile:
     def _run(self, feed: Feed) -> list[NDArray[np.float32]]:
         try:
             answers: list[NDArray[np.float32]] = self.session.run(self.outputs, feed)
-        except _ONNXRUNTIME_ERRORS as error:
+        except ONNXRUNTIME_ERRORS as error:
             raise SimulationError(f"the policy {self.digest} cannot be computed: {str(error)[:200]}") from error
         return answers
 
@@ -261,7 +261,7 @@ def policy_of(data: bytes, digest: str, path: Path, *, num_threads: int = 1) -> 
     """
     card = _checked_card(data, path)
     kind = RecurrentOnnxPolicy if card.state_size else OnnxPolicy
-    session = _open_session(data, path, num_threads)
+    session = open_session(data, path, num_threads)
     return kind(card=card, digest=digest, session=session, data=data, outputs=tuple(_promised(card)))
 
 
@@ -281,14 +281,24 @@ def _as_float32(name: str, array: NDArray[Any]) -> NDArray[np.float32]:
     return array if array.dtype == np.float32 else array.astype(np.float32)
 
 
-def _open_session(data: bytes, path: Path, num_threads: int) -> onnxruntime.InferenceSession:
+def open_session(data: bytes, path: Path, num_threads: int) -> onnxruntime.InferenceSession:
+    """Let onnxruntime prepare a model that is known to be bounded.
+
+    Args:
+        data: the model.
+        path: for the error.
+        num_threads: threads of one forward pass.
+
+    Raises:
+        PolicyFileError: if onnxruntime refuses it.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except _ONNXRUNTIME_ERRORS as error:
+    except ONNXRUNTIME_ERRORS as error:
         raise PolicyFileError(path, expected="an ONNX model", got=str(error)[:200]) from error
 
 
