@@ -122,9 +122,7 @@ def test_a_convolutional_network_is_sealed_from_both_exporters(dynamo: bool, dyn
 
 def test_a_graph_that_the_exporter_fixed_to_one_agent_is_refused_with_the_way_out(tmp_path: Path) -> None:
     path, _ = convolutional(tmp_path, dynamo=True, dynamic=False)
-    with pytest.raises(
-        PolicyFileError, match=r"got \[1, 3\]; it was exported for one agent: export it"
-    ):
+    with pytest.raises(PolicyFileError, match=r"got \[1, 3\]; it was exported for one agent: export it"):
         seal(path, tmp_path / "policy.onnx", spec=SealSpec(vocabulary=KEYS))
 
 
