@@ -4,7 +4,7 @@ import tempfile
 
 import numpy as np
 
-from townlet_behavior import ActionVocabulary, BatchController, IdleController, draw_keys
+from townlet_behavior import ActionVocabulary, BatchController, IdleController
 from townlet_runtime import Observed, SimulationSpec, Stepped
 from townlet_runtime.training import TrainingConfig, train
 from townlet_training import AnnealConfig, BCConfig, NetworkConfig, PPOConfig, PromotionConfig
@@ -17,36 +17,33 @@ class Orchard:
     """Pickers see how much fruit hangs left and right of them; they earn what hangs on the side they pick from."""
 
     actions = ActionVocabulary(keys=("left", "right", "rest"), kinds=("pick", "pick", "wait"), wait=2)
-    behaviors = ("scripted",)
 
     def __init__(self, num_worlds: int) -> None:
         self._ids = np.array(PICKERS * num_worlds, object)
-        self._worlds, self._nobody = np.arange(len(self._ids)) // len(PICKERS), np.zeros(len(self._ids), np.bool_)
         self.spec = SimulationSpec(
             name="orchard", vocabulary=self.actions, observation_shapes={"fruit": (2,)}, num_worlds=num_worlds,
-            capacity=len(self._ids), episode_ticks=TICKS, option_ticks={"pick": 0, "wait": 0})
+            capacity=len(self._ids), episode_ticks=TICKS)
 
     def reset(self, *, seeds: np.ndarray) -> Observed:
-        self._rng = np.random.default_rng(seeds)
-        self._keys = np.array([draw_keys(int(seed), picker) for seed in seeds for picker in PICKERS], np.uint64)
+        self._rngs, self._tick = [np.random.default_rng(seed) for seed in seeds], 0
         return self._observe()
 
     def step(self, actions: np.ndarray) -> Stepped:
-        worth = np.column_stack([self._fruit, self._nobody])  # a rest earns 0
+        worth = np.column_stack([self._fruit, np.zeros(len(actions))])  # a rest earns 0
+        self._tick += 1
+        over = self._tick % TICKS == 0
+        observed = self._observe()
         return Stepped(
-            rewards=worth[np.arange(len(actions)), actions].astype(np.float32), terminated=self._nobody,
-            truncated=self._nobody, events=np.empty((self.spec.num_worlds, 0)), final_rows=self._worlds[:0],
-            final_option_done=self._nobody[:0], final_observations={"fruit": self._fruit[:0]}, observed=self._observe())
+            rewards=worth[np.arange(len(actions)), actions], truncated=np.full(len(actions), over), observed=observed,
+            final_observations={"fruit": self._fruit} if over else {})
 
-    def scripted(self, name: str) -> BatchController: return IdleController(wait=0)  # always left
-    def guardrails(self) -> tuple[()]: return ()
-    def save_state(self) -> None: return None  # so a run in it cannot be resumed
-    def close(self) -> None: ...
     def _observe(self) -> Observed:
-        self._fruit = self._rng.random((len(self._ids), 2), np.float32)
-        return Observed(
-            slots=np.arange(len(self._ids)), keys=self._keys, agent_ids=self._ids, worlds=self._worlds,
-            episodes=self._worlds * 0, observations={"fruit": self._fruit}, action_mask=None, option_done=self._nobody)
+        self._fruit = np.concatenate([rng.random((len(PICKERS), 2)) for rng in self._rngs])
+        return Observed(slots=np.arange(len(self._ids)), agent_ids=self._ids, observations={"fruit": self._fruit})
+
+    # Optional: a script to blend with and to clone; without it, PPO begins from scratch.
+    behaviors = ("scripted",)
+    def scripted(self, name: str) -> BatchController: return IdleController(wait=0)  # always left
 
 
 config = TrainingConfig(

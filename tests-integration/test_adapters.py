@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from townlet_behavior import BridgeConfig, Kind
-from townlet_runtime.adapters.registry import Environment, registered_controller
+from townlet_runtime.adapters.controllers import registered_controller
+from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
@@ -73,7 +74,7 @@ def test_a_collection_goes_on_where_it_was_saved(name: str) -> None:
 
 
 def test_the_heuristic_of_gymnasium_lands() -> None:
-    judge = Evaluator(lambda n: worlds_of(LANDER, n), config=BridgeConfig(), seed=0)
+    judge = Evaluator(lambda n: worlds_of(LANDER, n), config=BridgeConfig(), seed=0, num_worlds=4)
     scores = {name: judge.baseline(name, seeds=100 + np.arange(8)).returns for name in ("scripted", "random")}
     # solved is 200 on average; whoever falls down loses a hundred and more
     assert np.mean(scores["scripted"]) > 150 > 0 > np.mean(scores["random"])

@@ -50,7 +50,7 @@ def test_the_lunar_lander_has_a_script(townlet: Run) -> None:
 
 def test_the_town_is_one_of_the_environments_and_takes_a_script_there(townlet: Run, tmp_path: Path) -> None:
     (tmp_path / "still.py").write_text(
-        "from townlet_runtime.adapters.registry import ObservationController\n\n\n"
+        "from townlet_runtime import ObservationController\n\n\n"
         "def script(spec):\n    return ObservationController(lambda observations, agent_id: 0)\n"
     )
     done = townlet("run", "--env", "pettingzoo:town", "--controller", "still:script", "--ticks", 5, cwd=tmp_path)

@@ -14,7 +14,8 @@ from townlet_runtime.core.loop import SimulationLoop
 from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.policy.onnx import OnnxPolicy
-from townlet_runtime.simulation.interface import AGENTS, OneGroup
+from townlet_runtime.simulation.interface import AGENTS
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.town import Town, TownConfig
 from townlet_training import (
     ActorCritic,

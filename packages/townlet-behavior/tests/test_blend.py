@@ -15,6 +15,7 @@ from townlet_behavior.blend import (
     log_probs,
     obey_possessors,
     script_alone,
+    take_only_actions,
 )
 
 unit = st.floats(0.0, 1.0, exclude_max=True)
@@ -143,6 +144,16 @@ def test_a_commitment_goes_on_in_the_name_of_who_began_it() -> None:
         (COOK, Kind.FORCED, Source.SCRIPTED),
         (EAT, Kind.DECISION, Source.LEARNED),
     ]
+
+
+def test_a_single_legal_action_is_taken_and_nothing_is_decided() -> None:
+    choices = Choices(ints(EAT, EAT, WORK), np.zeros(3, np.int8), np.array([0, 1, 1], np.int8))
+    taken = take_only_actions(choices, strategies.mask_of((WAIT,), (EAT,), (WAIT, WORK)))
+    assert taken.action.tolist() == [WAIT, EAT, WORK]
+    assert taken.kind.tolist() == [Kind.FORCED, Kind.FORCED, Kind.DECISION]
+    assert taken.source.tolist() == [Source.SCRIPTED, Source.LEARNED, Source.LEARNED]
+    assert take_only_actions(choices, None) is choices
+    assert take_only_actions(choices, strategies.mask_of((WAIT, EAT), (EAT, WORK), (WAIT, WORK))) is choices
 
 
 def test_a_possessor_overrides_everything() -> None:

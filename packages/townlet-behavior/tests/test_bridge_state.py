@@ -113,7 +113,7 @@ def equal(one: SavedState, other: SavedState) -> bool:
 
 
 def busy_bridge() -> BehaviorBridge:
-    """Slot 2 works for 7 ticks, slot 3 is possessed by Ann; one veto is counted."""
+    """Slot 2 works for 7 ticks, slot 3: possessed by Ann; one veto is counted."""
     bridge = bridge_of(Script(EAT, EAT), Forbid(EAT), ratio=0.25, ticks=TICKS)
     bridge.possession.acquire(3, tick=0, owner="ann", lease_ticks=4)
     bridge.possession.feed(3, EAT, owner="ann")
@@ -133,7 +133,7 @@ def test_what_is_restored_by_hand() -> None:
     assert bridge.counts().vetoes == {"action_mask": 0, "forbidden": 1}
     assert bridge.possession.slots().tolist() == [3]
     assert not bridge.possession.acquire(3, tick=1)
-    with pytest.raises(PossessionError, match="slot 3 is possessed by 'ann', got owner None"):
+    with pytest.raises(PossessionError, match="slot 3: possessed by 'ann', got owner None"):
         bridge.possession.release(3)
     decisions = bridge.decide(view_of(2, 3), tick=1)
     assert decisions.action.tolist() == [WORK, WORK]

@@ -79,7 +79,7 @@ def test_without_a_mask_everything_is_legal() -> None:
 
 def test_an_agent_without_a_legal_action_is_an_error() -> None:
     view = view_of(2, 7, mask=mask_of((WAIT,), ()))
-    with pytest.raises(GuardrailError, match="must have a legal action, the mask of slot 7 has none"):
+    with pytest.raises(GuardrailError, match="slot 7: every agent must have a legal action, its mask has none"):
         ActionMaskGuardrail(wait=WAIT).review(view, ints(WAIT, EAT))
 
 
@@ -127,7 +127,7 @@ def test_reasons_of_the_same_name_are_refused() -> None:
         (5, 0, r"Fixed must replace by actions in \[0, 5\), got \[5\]"),
         (WAIT, -1, r"Fixed must give reasons in \[0, 2\), got \[-1\]"),
         (WAIT, 2, r"Fixed must give reasons in \[0, 2\), got \[2\]"),
-        (COOK, 0, "Fixed must replace by legal actions, got 3 for slot 6, which the mask forbids"),
+        (COOK, 0, "slot 6: Fixed must replace by legal actions, got 3, which the mask forbids"),
     ],
 )
 def test_a_veto_that_cannot_be_carried_out_is_an_error(replacement: int, reason: int, message: str) -> None:
@@ -329,8 +329,8 @@ def test_a_per_agent_controller_does_not_get_around_it() -> None:
             return AgentIntent(kind="chat")
 
     class Codec:
-        def locate(self, slot: int) -> tuple[object, str]:
-            return object(), str(slot)
+        def locate(self, view: View, row: int) -> tuple[object, str]:
+            return object(), str(view.slots[row])
 
         def encode(self, intent: AgentIntent, world: WorldView, agent_id: str) -> int:
             return NORTH

@@ -107,9 +107,9 @@ def test_an_action_fed_before_a_release_is_dropped() -> None:
 def test_owners_are_told_apart() -> None:
     possession = possession_of()
     possession.acquire(2, tick=0, owner="ann")
-    with pytest.raises(PossessionError, match="slot 2 is possessed by 'ann', got owner 'bob'"):
+    with pytest.raises(PossessionError, match="slot 2: possessed by 'ann', got owner 'bob'"):
         possession.feed(2, EAT, owner="bob")
-    with pytest.raises(PossessionError, match="slot 2 is possessed by 'ann', got owner None"):
+    with pytest.raises(PossessionError, match="slot 2: possessed by 'ann', got owner None"):
         possession.release(2)
     assert possession.is_possessed(2)
     possession.feed(2, EAT, owner="ann")
@@ -117,7 +117,7 @@ def test_owners_are_told_apart() -> None:
 
 
 def test_an_agent_that_is_not_possessed_cannot_be_fed() -> None:
-    with pytest.raises(PossessionError, match="slot 2 must be possessed"):
+    with pytest.raises(PossessionError, match="slot 2: must be possessed"):
         possession_of().feed(2, EAT)
 
 
@@ -173,7 +173,7 @@ def test_what_is_fed_after_the_last_decision_is_too_late() -> None:
     possession = possession_of()
     possession.acquire(2, tick=5, lease_ticks=1, owner="ann")
     decide(possession, 2, tick=5)
-    with pytest.raises(PossessionError, match="slot 2 must be possessed to be fed an action, it is not, or no longer"):
+    with pytest.raises(PossessionError, match="slot 2: must be possessed to be fed an action, is not, or no longer"):
         possession.feed(2, EAT, owner="ann")
 
 

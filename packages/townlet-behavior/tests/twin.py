@@ -102,7 +102,7 @@ class Twin:
         policy_log_prob, behavior_log_prob = self.log_probs(row, chosen) if kind == "decision" else (0.0, 0.0)
         if reason:
             self.commitments.pop(row.slot, None)
-        elif kind != "forced" and takeover is None and self.lengths[chosen] > 1:
+        elif held_action < 0 and takeover is None and self.lengths[chosen] > 1:
             self.commitments[row.slot] = (chosen, tick + self.lengths[chosen], source)
         if takeover is not None:
             takeover.action = None
@@ -129,6 +129,12 @@ class Twin:
             return (self.wait if takeover.action is None else takeover.action), "foreign", "external"
         if held >= 0:
             return held, "forced", self.commitments[row.slot][2]
+        chosen, kind, source = self.choose_freely(row, tick)
+        if row.legal is not None and sum(row.legal) == 1:
+            return row.legal.index(True), "forced", source
+        return chosen, kind, source
+
+    def choose_freely(self, row: Row, tick: int) -> tuple[int, str, str]:
         learned = row.learned
         if learned is None or not learned.opinion:
             return self.script(row), "foreign", "scripted"

@@ -36,6 +36,7 @@ NEEDS = {
     ),
     "jinja2": ("test_cli_environments.py", "test_cli_resume.py", "test_cli_train.py", "test_report_page.py"),
     "gymnasium": (
+        "test_adapters_actions.py",
         "test_adapters_gymnasium.py",
         "test_adapters_history.py",
         "test_adapters_parallel.py",
@@ -46,9 +47,12 @@ NEEDS = {
     ),
     "pettingzoo": (
         "test_adapters_pettingzoo.py",
+        "test_adapters_turn_based.py",
         "test_cli_environments.py",
         "test_town_parallel.py",
     ),
+    "mesa": ("test_adapters_mesa.py",),
+    "py_trees": ("test_adapters_py_trees.py",),
 }
 """Modules of the extras, and the files that import what imports them."""
 ABSENT = tuple(module for module in NEEDS if find_spec(module) is None)

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -8,15 +9,18 @@ from beginnings import begun
 from gymnasium import spaces
 from small_envs import Answer, Stairs, stairs
 
-from townlet_behavior import BridgeConfig
+from townlet_behavior import BridgeConfig, Kind
+from townlet_runtime.adapters import gymnasium_worlds
+from townlet_runtime.adapters.controllers import ObservationController, registered_controller
 from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
-from townlet_runtime.adapters.gymnasium_worlds import NativeWorlds
+from townlet_runtime.adapters.gymnasium_worlds import NativeWorlds, import_registrations
 from townlet_runtime.adapters.history import episode_seed, joint_seed
-from townlet_runtime.adapters.registry import Environment, ObservationController, registered_controller
+from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, Simulation
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import check_grouped_simulation, check_simulation
 from townlet_trajectory import TrajectoryBatch
 
@@ -170,12 +174,28 @@ def test_a_mask_that_stops_coming_is_named() -> None:
         worlds.step(acts(STAY, CLIMB))
 
 
-def test_a_mask_that_allows_nothing_is_named() -> None:
+def test_an_agent_that_may_do_nothing_waits_and_decides_nothing() -> None:
     nothing = {"action_mask": np.zeros(3, np.int8)}
     worlds = stairs(2, mask="info", bend=lambda answer: (*answer[:4], nothing) if answer[0][0] == 1 else answer)
     begun(worlds, 0)
-    with pytest.raises(EnvironmentFaultError, match="world 1, .*: expected an action mask that allows an action"):
-        worlds.step(acts(STAY, CLIMB))
+    stepped = worlds.step(acts(STAY, CLIMB))
+    assert stepped.observed.action_mask is not None
+    assert stepped.observed.action_mask.tolist() == [[True, True, True], [True, False, False]]
+    collector = Collector(OneGroup(worlds), config=BridgeConfig(), seed=0, max_rows=99)
+    policy = UniformPolicy(vocabulary=("0", "1", "2"), observation_shapes=worlds.spec.observation_shapes)
+    batch = collector.collect({AGENTS: policy}, num_ticks=20, ratio=1.0).batches[AGENTS]
+    on_first = batch.observations["observation"][:, 0] == 1.0
+    alone = batch.observations["action_mask"].sum(axis=1) == 1
+    assert 0 < np.count_nonzero(on_first) < len(on_first)
+    assert (batch.columns["kind"] == Kind.FORCED).tolist() == alone.tolist() == on_first.tolist()
+
+
+def test_an_info_that_is_no_dictionary_is_named() -> None:
+    for info in (np.ones(3), None):
+        worlds = stairs(2, bend=lambda answer, info=info: (*answer[:4], info) if answer[0][0] == 1 else answer)
+        begun(worlds, 0)
+        with pytest.raises(EnvironmentFaultError, match="world 1, .*tick 1: expected a dictionary as info, got"):
+            worlds.step(acts(STAY, CLIMB))
 
 
 @pytest.mark.parametrize("make", [lambda: stairs(2), lambda: native(Rows())])
@@ -361,6 +381,50 @@ def test_native_masks_are_those_of_who_is_there() -> None:
     check_simulation(worlds, seed=0, ticks=20, own_seeds=False)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_native_worlds_begin_anew_before_their_history_grows_long(
+    masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gymnasium_worlds, "RESTART_TICKS", 7)
+    seeds: list[int | None] = []
+
+    class Seeded(Rows):
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+            seeds.append(seed)
+            return super().reset(seed=seed)
+
+    env = Seeded(masked=masked)
+    worlds = NativeWorlds("gymnasium:Rows-v0", env, episode_ticks=1, controller=None)
+    seen = begun(worlds, 5)
+    ends = []
+    for _ in range(15):
+        present = seen.slots.tolist()
+        stepped = worlds.step(np.zeros(len(present), np.int64))
+        ends.append((present, stepped.terminated.tolist(), stepped.truncated.tolist(), stepped.final_rows.tolist()))
+        assert worlds.save_state()["history/actions"].shape[0] < 7
+        seen = stepped.observed
+    # world 0 ends at its second, world 1 at its third tick, and the next tick only resets: 2 + 1 + 2 + 1 + 1, 3 + 1 + 3
+    for tick in (6, 13):
+        assert ends[tick] == ([0, 1], [False, True], [True, False], [0, 1])
+        assert ends[tick + 1][0] == [0, 1]
+    assert [tick for tick, (_, _, cuts, _) in enumerate(ends) if any(cuts)] == [6, 13]
+    assert len(seeds) == 3 and len(set(seeds)) == 3
+    assert len(set(seen.episodes.tolist())) == 2
+    check_simulation(worlds, seed=3, ticks=40, own_seeds=False)
+
+
+def test_native_worlds_last_four_episodes_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gymnasium_worlds, "RESTART_TICKS", 7)
+    worlds = NativeWorlds("gymnasium:Rows-v0", Rows(), episode_ticks=4, controller=None)
+    seen, cut = begun(worlds, 0), []
+    for tick in range(41):
+        stepped = worlds.step(np.zeros(len(seen.slots), np.int64))
+        if stepped.truncated.any():
+            cut.append(tick)
+        seen = stepped.observed
+    assert cut == [15, 31]
+
+
 def put(index: int, value: object) -> Callable[[list[Any]], None]:
     def bend(answers: list[Any]) -> None:
         answers[index] = value
@@ -422,7 +486,7 @@ def test_native_masks_of_another_size_are_named() -> None:
 def test_native_and_single_cart_poles_obey_the_same_physics() -> None:
     one, other = cart_poles(1), cart_poles(1, "native")
     # both draw the first state in the same way from the same seed
-    pair = [begun(one, joint_seed(acts(11)))[AGENTS], begun(other, 11)[AGENTS]]
+    pair = [begun(one, joint_seed(acts(11), 0))[AGENTS], begun(other, 11)[AGENTS]]
     for tick in range(8):
         np.testing.assert_allclose(*(seen.observations["observation"] for seen in pair), rtol=1e-6)
         pair = [each.step({AGENTS: acts(tick % 2)})[AGENTS].observed for each in (one, other)]
@@ -518,6 +582,81 @@ def test_what_an_environment_needs_is_named() -> None:
         del gymnasium.registry["Bare-v0"]
 
 
+def test_a_module_that_was_named_registers_its_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ladders.py").write_text(
+        "import gymnasium\nimport small_envs\ngymnasium.register('Ladder-v0', entry_point=small_envs.Stairs)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="Gymnasium knows no environment 'ladders:Ladder-v0'"):
+        Environment(name="gymnasium:ladders:Ladder-v0")(1)
+    try:
+        assert import_registrations("gymnasium:ladders:Ladder-v0") == "gymnasium:Ladder-v0"
+        assert Environment(name="gymnasium:Ladder-v0")(1).specs[AGENTS].observation_shapes == {"observation": (2,)}
+    finally:
+        del gymnasium.registry["Ladder-v0"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "problem"),
+    [
+        ("gymnasium:Ladder-v0", "expected an environment as `gymnasium:module:ID`, got"),
+        ("gymnasium:os;x:Ladder-v0", "expected an environment as `gymnasium:module:ID`, got"),
+        ("pettingzoo:ladders:Ladder-v0", "expected an environment as `gymnasium:module:ID`, got"),
+        ("gymnasium:no_such_module:Ladder-v0", "cannot be imported: ModuleNotFoundError"),
+    ],
+)
+def test_a_module_that_cannot_be_named_is_refused(reference: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        import_registrations(reference)
+
+
+class Painted(Stairs):
+    """Draws its step, as it is told to."""
+
+    def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.render_mode = render_mode
+
+    def render(self) -> Any:
+        image = np.full((2, 3, 3), self._step, np.uint8)
+        pictures = {"ansi": f"step {self._step}", "rgb_array": image, "rgb_array_list": [image - 1, image]}
+        return {**pictures, "sideways": image[0], "torn": object()}.get(self.render_mode or "")
+
+
+def painted(mode: str | None) -> SyncWorlds:
+    worlds = SyncWorlds("gymnasium:Painted-v0", [Painted(render_mode=mode)] * 1, episode_ticks=9, controller=None)
+    begun(worlds, 0)
+    worlds.step(acts(LEAP))
+    return worlds
+
+
+@pytest.mark.parametrize("mode", ["rgb_array", "rgb_array_list"])
+def test_the_first_world_is_drawn_as_its_environment_does(mode: str) -> None:
+    picture = painted(mode).render()
+    assert isinstance(picture, np.ndarray) and picture.shape == (2, 3, 3) and picture.min() == picture.max() == 2
+    assert painted("ansi").render() == "step 2"
+
+
+def test_what_draws_something_else_is_refused_by_name() -> None:
+    assert painted(None).render() is None  # made without a render mode
+    with pytest.raises(
+        EnvironmentFaultError, match=r"expected a picture uint8 \[H, W, 3\] or a text, got uint8 \(3, 3\)"
+    ):
+        painted("sideways").render()
+    with pytest.raises(EnvironmentFaultError, match="got object"):
+        painted("torn").render()
+    assert stairs(1).render() is None  # as Gymnasium has it
+
+
+def test_native_worlds_draw_the_first_of_them() -> None:
+    class Drawn(Rows):
+        def render(self) -> Any:
+            return (np.zeros((2, 2, 3), np.uint8), np.ones((2, 2, 3), np.uint8))
+
+    picture = native(Drawn()).render()
+    assert isinstance(picture, np.ndarray) and picture.min() == 0
+
+
 def test_scores_of_single_episodes() -> None:
     # one step to the top: every episode is worth 1 for whoever climbs, and 0 for whoever stays until it is cut
     def judged(action: int) -> tuple[float, ...]:
@@ -526,12 +665,15 @@ def test_scores_of_single_episodes() -> None:
             lambda n: OneGroup(stairs(n, height=2, episode_ticks=5, controller=lambda spec: script)),
             config=BridgeConfig(),
             seed=0,
+            num_worlds=8,
         )
         return judge.baseline("scripted", seeds=np.arange(3)).returns
 
     assert judged(LEAP) == judged(CLIMB) == (1.0,) * 3 and judged(STAY) == (0.0,) * 3
-    first = Evaluator(cart_poles, config=BridgeConfig(), seed=0).baseline("random", seeds=3 + np.arange(4))
-    alone = Evaluator(cart_poles, config=BridgeConfig(), seed=0).baseline("random", seeds=np.array([3]))
+    first = Evaluator(cart_poles, config=BridgeConfig(), seed=0, num_worlds=8).baseline(
+        "random", seeds=3 + np.arange(4)
+    )
+    alone = Evaluator(cart_poles, config=BridgeConfig(), seed=0, num_worlds=8).baseline("random", seeds=np.array([3]))
     assert first.returns[0] == alone.returns[0] > 5
 
 
@@ -572,7 +714,7 @@ def test_every_environment_is_closed_even_where_one_fails_to(
     doors: type[Door], caplog: pytest.LogCaptureFixture
 ) -> None:
     make = Environment(name="gymnasium:Door-v0", max_episode_ticks=3)
-    Evaluator(make, config=BridgeConfig(), seed=0).baseline("random", seeds=np.arange(4))
+    Evaluator(make, config=BridgeConfig(), seed=0, num_worlds=8).baseline("random", seeds=np.arange(4))
     assert (len(doors.made), len(doors.closed)) == (4, 4)
     assert caplog.messages == ["gymnasium:Door-v0: `close` failed"]
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_runtime.adapters.history import ABSENT, History, episode_seed
+from townlet_runtime.adapters.history import ABSENT, History, episode_seed, joint_seed
 from townlet_runtime.errors import SimulationError
 
 WORLDS, PLACES = 2, 3
@@ -76,7 +76,28 @@ def test_episodes_are_overdue_from_their_limit_on() -> None:
     assert kept.overdue(3).tolist() == [False, True]
 
 
-def test_worlds_that_begin_by_themselves_keep_everything() -> None:
+def test_worlds_that_begin_together_keep_nothing_from_before() -> None:
+    kept = history()
+    kept.restart(4 + np.arange(2))
+    first = kept.joint_seed
+    assert first == joint_seed(np.array([4, 5]), 0)
+    for tick in range(1000):
+        kept.add(np.arange(6), np.full(6, tick % 5))
+        if tick % 100 == 99:
+            kept.begin_all()
+    assert kept.replayed_ticks == 0 and list(kept.replay_all()) == []
+    assert kept.joint_seed == joint_seed(np.array([4, 5]), 1000) != first
+    kept.add(np.arange(6), np.full(6, 3))
+    assert [actions.tolist() for actions in kept.replay_all()] == [[3] * 6]
+    assert kept.episodes.tolist() == [20, 21]
+    assert kept.save_state()["actions"].shape == (1, 6)
+    assert sum(array.nbytes for array in vars(kept).values() if isinstance(array, np.ndarray)) < 5000
+    again = history()
+    again.restore(kept.save_state())
+    assert again.joint_seed == kept.joint_seed and len(list(again.replay_all())) == 1
+
+
+def test_worlds_that_begin_by_themselves_keep_everything_since_they_began_together() -> None:
     kept = history()
     kept.restart(4 + np.arange(2))
     for tick in range(100):

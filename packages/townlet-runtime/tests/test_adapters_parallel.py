@@ -9,9 +9,9 @@ from small_parallel import PORTER, RIDERS, Answers, Coach, coaches
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.adapters.agent_groups import agent_groups, group_names
+from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.adapters.history import episode_seed
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
-from townlet_runtime.adapters.registry import ObservationController
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
@@ -179,9 +179,10 @@ BREACHES = {
     "agent 'porter', tick 1: expected an `action_mask`, as at the beginning, got none": put(
         "observations", PORTER, {"observation": np.zeros(1)}
     ),
-    "agent 'porter', tick 1: expected an action mask that allows an action": put(
-        "observations", PORTER, {"observation": np.zeros(1), "action_mask": 0 * MASK}
+    "agent 'porter', tick 1: expected an action mask of 3 zeros and ones, got one with 0.5 in it": put(
+        "observations", PORTER, {"observation": np.zeros(1), "action_mask": 0.5 * MASK}
     ),
+    "agent 'rider_0', tick 1: expected a dictionary as info, got ndarray": put("infos", RIDERS[0], MASK),
     "agent 'rider_0', tick 1: expected no `action_mask`, as at the beginning": put(
         "infos", RIDERS[0], {"action_mask": MASK}
     ),
@@ -370,7 +371,7 @@ def test_a_script_is_made_for_each_group() -> None:
 
 def test_scores_of_all_groups_add_up() -> None:
     script = ObservationController(lambda seen, agent_id: 1)
-    judge = Evaluator(lambda n: coaches(n, controller=lambda spec: script), config=BridgeConfig(), seed=0)
+    judge = Evaluator(lambda n: coaches(n, controller=lambda spec: script), config=BridgeConfig(), seed=0, num_worlds=8)
     # rider_0 rides six ticks, rider_1 four; three agents at the start
     assert judge.baseline("scripted", seeds=np.arange(2)).returns == pytest.approx((10 / 3, 10 / 3))
 

@@ -1,31 +1,27 @@
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import numpy as np
 import pytest
+from installed import install
 
-from townlet_runtime.adapters import pettingzoo_worlds
 from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.errors import ConfigError, MissingExtraError
 
 
 @pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Register the name of a factory as an installed package would."""
-    entries: list[EntryPoint] = []
+def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Register the name of a factory as an installed package does."""
+    entries: dict[str, str] = {}
+    monkeypatch.syspath_prepend(tmp_path)
 
-    class Entries(list[EntryPoint]):
-        @property
-        def names(self) -> set[str]:
-            return {entry.name for entry in self}
+    def register(name: str, value: str) -> None:
+        entries[name] = value
+        install(tmp_path, {"townlet.simulations": entries})
 
-    def entry_points(*, group: str, name: str | None = None) -> Entries:
-        return Entries(entry for entry in entries if entry.group == group and name in (None, entry.name))
-
-    monkeypatch.setattr(pettingzoo_worlds, "entry_points", entry_points)
-    return lambda name, value: entries.append(EntryPoint(name, value, "townlet.simulations"))
+    return register
 
 
 def test_a_registered_factory_builds_every_world(register: Callable[[str, str], None]) -> None:
@@ -46,22 +42,47 @@ def test_a_registered_factory_builds_every_world(register: Callable[[str, str], 
         Environment(name="pettingzoo:coach", settings={"wheels": 3})(1)
 
 
-def test_turn_based_environments_are_refused(
+def test_turn_based_environments_are_taken(
+    register: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_turns = import_module("small_turns")
+    monkeypatch.setattr(small_turns, "env", small_turns.Nim, raising=False)
+    register("nim", "small_turns:Nim")
+    monkeypatch.setitem(sys.modules, "pettingzoo.nim_v0", small_turns)
+    for name in ("nim", "pettingzoo.nim_v0"):
+        worlds = Environment(name=f"pettingzoo:{name}", settings={"max_cycles": 7})(2)
+        # a cycle is a turn of both
+        assert [(spec.capacity, spec.episode_ticks) for spec in worlds.specs.values()] == [(4, 14)]
+        assert next(iter(worlds.reset(seeds=np.arange(2)).values())).agent_ids.tolist() == ["ann", "bob"] * 2
+        worlds.close()
+
+
+def test_a_turn_based_environment_that_does_not_say_its_agents_is_named_and_closed(
     register: Callable[[str, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = "from pettingzoo import AECEnv\n\n\nclass Turns(AECEnv):\n    pass\n\n\nenv = Turns\n"
-    (tmp_path / "turns.py").write_text(source)
+    source = """from small_turns import Nim
+
+class Secret(Nim):
+    shut = []
+
+    def __init__(self):
+        super().__init__()
+        del self.possible_agents
+
+    def close(self):
+        self.shut.append(1)
+"""
+    (tmp_path / "secret.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    register("turns", "turns:Turns")
-    monkeypatch.setitem(sys.modules, "pettingzoo.turns_v0", import_module("turns"))
-    for name in ("turns", "pettingzoo.turns_v0"):
-        with pytest.raises(ConfigError, match=rf"`pettingzoo:{name}` has only PettingZoo's turn-based form \(AEC\)"):
-            Environment(name=f"pettingzoo:{name}")(1)
+    register("secret", "secret:Secret")
+    with pytest.raises(ConfigError, match="`pettingzoo:secret` must say who its `possible_agents` are"):
+        Environment(name="pettingzoo:secret")(1)
+    assert import_module("secret").Secret.shut == [1]
 
 
 def test_a_name_that_is_registered_wrongly_is_refused(register: Callable[[str, str], None]) -> None:
     register("coach", "small_parallel:Wagon")
-    with pytest.raises(ConfigError, match="`pettingzoo:coach` is registered wrongly: .*Wagon"):
+    with pytest.raises(ConfigError, match="`coach` of the entry point group `townlet.simulations`: .*Wagon"):
         Environment(name="pettingzoo:coach")(1)
 
 
@@ -93,5 +114,5 @@ def test_what_an_environment_needs_is_named(
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("needy", "late"):
         register(name, f"{name}:make")
-        with pytest.raises(MissingExtraError, match=f"`pettingzoo:{name}` needs .*: No module named 'no_such_library'"):
+        with pytest.raises(MissingExtraError, match=f"{name}`.* needs .*: No module named 'no_such_library'"):
             Environment(name=f"pettingzoo:{name}")(1)

@@ -7,25 +7,34 @@ from config_content import config_of
 from townlet_runtime.cli.capture import (
     capture_info,
     local_summaries,
-    record_town,
+    record_world,
     with_seed_agents,
     write_town_captures,
 )
-from townlet_runtime.config import load_config
+from townlet_runtime.cli.worlds import Worlds
+from townlet_runtime.config import Config, load_config
 from townlet_runtime.errors import ConfigError
+from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.formats.captures.directory import read_captures
 
 SCENARIOS = Path(__file__).parent / "data" / "scenarios"
 
 
+def recorded(config: Config, *, ticks: int, seed: int) -> tuple[TrajectoryBatch, SimulationSpec]:
+    batches, specs, policies = record_world(Worlds.of(config), ticks=ticks, seed=seed)
+    assert policies is None
+    return batches["agents"], specs["agents"]
+
+
 def test_a_town_is_recorded_by_schedule_from_its_first_tick_to_its_last() -> None:
     config = load_config(SCENARIOS / "kitchen_breakfast.yaml").config
-    batch, spec = record_town(config, ticks=40, seed=4242)
+    batch, spec = recorded(config, ticks=40, seed=4242)
     assert batch.agent_ids.tolist() == ["alice", "bob"]
     assert (batch.num_steps, batch.truncated.tolist()) == (80, [True, True])
     alice = [spec.vocabulary.keys[action] for action in batch.trajectory(0).columns["action"][:5]]
     assert alice == ["request:fridge:first"] * 2 + ["request:stove:first", "start", "wait"]
-    again, _ = record_town(config, ticks=40, seed=4242)
+    again, _ = recorded(config, ticks=40, seed=4242)
     assert again.columns["action"].tolist() == batch.columns["action"].tolist()
     assert again.rewards.tolist() == batch.rewards.tolist()
 
@@ -33,7 +42,7 @@ def test_a_town_is_recorded_by_schedule_from_its_first_tick_to_its_last() -> Non
 def test_more_than_memory_holds_is_refused() -> None:
     config = config_of({"town": {"agents": 100}})
     with pytest.raises(ConfigError, match=r"at most 2,000,000 steps of agents .*, and these are 2,000,100"):
-        record_town(config, ticks=20_001, seed=0)
+        recorded(config, ticks=20_001, seed=0)
 
 
 def test_seed_agents_come_where_nobody_is() -> None:
@@ -95,7 +104,7 @@ def test_an_agent_that_is_back_is_a_sample_more_of_the_same_agent(tmp_path: Path
         "scenario": {"agents": [{"id": "ann", "needs": {"hunger": 0.5}}, {"id": "bob", "needs": {"hunger": 0.9}}]},
     }
     config = config_of(content)
-    batch, spec = record_town(config, ticks=7, seed=1)
+    batch, spec = recorded(config, ticks=7, seed=1)
     info = capture_info(config, path=None, ticks=7, seed=1, policy=None)
     samples = read_captures(write_town_captures(tmp_path, batch, spec, policy=None, info=info)).samples
     # Hunger of 0.5 lasts three ticks, that of 0.9 five.

@@ -143,10 +143,11 @@ def test_what_cannot_be_done_is_one_line_that_names_it(tmp_path: Path, capsys: p
     (tmp_path / "file").write_text("")
     said = refusal(capsys, str(QUEUE), "--output", str(tmp_path / "file" / "cap"))
     assert said.endswith("file is no directory")
-    elsewhere = tmp_path / "other.yaml"
-    elsewhere.write_text("environment: {name: 'gymnasium:CartPole-v1'}")
-    said = refusal(capsys, str(elsewhere), *output)
-    assert said.endswith("other.yaml: only the town can be captured, and this is gymnasium:CartPole-v1")
+    corridor = ("--env", "townlet_runtime.testing:Corridor")
+    said = refusal(capsys, *corridor, "--auto-seed-agents", *output)
+    assert said.endswith("--auto-seed-agents: is for the town, and the world is `townlet_runtime.testing:Corridor`")
+    said = refusal(capsys, *corridor, "--output", f"captures:{tmp_path / 'cap'}")
+    assert "captures hold what a town shows, and the world is `townlet_runtime.testing:Corridor`" in said
     assert not (tmp_path / "cap").exists()
 
 

@@ -1,18 +1,17 @@
 """The commands on other people's environments: with a script, without one, with several groups, and on bad input."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import pytest
 import walk
-from crossing import Crossing
 from walk import CONTROLLER, NAME, SMALL
 
-from townlet_behavior import BridgeConfig
 from townlet_runtime.cli import main
-from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import load_config
 from townlet_runtime.runs.directory import file_sha256
 from townlet_runtime.runs.records import EvaluationFile, SummaryFile
@@ -147,7 +146,7 @@ def test_the_script_of_a_module_is_not_left_out_in_silence(
     with_script: tuple[Path, int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refusal(capsys, "evaluate", str(with_script[0]))
-    assert said.endswith(f"name it with --controller {CONTROLLER}, or compare with --against random")
+    assert said.endswith(f"add --controller {CONTROLLER}, or compare with --against random")
 
 
 def test_a_world_is_run_by_its_script_or_by_chance(capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,17 +167,17 @@ def test_a_world_is_run_by_its_script_or_by_chance(capsys: pytest.CaptureFixture
     [
         ("run --env gymnasium:Wlk-v0", "Gymnasium knows no environment 'Wlk-v0'; near it: gymnasium:Walk-v0"),
         ("run --env pettingzoo:nowhere.simple_v1", "no PettingZoo environment 'nowhere.simple_v1'"),
-        ("run --env nowhere", "must be `town`, `gymnasium:ID` or `pettingzoo:NAME`, got 'nowhere'"),
-        ("run --env gymnasium:walk:Walk-v0", "a config must not name code to import"),
+        ("run --env nowhere", "no world `nowhere` is registered"),
+        ("run --env nowhere:at-all", "a config must not name code to import"),
         ("run --env gymnasium:Pendulum-v1", "`gymnasium:Pendulum-v1` cannot be learned"),
         (f"run --env {NAME} --set environment.settings.nonsense=1", "unexpected keyword argument 'nonsense'"),
         (f"run --env {NAME} --set environment.controller={CONTROLLER}", "`environment.controller`: no controller"),
         (f"run --env {NAME} --controller nobody", "--controller: no controller `nobody` is registered"),
         (f"run --env {NAME} --controller walk:Nobody", "'walk:Nobody' cannot be imported: AttributeError"),
         (f"run --env {NAME} --controller walk:LENGTH", "must be a function"),
-        (f"run --controller {CONTROLLER}", "the town has a script of its own"),
-        (f"run --env {NAME} --render", "--render: is for the town"),
-        (f"run --env {NAME} --record samples", "--record: is for the town"),
+        (f"run --env {NAME} --guardrail nobody", "--guardrail: no guardrail `nobody` is registered"),
+        (f"run --env {NAME} --render", f"--render: `{NAME}` does not render"),
+        (f"run --env {NAME} --record captures:samples", "captures hold what a town shows"),
         (f"train --env {NAME} --mode anneal", f"mode anneal begins with a script, and `{NAME}` has none"),
         (f"train --env {NAME} --mode bc", "name one with --controller, or train with --mode ppo"),
         ("train --resume nowhere", "nowhere: expected the directory of a run, found no directory"),
@@ -233,27 +232,60 @@ def test_an_environment_that_breaks_while_it_runs_is_code_1_and_named(
     assert said.startswith(f"townlet: error: {NAME}, world ") and "expected finite numbers in `observation`" in said
 
 
-class Groups:
-    """`Worlds.of` for worlds with two groups of agents."""
-
-    def of(self, config: object, controller: str | None = None) -> Worlds:
-        return Worlds(
-            environment="pettingzoo:crossing",
-            controller=None,
-            bridge=BridgeConfig(),
-            make=Crossing,
-            make_scored=Crossing,
-            towns=None,
-        )
+@pytest.fixture
+def census(monkeypatch: pytest.MonkeyPatch) -> walk.Census:
+    """Counts the environments of a test."""
+    counted = walk.Census()
+    monkeypatch.setattr(walk.Walk, "census", counted)
+    return counted
 
 
-def test_every_group_has_a_policy_and_a_place_in_the_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_no_command_has_more_worlds_open_than_it_was_asked_for_and_all_are_closed(
+    tmp_path: Path, census: walk.Census
 ) -> None:
-    for module in ("train", "run", "evaluate"):
-        monkeypatch.setattr(f"townlet_runtime.cli.{module}.Worlds", Groups())
+    run_dir = str(tmp_path / "run")
+    assert main(["train", "--run-dir", run_dir, *SMALL, "-q"]) == 0
+    # two to learn in, and two to play the ten episodes of an evaluation in
+    assert (census.alive, census.most) == (0, 4)
+    census.made = census.closed = census.most = 0
+    assert main(["evaluate", run_dir, "--episodes", "9"]) == 0
+    assert (census.alive, census.most) == (0, 2)
+    census.made = census.closed = census.most = 0
+    assert main(["run", "--env", NAME, "--ticks", "30"]) == 0
+    assert (census.alive, census.most, census.made) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("command", ["run --ticks 99", "train"])
+def test_worlds_are_closed_where_one_of_them_breaks(command: str, tmp_path: Path, census: walk.Census) -> None:
+    name, *more = command.split()
+    training = ["--run-dir", str(tmp_path / "run"), *SMALL] if name == "train" else []
+    assert main([name, *training, "--env", NAME, "--set", "environment.settings.breaks_at=3", *more, "-q"]) == 1
+    assert census.made > 0 and census.alive == 0
+
+
+@pytest.mark.parametrize("when", [1, 20, 400])
+def test_worlds_are_closed_where_somebody_interrupts(
+    when: int, tmp_path: Path, census: walk.Census, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, steps = walk.Walk.step, 0
+
+    def interrupted(self: walk.Walk, action: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == when:
+            raise KeyboardInterrupt
+        return step(self, action)
+
+    monkeypatch.setattr(walk.Walk, "step", interrupted)
+    with contextlib.suppress(KeyboardInterrupt):
+        main(["train", "--run-dir", str(tmp_path / "run"), *SMALL, "-q"])
+    assert steps == when and census.made > 0 and census.alive == 0
+
+
+def test_every_group_has_a_policy_and_a_place_in_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = ["--env", "crossing:Crossing"]
     run_dir = tmp_path / "run"
-    assert main(["train", "--run-dir", str(run_dir), *SMALL, "-q"]) in (0, 1)
+    assert main(["train", "--run-dir", str(run_dir), *SMALL, *world, "-q"]) in (0, 1)
     policies = {f"policy-{group}.{kind}" for group in ("long", "short") for kind in ("onnx", "vectors.json")}
     alone = {"policy.onnx", "policy.vectors.json"}
     assert {path.name for path in run_dir.iterdir()} == FILES - alone | {"promotion.json"} | policies
@@ -269,10 +301,10 @@ def test_every_group_has_a_policy_and_a_place_in_the_files(
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert {row["group"] for row in rows} == {"long", "short"}
 
-    assert main(["evaluate", str(run_dir), "--episodes", "3", "--json"]) == 0
+    assert main(["evaluate", str(run_dir), "--episodes", "3", "--json", *world]) == 0
     assert json.loads(capsys.readouterr().out)["scores"].keys() == {"learned", "scripted", "idle"}
-    assert main(["run", "--policy", str(run_dir), "--ticks", "9", "--json"]) == 0
+    assert main(["run", "--policy", str(run_dir), "--ticks", "9", "--json", *world]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["agents"] == 3 and found["sources"]["learned"] > 0
-    said = refusal(capsys, "run", "--policy", str(run_dir / "policy-long.onnx"))
+    said = refusal(capsys, "run", "--policy", str(run_dir / "policy-long.onnx"), *world)
     assert "made for the groups agents, the world has long, short; name the directory of a run" in said

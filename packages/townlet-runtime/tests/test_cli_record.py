@@ -5,8 +5,8 @@ import pytest
 from finished_run import write_finished_run
 
 from townlet_runtime.cli import main
-from townlet_runtime.cli.checks import require_empty
 from townlet_runtime.errors import RunDirectoryError
+from townlet_runtime.runs.directory import require_empty
 from townlet_runtime.town.place import TABLE
 from townlet_trajectory import Source
 from townlet_trajectory.formats.captures.directory import read_captures

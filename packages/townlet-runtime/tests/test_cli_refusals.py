@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from townlet_runtime.cli import main
-from townlet_runtime.cli.checks import require_policy
 from townlet_runtime.errors import PolicyFileError
+from townlet_runtime.runs.directory import require_policy
 from townlet_trajectory.storage import files
 
 TRAINER = ("torch", "scipy", "townlet_training", "matplotlib")
@@ -72,8 +72,10 @@ def test_a_path_is_refused_before_the_config_is_even_read(command: str, problem:
         ("train --set nonsense=1", "`nonsense`: unknown key"),
         ("train --set town.local_window=4", "odd number of cells"),
         ("train --set world.grid_size=[1,1]", "grid_size"),
-        ("train --env nowhere", "must be `town`, `gymnasium:ID` or `pettingzoo:NAME`, got 'nowhere'"),
-        ("train --controller nobody:nothing", "the town has a script of its own"),
+        ("train --env nowhere", "no world `nowhere` is registered in `townlet.simulations` (there are: town)"),
+        ("train --env nowhere:nothing", "the world 'nowhere:nothing' cannot be imported: ModuleNotFoundError"),
+        ("train --controller nobody:nothing", "the controller 'nobody:nothing' cannot be imported"),
+        ("train --guardrail nobody:nothing", "the guardrail 'nobody:nothing' cannot be imported"),
         ("evaluate full", "begun.json: "),
         ("run --set nonsense=1", "`nonsense`: unknown key"),
         ("run --record new --ticks 300000", "--record: keeps at most 2,000,000 steps of agents"),

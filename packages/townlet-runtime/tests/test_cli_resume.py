@@ -229,7 +229,7 @@ def test_what_says_the_same_as_the_run_is_not_refused(unfinished: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "mode anneal begins with a script"),
+        ([], f"begun with code that no file may name; add --controller {CONTROLLER}"),
         (
             ["--controller", "walk:other"],
             f"begun with --controller {CONTROLLER}, which is walk:other",

@@ -16,7 +16,7 @@ from townlet_runtime.cli.worlds import Towns
 from townlet_runtime.town import Town, TownConfig
 
 SCENARIO = Path(__file__).parent / "data" / "scenarios" / "kitchen_breakfast.yaml"
-KEYS = ["ticks", "agents", "ticks_per_s", "agent_decisions_per_s", "sources", "mean_reward"]
+KEYS = ["ticks", "agents", "ticks_per_s", "agent_decisions_per_s", "sources", "mean_reward", "events", "vetoes"]
 
 
 def result(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
@@ -95,7 +95,11 @@ def test_damaged_and_foreign_policies_are_refused_by_name(capsys: pytest.Capture
     path.write_bytes(b"not a policy")
     assert "foreign" in refusal(capsys, "--policy", str(path))
     path.write_bytes(policy_file(np.zeros((8, 4), np.float32), np.zeros(8, np.float32), card()))
-    assert "the policy does not fit `town`" in refusal(capsys, "--policy", str(path))
+    assert "the policy does not fit `town`" in refusal(capsys, "--policy", str(path), "--env", "town")
+    assert refusal(capsys, "--policy", str(path)) == (
+        f"townlet: error: {path}: made for the world `corridor`, which no installed package registers; "
+        "name it with --env MODULE:NAME\n"
+    )
     assert "expected a readable policy file" in refusal(capsys, "--policy", str(tmp_path / "absent.onnx"))
     assert "expected the directory of a finished run" in refusal(capsys, "--policy", str(tmp_path))
 

@@ -1,14 +1,34 @@
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from config_content import config_of
 
-from townlet_behavior import CommitmentConfig
 from townlet_runtime.cli.console import CommandError, Console
-from townlet_runtime.cli.worlds import Worlds, is_module, load, option, seed_of, world_options
+from townlet_runtime.cli.world_options import WorldOptions
+from townlet_runtime.cli.worlds import Worlds, load, option, seed_of
 from townlet_runtime.config import Config
 from townlet_runtime.errors import ConfigError
 
+CORRIDOR = "townlet_runtime.testing:Corridor"
+STRICT = """
+import numpy as np
+from townlet_behavior import IdleController, StatelessGuardrail, Verdicts
+
+def still(spec):
+    return IdleController(wait=0)
+
+class NobodyMoves(StatelessGuardrail):
+    reasons = ("still",)
+
+    def review(self, view, actions):
+        return Verdicts(vetoed=actions != 0, replacement=actions * 0, reason=np.zeros(len(actions), np.int8))
+
+def nobody_moves(spec):
+    return NobodyMoves()
+"""
 QUIET = Console(json=False, verbose=False, quiet=False)
 
 
@@ -51,11 +71,17 @@ def elsewhere(**more: object) -> Config:
     return config_of({"environment": {"name": "gymnasium:Walk-v0", **more}})
 
 
-def test_options_bind_in_the_town_alone() -> None:
-    assert Worlds.of(config_of({})).bridge.commitment.ticks != CommitmentConfig().ticks
-    worlds = Worlds.of(elsewhere())
-    assert worlds.bridge.commitment == CommitmentConfig()
-    assert (worlds.environment, worlds.controller, worlds.towns) == ("gymnasium:Walk-v0", None, None)
+def test_options_bind_as_the_config_of_a_town_or_the_specification_of_another_world_says() -> None:
+    towns = Worlds.of(config_of({"town": {"option_ticks": 4}}))
+    assert towns.bridge({}).commitment.ticks["move"] == 4  # type: ignore[index]
+    corridors = Worlds.of(elsewhere(), WorldOptions(env=CORRIDOR))
+    with closing(corridors.make(1)) as worlds:
+        assert corridors.bridge(worlds.specs).commitment.ticks == {"wait": 0, "move": 1, "start": 3}
+        (spec,) = worlds.specs.values()
+    assert corridors.towns is None
+    unlike = replace(spec, option_ticks={"wait": 0, "move": 2, "start": 3})
+    with pytest.raises(ConfigError, match=r"options of kind `move` bind for 2 ticks in `corridor`, and for 1 in"):
+        corridors.bridge({"one": spec, "other": unlike})
 
 
 def test_a_module_is_taken_from_the_command_line_and_from_nowhere_else(
@@ -63,17 +89,21 @@ def test_a_module_is_taken_from_the_command_line_and_from_nowhere_else(
 ) -> None:
     (tmp_path / "walk_script.py").write_text("def make(spec):\n    raise NotImplementedError\n")
     monkeypatch.chdir(tmp_path)
-    assert is_module("walk_script:make") and not is_module("gymnasium:LunarLander-v3") and not is_module("walk")
-    assert Worlds.of(elsewhere(), "walk_script:make").controller == "walk_script:make"
-    with pytest.raises(ConfigError, match=r"`environment.controller`: no controller `walk_script:make` is registered"):
-        Worlds.of(elsewhere(controller="walk_script:make"))
+    named = WorldOptions(controller="walk_script:make", guardrails=("walk_script:make",))
+    worlds = Worlds.of(elsewhere(), named)
+    assert (worlds.controller, worlds.guardrails) == ("walk_script:make", ("walk_script:make",))
+    for key, value in (("controller", "walk_script:make"), ("guardrails", ["walk_script:make"])):
+        kind = key.removesuffix("s")
+        with pytest.raises(ConfigError, match=rf"`environment.{key}`: no {kind} `walk_script:make` is registered"):
+            Worlds.of(elsewhere(**{key: value}))
     with pytest.raises(ConfigError, match=r"^--controller: no controller `walk` is registered \(there are: .*Lunar"):
-        Worlds.of(elsewhere(), "walk")
-
-
-def test_only_a_registered_controller_becomes_part_of_the_config() -> None:
-    assert [override.path for override in world_options("town", "a:b")] == [("environment", "name")]
-    assert [override.value for override in world_options(None, "lander")] == ["lander"]
+        Worlds.of(elsewhere(), WorldOptions(controller="walk"))
+    with pytest.raises(ConfigError, match=r"^--guardrail: no guardrail `walk` is registered \(there are: none\)"):
+        Worlds.of(elsewhere(), WorldOptions(guardrails=("walk",)))
+    with pytest.raises(ConfigError, match="a config must not name code"):
+        config_of({"environment": {"name": "walk_script:make"}})
+    with pytest.raises(CommandError, match="leaves its world to the command line: name it with --env MODULE:NAME"):
+        Worlds.of(config_of({"environment": {"name": "module"}}))
 
 
 def test_a_registered_controller_may_come_from_the_config() -> None:
@@ -82,6 +112,14 @@ def test_a_registered_controller_may_come_from_the_config() -> None:
     assert worlds.controller == "gymnasium:LunarLander-v3"
 
 
-def test_the_town_takes_no_controller() -> None:
-    with pytest.raises(CommandError, match="the town has a script of its own"):
-        Worlds.of(config_of({}), "a:b")
+def test_the_town_takes_a_controller_and_guardrails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "strict.py").write_text(STRICT)
+    monkeypatch.chdir(tmp_path)
+    worlds = Worlds.of(config_of({}), WorldOptions(controller="strict:still", guardrails=("strict:nobody_moves",)))
+    with closing(worlds.make(1)) as town:
+        assert town.behaviors == ("scripted", "nearest", "idle")
+        assert type(town.scripted("nearest")["agents"]).__name__ == "ScriptedController"
+        observed = town.reset(seeds=np.array([5]))["agents"]
+        assert set(town.scripted("scripted")["agents"].propose(observed).tolist()) == {0}
+        own = worlds.towns(1).guardrails()  # type: ignore[misc]
+        assert [one.reasons for one in town.guardrails()["agents"]] == [*(one.reasons for one in own), ("still",)]

@@ -1,14 +1,13 @@
 import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
 from beginnings import begun
+from installed import install
 
-from townlet_runtime.adapters import controllers
 from townlet_runtime.adapters.controllers import ObservationController, load_controller, registered_controller
-from townlet_runtime.errors import ConfigError, SimulationError
+from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 MODULE = """
@@ -79,15 +78,15 @@ def test_a_module_of_the_working_folder_is_found() -> None:
 @pytest.mark.parametrize(
     ("reference", "problem"),
     [
-        ("my_scripts", "expected a controller as `module:name`, got 'my_scripts'"),
-        ("my_scripts:", "expected a controller as `module:name`"),
-        (":make", "expected a controller as `module:name`"),
-        ("my_scripts:make()", "expected a controller as `module:name`"),
-        ("my-scripts:make", "expected a controller as `module:name`"),
+        ("my_scripts", "expected the controller 'my_scripts' as `module:name`"),
+        ("my_scripts:", "expected the controller '.*' as `module:name`"),
+        (":make", "expected the controller '.*' as `module:name`"),
+        ("my_scripts:make()", "expected the controller '.*' as `module:name`"),
+        ("my-scripts:make", "expected the controller '.*' as `module:name`"),
         ("no_such_module:make", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
         ("my_scripts:nothing", "cannot be imported: AttributeError"),
         ("broken_script:make", "cannot be imported: RuntimeError: unfinished"),
-        ("my_scripts:RIGHT", "the controller 'my_scripts:RIGHT' must be a function of a `SimulationSpec`, got 2"),
+        ("my_scripts:RIGHT", "the controller 'my_scripts:RIGHT' must be a function, got 2"),
     ],
 )
 def test_a_reference_that_leads_nowhere_is_named(reference: str, problem: str) -> None:
@@ -106,19 +105,12 @@ def test_what_a_factory_makes_is_looked_at() -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_a_registered_controller_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = [
-        EntryPoint("gymnasium:Mine-v0", "my_scripts:make", "townlet.controllers"),
-        EntryPoint("bad", "no_such_module:make", "townlet.controllers"),
-    ]
-    monkeypatch.setattr(sys, "path", [*sys.path, str(Path.cwd())])
-    monkeypatch.setattr(
-        controllers,
-        "entry_points",
-        lambda *, group, name: [one for one in entries if (one.group, one.name) == (group, name)],
-    )
+    monkeypatch.syspath_prepend(Path.cwd())
+    named = {"gymnasium:Mine-v0": "my_scripts:make", "bad": "no_such_module:make"}
+    install(Path.cwd(), {"townlet.controllers": named})
     corridor = Corridor()
     factory = registered_controller("gymnasium:Mine-v0")
     assert factory is not None and factory(corridor.spec).propose(begun(corridor, 0)).tolist() == [2]
     assert registered_controller("gymnasium:Yours-v0") is None
-    with pytest.raises(ConfigError, match="the registered controller 'bad' cannot be imported"):
+    with pytest.raises(MissingExtraError, match="`bad` of .* `townlet.controllers` needs .*: No module .* 'no_such"):
         registered_controller("bad")

@@ -42,7 +42,7 @@ def test_a_missing_extra_is_named(absent: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"name": "town"}, "`environment.name`: expected `gymnasium:ID` or `pettingzoo:NAME`, got 'town'"),
+        ({"name": "town"}, "`environment.name`: the embedded town is built by `townlet_runtime.town.Town`"),
         ({"name": "gymnasium:"}, "`environment.name`"),
         ({"name": "gym:CartPole-v1"}, "`environment.name`"),
         ({"name": "gymnasium:x", "vectorization": "async"}, "`environment.vectorization`: expected one of"),

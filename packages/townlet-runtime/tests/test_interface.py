@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from beginnings import begun
+from garden import SPEC
 from numpy.typing import NDArray
 
-from townlet_behavior import PossessionError
+from townlet_behavior import CommitmentConfig, PossessionError
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import (
     CommitmentColumns,
@@ -47,6 +50,12 @@ def test_seeds_are_copied() -> None:
     kept = require_seeds(seeds, 2)
     seeds[:] = 0
     assert kept.tolist() == [3, 4]
+
+
+def test_kinds_that_a_spec_leaves_out_do_not_bind() -> None:
+    spec = replace(SPEC, option_ticks={"work": 3})
+    assert spec.option_ticks == {"wait": 0, "work": 3}
+    assert CommitmentConfig(ticks=SPEC.option_ticks).lengths(SPEC.vocabulary).tolist() == [0, 0]
 
 
 def test_the_schema_has_the_mask_where_there_is_one() -> None:

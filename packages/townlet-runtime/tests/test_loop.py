@@ -21,7 +21,8 @@ from townlet_runtime.core.loop import (
 )
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, first_spec, schema_of
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, first_spec, schema_of
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import training_seeds

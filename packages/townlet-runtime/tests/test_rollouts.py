@@ -14,7 +14,8 @@ from townlet_behavior import BridgeConfig, CommitmentConfig, Kind, Purpose, Sour
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, OneGroup, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import (
@@ -149,7 +150,7 @@ def test_an_evaluation_in_between_changes_nothing() -> None:
     config = CorridorConfig()
     policy = LinearPolicy(Corridor(config).spec, seed=1)
     judge = Evaluator(
-        lambda n: OneGroup(Corridor(config, num_worlds=n)), config=bridge_config(Corridor(config)), seed=0
+        lambda n: OneGroup(Corridor(config, num_worlds=n)), config=bridge_config(Corridor(config)), seed=0, num_worlds=8
     )
     undisturbed, disturbed = collector(config), collector(config)
     for worlds in (undisturbed, disturbed):
@@ -295,11 +296,12 @@ CONFIG = CorridorConfig(length=4, places=2, slip=0.2, episode_ticks=20)
 WAIT, LEFT, RIGHT, REST = range(4)
 
 
-def evaluator(config: CorridorConfig = CONFIG, *, seed: int = 3) -> Evaluator:
+def evaluator(config: CorridorConfig = CONFIG, *, seed: int = 3, num_worlds: int = 8) -> Evaluator:
     return Evaluator(
-        lambda num_worlds: OneGroup(Corridor(config, num_worlds=num_worlds)),
+        lambda worlds: OneGroup(Corridor(config, num_worlds=worlds)),
         config=bridge_config(Corridor(config)),
         seed=seed,
+        num_worlds=num_worlds,
     )
 
 
@@ -367,6 +369,47 @@ def test_an_episode_follows_from_its_seed_wherever_it_is_played() -> None:
         assert counts == turned.events[name][::-1]
 
 
+@pytest.mark.property
+@given(corridor_configs, seeds, st.integers(1, 7), st.integers(1, 4), st.sampled_from(["greedy", "random", "scripted"]))
+@settings(max_examples=20)
+def test_waves_score_as_all_episodes_at_once(
+    config: CorridorConfig, seed: int, episodes: int, num_worlds: int, acting: str
+) -> None:
+    def play(worlds: int) -> EpisodeScores:
+        own, chosen = evaluator(config, num_worlds=worlds), seed + np.arange(episodes)
+        if acting != "greedy":
+            return own.baseline(acting, seeds=chosen)
+        return own.evaluate({AGENTS: LinearPolicy(Corridor(config).spec, seed=seed)}, seeds=chosen, sample=False)
+
+    assert same(play(num_worlds), play(episodes))
+
+
+@pytest.mark.parametrize(("episodes", "num_worlds", "worlds", "waves"), [(5, 8, 5, 1), (9, 4, 3, 3), (10, 4, 4, 3)])
+def test_no_more_worlds_are_alive_than_were_asked_for(episodes: int, num_worlds: int, worlds: int, waves: int) -> None:
+    made: list[int] = []
+    resets: list[list[int]] = []
+
+    class Counted(Crossing):
+        def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
+            resets.append(seeds.tolist())
+            return super().reset(seeds=seeds)
+
+    def make(count: int) -> Crossing:
+        made.append(count)
+        return Counted(count)
+
+    Evaluator(make, config=BridgeConfig(), seed=0, num_worlds=num_worlds).baseline("idle", seeds=np.arange(episodes))
+    assert made == [worlds] and len(resets) == waves
+    played = [seed for wave in resets for seed in wave]
+    # worlds to spare in the last wave repeat its last seed, and are not counted
+    assert played[:episodes] == list(range(episodes)) and set(played[episodes:]) <= {episodes - 1}
+
+
+def test_there_must_be_a_world_to_play_in() -> None:
+    with pytest.raises(SimulationError, match="`num_worlds` must be at least 1, got 0"):
+        evaluator(num_worlds=0)
+
+
 def test_actions_are_drawn_anew_for_every_seed() -> None:
     """In a world without chance of its own, episodes differ by their draws alone."""
     config = CorridorConfig(length=30, places=1, slip=0.0, episode_ticks=20, max_absence=1)
@@ -397,7 +440,7 @@ def test_the_same_seeds_begin_the_same_worlds(seed: int) -> None:
         corridor.reset = watched  # type: ignore[method-assign]
         return OneGroup(corridor)
 
-    judge = Evaluator(make, config=bridge_config(Corridor(CONFIG)), seed=0)
+    judge = Evaluator(make, config=bridge_config(Corridor(CONFIG)), seed=0, num_worlds=8)
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
     judge.evaluate({AGENTS: policy}, seeds=seed + np.arange(3), sample=False)
     judge.baseline("scripted", seeds=seed + np.arange(3))
@@ -430,7 +473,7 @@ def test_the_ratio_of_the_config_does_not_matter() -> None:
     policy = LinearPolicy(Corridor(CONFIG).spec, seed=1)
 
     def play(config: BridgeConfig) -> tuple[EpisodeScores, EpisodeScores]:
-        judge = Evaluator(lambda n: OneGroup(Corridor(CONFIG, num_worlds=n)), config=config, seed=0)
+        judge = Evaluator(lambda n: OneGroup(Corridor(CONFIG, num_worlds=n)), config=config, seed=0, num_worlds=8)
         learned = judge.evaluate({AGENTS: policy}, seeds=np.arange(4), sample=True)
         return learned, judge.baseline("scripted", seeds=np.arange(4))
 
@@ -453,7 +496,9 @@ def play_brief(config: CorridorConfig) -> tuple[EpisodeScores, EpisodeScores]:
         lambda n: OneGroup(Corridor(config, num_worlds=n)),
     ]
     brief, plain = (
-        Evaluator(make, config=bridge_config(Corridor(config)), seed=0).baseline("scripted", seeds=5 + np.arange(3))
+        Evaluator(make, config=bridge_config(Corridor(config)), seed=0, num_worlds=8).baseline(
+            "scripted", seeds=5 + np.arange(3)
+        )
         for make in makers
     )
     return brief, plain
@@ -479,7 +524,7 @@ def test_a_world_that_begins_empty_has_no_score() -> None:
             raise AssertionError("nobody should get so far")
 
     judge = Evaluator(
-        lambda n: OneGroup(Deserted(CONFIG, num_worlds=n)), config=bridge_config(Corridor(CONFIG)), seed=0
+        lambda n: OneGroup(Deserted(CONFIG, num_worlds=n)), config=bridge_config(Corridor(CONFIG)), seed=0, num_worlds=8
     )
     with pytest.raises(SimulationError, match=r"agents in every world at the start, got \[0 "):
         judge.baseline("idle", seeds=np.arange(2))
@@ -493,7 +538,7 @@ def test_a_policy_made_for_something_else_is_refused() -> None:
 
 def test_the_returns_of_groups_add_up_per_agent() -> None:
     crossing = Crossing(1)
-    scores = Evaluator(Crossing, config=BridgeConfig(), seed=0).baseline("idle", seeds=7 + np.arange(3))
+    scores = Evaluator(Crossing, config=BridgeConfig(), seed=0, num_worlds=8).baseline("idle", seeds=7 + np.arange(3))
     # by hand: whoever waits pays 0.01 a tick; shared among all who were there at the start
     for episode in range(3):
         observed = begun(crossing, 7 + episode)
@@ -507,7 +552,7 @@ def test_the_returns_of_groups_add_up_per_agent() -> None:
 
 
 def test_all_groups_act_by_their_own_policies() -> None:
-    judge = Evaluator(Crossing, config=BridgeConfig(), seed=0)
+    judge = Evaluator(Crossing, config=BridgeConfig(), seed=0, num_worlds=8)
     specs = Crossing(1).specs
     policies = {group: LinearPolicy(spec, seed=1) for group, spec in specs.items()}
     scores = judge.evaluate(policies, seeds=np.arange(4), sample=True)
@@ -532,12 +577,12 @@ def test_nothing_is_played_after_the_last_first_episode() -> None:
         def specs(self) -> Mapping[str, SimulationSpec]:
             return {group: replace(spec, episode_ticks=500) for group, spec in super().specs.items()}
 
-    Evaluator(make, config=BridgeConfig(), seed=0).baseline("scripted", seeds=np.arange(2))
+    Evaluator(make, config=BridgeConfig(), seed=0, num_worlds=8).baseline("scripted", seeds=np.arange(2))
     assert made[0].steps == 11
 
 
 def test_a_behavior_that_is_not_there_is_named() -> None:
-    judge = Evaluator(Crossing, config=BridgeConfig(), seed=0)
+    judge = Evaluator(Crossing, config=BridgeConfig(), seed=0, num_worlds=8)
     with pytest.raises(SimulationError, match=r"a behavior .* \(scripted, idle, random\), got 'nearest'"):
         judge.baseline("nearest", seeds=np.arange(1))
 
@@ -549,7 +594,7 @@ def test_worlds_are_closed_after_the_play_and_after_an_error() -> None:
         made.append(Crossing(num_worlds))
         return made[-1]
 
-    judge = Evaluator(make, config=BridgeConfig(), seed=0)
+    judge = Evaluator(make, config=BridgeConfig(), seed=0, num_worlds=8)
     judge.baseline("scripted", seeds=np.arange(2))
     with pytest.raises(SimulationError):
         judge.baseline("nearest", seeds=np.arange(2))

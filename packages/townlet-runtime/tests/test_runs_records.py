@@ -18,7 +18,7 @@ SUMMARY_KEYS = (
     "schema_version mode env preset seed threads env_steps agent_steps wall_time_s env_steps_per_s acting "
     "eval_episodes eval_return_mean eval_return_iqm eval_return_ci baseline_return_means clone_return_mean "
     "improvement_mean improvement_ci improvement_normalized promotion policy_sha256 policies_sha256 weights_sha256 "
-    "controller config_sha256 versions"
+    "controller guardrails config_sha256 versions"
 ).split()
 DIGEST = "0" * 64
 

@@ -16,6 +16,7 @@ from townlet_behavior import (
     Kind,
     PolicyError,
     PossessionError,
+    Proposals,
     Purpose,
     Source,
     UnknownActionError,
@@ -198,7 +199,7 @@ def test_a_possessed_agent_does_what_it_is_fed_or_waits() -> None:
     assert runtime.is_possessed("visitor_0_1") and runtime.possessed_agents() == ["visitor_0_1"]
     runtime.feed_action("visitor_0_1", "right", owner="ada")
     loop.run_for(2)
-    with pytest.raises(PossessionError):
+    with pytest.raises(PossessionError, match="world 0, agent 'visitor_0_1': possessed by 'ada', got owner 'bob'"):
         runtime.release_possession("visitor_0_1", owner="bob")
     assert runtime.release_possession("visitor_0_1", owner="ada")
     assert not runtime.release_possession("visitor_0_1", owner="ada")
@@ -211,6 +212,12 @@ def test_a_possessed_agent_does_what_it_is_fed_or_waits() -> None:
     assert columns["kind"].tolist() == [Kind.FOREIGN, Kind.FOREIGN, Kind.DECISION]
 
 
+def test_an_agent_of_a_later_world_is_named_where_its_policy_raves() -> None:
+    corridor = Corridor(ALONE, num_worlds=3)
+    with pytest.raises(PolicyError, match="tick 0, world 2, agent 'visitor_0_1': row 2: "):
+        started(corridor, bridge_config(corridor, ratio=1.0), Raving(corridor.spec, seed=1)).step()
+
+
 def test_possession_is_refused_where_it_cannot_be() -> None:
     corridor = Corridor(ALONE, num_worlds=2)
     runtime = recording_runtime(corridor, bridge_config(corridor), None)
@@ -220,7 +227,7 @@ def test_possession_is_refused_where_it_cannot_be() -> None:
     runtime.begin(begun(corridor, 0), tick=0)
     with pytest.raises(PossessionError, match="world 2, got 'visitor_0_1'"):
         runtime.acquire_possession("visitor_0_1", world=2)
-    with pytest.raises(PossessionError):
+    with pytest.raises(PossessionError, match="world 0, agent 'visitor_0_1': must be possessed to be fed"):
         runtime.feed_action("visitor_0_1", "right")
     with pytest.raises(UnknownActionError):
         runtime.feed_action("visitor_0_1", "fly")
@@ -368,9 +375,9 @@ def test_a_runtime_goes_on_from_what_was_saved(seed: int, ratio: float, ticks: i
         unbroken.runtime.feed_action(agent, "right", owner="me")
     for _ in range(ticks):
         unbroken.step()
-    state, worlds = unbroken.runtime.save_state(), unbroken.simulation.save_state()
+    state = unbroken.save_state()
     unbroken.runtime.collect_trajectory()
-    resumed.runtime.restore(state, resumed.simulation.restore(worlds))
+    resumed.restore(state)
     assert resumed.tick == unbroken.tick == ticks
     assert resumed.runtime.current_anneal_ratio() == unbroken.runtime.current_anneal_ratio()
     for _ in range(25):
@@ -427,7 +434,7 @@ class Raving(LinearPolicy):
 def test_a_policy_that_raves_stops_the_tick_or_the_script_stands_in() -> None:
     corridor = Corridor(ALONE)
     config = bridge_config(corridor, ratio=1.0)
-    with pytest.raises(PolicyError, match="tick 0, slot 0"):
+    with pytest.raises(PolicyError, match="tick 0, world 0, agent 'visitor_0_1': row 0: "):
         started(corridor, config, Raving(corridor.spec, seed=1)).step()
     loop = started(corridor, replace(config, on_policy_error="script"), Raving(corridor.spec, seed=1))
     loop.run_for(2)
@@ -472,3 +479,38 @@ def test_an_agent_without_a_name_is_refused_with_world_and_tick() -> None:
     ids[-1] = ""
     with pytest.raises(SimulationError, match="world 1, tick 7: the id of an agent must not be empty"):
         runtime.begin(replace(observed, agent_ids=ids), tick=7)
+
+
+def test_proposals_from_elsewhere_are_blended_in_place_of_the_policys() -> None:
+    corridor = Corridor(ALONE)
+    runtime = recording_runtime(corridor, BridgeConfig(ratio=1.0), None)
+    runtime.begin(begun(corridor, 0), tick=0)
+    proposals = Proposals(actions=np.array([WAIT]), log_probs=None, values=np.array([2.0], np.float32))
+    decisions = runtime.decide_batch(proposals)
+    assert (decisions.action.tolist(), decisions.source.tolist()) == ([WAIT], [Source.LEARNED])
+    assert (decisions.kind.tolist(), decisions.value.tolist()) == ([Kind.FOREIGN], [2.0])
+
+
+def test_agents_that_left_between_ticks_are_forgotten() -> None:
+    corridor = Corridor(ALONE)
+    runtime = recording_runtime(corridor, bridge_config(corridor), None)
+    observed = begun(corridor, 0)
+    runtime.begin(observed, tick=0)
+    runtime.acquire_possession(str(observed.agent_ids[0]))
+    runtime.forget(observed.slots)
+    assert runtime.possessed_agents() == []
+
+
+def test_the_coins_can_be_drawn_from_another_seed() -> None:
+    def coins(seed: int, *, later: int | None = None) -> list[int]:
+        corridor = Corridor(CorridorConfig(places=4), num_worlds=8)
+        policy = LinearPolicy(corridor.spec, seed=1)
+        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=0.5), policy, seed=seed)
+        if later is not None:
+            runtime.seed_anneal_rng(later)
+        runtime.begin(begun(corridor, 0), tick=0)
+        return runtime.decide_batch().source.tolist()
+
+    assert coins(1, later=2) == coins(2) != coins(1)
+    with pytest.raises(ConfigError, match="`seed` must be in"):
+        coins(1, later=-1)

@@ -165,40 +165,53 @@ BENT_SPECS = {
     "at least one world": lambda spec: replace(spec, num_worlds=0),
     "a capacity that 2 worlds share evenly": lambda spec: replace(spec, capacity=5),
     "a positive `episode_ticks`": lambda spec: replace(spec, episode_ticks=0),
-    r"`option_ticks` for every kind .* none for \['start'\]": lambda spec: replace(
-        spec, option_ticks={"wait": 0, "move": 1}
+    r"`option_ticks` of kinds \['move', 'start', 'wait'\], got \['jump'\]": lambda spec: replace(
+        spec, option_ticks={"wait": 0, "jump": 1}
     ),
+    "`event_names` that differ": lambda spec: replace(spec, event_names=("exits", "exits")),
+    "`reward_terms` that differ": lambda spec: replace(spec, reward_terms=("time", "time")),
     "a name for each feature": lambda spec: replace(spec, feature_names=("position",)),
     "5 commitment columns from 4 in `features`": lambda spec: replace(spec, commitment_columns=SHIFTED),
 }
 BENT_OBSERVED = {
-    "strictly ascending slots": lambda seen: replace(seen, slots=seen.slots[::-1].copy()),
-    r"slots in \[0, 4\)": lambda seen: replace(seen, slots=seen.slots + 3),
-    "worlds .* of the slots": lambda seen: replace(seen, worlds=seen.worlds[::-1].copy()),
-    "keys of the worlds' seeds and agent ids": lambda seen: replace(seen, keys=seen.keys + np.uint64(1)),
-    "an episode of each row": lambda seen: replace(seen, episodes=seen.episodes[:1]),
+    "strictly ascending `slots`": lambda seen: replace(seen, slots=seen.slots[::-1].copy()),
+    r"`slots` in \[0, 4\)": lambda seen: replace(seen, slots=seen.slots + 3),
+    "`worlds` of the slots": lambda seen: replace(seen, worlds=seen.worlds[::-1].copy()),
+    "the key .*`draw_keys` of seed and id": lambda seen: replace(seen, keys=seen.keys + np.uint64(1)),
+    r"int64 \[\d\] `episodes`": lambda seen: replace(seen, episodes=seen.episodes[:1]),
     "unique over all worlds": lambda seen: replace(seen, episodes=np.zeros_like(seen.episodes)),
-    "bool .* `option_done`": lambda seen: replace(seen, option_done=seen.option_done.astype(np.int8)),
-    "observations of shapes": lambda seen: replace(seen, observations={"map": seen.observations["map"]}),
-    "float32 `map`": lambda seen: replace(
-        seen, observations={**seen.observations, "map": seen.observations["map"].astype(np.float64)}
+    "bool `option_done`, got 2": lambda seen: replace(seen, option_done=seen.option_done + np.int8(2)),
+    r"`observations` named \['features', 'map'\], got \['map'\]": lambda seen: replace(
+        seen, observations={"map": seen.observations["map"]}
+    ),
+    r"float32 \[\d, 1, 1, 3\] `map`, got float32": lambda seen: replace(
+        seen, observations={**seen.observations, "map": seen.observations["map"][:, 0]}
+    ),
+    r"expected float32 `map`, got 1e\+300": lambda seen: replace(
+        seen, observations={**seen.observations, "map": seen.observations["map"] + np.float64(1e300)}
     ),
     "finite `features`": lambda seen: with_features(seen, 0, np.nan),
     "commitment columns left to the runtime": lambda seen: with_features(seen, 5, 1.0),
-    r"a bool mask \[": lambda seen: replace(seen, action_mask=np.ones((len(seen.slots), 3), np.bool_)),
+    r"bool \[\d, 4\] `action_mask`": lambda seen: replace(seen, action_mask=np.ones((len(seen.slots), 3), np.bool_)),
     "a mask that allows every agent something": lambda seen: replace(
         seen, action_mask=np.zeros((len(seen.slots), 4), np.bool_)
     ),
 }
+BENT_OBSERVED["agent 'x', tick .*: expected `agent_ids` that are unique in a world"] = lambda seen: replace(
+    seen, agent_ids=np.array(["x"] * len(seen.slots), np.object_), keys=seen.keys[:0]
+)
 BENT_STEPPED = {
-    "float32 .* rewards": lambda step: replace(step, rewards=step.rewards.astype(np.float64)),
-    "finite rewards": lambda step: replace(step, rewards=step.rewards * np.float32(np.inf)),
-    "bool .* `terminated`": lambda step: replace(step, terminated=step.terminated[:0]),
-    "bool .* `truncated`": lambda step: replace(step, truncated=step.truncated.astype(np.int8)),
+    r"float32 \[\d\] `rewards`": lambda step: replace(step, rewards=step.rewards[:, None]),
+    "world 0, agent 'visitor_0_1', tick 0: expected finite `rewards`, got -inf": lambda step: replace(
+        step, rewards=step.rewards * np.float32(np.inf)
+    ),
+    r"bool \[\d\] `terminated`": lambda step: replace(step, terminated=np.zeros(9, np.bool_)),
+    "bool `truncated`, got 2": lambda step: replace(step, truncated=step.truncated + np.int8(2)),
+    "`reward_terms` named .*, got .*'time'": lambda step: replace(step, reward_terms={"time": step.rewards}),
     "`final_rows` .*, those that ended": lambda step: replace(step, truncated=np.zeros_like(step.truncated)),
-    r"\[\d\] `final_option_done`": lambda step: replace(step, final_option_done=np.zeros(9, np.bool_)),
-    "observations of shapes": lambda step: replace(step, final_observations={}),
-    r"\(2, 2\) events": lambda step: replace(step, events=step.events[:1]),
+    r"bool \[\d\] `final_option_done`": lambda step: replace(step, final_option_done=np.zeros(9, np.bool_)),
+    "`final_observations` named": lambda step: replace(step, final_observations={}),
+    r"int64 \[2, 2\] `events`": lambda step: replace(step, events=step.events[:1]),
     "agent .* to stay in slot": lambda step: replace(
         step, observed=replace(step.observed, agent_ids=np.array(["x"] * 9, np.object_)[: len(step.observed.slots)])
     ),
@@ -289,7 +302,7 @@ class Forgetful(Broken):
 @pytest.mark.parametrize(
     ("wrong", "promise"),
     [
-        ("objects", "numbers, bools or texts in a saved state, got object for `ids`"),
+        ("objects", "numbers, bools or texts in a saved state, got object for `simulation/ids`"),
         ("live", "a saved state that later ticks leave alone, got one that changes"),
         ("gullible", "`restore` to refuse an empty state"),
     ],

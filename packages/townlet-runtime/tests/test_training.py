@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from garden import Garden
 
 from townlet_runtime.cli import main
 from townlet_runtime.cli.worlds import seed_of
@@ -25,7 +26,7 @@ from townlet_runtime.training import (
     training_config,
     training_fields,
 )
-from townlet_training import AnnealConfig, BCConfig, GatesConfig, NetworkConfig, PPOConfig
+from townlet_training import AnnealConfig, BCConfig, GatesConfig, NetworkConfig, PPOConfig, PromotionConfig
 from townlet_training.errors import ConfigError as TrainingConfigError
 
 
@@ -199,6 +200,26 @@ def test_a_run_in_ones_own_simulation_is_interrupted_and_resumed_to_the_same_res
     assert said == [
         f"townlet: error: {path}: its world was made in Python, so it has no config.yaml that a command could use"
     ]
+
+
+def test_a_simulation_of_three_members_is_trained_in_from_scratch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = TrainingConfig(
+        seed=1,
+        total_env_steps=80,
+        num_envs=2,
+        rollout_ticks=10,
+        eval_episodes=10,
+        final_episodes=10,
+        network=NetworkConfig(hidden_sizes=(4,)),
+        promotion=PromotionConfig(num_episodes=10),
+    )
+    summary = train(Garden, config, tmp_path)
+    assert summary.final is not None and set(summary.final.summaries) == {"learned", "random"}
+    messages = [record.getMessage() for record in caplog.records]
+    assert "`garden` has no behavior `scripted`: PPO begins from scratch, and is compared with random" in messages
+    assert "`garden` cannot be saved: a run in it that is interrupted cannot be resumed" in messages
 
 
 def test_what_a_simulation_does_not_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:

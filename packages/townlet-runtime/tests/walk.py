@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController
-from townlet_runtime.adapters.registry import ObservationController
+from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.simulation.interface import SimulationSpec
 
 NAME = "gymnasium:Walk-v0"
@@ -26,6 +27,26 @@ SMALL = [
 """Options of a run that is as small as can be; with the script it is an anneal."""
 
 
+@dataclass
+class Census:
+    """How many environments were made and closed, and how many were open at once."""
+
+    made: int = 0
+    closed: int = 0
+    most: int = 0
+
+    @property
+    def alive(self) -> int:
+        return self.made - self.closed
+
+    def open(self) -> None:
+        self.made += 1
+        self.most = max(self.most, self.alive)
+
+    def shut(self) -> None:
+        self.closed += 1
+
+
 class Walk(gymnasium.Env[NDArray[np.float32], np.int64]):
     """A line of cells; whoever comes to its right end has won 1.
 
@@ -35,9 +56,14 @@ class Walk(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     observation_space = gymnasium.spaces.Box(0.0, 1.0, (1,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
+    census: ClassVar[Census]
 
     def __init__(self, breaks_at: int | None = None) -> None:
         self._breaks_at = breaks_at
+        self.census.open()
+
+    def close(self) -> None:
+        self.census.shut()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -55,6 +81,9 @@ class Walk(gymnasium.Env[NDArray[np.float32], np.int64]):
     def _seen(self) -> NDArray[np.float32]:
         broken = self._breaks_at is not None and self._steps >= self._breaks_at
         return np.array([np.nan if broken else self._cell / LENGTH], np.float32)
+
+
+Walk.census = Census()
 
 
 def script(spec: SimulationSpec) -> BatchController:

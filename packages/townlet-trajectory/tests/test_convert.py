@@ -20,7 +20,7 @@ from townlet_trajectory.formats.batch_file import load_batch, save_batch
 from townlet_trajectory.formats.captures.directory import CaptureForm, CaptureInfo, form_of, read_captures
 from townlet_trajectory.formats.captures.sample import CaptureLayout
 from townlet_trajectory.formats.convert import convert
-from townlet_trajectory.formats.open import FORMATS, Format, format_of, open_dataset
+from townlet_trajectory.formats.open import FORMATS, format_of, open_dataset
 from townlet_trajectory.formats.shards.reader import ShardReader
 from townlet_trajectory.formats.shards.writer import write_shards
 
@@ -38,7 +38,7 @@ METADATA = CaptureInfo(
 )
 FORM = CaptureForm(layout=LAYOUT, info=METADATA, final_values=lambda batch: np.arange(len(batch), dtype=np.float32))
 INFO = DatasetInfo(group="villagers", tags=("night",), seeds={"town": 7}, notes={"weather": "rain"})
-NAMES: dict[Format, str] = {"captures": "capture", "npz": "batch.npz", "shards": "shards", "minari": "town-v0"}
+NAMES: dict[str, str] = {"captures": "capture", "npz": "batch.npz", "shards": "shards", "minari": "town-v0"}
 
 
 def make_batch() -> TrajectoryBatch:
@@ -60,7 +60,7 @@ def same(path: Path, expected: TrajectoryBatch) -> None:
 
 @pytest.mark.parametrize("through", FORMATS)
 @pytest.mark.parametrize("to", FORMATS)
-def test_from_every_format_to_every_other(through: Format, to: Format, tmp_path: Path) -> None:
+def test_from_every_format_to_every_other(through: str, to: str, tmp_path: Path) -> None:
     batch = make_batch()
     first = tmp_path / "first" / NAMES[through]
     done = convert(batch, first, to=through, capture=FORM, info=INFO)
@@ -175,7 +175,7 @@ def with_column(name: str) -> TrajectoryBatch:
     ],
 )
 def test_what_a_format_cannot_hold_is_named(
-    batch: TrajectoryBatch, to: Format, form: CaptureForm | None, reason: str, tmp_path: Path
+    batch: TrajectoryBatch, to: str, form: CaptureForm | None, reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises((SchemaError, CaptureError), match=reason):
         convert(batch, tmp_path / "target-v0", to=to, capture=form)
@@ -183,7 +183,7 @@ def test_what_a_format_cannot_hold_is_named(
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_a_target_that_exists_is_not_touched(to: Format, tmp_path: Path) -> None:
+def test_a_target_that_exists_is_not_touched(to: str, tmp_path: Path) -> None:
     target = tmp_path / NAMES[to]
     target.write_text("mine")
     with pytest.raises(ArtifactError, match="exists already"):
@@ -192,7 +192,7 @@ def test_a_target_that_exists_is_not_touched(to: Format, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_a_source_that_fails_leaves_nothing(to: Format, tmp_path: Path) -> None:
+def test_a_source_that_fails_leaves_nothing(to: str, tmp_path: Path) -> None:
     class Broken(BatchSource):
         def load_block(self, block: int) -> TrajectoryBatch:
             if block:

@@ -294,6 +294,21 @@ def test_reset_forgets_everything_but_the_tick() -> None:
     driver.begin(9, [0], "c")
 
 
+def test_a_tick_that_is_begun_and_not_decided_can_be_begun_again_after_a_reset() -> None:
+    driver = Driver()
+    driver.begin(5, [0, 1], "ab")
+    driver.decide([0, 0])
+    driver.close([1, 1])
+    driver.begin(6, [0, 1], "ab")
+    assert driver.service.collect().num_steps == 2
+    driver.service.reset()
+    driver.begin(6, [0, 1], "ac")
+    driver.decide([0, 0])
+    driver.close([2, 2])
+    driver.begin(7, [0, 1], "ac")
+    assert driver.service.collect().agent_ids.tolist() == ["a", "c"]
+
+
 def test_a_tick_without_agents() -> None:
     driver = Driver(max_rows=1, on_full="drop_oldest")
     for tick, ids in enumerate(["", "a", "", "b", ""]):

@@ -124,6 +124,25 @@ def keep_commitments(choices: Choices, held: Held) -> Choices:
     )
 
 
+def take_only_actions(choices: Choices, mask: NDArray[np.bool_] | None) -> Choices:
+    """Replace the choice where the mask leaves a single action: an agent that cannot choose decides nothing.
+
+    Args:
+        choices: so far, N rows.
+        mask: [N, A]; None: every action is legal.
+    """
+    if mask is None:
+        return choices
+    alone = np.add.reduce(mask, axis=1) == 1
+    if not np.count_nonzero(alone):
+        return choices
+    return Choices(
+        np.where(alone, mask.argmax(axis=1), choices.action),
+        np.where(alone, _FORCED, choices.kind),
+        choices.source,
+    )
+
+
 def obey_possessors(choices: Choices, possessed: NDArray[np.bool_], wishes: NDArray[np.int64], *, wait: int) -> Choices:
     """Replace the choices of possessed agents by their possessors' wishes, or by waiting.
 

@@ -16,7 +16,7 @@ class Kind(IntEnum):
     DECISION = 0
     """The blend drew freely, with probabilities known: the policy loss is over these."""
     FORCED = 1
-    """A commitment was in force."""
+    """A commitment was in force, or the mask left a single action: nothing was decided."""
     FOREIGN = 2
     """Possessed, or the policy had no say, or its probabilities do not describe the choice."""
 

@@ -88,7 +88,7 @@ class ActionMaskGuardrail(StatelessGuardrail):
         stuck = ~mask.any(axis=1)
         if np.count_nonzero(stuck):
             raise GuardrailError(
-                f"every agent must have a legal action, the mask of slot {view.slots[stuck.argmax()]} has none"
+                "every agent must have a legal action, its mask has none", slot=int(view.slots[stuck.argmax()])
             )
         replacement = np.where(mask[:, self._wait], self._wait, mask.argmax(axis=1))
         return Verdicts(vetoed=vetoed, replacement=replacement, reason=reason)
@@ -192,7 +192,8 @@ class GuardrailChain:
                 row = legal.argmin()
                 raise GuardrailError(
                     f"{type(guardrail).__name__} must replace by legal actions,"
-                    f" got {actions[row]} for slot {view.slots[rows[row]]}, which the mask forbids"
+                    f" got {actions[row]}, which the mask forbids",
+                    slot=int(view.slots[rows[row]]),
                 )
 
 

@@ -104,7 +104,7 @@ class Possession:
             raise UnknownActionError(f"`action` must be in [0, {self._num_actions}), got {action}")
         with self.lock:
             if not self.is_possessed(slot):
-                raise PossessionError(f"slot {slot} must be possessed to be fed an action, it is not, or no longer")
+                raise PossessionError("must be possessed to be fed an action, is not, or no longer", slot=slot)
             self._check_owner(slot, owner)
             self._action[slot] = action
 
@@ -240,7 +240,7 @@ class Possession:
 
     def _check_owner(self, slot: int, owner: str | None) -> None:
         if self._owner[slot] != owner:
-            raise PossessionError(f"slot {slot} is possessed by {self._owner[slot]!r}, got owner {owner!r}")
+            raise PossessionError(f"possessed by {self._owner[slot]!r}, got owner {owner!r}", slot=slot)
 
 
 def _owners(state: SavedState) -> list[str | None]:

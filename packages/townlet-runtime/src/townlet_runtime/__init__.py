@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from townlet_runtime.adapters.controllers import ObservationController
+    from townlet_runtime.adapters.mesa_worlds import MesaWorlds
+    from townlet_runtime.adapters.py_trees_controller import TreeController, tree_script
     from townlet_runtime.adapters.registry import Environment
     from townlet_runtime.core.loop import GroupedLoop, LoopReport, SimulationLoop
     from townlet_runtime.core.rollouts import Collector, Evaluator
@@ -35,27 +37,37 @@ if TYPE_CHECKING:
     from townlet_runtime.policy.seal import SealedPolicy, seal
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
     from townlet_runtime.simulation.interface import (
+        Closing,
         CommitmentColumns,
+        Exact,
         GroupedSimulation,
+        Guarded,
         Observed,
-        OneGroup,
+        Rendered,
+        Saved,
+        Scripted,
         Simulation,
         SimulationSpec,
         Stepped,
         require_seeds,
         schema_of,
     )
+    from townlet_runtime.simulation.one_group import OneGroup
 
 __all__ = [
     "ActionProbability",
     "AgentSnapshot",
+    "Closing",
     "Collector",
     "CommitmentColumns",
     "Environment",
     "Evaluator",
+    "Exact",
     "GroupedLoop",
     "GroupedSimulation",
+    "Guarded",
     "LoopReport",
+    "MesaWorlds",
     "ModelParts",
     "ObservationController",
     "Observed",
@@ -66,12 +78,16 @@ __all__ = [
     "PolicyCheck",
     "PolicyRuntime",
     "RecurrentOnnxPolicy",
+    "Rendered",
+    "Saved",
+    "Scripted",
     "SealSpec",
     "SealedPolicy",
     "Simulation",
     "SimulationLoop",
     "SimulationSpec",
     "Stepped",
+    "TreeController",
     "UniformPolicy",
     "check_grouped_simulation",
     "check_policy",
@@ -84,10 +100,13 @@ __all__ = [
     "schema_of",
     "seal",
     "spec_sha256",
+    "tree_script",
 ]
 
 _MODULES = {
     "adapters.controllers": ("ObservationController",),
+    "adapters.mesa_worlds": ("MesaWorlds",),
+    "adapters.py_trees_controller": ("TreeController", "tree_script"),
     "adapters.registry": ("Environment",),
     "core.loop": ("GroupedLoop", "LoopReport", "SimulationLoop"),
     "core.rollouts": ("Collector", "Evaluator"),
@@ -101,16 +120,22 @@ _MODULES = {
     "policy.seal": ("SealedPolicy", "seal"),
     "simulation.checks": ("check_grouped_simulation", "check_simulation"),
     "simulation.interface": (
+        "Closing",
         "CommitmentColumns",
+        "Exact",
         "GroupedSimulation",
+        "Guarded",
         "Observed",
-        "OneGroup",
+        "Rendered",
+        "Saved",
+        "Scripted",
         "Simulation",
         "SimulationSpec",
         "Stepped",
         "require_seeds",
         "schema_of",
     ),
+    "simulation.one_group": ("OneGroup",),
 }
 
 

@@ -9,9 +9,10 @@ print(summary.final.summaries["learned"].mean, summary.policies["agents"].path)
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,8 +25,9 @@ from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
 from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
-from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup, Simulation, SimulationSpec, first_spec
-from townlet_trajectory.evaluation.results import RANDOM, RunSummary
+from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec, first_spec
+from townlet_runtime.simulation.one_group import OneGroup
+from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 from townlet_trajectory.storage.json import JsonValue
 
 try:
@@ -62,6 +64,8 @@ __all__ = [
 Setting: TypeAlias = bool | int | float | str | tuple[int, ...] | None
 Nested: TypeAlias = "dict[str, Setting | tuple[str, ...] | Nested]"
 
+log = logging.getLogger(__name__)
+
 CONTRACT = "contract"
 """The preset that holds the defaults of the config file format."""
 _LABELS = frozenset({"name", "source"})
@@ -87,9 +91,10 @@ def train(
     Writes policy, scores, log, checkpoints, and at last a manifest of them; `OnnxPolicy.load` acts without torch.
 
     Args:
-        make: builds a simulation of so many parallel worlds; called once for the worlds to train in, and for the
-            worlds of each evaluation. Each simulation is closed when it is no longer needed.
-        config: of the run; its `baselines` are behaviors of the simulation, and `random`.
+        make: builds a simulation of so many parallel worlds, to train in and for each evaluation; each simulation is
+            closed when it is no longer needed.
+        config: of the run; `baselines` are behaviors of the simulation, and `random`. Without a behavior `scripted`,
+            `anneal` becomes `ppo` and missing baselines are left out, with a warning.
         run_dir: missing or empty; with `resume` the directory of the run to go on with.
         bridge: how script and policy are blended; its ratio is ignored. None: the defaults.
         on_progress: called after every update and evaluation.
@@ -102,11 +107,11 @@ def train(
     Raises:
         SimulationError: if the simulation breaks what `townlet_runtime.simulation.interface` promises.
         RunDirectoryError: if `run_dir` is not empty, or in use.
-        TrainingError: if nothing can be learned from what was collected, or a run cannot be resumed.
+        TrainingError: if nothing can be learned from the collections, or a run cannot be resumed.
     """
     path, threads = Path(run_dir), torch.get_num_threads()
     with closing(OneGroup(make(config.num_envs))) as worlds, ExitStack() as claim:
-        spec = first_spec(worlds)
+        spec, config = first_spec(worlds), _without_script(config, worlds)
         if not resume:
             claim.enter_context(new_run_directory(path))
         orchestrator = prepare_run(
@@ -126,12 +131,23 @@ def train(
             claim.close()
         summary = orchestrator.run()
     if summary.final is not None:
-        write_results(
-            path,
-            EvaluationFile.of(summary, summary.final, horizon=spec.episode_ticks),
-            SummaryFile.of(summary, summary.final, environment=spec.name, threads=threads),
-        )
+        evaluation = EvaluationFile.of(summary, summary.final, horizon=spec.episode_ticks)
+        write_results(path, evaluation, SummaryFile.of(summary, summary.final, environment=spec.name, threads=threads))
     return summary
+
+
+def _without_script(config: TrainingConfig, worlds: GroupedSimulation) -> TrainingConfig:
+    """Return the config of a run that begins from scratch, where the worlds have no script to begin with."""
+    if SCRIPTED in worlds.behaviors or config.mode != "anneal":
+        return config
+    baselines = tuple(name for name in config.baselines if name in (*worlds.behaviors, RANDOM))
+    log.warning(
+        "`%s` has no behavior `%s`: PPO begins from scratch, and is compared with %s",
+        first_spec(worlds).name,
+        SCRIPTED,
+        ", ".join(baselines) or "nothing",
+    )
+    return replace(config, mode="ppo", baselines=baselines)
 
 
 def preset_name_for(world: str) -> str:
@@ -217,10 +233,13 @@ def prepare_run(
     torch.set_num_threads(threads)
     ticks = max(config.rollout_ticks, config.anneal.clone_ticks)
     capacity = max(each.capacity for each in worlds.specs.values())
+    collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity)
+    if collector.save_state() is None:
+        log.warning("`%s` cannot be saved: a run in it that is interrupted cannot be resumed", spec.name)
     return TrainingOrchestrator(
         config,
-        Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity),
-        Evaluator(make_scored, config=bridge, seed=config.seed),
+        collector,
+        Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs),
         specs={group: _spec_of(each) for group, each in worlds.specs.items()},
         run_dir=run_dir,
         on_progress=on_progress,

@@ -53,6 +53,24 @@ class NonFiniteError(TrajectoryError):
         return f"`{self.column}` must be finite, got {self.value} at tick {self.tick}, row {self.row}"
 
 
+class RegistrationError(TrajectoryError):
+    """Code that an installed package registered as an entry point cannot be used.
+
+    Attributes:
+        group: the entry point group.
+        name: the entry point.
+    """
+
+    def __init__(self, group: str, name: str, problem: str) -> None:
+        super().__init__(group, name, problem)
+        self.group = group
+        self.name = name
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"`{self.name}` of the entry point group `{self.group}`: {self.problem}"
+
+
 CONTENT_ERRORS = (ShapeError, SchemaError, ContinuityError, NonFiniteError)
 """Raised where arrays do not make up a trajectory."""
 

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from townlet_runtime.adapters.actions import ActionCodec
 from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.adapters.spaces import BOOLS, ActionCodec, ObservationCodec
+from townlet_runtime.adapters.spaces import BOOLS, ObservationCodec, array_of
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError
 from townlet_runtime.simulation.interface import AGENTS
 
@@ -32,6 +33,8 @@ class ParallelEnv(Protocol):
     def action_space(self, agent: Any) -> Space: ...
 
     def reset(self, seed: int | None = None) -> tuple[Mapping[Any, Any], Mapping[Any, Any]]: ...
+
+    def render(self) -> Any: ...
 
     def close(self) -> None: ...
 
@@ -207,7 +210,7 @@ class ParallelWorld:
         if vanished:
             raise self.fault("left `agents` without being terminated or truncated", tick, agent=min(vanished, key=str))
         for agent in rewards.keys() - set(acting) if len(rewards) != len(acting) else ():
-            if np.any(rewards[agent] != 0):
+            if np.any(array_of(rewards[agent]) != 0):
                 problem = f"expected a reward of those who acted alone, got {rewards[agent]!r}"
                 raise self.fault(problem, tick, agent=agent)
         self._enter(present, tick)

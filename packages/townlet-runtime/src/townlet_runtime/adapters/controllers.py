@@ -1,27 +1,32 @@
-"""Controllers for other people's environments: a user's own function, lifted, and how one is found by name."""
+"""Scripts and guardrails of a user's own: a function of one agent, lifted, and how either is found by name."""
 
 from __future__ import annotations
 
-import importlib
 import operator
-import os
-import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, StatelessController
+from townlet_behavior import BatchController, DecisionBatch, Guardrail, SavedState, StatelessController, Verdicts
+from townlet_runtime.adapters.named_code import (
+    CONTROLLERS,
+    GUARDRAILS,
+    Factory,
+    blamed,
+    made_by,
+    named_factory,
+    registered_factory,
+)
 from townlet_runtime.errors import ConfigError, SimulationError
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
 
 ControllerFactory = Callable[[SimulationSpec], BatchController]
 """Makes the script of a group from what the group can see and do."""
 
-CONTROLLERS = "townlet.controllers"
-"""Entry point group; an entry named like an environment is that environment's default script."""
+GuardrailFactory = Callable[[SimulationSpec], Guardrail]
+"""Makes a rule on the executed actions of a group from what the group can see and do."""
 
 Decide = Callable[[Mapping[str, NDArray[np.float32]], str], int]
 """An action index (-1: no proposal) from what one agent sees, each array without the agents' axis, and its id."""
@@ -54,8 +59,62 @@ class ObservationController(StatelessController):
 
 
 @runtime_checkable
-class _Checked(BatchController, Protocol):
+class _Controller(BatchController, Protocol):
     """A controller, as a user's own factory must make it."""
+
+
+@runtime_checkable
+class _Guardrail(Guardrail, Protocol):
+    """A guardrail, as a user's own factory must make it."""
+
+
+class _NamedController:
+    """A `BatchController` of a user's own; its exceptions name it."""
+
+    def __init__(self, controller: BatchController, label: str) -> None:
+        self._controller = controller
+        self._label = label
+
+    def propose(self, view: Any) -> NDArray[np.int64]:
+        with blamed(self._label):
+            return self._controller.propose(view)
+
+    def settled(self, view: Any, decisions: DecisionBatch) -> None:
+        with blamed(self._label):
+            self._controller.settled(view, decisions)
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        with blamed(self._label):
+            self._controller.forget(slots)
+
+    def save_state(self) -> SavedState:
+        with blamed(self._label):
+            return self._controller.save_state()
+
+    def restore(self, state: SavedState) -> None:
+        with blamed(self._label):
+            self._controller.restore(state)
+
+
+class _NamedGuardrail:
+    """A `Guardrail` of a user's own; its exceptions name it."""
+
+    def __init__(self, guardrail: Guardrail, label: str) -> None:
+        self._guardrail = guardrail
+        self._label = label
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        with blamed(self._label):
+            return self._guardrail.reasons
+
+    def review(self, view: Any, actions: NDArray[np.int64]) -> Verdicts:
+        with blamed(self._label):
+            return self._guardrail.review(view, actions)
+
+    def settled(self, view: Any, decisions: DecisionBatch) -> None:
+        with blamed(self._label):
+            self._guardrail.settled(view, decisions)
 
 
 def load_controller(reference: str) -> ControllerFactory:
@@ -67,50 +126,59 @@ def load_controller(reference: str) -> ControllerFactory:
     Raises:
         ConfigError: if the reference is of another form, or names nothing that can be called.
     """
-    module_name, _, name = reference.partition(":")
-    if not name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
-        raise ConfigError(f"expected a controller as `module:name`, got {reference!r}")
-    folder = os.getcwd()
-    if folder not in sys.path:
-        sys.path.append(folder)
-    try:
-        factory = getattr(importlib.import_module(module_name), name)
-    except Exception as error:  # whatever a user's own module raises
-        message = f"the controller {reference!r} cannot be imported: {type(error).__name__}: {error}"
-        raise ConfigError(message) from error
-    return _checked(factory, reference)
+    return _controllers(named_factory(reference, label=f"the controller {reference!r}"), reference)
 
 
 def registered_controller(name: str) -> ControllerFactory | None:
     """Load the factory registered as `name` in the entry point group `townlet.controllers`; None without one.
 
     Raises:
-        ConfigError: if what is registered cannot be imported or called.
+        ConfigError: if the registered object cannot be imported or called.
     """
-    found = entry_points(group=CONTROLLERS, name=name)
-    for entry in found:
-        try:
-            factory = entry.load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"the registered controller {name!r} cannot be imported: {error}") from error
-        return _checked(factory, name)
-    return None
+    factory = registered_factory(CONTROLLERS, name)
+    return None if factory is None else _controllers(factory, name)
 
 
-def _checked(factory: object, label: str) -> ControllerFactory:
-    """Wrap a factory so that the controller it makes is checked when it is made."""
-    if not callable(factory):
-        raise ConfigError(f"the controller {label!r} must be a function of a `SimulationSpec`, got {factory!r}")
+def load_guardrail(reference: str) -> GuardrailFactory:
+    """Import a guardrail factory that a person named on the command line; see `load_controller`."""
+    return _guardrails(named_factory(reference, label=f"the guardrail {reference!r}"), reference)
+
+
+def registered_guardrail(name: str) -> GuardrailFactory | None:
+    """Load the factory registered as `name` in the entry point group `townlet.guardrails`; None without one.
+
+    Raises:
+        ConfigError: if the registered object cannot be imported or called.
+    """
+    factory = registered_factory(GUARDRAILS, name)
+    return None if factory is None else _guardrails(factory, name)
+
+
+_TAKES = "one argument, the `SimulationSpec` of a group of agents"
+
+
+def _controllers(factory: Factory, name: str) -> ControllerFactory:
+    label = f"the controller {name!r}"
 
     def make(spec: SimulationSpec) -> BatchController:
-        try:
-            controller: object = factory(spec)
-        except Exception as error:
-            raise ConfigError(f"the controller {label!r} raised {type(error).__name__}: {error}") from error
-        if not isinstance(controller, _Checked):
+        controller: object = made_by(factory, spec, settings={}, label=label, takes=_TAKES)
+        if not isinstance(controller, _Controller):
             raise ConfigError(
-                f"the controller {label!r} must make a `BatchController` (propose, settled, forget), got {controller!r}"
+                f"{label} must make a `BatchController` (propose, settled, forget, save_state, restore), got "
+                f"{controller!r}; `ObservationController` makes one of a function of one agent"
             )
-        return controller
+        return _NamedController(controller, label)
+
+    return make
+
+
+def _guardrails(factory: Factory, name: str) -> GuardrailFactory:
+    label = f"the guardrail {name!r}"
+
+    def make(spec: SimulationSpec) -> Guardrail:
+        guardrail: object = made_by(factory, spec, settings={}, label=label, takes=_TAKES)
+        if not isinstance(guardrail, _Guardrail):
+            raise ConfigError(f"{label} must make a `Guardrail` (reasons, review, settled), got {guardrail!r}")
+        return _NamedGuardrail(guardrail, label)
 
     return make

@@ -10,31 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
+from townlet_runtime.adapters.actions import ActionCodec, find_mask, require_info, stacked_masks
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     HISTORY,
+    KIND,
     SEEN,
-    Closable,
     History,
+    OtherEnv,
     behaviors_of,
     close_environments,
     not_repeatable,
+    picture_of,
     require_same,
     script_of,
     seen_state,
 )
 from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.adapters.spaces import (
-    KIND,
-    ActionCodec,
-    ObservationCodec,
-    find_mask,
-    stacked_flags,
-    stacked_masks,
-    stacked_rewards,
-)
+from townlet_runtime.adapters.spaces import ObservationCodec, stacked_flags, stacked_rewards
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import Observations, Observed, Picture, SimulationSpec, Stepped
 from townlet_trajectory import ACTION_MASK
 
 AGENT = "agent"
@@ -56,7 +51,7 @@ class SingleAgentWorlds(ABC):
     def __init__(
         self,
         name: str,
-        envs: Sequence[Closable],
+        envs: Sequence[OtherEnv],
         spaces: tuple[gymnasium.Space[Any], gymnasium.Space[Any]],
         *,
         num_worlds: int,
@@ -75,7 +70,7 @@ class SingleAgentWorlds(ABC):
             option_ticks={KIND: 0},
         )
         self.behaviors = behaviors_of(controller)
-        self._closables = envs
+        self._made = envs
         self._controller = controller
         num_actions = len(self.spec.vocabulary)
         self._history = History(num_worlds=num_worlds, capacity=num_worlds, num_actions=num_actions)
@@ -94,8 +89,12 @@ class SingleAgentWorlds(ABC):
     def guardrails(self) -> Sequence[Guardrail]:
         return ()
 
+    def render(self) -> Picture | None:
+        """Draw the first world, as its environment does: one that was made with a render mode."""
+        return picture_of(self.spec.name, self._made[0])
+
     def close(self) -> None:
-        close_environments(self.spec.name, self._closables)
+        close_environments(self.spec.name, self._made)
 
     def save_state(self) -> SavedState:
         """Save seeds and actions of the episodes in progress, and the present observations.
@@ -284,6 +283,8 @@ class SyncWorlds(SingleAgentWorlds):
 
     def _mask(self, observations: Sequence[object], infos: Sequence[object]) -> NDArray[np.bool_] | None:
         """[W, A]; of the observations where they hold it, else of the infos. Whether it is there does not change."""
+        for world, info in enumerate(infos):
+            require_info(info, self._fault, world)
         if not self._masked and not any(infos):
             return None
         masks = [find_mask(one) for one in (observations if self._observations.has_mask else infos)]
@@ -291,7 +292,7 @@ class SyncWorlds(SingleAgentWorlds):
             if (mask is not None) != self._masked:
                 expected, got = ("an", "none") if self._masked else ("no", "one")
                 raise self._fault(world, f"expected {expected} `action_mask`, as at the beginning, got {got}")
-        return stacked_masks(masks, len(self.spec.vocabulary), self._fault) if self._masked else None
+        return stacked_masks(masks, self._actions, self._fault) if self._masked else None
 
     def _replay(self) -> Observed:
         back = [self._return(world) for world in range(self.spec.num_worlds)]
@@ -308,6 +309,6 @@ class SyncWorlds(SingleAgentWorlds):
                 observation, _, end, cut, info = self._envs[world].step(command)
             except Exception as error:  # somebody else's code
                 raise self._fault(world, f"`step` failed with {type(error).__name__}: {error}") from error
-            if end or cut:
+            if any(stacked_flags("end", (end, cut), lambda _, problem: self._fault(world, problem))):
                 raise not_repeatable(self.spec.name, "an episode ended early", tick=self._history.tick, world=world)
         return observation, info

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_runtime.adapters.actions import find_mask, rows_of_masks, stacked_masks
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.gymnasium_sync import SingleAgentWorlds, SyncWorlds
-from townlet_runtime.adapters.history import ABSENT, close_environments, episode_bound, joint_seed
+from townlet_runtime.adapters.history import ABSENT, close_environments, episode_bound
 from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.adapters.spaces import find_mask, stacked_masks, stacked_rewards
+from townlet_runtime.adapters.spaces import array_of, stacked_rewards
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError
 from townlet_runtime.simulation.interface import Observations, Observed, Simulation, Stepped
 
 VectorEnv = gymnasium.vector.VectorEnv[Any, Any, Any]
 Bools = NDArray[np.bool_]
+
+RESTART_TICKS = 4096
+"""After which worlds that are stepped natively are seeded anew, at the earliest."""
 
 
 class NativeWorlds(SingleAgentWorlds):
@@ -27,6 +34,10 @@ class NativeWorlds(SingleAgentWorlds):
 
     At the tick after an episode's end the environment only resets the world: nobody acts there, so its agent is absent
     for that tick. The environment takes one seed for all worlds together, which is hashed from all of theirs.
+
+    It cannot be brought back to the middle of what it does but by all actions since it was seeded. Therefore all worlds
+    are truncated and seeded anew every `RESTART_TICKS` ticks, or four longest episodes if these are more: no more
+    actions than that are kept, saved and carried out again.
 
     Args:
         name: of the environment.
@@ -39,6 +50,7 @@ class NativeWorlds(SingleAgentWorlds):
         spaces, size = (env.single_observation_space, env.single_action_space), env.num_envs
         super().__init__(name, [env], spaces, num_worlds=size, episode_ticks=episode_ticks, controller=controller)
         self._env = env
+        self._restart_ticks = max(RESTART_TICKS, 4 * episode_ticks)
         self._rest(np.zeros(size, np.bool_))
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
@@ -75,9 +87,18 @@ class NativeWorlds(SingleAgentWorlds):
             ends, cuts = terminated, truncated
         if np.count_nonzero(ends):
             cuts = cuts & ~ends
+        restarts = history.replayed_ticks >= self._restart_ticks
+        if restarts:
+            cuts = ~ends
         over = (ends | cuts).nonzero()[0]
         final = self._rows(arrays, before.slots[over] if over.size else slice(0, 0))
-        if over.size or self._any_rests:
+        if restarts:
+            history.begin_all()
+            self._episodes = history.episodes
+            observation, info = self._begin()
+            arrays = self._encoded(observation)
+            self._rest(np.zeros(self.spec.num_worlds, np.bool_))
+        elif over.size or self._any_rests:
             self._rest(terminated | truncated)
         return Stepped(
             rewards=rewards,
@@ -97,19 +118,20 @@ class NativeWorlds(SingleAgentWorlds):
         except Exception as error:  # somebody else's code
             raise self._breach(f"`step` failed with {type(error).__name__}: {error}") from error
         shape = (self.spec.num_worlds,)
-        if np.shape(rewards) != shape:
-            raise self._breach(f"expected rewards of shape {shape}, got {np.shape(rewards)}")
-        for name, flags in (("terminated", terminated), ("truncated", truncated)):
-            if np.shape(flags) != shape or np.asarray(flags).dtype != np.bool_:
+        earned, ends, cuts = array_of(rewards), array_of(terminated), array_of(truncated)
+        if earned.shape != shape:
+            raise self._breach(f"expected rewards of shape {shape}, got {earned.shape}")
+        for name, flags in (("terminated", ends), ("truncated", cuts)):
+            if flags.shape != shape or flags.dtype != np.bool_:
                 raise self._breach(f"expected bools of shape {shape} as `{name}`, got {flags!r}")
-        if self._any_rests and np.count_nonzero((terminated | truncated) & self._resting):
-            world = int(((terminated | truncated) & self._resting).argmax())
+        if self._any_rests and np.count_nonzero((ends | cuts) & self._resting):
+            world = int(((ends | cuts) & self._resting).argmax())
             raise self._fault(world, "expected a step that only resets, got one that ends an episode")
-        return observation, stacked_rewards(rewards, self._fault), terminated, truncated, info
+        return observation, stacked_rewards(earned.tolist(), self._fault), ends, cuts, info
 
     def _begin(self) -> tuple[object, object]:
         try:
-            observation, info = self._env.reset(seed=joint_seed(self._history.seeds))
+            observation, info = self._env.reset(seed=self._history.joint_seed)
         except Exception as error:  # somebody else's code
             raise self._breach(f"`reset` failed with {type(error).__name__}: {error}") from error
         return observation, info
@@ -135,12 +157,14 @@ class NativeWorlds(SingleAgentWorlds):
             raise self._breach(f"expected {expected} `action_mask`, as at the beginning, got {got}")
         if mask is None:
             return None
-        masks = np.asarray(mask)
-        if masks.ndim == 0 or len(masks) != self.spec.num_worlds:
-            raise self._breach(f"expected an action mask for each of {self.spec.num_worlds} worlds, got {masks}")
+        masks = rows_of_masks(mask, self.spec.num_worlds)
+        if masks is None:
+            raise self._breach(f"expected an action mask for each of {self.spec.num_worlds} worlds, got {mask}")
         present = self._slots if rows is None else rows
         return stacked_masks(
-            list(masks[present]), len(self.spec.vocabulary), lambda row, why: self._fault(int(present[row]), why)
+            [masks[world] for world in present.tolist()],
+            self._actions,
+            lambda row, why: self._fault(int(present[row]), why),
         )
 
     @staticmethod
@@ -158,6 +182,32 @@ class NativeWorlds(SingleAgentWorlds):
             observation, _, terminated, truncated, info = self._advance(np.where(actions == ABSENT, 0, actions))
             self._rest(terminated | truncated)
         return self._observe(self._encoded(observation), observation, info)
+
+
+def import_registrations(reference: str) -> str:
+    """Import the module of an environment that was named on the command line; never call this with words of a file.
+
+    Args:
+        reference: `gymnasium:module:ID`; modules of the working folder are found too.
+
+    Returns:
+        `gymnasium:ID`, which the module has registered.
+
+    Raises:
+        ConfigError: if the reference is of another form, or the module cannot be imported.
+    """
+    family, _, rest = reference.partition(":")
+    module, _, env_id = rest.rpartition(":")
+    if family != "gymnasium" or not env_id or not all(part.isidentifier() for part in module.split(".")):
+        raise ConfigError(f"expected an environment as `gymnasium:module:ID`, got {reference!r}")
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        import_module(module)
+    except Exception as error:  # whatever a user's own module raises
+        raise ConfigError(f"the module of {reference!r} cannot be imported: {type(error).__name__}: {error}") from error
+    return f"gymnasium:{env_id}"
 
 
 _NEXT_STEP = gymnasium.vector.AutoresetMode.NEXT_STEP

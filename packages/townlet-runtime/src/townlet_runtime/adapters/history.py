@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from townlet_behavior import BatchController, SavedState
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation.interface import Observations, SimulationSpec, require_seeds
+from townlet_runtime.simulation.interface import Observations, Picture, SimulationSpec, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_trajectory import ACTION_MASK
 
@@ -34,9 +34,10 @@ def episode_seed(world_seed: int, episode: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def joint_seed(seeds: NDArray[np.int64]) -> int:
-    """Hash the seeds [W] of worlds that begin together to one below 2^31."""
-    digest = hashlib.blake2b(seeds.astype("<i8").tobytes(), digest_size=4).digest()
+def joint_seed(seeds: NDArray[np.int64], tick: int) -> int:
+    """Hash the seeds [W] of worlds that begin together at `tick` to one below 2^31."""
+    own = seeds if tick == 0 else np.append(seeds, tick)
+    digest = hashlib.blake2b(own.astype("<i8").tobytes(), digest_size=4).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
@@ -90,8 +91,24 @@ class History:
         self._oldest = int(self._begun.min())
         return self.seed_of(world)
 
+    @property
+    def joint_seed(self) -> int:
+        """The seed that all worlds began with when they last began together."""
+        return joint_seed(self.seeds, self._oldest)
+
+    @property
+    def replayed_ticks(self) -> int:
+        """Ticks since the oldest episode began, which are kept."""
+        return self.tick - self._oldest
+
+    def begin_all(self) -> None:
+        """All worlds begin their next episodes at this tick, together."""
+        self._numbers = self._numbers + 1
+        self._begun = np.full(self._num_worlds, self.tick, np.int64)
+        self._oldest = self.tick
+
     def number_next(self, worlds: NDArray[np.int64]) -> None:
-        """These worlds have begun their next episodes by themselves: everything since the first is kept."""
+        """These worlds have begun their next episodes by themselves: all since the last common beginning is kept."""
         self._numbers[worlds] += 1
 
     def overdue(self, limit: int) -> NDArray[np.bool_] | None:
@@ -128,8 +145,8 @@ class History:
             yield row[slots].astype(np.int64)
 
     def replay_all(self) -> Iterator[NDArray[np.int64]]:
-        """Tick by tick since the worlds were reset: actions of all slots [S]."""
-        for row in self._actions[: self.tick - self._first]:
+        """Tick by tick since all worlds began together: actions of all slots [S]."""
+        for row in self._actions[self._oldest - self._first : self.tick - self._first]:
             yield row.astype(np.int64)
 
     def save_state(self) -> dict[str, NDArray[Any]]:
@@ -165,6 +182,9 @@ class History:
 
 
 SCRIPTED = "scripted"
+
+KIND = "wait"
+"""The kind of every action of other people's worlds: that of waiting, which never binds for longer than its tick."""
 
 DEFAULT_EPISODE_TICKS = 1000
 """Of an environment that names no bound of its own."""
@@ -245,13 +265,47 @@ def not_repeatable(environment: str, difference: str, *, tick: int, world: int |
     return EnvironmentFaultError(environment, problem, world=world, tick=tick)
 
 
-class Closable(Protocol):
-    """An environment that can be closed."""
+class OtherEnv(Protocol):
+    """What environments of all libraries have in common."""
+
+    def render(self) -> Any: ...
 
     def close(self) -> None: ...
 
 
-def close_environments(name: str, envs: Iterable[Closable]) -> None:
+def picture_of(name: str, env: OtherEnv) -> Picture | None:
+    """Draw an environment.
+
+    Args:
+        name: of the environment, for errors.
+        env: made with a render mode, usually `rgb_array` or `ansi`. Of a tuple, a picture
+            of each world, the first is taken; of a list, those since the last call, the last.
+
+    Returns:
+        An image [H, W, 3], or text; None where the environment does not draw.
+
+    Raises:
+        EnvironmentFaultError: if it fails to, or draws something else.
+    """
+    try:
+        picture = env.render()
+    except NotImplementedError:
+        return None
+    except Exception as error:  # somebody else's code
+        raise EnvironmentFaultError(name, f"`render` failed with {type(error).__name__}: {error}") from error
+    while isinstance(picture, tuple | list) and picture:
+        picture = picture[0 if isinstance(picture, tuple) else -1]
+    if picture is None or isinstance(picture, tuple | list):
+        return None
+    if isinstance(picture, str):
+        return picture
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        got = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+        raise EnvironmentFaultError(name, f"expected a picture uint8 [H, W, 3] or a text, got {got}")
+    return picture
+
+
+def close_environments(name: str, envs: Iterable[OtherEnv]) -> None:
     """Close every environment; one that fails to is logged, so that all others are closed and no error is hidden."""
     for env in envs:
         try:

@@ -10,23 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
+from townlet_runtime.adapters.actions import find_mask, require_info, stacked_masks
 from townlet_runtime.adapters.agent_groups import AgentGroup, ParallelEnv, ParallelWorld, agent_groups, spaces_of
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     ABSENT,
     HISTORY,
+    KIND,
     SEEN,
     History,
     behaviors_of,
     close_environments,
     not_repeatable,
+    picture_of,
     require_same,
     script_of,
     seen_state,
 )
-from townlet_runtime.adapters.spaces import KIND, Fault, find_mask, stacked_masks, stacked_rewards
+from townlet_runtime.adapters.spaces import Fault, stacked_rewards
 from townlet_runtime.errors import ConfigError, SimulationError
-from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import Observed, Picture, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_array
 from townlet_trajectory import ACTION_MASK
 
@@ -120,13 +123,15 @@ class Members:
 
     def _mask(self, seen: Sequence[object], fault: Fault) -> NDArray[np.bool_] | None:
         if not self.group.observations.has_mask:
-            seen = [world.infos.get(agent) for world, agent in self.rows]
+            seen = [world.infos.get(agent, {}) for world, agent in self.rows]
+            for row, info in enumerate(seen):
+                require_info(info, fault, row)
         masks = [find_mask(holder) for holder in seen]
         for row, mask in enumerate(masks):
             if (mask is not None) != self.masked:
                 expected, got = ("an", "none") if self.masked else ("no", "one")
                 raise fault(row, f"expected {expected} `action_mask`, as at the beginning, got {got}")
-        return stacked_masks(masks, len(self.spec.vocabulary), fault) if self.masked else None
+        return stacked_masks(masks, self.group.actions, fault) if self.masked else None
 
     def outcome(self, overdue: NDArray[np.bool_] | None, *, tick: int) -> Stepped:
         """Return the outcome of a tick for the agents that acted, the rows of `before`.
@@ -222,6 +227,10 @@ class ParallelWorlds:
 
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
         return dict.fromkeys(self.specs, ())
+
+    def render(self) -> Picture | None:
+        """Draw the first world, as its environment does: one that was made with a render mode."""
+        return picture_of(self._name, self._envs[0])
 
     def close(self) -> None:
         close_environments(self._name, self._envs)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.util import find_spec
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from townlet_runtime.adapters.agent_groups import ParallelEnv
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import close_environments, episode_bound
+from townlet_runtime.adapters.named_code import SIMULATIONS, Factory, registered_factory, takes_parameter
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 from townlet_runtime.errors import ConfigError, MissingExtraError
-
-SIMULATIONS = "townlet.simulations"
-"""Entry point group: names of functions that build a PettingZoo `ParallelEnv`."""
+from townlet_trajectory.storage.entry_points import registered_names
 
 PACKAGES = ("pettingzoo", "mpe2")
 """Whose modules may be named, and nobody else's: a name in a file must not import just anything."""
@@ -35,59 +32,81 @@ def pettingzoo_worlds(
     settings: Mapping[str, str | int | float | bool | None],
     max_episode_ticks: int | None,
     controller: ControllerFactory | None,
+    factory: Factory | None = None,
 ) -> ParallelWorlds:
     """Build parallel worlds.
 
     Args:
-        name: registered in `townlet.simulations`, or a module of PettingZoo or MPE2.
+        name: registered in `townlet.simulations`, or a module of PettingZoo or MPE2; with `factory` any name.
         num_worlds: at least 1.
         settings: keyword arguments of the environment.
         max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
         controller: makes the behavior `scripted`, once for each group.
+        factory: builds one environment; None: the one that `name` names.
 
     Raises:
-        ConfigError: if there is no such environment, it is turn-based, it does not take the settings, or nothing can
-            learn in its spaces.
+        ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
         MissingExtraError: if a library that it needs is not installed.
     """
-    pettingzoo = _pettingzoo()
-    factory = _factory(name)
+    _require_pettingzoo()
+    from townlet_runtime.adapters.turn_based import in_parallel
+
+    label = f"pettingzoo:{name}" if factory is None else name
+    build = _factory(name) if factory is None else factory
     envs: list[ParallelEnv] = []
     with ExitStack() as undo:
-        undo.callback(close_environments, f"pettingzoo:{name}", envs)
+        undo.callback(close_environments, label, envs)
         for _ in range(num_worlds):
-            envs.append(_built(name, factory, settings))
-            if isinstance(envs[-1], pettingzoo.AECEnv):
-                raise _turn_based(name)
+            made = _built(label, build, settings)
+            if not isinstance(made, _Steps):
+                raise ConfigError(
+                    f"`{label}` must build a PettingZoo `ParallelEnv`, or take `num_worlds` and build a `Simulation`, "
+                    f"got {made!r}",
+                    key=_KEY,
+                )
+            envs.append(in_parallel(made))
         ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
-        worlds = ParallelWorlds(f"pettingzoo:{name}", envs, episode_ticks=ticks, controller=controller)
+        worlds = ParallelWorlds(label, envs, episode_ticks=ticks, controller=controller)
         undo.pop_all()
     return worlds
 
 
-def _built(name: str, factory: Callable[..., ParallelEnv], settings: Mapping[str, Any]) -> ParallelEnv:
+@runtime_checkable
+class _Steps(Protocol):
+    """The part of PettingZoo's parallel interface by which it is told from other things."""
+
+    def reset(self, seed: int | None = None) -> Any: ...
+
+    def step(self, actions: Any) -> Any: ...
+
+
+def _built(label: str, factory: Factory, settings: Mapping[str, Any]) -> object:
     try:
         return factory(**settings)
     except ImportError as error:
-        raise _missing(name, error) from error
+        raise _missing(label, error) from error
     except Exception as error:  # somebody else's code
-        message = f"`pettingzoo:{name}` cannot be built: {type(error).__name__}: {error}"
-        raise ConfigError(message, key="environment.settings") from error
+        raise ConfigError(
+            f"`{label}` cannot be built: {type(error).__name__}: {error}", key="environment.settings"
+        ) from error
 
 
 def _own_bound(env: Any) -> int | None:
     """The bound on an episode's length that PettingZoo's own environments and MPE2's keep, by the same name."""
+    from townlet_runtime.adapters.turn_based import TurnBased
+
     try:
         cycles = env.unwrapped.max_cycles
+        turns = len(env.possible_agents) if isinstance(env, TurnBased) else 1
     except AttributeError:
         return None
-    return cycles if isinstance(cycles, int) and cycles > 0 else None
+    return cycles * turns if isinstance(cycles, int) and cycles > 0 else None
 
 
-def _pettingzoo() -> ModuleType:
+def _require_pettingzoo() -> None:
     """Import PettingZoo before its environments: it keeps a library that it uses from printing a greeting."""
     try:
-        return import_module("pettingzoo")
+        import_module("pettingzoo")
     except ModuleNotFoundError as error:
         if error.name != "pettingzoo":
             raise
@@ -95,20 +114,18 @@ def _pettingzoo() -> ModuleType:
         raise MissingExtraError(message) from error
 
 
-def _factory(name: str) -> Callable[..., Any]:
+def _factory(name: str) -> Factory:
     """Find the function that builds one world.
 
     Raises:
         ConfigError: if nothing of that name is registered or a parallel environment of the known packages.
         MissingExtraError: if the package is not installed.
     """
-    for entry in entry_points(group=SIMULATIONS, name=name):
-        try:
-            registered: Callable[..., Any] = entry.load()
-        except ImportError as error:
-            raise _missing(name, error) from error
-        except AttributeError as error:
-            raise ConfigError(f"`pettingzoo:{name}` is registered wrongly: {error}", key=_KEY) from error
+    label = f"pettingzoo:{name}"
+    registered = registered_factory(SIMULATIONS, name)
+    if registered is not None:
+        if takes_parameter(registered, "num_worlds"):
+            raise ConfigError(f"`{name}` is registered as a `Simulation`: name it `{name}`, not `{label}`", key=_KEY)
         return registered
     package = name.partition(".")[0]
     if package not in PACKAGES or not all(part.isidentifier() for part in name.split(".")):
@@ -118,22 +135,14 @@ def _factory(name: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         if error.name != package and error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise _unknown(name) from error
-        raise _missing(name, error) from error
+        raise _missing(label, error) from error
     except ImportError as error:
-        raise _missing(name, error) from error
+        raise _missing(label, error) from error
     names = vars(module)
-    factory: Callable[..., Any] | None = names.get("parallel_env")
+    factory: Factory | None = names.get("parallel_env", names.get("env"))
     if not callable(factory):
-        raise _turn_based(name) if callable(names.get("env")) else _unknown(name)
+        raise _unknown(name)
     return factory
-
-
-def _turn_based(name: str) -> ConfigError:
-    return ConfigError(
-        f"`pettingzoo:{name}` has only PettingZoo's turn-based form (AEC); expected one with `parallel_env`, in which"
-        " all agents act at once",
-        key=_KEY,
-    )
 
 
 def _unknown(name: str) -> ConfigError:
@@ -146,13 +155,13 @@ def _unknown(name: str) -> ConfigError:
     )
 
 
-def _missing(name: str, error: ImportError) -> MissingExtraError:
-    return MissingExtraError(f"`pettingzoo:{name}` needs something that is not installed: {error}")
+def _missing(label: str, error: ImportError) -> MissingExtraError:
+    return MissingExtraError(f"`{label}` needs something that is not installed: {error}")
 
 
 def _known_names() -> Iterator[str]:
     """List names for suggestions: registered ones, and versioned modules of the packages, found without importing."""
-    yield from entry_points(group=SIMULATIONS).names
+    yield from registered_names(SIMULATIONS)
     for package in PACKAGES:
         spec = find_spec(package)
         folders = [] if spec is None else list(spec.submodule_search_locations or ())

@@ -1,29 +1,29 @@
-"""Other people's environments by name: `gymnasium:CartPole-v1`, `pettingzoo:mpe2.simple_spread_v3`."""
+"""Worlds by name: `gymnasium:CartPole-v1`, `pettingzoo:mpe2.simple_spread_v3`, `orchard`, `my_module:orchard`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from difflib import get_close_matches
+from typing import Literal, get_args
 
-from townlet_runtime.adapters.controllers import (
-    ControllerFactory,
-    ObservationController,
-    load_controller,
-    registered_controller,
+from townlet_runtime.adapters.controllers import ControllerFactory, GuardrailFactory
+from townlet_runtime.adapters.equipped import Equipment
+from townlet_runtime.adapters.named_code import (
+    SIMULATIONS,
+    Factory,
+    is_reference,
+    named_factory,
+    registered_factory,
+    takes_parameter,
 )
-from townlet_runtime.errors import ConfigError
-from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
+from townlet_runtime.errors import ConfigError, MissingExtraError
+from townlet_runtime.simulation.interface import GroupedSimulation
+from townlet_runtime.simulation.one_group import OneGroup
+from townlet_trajectory.storage.entry_points import registered_names
 
-__all__ = [
-    "ControllerFactory",
-    "Environment",
-    "ObservationController",
-    "Setting",
-    "Vectorization",
-    "load_controller",
-    "registered_controller",
-]
+FAMILIES = ("gymnasium", "pettingzoo")
+"""Libraries whose environments are named after them, as `gymnasium:ID`."""
 
 Setting = str | int | float | bool | None
 """A keyword argument of an environment."""
@@ -35,33 +35,47 @@ Vectorization = Literal["auto", "sync", "native"]
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """Builds parallel worlds of an environment that was made for Gymnasium or PettingZoo.
+    """Builds parallel worlds by name: of Gymnasium or PettingZoo, of an installed package, or of a module.
 
     Every episode of a world begins with an explicit seed: the first with the world's own, later ones with seeds hashed
     from that and the episode's number. Worlds that are stepped natively share one seed, hashed from all of theirs.
 
+    Examples:
+        >>> from townlet_runtime import Environment
+        >>> worlds = Environment(name="townlet_runtime.testing:Corridor")(num_worlds=2)
+        >>> worlds.specs["agents"].num_worlds
+        2
+
     Raises:
-        ConfigError: if the name is of no known form, or a field is out of range.
+        ConfigError: if the name is of no known form, or a field is out of range or without effect.
     """
 
     name: str
-    """`gymnasium:ID`, an id of Gymnasium's registry without a module part; or `pettingzoo:NAME`, a name registered in
-    the entry point group `townlet.simulations`, or a module of PettingZoo or MPE2 that has a `parallel_env`."""
+    """`gymnasium:ID`, an id of Gymnasium's registry without a module part; `pettingzoo:NAME`, a module of PettingZoo or
+    MPE2 that has a `parallel_env`; a name that an installed package registered in the entry point group
+    `townlet.simulations`; or `module:name`, a function of a module, which only a person may name, never a file."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
     """Keyword arguments of the environment."""
     vectorization: Vectorization = "auto"
-    """Of no effect with PettingZoo."""
+    """Of no effect without Gymnasium."""
     max_episode_ticks: int | None = None
-    """Longer episodes are truncated. None: the environment's own bound, 1000 where it names none."""
+    """Longer episodes are truncated. None: the environment's own bound, 1000 where it names none. A `Simulation` has a
+    length of its own, and takes no bound."""
     controller: ControllerFactory | None = None
-    """Makes the behavior `scripted`, once for each group; None: there is no such behavior."""
+    """Makes the behavior `scripted`, once for each group; None: the world's own, if it has one."""
+    guardrails: tuple[GuardrailFactory, ...] = ()
+    """Make rules on executed actions, once for each group, applied after the world's own."""
 
     def __post_init__(self) -> None:
         family, _, name = self.name.partition(":")
-        if family not in ("gymnasium", "pettingzoo") or not name:
+        if (family in FAMILIES and not name) or (name and family not in FAMILIES and not is_reference(self.name)):
             raise ConfigError(
-                f"expected `gymnasium:ID` or `pettingzoo:NAME`, got {self.name!r}", key="environment.name"
+                "expected `gymnasium:ID`, `pettingzoo:NAME`, a registered name, or `module:name` on the command line, "
+                f"got {self.name!r}",
+                key="environment.name",
             )
+        if self.name == "town":
+            raise ConfigError("the embedded town is built by `townlet_runtime.town.Town`", key="environment.name")
         if self.vectorization not in get_args(Vectorization):
             raise ConfigError(
                 f"expected one of {get_args(Vectorization)}, got {self.vectorization!r}",
@@ -80,21 +94,71 @@ class Environment:
         """
         if num_worlds < 1:
             raise ConfigError(f"expected at least one world, got {num_worlds}")
+        return Equipment(controller=self.controller, guardrails=self.guardrails).of(self._built(num_worlds))
+
+    def _built(self, num_worlds: int) -> GroupedSimulation:
         family, _, name = self.name.partition(":")
-        chosen: dict[str, Any] = {
-            "num_worlds": num_worlds,
-            "settings": self.settings,
-            "max_episode_ticks": self.max_episode_ticks,
-            "controller": self.controller,
-        }
         # Not before an environment is built: the libraries are optional, and take a while to import.
         if family == "gymnasium":
             from townlet_runtime.adapters.gymnasium_worlds import gymnasium_worlds
 
-            return OneGroup(gymnasium_worlds(name, vectorization=self.vectorization, **chosen))
+            return OneGroup(
+                gymnasium_worlds(
+                    name,
+                    num_worlds=num_worlds,
+                    settings=self.settings,
+                    vectorization=self.vectorization,
+                    max_episode_ticks=self.max_episode_ticks,
+                    controller=None,
+                )
+            )
+        if family == "pettingzoo":
+            return self._pettingzoo(name, num_worlds, factory=None)
+        factory = self._factory()
+        if not takes_parameter(factory, "num_worlds"):
+            return self._pettingzoo(self.name, num_worlds, factory=factory)
+        if self.max_episode_ticks is not None:
+            raise ConfigError(
+                f"`{self.name}` has a length of its own (`SimulationSpec.episode_ticks`); make it one of its settings",
+                key="environment.max_episode_ticks",
+            )
+        from townlet_runtime.adapters.own_worlds import own_worlds
+
+        return own_worlds(self.name, factory, num_worlds=num_worlds, settings=self.settings)
+
+    def _factory(self) -> Factory:
+        factory = registered_factory(SIMULATIONS, self.name)
+        if factory is None and is_reference(self.name):
+            return named_factory(self.name, label=f"the world {self.name!r}")
+        if factory is None:
+            known = ["town", *(name for name in registered_names(SIMULATIONS) if name != "town")]
+            near = get_close_matches(self.name, known, n=1)
+            raise ConfigError(
+                f"no world `{self.name}` is registered in `{SIMULATIONS}` (there are: {', '.join(known)})"
+                + (f"; did you mean {near[0]}?" if near else "")
+                + "; one of a module is named on the command line alone, with --env MODULE:NAME",
+                key="environment.name",
+            )
+        return factory
+
+    def _pettingzoo(self, name: str, num_worlds: int, *, factory: Factory | None) -> GroupedSimulation:
         from townlet_runtime.adapters.pettingzoo_worlds import pettingzoo_worlds
 
-        return pettingzoo_worlds(name, **chosen)
+        try:
+            return pettingzoo_worlds(
+                name,
+                num_worlds=num_worlds,
+                settings=self.settings,
+                max_episode_ticks=self.max_episode_ticks,
+                controller=None,
+                factory=factory,
+            )
+        except MissingExtraError as error:
+            if factory is None:
+                raise
+            raise MissingExtraError(
+                f"`{name}` does not take `num_worlds`, so it is no `Simulation` and taken for PettingZoo's: {error}"
+            ) from error
 
     def stepped_alone(self) -> Environment:
         """The same environment with a seed of its own for every world, as scores of single episodes need it."""

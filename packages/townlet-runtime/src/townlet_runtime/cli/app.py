@@ -22,6 +22,7 @@ from townlet_runtime.cli.options import (
     Episodes,
     EvalEvery,
     FinishedRunDir,
+    GuardrailNames,
     Json,
     Mode,
     NumEnvs,
@@ -29,7 +30,7 @@ from townlet_runtime.cli.options import (
     PresetName,
     Quiet,
     Ratio,
-    RecordDir,
+    RecordTarget,
     Render,
     Resume,
     RunDir,
@@ -55,7 +56,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 
-capture_app = typer.Typer(help="Write what a town does as replay samples.", rich_markup_mode=None)
+capture_app = typer.Typer(help="Write what a world does as replay samples.", rich_markup_mode=None)
 app.add_typer(capture_app, name="capture")
 app.add_typer(policy_app, name="policy")
 
@@ -71,14 +72,19 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-_Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML config file, usually with a scenario.")]
 _Ticks = Annotated[
     int,
     typer.Option(
         parser=whole_number(1, MAX_COUNT), metavar="N", help="Ticks to live, where the scenario does not say."
     ),
 ]
-_Output = Annotated[Path, typer.Option(metavar="DIR", help="Directory to write to; made where missing.")]
+_Output = Annotated[
+    str,
+    typer.Option(
+        metavar="DIR",
+        help="Directory to write to; made where missing. FORMAT:DIR or SINK:TARGET: another form, as `run --record`.",
+    ),
+]
 _Prefix = Annotated[str, typer.Option(metavar="NAME", help="Beginning of every file name.")]
 _AutoSeed = Annotated[
     bool, typer.Option("--auto-seed-agents", help="Where the scenario places nobody: alice, bob and a stove.")
@@ -106,6 +112,7 @@ def train(
     config: ConfigArgument = None,
     env: Env = None,
     controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
     mode: Mode = None,
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
@@ -135,11 +142,11 @@ def train(
         elif run_dir is not None:
             require_free(run_dir)
         from townlet_runtime.cli.train import TrainOptions, train_policy
+        from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
             config=config,
-            env=env,
-            controller=controller,
+            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
             mode=None if mode is None else mode.value,
             total_steps=total_steps,
             num_envs=num_envs,
@@ -163,10 +170,11 @@ def run(
     config: ConfigArgument = None,
     env: Env = None,
     controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
     policy: PolicyPath = None,
     ratio: Ratio = None,
     ticks: Ticks = None,
-    record: RecordDir = None,
+    record: RecordTarget = None,
     render: Render = False,
     seed: Seed = None,
     settings: Settings = None,
@@ -180,22 +188,23 @@ def run(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.cli.checks import require_empty, require_policy
+        from townlet_runtime.runs.directory import require_empty, require_policy
 
         if policy is not None:
             require_policy(policy)
-        if record is not None:
-            require_empty(record)
+        if record is not None and ":" not in record:
+            require_empty(Path(record))
+        from townlet_runtime.cli.recording import parse_target
         from townlet_runtime.cli.run import RunOptions, run_world
+        from townlet_runtime.cli.world_options import WorldOptions
 
         options = RunOptions(
             config=config,
-            env=env,
-            controller=controller,
+            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
             policy=policy,
             ratio=ratio,
             ticks=ticks,
-            record=record,
+            record=None if record is None else parse_target(record),
             render=render,
             seed=seed,
             settings=tuple(settings or ()),
@@ -209,7 +218,9 @@ def run(
 def evaluate(
     run_dir: FinishedRunDir,
     against: Against = None,
+    env: Env = None,
     controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
     episodes: Episodes = 100,
     sample: Sample = False,
     json: Json = False,
@@ -226,9 +237,14 @@ def evaluate(
 
         require_finished(run_dir)
         from townlet_runtime.cli.evaluate import EvaluateOptions, evaluate_run
+        from townlet_runtime.cli.world_options import WorldOptions
 
         options = EvaluateOptions(
-            run_dir=run_dir, controller=controller, against=against, episodes=episodes, sample=sample
+            run_dir=run_dir,
+            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            against=against,
+            episodes=episodes,
+            sample=sample,
         )
         return evaluate_run(options, console)
 
@@ -241,10 +257,13 @@ def _group() -> None:
     pass
 
 
-@capture_app.command(help="Let a town live, and write a sample of each agent.")
+@capture_app.command(help="Let a world live by its script, and write a sample of each agent.")
 def rollout(
-    config: _Config,
     output: _Output,
+    config: ConfigArgument = None,
+    env: Env = None,
+    controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
     ticks: _Ticks = 100,
     prefix: _Prefix = "rollout_sample",
     auto_seed_agents: _AutoSeed = False,
@@ -262,13 +281,17 @@ def rollout(
     def command() -> int:
         from townlet_runtime.runs.directory import require_writable
 
-        require_writable(output)
+        if ":" not in output:
+            require_writable(Path(output))
         from townlet_runtime.cli.capture import RolloutOptions, capture_rollout
+        from townlet_runtime.cli.recording import parse_target
+        from townlet_runtime.cli.world_options import WorldOptions
 
         options = RolloutOptions(
             config=config,
+            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
             ticks=ticks,
-            output=output,
+            output=parse_target(output),
             prefix=prefix,
             auto_seed_agents=auto_seed_agents,
             agent_id=agent_id,

@@ -1,35 +1,41 @@
-"""`townlet capture rollout` and `townlet run --record`: a town's steps as classic replay samples."""
+"""`townlet capture rollout` and `townlet run --record`: the steps of a world, those of a town as classic samples."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_runtime.cli.checks import require_empty
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, end_on_signals
-from townlet_runtime.cli.worlds import load, seed_of
-from townlet_runtime.config import Config, bridge_config, script_config, town_config
-from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.runtime import PolicyRuntime
-from townlet_runtime.errors import ConfigError
-from townlet_runtime.policy.policy import Policy
-from townlet_runtime.simulation.interface import SimulationSpec, schema_of
-from townlet_runtime.town import Town
+from townlet_runtime.cli.recording import (
+    CAPTURES,
+    FileTarget,
+    Target,
+    recorder_of,
+    require_room,
+    uniform_policy,
+)
+from townlet_runtime.cli.world_options import WorldOptions
+from townlet_runtime.cli.worlds import Worlds, load, seed_of
+from townlet_runtime.config import Config
+from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
+from townlet_runtime.policy.policy import MadeForSpec, Policy
+from townlet_runtime.runs.directory import require_empty
+from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.town.config import AgentSpec, Needs, ObjectSpec
 from townlet_runtime.town.observations import MAP_CHANNELS
-from townlet_trajectory import ArtifactError, TrajectoryBatch, TrajectoryService
+from townlet_trajectory import ArtifactError, DatasetInfo, TrajectoryBatch
+from townlet_trajectory.evaluation.interfaces import training_seeds
+from townlet_trajectory.evaluation.results import LEARNED, SCRIPTED
 from townlet_trajectory.formats.captures.directory import DEFAULT_PREFIX, CaptureInfo, write_captures
 from townlet_trajectory.formats.captures.sample import CaptureLayout
 from townlet_trajectory.storage.json import JsonValue
-
-MAX_ROWS = 2_000_000
-"""Steps of agents that are kept in memory."""
 
 # The original's files know no kind `work`: its scripted agents moved to work.
 _CLASSIC_KINDS = {"work": "move"}
@@ -55,46 +61,70 @@ _SEED_STOVE = ObjectSpec(id="stove_1", type="stove", position=(0, 0))
 class RolloutOptions:
     """The options of `townlet capture rollout`."""
 
-    config: Path
+    config: Path | None
+    world: WorldOptions
     ticks: int
-    output: Path
+    output: Target
     prefix: str
     auto_seed_agents: bool
     agent_id: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a recording comes from."""
+
+    config: Config
+    path: Path | None
+    """Of the config's file; None: the built-in config."""
+    worlds: Worlds
+    policies: Mapping[str, MadeForSpec] | None
+    """That acted, by group of agents; None: the script alone."""
+    ticks: int
+    seed: int
+
+
 def capture_rollout(options: RolloutOptions, console: Console) -> int:
-    """Live, write the capture, print what it came to, and return the exit code.
+    """Live, write the capture, print the number of samples, and return the exit code.
 
     Raises:
-        CommandError: if the config is of another environment than the town, or there is no such agent.
+        CommandError: if there is no such agent, or an option of the town is given for another world.
         ConfigError: if the config is wrong.
         ArtifactError: if the capture cannot be written.
     """
-    config = load(options.config, (), (), console).config
-    if not config.environment.is_town:
-        raise CommandError(f"{options.config}: only the town can be captured, and this is {config.environment.name}")
+    config = load(options.config, (), options.world.overrides(), console).config
+    worlds = Worlds.of(config, options.world)
     if options.auto_seed_agents:
+        if worlds.towns is None:
+            raise CommandError(f"--auto-seed-agents: is for the town, and the world is `{worlds.environment}`")
         config = with_seed_agents(config)
+        worlds = Worlds.of(config, options.world)
+    options.output.require(worlds.environment, is_town=worlds.towns is not None)
     ticks, seed = config.scenario.ticks or options.ticks, seed_of(config)
     with end_on_signals():
-        batch, spec = record_town(config, ticks=ticks, seed=seed)
+        batches, specs, policies = record_world(worlds, ticks=ticks, seed=seed)
+        if policies is not None:
+            console.note(f"{worlds.environment} has no script: actions are drawn")
         if options.agent_id is not None:
-            batch = _only(batch, options.agent_id)
-        info = capture_info(config, path=options.config, ticks=ticks, seed=seed, policy=None)
-        manifest = write_town_captures(options.output, batch, spec, policy=None, info=info, prefix=options.prefix)
-    record: dict[str, Json] = {"samples": len(batch), "ticks": ticks, "manifest": str(manifest)}
-    console.result(record, [f"Captured {len(batch)} replay samples to {options.output}"])
+            batches = _only(batches, options.agent_id)
+        origin = Origin(config=config, path=options.config, worlds=worlds, policies=policies, ticks=ticks, seed=seed)
+        places = write_recording(options.output, batches, specs, origin, prefix=options.prefix)
+    num_samples = sum(map(len, batches.values()))
+    record: dict[str, Json] = {"samples": num_samples, "ticks": ticks, "manifest": places[0]}
+    if len(places) > 1:
+        record["files"] = places
+    console.result(record, [f"Captured {num_samples} replay samples to {options.output.place}"])
     return SUCCESS
 
 
-def _only(batch: TrajectoryBatch, agent_id: str) -> TrajectoryBatch:
-    """The trajectories of one agent."""
-    chosen = (batch.agent_ids == agent_id).nonzero()[0]
-    if not chosen.size:
-        present = ", ".join(np.unique(batch.agent_ids.astype(str)).tolist())
+def _only(batches: Mapping[str, TrajectoryBatch], agent_id: str) -> dict[str, TrajectoryBatch]:
+    """The trajectories of one agent, by the groups that it is in."""
+    chosen = {group: batch.select((batch.agent_ids == agent_id).nonzero()[0]) for group, batch in batches.items()}
+    found = {group: batch for group, batch in chosen.items() if len(batch)}
+    if not found:
+        present = ", ".join(sorted({str(one) for batch in batches.values() for one in batch.agent_ids.tolist()}))
         raise CommandError(f"--agent-id {agent_id}: nobody of this name was there, only {present}")
-    return batch.select(chosen)
+    return found
 
 
 def with_seed_agents(config: Config) -> Config:
@@ -108,41 +138,101 @@ def with_seed_agents(config: Config) -> Config:
     return config.model_copy(update={"scenario": seeded})
 
 
-def record_town(config: Config, *, ticks: int, seed: int) -> tuple[TrajectoryBatch, SimulationSpec]:
-    """Let the town that `config` describes live for `ticks` by schedule and script; return all that happened.
+def record_world(
+    worlds: Worlds, *, ticks: int, seed: int
+) -> tuple[dict[str, TrajectoryBatch], Mapping[str, SimulationSpec], Mapping[str, MadeForSpec] | None]:
+    """Let a world live by its script, or by drawn actions where it has none; return all that happened.
 
     Args:
-        config: of a town.
+        worlds: builds it.
         ticks: at least 1.
-        seed: of the town and of every draw.
+        seed: of the world and of every draw.
 
     Returns:
-        The trajectories of all agents, and the specification of the town.
+        The trajectories of all agents, and the specifications, by group; the policies that drew, None with a script.
 
     Raises:
-        ConfigError: if the town cannot be, or does more than `MAX_ROWS` steps.
+        ConfigError: if the world cannot be built, or there may be more than `MAX_ROWS` steps.
     """
-    town = Town(town_config(config), num_worlds=1, script=script_config(config))
-    rows = ticks * town.config.population
-    if rows > MAX_ROWS:
-        raise ConfigError(f"at most {MAX_ROWS:,} steps of agents are kept in memory, and these are {rows:,}")
-    runtime = PolicyRuntime(
-        town.spec,
-        town.scripted("scripted"),
-        config=bridge_config(config, ratio=0.0),
-        policy=None,
-        # The town always masks, and schema and mask must agree.
-        service=TrajectoryService(schema_of(town.spec, masked=True), max_rows=MAX_ROWS, on_full="raise"),
-        seed=seed,
-        guardrails=town.guardrails(),
+    with closing(worlds.make(1)) as simulation:
+        specs = simulation.specs
+        require_room(ticks, specs, option="--ticks", remedy="it")
+        drawn = SCRIPTED not in simulation.behaviors
+        policies = {group: uniform_policy(spec) for group, spec in specs.items()} if drawn else None
+        observed = simulation.reset(seeds=training_seeds(seed, 1))
+        services = {group: recorder_of(spec, observed[group]) for group, spec in specs.items()}
+        runtimes = runtimes_of(
+            simulation,
+            script_side(simulation),
+            config=replace(worlds.bridge(specs), ratio=1.0 if drawn else 0.0),
+            policies=policies,
+            services=services,
+            seed=seed,
+        )
+        for group, runtime in runtimes.items():
+            runtime.begin(observed[group], tick=0)
+        GroupedLoop(simulation, runtimes).run_for(ticks)
+        return {group: runtime.collect_trajectory() for group, runtime in runtimes.items()}, specs, policies
+
+
+def write_recording(
+    target: Target,
+    batches: Mapping[str, TrajectoryBatch],
+    specs: Mapping[str, SimulationSpec],
+    origin: Origin,
+    *,
+    prefix: str = "",
+) -> list[str]:
+    """Write a recording where it is to go: a town's as captures unless another format is named.
+
+    Args:
+        target: a folder or a sink.
+        batches: by group of agents.
+        specs: of the world, by group of agents.
+        origin: where it comes from.
+        prefix: beginning of every file name; empty: the format's own, and nothing stays of captures that fail.
+
+    Returns:
+        The manifest of captures, else a place for each group.
+
+    Raises:
+        ConfigError: if a sink cannot be opened.
+        ArtifactError: if a file cannot be written.
+    """
+    is_town = origin.worlds.towns is not None
+    if isinstance(target, FileTarget) and (target.format == CAPTURES or (is_town and target.format is None)):
+        return [str(_write_captures(target.folder, batches[AGENTS], specs[AGENTS], origin, prefix=prefix))]
+    before = f"{prefix}_" if prefix else ""
+    return [str(target.write(batch, _info(origin, group), prefix=before)) for group, batch in batches.items()]
+
+
+def _write_captures(folder: Path, batch: TrajectoryBatch, spec: SimulationSpec, origin: Origin, *, prefix: str) -> Path:
+    policy = None if origin.policies is None else origin.policies[AGENTS]
+    info = capture_info(origin.config, path=origin.path, ticks=origin.ticks, seed=origin.seed, policy=policy)
+    if prefix:
+        return write_town_captures(folder, batch, spec, policy=policy, info=info, prefix=prefix)
+    return record_captures(folder, batch, spec, policy=policy, info=info)
+
+
+def _info(origin: Origin, group: str) -> DatasetInfo:
+    """Describe where the trajectories of one group come from, in any format but captures."""
+    policy = None if origin.policies is None else origin.policies[group]
+    digest = None if policy is None else policy.digest
+    notes: dict[str, JsonValue] = {
+        "environment": origin.worlds.environment,
+        "controller": origin.worlds.controller,
+        "guardrails": [*origin.worlds.guardrails],
+        "config_id": origin.config.config_id,
+        "ticks": origin.ticks,
+    }
+    return DatasetInfo(
+        group=group, seeds={"world": origin.seed}, policies={} if digest is None else {LEARNED: digest}, notes=notes
     )
-    loop = SimulationLoop(town, runtime)
-    loop.reset(seed)
-    loop.run_for(ticks)
-    return runtime.collect_trajectory(), town.spec
 
 
-def capture_info(config: Config, *, path: Path | None, ticks: int, seed: int, policy: Policy | None) -> CaptureInfo:
+def capture_info(
+    config: Config, *, path: Path | None, ticks: int, seed: int, policy: MadeForSpec | None
+) -> CaptureInfo:
     """Describe where a capture comes from; a scenario without a name has that of its file.
 
     Args:
@@ -170,7 +260,7 @@ def write_town_captures(
     batch: TrajectoryBatch,
     spec: SimulationSpec,
     *,
-    policy: Policy | None,
+    policy: MadeForSpec | None,
     info: CaptureInfo,
     prefix: str = DEFAULT_PREFIX,
 ) -> Path:
@@ -206,8 +296,8 @@ def _action_texts(spec: SimulationSpec) -> tuple[str, ...]:
     )
 
 
-def _final_values(batch: TrajectoryBatch, spec: SimulationSpec, policy: Policy | None) -> NDArray[np.float32]:
-    if policy is None:
+def _final_values(batch: TrajectoryBatch, spec: SimulationSpec, policy: MadeForSpec | None) -> NDArray[np.float32]:
+    if not isinstance(policy, Policy):
         return np.zeros(len(batch), np.float32)
     observations = {name: batch.final_observations[name].astype(np.float32) for name in spec.observation_shapes}
     _, values = policy.act(observations, None)
@@ -264,7 +354,7 @@ def local_summaries(maps: NDArray[np.float32]) -> list[dict[str, float]]:
 
 
 def record_captures(
-    folder: Path, batch: TrajectoryBatch, spec: SimulationSpec, *, policy: Policy | None, info: CaptureInfo
+    folder: Path, batch: TrajectoryBatch, spec: SimulationSpec, *, policy: MadeForSpec | None, info: CaptureInfo
 ) -> Path:
     """Write one sample per trajectory and the manifest; return the manifest's path.
 

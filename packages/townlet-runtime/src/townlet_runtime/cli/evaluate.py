@@ -11,9 +11,10 @@ import numpy as np
 
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, end_on_signals, table
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
-from townlet_runtime.cli.worlds import Worlds, is_module, load_of_run, world_options
+from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
+from townlet_runtime.cli.worlds import Worlds, load_of_run, require_begun_with
 from townlet_runtime.core.rollouts import Evaluator
-from townlet_runtime.runs.finished import FinishedRun, read_run
+from townlet_runtime.runs.finished import read_run
 from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
 from townlet_trajectory.evaluation.interfaces import HELD_OUT, AnyActor, EpisodeScores
 from townlet_trajectory.evaluation.results import LEARNED, RANDOM, SCRIPTED, zero_of
@@ -29,7 +30,7 @@ class EvaluateOptions:
     """The options of `townlet evaluate`; None where one was not given."""
 
     run_dir: Path
-    controller: str | None
+    world: WorldOptions
     against: str | None
     episodes: int
     sample: bool
@@ -39,17 +40,23 @@ def evaluate_run(options: EvaluateOptions, console: Console) -> int:
     """Play the episodes, print the comparison, and return the exit code."""
     console.mute_ticks()
     # Before its files are compared with the manifest: a changed config is named by its key.
-    config, _ = load_of_run(options.run_dir, world_options(None, options.controller), console)
+    config, begun = load_of_run(options.run_dir, options.world.overrides(), console)
     run = read_run(options.run_dir)
-    _require_controller(run, options)
-    worlds = Worlds.of(config, options.controller)
+    needs_script = options.against in (None, SCRIPTED)
+    require_code(
+        options.run_dir, begun, options.world, script=needs_script, otherwise=", or compare with --against random"
+    )
+    worlds = Worlds.of(config, options.world)
+    require_begun_with(options.run_dir, "env", begun.environment or worlds.environment, worlds.environment)
     named = {LEARNED: policy_of(run)}
     with closing(worlds.make_scored(1)) as one:
-        behaviors = one.behaviors
+        require_same_world(options.run_dir, begun, one.specs)
+        behaviors, bridge = one.behaviors, worlds.bridge(one.specs)
         against = _opponent(options.against, behaviors, worlds, named)
         for each in named.values():
             each.require_fit(one.specs)
-    evaluator = Evaluator(worlds.make_scored, config=worlds.bridge, seed=run.summary.seed)
+    num_worlds: int = config.training["num_envs"]  # a run writes all settings of training out
+    evaluator = Evaluator(worlds.make_scored, config=bridge, seed=run.summary.seed, num_worlds=num_worlds)
     zero = zero_of((*behaviors, RANDOM)) or RANDOM
     names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in behaviors else []), zero)
     with end_on_signals():
@@ -61,17 +68,6 @@ def evaluate_run(options: EvaluateOptions, console: Console) -> int:
     record = comparison_record(found, run_dir=options.run_dir, against=label, acting=acting)
     console.result(record, comparison_lines(found, against=label, acting=acting))
     return SUCCESS
-
-
-def _require_controller(run: FinishedRun, options: EvaluateOptions) -> None:
-    """Refuse to leave out in silence the script that the run had."""
-    controller = run.summary.controller
-    needs_script = options.against in (None, SCRIPTED)
-    if controller is not None and is_module(controller) and options.controller is None and needs_script:
-        raise CommandError(
-            f"{run.path}: its script was {controller}: name it with --controller {controller}, "
-            "or compare with --against random"
-        )
 
 
 def _opponent(against: str | None, behaviors: Sequence[str], worlds: Worlds, named: dict[str, NamedPolicy]) -> str:

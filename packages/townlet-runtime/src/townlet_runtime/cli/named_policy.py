@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from townlet_runtime.adapters.named_code import SIMULATIONS
 from townlet_runtime.cli.console import CommandError
+from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.onnx import load_policy as load_file
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.runs.finished import FinishedRun, read_run
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
+from townlet_runtime.town.config import TOWN
+from townlet_trajectory.storage.entry_points import registered_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,25 @@ class NamedPolicy:
     def config(self) -> Path | None:
         """The config that they were trained with, where that is known."""
         return None if self.run is None else self.run.config
+
+    def world_options(self, given: WorldOptions) -> WorldOptions:
+        """Return `given` with the world that a bare file names, where a command can find it.
+
+        Args:
+            given: options; a world among them wins.
+
+        Raises:
+            CommandError: if the file's world is neither registered nor one of a library.
+        """
+        if given.env is not None or self.run is not None:
+            return given
+        world = self.policies[AGENTS].card.world
+        if world not in (TOWN, *registered_names(SIMULATIONS)) and not world.startswith(("gymnasium:", "pettingzoo:")):
+            raise CommandError(
+                f"{self.path}: made for the world `{world}`, which no installed package registers; name it with --env "
+                "MODULE:NAME"
+            )
+        return replace(given, env=world)
 
     def require_fit(self, specs: Mapping[str, SimulationSpec]) -> None:
         """Refuse them for a simulation that has other groups, actions or observations.

@@ -130,7 +130,8 @@ Env = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="World: town, gymnasium:ID or pettingzoo:NAME.  [default: config, else town]",
+        help="World: town, gymnasium:ID, pettingzoo:NAME, a registered name, or module:name."
+        "  [default: config, else town]",
         show_default=False,
     ),
 ]
@@ -138,8 +139,17 @@ ControllerName = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Script of a world other than the town: a registered name, or module:name."
-        "  [default: config, else the world's own, if any]",
+        help="Script: a registered name, or module:name.  [default: config, else the world's own, if any]",
+        show_default=False,
+    ),
+]
+GuardrailNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--guardrail",
+        metavar="NAME",
+        help="Rule on executed actions, after the world's own: a registered name, or module:name. Repeatable."
+        "  [default: config]",
         show_default=False,
     ),
 ]
@@ -181,11 +191,12 @@ Ticks = Annotated[
         show_default=False,
     ),
 ]
-RecordDir = Annotated[
-    Path | None,
+RecordTarget = Annotated[
+    str | None,
     typer.Option(
         metavar="DIR",
-        help="Write what happened as replay samples; a policy's actions are then drawn.",
+        help="Write what happened, a policy's actions drawn: replay samples of the town, npz of other worlds;"
+        " FORMAT:DIR or SINK:TARGET in another form.",
         show_default=False,
     ),
 ]

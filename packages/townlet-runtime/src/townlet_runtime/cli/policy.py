@@ -220,10 +220,12 @@ def _spec_of(
         if not all(keys) or len(set(keys)) != len(keys):
             raise ConfigError(f"expected different keys, got {vocabulary!r}", file="--vocabulary")
         return SealSpec(vocabulary=keys)
-    from townlet_runtime.cli.worlds import Worlds, load, world_options
+    from townlet_runtime.cli.world_options import WorldOptions
+    from townlet_runtime.cli.worlds import Worlds, load
 
-    config = load(None, settings, world_options(env, None), console).config
-    with closing(Worlds.of(config).make(1)) as simulation:
+    named = WorldOptions(env=env)
+    config = load(None, settings, named.overrides(), console).config
+    with closing(Worlds.of(config, named).make(1)) as simulation:
         groups = simulation.specs
         if (group is None and len(groups) > 1) or (group is not None and group not in groups):
             raise ConfigError(f"expected one of {', '.join(groups)}, got {group}", file="--group")

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.cli.console import Console, Json, duration, one_line, table
 from townlet_runtime.cli.worlds import Towns
 from townlet_runtime.config import Config, bridge_config, script_config, town_config
-from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
 from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.report.writing import write_report
 from townlet_runtime.runs.directory import REPORT
 from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
 from townlet_runtime.simulation.interface import AGENTS
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.town.picture import TownPicture
 from townlet_runtime.town.render import town_picture
 from townlet_trajectory.evaluation.results import CLONE, LEARNED
@@ -36,7 +37,9 @@ def show_results(run: FinishedRun, console: Console, *, failure: str | None = No
     console.result(record, _lines(run, reason))
 
 
-def draw_report(run: FinishedRun, config: Config, console: Console) -> FinishedRun:
+def draw_report(
+    run: FinishedRun, config: Config, console: Console, *, equipment: Equipment | None = None
+) -> FinishedRun:
     """Draw the report of a run that has none, and list it in the run's manifest; read the run again.
 
     A report that cannot be drawn is a warning: the run itself has finished.
@@ -45,6 +48,7 @@ def draw_report(run: FinishedRun, config: Config, console: Console) -> FinishedR
         run: as `read_run` returns it.
         config: that the run was begun with.
         console: prints the warning.
+        equipment: script and guardrails that were named; None: none.
 
     Returns:
         The run, with its report if that could be drawn.
@@ -52,7 +56,7 @@ def draw_report(run: FinishedRun, config: Config, console: Console) -> FinishedR
     if run.has_report:
         return run
     try:
-        write_report(run, town_picture=_picture(run, config))
+        write_report(run, town_picture=_picture(run, config, equipment))
         write_manifest(run.path)
     except Exception as error:
         # Not one of a list: plots of foreign names and numbers can fail in every way that a drawing library can.
@@ -61,22 +65,22 @@ def draw_report(run: FinishedRun, config: Config, console: Console) -> FinishedR
     return read_run(run.path)
 
 
-def _picture(run: FinishedRun, config: Config) -> TownPicture | None:
+def _picture(run: FinishedRun, config: Config, equipment: Equipment | None) -> TownPicture | None:
     """Let the policy act alone in one town for a while, and draw the town; None for another world."""
     if not config.environment.is_town:
         return None
     town = Towns(town=town_config(config), script=script_config(config))(1)
-    runtime = PolicyRuntime(
-        town.spec,
-        town.scripted("scripted"),
+    simulation = (equipment or Equipment()).of(OneGroup(town))
+    runtimes = runtimes_of(
+        simulation,
+        script_side(simulation),
         config=bridge_config(config, ratio=1.0),
-        policy=OnnxPolicy.load(run.policies[AGENTS]),
-        service=None,
+        policies={AGENTS: OnnxPolicy.load(run.policies[AGENTS])},
+        services=None,
         seed=run.summary.seed,
         greedy=True,
-        guardrails=town.guardrails(),
     )
-    loop = SimulationLoop(town, runtime)
+    loop = GroupedLoop(simulation, runtimes)
     loop.reset(run.summary.seed)
     ticks = min(_TICK, town.spec.episode_ticks - 1)
     if ticks > 0:

@@ -7,26 +7,27 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from townlet_runtime.cli.capture import capture_info, record_captures
+from townlet_runtime.cli.capture import Origin, write_recording
 from townlet_runtime.cli.console import Console, Json, Progress, StopFlag, stop_on_signals, table
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
-from townlet_runtime.cli.render import screen
-from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of, world_options
+from townlet_runtime.cli.recording import Target, recorder_of, require_room, uniform_policy
+from townlet_runtime.cli.render import frame_of, screen
+from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
+from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
-from townlet_runtime.policy.onnx import FilePolicy, OnnxPolicy, RecurrentOnnxPolicy
+from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, OneGroup, SimulationSpec, schema_of
-from townlet_runtime.town import Town
-from townlet_trajectory import TrajectoryService
+from townlet_runtime.runs.records import BegunFile
+from townlet_runtime.simulation.interface import GroupedSimulation
+from townlet_runtime.simulation.one_group import OneGroup
+from townlet_trajectory.evaluation.interfaces import training_seeds
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
 
 DEFAULT_TICKS = 1000
 _CHUNK_TICKS = 100
 """Ticks between two looks at signals and progress."""
-MAX_RECORDED_ROWS = 2_000_000
-"""Steps of agents that `--record` keeps in memory."""
 SOURCES = ("scripted", "learned", "external")
 
 
@@ -35,12 +36,11 @@ class RunOptions:
     """The options of `townlet run`; None where one was not given."""
 
     config: Path | None
-    env: str | None
-    controller: str | None
+    world: WorldOptions
     policy: Path | None
     ratio: float | None
     ticks: int | None
-    record: Path | None
+    record: Target | None
     render: bool
     seed: int | None
     settings: Sequence[str]
@@ -48,7 +48,7 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class WorldSetup:
-    """Policies and runtimes of one world."""
+    """Policies and runtimes of one world, which has begun."""
 
     policies: Mapping[str, FilePolicy | UniformPolicy] | None
     """By group; None: the script alone."""
@@ -60,33 +60,48 @@ class WorldSetup:
 def run_world(options: RunOptions, console: Console) -> int:
     """Run the world, print its counts, and return the exit code."""
     _check(options, console)
+    begun = None
     if options.policy is not None and options.policy.is_dir():
         # Before its files are compared with the manifest: a changed config is named by its key.
-        require_unchanged(options.policy)
+        begun = require_unchanged(options.policy)
+        if not options.world.elsewhere(begun):
+            needs_script = options.record is not None or (options.ratio is not None and options.ratio < 1.0)
+            require_code(options.policy, begun, options.world, script=needs_script)
     named = None if options.policy is None else load_policy(options.policy)
     path = options.config if options.config is not None or named is None else named.config
-    overrides = [*world_options(options.env, options.controller), *option("seed", options.seed, "--seed")]
+    chosen = options.world
+    sets_world = any(setting.startswith("environment.name=") for setting in options.settings)
+    if named is not None and path is None and not sets_world:
+        chosen = named.world_options(chosen)
+    overrides = [*chosen.overrides(), *option("seed", options.seed, "--seed")]
     config = load(path, options.settings, overrides, console).config
     seed = seed_of(config) if options.seed is None else options.seed
     ticks = options.ticks or config.scenario.ticks or DEFAULT_TICKS
-    worlds = Worlds.of(config, options.controller)
+    worlds = Worlds.of(config, chosen)
     town = None if worlds.towns is None else worlds.towns(1)
-    with closing(worlds.make(1) if town is None else OneGroup(town)) as simulation:
-        world = _set_up(simulation, town, worlds, named, options, seed=seed, ticks=ticks)
+    with closing(worlds.make(1) if town is None else worlds.equipment.of(OneGroup(town))) as simulation:
+        if begun is not None:
+            _require_same_world(simulation, begun, options)
+        world = _set_up(simulation, worlds, named, options, seed=seed, ticks=ticks)
         if world.drawn:
-            console.note(f"{config.environment.name} has no script, and no policy was named: actions are drawn")
+            console.note(f"{worlds.environment} has no script, and no policy was named: actions are drawn")
         loop = GroupedLoop(simulation, world.runtimes)
-        loop.reset(seed)
         with stop_on_signals() as stop, console.progress(total=ticks, unit="ticks") as progress:
-            with screen(town, enabled=options.render) as show:
+            frame = frame_of(simulation, town, worlds.environment) if options.render else None
+            with screen(frame) as show:
                 reports = list(_ticks(loop, ticks, stop, progress, show))
-    if options.record is not None and reports:
-        runtime = world.runtimes[AGENTS]
-        policy = None if world.policies is None else _recordable(world.policies[AGENTS])
-        info = capture_info(config, path=path, ticks=runtime.tick, seed=seed, policy=policy)
-        batch = runtime.collect_trajectory()
-        manifest = record_captures(options.record, batch, simulation.specs[AGENTS], policy=policy, info=info)
-        console.note(f"recorded {manifest}")
+        if options.record is not None and reports:
+            batches = {group: runtime.collect_trajectory() for group, runtime in world.runtimes.items()}
+            origin = Origin(
+                config=config,
+                path=path,
+                worlds=worlds,
+                policies=world.policies,
+                ticks=sum(report.ticks for report in reports),
+                seed=seed,
+            )
+            for place in write_recording(options.record, batches, simulation.specs, origin):
+                console.note(f"recorded {place}")
     if reports:
         # As many as there is room for: the population of a town.
         agents = sum(spec.capacity for spec in simulation.specs.values())
@@ -96,9 +111,15 @@ def run_world(options: RunOptions, console: Console) -> int:
     return stop.code
 
 
+def _require_same_world(simulation: GroupedSimulation, begun: BegunFile, options: RunOptions) -> None:
+    """Compare the world with the one that the policy's run noted, unless another one is meant."""
+    another = options.config is not None or options.settings or options.world.elsewhere(begun)
+    if options.policy is not None and not another:
+        require_same_world(options.policy, begun, simulation.specs)
+
+
 def _set_up(
     simulation: GroupedSimulation,
-    town: Town | None,
     worlds: Worlds,
     named: NamedPolicy | None,
     options: RunOptions,
@@ -106,42 +127,36 @@ def _set_up(
     seed: int,
     ticks: int,
 ) -> WorldSetup:
-    if town is None:
-        _require_town(worlds.environment, options)
+    specs = simulation.specs
     if named is not None:
-        named.require_fit(simulation.specs)
+        named.require_fit(specs)
+    recording = options.record is not None
     if options.record is not None:
-        for policy in () if named is None else named.policies.values():
-            _recordable(policy)
-        _require_room(ticks * sum(spec.capacity for spec in simulation.specs.values()))
+        options.record.require(worlds.environment, is_town=worlds.towns is not None)
+        require_room(ticks, specs, option="--record", remedy="--ticks")
+        if named is not None and any(isinstance(one, RecurrentOnnxPolicy) for one in named.policies.values()):
+            raise ConfigError("steps hold no recurrent state, and the policy has some", file="--record")
     drawn = named is None and SCRIPTED not in simulation.behaviors
     policies: Mapping[str, FilePolicy | UniformPolicy] | None = None if named is None else named.policies
     if drawn:
-        policies = {group: _uniform(spec) for group, spec in simulation.specs.items()}
+        policies = {group: uniform_policy(spec) for group, spec in specs.items()}
     ratio = options.ratio if options.ratio is not None else 0.0 if policies is None else 1.0
     if SCRIPTED not in simulation.behaviors and ratio < 1.0:
         raise ConfigError(f"`{worlds.environment}` has no script that the other decisions could go to", file="--ratio")
-    recording = options.record is not None
+    observed = simulation.reset(seeds=training_seeds(seed, 1))
     runtimes = runtimes_of(
         simulation,
         script_side(simulation),
-        config=replace(worlds.bridge, ratio=ratio),
+        config=replace(worlds.bridge(specs), ratio=ratio),
         policies=policies,
-        services={group: _service(spec) for group, spec in simulation.specs.items()} if recording else None,
+        services={group: recorder_of(spec, observed[group]) for group, spec in specs.items()} if recording else None,
         seed=seed,
         # Greedy steps have no probabilities to learn from; what is recorded is for learning.
         greedy=not recording and not drawn,
     )
+    for group, runtime in runtimes.items():
+        runtime.begin(observed[group], tick=0)
     return WorldSetup(policies=policies, drawn=drawn, runtimes=runtimes)
-
-
-def _uniform(spec: SimulationSpec) -> UniformPolicy:
-    return UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
-
-
-def _service(spec: SimulationSpec) -> TrajectoryService:
-    # The town always masks, and schema and mask must agree.
-    return TrajectoryService(schema_of(spec, masked=True), max_rows=MAX_RECORDED_ROWS, on_full="raise")
 
 
 def _check(options: RunOptions, console: Console) -> None:
@@ -151,26 +166,6 @@ def _check(options: RunOptions, console: Console) -> None:
         raise ConfigError("a ratio above 0 needs a policy that decides (--policy)", file="--ratio")
     if options.render and console.json:
         raise ConfigError("draws on standard output, where --json allows nothing but its object", file="--render")
-
-
-def _require_room(rows: int) -> None:
-    if rows > MAX_RECORDED_ROWS:
-        raise ConfigError(
-            f"keeps at most {MAX_RECORDED_ROWS:,} steps of agents in memory, and these are {rows:,}; lower --ticks",
-            file="--record",
-        )
-
-
-def _recordable(policy: FilePolicy | UniformPolicy) -> OnnxPolicy | UniformPolicy:
-    if isinstance(policy, RecurrentOnnxPolicy):
-        raise ConfigError("samples hold no recurrent state, and the policy has some", file="--record")
-    return policy
-
-
-def _require_town(environment: str, options: RunOptions) -> None:
-    for label, given in (("--render", options.render), ("--record", options.record is not None)):
-        if given:
-            raise ConfigError(f"is for the town, and the world is `{environment}`", file=label)
 
 
 def _ticks(
@@ -200,6 +195,8 @@ def _record(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> d
         "agent_decisions_per_s": report.agent_decisions_per_s,
         "sources": sources,
         "mean_reward": report.mean_reward,
+        "events": report.events,
+        "vetoes": report.vetoes,
     }
 
 
@@ -211,4 +208,15 @@ def _lines(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> li
         f"{agents:,} agent{'s' * (agents != 1)}, {report.agent_decisions_per_s:,.0f} agent-decisions/s",
         f"mean reward per agent and tick {report.mean_reward:.5f}",
         *table(("decisions by", "count", "share"), rows),
+        *([f"{report.vetoes:,} of them vetoed by guardrails"] if report.vetoes else []),
+        *_event_lines(report),
     ]
+
+
+def _event_lines(report: LoopReport) -> list[str]:
+    """A table of the world's own events; nothing where it counts none."""
+    if not report.events:
+        return []
+    rate = 1000.0 / max(report.agent_ticks, 1)
+    rows = [(name.replace("_", " "), f"{count:,.10g}", f"{rate * count:.3f}") for name, count in report.events.items()]
+    return ["", *table(("events", "count", "per 1,000 agent-ticks"), rows)]

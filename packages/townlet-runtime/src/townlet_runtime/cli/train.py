@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, stop_on_signals
+from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import (
     Worlds,
-    is_module,
     load,
     load_of_run,
     option,
     require_begun_with,
     seed_of,
-    world_options,
 )
 from townlet_runtime.config import (
     Config,
@@ -45,7 +44,8 @@ from townlet_runtime.runs.directory import (
 )
 from townlet_runtime.runs.finished import read_run, write_results
 from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
-from townlet_runtime.simulation.interface import GroupedSimulation, first_spec
+from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
+from townlet_runtime.simulation.spec_entries import spec_entries
 from townlet_trajectory.evaluation.results import SCRIPTED, FinalEvaluation, Mode, RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic
 
@@ -58,8 +58,7 @@ class TrainOptions:
     """The options of `townlet train`; None where one was not given."""
 
     config: Path | None
-    env: str | None
-    controller: str | None
+    world: WorldOptions
     mode: str | None
     total_steps: int | None
     num_envs: int | None
@@ -74,7 +73,7 @@ class TrainOptions:
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that the options of their own name mean."""
         return [
-            *world_options(self.env, self.controller),
+            *self.world.overrides(),
             *option("training.source", self.mode, "--mode"),
             *option("training.total_env_steps", self.total_steps, "--total-steps"),
             *option("training.num_envs", self.num_envs, "--num-envs"),
@@ -94,6 +93,8 @@ class TrainPlan:
     worlds: Worlds
     behaviors: tuple[str, ...]
     """Of the worlds."""
+    specs: Mapping[str, SimulationSpec]
+    """Of one world, by group of agents."""
     run_dir: Path
     named: bool
     """Whether `run_dir` was named; a default name that is taken gets a number."""
@@ -145,10 +146,14 @@ def _plan(options: TrainOptions, console: Console) -> TrainPlan:
         config, begun = load(options.config, options.settings, options.overrides(), console).config, None
     else:
         config, begun = load_of_run(options.resume, (), console)
-    worlds = Worlds.of(config, options.controller)
-    # Built once for nothing but its refusals and the names of its behaviors.
+    if options.resume is not None and begun is not None:
+        require_code(options.resume, begun, options.world)
+    worlds = Worlds.of(config, options.world)
+    # Built once for nothing but its refusals, its specifications and the names of its behaviors.
     with closing(worlds.make(1)) as one:
-        behaviors = one.behaviors
+        behaviors, specs = one.behaviors, one.specs
+    if options.resume is not None and begun is not None:
+        require_same_world(options.resume, begun, specs)
     mode = _mode(config, worlds, behaviors)
     seed = seed_of(config) if options.seed is None else options.seed
     named = options.resume or options.run_dir
@@ -160,6 +165,7 @@ def _plan(options: TrainOptions, console: Console) -> TrainPlan:
         seed=seed,
         worlds=worlds,
         behaviors=behaviors,
+        specs=specs,
         run_dir=named or default_run_dir(now=datetime.now(), mode=mode, seed=seed),
         named=named is not None,
         begun=begun,
@@ -230,7 +236,7 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConf
                     training,
                     worlds,
                     plan.worlds.make_scored,
-                    bridge=plan.worlds.bridge,
+                    bridge=plan.worlds.bridge(plan.specs),
                     run_dir=run_dir,
                     threads=plan.threads,
                     on_progress=on_progress,
@@ -260,7 +266,10 @@ def _claimed(plan: TrainPlan) -> Iterator[tuple[Path, BegunFile]]:
         begun = BegunFile(
             schema_version=2,
             threads=plan.threads,
+            environment=plan.worlds.environment,
             controller=plan.worlds.controller,
+            guardrails=plan.worlds.guardrails,
+            specs={group: spec_entries(spec) for group, spec in plan.specs.items()},
             config_sha256=config_digest(plan.config),
             config=resolved(plan.config),
         )
@@ -272,7 +281,13 @@ def _claimed(plan: TrainPlan) -> Iterator[tuple[Path, BegunFile]]:
 
 def _notes(begun: BegunFile) -> dict[str, str]:
     """The settings that every checkpoint repeats, and that a resumed run must have again."""
-    notes = {"threads": str(begun.threads), "config_sha256": begun.config_sha256, "controller": begun.controller}
+    notes = {
+        "threads": str(begun.threads),
+        "config_sha256": begun.config_sha256,
+        "environment": begun.environment,
+        "controller": begun.controller,
+        "guardrails": " ".join(begun.guardrails) or None,
+    }
     return {name: value for name, value in notes.items() if value is not None}
 
 
@@ -280,11 +295,15 @@ def _resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
     """Say where a run goes on, and return the env steps that it has made.
 
     Raises:
-        CommandError: if its newest checkpoint is damaged, or it was begun with other threads or another controller.
+        CommandError: if its newest checkpoint is damaged, or it was begun with other threads or other code.
     """
     from townlet_runtime.training import TrainingError, newest_state
 
+    require_begun_with(plan.run_dir, "env", begun.environment or plan.worlds.environment, plan.worlds.environment)
     require_begun_with(plan.run_dir, "controller", begun.controller, plan.worlds.controller)
+    require_begun_with(
+        plan.run_dir, "guardrail", " ".join(begun.guardrails) or None, " ".join(plan.worlds.guardrails) or None
+    )
     require_begun_with(plan.run_dir, "threads", str(begun.threads), str(plan.threads))
     try:
         state = newest_state(plan.run_dir)
@@ -298,11 +317,8 @@ def _resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
 
 
 def _resume_command(plan: TrainPlan, run_dir: Path) -> str:
-    command = ["townlet", "train", "--resume", str(run_dir)]
-    controller = plan.worlds.controller
-    if controller is not None and is_module(controller):
-        command += ["--controller", controller]
-    return shlex.join(command)
+    command = shlex.join(["townlet", "train", "--resume", str(run_dir)])
+    return f"{command} {plan.worlds.options.code().typed()}".rstrip()
 
 
 def _finish(plan: TrainPlan, summary: RunSummary, final: FinalEvaluation, console: Console, *, horizon: int) -> int:
@@ -315,10 +331,11 @@ def _finish(plan: TrainPlan, summary: RunSummary, final: FinalEvaluation, consol
         environment=plan.worlds.environment,
         threads=plan.threads,
         controller=plan.worlds.controller,
+        guardrails=plan.worlds.guardrails,
         preset=plan.config.preset,
         config_sha256=None if plan.begun is None else plan.begun.config_sha256,
     )
     write_results(plan.run_dir, EvaluationFile.of(summary, final, horizon=horizon), record)
-    run = draw_report(read_run(plan.run_dir), plan.config, console)
+    run = draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)
     show_results(run, console, failure=summary.failure)
     return GATE_FAILED if record.promotion == "FAIL" or summary.failure is not None else SUCCESS

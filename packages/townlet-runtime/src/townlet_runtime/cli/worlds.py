@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from townlet_behavior import BridgeConfig, CommitmentConfig, ScriptedConfig
+from townlet_runtime.adapters.controllers import (
+    ControllerFactory,
+    GuardrailFactory,
+    load_controller,
+    load_guardrail,
+    registered_controller,
+    registered_guardrail,
+)
+from townlet_runtime.adapters.equipped import Equipment
+from townlet_runtime.adapters.named_code import CONTROLLERS, GUARDRAILS
+from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.cli.console import CommandError, Console
+from townlet_runtime.cli.world_options import WorldOptions, is_code
 from townlet_runtime.config import (
     Config,
     LoadedConfig,
@@ -23,15 +33,16 @@ from townlet_runtime.config import (
     script_config,
     town_config,
 )
+from townlet_runtime.config.schema import MODULE
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.directory import BEGUN, CONFIG
 from townlet_runtime.runs.records import BegunFile
-from townlet_runtime.simulation.interface import GroupedSimulation, OneGroup
+from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.town import Town, TownConfig
+from townlet_runtime.town.config import TOWN
+from townlet_trajectory.storage.entry_points import registered_names
 from townlet_trajectory.storage.json import JsonValue
-
-if TYPE_CHECKING:
-    from townlet_runtime.adapters.controllers import ControllerFactory
 
 MakeWorlds = Callable[[int], GroupedSimulation]
 """Builds so many parallel worlds."""
@@ -48,12 +59,6 @@ def option(key: str, value: JsonValue, label: str) -> list[Override]:
     if value is None:
         return []
     return [Override(path=tuple(key.split(".")), value=value, label=f"{label} {value}")]
-
-
-def world_options(env: str | None, controller: str | None) -> list[Override]:
-    """Return the overrides that `--env` and `--controller` mean. A controller of a module is in no config."""
-    named = controller if controller is not None and not is_module(controller) else None
-    return [*option("environment.name", env, "--env"), *option("environment.controller", named, "--controller")]
 
 
 def load(path: Path | None, settings: Sequence[str], options: Sequence[Override], console: Console) -> LoadedConfig:
@@ -144,105 +149,145 @@ class Towns:
         """Build so many parallel worlds."""
         return Town(self.town, num_worlds=num_worlds, script=self.script)
 
-    def grouped(self, num_worlds: int) -> GroupedSimulation:
-        """The same, all agents in one group."""
-        return OneGroup(self(num_worlds))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Worlds:
-    """The worlds of one config."""
+    """The worlds of one config, with the script and the guardrails that were named for them."""
 
     environment: str
-    """Name of the environment."""
+    """Name of the world."""
     controller: str | None
     """Name of the controller that plays the script; None: the world's own script, or no script."""
-    bridge: BridgeConfig
-    """At ratio 0."""
+    guardrails: tuple[str, ...]
+    """Names of the guardrails beside the world's own."""
+    equipment: Equipment
+    """The controller and the guardrails."""
     make: MakeWorlds
     make_scored: MakeWorlds
     """With a seed of its own for every world."""
     towns: Towns | None
     """None: they are no towns."""
+    config_bridge: BridgeConfig
+    """As the config says, with the commitments of the town."""
 
     @classmethod
-    def of(cls, config: Config, controller: str | None = None) -> Worlds:
+    def of(cls, config: Config, options: WorldOptions | None = None) -> Worlds:
         """The worlds that `config` describes.
 
         Args:
-            controller: a registered name or `module:name`, from the command line; it wins over that of the config.
+            config: any.
+            options: the world, the controller and the guardrails of the command line, which win over the config;
+                None: none.
 
         Raises:
-            CommandError: if the controller is for another world.
-            ConfigError: if there is no such controller, or a part of the config contradicts another.
+            CommandError: if the config leaves its world to the command line, which names none.
+            ConfigError: if there is no such controller or guardrail, or a part of the config contradicts another.
         """
         section = config.environment
-        label = section.controller if controller is None else controller
+        options = WorldOptions() if options is None else options
+        name = section.name if options.env is None else options.env
+        if name == MODULE:
+            raise CommandError("the config leaves its world to the command line: name it with --env MODULE:NAME")
+        controller = section.controller if options.controller is None else options.controller
+        guardrails = options.guardrails or section.guardrails or ()
+        equipment = Equipment(
+            controller=_controller(name, controller, given=options.controller is not None),
+            guardrails=tuple(_guardrail(each, given=bool(options.guardrails)) for each in guardrails),
+        )
+        towns = None
         if section.is_town:
-            if label is not None:
-                raise CommandError(
-                    f"the town has a script of its own, and takes no controller ({label}); "
-                    "`pettingzoo:town` is the town for scripts of your own"
-                )
             towns = Towns(town=town_config(config), script=script_config(config))
-            return cls(
-                environment=section.name,
-                controller=None,
-                bridge=bridge_config(config, ratio=0.0),
-                make=towns.grouped,
-                make_scored=towns.grouped,
-                towns=towns,
+
+            def make(num_worlds: int) -> GroupedSimulation:
+                return equipment.of(OneGroup(towns(num_worlds)))
+
+            make_scored = make
+        else:
+            environment = Environment(
+                name=name,
+                settings=section.settings,
+                vectorization=section.vectorization,
+                max_episode_ticks=section.max_episode_ticks,
+                controller=equipment.controller,
+                guardrails=equipment.guardrails,
             )
-        from townlet_runtime.adapters.registry import Environment
-
-        environment = Environment(
-            name=section.name,
-            settings=section.settings,
-            vectorization=section.vectorization,
-            max_episode_ticks=section.max_episode_ticks,
-            controller=_controller(section.name, section.controller, controller),
-        )
-        # How long options bind is the town's; other worlds cannot show what binds.
+            make, make_scored = environment, environment.stepped_alone()
         return cls(
-            environment=section.name,
-            controller=label,
-            bridge=replace(bridge_config(config, ratio=0.0), commitment=CommitmentConfig()),
-            make=environment,
-            make_scored=environment.stepped_alone(),
-            towns=None,
+            environment=name,
+            controller=controller,
+            guardrails=guardrails,
+            equipment=equipment,
+            make=make,
+            make_scored=make_scored,
+            towns=towns,
+            config_bridge=bridge_config(config, ratio=0.0),
         )
 
+    @property
+    def options(self) -> WorldOptions:
+        """World, controller and guardrails as options name them."""
+        return WorldOptions(env=self.environment, controller=self.controller, guardrails=self.guardrails)
 
-def is_module(controller: str) -> bool:
-    """Tell whether a controller is one of a module (`module:name`), not a registered one."""
-    return ":" in controller and controller not in _registered()
+    def bridge(self, specs: Mapping[str, SimulationSpec]) -> BridgeConfig:
+        """Return the settings of the bridge at ratio 0.
+
+        How long options bind is said by the config in the town, by the specifications elsewhere.
+
+        Args:
+            specs: of the world, by group of agents.
+
+        Raises:
+            ConfigError: if two groups disagree about a kind of option.
+        """
+        if self.towns is not None:
+            return self.config_bridge
+        ticks: dict[str, int] = {}
+        for spec in specs.values():
+            for kind in spec.vocabulary.kinds:
+                own = spec.option_ticks.get(kind, 0)
+                if ticks.setdefault(kind, own) != own:
+                    raise ConfigError(
+                        f"`{self.environment}`: options of kind `{kind}` bind for {own} ticks in `{spec.name}`, and "
+                        f"for {ticks[kind]} in another group"
+                    )
+        return replace(self.config_bridge, commitment=CommitmentConfig(ticks=ticks))
 
 
-def _controller(environment: str, in_config: str | None, named: str | None) -> ControllerFactory | None:
-    """The script: what the command line names, else what the config names, else the environment's own, if any."""
-    from townlet_runtime.adapters.controllers import load_controller, registered_controller
+def _controller(world: str, name: str | None, *, given: bool) -> ControllerFactory | None:
+    """The script: the one that is named, else the one that is registered under the name of another world than the town.
 
-    if named is not None and is_module(named):
-        return load_controller(named)
-    name = in_config if named is None else named
+    Args:
+        world: its name.
+        name: of the controller.
+        given: by an option, not by the config.
+    """
     if name is None:
-        return registered_controller(environment)
+        return None if world == TOWN else registered_controller(world)
+    if given and is_code(CONTROLLERS, name):
+        return load_controller(name)
     found = registered_controller(name)
     if found is None:
-        known = ", ".join(_registered()) or "none"
-        raise ConfigError(
-            f"no controller `{name}` is registered (there are: {known}); one of a module is named on the command line "
-            "alone, with --controller MODULE:NAME",
-            file=None if named is None else "--controller",
-            key="environment.controller" if named is None else None,
-        )
+        raise _unregistered("controller", CONTROLLERS, name, given=given)
     return found
 
 
-def _registered() -> list[str]:
-    from townlet_runtime.adapters.controllers import CONTROLLERS
+def _guardrail(name: str, *, given: bool) -> GuardrailFactory:
+    if given and is_code(GUARDRAILS, name):
+        return load_guardrail(name)
+    found = registered_guardrail(name)
+    if found is None:
+        raise _unregistered("guardrail", GUARDRAILS, name, given=given)
+    return found
 
-    return sorted(entry_points(group=CONTROLLERS).names)
+
+def _unregistered(kind: str, group: str, name: str, *, given: bool) -> ConfigError:
+    known = ", ".join(registered_names(group)) or "none"
+    return ConfigError(
+        f"no {kind} `{name}` is registered (there are: {known}); one of a module is named on the command line alone, "
+        f"with --{kind} MODULE:NAME",
+        file=f"--{kind}" if given else None,
+        key=None if given else "environment.controller" if kind == "controller" else "environment.guardrails",
+    )
 
 
 def seed_of(config: Config) -> int:

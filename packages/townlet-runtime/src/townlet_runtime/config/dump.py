@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from townlet_runtime.config.keys import ELSEWHERE, OF_THE_TOWN
-from townlet_runtime.config.schema import SECTIONS_OF_TRAINING, Config, Said, Source
+from townlet_runtime.config.schema import SECTIONS_OF_TRAINING, Config, Said, Source, idle_keys
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.town.config import Effects, Needs, NeedsDecay, NeedsWeights
 from townlet_trajectory.evaluation.promotion import PromotionConfig
@@ -120,11 +119,7 @@ def resolved(config: Config) -> dict[str, JsonValue]:
     """Return every key of `config` that has an effect, with its value, as a file would say it."""
     content = _section(config)
     content["town"] = {name: _plain(value) for name, value in config.town.items() if value is not None}
-    family, _, _ = config.environment.name.partition(":")
-    idle = _SAID_ELSEWHERE | (ELSEWHERE if config.environment.is_town else OF_THE_TOWN)
-    if family == "pettingzoo":
-        idle = idle | {"environment.vectorization"}
-    for key in idle:
+    for key in _SAID_ELSEWHERE | idle_keys(config.environment.name):
         section, _, name = key.rpartition(".")
         inside = content.get(section) if section else content
         if isinstance(inside, dict):

@@ -12,9 +12,7 @@ from pathlib import Path
 from townlet_behavior import BehaviorError
 from townlet_runtime.config.check import checked, parse, read
 from townlet_runtime.config.keys import (
-    ELSEWHERE,
     FORMAT_DEFAULTS,
-    OF_THE_TOWN,
     Content,
     as_spelled,
     merge,
@@ -27,7 +25,7 @@ from townlet_runtime.config.keys import (
     take_without_effect,
 )
 from townlet_runtime.config.keys import Path as Key
-from townlet_runtime.config.schema import Affordances, Config, effective_keys, known_keys
+from townlet_runtime.config.schema import Affordances, Config, effective_keys, idle_keys, known_keys
 from townlet_runtime.config.town import (
     FILE_KEY,
     bridge_config,
@@ -193,9 +191,7 @@ def _take_idle(said: Content, content: Content, overrides: Sequence[Override], s
     """Take the keys that nothing acts on out of `said`, and return the names of those to warn of."""
     environment = said.get("environment")
     name = environment.get("name", TOWN) if isinstance(environment, dict) else TOWN
-    keys = ELSEWHERE if name == TOWN else OF_THE_TOWN
-    if isinstance(name, str) and name.startswith("pettingzoo:"):
-        keys = keys | {"environment.vectorization"}
+    keys = idle_keys(name if isinstance(name, str) else TOWN)
     for override in overrides:
         content = merge(content, nested(override.path, override.value))
     idle = [key for key in sorted(keys) if _value_at(content, tuple(key.split("."))) not in _SILENT]

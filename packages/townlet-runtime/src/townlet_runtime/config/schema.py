@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, WrapValidator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from townlet_behavior import ScriptedConfig
-from townlet_runtime.config.keys import ANY, SPELLINGS, Path, keys_of_schema, spellings
+from townlet_runtime.config.keys import ANY, ELSEWHERE, OF_THE_TOWN, SPELLINGS, Path, keys_of_schema, spellings
 from townlet_runtime.town.config import (
     NEEDS,
     TOWN,
@@ -66,7 +66,18 @@ _BY_NEED: tuple[Path, ...] = (
 """Keys whose value is a number for each need; to a JSON schema, it is an array."""
 _BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 
-_NAMES = re.compile(rf"{TOWN}|gymnasium:(?:[\w.-]+/)?[\w.-]+|pettingzoo:[\w.-]+")
+MODULE = "module"
+"""Stands for a world that only the command line names, as `module:name`: a file must not name code to import."""
+_OF_GYMNASIUM = frozenset({"environment.vectorization"})
+_NAMES = re.compile(r"gymnasium:(?:[\w.-]+/)?[\w.-]+|(?:pettingzoo:)?[\w.-]+")
+
+
+def idle_keys(world: str) -> frozenset[str]:
+    """Return the keys that have no effect with a world of this name."""
+    if world == TOWN:
+        return ELSEWHERE
+    # A module's world may be one of Gymnasium (`gymnasium:module:ID`).
+    return OF_THE_TOWN if world == MODULE or world.startswith("gymnasium:") else OF_THE_TOWN | _OF_GYMNASIUM
 
 
 class Section(BaseModel):
@@ -79,7 +90,8 @@ class Environment(Section):
     """`environment`. With another one than the town, what describes the town has no effect."""
 
     name: str = TOWN
-    """`town`, `gymnasium:ID` or `pettingzoo:NAME`."""
+    """`town`, `gymnasium:ID`, `pettingzoo:NAME`, a name that a package registered in `townlet.simulations`, or `module`
+    for a world that the command line names."""
     settings: Mapping[str, str | int | float | bool | None] = {}
     """Keyword arguments of the environment; the town has none."""
     vectorization: Literal["auto", "sync", "native"] = "auto"
@@ -87,14 +99,16 @@ class Environment(Section):
     max_episode_ticks: Ticks | None = None
     """Bound on an episode's length; null: the environment's own, else 1,000."""
     controller: str | None = None
-    """Name of a registered controller that is the script; null: the environment's own, if it has one."""
+    """Name of a registered controller that is the script; null: the world's own, if it has one."""
+    guardrails: tuple[str, ...] | None = None
+    """Names of registered guardrails, applied after the world's own; null: none."""
 
     @field_validator("name")
     @classmethod
     def _refuse_code(cls, value: str) -> str:
         if _NAMES.fullmatch(value) is None:
             raise ValueError(
-                f"must be `town`, `gymnasium:ID` or `pettingzoo:NAME`, got {value!r} "
+                f"must be `town`, `gymnasium:ID`, `pettingzoo:NAME` or a registered name, got {value!r} "
                 "(a config must not name code to import)"
             )
         return value

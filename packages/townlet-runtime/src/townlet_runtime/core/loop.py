@@ -11,19 +11,19 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, BridgeConfig, NoProposals
+from townlet_behavior import BatchController, BridgeConfig, NoProposals, SavedState, join_groups, split_groups
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.core.telemetry import log, log_tick_health
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import (
     AGENTS,
     GroupedSimulation,
-    OneGroup,
     Simulation,
     SimulationSpec,
     Stepped,
     first_spec,
 )
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import AnyActor, training_seeds
 
@@ -154,7 +154,7 @@ class LoopReport:
 
 
 class GroupedLoop:
-    """Steps a simulation as the runtimes of its groups decide. `reset`, or `begin` of every runtime, comes first."""
+    """Steps a simulation as the runtimes of its groups decide. `reset` or `restore` comes first."""
 
     def __init__(self, simulation: GroupedSimulation, runtimes: Mapping[str, PolicyRuntime]) -> None:
         self._simulation = simulation
@@ -169,6 +169,30 @@ class GroupedLoop:
         observed = self._simulation.reset(seeds=training_seeds(seed, num_worlds))
         for group, runtime in self._runtimes.items():
             runtime.begin(observed[group], tick=runtime.tick)
+
+    def save_state(self) -> SavedState | None:
+        """Save worlds and runtimes between two ticks, without policies and recorded rows.
+
+        Returns:
+            The state; None where the worlds cannot be saved.
+        """
+        worlds = self._simulation.save_state()
+        if worlds is None:
+            return None
+        groups = {str(index): runtime.save_state() for index, (_, runtime) in enumerate(self._groups)}
+        return join_groups({"worlds": worlds, "groups": join_groups(groups)})
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as the loop that was saved; recorders must be empty.
+
+        Raises:
+            SimulationError, StateError: if `state` is of other worlds or runtimes.
+        """
+        worlds, groups = split_groups(state, ("worlds", "groups")).values()
+        observed = self._simulation.restore(worlds)
+        states = split_groups(groups, map(str, range(len(self._groups))))
+        for saved, (group, runtime) in zip(states.values(), self._groups, strict=True):
+            runtime.restore(saved, observed[group])
 
     def step(self) -> Mapping[str, Stepped]:
         """Decide, step the world, record."""
@@ -229,7 +253,7 @@ class GroupedLoop:
 
 
 class SimulationLoop:
-    """Steps a simulation as its runtime decides. `reset` comes first; the tick counts on through every reset.
+    """Steps a simulation as its runtime decides. `reset` or `restore` comes first; the tick counts on through resets.
 
     Examples:
         >>> from townlet_behavior import BridgeConfig
@@ -266,6 +290,14 @@ class SimulationLoop:
     def reset(self, seed: int) -> None:
         """Begin the worlds anew, with seeds derived from `seed`; recorded rows that were not collected are dropped."""
         self._loop.reset(seed)
+
+    def save_state(self) -> SavedState | None:
+        """Save world and runtime between two ticks; None where the world cannot be saved. See `GroupedLoop`."""
+        return self._loop.save_state()
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as the loop that was saved. See `GroupedLoop`."""
+        self._loop.restore(state)
 
     def step(self) -> Stepped:
         """Decide, step the world, record."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, BridgeConfig, SavedState, join_groups, split_groups
+from townlet_behavior import BridgeConfig, SavedState, join_groups, split_groups
 from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
@@ -26,7 +26,7 @@ from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, EpisodeScores, training_seeds
 from townlet_trajectory.evaluation.results import RANDOM
 
-_PARTS = ("collector", "worlds", "groups")
+_PARTS = ("collector", "loop")
 """Of a saved state."""
 
 
@@ -63,16 +63,17 @@ class Collector:
         self._config = config
         self._seed = seed
         self._max_rows = max_rows
-        self._populate(simulation.reset(seeds=training_seeds(seed, first_spec(simulation).num_worlds)))
-        for group, observed in self._beginning.items():
+        beginning = simulation.reset(seeds=training_seeds(seed, first_spec(simulation).num_worlds))
+        self._masked = {group: observed.action_mask is not None for group, observed in beginning.items()}
+        self._populate()
+        for group, observed in beginning.items():
             self._runtimes[group].begin(observed, tick=0)
 
-    def _populate(self, observed: Mapping[str, Observed]) -> None:
-        """Recorders and runtimes that have seen nothing yet."""
-        self._beginning = observed
+    def _populate(self) -> None:
+        """Make recorders and runtimes that have seen nothing yet."""
         self._services = {
             group: TrajectoryService(
-                schema_of(spec, masked=observed[group].action_mask is not None),
+                schema_of(spec, masked=self._masked[group]),
                 max_rows=self._max_rows,
                 on_full="raise",
             )
@@ -139,12 +140,10 @@ class Collector:
 
     def save_state(self) -> SavedState | None:
         """Save all state of later collections but the policies; None where the worlds cannot be saved."""
-        worlds = self._simulation.save_state()
-        if worlds is None:
+        state = self._loop.save_state()
+        if state is None:
             return None
-        own = {"seed": np.array(self._seed, np.int64)}
-        groups = {str(index): one.save_state() for index, one in enumerate(self._runtimes.values())}
-        return join_groups(dict(zip(_PARTS, (own, worlds, join_groups(groups)), strict=True)))
+        return join_groups(dict(zip(_PARTS, ({"seed": np.array(self._seed, np.int64)}, state), strict=True)))
 
     def restore(self, state: SavedState) -> None:
         """Go on as the collector that was saved: from here on both collect the same, bit for bit.
@@ -153,14 +152,12 @@ class Collector:
             SimulationError, StateError: if `state` is of other worlds, or of another seed.
             EnvironmentFaultError: if the worlds cannot be brought back to where they were.
         """
-        own, worlds, groups = split_groups(state, _PARTS).values()
+        own, loop = split_groups(state, _PARTS).values()
         seed = saved_number(own, "seed")
         if seed != self._seed:
             raise SimulationError(f"expected the saved state of a collector with seed {self._seed}, got {seed}")
-        self._populate(self._simulation.restore(worlds))
-        states = split_groups(groups, map(str, range(len(self._runtimes))))
-        for saved, (group, runtime) in zip(states.values(), self._runtimes.items(), strict=True):
-            runtime.restore(saved, self._beginning[group])
+        self._populate()
+        self._loop.restore(loop)
 
 
 def _require_shown(spec: SimulationSpec, config: BridgeConfig) -> None:
@@ -183,9 +180,10 @@ class Evaluator:
         >>> from townlet_behavior import BridgeConfig
         >>> from townlet_runtime import Evaluator, OneGroup
         >>> from townlet_runtime.testing import Corridor
-        >>> from townlet_trajectory.evaluation.interfaces import final_seeds
-        >>> evaluator = Evaluator(lambda n: OneGroup(Corridor(num_worlds=n)), config=BridgeConfig(), seed=1)
-        >>> scores = evaluator.baseline("scripted", seeds=final_seeds(20))
+        >>> from townlet_trajectory.evaluation.seeds import final_seeds
+        >>> make = lambda n: OneGroup(Corridor(num_worlds=n))
+        >>> evaluator = Evaluator(make, config=BridgeConfig(), seed=1, num_worlds=8)
+        >>> scores = evaluator.baseline("scripted", seeds=final_seeds(20))  # in three waves of seven worlds
         >>> len(scores.returns)
         20
 
@@ -194,16 +192,26 @@ class Evaluator:
     of all rewards of the world, all groups together, divided by the agents at its start: leaving early cannot help.
     Commitments are those of `config`.
 
+    This class decides how many worlds are alive in an evaluation: never more than `num_worlds`, nor than episodes. More
+    episodes are played in waves in the same worlds, which are closed at the end, after an error or a signal too.
+
     Args:
-        make: builds the worlds, as many as episodes are played; they are closed at the end.
+        make: builds so many worlds; called once for each evaluation and baseline.
         config: of the bridge, as deployed; its ratio is ignored.
         seed: of the policy's own draws.
+        num_worlds: alive at once, at least 1. No score depends on it.
+
+    Raises:
+        SimulationError: if `num_worlds` is below 1.
     """
 
-    def __init__(self, make: MakeSimulation, *, config: BridgeConfig, seed: int) -> None:
+    def __init__(self, make: MakeSimulation, *, config: BridgeConfig, seed: int, num_worlds: int) -> None:
+        if num_worlds < 1:
+            raise SimulationError(f"`num_worlds` must be at least 1, got {num_worlds}")
         self._make = make
         self._config = config
         self._seed = seed
+        self._num_worlds = num_worlds
 
     def evaluate(self, actors: Mapping[str, AnyActor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
         """Let `actors` act alone, one episode for each seed.
@@ -218,7 +226,7 @@ class Evaluator:
         """
         with self._worlds(seeds) as simulation:
             require_groups(actors, simulation)
-            return self._play(simulation, script_side(simulation), actors, seeds=seeds, greedy=not sample)
+            return self._play(simulation, None, actors, seeds=seeds, greedy=not sample)
 
     def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
         """Score a script of the simulation by name, or `random`: any legal action is as likely as another.
@@ -232,31 +240,57 @@ class Evaluator:
                     group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
                     for group, spec in simulation.specs.items()
                 }
-                return self._play(simulation, script_side(simulation), policies, seeds=seeds, greedy=False)
+                return self._play(simulation, None, policies, seeds=seeds, greedy=False)
             if name not in simulation.behaviors:
                 known = ", ".join((*simulation.behaviors, RANDOM))
                 raise SimulationError(f"expected a behavior of the simulation ({known}), got {name!r}")
-            return self._play(simulation, simulation.scripted(name), None, seeds=seeds, greedy=False)
+            return self._play(simulation, name, None, seeds=seeds, greedy=False)
 
     def _worlds(self, seeds: NDArray[np.int64]) -> AbstractContextManager[GroupedSimulation]:
-        """As many worlds as there are seeds, closed at the end, after an error too."""
+        """The worlds of one evaluation, as many in every wave; closed at the end, after an error too."""
         if not len(seeds):
             raise SimulationError("`seeds` must hold at least one seed, got none")
-        return closing(self._make(len(seeds)))
+        num_waves = -(-len(seeds) // self._num_worlds)
+        return closing(self._make(-(-len(seeds) // num_waves)))
 
     def _play(
         self,
         simulation: GroupedSimulation,
-        controllers: Mapping[str, BatchController],
+        behavior: str | None,
         policies: Mapping[str, AnyActor] | None,
         *,
         seeds: NDArray[np.int64],
         greedy: bool,
     ) -> EpisodeScores:
+        """Play an episode for each of `seeds`, wave after wave; the last wave's spare worlds repeat its last seed."""
+        spec = first_spec(simulation)
+        size, waves = spec.num_worlds, []
+        for begin in range(0, len(seeds), size):
+            wave = seeds[begin : begin + size]
+            wave = np.concatenate([wave, np.repeat(wave[-1:], size - len(wave))])
+            waves.append(self._play_wave(simulation, behavior, policies, seeds=wave, greedy=greedy))
+        returns = np.concatenate([one.rewards / one.agents for one in waves])[: len(seeds)]
+        events = np.concatenate([one.events for one in waves])[: len(seeds)]
+        return EpisodeScores.of(
+            returns=returns,
+            events={name: events[:, column] for column, name in enumerate(spec.event_names)},
+            seeds=seeds,
+        )
+
+    def _play_wave(
+        self,
+        simulation: GroupedSimulation,
+        behavior: str | None,
+        policies: Mapping[str, AnyActor] | None,
+        *,
+        seeds: NDArray[np.int64],
+        greedy: bool,
+    ) -> _Scores:
+        """Play the first episode of every world, beginning with `seeds` [W]."""
         spec = first_spec(simulation)
         runtimes = runtimes_of(
             simulation,
-            controllers,
+            script_side(simulation) if behavior is None else simulation.scripted(behavior),
             config=replace(self._config, ratio=0.0 if policies is None else 1.0),
             policies=policies,
             services=None,
@@ -276,11 +310,7 @@ class Evaluator:
             observed = {group: one.observed for group, one in stepped.items()}
             if scores.close(observed.values()):
                 break
-        return EpisodeScores.of(
-            returns=scores.rewards / scores.agents,
-            events={name: scores.events[:, column] for column, name in enumerate(spec.event_names)},
-            seeds=seeds,
-        )
+        return scores
 
 
 class _Scores:

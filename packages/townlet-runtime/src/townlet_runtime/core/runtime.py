@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 from townlet_behavior import (
     BatchController,
     BehaviorBridge,
+    BehaviorError,
     BridgeConfig,
     DecisionBatch,
     Guardrail,
+    PossessionError,
+    Proposals,
     SavedState,
     Tally,
     join_groups,
     split_groups,
 )
-from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
+from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches, name_agent
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.learned import LearnedSide
 from townlet_runtime.policy.policy import MadeForSpec
@@ -143,8 +146,11 @@ class PolicyRuntime:
         self._tick = tick
         self._pending = False
 
-    def decide_batch(self) -> DecisionBatch:
+    def decide_batch(self, proposals: Proposals | None = None) -> DecisionBatch:
         """Decide for every agent present: one forward pass, one draw each, then the bridge.
+
+        Args:
+            proposals: of a learned side that is no `Actor`, row by row; the policy is not asked then.
 
         Raises:
             SimulationError: unless `begin` or `post_step` came last.
@@ -152,8 +158,13 @@ class PolicyRuntime:
         observed, tick = self._observed, self._tick
         if observed is None or self._pending:
             raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
-        proposals = self._learned.propose(observed, seed=self._seed, tick=tick, greedy=self._greedy)
-        decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
+        if proposals is None:
+            proposals = self._learned.propose(observed, seed=self._seed, tick=tick, greedy=self._greedy)
+        try:
+            decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
+        except BehaviorError as error:
+            name_agent(error, observed)
+            raise
         if self._service is not None:
             self._service.record_decisions(decisions.columns())
         self._switches.note(observed.slots, decisions.action)
@@ -188,6 +199,10 @@ class PolicyRuntime:
         held_action, ticks_left = self._bridge.held_at_end(slots, stepped.final_option_done, tick=self._tick + 1)
         if self._columns is not None:
             self._columns.show(stepped.final_observations, held_action, ticks_left, num_actions=self._num_actions)
+        self.forget(slots)
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Drop commitments, possession, plans and option history of agents in `slots` [E] that left between ticks."""
         self._bridge.forget(slots)
         self._switches.forget(slots)
         self._learned.forget(slots)
@@ -218,6 +233,10 @@ class PolicyRuntime:
     def set_anneal_ratio(self, ratio: float | None) -> None:
         """Give the policy this share of the decisions, clamped to [0, 1]; None: none. NaN is a `ConfigError`."""
         self._bridge.ratio = 0.0 if ratio is None else ratio
+
+    def seed_anneal_rng(self, seed: int) -> None:
+        """Draw the coins between script and policy from another seed; out of [0, 2^64) it is a `ConfigError`."""
+        self._bridge.seed = seed
 
     def current_anneal_ratio(self) -> float:
         """The policy's share of the decisions."""
@@ -303,7 +322,12 @@ class PolicyRuntime:
         """
         index = self._spec.vocabulary.index(action)
         with self._bridge.possession.lock:
-            self._bridge.possession.feed(slot_of(agent_id, world, self._observed), index, owner=owner)
+            slot = slot_of(agent_id, world, self._observed)
+            try:
+                self._bridge.possession.feed(slot, index, owner=owner)
+            except PossessionError as error:
+                error.name_agent(agent_id, world=world)
+                raise
 
     def release_possession(self, agent_id: str, *, world: int = 0, owner: str | None = None) -> bool:
         """Give an agent back; False if it was not possessed.
@@ -317,7 +341,12 @@ class PolicyRuntime:
             PossessionError: if there is no such agent, or another owner possesses it.
         """
         with self._bridge.possession.lock:
-            return self._bridge.possession.release(slot_of(agent_id, world, self._observed), owner=owner)
+            slot = slot_of(agent_id, world, self._observed)
+            try:
+                return self._bridge.possession.release(slot, owner=owner)
+            except PossessionError as error:
+                error.name_agent(agent_id, world=world)
+                raise
 
     def is_possessed(self, agent_id: str, *, world: int = 0) -> bool:
         """Whether the next decision of an agent is its possessor's. `PossessionError` if there is no such agent."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import Proposals, Purpose, SavedState, uniforms
+from townlet_behavior import Proposals, SavedState
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import MadeForSpec, greedy_actions, require_fit, sample_actions
+from townlet_runtime.policy.policy import MadeForSpec, proposals_of, require_fit
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_runtime.simulation.saved_state import saved_array
 from townlet_trajectory.evaluation.interfaces import AnyActor, CriticOptional, RecurrentActor
@@ -86,11 +86,7 @@ class LearnedSide:
             self._state[slots] = state
         else:
             log_probs, values = actor.act(observed.observations, observed.action_mask)
-        if greedy:
-            actions = greedy_actions(log_probs)
-        else:
-            actions = sample_actions(log_probs, uniforms(seed, Purpose.POLICY, observed.keys, tick))
-        return Proposals(actions=actions, log_probs=log_probs, values=values, greedy=greedy)
+        return proposals_of(log_probs, values, observed, seed=seed, tick=tick, greedy=greedy)
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """The agents in `slots` have left: who comes after them begins without memory."""

@@ -9,8 +9,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_behavior import Proposals, Purpose, uniforms
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import Observations, SimulationSpec
+from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec
 from townlet_trajectory.evaluation.interfaces import Actor
 from townlet_trajectory.evaluation.policy_card import Commitment, PolicyCard, spec_digest
 
@@ -168,3 +169,43 @@ def greedy_actions(log_probs: NDArray[np.float32]) -> NDArray[np.int64]:
     probability = np.exp(log_probs[np.arange(len(best)), best], dtype=np.float64)
     best[~((probability > 0.0) & (probability < np.inf))] = log_probs.shape[1]
     return best
+
+
+def propose(policy: Actor, observed: Observed, *, seed: int, tick: int, greedy: bool) -> Proposals:
+    """Propose an action for every agent: one forward pass, and one draw each unless `greedy`.
+
+    Args:
+        policy: acts for all agents at once.
+        observed: the view of this tick, N agents.
+        seed: of the draws.
+        tick: the global tick; no two ticks draw the same numbers.
+        greedy: take the most probable action instead.
+    """
+    log_probs, values = policy.act(observed.observations, observed.action_mask)
+    return proposals_of(log_probs, values, observed, seed=seed, tick=tick, greedy=greedy)
+
+
+def proposals_of(
+    log_probs: NDArray[np.float32],
+    values: NDArray[np.float32] | None,
+    observed: Observed,
+    *,
+    seed: int,
+    tick: int,
+    greedy: bool,
+) -> Proposals:
+    """Draw the actions of a policy that has answered.
+
+    Args:
+        log_probs: [N, A].
+        values: [N]; None: not known.
+        observed: the view that they are of.
+        seed: of the draws.
+        tick: the global tick.
+        greedy: take the most probable action instead.
+    """
+    if greedy:
+        actions = greedy_actions(log_probs)
+    else:
+        actions = sample_actions(log_probs, uniforms(seed, Purpose.POLICY, observed.keys, tick))
+    return Proposals(actions=actions, log_probs=log_probs, values=values, greedy=greedy)

@@ -74,8 +74,14 @@ class BegunFile(FileRecord):
     schema_version: Literal[2]
     threads: int
     """Of the numerical libraries; results depend on their number in the last bits."""
+    environment: str | None = None
+    """Name of the world, `module:name` included; None where it was made in Python."""
     controller: str | None = None
     """Name of the controller that plays the script; None: the world's own script, or no script."""
+    guardrails: tuple[str, ...] = ()
+    """Names of the guardrails beside the world's own."""
+    specs: Mapping[str, Mapping[str, JsonValue]] | None = None
+    """`spec_entries` of the world by group of agents."""
     config_sha256: str | None = None
     """Digest of the resolved config; None where the world was made in Python."""
     config: Mapping[str, JsonValue] | None = None
@@ -212,6 +218,8 @@ class SummaryFile(FileRecord):
     weights_sha256: str
     controller: str | None
     """Name of the controller that played the script; None: the world's own script, or no script."""
+    guardrails: tuple[str, ...]
+    """Names of the guardrails beside the world's own."""
     config_sha256: str | None
     """Digest of the resolved config; None where the world was made in Python."""
     versions: Mapping[str, str]
@@ -247,6 +255,7 @@ class SummaryFile(FileRecord):
         environment: str,
         threads: int,
         controller: str | None = None,
+        guardrails: tuple[str, ...] = (),
         preset: str | None = None,
         config_sha256: str | None = None,
     ) -> SummaryFile:
@@ -258,6 +267,7 @@ class SummaryFile(FileRecord):
             environment: name of the worlds.
             threads: of the numerical libraries, at least 1.
             controller: name of the controller that played the script, if it was named.
+            guardrails: names of the guardrails beside the world's own.
             preset: name of the start values of training, if any.
             config_sha256: digest of the resolved config, if there is one.
 
@@ -293,6 +303,7 @@ class SummaryFile(FileRecord):
             policies_sha256=digests if digests and AGENTS not in digests else None,
             weights_sha256=summary.weights_sha256,
             controller=controller,
+            guardrails=guardrails,
             config_sha256=config_sha256,
             versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         )

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BehaviorError, draw_keys
+from townlet_behavior import BehaviorError
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import (
     GroupedSimulation,
     Observations,
     Observed,
-    OneGroup,
+    Saved,
     Simulation,
     SimulationSpec,
-    Stepped,
     first_spec,
 )
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.saved_state import check_saved_state
 from townlet_trajectory.evaluation.interfaces import training_seeds
 
@@ -41,6 +42,8 @@ def check_simulation(simulation: Simulation, *, seed: int, ticks: int, own_seeds
         SimulationError: names the promise that is broken and the tick.
     """
     check_grouped_simulation(OneGroup(simulation), seed=seed, ticks=ticks, own_seeds=own_seeds)
+    if isinstance(simulation, Saved) and simulation.save_state() is not None:
+        _check_refusal(simulation)
 
 
 def check_grouped_simulation(simulation: GroupedSimulation, *, seed: int, ticks: int, own_seeds: bool = True) -> None:
@@ -74,19 +77,23 @@ def _drive(
         what each tick showed, and what is observed at the end.
     """
     generator = np.random.default_rng(seeds)
+    intakes = {group: Intake(spec) for group, spec in simulation.specs.items()}
     recorded: list[Arrays] = []
+    for group, one in observed.items():
+        _require_exact(intakes[group].begin(one, seeds=seeds) is one, group)
     for tick in range(ticks):
         seen: Arrays = {}
         try:
             for group, one in observed.items():
-                check_observed(one, simulation.specs[group], seeds)
+                _check_observed(one, simulation.specs[group])
                 seen.update(_copies(group, one))
             stepped = simulation.step(_random_actions(simulation, observed, generator))
             require(stepped.keys() == observed.keys(), f"an outcome of each of {list(observed)}", list(stepped))
             for group, outcome in stepped.items():
-                check_stepped(outcome, observed[group], simulation.specs[group])
-                check_succession(outcome, observed[group])
-                seen[f"{group}/rewards"] = outcome.rewards.copy()
+                _require_exact(intakes[group].step(outcome) is outcome, group)
+                _check_observations(outcome.final_observations, simulation.specs[group])
+                terms = {f"{group}/reward_terms/{name}": term.copy() for name, term in outcome.reward_terms.items()}
+                seen |= {f"{group}/rewards": outcome.rewards.copy(), f"{group}/events": outcome.events.copy(), **terms}
         except SimulationError as error:
             raise SimulationError(f"tick {tick}: {error}") from error
         if expected is not None:
@@ -94,6 +101,11 @@ def _drive(
         recorded.append(seen)
         observed = {group: outcome.observed for group, outcome in stepped.items()}
     return recorded, observed
+
+
+def _require_exact(kept: bool, group: str) -> None:
+    """Only `OneGroup` completes and casts; a grouped simulation answers as it is stated."""
+    require(kept, f"arrays of group `{group}` that are complete and of the stated dtypes", "others")
 
 
 def _copies(group: str, observed: Observed) -> Arrays:
@@ -127,8 +139,6 @@ def _random_actions(
 
 def _check_specs(simulation: GroupedSimulation) -> None:
     require(len(simulation.specs) > 0, "at least one group", simulation.specs)
-    for spec in simulation.specs.values():
-        check_spec(spec)
     shared = {(spec.num_worlds, spec.episode_ticks, spec.event_names) for spec in simulation.specs.values()}
     require(len(shared) == 1, "the same worlds, episode length and events for every group", shared)
 
@@ -147,6 +157,10 @@ def _check_saving(simulation: GroupedSimulation, *, seeds: Seeds, ticks: int) ->
         _drive(simulation, simulation.restore(kept), seeds=seeds, ticks=ticks, expected=future)
     except SimulationError as error:
         raise SimulationError(f"after `restore`: {error}") from error
+    _check_refusal(simulation)
+
+
+def _check_refusal(simulation: Saved | GroupedSimulation) -> None:
     try:
         simulation.restore({})
     except (SimulationError, BehaviorError):
@@ -195,103 +209,22 @@ def require(kept: bool, promise: str, got: object) -> None:
         raise SimulationError(f"expected {promise}, got {got}")
 
 
-def _require_array(array: NDArray[Any], dtype: str, shape: tuple[int, ...], promise: str) -> None:
-    require(array.shape == shape and array.dtype == dtype, promise, f"{array.dtype} {array.shape}")
-
-
-def check_spec(spec: SimulationSpec) -> None:
-    """Check that a `SimulationSpec` is consistent."""
-    require(spec.num_worlds > 0, "at least one world", spec.num_worlds)
-    shared = spec.capacity > 0 and spec.capacity % spec.num_worlds == 0
-    require(shared, f"a capacity that {spec.num_worlds} worlds share evenly", spec.capacity)
-    require(spec.episode_ticks > 0, "a positive `episode_ticks`", spec.episode_ticks)
-    missing = set(spec.vocabulary.kinds) - set(spec.option_ticks)
-    require(not missing, "`option_ticks` for every kind of the vocabulary", f"none for {sorted(missing)}")
-    if "features" in spec.observation_shapes:
-        shape, size = spec.observation_shapes["features"], len(spec.feature_names)
-        require(shape == (size,), f"a name for each feature of {shape}", f"{size} names")
-    columns = spec.commitment_columns
-    if columns is not None:
-        (width,) = spec.observation_shapes.get(columns.observation, (0,))
-        count = len(spec.vocabulary) + 1
-        shown = f"{count} commitment columns from {columns.start} in `{columns.observation}`"
-        require(0 <= columns.start <= width - count, shown, f"{width} columns")
-
-
-def check_observed(observed: Observed, spec: SimulationSpec, seeds: Seeds) -> None:
-    """Check that the rows are those of agents of a simulation.
-
-    Args:
-        observed: of one group, at one tick.
-        spec: of the group.
-        seeds: [W]; the worlds' own.
-
-    Raises:
-        SimulationError: names the promise that is broken.
-    """
-    rows, slots = len(observed.slots), observed.slots
-    require(bool((np.diff(slots) > 0).all()), "strictly ascending slots", slots)
-    require(rows == 0 or (slots[0] >= 0 and slots[-1] < spec.capacity), f"slots in [0, {spec.capacity})", slots)
-    worlds = slots // (spec.capacity // spec.num_worlds)
-    require(np.array_equal(observed.worlds, worlds), f"worlds {worlds} of the slots", observed.worlds)
-    keys = [int(draw_keys(seed, one)) for seed, one in zip(seeds[worlds].tolist(), observed.agent_ids, strict=True)]
-    require(observed.keys.tolist() == keys, "keys of the worlds' seeds and agent ids", observed.keys)
-    require(observed.episodes.shape == (rows,), "an episode of each row", observed.episodes.shape)
-    unique = all(len(np.unique(worlds[observed.episodes == one])) == 1 for one in np.unique(observed.episodes))
-    require(unique, "episode numbers that are unique over all worlds", observed.episodes)
-    _require_array(observed.option_done, "bool", (rows,), f"bool [{rows}] `option_done`")
-    _check_observations(observed.observations, rows, spec)
+def _check_observed(observed: Observed, spec: SimulationSpec) -> None:
+    """Check what an `Intake` does not look at."""
+    require(
+        all(len(np.unique(observed.worlds[observed.episodes == one])) == 1 for one in np.unique(observed.episodes)),
+        "episode numbers that are unique over all worlds",
+        observed.episodes,
+    )
+    _check_observations(observed.observations, spec)
     mask = observed.action_mask
-    if mask is not None:
-        size = len(spec.vocabulary)
-        _require_array(mask, "bool", (rows, size), f"a bool mask [{rows}, {size}]")
-        require(bool(mask.any(axis=1).all()), "a mask that allows every agent something", mask)
+    require(mask is None or bool(mask.any(axis=1).all()), "a mask that allows every agent something", mask)
 
 
-def _check_observations(observations: Observations, rows: int, spec: SimulationSpec) -> None:
-    shapes = {name: array.shape for name, array in observations.items()}
-    expected = {name: (rows, *shape) for name, shape in spec.observation_shapes.items()}
-    require(shapes == expected, f"observations of shapes {expected}", shapes)
+def _check_observations(observations: Observations, spec: SimulationSpec) -> None:
     for name, array in observations.items():
-        require(array.dtype == np.float32, f"float32 `{name}`", array.dtype)
         require(bool(np.isfinite(array).all()), f"finite `{name}`", array)
     columns = spec.commitment_columns
     if columns is not None:
         shown = observations[columns.observation][:, columns.start : columns.start + len(spec.vocabulary) + 1]
         require(not shown.any(), "commitment columns left to the runtime", shown)
-
-
-def check_stepped(stepped: Stepped, before: Observed, spec: SimulationSpec) -> None:
-    """Check that the outcome is one of the rows that were acted on.
-
-    Args:
-        stepped: of one group, at one tick.
-        before: the view that was acted on.
-        spec: of the group.
-
-    Raises:
-        SimulationError: names the promise that is broken.
-    """
-    rows = len(before.slots)
-    _require_array(stepped.rewards, "float32", (rows,), f"float32 [{rows}] rewards")
-    require(bool(np.isfinite(stepped.rewards).all()), "finite rewards", stepped.rewards)
-    for name, column in (("terminated", stepped.terminated), ("truncated", stepped.truncated)):
-        _require_array(column, "bool", (rows,), f"bool [{rows}] `{name}`")
-    ended = np.flatnonzero(stepped.terminated | stepped.truncated)
-    require(np.array_equal(stepped.final_rows, ended), f"`final_rows` {ended}, those that ended", stepped.final_rows)
-    done = stepped.final_option_done
-    require(done.shape == ended.shape, f"[{len(ended)}] `final_option_done`", done)
-    _check_observations(stepped.final_observations, len(ended), spec)
-    shape = (spec.num_worlds, len(spec.event_names))
-    require(stepped.events.shape == shape, f"{shape} events", stepped.events.shape)
-
-
-def check_succession(stepped: Stepped, before: Observed) -> None:
-    """Check that every agent stays in its slot until it ends."""
-    ended = stepped.terminated | stepped.truncated
-    now = stepped.observed
-    after = dict(zip(now.slots.tolist(), zip(now.agent_ids, now.episodes.tolist(), strict=True), strict=True))
-    for row, slot in enumerate(before.slots.tolist()):
-        was = (before.agent_ids[row], int(before.episodes[row]))
-        if not ended[row]:
-            require(after.get(slot) == was, f"agent {was[0]!r} to stay in slot {slot}", after.get(slot))

@@ -1,14 +1,15 @@
 """The interface of a simulation: arrays over all agents of all parallel worlds, one call a tick.
 
-Agents that see and do the same kind of things form a group. A world of one group is a `Simulation`; one whose agents
-have unequal spaces is a `GroupedSimulation`, and `OneGroup` shows the first as the second.
+A `Simulation` needs `spec`, `reset` and `step`. `Scripted`, `Guarded`, `Saved`, `Closing` and `Rendered` are optional:
+a class that has the methods has the protocol. Agents that see and do the same kind of things form a group; a world
+whose agents have unequal spaces is a `GroupedSimulation`, and `OneGroup` shows a `Simulation` as one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +76,6 @@ class SimulationSpec:
         ...     num_worlds=4,
         ...     capacity=8,  # two agents a world
         ...     episode_ticks=100,
-        ...     event_names=("arrivals",),
-        ...     option_ticks={"wait": 0, "move": 1},
         ... )
         >>> len(spec.vocabulary)
         2
@@ -86,41 +85,91 @@ class SimulationSpec:
     vocabulary: ActionVocabulary
     observation_shapes: Mapping[str, tuple[int, ...]]
     """Per agent, without the leading axis; all float32."""
-    feature_names: tuple[str, ...] = ()
-    """Names of the columns of the observation `features`; empty where there is none."""
     num_worlds: int
     """Parallel copies (W)."""
     capacity: int
     """Slots of all worlds together; every slot number is below it, and slot // (capacity / W) is its world."""
     episode_ticks: int
     """Ticks after which a world truncates its episode and starts anew."""
+    feature_names: tuple[str, ...] = ()
+    """Names of the columns of the observation `features`; empty where they have none."""
     event_names: tuple[str, ...] = ()
+    """Names of what the world counts in each tick."""
     commitment_columns: CommitmentColumns | None = None
     """None: the observation cannot show the held option."""
-    option_ticks: Mapping[str, int]
-    """The world's own commitment lengths by option kind."""
+    option_ticks: Mapping[str, int] = field(default_factory=dict)
+    """The world's own commitment lengths by option kind; kinds that are left out are added with 0."""
+    reward_terms: tuple[str, ...] = ()
+    """Names of the parts of the reward that are recorded beside it."""
+
+    def __post_init__(self) -> None:
+        self._require(self.num_worlds > 0, "at least one world", self.num_worlds)
+        self._require(
+            self.capacity > 0 and self.capacity % self.num_worlds == 0,
+            f"a capacity that {self.num_worlds} worlds share evenly",
+            self.capacity,
+        )
+        self._require(self.episode_ticks > 0, "a positive `episode_ticks`", self.episode_ticks)
+        unknown = sorted(set(self.option_ticks) - set(self.vocabulary.kinds))
+        self._require(not unknown, f"`option_ticks` of kinds {sorted(set(self.vocabulary.kinds))}", unknown)
+        object.__setattr__(self, "option_ticks", dict.fromkeys(self.vocabulary.kinds, 0) | dict(self.option_ticks))
+        for group, given in (("event_names", self.event_names), ("reward_terms", self.reward_terms)):
+            self._require(len(set(given)) == len(given), f"`{group}` that differ", given)
+        if "features" in self.observation_shapes:
+            shape, names = self.observation_shapes["features"], self.feature_names
+            self._require(
+                not names or shape == (len(names),), f"a name for each feature of {shape}", f"{len(names)} names"
+            )
+        columns = self.commitment_columns
+        if columns is not None:
+            (width,) = self.observation_shapes.get(columns.observation, (0,))
+            self._require(
+                0 <= columns.start <= width - len(self.vocabulary) - 1,
+                f"{len(self.vocabulary) + 1} commitment columns from {columns.start} in `{columns.observation}`",
+                f"{width} columns",
+            )
+
+    def _require(self, kept: bool, promise: str, got: object) -> None:
+        if not kept:
+            raise SimulationError(f"`{self.name}`: expected {promise}, got {got}")
+
+
+def _no_numbers() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
+
+
+def _no_keys() -> NDArray[np.uint64]:
+    return np.empty(0, np.uint64)
+
+
+def _no_flags() -> NDArray[np.bool_]:
+    return np.empty(0, np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Observed:
-    """The agents present before a decision, one row each, by ascending slot. A `townlet_behavior.View`."""
+    """The agents present before a decision, one row each, by ascending slot. A `townlet_behavior.View`.
+
+    A simulation may leave out the fields with a default: `OneGroup` derives them.
+    """
 
     slots: NDArray[np.int64]
     """[N], strictly ascending."""
-    keys: NDArray[np.uint64]
-    """[N]; `townlet_behavior.draw_keys` of the seed of the agent's world and the agent id."""
     agent_ids: NDArray[np.object_]
-    """[N] str."""
-    worlds: NDArray[np.int64]
-    """[N]; index of the world of each agent."""
-    episodes: NDArray[np.int64]
-    """[N]; the world's episode number, unique over all worlds of the simulation."""
+    """[N] str, unique in a world."""
     observations: Observations
     """Each [N, ...]; commitment columns are zero, the runtime fills them in."""
-    action_mask: NDArray[np.bool_] | None
-    """[N, A]; true where an action is legal."""
-    option_done: NDArray[np.bool_]
-    """[N]; true where the option that the agent was in has ended in the last tick."""
+    keys: NDArray[np.uint64] = field(default_factory=_no_keys)
+    """[N]; `townlet_behavior.draw_keys` of the seed of the agent's world and the agent id."""
+    worlds: NDArray[np.int64] = field(default_factory=_no_numbers)
+    """[N]; index of the world of each agent; follows from the slot."""
+    episodes: NDArray[np.int64] = field(default_factory=_no_numbers)
+    """[N]; the world's episode number, unique over all worlds of the simulation. Left out: the episode of a world is
+    over at the tick at which every agent in it ends."""
+    action_mask: NDArray[np.bool_] | None = None
+    """[N, A]; true where an action is legal. None: every action is."""
+    option_done: NDArray[np.bool_] = field(default_factory=_no_flags)
+    """[N]; true where the option that the agent was in has ended in the last tick. Left out: nowhere."""
 
 
 def require_seeds(seeds: NDArray[np.int64], num_worlds: int) -> NDArray[np.int64]:
@@ -138,36 +187,39 @@ def require_seeds(seeds: NDArray[np.int64], num_worlds: int) -> NDArray[np.int64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stepped:
-    """The outcome of one tick. Rows are those of the `Observed` that was acted on, unless stated otherwise."""
+    """The outcome of one tick. Rows are those of the `Observed` that was acted on, unless stated otherwise.
+
+    A simulation may leave out the fields with a default: `OneGroup` derives them.
+    """
 
     rewards: NDArray[np.float32]
     """[N]."""
-    terminated: NDArray[np.bool_]
-    """[N]; a true end of the agent, worth 0 from there."""
-    truncated: NDArray[np.bool_]
-    """[N]; cut for a reason that is not the agent's own."""
-    final_rows: NDArray[np.int64]
-    """[E]; rows that ended, ascending."""
-    final_option_done: NDArray[np.bool_]
-    """[E]."""
-    final_observations: Observations
-    """Each [E, ...]; what the last action of those rows led to."""
-    events: NDArray[np.int64] | NDArray[np.float64]
-    """[W, len(event_names)]; what happened in each world in this tick."""
     observed: Observed
     """What the next decision is made from."""
+    terminated: NDArray[np.bool_] = field(default_factory=_no_flags)
+    """[N]; a true end of the agent, worth 0 from there. Left out: nowhere."""
+    truncated: NDArray[np.bool_] = field(default_factory=_no_flags)
+    """[N]; cut for a reason that is not the agent's own. Left out: nowhere."""
+    final_rows: NDArray[np.int64] = field(default_factory=_no_numbers)
+    """[E]; rows that ended, ascending."""
+    final_option_done: NDArray[np.bool_] = field(default_factory=_no_flags)
+    """[E]. Left out: nowhere."""
+    final_observations: Observations = field(default_factory=dict)
+    """Each [E, ...]; what the last action of those rows led to. Only where no row ended may they be left out."""
+    events: NDArray[np.int64] | NDArray[np.float64] = field(default_factory=_no_numbers)
+    """[W, len(event_names)]; what happened in each world in this tick. Left out: where the spec names no events."""
+    reward_terms: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Each [N], by the names of the spec; they need not add up to the rewards."""
 
 
 class Simulation(Protocol):
-    """A world, or many copies of it, that steps as arrays."""
+    """A world, or many copies of it, that steps as arrays.
+
+    Lists and other dtypes are cast where nothing is lost, and fields with a default may be left out (see `OneGroup`).
+    """
 
     @property
     def spec(self) -> SimulationSpec: ...
-
-    @property
-    def behaviors(self) -> tuple[str, ...]:
-        """Names that `scripted` knows, e.g. `("scripted", "nearest", "idle")`; none where the world has no script."""
-        ...
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
         """Begin every world anew.
@@ -182,13 +234,33 @@ class Simulation(Protocol):
         """Carry out one action per row of the last `Observed` ([N] vocabulary indices)."""
         ...
 
+
+@runtime_checkable
+class Scripted(Protocol):
+    """A simulation with behaviors of its own. Without: nothing to blend with or to clone, PPO begins from scratch."""
+
+    @property
+    def behaviors(self) -> tuple[str, ...]:
+        """Names that `scripted` knows, e.g. `("scripted", "nearest", "idle")`; `scripted` is what is blended with."""
+        ...
+
     def scripted(self, name: str) -> BatchController:
         """A behavior by name, one of `behaviors`; it proposes from this simulation's `Observed`."""
         ...
 
+
+@runtime_checkable
+class Guarded(Protocol):
+    """A simulation with rules of its own on executed actions. Without: the action mask alone."""
+
     def guardrails(self) -> Sequence[Guardrail]:
-        """The world's own rules on executed actions, applied after the action mask; made anew for each runtime."""
+        """The rules, applied after the action mask; made anew for each runtime."""
         ...
+
+
+@runtime_checkable
+class Saved(Protocol):
+    """A simulation whose state can be saved. Without: a run in it cannot be resumed."""
 
     def save_state(self) -> SavedState | None:
         """Copy all state that the future depends on; None where this world cannot be saved."""
@@ -202,8 +274,37 @@ class Simulation(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class Exact(Protocol):
+    """A simulation that is known to answer as it is stated. Without: every answer is completed, cast and checked."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether `check_simulation` has shown that every array is there, of its dtype and right: no tick is checked
+        again, which saves some microseconds of each."""
+        ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A simulation that holds windows, processes or other resources."""
+
     def close(self) -> None:
-        """Release windows, processes and other resources of the worlds; called once, by the owner."""
+        """Release them; called once, by the owner."""
+        ...
+
+
+Picture = NDArray[np.uint8] | str
+"""[H, W, 3] pixels, or text."""
+
+
+@runtime_checkable
+class Rendered(Protocol):
+    """A simulation that can be looked at."""
+
+    def render(self) -> Picture | None:
+        """Draw the worlds as they are now; None where they cannot be drawn."""
         ...
 
 
@@ -222,7 +323,7 @@ class GroupedSimulation(Protocol):
 
     @property
     def behaviors(self) -> tuple[str, ...]:
-        """Names that `scripted` knows."""
+        """Names that `scripted` knows; none where the world has no script."""
         ...
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
@@ -234,62 +335,33 @@ class GroupedSimulation(Protocol):
         ...
 
     def scripted(self, name: str) -> Mapping[str, BatchController]:
-        """See `Simulation.scripted`."""
+        """See `Scripted.scripted`."""
         ...
 
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
-        """See `Simulation.guardrails`."""
+        """See `Guarded.guardrails`."""
         ...
 
     def save_state(self) -> SavedState | None:
-        """See `Simulation.save_state`."""
+        """See `Saved.save_state`."""
         ...
 
     def restore(self, state: SavedState) -> Mapping[str, Observed]:
-        """See `Simulation.restore`."""
+        """See `Saved.restore`."""
+        ...
+
+    def render(self) -> Picture | None:
+        """See `Rendered.render`."""
         ...
 
     def close(self) -> None:
-        """See `Simulation.close`."""
+        """See `Closing.close`."""
         ...
 
 
 def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
     """Return the spec of any group, for the fields that all groups share: worlds, episode length, events."""
     return next(iter(simulation.specs.values()))
-
-
-class OneGroup:
-    """A simulation of one group as a `GroupedSimulation`; the group is called `agents`."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self.specs: Mapping[str, SimulationSpec] = {AGENTS: simulation.spec}
-
-    @property
-    def behaviors(self) -> tuple[str, ...]:
-        return self._simulation.behaviors
-
-    def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
-        return {AGENTS: self._simulation.reset(seeds=seeds)}
-
-    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
-        return {AGENTS: self._simulation.step(actions[AGENTS])}
-
-    def scripted(self, name: str) -> Mapping[str, BatchController]:
-        return {AGENTS: self._simulation.scripted(name)}
-
-    def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
-        return {AGENTS: self._simulation.guardrails()}
-
-    def save_state(self) -> SavedState | None:
-        return self._simulation.save_state()
-
-    def restore(self, state: SavedState) -> Mapping[str, Observed]:
-        return {AGENTS: self._simulation.restore(state)}
-
-    def close(self) -> None:
-        self._simulation.close()
 
 
 def schema_of(spec: SimulationSpec, *, masked: bool) -> TrajectorySchema:

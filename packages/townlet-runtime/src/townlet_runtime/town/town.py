@@ -59,6 +59,8 @@ class Town:
 
     behaviors = BEHAVIORS
 
+    exact = True
+
     def __init__(self, config: TownConfig, *, num_worlds: int, script: ScriptedConfig | None = None) -> None:
         self.config = config
         self.place = build_place(config, num_worlds)

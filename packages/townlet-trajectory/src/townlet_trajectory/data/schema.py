@@ -44,7 +44,7 @@ class Kind(IntEnum):
     DECISION = 0
     """The blend drew the action with a known probability."""
     FORCED = 1
-    """A commitment was in force."""
+    """A commitment was in force, or a single action was legal."""
     FOREIGN = 2
     """Possessed, or decided in a way that no recorded probability describes."""
 

@@ -17,7 +17,7 @@ from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
 from townlet_trajectory.errors import ArtifactError, SchemaError
 from townlet_trajectory.formats.batch_file import save_batch
 from townlet_trajectory.formats.captures.directory import NOTE, CaptureForm, form_of
-from townlet_trajectory.formats.open import FORMATS, Format, OpenDataset, open_dataset
+from townlet_trajectory.formats.open import OpenDataset, format_names, open_dataset, registered_format
 from townlet_trajectory.storage.files import filled_directory, make_directory
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
 
@@ -38,7 +38,7 @@ def convert(
     source: str | Path | TrajectorySource | TrajectoryBatch,
     target: str | Path,
     *,
-    to: Format,
+    to: str,
     info: DatasetInfo | None = None,
     capture: CaptureForm | None = None,
     data_root: str | Path | None = None,
@@ -54,7 +54,7 @@ def convert(
         source: a path of any format (`format_of`), a source, or a batch.
         target: must not exist: a file for npz, a directory for the others; of Minari, its last part is the dataset's id
             (`NAME-vN`) and the rest the folder of all datasets.
-        to: one of `FORMATS`.
+        to: one of `format_names()`.
         info: where the data comes from. None: what the source says.
         capture: for captures, what they say beside the trajectories. None: what the capture said from which the source
             was made.
@@ -69,8 +69,8 @@ def convert(
         MissingExtraError: if a format needs an extra that is not installed.
     """
     target = Path(target)
-    if to not in FORMATS:
-        raise SchemaError(f"`to` must be one of {FORMATS}, got {to!r}")
+    if to not in format_names():
+        raise SchemaError(f"`to` must be one of {format_names()}, got {to!r}")
     if os.path.lexists(target):
         raise ArtifactError(target, "write", "exists already")
     with ExitStack() as stack:
@@ -98,7 +98,7 @@ def _opened(
 
 @contextmanager
 def _sink(
-    target: Path, to: Format, schema: TrajectorySchema, info: DatasetInfo, capture: CaptureForm | None, compression: str
+    target: Path, to: str, schema: TrajectorySchema, info: DatasetInfo, capture: CaptureForm | None, compression: str
 ) -> Iterator[BatchSink]:
     """What takes the batches; the target is complete when the block ends without an exception."""
     if to == "shards":
@@ -118,6 +118,9 @@ def _sink(
         collected = _Collected(target, schema)
         yield collected
         save_batch(target, collected.batch())
+    elif to != "captures":
+        with registered_format(to).sink(target, schema, info) as sink:
+            yield sink
     else:
         form = form_of(info, target) if capture is None else capture
         collected = _Collected(target, schema)
@@ -146,8 +149,8 @@ class _Collected:
         return TrajectoryBatch.concatenate([TrajectoryBatch.empty(self._schema), *self._batches])
 
 
-def _left_out(info: DatasetInfo, to: Format) -> tuple[str, ...]:
-    if to in ("shards", "minari"):
+def _left_out(info: DatasetInfo, to: str) -> tuple[str, ...]:
+    if to not in ("captures", "npz"):
         return ()
     said, nothing = info.document(), DatasetInfo().document()
     if to == "captures":

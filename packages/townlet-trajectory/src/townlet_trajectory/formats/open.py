@@ -1,25 +1,30 @@
-"""Which of the formats a path is, and any of them opened as a source."""
+"""Find the format of a path, and open any of them as a source; installed packages may register formats of their own."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Protocol, runtime_checkable
 
+from townlet_trajectory.data.batch import BatchSink
+from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
-from townlet_trajectory.errors import ArtifactError, system_errors
+from townlet_trajectory.errors import ArtifactError, RegistrationError, system_errors
 from townlet_trajectory.formats.batch_file import load_batch
 from townlet_trajectory.formats.captures.directory import info_of_captures
 from townlet_trajectory.formats.captures.manifest import YAML_SUFFIXES
 from townlet_trajectory.formats.captures.source import CaptureSource
+from townlet_trajectory.storage.entry_points import load_registered, registered_names
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
 
-Format = Literal["captures", "npz", "shards", "minari"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+FORMATS = ("captures", "npz", "shards", "minari")
+"""The formats of this package."""
+GROUP = "townlet.formats"
+"""Entry point group in which other packages register a `DatasetFormat` by its name."""
 
 _MINARI_METADATA = Path("data", "metadata.json")
 _CAPTURE_MANIFESTS = tuple(f"_manifest{suffix}" for suffix in (".json", *YAML_SUFFIXES))
@@ -34,9 +39,51 @@ class OpenDataset:
     """Where they came from, as far as the format says."""
 
 
-def format_of(path: str | Path) -> Format:
-    """What is at `path`: a file `*.npz` (a whole batch) or a capture's manifest (`*.json`, `*.yaml`, `*.yml`), or a
-    directory of shards, of a dataset of Minari, or of one capture. Raises `ArtifactError` if it is none of these."""
+@runtime_checkable
+class DatasetFormat(Protocol):
+    """A format of another package, an object that is registered as an entry point in `townlet.formats`."""
+
+    def recognizes(self, path: Path) -> bool:
+        """Tell whether `path` is of this format; asked only where it is of none of this package's formats."""
+        ...
+
+    def open(self, path: Path) -> AbstractContextManager[OpenDataset]:
+        """Open `path` for reading until the block ends."""
+        ...
+
+    def sink(self, target: Path, schema: TrajectorySchema, info: DatasetInfo) -> AbstractContextManager[BatchSink]:
+        """Open a target for writing, which must be complete when the block ends without an exception.
+
+        Args:
+            target: does not exist; its folder does.
+            schema: of the batches.
+            info: their origin.
+        """
+        ...
+
+
+def format_names() -> tuple[str, ...]:
+    """Return the names of all formats: those of this package first, then those that other packages registered."""
+    return (*FORMATS, *(name for name in registered_names(GROUP) if name not in FORMATS))
+
+
+def registered_format(name: str) -> DatasetFormat:
+    """Load a format that another package registered.
+
+    Raises:
+        RegistrationError: if no package did, or it is no `DatasetFormat`.
+    """
+    found = load_registered(GROUP, name)
+    if not isinstance(found, DatasetFormat):
+        expected = "a `DatasetFormat` (recognizes, open, sink)"
+        raise RegistrationError(GROUP, name, f"expected {expected}, got {'none' if found is None else repr(found)}")
+    return found
+
+
+def format_of(path: str | Path) -> str:
+    """Return the format of `path`: a file `*.npz` (a whole batch) or a capture's manifest (`*.json`, `*.yaml`,
+    `*.yml`), a directory of shards, of a dataset of Minari, or of one capture, or one of another package's format.
+    Raises `ArtifactError` if it is none of these."""
     path = Path(path)
     if path.is_file():
         suffix = path.suffix.lower()
@@ -50,11 +97,15 @@ def format_of(path: str | Path) -> Format:
         return "shards"
     elif path.is_dir() and _manifests_in(path):
         return "captures"
+    others = format_names()[len(FORMATS) :]
+    for name in others:
+        if registered_format(name).recognizes(path):
+            return name
     raise ArtifactError(
         path,
         "open",
-        f"expected a batch (*.npz), a capture's manifest (*.json, *.yaml), or a directory with {MANIFEST_NAME}, "
-        f"{_MINARI_METADATA} or *{_CAPTURE_MANIFESTS[0]}",
+        f"expected a batch (*.npz), a capture's manifest (*.json, *.yaml), a directory with {MANIFEST_NAME}, "
+        f"{_MINARI_METADATA} or *{_CAPTURE_MANIFESTS[0]}" + "".join(f", or a dataset of `{name}`" for name in others),
     )
 
 
@@ -66,7 +117,8 @@ def open_dataset(path: str | Path, *, data_root: str | Path | None = None) -> It
     of the formats, missing or damaged; `MissingExtraError` if the format needs an extra that is not installed.
     """
     path = Path(path)
-    match format_of(path):
+    found = format_of(path)
+    match found:
         case "npz":
             yield OpenDataset(source=BatchSource(load_batch(path)), info=DatasetInfo())
         case "captures":
@@ -91,6 +143,9 @@ def open_dataset(path: str | Path, *, data_root: str | Path | None = None) -> It
 
             with MinariReader(path) as episodes:
                 yield OpenDataset(source=episodes, info=episodes.info)
+        case _:
+            with registered_format(found).open(path) as opened:
+                yield opened
 
 
 def _manifests_in(folder: Path) -> list[str]:

@@ -271,7 +271,9 @@ class TrajectoryService:
         return batch.num_steps
 
     def reset(self) -> None:
-        """Forget all rows and all trajectories; the next tick may be any later one."""
+        """Forget all rows and all trajectories; the next tick may be any later one, or that which is begun."""
+        if self._stage is _DECISIONS:
+            self._tick -= 1
         self._buffer.clear()
         self._endings.clear()
         self._roster.reset()

@@ -1,0 +1,133 @@
+"""Parallel worlds of a user's own `Simulation`, built by a function that was registered or named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import BatchController, Guardrail, SavedState
+from townlet_runtime.adapters.named_code import Factory, blamed, made_by
+from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
+from townlet_runtime.simulation.intake import Intake
+from townlet_runtime.simulation.interface import (
+    GroupedSimulation,
+    Observed,
+    Picture,
+    Simulation,
+    SimulationSpec,
+    Stepped,
+)
+from townlet_runtime.simulation.one_group import OneGroup
+
+TAKES = "`num_worlds`, the number of worlds side by side, and `environment.settings` as keyword arguments"
+
+
+@runtime_checkable
+class _OfOneGroup(Simulation, Protocol):
+    """A simulation of one group, as a user's own factory may make it."""
+
+
+@runtime_checkable
+class _OfSeveral(GroupedSimulation, Protocol):
+    """A simulation of several groups, as a user's own factory may make it."""
+
+
+def own_worlds(name: str, factory: Factory, *, num_worlds: int, settings: Mapping[str, Any]) -> GroupedSimulation:
+    """Build parallel worlds of a user's own.
+
+    Args:
+        name: of the world, for errors.
+        factory: a function of `num_worlds` and `settings` that returns a `Simulation` or a `GroupedSimulation`.
+        num_worlds: at least 1.
+        settings: its other keyword arguments.
+
+    Returns:
+        The worlds; their first view is checked, and their exceptions become errors that name them.
+
+    Raises:
+        ConfigError: if the function does not take the arguments, raises, or returns another thing.
+    """
+    label = f"the world `{name}`"
+    made: object = made_by(factory, settings={"num_worlds": num_worlds, **settings}, label=label, takes=TAKES)
+    if isinstance(made, _OfSeveral):
+        grouped: GroupedSimulation = made
+    elif isinstance(made, _OfOneGroup):
+        grouped = OneGroup(made)
+    else:
+        raise ConfigError(
+            f"{label} must be a `Simulation` (spec, reset, step) or a whole `GroupedSimulation`, got {made!r}"
+        )
+    for spec in grouped.specs.values():
+        if spec.num_worlds != num_worlds:
+            raise ConfigError(f"{label} must have the {num_worlds} worlds of `num_worlds`, got {spec.num_worlds}")
+    return _OwnWorlds(name, grouped)
+
+
+class _OwnWorlds:
+    """A `GroupedSimulation` of a user's own; its exceptions name world and tick, and its first view is checked."""
+
+    def __init__(self, name: str, simulation: GroupedSimulation) -> None:
+        self._name = name
+        self._simulation = simulation
+        self._tick = 0
+
+    @contextmanager
+    def _blamed(self, call: str) -> Iterator[None]:
+        try:
+            yield
+        except EnvironmentFaultError:
+            raise
+        except Exception as error:  # a user's own code
+            told = "" if isinstance(error, SimulationError) else f"{type(error).__name__}: "
+            raise EnvironmentFaultError(self._name, f"`{call}`: {told}{error}", tick=self._tick) from error
+
+    @property
+    def specs(self) -> Mapping[str, SimulationSpec]:
+        return self._simulation.specs
+
+    @property
+    def behaviors(self) -> tuple[str, ...]:
+        return self._simulation.behaviors
+
+    def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
+        self._tick = 0
+        with self._blamed("reset"):
+            observed = self._simulation.reset(seeds=seeds)
+            for group, spec in self.specs.items():
+                Intake(spec).begin(observed[group], seeds=seeds)
+        return observed
+
+    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+        with self._blamed("step"):
+            stepped = self._simulation.step(actions)
+        self._tick += 1
+        return stepped
+
+    def scripted(self, name: str) -> Mapping[str, BatchController]:
+        with self._blamed("scripted"):
+            return self._simulation.scripted(name)
+
+    def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
+        with self._blamed("guardrails"):
+            return self._simulation.guardrails()
+
+    def save_state(self) -> SavedState | None:
+        with self._blamed("save_state"):
+            return self._simulation.save_state()
+
+    def restore(self, state: SavedState) -> Mapping[str, Observed]:
+        with blamed(f"`restore` of the world `{self._name}`"):
+            return self._simulation.restore(state)
+
+    def render(self) -> Picture | None:
+        """Draw the worlds as they are now; None where the simulation does not render."""
+        with self._blamed("render"):
+            return self._simulation.render()
+
+    def close(self) -> None:
+        with self._blamed("close"):
+            self._simulation.close()

@@ -1,0 +1,180 @@
+"""Recordings of `townlet run --record` and `townlet capture rollout`: where they go, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from townlet_runtime.adapters.named_code import Factory, blamed, made_by, registered_factory
+from townlet_runtime.errors import ConfigError
+from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.runs.directory import require_writable
+from townlet_runtime.simulation.interface import Observed, SimulationSpec, schema_of
+from townlet_trajectory import TrajectoryBatch, TrajectorySchema, TrajectoryService
+from townlet_trajectory.data.batch import BatchSink
+from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.formats.convert import convert
+from townlet_trajectory.formats.open import format_names
+from townlet_trajectory.storage.entry_points import registered_names
+
+MAX_ROWS = 2_000_000
+"""Steps of agents that a recording keeps in memory."""
+SINKS = "townlet.sinks"
+"""Entry point group of places that take recorded batches, other than files of a known format."""
+CAPTURES, PLAIN = "captures", "npz"
+"""The formats of a recording that names none: of the town, and of other worlds."""
+_NAMES = {"npz": "{}.npz", "minari": "{}-v0"}
+"""File or folder of a group, by format; a folder of its name elsewhere."""
+
+
+class SinkFactory(Protocol):
+    """Opens a sink; an installed package registers one in the entry point group `townlet.sinks`."""
+
+    def __call__(
+        self, target: str, *, schema: TrajectorySchema, info: DatasetInfo
+    ) -> AbstractContextManager[BatchSink]:
+        """Open a sink for the batches of one group of agents.
+
+        Args:
+            target: the text after `NAME:`.
+            schema: of the batches.
+            info: origin of the recording; its `group` is that of the agents.
+        """
+        ...
+
+
+Target: TypeAlias = "FileTarget | SinkTarget"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileTarget:
+    """A folder that a recording is written to."""
+
+    folder: Path
+    format: str | None
+    """None: captures of the town, npz of other worlds."""
+
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    def require(self, environment: str, *, is_town: bool) -> None:
+        """Refuse captures of another world than the town, and a folder that cannot be written to.
+
+        Raises:
+            ConfigError, RunDirectoryError: name the world or the folder.
+        """
+        if self.format == CAPTURES and not is_town:
+            raise ConfigError(f"captures hold what a town shows, and the world is `{environment}`; name another format")
+        require_writable(self.folder)
+
+    def write(self, batch: TrajectoryBatch, info: DatasetInfo, *, prefix: str = "") -> Path:
+        """Write the trajectories of one group in a format of townlet-trajectory; return the path.
+
+        Args:
+            batch: the trajectories.
+            info: their origin.
+            prefix: beginning of the name in the folder.
+        """
+        form = PLAIN if self.format is None else self.format
+        path = self.folder / _NAMES.get(form, "{}").format(f"{prefix}{info.group}")
+        return convert(batch, path, to=form, info=info).target
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkTarget:
+    """A registered sink that a recording is written to."""
+
+    name: str
+    target: str
+
+    @property
+    def place(self) -> str:
+        """Name and target."""
+        return f"{self.name}:{self.target}"
+
+    def require(self, environment: str, *, is_town: bool) -> None:
+        """Refuse a sink that cannot be imported; any world will do.
+
+        Raises:
+            ConfigError: names the sink.
+        """
+        self._factory()
+
+    def _factory(self) -> Factory:
+        factory = registered_factory(SINKS, self.name)
+        if factory is None:
+            raise ConfigError(f"no sink `{self.name}` is registered in `{SINKS}`")
+        return factory
+
+    def write(self, batch: TrajectoryBatch, info: DatasetInfo, *, prefix: str = "") -> str:
+        """Hand the trajectories of one group to the sink; return its name and target.
+
+        Args:
+            batch: the trajectories.
+            info: their origin.
+            prefix: of no effect.
+
+        Raises:
+            ConfigError: if the sink cannot be opened.
+            SimulationError: if it fails.
+        """
+        label = f"the sink `{self.name}`"
+        opened: AbstractContextManager[BatchSink] = made_by(
+            self._factory(),
+            self.target,
+            settings={"schema": batch.schema, "info": info},
+            label=label,
+            takes="a target, and `schema` and `info` as keyword arguments",
+        )
+        with blamed(label), opened as sink:
+            sink.write(batch)
+        return self.place
+
+
+def parse_target(text: str) -> Target:
+    """Parse `DIR`, `FORMAT:DIR` or `SINK:TARGET`.
+
+    Args:
+        text: the value of `--record` or `--output`. A colon of another word belongs to the folder's name.
+    """
+    name, colon, rest = text.partition(":")
+    if colon and name in registered_names(SINKS):
+        return SinkTarget(name=name, target=rest)
+    if colon and name in format_names():
+        return FileTarget(folder=Path(rest), format=name)
+    return FileTarget(folder=Path(text), format=None)
+
+
+def uniform_policy(spec: SimulationSpec) -> UniformPolicy:
+    """Return a policy that draws any legal action, for a world without a script."""
+    return UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+
+
+def recorder_of(spec: SimulationSpec, observed: Observed) -> TrajectoryService:
+    """Return a recorder of one group, whose schema has a mask where the world shows one."""
+    schema = schema_of(spec, masked=observed.action_mask is not None)
+    return TrajectoryService(schema, max_rows=MAX_ROWS, on_full="raise")
+
+
+def require_room(ticks: int, specs: Mapping[str, SimulationSpec], *, option: str, remedy: str) -> None:
+    """Refuse a recording that does not fit into memory.
+
+    Args:
+        ticks: of the recording.
+        specs: of the world, by group of agents.
+        option: named in the error.
+        remedy: the option that makes it smaller.
+
+    Raises:
+        ConfigError: says how many steps of agents there may be.
+    """
+    rows = ticks * sum(spec.capacity for spec in specs.values())
+    if rows > MAX_ROWS:
+        raise ConfigError(
+            f"keeps at most {MAX_ROWS:,} steps of agents in memory, and these are {rows:,}; lower {remedy}", file=option
+        )

@@ -1,0 +1,135 @@
+"""The options that name a world, its script and its guardrails; code (`module:name`) is named by them alone."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from townlet_runtime.adapters.named_code import CONTROLLERS, GUARDRAILS, SIMULATIONS, is_reference
+from townlet_runtime.cli.console import CommandError
+from townlet_runtime.config import Override
+from townlet_runtime.config.schema import MODULE
+from townlet_runtime.runs.records import BegunFile
+from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_runtime.simulation.spec_entries import spec_differences
+from townlet_trajectory.storage.entry_points import registered_names
+from townlet_trajectory.storage.json import JsonValue
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldOptions:
+    """A world and the code that acts in it, as options name them; None or empty: not given."""
+
+    env: str | None = None
+    controller: str | None = None
+    guardrails: tuple[str, ...] = ()
+    """They replace those of the config."""
+
+    def overrides(self) -> list[Override]:
+        """Return the overrides of the config that they mean. Code is in no config, which says `module` of its world."""
+        overrides = []
+        if self.env is not None:
+            overrides.append(_override("name", MODULE if is_world_code(self.env) else self.env, f"--env {self.env}"))
+        if self.controller is not None and not is_code(CONTROLLERS, self.controller):
+            overrides.append(_override("controller", self.controller, f"--controller {self.controller}"))
+        if self.guardrails:
+            registered: list[JsonValue] = [name for name in self.guardrails if not is_code(GUARDRAILS, name)]
+            overrides.append(_override("guardrails", registered or None, f"--guardrail {self.guardrails[0]}"))
+        return overrides
+
+    def code(self) -> WorldOptions:
+        """Return the part of them that a config cannot hold: what is code, and all guardrails if one of them is."""
+        controllers = [name for name in (self.controller,) if name is not None and is_code(CONTROLLERS, name)]
+        return WorldOptions(
+            env=self.env if self.env is not None and is_world_code(self.env) else None,
+            controller=controllers[0] if controllers else None,
+            guardrails=self.guardrails if any(is_code(GUARDRAILS, name) for name in self.guardrails) else (),
+        )
+
+    def elsewhere(self, begun: BegunFile) -> bool:
+        """Tell whether they name another world than that of a run."""
+        return self.env is not None and self.env != begun.environment
+
+    def typed(self) -> str:
+        """Return the options as they are typed; nothing where none was given."""
+        parts = [] if self.env is None else ["--env", self.env]
+        parts += [] if self.controller is None else ["--controller", self.controller]
+        for name in self.guardrails:
+            parts += ["--guardrail", name]
+        return shlex.join(parts)
+
+
+def _override(key: str, value: JsonValue, label: str) -> Override:
+    return Override(path=("environment", key), value=value, label=label)
+
+
+def is_code(group: str, name: str) -> bool:
+    """Tell whether `name` is one of a module (`module:name`), not one registered in the entry point group."""
+    return is_reference(name) and name not in registered_names(group)
+
+
+def is_world_code(env: str) -> bool:
+    """Tell whether a world is one of a module: `module:name`, or `gymnasium:module:ID`."""
+    family, _, name = env.partition(":")
+    if family in ("gymnasium", "pettingzoo"):
+        return family == "gymnasium" and ":" in name
+    return is_code(SIMULATIONS, env)
+
+
+def noted_options(begun: BegunFile) -> WorldOptions:
+    """Return the world and the code of a run as options name them; a world made in Python has none."""
+    return WorldOptions(env=begun.environment, controller=begun.controller, guardrails=begun.guardrails)
+
+
+def require_code(
+    run_dir: Path, begun: BegunFile, options: WorldOptions, *, script: bool = True, otherwise: str = ""
+) -> None:
+    """Refuse to use a run without the code that it was begun with, and show the options that name it.
+
+    Args:
+        run_dir: of the run.
+        begun: how it was begun.
+        options: that were given now.
+        script: whether its script is needed.
+        otherwise: what can be done without its script, for the message.
+
+    Raises:
+        CommandError: holds the options to add.
+    """
+    code = noted_options(begun).code()
+    missing = WorldOptions(
+        env=code.env if options.env is None else None,
+        controller=code.controller if script and options.controller is None else None,
+        guardrails=() if options.guardrails else code.guardrails,
+    )
+    if missing != WorldOptions():
+        rest = otherwise if missing.controller is not None else ""
+        raise CommandError(f"{run_dir}: begun with code that no file may name; add {missing.typed()}{rest}")
+
+
+def require_same_world(run_dir: Path, begun: BegunFile, specs: Mapping[str, SimulationSpec]) -> None:
+    """Refuse a world whose specifications are not those that a run was begun with.
+
+    Args:
+        run_dir: of the run.
+        begun: how it was begun; where it notes no specifications, any world will do.
+        specs: of the world now, by group of agents.
+
+    Raises:
+        CommandError: names each entry that differs, with both values.
+    """
+    if begun.specs is None:
+        return
+    if begun.specs.keys() != specs.keys():
+        groups = f"groups {', '.join(begun.specs)}, has {', '.join(specs)} now"
+        raise CommandError(f"{run_dir}: the world `{begun.environment}` had the {groups}")
+    for group, noted in begun.specs.items():
+        differing = spec_differences(noted, specs[group])
+        if differing:
+            where = "" if len(specs) == 1 else f", group {group}"
+            raise CommandError(
+                f"{run_dir}: the world `{begun.environment}`{where} is another one than the run was begun in: "
+                + "; ".join(differing)
+            )

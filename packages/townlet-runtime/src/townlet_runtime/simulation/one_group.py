@@ -1,0 +1,110 @@
+"""A `Simulation` of the user as the `GroupedSimulation` that the library works with: completed, cast and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import BatchController, Guardrail, SavedState, join_groups, split_groups
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation.intake import Intake
+from townlet_runtime.simulation.interface import (
+    AGENTS,
+    Closing,
+    Exact,
+    Guarded,
+    Observed,
+    Picture,
+    Rendered,
+    Saved,
+    Scripted,
+    Simulation,
+    SimulationSpec,
+    Stepped,
+)
+
+_PARTS = ("intake", "simulation")
+"""Of a saved state."""
+
+
+class OneGroup:
+    """A simulation of one group as a `GroupedSimulation`; the group is called `agents`.
+
+    It supplies what the simulation leaves out: no behaviors, no guardrails, nothing to save or close, and the fields of
+    `Observed` and `Stepped` that have a default. Lists and other dtypes are cast where nothing is lost. The answers of
+    an `Exact` simulation are handed on unseen.
+
+    Examples:
+        A counter that pays 1 for each step on; its reward is a list.
+
+        >>> import numpy as np
+        >>> from townlet_behavior import ActionVocabulary
+        >>> from townlet_runtime import Observed, OneGroup, SimulationSpec, Stepped
+        >>> class Counter:
+        ...     spec = SimulationSpec(
+        ...         name="counter", vocabulary=ActionVocabulary(keys=("stay", "on"), kinds=("wait", "move")),
+        ...         observation_shapes={"count": (1,)}, num_worlds=1, capacity=1, episode_ticks=10,
+        ...     )
+        ...     def reset(self, *, seeds):
+        ...         self.count = 0
+        ...         return self.observed()
+        ...     def step(self, actions):
+        ...         self.count += int(actions[0])
+        ...         return Stepped(rewards=[int(actions[0])], observed=self.observed())
+        ...     def observed(self):
+        ...         return Observed(slots=[0], agent_ids=["ann"], observations={"count": [[self.count]]})
+        >>> worlds = OneGroup(Counter())
+        >>> worlds.behaviors, worlds.reset(seeds=np.array([7]))["agents"].worlds
+        ((), array([0]))
+        >>> worlds.step({"agents": np.array([1])})["agents"].rewards
+        array([1.], dtype=float32)
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._intake = None if isinstance(simulation, Exact) and simulation.exact else Intake(simulation.spec)
+        self.specs: Mapping[str, SimulationSpec] = {AGENTS: simulation.spec}
+
+    @property
+    def behaviors(self) -> tuple[str, ...]:
+        return tuple(self._simulation.behaviors) if isinstance(self._simulation, Scripted) else ()
+
+    def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
+        observed = self._simulation.reset(seeds=seeds)
+        return {AGENTS: observed if self._intake is None else self._intake.begin(observed, seeds=seeds)}
+
+    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+        stepped = self._simulation.step(actions[AGENTS])
+        return {AGENTS: stepped if self._intake is None else self._intake.step(stepped)}
+
+    def scripted(self, name: str) -> Mapping[str, BatchController]:
+        if not isinstance(self._simulation, Scripted):
+            raise SimulationError(f"`{self.specs[AGENTS].name}` has no behaviors, got {name!r}")
+        return {AGENTS: self._simulation.scripted(name)}
+
+    def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
+        return {AGENTS: self._simulation.guardrails() if isinstance(self._simulation, Guarded) else ()}
+
+    def save_state(self) -> SavedState | None:
+        state = self._simulation.save_state() if isinstance(self._simulation, Saved) else None
+        if state is None or self._intake is None:
+            return state
+        return join_groups(dict(zip(_PARTS, (self._intake.save_state(), state), strict=True)))
+
+    def restore(self, state: SavedState) -> Mapping[str, Observed]:
+        if not isinstance(self._simulation, Saved):
+            raise SimulationError(f"`{self.specs[AGENTS].name}` has no `save_state`, so it cannot be restored")
+        if self._intake is None:
+            return {AGENTS: self._simulation.restore(state)}
+        intake, own = split_groups(state, _PARTS).values()
+        return {AGENTS: self._intake.restore(intake, self._simulation.restore(own))}
+
+    def render(self) -> Picture | None:
+        """Draw the worlds as they are now; None where the simulation does not render."""
+        return self._simulation.render() if isinstance(self._simulation, Rendered) else None
+
+    def close(self) -> None:
+        if isinstance(self._simulation, Closing):
+            self._simulation.close()
