@@ -169,7 +169,7 @@ def test_ppo_of_stable_baselines3_acts_here_as_it_does_there(tmp_path: Path, tow
     theirs = model.policy.predict_values(torch.from_numpy(seen)).detach().numpy()[:, 0]
     np.testing.assert_allclose(values, theirs, rtol=1e-4, atol=1e-4)
 
-    evaluator = Evaluator(Environment(name=name), config=BridgeConfig(), seed=0)
+    evaluator = Evaluator(Environment(name=name), config=BridgeConfig(), seed=0, num_worlds=4)
     returns = evaluator.evaluate({"agents": policy}, seeds=final_seeds(20), sample=False).returns
     chance = evaluator.baseline("random", seeds=final_seeds(20)).returns
     assert np.mean(returns) > 5 * np.mean(chance)

@@ -18,7 +18,8 @@ from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.learned import STATE, LearnedSide
 from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy
-from townlet_runtime.simulation.interface import AGENTS, Observed, OneGroup, SimulationSpec, schema_of
+from townlet_runtime.simulation.interface import AGENTS, Observed, SimulationSpec, schema_of
+from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 
@@ -81,6 +82,12 @@ def columns(batch: TrajectoryBatch) -> dict[str, list[object]]:
     return {name: np.asarray(column).tolist() for name, column in batch.columns.items()}
 
 
+def go_on(corridor: Corridor, runtime: PolicyRuntime) -> None:
+    """Forty ticks."""
+    for _ in range(40):
+        runtime.post_step(corridor.step(runtime.decide_batch().action))
+
+
 def test_a_runtime_that_was_saved_and_restored_goes_on_bit_for_bit(tmp_path: Path) -> None:
     corridor = Corridor(BUSY, num_worlds=2)
     policy = in_a_file(corridor.spec, tmp_path)
@@ -95,7 +102,7 @@ def test_a_runtime_that_was_saved_and_restored_goes_on_bit_for_bit(tmp_path: Pat
     again = Corridor(BUSY, num_worlds=2)
     runtime = runtime_of(again, policy)
     runtime.restore(state, again.restore(worlds))
-    SimulationLoop(again, runtime).run_for(40)
+    go_on(again, runtime)
     assert columns(runtime.collect_trajectory()) == unbroken
 
     # and the memory matters: without it the same worlds are valued otherwise
@@ -103,7 +110,7 @@ def test_a_runtime_that_was_saved_and_restored_goes_on_bit_for_bit(tmp_path: Pat
     runtime = runtime_of(forgetful, policy)
     blank = {name: np.zeros_like(array) if name.endswith(STATE) else array for name, array in state.items()}
     runtime.restore(blank, forgetful.restore(worlds))
-    SimulationLoop(forgetful, runtime).run_for(40)
+    go_on(forgetful, runtime)
     assert columns(runtime.collect_trajectory())["value"] != unbroken["value"]
 
 
@@ -130,7 +137,11 @@ def test_a_collector_keeps_the_memory_between_collections_and_through_a_save(tmp
 
 def test_the_score_of_an_episode_does_not_depend_on_its_place(tmp_path: Path) -> None:
     actors = {AGENTS: in_a_file(Corridor(BUSY).spec, tmp_path)}
-    evaluator = Evaluator(lambda n: OneGroup(Corridor(BUSY, num_worlds=n)), config=BridgeConfig(), seed=1)
+
+    def make(num_worlds: int) -> OneGroup:
+        return OneGroup(Corridor(BUSY, num_worlds=num_worlds))
+
+    evaluator = Evaluator(make, config=BridgeConfig(), seed=1, num_worlds=2)
     together = evaluator.evaluate(actors, seeds=np.array([4, 5, 6]), sample=True)
     alone = [evaluator.evaluate(actors, seeds=np.array([seed]), sample=True).returns[0] for seed in (4, 5, 6)]
     np.testing.assert_array_equal(together.returns, alone)

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from townlet_runtime.policy.foreign import SealSpec
     from townlet_runtime.policy.seal import SealedPolicy
 
-policy_app = typer.Typer(
-    help="Make policy files of other libraries' models, and check policy files.", rich_markup_mode=None
-)
+policy_app = typer.Typer(help="Seal models of other libraries as policies; check policies.", rich_markup_mode=None)
 
 
 class KindName(StrEnum):

@@ -10,7 +10,7 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import MadeForSpec, proposals_of, require_fit
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_runtime.simulation.saved_state import saved_array
-from townlet_trajectory.evaluation.interfaces import AnyActor, CriticOptional, RecurrentActor
+from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, CriticOptional, RecurrentActor
 
 STATE = "policy_state"
 """Key of the recurrent state in a saved state."""
@@ -30,14 +30,10 @@ class LearnedSide:
     def __init__(self, spec: SimulationSpec, *, asks_values: bool) -> None:
         self._spec = spec
         self._asks_values = asks_values
-        self._actor: AnyActor | None = None
+        # One of them at most; told apart once, because asking a protocol is slow.
+        self._stateless: Actor | None = None
         self._recurrent: RecurrentActor | None = None
         self._state: NDArray[np.float32] = np.zeros((spec.capacity, 0), np.float32)
-
-    @property
-    def is_there(self) -> bool:
-        """Whether there is a policy."""
-        return self._actor is not None
 
     def set_policy(self, policy: AnyActor | None, *, keep_state: bool) -> None:
         """Let another policy propose.
@@ -54,8 +50,10 @@ class LearnedSide:
             require_fit(policy, self._spec)
         if not self._asks_values and isinstance(policy, CriticOptional):
             policy = policy.without_values()
-        self._actor = policy
-        size = policy.state_size if isinstance(policy, RecurrentActor) else 0
+        if isinstance(policy, RecurrentActor):
+            self._stateless, self._recurrent, size = None, policy, policy.state_size
+        else:
+            self._stateless, self._recurrent, size = policy, None, 0
         if policy is None and keep_state:
             return
         if not keep_state or self._state.shape[1] != size:
@@ -76,16 +74,17 @@ class LearnedSide:
         Raises:
             SimulationError: if a number of recurrent state is not finite; names world, agent and tick.
         """
-        actor = self._actor
-        if actor is None or not len(observed.slots):
+        slots, mask = observed.slots, observed.action_mask
+        if not len(slots):
             return None
-        if isinstance(actor, RecurrentActor):
-            slots = observed.slots
-            log_probs, values, state = actor.act(observed.observations, observed.action_mask, self._state[slots])
+        if self._stateless is not None:
+            log_probs, values = self._stateless.act(observed.observations, mask)
+        elif self._recurrent is not None:
+            log_probs, values, state = self._recurrent.act(observed.observations, mask, self._state[slots])
             _require_state(state, (len(slots), self._state.shape[1]), observed, tick)
             self._state[slots] = state
         else:
-            log_probs, values = actor.act(observed.observations, observed.action_mask)
+            return None
         return proposals_of(log_probs, values, observed, seed=seed, tick=tick, greedy=greedy)
 
     def forget(self, slots: NDArray[np.int64]) -> None:
@@ -104,7 +103,8 @@ class LearnedSide:
             SimulationError: if the policy that is set has a state of another size.
         """
         saved = saved_array(state, STATE, dtype=np.float32, shape=(self._spec.capacity, None))
-        if self._actor is not None and saved.shape[1] != self._state.shape[1]:
+        has_policy = self._stateless is not None or self._recurrent is not None
+        if has_policy and saved.shape[1] != self._state.shape[1]:
             raise SimulationError(
                 f"expected a saved state of {self._state.shape[1]} numbers of recurrent state per agent, as the policy "
                 f"has, got {saved.shape[1]}"
