@@ -6,9 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from townlet_runtime import Simulation, check_simulation
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 TESTED_BELOW = {"act_without_torch", "balance_a_pole", "blend_a_policy", "record_and_load", "record_and_stream"}
@@ -78,3 +82,29 @@ def test_plain_world() -> None:
     # from 1 to the threshold of 0.4 by 0.02 a tick are 31 ticks: 200 ticks are 6 meals each; at ratio 1 one a tick
     assert meals[0] in range(15, 19)
     assert meals[0] < meals[1] < meals[2] <= 200
+
+
+def road() -> Simulation:
+    """The world of the README of townlet-runtime."""
+    readme = EXAMPLES.parent / "packages" / "townlet-runtime" / "README.md"
+    (block,) = [
+        code for code in re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL) if "class Road" in code
+    ]
+    names: dict[str, Any] = {}
+    exec(compile(block, str(readme), "exec"), names)
+    world: Simulation = names["Road"]()
+    return world
+
+
+def orchard() -> Simulation:
+    """The world of `train_on_your_world`, whose training is left out."""
+    source = (EXAMPLES / "train_on_your_world.py").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(compile(source.partition("config = ")[0], "train_on_your_world", "exec"), names)
+    world: Simulation = names["Orchard"](2)
+    return world
+
+
+@pytest.mark.parametrize("make", [road, orchard])
+def test_worlds_that_are_shown_keep_their_promises(make: Callable[[], Simulation]) -> None:
+    check_simulation(make(), seed=1, ticks=90)

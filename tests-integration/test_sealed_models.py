@@ -21,7 +21,7 @@ from townlet_runtime import (
     OnnxPolicy,
     RecurrentOnnxPolicy,
     SealSpec,
-    check_policy,
+    check_vectors,
     seal,
 )
 from townlet_runtime.errors import PolicyFileError
@@ -77,7 +77,7 @@ def recurrent_policy(tmp_path: Path) -> tuple[Path, Recurrent]:
 def test_a_recurrent_network_is_sealed_and_acts_as_torch_does(recurrent_policy: tuple[Path, Recurrent]) -> None:
     path, network = recurrent_policy
     policy = RecurrentOnnxPolicy.load(path)
-    assert policy.state_size == 2 * 2 * 6 and check_policy(path).passed
+    assert policy.state_size == 2 * 2 * 6 and check_vectors(path).passed
     rng = np.random.default_rng(2)
     state = np.zeros((9, 24), np.float32)
     h = c = torch.zeros(2, 9, 6)

@@ -232,6 +232,13 @@ def test_an_environment_that_breaks_while_it_runs_is_code_1_and_named(
     assert said.startswith(f"townlet: error: {NAME}, world ") and "expected finite numbers in `observation`" in said
 
 
+def test_a_world_that_draws_text_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    lake = ["run", "--env", "gymnasium:FrozenLake-v1", "--ticks", "3", "--render"]
+    assert "--set environment.settings.render_mode=ansi makes it" in refusal(capsys, *lake)
+    assert main([*lake, "--set", "environment.settings.render_mode=ansi"]) == 0
+    assert "SFFF\nFHFH\nFFFH\nHFFG" in capsys.readouterr().out
+
+
 @pytest.fixture
 def census(monkeypatch: pytest.MonkeyPatch) -> walk.Census:
     """Counts the environments of a test."""

@@ -12,11 +12,11 @@ from onnx import ModelProto
 from strategies import LOWEST, log_softmax
 
 from townlet_runtime.errors import PolicyFileError
-from townlet_runtime.policy.check import check_policy
 from townlet_runtime.policy.foreign import ModelParts, SealSpec
 from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.policy.seal import SealedPolicy, seal
+from townlet_runtime.policy.vectors import check_vectors
 from townlet_runtime.testing import Corridor
 from townlet_trajectory.evaluation.golden_vectors import read_vectors
 
@@ -68,7 +68,7 @@ def test_golden_vectors_of_the_models_own_answers_lie_beside_it(tmp_path: Path) 
     np.testing.assert_allclose(outputs.values, (seen @ V)[:, 0], rtol=1e-5, atol=1e-6)
     expected = log_softmax(np.where(inputs.action_mask, seen @ W, LOWEST))
     np.testing.assert_allclose(outputs.log_probs[inputs.action_mask], expected[inputs.action_mask], atol=1e-5)
-    assert check_policy(made.path).passed and max(made.differences.values()) < 1e-5
+    assert check_vectors(made.path).passed and max(made.differences.values()) < 1e-5
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:

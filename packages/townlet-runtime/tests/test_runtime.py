@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from townlet_behavior import (
     Purpose,
     Source,
     UnknownActionError,
+    draw_keys,
     uniforms,
 )
 from townlet_runtime.core.loop import SimulationLoop
@@ -514,3 +516,54 @@ def test_the_coins_can_be_drawn_from_another_seed() -> None:
     assert coins(1, later=2) == coins(2) != coins(1)
     with pytest.raises(ConfigError, match="`seed` must be in"):
         coins(1, later=-1)
+
+
+def test_two_agents_of_one_name_are_refused_without_a_recorder() -> None:
+    corridor = Corridor(CorridorConfig(places=9, max_absence=1), num_worlds=2)
+    runtime = PolicyRuntime(
+        corridor.spec, corridor.scripted("idle"), config=BridgeConfig(), policy=None, service=None, seed=0
+    )
+    observed = corridor.reset(seeds=np.array([5, 5]))  # worlds of one seed have agents of one key, which are others
+    runtime.begin(observed, tick=0)
+    ids = observed.agent_ids.copy()
+    ids[np.flatnonzero(observed.worlds == 1)[1:3]] = "twin"
+    keys = np.array([draw_keys(5, one) for one in ids], np.uint64)
+    with pytest.raises(SimulationError, match=r"world 1, tick 3: 2 agents are named 'twin'"):
+        runtime.begin(replace(observed, agent_ids=ids, keys=keys), tick=3)
+
+
+def test_ticks_never_go_back() -> None:
+    corridor = Corridor(ALONE)
+    runtime = PolicyRuntime(
+        corridor.spec, corridor.scripted("idle"), config=BridgeConfig(), policy=None, service=None, seed=0
+    )
+    observed = begun(corridor, 0)
+    runtime.begin(observed, tick=5)
+    with pytest.raises(SimulationError, match="tick 4: expected a tick from 5 on"):
+        runtime.begin(observed, tick=4)
+    runtime.begin(observed, tick=5)  # not decided yet
+    runtime.decide_batch()
+    with pytest.raises(SimulationError, match="tick 5: expected a tick from 6 on"):
+        runtime.begin(observed, tick=5)
+    runtime.reset_state()
+    with pytest.raises(SimulationError, match="tick 5: expected a tick from 6 on"):
+        runtime.begin(observed, tick=5)
+
+
+@pytest.mark.parametrize("bend", [np.exp, lambda log_probs: log_probs + np.float32(2)])
+def test_probabilities_and_logits_of_any_actor_are_refused(bend: Callable[[NDArray], NDArray]) -> None:
+    corridor = Corridor(ALONE)
+    uniform = UniformPolicy(
+        vocabulary=corridor.spec.vocabulary.keys, observation_shapes=corridor.spec.observation_shapes
+    )
+
+    class Bent:
+        def act(self, observations: Observations, mask: NDArray[np.bool_] | None) -> tuple[NDArray, NDArray]:
+            log_probs, values = uniform.act(observations, mask)
+            return bend(log_probs), values
+
+    script, config = corridor.scripted("idle"), BridgeConfig(ratio=1.0)
+    runtime = PolicyRuntime(corridor.spec, script, config=config, policy=Bent(), service=None, seed=0)
+    runtime.begin(begun(corridor, 0), tick=0)
+    with pytest.raises(PolicyError, match="normalise `log_probs`"):
+        runtime.decide_batch()

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from townlet_runtime.core.rollouts import Collector, Evaluator
     from townlet_runtime.core.runtime import PolicyRuntime
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
-    from townlet_runtime.policy.check import PolicyCheck, check_policy
     from townlet_runtime.policy.file import PolicyCard
     from townlet_runtime.policy.foreign import ModelParts, SealSpec
     from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
         spec_sha256,
     )
     from townlet_runtime.policy.seal import SealedPolicy, seal
+    from townlet_runtime.policy.vectors import VectorsCheck, check_vectors
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
     from townlet_runtime.simulation.interface import (
         Closing,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         require_seeds,
         schema_of,
     )
+    from townlet_runtime.simulation.kits import check_controller, check_guardrail, check_policy
     from townlet_runtime.simulation.one_group import OneGroup
 
 __all__ = [
@@ -75,7 +76,6 @@ __all__ = [
     "OnnxPolicy",
     "Policy",
     "PolicyCard",
-    "PolicyCheck",
     "PolicyRuntime",
     "RecurrentOnnxPolicy",
     "Rendered",
@@ -89,9 +89,13 @@ __all__ = [
     "Stepped",
     "TreeController",
     "UniformPolicy",
+    "VectorsCheck",
+    "check_controller",
     "check_grouped_simulation",
+    "check_guardrail",
     "check_policy",
     "check_simulation",
+    "check_vectors",
     "greedy_actions",
     "load_policy",
     "require_fit",
@@ -112,7 +116,7 @@ _MODULES = {
     "core.rollouts": ("Collector", "Evaluator"),
     "core.runtime": ("PolicyRuntime",),
     "core.telemetry": ("ActionProbability", "AgentSnapshot"),
-    "policy.check": ("PolicyCheck", "check_policy"),
+    "policy.vectors": ("VectorsCheck", "check_vectors"),
     "policy.file": ("PolicyCard",),
     "policy.foreign": ("ModelParts", "SealSpec"),
     "policy.onnx": ("OnnxPolicy", "RecurrentOnnxPolicy", "load_policy"),
@@ -135,6 +139,7 @@ _MODULES = {
         "require_seeds",
         "schema_of",
     ),
+    "simulation.kits": ("check_controller", "check_guardrail", "check_policy"),
     "simulation.one_group": ("OneGroup",),
 }
 

@@ -143,15 +143,15 @@ def seal(
 def check(
     policy: _Policy, vectors: _Vectors = None, json: Json = False, verbose: Verbose = False, quiet: Quiet = False
 ) -> int:
-    """Carry out `townlet policy check`; see `townlet_runtime.policy.check.check_policy`."""
+    """Carry out `townlet policy check`; see `townlet_runtime.policy.vectors.check_vectors`."""
     from townlet_runtime.cli.console import Console, guarded
 
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.policy.check import check_policy
+        from townlet_runtime.policy.vectors import check_vectors
 
-        found = check_policy(policy, vectors)
+        found = check_vectors(policy, vectors)
         # JSON has no infinity: an output that is missing or of another shape has no difference in numbers.
         differences = {name: one if one < float("inf") else None for name, one in found.differences.items()}
         console.result(

@@ -21,23 +21,21 @@ from townlet_behavior import (
     join_groups,
     split_groups,
 )
-from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches, name_agent
+from townlet_runtime.core.agents import ids_of, name_agent, require_ids, slot_of
+from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.learned import LearnedSide
-from townlet_runtime.policy.policy import MadeForSpec
+from townlet_runtime.policy.policy import ActingPolicy
 from townlet_runtime.simulation.interface import (
     Observed,
     SimulationSpec,
     Stepped,
-    ids_of,
     recorded_observations,
-    slot_of,
 )
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 from townlet_trajectory.evaluation.interfaces import AnyActor
 
-_PARTS = ("runtime", "bridge", "switches", "learned")
+_PARTS = ("runtime", "bridge", "switches", "policy")
 """Of a saved state."""
 
 
@@ -72,8 +70,7 @@ class PolicyRuntime:
         seed: of all draws, in [0, 2^64): the blend's coins and the policy's actions, which differ in their purpose.
         greedy: take the most probable action instead of drawing one; such steps are never trained on.
         guardrails: after the action mask; they have the last word.
-        asks_values: whether the policy is asked what states are worth, which costs the work of its critic; None: where
-            there is a `service`. Not asked, values are recorded as 0 and are None in snapshots.
+        asks_values: whether values are computed, else they are 0, and None in snapshots; None: where a `service` is.
 
     Raises:
         SimulationError: if the policy was made for other actions or observations.
@@ -98,15 +95,16 @@ class PolicyRuntime:
             spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
         self._service = service
+        self._records_terms = service is not None and bool(service.schema.reward_terms)
         self._seed = seed
         self._greedy = greedy
         self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
-        self._learned = LearnedSide(spec, asks_values=service is not None if asks_values is None else asks_values)
+        self._acting = ActingPolicy(spec, asks_values=service is not None if asks_values is None else asks_values)
         self._tick = 0
         self._observed: Observed | None = None
         self._decided: Decided | None = None
         self._pending = False
-        self._checked_ids = b""
+        self._checked_ids, self._ids = b"", np.empty(0, object)
         self._ctx_reset_callbacks: list[Callable[[str], None]] = []
         self.set_policy(policy)
 
@@ -124,12 +122,15 @@ class PolicyRuntime:
         """Begin a tick: write the options in force into the observations, and record them.
 
         Raises:
-            SimulationError: if an agent has no name; says the world.
+            SimulationError: if an agent has no name or that of another in its world, or ticks go back: draws depend on
+                them.
         """
-        # Pointers: comparing them costs nothing, and an empty text is always the same object.
-        if (ids := observed.agent_ids.tobytes()) != self._checked_ids:
-            _require_ids(observed, tick)
-            self._checked_ids = ids
+        if tick < self._tick + self._pending:
+            raise SimulationError(f"tick {tick}: expected a tick from {self._tick + self._pending} on")
+        # Addresses of texts: comparing them costs nothing, and `_ids` keeps those that were checked alive.
+        if (addresses := observed.agent_ids.tobytes()) != self._checked_ids:
+            require_ids(observed, tick)
+            self._checked_ids, self._ids = addresses, observed.agent_ids.copy()
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
         if self._columns is not None:
             self._columns.show(observed.observations, held_action, ticks_left, num_actions=self._num_actions)
@@ -159,7 +160,7 @@ class PolicyRuntime:
         if observed is None or self._pending:
             raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
         if proposals is None:
-            proposals = self._learned.propose(observed, seed=self._seed, tick=tick, greedy=self._greedy)
+            proposals = self._acting.propose(observed, seed=self._seed, tick=tick, greedy=self._greedy)
         try:
             decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
         except BehaviorError as error:
@@ -192,6 +193,7 @@ class PolicyRuntime:
                     stepped.truncated,
                     final_rows=stepped.final_rows,
                     final_observations=stepped.final_observations,
+                    reward_terms=stepped.reward_terms if self._records_terms else {},
                 )
             self.begin(stepped.observed, tick=self._tick + 1)
 
@@ -205,30 +207,26 @@ class PolicyRuntime:
         """Drop commitments, possession, plans and option history of agents in `slots` [E] that left between ticks."""
         self._bridge.forget(slots)
         self._switches.forget(slots)
-        self._learned.forget(slots)
+        self._acting.forget(slots)
 
     def set_policy(self, policy: AnyActor | None, *, keep_state: bool = False) -> None:
-        """Let another policy propose from the next decision on; commitments go on.
+        """Let another policy propose from the next decision on; None: the script alone. Commitments go on.
 
-        Args:
-            policy: None: the script alone. A `Policy` says what it was made for and is held to it; another actor is
-                taken to fit.
-            keep_state: whether a recurrent policy goes on with the state that is there, as newer weights of the same
-                network do; else it remembers nothing of the agents that are there.
+        A `Policy` is held to what it was made for. A recurrent one remembers nothing of any agent, unless `keep_state`:
+        then it goes on with the state that is there, as newer weights of the same network do.
 
         Raises:
             SimulationError: if the policy was made for other actions or observations; names what differs.
         """
-        self._learned.set_policy(policy, keep_state=keep_state)
-        self._policy_hash: str | None = policy.digest if isinstance(policy, MadeForSpec) else None
+        self._acting.set_policy(policy, keep_state=keep_state)
 
     def active_policy_hash(self) -> str | None:
         """Return the digest of the policy that proposes; None without a policy, or where it has none."""
-        return self._policy_hash
+        return self._acting.digest
 
     def set_policy_hash(self, digest: str | None) -> None:
         """Name the policy that proposes, where it has no digest of its own."""
-        self._policy_hash = digest
+        self._acting.digest = digest
 
     def set_anneal_ratio(self, ratio: float | None) -> None:
         """Give the policy this share of the decisions, clamped to [0, 1]; None: none. NaN is a `ConfigError`."""
@@ -366,9 +364,8 @@ class PolicyRuntime:
         A tick that was begun is never decided, and its number not used again.
         """
         self._bridge.reset()
-        everyone = np.arange(self._spec.capacity)
-        self._switches.forget(everyone)
-        self._learned.forget(everyone)
+        for part in (self._switches, self._acting):
+            part.forget(np.arange(self._spec.capacity))
         if self._service is not None:
             self._service.reset()
         if self._observed is not None:
@@ -386,9 +383,8 @@ class PolicyRuntime:
         if self._observed is None or self._pending:
             raise SimulationError(f"tick {self._tick}: `save_state` must follow `begin` or `post_step`")
         own = {"tick": np.array(self._tick, np.int64)}
-        states = (own, self._bridge.save_state(), self._switches.save_state(), self._learned.save_state())
-        parts = dict(zip(_PARTS, states, strict=True))
-        return join_groups(parts)
+        states = (own, self._bridge.save_state(), self._switches.save_state(), self._acting.save_state())
+        return join_groups(dict(zip(_PARTS, states, strict=True)))
 
     def restore(self, state: SavedState, observed: Observed) -> None:
         """Go on as the runtime that was saved, from the view of that tick; a recorder must be empty.
@@ -397,15 +393,8 @@ class PolicyRuntime:
             SimulationError, StateError: if `state` is of another runtime.
         """
         parts = split_groups(state, _PARTS)
-        tick = saved_number(parts["runtime"], "tick")
+        self._tick, self._pending = saved_number(parts["runtime"], "tick"), False
         self._switches.restore(parts["switches"])
-        self._learned.restore(parts["learned"])
+        self._acting.restore(parts["policy"])
         self._bridge.restore(parts["bridge"])
-        self.begin(observed, tick=tick)
-
-
-def _require_ids(observed: Observed, tick: int) -> None:
-    empty = np.flatnonzero(observed.agent_ids == "")
-    if empty.size:
-        world = int(observed.worlds[empty[0]])
-        raise SimulationError(f"world {world}, tick {tick}: the id of an agent must not be empty")
+        self.begin(observed, tick=self._tick)

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BehaviorError, DecisionBatch, Proposals, SavedState
+from townlet_behavior import ActionVocabulary, DecisionBatch, Proposals, SavedState
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import Observed
 from townlet_runtime.simulation.saved_state import saved_array
@@ -135,11 +135,3 @@ def log_tick_health(*, tick: int, duration_ms: float, queue: int, dropped: int) 
         queue,
         dropped,
     )
-
-
-def name_agent(error: BehaviorError, observed: Observed) -> None:
-    """Name the agent of an error of the bridge, which knows slots alone, by its id and world."""
-    if error.slot is not None:
-        here = (observed.slots == error.slot).nonzero()[0]
-        if here.size:
-            error.name_agent(str(observed.agent_ids[here[0]]), world=int(observed.worlds[here[0]]))

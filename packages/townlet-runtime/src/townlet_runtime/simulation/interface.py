@@ -7,6 +7,7 @@ whose agents have unequal spaces is a `GroupedSimulation`, and `OneGroup` shows 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -14,9 +15,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BatchController, Guardrail, PossessionError, SavedState
+from townlet_behavior import ActionVocabulary, BatchController, Guardrail, SavedState
 from townlet_runtime.errors import SimulationError
-from townlet_trajectory import ACTION_MASK, ArraySpec, TrajectorySchema, default_decision_columns
+from townlet_trajectory import ACTION_MASK, REWARD_TERM, ArraySpec, TrajectorySchema, default_decision_columns
 
 AGENTS = "agents"
 """Name of the group where there is only one."""
@@ -100,7 +101,7 @@ class SimulationSpec:
     option_ticks: Mapping[str, int] = field(default_factory=dict)
     """The world's own commitment lengths by option kind; kinds that are left out are added with 0."""
     reward_terms: tuple[str, ...] = ()
-    """Names of the parts of the reward that are recorded beside it."""
+    """Names of the parts of the reward, which are recorded as columns `reward_TERM` and logged as `reward/TERM`."""
 
     def __post_init__(self) -> None:
         self._require(self.num_worlds > 0, "at least one world", self.num_worlds)
@@ -115,6 +116,8 @@ class SimulationSpec:
         object.__setattr__(self, "option_ticks", dict.fromkeys(self.vocabulary.kinds, 0) | dict(self.option_ticks))
         for group, given in (("event_names", self.event_names), ("reward_terms", self.reward_terms)):
             self._require(len(set(given)) == len(given), f"`{group}` that differ", given)
+        fit = all(re.fullmatch(r"\w{1,57}", term, re.ASCII) for term in self.reward_terms)
+        self._require(fit, "`reward_terms` of letters, digits and `_`", self.reward_terms)
         if "features" in self.observation_shapes:
             shape, names = self.observation_shapes["features"], self.feature_names
             self._require(
@@ -365,13 +368,14 @@ def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
 
 
 def schema_of(spec: SimulationSpec, *, masked: bool) -> TrajectorySchema:
-    """Return the schema of a recorder: the observations, the mask if `masked`, and every decision column."""
+    """Return the schema of a recorder: the observations, the mask if `masked`, every decision column, and a column
+    `reward_TERM` for each named part of the reward."""
     observations = {name: ArraySpec(dtype="float32", shape=shape) for name, shape in spec.observation_shapes.items()}
     if masked:
         observations[ACTION_MASK] = ArraySpec(dtype="bool", shape=(len(spec.vocabulary),))
-    return TrajectorySchema(
-        observations=observations, decisions=default_decision_columns(), vocabulary=spec.vocabulary.keys
-    )
+    terms = {REWARD_TERM + term: ArraySpec(dtype="float32") for term in spec.reward_terms}
+    decisions = default_decision_columns() | terms
+    return TrajectorySchema(observations=observations, decisions=decisions, vocabulary=spec.vocabulary.keys)
 
 
 def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32] | NDArray[np.bool_]]:
@@ -379,33 +383,3 @@ def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32
     if observed.action_mask is None:
         return observed.observations
     return {**observed.observations, ACTION_MASK: observed.action_mask}
-
-
-def slot_of(agent_id: str, world: int, observed: Observed | None) -> int:
-    """Find the slot of an agent that is present.
-
-    Args:
-        agent_id: unique in its world.
-        world: index of the world.
-        observed: the view of this tick; None: no agent is present.
-
-    Raises:
-        PossessionError: if world `world` has no such agent now.
-    """
-    if observed is not None:
-        here = (observed.agent_ids == agent_id) & (observed.worlds == world)
-        if here.any():
-            return int(observed.slots[here.argmax()])
-    raise PossessionError(f"expected an agent that is present in world {world}, got {agent_id!r}")
-
-
-def ids_of(slots: NDArray[np.int64], world: int, observed: Observed) -> list[str]:
-    """List the ids of present agents.
-
-    Args:
-        slots: [M]; agents in other slots are left out.
-        world: index of the world.
-        observed: the view of this tick.
-    """
-    here = np.isin(observed.slots, slots) & (observed.worlds == world)
-    return [str(agent_id) for agent_id in observed.agent_ids[here]]

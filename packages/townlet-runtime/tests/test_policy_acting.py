@@ -16,8 +16,8 @@ from townlet_runtime.core.loop import SimulationLoop
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.learned import STATE, LearnedSide
 from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy
+from townlet_runtime.policy.policy import STATE, ActingPolicy
 from townlet_runtime.simulation.interface import AGENTS, Observed, SimulationSpec, schema_of
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
@@ -152,9 +152,9 @@ def test_everybody_is_forgotten_when_worlds_begin_anew(tmp_path: Path) -> None:
     loop = SimulationLoop(corridor, runtime_of(corridor, in_a_file(corridor.spec, tmp_path)))
     loop.reset(seed=3)
     loop.run_for(20)
-    assert loop.runtime.save_state()[f"learned/{STATE}"].any()
+    assert loop.runtime.save_state()[f"policy/{STATE}"].any()
     loop.reset(seed=3)
-    assert not loop.runtime.save_state()[f"learned/{STATE}"].any()
+    assert not loop.runtime.save_state()[f"policy/{STATE}"].any()
 
 
 def later(corridor: Corridor) -> Observed:
@@ -165,14 +165,14 @@ def later(corridor: Corridor) -> Observed:
     return observed
 
 
-def side(policy: object = None, *, asks_values: bool = True) -> tuple[LearnedSide, Corridor]:
+def side(policy: object = None, *, asks_values: bool = True) -> tuple[ActingPolicy, Corridor]:
     corridor = Corridor(BUSY, num_worlds=2)
-    learned = LearnedSide(corridor.spec, asks_values=asks_values)
+    learned = ActingPolicy(corridor.spec, asks_values=asks_values)
     learned.set_policy(policy, keep_state=False)
     return learned, corridor
 
 
-def state_of(learned: LearnedSide) -> NDArray[np.float32]:
+def state_of(learned: ActingPolicy) -> NDArray[np.float32]:
     state: SavedState = learned.save_state()
     return state[STATE]
 

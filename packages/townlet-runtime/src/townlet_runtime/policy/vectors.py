@@ -14,7 +14,7 @@ from townlet_trajectory.evaluation.golden_vectors import read_vectors, vectors_p
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyCheck:
+class VectorsCheck:
     """How far the answers of a policy file are from its golden vectors."""
 
     digest: str
@@ -36,7 +36,7 @@ class PolicyCheck:
         return self.largest <= self.tolerance
 
 
-def check_policy(policy: Path | str, vectors: Path | str | None = None) -> PolicyCheck:
+def check_vectors(policy: Path | str, vectors: Path | str | None = None) -> VectorsCheck:
     """Compute the golden vectors of a policy file again, with onnxruntime on this machine.
 
     Args:
@@ -65,7 +65,7 @@ def check_policy(policy: Path | str, vectors: Path | str | None = None) -> Polic
         found = answer(loaded, golden.inputs)
     except SimulationError as error:
         raise PolicyFileError(expected, expected="inputs that the policy takes", got=str(error)) from error
-    return PolicyCheck(
+    return VectorsCheck(
         digest=loaded.digest,
         rows=len(golden.inputs.action_mask),
         tolerance=golden.tolerance,
