@@ -1,14 +1,10 @@
-"""Agents are found and listed by their ids, and refused where these could be mistaken."""
+"""Agents are found and listed by their ids, and named in errors by them."""
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 from beginnings import begun
 
 from townlet_behavior import PolicyError, PossessionError
-from townlet_runtime.core.agents import ids_of, name_agent, require_ids, slot_of
-from townlet_runtime.errors import SimulationError
+from townlet_runtime.core.agents import ids_of, name_agent, slot_of
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 OBSERVED = begun(Corridor(CorridorConfig(places=1), num_worlds=3), 0)
@@ -26,16 +22,6 @@ def test_who_is_not_there_cannot_be_found(agent_id: str, world: int) -> None:
         slot_of(agent_id, world, OBSERVED)
     with pytest.raises(PossessionError):
         slot_of(agent_id, world, None)
-
-
-def test_ids_are_there_and_differ_in_a_world() -> None:
-    require_ids(OBSERVED, 3)  # three worlds with an agent of the same name
-    nameless = replace(OBSERVED, agent_ids=np.array(["a", "", "b"], object))
-    with pytest.raises(SimulationError, match="world 1, tick 3: the id of an agent must not be empty"):
-        require_ids(nameless, 3)
-    one_world = replace(OBSERVED, worlds=np.zeros(3, np.int64), keys=np.zeros(3, np.uint64))
-    with pytest.raises(SimulationError, match="world 0, tick 3: 3 agents are named 'visitor_0_1'"):
-        require_ids(one_world, 3)
 
 
 def test_an_error_of_the_bridge_is_given_the_id_of_its_slot() -> None:

@@ -1,33 +1,12 @@
-"""Ids of agents where rows and slots meet people: found, listed, checked, and named in errors."""
+"""Ids of agents where rows and slots meet people: found, listed, and named in errors."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BehaviorError, PossessionError
-from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import Observed
-
-
-def require_ids(observed: Observed, tick: int) -> None:
-    """Refuse agents without a name, and two of one name in a world.
-
-    Raises:
-        SimulationError: says world and tick.
-    """
-    empty = np.flatnonzero(observed.agent_ids == "")
-    if empty.size:
-        world = int(observed.worlds[empty[0]])
-        raise SimulationError(f"world {world}, tick {tick}: the id of an agent must not be empty")
-    # Two agents of one name have one key, and would draw the same numbers.
-    if len(np.unique(observed.keys)) < len(observed.keys):
-        seen = Counter(zip(observed.worlds.tolist(), observed.agent_ids.tolist(), strict=True))
-        (world, agent_id), count = seen.most_common(1)[0]
-        if count > 1:
-            raise SimulationError(f"world {world}, tick {tick}: {count} agents are named {agent_id!r}")
 
 
 def slot_of(agent_id: str, world: int, observed: Observed | None) -> int:

@@ -21,10 +21,11 @@ from townlet_behavior import (
     join_groups,
     split_groups,
 )
-from townlet_runtime.core.agents import ids_of, name_agent, require_ids, slot_of
+from townlet_runtime.core.agents import ids_of, name_agent, slot_of
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import ActingPolicy
+from townlet_runtime.simulation.intake import require_ids
 from townlet_runtime.simulation.interface import (
     Observed,
     SimulationSpec,
@@ -122,14 +123,13 @@ class PolicyRuntime:
         """Begin a tick: write the options in force into the observations, and record them.
 
         Raises:
-            SimulationError: if an agent has no name or that of another in its world, or ticks go back: draws depend on
-                them.
+            SimulationError: if an agent has no name, or that of another in its world, or ticks go back.
         """
         if tick < self._tick + self._pending:
             raise SimulationError(f"tick {tick}: expected a tick from {self._tick + self._pending} on")
         # Addresses of texts: comparing them costs nothing, and `_ids` keeps those that were checked alive.
         if (addresses := observed.agent_ids.tobytes()) != self._checked_ids:
-            require_ids(observed, tick)
+            require_ids(observed, tick=tick)
             self._checked_ids, self._ids = addresses, observed.agent_ids.copy()
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
         if self._columns is not None:
