@@ -197,7 +197,14 @@ def test_a_report_that_was_not_drawn_is_drawn(unbroken: Path, tmp_path: Path) ->
 def test_files_that_were_not_written_are_written(unbroken: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     shutil.copytree(unbroken, run_dir)
-    for name in ("manifest.json", "summary.json", "report.html", "policy.onnx", "promotion.json"):
+    for name in (
+        "manifest.json",
+        "summary.json",
+        "report.html",
+        "policy.onnx",
+        "policy.vectors.json",
+        "promotion.json",
+    ):
         (run_dir / name).unlink()
     assert resume(run_dir, "-q") in (0, 1)
     assert record_of(run_dir) == record_of(unbroken)

@@ -17,7 +17,8 @@ from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, 
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
-from townlet_runtime.policy.policy import Policy
+from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
+from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import GroupedSimulation
 from townlet_runtime.simulation.one_group import OneGroup
@@ -49,7 +50,7 @@ class RunOptions:
 class WorldSetup:
     """Policies and runtimes of one world, which has begun."""
 
-    policies: Mapping[str, Policy] | None
+    policies: Mapping[str, FilePolicy | UniformPolicy] | None
     """By group; None: the script alone."""
     drawn: bool
     """Whether there is neither script nor policy, and actions are drawn."""
@@ -133,8 +134,10 @@ def _set_up(
     if options.record is not None:
         options.record.require(worlds.environment, is_town=worlds.towns is not None)
         require_room(ticks, specs, option="--record", remedy="--ticks")
+        if named is not None and any(isinstance(one, RecurrentOnnxPolicy) for one in named.policies.values()):
+            raise ConfigError("steps hold no recurrent state, and the policy has some", file="--record")
     drawn = named is None and SCRIPTED not in simulation.behaviors
-    policies: Mapping[str, Policy] | None = None if named is None else named.policies
+    policies: Mapping[str, FilePolicy | UniformPolicy] | None = None if named is None else named.policies
     if drawn:
         policies = {group: uniform_policy(spec) for group, spec in specs.items()}
     ratio = options.ratio if options.ratio is not None else 0.0 if policies is None else 1.0

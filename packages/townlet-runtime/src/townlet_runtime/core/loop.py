@@ -25,7 +25,7 @@ from townlet_runtime.simulation.interface import (
 )
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory import TrajectoryService
-from townlet_trajectory.evaluation.interfaces import Actor, training_seeds
+from townlet_trajectory.evaluation.interfaces import AnyActor, training_seeds
 
 _N = TypeVar("_N", int, float)
 
@@ -45,7 +45,7 @@ def runtimes_of(
     controllers: Mapping[str, BatchController],
     *,
     config: BridgeConfig,
-    policies: Mapping[str, Actor] | None,
+    policies: Mapping[str, AnyActor] | None,
     services: Mapping[str, TrajectoryService] | None,
     seed: int,
     greedy: bool = False,
@@ -80,7 +80,7 @@ def runtimes_of(
     }
 
 
-def require_groups(actors: Mapping[str, Actor], simulation: GroupedSimulation) -> None:
+def require_groups(actors: Mapping[str, AnyActor], simulation: GroupedSimulation) -> None:
     """Refuse actors that are not one for each group.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BatchController, Guardrail, PossessionError, SavedState
+from townlet_behavior import ActionVocabulary, BatchController, Guardrail, SavedState
 from townlet_runtime.errors import SimulationError
 from townlet_trajectory import ACTION_MASK, REWARD_TERM, ArraySpec, TrajectorySchema, default_decision_columns
 
@@ -365,33 +365,3 @@ def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32
     if observed.action_mask is None:
         return observed.observations
     return {**observed.observations, ACTION_MASK: observed.action_mask}
-
-
-def slot_of(agent_id: str, world: int, observed: Observed | None) -> int:
-    """Find the slot of an agent that is present.
-
-    Args:
-        agent_id: unique in its world.
-        world: index of the world.
-        observed: the view of this tick; None: no agent is present.
-
-    Raises:
-        PossessionError: if world `world` has no such agent now.
-    """
-    if observed is not None:
-        here = (observed.agent_ids == agent_id) & (observed.worlds == world)
-        if here.any():
-            return int(observed.slots[here.argmax()])
-    raise PossessionError(f"expected an agent that is present in world {world}, got {agent_id!r}")
-
-
-def ids_of(slots: NDArray[np.int64], world: int, observed: Observed) -> list[str]:
-    """List the ids of present agents.
-
-    Args:
-        slots: [M]; agents in other slots are left out.
-        world: index of the world.
-        observed: the view of this tick.
-    """
-    here = np.isin(observed.slots, slots) & (observed.worlds == world)
-    return [str(agent_id) for agent_id in observed.agent_ids[here]]
