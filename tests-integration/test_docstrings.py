@@ -22,6 +22,10 @@ FIRST_NAMED = {
 """The classes that users name first; each shows how it is used."""
 
 
+NEEDS = {"mesa_worlds": "mesa", "py_trees_controller": "py_trees"}
+"""Modules whose examples need an optional library."""
+
+
 def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).parts[3:]).removesuffix(".py").removesuffix(".__init__")
 
@@ -73,6 +77,8 @@ def test_the_classes_that_users_name_first_have_an_example(package: str) -> None
 @pytest.mark.parametrize("path", [path for path in MODULES if ">>> " in path.read_text(encoding="utf-8")], ids=name_of)
 def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    if path.stem in NEEDS:
+        pytest.importorskip(NEEDS[path.stem])
     module = importlib.import_module(name_of(path))
     failed, attempted = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert attempted > 0 and failed == 0

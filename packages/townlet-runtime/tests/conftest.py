@@ -47,7 +47,6 @@ NEEDS = {
     ),
     "pettingzoo": (
         "test_adapters_pettingzoo.py",
-        "test_adapters_turn_based.py",
         "test_cli_environments.py",
         "test_town_parallel.py",
     ),

@@ -10,17 +10,17 @@ import mesa
 import numpy as np
 import pytest
 from beginnings import begun
-from mesa.examples import BoltzmannWealth, Schelling, WolfSheep
 from mesa.examples.advanced.wolf_sheep.agents import Sheep
-from mesa.experimental.devs import ABMSimulator
+from mesa_models import BoltzmannWealth, Schelling, WolfSheep, advance, example
 
 from townlet_behavior import BridgeConfig, Kind
+from townlet_runtime import OneGroup
 from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.adapters.mesa_worlds import MesaWorlds
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS, Observed, OneGroup
+from townlet_runtime.simulation.interface import AGENTS, Observed
 from townlet_runtime.testing import check_simulation
 
 STAY, MOVE, OWN = range(3)
@@ -30,7 +30,7 @@ def wealth(num_worlds: int = 1, *, made: list[Any] | None = None, **settings: An
     """Mesa's model of wealth, whose agents stay, move, or do as they do by themselves."""
 
     def make(seed: int) -> Any:
-        model = BoltzmannWealth(n=6, width=4, height=4, seed=seed)
+        model = example(BoltzmannWealth, seed, n=6, width=4, height=4)
         if made is not None:
             made.append(model)
         return model
@@ -64,8 +64,8 @@ def sheep(num_worlds: int = 1, **settings: Any) -> MesaWorlds:
             agent.spawn_offspring()
 
     return MesaWorlds(
-        lambda seed: WolfSheep(
-            8, 8, initial_sheep=12, initial_wolves=4, sheep_reproduce=0.1, simulator=ABMSimulator(), seed=seed
+        lambda seed: example(
+            WolfSheep, seed, width=8, height=8, initial_sheep=12, initial_wolves=4, sheep_reproduce=0.1
         ),
         actions={"stay": lambda agent: live(agent, moves=False), "go": lambda agent: live(agent, moves=True)},
         observe=lambda agent: {"energy": [agent.energy], "around": len(agent.cell.agents)},
@@ -73,7 +73,7 @@ def sheep(num_worlds: int = 1, **settings: Any) -> MesaWorlds:
         agent_type=Sheep,
         max_agents=200,
         num_worlds=num_worlds,
-        advance=lambda model: model.simulator.run_for(1),
+        advance=advance,
         **{"episode_ticks": 40, **settings},
     )
 
@@ -84,7 +84,7 @@ def all_do(observed: Observed, action: int) -> np.ndarray:
 
 def test_the_model_runs_as_it_would_by_itself() -> None:
     """Agents that carry out their own rule live through the very same history."""
-    plain = BoltzmannWealth(n=6, width=4, height=4, seed=11)
+    plain = example(BoltzmannWealth, 11, n=6, width=4, height=4)
     worlds = wealth()
     observed = begun(worlds, 11)
     for _ in range(20):
@@ -135,7 +135,7 @@ def test_schelling_keeps_the_promises_and_ends_when_all_are_happy() -> None:
             agent.cell = agent.model.grid.select_random_empty_cell()
 
     worlds = MesaWorlds(
-        lambda seed: Schelling(8, 8, density=0.6, homophily=0.3, seed=seed),
+        lambda seed: example(Schelling, seed, width=8, height=8, density=0.6, homophily=0.3),
         actions={"move": moves, "stay": lambda agent: None},
         observe=lambda agent: {"happy": float(agent.happy), "action_mask": [not agent.happy, True]},
         reward=lambda agent: float(agent.happy),
@@ -162,7 +162,7 @@ def test_schelling_keeps_the_promises_and_ends_when_all_are_happy() -> None:
 
 def test_who_cannot_choose_decides_nothing() -> None:
     worlds = MesaWorlds(
-        lambda seed: Schelling(8, 8, density=0.6, seed=seed),
+        lambda seed: example(Schelling, seed, width=8, height=8, density=0.6),
         actions={"stay": lambda agent: None, "move": lambda agent: agent.step},
         observe=lambda agent: {"happy": float(agent.happy), "action_mask": [0, 0] if agent.happy else [1, 1]},
         reward=lambda agent: float(agent.happy),
@@ -200,7 +200,7 @@ def test_sheep_are_born_and_eaten() -> None:
 
 def test_where_nobody_is_left_the_next_model_begins() -> None:
     worlds = MesaWorlds(
-        lambda seed: WolfSheep(8, 8, initial_sheep=3, initial_wolves=1, simulator=ABMSimulator(), seed=seed),
+        lambda seed: example(WolfSheep, seed, width=8, height=8, initial_sheep=3, initial_wolves=1),
         actions={"stay": lambda agent: None, "leave": lambda agent: agent.remove()},
         observe=lambda agent: agent.energy,
         reward=lambda agent: 1.0,
@@ -231,7 +231,7 @@ def test_models_that_are_over_are_forgotten() -> None:
     made: list[weakref.ref[Any]] = []
 
     def make(seed: int) -> Any:
-        model = BoltzmannWealth(n=3, width=3, height=3, seed=seed)
+        model = example(BoltzmannWealth, seed, n=3, width=3, height=3)
         made.append(weakref.ref(model))
         return model
 
@@ -291,7 +291,7 @@ def test_what_fails_is_named_with_world_agent_and_tick(problem: str) -> None:
 
 def test_more_agents_than_there_is_room_for_are_named() -> None:
     worlds = MesaWorlds(
-        lambda seed: WolfSheep(8, 8, initial_sheep=5, initial_wolves=1, simulator=ABMSimulator(), seed=seed),
+        lambda seed: example(WolfSheep, seed, width=8, height=8, initial_sheep=5, initial_wolves=1),
         actions={"stay": lambda agent: None, "bear": lambda agent: agent.spawn_offspring()},
         observe=lambda agent: agent.energy,
         reward=lambda agent: 0.0,

@@ -134,7 +134,7 @@ def test_a_script_that_raises_stops_the_tick_by_agent_and_tick_and_can_be_asked_
     runtime, world = runtime_of(Failing()), world_of("ann", "bob")
     world.tick = 4
     runtime.observe(seen("ann", "bob"))
-    with pytest.raises(ControllerError, match="agent 'bob', tick 4: the script raised KeyError"):
+    with pytest.raises(ControllerError, match="tick 4, agent 'bob': the script raised KeyError"):
         runtime.decide(world, 4)
     runtime.behavior = Says()
     assert runtime.decide(world, 4) == {"ann": {"kind": "wait"}, "bob": {"kind": "wait"}}
@@ -703,6 +703,18 @@ def test_the_script_learns_what_was_executed_with_its_arguments() -> None:
     live(runtime, world)
     assert script.done[0] == (0, "ann", TO_THE_EDGE)
     assert script.done[3] == (1, "bob", AgentIntent(kind="move", position=(3, 3)))
+
+
+def test_agents_with_a_schedule_play_it_and_guardrails_hold_for_them_too() -> None:
+    entries = [{"kind": "request", "object": "bed"}, {"kind": "chat", "target_agent": "bob"}]
+    scenario = {"agents": [{"id": "ann", "schedule": entries}, {"id": "bob"}]}
+    runtime, world = PolicyRuntime({**ticks(0), "scenario": scenario}), world_of("ann", "bob")
+    assert [live(runtime, world)[0]["ann"]["kind"] for _ in range(3)] == ["request", "chat", "request"]
+    world.rivalries = {("ann", "bob"): 1.0}
+    assert live(runtime, world)[0]["ann"] == {"kind": "wait", "blocked": True}
+    # what was not carried out is played again
+    world.rivalries = {}
+    assert live(runtime, world)[0]["ann"]["kind"] == "chat"
 
 
 # reset_state

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import ActionVocabulary
 from townlet_runtime.adapters.history import KIND
-from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.adapters.spaces import Fault, unlearnable
+from townlet_runtime.adapters.spaces import Fault, gymnasium, unlearnable
 from townlet_trajectory import ACTION_MASK
 
 spaces = gymnasium.spaces

@@ -11,8 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from townlet_runtime.adapters.actions import ActionCodec
-from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.adapters.spaces import BOOLS, ObservationCodec, array_of
+from townlet_runtime.adapters.spaces import BOOLS, ObservationCodec, array_of, gymnasium
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError
 from townlet_runtime.simulation.interface import AGENTS
 
@@ -33,8 +32,6 @@ class ParallelEnv(Protocol):
     def action_space(self, agent: Any) -> Space: ...
 
     def reset(self, seed: int | None = None) -> tuple[Mapping[Any, Any], Mapping[Any, Any]]: ...
-
-    def render(self) -> Any: ...
 
     def close(self) -> None: ...
 

@@ -14,10 +14,9 @@ from townlet_runtime.adapters.actions import ActionCodec, find_mask, require_inf
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     HISTORY,
-    KIND,
     SEEN,
+    Closable,
     History,
-    OtherEnv,
     behaviors_of,
     close_environments,
     not_repeatable,
@@ -26,8 +25,7 @@ from townlet_runtime.adapters.history import (
     script_of,
     seen_state,
 )
-from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.adapters.spaces import ObservationCodec, stacked_flags, stacked_rewards
+from townlet_runtime.adapters.spaces import ObservationCodec, gymnasium, stacked_flags, stacked_rewards
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.interface import Observations, Observed, Picture, SimulationSpec, Stepped
 from townlet_trajectory import ACTION_MASK
@@ -51,7 +49,7 @@ class SingleAgentWorlds(ABC):
     def __init__(
         self,
         name: str,
-        envs: Sequence[OtherEnv],
+        envs: Sequence[Closable],
         spaces: tuple[gymnasium.Space[Any], gymnasium.Space[Any]],
         *,
         num_worlds: int,
@@ -67,7 +65,6 @@ class SingleAgentWorlds(ABC):
             num_worlds=num_worlds,
             capacity=num_worlds,
             episode_ticks=episode_ticks,
-            option_ticks={KIND: 0},
         )
         self.behaviors = behaviors_of(controller)
         self._made = envs
@@ -90,7 +87,7 @@ class SingleAgentWorlds(ABC):
         return ()
 
     def render(self) -> Picture | None:
-        """Draw the first world, as its environment does: one that was made with a render mode."""
+        """Draw the first world, as its environment does; None where it was made without a render mode."""
         return picture_of(self.spec.name, self._made[0])
 
     def close(self) -> None:

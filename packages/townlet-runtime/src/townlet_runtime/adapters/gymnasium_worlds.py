@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from difflib import get_close_matches
@@ -13,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_behavior import BatchController
 from townlet_runtime.adapters.actions import find_mask, rows_of_masks, stacked_masks
-from townlet_runtime.adapters.controllers import ControllerFactory
+from townlet_runtime.adapters.controllers import ControllerFactory, ObservationController
 from townlet_runtime.adapters.gymnasium_sync import SingleAgentWorlds, SyncWorlds
 from townlet_runtime.adapters.history import ABSENT, close_environments, episode_bound
-from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.adapters.spaces import array_of, stacked_rewards
+from townlet_runtime.adapters.named_code import named_module
+from townlet_runtime.adapters.spaces import array_of, gymnasium, stacked_rewards
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError
-from townlet_runtime.simulation.interface import Observations, Observed, Simulation, Stepped
+from townlet_runtime.simulation.interface import Observations, Observed, Simulation, SimulationSpec, Stepped
 
 VectorEnv = gymnasium.vector.VectorEnv[Any, Any, Any]
 Bools = NDArray[np.bool_]
@@ -184,32 +183,6 @@ class NativeWorlds(SingleAgentWorlds):
         return self._observe(self._encoded(observation), observation, info)
 
 
-def import_registrations(reference: str) -> str:
-    """Import the module of an environment that was named on the command line; never call this with words of a file.
-
-    Args:
-        reference: `gymnasium:module:ID`; modules of the working folder are found too.
-
-    Returns:
-        `gymnasium:ID`, which the module has registered.
-
-    Raises:
-        ConfigError: if the reference is of another form, or the module cannot be imported.
-    """
-    family, _, rest = reference.partition(":")
-    module, _, env_id = rest.rpartition(":")
-    if family != "gymnasium" or not env_id or not all(part.isidentifier() for part in module.split(".")):
-        raise ConfigError(f"expected an environment as `gymnasium:module:ID`, got {reference!r}")
-    folder = os.getcwd()
-    if folder not in sys.path:
-        sys.path.append(folder)
-    try:
-        import_module(module)
-    except Exception as error:  # whatever a user's own module raises
-        raise ConfigError(f"the module of {reference!r} cannot be imported: {type(error).__name__}: {error}") from error
-    return f"gymnasium:{env_id}"
-
-
 _NEXT_STEP = gymnasium.vector.AutoresetMode.NEXT_STEP
 _BOUND = "max_episode_steps"
 """Gymnasium's own name for the bound on an episode's length."""
@@ -227,7 +200,8 @@ def gymnasium_worlds(
     """Build parallel worlds.
 
     Args:
-        env_id: in Gymnasium's registry.
+        env_id: in Gymnasium's registry; `module:ID` imports the module that registers it, and is for a person to
+            name, never for a file.
         num_worlds: at least 1.
         settings: keyword arguments of the environment.
         vectorization: `auto`, `sync` or `native`, see `townlet_runtime.Environment`.
@@ -235,11 +209,15 @@ def gymnasium_worlds(
         controller: makes the behavior `scripted`.
 
     Raises:
-        ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
+        ConfigError: if there is no such environment or module, it does not take the settings, or nothing can learn in
+            its spaces.
         MissingExtraError: if a library that it needs is not installed.
     """
     name = f"gymnasium:{env_id}"
-    if env_id not in gymnasium.registry:  # a module part would import whatever a file names, so it is no id
+    module, _, env_id = env_id.rpartition(":")
+    if module:
+        named_module(module, label=f"the world `{name}`")
+    if env_id not in gymnasium.registry:
         near = get_close_matches(env_id, gymnasium.registry, n=3)
         hint = f"; near it: {', '.join(f'gymnasium:{one}' for one in near)}" if near else ""
         raise ConfigError(f"Gymnasium knows no environment {env_id!r}{hint}", key="environment.name")
@@ -250,7 +228,7 @@ def gymnasium_worlds(
         own: Any = settings.get(_BOUND, registered.max_episode_steps)
         ticks = episode_bound(own, max_episode_ticks)
         keywords = dict(settings) if max_episode_ticks is None else {**settings, _BOUND: ticks}
-        env = _built(env_id, gymnasium.make_vec, num_worlds, vectorization_mode="vector_entry_point", **keywords)
+        env = _built(name, env_id, gymnasium.make_vec, num_worlds, vectorization_mode="vector_entry_point", **keywords)
         with ExitStack() as undo:
             undo.callback(close_environments, name, [env])
             if env.metadata.get("autoreset_mode") == _NEXT_STEP:
@@ -265,7 +243,7 @@ def gymnasium_worlds(
         undo.callback(close_environments, name, envs)
         for _ in range(num_worlds):
             # Gymnasium's passive checker looks at an environment's first step; the adapter looks at every one.
-            envs.append(_built(env_id, gymnasium.make, **{"disable_env_checker": True, **settings}))
+            envs.append(_built(name, env_id, gymnasium.make, **{"disable_env_checker": True, **settings}))
         spec = envs[0].spec
         ticks = episode_bound(None if spec is None else spec.max_episode_steps, max_episode_ticks)
         worlds = SyncWorlds(name, envs, episode_ticks=ticks, controller=controller)
@@ -273,11 +251,41 @@ def gymnasium_worlds(
     return worlds
 
 
-def _built(env_id: str, make: Callable[..., Any], *arguments: int, **keywords: Any) -> Any:
+def _built(name: str, env_id: str, make: Callable[..., Any], *arguments: int, **keywords: Any) -> Any:
     try:
         return make(env_id, *arguments, **keywords)
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-        raise MissingExtraError(f"`gymnasium:{env_id}` needs something that is not installed: {error}") from error
+        raise MissingExtraError(f"`{name}` needs something that is not installed: {error}") from error
     except Exception as error:  # somebody else's code
-        message = f"`gymnasium:{env_id}` cannot be built: {type(error).__name__}: {error}"
+        message = f"`{name}` cannot be built: {type(error).__name__}: {error}"
         raise ConfigError(message, key="environment.settings") from error
+
+
+class _Discrete:
+    """All that the heuristic asks of an environment: whether the engines are throttled."""
+
+    continuous = False
+
+    @property
+    def unwrapped(self) -> _Discrete:
+        return self
+
+
+def lunar_lander_heuristic(spec: SimulationSpec) -> BatchController:
+    """`gymnasium.envs.box2d.lunar_lander.heuristic`, called for each agent.
+
+    Raises:
+        MissingExtraError: if Box2D is not installed.
+    """
+    try:
+        module = import_module("gymnasium.envs.box2d.lunar_lander")
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise MissingExtraError(
+            f"the script of `{spec.name}` needs something that is not installed: {error}"
+        ) from error
+    lander = _Discrete()
+
+    def decide(observations: Mapping[str, NDArray[np.float32]], agent_id: str) -> int:
+        return int(module.heuristic(lander, observations["observation"]))
+
+    return ObservationController(decide)

@@ -265,21 +265,19 @@ def not_repeatable(environment: str, difference: str, *, tick: int, world: int |
     return EnvironmentFaultError(environment, problem, world=world, tick=tick)
 
 
-class OtherEnv(Protocol):
-    """What environments of all libraries have in common."""
-
-    def render(self) -> Any: ...
+class Closable(Protocol):
+    """An environment that can be closed."""
 
     def close(self) -> None: ...
 
 
-def picture_of(name: str, env: OtherEnv) -> Picture | None:
+def picture_of(name: str, env: Any) -> Picture | None:
     """Draw an environment.
 
     Args:
         name: of the environment, for errors.
-        env: made with a render mode, usually `rgb_array` or `ansi`. Of a tuple, a picture
-            of each world, the first is taken; of a list, those since the last call, the last.
+        env: made with a render mode, usually `rgb_array` or `ansi`. Of a tuple, a picture of each world, the first is
+            taken; of a list, those since the last call, the last.
 
     Returns:
         An image [H, W, 3], or text; None where the environment does not draw.
@@ -295,9 +293,7 @@ def picture_of(name: str, env: OtherEnv) -> Picture | None:
         raise EnvironmentFaultError(name, f"`render` failed with {type(error).__name__}: {error}") from error
     while isinstance(picture, tuple | list) and picture:
         picture = picture[0 if isinstance(picture, tuple) else -1]
-    if picture is None or isinstance(picture, tuple | list):
-        return None
-    if isinstance(picture, str):
+    if picture is None or isinstance(picture, str):
         return picture
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         got = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
@@ -305,7 +301,7 @@ def picture_of(name: str, env: OtherEnv) -> Picture | None:
     return picture
 
 
-def close_environments(name: str, envs: Iterable[OtherEnv]) -> None:
+def close_environments(name: str, envs: Iterable[Closable]) -> None:
     """Close every environment; one that fails to is logged, so that all others are closed and no error is hidden."""
     for env in envs:
         try:

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from townlet_behavior import (
     ActionVocabulary,
     BatchController,
-    Guardrail,
     SavedState,
-    draw_keys,
     join_groups,
     split_groups,
 )
@@ -55,19 +53,28 @@ class MesaWorlds:
     and when nobody is left, the next model is made, and the old one loses its agents.
 
     Examples:
-        >>> from mesa.examples import BoltzmannWealth
+        >>> import mesa
         >>> from townlet_runtime import MesaWorlds
+        >>> class Walker(mesa.Agent):
+        ...     place = 0
+        >>> class Road(mesa.Model):
+        ...     def __init__(self, seed):
+        ...         super().__init__(seed=seed)
+        ...         Walker.create_agents(self, 3)
+        ...     def step(self):
+        ...         self.agents.shuffle_do("step")
+        >>> def walk(agent):
+        ...     agent.place += 1
         >>> worlds = MesaWorlds(
-        ...     lambda seed: BoltzmannWealth(n=8, seed=seed),
-        ...     actions={"stay": lambda agent: None, "move": lambda agent: agent.move()},
-        ...     observe=lambda agent: [agent.wealth, len(agent.cell.agents)],
-        ...     reward=lambda agent: agent.wealth,
+        ...     Road,
+        ...     actions={"stay": lambda agent: None, "walk": walk},
+        ...     observe=lambda agent: agent.place,
+        ...     reward=lambda agent: agent.place,
         ... )
-        >>> observed = worlds.reset(seeds=np.array([7]))
-        >>> observed.agent_ids[0], observed.observations["observation"].shape
-        ('MoneyAgent_1', (8, 2))
-        >>> worlds.step(np.ones(8, np.int64)).rewards.tolist()
-        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+        >>> worlds.reset(seeds=np.array([7])).agent_ids.tolist()
+        ['Walker_1', 'Walker_2', 'Walker_3']
+        >>> worlds.step(np.array([1, 0, 1])).rewards.tolist()
+        [1.0, 0.0, 1.0]
 
     Args:
         make: builds a model from a seed (`seed=` of `mesa.Model`), which must decide all of its chance.
@@ -132,7 +139,6 @@ class MesaWorlds:
             num_worlds=num_worlds,
             capacity=num_worlds * self._max_agents,
             episode_ticks=episode_ticks,
-            option_ticks={KIND: 0},
         )
         self._forget(first)
         self.behaviors = behaviors_of(controller)
@@ -143,13 +149,9 @@ class MesaWorlds:
         self._places: dict[int, dict[int, Agent]] = {}
         """By world: the controlled agents by their place, ascending."""
         self._observed: Observed | None = None
-        self._events = np.zeros((num_worlds, 0), np.int64)
 
     def scripted(self, name: str) -> BatchController:
         return script_of(name, self._controller, self.spec)
-
-    def guardrails(self) -> Sequence[Guardrail]:
-        return ()
 
     def close(self) -> None:
         for model in self._models.values():
@@ -197,9 +199,7 @@ class MesaWorlds:
             terminated=terminated,
             truncated=truncated,
             final_rows=over,
-            final_option_done=np.zeros(over.size, np.bool_),
             final_observations=final,
-            events=self._events,
             observed=self._look(),
         )
 
@@ -321,16 +321,13 @@ class MesaWorlds:
         worlds = taken // size
         seen = self._stack(agents, worlds.tolist())
         ids = np.array([_id_of(agent) for agent in agents], np.object_)
-        keys = [draw_keys(int(self._history.seeds[world]), one) for world, one in zip(worlds, ids, strict=True)]
         self._observed = Observed(
             slots=taken,
-            keys=np.array(keys, np.uint64),
             agent_ids=ids,
             worlds=worlds,
             episodes=self._history.episodes[worlds],
             observations={name: seen[name] for name in self.spec.observation_shapes},
             action_mask=self._masks(seen[ACTION_MASK], agents, worlds) if ACTION_MASK in seen else None,
-            option_done=np.zeros(len(agents), np.bool_),
         )
         return self._observed
 

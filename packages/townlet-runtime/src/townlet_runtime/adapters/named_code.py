@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from townlet_behavior import BehaviorError
@@ -66,18 +67,35 @@ def named_factory(reference: str, *, label: str) -> Factory:
     """
     if not is_reference(reference):
         raise ConfigError(f"expected {label} as `module:name`")
-    folder = os.getcwd()
-    if folder not in sys.path:
-        sys.path.append(folder)
     module_name, _, name = reference.partition(":")
+    module = named_module(module_name, label=label)
     try:
-        found = getattr(importlib.import_module(module_name), name)
-    except Exception as error:  # the import runs a user's own module
+        found = getattr(module, name)
+    except Exception as error:  # a module may make its names when they are asked for
         raise ConfigError(f"{label} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ConfigError(f"{label} must be a function, got {found!r}")
     factory: Factory = found
     return factory
+
+
+def named_module(name: str, *, label: str) -> ModuleType:
+    """Import a module that a person named on the command line; never call this with words of a file.
+
+    Args:
+        name: of the module; those of the working folder are found too.
+        label: the thing that it holds, for errors.
+
+    Raises:
+        ConfigError: if it cannot be imported.
+    """
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # the import runs a user's own module
+        raise ConfigError(f"{label} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def takes_parameter(factory: Factory, name: str) -> bool:

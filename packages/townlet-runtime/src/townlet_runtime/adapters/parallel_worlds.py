@@ -16,7 +16,6 @@ from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     ABSENT,
     HISTORY,
-    KIND,
     SEEN,
     History,
     behaviors_of,
@@ -214,7 +213,6 @@ class ParallelWorlds:
                 num_worlds=len(envs),
                 capacity=len(envs) * len(group.agents),
                 episode_ticks=episode_ticks,
-                option_ticks={KIND: 0},
             )
             for group in groups
         }
@@ -229,7 +227,7 @@ class ParallelWorlds:
         return dict.fromkeys(self.specs, ())
 
     def render(self) -> Picture | None:
-        """Draw the first world, as its environment does: one that was made with a render mode."""
+        """Draw the first world, as its environment does; None where it was made without a render mode."""
         return picture_of(self._name, self._envs[0])
 
     def close(self) -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol, runtime_checkable
 
-from townlet_runtime.adapters.agent_groups import ParallelEnv
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_runtime.adapters.agent_groups import Answer, ParallelEnv
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import close_environments, episode_bound
 from townlet_runtime.adapters.named_code import SIMULATIONS, Factory, registered_factory, takes_parameter
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
+from townlet_runtime.adapters.spaces import spaces
 from townlet_runtime.errors import ConfigError, MissingExtraError
+from townlet_trajectory import ACTION_MASK
 from townlet_trajectory.storage.entry_points import registered_names
 
 PACKAGES = ("pettingzoo", "mpe2")
@@ -49,7 +54,7 @@ def pettingzoo_worlds(
         MissingExtraError: if a library that it needs is not installed.
     """
     _require_pettingzoo()
-    from townlet_runtime.adapters.turn_based import in_parallel
+    from pettingzoo import AECEnv
 
     label = f"pettingzoo:{name}" if factory is None else name
     build = _factory(name) if factory is None else factory
@@ -57,14 +62,14 @@ def pettingzoo_worlds(
     with ExitStack() as undo:
         undo.callback(close_environments, label, envs)
         for _ in range(num_worlds):
-            made = _built(label, build, settings)
-            if not isinstance(made, _Steps):
+            env = _built(label, build, settings)
+            if not isinstance(env, _Parallel | AECEnv):
                 raise ConfigError(
-                    f"`{label}` must build a PettingZoo `ParallelEnv`, or take `num_worlds` and build a `Simulation`, "
-                    f"got {made!r}",
+                    f"`{label}` must build a PettingZoo environment, or take `num_worlds` and build a `Simulation`, "
+                    f"got {env!r}",
                     key=_KEY,
                 )
-            envs.append(in_parallel(made))
+            envs.append(in_parallel(env))
         ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
         worlds = ParallelWorlds(label, envs, episode_ticks=ticks, controller=controller)
         undo.pop_all()
@@ -72,12 +77,8 @@ def pettingzoo_worlds(
 
 
 @runtime_checkable
-class _Steps(Protocol):
-    """The part of PettingZoo's parallel interface by which it is told from other things."""
-
-    def reset(self, seed: int | None = None) -> Any: ...
-
-    def step(self, actions: Any) -> Any: ...
+class _Parallel(ParallelEnv, Protocol):
+    """An environment with PettingZoo's parallel interface, as somebody else's factory must build it."""
 
 
 def _built(label: str, factory: Factory, settings: Mapping[str, Any]) -> object:
@@ -93,8 +94,6 @@ def _built(label: str, factory: Factory, settings: Mapping[str, Any]) -> object:
 
 def _own_bound(env: Any) -> int | None:
     """The bound on an episode's length that PettingZoo's own environments and MPE2's keep, by the same name."""
-    from townlet_runtime.adapters.turn_based import TurnBased
-
     try:
         cycles = env.unwrapped.max_cycles
         turns = len(env.possible_agents) if isinstance(env, TurnBased) else 1
@@ -172,3 +171,96 @@ def _known_names() -> Iterator[str]:
             elif module.ispkg:
                 inner = [f"{folder}/{module.name}" for folder in folders]
                 yield from (f"{full}.{one.name}" for one in pkgutil.iter_modules(inner) if "_v" in one.name)
+
+
+def in_parallel(env: Any) -> ParallelEnv:
+    """Return a PettingZoo environment in its parallel form.
+
+    An AEC environment that calls itself parallelizable is converted by PettingZoo's `aec_to_parallel`, in which all
+    agents act at once; any other becomes a `TurnBased` one.
+    """
+    from pettingzoo import AECEnv
+    from pettingzoo.utils.conversions import aec_to_parallel
+
+    if not isinstance(env, AECEnv):
+        parallel: ParallelEnv = env
+    elif env.metadata.get("is_parallelizable", False):
+        parallel = aec_to_parallel(env)
+    else:
+        parallel = TurnBased(env)
+    return parallel
+
+
+class TurnBased:
+    """A turn-based environment as a `ParallelEnv`, one turn a step, by PettingZoo's `turn_based_aec_to_parallel`.
+
+    An agent that is not on turn is shown an action mask that allows nothing, and its action is ignored. One on turn is
+    shown its own mask, or that everything is allowed.
+
+    Args:
+        env: an `AECEnv`.
+    """
+
+    def __init__(self, env: Any) -> None:
+        from pettingzoo.utils.conversions import turn_based_aec_to_parallel
+
+        self._env = turn_based_aec_to_parallel(env)
+
+    @property
+    def possible_agents(self) -> Sequence[Hashable]:
+        agents: Sequence[Hashable] = self._env.possible_agents
+        return agents
+
+    @property
+    def unwrapped(self) -> Any:
+        return self._env.unwrapped
+
+    @property
+    def agents(self) -> list[Hashable]:
+        """Without agents that are over, which PettingZoo may only remove when it is their turn."""
+        aec = self._env.aec_env
+        return [one for one in self._env.agents if not (aec.terminations[one] or aec.truncations[one])]
+
+    def observation_space(self, agent: Hashable) -> Any:
+        return self._env.observation_space(agent)
+
+    def action_space(self, agent: Hashable) -> Any:
+        return self._env.action_space(agent)
+
+    def reset(self, seed: int | None = None) -> tuple[Answer, Answer]:
+        return self._masked(*self._env.reset(seed=seed))
+
+    def step(self, actions: Mapping[Hashable, Any]) -> tuple[Answer, Answer, Answer, Answer, Answer]:
+        observations, rewards, terminated, truncated, infos = self._env.step(actions)
+        seen, told = self._masked(observations, infos)
+        return seen, rewards, terminated, truncated, told
+
+    def render(self) -> Any:
+        return self._env.render()
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _masked(self, observations: Answer, infos: Answer) -> tuple[Answer, Answer]:
+        """Show every agent whether it is on turn, where its mask is: in the observation, else in the info."""
+        seen, told = dict(observations), dict(infos)
+        for agent in self.agents:
+            on_turn = agent == self._env.aec_env.agent_selection
+            space = self.observation_space(agent)
+            if isinstance(space, spaces.Dict) and ACTION_MASK in space.spaces:
+                if not on_turn:
+                    seen[agent] = {**seen[agent], ACTION_MASK: self._mask(agent, 0)}
+            elif not on_turn or ACTION_MASK not in told[agent]:
+                told[agent] = {**told[agent], ACTION_MASK: self._mask(agent, int(on_turn))}
+        return seen, told
+
+    def _mask(self, agent: Hashable, value: int) -> NDArray[np.int8]:
+        """The same for every action, of a discrete space, or every value of every part."""
+        space = self.action_space(agent)
+        if isinstance(space, spaces.MultiDiscrete):
+            size = int(space.nvec.sum())
+        elif isinstance(space, spaces.MultiBinary):
+            size = 2 * int(np.prod(space.shape))
+        else:
+            size = int(space.n)
+        return np.full(size, value, np.int8)

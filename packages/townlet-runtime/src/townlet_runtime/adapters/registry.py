@@ -51,9 +51,9 @@ class Environment:
     """
 
     name: str
-    """`gymnasium:ID`, an id of Gymnasium's registry without a module part; `pettingzoo:NAME`, a module of PettingZoo or
-    MPE2 that has a `parallel_env`; a name that an installed package registered in the entry point group
-    `townlet.simulations`; or `module:name`, a function of a module, which only a person may name, never a file."""
+    """`gymnasium:ID`, an id of Gymnasium's registry; `pettingzoo:NAME`, a module of PettingZoo or MPE2; a name that an
+    installed package registered in the entry point group `townlet.simulations`; or code, which only a person may name,
+    never a file: `module:name`, a function of a module, or `gymnasium:module:ID`, an id that a module registers."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
     """Keyword arguments of the environment."""
     vectorization: Vectorization = "auto"

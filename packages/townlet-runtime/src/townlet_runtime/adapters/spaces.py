@@ -12,10 +12,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_runtime.adapters.libraries import gymnasium
-from townlet_runtime.errors import ConfigError, EnvironmentFaultError
+from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError
 from townlet_runtime.simulation.interface import Observations
 from townlet_trajectory import ACTION_MASK, default_decision_columns
+
+try:
+    import gymnasium
+except ModuleNotFoundError as error:
+    if error.name != "gymnasium":
+        raise
+    raise MissingExtraError(
+        "environments of Gymnasium and PettingZoo need `gymnasium`: install 'townlet-runtime[gymnasium]'"
+    ) from error
+
+__all__ = [
+    "BOOLS",
+    "MAX_OBSERVATION_SIZE",
+    "Fault",
+    "Leaf",
+    "ObservationCodec",
+    "Parts",
+    "array_of",
+    "gymnasium",
+    "spaces",
+    "stacked_flags",
+    "stacked_rewards",
+    "unlearnable",
+]
 
 spaces = gymnasium.spaces
 

@@ -19,6 +19,7 @@ from townlet_runtime.cli.options import (
     Device,
     DeviceName,
     Env,
+    EnvOfRun,
     Episodes,
     EvalEvery,
     FinishedRunDir,
@@ -216,7 +217,7 @@ def run(
 def evaluate(
     run_dir: FinishedRunDir,
     against: Against = None,
-    env: Env = None,
+    env: EnvOfRun = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
     episodes: Episodes = 100,

@@ -197,7 +197,7 @@ class Evaluator:
         >>> from townlet_behavior import BridgeConfig
         >>> from townlet_runtime import Evaluator, OneGroup
         >>> from townlet_runtime.testing import Corridor
-        >>> from townlet_trajectory.evaluation.seeds import final_seeds
+        >>> from townlet_trajectory.evaluation.interfaces import final_seeds
         >>> make = lambda n: OneGroup(Corridor(num_worlds=n))
         >>> evaluator = Evaluator(make, config=BridgeConfig(), seed=1, num_worlds=8)
         >>> scores = evaluator.baseline("scripted", seeds=final_seeds(20))  # in three waves of seven worlds

@@ -103,7 +103,7 @@ class PolicyRuntime:
         self._observed: Observed | None = None
         self._decided: Decided | None = None
         self._pending = False
-        self._checked_ids = b""
+        self._checked_ids, self._ids = b"", np.empty(0, object)
         self._ctx_reset_callbacks: list[Callable[[str], None]] = []
         self.set_policy(policy)
 
@@ -125,10 +125,10 @@ class PolicyRuntime:
         """
         if tick < self._tick + self._pending:
             raise SimulationError(f"tick {tick}: expected a tick from {self._tick + self._pending} on")
-        # Pointers: comparing them costs nothing, and an empty text is always the same object.
-        if (ids := observed.agent_ids.tobytes()) != self._checked_ids:
+        # Addresses of texts: comparing them costs nothing, and `_ids` keeps those that were checked alive.
+        if (addresses := observed.agent_ids.tobytes()) != self._checked_ids:
             require_ids(observed, tick=tick)
-            self._checked_ids = ids
+            self._checked_ids, self._ids = addresses, observed.agent_ids.copy()
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
         if self._columns is not None:
             self._columns.show(observed.observations, held_action, ticks_left, num_actions=self._num_actions)
