@@ -179,7 +179,7 @@ def test_an_environment_that_a_module_registers_is_named_with_it(
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("run --env gymnasium:nowhere:Walk-v0", "'gymnasium:nowhere:Walk-v0' cannot be imported: ModuleNotFoundError"),
+        ("run --env gymnasium:nowhere:Walk-v0", "`gymnasium:nowhere:Walk-v0` cannot be imported: ModuleNotFound"),
         ("run --env gymnasium:Wlk-v0", "Gymnasium knows no environment 'Wlk-v0'; near it: gymnasium:Walk-v0"),
         ("run --env pettingzoo:nowhere.simple_v1", "no PettingZoo environment 'nowhere.simple_v1'"),
         ("run --env nowhere", "no world `nowhere` is registered"),
