@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx_files import ElmanNetwork
 from plain_world import Person, PlainWorld, Use, seen, world_of
 
 from townlet_behavior import (
@@ -669,6 +670,25 @@ def test_a_policy_for_other_actions_is_refused_by_name() -> None:
     runtime.observe(seen("ann"))
     with pytest.raises(SimulationError, match=r"does not fit `plain world`.*\['dance'\]"):
         runtime.decide(world_of("ann"), 0)
+
+
+def test_a_policy_with_recurrent_state_is_refused() -> None:
+    with pytest.raises(SimulationError, match="without recurrent state in a plain world, got one of 3 numbers"):
+        runtime_of().set_policy(ElmanNetwork(2, 3))
+
+
+def test_a_policy_may_know_no_values() -> None:
+    class Silent(Mover):
+        def act(self, observations: Any, action_mask: Any) -> Any:
+            return super().act(observations, action_mask)[0], None
+
+    runtime, world = runtime_of(policy=Silent(WORDS)), world_of("ann")
+    runtime.enable_anneal_blend(True)
+    runtime.set_anneal_ratio(1.0)
+    runtime.observe(seen("ann", value=3.0))
+    runtime.decide(world, 0)
+    (frame,) = runtime.flush_transitions(seen("ann", value=3.0))
+    assert frame["value_pred"] == 0.0 and frame["log_prob"] < 0.0
 
 
 def test_the_policy_has_a_hash_or_is_given_one() -> None:
