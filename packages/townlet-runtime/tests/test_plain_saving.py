@@ -122,13 +122,13 @@ def test_a_state_of_something_else_is_refused_and_leaves_nobody() -> None:
     state = dict(runtime.save_state())
     for name, value, problem in (
         ("engine/plain/ids", np.array(["ann", "bob"]), r"saved slots must be \[2\], got \(1,\)"),
-        ("engine/plain/last", np.array(["{"]), "saved intents must be JSON"),
+        ("engine/plain/held", np.array(["{"]), "saved intents must be JSON"),
     ):
         with pytest.raises(StateError, match=problem):
             runtime.restore({**state, name: value}, world)
         assert runtime.possessed_agents() == []
         assert runtime.latest_policy_snapshot() == {}
-    del state["engine/plain/last"]
+    del state["engine/plain/held"]
     with pytest.raises(StateError, match="the saved state of a plain world must have the arrays"):
         runtime.restore(state, world)
     with pytest.raises(StateError, match="GROUP/NAME"):

@@ -245,13 +245,12 @@ class PlainEngine(Generic[World, Intent]):
             SimulationError: if the codec cannot read actions.
         """
         self.enter(self.world)
+        # Options that the last executed intents have brought to their end are ended here, before they are saved.
         self.runtime.begin(self._look(self.world, self.tick + 1), tick=self.tick + 1)
         own = {
             "tick": np.array(self.tick, np.int64),
             "ids": np.array(list(self._roster.slots), np.str_),
             "slots": np.array(list(self._roster.slots.values()), np.int64),
-            "last_ids": np.array(list(self._last), np.str_),
-            "last": save_intents(self.codec, list(self._last.values())),
             "held_slots": np.array(list(self._held), np.int64),
             "held": save_intents(self.codec, list(self._held.values())),
             "fed_slots": np.array(list(self._fed), np.int64),
@@ -266,11 +265,10 @@ class PlainEngine(Generic[World, Intent]):
             SimulationError, StateError: if the state is of another one.
         """
         own, runtime = split_groups(state, ("plain", "runtime")).values()
-        names = ("tick", "ids", "slots", "last_ids", "last", "held_slots", "held", "fed_slots", "fed")
+        names = ("tick", "ids", "slots", "held_slots", "held", "fed_slots", "fed")
         check_names(own, names, of="a plain world")
         slots = by_slot(own["slots"], own["ids"].tolist())
         self._roster.restore({agent_id: slot for slot, agent_id in slots.items()})
-        self._last = dict(zip(own["last_ids"].tolist(), restore_intents(self.codec, own["last"]), strict=True))
         self._held = {**by_slot(own["held_slots"], restore_intents(self.codec, own["held"]))}
         self.tick = int(own["tick"])
         self.runtime.restore(runtime, self._look(self.world, self.tick + 1))
