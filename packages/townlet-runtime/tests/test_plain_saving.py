@@ -111,6 +111,18 @@ def test_the_end_of_a_use_is_seen_after_a_restore() -> None:
     assert restored.decide(world, 2)["ann"]["kind"] == "wait" == runtime.decide(world, 2)["ann"]["kind"]
 
 
+def test_saving_in_the_midst_of_a_tick_loses_nothing() -> None:
+    world, runtime = world_of("ann", "bob"), runtime_of()
+    runtime.observe(seen("ann", "bob"))
+    runtime.decide(world, 0)
+    del world.agents["bob"]
+    runtime.save_state()
+    runtime.post_step({"ann": 1.0, "bob": 2.0}, {"bob": True})
+    runtime.flush_transitions(seen("ann"))
+    batch = runtime.collect()
+    assert (batch.rewards.tolist(), batch.terminated.tolist()) == ([1.0, 2.0], [False, True])
+
+
 def test_nothing_is_saved_before_there_is_something_to_save() -> None:
     with pytest.raises(SimulationError, match="`save_state` must follow `decide`"):
         runtime_of().save_state()

@@ -169,7 +169,7 @@ class PlainEngine(Generic[World, Intent]):
 
     def forget(self, agent_ids: Iterable[str]) -> None:
         """End commitments, possession, plans and option history of agents."""
-        slots = sorted(self._roster.slots[agent_id] for agent_id in agent_ids)
+        slots = sorted(self._roster.slots[agent_id] for agent_id in agent_ids if agent_id in self._roster.slots)
         for slot in slots:
             self._held.pop(slot, None)
             self._fed.pop(slot, None)

@@ -151,6 +151,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
         self._recorder: PlainRecorder | None = None
         self._decided: DecidedTick[World, Intent] | None = None
         self._frames: deque[Frame] = deque(maxlen=self._options.max_rows)
+        self._dropped_frames = 0
 
     def _engine_for(self, world: World) -> PlainEngine[World, Intent]:
         if self._engine is None:
@@ -164,7 +165,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
                 option_done=self._option_done,
                 options=self._options,
             )
-            self._codec = self._engine.codec
+            self._vocabulary = self._engine.vocabulary
             self._engine.runtime.register_ctx_reset_callback(self._reset_context)
             self._engine.runtime.seed_anneal_rng(self._coin_seed)
         return self._engine
@@ -265,6 +266,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
             self._observations.take(observations, tick=decided.view.tick)
             decided.is_flushed = True
             frames = decided.frames(self._observations.current, self._observations.metadata)
+            self._dropped_frames += max(0, len(self._frames) + len(frames) - self._options.max_rows)
             self._frames.extend(frames)
             return frames
 
@@ -309,6 +311,11 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
             if clear:
                 self._frames.clear()
             return frames
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many `frames` and `steps` were dropped because nobody collected them, since `reset_state`."""
+        return {"frames": self._dropped_frames, "steps": 0 if self._recorder is None else self._recorder.dropped_rows}
 
     def collect(self) -> TrajectoryBatch:
         """Return every recorded step that was not collected yet, as trajectories for a learner, and forget them.
