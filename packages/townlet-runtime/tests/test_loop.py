@@ -1,5 +1,6 @@
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -361,3 +362,19 @@ def test_a_plain_simulation_is_a_group_called_agents() -> None:
     assert state is not None
     again = grouped.restore(state)[AGENTS]
     np.testing.assert_array_equal(again.observations["features"], stepped.observed.observations["features"])
+
+
+def test_rewards_that_are_no_numbers_are_refused_without_a_recorder() -> None:
+    class Broke(Crossing):
+        def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+            stepped = super().step(actions)
+            return {group: replace(one, rewards=one.rewards * np.float32(np.nan)) for group, one in stepped.items()}
+
+    crossing = Broke(1)
+    runtimes = runtimes_of(
+        crossing, crossing.scripted("idle"), config=BridgeConfig(), policies=None, services=None, seed=1
+    )
+    loop = GroupedLoop(crossing, runtimes)
+    loop.reset(seed=1)
+    with pytest.raises(SimulationError, match="`corridor`: expected finite rewards, got a sum of nan"):
+        loop.run_for(3)
