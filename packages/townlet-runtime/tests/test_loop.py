@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from beginnings import begun
 from crossing import Crossing
+from garden import Garden
 from numpy.typing import NDArray
 from strategies import LinearPolicy, bridge_config
 
-from townlet_behavior import BridgeConfig, Guardrail, GuardrailError, StatelessGuardrail, Verdicts
+from townlet_behavior import BridgeConfig, Guardrail, GuardrailError, IdleController, StatelessGuardrail, Verdicts
 from townlet_runtime.core.loop import (
     GroupedLoop,
     LoopReport,
@@ -378,3 +379,13 @@ def test_rewards_that_are_no_numbers_are_refused_without_a_recorder() -> None:
     loop.reset(seed=1)
     with pytest.raises(SimulationError, match="`corridor`: expected finite rewards, got a sum of nan"):
         loop.run_for(3)
+
+
+def test_a_loop_over_a_world_that_cannot_be_saved_saves_nothing() -> None:
+    garden = Garden()
+    runtime = PolicyRuntime(
+        garden.spec, IdleController(wait=1), config=BridgeConfig(), policy=None, service=None, seed=0
+    )
+    loop = SimulationLoop(garden, runtime)
+    loop.reset(seed=1)
+    assert loop.run_for(7).agent_ticks == 28 and loop.save_state() is None
