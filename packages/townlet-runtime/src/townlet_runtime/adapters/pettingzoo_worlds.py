@@ -77,8 +77,16 @@ def pettingzoo_worlds(
 
 
 @runtime_checkable
-class _Parallel(ParallelEnv, Protocol):
-    """An environment with PettingZoo's parallel interface, as somebody else's factory must build it."""
+class _Parallel(Protocol):
+    """The methods of PettingZoo's parallel interface; `agents` may not be there before the first `reset`."""
+
+    def observation_space(self, agent: Any) -> Any: ...
+
+    def action_space(self, agent: Any) -> Any: ...
+
+    def reset(self, seed: int | None = None) -> Any: ...
+
+    def step(self, actions: Any) -> Any: ...
 
 
 def _built(label: str, factory: Factory, settings: Mapping[str, Any]) -> object:
