@@ -51,5 +51,6 @@ config = TrainingConfig(
     network=NetworkConfig(hidden_sizes=(32,)), ppo=PPOConfig(learning_rate=3e-3, discount=0.0), final_episodes=10,
     anneal=AnnealConfig(clone_ticks=80, warmup_updates=1), promotion=PromotionConfig(num_episodes=10))
 summary = train(Orchard, config, tempfile.mkdtemp())
+assert summary.final is not None
 for name in ("scripted", "learned"):
     print(f"{name} alone: {summary.final.summaries[name].mean / TICKS:.3f} a tick")

@@ -6,13 +6,17 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from townlet_runtime import Simulation, check_simulation
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 TESTED_BELOW = {"act_without_torch", "balance_a_pole", "blend_a_policy", "record_and_load", "record_and_stream"}
-TESTED_BELOW |= {"train_on_your_world"}
+TESTED_BELOW |= {"plain_world", "train_on_your_world"}
 
 
 def run(name: str, *arguments: str) -> str:
@@ -71,3 +75,36 @@ def test_act_without_torch(exported: Path) -> None:
 def test_record_and_stream() -> None:
     # 100 agents for 500 ticks are 50,000 steps, 13 shards of at most 4,000; 256 are the first batch
     assert run("record_and_stream") == "256 steps, then 49,744 after the break, out of 13 shards\n"
+
+
+def test_plain_world() -> None:
+    meals = [int(number) for number in re.findall(r"(\d+) meals", run("plain_world"))]
+    # from 1 to the threshold of 0.4 by 0.02 a tick are 31 ticks: 200 ticks are 6 meals each; at ratio 1 one a tick
+    assert meals[0] in range(15, 19)
+    assert meals[0] < meals[1] < meals[2] <= 200
+
+
+def road() -> Simulation:
+    """The world of the README of townlet-runtime."""
+    readme = EXAMPLES.parent / "packages" / "townlet-runtime" / "README.md"
+    (block,) = [
+        code for code in re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL) if "class Road" in code
+    ]
+    names: dict[str, Any] = {}
+    exec(compile(block, str(readme), "exec"), names)
+    world: Simulation = names["Road"]()
+    return world
+
+
+def orchard() -> Simulation:
+    """The world of `train_on_your_world`, whose training is left out."""
+    source = (EXAMPLES / "train_on_your_world.py").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(compile(source.partition("config = ")[0], "train_on_your_world", "exec"), names)
+    world: Simulation = names["Orchard"](2)
+    return world
+
+
+@pytest.mark.parametrize("make", [road, orchard])
+def test_worlds_that_are_shown_keep_their_promises(make: Callable[[], Simulation]) -> None:
+    check_simulation(make(), seed=1, ticks=90)

@@ -108,6 +108,14 @@ def test_reference_page_lists_exactly_the_public_names(package: str) -> None:
         assert getattr(importlib.import_module(module), name) is not None
 
 
+def test_the_names_for_plain_worlds_have_a_page_of_their_own() -> None:
+    page = (REFERENCE / "plain.md").read_text(encoding="utf-8")
+    module = importlib.import_module("townlet_runtime.plain")
+    listed = re.findall(r"^::: townlet_runtime\.plain\.(\w+)$", page, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(module.__all__)
+    assert [name for name in module.__all__ if not is_documented(module, name, set())] == []
+
+
 @packages
 def test_every_public_name_is_documented(package: str) -> None:
     constants = documented_constants(package)

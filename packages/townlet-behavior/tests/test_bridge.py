@@ -6,6 +6,7 @@ import pytest
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from strategies import (
     COOK,
     EAT,
@@ -25,6 +26,7 @@ from strategies import (
 )
 
 from townlet_behavior import (
+    ArgumentsView,
     BehaviorBridge,
     BridgeConfig,
     ConfigError,
@@ -41,6 +43,8 @@ from townlet_behavior import (
     View,
     uniforms,
 )
+from townlet_behavior.blend import Choices
+from townlet_behavior.testing import PlainView
 
 NAN = float("nan")
 
@@ -566,3 +570,50 @@ def test_actions_are_as_frequent_as_the_record_says() -> None:
     assert probabilities.sum() == pytest.approx(1.0, abs=1e-6)
     expected = probabilities * size * ticks
     assert np.sum((counts - expected) ** 2 / expected) < 18.467
+
+
+class Recalling(PlainView, ArgumentsView):
+    """A view that remembers what it was told of the choices."""
+
+    def choices_made(self, drawn: Choices, chosen: Choices) -> None:
+        self.told.append((drawn.action.tolist(), chosen.action.tolist(), chosen.source.tolist(), chosen.kind.tolist()))
+
+
+def test_a_view_with_arguments_hears_what_was_drawn_and_chosen_before_guardrails_judge() -> None:
+    told: list[tuple[list[int], ...]] = []
+
+    class Last(Forbid):
+        def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+            told.append(("reviewed",))
+            return super().review(view, actions)
+
+    view = Recalling(**vars(view_of(0, 1, 2)))
+    object.__setattr__(view, "told", told)
+    script = Script(EAT, EAT, EAT)
+    bridge = bridge_of(script, Last(COOK), ticks=5)
+    bridge.decide(view, tick=0)
+    script.actions = ints(NORTH, NORTH, NORTH)
+    bridge.possession.acquire(1, tick=1)
+    bridge.possession.feed(1, COOK)
+    bridge.forget(ints(2))
+    told.clear()
+    bridge.decide(view, tick=1)
+    scripted, external = int(Source.SCRIPTED), int(Source.EXTERNAL)
+    forced, foreign = int(Kind.FORCED), int(Kind.FOREIGN)
+    drawn, chosen = [NORTH, NORTH, NORTH], [EAT, COOK, NORTH]
+    sources, kinds = [scripted, external, scripted], [forced, foreign, foreign]
+    assert told == [(drawn, chosen, sources, kinds), ("reviewed",)]
+
+
+def test_another_seed_draws_other_coins_from_the_next_decision_on() -> None:
+    one, other = bridge_of(Script(*[EAT] * 16), ratio=0.5, seed=1), bridge_of(Script(*[EAT] * 16), ratio=0.5, seed=2)
+
+    def coins(bridge: BehaviorBridge, tick: int) -> list[int]:
+        return bridge.decide(view_of(*range(16)), tick=tick, proposals=proposals_of(*[WORK] * 16)).source.tolist()
+
+    assert coins(one, 0) != coins(other, 0)
+    one.seed = 2
+    assert one.seed == 2
+    assert coins(one, 1) == coins(other, 1)
+    with pytest.raises(ConfigError, match="`seed` must be in"):
+        one.seed = -1

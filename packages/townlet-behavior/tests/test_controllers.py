@@ -1,17 +1,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
-from strategies import EAT, VOCABULARY, WAIT, bridge_of, view_of
+from strategies import EAT, NUM_ACTIONS, VOCABULARY, WAIT, Forbid, bridge_of, ints, view_of
 
 from townlet_behavior import (
     AgentIntent,
+    ConfigError,
+    ControllerError,
+    FirstOf,
     IdleController,
     NoProposals,
     PerAgent,
+    Rule,
     StateError,
     UnknownActionError,
-    WorldView,
+    View,
 )
 from townlet_behavior.testing import check_controller
 
@@ -22,9 +27,9 @@ class Hungry:
 
     asked: list[str] = field(default_factory=list)
 
-    def decide(self, world: "Town", agent_id: str) -> AgentIntent:
+    def decide(self, town: "Town", agent_id: str) -> AgentIntent:
         self.asked.append(agent_id)
-        if world.hunger[agent_id] < 0.5:
+        if town.hunger[agent_id] < 0.5:
             return AgentIntent(kind="start", object_id="fridge", affordance_id="eat")
         return AgentIntent(kind="wait")
 
@@ -32,6 +37,7 @@ class Hungry:
 @dataclass
 class Town:
     hunger: Mapping[str, float]
+    tick: int = 7
 
 
 class TownCodec:
@@ -40,15 +46,13 @@ class TownCodec:
     def __init__(self, town: Town) -> None:
         self._town = town
 
-    def locate(self, slot: int) -> tuple[Town, str]:
-        return self._town, {2: "ann", 5: "bob"}[slot]
+    def locate(self, view: View, row: int) -> tuple[Town, str]:
+        return self._town, {2: "ann", 5: "bob"}[int(view.slots[row])]
 
-    def encode(self, intent: AgentIntent, world: WorldView, agent_id: str) -> int:
-        if intent.kind not in {"wait", "start"}:
-            raise UnknownActionError(f"{agent_id}: no action for {intent}")
-        return WAIT if intent.kind == "wait" else EAT
+    def encode(self, intent: AgentIntent, town: Town, agent_id: str) -> int:
+        return {"wait": WAIT, "start": EAT}[intent.kind]
 
-    def decode(self, action: int, world: WorldView, agent_id: str) -> AgentIntent:
+    def decode(self, action: int, town: Town, agent_id: str) -> AgentIntent:
         return AgentIntent(kind="wait" if action == WAIT else "start")
 
 
@@ -102,10 +106,155 @@ def test_an_empty_view_has_no_proposals() -> None:
     check_controller(lifted, view_of(), VOCABULARY)
 
 
-def test_an_intent_outside_the_vocabulary_stops_the_tick() -> None:
-    class Chatty:
-        def decide(self, world: WorldView, agent_id: str) -> AgentIntent:
-            return AgentIntent(kind="chat")
+class Chatty:
+    def decide(self, town: Town, agent_id: str) -> AgentIntent:
+        return AgentIntent(kind="chat")
 
-    with pytest.raises(UnknownActionError, match="ann: no action for"):
-        bridge_of(PerAgent(Chatty(), TownCodec(Town({})))).decide(view_of(2), tick=0)
+
+def test_an_intent_outside_the_vocabulary_stops_the_tick_by_its_name_and_the_agent() -> None:
+    bridge = bridge_of(PerAgent(Chatty(), TownCodec(Town({}))))
+    with pytest.raises(UnknownActionError, match=r"agent 'ann': no action for AgentIntent\(kind='chat'.*: 'chat'"):
+        bridge.decide(view_of(2), tick=0)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The intents of another world."""
+
+    verb: str
+
+
+class Officers:
+    """A codec that maps what it does not know to an action of its own, or to no index at all."""
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    def locate(self, view: View, row: int) -> tuple[None, str]:
+        return None, "ann"
+
+    def encode(self, intent: Order, view: None, agent_id: str) -> int:
+        return self._answer
+
+
+class Arresting:
+    def decide(self, view: None, agent_id: str) -> Order:
+        return Order("arrest")
+
+
+@pytest.mark.parametrize("answer", [NUM_ACTIONS, -2])
+def test_an_index_outside_the_vocabulary_stops_the_tick(answer: int) -> None:
+    with pytest.raises(UnknownActionError, match=rf"must propose actions in \[0, {NUM_ACTIONS}\) or -1, got {answer}"):
+        bridge_of(PerAgent(Arresting(), Officers(answer))).decide(view_of(2), tick=0)
+
+
+@pytest.mark.parametrize("answer", ["chat", None, 1.0])
+def test_a_codec_must_answer_an_index(answer: object) -> None:
+    with pytest.raises(UnknownActionError, match=r"agent 'ann': no action for Order\(verb='arrest'\)"):
+        PerAgent(Arresting(), Officers(answer)).propose(view_of(2))
+
+
+def test_an_exception_of_a_controller_names_agent_and_tick_and_keeps_its_cause() -> None:
+    lifted = PerAgent(Hungry(), TownCodec(Town({"ann": 0.1})))
+    with pytest.raises(ControllerError, match="agent 'bob', tick 7: the script raised KeyError: 'bob'") as raised:
+        lifted.propose(view_of(2, 5))
+    assert isinstance(raised.value.__cause__, KeyError)
+    assert (raised.value.agent_id, raised.value.tick) == ("bob", 7)
+
+
+def test_a_world_without_ticks_has_none_in_the_message() -> None:
+    class Failing:
+        def decide(self, view: None, agent_id: str) -> Order:
+            raise ValueError("no orders today")
+
+    with pytest.raises(ControllerError, match="^agent 'ann': the script raised ValueError: no orders today$"):
+        PerAgent(Failing(), Officers(0)).propose(view_of(2))
+
+
+class Planner(Hungry):
+    """Hungry, and told everything that a controller can be told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[tuple[str, str]] = []
+        self.cancelled: list[str] = []
+
+    def settled(self, town: Town, agent_id: str, intent: AgentIntent) -> None:
+        self.done.append((agent_id, intent.kind))
+
+    def cancel_pending(self, agent_id: str) -> None:
+        self.cancelled.append(agent_id)
+
+    def save_state(self) -> dict[str, np.ndarray]:
+        return {"meals": ints(len(self.done))}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        self.meals = int(state["meals"][0])
+
+
+def test_an_informed_controller_learns_what_was_executed_not_what_it_wanted() -> None:
+    planner = Planner()
+    bridge = bridge_of(PerAgent(planner, TownCodec(Town({"ann": 0.1, "bob": 0.1}))))
+    bridge.possession.acquire(2, tick=0)
+    bridge.decide(view_of(2, 5), tick=0)
+    assert planner.done == [("ann", "wait"), ("bob", "start")]
+
+
+def test_plans_end_with_a_veto_and_with_the_agent() -> None:
+    planner = Planner()
+    bridge = bridge_of(PerAgent(planner, TownCodec(Town({"ann": 0.1, "bob": 0.9}))), Forbid(EAT))
+    bridge.decide(view_of(2, 5), tick=0)
+    assert planner.cancelled == ["ann"]
+    bridge.forget(ints(5))
+    bridge.forget(ints(5))  # who is gone is not gone again
+    assert planner.cancelled == ["ann", "bob"]
+
+
+def test_an_exception_of_settled_names_the_agent() -> None:
+    class Confused(Planner):
+        def settled(self, town: Town, agent_id: str, intent: AgentIntent) -> None:
+            raise RuntimeError("what now?")
+
+    bridge = bridge_of(PerAgent(Confused(), TownCodec(Town({"ann": 0.1}))))
+    with pytest.raises(ControllerError, match="agent 'ann', tick 7: `settled` raised RuntimeError: what now?"):
+        bridge.decide(view_of(2), tick=0)
+
+
+def test_a_controller_that_is_told_needs_a_codec_that_decodes() -> None:
+    with pytest.raises(ConfigError, match="Officers must have `decode`, because Planner has `settled`"):
+        PerAgent(Planner(), Officers(0))
+
+
+def test_plans_that_can_be_saved_are() -> None:
+    planner, other = Planner(), Planner()
+    planner.done = [("ann", "start")] * 3
+    state = PerAgent(planner, TownCodec(Town({}))).save_state()
+    PerAgent(other, TownCodec(Town({}))).restore(state)
+    assert other.meals == 3
+    with pytest.raises(StateError, match="the saved state of Hungry must have the arrays"):
+        PerAgent(Hungry(), TownCodec(Town({}))).restore(state)
+
+
+def test_the_first_rule_that_applies_decides() -> None:
+    asked: list[str] = []
+
+    def rule(name: str, answer: str | None) -> Rule[None, str]:
+        def ask(view: None, agent_id: str) -> str | None:
+            asked.append(name)
+            return answer
+
+        return ask
+
+    script = FirstOf([rule("flee", None), rule("eat", "graze"), rule("wait", "rest")])
+    assert script.decide(None, "doe") == "graze"
+    assert asked == ["flee", "eat"]
+
+
+def test_some_rule_must_apply() -> None:
+    script: FirstOf[None, str] = FirstOf([lambda view, agent_id: None] * 2)
+    with pytest.raises(ControllerError, match="agent 'doe': none of 2 rules applies, and the last one must"):
+        script.decide(None, "doe")
+    with pytest.raises(ControllerError, match="^agent 'ann': none of 2 rules"):  # not wrapped once more
+        PerAgent(script, Officers(0)).propose(view_of(2))
+    with pytest.raises(ConfigError, match="`rules` must hold at least one rule"):
+        FirstOf([])

@@ -329,8 +329,8 @@ def test_a_per_agent_controller_does_not_get_around_it() -> None:
             return AgentIntent(kind="chat")
 
     class Codec:
-        def locate(self, slot: int) -> tuple[object, str]:
-            return object(), str(slot)
+        def locate(self, view: View, row: int) -> tuple[object, str]:
+            return object(), str(view.slots[row])
 
         def encode(self, intent: AgentIntent, world: WorldView, agent_id: str) -> int:
             return NORTH

@@ -300,6 +300,14 @@ def test_its_own_thresholds_say_whether_it_is_of_a_mind_to_chat() -> None:
     assert proposal(view, reward_multipliers=False) == "eat"
 
 
+def test_those_who_like_to_chat_need_less_extroversion_where_characters_act() -> None:
+    # 0.2 / 1.3 = 0.1538
+    for extroversion, kind in ((0.154, "chat"), (0.153, "wait")):
+        view = town_view(can_chat=YES, extroversion=np.array([extroversion]), profile=ints(SOCIALITE))
+        assert proposal(view, personality_profiles=True) == kind
+        assert proposal(view) == "wait"
+
+
 def test_an_empty_view_has_no_proposals() -> None:
     none = {name: column[:0] for name, column in vars(town_view()).items() if column is not None}
     view = TownView(**none, action_mask=None)

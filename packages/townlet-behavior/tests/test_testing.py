@@ -3,8 +3,18 @@ import pytest
 from numpy.typing import NDArray
 from strategies import EAT, VOCABULARY, WAIT, Script, mask_of
 
-from townlet_behavior import BehaviorError, ShapeError, StatelessController, View, draw_keys
-from townlet_behavior.testing import check_controller, plain_view
+from townlet_behavior import (
+    BehaviorError,
+    GuardrailError,
+    SavedState,
+    ShapeError,
+    StatelessController,
+    StatelessGuardrail,
+    Verdicts,
+    View,
+    draw_keys,
+)
+from townlet_behavior.testing import check_controller, check_guardrail, plain_view
 from townlet_behavior.views import check_view
 
 
@@ -41,3 +51,106 @@ def test_a_plan_that_advances_too_early_is_found() -> None:
 
     with pytest.raises(BehaviorError, match=r"must give the same, got \[1\] then \[2\]"):
         check_controller(Impatient(), plain_view(["ann"]), VOCABULARY)
+
+
+class Counting(StatelessController):
+    """Saves how often it was asked."""
+
+    count = np.zeros(1, np.int64)
+
+    def propose(self, view: View) -> NDArray[np.int64]:
+        self.count = self.count + 1
+        return np.zeros(len(view.slots), np.int64)
+
+    def save_state(self) -> SavedState:
+        return {"count": self.count}
+
+
+def test_a_proposal_that_changes_what_is_saved_is_found() -> None:
+    with pytest.raises(BehaviorError, match=r"`propose` must not change what is saved, got other \['count'\]"):
+        check_controller(Counting(), plain_view(["ann"]), VOCABULARY)
+
+
+def test_a_controller_that_writes_to_the_view_is_found() -> None:
+    class Scribbling(StatelessController):
+        def propose(self, view: View) -> NDArray[np.int64]:
+            view.option_done[:] = True
+            return np.zeros(len(view.slots), np.int64)
+
+    with pytest.raises(BehaviorError, match=r"must not write to the view, got other \['option_done'\]"):
+        check_controller(Scribbling(), plain_view(["ann"]), VOCABULARY)
+
+
+def test_a_controller_that_restores_anything_is_found() -> None:
+    class Gullible(Script):
+        def restore(self, state: SavedState) -> None: ...
+
+    with pytest.raises(BehaviorError, match="`restore` must refuse the state of another controller"):
+        check_controller(Gullible(EAT), plain_view(["ann"]), VOCABULARY)
+
+
+class Warden(StatelessGuardrail):
+    """Vetoes one action, and puts another in its place."""
+
+    def __init__(self, action: int, replacement: int, *reasons: str, reason: int = 0) -> None:
+        self.reasons = reasons or ("forbidden",)
+        self._action, self._replacement, self._reason = action, replacement, reason
+
+    def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+        return Verdicts(
+            vetoed=actions == self._action,
+            replacement=np.full(len(actions), self._replacement),
+            reason=np.full(len(actions), self._reason, np.int8),
+        )
+
+
+MASKED = plain_view(["ann", "bob"], action_mask=mask_of((WAIT,), (WAIT, EAT)))
+
+
+def test_a_good_guardrail_passes() -> None:
+    check_guardrail(Warden(EAT, WAIT), MASKED, VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    ("guardrail", "problem"),
+    [
+        (Warden(EAT, WAIT, "same", "same"), r"must be different names, got \('same', 'same'\)"),
+        (Warden(EAT, WAIT, ""), "must be different names"),
+        (Warden(EAT, WAIT, "action_mask"), "names of veto reasons must be unique"),
+        (Warden(WAIT, EAT), "must replace by legal actions, got 2 for slot 0, which the mask forbids"),
+        (Warden(EAT, 5), r"must replace by actions in \[0, 5\)"),
+        (Warden(EAT, WAIT, reason=1), r"must give reasons in \[0, 1\), got \[1\]"),
+        (Warden(WAIT, WAIT), "must replace the action by another, got 0 for 0"),
+    ],
+)
+def test_a_verdict_that_cannot_be_carried_out_is_found(guardrail: Warden, problem: str) -> None:
+    with pytest.raises(GuardrailError, match=problem):
+        check_guardrail(guardrail, MASKED, VOCABULARY)
+
+
+def test_a_guardrail_that_contradicts_itself_is_found() -> None:
+    class Moody(Warden):
+        calls = 0
+
+        def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+            self.calls += 1
+            self._replacement = 2 + self.calls % 2
+            return super().review(view, actions)
+
+    class Circular(Warden):
+        def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+            reason = np.zeros(len(actions), np.int8)
+            return Verdicts(vetoed=actions > 0, replacement=np.where(actions == 1, 2, 1), reason=reason)
+
+    class Scribbling(Warden):
+        def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+            actions[:] = WAIT
+            return super().review(view, actions)
+
+    unmasked = plain_view(["ann"])
+    with pytest.raises(GuardrailError, match="a second `review` must give the same"):
+        check_guardrail(Moody(EAT, WAIT), unmasked, VOCABULARY)
+    with pytest.raises(GuardrailError, match=r"a replacement must not be vetoed too, got \[2\] for 1"):
+        check_guardrail(Circular(EAT, WAIT), unmasked, VOCABULARY)
+    with pytest.raises(BehaviorError, match="`review` must not write to"):
+        check_guardrail(Scribbling(EAT, WAIT), unmasked, VOCABULARY)

@@ -1,11 +1,13 @@
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from strategies import bools, ints, mask_of, view_of
 
-from townlet_behavior import ShapeError
-from townlet_behavior.views import check_slots, check_view, gather
+from townlet_behavior import ArgumentsView, ShapeError
+from townlet_behavior.blend import script_alone
+from townlet_behavior.views import check_slots, check_view, gather, tick_of
 
 
 def test_a_view_that_fits_passes() -> None:
@@ -57,3 +59,15 @@ def test_gather_of_a_table_that_is_not_contiguous() -> None:
 
 def test_gather_of_no_rows() -> None:
     assert gather(np.zeros((0, 3)), ints()).tolist() == []
+
+
+def test_a_view_with_arguments_must_say_what_it_does_with_choices() -> None:
+    with pytest.raises(NotImplementedError):
+        ArgumentsView().choices_made(script_alone(ints(0)), script_alone(ints(0)))
+
+
+@pytest.mark.parametrize(
+    ("world", "tick"), [(SimpleNamespace(tick=7), 7), (SimpleNamespace(tick="late"), None), (3, None)]
+)
+def test_the_tick_of_a_world_is_told_where_it_has_one(world: object, tick: int | None) -> None:
+    assert tick_of(world) == tick

@@ -47,6 +47,9 @@ class Crossing:
     def scripted(self, name: str) -> Mapping[str, BatchController]:
         return {group: one.scripted(name) for group, one in self._corridors.items()}
 
+    def render(self) -> None:
+        return None
+
     def close(self) -> None:
         self.closed = True
 

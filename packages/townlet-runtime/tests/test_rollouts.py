@@ -1,10 +1,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from beginnings import begun
 from crossing import Crossing
+from garden import Garden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -98,6 +100,44 @@ def test_two_collections_are_one_long_one(
     for source, ticks in together.ticks_by_source.items():
         assert one.ticks_by_source[source] + two.ticks_by_source[source] == ticks
     assert together.agent_steps == together.batches[AGENTS].num_steps
+
+
+def bent(**changes: Any) -> Garden:
+    """A garden of fixed names whose answers have more in them."""
+    return Garden(
+        bend=lambda answer: answer | {name: value for name, value in changes.items()},
+        event_names=("harvests",),
+        reward_terms=("soil", "time"),
+    )
+
+
+def test_parts_of_the_reward_and_events_of_ones_own_are_collected() -> None:
+    garden = bent(events=[[1], [2]], reward_terms={"soil": [1, 2, 3, 4], "time": [-0.5] * 4})
+    worlds = Collector(OneGroup(garden), config=BridgeConfig(), seed=1, max_rows=100)
+    collected = worlds.collect(None, num_ticks=3, ratio=0.0)
+    batch = collected.batches[AGENTS]
+    # three ticks each of ann and bob in two worlds
+    assert batch.columns["reward_soil"].tolist() == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    assert batch.columns["reward_time"].tolist() == [-0.5] * 12
+    assert collected.events == {"harvests": 9.0}
+
+
+def test_features_of_conflict_are_summed_up_where_a_world_shows_them() -> None:
+    class Feud(Garden):
+        def _observe(self) -> Observed:
+            seen = super()._observe()
+            rivalry = np.float32([[0, 0.5, 1], [0, 0.25, 3], [0, 0, 0], [0, 0.25, 0]])
+            return replace(seen, observations={"features": rivalry})
+
+    names = ("mood", "rivalry_max", "rivalry_avoid_count")
+    feud = Feud(observation_shapes={"features": (3,)}, feature_names=names)
+    worlds = Collector(OneGroup(feud), config=BridgeConfig(), seed=1, max_rows=100)
+    assert worlds.collect(None, num_ticks=2, ratio=0.0).events == {
+        "conflict.rivalry_max_mean_avg": 0.25,
+        "conflict.rivalry_max_max_avg": 0.5,
+        "conflict.rivalry_avoid_count_mean_avg": 1.0,
+        "conflict.rivalry_avoid_count_max_avg": 3.0,
+    }
 
 
 def worlds_with_agents(batch: TrajectoryBatch) -> int:

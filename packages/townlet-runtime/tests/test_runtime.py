@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +17,11 @@ from townlet_behavior import (
     Kind,
     PolicyError,
     PossessionError,
+    Proposals,
     Purpose,
     Source,
     UnknownActionError,
+    draw_keys,
     uniforms,
 )
 from townlet_runtime.core.loop import SimulationLoop
@@ -478,3 +481,89 @@ def test_an_agent_without_a_name_is_refused_with_world_and_tick() -> None:
     ids[-1] = ""
     with pytest.raises(SimulationError, match="world 1, tick 7: the id of an agent must not be empty"):
         runtime.begin(replace(observed, agent_ids=ids), tick=7)
+
+
+def test_proposals_from_elsewhere_are_blended_in_place_of_the_policys() -> None:
+    corridor = Corridor(ALONE)
+    runtime = recording_runtime(corridor, BridgeConfig(ratio=1.0), None)
+    runtime.begin(begun(corridor, 0), tick=0)
+    proposals = Proposals(actions=np.array([WAIT]), log_probs=None, values=np.array([2.0], np.float32))
+    decisions = runtime.decide_batch(proposals)
+    assert (decisions.action.tolist(), decisions.source.tolist()) == ([WAIT], [Source.LEARNED])
+    assert (decisions.kind.tolist(), decisions.value.tolist()) == ([Kind.FOREIGN], [2.0])
+
+
+def test_agents_that_left_between_ticks_are_forgotten() -> None:
+    corridor = Corridor(ALONE)
+    runtime = recording_runtime(corridor, bridge_config(corridor), None)
+    observed = begun(corridor, 0)
+    runtime.begin(observed, tick=0)
+    runtime.acquire_possession(str(observed.agent_ids[0]))
+    runtime.forget(observed.slots)
+    assert runtime.possessed_agents() == []
+
+
+def test_the_coins_can_be_drawn_from_another_seed() -> None:
+    def coins(seed: int, *, later: int | None = None) -> list[int]:
+        corridor = Corridor(CorridorConfig(places=4), num_worlds=8)
+        policy = LinearPolicy(corridor.spec, seed=1)
+        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=0.5), policy, seed=seed)
+        if later is not None:
+            runtime.seed_anneal_rng(later)
+        runtime.begin(begun(corridor, 0), tick=0)
+        return runtime.decide_batch().source.tolist()
+
+    assert coins(1, later=2) == coins(2) != coins(1)
+    with pytest.raises(ConfigError, match="`seed` must be in"):
+        coins(1, later=-1)
+
+
+def test_two_agents_of_one_name_are_refused_without_a_recorder() -> None:
+    corridor = Corridor(CorridorConfig(places=9, max_absence=1), num_worlds=2)
+    runtime = PolicyRuntime(
+        corridor.spec, corridor.scripted("idle"), config=BridgeConfig(), policy=None, service=None, seed=0
+    )
+    observed = corridor.reset(seeds=np.array([5, 5]))  # worlds of one seed have agents of one key, which are others
+    runtime.begin(observed, tick=0)
+    ids = observed.agent_ids.copy()
+    ids[np.flatnonzero(observed.worlds == 1)[1:3]] = "twin"
+    keys = np.array([draw_keys(5, one) for one in ids], np.uint64)
+    with pytest.raises(SimulationError, match=r"world 1, tick 3: 2 agents are named 'twin'"):
+        runtime.begin(replace(observed, agent_ids=ids, keys=keys), tick=3)
+
+
+def test_ticks_never_go_back() -> None:
+    corridor = Corridor(ALONE)
+    runtime = PolicyRuntime(
+        corridor.spec, corridor.scripted("idle"), config=BridgeConfig(), policy=None, service=None, seed=0
+    )
+    observed = begun(corridor, 0)
+    runtime.begin(observed, tick=5)
+    with pytest.raises(SimulationError, match="tick 4: expected a tick from 5 on"):
+        runtime.begin(observed, tick=4)
+    runtime.begin(observed, tick=5)  # not decided yet
+    runtime.decide_batch()
+    with pytest.raises(SimulationError, match="tick 5: expected a tick from 6 on"):
+        runtime.begin(observed, tick=5)
+    runtime.reset_state()
+    with pytest.raises(SimulationError, match="tick 5: expected a tick from 6 on"):
+        runtime.begin(observed, tick=5)
+
+
+@pytest.mark.parametrize("bend", [np.exp, lambda log_probs: log_probs + np.float32(2)])
+def test_probabilities_and_logits_of_any_actor_are_refused(bend: Callable[[NDArray], NDArray]) -> None:
+    corridor = Corridor(ALONE)
+    uniform = UniformPolicy(
+        vocabulary=corridor.spec.vocabulary.keys, observation_shapes=corridor.spec.observation_shapes
+    )
+
+    class Bent:
+        def act(self, observations: Observations, mask: NDArray[np.bool_] | None) -> tuple[NDArray, NDArray]:
+            log_probs, values = uniform.act(observations, mask)
+            return bend(log_probs), values
+
+    script, config = corridor.scripted("idle"), BridgeConfig(ratio=1.0)
+    runtime = PolicyRuntime(corridor.spec, script, config=config, policy=Bent(), service=None, seed=0)
+    runtime.begin(begun(corridor, 0), tick=0)
+    with pytest.raises(PolicyError, match="normalise `log_probs`"):
+        runtime.decide_batch()

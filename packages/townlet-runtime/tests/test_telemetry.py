@@ -2,10 +2,12 @@ import logging
 
 import numpy as np
 import pytest
+from beginnings import begun
 from strategies import LOWEST
 
-from townlet_behavior import DecisionBatch
-from townlet_runtime.core.telemetry import log_tick_health, snapshot_of
+from townlet_behavior import BehaviorError, DecisionBatch
+from townlet_runtime.core.telemetry import agents_named, log_tick_health, snapshot_of
+from townlet_runtime.testing import Corridor, CorridorConfig
 
 
 def test_the_line_has_the_fields_that_readers_know(caplog: pytest.LogCaptureFixture) -> None:
@@ -60,3 +62,18 @@ def test_only_the_rows_asked_for_are_shown() -> None:
     shots = snapshot_of(np.array([0, 2]), agents, decisions([0, 1, 2]), None, keys=KEYS, tick=1)
     assert {name: shot["selected_action"] for name, shot in shots.items()} == {"ann": "wait", "cid": "b"}
     assert shots["cid"]["top_actions"] == [] and shots["cid"]["value_pred"] == 3.0
+
+
+def test_an_error_about_a_slot_gets_the_name_of_its_agent() -> None:
+    observed = begun(Corridor(CorridorConfig(places=1), num_worlds=3), 0)
+    for error, said in (
+        (BehaviorError("no good", slot=2), "world 2, agent 'visitor_0_1': no good"),
+        (BehaviorError("no good", slot=2, tick=4), "tick 4, world 2, agent 'visitor_0_1': no good"),
+        (BehaviorError("no good", slot=7), "slot 7: no good"),
+        (BehaviorError("no good"), "no good"),
+    ):
+        with pytest.raises(BehaviorError) as caught, agents_named(observed):
+            raise error
+        assert str(caught.value) == said
+    with pytest.raises(BehaviorError, match="^slot 2: no good$"), agents_named(None):
+        raise BehaviorError("no good", slot=2)

@@ -254,7 +254,7 @@ def test_a_script_that_proposes_nonsense_is_named() -> None:
         def scripted(self, name: str) -> BatchController:
             return _Mumbling()
 
-    with pytest.raises(SimulationError, match="script `scripted`: actions of the vocabulary"):
+    with pytest.raises(SimulationError, match=r"script `scripted` .*: proposals must be -1 or in \[0, 4\), got \[99"):
         check_simulation(Mumbling(), seed=1, ticks=5)
 
 

@@ -1,5 +1,6 @@
 """What a config says about training, as the trainer takes it."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from importlib import resources
@@ -215,8 +216,18 @@ def test_a_simulation_of_three_members_is_trained_in_from_scratch(
         network=NetworkConfig(hidden_sizes=(4,)),
         promotion=PromotionConfig(num_episodes=10),
     )
-    summary = train(Garden, config, tmp_path)
+    names = {"reward_terms": ("soil",), "event_names": ("harvests",)}
+
+    def make(num_worlds: int) -> Garden:
+        own = {"reward_terms": {"soil": [1, 3] * num_worlds}, "events": [[1]] * num_worlds}
+        return Garden(num_worlds, bend=lambda answer: answer | own, **names)
+
+    summary = train(make, config, tmp_path)
     assert summary.final is not None and set(summary.final.summaries) == {"learned", "random"}
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines and all({"reward/soil", "events/harvests"} <= set(line) for line in lines)
+    assert not any("conflict" in key or key in ("meal_events", "chat_quality_mean") for key in lines[0])
+    assert lines[0]["reward/soil"] == 2.0 and lines[0]["events/harvests"] == 20.0  # two worlds, ten ticks
     messages = [record.getMessage() for record in caplog.records]
     assert "`garden` has no behavior `scripted`: PPO begins from scratch, and is compared with random" in messages
     assert "`garden` cannot be saved: a run in it that is interrupted cannot be resumed" in messages

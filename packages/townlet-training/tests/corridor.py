@@ -12,6 +12,7 @@ from townlet_training.learning.config import PPOConfig
 from townlet_training.learning.ppo import PPOLearner
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.run.agent_groups import ONE_GROUP
+from townlet_training.run.metrics import CONTRACT_KEYS, OWN_KEYS, TOWN_KEYS
 from townlet_trajectory import ArraySpec, Kind, Source, TrajectoryBatch, TrajectorySchema, default_decision_columns
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, EpisodeScores
 
@@ -27,6 +28,11 @@ SPEC = PolicySpec(
     vocabulary=("wait", "left", "right"),
     observation_shapes={"cell": (NUM_CELLS,), "clock": (CLOCK,)},
 )
+
+TOWN_EVENTS = dict.fromkeys(
+    [key for key in (*CONTRACT_KEYS, *OWN_KEYS) if key in TOWN_KEYS and key != "chat_quality_mean"], 0.0
+)
+"""Every event that a key of the log is made of."""
 
 
 def agents(actor: Actor) -> dict[str, Actor]:
@@ -172,7 +178,8 @@ class CorridorCollector:
         by_source = {source.name.lower(): int((decisions == source).sum()) for source in Source}
         return Collected(
             batches={ONE_GROUP: batch},
-            events={"meal_events": events, "queue_conflict_events": 2.0, "queue_conflict_intensity_sum": 3.0},
+            events=TOWN_EVENTS
+            | {"meal_events": events, "queue_conflict_events": 2.0, "queue_conflict_intensity_sum": 3.0},
             decisions_by_source=by_source,
             ticks_by_source=by_source,
             vetoes=0,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corridor import SPEC, CorridorCollector, agents, network
+from corridor import SPEC, TOWN_EVENTS, CorridorCollector, agents, network
 
 from townlet_training.config import PlannedUpdate, TrainingConfig
 from townlet_training.errors import NonFiniteError, ShapeError
@@ -18,6 +18,7 @@ from townlet_training.run.metrics import (
     ANNEAL_KEYS,
     CONTRACT_KEYS,
     OWN_KEYS,
+    TOWN_KEYS,
     WALL_TIME_KEYS,
     MetricsRow,
     MetricsWriter,
@@ -27,6 +28,7 @@ from townlet_training.run.metrics import (
     metrics_row,
 )
 from townlet_training.run.state import ClonedScript, TrainingState
+from townlet_trajectory import ArraySpec
 from townlet_trajectory.evaluation.interfaces import Collected
 
 
@@ -120,12 +122,20 @@ UPDATE = PPOUpdate(
 )
 
 
+TOWN = TOWN_EVENTS | {
+    "queue_conflict_events": 8.0,
+    "queue_conflict_intensity_sum": 17.0,
+    "meal_events": 3.0,
+    "chat_quality_sum": 0.0,
+}
+
+
 @pytest.fixture(scope="module")
 def collected() -> Collected:
     base = CorridorCollector(2, seed=1).collect(agents(network()), num_ticks=10, ratio=0.5)
     return replace(
         base,
-        events={"queue_conflict_events": 8.0, "queue_conflict_intensity_sum": 17.0, "meal_events": 3.0},
+        events=TOWN,
         decisions_by_source={"scripted": 3, "learned": 1},
         ticks_by_source={"scripted": 10, "learned": 5, "external": 5},
         vetoes=2,
@@ -143,6 +153,34 @@ def test_a_line_has_all_the_keys_in_order(collected: Collected) -> None:
     assert list(row(collected)) == [*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS]
     assert list(row(collected, cloned=None)) == [*CONTRACT_KEYS, *OWN_KEYS]
     assert len({*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS}) == len(CONTRACT_KEYS) + len(ANNEAL_KEYS) + len(OWN_KEYS)
+
+
+def test_a_line_of_another_world_has_its_events_and_none_of_the_town(collected: Collected) -> None:
+    own = replace(collected, events={"harvests": 7.0, "meal_events": 1.0})
+    values = row(own, cloned=replace(CLONED, events_per_env_step={"harvests": 0.1}))
+    # an event of the same name as one of the town is the same event
+    assert {key for key in values if key in TOWN_KEYS} == {"meal_events"}
+    assert (values["events/harvests"], values["meal_events"]) == (7.0, 1.0)
+    assert list(values)[-1] == "events/harvests"
+    assert not {key for key, value in values.items() if value is None} & TOWN_KEYS
+
+
+def test_events_of_the_town_that_have_no_key_of_the_contract_have_one_too(collected: Collected) -> None:
+    values = row(replace(collected, events={**TOWN, "cook_events": 2.0}))
+    assert values["events/cook_events"] == 2.0 and "events/chat_quality_sum" not in values
+
+
+def test_parts_of_the_reward_are_means_of_agent_ticks(collected: Collected) -> None:
+    (batch,) = collected.batches.values()
+    term = ArraySpec("float32")
+    schema = replace(batch.schema, decisions={**batch.schema.decisions, "reward_food": term, "reward_time": term})
+    food = np.zeros(batch.num_steps, np.float32)
+    food[:4] = [1, 2, 3, 4]
+    columns = {**batch.columns, "reward_food": food, "reward_time": np.full(batch.num_steps, -0.5, np.float32)}
+    own = replace(collected, batches={ONE_GROUP: replace(batch, schema=schema, columns=columns)})
+    values = row(own)
+    assert (values["reward/food"], values["reward/time"]) == (10 / batch.num_steps, -0.5)
+    assert [key for key in values if key.startswith("reward/")] == ["reward/food", "reward/time"]
 
 
 def test_a_line_names_its_group_where_there_are_several(collected: Collected) -> None:
@@ -200,8 +238,8 @@ def test_counts_and_shares_by_hand(collected: Collected) -> None:
         "tick_share_external": 0.25,
         "vetoes": 2,
         "meal_events": 3.0,
-        "faint_events": None,
-        "chat_quality_mean": None,
+        "faint_events": 0.0,
+        "chat_quality_mean": 0.0,
         "reward_mean": pytest.approx(collected.batches[ONE_GROUP].rewards.mean()),
         "epoch_duration_sec": 0.5,
         "wall_time_s": 7.0,
@@ -253,7 +291,7 @@ def test_flags_compare_with_the_script_over_as_many_steps(collected: Collected) 
     )
     assert (values["anneal_cycle"], values["anneal_stage"], values["anneal_dataset"]) == (2, "anneal", "rollout")
     uncounted = row(collected, cloned=replace(CLONED, events_per_env_step={}))
-    assert (uncounted["anneal_queue_baseline"], uncounted["anneal_queue_flag"]) == (None, None)
+    assert not {"anneal_queue_baseline", "anneal_queue_flag", "anneal_intensity_flag"} & set(uncounted)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from townlet_training.learning.objective import (
     squared_value_error,
     vtrace,
 )
+from townlet_trajectory import ArraySpec, TrajectorySchema, TrajectoryService, default_decision_columns
 
 unit = st.floats(0.0, 1.0)
 
@@ -47,6 +48,27 @@ def test_gae_bootstraps_a_fragment_that_was_cut_off() -> None:
     # Â_0 = 1 + 0.5 · 8 - 4 = 1
     estimates = gae(column(1), column(4, 8), np.array([[False]]), discount=0.5, lambda_=0.25)
     assert_allclose(estimates.advantages, column(1.0))
+
+
+def test_a_run_that_is_finished_bootstraps_with_the_value_after_its_last_tick() -> None:
+    """`ann` goes on after the last tick, `bob` terminates in it; V is what an agent sees."""
+    schema = TrajectorySchema(
+        observations={"x": ArraySpec("float32")}, decisions=default_decision_columns(), vocabulary=("go",)
+    )
+    service, slots, zeros = TrajectoryService(schema, max_rows=10), np.arange(2), np.zeros(2, np.int64)
+    ids = np.array(["ann", "bob"], object)
+    columns = {name: np.zeros(2, spec.numpy_dtype) for name, spec in schema.decisions.items()}
+    columns["ratio"][:] = 1.0
+    service.begin_tick(0, slots, {"x": np.float32([4, 4])}, agent_ids=ids, worlds=zeros, episodes=zeros)
+    service.record_decisions(columns)
+    nobody, bob = np.zeros(2, np.bool_), {"final_rows": slots[1:], "final_observations": {"x": np.float32([7])}}
+    service.record_outcome(np.float32([1, 1]), np.array([False, True]), nobody, **bob)
+    service.finish({"x": np.float32([8])})
+    batch = service.collect()
+    values, final_values = batch.observations["x"], batch.final_observations["x"]
+    estimates = advantages_of(batch, values, final_values, discount=0.5, lambda_=0.25, min_ratio=0.1)
+    # ann: 1 + 0.5 · 8 - 4 = 1, as a fragment that was cut off;  bob: 1 - 4 = -3
+    assert_allclose(estimates.advantages, [1.0, -3.0])
 
 
 def test_gae_keeps_fragments_apart() -> None:

@@ -120,6 +120,94 @@ def test_by_hand() -> None:
     assert driver.service.num_rows == 0
 
 
+def test_after_the_last_tick_open_trajectories_are_finished() -> None:
+    """`a` lives on after tick 1, the last; `b` dies in it. No tick 2 will come."""
+    driver = Driver()
+    driver.begin(0, [0, 1], "ab")
+    driver.decide([1, 0])
+    driver.close([1, 2])
+    driver.begin(1, [0, 1], "ab")
+    driver.decide([0, 1])
+    with pytest.raises(OrderError, match="after tick 1 comes `record_outcome`, got `begin_tick`"):
+        driver.service.finish({"x": np.array([20.0], np.float32)})
+    driver.close([3, 4], died=(1,))
+    with pytest.raises(OrderError, match="1 trajectories go on after tick 1: .* or `finish` them with those"):
+        driver.service.collect()
+    with pytest.raises(ShapeError, match=r"`x` must have shape \(1,\), got \(2,\)"):
+        driver.service.finish({"x": np.array([20.0, 21.0], np.float32)})
+    driver.service.finish({"x": np.array([20.0], np.float32)})
+    batch = driver.service.collect()
+    assert batch.agent_ids.tolist() == ["a", "b"] and batch.offsets.tolist() == [0, 2, 4]
+    assert batch.final_observations["x"].tolist() == [20, -2]  # what was given, and as reported at the end
+    assert batch.terminated.tolist() == [False, True] and batch.truncated.tolist() == [True, False]
+    # the agents of a later run begin trajectories of their own
+    driver.begin(7, [0], "a", episode=1)
+    driver.decide([1])
+    driver.close([5])
+    driver.service.finish({"x": np.array([80.0], np.float32)})
+    again = driver.service.collect()
+    assert (again.ticks.tolist(), again.final_observations["x"].tolist()) == ([7], [80])
+
+
+def test_finished_trajectories_are_spilled_too() -> None:
+    shelf = Shelf()
+    driver = Driver(on_full="spill", spill=shelf)
+    driver.begin(0, [0], "a")
+    driver.decide([1])
+    driver.close([1])
+    driver.service.finish({"x": np.array([10.0], np.float32)})
+    assert driver.service.spill() == 1
+    assert shelf.batches[0].truncated.tolist() == [True]
+
+
+def test_parts_of_the_reward_are_columns() -> None:
+    schema = TrajectorySchema(
+        observations={"x": ArraySpec("float32")},
+        decisions={
+            "reward_food": ArraySpec("float32"),
+            "action": ArraySpec("int64"),
+            "reward_time": ArraySpec("float32"),
+        },
+        vocabulary=(),
+    )
+    assert schema.reward_terms == ("food", "time")
+    service = TrajectoryService(schema, chunk_rows=2, max_rows=10)
+    slots, nothing = np.arange(2), {"x": np.zeros(0, np.float32)}
+    for tick in range(3):
+        x = {"x": np.float32([tick, tick])}
+        service.begin_tick(tick, slots, x, agent_ids=names("ab"), worlds=slots * 0, episodes=slots * 0)
+        service.record_decisions({"action": slots})
+        outcome = {"final_rows": slots[:0], "final_observations": nothing}
+        nobody, rewards = np.zeros(2, bool), np.float32([tick, 1])
+        terms = {"time": np.float32([-1, -2]), "food": rewards + 1}
+        with pytest.raises(SchemaError, match=r"reward_terms: missing \['food', 'time'\]"):
+            service.record_outcome(rewards, nobody, nobody, **outcome)
+        wrong = {**terms, "time": np.float32([0, np.nan])}
+        with pytest.raises(NonFiniteError, match=f"`reward_time` must be finite, got nan at tick {tick}, row 1"):
+            service.record_outcome(rewards, nobody, nobody, reward_terms=wrong, **outcome)
+        service.record_outcome(rewards, nobody, nobody, reward_terms=terms, **outcome)
+    service.finish({"x": np.float32([3, 3])})
+    batch = service.collect()
+    assert batch.columns["reward_food"].tolist() == [1, 2, 3, 2, 2, 2]
+    assert batch.columns["reward_time"].tolist() == [-1, -1, -1, -2, -2, -2]
+    assert batch.rewards.tolist() == [0, 1, 2, 1, 1, 1] and batch.columns["action"].tolist() == [0, 0, 0, 1, 1, 1]
+    driver = Driver()
+    driver.begin(0, [0], "a")
+    driver.decide([0])
+    one = np.float32([1])
+    with pytest.raises(SchemaError, match=r"reward_terms: missing \[\], unknown \['food'\]"):
+        driver.service.record_outcome(one, one > 2, one > 2, reward_terms={"food": one}, **outcome)
+
+
+def test_parts_of_the_reward_are_numbers() -> None:
+    with pytest.raises(SchemaError, match="`reward_food`, a part of the reward, must be float32, got"):
+        TrajectorySchema(
+            observations={"x": ArraySpec("float32")},
+            decisions={"action": ArraySpec("int64"), "reward_food": ArraySpec("float64")},
+            vocabulary=(),
+        )
+
+
 def test_trajectories_are_sorted_by_world_then_slot() -> None:
     service = TrajectoryService(TINY, max_rows=10)
     slots = np.array([0, 1, 2])
@@ -292,6 +380,21 @@ def test_reset_forgets_everything_but_the_tick() -> None:
     with pytest.raises(ContinuityError, match="tick 5 cannot follow tick 5"):
         driver.begin(5, [0], "c")
     driver.begin(9, [0], "c")
+
+
+def test_a_tick_that_is_begun_and_not_decided_can_be_begun_again_after_a_reset() -> None:
+    driver = Driver()
+    driver.begin(5, [0, 1], "ab")
+    driver.decide([0, 0])
+    driver.close([1, 1])
+    driver.begin(6, [0, 1], "ab")
+    assert driver.service.collect().num_steps == 2
+    driver.service.reset()
+    driver.begin(6, [0, 1], "ac")
+    driver.decide([0, 0])
+    driver.close([2, 2])
+    driver.begin(7, [0, 1], "ac")
+    assert driver.service.collect().agent_ids.tolist() == ["a", "c"]
 
 
 def test_a_tick_without_agents() -> None:

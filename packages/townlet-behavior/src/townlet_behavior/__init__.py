@@ -4,12 +4,28 @@ from .blend import blend, mixture_log_prob
 from .bridge import BehaviorBridge
 from .commitment import CommitmentConfig, Commitments, Held
 from .config import BridgeConfig
-from .controllers import BatchController, Codec, Controller, IdleController, NoProposals, PerAgent, StatelessController
+from .controllers import (
+    Avoiding,
+    BatchController,
+    Cancellable,
+    Codec,
+    Controller,
+    Decoder,
+    FirstOf,
+    IdleController,
+    Informed,
+    NoProposals,
+    PerAgent,
+    Rule,
+    SavedController,
+    StatelessController,
+)
 from .decisions import DecisionBatch, Kind, Source
 from .draws import Purpose, draw_keys, uniforms
 from .errors import (
     BehaviorError,
     ConfigError,
+    ControllerError,
     GuardrailError,
     PolicyError,
     PossessionError,
@@ -43,9 +59,10 @@ from .scripted import (
     time_to_leave,
     wants_to_chat,
 )
+from .scripted_behavior import ScriptedBehavior, Shift
 from .social import chat_quality, chat_score
 from .tally import Tally
-from .views import View, WorldView
+from .views import ArgumentsView, View, WorldView
 from .vocabulary import ActionVocabulary
 
 __version__ = "0.1.0"
@@ -60,20 +77,27 @@ __all__ = [
     "ActionMaskGuardrail",
     "ActionVocabulary",
     "AgentIntent",
+    "ArgumentsView",
+    "Avoiding",
     "BatchController",
     "BehaviorBridge",
     "BehaviorError",
     "BridgeConfig",
+    "Cancellable",
     "Codec",
     "CommitmentConfig",
     "Commitments",
     "ConfigError",
     "Controller",
+    "ControllerError",
     "DecisionBatch",
+    "Decoder",
+    "FirstOf",
     "Guardrail",
     "GuardrailError",
     "Held",
     "IdleController",
+    "Informed",
     "IntentKind",
     "Kind",
     "NoProposals",
@@ -86,13 +110,17 @@ __all__ = [
     "Purpose",
     "RivalryGuardrail",
     "RivalryView",
+    "Rule",
+    "SavedController",
     "SavedState",
     "ScheduleController",
     "ScriptedActions",
+    "ScriptedBehavior",
     "ScriptedConfig",
     "ScriptedController",
     "ScriptedView",
     "ShapeError",
+    "Shift",
     "Source",
     "StateError",
     "StatelessController",

@@ -28,7 +28,7 @@ from .possession import Possession
 from .proposals import Proposals, find_faults, is_sound, without_rows
 from .saving import SavedState, check_array, check_names, join_groups, split_groups
 from .tally import Tally, TallyCounter
-from .views import View, check_slots, check_view
+from .views import ArgumentsView, View, check_slots, check_view
 from .vocabulary import ActionVocabulary
 
 log = logging.getLogger(__name__)
@@ -71,15 +71,13 @@ class BehaviorBridge:
     ) -> None:
         if capacity < 1:
             raise ShapeError(f"`capacity` must be at least 1, got {capacity}")
-        if not 0 <= seed < 2**64:
-            raise ConfigError(f"`seed` must be in [0, 2^64), got {seed!r}")
         self._digest = vocabulary.digest
         self._wait = vocabulary.wait
         self._num_actions = len(vocabulary)
         self._controller = controller
         self._capacity = capacity
         self._config = config
-        self._seed = seed
+        self.seed = seed
         self._guardrails = GuardrailChain(guardrails, wait=vocabulary.wait, num_actions=len(vocabulary))
         self._commitments = Commitments(capacity=capacity, vocabulary=vocabulary, config=config.commitment)
         self._counter = TallyCounter(self._guardrails.reasons)
@@ -100,6 +98,21 @@ class BehaviorBridge:
     @ratio.setter
     def ratio(self, value: float) -> None:
         self._ratio = clamped_ratio(value)
+
+    @property
+    def seed(self) -> int:
+        """Seed of the blend's draws; a new one holds from the next decision on.
+
+        Raises:
+            ConfigError: if it is outside [0, 2^64).
+        """
+        return self._seed
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        if not 0 <= value < 2**64:
+            raise ConfigError(f"`seed` must be in [0, 2^64), got {value!r}")
+        self._seed = value
 
     @property
     def veto_reasons(self) -> tuple[str, ...]:
@@ -133,11 +146,13 @@ class BehaviorBridge:
             proposals = self._usable(proposals, view, tick)
             # blend,
             script = np.where(expert < 0, self._wait, expert)
-            choices = self._blend(view, script, proposals, tick)
+            drawn = self._blend(view, script, proposals, tick)
             # option commitment
-            choices = keep_commitments(choices, held)
+            choices = keep_commitments(drawn, held)
             choices = take_only_actions(choices, view.action_mask)
             choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
+            if isinstance(view, ArgumentsView):
+                view.choices_made(drawn, choices)
             # and guardrails, which have the last word.
             reviewed = self._guardrails.review(view, choices.action)
 

@@ -46,6 +46,32 @@ class PolicyError(BehaviorError):
     """The learned side proposed something that cannot be used."""
 
 
+class ControllerError(BehaviorError):
+    """A per-agent controller raised, or gave no answer.
+
+    Attributes:
+        agent_id: the agent that it was asked about.
+        tick: of the world; None where the world has none.
+    """
+
+    def __init__(self, problem: str, *, agent_id: str, tick: int | None) -> None:
+        super().__init__(f"agent {agent_id!r}{'' if tick is None else f', tick {tick}'}: {problem}")
+        self.agent_id = agent_id
+        self.tick = tick
+
+    @classmethod
+    def by(cls, code: str, error: Exception, *, agent_id: str, tick: int | None) -> ControllerError:
+        """Return the error of a user's own code that raised.
+
+        Args:
+            code: its name in the message.
+            error: that it raised.
+            agent_id: that it was asked about.
+            tick: of the world; None where the world has none.
+        """
+        return cls(f"{code} raised {type(error).__name__}: {error}", agent_id=agent_id, tick=tick)
+
+
 class GuardrailError(BehaviorError):
     """A guardrail's verdict cannot be carried out, or no action is left."""
 

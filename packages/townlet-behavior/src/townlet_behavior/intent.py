@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Required, TypedDict, get_args
+from typing import Any, Literal, Required, TypedDict, get_args
 
 from .errors import UnknownActionError
 
@@ -12,6 +13,10 @@ IntentKind = Literal["wait", "move", "request", "start", "release", "chat", "blo
 """The kinds of intents, in the words of the worlds."""
 
 _KINDS = frozenset(get_args(IntentKind))
+
+
+_FIELDS = {"object": "object_id", "affordance": "affordance_id", "target": "target_agent"}
+"""Fields of an intent, by their names in an action."""
 
 
 class Action(TypedDict, total=False):
@@ -50,6 +55,19 @@ class AgentIntent:
             raise UnknownActionError(f"`kind` must be one of {sorted(_KINDS)}, got {self.kind!r}")
         if self.quality is not None and not math.isfinite(self.quality):
             raise UnknownActionError(f"`quality` must be finite, got {self.quality!r}")
+
+    @classmethod
+    def from_action(cls, action: Mapping[str, Any]) -> AgentIntent:
+        """Return the intent of an `Action`, in which the names of an intent's own fields are taken too.
+
+        Raises:
+            UnknownActionError: if it has no kind, or a field that no intent has.
+        """
+        fields = {_FIELDS.get(name, name): value for name, value in action.items()}
+        unknown = sorted(fields.keys() - cls.__dataclass_fields__.keys())
+        if unknown or "kind" not in fields:
+            raise UnknownActionError(f"an action must have `kind` and no field of {unknown}, got {dict(action)}")
+        return cls(**fields)
 
     def to_action(self) -> Action:
         """Return the mapping for a world, with the fields that are set; of `wait` only whether it was blocked."""

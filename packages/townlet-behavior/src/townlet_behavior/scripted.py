@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from .controllers import StatelessController
 from .errors import ConfigError
 from .guardrails import RivalryView
-from .personality import BALANCED, arrival_buffers, need_thresholds
+from .personality import BALANCED, CHAT_PREFERENCE, arrival_buffers, need_thresholds
 
 HUNGER, HYGIENE, ENERGY = range(3)
 """Columns of every `needs` array, in the order in which they are seen to."""
+NEEDS = ("hunger", "hygiene", "energy")
+"""Their names, by column."""
 
 
 def pressing_needs(needs: NDArray[np.floating], thresholds: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -61,19 +63,25 @@ MIN_EXTROVERSION = 0.2
 """Agents of less do not begin a chat."""
 
 
-def wants_to_chat(extroversion: NDArray[np.float64], pressing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def wants_to_chat(
+    extroversion: NDArray[np.float64],
+    pressing: NDArray[np.bool_],
+    *,
+    preference: NDArray[np.float64] | float = 1.0,
+) -> NDArray[np.bool_]:
     """Whether an agent is of a mind to chat: outgoing enough, and with all its own needs met.
 
-        extroversion >= 0.2 and no need presses
+        extroversion >= 0.2 / preference and no need presses
 
     Args:
         extroversion: [N].
         pressing: [N, 3]; `pressing_needs`.
+        preference: for chats, above 0: `CHAT_PREFERENCE` of the profile where profiles act; [N], or one for all.
 
     Returns:
         [N] bool.
     """
-    return (extroversion >= MIN_EXTROVERSION) & ~pressing.any(axis=1)
+    return (extroversion >= MIN_EXTROVERSION / preference) & ~pressing.any(axis=1)
 
 
 class ScriptedView(RivalryView, Protocol):
@@ -266,8 +274,8 @@ class ScriptedController(StatelessController):
             undecided ^= fine
         np.copyto(proposal, self._actions.wait, where=undecided)
 
-    @staticmethod
     def _keep_company(
+        self,
         view: ScriptedView,
         proposal: NDArray[np.int64],
         idle: NDArray[np.bool_],
@@ -278,7 +286,8 @@ class ScriptedController(StatelessController):
         """Let the `idle` [N] chat, else step away from rivals, in `proposal`."""
         can_chat = view.can_chat
         if np.count_nonzero(can_chat):
-            chatting = idle & can_chat & wants_to_chat(view.extroversion, pressing)
+            preference = CHAT_PREFERENCE.take(view.profile) if self._config.personality_profiles else 1.0
+            chatting = idle & can_chat & wants_to_chat(view.extroversion, pressing, preference=preference)
             np.copyto(proposal, chat, where=chatting)
             idle = idle ^ chatting
         rival_here = view.rival_here

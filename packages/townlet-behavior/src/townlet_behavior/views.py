@@ -7,12 +7,15 @@ code: it has only what per-agent scripts read, and it is never touched by the br
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ShapeError
+
+if TYPE_CHECKING:
+    from .blend import Choices
 
 
 class View(Protocol):
@@ -71,6 +74,36 @@ def check_slots(slots: NDArray[np.int64], *, capacity: int) -> None:
         raise ShapeError(f"`slots` must be in [0, {capacity}), got {slots[0]} to {slots[-1]}")
     if np.count_nonzero(slots[1:] > slots[:-1]) != len(slots) - 1:
         raise ShapeError(f"`slots` must be strictly ascending, got {slots.tolist()}")
+
+
+class ArgumentsView:
+    """Base of views of worlds whose actions have arguments, which an index does not hold: where to, with whom.
+
+    The bridge tells such a view the choices before the guardrails judge them, so that it can tell whose proposal, and
+    so which arguments, stand behind an index.
+    """
+
+    def choices_made(self, drawn: Choices, chosen: Choices) -> None:
+        """Take the choices of this tick; called once, before the first guardrail.
+
+        Args:
+            drawn: N rows; of the blend, also where an option is held or an agent is possessed.
+            chosen: N rows; after commitments and possession. `FORCED` rows are held options.
+        """
+        raise NotImplementedError
+
+
+@runtime_checkable
+class _Ticking(Protocol):
+    """A world that counts its ticks."""
+
+    @property
+    def tick(self) -> int: ...
+
+
+def tick_of(world: object) -> int | None:
+    """Return the tick of a world for a message, None where it has none."""
+    return world.tick if isinstance(world, _Ticking) and isinstance(world.tick, int) else None
 
 
 _INT64, _UINT64, _BOOL = np.dtype(np.int64), np.dtype(np.uint64), np.dtype(np.bool_)

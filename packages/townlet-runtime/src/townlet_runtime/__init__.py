@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         require_seeds,
         schema_of,
     )
+    from townlet_runtime.simulation.kits import check_controller, check_guardrail, check_policy
     from townlet_runtime.simulation.one_group import OneGroup
 
 __all__ = [
@@ -74,7 +75,10 @@ __all__ = [
     "Stepped",
     "TreeController",
     "UniformPolicy",
+    "check_controller",
     "check_grouped_simulation",
+    "check_guardrail",
+    "check_policy",
     "check_simulation",
     "greedy_actions",
     "require_fit",
@@ -113,6 +117,7 @@ _MODULES = {
         "require_seeds",
         "schema_of",
     ),
+    "simulation.kits": ("check_controller", "check_guardrail", "check_policy"),
     "simulation.one_group": ("OneGroup",),
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
 from townlet_trajectory.data.schema import (
     ACTION_MASK,
+    REWARD_TERM,
     ArraySpec,
     Kind,
     Source,
@@ -57,6 +58,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ACTION_MASK",
+    "REWARD_TERM",
     "SCHEMA_VERSION",
     "ArraySpec",
     "ArtifactError",

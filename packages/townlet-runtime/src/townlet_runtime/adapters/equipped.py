@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +12,6 @@ from townlet_behavior import BatchController, Guardrail, SavedState
 from townlet_runtime.adapters.controllers import ControllerFactory, GuardrailFactory
 from townlet_runtime.core.loop import SCRIPTED
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Picture, SimulationSpec, Stepped
-
-
-@runtime_checkable
-class Drawn(Protocol):
-    """Parallel worlds that may be drawn."""
-
-    def render(self) -> Picture | None:
-        """Draw the worlds as they are now; None where they cannot be drawn."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +70,7 @@ class EquippedSimulation:
         return self._simulation.restore(state)
 
     def render(self) -> Picture | None:
-        """Draw the worlds as they are now; None where they cannot be drawn."""
-        return self._simulation.render() if isinstance(self._simulation, Drawn) else None
+        return self._simulation.render()
 
     def close(self) -> None:
         self._simulation.close()

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState
-from townlet_runtime.adapters.equipped import Drawn
 from townlet_runtime.adapters.named_code import Factory, blamed, made_by
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.intake import Intake
@@ -127,7 +126,7 @@ class _OwnWorlds:
     def render(self) -> Picture | None:
         """Draw the worlds as they are now; None where the simulation does not render."""
         with self._blamed("render"):
-            return self._simulation.render() if isinstance(self._simulation, Drawn) else None
+            return self._simulation.render()
 
     def close(self) -> None:
         with self._blamed("close"):

@@ -22,10 +22,12 @@ from townlet_runtime.simulation.interface import (
     schema_of,
 )
 from townlet_runtime.simulation.saved_state import saved_number
-from townlet_trajectory import TrajectoryService
+from townlet_trajectory import TrajectoryBatch, TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, EpisodeScores, training_seeds
 from townlet_trajectory.evaluation.results import RANDOM
 
+CONFLICT_FEATURES = ("rivalry_max", "rivalry_avoid_count")
+"""Features that are logged as `conflict.NAME_mean_avg` and `conflict.NAME_max_avg`; neither is negative."""
 _PARTS = ("collector", "loop")
 """Of a saved state."""
 
@@ -129,7 +131,7 @@ class Collector:
         batches = {group: service.collect() for group, service in self._services.items()}
         return Collected(
             batches=batches,
-            events=report.events,
+            events={**report.events, **_conflict(batches, self.specs)},
             decisions_by_source=report.decisions_by_source,
             ticks_by_source=report.ticks_by_source,
             vetoes=report.vetoes,
@@ -157,6 +159,22 @@ class Collector:
             raise SimulationError(f"expected the saved state of a collector with seed {self._seed}, got {seed}")
         self._populate()
         self._loop.restore(loop)
+
+
+def _conflict(batches: Mapping[str, TrajectoryBatch], specs: Mapping[str, SimulationSpec]) -> dict[str, float]:
+    """Mean and maximum over all rows of the features that say how agents get on, where a world shows them."""
+    found: dict[str, float] = {}
+    for name in CONFLICT_FEATURES:
+        columns = [
+            batch.observations["features"][:, specs[group].feature_names.index(name)]
+            for group, batch in batches.items()
+            if name in specs[group].feature_names
+        ]
+        if columns:
+            column = np.concatenate(columns)
+            found[f"conflict.{name}_mean_avg"] = float(column.mean(dtype=np.float64)) if len(column) else 0.0
+            found[f"conflict.{name}_max_avg"] = float(column.max(initial=0.0))
+    return found
 
 
 def _require_shown(spec: SimulationSpec, config: BridgeConfig) -> None:

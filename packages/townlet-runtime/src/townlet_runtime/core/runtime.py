@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -10,17 +11,16 @@ from numpy.typing import NDArray
 from townlet_behavior import (
     BatchController,
     BehaviorBridge,
-    BehaviorError,
     BridgeConfig,
     DecisionBatch,
     Guardrail,
-    PossessionError,
+    Proposals,
     SavedState,
     Tally,
     join_groups,
     split_groups,
 )
-from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches, name_agent
+from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches, agents_named
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import Policy, propose, require_fit
 from townlet_runtime.simulation.interface import (
@@ -93,6 +93,7 @@ class PolicyRuntime:
             spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
         self._service = service
+        self._records_terms = service is not None and bool(service.schema.reward_terms)
         self._seed = seed
         self._greedy = greedy
         self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
@@ -100,7 +101,7 @@ class PolicyRuntime:
         self._observed: Observed | None = None
         self._decided: Decided | None = None
         self._pending = False
-        self._checked_ids = b""
+        self._checked_ids, self._ids = b"", np.empty(0, object)
         self._ctx_reset_callbacks: list[Callable[[str], None]] = []
         self.set_policy(policy)
 
@@ -118,12 +119,15 @@ class PolicyRuntime:
         """Begin a tick: write the options in force into the observations, and record them.
 
         Raises:
-            SimulationError: if an agent has no name; says the world.
+            SimulationError: if an agent has no name or that of another in its world, or ticks go back: draws depend on
+                them.
         """
-        # Pointers: comparing them costs nothing, and an empty text is always the same object.
-        if (ids := observed.agent_ids.tobytes()) != self._checked_ids:
+        if tick < self._tick + self._pending:
+            raise SimulationError(f"tick {tick}: expected a tick from {self._tick + self._pending} on")
+        # Addresses of texts: comparing them costs nothing, and `_ids` keeps those that were checked alive.
+        if (addresses := observed.agent_ids.tobytes()) != self._checked_ids:
             _require_ids(observed, tick)
-            self._checked_ids = ids
+            self._checked_ids, self._ids = addresses, observed.agent_ids.copy()
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
         if self._columns is not None:
             self._columns.show(observed.observations, held_action, ticks_left, num_actions=self._num_actions)
@@ -140,8 +144,11 @@ class PolicyRuntime:
         self._tick = tick
         self._pending = False
 
-    def decide_batch(self) -> DecisionBatch:
+    def decide_batch(self, proposals: Proposals | None = None) -> DecisionBatch:
         """Decide for every agent present: one forward pass, one draw each, then the bridge.
+
+        Args:
+            proposals: of a learned side that is no `Actor`, row by row; the policy is not asked then.
 
         Raises:
             SimulationError: unless `begin` or `post_step` came last.
@@ -149,14 +156,11 @@ class PolicyRuntime:
         observed, tick = self._observed, self._tick
         if observed is None or self._pending:
             raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
-        policy, proposals = self._policy, None
-        if policy is not None and len(observed.slots):  # nobody is not asked about
+        policy = self._policy
+        if proposals is None and policy is not None and len(observed.slots):  # nobody is not asked about
             proposals = propose(policy, observed, seed=self._seed, tick=tick, greedy=self._greedy)
-        try:
+        with agents_named(observed):
             decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
-        except BehaviorError as error:
-            name_agent(error, observed)
-            raise
         if self._service is not None:
             self._service.record_decisions(decisions.columns())
         self._switches.note(observed.slots, decisions.action)
@@ -184,6 +188,7 @@ class PolicyRuntime:
                     stepped.truncated,
                     final_rows=stepped.final_rows,
                     final_observations=stepped.final_observations,
+                    reward_terms=stepped.reward_terms if self._records_terms else {},
                 )
             self.begin(stepped.observed, tick=self._tick + 1)
 
@@ -191,6 +196,10 @@ class PolicyRuntime:
         held_action, ticks_left = self._bridge.held_at_end(slots, stepped.final_option_done, tick=self._tick + 1)
         if self._columns is not None:
             self._columns.show(stepped.final_observations, held_action, ticks_left, num_actions=self._num_actions)
+        self.forget(slots)
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Drop commitments, possession, plans and option history of agents in `slots` [E] that left between ticks."""
         self._bridge.forget(slots)
         self._switches.forget(slots)
 
@@ -218,6 +227,10 @@ class PolicyRuntime:
     def set_anneal_ratio(self, ratio: float | None) -> None:
         """Give the policy this share of the decisions, clamped to [0, 1]; None: none. NaN is a `ConfigError`."""
         self._bridge.ratio = 0.0 if ratio is None else ratio
+
+    def seed_anneal_rng(self, seed: int) -> None:
+        """Draw the coins between script and policy from another seed; out of [0, 2^64) it is a `ConfigError`."""
+        self._bridge.seed = seed
 
     def current_anneal_ratio(self) -> float:
         """The policy's share of the decisions."""
@@ -302,13 +315,8 @@ class PolicyRuntime:
             UnknownActionError: if the vocabulary has no such action.
         """
         index = self._spec.vocabulary.index(action)
-        with self._bridge.possession.lock:
-            slot = slot_of(agent_id, world, self._observed)
-            try:
-                self._bridge.possession.feed(slot, index, owner=owner)
-            except PossessionError as error:
-                error.name_agent(agent_id, world=world)
-                raise
+        with self._bridge.possession.lock, agents_named(self._observed):
+            self._bridge.possession.feed(slot_of(agent_id, world, self._observed), index, owner=owner)
 
     def release_possession(self, agent_id: str, *, world: int = 0, owner: str | None = None) -> bool:
         """Give an agent back; False if it was not possessed.
@@ -321,13 +329,8 @@ class PolicyRuntime:
         Raises:
             PossessionError: if there is no such agent, or another owner possesses it.
         """
-        with self._bridge.possession.lock:
-            slot = slot_of(agent_id, world, self._observed)
-            try:
-                return self._bridge.possession.release(slot, owner=owner)
-            except PossessionError as error:
-                error.name_agent(agent_id, world=world)
-                raise
+        with self._bridge.possession.lock, agents_named(self._observed):
+            return self._bridge.possession.release(slot_of(agent_id, world, self._observed), owner=owner)
 
     def is_possessed(self, agent_id: str, *, world: int = 0) -> bool:
         """Whether the next decision of an agent is its possessor's. `PossessionError` if there is no such agent."""
@@ -377,6 +380,7 @@ class PolicyRuntime:
         """
         parts = split_groups(state, _PARTS)
         tick = saved_number(parts["runtime"], "tick")
+        self._tick, self._pending = tick, False
         self._switches.restore(parts["switches"])
         self._bridge.restore(parts["bridge"])
         self.begin(observed, tick=tick)
@@ -387,3 +391,9 @@ def _require_ids(observed: Observed, tick: int) -> None:
     if empty.size:
         world = int(observed.worlds[empty[0]])
         raise SimulationError(f"world {world}, tick {tick}: the id of an agent must not be empty")
+    # Two agents of one name have one key, and would draw the same numbers.
+    if len(np.unique(observed.keys)) < len(observed.keys):
+        seen = Counter(zip(observed.worlds.tolist(), observed.agent_ids.tolist(), strict=True))
+        (world, agent_id), count = seen.most_common(1)[0]
+        if count > 1:
+            raise SimulationError(f"world {world}, tick {tick}: {count} agents are named {agent_id!r}")

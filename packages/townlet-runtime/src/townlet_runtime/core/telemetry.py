@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -157,9 +159,13 @@ def log_tick_health(*, tick: int, duration_ms: float, queue: int, dropped: int) 
     )
 
 
-def name_agent(error: BehaviorError, observed: Observed) -> None:
+@contextmanager
+def agents_named(observed: Observed | None) -> Iterator[None]:
     """Name the agent of an error of the bridge, which knows slots alone, by its id and world."""
-    if error.slot is not None:
-        here = (observed.slots == error.slot).nonzero()[0]
-        if here.size:
-            error.name_agent(str(observed.agent_ids[here[0]]), world=int(observed.worlds[here[0]]))
+    try:
+        yield
+    except BehaviorError as error:
+        if error.slot is not None and observed is not None:
+            for row in (observed.slots == error.slot).nonzero()[0].tolist():
+                error.name_agent(str(observed.agent_ids[row]), world=int(observed.worlds[row]))
+        raise

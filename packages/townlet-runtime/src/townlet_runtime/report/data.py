@@ -41,10 +41,11 @@ class MetricsRow:
     loss_total: float | None
     kl_divergence: float | None
     batch_entropy_mean: float | None
-    faint_events: float | None
-    late_ticks: float | None
-    meal_events: float | None
-    queue_conflict_events: float | None
+    faint_events: float | None = None
+    """Of the town, as the three below; None in other worlds."""
+    late_ticks: float | None = None
+    meal_events: float | None = None
+    queue_conflict_events: float | None = None
     group: str | None = None
     """Group of agents; None where a run has one."""
 

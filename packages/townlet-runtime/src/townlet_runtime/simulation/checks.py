@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BehaviorError
+from townlet_behavior.testing import check_controller
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import (
@@ -20,6 +21,7 @@ from townlet_runtime.simulation.interface import (
     SimulationSpec,
     first_spec,
 )
+from townlet_runtime.simulation.kits import check_rules, copied, differing, require
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.saved_state import check_saved_state
 from townlet_trajectory.evaluation.interfaces import training_seeds
@@ -30,7 +32,7 @@ Seeds = NDArray[np.int64]
 
 
 def check_simulation(simulation: Simulation, *, seed: int, ticks: int, own_seeds: bool = True) -> None:
-    """Check a simulation of one group, as `check_grouped_simulation` does.
+    """Check a simulation of one group as `check_grouped_simulation` does, and its behaviors and guardrails over time.
 
     Args:
         simulation: any; it is reset.
@@ -44,6 +46,7 @@ def check_simulation(simulation: Simulation, *, seed: int, ticks: int, own_seeds
     check_grouped_simulation(OneGroup(simulation), seed=seed, ticks=ticks, own_seeds=own_seeds)
     if isinstance(simulation, Saved) and simulation.save_state() is not None:
         _check_refusal(simulation)
+    check_rules(simulation, seed=seed, ticks=ticks)
 
 
 def check_grouped_simulation(simulation: GroupedSimulation, *, seed: int, ticks: int, own_seeds: bool = True) -> None:
@@ -97,7 +100,9 @@ def _drive(
         except SimulationError as error:
             raise SimulationError(f"tick {tick}: {error}") from error
         if expected is not None:
-            require(_same(expected[tick], seen), f"tick {tick}: the same again from the same seed", "something else")
+            require(
+                not differing(expected[tick], seen), f"tick {tick}: the same again from the same seed", "something else"
+            )
         recorded.append(seen)
         observed = {group: outcome.observed for group, outcome in stepped.items()}
     return recorded, observed
@@ -119,10 +124,6 @@ def _copies(group: str, observed: Observed) -> Arrays:
     if observed.action_mask is not None:
         columns["action_mask"] = observed.action_mask
     return {f"{group}/{name}": array.copy() for name, array in columns.items()}
-
-
-def _same(one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> bool:
-    return one.keys() == other.keys() and all(np.array_equal(array, other[name]) for name, array in one.items())
 
 
 def _random_actions(
@@ -150,9 +151,9 @@ def _check_saving(simulation: GroupedSimulation, *, seeds: Seeds, ticks: int) ->
     if state is None:
         return
     check_saved_state(state)
-    kept = {key: array.copy() for key, array in state.items()}
+    kept = copied(state)
     future, _ = _drive(simulation, observed, seeds=seeds, ticks=ticks, expected=None)
-    require(_same(kept, state), "a saved state that later ticks leave alone", "one that changes")
+    require(not differing(kept, state), "a saved state that later ticks leave alone", "one that changes")
     try:
         _drive(simulation, simulation.restore(kept), seeds=seeds, ticks=ticks, expected=future)
     except SimulationError as error:
@@ -187,26 +188,11 @@ def _check_behaviors(simulation: GroupedSimulation, *, seeds: Seeds) -> None:
         controllers = simulation.scripted(name)
         require(controllers.keys() == simulation.specs.keys(), f"script `{name}`: one of each group", controllers)
         for group, controller in controllers.items():
-            proposed, one = controller.propose(observed[group]), observed[group]
-            require(proposed.shape == one.slots.shape, f"script `{name}`: [N] proposals", proposed.shape)
-            known = (proposed < len(simulation.specs[group].vocabulary)).all()
-            require(bool(known), f"script `{name}`: actions of the vocabulary", proposed)
+            try:
+                check_controller(controller, observed[group], simulation.specs[group].vocabulary)
+            except BehaviorError as error:
+                raise SimulationError(f"script `{name}` of group `{group}`: {error}") from error
     require(simulation.guardrails().keys() == simulation.specs.keys(), "guardrails of each group", "others")
-
-
-def require(kept: bool, promise: str, got: object) -> None:
-    """Refuse a broken promise.
-
-    Args:
-        kept: whether the promise is kept.
-        promise: what was expected, for the message.
-        got: what came instead.
-
-    Raises:
-        SimulationError: unless `kept`.
-    """
-    if not kept:
-        raise SimulationError(f"expected {promise}, got {got}")
 
 
 def _check_observed(observed: Observed, spec: SimulationSpec) -> None:

@@ -7,6 +7,7 @@ whose agents have unequal spaces is a `GroupedSimulation`, and `OneGroup` shows 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import ActionVocabulary, BatchController, Guardrail, PossessionError, SavedState
 from townlet_runtime.errors import SimulationError
-from townlet_trajectory import ACTION_MASK, ArraySpec, TrajectorySchema, default_decision_columns
+from townlet_trajectory import ACTION_MASK, REWARD_TERM, ArraySpec, TrajectorySchema, default_decision_columns
 
 AGENTS = "agents"
 """Name of the group where there is only one."""
@@ -100,7 +101,7 @@ class SimulationSpec:
     option_ticks: Mapping[str, int] = field(default_factory=dict)
     """The world's own commitment lengths by option kind; kinds that are left out are added with 0."""
     reward_terms: tuple[str, ...] = ()
-    """Names of the parts of the reward that are recorded beside it."""
+    """Names of the parts of the reward, which are recorded as columns `reward_TERM` and logged as `reward/TERM`."""
 
     def __post_init__(self) -> None:
         self._require(self.num_worlds > 0, "at least one world", self.num_worlds)
@@ -115,6 +116,8 @@ class SimulationSpec:
         object.__setattr__(self, "option_ticks", dict.fromkeys(self.vocabulary.kinds, 0) | dict(self.option_ticks))
         for group, given in (("event_names", self.event_names), ("reward_terms", self.reward_terms)):
             self._require(len(set(given)) == len(given), f"`{group}` that differ", given)
+        fit = all(re.fullmatch(r"\w{1,57}", term, re.ASCII) for term in self.reward_terms)
+        self._require(fit, "`reward_terms` of letters, digits and `_`", self.reward_terms)
         if "features" in self.observation_shapes:
             shape, names = self.observation_shapes["features"], self.feature_names
             self._require(
@@ -303,8 +306,8 @@ Picture = NDArray[np.uint8] | str
 class Rendered(Protocol):
     """A simulation that can be looked at."""
 
-    def render(self) -> Picture:
-        """Draw the worlds as they are now."""
+    def render(self) -> Picture | None:
+        """Draw the worlds as they are now; None where they cannot be drawn."""
         ...
 
 
@@ -350,6 +353,10 @@ class GroupedSimulation(Protocol):
         """See `Saved.restore`."""
         ...
 
+    def render(self) -> Picture | None:
+        """See `Rendered.render`."""
+        ...
+
     def close(self) -> None:
         """See `Closing.close`."""
         ...
@@ -361,13 +368,14 @@ def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
 
 
 def schema_of(spec: SimulationSpec, *, masked: bool) -> TrajectorySchema:
-    """Return the schema of a recorder: the observations, the mask if `masked`, and every decision column."""
+    """Return the schema of a recorder: the observations, the mask if `masked`, every decision column, and a column
+    `reward_TERM` for each named part of the reward."""
     observations = {name: ArraySpec(dtype="float32", shape=shape) for name, shape in spec.observation_shapes.items()}
     if masked:
         observations[ACTION_MASK] = ArraySpec(dtype="bool", shape=(len(spec.vocabulary),))
-    return TrajectorySchema(
-        observations=observations, decisions=default_decision_columns(), vocabulary=spec.vocabulary.keys
-    )
+    terms = {REWARD_TERM + term: ArraySpec(dtype="float32") for term in spec.reward_terms}
+    decisions = default_decision_columns() | terms
+    return TrajectorySchema(observations=observations, decisions=decisions, vocabulary=spec.vocabulary.keys)
 
 
 def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32] | NDArray[np.bool_]]:

@@ -15,6 +15,7 @@ from townlet_training.config import STAGES, PlannedUpdate
 from townlet_training.errors import NonFiniteError, ShapeError
 from townlet_training.learning.ppo import PPOUpdate
 from townlet_training.run.state import ClonedScript, TrainingState
+from townlet_trajectory import REWARD_TERM
 from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import Stage
 from townlet_trajectory.storage.files import append_line
@@ -105,7 +106,8 @@ CONTRACT_KEYS = (
     "baseline_reward_sum_mean baseline_log_prob_mean conflict.rivalry_max_mean_avg conflict.rivalry_max_max_avg "
     "conflict.rivalry_avoid_count_mean_avg conflict.rivalry_avoid_count_max_avg"
 ).split()
-"""Keys of telemetry version 1.2, in every line; null where a run has no such number."""
+"""Keys of telemetry version 1.2; null where a run has no such number. `TOWN_KEYS` are only in lines of worlds that
+count such events."""
 
 ANNEAL_KEYS = (
     "anneal_cycle anneal_stage anneal_dataset anneal_bc_accuracy anneal_bc_threshold anneal_bc_passed "
@@ -143,7 +145,22 @@ _EVENT_KEYS = (
     "late_ticks",
     "meal_events",
 )
-"""Copied from the events of a collection by name; null where the world counts no such thing."""
+"""Copied from the events of a collection by name."""
+
+TOWN_KEYS = frozenset(
+    {
+        *_EVENT_KEYS,
+        "chat_quality_mean",
+        "anneal_queue_baseline",
+        "anneal_queue_flag",
+        "anneal_intensity_baseline",
+        "anneal_intensity_flag",
+    }
+)
+"""Keys that are in a line where the world counts the event that they are made of."""
+
+EVENT, REWARD = "events/", "reward/"
+"""Beginnings of the keys of a world's other events, and of the parts of its reward (mean per agent-tick)."""
 
 _BASELINE_KEYS = [key for key in CONTRACT_KEYS if key.startswith("baseline_")]
 
@@ -160,12 +177,14 @@ class MetricsRow:
 
     values: Mapping[str, MetricValue]
     """By key: `CONTRACT_KEYS` and `OWN_KEYS`, within an anneal also `ANNEAL_KEYS`, with several agent groups also
-    `group`; none missing and no other."""
+    `group`; none missing but `TOWN_KEYS`, and no other but those that begin with `EVENT` or `REWARD`."""
 
     def __post_init__(self) -> None:
         anneal = ANNEAL_KEYS if "anneal_cycle" in self.values else []
         group = [GROUP_KEY] if GROUP_KEY in self.values else []
-        if differing := sorted(self.values.keys() ^ {*CONTRACT_KEYS, *OWN_KEYS, *anneal, *group}):
+        known = {*CONTRACT_KEYS, *OWN_KEYS, *anneal, *group}
+        given = {key for key in self.values if not key.startswith((EVENT, REWARD))}
+        if differing := sorted((known - given - TOWN_KEYS) | (given - known)):
             raise ShapeError(f"a line of the log has missing or unknown keys: {differing}")
         for key, value in self.values.items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -221,8 +240,8 @@ def metrics_row(
         values |= _of_anneal(cloned, planned, collected)
     if len(collected.batches) > 1:
         values[GROUP_KEY] = group
-    keys = [key for key in (*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS, GROUP_KEY) if key in values]
-    return MetricsRow(values={key: values[key] for key in keys})
+    keys = dict.fromkeys((*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS, *sorted(values.keys() - {GROUP_KEY}), GROUP_KEY))
+    return MetricsRow(values={key: values[key] for key in keys if key in values})
 
 
 class MetricsWriter:
@@ -267,19 +286,28 @@ def _of_update(update: PPOUpdate) -> dict[str, MetricValue]:
 def _of_collection(collected: Collected, group: str) -> dict[str, MetricValue]:
     batch, decisions, ticks = collected.batches[group], collected.decisions_by_source, collected.ticks_by_source
     num_ticks = sum(ticks.values())
-    events = collected.events
-    values: dict[str, MetricValue] = {key: events.get(key) for key in _EVENT_KEYS}
-    chats = events.get("chat_success_events")
-    return values | {
-        # A world that counts chats, and had none, has a mean quality of 0.
-        "chat_quality_mean": None if chats is None else events.get("chat_quality_sum", 0.0) / max(chats, 1.0),
+    return _of_events(collected.events) | {
         "decision_share_learned": _ratio(decisions.get("learned", 0), sum(decisions.values())),
         "tick_share_scripted": _ratio(ticks.get("scripted", 0), num_ticks),
         "tick_share_learned": _ratio(ticks.get("learned", 0), num_ticks),
         "tick_share_external": _ratio(ticks.get("external", 0), num_ticks),
         "vetoes": collected.vetoes,
         "reward_mean": _ratio(float(batch.rewards.sum(dtype="float64")), batch.num_steps),
+        **{
+            f"{REWARD}{term}": _ratio(float(batch.columns[REWARD_TERM + term].sum(dtype="float64")), batch.num_steps)
+            for term in batch.schema.reward_terms
+        },
     }
+
+
+def _of_events(events: Mapping[str, float]) -> dict[str, MetricValue]:
+    values: dict[str, MetricValue] = {key: events[key] for key in _EVENT_KEYS if key in events}
+    used = {*values}
+    if "chat_success_events" in events:
+        # A world that counts chats, and had none, has a mean quality of 0.
+        values["chat_quality_mean"] = events.get("chat_quality_sum", 0.0) / max(events["chat_success_events"], 1.0)
+        used.add("chat_quality_sum")
+    return values | {f"{EVENT}{name}": total for name, total in events.items() if name not in used}
 
 
 def _of_script(script: ClonedScript | None) -> dict[str, MetricValue]:
@@ -294,9 +322,6 @@ def _of_script(script: ClonedScript | None) -> dict[str, MetricValue]:
 
 
 def _of_anneal(script: ClonedScript, planned: PlannedUpdate, collected: Collected) -> dict[str, MetricValue]:
-    queue, intensity = (
-        _against(script, collected, name) for name in ("queue_conflict_events", "queue_conflict_intensity_sum")
-    )
     return {
         "anneal_cycle": STAGES.index(planned.stage),
         "anneal_stage": planned.stage,
@@ -307,19 +332,18 @@ def _of_anneal(script: ClonedScript, planned: PlannedUpdate, collected: Collecte
         # Losses of different stages are of different things; returns are what gates compare.
         "anneal_loss_baseline": None,
         "anneal_loss_flag": None,
-        "anneal_queue_baseline": queue[0],
-        "anneal_queue_flag": queue[1],
-        "anneal_intensity_baseline": intensity[0],
-        "anneal_intensity_flag": intensity[1],
+        **_against(script, collected, "queue_conflict_events", name="queue"),
+        **_against(script, collected, "queue_conflict_intensity_sum", name="intensity"),
     }
 
 
-def _against(script: ClonedScript, collected: Collected, name: str) -> tuple[float | None, bool | None]:
+def _against(script: ClonedScript, collected: Collected, event: str, *, name: str) -> dict[str, MetricValue]:
     """Compute the script's count of an event in as many steps, and whether the collection had far less."""
-    if name not in script.events_per_env_step:
-        return None, None
-    expected = script.events_per_env_step[name] * collected.env_steps
-    return expected, collected.events[name] < (1.0 - _FALL_TOLERANCE) * expected
+    if event not in script.events_per_env_step:
+        return {}
+    expected = script.events_per_env_step[event] * collected.env_steps
+    fell = collected.events[event] < (1.0 - _FALL_TOLERANCE) * expected
+    return {f"anneal_{name}_baseline": expected, f"anneal_{name}_flag": fell}
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -25,6 +25,9 @@ Array = NDArray[np.generic]
 ACTION_MASK = "action_mask"
 """Name of the observation that holds the legal actions, bool [N, A]; no final observation needs one."""
 
+REWARD_TERM = "reward_"
+"""Beginning of the names of decision columns that hold a named part of the reward, float32 [N]."""
+
 DTYPES = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
 )
@@ -104,7 +107,8 @@ class TrajectorySchema:
     observations: Mapping[str, ArraySpec]
     """At least one."""
     decisions: Mapping[str, ArraySpec]
-    """At least one; names differ from those of the observations."""
+    """At least one; names differ from those of the observations. Columns `reward_TERM` are parts of the reward, float32
+    and recorded with the outcome."""
     vocabulary: tuple[str, ...]
     """Action keys, in the order of the action indices; empty where actions are not discrete."""
 
@@ -119,11 +123,19 @@ class TrajectorySchema:
                     raise SchemaError(f"{kind}: a column name must match {_NAME.pattern}, got {name!r}")
         if both := sorted(self.observations.keys() & self.decisions.keys()):
             raise SchemaError(f"columns are both observation and decision: {both}")
+        for term in self.reward_terms:
+            if (spec := self.decisions[REWARD_TERM + term]) != ArraySpec("float32"):
+                raise SchemaError(f"`{REWARD_TERM}{term}`, a part of the reward, must be float32, got {spec}")
         _check_vocabulary(self.vocabulary)
         mask = self.observations.get(ACTION_MASK)
         expected = ArraySpec("bool", (len(self.vocabulary),)) if self.vocabulary else None
         if mask is not None and mask != expected:
             raise SchemaError(f"`{ACTION_MASK}` must be {expected}, got {mask}")
+
+    @property
+    def reward_terms(self) -> tuple[str, ...]:
+        """Names of the parts of the reward, without their common beginning."""
+        return tuple(name.removeprefix(REWARD_TERM) for name in self.decisions if name.startswith(REWARD_TERM))
 
     @property
     def vocabulary_digest(self) -> str:

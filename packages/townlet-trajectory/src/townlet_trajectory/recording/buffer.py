@@ -19,13 +19,15 @@ from townlet_trajectory.data.checks import (
     refuse_names,
     with_rows,
 )
-from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.data.schema import REWARD_TERM, ArraySpec, TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import ShapeError
 from townlet_trajectory.recording.roster import Presence
 
 _FLOAT32 = np.dtype(np.float32)
 _ALIGNMENT = 8
+NO_TERMS: Mapping[str, NDArray[np.float32]] = {}
+"""A reward without named parts."""
 
 # The stubs of numpy call an array a buffer from Python 3.12 on only.
 _bytes_of: Callable[[tuple[Array, ...]], bytes] = b"".join  # type: ignore[assignment]
@@ -38,29 +40,34 @@ tuple, for one is made at every tick."""
 
 @dataclass(frozen=True, kw_only=True)
 class ScalarLayout:
-    """Places in memory of the decisions without a shape, and of the reward.
+    """Places in memory of the decisions without a shape, of the reward and of its parts.
 
     They are bytes: of a tick of N rows there are first N values of one column, then N of the next, so that one call
     writes them all, however many columns there are. The widest dtypes come first, so that every value is aligned.
     """
 
     columns: Mapping[str, tuple[int, np.dtype[np.generic]]]
-    """Bytes of a row before it, and dtype, by name, in the order they are kept; the rewards come behind them."""
+    """Bytes of a row before it, and dtype, by name, in the order they are kept."""
     reward: int
-    """Bytes of a row before the reward."""
+    """Bytes of a row before the reward, which comes behind the decisions."""
+    terms: Mapping[str, tuple[int, np.dtype[np.generic]]]
+    """Of the parts of the reward, which come behind it."""
     row_bytes: int
     """Bytes of a row, a multiple of 8."""
 
 
 def scalar_layout_of(schema: TrajectorySchema) -> ScalarLayout:
     """The layout for the decisions of `schema`."""
-    dtypes = {name: spec.numpy_dtype for name, spec in schema.decisions.items() if not spec.shape}
+    parts = [REWARD_TERM + term for term in schema.reward_terms]
+    dtypes = {name: spec.numpy_dtype for name, spec in schema.decisions.items() if not spec.shape and name not in parts}
     columns, end = {}, 0
     for name in sorted(dtypes, key=lambda name: -dtypes[name].itemsize):
         columns[name] = (end, dtypes[name])
         end += dtypes[name].itemsize
     reward = _aligned(end, _FLOAT32.itemsize)
-    return ScalarLayout(columns=columns, reward=reward, row_bytes=_aligned(reward + _FLOAT32.itemsize, _ALIGNMENT))
+    terms = {name: (reward + (index + 1) * _FLOAT32.itemsize, _FLOAT32) for index, name in enumerate(parts)}
+    size = reward + (len(parts) + 1) * _FLOAT32.itemsize
+    return ScalarLayout(columns=columns, reward=reward, terms=terms, row_bytes=_aligned(size, _ALIGNMENT))
 
 
 class Segment:
@@ -73,7 +80,7 @@ class Segment:
         self.tensors: dict[str, Array] = {
             name: np.empty((capacity, *spec.shape), spec.dtype)
             for name, spec in {**schema.observations, **schema.decisions}.items()
-            if name not in layout.columns
+            if name not in layout.columns and name not in layout.terms
         }
         """The observations, and the decisions with a shape, each [capacity, ...]."""
         self._layout = layout
@@ -85,7 +92,7 @@ class Segment:
         """The kept rows of an observation or a decision; not to be written to."""
         if name in self.tensors:
             return self.tensors[name][self._rows]
-        return self._scalar(*self._layout.columns[name])
+        return self._scalar(*(self._layout.columns[name] if name in self._layout.columns else self._layout.terms[name]))
 
     def rewards(self) -> Array:
         """The rewards of the kept rows."""
@@ -134,10 +141,11 @@ class RolloutBuffer:
         self._row_bytes = self._layout.row_bytes
         self._scalars_of = _getter(tuple(self._layout.columns))
         self._scalar_dtypes = [dtype for _, dtype in self._layout.columns.values()]
-        tensors = {name: spec for name, spec in schema.decisions.items() if spec.shape}
+        self._terms = [(name, name.removeprefix(REWARD_TERM)) for name in self._layout.terms]
+        self._decisions = {name: spec for name, spec in schema.decisions.items() if name not in self._layout.terms}
+        tensors = {name: spec for name, spec in self._decisions.items() if spec.shape}
         self._rows_of_observations = expected_columns(schema.observations, finite=True)
         self._rows_of_tensors = expected_columns(tensors, finite=False)
-        self._num_decisions = len(schema.decisions)
         self._chunk_rows = chunk_rows
         self._segment = Segment(schema, self._layout, chunk_rows)
         self._segments: deque[Segment] = deque([self._segment])
@@ -180,14 +188,14 @@ class RolloutBuffer:
 
     def decide(self, columns: Mapping[str, Array]) -> None:
         """Take the decision columns of the tick, each [N, ...]; `SchemaError`, `ShapeError` as in `begin`."""
-        if len(columns) != self._num_decisions:
-            refuse_names("decisions", columns, self._schema.decisions)
+        if len(columns) != len(self._decisions):
+            refuse_names("decisions", columns, self._decisions)
         try:
             scalars = self._scalars_of(columns)
             if self._tensors:
                 self._write_tensors(columns)
         except KeyError:
-            refuse_names("decisions", columns, self._schema.decisions)
+            refuse_names("decisions", columns, self._decisions)
         try:
             block = _bytes_of(scalars)
         except TypeError:  # a column is not contiguous
@@ -200,17 +208,30 @@ class RolloutBuffer:
         first = self._start * self._row_bytes
         self._segment.scalars[first : first + len(block)] = block
 
-    def finish(self, rewards: NDArray[np.float32], presence: Presence) -> None:
-        """Take the rewards [N], and count the rows of the tick, which are those of `presence`, as complete. Raises
-        `SchemaError`, `ShapeError`, `NonFiniteError` as in `begin`."""
+    def finish(
+        self,
+        rewards: NDArray[np.float32],
+        presence: Presence,
+        reward_terms: Mapping[str, NDArray[np.float32]] = NO_TERMS,
+    ) -> None:
+        """Take the rewards, and count the rows of the tick as complete.
+
+        Args:
+            rewards: [N].
+            presence: whose the rows are.
+            reward_terms: each [N], by the names of the schema.
+
+        Raises:
+            SchemaError, ShapeError, NonFiniteError: as in `begin`.
+        """
         size, start = self._size, self._start
-        if rewards.dtype != _FLOAT32 or rewards.shape != self._shape:
-            refuse_column("rewards", rewards, _FLOAT32, self._shape)
-        if not is_finite(rewards):
-            refuse_infinite("rewards", rewards, self._tick)
+        self._check_finite("rewards", rewards)
+        block = rewards.tobytes()
+        if self._terms or reward_terms:
+            block += self._checked_terms(reward_terms)
         if size:
             first = start * self._row_bytes + size * self._layout.reward
-            self._segment.scalars[first : first + 4 * size] = rewards.tobytes()
+            self._segment.scalars[first : first + len(block)] = block
             self._segment.ticks.append((self._tick, size, start, presence))
             self._num_rows += size
             self._start = start + size
@@ -266,6 +287,19 @@ class RolloutBuffer:
             column[places[first : first + len(part)]] = part
             first += len(part)
         return column
+
+    def _check_finite(self, name: str, column: Array) -> None:
+        if column.dtype != _FLOAT32 or column.shape != self._shape:
+            refuse_column(name, column, _FLOAT32, self._shape)
+        if not is_finite(column):
+            refuse_infinite(name, column, self._tick)
+
+    def _checked_terms(self, reward_terms: Mapping[str, NDArray[np.float32]]) -> bytes:
+        if len(reward_terms) != len(self._terms) or any(term not in reward_terms for _, term in self._terms):
+            refuse_names("reward_terms", reward_terms, {term: ArraySpec("float32") for _, term in self._terms})
+        for name, term in self._terms:
+            self._check_finite(name, reward_terms[term])
+        return b"".join([reward_terms[term].tobytes() for _, term in self._terms])
 
     def _write_tensors(self, columns: Mapping[str, Array]) -> None:
         rows = slice(self._start, self._start + self._size)

@@ -14,7 +14,7 @@ from townlet_trajectory.data.checks import refuse_column
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import BufferFullError, ContinuityError, OrderError, SchemaError, ShapeError
-from townlet_trajectory.recording.buffer import RolloutBuffer
+from townlet_trajectory.recording.buffer import NO_TERMS, RolloutBuffer
 from townlet_trajectory.recording.roster import NOBODY, Ended, Endings, Presence, Roster
 
 OnFull = Literal["raise", "drop_oldest", "spill"]
@@ -193,6 +193,7 @@ class TrajectoryService:
         *,
         final_rows: NDArray[np.int64],
         final_observations: Mapping[str, Array],
+        reward_terms: Mapping[str, NDArray[np.float32]] = NO_TERMS,
     ) -> None:
         """Record what the actions led to, and close the tick.
 
@@ -203,6 +204,8 @@ class TrajectoryService:
             final_rows: [E]; the rows of this tick where `terminated` or `truncated`, ascending.
             final_observations: each [E, ...]; what the last actions of `final_rows` led to; `action_mask` may be
                 left out.
+            reward_terms: each [N]; parts of the reward, by the names of `schema.reward_terms`. They are columns of the
+                record, and need not add up to the rewards.
 
         Raises:
             OrderError: if the decisions of a tick are not recorded.
@@ -221,26 +224,46 @@ class TrajectoryService:
         if final_rows.size or terminated.tobytes() != self._nobody or truncated.tobytes() != self._nobody:
             present = self._present.numbers
             ended = self._endings.checked(self._tick, present, terminated, truncated, final_rows, final_observations)
-            self._buffer.finish(rewards, self._present)
+            self._buffer.finish(rewards, self._present, reward_terms)
             self._endings.add(ended)
             self._roster.leave(final_rows)
         else:
-            self._buffer.finish(rewards, self._present)
+            self._buffer.finish(rewards, self._present, reward_terms)
         self._stage = _TICK
+
+    def finish(self, final_observations: Mapping[str, Array]) -> None:
+        """End the trajectories that go on after the last tick of a run, as truncated: no later tick is needed.
+
+        Args:
+            final_observations: each [M, ...]; what the last actions of the M agents that did not end led to, by
+                ascending slot: a learner bootstraps with their value. `action_mask` may be left out.
+
+        Raises:
+            OrderError: unless `record_outcome` came last.
+            SchemaError, ShapeError, NonFiniteError: if an array is not what it must be.
+        """
+        if self._stage is not _TICK:
+            self._refuse(_TICK)
+        numbers = self._roster.open_numbers
+        nobody, everybody = np.zeros(len(numbers), np.bool_), np.ones(len(numbers), np.bool_)
+        rows = np.arange(len(numbers))
+        self._endings.add(self._endings.checked(self._tick, numbers, nobody, everybody, rows, final_observations))
+        self._roster.reset()
 
     def collect(self, *, clear: bool = True) -> TrajectoryBatch:
         """All complete rows as trajectories, sorted by world, slot and beginning.
 
         Trajectories that go on need the tick in progress: its observations are their final ones, and stay the first of
-        the next collection. `clear` forgets the rows that are returned. Raises `OrderError` if decisions wait for their
-        outcome, or trajectories go on and the next tick is not begun.
+        the next collection. Where no next tick will come, `finish` ends them first. `clear` forgets the rows that are
+        returned. Raises `OrderError` if decisions wait for their outcome, or trajectories go on and the next tick is
+        not begun.
         """
         if self._stage is _OUTCOME:
             raise OrderError(f"tick {self._tick} has decisions without an outcome: call `record_outcome` first")
         if self._stage is _TICK and self._roster.num_open:
             raise OrderError(
                 f"{self._roster.num_open} trajectories go on after tick {self._tick}: begin the next tick first, "
-                "its observations are their final ones"
+                "its observations are their final ones, or `finish` them with those"
             )
         in_progress = self._present if self._stage is _DECISIONS else NOBODY
         batch = _grouped(self._schema, self._buffer, self._endings.all(), in_progress)
@@ -271,7 +294,9 @@ class TrajectoryService:
         return batch.num_steps
 
     def reset(self) -> None:
-        """Forget all rows and all trajectories; the next tick may be any later one."""
+        """Forget all rows and all trajectories; the next tick may be any later one, or that which is begun."""
+        if self._stage is _DECISIONS:
+            self._tick -= 1
         self._buffer.clear()
         self._endings.clear()
         self._roster.reset()

@@ -55,6 +55,11 @@ class Roster:
         """Trajectories that go on."""
         return len(self._open.slots)
 
+    @property
+    def open_numbers(self) -> NDArray[np.int64]:
+        """Numbers of the trajectories that go on, by ascending slot."""
+        return self._open.numbers
+
     def enter(
         self,
         slots: NDArray[np.int64],

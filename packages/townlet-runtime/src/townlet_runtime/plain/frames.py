@@ -1,0 +1,166 @@
+"""What is kept of a plain world's last decisions, and the frames that are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import DecisionBatch, Kind
+from townlet_runtime.plain.codec import Intent, OptionCodec, World
+from townlet_runtime.plain.recording import Arrays
+from townlet_runtime.plain.view import PlainObserved
+
+_FORCED = int(Kind.FORCED)
+
+
+class Frame(TypedDict):
+    """One step of one agent, as readers of the original's frames know it."""
+
+    tick: int
+    agent_id: str
+    map: NDArray[np.float32] | None
+    """Made after the step; None where there is no such observation."""
+    features: NDArray[np.float32] | None
+    observations: Mapping[str, NDArray[np.float32]]
+    """All of them by name, `map` and `features` too."""
+    metadata: Mapping[str, Any]
+    """That came with the observation."""
+    action: dict[str, Any]
+    """Executed."""
+    action_id: int
+    """Index of the action in the vocabulary; of a held option, that of the action that began it."""
+    drawn_action: int
+    """Index of what the blend drew, also where an option is held."""
+    rewards: list[float]
+    """One number: all rewards of the step."""
+    dones: list[bool]
+    log_prob: float | None
+    """Of the choice under the policy; None where a provider without probabilities decides, 0.0 without a policy."""
+    value_pred: float | None
+    logits: NotRequired[NDArray[np.float32]]
+    """[A]; log-probabilities of all actions, where a policy is loaded."""
+    option_commit_remaining: NotRequired[int]
+    """Ticks for which the option is held from this one on; the three keys are there only where one is."""
+    option_commit_kind: NotRequired[str]
+    option_commit_enforced: NotRequired[bool]
+    """Whether another option was drawn than the one that is held."""
+
+
+class Transition(TypedDict):
+    """The step of one agent whose observation is not given yet."""
+
+    tick: int
+    action: dict[str, Any]
+    action_id: int
+    rewards: list[float]
+    """All of them, in the order they came."""
+    dones: list[bool]
+
+
+@dataclass(kw_only=True, eq=False)
+class DecidedTick(Generic[World, Intent]):
+    """A decided tick and what came of it so far."""
+
+    view: PlainObserved[World, Intent]
+    decisions: DecisionBatch
+    executed: list[Intent]
+    """[N]."""
+    actions: dict[str, dict[str, Any]]
+    """By agent, as the world was given them."""
+    logits: NDArray[np.float32] | None
+    """[N, A]; None without a policy."""
+    has_provider: bool
+    seen: Mapping[str, Arrays]
+    """By agent, what the decisions were made from."""
+    options: list[tuple[int, str, bool] | None]
+    """[N]; ticks remaining, kind, and whether it was enforced; None where no option is held."""
+    rewards: dict[str, list[float]] = field(default_factory=dict)
+    terminated: set[str] = field(default_factory=set)
+    is_flushed: bool = False
+    is_closed: bool = False
+
+    def frames(self, after: Mapping[str, Arrays], metadata: Mapping[str, Mapping[str, Any]]) -> list[Frame]:
+        """Make a frame for every agent, from the observations after the tick; who has none shows the one before."""
+        return [
+            self._frame(row, agent_id, after.get(agent_id, self.seen.get(agent_id, {})), metadata.get(agent_id, {}))
+            for row, agent_id in enumerate(self.view.ids)
+        ]
+
+    def transitions(self) -> dict[str, Transition]:
+        """The steps so far, by agent."""
+        action_ids = self.decisions.action.tolist()
+        return {
+            agent_id: Transition(
+                tick=self.view.tick,
+                action=dict(self.actions[agent_id]),
+                action_id=action_ids[row],
+                rewards=list(self.rewards.get(agent_id, [])),
+                dones=[agent_id in self.terminated],
+            )
+            for row, agent_id in enumerate(self.view.ids)
+        }
+
+    def _frame(self, row: int, agent_id: str, seen: Arrays, metadata: Mapping[str, Any]) -> Frame:
+        decisions = self.decisions
+        is_unknown = self.has_provider and decisions.kind[row] != _FORCED
+        frame: Frame = {
+            "tick": self.view.tick,
+            "agent_id": agent_id,
+            "map": seen.get("map"),
+            "features": seen.get("features"),
+            "observations": seen,
+            "metadata": metadata,
+            "action": dict(self.actions[agent_id]),
+            "action_id": int(decisions.action[row]),
+            "drawn_action": int(self.view.intents.drawn_actions[row]),
+            "rewards": [sum(self.rewards.get(agent_id, []))],
+            "dones": [agent_id in self.terminated],
+            "log_prob": None if is_unknown else float(decisions.policy_log_prob[row]),
+            "value_pred": None if is_unknown else float(decisions.value[row]),
+        }
+        if self.logits is not None:
+            frame["logits"] = self.logits[row]
+        option = self.options[row]
+        if option is not None:
+            frame["option_commit_remaining"], frame["option_commit_kind"], frame["option_commit_enforced"] = option
+        return frame
+
+
+def options_of(
+    view: PlainObserved[World, Intent], decisions: DecisionBatch, lengths: NDArray[np.int64]
+) -> list[tuple[int, str, bool] | None]:
+    """Say of every agent which option is held from this tick on: ticks remaining, kind, whether it was enforced.
+
+    Args:
+        view: of the tick, N rows.
+        decisions: made of it.
+        lengths: [A]; ticks for which an action is held.
+
+    Returns:
+        [N]; None where none is held: the choice binds nothing, was vetoed, or is a possessor's.
+    """
+    kinds = view.codec.vocabulary.kinds
+    options: list[tuple[int, str, bool] | None] = []
+    columns = (decisions.held_action, decisions.ticks_left, decisions.chosen_action)
+    free = (decisions.vetoed | decisions.possessed).tolist()
+    for row, (held, left, chosen) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+        if free[row] or (held < 0 and lengths[chosen] < 1):
+            options.append(None)
+        elif held < 0:
+            options.append((int(lengths[chosen]), kinds[chosen], False))
+        else:
+            options.append((left, kinds[held], _differs(view, row, held)))
+    return options
+
+
+def _differs(view: PlainObserved[World, Intent], row: int, held: int) -> bool:
+    """Whether what the blend drew is another option than the one that is held."""
+    codec, mine = view.codec, view.intents
+    if not isinstance(codec, OptionCodec):
+        return bool(mine.drawn_actions[row] != held)
+    begun, world, agent_id = mine.held[int(view.slots[row])], view.world, view.ids[row]
+    return bool(codec.option_of(mine.drawn[row], world, agent_id) != codec.option_of(begun, world, agent_id))

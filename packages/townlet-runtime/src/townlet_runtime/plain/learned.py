@@ -1,0 +1,170 @@
+"""The learned side of a plain world: a provider of intents for one agent at a time, or a policy over observations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Generic, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import PolicyError, Proposals
+from townlet_behavior.config import OnPolicyError
+from townlet_behavior.controllers import encode_intent
+from townlet_runtime.plain.codec import Intent, World
+from townlet_runtime.plain.recording import AgentObservations
+from townlet_runtime.plain.view import PlainObserved
+from townlet_runtime.policy.policy import Policy, propose, require_fit
+from townlet_runtime.simulation.interface import Observed, SimulationSpec
+from townlet_trajectory.evaluation.interfaces import Actor
+
+log = logging.getLogger(__name__)
+
+Provider: TypeAlias = Callable[[World, str, Intent], Intent | None]
+"""World, agent id and the script's intent to an intent of its own, or None for no opinion."""
+
+
+class LearnedSide(Generic[World, Intent]):
+    """A policy or a provider, and its share of the decisions.
+
+    Args:
+        seed: of the policy's draws.
+        greedy: take the policy's most probable actions instead of drawing.
+        on_error: `script` lets the script decide for agents for which a provider raises.
+    """
+
+    def __init__(self, *, seed: int, greedy: bool, on_error: OnPolicyError) -> None:
+        self._seed = seed
+        self._greedy = greedy
+        self._on_error = on_error
+        self._policy: Actor | None = None
+        self._provider: Provider[World, Intent] | None = None
+        self._fits: SimulationSpec | None = None
+        self.is_blending = False
+        self.ratio: float | None = None
+
+    @property
+    def has_provider(self) -> bool:
+        """Whether intents come without probabilities."""
+        return self._provider is not None
+
+    @property
+    def share(self) -> float:
+        """Share of the decisions, 0 where the blend is off."""
+        return self.ratio if self.is_blending and self.ratio is not None else 0.0
+
+    def set_policy(self, policy: Actor | None) -> None:
+        """Let a policy be the learned side, and no provider."""
+        self._policy, self._provider, self._fits = policy, None, None
+
+    def set_provider(self, provider: Provider[World, Intent] | None) -> None:
+        """Let a provider be the learned side, and no policy."""
+        self._policy, self._provider = None, provider
+
+    def propose(
+        self, view: PlainObserved[World, Intent], observations: AgentObservations, spec: SimulationSpec
+    ) -> Proposals | None:
+        """Propose for the agents of a view; None where there is nobody to ask, or nobody to ask about.
+
+        Args:
+            view: with the script's intents.
+            observations: holds the observations.
+            spec: that a policy must have been made for.
+
+        Raises:
+            SimulationError: if the policy was made for other actions or observations.
+            PolicyError, UnknownActionError: see `ask_provider`.
+        """
+        if self._policy is not None:
+            if isinstance(self._policy, Policy) and observations.current and self._fits is not spec:
+                require_fit(self._policy, spec)
+                self._fits = spec
+            return ask_policy(self._policy, view, observations, seed=self._seed, greedy=self._greedy)
+        if self._provider is None or self.share == 0.0:
+            return None
+        return ask_provider(self._provider, view, on_error=self._on_error)
+
+
+def ask_provider(
+    provider: Provider[World, Intent], view: PlainObserved[World, Intent], *, on_error: OnPolicyError
+) -> Proposals:
+    """Ask for an intent of every agent. Their probabilities are unknown, so no policy is trained on them.
+
+    Args:
+        provider: a user's own function.
+        view: with the script's intents.
+        on_error: `script` lets the script decide for agents for which the provider raises.
+
+    Raises:
+        PolicyError: if the provider raises, and that is not to be passed over.
+        UnknownActionError: if the codec does not know an intent.
+    """
+    wanted: dict[int, Intent] = {}
+    actions, opinion = np.zeros(len(view.ids), np.int64), np.zeros(len(view.ids), np.bool_)
+    for row, agent_id in enumerate(view.ids):
+        try:
+            intent = provider(view.world, agent_id, view.intents.scripted[row])
+        except Exception as error:  # a user's own code
+            problem = f"agent {agent_id!r}: the policy action provider raised {type(error).__name__}: {error}"
+            if on_error == "raise":
+                raise PolicyError(problem, tick=view.tick, slot=int(view.slots[row])) from error
+            log.warning("tick %d, %s; the script decides", view.tick, problem)
+            # No action of the vocabulary: the bridge counts it, and lets the script stand in.
+            actions[row], opinion[row] = -1, True
+            continue
+        if intent is not None:
+            actions[row] = encode_intent(view.codec, intent, view.world, agent_id)
+            wanted[row], opinion[row] = intent, True
+    view.intents.learned = wanted.__getitem__
+    return Proposals(actions=actions, log_probs=None, values=np.zeros(len(actions), np.float32), opinion=opinion)
+
+
+def ask_policy(
+    policy: Actor, view: PlainObserved[World, Intent], observations: AgentObservations, *, seed: int, greedy: bool
+) -> Proposals | None:
+    """Ask a policy about every agent that is observed; None where none is.
+
+    Args:
+        policy: made for the vocabulary and the observations.
+        view: of this tick.
+        observations: holds the observations.
+        seed: of the draws.
+        greedy: take the most probable actions instead of drawing.
+    """
+    rows = np.array([row for row, agent_id in enumerate(view.ids) if agent_id in observations.current], np.int64)
+    if not rows.size:
+        return None
+    seen = replace_rows(view, rows, observations.stacked([view.ids[row] for row in rows.tolist()]))
+    asked = propose(policy, seen, seed=seed, tick=view.tick, greedy=greedy)
+    size = len(view.ids)
+    actions, values = np.zeros(size, np.int64), np.zeros(size, np.float32)
+    actions[rows], values[rows] = asked.actions, asked.values
+    opinion = np.zeros(size, np.bool_)
+    opinion[rows] = True
+    log_probs = None
+    if asked.log_probs is not None:
+        log_probs = np.full((size, asked.log_probs.shape[1]), -np.log(asked.log_probs.shape[1]), np.float32)
+        log_probs[rows] = asked.log_probs
+    view.intents.learned = lambda row: view.decoded(row, int(actions[row]))
+    return replace(asked, actions=actions, values=values, log_probs=log_probs, opinion=opinion)
+
+
+def replace_rows(view: Observed, rows: NDArray[np.int64], observations: Mapping[str, NDArray[np.float32]]) -> Observed:
+    """Return some rows of a view, with other observations.
+
+    Args:
+        view: N rows.
+        rows: [M], ascending.
+        observations: of those rows, each [M, ...].
+    """
+    return Observed(
+        slots=view.slots[rows],
+        keys=view.keys[rows],
+        agent_ids=view.agent_ids[rows],
+        worlds=view.worlds[rows],
+        episodes=view.episodes[rows],
+        observations=observations,
+        option_done=view.option_done[rows],
+    )

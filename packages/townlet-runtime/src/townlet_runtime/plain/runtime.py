@@ -1,0 +1,397 @@
+"""`PolicyRuntime(config)`: decides for the agents of a plain Python world, one dictionary a tick."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, overload
+
+from townlet_behavior import (
+    ActionVocabulary,
+    AgentIntent,
+    Controller,
+    Guardrail,
+    PossessionError,
+    Proposals,
+    WorldView,
+)
+from townlet_behavior.config import clamped_ratio
+from townlet_runtime.errors import ConfigError, SimulationError
+from townlet_runtime.plain.codec import Intent, IntentCodec, World
+from townlet_runtime.plain.engine import DEFAULT_OPTIONS, PlainEngine, PlainOptions
+from townlet_runtime.plain.frames import DecidedTick, Frame, Transition
+from townlet_runtime.plain.learned import LearnedSide, Provider
+from townlet_runtime.plain.possession import PossessionCalls
+from townlet_runtime.plain.recording import DRAWN_ACTION, AgentObservations, PlainRecorder
+from townlet_runtime.plain.settings import ConfigLike, read_settings, scripted_behavior, seed_of
+from townlet_runtime.plain.view import PlainObserved
+from townlet_runtime.policy.policy import Policy
+from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory.evaluation.interfaces import Actor
+
+Town = TypeVar("Town", bound=WorldView)
+"""A world with all members of a `WorldView`."""
+
+
+class PolicyRuntime(PossessionCalls[World, Intent]):
+    """Decides for the agents of a plain Python world: script, learned side, possession, guardrails, and a record.
+
+    A tick is `decide(world, tick)`, the world's own step, `post_step(rewards, terminated)` and, where there are
+    observations, `flush_transitions(observations)`. Without a `codec` the world is a `townlet_behavior.WorldView`, the
+    intents are `AgentIntent`s, and the script is the scripted behavior of the config.
+
+    Examples:
+        >>> from townlet_behavior import ActionVocabulary
+        >>> from townlet_runtime.plain import KeyCodec, PolicyRuntime
+        >>> class Meadow:
+        ...     def __init__(self):
+        ...         self.agents = {"ann": 0, "bob": 0}
+        >>> class Graze:
+        ...     def decide(self, world, agent_id):
+        ...         return "eat" if world.agents[agent_id] < 2 else "rest"
+        >>> words = KeyCodec(ActionVocabulary(keys=("rest", "eat"), kinds=("wait", "eat")))
+        >>> runtime = PolicyRuntime({}, codec=words, behavior=Graze())
+        >>> runtime.decide(Meadow(), 0)
+        {'ann': {'kind': 'eat', 'action': 'eat'}, 'bob': {'kind': 'eat', 'action': 'eat'}}
+
+    Args:
+        config: a `Config`, the content of a config file, or its path. It says the seed, commitment lengths, and the
+            thresholds and jobs of the scripted behavior.
+        codec: of a world of your own; None: it is a `WorldView`.
+        behavior: the script; must be given with a `codec`.
+        vocabulary: of a `WorldView`; None: that of the objects of the first world, which must not get new ones then.
+        policy: the learned side: acts on the observations that are given; see `set_policy_action_provider` too.
+        world: checked, and its agents can be possessed, before the first decision; None: at the first decision.
+        guardrails: after the relationship guardrail; they have the last word.
+        option_done: tells whether the option that an agent began with an intent is over, for reasons of your own.
+        options: bounds.
+
+    Raises:
+        ConfigError: if the config is wrong, or a codec comes without a behavior.
+        SimulationError: if the world lacks a member; names it.
+    """
+
+    @overload
+    def __init__(
+        self: PolicyRuntime[WorldView, AgentIntent],
+        config: ConfigLike,
+        *,
+        vocabulary: ActionVocabulary | None = None,
+        policy: Actor | None = None,
+        guardrails: Sequence[Guardrail] = (),
+        options: PlainOptions = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: PolicyRuntime[Town, AgentIntent],
+        config: ConfigLike,
+        *,
+        behavior: Controller[Town, AgentIntent] | None = None,
+        vocabulary: ActionVocabulary | None = None,
+        policy: Actor | None = None,
+        world: Town | None = None,
+        guardrails: Sequence[Guardrail] = (),
+        option_done: Callable[[Town, str, AgentIntent], bool] | None = None,
+        options: PlainOptions = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        config: ConfigLike,
+        *,
+        codec: IntentCodec[World, Intent],
+        behavior: Controller[World, Intent],
+        policy: Actor | None = None,
+        world: World | None = None,
+        guardrails: Sequence[Guardrail] = (),
+        option_done: Callable[[World, str, Intent], bool] | None = None,
+        options: PlainOptions = ...,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        config: ConfigLike,
+        *,
+        codec: Any = None,
+        behavior: Any = None,
+        vocabulary: ActionVocabulary | None = None,
+        policy: Actor | None = None,
+        world: Any = None,
+        guardrails: Sequence[Guardrail] = (),
+        option_done: Callable[[Any, str, Any], bool] | None = None,
+        options: PlainOptions = DEFAULT_OPTIONS,
+    ) -> None:
+        super().__init__()
+        if codec is not None and behavior is None:
+            raise ConfigError("expected a `behavior` for the intents of your own `codec`, got none")
+        self._config = read_settings(config)
+        self._codec: IntentCodec[World, Intent] | None = codec
+        self._vocabulary = vocabulary
+        own: Any = scripted_behavior(self._config) if behavior is None else behavior
+        self._behavior: Controller[World, Intent] = own
+        self._guardrails = tuple(guardrails)
+        self._option_done = option_done
+        self._options = options
+        self._coin_seed = seed_of(self._config)
+        self._learned: LearnedSide[World, Intent] = LearnedSide(
+            seed=self._coin_seed, greedy=options.greedy, on_error=options.on_policy_error
+        )
+        self._policy_hash: str | None = None
+        self._clear()
+        self.set_policy(policy)
+        if world is not None:
+            self._engine_for(world)
+
+    def _clear(self) -> None:
+        """Know nobody and nothing but the settings."""
+        self._engine = None
+        self._observations = AgentObservations()
+        self._recorder: PlainRecorder | None = None
+        self._decided: DecidedTick[World, Intent] | None = None
+        self._frames: deque[Frame] = deque(maxlen=self._options.max_rows)
+
+    def _engine_for(self, world: World) -> PlainEngine[World, Intent]:
+        if self._engine is None:
+            self._engine = PlainEngine(
+                self._config,
+                world,
+                codec=self._codec,
+                vocabulary=self._vocabulary,
+                controller=self._behavior,
+                guardrails=self._guardrails,
+                option_done=self._option_done,
+                options=self._options,
+            )
+            self._codec = self._engine.codec
+            self._engine.runtime.register_ctx_reset_callback(self._reset_context)
+            self._engine.runtime.seed_anneal_rng(self._coin_seed)
+        return self._engine
+
+    # Deciding
+
+    def decide(self, world: World, tick: int) -> dict[str, dict[str, Any]]:
+        """Decide for every agent of a world.
+
+        Args:
+            world: as it is now.
+            tick: later than that of the last decision.
+
+        Returns:
+            An action by agent id, in the order of `world.agents`: `kind` and what belongs to it; `blocked` is true
+            where a guardrail put it in place of another.
+
+        Raises:
+            SimulationError: if the tick is not later, or the world, an agent or an object lacks a member.
+            ControllerError: if the script raises; names agent and tick.
+            PolicyError: if the learned side raises or its output is unusable, unless the script stands in.
+            UnknownActionError: if the codec does not know an intent; names it and the agent.
+        """
+        with self._lock:
+            engine = self._engine_for(world)
+            if self._decided is not None and tick <= self._decided.view.tick:
+                raise SimulationError(f"`tick` must be later than {self._decided.view.tick}, got {tick}")
+            populated: Any = world
+            self._close(set(populated.agents))
+            engine.enter(world)
+            engine.runtime.set_anneal_ratio(self._learned.share)
+            seen = self._observations.current
+            decided = engine.decide(tick, self._propose, seen=seen, has_provider=self._learned.has_provider)
+            self._decided = decided
+            if seen and self._recorder is None:
+                self._recorder = PlainRecorder(
+                    engine.vocabulary, self._observations.shapes, max_rows=self._options.max_rows
+                )
+            if self._recorder is not None:
+                columns = {**decided.decisions.columns(), DRAWN_ACTION: decided.view.intents.drawn_actions}
+                self._recorder.record(tick, decided.view.ids, decided.view.slots, columns, seen)
+            # They have been decided from: without new ones the next step is not recorded.
+            self._observations.current = {}
+            return {agent_id: dict(decided.actions[agent_id]) for agent_id in populated.agents}
+
+    def post_step(self, rewards: Mapping[str, float], terminated: Mapping[str, bool]) -> None:
+        """Take what the last decisions came to. Rewards of several calls add up.
+
+        Args:
+            rewards: by agent; agents that are missing got none.
+            terminated: by agent; true at a true end, after which nothing of the agent is remembered.
+
+        Raises:
+            SimulationError: before a decision, or if a reward is not finite or of an agent that was not decided for.
+        """
+        with self._lock:
+            decided = self._last_tick("post_step")
+            for agent_id, reward in rewards.items():
+                if not math.isfinite(reward):
+                    raise SimulationError(
+                        f"agent {agent_id!r}, tick {decided.view.tick}: a reward must be finite, got {reward!r}"
+                    )
+                if agent_id not in decided.actions and reward:
+                    raise SimulationError(
+                        f"agent {agent_id!r}, tick {decided.view.tick}: a reward for an agent that made no decision"
+                    )
+            for agent_id, reward in rewards.items():
+                decided.rewards.setdefault(agent_id, []).append(float(reward))
+            died = {agent_id for agent_id, is_over in terminated.items() if is_over} & decided.actions.keys()
+            if self._engine is not None:
+                self._engine.forget(died - decided.terminated)
+            decided.terminated |= died
+
+    def observe(self, observations: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give the observations that the next decision is made from, where `flush_transitions` has not: at first.
+
+        Args:
+            observations: by agent: arrays by name, perhaps with `metadata`. The first one says names and shapes.
+
+        Raises:
+            SimulationError: names the agent and the array that is missing, of another shape, or not finite.
+        """
+        with self._lock:
+            self._observations.take(observations, tick=None)
+
+    def flush_transitions(self, observations: Mapping[str, Mapping[str, Any]]) -> list[Frame]:
+        """Give the observations made after the last tick, and return a frame for every agent that was decided for.
+
+        The next decision is made from them.
+
+        Raises:
+            SimulationError: before a decision, twice after the same one, or as in `observe`.
+        """
+        with self._lock:
+            decided = self._last_tick("flush_transitions")
+            if decided.is_flushed:
+                raise SimulationError(f"the transitions of tick {decided.view.tick} are flushed already")
+            self._observations.take(observations, tick=decided.view.tick)
+            decided.is_flushed = True
+            frames = decided.frames(self._observations.current, self._observations.metadata)
+            self._frames.extend(frames)
+            return frames
+
+    def _last_tick(self, call: str) -> DecidedTick[World, Intent]:
+        if self._decided is None:
+            raise SimulationError(f"`{call}` must follow `decide`")
+        return self._decided
+
+    def _close(self, living: set[str]) -> None:
+        """Record what came of the last decisions; agents that do not live, or are not observed, end there."""
+        decided = self._decided
+        if decided is None or decided.is_closed:
+            return
+        decided.is_closed = True
+        if self._recorder is not None:
+            rewards = {agent_id: math.fsum(parts) for agent_id, parts in decided.rewards.items()}
+            after = self._observations.current
+            self._recorder.close(rewards, decided.terminated, going_on=living & after.keys(), after=after)
+
+    def _propose(self, view: PlainObserved[World, Intent]) -> Proposals | None:
+        engine = self._engine_for(view.world)
+        engine.show(self._observations.shapes)
+        return self._learned.propose(view, self._observations, engine.spec)
+
+    # The record
+
+    @property
+    def transitions(self) -> dict[str, Transition]:
+        """Steps of the last tick, by agent; empty once they are flushed."""
+        decided = self._decided
+        return {} if decided is None or decided.is_flushed else decided.transitions()
+
+    @property
+    def trajectory(self) -> tuple[Frame, ...]:
+        """The frames that `collect_trajectory` would return."""
+        return tuple(self._frames)
+
+    def collect_trajectory(self, clear: bool = True) -> list[Frame]:
+        """Return the frames since the last clear, at most `PlainOptions.max_rows` of them."""
+        with self._lock:
+            frames = list(self._frames)
+            if clear:
+                self._frames.clear()
+            return frames
+
+    def collect(self) -> TrajectoryBatch:
+        """Return every recorded step that was not collected yet, as trajectories for a learner, and forget them.
+
+        Trajectories that go on end with the observations that were flushed last, and the next collection begins with
+        them. An agent's step is recorded if there was an observation before it.
+
+        Raises:
+            SimulationError: before the first observations.
+        """
+        with self._lock:
+            if self._recorder is None:
+                raise SimulationError("nothing is recorded: `observe` or `flush_transitions` must come before `decide`")
+            after = self._observations.current
+            self._close(set(after))
+            return self._recorder.collect(after)
+
+    # The learned side
+
+    def set_policy(self, policy: Actor | None) -> None:
+        """Let a policy over observations be the learned side; None: nobody."""
+        self._learned.set_policy(policy)
+        self.set_policy_hash(policy.digest if isinstance(policy, Policy) else None)
+
+    def set_policy_action_provider(self, provider: Provider[World, Intent] | None) -> None:
+        """Let a function be the learned side: of world, agent id and the script's intent; its None is no opinion.
+
+        Its intents have no probabilities: they are executed and recorded, and no policy is trained on them.
+        """
+        self._learned.set_provider(provider)
+        self.set_policy_hash(None)
+
+    def enable_anneal_blend(self, enabled: bool = True) -> None:
+        """Blend script and learned side by the ratio; while it is off the script decides."""
+        self._learned.is_blending = enabled
+
+    def set_anneal_ratio(self, ratio: float | None) -> None:
+        """Give the learned side this share of decisions, clamped to [0, 1]; None: none. NaN is a `ConfigError`."""
+        self._learned.ratio = None if ratio is None else clamped_ratio(ratio)
+
+    def current_anneal_ratio(self) -> float | None:
+        """Return the ratio that was set, whether the blend is on or off."""
+        return self._learned.ratio
+
+    def seed_anneal_rng(self, seed: int) -> None:
+        """Draw the coins between script and learned side from another seed than the config's, in [0, 2^64)."""
+        if not 0 <= seed < 2**64:
+            raise ConfigError(f"the seed must be in [0, 2^64), got {seed!r}")
+        self._coin_seed = seed
+        if self._engine is not None:
+            self._engine.runtime.seed_anneal_rng(seed)
+
+    def active_policy_hash(self) -> str | None:
+        """Return the digest of the policy, or the name that was given; None for none."""
+        return self._policy_hash
+
+    def set_policy_hash(self, digest: str | None) -> None:
+        """Name the learned side, where it has no digest of its own."""
+        self._policy_hash = digest
+
+    @property
+    def behavior(self) -> Controller[World, Intent]:
+        """The script; another one holds from the next decision on."""
+        return self._behavior
+
+    @behavior.setter
+    def behavior(self, behavior: Controller[World, Intent]) -> None:
+        with self._lock:
+            self._behavior = behavior
+            if self._engine is not None:
+                self._engine.set_controller(behavior)
+
+    def _alive(self, agent_id: str) -> PlainEngine[World, Intent]:
+        died = self._decided is not None and agent_id in self._decided.terminated
+        if self._engine is None or died:
+            raise PossessionError(f"expected an agent that is present, got {agent_id!r}")
+        return self._engine
+
+    def reset_state(self) -> None:
+        """Forget every agent, the record, commitments, option history and possession; settings stay.
+
+        The next decision may be of another world, and of any tick.
+        """
+        with self._lock:
+            self._clear()

@@ -1,0 +1,294 @@
+"""Checks of your own controllers, guardrails and policies in a simulation; a broken promise is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import (
+    BatchController,
+    BehaviorBridge,
+    BehaviorError,
+    BridgeConfig,
+    CommitmentConfig,
+    DecisionBatch,
+    Guardrail,
+    NoProposals,
+    Proposals,
+    SavedState,
+    Verdicts,
+)
+from townlet_behavior.testing import check_controller as check_at_view
+from townlet_behavior.testing import check_guardrail as check_verdicts_at_view
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation.interface import AGENTS, Observed, Simulation, SimulationSpec
+from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.saved_state import check_saved_state
+from townlet_trajectory.evaluation.interfaces import Actor, training_seeds
+
+_LOWEST = np.finfo(np.float32).min
+_SAVED_EVERY = 5
+"""Ticks between two states of a controller that another is restored from."""
+_TOLERANCE = 1e-4
+"""Of log-probabilities that float32 computes in batches of different sizes."""
+
+
+def check_controller(make: Callable[[], BatchController], simulation: Simulation, *, seed: int, ticks: int) -> None:
+    """Drive a simulation with a controller, half of whose proposals are carried out, and look at everything it does.
+
+    Args:
+        make: builds the controller, a new one at every call.
+        simulation: that it is for; it is reset.
+        seed: of the worlds, and of the actions carried out in place of proposals.
+        ticks: to drive it for; more than an episode shows more.
+
+    Raises:
+        SimulationError: names the tick and the promise that is broken: proposals that are not of the vocabulary, or
+            differ where the past is the same, when they are asked for twice or after `restore`; plans that change in
+            `propose`; a saved state that later ticks change; plans that outlive `forget`.
+    """
+    pair = _Pair(make, simulation.spec)
+    require(pair.one is not pair.other, "`make` to build a new controller at every call", "the same")
+    saved = []
+    for tick, observed in _drive(simulation, pair, _guardrails_of(simulation), seed=seed, ticks=ticks):
+        last = observed
+        if tick % _SAVED_EVERY == 2:
+            saved.append(pair.exchange())
+    for state, kept in saved:
+        changed = differing(state, kept)
+        require(not changed, "a saved state that later ticks leave alone", f"other {changed}")
+    pair.one.forget(np.arange(simulation.spec.capacity))
+    fresh, forgotten = make().propose(last), pair.one.propose(last)
+    require(np.array_equal(fresh, forgotten), f"proposals {fresh} once every agent is forgotten", forgotten)
+
+
+def check_guardrail(make: Callable[[], Guardrail], simulation: Simulation, *, seed: int, ticks: int) -> None:
+    """Drive a simulation with random actions under a guardrail, and look at all its verdicts.
+
+    Args:
+        make: builds the guardrail, a new one at every call.
+        simulation: that it is for; it is reset.
+        seed: of the worlds, and of the actions.
+        ticks: to drive it for; more than an episode shows more.
+
+    Raises:
+        SimulationError: names the tick and the promise that is broken: see `townlet_behavior.testing.check_guardrail`;
+            also verdicts that depend on more than the view and the actions, because guardrails are not saved.
+    """
+    judged = (*_guardrails_of(simulation), _Judged(make, simulation.spec))
+    for _ in _drive(simulation, NoProposals(), judged, seed=seed, ticks=ticks):
+        pass
+
+
+def check_rules(simulation: Simulation, *, seed: int, ticks: int) -> None:
+    """Check the behaviors and guardrails of a simulation, each as one of your own.
+
+    Args:
+        simulation: that has them; it is reset.
+        seed: of the worlds, and of the actions.
+        ticks: to drive it for.
+
+    Raises:
+        SimulationError: names the behavior, the tick and the promise that is broken.
+    """
+    for name in OneGroup(simulation).behaviors:
+        try:
+            check_controller(partial(_script, simulation, name), simulation, seed=seed, ticks=ticks)
+        except SimulationError as error:
+            raise SimulationError(f"script `{name}`: {error}") from error
+    judged = [
+        _Judged(partial(_guardrail, simulation, index), simulation.spec)
+        for index in range(len(_guardrails_of(simulation)))
+    ]
+    for _ in _drive(simulation, NoProposals(), judged, seed=seed, ticks=ticks):
+        pass
+
+
+def _guardrails_of(simulation: Simulation) -> Sequence[Guardrail]:
+    return OneGroup(simulation).guardrails()[AGENTS]
+
+
+def _guardrail(simulation: Simulation, index: int) -> Guardrail:
+    return _guardrails_of(simulation)[index]
+
+
+def _script(simulation: Simulation, name: str) -> BatchController:
+    return OneGroup(simulation).scripted(name)[AGENTS]
+
+
+def check_policy(policy: Actor, simulation: Simulation, *, seed: int, ticks: int) -> None:
+    """Let a policy see random ticks of a simulation, and look at its probabilities and values.
+
+    Args:
+        policy: to check.
+        simulation: that it is for; it is reset.
+        seed: of the worlds, and of the actions.
+        ticks: to drive it for; more than an episode shows more.
+
+    Raises:
+        SimulationError: names the tick and the promise that is broken: log-probabilities float32 [N, A] that add up to
+            1, with finfo.min where the mask forbids an action; finite values float32 [N]; the same when it is asked
+            twice, and for an agent alone.
+    """
+    size = len(simulation.spec.vocabulary)
+    for tick, observed in _drive(simulation, NoProposals(), _guardrails_of(simulation), seed=seed, ticks=ticks):
+        try:
+            if len(observed.slots):
+                _check_answer(policy, observed, size)
+        except SimulationError as error:
+            raise SimulationError(f"tick {tick}: {error}") from error
+
+
+def require(kept: bool, promise: str, got: object) -> None:
+    """Refuse a broken promise.
+
+    Args:
+        kept: whether the promise is kept.
+        promise: what was expected, for the message.
+        got: what came instead.
+
+    Raises:
+        SimulationError: unless `kept`.
+    """
+    if not kept:
+        raise SimulationError(f"expected {promise}, got {got}")
+
+
+def differing(one: SavedState, other: SavedState) -> list[str]:
+    """List the names of the arrays in which two states differ."""
+    return [name for name in {**one, **other} if not np.array_equal(one.get(name, ()), other.get(name, ()))]
+
+
+def copied(state: SavedState) -> SavedState:
+    """Copy every array of a state."""
+    return {name: array.copy() for name, array in state.items()}
+
+
+def _drive(
+    simulation: Simulation,
+    controller: BatchController,
+    guardrails: Sequence[Guardrail],
+    *,
+    seed: int,
+    ticks: int,
+) -> Iterator[tuple[int, Observed]]:
+    """Yield each tick and view, then blend the controller with random legal actions, half and half, and go on."""
+    worlds, spec, generator = OneGroup(simulation), simulation.spec, np.random.default_rng(seed)
+    config = BridgeConfig(ratio=0.5, commitment=CommitmentConfig(ticks=spec.option_ticks))
+    try:
+        bridge = BehaviorBridge(
+            spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
+        )
+    except BehaviorError as error:
+        raise SimulationError(str(error)) from error
+    observed = worlds.reset(seeds=training_seeds(seed, spec.num_worlds))[AGENTS]
+    for tick in range(ticks):
+        yield tick, observed
+        try:
+            decisions = bridge.decide(
+                observed, tick=tick, proposals=_uniform(observed, len(spec.vocabulary), generator)
+            )
+            stepped = worlds.step({AGENTS: decisions.action})[AGENTS]
+            if len(stepped.final_rows):
+                bridge.forget(observed.slots[stepped.final_rows])
+        except (BehaviorError, SimulationError) as error:
+            raise SimulationError(f"tick {tick}: {error}") from error
+        observed = stepped.observed
+    yield ticks, observed
+
+
+def _uniform(observed: Observed, size: int, generator: np.random.Generator) -> Proposals:
+    """Every legal action is as likely as another."""
+    rows = len(observed.slots)
+    legal = np.ones((rows, size), np.bool_) if observed.action_mask is None else observed.action_mask
+    log_probs = np.where(legal, -np.log(np.maximum(legal.sum(axis=1, keepdims=True), 1)), _LOWEST)
+    actions = np.where(legal, generator.random((rows, size)), -1.0).argmax(axis=1)
+    return Proposals(actions=actions, log_probs=log_probs.astype(np.float32), values=np.zeros(rows, np.float32))
+
+
+class _Pair:
+    """Two controllers with the same past, compared at every tick. A `BatchController`."""
+
+    def __init__(self, make: Callable[[], BatchController], spec: SimulationSpec) -> None:
+        self._make, self._spec = make, spec
+        self.one, self.other = make(), make()
+
+    def exchange(self) -> tuple[SavedState, SavedState]:
+        """Let a new controller, restored from the state of the first, take the place of the second.
+
+        Returns:
+            The state, and a copy of it.
+        """
+        state = self.one.save_state()
+        check_saved_state(state)
+        kept = copied(state)
+        self.other = self._make()
+        self.other.restore(kept)
+        return state, copied(kept)
+
+    def propose(self, view: Observed) -> NDArray[np.int64]:
+        seen = copied(view.observations)
+        check_at_view(self.one, view, self._spec.vocabulary)
+        proposed, other = self.one.propose(view).copy(), self.other.propose(view)
+        require(np.array_equal(proposed, other), f"the same proposals after the same past, {proposed}", other)
+        changed = differing(seen, view.observations)
+        require(not changed, "observations that `propose` leaves alone", f"other {changed}")
+        return proposed
+
+    def settled(self, view: Observed, decisions: DecisionBatch) -> None:
+        for controller in (self.one, self.other):
+            controller.settled(view, decisions)
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        for controller in (self.one, self.other):
+            controller.forget(slots)
+
+    def save_state(self) -> SavedState:
+        return self.one.save_state()
+
+    def restore(self, state: SavedState) -> None:
+        for controller in (self.one, self.other):
+            controller.restore(state)
+
+
+class _Judged:
+    """A guardrail whose verdicts are compared with those of a new one. A `Guardrail`."""
+
+    def __init__(self, make: Callable[[], Guardrail], spec: SimulationSpec) -> None:
+        self._make, self._spec, self._guardrail = make, spec, make()
+        self.reasons = self._guardrail.reasons
+
+    def review(self, view: Any, actions: NDArray[np.int64]) -> Verdicts:
+        check_verdicts_at_view(self._guardrail, view, self._spec.vocabulary)
+        verdicts = self._guardrail.review(view, actions)
+        fresh = vars(self._make().review(view, actions))
+        same = all(np.array_equal(array, fresh[name]) for name, array in vars(verdicts).items())
+        require(same, "verdicts that follow from view and actions, as guardrails are not saved", verdicts)
+        return verdicts
+
+    def settled(self, view: Any, decisions: DecisionBatch) -> None:
+        self._guardrail.settled(view, decisions)
+
+
+def _check_answer(policy: Actor, observed: Observed, size: int) -> None:
+    rows, mask = len(observed.slots), observed.action_mask
+    log_probs, values = policy.act(observed.observations, mask)
+    for name, array, shape in (("log-probabilities", log_probs, (rows, size)), ("values", values, (rows,))):
+        fits = isinstance(array, np.ndarray) and array.shape == shape and array.dtype == np.float32
+        require(fits, f"{name} float32 {list(shape)}", f"{np.asarray(array).dtype} {list(np.shape(array))}")
+        require(bool(np.isfinite(array).all()), f"finite {name}", array)
+    totals = np.exp(log_probs, dtype=np.float64).sum(axis=1)
+    require(bool((abs(totals - 1.0) <= _TOLERANCE).all()), "probabilities that add up to 1 in every row", totals)
+    if mask is not None:
+        require(bool((log_probs[~mask] == _LOWEST).all()), "finfo.min where the mask forbids an action", log_probs)
+    again = policy.act(observed.observations, mask)
+    same = np.array_equal(again[0], log_probs) and np.array_equal(again[1], values)
+    require(same, f"the same when asked twice, {log_probs}", again[0])
+    first = {name: array[:1] for name, array in observed.observations.items()}
+    alone = policy.act(first, None if mask is None else mask[:1])
+    close = np.allclose(alone[0], log_probs[:1], atol=_TOLERANCE) and np.allclose(alone[1], values[:1], atol=_TOLERANCE)
+    require(close, f"the same for an agent alone, {log_probs[0]}", alone[0][0])
