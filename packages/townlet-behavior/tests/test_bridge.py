@@ -137,6 +137,12 @@ def test_what_no_probability_describes_is_foreign_but_has_a_value(ratio: float, 
     assert (decisions.behavior_log_prob[0], decisions.policy_log_prob[0], decisions.value[0]) == (0.0, 0.0, 1.5)
 
 
+def test_values_that_are_not_known_are_recorded_as_zero() -> None:
+    proposals = Proposals(actions=ints(WORK), log_probs=None, values=None)
+    decisions = bridge_of(Script(EAT), ratio=1.0).decide(view_of(0), tick=0, proposals=proposals)
+    assert (decisions.action[0], decisions.value[0], decisions.value.dtype) == (WORK, 0.0, np.float32)
+
+
 def test_greedy_proposals_and_those_without_probabilities_are_executed() -> None:
     bridge = bridge_of(Script(EAT), ratio=1.0)
     unknown = Proposals(actions=ints(COOK), log_probs=None, values=np.zeros(1, np.float32))

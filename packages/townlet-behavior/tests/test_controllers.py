@@ -156,7 +156,7 @@ def test_a_codec_must_answer_an_index(answer: object) -> None:
 
 def test_an_exception_of_a_controller_names_agent_and_tick_and_keeps_its_cause() -> None:
     lifted = PerAgent(Hungry(), TownCodec(Town({"ann": 0.1})))
-    with pytest.raises(ControllerError, match="agent 'bob', tick 7: the script raised KeyError: 'bob'") as raised:
+    with pytest.raises(ControllerError, match="tick 7, agent 'bob': the script raised KeyError: 'bob'") as raised:
         lifted.propose(view_of(2, 5))
     assert isinstance(raised.value.__cause__, KeyError)
     assert (raised.value.agent_id, raised.value.tick) == ("bob", 7)
@@ -216,7 +216,7 @@ def test_an_exception_of_settled_names_the_agent() -> None:
             raise RuntimeError("what now?")
 
     bridge = bridge_of(PerAgent(Confused(), TownCodec(Town({"ann": 0.1}))))
-    with pytest.raises(ControllerError, match="agent 'ann', tick 7: `settled` raised RuntimeError: what now?"):
+    with pytest.raises(ControllerError, match="tick 7, agent 'ann': `settled` raised RuntimeError: what now?"):
         bridge.decide(view_of(2), tick=0)
 
 

@@ -179,3 +179,16 @@ def test_one_number_that_is_not_finite_is_found_among_many_without_a_warning(col
 def test_infinities_of_both_signs_do_not_cancel_out() -> None:
     values = np.array([INF, -INF], np.float32)
     assert not sound(Proposals(actions=np.zeros(2, np.int64), log_probs=None, values=values), num_actions=4)
+
+
+def test_without_values_everything_else_is_held_to_the_same_rules() -> None:
+    proposals = Proposals(actions=ints(WAIT, EAT), log_probs=None, values=None)
+    assert sound(proposals, num_actions=NUM_ACTIONS)
+    faulty, _ = find_faults(proposals, view_of(0, 1), num_actions=NUM_ACTIONS)
+    assert not faulty.any()
+    dropped = without_rows(proposals, bools(True, False))
+    assert dropped.values is None and dropped.opinion is not None and dropped.opinion.tolist() == [False, True]
+    raving = Proposals(actions=ints(0, 0), log_probs=np.full((2, NUM_ACTIONS), NAN, np.float32), values=None)
+    assert not sound(raving, num_actions=NUM_ACTIONS)
+    faulty, what = find_faults(raving, view_of(0, 1), num_actions=NUM_ACTIONS)
+    assert faulty.all() and "`log_probs` of legal actions must be finite" in what

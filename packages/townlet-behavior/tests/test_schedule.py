@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_world import PlainWorld
 from strategies import COOK, EAT, NORTH, NUM_ACTIONS, VOCABULARY, WAIT, WORK, Forbid, Script, bridge_of, ints, view_of
 
-from townlet_behavior import ConfigError, ScheduleController, ShapeError, StateError, UnknownActionError
+from townlet_behavior import (
+    AgentIntent,
+    ConfigError,
+    ScheduleController,
+    ScheduledBehavior,
+    ShapeError,
+    StateError,
+    UnknownActionError,
+)
 from townlet_behavior.testing import check_controller
 
 
@@ -153,3 +162,67 @@ def test_schedules_without_the_other_controllers_plans_are_refused() -> None:
     outer = ScheduleController(capacity=4, num_actions=NUM_ACTIONS, otherwise=saved_schedule())
     with pytest.raises(StateError, match="the saved state of the schedules must have the arrays"):
         outer.restore(saved_schedule().save_state())
+
+
+BED, REST = AgentIntent(kind="request", object_id="bed"), AgentIntent(kind="wait")
+
+
+class Wanderer:
+    """Walks on, and is told everything."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.cancelled: list[str] = []
+
+    def decide(self, world: PlainWorld, agent_id: str) -> AgentIntent:
+        return AgentIntent(kind="move", position=(1, 1))
+
+    def settled(self, world: PlainWorld, agent_id: str, intent: AgentIntent) -> None:
+        self.done.append(agent_id)
+
+    def cancel_pending(self, agent_id: str) -> None:
+        self.cancelled.append(agent_id)
+
+    def should_avoid(self, world: PlainWorld, agent_id: str, other_id: str) -> bool:
+        return other_id == "max"
+
+
+class Deaf:
+    def decide(self, world: PlainWorld, agent_id: str) -> AgentIntent:
+        return REST
+
+
+def test_intents_are_played_in_a_loop_and_only_when_they_were_executed() -> None:
+    world, script = PlainWorld(), ScheduledBehavior(Wanderer(), {"ann": [BED, REST]})
+    played = []
+    for executed in (True, True, False, True, True):
+        intent = script.decide(world, "ann")
+        played.append(intent.kind)
+        script.settled(world, "ann", intent if executed else AgentIntent(kind="chat", target_agent="bob"))
+    assert played == ["request", "wait", "request", "request", "wait"]
+    assert script.decide(world, "bob").kind == "move"
+
+
+def test_a_blocked_intent_is_a_tick_of_waiting() -> None:
+    world = PlainWorld()
+    script = ScheduledBehavior(Deaf(), {"ann": [AgentIntent(kind="move", position=(0, 1), blocked=True), BED]})
+    assert script.decide(world, "ann") == REST
+    script.settled(world, "ann", REST)
+    assert script.decide(world, "ann") == BED
+
+
+def test_the_other_controller_keeps_its_say() -> None:
+    wanderer, world = Wanderer(), PlainWorld(rivalries={("ann", "bob"): 1.0})
+    script, deaf = ScheduledBehavior(wanderer, {"ann": [BED]}), ScheduledBehavior(Deaf(), {"ann": [BED]})
+    script.settled(world, "ann", BED)
+    script.cancel_pending("ann")
+    assert (wanderer.done, wanderer.cancelled) == (["ann"], ["ann"])
+    deaf.settled(world, "ann", BED)
+    deaf.cancel_pending("ann")
+    assert [script.should_avoid(world, "ann", other) for other in ("bob", "max")] == [False, True]
+    assert [deaf.should_avoid(world, "ann", other) for other in ("bob", "max")] == [True, False]
+
+
+def test_a_schedule_without_intents_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a schedule must have at least one intent, that of 'ann' has none"):
+        ScheduledBehavior(Deaf(), {"ann": []})

@@ -233,8 +233,6 @@ def test_it_decides_like_the_vectorized_script(
         assert intent == wanted, (one.agent_id, KEYS[action])
 
 
-# -- by hand -----------------------------------------------------------------------------------------------------------
-
 HUNGRY = {"hunger": 0.1, "hygiene": 1.0, "energy": 1.0}
 
 

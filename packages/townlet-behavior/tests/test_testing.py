@@ -117,7 +117,7 @@ def test_a_good_guardrail_passes() -> None:
         (Warden(EAT, WAIT, "same", "same"), r"must be different names, got \('same', 'same'\)"),
         (Warden(EAT, WAIT, ""), "must be different names"),
         (Warden(EAT, WAIT, "action_mask"), "names of veto reasons must be unique"),
-        (Warden(WAIT, EAT), "must replace by legal actions, got 2 for slot 0, which the mask forbids"),
+        (Warden(WAIT, EAT), "must replace by legal actions, got 2, which the mask forbids"),
         (Warden(EAT, 5), r"must replace by actions in \[0, 5\)"),
         (Warden(EAT, WAIT, reason=1), r"must give reasons in \[0, 1\), got \[1\]"),
         (Warden(WAIT, WAIT), "must replace the action by another, got 0 for 0"),

@@ -1,4 +1,4 @@
-"""Policy files for tests, by hand: the format is a protocol buffer, and nothing installed here can write one."""
+"""Policy files for tests: one that is written by hand, byte by byte, and recurrent ones beside their numpy twin."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from onnx.numpy_helper import from_array
 
 FLOAT, INT64, BOOL = 1, 7, 9
 LOWEST = np.finfo(np.float32).min
@@ -24,12 +26,17 @@ def card(
 ) -> dict[str, object]:
     """The metadata of a policy file; `changes` replace or add entries."""
     shapes = {"features": (8,), "map": (1, 1, 6)} if shapes is None else shapes
+    observations = {name: list(shape) for name, shape in shapes.items()}
+    spec = {"commitment": None, "feature_names": [], "observations": observations, "vocabulary": list(keys)}
+    spec |= {name: changes[name] for name in spec.keys() & changes.keys()}
     return {
         "format": "townlet-policy",
         "version": 1,
-        "vocabulary": list(keys),
+        **spec,
         "vocabulary_sha256": digest(keys),
-        "observations": {name: list(shape) for name, shape in shapes.items()},
+        "spec_sha256": hashlib.sha256(json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()).hexdigest(),
+        "state_size": 0,
+        "values": True,
         "weights_sha256": "0" * 64,
         "world": "corridor",
         "file_sha256": "0" * 64,
@@ -131,3 +138,67 @@ def _varint(value: int) -> bytes:
         encoded.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*encoded, value])
+
+
+class ElmanNetwork:
+    """h' = tanh(features W + h U), log π = log_softmax(h' P), V = h' v. A `RecurrentActor`, in numpy."""
+
+    def __init__(self, num_features: int, num_actions: int, *, state_size: int = 3, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        shapes = {"W": (num_features, state_size), "U": (state_size,) * 2, "P": (state_size, num_actions)}
+        shapes["v"] = (state_size, 1)
+        self.weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+        self.state_size = state_size
+
+    def act(
+        self,
+        observations: Mapping[str, NDArray[np.float32]],
+        action_mask: NDArray[np.bool_] | None,
+        state: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        w = self.weights
+        after = np.tanh(observations["features"] @ w["W"] + state @ w["U"])
+        logits = after @ w["P"]
+        if action_mask is not None:
+            logits = np.where(action_mask, logits, LOWEST)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return np.maximum(log_probs, LOWEST), (after @ w["v"])[:, 0], after
+
+    def file(
+        self, metadata: dict[str, object], shapes: Mapping[str, tuple[int, ...]], *, outputs: tuple[str, ...] = ()
+    ) -> bytes:
+        """The sealed policy file of this network.
+
+        Args:
+            metadata: as `card` gives it, for all of `shapes`.
+            shapes: inputs of the graph, of which `features` is read.
+            outputs: all three where none is named.
+        """
+        num_actions = self.weights["P"].shape[1]
+        nodes = [
+            helper.make_node("MatMul", ["features", "W"], ["seen"]),
+            helper.make_node("MatMul", ["state_in", "U"], ["remembered"]),
+            helper.make_node("Add", ["seen", "remembered"], ["sum"]),
+            helper.make_node("Tanh", ["sum"], ["state_out"]),
+            helper.make_node("MatMul", ["state_out", "P"], ["logits"]),
+            helper.make_node("Where", ["action_mask", "logits", "lowest"], ["masked"]),
+            helper.make_node("LogSoftmax", ["masked"], ["log_probs"]),
+            helper.make_node("MatMul", ["state_out", "v"], ["column"]),
+            helper.make_node("Squeeze", ["column", "axis"], ["values"]),
+        ]
+        floats = {**shapes, "state_in": (self.state_size,)}
+        inputs = [helper.make_tensor_value_info(name, FLOAT, ["N", *shape]) for name, shape in floats.items()]
+        inputs.append(helper.make_tensor_value_info("action_mask", TensorProto.BOOL, ["N", num_actions]))
+        sizes = {"log_probs": [num_actions], "values": [], "state_out": [self.state_size]}
+        constants = {**self.weights, "lowest": np.array(LOWEST, np.float32), "axis": np.array([1], np.int64)}
+        graph = helper.make_graph(
+            nodes,
+            "elman",
+            inputs,
+            [helper.make_tensor_value_info(name, FLOAT, ["N", *sizes[name]]) for name in outputs or sizes],
+            [from_array(array, name) for name, array in constants.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        helper.set_model_props(model, {"townlet": json.dumps(metadata)})
+        return seal(model.SerializeToString())

@@ -43,7 +43,7 @@ def move_elsewhere(run: Path) -> Path:
     edit(run / "evaluation.json", forget)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     counted = ("faint_events", "late_ticks", "meal_events", "queue_conflict_events")
-    rows = [{**row, **dict.fromkeys(counted)} for row in rows]
+    rows = [{key: value for key, value in row.items() if key not in counted} for row in rows]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return run
 

@@ -54,6 +54,31 @@ def test_a_registered_factory_builds_every_world(register: Callable[[str, str], 
         Environment(name="pettingzoo:coach", settings={"wheels": 3})(1)
 
 
+def test_a_function_without_num_worlds_is_one_of_pettingzoo(register: Callable[[str, str], None]) -> None:
+    register("coach", "small_parallel:Coach")
+    for name in ("coach", "small_parallel:Coach"):
+        worlds = Environment(name=name, settings={"length": 2}, max_episode_ticks=7)(3)
+        specs = worlds.specs
+        assert {group: spec.name for group, spec in specs.items()} == {
+            "rider": f"{name}/rider",
+            "porter": f"{name}/porter",
+        }
+        assert [spec.episode_ticks for spec in specs.values()] == [7, 7]
+    register("corridor", "townlet_runtime.testing:Corridor")
+    with pytest.raises(ConfigError, match="`corridor` is registered as a `Simulation`: name it `corridor`"):
+        Environment(name="pettingzoo:corridor")(1)
+    with pytest.raises(ConfigError, match="`corridor` has a length of its own .*`SimulationSpec.episode_ticks`"):
+        Environment(name="corridor", max_episode_ticks=7)(1)
+    assert Environment(name="corridor")(2).specs["agents"].num_worlds == 2
+
+
+def test_a_function_that_makes_neither_is_told_both_forms() -> None:
+    settings = dict.fromkeys(("tick", "observations", "rewards", "terminations", "truncations", "infos"), 0)
+    expected = "must build a PettingZoo environment, or take `num_worlds` and build a `Simulation`, got Answers"
+    with pytest.raises(ConfigError, match=expected):
+        Environment(name="small_parallel:Answers", settings=settings)(1)
+
+
 def test_turn_based_environments_are_taken(
     register: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

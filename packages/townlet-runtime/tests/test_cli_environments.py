@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import crossing
 import gymnasium
 import pytest
 import walk
+from crossing import Crossing
 from walk import CONTROLLER, NAME, SMALL
 
 from townlet_runtime.cli import main
@@ -165,9 +168,21 @@ def test_a_world_is_run_by_its_script_or_by_chance(capsys: pytest.CaptureFixture
     assert scripted["scripted"] > 0 and scripted["learned"] == 0 and said == ""
 
 
+def test_an_environment_that_a_module_registers_is_named_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "import gymnasium, walk\ngymnasium.register('Late-v0', entry_point=walk.Walk, max_episode_steps=12)\n"
+    (tmp_path / "late_worlds.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--env", "gymnasium:late_worlds:Late-v0", "--ticks", "30", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ticks"] == 30
+    assert "`environment.name`: must be" in refusal(capsys, "run", "--set", "environment.name=gymnasium:a:Late-v0")
+
+
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
+        ("run --env gymnasium:nowhere:Walk-v0", "`gymnasium:nowhere:Walk-v0` cannot be imported: ModuleNotFound"),
         ("run --env gymnasium:Wlk-v0", "Gymnasium knows no environment 'Wlk-v0'; near it: gymnasium:Walk-v0"),
         ("run --env pettingzoo:nowhere.simple_v1", "no PettingZoo environment 'nowhere.simple_v1'"),
         ("run --env nowhere", "no world `nowhere` is registered"),
@@ -338,7 +353,9 @@ def test_worlds_are_closed_after_a_signal(command: str, number: signal.Signals, 
     assert made > 0 and alive == 0
 
 
-def test_every_group_has_a_policy_and_a_place_in_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_group_has_a_policy_and_a_place_in_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     world = ["--env", "crossing:Crossing"]
     run_dir = tmp_path / "run"
     assert main(["train", "--run-dir", str(run_dir), *SMALL, *world, "-q"]) in (0, 1)
@@ -355,6 +372,21 @@ def test_every_group_has_a_policy_and_a_place_in_the_files(tmp_path: Path, capsy
     assert "<h2>KL divergence: long</h2>" in report and "<h2>KL divergence: short</h2>" in report
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert {row["group"] for row in rows} == {"long", "short"}
+
+    for command in (["evaluate", str(run_dir)], ["run", "--policy", str(run_dir)]):
+        said = refusal(capsys, *command)
+        assert said == f"townlet: error: {run_dir}: begun with code that no file may name; add --env crossing:Crossing"
+    monkeypatch.setattr(crossing, "Other", Crossing, raising=False)
+    said = refusal(capsys, "evaluate", str(run_dir), "--env", "crossing:Other")
+    assert said.endswith("begun with --env crossing:Crossing, which is crossing:Other now; say --env crossing:Crossing")
+    with monkeypatch.context() as changed:
+        specs = {group: replace(spec, option_ticks={}) for group, spec in Crossing(1).specs.items()}
+        changed.setattr(Crossing, "specs", specs)
+        for command in (["evaluate", str(run_dir)], ["run", "--policy", str(run_dir), "--ticks", "3"]):
+            said = refusal(capsys, *command, *world)
+            assert (
+                "`crossing:Crossing`, group long is another one than the run was begun in: `option_ticks` was" in said
+            )
 
     assert main(["evaluate", str(run_dir), "--episodes", "3", "--json", *world]) == 0
     assert json.loads(capsys.readouterr().out)["scores"].keys() == {"learned", "scripted", "idle"}

@@ -2,11 +2,14 @@ import json
 from pathlib import Path
 
 import pytest
-from finished_run import write_finished_run
+from finished_run import CONFIG, write_finished_run
+from onnx_files import ElmanNetwork, card
 
 from townlet_runtime.cli import main
+from townlet_runtime.config import town_config
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.directory import require_empty
+from townlet_runtime.town import Town
 from townlet_runtime.town.place import TABLE
 from townlet_trajectory import Source
 from townlet_trajectory.formats.captures.directory import read_captures
@@ -44,3 +47,16 @@ def test_two_recordings_do_not_mix(tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(RunDirectoryError, match="cannot be read: Not a directory"):
         require_empty(tmp_path / "x")
     require_empty(tmp_path / "absent")
+
+
+def test_a_recurrent_policy_acts_and_is_not_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = Town(town_config(CONFIG), num_worlds=1).spec
+    (width,) = spec.observation_shapes["features"]
+    label = card(spec.vocabulary.keys, spec.observation_shapes, world=spec.name, state_size=3)
+    path = tmp_path / "policy.onnx"
+    path.write_bytes(ElmanNetwork(width, len(spec.vocabulary)).file(label, spec.observation_shapes))
+    command = ["run", "--policy", str(path), "--ticks", "20", "--set", "town.agents=3", "--json"]
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["sources"]["learned"] == 60
+    assert main([*command, "--record", str(tmp_path / "samples")]) == 2
+    assert "--record: steps hold no recurrent state, and the policy has some" in capsys.readouterr().err

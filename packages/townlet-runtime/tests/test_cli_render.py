@@ -66,7 +66,7 @@ def test_a_world_that_renders_text_is_shown_without_its_colors() -> None:
 
 
 def test_pixels_and_worlds_that_do_not_render_are_refused_before_the_first_tick() -> None:
-    with pytest.raises(ConfigError, match="^--render: `mine` does not render$"):
+    with pytest.raises(ConfigError, match="^--render: `mine` does not render; many environments do with --set"):
         frame_of(OneGroup(Corridor()), None, "mine")
     pixels = DrawnCorridor()
     pixels.picture = np.zeros((4, 4, 3), np.uint8)

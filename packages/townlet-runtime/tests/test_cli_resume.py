@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +44,29 @@ class BreaksAfter(Collector):
         return super().collect(*arguments, **more)
 
 
-def begin(run_dir: Path, *more: str) -> int:
-    return main(["train", "--run-dir", str(run_dir), *ANNEAL, *more])
+def begin(run_dir: Path, *more: str, options: Sequence[str] = ANNEAL) -> int:
+    return main(["train", "--run-dir", str(run_dir), *options, *more])
 
 
 def resume(run_dir: Path, *more: str) -> int:
     return main(["train", "--resume", str(run_dir), "--controller", CONTROLLER, *more])
 
 
-def broken(run_dir: Path, collections: int, monkeypatch: pytest.MonkeyPatch, number: int | None = None) -> int | None:
+def broken(
+    run_dir: Path,
+    collections: int,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int | None = None,
+    *,
+    options: Sequence[str] = ANNEAL,
+) -> int | None:
     """Begin a run that ends at the beginning of a collection; the exit code, None where it was killed."""
     with monkeypatch.context() as patch:
         patch.setattr(training, "Collector", BreaksAfter)
         patch.setattr(BreaksAfter, "left", collections)
         patch.setattr(BreaksAfter, "number", number)
         try:
-            return begin(run_dir)
+            return begin(run_dir, options=options)
         except Killed:
             return None
 
@@ -149,6 +157,25 @@ def test_a_signal_saves_first_and_says_how_to_go_on(
     assert record_of(run_dir) == record_of(unbroken)
 
 
+def test_a_run_in_a_world_of_a_module_goes_on_by_the_words_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = ("--env", "crossing:Crossing", "--guardrail", "walk:calm")
+    options = (*SMALL, *code)
+    assert begin(tmp_path / "whole", "-q", options=options) in (0, 1)
+    run_dir = tmp_path / "run"
+    assert broken(run_dir, 3, monkeypatch, signal.SIGTERM, options=options) == 143
+    words = shlex.split(capsys.readouterr().err.splitlines()[-1].removeprefix("go on with: "))
+    assert words == ["townlet", "train", "--resume", str(run_dir), *code]
+    assert main(["train", "--resume", str(run_dir)]) == 2
+    said = capsys.readouterr().err
+    assert said == f"townlet: error: {run_dir}: begun with code that no file may name; add {shlex.join(code)}\n"
+    assert main(["train", "--resume", str(run_dir), *code[:2], "--guardrail", "walk:other"]) == 2
+    assert "begun with --guardrail walk:calm, which is walk:other now" in capsys.readouterr().err
+    assert main([*words[1:], "-q"]) in (0, 1)
+    assert record_of(run_dir) == record_of(tmp_path / "whole")
+
+
 def test_a_run_that_was_killed_before_it_began_begins(unbroken: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run_dir.mkdir()
@@ -170,7 +197,14 @@ def test_a_report_that_was_not_drawn_is_drawn(unbroken: Path, tmp_path: Path) ->
 def test_files_that_were_not_written_are_written(unbroken: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     shutil.copytree(unbroken, run_dir)
-    for name in ("manifest.json", "summary.json", "report.html", "policy.onnx", "promotion.json"):
+    for name in (
+        "manifest.json",
+        "summary.json",
+        "report.html",
+        "policy.onnx",
+        "policy.vectors.json",
+        "promotion.json",
+    ):
         (run_dir / name).unlink()
     assert resume(run_dir, "-q") in (0, 1)
     assert record_of(run_dir) == record_of(unbroken)
@@ -237,7 +271,7 @@ def test_what_the_run_depends_on_must_be_the_same(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(walk, "other", walk.script, raising=False)
+    monkeypatch.setattr(walk, "other", walk.script)
     assert main(["train", "--resume", str(unfinished), *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == "" and problem in err and err.count("\n") == 1

@@ -17,7 +17,7 @@ from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryF
 from townlet_training import read_checkpoint
 
 FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json"}
-FILES |= {"promotion.json", "summary.json", "report.html", "manifest.json"}
+FILES |= {"policy.vectors.json", "promotion.json", "summary.json", "report.html", "manifest.json"}
 MAX_SECONDS = 120.0
 
 

@@ -6,12 +6,19 @@ import pytest
 from beginnings import begun
 from installed import install
 
-from townlet_runtime.adapters.controllers import ObservationController, load_controller, registered_controller
+from townlet_runtime.adapters.controllers import (
+    ObservationController,
+    load_controller,
+    load_guardrail,
+    registered_controller,
+    registered_guardrail,
+)
 from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 MODULE = """
-from townlet_behavior import IdleController
+import numpy as np
+from townlet_behavior import FirstOf, IdleController, PerAgent, StatelessGuardrail, Verdicts
 
 RIGHT = 2
 
@@ -20,6 +27,44 @@ def make(spec):
 
 def wrong(spec):
     return "a controller"
+
+class Rows:
+    def locate(self, view, row):
+        return view.observations["features"][row], view.agent_ids[row]
+
+    def encode(self, intent, view, agent_id):
+        return ("wait", "left", "right", "rest").index(intent)
+
+def rules(spec):
+    tired = lambda features, agent_id: "rest" if features[1] >= 1.0 else None
+    return PerAgent(FirstOf([tired, lambda features, agent_id: "right"]), Rows())
+
+def nothing():
+    return "too little"
+
+class Halt(StatelessGuardrail):
+    reasons = ("halted",)
+
+    def review(self, view, actions):
+        everybody = np.ones(len(actions), np.int8)
+        return Verdicts(vetoed=everybody.view(np.bool_), replacement=actions * 0, reason=everybody - everybody)
+
+def halt(spec):
+    return Halt()
+
+class Broken(IdleController):
+    def propose(self, view):
+        raise KeyError("lost")
+
+def broken(spec):
+    return Broken(wait=0)
+
+class BrokenHalt(Halt):
+    def review(self, view, actions):
+        raise KeyError("lost")
+
+def broken_halt(spec):
+    return BrokenHalt()
 
 def failing(spec):
     raise KeyError("nothing there")
@@ -84,7 +129,7 @@ def test_a_module_of_the_working_folder_is_found() -> None:
         ("my_scripts:make()", "expected the controller '.*' as `module:name`"),
         ("my-scripts:make", "expected the controller '.*' as `module:name`"),
         ("no_such_module:make", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
-        ("my_scripts:nothing", "cannot be imported: AttributeError"),
+        ("my_scripts:absent", "cannot be imported: AttributeError"),
         ("broken_script:make", "cannot be imported: RuntimeError: unfinished"),
         ("my_scripts:RIGHT", "the controller 'my_scripts:RIGHT' must be a function, got 2"),
     ],
@@ -99,8 +144,41 @@ def test_what_a_factory_makes_is_looked_at() -> None:
     spec = Corridor().spec
     with pytest.raises(ConfigError, match="'my_scripts:wrong' must make a `BatchController` .*, got 'a controller'"):
         load_controller("my_scripts:wrong")(spec)
+    with pytest.raises(ConfigError, match=r"'my_scripts:wrong' must make a `Guardrail` \(reasons, .*, got 'a con"):
+        load_guardrail("my_scripts:wrong")(spec)
+    with pytest.raises(ConfigError, match="'my_scripts:nothing' must take one argument, the `SimulationSpec`"):
+        load_controller("my_scripts:nothing")(spec)
     with pytest.raises(ConfigError, match="the controller 'my_scripts:failing' raised KeyError: 'nothing there'"):
         load_controller("my_scripts:failing")(spec)
+
+
+@pytest.mark.usefixtures("folder")
+def test_rules_for_one_agent_at_a_time_are_a_controller_too() -> None:
+    corridor = Corridor(num_worlds=2)
+    seen = begun(corridor, 0)
+    script = load_controller("my_scripts:rules")(corridor.spec)
+    assert script.propose(seen).tolist() == [3 if tired else 2 for tired in seen.observations["features"][:, 1] >= 1.0]
+    while not (seen.observations["features"][:, 1] >= 1.0).any():
+        seen = corridor.step(script.propose(seen)).observed
+    assert 3 in script.propose(seen).tolist()
+
+
+@pytest.mark.usefixtures("folder")
+def test_exceptions_of_a_controller_or_a_guardrail_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path.cwd())
+    install(Path.cwd(), {"townlet.guardrails": {"halt": "my_scripts:halt"}})
+    corridor = Corridor()
+    seen, actions = begun(corridor, 0), np.array([2])
+    controller = load_controller("my_scripts:broken")(corridor.spec)
+    guardrail = load_guardrail("my_scripts:broken_halt")(corridor.spec)
+    with pytest.raises(SimulationError, match="^the controller 'my_scripts:broken' raised KeyError: 'lost'$"):
+        controller.propose(seen)
+    with pytest.raises(SimulationError, match="^the guardrail 'my_scripts:broken_halt' raised KeyError: 'lost'$"):
+        guardrail.review(seen, actions)
+    registered = registered_guardrail("halt")
+    assert registered is not None and registered_guardrail("hlat") is None
+    assert registered(corridor.spec).review(seen, actions).vetoed.tolist() == [True]
+    assert registered(corridor.spec).reasons == ("halted",)
 
 
 @pytest.mark.usefixtures("folder")

@@ -57,6 +57,13 @@ def test_a_field_that_cannot_be_meant_is_named(fields: dict[str, Any], problem: 
         Environment(**fields)
 
 
+def test_a_name_that_is_not_registered_is_told_what_there_is() -> None:
+    with pytest.raises(ConfigError, match=r"no world `twon` is registered .* \(there are: town\); did you mean town"):
+        Environment(name="twon")(1)
+    with pytest.raises(ConfigError, match="the world 'nowhere:make' cannot be imported: ModuleNotFoundError"):
+        Environment(name="nowhere:make")(1)
+
+
 def test_there_must_be_a_world() -> None:
     with pytest.raises(ConfigError, match="expected at least one world, got 0"):
         Environment(name="gymnasium:CartPole-v1")(0)

@@ -6,15 +6,13 @@ from beginnings import begun
 from garden import SPEC
 from numpy.typing import NDArray
 
-from townlet_behavior import CommitmentConfig, PossessionError
+from townlet_behavior import CommitmentConfig
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import (
     CommitmentColumns,
-    ids_of,
     recorded_observations,
     require_seeds,
     schema_of,
-    slot_of,
 )
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import default_decision_columns
@@ -74,20 +72,3 @@ def test_without_a_mask_only_observations_are_recorded() -> None:
     corridor = Corridor(CorridorConfig(masked=False))
     assert set(schema_of(corridor.spec, masked=False).observations) == {"features", "map"}
     assert set(recorded_observations(begun(corridor, 1))) == {"features", "map"}
-
-
-OBSERVED = begun(Corridor(CorridorConfig(places=1), num_worlds=3), 0)
-
-
-def test_the_same_name_in_another_world_is_another_agent() -> None:
-    assert [slot_of("visitor_0_1", world, OBSERVED) for world in range(3)] == [0, 1, 2]
-    assert ids_of(OBSERVED.slots[[0, 2]], 2, OBSERVED) == ["visitor_0_1"]
-    assert ids_of(OBSERVED.slots[[0, 2]], 1, OBSERVED) == []
-
-
-@pytest.mark.parametrize(("agent_id", "world"), [("nobody", 0), ("visitor_0_1", 3)])
-def test_who_is_not_there_cannot_be_found(agent_id: str, world: int) -> None:
-    with pytest.raises(PossessionError, match=rf"present in world {world}, got '{agent_id}'"):
-        slot_of(agent_id, world, OBSERVED)
-    with pytest.raises(PossessionError):
-        slot_of(agent_id, world, None)

@@ -158,7 +158,7 @@ class Weary(NoEntry):
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda: NoEntry(WAIT, REST), "tick .*must replace by legal actions, got 3 for slot"),
+        (lambda: NoEntry(WAIT, REST), "tick .*must replace by legal actions, got 3, which the mask forbids"),
         (lambda: NoEntry(LEFT, 9), r"tick \d: .*must replace by actions in \[0, 4\)"),
         (lambda: NoEntry(reasons=("action_mask",)), "names of veto reasons must be unique"),
         (Weary, r"tick \d+: expected verdicts that follow from view and actions"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx_files import ElmanNetwork
 from plain_world import Person, PlainWorld, Use, seen, world_of
 
 from townlet_behavior import (
@@ -134,7 +135,7 @@ def test_a_script_that_raises_stops_the_tick_by_agent_and_tick_and_can_be_asked_
     runtime, world = runtime_of(Failing()), world_of("ann", "bob")
     world.tick = 4
     runtime.observe(seen("ann", "bob"))
-    with pytest.raises(ControllerError, match="agent 'bob', tick 4: the script raised KeyError"):
+    with pytest.raises(ControllerError, match="tick 4, agent 'bob': the script raised KeyError"):
         runtime.decide(world, 4)
     runtime.behavior = Says()
     assert runtime.decide(world, 4) == {"ann": {"kind": "wait"}, "bob": {"kind": "wait"}}
@@ -671,6 +672,25 @@ def test_a_policy_for_other_actions_is_refused_by_name() -> None:
         runtime.decide(world_of("ann"), 0)
 
 
+def test_a_policy_with_recurrent_state_is_refused() -> None:
+    with pytest.raises(SimulationError, match="without recurrent state in a plain world, got one of 3 numbers"):
+        runtime_of().set_policy(ElmanNetwork(2, 3))
+
+
+def test_a_policy_may_know_no_values() -> None:
+    class Silent(Mover):
+        def act(self, observations: Any, action_mask: Any) -> Any:
+            return super().act(observations, action_mask)[0], None
+
+    runtime, world = runtime_of(policy=Silent(WORDS)), world_of("ann")
+    runtime.enable_anneal_blend(True)
+    runtime.set_anneal_ratio(1.0)
+    runtime.observe(seen("ann", value=3.0))
+    runtime.decide(world, 0)
+    (frame,) = runtime.flush_transitions(seen("ann", value=3.0))
+    assert frame["value_pred"] == 0.0 and frame["log_prob"] < 0.0
+
+
 def test_the_policy_has_a_hash_or_is_given_one() -> None:
     runtime = runtime_of(policy=Mover(WORDS))
     assert runtime.active_policy_hash() == "ab" * 32
@@ -703,6 +723,18 @@ def test_the_script_learns_what_was_executed_with_its_arguments() -> None:
     live(runtime, world)
     assert script.done[0] == (0, "ann", TO_THE_EDGE)
     assert script.done[3] == (1, "bob", AgentIntent(kind="move", position=(3, 3)))
+
+
+def test_agents_with_a_schedule_play_it_and_guardrails_hold_for_them_too() -> None:
+    entries = [{"kind": "request", "object": "bed"}, {"kind": "chat", "target_agent": "bob"}]
+    scenario = {"agents": [{"id": "ann", "schedule": entries}, {"id": "bob"}]}
+    runtime, world = PolicyRuntime({**ticks(0), "scenario": scenario}), world_of("ann", "bob")
+    assert [live(runtime, world)[0]["ann"]["kind"] for _ in range(3)] == ["request", "chat", "request"]
+    world.rivalries = {("ann", "bob"): 1.0}
+    assert live(runtime, world)[0]["ann"] == {"kind": "wait", "blocked": True}
+    # what was not carried out is played again
+    world.rivalries = {}
+    assert live(runtime, world)[0]["ann"]["kind"] == "chat"
 
 
 # reset_state

@@ -13,7 +13,15 @@ from strategies import LOWEST, LinearPolicy, masked_log_probs
 from townlet_behavior import ActionVocabulary, BridgeConfig, PolicyError
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import UniformPolicy, greedy_actions, require_fit, sample_actions
+from townlet_runtime.policy.file import PolicyCard
+from townlet_runtime.policy.policy import (
+    UniformPolicy,
+    commitment_of,
+    greedy_actions,
+    require_fit,
+    sample_actions,
+    spec_sha256,
+)
 from townlet_runtime.simulation.interface import Observations
 from townlet_runtime.testing import Corridor
 
@@ -154,3 +162,45 @@ def test_a_policy_with_other_observations_is_refused_by_name() -> None:
     assert "`map` is (1, 1, 6) here and absent in the policy" in str(refused.value)
     assert "`sound` is absent here and (3,) in the policy" in str(refused.value)
     assert "features" not in str(refused.value)
+
+
+def labelled(**changes: object) -> LinearPolicy:
+    """A policy for the corridor, with a label that states all of it, but for `changes`."""
+    policy = LinearPolicy(SPEC, seed=1)
+    stated = PolicyCard(
+        vocabulary=SPEC.vocabulary.keys,
+        observation_shapes=SPEC.observation_shapes,
+        weights_sha256="0" * 64,
+        world=SPEC.name,
+        feature_names=SPEC.feature_names,
+        commitment=commitment_of(SPEC),
+    )
+    policy.card = replace(stated, **changes)
+    return policy
+
+
+def test_a_label_that_states_all_of_a_world_has_its_digest() -> None:
+    assert labelled().card.spec_sha256 == spec_sha256(SPEC)
+    other = replace(SPEC, feature_names=SPEC.feature_names[::-1])
+    assert spec_sha256(other) != spec_sha256(SPEC)
+
+
+@pytest.mark.parametrize("changes", [{}, {"feature_names": ()}, {"commitment": None}, {"world": "another"}])
+def test_what_a_label_does_not_state_is_not_compared(changes: dict[str, object]) -> None:
+    require_fit(labelled(**changes), SPEC)
+
+
+def test_features_in_another_order_are_refused_by_column() -> None:
+    first, second, *rest = SPEC.feature_names
+    with pytest.raises(SimulationError) as refused:
+        require_fit(labelled(feature_names=(second, first, *rest)), SPEC)
+    assert f"column 0 of `features` is `{first}` here and `{second}` in the policy" in str(refused.value)
+    assert f"column 1 of `features` is `{second}` here and `{first}` in the policy" in str(refused.value)
+    assert "column 2" not in str(refused.value)
+
+
+def test_an_option_shown_elsewhere_is_refused() -> None:
+    shown = SPEC.commitment_columns
+    assert shown is not None
+    with pytest.raises(SimulationError, match=r"option in force .* in \('features', \d+, \d+\) here and .* policy"):
+        require_fit(labelled(commitment=("features", shown.start, shown.max_ticks + 1)), SPEC)

@@ -10,7 +10,7 @@ from onnx_files import card, digest, policy_file
 
 from townlet_runtime.errors import PolicyFileError
 from townlet_runtime.policy import file as module
-from townlet_runtime.policy.file import parse_card, read_policy_bytes, verified_digest
+from townlet_runtime.policy.file import PolicyCard, parse_card, read_policy_bytes, verified_digest
 
 PATH = Path("policy.onnx")
 GOOD = policy_file(np.eye(8, 4, dtype=np.float32), np.zeros(8, np.float32), card())
@@ -49,6 +49,21 @@ def test_a_card_is_read() -> None:
     assert read.vocabulary == ("wait", "left", "right", "rest")
     assert read.observation_shapes == {"features": (8,), "map": (1, 1, 6)}
     assert (read.weights_sha256, read.world) == ("0" * 64, "corridor")
+    assert (read.feature_names, read.commitment, read.state_size, read.has_values) == ((), None, 0, True)
+
+
+def test_what_a_writer_says_is_what_a_reader_reads() -> None:
+    written = PolicyCard(
+        vocabulary=("wait", "go"),
+        observation_shapes={"features": (2,), "map": (1, 3, 3)},
+        weights_sha256="ab" * 32,
+        world="road",
+        feature_names=("speed", "held"),
+        commitment=("features", 1, 15),
+        state_size=7,
+        has_values=False,
+    )
+    assert parse_card(written.text(), PATH) == written
 
 
 @pytest.mark.parametrize(
@@ -70,6 +85,16 @@ def test_a_card_is_read() -> None:
         (json.dumps(card(observations={"features": [True]})), "positive sizes in `observations.features`"),
         (json.dumps(card(weights_sha256=None)), "text in `weights_sha256`"),
         (json.dumps(card(world=3)), "text in `world`"),
+        (json.dumps(card(values=1)), "true or false in `values`"),
+        (json.dumps(card(state_size=True)), "an integer in `state_size`"),
+        (json.dumps(card(state_size=-1)), r"a `state_size` in \[0, 65536\], got -1"),
+        (json.dumps(card(state_size=65537)), "a `state_size` in"),
+        (json.dumps(card(feature_names="ab")), "a list in `feature_names`"),
+        (json.dumps(card(commitment=["features", 0, 1])), "an object in `commitment`"),
+        (json.dumps(card(commitment={"observation": "features", "start": 1})), "an integer in `max_ticks`"),
+        (json.dumps({**card(), "feature_names": ["speed"]}), "a spec of SHA-256"),
+        (json.dumps({name: value for name, value in card().items() if name != "commitment"}), "in `commitment`"),
+        (json.dumps(card(shapes={"state_in": (2,)})), "a shape per observation"),
     ],
 )
 def test_a_card_that_contradicts_itself_is_refused(metadata: str, complaint: str) -> None:

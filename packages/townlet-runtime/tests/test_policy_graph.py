@@ -33,7 +33,10 @@ def model(*nodes: NodeProto, constants: Sequence[TensorProto] = ()) -> ModelProt
         helper.make_node("LogSoftmax", ["logits"], ["log_probs"]),
         helper.make_node("ReduceMax", ["logits"], ["values"], axes=[1], keepdims=0),
     ]
-    inputs = [helper.make_tensor_value_info("features", FLOAT, ["N", 8])]
+    inputs = [
+        helper.make_tensor_value_info("features", FLOAT, ["N", 8]),
+        helper.make_tensor_value_info("action_mask", TensorProto.BOOL, ["N", 4]),
+    ]
     outputs = [
         helper.make_tensor_value_info("log_probs", FLOAT, ["N", 4]),
         helper.make_tensor_value_info("values", FLOAT, ["N"]),

@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx_files import card, policy_file, seal
+from onnx_files import ElmanNetwork, card, policy_file, seal
 from strategies import LOWEST, log_softmax
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.loop import SimulationLoop
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import PolicyFileError, SimulationError
-from townlet_runtime.policy.onnx import OnnxPolicy
+from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.testing import Corridor, CorridorConfig
 
@@ -47,11 +47,10 @@ def test_nobody_there_is_no_trouble(tmp_path: Path) -> None:
     assert (log_probs.shape, values.shape) == ((0, 4), (0,))
 
 
-def test_a_policy_without_a_mask_ignores_it(tmp_path: Path) -> None:
-    policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card(), masked=False)))
-    observations = {"features": np.ones((1, 8), np.float32), "map": np.zeros((1, 1, 1, 6), np.float32)}
-    forbidding = policy.act(observations, np.array([[True, False, False, False]]))
-    np.testing.assert_array_equal(forbidding[0], policy.act(observations, None)[0])
+def test_a_policy_that_takes_no_mask_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, policy_file(WEIGHTS, VALUES, card(), masked=False))
+    with pytest.raises(PolicyFileError, match=r"expected the graph inputs .*'action_mask': \(9, \(-1, 4\)\)"):
+        OnnxPolicy.load(path)
 
 
 def test_it_drives_a_simulation(tmp_path: Path) -> None:
@@ -173,3 +172,99 @@ def test_more_agents_than_one_pass_takes_are_answered_in_order(tmp_path: Path, m
     monkeypatch.setattr("townlet_runtime.policy.onnx.MAX_BATCH", 3)
     for part, expected in zip(policy.act(observations, mask), whole, strict=True):
         np.testing.assert_allclose(part, expected, rtol=1e-5)
+
+
+SHAPES = {"features": (8,), "map": (1, 1, 6)}
+ELMAN = ElmanNetwork(8, 4)
+
+
+def recurrent(tmp_path: Path, **changes: object) -> RecurrentOnnxPolicy:
+    return RecurrentOnnxPolicy.load(written(tmp_path, ELMAN.file(card(state_size=3, **changes), SHAPES)))
+
+
+def test_a_recurrent_policy_says_what_its_numpy_twin_says_at_every_tick(tmp_path: Path) -> None:
+    policy = recurrent(tmp_path)
+    assert policy.state_size == 3
+    state = twin_state = np.zeros((5, 3), np.float32)
+    for _ in range(4):
+        features = GENERATOR.normal(size=(5, 8)).astype(np.float32)
+        observations = {"features": features, "map": np.zeros((5, 1, 1, 6), np.float32)}
+        mask = np.tile([True, False, True, True], (5, 1))
+        log_probs, values, state = policy.act(observations, mask, state)
+        expected_log_probs, expected_values, twin_state = ELMAN.act(observations, mask, twin_state)
+        np.testing.assert_allclose(log_probs, expected_log_probs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(values, expected_values, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(state, twin_state, rtol=1e-5, atol=1e-6)
+
+
+def test_many_agents_keep_their_own_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = recurrent(tmp_path)
+    observations = {"features": GENERATOR.normal(size=(7, 8)).astype(np.float32), "map": np.zeros((7, 1, 1, 6))}
+    state = GENERATOR.normal(size=(7, 3)).astype(np.float32)
+    whole = policy.act(observations, None, state)
+    monkeypatch.setattr("townlet_runtime.policy.onnx.MAX_BATCH", 3)
+    for part, expected in zip(policy.act(observations, None, state), whole, strict=True):
+        np.testing.assert_allclose(part, expected, rtol=1e-5, atol=1e-6)
+    nobody = {name: array[:0] for name, array in observations.items()}
+    assert [part.shape for part in policy.act(nobody, None, state[:0])] == [(0, 4), (0,), (0, 3)]
+
+
+def test_a_state_of_another_shape_is_named(tmp_path: Path) -> None:
+    observations = {"features": np.zeros((2, 8), np.float32), "map": np.zeros((2, 1, 1, 6), np.float32)}
+    with pytest.raises(SimulationError, match=r"expected `state_in` of shape \(2, 3\), got \(2, 4\)"):
+        recurrent(tmp_path).act(observations, None, np.zeros((2, 4), np.float32))
+
+
+def test_each_kind_of_policy_is_loaded_as_what_it_is(tmp_path: Path) -> None:
+    plain = written(tmp_path, policy_file(WEIGHTS, VALUES, card()))
+    assert type(load_policy(plain)) is OnnxPolicy
+    with pytest.raises(PolicyFileError, match="expected the recurrent state of an `RecurrentOnnxPolicy`, got 0 num"):
+        RecurrentOnnxPolicy.load(plain)
+    remembering = tmp_path / "recurrent.onnx"
+    remembering.write_bytes(ELMAN.file(card(state_size=3), SHAPES))
+    assert type(load_policy(remembering)) is RecurrentOnnxPolicy
+    with pytest.raises(PolicyFileError, match="got 3 numbers of it, which is for `RecurrentOnnxPolicy`"):
+        OnnxPolicy.load(remembering)
+
+
+@pytest.mark.parametrize(
+    ("label", "outputs", "complaint"),
+    [
+        ({"state_size": 4}, (), r"the graph inputs .*'state_in': \(1, \(-1, 4\)\)"),
+        ({}, (), "the graph inputs"),
+        ({"state_size": 3, "values": False}, (), "the float outputs"),
+        ({"state_size": 3}, ("log_probs", "values"), "the float outputs .*state_out"),
+        ({"state_size": 3}, ("log_probs", "state_out"), "the float outputs .*values"),
+    ],
+)
+def test_a_label_that_the_graph_contradicts_is_refused(
+    tmp_path: Path, label: dict[str, object], outputs: tuple[str, ...], complaint: str
+) -> None:
+    with pytest.raises(PolicyFileError, match=f"expected {complaint}"):
+        load_policy(written(tmp_path, ELMAN.file(card(**label), SHAPES, outputs=outputs)))
+
+
+def test_a_policy_without_values_acts_alike_and_computes_none(tmp_path: Path) -> None:
+    observations = {"features": GENERATOR.normal(size=(5, 8)).astype(np.float32), "map": np.zeros((5, 1, 1, 6))}
+    policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card())))
+    quiet = policy.without_values()
+    log_probs, values = quiet.act(observations, None)
+    assert values is None and quiet.digest == policy.digest and quiet.without_values() is quiet
+    np.testing.assert_array_equal(log_probs, policy.act(observations, None)[0])
+    assert [output.name for output in quiet.session.get_outputs()] == ["log_probs"]
+    assert quiet.act({name: array[:0] for name, array in observations.items()}, None)[1] is None
+
+    remembering = recurrent(tmp_path)
+    state = GENERATOR.normal(size=(5, 3)).astype(np.float32)
+    log_probs, values, after = remembering.without_values().act(observations, None, state)
+    assert values is None
+    np.testing.assert_array_equal(log_probs, remembering.act(observations, None, state)[0])
+    np.testing.assert_array_equal(after, remembering.act(observations, None, state)[2])
+
+
+def test_a_file_may_know_no_values(tmp_path: Path) -> None:
+    file = ELMAN.file(card(state_size=3, values=False), SHAPES, outputs=("log_probs", "state_out"))
+    policy = RecurrentOnnxPolicy.load(written(tmp_path, file))
+    observations = {"features": np.zeros((2, 8), np.float32), "map": np.zeros((2, 1, 1, 6), np.float32)}
+    assert policy.act(observations, None, np.zeros((2, 3), np.float32))[1] is None
+    assert policy.without_values() is policy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from report_samples import copy_run, data_of, edit_line
 
 from townlet_runtime.report.data import Metrics, MetricsRow
 from townlet_runtime.runs.strict_json import ReportError
+
+
+def test_events_and_parts_of_the_reward_have_the_names_of_the_world(tmp_path: Path) -> None:
+    path = copy_run(tmp_path / "run")
+    first, *others = (path / "metrics.jsonl").read_text().splitlines()
+    line = {**json.loads(first), "events/picked": 3.0, "events/spilled": None, "reward/fruit": 0.25}
+    (path / "metrics.jsonl").write_text("\n".join([json.dumps(line), *others]) + "\n")
+    row = data_of(path).metrics["agents"].rows[0]
+    assert (row.own_events, row.reward_terms) == ({"picked": 3.0, "spilled": None}, {"fruit": 0.25})
 
 
 def rows(**columns: list[float | str | None]) -> Metrics:

@@ -186,6 +186,22 @@ def test_another_world_has_no_town_no_script_and_no_decision(run: Path) -> None:
     assert "nearest" not in text[text.index('<section id="scores"') : text.index('<div class="grid">')]
 
 
+def test_another_world_has_its_own_events_and_rules(run: Path) -> None:
+    move_elsewhere(run)
+    edit(run / "summary.json", lambda content: content.update(guardrails=["no-spilling", "my_rules:slow"]))
+    counts = {"picked": [3.0] * 20, "<b>": [0.0] * 20}
+    edit(run / "evaluation.json", lambda content: content["final"]["learned"].update(events=counts))
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    own = {"events/picked": 9.0, "reward/fruit": 0.5, "reward/walking": -0.1}
+    (run / "metrics.jsonl").write_text("".join(json.dumps({**row, **own}) + "\n" for row in rows))
+    text = text_of(run)
+    assert "<dt>guardrails</dt><dd>no-spilling, my_rules:slow</dd>" in text
+    section = text[text.index('<section id="events">') :]
+    assert "<h2>Parts of the reward</h2>" in text and ">walking</text>" in text
+    assert "<h2>Events</h2>" in section and ">picked</text>" in section and "Faints" not in section
+    assert "&lt;b&gt;" in section
+
+
 def test_with_a_script_and_nobody_idling_chance_is_the_lower_end_of_the_scale(run_without_log: Path) -> None:
     run = run_without_log
     edit(run / "summary.json", lambda content: content.update(env="gymnasium:Walk-v1", controller="walk:script"))

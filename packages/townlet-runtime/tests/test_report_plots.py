@@ -12,8 +12,10 @@ from report_samples import data_of
 
 from townlet_runtime.report.data import Metrics
 from townlet_runtime.report.plots import (
+    EVENTS,
     clone_plot,
     entropy_plot,
+    events_of,
     events_plot,
     kl_plot,
     losses_plot,
@@ -100,7 +102,31 @@ def test_clone_ends_with_its_accuracy() -> None:
 
 def test_panels_have_their_titles() -> None:
     assert {"Policy loss", "Value loss", "Entropy (loss_entropy)", "Total loss"} <= set(words(losses_plot(metrics())))
-    assert {"Faints", "Late ticks", "Meals", "Queue conflicts"} <= set(words(events_plot(metrics())))
+    town = events_of(metrics(), is_town=True)
+    assert {"Faints", "Late ticks", "Meals", "Queue conflicts"} <= set(words(town_events_plot(metrics())))
+    assert [title for title, _ in town] == ["Faints", "Late ticks", "Meals", "Queue conflicts"]
+
+
+def test_another_world_has_panels_of_its_own_events() -> None:
+    counts = {"fruit_picked": 4.0, "spilled": 2.0, "never": None}
+    own = Metrics(rows=tuple(dataclasses.replace(row, own_events=counts) for row in metrics().rows))
+    events = events_of(own, is_town=False)
+    assert [(title, value(own.rows[0])) for title, value in events] == [
+        ("fruit picked", 4.0), ("spilled", 2.0), ("never", None)
+    ]  # fmt: skip
+    found = words(events_plot(own, events, label="Events"))
+    assert {"fruit picked", "spilled", "never"} <= set(found) and "Faints" not in found
+    assert len(events_of(replace_events(own, dict.fromkeys("abcdef", 1.0)), is_town=False)) == 4
+    assert events_of(replace_events(own, {"never": None}), is_town=False) == ()
+    assert events_of(replace_events(own, {}), is_town=False) == ()
+
+
+def replace_events(log: Metrics, events: dict[str, float | None]) -> Metrics:
+    return Metrics(rows=tuple(dataclasses.replace(row, own_events=events) for row in log.rows))
+
+
+def town_events_plot(log: Metrics) -> str:
+    return events_plot(log, EVENTS, label="Town events")
 
 
 def test_kl_and_entropy_have_units() -> None:
@@ -108,7 +134,7 @@ def test_kl_and_entropy_have_units() -> None:
     assert "entropy (nats)" in words(entropy_plot(metrics()))
 
 
-@pytest.mark.parametrize("plot", [kl_plot, events_plot, losses_plot])
+@pytest.mark.parametrize("plot", [kl_plot, town_events_plot, losses_plot])
 def test_one_update_is_enough(plot: object) -> None:
     assert callable(plot)
     assert plot(Metrics(rows=metrics().rows[:1])).endswith("</svg>")

@@ -483,41 +483,6 @@ def test_an_agent_without_a_name_is_refused_with_world_and_tick() -> None:
         runtime.begin(replace(observed, agent_ids=ids), tick=7)
 
 
-def test_proposals_from_elsewhere_are_blended_in_place_of_the_policys() -> None:
-    corridor = Corridor(ALONE)
-    runtime = recording_runtime(corridor, BridgeConfig(ratio=1.0), None)
-    runtime.begin(begun(corridor, 0), tick=0)
-    proposals = Proposals(actions=np.array([WAIT]), log_probs=None, values=np.array([2.0], np.float32))
-    decisions = runtime.decide_batch(proposals)
-    assert (decisions.action.tolist(), decisions.source.tolist()) == ([WAIT], [Source.LEARNED])
-    assert (decisions.kind.tolist(), decisions.value.tolist()) == ([Kind.FOREIGN], [2.0])
-
-
-def test_agents_that_left_between_ticks_are_forgotten() -> None:
-    corridor = Corridor(ALONE)
-    runtime = recording_runtime(corridor, bridge_config(corridor), None)
-    observed = begun(corridor, 0)
-    runtime.begin(observed, tick=0)
-    runtime.acquire_possession(str(observed.agent_ids[0]))
-    runtime.forget(observed.slots)
-    assert runtime.possessed_agents() == []
-
-
-def test_the_coins_can_be_drawn_from_another_seed() -> None:
-    def coins(seed: int, *, later: int | None = None) -> list[int]:
-        corridor = Corridor(CorridorConfig(places=4), num_worlds=8)
-        policy = LinearPolicy(corridor.spec, seed=1)
-        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=0.5), policy, seed=seed)
-        if later is not None:
-            runtime.seed_anneal_rng(later)
-        runtime.begin(begun(corridor, 0), tick=0)
-        return runtime.decide_batch().source.tolist()
-
-    assert coins(1, later=2) == coins(2) != coins(1)
-    with pytest.raises(ConfigError, match="`seed` must be in"):
-        coins(1, later=-1)
-
-
 def test_two_agents_of_one_name_are_refused_without_a_recorder() -> None:
     corridor = Corridor(CorridorConfig(places=9, max_absence=1), num_worlds=2)
     runtime = PolicyRuntime(
@@ -567,3 +532,38 @@ def test_probabilities_and_logits_of_any_actor_are_refused(bend: Callable[[NDArr
     runtime.begin(begun(corridor, 0), tick=0)
     with pytest.raises(PolicyError, match="normalise `log_probs`"):
         runtime.decide_batch()
+
+
+def test_proposals_from_elsewhere_are_blended_in_place_of_the_policys() -> None:
+    corridor = Corridor(ALONE)
+    runtime = recording_runtime(corridor, BridgeConfig(ratio=1.0), None)
+    runtime.begin(begun(corridor, 0), tick=0)
+    proposals = Proposals(actions=np.array([WAIT]), log_probs=None, values=np.array([2.0], np.float32))
+    decisions = runtime.decide_batch(proposals)
+    assert (decisions.action.tolist(), decisions.source.tolist()) == ([WAIT], [Source.LEARNED])
+    assert (decisions.kind.tolist(), decisions.value.tolist()) == ([Kind.FOREIGN], [2.0])
+
+
+def test_agents_that_left_between_ticks_are_forgotten() -> None:
+    corridor = Corridor(ALONE)
+    runtime = recording_runtime(corridor, bridge_config(corridor), None)
+    observed = begun(corridor, 0)
+    runtime.begin(observed, tick=0)
+    runtime.acquire_possession(str(observed.agent_ids[0]))
+    runtime.forget(observed.slots)
+    assert runtime.possessed_agents() == []
+
+
+def test_the_coins_can_be_drawn_from_another_seed() -> None:
+    def coins(seed: int, *, later: int | None = None) -> list[int]:
+        corridor = Corridor(CorridorConfig(places=4), num_worlds=8)
+        policy = LinearPolicy(corridor.spec, seed=1)
+        runtime = recording_runtime(corridor, bridge_config(corridor, ratio=0.5), policy, seed=seed)
+        if later is not None:
+            runtime.seed_anneal_rng(later)
+        runtime.begin(begun(corridor, 0), tick=0)
+        return runtime.decide_batch().source.tolist()
+
+    assert coins(1, later=2) == coins(2) != coins(1)
+    with pytest.raises(ConfigError, match="`seed` must be in"):
+        coins(1, later=-1)

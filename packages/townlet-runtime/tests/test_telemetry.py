@@ -2,12 +2,11 @@ import logging
 
 import numpy as np
 import pytest
-from beginnings import begun
 from strategies import LOWEST
 
-from townlet_behavior import BehaviorError, DecisionBatch
-from townlet_runtime.core.telemetry import agents_named, log_tick_health, snapshot_of
-from townlet_runtime.testing import Corridor, CorridorConfig
+from townlet_behavior import DecisionBatch, Proposals
+from townlet_runtime.core.telemetry import Decided, log_tick_health
+from townlet_runtime.simulation.interface import Observed
 
 
 def test_the_line_has_the_fields_that_readers_know(caplog: pytest.LogCaptureFixture) -> None:
@@ -45,11 +44,25 @@ def decisions(actions: list[int]) -> DecisionBatch:
     )
 
 
+def observed(worlds: list[int], *agents: str) -> Observed:
+    slots = np.arange(len(agents))
+    return Observed(
+        slots=slots,
+        keys=slots.astype(np.uint64),
+        agent_ids=np.array(agents, np.object_),
+        worlds=np.array(worlds),
+        episodes=np.zeros(len(agents), np.int64),
+        observations={},
+        action_mask=None,
+        option_done=np.zeros(len(agents), np.bool_),
+    )
+
+
 def test_the_five_most_probable_actions_come_first() -> None:
     probabilities = np.array([[0.1, 0.2, 0, 0.3, 0.15, 0.15, 0.1]])
     log_probs = np.where(probabilities > 0, np.log(np.maximum(probabilities, 1e-9)), LOWEST).astype(np.float32)
-    agents = np.array(["ann"], np.object_)
-    shots = snapshot_of(np.array([0]), agents, decisions([3]), log_probs, keys=KEYS, tick=9)
+    proposals = Proposals(actions=np.array([3]), log_probs=log_probs, values=np.ones(1, np.float32))
+    shots = Decided(observed([0], "ann"), decisions([3]), proposals, 9).snapshots(0, KEYS)
     top = shots["ann"]["top_actions"]
     assert [entry["action"] for entry in top] == ["c", "a", "d", "e", "wait"]
     assert [entry["probability"] for entry in top] == pytest.approx([0.3, 0.2, 0.15, 0.15, 0.1])
@@ -58,22 +71,12 @@ def test_the_five_most_probable_actions_come_first() -> None:
 
 
 def test_only_the_rows_asked_for_are_shown() -> None:
-    agents = np.array(["ann", "bob", "cid"], np.object_)
-    shots = snapshot_of(np.array([0, 2]), agents, decisions([0, 1, 2]), None, keys=KEYS, tick=1)
+    shots = Decided(observed([0, 1, 0], "ann", "bob", "cid"), decisions([0, 1, 2]), None, 1).snapshots(0, KEYS)
     assert {name: shot["selected_action"] for name, shot in shots.items()} == {"ann": "wait", "cid": "b"}
     assert shots["cid"]["top_actions"] == [] and shots["cid"]["value_pred"] == 3.0
 
 
-def test_an_error_about_a_slot_gets_the_name_of_its_agent() -> None:
-    observed = begun(Corridor(CorridorConfig(places=1), num_worlds=3), 0)
-    for error, said in (
-        (BehaviorError("no good", slot=2), "world 2, agent 'visitor_0_1': no good"),
-        (BehaviorError("no good", slot=2, tick=4), "tick 4, world 2, agent 'visitor_0_1': no good"),
-        (BehaviorError("no good", slot=7), "slot 7: no good"),
-        (BehaviorError("no good"), "no good"),
-    ):
-        with pytest.raises(BehaviorError) as caught, agents_named(observed):
-            raise error
-        assert str(caught.value) == said
-    with pytest.raises(BehaviorError, match="^slot 2: no good$"), agents_named(None):
-        raise BehaviorError("no good", slot=2)
+def test_a_value_that_was_not_asked_for_is_none_and_not_zero() -> None:
+    proposals = Proposals(actions=np.array([3]), log_probs=None, values=None)
+    shots = Decided(observed([0], "ann"), decisions([3]), proposals, 9).snapshots(0, KEYS)
+    assert shots["ann"]["value_pred"] is None

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController
+from townlet_behavior import BatchController, Guardrail, StatelessGuardrail, Verdicts, View
 from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.simulation.interface import SimulationSpec
 
@@ -94,6 +94,24 @@ def script(spec: SimulationSpec) -> BatchController:
 def failing(spec: SimulationSpec) -> BatchController:
     """Raises as soon as it is asked."""
     return ObservationController(lambda observations, agent_id: 1 // 0)
+
+
+class Calm(StatelessGuardrail):
+    """Has nothing against any action."""
+
+    reasons = ("never",)
+
+    def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+        nothing = np.zeros(len(actions), np.int8)
+        return Verdicts(vetoed=nothing.view(np.bool_), replacement=actions, reason=nothing)
+
+
+def calm(spec: SimulationSpec) -> Guardrail:
+    """A rule that changes nothing."""
+    return Calm()
+
+
+other = calm
 
 
 def register() -> None:

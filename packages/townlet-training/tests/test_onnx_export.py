@@ -17,15 +17,19 @@ from corridor import SPEC, network
 
 from townlet_training.errors import ExportError, NonFiniteError
 from townlet_training.network.actor_critic import Activation, ActorCritic, NetworkConfig, PolicySpec, Statistics
-from townlet_training.network.onnx_export import export_policy, seal
+from townlet_training.network.onnx_export import export_policy
 from townlet_training.network.weights import weights_sha256
 from townlet_trajectory import vocabulary_digest
+from townlet_trajectory.evaluation.golden_vectors import PolicyOutputs, read_vectors, vectors_path
+from townlet_trajectory.evaluation.policy_card import spec_digest
 from townlet_trajectory.evaluation.results import ExportedPolicy
 
 TOWN = PolicySpec(
     world="town",
     vocabulary=tuple(f"action{index}" for index in range(7)),
     observation_shapes={"map": (2, 3, 3), "features": (5,)},
+    feature_names=("a", "b", "c", "d", "e"),
+    commitment=("features", 2, 15),
 )
 
 
@@ -64,6 +68,11 @@ def test_the_file_says_what_it_is(actor: ActorCritic, exported: ExportedPolicy) 
         "vocabulary": list(TOWN.vocabulary),
         "vocabulary_sha256": vocabulary_digest(TOWN.vocabulary),
         "observations": {"features": [5], "map": [2, 3, 3]},
+        "feature_names": ["a", "b", "c", "d", "e"],
+        "commitment": {"observation": "features", "start": 2, "max_ticks": 15},
+        "spec_sha256": spec_digest(TOWN.vocabulary, TOWN.observation_shapes, TOWN.feature_names, TOWN.commitment),
+        "state_size": 0,
+        "values": True,
         "weights_sha256": weights_sha256(actor),
         "world": "town",
         "file_sha256": exported.file_sha256,
@@ -122,6 +131,28 @@ def test_it_computes_what_the_network_computes_for_any_number_of_agents(
         np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1.0, rtol=1e-5)
 
 
+def test_golden_vectors_of_the_network_lie_beside_the_file(actor: ActorCritic, exported: ExportedPolicy) -> None:
+    vectors = read_vectors(vectors_path(exported.path))
+    assert (vectors.policy_sha256, vectors.seed, vectors.tolerance) == (exported.file_sha256, 1, 1e-5)
+    observations, mask = vectors.inputs.observations, vectors.inputs.action_mask
+    log_probs, values = actor.act(observations, mask)
+    assert vectors.differences(PolicyOutputs(log_probs, values, None)) == {"log_probs": 0.0, "values": 0.0}
+    session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
+    found = PolicyOutputs(*session.run(None, {**observations, "action_mask": mask}), None)
+    assert 0.0 < max(vectors.differences(found).values()) < 1e-5
+    # and the comparison means something: another network is found out
+    assert max(vectors.differences(PolicyOutputs(log_probs[::-1], values[::-1], None)).values()) > 0.1
+
+
+def test_observations_too_large_for_golden_vectors_are_refused(tmp_path: Path) -> None:
+    shapes = {"image": (2**18,)}
+    own = ActorCritic(shapes, 2, NetworkConfig(hidden_sizes=(1,)), generator=torch.Generator().manual_seed(1))
+    spec = PolicySpec(world="w", vocabulary=("a", "b"), observation_shapes=shapes)
+    with pytest.raises(ExportError, match="golden vectors hold up to 262144 numbers"):
+        export_policy(own, tmp_path / "p", spec=spec, seed=1)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("statistics", get_args(Statistics))
 def test_the_graph_is_made_of_a_few_operators_without_control_flow(
@@ -169,7 +200,7 @@ def test_exporting_is_silent(
     assert not caplog.records
     assert not list(recwarn)
     assert logging.getLogger("torch.onnx").level == level
-    assert [file.name for file in tmp_path.iterdir()] == ["policy.onnx"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["policy.onnx", "policy.vectors.json"]
 
 
 def test_a_spec_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -204,15 +235,3 @@ def test_a_file_that_computes_something_else_is_refused(
     with pytest.raises(ExportError, match=f"`{output}` of the exported policy is off by"):
         export_policy(own, tmp_path / "p", spec=SPEC, seed=1)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("times", [0, 2])
-def test_a_seal_needs_exactly_one_place(times: int) -> None:
-    with pytest.raises(ExportError, match="exactly once"):
-        seal((b'"file_sha256": "' + b"0" * 64 + b'"') * times)
-
-
-def test_a_seal_by_hand() -> None:
-    data = b'{"file_sha256": "' + b"0" * 64 + b'"}'
-    digest = hashlib.sha256(data).hexdigest()
-    assert seal(data) == (b'{"file_sha256": "' + digest.encode() + b'"}', digest)

@@ -130,6 +130,7 @@ def test_one_run_leaves_these_files(annealed: RunSummary, run_dir: Path) -> None
         "checkpoints",
         "metrics.jsonl",
         "policy.onnx",
+        "policy.vectors.json",
         "promotion.json",
     ]
     kept = sorted(file.name for file in (run_dir / "checkpoints").iterdir())
@@ -437,7 +438,9 @@ def test_every_group_has_its_policy_file(paired: RunSummary, pair_dir: Path) -> 
         "checkpoints",
         "metrics.jsonl",
         f"policy-{SLEEPWALKER}.onnx",
+        f"policy-{SLEEPWALKER}.vectors.json",
         f"policy-{WALKER}.onnx",
+        f"policy-{WALKER}.vectors.json",
         "promotion.json",
     ]
     weights = read_checkpoint(paired.checkpoint).weights

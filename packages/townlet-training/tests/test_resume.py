@@ -235,7 +235,8 @@ def outcome(run_dir: Path, summary: RunSummary) -> dict[str, Any]:
         "files": {
             path.relative_to(run_dir).as_posix(): path.read_bytes()
             for path in sorted(run_dir.rglob("*"))
-            if path.is_file() and path.name in ("promotion.json", "policy.onnx", "weights.safetensors")
+            if path.is_file()
+            and path.name in ("promotion.json", "policy.onnx", "policy.vectors.json", "weights.safetensors")
         },
         # The log holds wall times.
         "states": {

@@ -49,7 +49,7 @@ from .personality import CHAT_PREFERENCE, PROFILES, Profile, arrival_buffers, av
 from .possession import Possession
 from .proposals import Proposals
 from .saving import SavedState, join_groups, split_groups
-from .schedule import ScheduleController
+from .schedule import ScheduleController, ScheduledBehavior
 from .scripted import (
     ScriptedActions,
     ScriptedConfig,
@@ -114,6 +114,7 @@ __all__ = [
     "SavedController",
     "SavedState",
     "ScheduleController",
+    "ScheduledBehavior",
     "ScriptedActions",
     "ScriptedBehavior",
     "ScriptedConfig",

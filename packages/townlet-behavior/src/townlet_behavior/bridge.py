@@ -156,6 +156,7 @@ class BehaviorBridge:
             # and guardrails, which have the last word.
             reviewed = self._guardrails.review(view, choices.action)
 
+            values = None if proposals is None else proposals.values
             policy_log_prob, behavior_log_prob = log_probs(choices, script, proposals, self._ratio)
             decisions = DecisionBatch(
                 action=reviewed.action,
@@ -169,7 +170,7 @@ class BehaviorBridge:
                 expert_action=expert,
                 behavior_log_prob=behavior_log_prob,
                 policy_log_prob=policy_log_prob,
-                value=np.zeros(len(expert), np.float32) if proposals is None else proposals.values.copy(),
+                value=np.zeros(len(expert), np.float32) if values is None else values.copy(),
                 ratio=np.full(len(expert), self._ratio, np.float32),
                 held_action=held.action,
                 ticks_left=held.ticks_left,

@@ -54,7 +54,7 @@ class DecisionBatch:
     policy_log_prob: NDArray[np.float32]
     """log π(chosen_action); 0 unless `kind` is DECISION."""
     value: NDArray[np.float32]
-    """The policy's estimate, on every step for which there were proposals; else 0."""
+    """The policy's estimate, on every step for which there were proposals with values; else 0."""
     ratio: NDArray[np.float32]
     """β of this tick."""
     held_action: NDArray[np.int64]

@@ -55,9 +55,9 @@ class ControllerError(BehaviorError):
     """
 
     def __init__(self, problem: str, *, agent_id: str, tick: int | None) -> None:
-        super().__init__(f"agent {agent_id!r}{'' if tick is None else f', tick {tick}'}: {problem}")
+        super().__init__(problem, tick=tick)
         self.agent_id = agent_id
-        self.tick = tick
+        self._agent = f"agent {agent_id!r}"
 
     @classmethod
     def by(cls, code: str, error: Exception, *, agent_id: str, tick: int | None) -> ControllerError:

@@ -38,8 +38,8 @@ class Proposals:
     log_probs: NDArray[np.float32] | None
     """[N, A]; of every action, normalised: logsumexp of each row is 0 within 1e-4, so logits are refused. Illegal
     actions have `finfo(float32).min`. None: unknown, then the executed actions are recorded as foreign."""
-    values: NDArray[np.float32]
-    """[N]; in reward units."""
+    values: NDArray[np.float32] | None
+    """[N]; in reward units. None: not known, recorded as 0."""
     greedy: bool = False
     """`actions` are the most probable ones, not samples: no probability describes the choice."""
     opinion: NDArray[np.bool_] | None = None
@@ -50,7 +50,7 @@ class Proposals:
         if self.actions.ndim != 1 or self.actions.dtype != _INT64:
             raise ShapeError(f"`actions` must be int64 [N], got {self.actions.dtype} {self.actions.shape}")
         shape = self.actions.shape
-        if self.values.shape != shape or self.values.dtype != _FLOAT32:
+        if self.values is not None and (self.values.shape != shape or self.values.dtype != _FLOAT32):
             raise ShapeError(f"`values` must be float32 {shape}, got {self.values.dtype} {self.values.shape}")
         if self.log_probs is not None:
             log_probs = self.log_probs
@@ -86,7 +86,7 @@ def is_sound(proposals: Proposals, view: View, *, num_actions: int) -> bool:
     # What is not finite, or overflows, only has to be found here.
     with np.errstate(over="ignore", invalid="ignore"):
         # In float64 the sum of float32 numbers is finite where every one is.
-        if not math.isfinite(np.add.reduce(proposals.values, dtype=np.float64)):
+        if proposals.values is not None and not math.isfinite(np.add.reduce(proposals.values, dtype=np.float64)):
             return False
         if log_probs is None or size == 0:
             return True
@@ -115,9 +115,10 @@ def find_faults(proposals: Proposals, view: View, *, num_actions: int) -> tuple[
     actions, log_probs, values = proposals.actions, proposals.log_probs, proposals.values
     read = np.ones(len(actions), np.bool_) if proposals.opinion is None else proposals.opinion
     rules: list[tuple[str, NDArray[Any], NDArray[np.bool_]]] = [
-        ("`values` must be finite", values, ~np.isfinite(values)),
         (f"`actions` must be in [0, {num_actions})", actions, read & ((actions < 0) | (actions >= num_actions))),
     ]
+    if values is not None:
+        rules.insert(0, ("`values` must be finite", values, ~np.isfinite(values)))
     if log_probs is not None:
         unusable = ~np.isfinite(log_probs)
         if view.action_mask is not None:
@@ -135,12 +136,12 @@ def find_faults(proposals: Proposals, view: View, *, num_actions: int) -> tuple[
 def without_rows(proposals: Proposals, dropped: NDArray[np.bool_]) -> Proposals:
     """Return the proposals without an opinion in `dropped` [N]; values that are not read become finite and in range."""
     opinion = ~dropped if proposals.opinion is None else proposals.opinion & ~dropped
-    log_probs = proposals.log_probs
+    log_probs, values = proposals.log_probs, proposals.values
     return replace(
         proposals,
         actions=np.where(opinion, proposals.actions, 0),
         log_probs=None if log_probs is None else _made_finite(log_probs),
-        values=np.where(dropped, np.float32(0.0), proposals.values),
+        values=None if values is None else np.where(dropped, np.float32(0.0), values),
         opinion=opinion,
     )
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .controllers import BatchController
+from .controllers import Avoiding, BatchController, Cancellable, Controller, Informed
 from .decisions import DecisionBatch
 from .errors import ConfigError, ShapeError, StateError, UnknownActionError
+from .intent import AgentIntent
 from .saving import SavedState, check_array, check_names, join_groups, split_groups
-from .views import View
+from .views import View, WorldView
 
 _NO_SCHEDULE = -1
 
@@ -104,3 +105,55 @@ class ScheduleController:
 
     def _current(self, view: View) -> NDArray[np.int64]:
         return self._entries[view.slots, self._positions[view.slots]]
+
+
+class ScheduledBehavior:
+    """Plays each scheduled agent's intents in a loop, for plain worlds; another controller decides for the others.
+
+    An agent goes on to its next intent when the last one was really executed, as with `ScheduleController`. An intent
+    that is `blocked` is to wait for a tick. The other controller is told of all agents, and keeps its say about whom to
+    avoid.
+
+    Args:
+        otherwise: decides for agents without a schedule.
+        schedules: by agent, at least one intent each.
+
+    Raises:
+        ConfigError: if a schedule is empty; names the agent.
+    """
+
+    def __init__(
+        self, otherwise: Controller[WorldView, AgentIntent], schedules: Mapping[str, Sequence[AgentIntent]]
+    ) -> None:
+        empty = sorted(agent_id for agent_id, intents in schedules.items() if not intents)
+        if empty:
+            raise ConfigError(f"a schedule must have at least one intent, that of {empty[0]!r} has none")
+        self._otherwise = otherwise
+        self._schedules = {agent_id: tuple(intents) for agent_id, intents in schedules.items()}
+        self._positions = dict.fromkeys(self._schedules, 0)
+
+    def decide(self, world: WorldView, agent_id: str, /) -> AgentIntent:
+        """Return the current intent of the agent's schedule, else the other controller's."""
+        if agent_id not in self._schedules:
+            return self._otherwise.decide(world, agent_id)
+        intents = self._schedules[agent_id]
+        intent = intents[self._positions[agent_id] % len(intents)]
+        return AgentIntent(kind="wait") if intent.blocked else intent
+
+    def settled(self, world: WorldView, agent_id: str, intent: AgentIntent, /) -> None:
+        """Advance the agent's schedule if its intent was executed; see `Informed.settled`."""
+        if agent_id in self._schedules and intent == self.decide(world, agent_id):
+            self._positions[agent_id] += 1
+        if isinstance(self._otherwise, Informed):
+            self._otherwise.settled(world, agent_id, intent)
+
+    def cancel_pending(self, agent_id: str, /) -> None:
+        """Let the other controller give up its plan."""
+        if isinstance(self._otherwise, Cancellable):
+            self._otherwise.cancel_pending(agent_id)
+
+    def should_avoid(self, world: WorldView, agent_id: str, other_id: str, /) -> bool:
+        """Return the judgement of the other controller, else the world's; see `Avoiding.should_avoid`."""
+        if isinstance(self._otherwise, Avoiding):
+            return bool(self._otherwise.should_avoid(world, agent_id, other_id))
+        return world.rivalry_should_avoid(agent_id, other_id)

@@ -23,8 +23,18 @@ if TYPE_CHECKING:
     from townlet_runtime.core.runtime import PolicyRuntime
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
     from townlet_runtime.policy.file import PolicyCard
-    from townlet_runtime.policy.onnx import OnnxPolicy
-    from townlet_runtime.policy.policy import Policy, UniformPolicy, greedy_actions, require_fit, sample_actions
+    from townlet_runtime.policy.foreign import ModelParts, SealSpec
+    from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
+    from townlet_runtime.policy.policy import (
+        Policy,
+        UniformPolicy,
+        greedy_actions,
+        require_fit,
+        sample_actions,
+        spec_sha256,
+    )
+    from townlet_runtime.policy.seal import SealedPolicy, seal
+    from townlet_runtime.policy.vectors import VectorsCheck, check_vectors
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
     from townlet_runtime.simulation.interface import (
         Closing,
@@ -43,11 +53,12 @@ if TYPE_CHECKING:
         schema_of,
     )
     from townlet_runtime.simulation.kits import check_controller, check_guardrail, check_policy
-    from townlet_runtime.simulation.one_group import OneGroup
+    from townlet_runtime.simulation.one_group import CheckedGroups, OneGroup
 
 __all__ = [
     "ActionProbability",
     "AgentSnapshot",
+    "CheckedGroups",
     "Closing",
     "Collector",
     "CommitmentColumns",
@@ -59,6 +70,7 @@ __all__ = [
     "Guarded",
     "LoopReport",
     "MesaWorlds",
+    "ModelParts",
     "ObservationController",
     "Observed",
     "OneGroup",
@@ -66,25 +78,33 @@ __all__ = [
     "Policy",
     "PolicyCard",
     "PolicyRuntime",
+    "RecurrentOnnxPolicy",
     "Rendered",
     "Saved",
     "Scripted",
+    "SealSpec",
+    "SealedPolicy",
     "Simulation",
     "SimulationLoop",
     "SimulationSpec",
     "Stepped",
     "TreeController",
     "UniformPolicy",
+    "VectorsCheck",
     "check_controller",
     "check_grouped_simulation",
     "check_guardrail",
     "check_policy",
     "check_simulation",
+    "check_vectors",
     "greedy_actions",
+    "load_policy",
     "require_fit",
     "require_seeds",
     "sample_actions",
     "schema_of",
+    "seal",
+    "spec_sha256",
     "tree_script",
 ]
 
@@ -97,9 +117,12 @@ _MODULES = {
     "core.rollouts": ("Collector", "Evaluator"),
     "core.runtime": ("PolicyRuntime",),
     "core.telemetry": ("ActionProbability", "AgentSnapshot"),
+    "policy.vectors": ("VectorsCheck", "check_vectors"),
     "policy.file": ("PolicyCard",),
-    "policy.onnx": ("OnnxPolicy",),
-    "policy.policy": ("Policy", "UniformPolicy", "greedy_actions", "require_fit", "sample_actions"),
+    "policy.foreign": ("ModelParts", "SealSpec"),
+    "policy.onnx": ("OnnxPolicy", "RecurrentOnnxPolicy", "load_policy"),
+    "policy.policy": ("Policy", "UniformPolicy", "greedy_actions", "require_fit", "sample_actions", "spec_sha256"),
+    "policy.seal": ("SealedPolicy", "seal"),
     "simulation.checks": ("check_grouped_simulation", "check_simulation"),
     "simulation.interface": (
         "Closing",
@@ -118,7 +141,7 @@ _MODULES = {
         "schema_of",
     ),
     "simulation.kits": ("check_controller", "check_guardrail", "check_policy"),
-    "simulation.one_group": ("OneGroup",),
+    "simulation.one_group": ("CheckedGroups", "OneGroup"),
 }
 
 

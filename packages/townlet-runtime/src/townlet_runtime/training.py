@@ -21,10 +21,11 @@ from pydantic import TypeAdapter, ValidationError
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
 from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
+from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
 from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
-from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, first_spec
+from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 from townlet_trajectory.storage.json import JsonValue
@@ -239,17 +240,22 @@ def prepare_run(
         config,
         collector,
         Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs),
-        specs={
-            group: PolicySpec(
-                world=each.name, vocabulary=each.vocabulary.keys, observation_shapes=each.observation_shapes
-            )
-            for group, each in worlds.specs.items()
-        },
+        specs={group: _spec_of(each) for group, each in worlds.specs.items()},
         run_dir=run_dir,
         on_progress=on_progress,
         stop=stop,
         notes=notes,
         resume=resume,
+    )
+
+
+def _spec_of(spec: SimulationSpec) -> PolicySpec:
+    return PolicySpec(
+        world=spec.name,
+        vocabulary=spec.vocabulary.keys,
+        observation_shapes=spec.observation_shapes,
+        feature_names=spec.feature_names,
+        commitment=commitment_of(spec),
     )
 
 

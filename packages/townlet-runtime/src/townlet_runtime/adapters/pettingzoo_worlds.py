@@ -64,7 +64,7 @@ def pettingzoo_worlds(
             made = _built(label, build, settings)
             if not isinstance(made, _Steps):
                 raise ConfigError(
-                    f"`{label}` must build a PettingZoo `ParallelEnv`, or take `num_worlds` and build a `Simulation`, "
+                    f"`{label}` must build a PettingZoo environment, or take `num_worlds` and build a `Simulation`, "
                     f"got {made!r}",
                     key=_KEY,
                 )
@@ -77,7 +77,7 @@ def pettingzoo_worlds(
 
 @runtime_checkable
 class _Steps(Protocol):
-    """The part of PettingZoo's parallel interface by which it is told from other things."""
+    """The part of PettingZoo's interfaces by which an environment is told from other things."""
 
     def reset(self, seed: int | None = None) -> Any: ...
 

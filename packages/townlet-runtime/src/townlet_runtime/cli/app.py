@@ -19,6 +19,7 @@ from townlet_runtime.cli.options import (
     Device,
     DeviceName,
     Env,
+    EnvOfRun,
     Episodes,
     EvalEvery,
     FinishedRunDir,
@@ -45,6 +46,7 @@ from townlet_runtime.cli.options import (
     threads_of_run,
     whole_number,
 )
+from townlet_runtime.cli.policy import policy_app
 
 app = typer.Typer(
     name="townlet",
@@ -57,6 +59,7 @@ app = typer.Typer(
 
 capture_app = typer.Typer(help="Write what a world does as replay samples.", rich_markup_mode=None)
 app.add_typer(capture_app, name="capture")
+app.add_typer(policy_app, name="policy")
 
 # Typer does not export the base of its usage errors; it is click's, or Typer's own copy of it, by version.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -216,7 +219,7 @@ def run(
 def evaluate(
     run_dir: FinishedRunDir,
     against: Against = None,
-    env: Env = None,
+    env: EnvOfRun = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
     episodes: Episodes = 100,

@@ -25,7 +25,7 @@ from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds, load, seed_of
 from townlet_runtime.config import Config
 from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
-from townlet_runtime.policy.policy import Policy
+from townlet_runtime.policy.policy import MadeForSpec, Policy
 from townlet_runtime.runs.directory import require_empty
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.town.config import AgentSpec, Needs, ObjectSpec
@@ -78,7 +78,7 @@ class Origin:
     path: Path | None
     """Of the config's file; None: the built-in config."""
     worlds: Worlds
-    policies: Mapping[str, Policy] | None
+    policies: Mapping[str, MadeForSpec] | None
     """That acted, by group of agents; None: the script alone."""
     ticks: int
     seed: int
@@ -140,7 +140,7 @@ def with_seed_agents(config: Config) -> Config:
 
 def record_world(
     worlds: Worlds, *, ticks: int, seed: int
-) -> tuple[dict[str, TrajectoryBatch], Mapping[str, SimulationSpec], Mapping[str, Policy] | None]:
+) -> tuple[dict[str, TrajectoryBatch], Mapping[str, SimulationSpec], Mapping[str, MadeForSpec] | None]:
     """Let a world live by its script, or by drawn actions where it has none; return all that happened.
 
     Args:
@@ -230,7 +230,9 @@ def _info(origin: Origin, group: str) -> DatasetInfo:
     )
 
 
-def capture_info(config: Config, *, path: Path | None, ticks: int, seed: int, policy: Policy | None) -> CaptureInfo:
+def capture_info(
+    config: Config, *, path: Path | None, ticks: int, seed: int, policy: MadeForSpec | None
+) -> CaptureInfo:
     """Describe where a capture comes from; a scenario without a name has that of its file.
 
     Args:
@@ -258,7 +260,7 @@ def write_town_captures(
     batch: TrajectoryBatch,
     spec: SimulationSpec,
     *,
-    policy: Policy | None,
+    policy: MadeForSpec | None,
     info: CaptureInfo,
     prefix: str = DEFAULT_PREFIX,
 ) -> Path:
@@ -294,12 +296,12 @@ def _action_texts(spec: SimulationSpec) -> tuple[str, ...]:
     )
 
 
-def _final_values(batch: TrajectoryBatch, spec: SimulationSpec, policy: Policy | None) -> NDArray[np.float32]:
-    if policy is None:
+def _final_values(batch: TrajectoryBatch, spec: SimulationSpec, policy: MadeForSpec | None) -> NDArray[np.float32]:
+    if not isinstance(policy, Policy):
         return np.zeros(len(batch), np.float32)
     observations = {name: batch.final_observations[name].astype(np.float32) for name in spec.observation_shapes}
     _, values = policy.act(observations, None)
-    return values
+    return np.zeros(len(batch), np.float32) if values is None else values
 
 
 def _descriptions(batch: TrajectoryBatch) -> Sequence[Mapping[str, JsonValue]]:
@@ -352,7 +354,7 @@ def local_summaries(maps: NDArray[np.float32]) -> list[dict[str, float]]:
 
 
 def record_captures(
-    folder: Path, batch: TrajectoryBatch, spec: SimulationSpec, *, policy: Policy | None, info: CaptureInfo
+    folder: Path, batch: TrajectoryBatch, spec: SimulationSpec, *, policy: MadeForSpec | None, info: CaptureInfo
 ) -> Path:
     """Write one sample per trajectory and the manifest; return the manifest's path.
 

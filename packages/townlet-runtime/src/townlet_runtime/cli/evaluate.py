@@ -14,10 +14,9 @@ from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load_of_run, require_begun_with
 from townlet_runtime.core.rollouts import Evaluator
-from townlet_runtime.policy.policy import Policy
 from townlet_runtime.runs.finished import read_run
 from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
-from townlet_trajectory.evaluation.interfaces import HELD_OUT, EpisodeScores
+from townlet_trajectory.evaluation.interfaces import HELD_OUT, AnyActor, EpisodeScores
 from townlet_trajectory.evaluation.results import LEARNED, RANDOM, SCRIPTED, zero_of
 
 OTHER = "other"
@@ -88,7 +87,7 @@ def _opponent(against: str | None, behaviors: Sequence[str], worlds: Worlds, nam
 
 def _play(
     evaluator: Evaluator,
-    policies: Mapping[str, Mapping[str, Policy]],
+    policies: Mapping[str, Mapping[str, AnyActor]],
     names: Sequence[str],
     options: EvaluateOptions,
     console: Console,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from townlet_runtime.adapters.named_code import SIMULATIONS
 from townlet_runtime.cli.console import CommandError
-from townlet_runtime.cli.world_options import WorldOptions
+from townlet_runtime.cli.world_options import WorldOptions, is_world_code
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.onnx import OnnxPolicy
+from townlet_runtime.policy.onnx import FilePolicy
+from townlet_runtime.policy.onnx import load_policy as load_file
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.runs.finished import FinishedRun, read_run
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
@@ -24,7 +25,7 @@ class NamedPolicy:
 
     path: Path
     """Of the file or the directory, as it was given."""
-    policies: Mapping[str, OnnxPolicy]
+    policies: Mapping[str, FilePolicy]
     """By group; `agents` where there is one."""
     run: FinishedRun | None
     """None: a bare file."""
@@ -46,10 +47,12 @@ class NamedPolicy:
         if given.env is not None or self.run is not None:
             return given
         world = self.policies[AGENTS].card.world
-        if world not in (TOWN, *registered_names(SIMULATIONS)) and not world.startswith(("gymnasium:", "pettingzoo:")):
+        is_code = is_world_code(world)
+        of_a_library = world.startswith(("gymnasium:", "pettingzoo:")) and not is_code
+        if not of_a_library and world not in (TOWN, *registered_names(SIMULATIONS)):
             raise CommandError(
                 f"{self.path}: made for the world `{world}`, which no installed package registers; name it with --env "
-                "MODULE:NAME"
+                + (world if is_code else "MODULE:NAME")
             )
         return replace(given, env=world)
 
@@ -80,7 +83,7 @@ def load_policy(path: Path) -> NamedPolicy:
     """
     if path.is_dir():
         return policy_of(read_run(path))
-    return NamedPolicy(path=path, policies={AGENTS: OnnxPolicy.load(path)}, run=None)
+    return NamedPolicy(path=path, policies={AGENTS: load_file(path)}, run=None)
 
 
 def policy_of(run: FinishedRun) -> NamedPolicy:
@@ -89,7 +92,7 @@ def policy_of(run: FinishedRun) -> NamedPolicy:
     Raises:
         PolicyFileError: if one is damaged or foreign.
     """
-    policies = {group: OnnxPolicy.load(path) for group, path in run.policies.items()}
+    policies = {group: load_file(path) for group, path in run.policies.items()}
     return NamedPolicy(path=run.path, policies=policies, run=run)
 
 

@@ -135,6 +135,15 @@ Env = Annotated[
         show_default=False,
     ),
 ]
+EnvOfRun = Annotated[
+    str | None,
+    typer.Option(
+        "--env",
+        metavar="MODULE:NAME",
+        help="World of the run, where it was named so; no file may name code.  [default: as the run says]",
+        show_default=False,
+    ),
+]
 ControllerName = Annotated[
     str | None,
     typer.Option(

@@ -17,7 +17,8 @@ from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, 
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import ConfigError
-from townlet_runtime.policy.policy import Policy
+from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
+from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import GroupedSimulation
 from townlet_runtime.simulation.one_group import OneGroup
@@ -49,7 +50,7 @@ class RunOptions:
 class WorldSetup:
     """Policies and runtimes of one world, which has begun."""
 
-    policies: Mapping[str, Policy] | None
+    policies: Mapping[str, FilePolicy | UniformPolicy] | None
     """By group; None: the script alone."""
     drawn: bool
     """Whether there is neither script nor policy, and actions are drawn."""
@@ -133,8 +134,10 @@ def _set_up(
     if options.record is not None:
         options.record.require(worlds.environment, is_town=worlds.towns is not None)
         require_room(ticks, specs, option="--record", remedy="--ticks")
+        if named is not None and any(isinstance(one, RecurrentOnnxPolicy) for one in named.policies.values()):
+            raise ConfigError("steps hold no recurrent state, and the policy has some", file="--record")
     drawn = named is None and SCRIPTED not in simulation.behaviors
-    policies: Mapping[str, Policy] | None = None if named is None else named.policies
+    policies: Mapping[str, FilePolicy | UniformPolicy] | None = None if named is None else named.policies
     if drawn:
         policies = {group: uniform_policy(spec) for group, spec in specs.items()}
     ratio = options.ratio if options.ratio is not None else 0.0 if policies is None else 1.0
@@ -192,6 +195,7 @@ def _record(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> d
         "agent_decisions_per_s": report.agent_decisions_per_s,
         "sources": sources,
         "mean_reward": report.mean_reward,
+        "reward_terms": _means(report),
         "events": report.events,
         "vetoes": report.vetoes,
     }
@@ -204,10 +208,16 @@ def _lines(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> li
         f"Completed {report.ticks} ticks in {report.wall_time_s:.3f}s ({report.ticks_per_s:.1f} ticks/sec)",
         f"{agents:,} agent{'s' * (agents != 1)}, {report.agent_decisions_per_s:,.0f} agent-decisions/s",
         f"mean reward per agent and tick {report.mean_reward:.5f}",
+        *(f"  {name} {mean:.5f}" for name, mean in _means(report).items()),
         *table(("decisions by", "count", "share"), rows),
         *([f"{report.vetoes:,} of them vetoed by guardrails"] if report.vetoes else []),
         *_event_lines(report),
     ]
+
+
+def _means(report: LoopReport) -> dict[str, float]:
+    """Means of the named parts of the reward, per agent and tick."""
+    return {name: total / max(report.agent_ticks, 1) for name, total in report.reward_terms.items()}
 
 
 def _event_lines(report: LoopReport) -> list[str]:

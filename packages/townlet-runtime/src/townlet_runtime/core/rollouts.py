@@ -23,7 +23,7 @@ from townlet_runtime.simulation.interface import (
 )
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, EpisodeScores, training_seeds
+from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, EpisodeScores, training_seeds
 from townlet_trajectory.evaluation.results import RANDOM
 
 CONFLICT_FEATURES = ("rivalry_max", "rivalry_avoid_count")
@@ -96,7 +96,7 @@ class Collector:
         """Of the simulation, by group."""
         return self._simulation.specs
 
-    def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
+    def collect(self, actors: Mapping[str, AnyActor] | None, *, num_ticks: int, ratio: float) -> Collected:
         """Step every world `num_ticks` ticks on and return the recorded experience.
 
         Args:
@@ -125,7 +125,8 @@ class Collector:
                     f" `max_rows` is {self._max_rows}"
                 )
         for group, runtime in self._runtimes.items():
-            runtime.set_policy(None if actors is None else actors[group])
+            # Newer weights of the same network: what it remembers goes on.
+            runtime.set_policy(None if actors is None else actors[group], keep_state=True)
             runtime.set_anneal_ratio(ratio)
         report = self._loop.run_for(num_ticks)
         batches = {group: service.collect() for group, service in self._services.items()}
@@ -230,7 +231,7 @@ class Evaluator:
         self._seed = seed
         self._num_worlds = num_worlds
 
-    def evaluate(self, actors: Mapping[str, Actor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+    def evaluate(self, actors: Mapping[str, AnyActor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
         """Let `actors` act alone, one episode for each seed.
 
         Args:
@@ -274,7 +275,7 @@ class Evaluator:
         self,
         simulation: GroupedSimulation,
         behavior: str | None,
-        policies: Mapping[str, Actor] | None,
+        policies: Mapping[str, AnyActor] | None,
         *,
         seeds: NDArray[np.int64],
         greedy: bool,
@@ -298,7 +299,7 @@ class Evaluator:
         self,
         simulation: GroupedSimulation,
         behavior: str | None,
-        policies: Mapping[str, Actor] | None,
+        policies: Mapping[str, AnyActor] | None,
         *,
         seeds: NDArray[np.int64],
         greedy: bool,

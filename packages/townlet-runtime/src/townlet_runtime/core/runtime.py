@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,31 +10,33 @@ from numpy.typing import NDArray
 from townlet_behavior import (
     BatchController,
     BehaviorBridge,
+    BehaviorError,
     BridgeConfig,
     DecisionBatch,
     Guardrail,
+    PossessionError,
     Proposals,
     SavedState,
     Tally,
     join_groups,
     split_groups,
 )
-from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches, agents_named
+from townlet_runtime.core.agents import ids_of, name_agent, slot_of
+from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import Policy, propose, require_fit
+from townlet_runtime.policy.policy import ActingPolicy
+from townlet_runtime.simulation.intake import require_ids
 from townlet_runtime.simulation.interface import (
     Observed,
     SimulationSpec,
     Stepped,
-    ids_of,
     recorded_observations,
-    slot_of,
 )
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
-from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.interfaces import AnyActor
 
-_PARTS = ("runtime", "bridge", "switches")
+_PARTS = ("runtime", "bridge", "switches", "policy")
 """Of a saved state."""
 
 
@@ -65,11 +66,12 @@ class PolicyRuntime:
         spec: of the simulation that is decided for.
         controller: the scripted side.
         config: of the bridge: ratio, commitment lengths.
-        policy: the learned side; None: the script alone.
+        policy: the learned side, with or without recurrent state; None: the script alone.
         service: records; None: nothing is recorded.
         seed: of all draws, in [0, 2^64): the blend's coins and the policy's actions, which differ in their purpose.
         greedy: take the most probable action instead of drawing one; such steps are never trained on.
         guardrails: after the action mask; they have the last word.
+        asks_values: whether values are computed, else they are 0, and None in snapshots; None: where a `service` is.
 
     Raises:
         SimulationError: if the policy was made for other actions or observations.
@@ -81,11 +83,12 @@ class PolicyRuntime:
         controller: BatchController,
         *,
         config: BridgeConfig,
-        policy: Actor | None,
+        policy: AnyActor | None,
         service: TrajectoryService | None,
         seed: int,
         greedy: bool = False,
         guardrails: Sequence[Guardrail] = (),
+        asks_values: bool | None = None,
     ) -> None:
         self._spec = spec
         self._columns, self._num_actions = spec.commitment_columns, len(spec.vocabulary)
@@ -97,6 +100,7 @@ class PolicyRuntime:
         self._seed = seed
         self._greedy = greedy
         self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
+        self._acting = ActingPolicy(spec, asks_values=service is not None if asks_values is None else asks_values)
         self._tick = 0
         self._observed: Observed | None = None
         self._decided: Decided | None = None
@@ -119,14 +123,13 @@ class PolicyRuntime:
         """Begin a tick: write the options in force into the observations, and record them.
 
         Raises:
-            SimulationError: if an agent has no name or that of another in its world, or ticks go back: draws depend on
-                them.
+            SimulationError: if an agent has no name, or that of another in its world, or ticks go back.
         """
         if tick < self._tick + self._pending:
             raise SimulationError(f"tick {tick}: expected a tick from {self._tick + self._pending} on")
         # Addresses of texts: comparing them costs nothing, and `_ids` keeps those that were checked alive.
         if (addresses := observed.agent_ids.tobytes()) != self._checked_ids:
-            _require_ids(observed, tick)
+            require_ids(observed, tick=tick)
             self._checked_ids, self._ids = addresses, observed.agent_ids.copy()
         held_action, ticks_left = self._bridge.held(observed, tick=tick)
         if self._columns is not None:
@@ -156,15 +159,17 @@ class PolicyRuntime:
         observed, tick = self._observed, self._tick
         if observed is None or self._pending:
             raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
-        policy = self._policy
-        if proposals is None and policy is not None and len(observed.slots):  # nobody is not asked about
-            proposals = propose(policy, observed, seed=self._seed, tick=tick, greedy=self._greedy)
-        with agents_named(observed):
+        if proposals is None:
+            proposals = self._acting.propose(observed, seed=self._seed, tick=tick, greedy=self._greedy)
+        try:
             decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
+        except BehaviorError as error:
+            name_agent(error, observed)
+            raise
         if self._service is not None:
             self._service.record_decisions(decisions.columns())
         self._switches.note(observed.slots, decisions.action)
-        self._decided = Decided(observed, decisions, None if proposals is None else proposals.log_probs, tick)
+        self._decided = Decided(observed, decisions, proposals, tick)
         self._pending = True
         return decisions
 
@@ -202,27 +207,26 @@ class PolicyRuntime:
         """Drop commitments, possession, plans and option history of agents in `slots` [E] that left between ticks."""
         self._bridge.forget(slots)
         self._switches.forget(slots)
+        self._acting.forget(slots)
 
-    def set_policy(self, policy: Actor | None) -> None:
-        """Let another policy propose from the next decision on; None: the script alone.
+    def set_policy(self, policy: AnyActor | None, *, keep_state: bool = False) -> None:
+        """Let another policy propose from the next decision on; None: the script alone. Commitments go on.
 
-        A `Policy` says what it was made for and is held to it; another `Actor` is taken to fit.
+        A `Policy` is held to what it was made for. A recurrent one remembers nothing of any agent, unless `keep_state`:
+        then it goes on with the state that is there, as newer weights of the same network do.
 
         Raises:
-            SimulationError: if the policy was made for other actions or observations.
+            SimulationError: if the policy was made for other actions or observations; names what differs.
         """
-        if isinstance(policy, Policy):
-            require_fit(policy, self._spec)
-        self._policy: Actor | None = policy
-        self._policy_hash = policy.digest if isinstance(policy, Policy) else None
+        self._acting.set_policy(policy, keep_state=keep_state)
 
     def active_policy_hash(self) -> str | None:
         """Return the digest of the policy that proposes; None without a policy, or where it has none."""
-        return self._policy_hash
+        return self._acting.digest
 
     def set_policy_hash(self, digest: str | None) -> None:
         """Name the policy that proposes, where it has no digest of its own."""
-        self._policy_hash = digest
+        self._acting.digest = digest
 
     def set_anneal_ratio(self, ratio: float | None) -> None:
         """Give the policy this share of the decisions, clamped to [0, 1]; None: none. NaN is a `ConfigError`."""
@@ -315,8 +319,13 @@ class PolicyRuntime:
             UnknownActionError: if the vocabulary has no such action.
         """
         index = self._spec.vocabulary.index(action)
-        with self._bridge.possession.lock, agents_named(self._observed):
-            self._bridge.possession.feed(slot_of(agent_id, world, self._observed), index, owner=owner)
+        with self._bridge.possession.lock:
+            slot = slot_of(agent_id, world, self._observed)
+            try:
+                self._bridge.possession.feed(slot, index, owner=owner)
+            except PossessionError as error:
+                error.name_agent(agent_id, world=world)
+                raise
 
     def release_possession(self, agent_id: str, *, world: int = 0, owner: str | None = None) -> bool:
         """Give an agent back; False if it was not possessed.
@@ -329,8 +338,13 @@ class PolicyRuntime:
         Raises:
             PossessionError: if there is no such agent, or another owner possesses it.
         """
-        with self._bridge.possession.lock, agents_named(self._observed):
-            return self._bridge.possession.release(slot_of(agent_id, world, self._observed), owner=owner)
+        with self._bridge.possession.lock:
+            slot = slot_of(agent_id, world, self._observed)
+            try:
+                return self._bridge.possession.release(slot, owner=owner)
+            except PossessionError as error:
+                error.name_agent(agent_id, world=world)
+                raise
 
     def is_possessed(self, agent_id: str, *, world: int = 0) -> bool:
         """Whether the next decision of an agent is its possessor's. `PossessionError` if there is no such agent."""
@@ -350,7 +364,8 @@ class PolicyRuntime:
         A tick that was begun is never decided, and its number not used again.
         """
         self._bridge.reset()
-        self._switches.forget(np.arange(self._spec.capacity))
+        for part in (self._switches, self._acting):
+            part.forget(np.arange(self._spec.capacity))
         if self._service is not None:
             self._service.reset()
         if self._observed is not None:
@@ -368,9 +383,8 @@ class PolicyRuntime:
         if self._observed is None or self._pending:
             raise SimulationError(f"tick {self._tick}: `save_state` must follow `begin` or `post_step`")
         own = {"tick": np.array(self._tick, np.int64)}
-        states = (own, self._bridge.save_state(), self._switches.save_state())
-        parts = dict(zip(_PARTS, states, strict=True))
-        return join_groups(parts)
+        states = (own, self._bridge.save_state(), self._switches.save_state(), self._acting.save_state())
+        return join_groups(dict(zip(_PARTS, states, strict=True)))
 
     def restore(self, state: SavedState, observed: Observed) -> None:
         """Go on as the runtime that was saved, from the view of that tick; a recorder must be empty.
@@ -379,21 +393,8 @@ class PolicyRuntime:
             SimulationError, StateError: if `state` is of another runtime.
         """
         parts = split_groups(state, _PARTS)
-        tick = saved_number(parts["runtime"], "tick")
-        self._tick, self._pending = tick, False
+        self._tick, self._pending = saved_number(parts["runtime"], "tick"), False
         self._switches.restore(parts["switches"])
+        self._acting.restore(parts["policy"])
         self._bridge.restore(parts["bridge"])
-        self.begin(observed, tick=tick)
-
-
-def _require_ids(observed: Observed, tick: int) -> None:
-    empty = np.flatnonzero(observed.agent_ids == "")
-    if empty.size:
-        world = int(observed.worlds[empty[0]])
-        raise SimulationError(f"world {world}, tick {tick}: the id of an agent must not be empty")
-    # Two agents of one name have one key, and would draw the same numbers.
-    if len(np.unique(observed.keys)) < len(observed.keys):
-        seen = Counter(zip(observed.worlds.tolist(), observed.agent_ids.tolist(), strict=True))
-        (world, agent_id), count = seen.most_common(1)[0]
-        if count > 1:
-            raise SimulationError(f"world {world}, tick {tick}: {count} agents are named {agent_id!r}")
+        self.begin(observed, tick=self._tick)

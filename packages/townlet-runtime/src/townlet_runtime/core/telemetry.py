@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BehaviorError, DecisionBatch, SavedState
+from townlet_behavior import ActionVocabulary, DecisionBatch, Proposals, SavedState
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import Observed
 from townlet_runtime.simulation.saved_state import saved_array
@@ -35,7 +33,8 @@ class AgentSnapshot(TypedDict):
     """Key of the executed action."""
     log_prob: float
     """Of the chosen action under the policy; 0.0 on steps that the policy did not decide."""
-    value_pred: float
+    value_pred: float | None
+    """None where the policy has no values, or was not asked for them; 0.0 without a policy."""
     top_actions: list[ActionProbability]
     """At most five, most probable first; empty without a policy."""
 
@@ -45,46 +44,25 @@ class Decided(NamedTuple):
 
     observed: Observed
     decisions: DecisionBatch
-    log_probs: NDArray[np.float32] | None
-    """[N, A] of the policy, None without one."""
+    proposals: Proposals | None
+    """Of the policy, None without one."""
     tick: int
 
     def snapshots(self, world: int, keys: tuple[str, ...]) -> dict[str, AgentSnapshot]:
         """The snapshots of the agents of a world, by agent id; `keys` are those of the vocabulary."""
-        observed, decisions, log_probs, tick = self
-        rows = np.flatnonzero(observed.worlds == world)
-        return snapshot_of(rows, observed.agent_ids, decisions, log_probs, keys=keys, tick=tick)
-
-
-def snapshot_of(
-    rows: NDArray[np.int64],
-    agent_ids: NDArray[np.object_],
-    decisions: DecisionBatch,
-    log_probs: NDArray[np.float32] | None,
-    *,
-    keys: tuple[str, ...],
-    tick: int,
-) -> dict[str, AgentSnapshot]:
-    """The snapshots of `rows` by agent id.
-
-    Args:
-        rows: [M]; which rows of the batch, the agents of one world.
-        agent_ids: [N].
-        decisions: columns [N].
-        log_probs: [N, A] of the policy, None without one.
-        keys: the vocabulary.
-        tick: of the decision.
-    """
-    return {
-        str(agent_ids[row]): AgentSnapshot(
-            tick=tick,
-            selected_action=keys[decisions.action[row]],
-            log_prob=float(decisions.policy_log_prob[row]),
-            value_pred=float(decisions.value[row]),
-            top_actions=[] if log_probs is None else _top_actions(log_probs[row], keys),
-        )
-        for row in rows.tolist()
-    }
+        rows = np.flatnonzero(self.observed.worlds == world)
+        log_probs = None if self.proposals is None else self.proposals.log_probs
+        knows_values = self.proposals is None or self.proposals.values is not None
+        return {
+            str(self.observed.agent_ids[row]): AgentSnapshot(
+                tick=self.tick,
+                selected_action=keys[self.decisions.action[row]],
+                log_prob=float(self.decisions.policy_log_prob[row]),
+                value_pred=float(self.decisions.value[row]) if knows_values else None,
+                top_actions=[] if log_probs is None else _top_actions(log_probs[row], keys),
+            )
+            for row in rows.tolist()
+        }
 
 
 def _top_actions(log_probs: NDArray[np.float32], keys: tuple[str, ...]) -> list[ActionProbability]:
@@ -157,15 +135,3 @@ def log_tick_health(*, tick: int, duration_ms: float, queue: int, dropped: int) 
         queue,
         dropped,
     )
-
-
-@contextmanager
-def agents_named(observed: Observed | None) -> Iterator[None]:
-    """Name the agent of an error of the bridge, which knows slots alone, by its id and world."""
-    try:
-        yield
-    except BehaviorError as error:
-        if error.slot is not None and observed is not None:
-            for row in (observed.slots == error.slot).nonzero()[0].tolist():
-                error.name_agent(str(observed.agent_ids[row]), world=int(observed.worlds[row]))
-        raise

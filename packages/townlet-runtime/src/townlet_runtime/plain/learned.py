@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from townlet_behavior import PolicyError, Proposals
 from townlet_behavior.config import OnPolicyError
 from townlet_behavior.controllers import encode_intent
+from townlet_runtime.errors import SimulationError
 from townlet_runtime.plain.codec import Intent, World
 from townlet_runtime.plain.recording import AgentObservations
 from townlet_runtime.plain.view import PlainObserved
 from townlet_runtime.policy.policy import Policy, propose, require_fit
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
-from townlet_trajectory.evaluation.interfaces import Actor
+from townlet_trajectory.evaluation.interfaces import Actor, RecurrentActor
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,15 @@ class LearnedSide(Generic[World, Intent]):
         return self.ratio if self.is_blending and self.ratio is not None else 0.0
 
     def set_policy(self, policy: Actor | None) -> None:
-        """Let a policy be the learned side, and no provider."""
+        """Let a policy be the learned side, and no provider.
+
+        Raises:
+            SimulationError: if it has recurrent state, which is not kept here.
+        """
+        if isinstance(policy, RecurrentActor):
+            raise SimulationError(
+                f"expected a policy without recurrent state in a plain world, got one of {policy.state_size} numbers"
+            )
         self._policy, self._provider, self._fits = policy, None, None
 
     def set_provider(self, provider: Provider[World, Intent] | None) -> None:
@@ -140,7 +149,9 @@ def ask_policy(
     asked = propose(policy, seen, seed=seed, tick=view.tick, greedy=greedy)
     size = len(view.ids)
     actions, values = np.zeros(size, np.int64), np.zeros(size, np.float32)
-    actions[rows], values[rows] = asked.actions, asked.values
+    actions[rows] = asked.actions
+    if asked.values is not None:
+        values[rows] = asked.values
     opinion = np.zeros(size, np.bool_)
     opinion[rows] = True
     log_probs = None

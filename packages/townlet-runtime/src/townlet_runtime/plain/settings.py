@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from townlet_behavior import ActionVocabulary, CommitmentConfig, ScriptedBehavior, Shift
+from townlet_behavior import (
+    ActionVocabulary,
+    AgentIntent,
+    CommitmentConfig,
+    Controller,
+    ScheduledBehavior,
+    ScriptedBehavior,
+    Shift,
+    WorldView,
+)
 from townlet_runtime.config import Config, config_from, load_config, script_config
 from townlet_runtime.town.config import TownConfig
 from townlet_trajectory.storage.json import JsonValue
@@ -47,15 +56,21 @@ def shifts_of(config: Config) -> dict[str, Shift]:
     }
 
 
-def scripted_behavior(config: Config) -> ScriptedBehavior:
-    """Return the scripted behavior with the thresholds, jobs and grid of a config."""
-    return ScriptedBehavior(
+def scripted_behavior(config: Config) -> Controller[WorldView, AgentIntent]:
+    """Return the scripted behavior with the thresholds, jobs and grid of a config, and its scenario's schedules."""
+    script = ScriptedBehavior(
         script_config(config),
         jobs=shifts_of(config),
         chat_cooldown_ticks=config.social.chat_cooldown_ticks,
         relationships=config.social.relationships,
         grid_size=config.town["grid_size"],
     )
+    schedules = {
+        agent.id: [AgentIntent(**vars(intent)) for intent in agent.schedule]
+        for agent in config.scenario.agents
+        if agent.schedule
+    }
+    return ScheduledBehavior(script, schedules) if schedules else script
 
 
 def commitment_config(config: Config, vocabulary: ActionVocabulary) -> CommitmentConfig:

@@ -6,34 +6,26 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from townlet_runtime.errors import PolicyFileError
-from townlet_trajectory import ArtifactError, vocabulary_digest
+from townlet_trajectory import ACTION_MASK, ArtifactError, vocabulary_digest
+from townlet_trajectory.evaluation.policy_card import POLICY_FORMAT, POLICY_VERSION, STATE_IN, Commitment
+from townlet_trajectory.evaluation.policy_card import PolicyCard as PolicyCard
 from townlet_trajectory.storage.paths import read_named
 
-POLICY_FORMAT = "townlet-policy"
-POLICY_VERSION = 1
 MAX_POLICY_BYTES = 256 * 2**20
 """A larger file is refused before it is read."""
+MAX_STATE = 2**16
+"""Numbers of recurrent state of one agent."""
 MAX_BATCH = 4096
 """Agents of one forward pass, which the graph in a file is checked for; more are asked about in several."""
 
 _DIGEST = re.compile(rb'"file_sha256": "([0-9a-f]{64})"')
 _ZEROS = b"0" * 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyCard:
-    """The label of a policy file: its actions, observations, weights and world."""
-
-    vocabulary: tuple[str, ...]
-    observation_shapes: Mapping[str, tuple[int, ...]]
-    weights_sha256: str
-    """Of the network's weights, whatever file holds them."""
-    world: str
-    """Name of the simulation that it was trained in."""
+_Kind = TypeVar("_Kind")
+_NAMES = {str: "text", int: "an integer", bool: "true or false", list: "a list", dict: "an object"}
 
 
 def read_policy_bytes(path: Path) -> bytes:
@@ -94,34 +86,63 @@ def parse_card(text: str, path: Path) -> PolicyCard:
             expected=f"version {POLICY_VERSION}",
             got=f"{version!r}" + (": written by a newer townlet" if newer else ""),
         )
-    vocabulary = _vocabulary(raw.get("vocabulary"), path)
-    stated = raw.get("vocabulary_sha256")
-    if stated != vocabulary_digest(vocabulary):
-        raise PolicyFileError(
-            path, expected=f"vocabulary of SHA-256 {stated!r}", got=f"{vocabulary_digest(vocabulary)}"
-        )
-    return PolicyCard(
+    vocabulary = vocabulary_in(raw, path)
+    if (stated := raw.get("vocabulary_sha256")) != (found := vocabulary_digest(vocabulary)):
+        raise PolicyFileError(path, expected=f"vocabulary of SHA-256 {stated!r}", got=found)
+    state_size = value_in(raw, "state_size", int, path)
+    if not 0 <= state_size <= MAX_STATE:
+        raise PolicyFileError(path, expected=f"a `state_size` in [0, {MAX_STATE}]", got=repr(state_size))
+    card = PolicyCard(
         vocabulary=vocabulary,
-        observation_shapes=_shapes(raw.get("observations"), path),
-        weights_sha256=_text(raw.get("weights_sha256"), "weights_sha256", path),
-        world=_text(raw.get("world"), "world", path),
+        observation_shapes=shapes_in(raw, path),
+        weights_sha256=value_in(raw, "weights_sha256", str, path),
+        world=value_in(raw, "world", str, path),
+        feature_names=texts_in(raw, "feature_names", path),
+        commitment=commitment_in(raw, path),
+        state_size=state_size,
+        has_values=value_in(raw, "values", bool, path),
     )
+    if (stated := raw.get("spec_sha256")) != card.spec_sha256:
+        raise PolicyFileError(path, expected=f"a spec of SHA-256 {stated!r}", got=card.spec_sha256)
+    return card
 
 
-def _text(value: object, name: str, path: Path) -> str:
-    if not isinstance(value, str):
-        raise PolicyFileError(path, expected=f"text in `{name}`", got=repr(value))
+def vocabulary_in(raw: Mapping[str, object], path: Path) -> tuple[str, ...]:
+    """The keys in `vocabulary`; errors as `value_in`, and if two are the same or there is none."""
+    vocabulary = texts_in(raw, "vocabulary", path)
+    if not vocabulary or len(set(vocabulary)) != len(vocabulary):
+        raise PolicyFileError(path, expected="a list of different keys in `vocabulary`", got=repr(vocabulary)[:80])
+    return vocabulary
+
+
+def value_in(raw: Mapping[str, object], name: str, kind: type[_Kind], path: Path) -> _Kind:
+    """Return one value of an object that was read from a file.
+
+    Args:
+        raw: the object.
+        name: of the value.
+        kind: that it must be, exactly: no bool is an int.
+        path: of the file, for the error.
+
+    Raises:
+        PolicyFileError: if it is missing or of another kind.
+    """
+    value = raw.get(name)
+    if type(value) is not kind:
+        raise PolicyFileError(path, expected=f"{_NAMES[kind]} in `{name}`", got=repr(value)[:80])
     return value
 
 
-def _vocabulary(value: object, path: Path) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or len(set(map(repr, value))) != len(value):
-        raise PolicyFileError(path, expected="a list of different keys in `vocabulary`", got=repr(value)[:80])
-    return tuple(_text(key, "vocabulary", path) for key in value)
+def texts_in(raw: Mapping[str, object], name: str, path: Path) -> tuple[str, ...]:
+    """A list of texts; see `value_in`."""
+    value: list[object] = value_in(raw, name, list, path)
+    return tuple(value_in({name: one}, name, str, path) for one in value)
 
 
-def _shapes(value: object, path: Path) -> dict[str, tuple[int, ...]]:
-    if not isinstance(value, dict) or not value:
+def shapes_in(raw: Mapping[str, object], path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes in `observations`; errors as `value_in`."""
+    value: dict[str, object] = value_in(raw, "observations", dict, path)
+    if not value or value.keys() & {ACTION_MASK, STATE_IN}:
         raise PolicyFileError(path, expected="a shape per observation in `observations`", got=repr(value)[:80])
     shapes = {}
     for name, shape in value.items():
@@ -129,3 +150,15 @@ def _shapes(value: object, path: Path) -> dict[str, tuple[int, ...]]:
             raise PolicyFileError(path, expected=f"positive sizes in `observations.{name}`", got=repr(shape)[:80])
         shapes[name] = tuple(shape)
     return shapes
+
+
+def commitment_in(raw: Mapping[str, object], path: Path) -> Commitment | None:
+    """The place in `commitment`, which may be null; errors as `value_in`."""
+    if raw.get("commitment", "") is None:
+        return None
+    value: dict[str, object] = value_in(raw, "commitment", dict, path)
+    return (
+        value_in(value, "observation", str, path),
+        value_in(value, "start", int, path),
+        value_in(value, "max_ticks", int, path),
+    )

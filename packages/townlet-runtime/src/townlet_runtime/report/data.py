@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from townlet_runtime.runs.finished import FinishedRun
 from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
 from townlet_runtime.runs.strict_json import OPEN, ReportError, parse_record, read_bytes
 from townlet_runtime.simulation.interface import AGENTS
+from townlet_trajectory.storage.json import JsonValue, parse_object
 
 Column = NDArray[np.float64]
 """[U], one number per logged update; NaN where the log says null."""
@@ -48,6 +49,10 @@ class MetricsRow:
     queue_conflict_events: float | None = None
     group: str | None = None
     """Group of agents; None where a run has one."""
+    own_events: Mapping[str, float | None] = field(default_factory=dict)
+    """The keys `events/NAME` of the line, by name."""
+    reward_terms: Mapping[str, float | None] = field(default_factory=dict)
+    """The keys `reward/TERM` of the line, by term: means per agent-tick."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,5 +150,13 @@ def _read_metrics(path: Path) -> dict[str, Metrics]:
     rows: dict[str, list[MetricsRow]] = {}
     for number, line in enumerate(lines[:-1], start=1):
         row = parse_record(adapter, line, file=path, where=f"line {number}: ")
+        own = parse_object(line, path)
+        row = replace(row, own_events=_below(own, "events/"), reward_terms=_below(own, "reward/"))
         rows.setdefault(AGENTS if row.group is None else row.group, []).append(row)
     return {group: Metrics(rows=tuple(each)) for group, each in rows.items()}
+
+
+def _below(line: Mapping[str, JsonValue], prefix: str) -> dict[str, float | None]:
+    """The numbers of a line whose keys begin with `prefix`, by the rest of the key."""
+    found = {key.removeprefix(prefix): value for key, value in line.items() if key.startswith(prefix)}
+    return {name: float(value) if isinstance(value, int | float) else None for name, value in found.items()}

@@ -89,6 +89,7 @@ def _facts(summary: SummaryFile) -> dict[str, str]:
         "mode": summary.mode,
         "world": summary.env,
         **({} if summary.controller is None else {"script": summary.controller}),
+        **({"guardrails": ", ".join(summary.guardrails)} if summary.guardrails else {}),
         "preset": summary.preset or NOTHING,
         "seed": str(summary.seed),
         "environment steps": f"{summary.env_steps:,}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ CLONE_SPAN = 0.06
 """The accuracies of a clone are shown on a scale of at least this height."""
 
 Getter = Callable[[MetricsRow], float | None]
+
+_MAX_PANELS = 4
 
 ROUND_STEPS = [1, 2, 2.5, 5, 10]
 
@@ -222,29 +225,67 @@ def losses_plot(metrics: Metrics, *, name: str = "losses") -> str:
     return _panels(metrics, columns, name=name, label="Losses against environment steps", unit=None)
 
 
-def counts_town_events(metrics: Metrics) -> bool:
-    """Tell whether the world counts anything of what `events_plot` shows."""
-    return any(bool(np.isfinite(metrics.column(value)).any()) for _, value in EVENTS)
+def events_of(metrics: Metrics, *, is_town: bool) -> tuple[tuple[str, Getter], ...]:
+    """Return the events that `events_plot` shows: those of the town, or the first four that another world counts.
+
+    Args:
+        metrics: the log.
+        is_town: whether the world is the town.
+
+    Returns:
+        Titles and counts; none where the log counts no event.
+    """
+    own = list(metrics.rows[0].own_events)[:_MAX_PANELS]
+    events = EVENTS if is_town else tuple((name.replace("_", " "), partial(_own_count, name)) for name in own)
+    return events if any(bool(np.isfinite(metrics.column(value)).any()) for _, value in events) else ()
 
 
-def events_plot(metrics: Metrics) -> str:
-    """What happened in the town while data was collected, per 1,000 agent ticks."""
-    columns = [(title, metrics.per_thousand_agent_ticks(value)) for title, value in EVENTS]
-    return _panels(metrics, columns, name="events", label="Town events", unit="per 1,000 agent ticks")
+def reward_terms_of(metrics: Metrics) -> tuple[tuple[str, Getter], ...]:
+    """Return the first four named parts of the reward that a world states; none where it states none."""
+    names = list(metrics.rows[0].reward_terms)[:_MAX_PANELS]
+    return tuple((name.replace("_", " "), partial(_reward_term, name)) for name in names)
+
+
+def reward_terms_plot(metrics: Metrics, *, name: str = "rewards") -> str:
+    """The named parts of the reward while data was collected, per agent tick."""
+    columns = [(title, metrics.column(value)) for title, value in reward_terms_of(metrics)]
+    return _panels(metrics, columns, name=name, label="Parts of the reward", unit=None)
+
+
+def _reward_term(name: str, row: MetricsRow) -> float | None:
+    return row.reward_terms.get(name)
+
+
+def _own_count(name: str, row: MetricsRow) -> float | None:
+    return row.own_events.get(name)
+
+
+def events_plot(metrics: Metrics, events: Sequence[tuple[str, Getter]], *, label: str) -> str:
+    """Draw what happened in the world while data was collected, per 1,000 agent ticks.
+
+    Args:
+        metrics: the log.
+        events: titles and counts, at most four.
+        label: title of the plot.
+    """
+    columns = [(title, metrics.per_thousand_agent_ticks(value)) for title, value in events]
+    return _panels(metrics, columns, name="events", label=label, unit="per 1,000 agent ticks")
 
 
 def _panels(
     metrics: Metrics, columns: Sequence[tuple[str, NDArray[np.float64]]], *, name: str, label: str, unit: str | None
 ) -> str:
-    """Draw four panels; with a `unit` they are counts, and their scales begin at 0."""
+    """Draw up to four panels; with a `unit` they are counts, and their scales begin at 0."""
 
     def draw(figure: Figure) -> None:
         grid = figure.subplots(2, 2, sharex=True)
         last = float(metrics.steps[-1])
-        for index, (axes, (title, column)) in enumerate(zip(grid.ravel(), columns, strict=True)):
+        for axes in grid.ravel()[len(columns) :]:
+            axes.set_visible(False)
+        for index, (axes, (title, column)) in enumerate(zip(grid.ravel()[: len(columns)], columns, strict=True)):
             _draw_stages(axes, metrics, column, role="ink")
             axes.set_title(title)
-            use_step_axis(axes, last, label=index >= 2)
+            use_step_axis(axes, last, label=index >= len(columns) - 2)
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
             axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
             mark_stages(axes, [("", start) for _, start in metrics.stage_starts], last)

@@ -12,13 +12,15 @@ from markupsafe import Markup
 from townlet_runtime.report.data import Metrics, ReportData
 from townlet_runtime.report.plots import (
     clone_plot,
-    counts_town_events,
     entropy_plot,
+    events_of,
     events_plot,
     kl_plot,
     losses_plot,
     paired_plot,
     return_plot,
+    reward_terms_of,
+    reward_terms_plot,
     shares_plot,
 )
 from townlet_runtime.report.scores import differences
@@ -72,6 +74,9 @@ def sections(run: ReportData, picture: TownPicture | None) -> tuple[Section, ...
         group: (one.epochs, f"{CLONE_WORDS} The weights that were kept reach {100 * one.accuracy:.1f} %.")
         for group, one in clones.items()
     }
+    rewarded = {
+        group: (log, words) for group, (log, words) in _logs(run, REWARDS_WORDS).items() if reward_terms_of(log)
+    }
     not_paired = "No other policy played the seeds of the learned one, so there is nothing to pair."
     not_evaluated = "The policy was not evaluated during this run."
     returns = return_plot(history, world) if history else None
@@ -85,6 +90,7 @@ def sections(run: ReportData, picture: TownPicture | None) -> tuple[Section, ...
         *_by_group("kl", "KL divergence", _logs(run, KL_WORDS), kl_plot, NO_LOG),
         *_by_group("entropy", "Entropy", _logs(run, ENTROPY_WORDS), entropy_plot, NO_LOG),
         *_by_group("losses", "Losses", _logs(run, LOSSES_WORDS), losses_plot, NO_LOG),
+        *(_by_group("rewards", "Parts of the reward", rewarded, reward_terms_plot, NO_LOG) if rewarded else ()),
         *_town(run, picture),
         *_events(run, world),
     )
@@ -120,8 +126,12 @@ ENTROPY_WORDS = (
     "How undecided the policy is. From a fresh network it begins high and falls slowly as the policy learns; after a "
     "clone it begins low and may rise while the policy finds its own way. Close to zero, it has stopped exploring."
 )
+REWARDS_WORDS = (
+    "What the world calls the parts of its reward, per agent and tick while data was collected, by whoever acted. They "
+    "need not add up to the reward. At most four are shown; the log holds all of them."
+)
 EVENTS_WORDS = (
-    "Of the whole town, per 1,000 ticks of agents. Counted while data was collected, by whoever acted, so the blend "
+    "Of the whole world, per 1,000 ticks of agents. Counted while data was collected, by whoever acted, so the blend "
     "changes them too. The first update is not shown: nothing precedes it to measure its agent ticks. The table has "
     "the same events of each policy acting alone."
 )
@@ -153,12 +163,14 @@ def _by_group(
 
 def _events(run: ReportData, world: Metrics | None) -> tuple[Section, ...]:
     """What happened in the world; nothing for a world that counts nothing."""
-    table, plot = _events_table(run.evaluation.final), None
-    if world is not None and counts_town_events(world):
-        plot = events_plot(world)
-    if plot is not None or run.summary.env == TOWN:
-        return (_section("events", "Town events", plot, EVENTS_WORDS, NO_LOG, table),)
-    return () if table is None else (_section("events", "Events", None, "", OTHER_EVENTS_WORDS, table),)
+    table, plot, is_town = _events_table(run.evaluation.final), None, run.summary.env == TOWN
+    title = "Town events" if is_town else "Events"
+    events = () if world is None else events_of(world, is_town=is_town)
+    if world is not None and events:
+        plot = events_plot(world, events, label=title)
+    if plot is not None or is_town:
+        return (_section("events", title, plot, EVENTS_WORDS, NO_LOG, table),)
+    return () if table is None else (_section("events", title, None, "", OTHER_EVENTS_WORDS, table),)
 
 
 def _events_table(final: FinalEvaluation) -> Table | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -363,3 +364,21 @@ class Intake:
     def _refuse_keys(self, given: NDArray[np.uint64], keys: NDArray[np.uint64], agents: Agents) -> NoReturn:
         rows = np.flatnonzero(given != keys)
         self._caster.refuse(f"the key {keys[rows[0]]}, `draw_keys` of seed and id", given[rows[0]], agents.take(rows))
+
+
+def require_ids(observed: Observed, *, tick: int) -> None:
+    """Check the ids of a view that no `Intake` has seen.
+
+    Raises:
+        SimulationError: if an agent has no name, or that of another in its world.
+    """
+    empty = np.flatnonzero(observed.agent_ids == "")
+    if empty.size:
+        world = int(observed.worlds[empty[0]])
+        raise SimulationError(f"world {world}, tick {tick}: the id of an agent must not be empty")
+    # Two agents of one name have one key, and would draw the same numbers.
+    if len(np.unique(observed.keys)) < len(observed.keys):
+        seen = Counter(zip(observed.worlds.tolist(), observed.agent_ids.tolist(), strict=True))
+        (world, agent_id), count = seen.most_common(1)[0]
+        if count > 1:
+            raise SimulationError(f"world {world}, tick {tick}: {count} agents are named {agent_id!r}")

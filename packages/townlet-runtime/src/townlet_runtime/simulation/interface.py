@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BatchController, Guardrail, PossessionError, SavedState
+from townlet_behavior import ActionVocabulary, BatchController, Guardrail, SavedState
 from townlet_runtime.errors import SimulationError
 from townlet_trajectory import ACTION_MASK, REWARD_TERM, ArraySpec, TrajectorySchema, default_decision_columns
 
@@ -105,11 +105,8 @@ class SimulationSpec:
 
     def __post_init__(self) -> None:
         self._require(self.num_worlds > 0, "at least one world", self.num_worlds)
-        self._require(
-            self.capacity > 0 and self.capacity % self.num_worlds == 0,
-            f"a capacity that {self.num_worlds} worlds share evenly",
-            self.capacity,
-        )
+        shared = self.capacity > 0 and self.capacity % self.num_worlds == 0
+        self._require(shared, f"a capacity that {self.num_worlds} worlds share evenly", self.capacity)
         self._require(self.episode_ticks > 0, "a positive `episode_ticks`", self.episode_ticks)
         unknown = sorted(set(self.option_ticks) - set(self.vocabulary.kinds))
         self._require(not unknown, f"`option_ticks` of kinds {sorted(set(self.vocabulary.kinds))}", unknown)
@@ -120,33 +117,18 @@ class SimulationSpec:
         self._require(fit, "`reward_terms` of letters, digits and `_`", self.reward_terms)
         if "features" in self.observation_shapes:
             shape, names = self.observation_shapes["features"], self.feature_names
-            self._require(
-                not names or shape == (len(names),), f"a name for each feature of {shape}", f"{len(names)} names"
-            )
+            fit = not names or shape == (len(names),)
+            self._require(fit, f"a name for each feature of {shape}", f"{len(names)} names")
         columns = self.commitment_columns
         if columns is not None:
             (width,) = self.observation_shapes.get(columns.observation, (0,))
-            self._require(
-                0 <= columns.start <= width - len(self.vocabulary) - 1,
-                f"{len(self.vocabulary) + 1} commitment columns from {columns.start} in `{columns.observation}`",
-                f"{width} columns",
-            )
+            count = len(self.vocabulary) + 1
+            shown = f"{count} commitment columns from {columns.start} in `{columns.observation}`"
+            self._require(0 <= columns.start <= width - count, shown, f"{width} columns")
 
     def _require(self, kept: bool, promise: str, got: object) -> None:
         if not kept:
             raise SimulationError(f"`{self.name}`: expected {promise}, got {got}")
-
-
-def _no_numbers() -> NDArray[np.int64]:
-    return np.empty(0, np.int64)
-
-
-def _no_keys() -> NDArray[np.uint64]:
-    return np.empty(0, np.uint64)
-
-
-def _no_flags() -> NDArray[np.bool_]:
-    return np.empty(0, np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -162,16 +144,16 @@ class Observed:
     """[N] str, unique in a world."""
     observations: Observations
     """Each [N, ...]; commitment columns are zero, the runtime fills them in."""
-    keys: NDArray[np.uint64] = field(default_factory=_no_keys)
+    keys: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     """[N]; `townlet_behavior.draw_keys` of the seed of the agent's world and the agent id."""
-    worlds: NDArray[np.int64] = field(default_factory=_no_numbers)
+    worlds: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """[N]; index of the world of each agent; follows from the slot."""
-    episodes: NDArray[np.int64] = field(default_factory=_no_numbers)
+    episodes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """[N]; the world's episode number, unique over all worlds of the simulation. Left out: the episode of a world is
     over at the tick at which every agent in it ends."""
     action_mask: NDArray[np.bool_] | None = None
     """[N, A]; true where an action is legal. None: every action is."""
-    option_done: NDArray[np.bool_] = field(default_factory=_no_flags)
+    option_done: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     """[N]; true where the option that the agent was in has ended in the last tick. Left out: nowhere."""
 
 
@@ -199,17 +181,17 @@ class Stepped:
     """[N]."""
     observed: Observed
     """What the next decision is made from."""
-    terminated: NDArray[np.bool_] = field(default_factory=_no_flags)
+    terminated: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     """[N]; a true end of the agent, worth 0 from there. Left out: nowhere."""
-    truncated: NDArray[np.bool_] = field(default_factory=_no_flags)
+    truncated: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     """[N]; cut for a reason that is not the agent's own. Left out: nowhere."""
-    final_rows: NDArray[np.int64] = field(default_factory=_no_numbers)
+    final_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """[E]; rows that ended, ascending."""
-    final_option_done: NDArray[np.bool_] = field(default_factory=_no_flags)
+    final_option_done: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     """[E]. Left out: nowhere."""
     final_observations: Observations = field(default_factory=dict)
     """Each [E, ...]; what the last action of those rows led to. Only where no row ended may they be left out."""
-    events: NDArray[np.int64] | NDArray[np.float64] = field(default_factory=_no_numbers)
+    events: NDArray[np.int64] | NDArray[np.float64] = field(default_factory=lambda: np.empty(0, np.int64))
     """[W, len(event_names)]; what happened in each world in this tick. Left out: where the spec names no events."""
     reward_terms: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """Each [N], by the names of the spec; they need not add up to the rewards."""
@@ -383,33 +365,3 @@ def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32
     if observed.action_mask is None:
         return observed.observations
     return {**observed.observations, ACTION_MASK: observed.action_mask}
-
-
-def slot_of(agent_id: str, world: int, observed: Observed | None) -> int:
-    """Find the slot of an agent that is present.
-
-    Args:
-        agent_id: unique in its world.
-        world: index of the world.
-        observed: the view of this tick; None: no agent is present.
-
-    Raises:
-        PossessionError: if world `world` has no such agent now.
-    """
-    if observed is not None:
-        here = (observed.agent_ids == agent_id) & (observed.worlds == world)
-        if here.any():
-            return int(observed.slots[here.argmax()])
-    raise PossessionError(f"expected an agent that is present in world {world}, got {agent_id!r}")
-
-
-def ids_of(slots: NDArray[np.int64], world: int, observed: Observed) -> list[str]:
-    """List the ids of present agents.
-
-    Args:
-        slots: [M]; agents in other slots are left out.
-        world: index of the world.
-        observed: the view of this tick.
-    """
-    here = np.isin(observed.slots, slots) & (observed.worlds == world)
-    return [str(agent_id) for agent_id in observed.agent_ids[here]]

@@ -277,7 +277,9 @@ class _Judged:
 def _check_answer(policy: Actor, observed: Observed, size: int) -> None:
     rows, mask = len(observed.slots), observed.action_mask
     log_probs, values = policy.act(observed.observations, mask)
-    for name, array, shape in (("log-probabilities", log_probs, (rows, size)), ("values", values, (rows,))):
+    answers: list[tuple[str, NDArray[np.float32], tuple[int, ...]]] = [("log-probabilities", log_probs, (rows, size))]
+    answers += [] if values is None else [("values", values, (rows,))]
+    for name, array, shape in answers:
         fits = isinstance(array, np.ndarray) and array.shape == shape and array.dtype == np.float32
         require(fits, f"{name} float32 {list(shape)}", f"{np.asarray(array).dtype} {list(np.shape(array))}")
         require(bool(np.isfinite(array).all()), f"finite {name}", array)
@@ -286,9 +288,17 @@ def _check_answer(policy: Actor, observed: Observed, size: int) -> None:
     if mask is not None:
         require(bool((log_probs[~mask] == _LOWEST).all()), "finfo.min where the mask forbids an action", log_probs)
     again = policy.act(observed.observations, mask)
-    same = np.array_equal(again[0], log_probs) and np.array_equal(again[1], values)
+    same = np.array_equal(again[0], log_probs) and _equal(again[1], values, tolerance=0.0)
     require(same, f"the same when asked twice, {log_probs}", again[0])
     first = {name: array[:1] for name, array in observed.observations.items()}
     alone = policy.act(first, None if mask is None else mask[:1])
-    close = np.allclose(alone[0], log_probs[:1], atol=_TOLERANCE) and np.allclose(alone[1], values[:1], atol=_TOLERANCE)
+    close = np.allclose(alone[0], log_probs[:1], atol=_TOLERANCE)
+    close &= _equal(alone[1], None if values is None else values[:1], tolerance=_TOLERANCE)
     require(close, f"the same for an agent alone, {log_probs[0]}", alone[0][0])
+
+
+def _equal(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None, *, tolerance: float) -> bool:
+    """Whether values agree: a policy knows them always, or never."""
+    if one is None or other is None:
+        return one is other
+    return np.allclose(one, other, rtol=tolerance, atol=tolerance)

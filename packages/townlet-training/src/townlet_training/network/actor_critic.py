@@ -29,6 +29,10 @@ class PolicySpec:
     """Keys of the actions, in the order of the network's outputs."""
     observation_shapes: Mapping[str, tuple[int, ...]]
     """Per agent, without the leading axis; all float32."""
+    feature_names: tuple[str, ...] = ()
+    """Names of the columns of the observation `features`; empty: not known."""
+    commitment: tuple[str, int, int] | None = None
+    """Where observations show the option in force: the observation, its first column, ticks that 1.0 stands for."""
 
     def __post_init__(self) -> None:
         if not self.world:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -20,35 +18,35 @@ from torch import Tensor, nn
 from townlet_training.errors import ExportError
 from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.network.weights import require_finite, weights_of, weights_sha256
-from townlet_trajectory import vocabulary_digest
+from townlet_trajectory import ACTION_MASK
+from townlet_trajectory.errors import EvaluationError
+from townlet_trajectory.evaluation.golden_vectors import PolicyInputs, PolicyOutputs, golden_vectors, vectors_path
+from townlet_trajectory.evaluation.policy_card import LOG_PROBS, POLICY_METADATA, VALUES, PolicyCard, seal_policy
 from townlet_trajectory.evaluation.results import ExportedPolicy
 from townlet_trajectory.storage.files import write_bytes_atomic
 
-POLICY_FORMAT = "townlet-policy"
-POLICY_VERSION = 1
-METADATA_KEY = "townlet"
-_NO_DIGEST = b"0" * 64
 _TOLERANCE = 1e-5
 _BATCH_SIZES = (1, 2, 17, 64)
 
 
 def export_policy(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: int) -> ExportedPolicy:
-    """Write `network` to `path` as ONNX, and compare the file with the network.
+    """Write `network` to `path` as ONNX, compare the file with the network, and write golden vectors beside it.
 
     Inputs are the observations by name (float32 [N, ...]) and `action_mask` (bool [N, A]); outputs are `log_probs`
     [N, A] and `values` [N]. The same weights give the same bytes with the same versions of torch and onnxscript.
 
     Args:
         network: policy, critic and their frozen statistics.
-        path: of the file, which is replaced at once.
+        path: of the file, which is replaced at once; the golden vectors of `policy.onnx` are `policy.vectors.json`.
         spec: names of the world and its actions, which the file is labelled with.
-        seed: of the random inputs of the check.
+        seed: of the random inputs of the check and of the golden vectors.
 
     Returns:
         Path and digests of the file.
 
     Raises:
-        ExportError: if `spec` is not the network's, or the file computes something else than the network.
+        ExportError: if `spec` is not the network's, the file computes something else than the network, or one agent's
+            observations are too large for golden vectors.
         NonFiniteError: if a weight is not finite.
     """
     if dict(spec.observation_shapes) != dict(network.observation_shapes):
@@ -58,21 +56,28 @@ def export_policy(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: i
     if len(spec.vocabulary) != network.num_actions:
         raise ExportError(f"`spec` has {len(spec.vocabulary)} actions, the network {network.num_actions}")
     require_finite(weights_of(network), stage="export")
-    digest = weights_sha256(network)
-    data, file_digest = seal(_model_bytes(network, spec, digest))
+    card = PolicyCard(
+        vocabulary=spec.vocabulary,
+        observation_shapes=network.observation_shapes,
+        feature_names=spec.feature_names,
+        commitment=spec.commitment,
+        weights_sha256=weights_sha256(network),
+        world=spec.world,
+    )
+    data, file_digest = seal_policy(_model_bytes(network, card))
     _check(data, network, seed=seed)
+
+    def act(inputs: PolicyInputs) -> PolicyOutputs:
+        return PolicyOutputs(*network.act(inputs.observations, inputs.action_mask), state=None)
+
+    try:
+        vectors = golden_vectors(card, file_digest, seed=seed, act=act)
+    except EvaluationError as error:
+        raise ExportError(str(error)) from error
+    # The policy last: where it is, its vectors are.
+    write_bytes_atomic(vectors_path(path), vectors.encode())
     write_bytes_atomic(path, data)
-    return ExportedPolicy(path=path, weights_sha256=digest, file_sha256=file_digest)
-
-
-def seal(data: bytes) -> tuple[bytes, str]:
-    """Put the SHA-256 of `data` in the place of the only 64 zeros after `file_sha256` in it; also returns it."""
-    marker = b'"file_sha256": "'
-    if data.count(marker + _NO_DIGEST + b'"') != 1:
-        raise ExportError("an unsealed policy must hold `file_sha256` with 64 zeros exactly once")
-    start = data.index(marker + _NO_DIGEST + b'"') + len(marker)
-    digest = hashlib.sha256(data).hexdigest()
-    return data[:start] + digest.encode() + data[start + 64 :], digest
+    return ExportedPolicy(path=path, weights_sha256=card.weights_sha256, file_sha256=file_digest)
 
 
 class _Positional(nn.Module):
@@ -89,7 +94,7 @@ class _Positional(nn.Module):
         return log_probs, values
 
 
-def _model_bytes(network: ActorCritic, spec: PolicySpec, digest: str) -> bytes:
+def _model_bytes(network: ActorCritic, card: PolicyCard) -> bytes:
     """The unsealed file: exported, stripped of everything that depends on the machine, and labelled."""
     shapes = network.observation_shapes
     # Two rows: with one, the exporter may take the axis for a constant.
@@ -102,8 +107,8 @@ def _model_bytes(network: ActorCritic, spec: PolicySpec, digest: str) -> bytes:
         program = torch.onnx.export(
             _Positional(network),
             examples,
-            input_names=[*shapes, "action_mask"],
-            output_names=["log_probs", "values"],
+            input_names=[*shapes, ACTION_MASK],
+            output_names=[LOG_PROBS, VALUES],
             dynamic_shapes=(tuple({0: agents} for _ in examples),),
             dynamo=True,
             external_data=False,
@@ -113,18 +118,8 @@ def _model_bytes(network: ActorCritic, spec: PolicySpec, digest: str) -> bytes:
         raise ExportError("torch.onnx.export gave no program")
     model = program.model_proto
     _strip(model)
-    label = {
-        "format": POLICY_FORMAT,
-        "version": POLICY_VERSION,
-        "vocabulary": list(spec.vocabulary),
-        "vocabulary_sha256": vocabulary_digest(spec.vocabulary),
-        "observations": {name: list(shape) for name, shape in shapes.items()},
-        "weights_sha256": digest,
-        "world": spec.world,
-        "file_sha256": _NO_DIGEST.decode(),
-    }
     entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps(label)
+    entry.key, entry.value = POLICY_METADATA, card.text()
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
@@ -155,10 +150,10 @@ def _check(data: bytes, network: ActorCritic, *, seed: int) -> None:
         }
         mask = rng.random((num_agents, network.num_actions)) < 0.5
         mask[np.arange(num_agents), rng.integers(network.num_actions, size=num_agents)] = True
-        log_probs, values = session.run(["log_probs", "values"], {**observations, "action_mask": mask})
+        log_probs, values = session.run([LOG_PROBS, VALUES], {**observations, ACTION_MASK: mask})
         expected_log_probs, expected_values = network.act(observations, mask)
         legal = (log_probs[mask], expected_log_probs[mask])
-        for name, (actual, expected) in {"log_probs": legal, "values": (values, expected_values)}.items():
+        for name, (actual, expected) in {LOG_PROBS: legal, VALUES: (values, expected_values)}.items():
             _agree(name, actual, expected)
         if not np.array_equal(np.exp(log_probs[~mask]), np.zeros(int((~mask).sum()), dtype=np.float32)):
             raise ExportError("the exported policy gives a forbidden action a probability above 0")

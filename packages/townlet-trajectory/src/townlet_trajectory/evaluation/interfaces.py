@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -114,7 +114,7 @@ class Actor(Protocol):
 
     def act(
         self, observations: Mapping[str, NDArray[np.float32]], action_mask: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Say how likely each action is, and what the state is worth.
 
         Args:
@@ -122,8 +122,48 @@ class Actor(Protocol):
             action_mask: [N, A], true where an action is legal; None if all are.
 
         Returns:
-            Log-probabilities [N, A] of the masked distribution, and values [N] in reward units.
+            Log-probabilities [N, A] of the masked distribution, and values [N] in reward units, None where the policy
+            knows none.
         """
+
+
+@runtime_checkable
+class RecurrentActor(Protocol):
+    """A policy with a memory of each agent, which is handed to it and handed back at every tick."""
+
+    @property
+    def state_size(self) -> int:
+        """Numbers of memory that an agent has (S), at least 1."""
+        ...
+
+    def act(
+        self,
+        observations: Mapping[str, NDArray[np.float32]],
+        action_mask: NDArray[np.bool_] | None,
+        state: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32]]:
+        """Say how likely each action is, what the state of the world is worth, and what is remembered.
+
+        Args:
+            observations: each [N, ...]; names that the policy does not use are ignored.
+            action_mask: [N, A], true where an action is legal; None if all are.
+            state: [N, S], as it was handed back for the same agents the tick before; zeros where an agent begins.
+
+        Returns:
+            Log-probabilities [N, A] of the masked distribution, values [N] or None, and the next state [N, S].
+        """
+
+
+AnyActor: TypeAlias = Actor | RecurrentActor
+
+
+@runtime_checkable
+class CriticOptional(Protocol):
+    """A policy that can leave its values out, which saves the work of its critic."""
+
+    def without_values(self) -> AnyActor:
+        """Return a policy that acts as this one, and answers None in the place of values."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,242 @@
+"""`townlet policy`: seals models of other libraries, and compares policy files with their golden vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from townlet_runtime.cli.options import MAX_SEED, Json, Quiet, Settings, Verbose, whole_number
+
+if TYPE_CHECKING:
+    from townlet_runtime.cli.console import Console
+    from townlet_runtime.policy.foreign import SealSpec
+    from townlet_runtime.policy.seal import SealedPolicy
+
+policy_app = typer.Typer(help="Seal models of other libraries as policies; check policies.", rich_markup_mode=None)
+
+
+class KindName(StrEnum):
+    """What the output of a model is, from which log-probabilities are made."""
+
+    logits = "logits"
+    log_probs = "log_probs"
+    probs = "probs"
+    actions = "actions"
+
+
+_Model = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX model of any library; your own file.")]
+_Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Policy file to write.")]
+_Vocabulary = Annotated[
+    str | None, typer.Option(metavar="KEY,KEY,...", help="Keys of the actions, in order.", show_default=False)
+]
+_Env = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="World that it is for: its actions and observations.", show_default=False),
+]
+_Spec = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="JSON with vocabulary, and as wanted observations, world, ....", show_default=False
+    ),
+]
+_Group = Annotated[
+    str | None, typer.Option(metavar="GROUP", help="Group of agents, where the world has several.", show_default=False)
+]
+_Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="INPUT=OBSERVATION", help="What an input is fed with. Repeatable.", show_default=False
+    ),
+]
+_Actions = Annotated[
+    str | None,
+    typer.Option(
+        "--actions",
+        metavar="NAME",
+        help="Value of the graph that tells the actions.  [default: the only output]",
+        show_default=False,
+    ),
+]
+_Kind = Annotated[KindName, typer.Option(help="What it is: scores, or the action itself.")]
+_Values = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Value of the graph that is the state's worth.", show_default=False),
+]
+_States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state", metavar="INPUT=OUTPUT", help="Recurrent state, and its next value. Repeatable.", show_default=False
+    ),
+]
+_VectorSeed = Annotated[
+    int, typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Of the golden vectors' inputs.")
+]
+_Policy = Annotated[Path, typer.Argument(metavar="FILE", help="Policy file.")]
+_Vectors = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Golden vectors.  [default: policy.vectors.json beside policy.onnx]",
+        show_default=False,
+    ),
+]
+
+
+@policy_app.command(
+    help="Make a policy file of an ONNX model of another library.\n\n"
+    "What it is for is named by one of --env, --spec and --vocabulary. Golden vectors are written beside it."
+)
+def seal(
+    model: _Model,
+    output: _Output,
+    vocabulary: _Vocabulary = None,
+    env: _Env = None,
+    spec: _Spec = None,
+    group: _Group = None,
+    inputs: _Inputs = None,
+    actions: _Actions = None,
+    output_kind: _Kind = KindName.logits,
+    values: _Values = None,
+    states: _States = None,
+    vector_seed: _VectorSeed = 0,
+    settings: Settings = None,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet policy seal`; see `townlet_runtime.policy.seal.seal`."""
+    from townlet_runtime.cli.console import Console, guarded
+
+    console = Console(json=json, verbose=verbose, quiet=quiet)
+
+    def command() -> int:
+        from townlet_runtime.policy.foreign import ModelParts
+        from townlet_runtime.policy.seal import seal as seal_model
+
+        made = seal_model(
+            model,
+            output,
+            spec=_spec_of(vocabulary, env, spec, group, settings or (), console),
+            parts=ModelParts(
+                output=actions,
+                output_kind=output_kind.value,
+                values=values,
+                inputs=_pairs(inputs, "--input"),
+                states=_pairs(states, "--state"),
+            ),
+            seed=vector_seed,
+        )
+        _report(made, console, from_world=env is not None)
+        return 0
+
+    return guarded(command, console)
+
+
+@policy_app.command(
+    help="Compute the golden vectors of a policy file again.\n\nExit code 1 when a difference is too large."
+)
+def check(
+    policy: _Policy, vectors: _Vectors = None, json: Json = False, verbose: Verbose = False, quiet: Quiet = False
+) -> int:
+    """Carry out `townlet policy check`; see `townlet_runtime.policy.vectors.check_vectors`."""
+    from townlet_runtime.cli.console import Console, guarded
+
+    console = Console(json=json, verbose=verbose, quiet=quiet)
+
+    def command() -> int:
+        from townlet_runtime.policy.vectors import check_vectors
+
+        found = check_vectors(policy, vectors)
+        # JSON has no infinity: an output that is missing or of another shape has no difference in numbers.
+        differences = {name: one if one < float("inf") else None for name, one in found.differences.items()}
+        console.result(
+            {
+                "policy": str(policy),
+                "sha256": found.digest,
+                "rows": found.rows,
+                "tolerance": found.tolerance,
+                "differences": differences,
+                "passed": found.passed,
+            },
+            [
+                f"{policy}: SHA-256 {found.digest}",
+                *(f"{name}: largest difference {one:.3g}" for name, one in found.differences.items()),
+                f"{'within' if found.passed else 'BEYOND'} the tolerance of {found.tolerance:g} on {found.rows} agents",
+            ],
+        )
+        return 0 if found.passed else 1
+
+    return guarded(command, console)
+
+
+def _report(made: SealedPolicy, console: Console, *, from_world: bool) -> None:
+    card = made.card
+    if not card.has_values:
+        console.note("it has no values: steps are recorded with the value 0 (--values names one)")
+    if not from_world and not card.feature_names:
+        console.note("names of features are not known: their order is not compared with a world's")
+    console.result(
+        {
+            "policy": str(made.path),
+            "vectors": str(made.vectors),
+            "sha256": made.digest,
+            "world": card.world,
+            "actions": len(card.vocabulary),
+            "state_size": card.state_size,
+            "values": card.has_values,
+            "differences": dict(made.differences),
+        },
+        [
+            f"{made.path}: {len(card.vocabulary)} actions, for {card.world}, SHA-256 {made.digest}",
+            f"{made.vectors}: largest difference to the model {max(made.differences.values()):.3g}",
+        ],
+    )
+
+
+def _spec_of(
+    vocabulary: str | None,
+    env: str | None,
+    spec: Path | None,
+    group: str | None,
+    settings: Sequence[str],
+    console: Console,
+) -> SealSpec:
+    from townlet_runtime.errors import ConfigError
+    from townlet_runtime.policy.foreign import SealSpec
+
+    if sum(one is not None for one in (vocabulary, env, spec)) != 1:
+        raise ConfigError("one of them says what the policy is for", file="--env, --spec, --vocabulary")
+    if spec is not None:
+        return SealSpec.read(spec)
+    if vocabulary is not None:
+        keys = tuple(key.strip() for key in vocabulary.split(","))
+        if not all(keys) or len(set(keys)) != len(keys):
+            raise ConfigError(f"expected different keys, got {vocabulary!r}", file="--vocabulary")
+        return SealSpec(vocabulary=keys)
+    from townlet_runtime.cli.world_options import WorldOptions
+    from townlet_runtime.cli.worlds import Worlds, load
+
+    named = WorldOptions(env=env)
+    config = load(None, settings, named.overrides(), console).config
+    with closing(Worlds.of(config, named).make(1)) as simulation:
+        groups = simulation.specs
+        if (group is None and len(groups) > 1) or (group is not None and group not in groups):
+            raise ConfigError(f"expected one of {', '.join(groups)}, got {group}", file="--group")
+        return SealSpec.of(groups[next(iter(groups)) if group is None else group])
+
+
+def _pairs(given: Sequence[str] | None, label: str) -> dict[str, str]:
+    from townlet_runtime.errors import ConfigError
+
+    pairs = {}
+    for text in given or ():
+        name, separator, other = text.rpartition("=")
+        if not (name and separator and other):
+            raise ConfigError(f"expected NAME=NAME, got {text!r}", file=label)
+        pairs[name] = other
+    return pairs
