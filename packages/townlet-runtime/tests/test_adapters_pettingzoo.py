@@ -74,7 +74,7 @@ def test_a_function_without_num_worlds_is_one_of_pettingzoo(register: Callable[[
 
 def test_a_function_that_makes_neither_is_told_both_forms() -> None:
     settings = dict.fromkeys(("tick", "observations", "rewards", "terminations", "truncations", "infos"), 0)
-    expected = "must build a PettingZoo `ParallelEnv`, or take `num_worlds` and build a `Simulation`, got Answers"
+    expected = "must build a PettingZoo environment, or take `num_worlds` and build a `Simulation`, got Answers"
     with pytest.raises(ConfigError, match=expected):
         Environment(name="small_parallel:Answers", settings=settings)(1)
 

@@ -20,7 +20,7 @@ from townlet_runtime.runs.directory import file_sha256
 from townlet_runtime.runs.records import EvaluationFile, SummaryFile
 
 FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json", "summary.json"}
-FILES |= {"policy.vectors.json", "report.html", "manifest.json"}
+FILES |= {"report.html", "manifest.json"}
 Train = Callable[..., tuple[Path, int]]
 
 walk.register()
@@ -179,7 +179,7 @@ def test_an_environment_that_a_module_registers_is_named_with_it(
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("run --env gymnasium:nowhere:Walk-v0", "'gymnasium:nowhere:Walk-v0' cannot be imported: ModuleNotFoundError"),
+        ("run --env gymnasium:nowhere:Walk-v0", "`gymnasium:nowhere:Walk-v0` cannot be imported: ModuleNotFound"),
         ("run --env gymnasium:Wlk-v0", "Gymnasium knows no environment 'Wlk-v0'; near it: gymnasium:Walk-v0"),
         ("run --env pettingzoo:nowhere.simple_v1", "no PettingZoo environment 'nowhere.simple_v1'"),
         ("run --env nowhere", "no world `nowhere` is registered"),
@@ -310,9 +310,8 @@ def test_every_group_has_a_policy_and_a_place_in_the_files(
     world = ["--env", "crossing:Crossing"]
     run_dir = tmp_path / "run"
     assert main(["train", "--run-dir", str(run_dir), *SMALL, *world, "-q"]) in (0, 1)
-    policies = {f"policy-{group}.{kind}" for group in ("long", "short") for kind in ("onnx", "vectors.json")}
-    alone = {"policy.onnx", "policy.vectors.json"}
-    assert {path.name for path in run_dir.iterdir()} == FILES - alone | {"promotion.json"} | policies
+    policies = {"policy-long.onnx", "policy-short.onnx"}
+    assert {path.name for path in run_dir.iterdir()} == FILES - {"policy.onnx"} | {"promotion.json"} | policies
     summary = SummaryFile.read(run_dir / "summary.json")
     assert summary.policy_sha256 is None
     assert summary.policies_sha256 == {

@@ -16,7 +16,17 @@ from townlet_runtime.cli.worlds import Towns
 from townlet_runtime.town import Town, TownConfig
 
 SCENARIO = Path(__file__).parent / "data" / "scenarios" / "kitchen_breakfast.yaml"
-KEYS = ["ticks", "agents", "ticks_per_s", "agent_decisions_per_s", "sources", "mean_reward", "events", "vetoes"]
+KEYS = [
+    "ticks",
+    "agents",
+    "ticks_per_s",
+    "agent_decisions_per_s",
+    "sources",
+    "mean_reward",
+    "reward_terms",
+    "events",
+    "vetoes",
+]
 
 
 def result(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
@@ -102,6 +112,20 @@ def test_damaged_and_foreign_policies_are_refused_by_name(capsys: pytest.Capture
     )
     assert "expected a readable policy file" in refusal(capsys, "--policy", str(tmp_path / "absent.onnx"))
     assert "expected the directory of a finished run" in refusal(capsys, "--policy", str(tmp_path))
+
+
+@pytest.mark.parametrize("world", ["evil_code:world", "gymnasium:evil_code:Evil-v0"])
+def test_a_policy_file_cannot_name_code(
+    world: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "evil_code.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "p.onnx"
+    path.write_bytes(policy_file(np.zeros((8, 4), np.float32), np.zeros(8, np.float32), card(world=world)))
+    assert refusal(capsys, "--policy", str(path)) == (
+        f"townlet: error: {path}: made for the world `{world}`, which no installed package registers; "
+        f"name it with --env {world}\n"
+    )
 
 
 @pytest.mark.parametrize(

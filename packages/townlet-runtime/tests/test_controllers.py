@@ -18,7 +18,7 @@ from townlet_runtime.testing import Corridor, CorridorConfig
 
 MODULE = """
 import numpy as np
-from townlet_behavior import IdleController, StatelessGuardrail, Verdicts
+from townlet_behavior import FirstOf, IdleController, PerAgent, StatelessGuardrail, Verdicts
 
 RIGHT = 2
 
@@ -27,6 +27,17 @@ def make(spec):
 
 def wrong(spec):
     return "a controller"
+
+class Rows:
+    def locate(self, view, row):
+        return view.observations["features"][row], view.agent_ids[row]
+
+    def encode(self, intent, view, agent_id):
+        return ("wait", "left", "right", "rest").index(intent)
+
+def rules(spec):
+    tired = lambda features, agent_id: "rest" if features[1] >= 1.0 else None
+    return PerAgent(FirstOf([tired, lambda features, agent_id: "right"]), Rows())
 
 def nothing():
     return "too little"
@@ -139,6 +150,17 @@ def test_what_a_factory_makes_is_looked_at() -> None:
         load_controller("my_scripts:nothing")(spec)
     with pytest.raises(ConfigError, match="the controller 'my_scripts:failing' raised KeyError: 'nothing there'"):
         load_controller("my_scripts:failing")(spec)
+
+
+@pytest.mark.usefixtures("folder")
+def test_rules_for_one_agent_at_a_time_are_a_controller_too() -> None:
+    corridor = Corridor(num_worlds=2)
+    seen = begun(corridor, 0)
+    script = load_controller("my_scripts:rules")(corridor.spec)
+    assert script.propose(seen).tolist() == [3 if tired else 2 for tired in seen.observations["features"][:, 1] >= 1.0]
+    while not (seen.observations["features"][:, 1] >= 1.0).any():
+        seen = corridor.step(script.propose(seen)).observed
+    assert 3 in script.propose(seen).tolist()
 
 
 @pytest.mark.usefixtures("folder")

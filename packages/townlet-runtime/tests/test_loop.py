@@ -21,7 +21,15 @@ from townlet_runtime.core.loop import (
 )
 from townlet_runtime.core.runtime import PolicyRuntime
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, first_spec, schema_of
+from townlet_runtime.simulation.interface import (
+    AGENTS,
+    GroupedSimulation,
+    Observed,
+    SimulationSpec,
+    Stepped,
+    first_spec,
+    schema_of,
+)
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryService
@@ -87,6 +95,30 @@ def test_rates_are_counts_over_wall_time() -> None:
         vetoes=0,
     )
     assert (report.ticks_per_s, report.agent_decisions_per_s, report.agents) == (8.0, 24.0, 3.0)
+
+
+class Paid(Corridor):
+    """Says that a reward has two parts: what was walked, and 1 for each agent."""
+
+    @property
+    def spec(self) -> SimulationSpec:
+        return replace(super().spec, reward_terms=("walk", "presence"))
+
+    def step(self, actions: NDArray[np.int64]) -> Stepped:
+        stepped = super().step(actions)
+        present = np.ones(len(stepped.rewards), np.float32)
+        return replace(stepped, reward_terms={"walk": stepped.rewards, "presence": present})
+
+
+def test_named_parts_of_the_reward_are_summed_up() -> None:
+    loop = loop_of(Paid())
+    loop.reset(seed=0)
+    report = LoopReport.of_all([loop.run_for(3), loop.run_for(17)])
+    assert report.reward_terms["presence"] == report.agent_ticks
+    assert report.reward_terms["walk"] == pytest.approx(report.mean_reward * report.agent_ticks)
+    plain = loop_of(Corridor())
+    plain.reset(seed=0)
+    assert plain.run_for(3).reward_terms == {}
 
 
 def test_a_second_report_counts_only_its_own_ticks() -> None:

@@ -1,11 +1,16 @@
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from crossing import Crossing
 from garden import Garden
+from numpy.typing import NDArray
 
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import AGENTS, Closing, Guarded, Rendered, Saved, Scripted
-from townlet_runtime.simulation.one_group import OneGroup
-from townlet_runtime.testing import Corridor, check_simulation
+from townlet_runtime.simulation.interface import AGENTS, Closing, Guarded, Rendered, Saved, Scripted, Stepped
+from townlet_runtime.simulation.one_group import CheckedGroups, OneGroup
+from townlet_runtime.testing import Corridor, check_grouped_simulation, check_simulation
 
 SEEDS = np.array([3, 4])
 
@@ -86,3 +91,46 @@ def test_the_state_of_an_exact_simulation_is_its_own() -> None:
     assert state is not None and not any(name.startswith("intake/") for name in state)
     np.testing.assert_array_equal(other.restore(state)[AGENTS].slots, observed.slots)
     check_simulation(Sure(num_worlds=2), seed=1, ticks=12)
+
+
+class Loose(Crossing):
+    """A crossing that answers in other dtypes and leaves keys out."""
+
+    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+        bent = {}
+        for group, stepped in super().step(actions).items():
+            observed = replace(stepped.observed, keys=np.empty(0, np.uint64))
+            bent[group] = replace(stepped, rewards=stepped.rewards.astype(np.float64), observed=observed)
+        return bent
+
+
+def test_groups_of_ones_own_are_completed_cast_and_checked() -> None:
+    loose, exact = CheckedGroups(Loose(2)), Crossing(2)
+    check_grouped_simulation(loose, seed=1, ticks=30)
+    with pytest.raises(SimulationError, match="arrays of group `long` that are complete"):
+        check_grouped_simulation(Loose(2), seed=1, ticks=5)
+    seen, expected = loose.reset(seeds=SEEDS), exact.reset(seeds=SEEDS)
+    actions = {group: np.zeros(len(one.slots), np.int64) for group, one in seen.items()}
+    stepped, answered = loose.step(actions), exact.step(actions)
+    for group, one in stepped.items():
+        assert one.rewards.dtype == np.float32
+        np.testing.assert_array_equal(one.observed.keys, answered[group].observed.keys)
+        np.testing.assert_array_equal(seen[group].keys, expected[group].keys)
+    assert (loose.behaviors, loose.render()) == (("scripted", "idle"), None)
+    loose.close()
+
+
+def test_a_group_that_is_not_answered_for_is_named() -> None:
+    class Silent(Crossing):
+        def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+            return {"long": super().step(actions)["long"]}
+
+        def guardrails(self) -> Mapping[str, tuple[()]]:
+            return {}
+
+    worlds = CheckedGroups(Silent(2))
+    seen = worlds.reset(seeds=SEEDS)
+    with pytest.raises(SimulationError, match=r"`step`: expected an answer for each of \['long', 'short'\], got"):
+        worlds.step({group: np.zeros(len(one.slots), np.int64) for group, one in seen.items()})
+    with pytest.raises(SimulationError, match="`guardrails`: expected an answer for each of"):
+        worlds.guardrails()

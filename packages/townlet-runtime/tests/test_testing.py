@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from beginnings import begun
 from crossing import Crossing
+from garden import Garden
 from hypothesis import given, settings
 from numpy.typing import NDArray
 from strategies import corridor_configs, seeds
@@ -319,6 +320,29 @@ def test_a_future_that_differs_after_a_restore_is_named() -> None:
 
     with pytest.raises(SimulationError, match="after `restore`: expected tick 0: the same again"):
         check_simulation(Drifting(), seed=1, ticks=8)
+
+
+def test_an_episode_that_is_too_long_is_named() -> None:
+    # a garden is over after five ticks
+    check_simulation(Garden(), seed=1, ticks=20)
+    for answer in ({"truncated": [0] * 4, "final_observations": {}}, {"truncated": [0, 1, 0, 1]}):
+        endless = Garden(bend=lambda given, answer=answer: {**given, **answer, "final_observations": finals(answer)})
+        with pytest.raises(SimulationError, match="tick 5: .* episode to be over after `episode_ticks` 5 ticks"):
+            check_simulation(endless, seed=1, ticks=20)
+
+
+def finals(answer: dict[str, list[int]]) -> dict[str, list[list[float]]]:
+    return {"soil": [[0.5]] * sum(answer["truncated"])}
+
+
+@pytest.mark.parametrize("picture", [np.zeros((3, 4, 3), np.float32), np.zeros((3, 4), np.uint8)])
+def test_a_picture_of_another_form_is_named(picture: NDArray[np.uint8]) -> None:
+    class Drawn(Broken):
+        def render(self) -> NDArray[np.uint8]:
+            return picture
+
+    with pytest.raises(SimulationError, match=r"a picture uint8 \[H, W, 3\], or text, got"):
+        check_simulation(Drawn(), seed=1, ticks=5)
 
 
 def test_groups_that_do_not_share_their_worlds_are_named() -> None:

@@ -54,11 +54,12 @@ if TYPE_CHECKING:
         schema_of,
     )
     from townlet_runtime.simulation.kits import check_controller, check_guardrail, check_policy
-    from townlet_runtime.simulation.one_group import OneGroup
+    from townlet_runtime.simulation.one_group import CheckedGroups, OneGroup
 
 __all__ = [
     "ActionProbability",
     "AgentSnapshot",
+    "CheckedGroups",
     "Closing",
     "Collector",
     "CommitmentColumns",
@@ -150,7 +151,7 @@ _MODULES = {
         "schema_of",
     ),
     "simulation.kits": ("check_controller", "check_guardrail", "check_policy"),
-    "simulation.one_group": ("OneGroup",),
+    "simulation.one_group": ("CheckedGroups", "OneGroup"),
 }
 
 

@@ -213,14 +213,7 @@ def gymnasium_worlds(
             its spaces.
         MissingExtraError: if a library that it needs is not installed.
     """
-    name = f"gymnasium:{env_id}"
-    module, _, env_id = env_id.rpartition(":")
-    if module:
-        named_module(module, label=f"the world `{name}`")
-    if env_id not in gymnasium.registry:
-        near = get_close_matches(env_id, gymnasium.registry, n=3)
-        hint = f"; near it: {', '.join(f'gymnasium:{one}' for one in near)}" if near else ""
-        raise ConfigError(f"Gymnasium knows no environment {env_id!r}{hint}", key="environment.name")
+    name, env_id = f"gymnasium:{env_id}", _registered(env_id)
     registered = gymnasium.registry[env_id]
     if vectorization == "native" and registered.vector_entry_point is None:
         raise ConfigError(f"`{name}` has no vector form of its own", key="environment.vectorization")
@@ -289,3 +282,15 @@ def lunar_lander_heuristic(spec: SimulationSpec) -> BatchController:
         return int(module.heuristic(lander, observations["observation"]))
 
     return ObservationController(decide)
+
+
+def _registered(env_id: str) -> str:
+    """Import the module of `module:ID`; return the ID, which must be registered then."""
+    module, _, registered = env_id.rpartition(":")
+    if module:
+        named_module(module, label=f"the world `gymnasium:{env_id}`")
+    if registered not in gymnasium.registry:
+        near = get_close_matches(registered, gymnasium.registry, n=3)
+        hint = f"; near it: {', '.join(f'gymnasium:{one}' for one in near)}" if near else ""
+        raise ConfigError(f"Gymnasium knows no environment {registered!r}{hint}", key="environment.name")
+    return registered

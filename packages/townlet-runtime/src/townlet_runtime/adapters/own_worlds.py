@@ -21,7 +21,7 @@ from townlet_runtime.simulation.interface import (
     SimulationSpec,
     Stepped,
 )
-from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.one_group import CheckedGroups, OneGroup
 
 TAKES = "`num_worlds`, the number of worlds side by side, and `environment.settings` as keyword arguments"
 
@@ -54,7 +54,7 @@ def own_worlds(name: str, factory: Factory, *, num_worlds: int, settings: Mappin
     label = f"the world `{name}`"
     made: object = made_by(factory, settings={"num_worlds": num_worlds, **settings}, label=label, takes=TAKES)
     if isinstance(made, _OfSeveral):
-        grouped: GroupedSimulation = made
+        grouped: GroupedSimulation = CheckedGroups(made)
     elif isinstance(made, _OfOneGroup):
         grouped = OneGroup(made)
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from townlet_runtime.adapters.named_code import SIMULATIONS
 from townlet_runtime.cli.console import CommandError
-from townlet_runtime.cli.world_options import WorldOptions
+from townlet_runtime.cli.world_options import WorldOptions, is_world_code
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.onnx import load_policy as load_file
@@ -47,10 +47,12 @@ class NamedPolicy:
         if given.env is not None or self.run is not None:
             return given
         world = self.policies[AGENTS].card.world
-        if world not in (TOWN, *registered_names(SIMULATIONS)) and not world.startswith(("gymnasium:", "pettingzoo:")):
+        is_code = is_world_code(world)
+        of_a_library = world.startswith(("gymnasium:", "pettingzoo:")) and not is_code
+        if not of_a_library and world not in (TOWN, *registered_names(SIMULATIONS)):
             raise CommandError(
                 f"{self.path}: made for the world `{world}`, which no installed package registers; name it with --env "
-                "MODULE:NAME"
+                + (world if is_code else "MODULE:NAME")
             )
         return replace(given, env=world)
 

@@ -195,6 +195,7 @@ def _record(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> d
         "agent_decisions_per_s": report.agent_decisions_per_s,
         "sources": sources,
         "mean_reward": report.mean_reward,
+        "reward_terms": _means(report),
         "events": report.events,
         "vetoes": report.vetoes,
     }
@@ -207,10 +208,16 @@ def _lines(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> li
         f"Completed {report.ticks} ticks in {report.wall_time_s:.3f}s ({report.ticks_per_s:.1f} ticks/sec)",
         f"{agents:,} agent{'s' * (agents != 1)}, {report.agent_decisions_per_s:,.0f} agent-decisions/s",
         f"mean reward per agent and tick {report.mean_reward:.5f}",
+        *(f"  {name} {mean:.5f}" for name, mean in _means(report).items()),
         *table(("decisions by", "count", "share"), rows),
         *([f"{report.vetoes:,} of them vetoed by guardrails"] if report.vetoes else []),
         *_event_lines(report),
     ]
+
+
+def _means(report: LoopReport) -> dict[str, float]:
+    """Means of the named parts of the reward, per agent and tick."""
+    return {name: total / max(report.agent_ticks, 1) for name, total in report.reward_terms.items()}
 
 
 def _event_lines(report: LoopReport) -> list[str]:

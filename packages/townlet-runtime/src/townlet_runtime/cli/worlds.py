@@ -19,7 +19,7 @@ from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.named_code import CONTROLLERS, GUARDRAILS
 from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.cli.console import CommandError, Console
-from townlet_runtime.cli.world_options import WorldOptions, is_code, is_world_code
+from townlet_runtime.cli.world_options import WorldOptions, is_code
 from townlet_runtime.config import (
     Config,
     LoadedConfig,
@@ -204,7 +204,7 @@ class Worlds:
             make_scored = make
         else:
             environment = Environment(
-                name=name if options.env is None else _imported(name),
+                name=name,
                 settings=section.settings,
                 vectorization=section.vectorization,
                 max_episode_ticks=section.max_episode_ticks,
@@ -251,15 +251,6 @@ class Worlds:
                         f"for {ticks[kind]} in another group"
                     )
         return replace(self.config_bridge, commitment=CommitmentConfig(ticks=ticks))
-
-
-def _imported(env: str) -> str:
-    """Import the module of `gymnasium:module:ID`, which the command line named; return the name of the world then."""
-    if not (env.startswith("gymnasium:") and is_world_code(env)):
-        return env
-    from townlet_runtime.adapters.gymnasium_worlds import import_registrations
-
-    return import_registrations(env)
 
 
 def _controller(world: str, name: str | None, *, given: bool) -> ControllerFactory | None:

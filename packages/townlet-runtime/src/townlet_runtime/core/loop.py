@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -121,6 +121,8 @@ class LoopReport:
     decisions_by_source: Mapping[str, int]
     ticks_by_source: Mapping[str, int]
     vetoes: int
+    reward_terms: Mapping[str, float] = field(default_factory=dict)
+    """Sums of the named parts of the reward over all agents and ticks."""
 
     @classmethod
     def of_all(cls, reports: Sequence[LoopReport]) -> LoopReport:
@@ -137,6 +139,7 @@ class LoopReport:
             decisions_by_source=_summed([report.decisions_by_source for report in reports]),
             ticks_by_source=_summed([report.ticks_by_source for report in reports]),
             vetoes=sum(report.vetoes for report in reports),
+            reward_terms=_summed([report.reward_terms for report in reports]),
         )
 
     @property
@@ -229,6 +232,7 @@ class GroupedLoop:
         spec = specs[0]
         events: NDArray[np.float64] = np.zeros((spec.num_worlds, len(spec.event_names)))
         env_steps, agent_ticks, reward_sum = 0, 0, 0.0
+        terms = dict.fromkeys((term for one in specs for term in one.reward_terms), 0.0)
         before = [runtime.counts() for runtime in runtimes]
         begun = time.perf_counter()
         for _ in range(ticks):
@@ -237,6 +241,8 @@ class GroupedLoop:
                 events += stepped.events
                 agent_ticks += len(stepped.rewards)
                 reward_sum += float(np.add.reduce(stepped.rewards, dtype=np.float64))
+                for name, term in stepped.reward_terms.items():
+                    terms[name] += float(term.sum(dtype=np.float64))
         wall_time_s = time.perf_counter() - begun
         after = [runtime.counts() for runtime in runtimes]
         return LoopReport(
@@ -249,6 +255,7 @@ class GroupedLoop:
             decisions_by_source=_summed([one.decisions for one in after], less=[one.decisions for one in before]),
             ticks_by_source=_summed([one.ticks for one in after], less=[one.ticks for one in before]),
             vetoes=sum(sum(one.vetoes.values()) for one in after) - sum(sum(one.vetoes.values()) for one in before),
+            reward_terms=terms,
         )
 
 

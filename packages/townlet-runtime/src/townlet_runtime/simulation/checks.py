@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from townlet_runtime.simulation.interface import (
     GroupedSimulation,
     Observations,
     Observed,
+    Picture,
+    Rendered,
     Saved,
     Simulation,
     SimulationSpec,
@@ -47,6 +49,8 @@ def check_simulation(simulation: Simulation, *, seed: int, ticks: int, own_seeds
     if isinstance(simulation, Saved) and simulation.save_state() is not None:
         _check_refusal(simulation)
     check_rules(simulation, seed=seed, ticks=ticks)
+    if isinstance(simulation, Rendered):
+        _check_picture(simulation.render())
 
 
 def check_grouped_simulation(simulation: GroupedSimulation, *, seed: int, ticks: int, own_seeds: bool = True) -> None:
@@ -81,12 +85,13 @@ def _drive(
     """
     generator = np.random.default_rng(seeds)
     intakes = {group: Intake(spec) for group, spec in simulation.specs.items()}
-    recorded: list[Arrays] = []
+    ages, recorded = _Ages(first_spec(simulation)), list[Arrays]()
     for group, one in observed.items():
         _require_exact(intakes[group].begin(one, seeds=seeds) is one, group)
     for tick in range(ticks):
         seen: Arrays = {}
         try:
+            ages.check(observed.values())
             for group, one in observed.items():
                 _check_observed(one, simulation.specs[group])
                 seen.update(_copies(group, one))
@@ -106,6 +111,26 @@ def _drive(
         recorded.append(seen)
         observed = {group: outcome.observed for group, outcome in stepped.items()}
     return recorded, observed
+
+
+class _Ages:
+    """How many ticks the present episode of each world has lasted, as far as its agents show."""
+
+    def __init__(self, spec: SimulationSpec) -> None:
+        self._limit = spec.episode_ticks
+        self._episodes: NDArray[np.int64] = np.full(spec.num_worlds, -1)
+        self._ticks: NDArray[np.int64] = np.zeros(spec.num_worlds, np.int64)
+
+    def check(self, observed: Collection[Observed]) -> None:
+        """Count a tick, and require that no episode is longer than `episode_ticks`."""
+        episodes = self._episodes.copy()
+        for one in observed:
+            episodes[one.worlds] = one.episodes
+        self._ticks = np.where(episodes == self._episodes, self._ticks + 1, 0)
+        self._episodes = episodes
+        for one in observed:
+            late = self._ticks[one.worlds] >= self._limit
+            require(not late.any(), f"an episode to be over after `episode_ticks` {self._limit} ticks", "a longer one")
 
 
 def _require_exact(kept: bool, group: str) -> None:
@@ -214,3 +239,9 @@ def _check_observations(observations: Observations, spec: SimulationSpec) -> Non
     if columns is not None:
         shown = observations[columns.observation][:, columns.start : columns.start + len(spec.vocabulary) + 1]
         require(not shown.any(), "commitment columns left to the runtime", shown)
+
+
+def _check_picture(picture: Picture | None) -> None:
+    if picture is not None and not isinstance(picture, str):
+        drawn = picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+        require(drawn, "a picture uint8 [H, W, 3], or text", f"{picture.dtype} {picture.shape}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from townlet_runtime.simulation.interface import (
     AGENTS,
     Closing,
     Exact,
+    GroupedSimulation,
     Guarded,
     Observed,
     Picture,
@@ -25,6 +27,7 @@ from townlet_runtime.simulation.interface import (
     Stepped,
 )
 
+Answer = TypeVar("Answer")
 _PARTS = ("intake", "simulation")
 """Of a saved state."""
 
@@ -108,3 +111,61 @@ class OneGroup:
     def close(self) -> None:
         if isinstance(self._simulation, Closing):
             self._simulation.close()
+
+
+class CheckedGroups:
+    """A `GroupedSimulation` of the user whose answers are completed, cast and checked group by group, as in `OneGroup`.
+
+    Args:
+        simulation: whole, but for the fields of `Observed` and `Stepped` that have a default.
+    """
+
+    def __init__(self, simulation: GroupedSimulation) -> None:
+        self._simulation = simulation
+        self.specs: Mapping[str, SimulationSpec] = dict(simulation.specs)
+        self._intakes = {group: Intake(spec) for group, spec in self.specs.items()}
+
+    @property
+    def behaviors(self) -> tuple[str, ...]:
+        return tuple(self._simulation.behaviors)
+
+    def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
+        observed = self._of_each(self._simulation.reset(seeds=seeds), "`reset`")
+        return {group: intake.begin(observed[group], seeds=seeds) for group, intake in self._intakes.items()}
+
+    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+        stepped = self._of_each(self._simulation.step(actions), "`step`")
+        return {group: intake.step(stepped[group]) for group, intake in self._intakes.items()}
+
+    def scripted(self, name: str) -> Mapping[str, BatchController]:
+        return self._of_each(self._simulation.scripted(name), "`scripted`")
+
+    def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
+        return self._of_each(self._simulation.guardrails(), "`guardrails`")
+
+    def save_state(self) -> SavedState | None:
+        state = self._simulation.save_state()
+        if state is None:
+            return None
+        intakes = {str(index): intake.save_state() for index, intake in enumerate(self._intakes.values())}
+        return join_groups(dict(zip(_PARTS, (join_groups(intakes), state), strict=True)))
+
+    def restore(self, state: SavedState) -> Mapping[str, Observed]:
+        intakes, own = split_groups(state, _PARTS).values()
+        observed = self._of_each(self._simulation.restore(own), "`restore`")
+        saved = split_groups(intakes, map(str, range(len(self._intakes)))).values()
+        return {
+            group: intake.restore(part, observed[group])
+            for part, (group, intake) in zip(saved, self._intakes.items(), strict=True)
+        }
+
+    def render(self) -> Picture | None:
+        return self._simulation.render()
+
+    def close(self) -> None:
+        self._simulation.close()
+
+    def _of_each(self, answer: Mapping[str, Answer], call: str) -> Mapping[str, Answer]:
+        if answer.keys() != self.specs.keys():
+            raise SimulationError(f"{call}: expected an answer for each of {sorted(self.specs)}, got {sorted(answer)}")
+        return answer
