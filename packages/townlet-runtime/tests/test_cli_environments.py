@@ -23,7 +23,7 @@ from townlet_runtime.runs.directory import file_sha256
 from townlet_runtime.runs.records import EvaluationFile, SummaryFile
 
 FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json", "summary.json"}
-FILES |= {"report.html", "manifest.json"}
+FILES |= {"policy.vectors.json", "report.html", "manifest.json"}
 Train = Callable[..., tuple[Path, int]]
 
 walk.register()
@@ -360,7 +360,9 @@ def test_every_group_has_a_policy_and_a_place_in_the_files(
     run_dir = tmp_path / "run"
     assert main(["train", "--run-dir", str(run_dir), *SMALL, *world, "-q"]) in (0, 1)
     policies = {"policy-long.onnx", "policy-short.onnx"}
-    assert {path.name for path in run_dir.iterdir()} == FILES - {"policy.onnx"} | {"promotion.json"} | policies
+    vectors = {"policy-long.vectors.json", "policy-short.vectors.json"}
+    names = FILES - {"policy.onnx", "policy.vectors.json"} | {"promotion.json"} | policies | vectors
+    assert {path.name for path in run_dir.iterdir()} == names
     summary = SummaryFile.read(run_dir / "summary.json")
     assert summary.policy_sha256 is None
     assert summary.policies_sha256 == {
