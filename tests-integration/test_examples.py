@@ -77,28 +77,38 @@ def test_record_and_stream() -> None:
     assert run("record_and_stream") == "256 steps, then 49,744 after the break, out of 13 shards\n"
 
 
-def road() -> Simulation:
-    """The world of the README of townlet-runtime."""
-    readme = EXAMPLES.parent / "packages" / "townlet-runtime" / "README.md"
-    (block,) = [
-        code for code in re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL) if "class Road" in code
-    ]
+ROOT = EXAMPLES.parent
+
+
+def blocks(page: Path) -> str:
+    """The Python of a document as one programme."""
+    return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
+
+
+def names_of(source: str) -> dict[str, Any]:
+    """The names that a programme leaves behind, which is run as far as its training."""
     names: dict[str, Any] = {}
-    exec(compile(block, str(readme), "exec"), names)
-    world: Simulation = names["Road"]()
+    exec(compile(source.partition("config = TrainingConfig(")[0], "shown", "exec"), names)
+    return names
+
+
+def road() -> Simulation:
+    world: Simulation = names_of(blocks(ROOT / "packages" / "townlet-runtime" / "README.md"))["Road"]()
     return world
 
 
 def orchard() -> Simulation:
-    """The world of `train_on_your_world`, whose training is left out."""
     source = (EXAMPLES / "train_on_your_world.py").read_text(encoding="utf-8")
-    names: dict[str, Any] = {}
-    exec(compile(source.partition("config = ")[0], "train_on_your_world", "exec"), names)
-    world: Simulation = names["Orchard"](2)
+    world: Simulation = names_of(source)["Orchard"](2)
     return world
 
 
-@pytest.mark.parametrize("make", [road, orchard])
+def hills() -> Simulation:
+    world: Simulation = names_of(blocks(ROOT / "docs" / "how-to" / "own-simulation.md"))["hills"](2)
+    return world
+
+
+@pytest.mark.parametrize("make", [road, orchard, hills])
 def test_worlds_that_are_shown_keep_their_promises(make: Callable[[], Simulation]) -> None:
     check_simulation(make(), seed=1, ticks=90)
 

@@ -31,6 +31,7 @@ from townlet_behavior import (
     BridgeConfig,
     ConfigError,
     GuardrailError,
+    IdleController,
     Kind,
     PolicyError,
     Proposals,
@@ -44,7 +45,7 @@ from townlet_behavior import (
     uniforms,
 )
 from townlet_behavior.blend import Choices
-from townlet_behavior.testing import PlainView
+from townlet_behavior.testing import PlainView, plain_view
 
 NAN = float("nan")
 
@@ -623,3 +624,17 @@ def test_another_seed_draws_other_coins_from_the_next_decision_on() -> None:
     assert coins(one, 1) == coins(other, 1)
     with pytest.raises(ConfigError, match="`seed` must be in"):
         one.seed = -1
+
+
+def test_ticks_do_not_go_back() -> None:
+    bridge = BehaviorBridge(VOCABULARY, IdleController(wait=WAIT), capacity=2, config=BridgeConfig(), seed=1)
+    view = plain_view(["ann"])
+    bridge.decide(view, tick=5)
+    state = bridge.save_state()
+    with pytest.raises(ConfigError, match="ticks must not go back, because draws depend on them, got 4 after 5"):
+        bridge.decide(view, tick=4)
+    bridge.reset()
+    with pytest.raises(ConfigError, match="got 4 after 5"):
+        bridge.held(view, tick=4)
+    bridge.restore(state)  # a bridge that is brought back may be at any tick
+    bridge.decide(view, tick=3)

@@ -4,9 +4,11 @@ from typing import Any
 import numpy as np
 import pytest
 from garden import IDS, SPEC, Garden
+from hypothesis import given, settings
 from numpy.typing import NDArray
+from strategies import corridor_configs, seeds
 
-from townlet_behavior import draw_keys
+from townlet_behavior import SavedState, draw_keys
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import AGENTS, Observed, Stepped
@@ -182,6 +184,72 @@ def test_an_outcome_that_would_lose_something_is_refused(change: dict[str, Any],
         stepped(Garden(bend=lambda answer: answer | change))
 
 
+class Listed(Corridor):
+    """A corridor that answers in lists, and leaves out what follows from the rest."""
+
+    def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
+        return listed(super().reset(seeds=seeds))
+
+    def restore(self, state: SavedState) -> Observed:
+        return listed(super().restore(state))
+
+    def step(self, actions: NDArray[np.int64]) -> Stepped:
+        stepped = super().step(actions)
+        finals = {name: array.tolist() for name, array in stepped.final_observations.items()}
+        return Stepped(
+            rewards=stepped.rewards.tolist(),
+            terminated=stepped.terminated.astype(np.int8),
+            truncated=stepped.truncated.astype(float),
+            final_option_done=stepped.final_option_done.tolist(),
+            final_observations=finals if len(stepped.final_rows) else {},
+            events=stepped.events.tolist(),
+            observed=listed(stepped.observed),
+        )
+
+
+def listed(observed: Observed) -> Observed:
+    mask = observed.action_mask
+    return Observed(
+        slots=observed.slots.tolist(),
+        agent_ids=observed.agent_ids.tolist(),
+        observations={name: array.tolist() for name, array in observed.observations.items()},
+        episodes=observed.episodes.astype(np.int16),
+        action_mask=None if mask is None else mask.astype(np.uint8),
+        option_done=observed.option_done.tolist(),
+    )
+
+
+@pytest.mark.property
+@given(corridor_configs, seeds)
+@settings(max_examples=25)
+def test_a_corridor_that_answers_in_lists_is_that_corridor(config: CorridorConfig, seed: int) -> None:
+    one, other = OneGroup(Corridor(config, num_worlds=2)), OneGroup(Listed(config, num_worlds=2))
+    seen = [worlds.reset(seeds=SEEDS + seed)[AGENTS] for worlds in (one, other)]
+    generator = np.random.default_rng(seed)
+    for _ in range(30):
+        assert_equal_records(*seen)
+        mask = seen[0].action_mask
+        likely = generator.random((len(seen[0].slots), 4))
+        actions = (likely if mask is None else np.where(mask, likely, -1.0)).argmax(axis=1)
+        stepped = [worlds.step({AGENTS: actions})[AGENTS] for worlds in (one, other)]
+        assert_equal_records(*stepped)
+        seen = [outcome.observed for outcome in stepped]
+
+
+def assert_equal_records(one: Observed | Stepped, other: Observed | Stepped) -> None:
+    """Every array is the same, dtype included."""
+    for name, value in vars(one).items():
+        if name == "observed":
+            continue
+        pairs = (
+            [(value, vars(other)[name])]
+            if not isinstance(value, dict)
+            else list(zip(value.values(), vars(other)[name].values(), strict=True))
+        )
+        for array, same in pairs:
+            np.testing.assert_array_equal(array, same, err_msg=name, strict=True)
+
+
 def test_a_missing_name_is_refused() -> None:
     with pytest.raises(SimulationError, match=r"expected `reward_terms` named \['dig'\], got \[\]"):
         stepped(Garden(reward_terms=("dig",)))
@@ -219,7 +287,7 @@ def test_an_answer_of_another_type_is_named() -> None:
     with pytest.raises(SimulationError, match="`garden`, tick 0: expected a `Stepped` of `step`, got None"):
         stepped(Silent())
     with pytest.raises(SimulationError, match="`garden`, tick 0: expected an `Observed`, got None"):
-        Intake(SPEC).begin(None, seeds=SEEDS)  # type: ignore[arg-type]
+        Intake(SPEC).begin(None, seeds=SEEDS)
     with pytest.raises(SimulationError, match="`garden`: `reset` must come before `step`"):
         Intake(SPEC).step(stepped(Garden()))
 

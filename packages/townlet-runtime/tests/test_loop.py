@@ -1,15 +1,17 @@
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from beginnings import begun
 from crossing import Crossing
+from garden import Garden
 from numpy.typing import NDArray
 from strategies import LinearPolicy, bridge_config
 
-from townlet_behavior import BridgeConfig, Guardrail, GuardrailError, StatelessGuardrail, Verdicts
+from townlet_behavior import BridgeConfig, Guardrail, GuardrailError, IdleController, StatelessGuardrail, Verdicts
 from townlet_runtime.core.loop import (
     GroupedLoop,
     LoopReport,
@@ -361,3 +363,29 @@ def test_a_plain_simulation_is_a_group_called_agents() -> None:
     assert state is not None
     again = grouped.restore(state)[AGENTS]
     np.testing.assert_array_equal(again.observations["features"], stepped.observed.observations["features"])
+
+
+def test_rewards_that_are_no_numbers_are_refused_without_a_recorder() -> None:
+    class Broke(Crossing):
+        def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+            stepped = super().step(actions)
+            return {group: replace(one, rewards=one.rewards * np.float32(np.nan)) for group, one in stepped.items()}
+
+    crossing = Broke(1)
+    runtimes = runtimes_of(
+        crossing, crossing.scripted("idle"), config=BridgeConfig(), policies=None, services=None, seed=1
+    )
+    loop = GroupedLoop(crossing, runtimes)
+    loop.reset(seed=1)
+    with pytest.raises(SimulationError, match="`corridor`: expected finite rewards, got a sum of nan"):
+        loop.run_for(3)
+
+
+def test_a_loop_over_a_world_that_cannot_be_saved_saves_nothing() -> None:
+    garden = Garden()
+    runtime = PolicyRuntime(
+        garden.spec, IdleController(wait=1), config=BridgeConfig(), policy=None, service=None, seed=0
+    )
+    loop = SimulationLoop(garden, runtime)
+    loop.reset(seed=1)
+    assert loop.run_for(7).agent_ticks == 28 and loop.save_state() is None

@@ -81,6 +81,8 @@ class BehaviorBridge:
         self._guardrails = GuardrailChain(guardrails, wait=vocabulary.wait, num_actions=len(vocabulary))
         self._commitments = Commitments(capacity=capacity, vocabulary=vocabulary, config=config.commitment)
         self._counter = TallyCounter(self._guardrails.reasons)
+        self._tick = 0
+        """The last one decided; 0 before the first, and after a restore."""
         self._held_before: tuple[View, int, Held] | None = None
         """The last answer of `held`, for the `decide` that usually follows; gone when a commitment changes."""
         self.possession = Possession(
@@ -124,7 +126,7 @@ class BehaviorBridge:
 
         Args:
             view: the agents present, N rows.
-            tick: global; never restarts, because the draws depend on it.
+            tick: global; never goes back, because the draws depend on it.
             proposals: of the policy, row by row of the view; None: there is no policy.
 
         Returns:
@@ -136,6 +138,7 @@ class BehaviorBridge:
             PolicyError: if the policy's output is not finite, or its log-probabilities are not normalised (unless the
                 config lets the script stand in).
             GuardrailError: if a guardrail's verdict cannot be carried out.
+            ConfigError: if the tick is before that of the last decision.
         """
         with self.possession.lock:
             held = self._held(view, tick)
@@ -286,7 +289,7 @@ class BehaviorBridge:
             self.possession.restore(parts["possession"])
             self._counter.restore(parts["counts"])
             self.ratio = float(own["ratio"])
-            self._held_before = None
+            self._tick, self._held_before = 0, None
 
     def _usable(self, proposals: Proposals | None, view: View, tick: int) -> Proposals | None:
         if proposals is None:
@@ -319,6 +322,9 @@ class BehaviorBridge:
         before = self._held_before
         if before is not None and before[0] is view and before[1] == tick:
             return before[2]
+        if tick < self._tick:
+            raise ConfigError(f"ticks must not go back, because draws depend on them, got {tick} after {self._tick}")
+        self._tick = tick
         check_view(view, capacity=self._capacity, num_actions=self._num_actions)
         held = self._commitments.held(view.slots, option_done=view.option_done, action_mask=view.action_mask, tick=tick)
         self._held_before = (view, tick, held)

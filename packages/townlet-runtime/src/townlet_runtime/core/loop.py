@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -243,6 +244,8 @@ class GroupedLoop:
                 reward_sum += float(np.add.reduce(stepped.rewards, dtype=np.float64))
                 for name, term in stepped.reward_terms.items():
                     terms[name] += float(term.sum(dtype=np.float64))
+        if not math.isfinite(reward_sum):
+            raise SimulationError(f"`{spec.name}`: expected finite rewards, got a sum of {reward_sum}")
         wall_time_s = time.perf_counter() - begun
         after = [runtime.counts() for runtime in runtimes]
         return LoopReport(
