@@ -245,6 +245,24 @@ def test_the_first_object_that_is_not_empty_is_asked_for() -> None:
     assert intent == AgentIntent(kind="request", object_id="warm", affordance_id="eat_meal")
 
 
+@pytest.mark.parametrize("place", ["lines", "turns", "running_affordances"])
+def test_an_object_at_which_a_rival_is_is_not_asked_for(place: str) -> None:
+    world = town(ann=Person(needs=HUNGRY), bob=Person(position=(2, 0)))
+    world.objects["stove"] = Thing("stove", {"ingredients": 1})
+    vars(world)[place]["warm"] = {"lines": ["bob"], "turns": "bob", "running_affordances": Use("bob")}[place]
+    assert script_of(ScriptedConfig()).decide(world, "ann").object_id == "warm"
+    world.rivalries = {("ann", "bob"): 1.0}
+    assert script_of(ScriptedConfig()).decide(world, "ann").object_id == "stove"
+
+
+def test_of_equal_partners_the_first_is_chatted_with_and_with_a_score_of_0_nobody() -> None:
+    world = town(bob=Person(), ann=Person(), eve=Person())
+    assert script_of(ScriptedConfig()).decide(world, "ann").target_agent == "bob"
+    # -0.05 + 0.1 · 0.5 = 0
+    world.bonds = {("ann", "bob"): Bond(-0.05, 0.0), ("ann", "eve"): Bond(0.0, -0.05)}
+    assert script_of(ScriptedConfig()).decide(world, "ann") == AgentIntent(kind="wait")
+
+
 def test_while_only_in_line_a_job_wins() -> None:
     world = town(ann=Person(needs=HUNGRY, job_id="baker"))
     world.lines["warm"], world.tick = ["ann"], 25

@@ -629,7 +629,7 @@ def test_the_first_world_is_drawn_as_its_environment_does(mode: str) -> None:
     assert painted("ansi").render() == "step 2"
 
 
-def test_what_does_not_draw_is_refused_by_name() -> None:
+def test_what_draws_something_else_is_refused_by_name() -> None:
     assert painted(None).render() is None and stairs(1).render() is None
     with pytest.raises(
         EnvironmentFaultError, match=r"expected a picture uint8 \[H, W, 3\] or a text, got uint8 \(3, 3\)"

@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +23,7 @@ from townlet_runtime.runs.directory import file_sha256
 from townlet_runtime.runs.records import EvaluationFile, SummaryFile
 
 FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json", "summary.json"}
-FILES |= {"report.html", "manifest.json"}
+FILES |= {"policy.vectors.json", "report.html", "manifest.json"}
 Train = Callable[..., tuple[Path, int]]
 
 walk.register()
@@ -249,7 +252,7 @@ def test_an_environment_that_breaks_while_it_runs_is_code_1_and_named(
 
 def test_a_world_that_draws_text_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     lake = ["run", "--env", "gymnasium:FrozenLake-v1", "--ticks", "3", "--render"]
-    assert "--set environment.settings.render_mode=ansi makes it" in refusal(capsys, *lake)
+    assert "--set environment.settings.render_mode=ansi" in refusal(capsys, *lake)
     assert main([*lake, "--set", "environment.settings.render_mode=ansi"]) == 0
     assert "SFFF\nFHFH\nFFFH\nHFFG" in capsys.readouterr().out
 
@@ -304,6 +307,52 @@ def test_worlds_are_closed_where_somebody_interrupts(
     assert steps == when and census.made > 0 and census.alive == 0
 
 
+COUNTED = """
+import sys
+import walk
+from townlet_runtime.cli import main
+
+walk.register()
+step = walk.Walk.step
+
+def noted(self, action):
+    if not noted.begun:
+        print("begun", flush=True)
+        noted.begun = True
+    return step(self, action)
+
+noted.begun = False
+walk.Walk.step = noted
+try:
+    code = main(sys.argv[1:])
+finally:
+    print(walk.Walk.census.made, walk.Walk.census.alive, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", ["run --ticks 100000000", "train"])
+def test_worlds_are_closed_after_a_signal(command: str, number: signal.Signals, tmp_path: Path) -> None:
+    name, *more = command.split()
+    long = [part if part != "260" else "10000000" for part in SMALL]
+    training = ["--run-dir", str(tmp_path / "run"), *long] if name == "train" else ["--env", NAME]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COUNTED, name, *training, *more, "-q"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, err
+    made, alive = map(int, err.splitlines()[-1].split())
+    assert made > 0 and alive == 0
+
+
 def test_every_group_has_a_policy_and_a_place_in_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,7 +360,9 @@ def test_every_group_has_a_policy_and_a_place_in_the_files(
     run_dir = tmp_path / "run"
     assert main(["train", "--run-dir", str(run_dir), *SMALL, *world, "-q"]) in (0, 1)
     policies = {"policy-long.onnx", "policy-short.onnx"}
-    assert {path.name for path in run_dir.iterdir()} == FILES - {"policy.onnx"} | {"promotion.json"} | policies
+    vectors = {"policy-long.vectors.json", "policy-short.vectors.json"}
+    names = FILES - {"policy.onnx", "policy.vectors.json"} | {"promotion.json"} | policies | vectors
+    assert {path.name for path in run_dir.iterdir()} == names
     summary = SummaryFile.read(run_dir / "summary.json")
     assert summary.policy_sha256 is None
     assert summary.policies_sha256 == {

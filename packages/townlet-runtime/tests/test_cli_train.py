@@ -55,6 +55,7 @@ def test_the_summary_says_what_the_run_was() -> None:
     )
     assert (summary.env_steps, summary.eval_episodes, summary.acting) == (360, 10, "greedy")
     assert summary.agent_steps <= 3 * 360
+    assert main(["policy", "check", str(run_dir / "policy.onnx"), "-q"]) == 0
     assert summary.policy_sha256 == file_sha256(run_dir / "policy.onnx")
     assert {"townlet-runtime", "torch", "numpy", "python"} <= set(summary.versions)
 

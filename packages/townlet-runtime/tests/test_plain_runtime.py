@@ -350,6 +350,7 @@ def test_frames_and_steps_are_bounded() -> None:
         live(runtime, world)
     assert [frame["tick"] for frame in runtime.trajectory] == [6, 7, 8]
     assert runtime.collect().ticks.tolist() == [6, 7, 8]
+    assert runtime.dropped == {"frames": 6, "steps": 6}
 
 
 def test_transitions_show_the_tick_that_is_not_flushed_yet() -> None:
@@ -753,6 +754,17 @@ def test_reset_forgets_everything_but_the_settings() -> None:
     world.tick = 0
     frame = live(runtime, world)[1]["ann"]
     assert frame["option_commit_remaining"] == 15
+
+
+def test_after_a_reset_guardrails_and_checks_are_as_before() -> None:
+    runtime = runtime_of(Says({"ann": CHAT}))
+    runtime.decide(world_of("ann", "bob"), 0)
+    runtime.reset_state()
+    assert runtime.decide(enemies(), 0)["ann"] == {"kind": "wait", "blocked": True}
+    world = enemies()
+    world.agents["eve"] = object()  # type: ignore[assignment]
+    with pytest.raises(SimulationError, match="agent 'eve' must have `position`"):
+        runtime.decide(world, 1)
 
 
 # option commitment

@@ -67,7 +67,8 @@ class AgentIntent:
         unknown = sorted(fields.keys() - cls.__dataclass_fields__.keys())
         if unknown or "kind" not in fields:
             raise UnknownActionError(f"an action must have `kind` and no field of {unknown}, got {dict(action)}")
-        return cls(**fields)
+        position = fields.get("position")
+        return cls(**{**fields, "position": None if position is None else tuple(position)})
 
     def to_action(self) -> Action:
         """Return the mapping for a world, with the fields that are set; of `wait` only whether it was blocked."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
     from townlet_runtime.policy.policy import (
         Policy,
+        RecurrentActor,
         UniformPolicy,
         greedy_actions,
         require_fit,
@@ -78,6 +79,7 @@ __all__ = [
     "Policy",
     "PolicyCard",
     "PolicyRuntime",
+    "RecurrentActor",
     "RecurrentOnnxPolicy",
     "Rendered",
     "Saved",
@@ -121,7 +123,15 @@ _MODULES = {
     "policy.file": ("PolicyCard",),
     "policy.foreign": ("ModelParts", "SealSpec"),
     "policy.onnx": ("OnnxPolicy", "RecurrentOnnxPolicy", "load_policy"),
-    "policy.policy": ("Policy", "UniformPolicy", "greedy_actions", "require_fit", "sample_actions", "spec_sha256"),
+    "policy.policy": (
+        "Policy",
+        "RecurrentActor",
+        "UniformPolicy",
+        "greedy_actions",
+        "require_fit",
+        "sample_actions",
+        "spec_sha256",
+    ),
     "policy.seal": ("SealedPolicy", "seal"),
     "simulation.checks": ("check_grouped_simulation", "check_simulation"),
     "simulation.interface": (

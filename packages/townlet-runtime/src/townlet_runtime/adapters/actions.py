@@ -184,5 +184,5 @@ def require_info(info: object, fault: Fault, row: int) -> None:
         fault: makes the error.
         row: of the agent.
     """
-    if not isinstance(info, Mapping):
+    if type(info) is not dict and not isinstance(info, Mapping):  # the first is faster, and usual
         raise fault(row, f"expected a dictionary as info, got {type(info).__name__}")

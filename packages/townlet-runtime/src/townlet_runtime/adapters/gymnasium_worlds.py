@@ -209,8 +209,7 @@ def gymnasium_worlds(
         controller: makes the behavior `scripted`.
 
     Raises:
-        ConfigError: if there is no such environment or module, it does not take the settings, or nothing can learn in
-            its spaces.
+        ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
         MissingExtraError: if a library that it needs is not installed.
     """
     name, env_id = f"gymnasium:{env_id}", _registered(env_id)

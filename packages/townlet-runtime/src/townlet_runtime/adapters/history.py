@@ -293,7 +293,9 @@ def picture_of(name: str, env: Any) -> Picture | None:
         raise EnvironmentFaultError(name, f"`render` failed with {type(error).__name__}: {error}") from error
     while isinstance(picture, tuple | list) and picture:
         picture = picture[0 if isinstance(picture, tuple) else -1]
-    if picture is None or isinstance(picture, str):
+    if picture is None or isinstance(picture, tuple | list):
+        return None
+    if isinstance(picture, str):
         return picture
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         got = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__

@@ -54,7 +54,6 @@ def pettingzoo_worlds(
         MissingExtraError: if a library that it needs is not installed.
     """
     _require_pettingzoo()
-    from pettingzoo import AECEnv
 
     label = f"pettingzoo:{name}" if factory is None else name
     build = _factory(name) if factory is None else factory
@@ -62,14 +61,14 @@ def pettingzoo_worlds(
     with ExitStack() as undo:
         undo.callback(close_environments, label, envs)
         for _ in range(num_worlds):
-            env = _built(label, build, settings)
-            if not isinstance(env, _Parallel | AECEnv):
+            made = _built(label, build, settings)
+            if not isinstance(made, _Steps):
                 raise ConfigError(
                     f"`{label}` must build a PettingZoo environment, or take `num_worlds` and build a `Simulation`, "
-                    f"got {env!r}",
+                    f"got {made!r}",
                     key=_KEY,
                 )
-            envs.append(in_parallel(env))
+            envs.append(in_parallel(made))
         ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
         worlds = ParallelWorlds(label, envs, episode_ticks=ticks, controller=controller)
         undo.pop_all()
@@ -77,8 +76,12 @@ def pettingzoo_worlds(
 
 
 @runtime_checkable
-class _Parallel(ParallelEnv, Protocol):
-    """An environment with PettingZoo's parallel interface, as somebody else's factory must build it."""
+class _Steps(Protocol):
+    """The part of PettingZoo's interfaces by which an environment is told from other things."""
+
+    def reset(self, seed: int | None = None) -> Any: ...
+
+    def step(self, actions: Any) -> Any: ...
 
 
 def _built(label: str, factory: Factory, settings: Mapping[str, Any]) -> object:

@@ -44,20 +44,17 @@ def frame_of(simulation: GroupedSimulation, town: Town | None, environment: str)
     def frame() -> Sequence[str]:
         drawn = simulation.render()
         if drawn is None:
-            raise ConfigError(f"`{environment}` does not render{_hint(environment)}", file="--render")
+            raise ConfigError(
+                f"`{environment}` does not render; many environments do with "
+                "--set environment.settings.render_mode=ansi",
+                file="--render",
+            )
         if not isinstance(drawn, str):
             raise ConfigError(f"`{environment}` renders pixels, and a terminal shows text", file="--render")
         return _COLORS.sub("", drawn).splitlines()
 
     frame()  # refused before the first tick
     return frame
-
-
-def _hint(environment: str) -> str:
-    """Say how environments of other libraries are made to draw."""
-    if not environment.startswith(("gymnasium:", "pettingzoo:")):
-        return ""
-    return "; where it can, --set environment.settings.render_mode=ansi makes it"
 
 
 @contextmanager

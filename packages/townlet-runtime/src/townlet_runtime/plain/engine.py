@@ -17,9 +17,13 @@ from townlet_behavior import (
     PossessionError,
     Proposals,
     RivalryGuardrail,
+    SavedState,
+    join_groups,
+    split_groups,
 )
 from townlet_behavior.config import OnPolicyError
 from townlet_behavior.controllers import encode_intent
+from townlet_behavior.saving import check_names
 from townlet_runtime.config import Config
 from townlet_runtime.core.runtime import PolicyRuntime as BatchRuntime
 from townlet_runtime.errors import ConfigError
@@ -28,6 +32,7 @@ from townlet_runtime.plain.frames import DecidedTick, options_of
 from townlet_runtime.plain.members import Inspector, require_members
 from townlet_runtime.plain.recording import Arrays, id_array
 from townlet_runtime.plain.roster import Roster
+from townlet_runtime.plain.saving import by_slot, restore_intents, save_intents
 from townlet_runtime.plain.settings import commitment_config, seed_of, shifts_of
 from townlet_runtime.plain.view import PlainObserved, ScriptSide, TickIntents, avoidance
 from townlet_runtime.simulation.interface import SimulationSpec
@@ -113,6 +118,8 @@ class PlainEngine(Generic[World, Intent]):
         self._fed: dict[int, tuple[int, Intent]] = {}
         self._last: dict[str, Intent] = {}
         """By agent, its last executed intent."""
+        self.tick = -1
+        """Of the last decision."""
         self.spec = SimulationSpec(
             name="plain world",
             vocabulary=self.vocabulary,
@@ -162,7 +169,7 @@ class PlainEngine(Generic[World, Intent]):
 
     def forget(self, agent_ids: Iterable[str]) -> None:
         """End commitments, possession, plans and option history of agents."""
-        slots = sorted(self._roster.slots[agent_id] for agent_id in agent_ids)
+        slots = sorted(self._roster.slots[agent_id] for agent_id in agent_ids if agent_id in self._roster.slots)
         for slot in slots:
             self._held.pop(slot, None)
             self._fed.pop(slot, None)
@@ -231,6 +238,44 @@ class PlainEngine(Generic[World, Intent]):
         self.runtime.feed_action(agent_id, self.vocabulary.keys[index], owner=owner)
         self._fed[slot] = index, intent
 
+    def save_state(self) -> SavedState:
+        """Save all state of later decisions, except the world and settings.
+
+        Raises:
+            SimulationError: if the codec cannot read actions.
+        """
+        self.enter(self.world)
+        # Options that the last executed intents have brought to their end are ended here, before they are saved.
+        self.runtime.begin(self._look(self.world, self.tick + 1), tick=self.tick + 1)
+        own = {
+            "tick": np.array(self.tick, np.int64),
+            "ids": np.array(list(self._roster.slots), np.str_),
+            "slots": np.array(list(self._roster.slots.values()), np.int64),
+            "held_slots": np.array(list(self._held), np.int64),
+            "held": save_intents(self.codec, list(self._held.values())),
+            "fed_slots": np.array(list(self._fed), np.int64),
+            "fed": save_intents(self.codec, [intent for _, intent in self._fed.values()]),
+        }
+        return join_groups({"plain": own, "runtime": self.runtime.save_state()})
+
+    def restore(self, state: SavedState) -> None:
+        """Go on as the engine that was saved, with the world that this one was made for.
+
+        Raises:
+            SimulationError, StateError: if the state is of another one.
+        """
+        own, runtime = split_groups(state, ("plain", "runtime")).values()
+        names = ("tick", "ids", "slots", "held_slots", "held", "fed_slots", "fed")
+        check_names(own, names, of="a plain world")
+        slots = by_slot(own["slots"], own["ids"].tolist())
+        self._roster.restore({agent_id: slot for slot, agent_id in slots.items()})
+        self._held = {**by_slot(own["held_slots"], restore_intents(self.codec, own["held"]))}
+        self.tick = int(own["tick"])
+        self.runtime.restore(runtime, self._look(self.world, self.tick + 1))
+        ids = {slot: agent_id for agent_id, slot in self._roster.slots.items()}
+        for slot, intent in by_slot(own["fed_slots"], restore_intents(self.codec, own["fed"])).items():
+            self._fed[slot] = encode_intent(self.codec, intent, self.world, ids[slot]), intent
+
     def _look(self, world: World, tick: int) -> PlainObserved[World, Intent]:
         ids, slots, keys = self._roster.rows()
         zeros = np.zeros(len(ids), np.int64)
@@ -264,15 +309,13 @@ class PlainEngine(Generic[World, Intent]):
         return done
 
     def _hold(self, decided: DecidedTick[World, Intent]) -> None:
-        """Remember the intents of the options that go on."""
+        """Remember the intents of options that may go on; the bridge knows which of them do."""
         view, decisions = decided.view, decided.decisions
         held = {}
         for row, slot in enumerate(view.slots.tolist()):
-            if decisions.vetoed[row] or decisions.possessed[row]:
-                continue
             if decisions.held_action[row] >= 0:
                 held[slot] = self._held[slot]
             elif self._lengths[decisions.chosen_action[row]] > 1:
                 held[slot] = view.intents.chosen[row]
-        self._held, self._fed = held, {}
+        self._held, self._fed, self.tick = held, {}, view.tick
         self._last = dict(zip(view.ids, decided.executed, strict=True))

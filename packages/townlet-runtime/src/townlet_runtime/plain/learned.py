@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import PolicyError, Proposals
-from townlet_behavior.config import OnPolicyError
+from townlet_behavior.config import OnPolicyError, clamped_ratio
 from townlet_behavior.controllers import encode_intent
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.plain.codec import Intent, World
@@ -94,6 +94,53 @@ class LearnedSide(Generic[World, Intent]):
         if self._provider is None or self.share == 0.0:
             return None
         return ask_provider(self._provider, view, on_error=self._on_error)
+
+
+class LearnedCalls(Generic[World, Intent]):
+    """The part of a `PolicyRuntime` that says who the learned side is, and how often it decides; see `LearnedSide`.
+
+    Args:
+        seed: of the policy's draws.
+        greedy: take the policy's most probable actions.
+        on_error: what an exception of a provider does.
+    """
+
+    def __init__(self, *, seed: int, greedy: bool, on_error: OnPolicyError) -> None:
+        self._learned: LearnedSide[World, Intent] = LearnedSide(seed=seed, greedy=greedy, on_error=on_error)
+        self._policy_hash: str | None = None
+
+    def set_policy(self, policy: Actor | None) -> None:
+        """Let a policy over observations be the learned side; None: nobody."""
+        self._learned.set_policy(policy)
+        self.set_policy_hash(policy.digest if isinstance(policy, Policy) else None)
+
+    def set_policy_action_provider(self, provider: Provider[World, Intent] | None) -> None:
+        """Let a function be the learned side: of world, agent id and the script's intent; its None is no opinion.
+
+        Its intents have no probabilities: they are executed and recorded, and no policy is trained on them.
+        """
+        self._learned.set_provider(provider)
+        self.set_policy_hash(None)
+
+    def enable_anneal_blend(self, enabled: bool = True) -> None:
+        """Blend script and learned side by the ratio; while it is off the script decides."""
+        self._learned.is_blending = enabled
+
+    def set_anneal_ratio(self, ratio: float | None) -> None:
+        """Give the learned side this share of decisions, clamped to [0, 1]; None: none. NaN is a `ConfigError`."""
+        self._learned.ratio = None if ratio is None else clamped_ratio(ratio)
+
+    def current_anneal_ratio(self) -> float | None:
+        """Return the ratio that was set, whether the blend is on or off."""
+        return self._learned.ratio
+
+    def active_policy_hash(self) -> str | None:
+        """Return the digest of the policy, or the name that was given; None for none."""
+        return self._policy_hash
+
+    def set_policy_hash(self, digest: str | None) -> None:
+        """Name the learned side, where it has no digest of its own."""
+        self._policy_hash = digest
 
 
 def ask_provider(

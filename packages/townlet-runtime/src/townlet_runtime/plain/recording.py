@@ -115,11 +115,6 @@ class PlainRecorder:
         """Steps that were dropped so far."""
         return self._service.dropped_rows
 
-    @property
-    def num_rows(self) -> int:
-        """Steps whose outcome is recorded and that nobody has collected yet."""
-        return self._service.num_rows
-
     def record(
         self,
         tick: int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,12 @@ class Roster:
                 )
             self.slots[agent_id] = heapq.heappop(self._free)
             self._keys[agent_id] = draw_keys(self._seed, agent_id)
+
+    def restore(self, slots: Mapping[str, int]) -> None:
+        """Put these agents, by id, in these slots and nobody else in any."""
+        self._free = sorted(set(range(self._capacity)) - set(slots.values()))
+        self.slots = dict(slots)
+        self._keys = {agent_id: draw_keys(self._seed, agent_id) for agent_id in slots}
 
     def rows(self) -> tuple[list[str], NDArray[np.int64], NDArray[np.uint64]]:
         """Return ids, slots and keys [N] of all agents, by ascending slot."""

@@ -14,19 +14,21 @@ from townlet_behavior import (
     Guardrail,
     PossessionError,
     Proposals,
+    SavedState,
     WorldView,
+    join_groups,
+    split_groups,
 )
-from townlet_behavior.config import clamped_ratio
 from townlet_runtime.errors import ConfigError, SimulationError
 from townlet_runtime.plain.codec import Intent, IntentCodec, World
 from townlet_runtime.plain.engine import DEFAULT_OPTIONS, PlainEngine, PlainOptions
 from townlet_runtime.plain.frames import DecidedTick, Frame, Transition
-from townlet_runtime.plain.learned import LearnedSide, Provider
+from townlet_runtime.plain.learned import LearnedCalls
 from townlet_runtime.plain.possession import PossessionCalls
 from townlet_runtime.plain.recording import DRAWN_ACTION, AgentObservations, PlainRecorder
+from townlet_runtime.plain.saving import restore_observations, save_observations
 from townlet_runtime.plain.settings import ConfigLike, read_settings, scripted_behavior, seed_of
 from townlet_runtime.plain.view import PlainObserved
-from townlet_runtime.policy.policy import Policy
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Actor
 
@@ -34,7 +36,7 @@ Town = TypeVar("Town", bound=WorldView)
 """A world with all members of a `WorldView`."""
 
 
-class PolicyRuntime(PossessionCalls[World, Intent]):
+class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent]):
     """Decides for the agents of a plain Python world: script, learned side, possession, guardrails, and a record.
 
     A tick is `decide(world, tick)`, the world's own step, `post_step(rewards, terminated)` and, where there are
@@ -124,7 +126,7 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
         option_done: Callable[[Any, str, Any], bool] | None = None,
         options: PlainOptions = DEFAULT_OPTIONS,
     ) -> None:
-        super().__init__()
+        PossessionCalls.__init__(self)
         if codec is not None and behavior is None:
             raise ConfigError("expected a `behavior` for the intents of your own `codec`, got none")
         self._config = read_settings(config)
@@ -136,10 +138,7 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
         self._option_done = option_done
         self._options = options
         self._coin_seed = seed_of(self._config)
-        self._learned: LearnedSide[World, Intent] = LearnedSide(
-            seed=self._coin_seed, greedy=options.greedy, on_error=options.on_policy_error
-        )
-        self._policy_hash: str | None = None
+        LearnedCalls.__init__(self, seed=self._coin_seed, greedy=options.greedy, on_error=options.on_policy_error)
         self._clear()
         self.set_policy(policy)
         if world is not None:
@@ -152,6 +151,7 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
         self._recorder: PlainRecorder | None = None
         self._decided: DecidedTick[World, Intent] | None = None
         self._frames: deque[Frame] = deque(maxlen=self._options.max_rows)
+        self._dropped_frames = 0
 
     def _engine_for(self, world: World) -> PlainEngine[World, Intent]:
         if self._engine is None:
@@ -165,7 +165,7 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
                 option_done=self._option_done,
                 options=self._options,
             )
-            self._codec = self._engine.codec
+            self._vocabulary = self._engine.vocabulary
             self._engine.runtime.register_ctx_reset_callback(self._reset_context)
             self._engine.runtime.seed_anneal_rng(self._coin_seed)
         return self._engine
@@ -191,8 +191,8 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
         """
         with self._lock:
             engine = self._engine_for(world)
-            if self._decided is not None and tick <= self._decided.view.tick:
-                raise SimulationError(f"`tick` must be later than {self._decided.view.tick}, got {tick}")
+            if tick <= engine.tick:
+                raise SimulationError(f"`tick` must be later than {engine.tick}, got {tick}")
             populated: Any = world
             self._close(set(populated.agents))
             engine.enter(world)
@@ -266,6 +266,7 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
             self._observations.take(observations, tick=decided.view.tick)
             decided.is_flushed = True
             frames = decided.frames(self._observations.current, self._observations.metadata)
+            self._dropped_frames += max(0, len(self._frames) + len(frames) - self._options.max_rows)
             self._frames.extend(frames)
             return frames
 
@@ -311,6 +312,11 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
                 self._frames.clear()
             return frames
 
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many `frames` and `steps` were dropped because nobody collected them, since `reset_state`."""
+        return {"frames": self._dropped_frames, "steps": 0 if self._recorder is None else self._recorder.dropped_rows}
+
     def collect(self) -> TrajectoryBatch:
         """Return every recorded step that was not collected yet, as trajectories for a learner, and forget them.
 
@@ -327,33 +333,6 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
             self._close(set(after))
             return self._recorder.collect(after)
 
-    # The learned side
-
-    def set_policy(self, policy: Actor | None) -> None:
-        """Let a policy over observations be the learned side; None: nobody."""
-        self._learned.set_policy(policy)
-        self.set_policy_hash(policy.digest if isinstance(policy, Policy) else None)
-
-    def set_policy_action_provider(self, provider: Provider[World, Intent] | None) -> None:
-        """Let a function be the learned side: of world, agent id and the script's intent; its None is no opinion.
-
-        Its intents have no probabilities: they are executed and recorded, and no policy is trained on them.
-        """
-        self._learned.set_provider(provider)
-        self.set_policy_hash(None)
-
-    def enable_anneal_blend(self, enabled: bool = True) -> None:
-        """Blend script and learned side by the ratio; while it is off the script decides."""
-        self._learned.is_blending = enabled
-
-    def set_anneal_ratio(self, ratio: float | None) -> None:
-        """Give the learned side this share of decisions, clamped to [0, 1]; None: none. NaN is a `ConfigError`."""
-        self._learned.ratio = None if ratio is None else clamped_ratio(ratio)
-
-    def current_anneal_ratio(self) -> float | None:
-        """Return the ratio that was set, whether the blend is on or off."""
-        return self._learned.ratio
-
     def seed_anneal_rng(self, seed: int) -> None:
         """Draw the coins between script and learned side from another seed than the config's, in [0, 2^64)."""
         if not 0 <= seed < 2**64:
@@ -361,14 +340,6 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
         self._coin_seed = seed
         if self._engine is not None:
             self._engine.runtime.seed_anneal_rng(seed)
-
-    def active_policy_hash(self) -> str | None:
-        """Return the digest of the policy, or the name that was given; None for none."""
-        return self._policy_hash
-
-    def set_policy_hash(self, digest: str | None) -> None:
-        """Name the learned side, where it has no digest of its own."""
-        self._policy_hash = digest
 
     @property
     def behavior(self) -> Controller[World, Intent]:
@@ -387,6 +358,37 @@ class PolicyRuntime(PossessionCalls[World, Intent]):
         if self._engine is None or died:
             raise PossessionError(f"expected an agent that is present, got {agent_id!r}")
         return self._engine
+
+    def save_state(self) -> SavedState:
+        """Save all state of later decisions, except the world, settings, and the record: collect it before.
+
+        Raises:
+            SimulationError: before the first world, or if the codec cannot read actions.
+        """
+        with self._lock:
+            if self._engine is None:
+                raise SimulationError("`save_state` must follow `decide`")
+            return join_groups(
+                {"engine": self._engine.save_state(), "observations": save_observations(self._observations)}
+            )
+
+    def restore(self, state: SavedState, world: World) -> None:
+        """Go on as the runtime that was saved, with a world as it was then: from here on both decide alike.
+
+        A controller goes on as well if it is a `townlet_behavior.SavedController`, or keeps no plans.
+
+        Raises:
+            SimulationError, StateError: if the state is of another runtime; then this one knows nobody.
+        """
+        engine, observations = split_groups(state, ("engine", "observations")).values()
+        with self._lock:
+            self._clear()
+            try:
+                self._engine_for(world).restore(engine)
+                restore_observations(self._observations, observations)
+            except Exception:
+                self._clear()
+                raise
 
     def reset_state(self) -> None:
         """Forget every agent, the record, commitments, option history and possession; settings stay.

@@ -13,7 +13,8 @@ from townlet_behavior import Proposals, Purpose, SavedState, uniforms
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec
 from townlet_runtime.simulation.saved_state import saved_array
-from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, CriticOptional, RecurrentActor
+from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, CriticOptional
+from townlet_trajectory.evaluation.interfaces import RecurrentActor as RecurrentActor
 from townlet_trajectory.evaluation.policy_card import Commitment, PolicyCard, spec_digest
 
 _SHOWN = 4
