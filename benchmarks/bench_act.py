@@ -1,4 +1,4 @@
-"""Acting: whole-tick inference through `PolicyRuntime` against bare onnxruntime on the same file; prints JSON lines.
+"""Acting: whole-tick inference through `BatchRuntime` against bare onnxruntime on the same file; prints JSON lines.
 
 The network is the original's: map (4, 11, 11) and 64 features, two hidden layers of 256, 12 actions, with masks.
 `share` is the claim: decisions per second of `act` (forward pass, one draw per agent) over those of the bare session.
@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 
 from townlet_behavior import ActionVocabulary, BridgeConfig, IdleController, Purpose, draw_keys, uniforms
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.policy.policy import sample_actions
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
@@ -110,7 +110,7 @@ def measure(path: Path, num_agents: int, *, rounds: int, seconds: float) -> dict
     feed = {**seen.observations, "action_mask": seen.action_mask}
     policy = OnnxPolicy.load(path)
     config = BridgeConfig(ratio=1.0)
-    runtime = PolicyRuntime(spec, IdleController(wait=0), config=config, policy=policy, service=None, seed=1)
+    runtime = BatchRuntime(spec, IdleController(wait=0), config=config, policy=policy, service=None, seed=1)
     runtime.begin(seen, tick=0)
     outcome = stepped(seen)
 

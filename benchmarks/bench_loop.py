@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from townlet_behavior import BridgeConfig, CommitmentConfig
-from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.loop import BatchLoop
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.simulation.interface import schema_of
 from townlet_runtime.town import Town, TownConfig
@@ -48,10 +48,10 @@ def random_policy(path: Path) -> OnnxPolicy:
     return OnnxPolicy.load(path)
 
 
-def loop_of(num_agents: int, policy: OnnxPolicy | None) -> SimulationLoop:
+def loop_of(num_agents: int, policy: OnnxPolicy | None) -> BatchLoop:
     config = TownConfig(num_agents=num_agents)
     town = Town(config, num_worlds=1)
-    runtime = PolicyRuntime(
+    runtime = BatchRuntime(
         town.spec,
         town.scripted("scripted"),
         config=BridgeConfig(
@@ -64,7 +64,7 @@ def loop_of(num_agents: int, policy: OnnxPolicy | None) -> SimulationLoop:
         seed=0,
         guardrails=town.guardrails(),
     )
-    loop = SimulationLoop(town, runtime)
+    loop = BatchLoop(town, runtime)
     loop.reset(seed=2**31)
     return loop
 

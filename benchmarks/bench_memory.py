@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from townlet_behavior import BridgeConfig, CommitmentConfig
-from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.loop import BatchLoop
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import schema_of
 from townlet_runtime.town import Town, TownConfig
@@ -65,7 +65,7 @@ def measure(recording: str, ticks: int) -> dict[str, float | int | str]:
     spec = town.spec
     policy = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
     with recorder(town, recording) as service:
-        runtime = PolicyRuntime(
+        runtime = BatchRuntime(
             spec,
             town.scripted("idle"),
             config=BridgeConfig(ratio=0.5, commitment=CommitmentConfig(ticks=spec.option_ticks)),
@@ -74,7 +74,7 @@ def measure(recording: str, ticks: int) -> dict[str, float | int | str]:
             seed=0,
             guardrails=town.guardrails(),
         )
-        loop = SimulationLoop(town, runtime)
+        loop = BatchLoop(town, runtime)
         loop.reset(seed=2**31)
         events = dict.fromkeys(("faint_events", "departure_events"), 0.0)
         chunk, begun = max(1, ticks // SAMPLES), time.perf_counter()

@@ -17,7 +17,7 @@ FIRST_NAMED = {
     "townlet_behavior": {"BehaviorBridge", "Possession", "Proposals"},
     "townlet_trajectory": {"TrajectoryService", "TrajectoryBatch", "TrajectoryDataset"},
     "townlet_training": {"PPOLearner", "TrainingOrchestrator"},
-    "townlet_runtime": {"PolicyRuntime", "SimulationLoop"},
+    "townlet_runtime": {"BatchRuntime", "BatchLoop"},
 }
 """The classes that users name first; each shows how it is used."""
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from townlet_behavior import BridgeConfig, CommitmentConfig
-from townlet_runtime.core.loop import SimulationLoop
+from townlet_runtime.core.loop import BatchLoop
 from townlet_runtime.core.rollouts import Collector
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.simulation.interface import AGENTS
 from townlet_runtime.simulation.one_group import OneGroup
@@ -148,11 +148,11 @@ def test_the_exported_clone_acts_as_the_network(
     assert np.all(np.abs(values - expected_values) <= 1e-5 * (1 + np.abs(expected_values)))
 
     world = Town(TownConfig(), num_worlds=1)
-    runtime = PolicyRuntime(
+    runtime = BatchRuntime(
         world.spec, world.scripted("scripted"), config=bridge_config, policy=policy, service=None, seed=0, greedy=True
     )
     runtime.set_anneal_ratio(1.0)
-    loop = SimulationLoop(world, runtime)
+    loop = BatchLoop(world, runtime)
     loop.reset(seed=5)
     report = loop.run_for(30)
     assert report.ticks_by_source["learned"] == report.agent_ticks

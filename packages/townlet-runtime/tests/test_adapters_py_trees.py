@@ -14,8 +14,8 @@ from py_trees.composites import Selector, Sequence
 
 from townlet_behavior import BehaviorBridge, BridgeConfig, StateError
 from townlet_runtime.adapters.py_trees_controller import TreeController, tree_script
-from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.loop import BatchLoop
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import Observed
 from townlet_runtime.testing import Corridor, CorridorConfig
@@ -187,8 +187,8 @@ def test_it_is_a_script_of_a_simulation() -> None:
     for trees in (True, False):
         corridor = Corridor(CONFIG, num_worlds=3)
         script = tree_script(walker)(corridor.spec) if trees else corridor.scripted("scripted")
-        runtime = PolicyRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
-        loop = SimulationLoop(corridor, runtime)
+        runtime = BatchRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
+        loop = BatchLoop(corridor, runtime)
         loop.reset(seed=4)
         reports.append(loop.run_for(60))
     # agents come and go meanwhile

@@ -13,15 +13,15 @@ from strategies import LinearPolicy, bridge_config
 
 from townlet_behavior import BridgeConfig, Guardrail, GuardrailError, IdleController, StatelessGuardrail, Verdicts
 from townlet_runtime.core.loop import (
+    BatchLoop,
     GroupedLoop,
     LoopReport,
-    SimulationLoop,
     count_worlds,
     require_groups,
     runtimes_of,
     script_side,
 )
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import (
     AGENTS,
@@ -40,8 +40,8 @@ from townlet_trajectory.evaluation.interfaces import training_seeds
 CONFIG = BridgeConfig()
 
 
-def loop_of(corridor: Corridor, *, ratio: float = 0.0, service: TrajectoryService | None = None) -> SimulationLoop:
-    runtime = PolicyRuntime(
+def loop_of(corridor: Corridor, *, ratio: float = 0.0, service: TrajectoryService | None = None) -> BatchLoop:
+    runtime = BatchRuntime(
         corridor.spec,
         corridor.scripted("scripted"),
         config=bridge_config(corridor, ratio=ratio),
@@ -49,7 +49,7 @@ def loop_of(corridor: Corridor, *, ratio: float = 0.0, service: TrajectoryServic
         service=service,
         seed=4,
     )
-    return SimulationLoop(corridor, runtime)
+    return BatchLoop(corridor, runtime)
 
 
 def test_a_report_by_hand() -> None:
@@ -331,7 +331,7 @@ def test_a_world_with_agents_of_two_groups_counts_once() -> None:
         assert count_worlds(runtimes, specs) == worlds
 
 
-def runtimes_for(simulation: GroupedSimulation) -> list[PolicyRuntime]:
+def runtimes_for(simulation: GroupedSimulation) -> list[BatchRuntime]:
     scripts = simulation.scripted("idle")
     return list(runtimes_of(simulation, scripts, config=CONFIG, policies=None, services=None, seed=0).values())
 
@@ -383,9 +383,9 @@ def test_rewards_that_are_no_numbers_are_refused_without_a_recorder() -> None:
 
 def test_a_loop_over_a_world_that_cannot_be_saved_saves_nothing() -> None:
     garden = Garden()
-    runtime = PolicyRuntime(
+    runtime = BatchRuntime(
         garden.spec, IdleController(wait=1), config=BridgeConfig(), policy=None, service=None, seed=0
     )
-    loop = SimulationLoop(garden, runtime)
+    loop = BatchLoop(garden, runtime)
     loop.reset(seed=1)
     assert loop.run_for(7).agent_ticks == 28 and loop.save_state() is None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from strategies import LOWEST, LinearPolicy, masked_log_probs
 
 from townlet_behavior import ActionVocabulary, BridgeConfig, PolicyError
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.file import PolicyCard
 from townlet_runtime.policy.policy import (
@@ -112,7 +112,7 @@ class FailingPolicy:
 @pytest.mark.parametrize("greedy", [False, True])
 def test_a_policy_that_fails_is_refused_at_once_in_both_ways_of_acting(greedy: bool) -> None:
     corridor = Corridor()
-    runtime = PolicyRuntime(
+    runtime = BatchRuntime(
         SPEC,
         corridor.scripted("idle"),
         config=BridgeConfig(ratio=1.0),

@@ -12,9 +12,9 @@ from onnx_files import ElmanNetwork, card, policy_file
 from strategies import LinearPolicy, bridge_config
 
 from townlet_behavior import BridgeConfig, SavedState
-from townlet_runtime.core.loop import SimulationLoop
+from townlet_runtime.core.loop import BatchLoop
 from townlet_runtime.core.rollouts import Collector, Evaluator
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import STATE, ActingPolicy
@@ -40,9 +40,9 @@ def in_a_file(spec: SimulationSpec, folder: Path) -> RecurrentOnnxPolicy:
     return RecurrentOnnxPolicy.load(path)
 
 
-def runtime_of(corridor: Corridor, policy: object, *, ratio: float = 0.5) -> PolicyRuntime:
+def runtime_of(corridor: Corridor, policy: object, *, ratio: float = 0.5) -> BatchRuntime:
     service = TrajectoryService(schema_of(corridor.spec, masked=corridor.config.masked), max_rows=100_000)
-    return PolicyRuntime(
+    return BatchRuntime(
         corridor.spec,
         corridor.scripted("scripted"),
         config=bridge_config(corridor, ratio=ratio),
@@ -82,7 +82,7 @@ def columns(batch: TrajectoryBatch) -> dict[str, list[object]]:
     return {name: np.asarray(column).tolist() for name, column in batch.columns.items()}
 
 
-def go_on(corridor: Corridor, runtime: PolicyRuntime) -> None:
+def go_on(corridor: Corridor, runtime: BatchRuntime) -> None:
     """Forty ticks."""
     for _ in range(40):
         runtime.post_step(corridor.step(runtime.decide_batch().action))
@@ -91,7 +91,7 @@ def go_on(corridor: Corridor, runtime: PolicyRuntime) -> None:
 def test_a_runtime_that_was_saved_and_restored_goes_on_bit_for_bit(tmp_path: Path) -> None:
     corridor = Corridor(BUSY, num_worlds=2)
     policy = in_a_file(corridor.spec, tmp_path)
-    loop = SimulationLoop(corridor, runtime_of(corridor, policy))
+    loop = BatchLoop(corridor, runtime_of(corridor, policy))
     loop.reset(seed=3)
     loop.run_for(17)
     worlds, state = corridor.save_state(), loop.runtime.save_state()
@@ -149,7 +149,7 @@ def test_the_score_of_an_episode_does_not_depend_on_its_place(tmp_path: Path) ->
 
 def test_everybody_is_forgotten_when_worlds_begin_anew(tmp_path: Path) -> None:
     corridor = Corridor(BUSY, num_worlds=2)
-    loop = SimulationLoop(corridor, runtime_of(corridor, in_a_file(corridor.spec, tmp_path)))
+    loop = BatchLoop(corridor, runtime_of(corridor, in_a_file(corridor.spec, tmp_path)))
     loop.reset(seed=3)
     loop.run_for(20)
     assert loop.runtime.save_state()[f"policy/{STATE}"].any()
@@ -249,7 +249,7 @@ def test_a_runtime_that_records_nothing_asks_for_no_values_unless_told_to(tmp_pa
     corridor = Corridor(BUSY)
     policy = in_a_file(corridor.spec, tmp_path)
     for asks, known in ((None, False), (False, False), (True, True)):
-        runtime = PolicyRuntime(
+        runtime = BatchRuntime(
             corridor.spec,
             corridor.scripted("idle"),
             config=BridgeConfig(ratio=1.0),
@@ -267,7 +267,7 @@ def test_a_runtime_that_records_nothing_asks_for_no_values_unless_told_to(tmp_pa
 
 def test_a_policy_that_is_exchanged_between_ticks_leaves_commitments_as_they_are() -> None:
     corridor = Corridor(replace(BUSY, rest_ticks=8), num_worlds=4)
-    runtime = PolicyRuntime(
+    runtime = BatchRuntime(
         corridor.spec,
         corridor.scripted("idle"),
         config=bridge_config(corridor, ratio=1.0),
@@ -275,7 +275,7 @@ def test_a_policy_that_is_exchanged_between_ticks_leaves_commitments_as_they_are
         service=None,
         seed=2,
     )
-    loop = SimulationLoop(corridor, runtime)
+    loop = BatchLoop(corridor, runtime)
     loop.reset(seed=0)
     exchanged = 0
     for seed in range(2, 60):

@@ -8,8 +8,8 @@ from onnx_files import ElmanNetwork, card, policy_file, seal
 from strategies import LOWEST, log_softmax
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.loop import BatchLoop
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import PolicyFileError, SimulationError
 from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
 from townlet_runtime.policy.policy import require_fit
@@ -56,10 +56,10 @@ def test_a_policy_that_takes_no_mask_is_refused(tmp_path: Path) -> None:
 def test_it_drives_a_simulation(tmp_path: Path) -> None:
     policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card())))
     corridor = Corridor()
-    runtime = PolicyRuntime(
+    runtime = BatchRuntime(
         corridor.spec, corridor.scripted("idle"), config=BridgeConfig(ratio=1.0), policy=policy, service=None, seed=1
     )
-    loop = SimulationLoop(corridor, runtime)
+    loop = BatchLoop(corridor, runtime)
     loop.reset(seed=1)
     report = loop.run_for(60)
     assert report.ticks_by_source == {"scripted": 0, "learned": report.agent_ticks, "external": 0}

@@ -24,8 +24,8 @@ from townlet_behavior import (
     draw_keys,
     uniforms,
 )
-from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.loop import BatchLoop
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import Observations, schema_of
@@ -38,14 +38,14 @@ ALONE = CorridorConfig(places=1, length=6, slip=0.0, episode_ticks=50, max_absen
 
 def recording_runtime(
     corridor: Corridor, config: BridgeConfig, policy: LinearPolicy | None, *, seed: int = 11, greedy: bool = False
-) -> PolicyRuntime:
+) -> BatchRuntime:
     service = TrajectoryService(schema_of(corridor.spec, masked=corridor.config.masked), max_rows=100_000)
     script = corridor.scripted("scripted")
-    return PolicyRuntime(corridor.spec, script, config=config, policy=policy, service=service, seed=seed, greedy=greedy)
+    return BatchRuntime(corridor.spec, script, config=config, policy=policy, service=service, seed=seed, greedy=greedy)
 
 
-def started(corridor: Corridor, config: BridgeConfig, policy: LinearPolicy | None = None) -> SimulationLoop:
-    loop = SimulationLoop(corridor, recording_runtime(corridor, config, policy))
+def started(corridor: Corridor, config: BridgeConfig, policy: LinearPolicy | None = None) -> BatchLoop:
+    loop = BatchLoop(corridor, recording_runtime(corridor, config, policy))
     loop.reset(seed=0)
     return loop
 
@@ -73,7 +73,7 @@ def test_neither_coins_nor_actions_repeat_after_any_power_of_2_of_ticks() -> Non
     ticks = (0, *(2**k for k in range(53)))
     coins, actions = set(), set()
     for ratio, seen, column in ((0.5, coins, "source"), (1.0, actions, "action")):
-        runtime = PolicyRuntime(
+        runtime = BatchRuntime(
             corridor.spec,
             corridor.scripted("idle"),
             config=BridgeConfig(ratio=ratio),
@@ -114,7 +114,7 @@ def test_a_twin_that_goes_agent_by_agent_decides_and_records_the_same(
     corridor = Corridor(world, num_worlds=num_worlds)
     config = bridge_config(corridor, ratio=ratio)
     policy = LinearPolicy(corridor.spec, seed=seed)
-    loop = SimulationLoop(corridor, recording_runtime(corridor, config, policy, seed=seed + 1, greedy=greedy))
+    loop = BatchLoop(corridor, recording_runtime(corridor, config, policy, seed=seed + 1, greedy=greedy))
     loop.reset(seed=seed)
     loop.run_for(30)
     twin = Twin(Corridor(world, num_worlds=num_worlds), policy, config, seed=seed + 1, greedy=greedy)
@@ -334,7 +334,7 @@ def test_calls_out_of_order_are_refused() -> None:
 
 def test_without_a_recorder_there_is_nothing_to_collect() -> None:
     corridor = Corridor(ALONE)
-    runtime = PolicyRuntime(
+    runtime = BatchRuntime(
         corridor.spec, corridor.scripted("idle"), config=BridgeConfig(), policy=None, service=None, seed=0
     )
     assert runtime.service is None
@@ -368,7 +368,7 @@ def test_a_runtime_goes_on_from_what_was_saved(seed: int, ratio: float, ticks: i
         corridor = Corridor(world, num_worlds=2)
         policy = LinearPolicy(corridor.spec, seed=seed)
         runtime = recording_runtime(corridor, bridge_config(corridor, ratio=ratio), policy)
-        loops.append(SimulationLoop(corridor, runtime))
+        loops.append(BatchLoop(corridor, runtime))
     unbroken, resumed = loops
     unbroken.reset(seed=seed)
     agent = unbroken.runtime.observed.agent_ids[0]
@@ -472,7 +472,7 @@ def test_an_actor_that_says_nothing_of_itself_is_taken_to_fit() -> None:
 
 def test_an_agent_without_a_name_is_refused_with_world_and_tick() -> None:
     corridor = Corridor(CorridorConfig(length=4, episode_ticks=15), num_worlds=2)
-    runtime = PolicyRuntime(
+    runtime = BatchRuntime(
         corridor.spec, corridor.scripted("scripted"), config=BridgeConfig(), policy=None, service=None, seed=0
     )
     observed = corridor.reset(seeds=np.array([0, 1]))
@@ -485,7 +485,7 @@ def test_an_agent_without_a_name_is_refused_with_world_and_tick() -> None:
 
 def test_two_agents_of_one_name_are_refused_without_a_recorder() -> None:
     corridor = Corridor(CorridorConfig(places=9, max_absence=1), num_worlds=2)
-    runtime = PolicyRuntime(
+    runtime = BatchRuntime(
         corridor.spec, corridor.scripted("idle"), config=BridgeConfig(), policy=None, service=None, seed=0
     )
     observed = corridor.reset(seeds=np.array([5, 5]))  # worlds of one seed have agents of one key, which are others
@@ -499,7 +499,7 @@ def test_two_agents_of_one_name_are_refused_without_a_recorder() -> None:
 
 def test_ticks_never_go_back() -> None:
     corridor = Corridor(ALONE)
-    runtime = PolicyRuntime(
+    runtime = BatchRuntime(
         corridor.spec, corridor.scripted("idle"), config=BridgeConfig(), policy=None, service=None, seed=0
     )
     observed = begun(corridor, 0)
@@ -528,7 +528,7 @@ def test_probabilities_and_logits_of_any_actor_are_refused(bend: Callable[[NDArr
             return bend(log_probs), values
 
     script, config = corridor.scripted("idle"), BridgeConfig(ratio=1.0)
-    runtime = PolicyRuntime(corridor.spec, script, config=config, policy=Bent(), service=None, seed=0)
+    runtime = BatchRuntime(corridor.spec, script, config=config, policy=Bent(), service=None, seed=0)
     runtime.begin(begun(corridor, 0), tick=0)
     with pytest.raises(PolicyError, match="normalise `log_probs`"):
         runtime.decide_batch()

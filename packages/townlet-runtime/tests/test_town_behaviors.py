@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from townlet_behavior import ScriptedConfig
 from townlet_runtime.config import bridge_config, load_config, script_config, town_config
-from townlet_runtime.core.loop import SimulationLoop
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.loop import BatchLoop
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import TownConfigError
 from townlet_runtime.town import (
     AffordanceSpec,
@@ -147,7 +147,7 @@ def test_a_commitment_does_not_carry_a_walk_beyond_its_end() -> None:
     # The format's own length, 15 ticks for a step.
     config = load_config(SCENARIOS / "queue_conflict.yaml").config
     world = Town(town_config(config), num_worlds=1, script=script_config(config))
-    runtime = PolicyRuntime(
+    runtime = BatchRuntime(
         world.spec,
         world.scripted("scripted"),
         config=bridge_config(config, ratio=0.0),
@@ -156,7 +156,7 @@ def test_a_commitment_does_not_carry_a_walk_beyond_its_end() -> None:
         seed=1,
         guardrails=world.guardrails(),
     )
-    loop = SimulationLoop(world, runtime)
+    loop = BatchLoop(world, runtime)
     loop.reset(1)
     loop.run_for(2)
     assert list(zip(world.state.x.tolist(), world.state.y.tolist(), strict=True)) == [(12, 12), (13, 12), (12, 13)]

@@ -1,7 +1,8 @@
 """The policy layer of a multi-agent simulation: possess, blend, record, score, act without torch.
 
-A world is a `Simulation`. `PolicyRuntime` decides for its agents, `SimulationLoop` steps both together, `Collector`
-gathers experience for a learner, `Evaluator` scores whole episodes, `OnnxPolicy` acts as a network was trained to.
+`PolicyRuntime` decides for the agents of a plain Python world, one dictionary a tick. A world of arrays is a
+`Simulation`: `BatchRuntime` decides for its agents, `BatchLoop` steps both together, `Collector` gathers experience for
+a learner, `Evaluator` scores whole episodes. `OnnxPolicy` acts as a network was trained to.
 `townlet_runtime.town` is a world to begin with, `townlet_runtime.config` reads config files, `townlet_runtime.cli` is
 the command `townlet`.
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from townlet_runtime.adapters.mesa_worlds import MesaWorlds
     from townlet_runtime.adapters.py_trees_controller import TreeController, tree_script
     from townlet_runtime.adapters.registry import Environment
-    from townlet_runtime.core.loop import GroupedLoop, LoopReport, SimulationLoop
+    from townlet_runtime.core.loop import BatchLoop, GroupedLoop, LoopReport
     from townlet_runtime.core.rollouts import Collector, Evaluator
-    from townlet_runtime.core.runtime import PolicyRuntime
+    from townlet_runtime.core.runtime import BatchRuntime
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
+    from townlet_runtime.plain.runtime import PolicyRuntime
+    from townlet_runtime.plain.town_loop import SimulationLoop
     from townlet_runtime.policy.file import PolicyCard
     from townlet_runtime.policy.foreign import ModelParts, SealSpec
     from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
@@ -59,6 +62,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ActionProbability",
     "AgentSnapshot",
+    "BatchLoop",
+    "BatchRuntime",
     "CheckedGroups",
     "Closing",
     "Collector",
@@ -115,10 +120,12 @@ _MODULES = {
     "adapters.mesa_worlds": ("MesaWorlds",),
     "adapters.py_trees_controller": ("TreeController", "tree_script"),
     "adapters.registry": ("Environment",),
-    "core.loop": ("GroupedLoop", "LoopReport", "SimulationLoop"),
+    "core.loop": ("BatchLoop", "GroupedLoop", "LoopReport"),
     "core.rollouts": ("Collector", "Evaluator"),
-    "core.runtime": ("PolicyRuntime",),
+    "core.runtime": ("BatchRuntime",),
     "core.telemetry": ("ActionProbability", "AgentSnapshot"),
+    "plain.runtime": ("PolicyRuntime",),
+    "plain.town_loop": ("SimulationLoop",),
     "policy.vectors": ("VectorsCheck", "check_vectors"),
     "policy.file": ("PolicyCard",),
     "policy.foreign": ("ModelParts", "SealSpec"),

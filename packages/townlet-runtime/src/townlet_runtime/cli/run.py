@@ -15,7 +15,7 @@ from townlet_runtime.cli.render import frame_of, screen
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import UniformPolicy
@@ -54,7 +54,7 @@ class WorldSetup:
     """By group; None: the script alone."""
     drawn: bool
     """Whether there is neither script nor policy, and actions are drawn."""
-    runtimes: Mapping[str, PolicyRuntime]
+    runtimes: Mapping[str, BatchRuntime]
 
 
 def run_world(options: RunOptions, console: Console) -> int:

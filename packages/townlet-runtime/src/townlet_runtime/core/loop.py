@@ -1,4 +1,4 @@
-"""`SimulationLoop`: a simulation and its runtime, stepped together; `GroupedLoop` for several groups of agents."""
+"""`BatchLoop`: a simulation and its runtime, stepped together; `GroupedLoop` for several groups of agents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, BridgeConfig, NoProposals, SavedState, join_groups, split_groups
-from townlet_runtime.core.runtime import PolicyRuntime
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.core.telemetry import log, log_tick_health
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import (
@@ -50,7 +50,7 @@ def runtimes_of(
     services: Mapping[str, TrajectoryService] | None,
     seed: int,
     greedy: bool = False,
-) -> dict[str, PolicyRuntime]:
+) -> dict[str, BatchRuntime]:
     """Make one runtime for each group, under the world's own guardrails.
 
     Args:
@@ -67,7 +67,7 @@ def runtimes_of(
     """
     guardrails = simulation.guardrails()
     return {
-        group: PolicyRuntime(
+        group: BatchRuntime(
             spec,
             controllers[group],
             config=config,
@@ -91,7 +91,7 @@ def require_groups(actors: Mapping[str, AnyActor], simulation: GroupedSimulation
         raise SimulationError(f"expected a policy for each group of {sorted(simulation.specs)}, got {sorted(actors)}")
 
 
-def count_worlds(runtimes: Sequence[PolicyRuntime], specs: Sequence[SimulationSpec]) -> int:
+def count_worlds(runtimes: Sequence[BatchRuntime], specs: Sequence[SimulationSpec]) -> int:
     """Count the worlds in which an agent of any group is about to act; one runtime and one spec for each group."""
     inhabited = []
     for index, spec in enumerate(specs):
@@ -160,7 +160,7 @@ class LoopReport:
 class GroupedLoop:
     """Steps a simulation as the runtimes of its groups decide. `reset` or `restore` comes first."""
 
-    def __init__(self, simulation: GroupedSimulation, runtimes: Mapping[str, PolicyRuntime]) -> None:
+    def __init__(self, simulation: GroupedSimulation, runtimes: Mapping[str, BatchRuntime]) -> None:
         self._simulation = simulation
         self._runtimes = runtimes
         self._groups = tuple(runtimes.items())
@@ -262,24 +262,24 @@ class GroupedLoop:
         )
 
 
-class SimulationLoop:
+class BatchLoop:
     """Steps a simulation as its runtime decides. `reset` or `restore` comes first; the tick counts on through resets.
 
     Examples:
         >>> from townlet_behavior import BridgeConfig
-        >>> from townlet_runtime import PolicyRuntime, SimulationLoop
+        >>> from townlet_runtime import BatchRuntime, BatchLoop
         >>> from townlet_runtime.testing import Corridor
         >>> corridor = Corridor(num_worlds=2)
         >>> script = corridor.scripted("scripted")
-        >>> runtime = PolicyRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
-        >>> loop = SimulationLoop(corridor, runtime)
+        >>> runtime = BatchRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
+        >>> loop = BatchLoop(corridor, runtime)
         >>> loop.reset(seed=3)
         >>> report = loop.run_for(10)
         >>> report.ticks, report.env_steps
         (10, 20)
     """
 
-    def __init__(self, simulation: Simulation, runtime: PolicyRuntime) -> None:
+    def __init__(self, simulation: Simulation, runtime: BatchRuntime) -> None:
         self._simulation = simulation
         self._runtime = runtime
         self._loop = GroupedLoop(OneGroup(simulation), {AGENTS: runtime})
@@ -289,7 +289,7 @@ class SimulationLoop:
         return self._simulation
 
     @property
-    def runtime(self) -> PolicyRuntime:
+    def runtime(self) -> BatchRuntime:
         return self._runtime
 
     @property

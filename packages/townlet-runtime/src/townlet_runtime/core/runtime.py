@@ -1,4 +1,4 @@
-"""`PolicyRuntime`: joins policy, bridge and recorder at every tick; it owns no rule, no buffer and no gradient."""
+"""`BatchRuntime`: joins policy, bridge and recorder at every tick; it owns no rule, no buffer and no gradient."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PARTS = ("runtime", "bridge", "switches", "policy")
 """Of a saved state."""
 
 
-class PolicyRuntime:
+class BatchRuntime:
     """Decides for all agents of a simulation, tick by tick, and records decisions and outcomes.
 
     A tick is `decide_batch()`, then the world's own step, then `post_step(stepped)`, which begins the next tick.
@@ -49,11 +49,11 @@ class PolicyRuntime:
     Examples:
         >>> import numpy as np
         >>> from townlet_behavior import BridgeConfig
-        >>> from townlet_runtime import PolicyRuntime
+        >>> from townlet_runtime import BatchRuntime
         >>> from townlet_runtime.testing import Corridor
         >>> corridor = Corridor()
         >>> script = corridor.scripted("scripted")
-        >>> runtime = PolicyRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
+        >>> runtime = BatchRuntime(corridor.spec, script, config=BridgeConfig(), policy=None, service=None, seed=1)
         >>> runtime.begin(corridor.reset(seeds=np.array([7])), tick=0)
         >>> decisions = runtime.decide_batch()
         >>> {corridor.spec.vocabulary.keys[action] for action in decisions.action.tolist()}

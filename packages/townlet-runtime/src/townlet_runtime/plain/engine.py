@@ -25,7 +25,7 @@ from townlet_behavior.config import OnPolicyError
 from townlet_behavior.controllers import encode_intent
 from townlet_behavior.saving import check_names
 from townlet_runtime.config import Config
-from townlet_runtime.core.runtime import PolicyRuntime as BatchRuntime
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.plain.codec import AgentIntentCodec, Intent, IntentCodec, OptionCodec, World, plain_vocabulary
 from townlet_runtime.plain.frames import DecidedTick, options_of

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from townlet_runtime.config import bridge_config, script_config, town_config
-from townlet_runtime.core.loop import LoopReport
-from townlet_runtime.core.loop import SimulationLoop as BatchLoop
-from townlet_runtime.core.runtime import PolicyRuntime as BatchRuntime
+from townlet_runtime.core.loop import BatchLoop, LoopReport
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.plain.settings import ConfigLike, read_settings, seed_of
 from townlet_runtime.simulation.interface import Stepped, schema_of
