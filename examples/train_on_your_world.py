@@ -29,7 +29,7 @@ class Orchard:
         return self._observe()
 
     def step(self, actions: np.ndarray) -> Stepped:
-        worth = np.column_stack([self._fruit, np.zeros(len(actions))])  # a rest earns 0
+        worth = np.column_stack([self._fruit, np.zeros(len(actions), np.float32)])  # a rest earns 0
         self._tick += 1
         over = self._tick % TICKS == 0
         observed = self._observe()
@@ -38,7 +38,7 @@ class Orchard:
             final_observations={"fruit": self._fruit} if over else {})
 
     def _observe(self) -> Observed:
-        self._fruit = np.concatenate([rng.random((len(PICKERS), 2)) for rng in self._rngs])
+        self._fruit = np.concatenate([rng.random((len(PICKERS), 2), np.float32) for rng in self._rngs])
         return Observed(slots=np.arange(len(self._ids)), agent_ids=self._ids, observations={"fruit": self._fruit})
 
     # Optional: a script to blend with and to clone; without it, PPO begins from scratch.
