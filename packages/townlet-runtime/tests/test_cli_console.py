@@ -196,6 +196,15 @@ def test_an_interrupt_before_anything_is_set_up_has_the_code_of_the_signal() -> 
     assert guarded(failing(KeyboardInterrupt()), plain()) == 130
 
 
+@pytest.fixture
+def hears_hangups() -> Iterator[None]:
+    """Under `nohup` the signal is ignored, and stays so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hears_hangups")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_only_sets_a_flag(number: signal.Signals, code: int) -> None:
     before = handlers()
@@ -208,6 +217,7 @@ def test_a_signal_only_sets_a_flag(number: signal.Signals, code: int) -> None:
     assert handlers() == before
 
 
+@pytest.mark.usefixtures("hears_hangups")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_where_nothing_is_to_be_saved_a_signal_ends_it_at_once(number: signal.Signals, code: int) -> None:
     before = handlers()
