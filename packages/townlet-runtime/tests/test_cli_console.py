@@ -2,6 +2,7 @@ import json
 import logging
 import math
 import signal
+from collections.abc import Iterator
 
 import pytest
 
