@@ -21,6 +21,7 @@ RUN_DIRECTORY = {
     "metrics.jsonl",
     "checkpoints",
     "policy.onnx",
+    "policy.vectors.json",
     "evaluation.json",
     "promotion.json",
     "summary.json",
