@@ -51,6 +51,7 @@ NEEDS = {
         "test_town_parallel.py",
     ),
     "mesa": ("test_adapters_mesa.py",),
+    "networkx": ("test_adapters_mesa.py",),  # Mesa's own examples import it, Mesa does not
     "py_trees": ("test_adapters_py_trees.py",),
 }
 """Modules of the extras, and the files that import what imports them."""
