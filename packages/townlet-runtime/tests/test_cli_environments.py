@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -343,7 +344,7 @@ def test_worlds_are_closed_after_a_signal(command: str, number: signal.Signals, 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},  # where `walk` is
     )
     assert process.stdout is not None and process.stdout.readline() == "begun\n"
     process.send_signal(number)
