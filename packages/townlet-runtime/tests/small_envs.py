@@ -9,7 +9,6 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
 
 Answer = tuple[Any, Any, Any, Any, Any]
@@ -65,9 +64,7 @@ class Stairs(gymnasium.Env[Any, Any]):
         return observation, {"action_mask": mask} if self._mask == "info" else {}
 
 
-def stairs(
-    num_worlds: int = 1, *, episode_ticks: int = 100, controller: ControllerFactory | None = None, **settings: Any
-) -> SyncWorlds:
+def stairs(num_worlds: int = 1, *, episode_ticks: int = 100, **settings: Any) -> SyncWorlds:
     """Worlds of stairs."""
     envs = [Stairs(**settings) for _ in range(num_worlds)]
-    return SyncWorlds("gymnasium:Stairs-v0", envs, episode_ticks=episode_ticks, controller=controller)
+    return SyncWorlds("gymnasium:Stairs-v0", envs, episode_ticks=episode_ticks)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 
 RIDERS = ("rider_0", "rider_1")
@@ -115,9 +114,7 @@ class TimedCoach(Coach):
         return self.length
 
 
-def coaches(
-    num_worlds: int = 1, *, episode_ticks: int = 50, controller: ControllerFactory | None = None, **settings: Any
-) -> ParallelWorlds:
+def coaches(num_worlds: int = 1, *, episode_ticks: int = 50, **settings: Any) -> ParallelWorlds:
     """Worlds of coaches."""
     envs = [Coach(**settings) for _ in range(num_worlds)]
-    return ParallelWorlds("pettingzoo:coach", envs, episode_ticks=episode_ticks, controller=controller)
+    return ParallelWorlds("pettingzoo:coach", envs, episode_ticks=episode_ticks)

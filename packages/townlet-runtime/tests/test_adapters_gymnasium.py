@@ -12,6 +12,7 @@ from small_envs import Answer, Stairs, stairs
 from townlet_behavior import BridgeConfig, Kind
 from townlet_runtime.adapters import gymnasium_worlds
 from townlet_runtime.adapters.controllers import ObservationController, registered_controller
+from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.gymnasium_sync import SyncWorlds
 from townlet_runtime.adapters.gymnasium_worlds import NativeWorlds
 from townlet_runtime.adapters.history import episode_seed, joint_seed
@@ -40,7 +41,9 @@ def test_stairs_by_hand() -> None:
     worlds = stairs(2)
     seen = begun(worlds, 3)
     assert seen.agent_ids.tolist() == ["agent", "agent"] and seen.episodes.tolist() == [0, 1]
-    assert worlds.spec.vocabulary.keys == ("0", "1", "2") and worlds.behaviors == () and worlds.guardrails() == ()
+    whole = OneGroup(worlds)
+    assert worlds.spec.vocabulary.keys == ("0", "1", "2")
+    assert whole.behaviors == () and whole.guardrails() == {AGENTS: ()}
     assert seen.observations["observation"][:, 0].tolist() == [0.0, 0.0] and seen.action_mask is None
     first = worlds.step(acts(LEAP, CLIMB))
     assert first.observed.observations["observation"][:, 0].tolist() == [2.0, 1.0]
@@ -57,7 +60,7 @@ def test_stairs_by_hand() -> None:
 
 def test_every_episode_begins_with_its_own_seed() -> None:
     envs = [Stairs(height=1), Stairs(height=2)]
-    worlds = SyncWorlds("gymnasium:Stairs-v0", envs, episode_ticks=9, controller=None)
+    worlds = SyncWorlds("gymnasium:Stairs-v0", envs, episode_ticks=9)
     begun(worlds, 40)
     for _ in range(4):
         worlds.step(acts(CLIMB, CLIMB))
@@ -69,7 +72,7 @@ def test_worlds_of_two_runs_share_no_seed_neither_first_nor_later() -> None:
     used = []
     for run in (0, 1):
         envs = [Stairs(height=1) for _ in range(8)]
-        worlds = SyncWorlds("gymnasium:Stairs-v0", envs, episode_ticks=9, controller=None)
+        worlds = SyncWorlds("gymnasium:Stairs-v0", envs, episode_ticks=9)
         Collector(OneGroup(worlds), config=BridgeConfig(), seed=run, max_rows=999).collect(None, num_ticks=1, ratio=0.0)
         for _ in range(4):
             worlds.step(acts(*[CLIMB] * 8))
@@ -140,7 +143,7 @@ BREACHES = {
 @pytest.mark.parametrize("problem", BREACHES)
 def test_a_broken_interface_is_one_error_that_says_where(problem: str) -> None:
     good, bad = Stairs(), Stairs(bend=BREACHES[problem])
-    worlds = SyncWorlds("gymnasium:Stairs-v0", [good, bad], episode_ticks=9, controller=None)
+    worlds = SyncWorlds("gymnasium:Stairs-v0", [good, bad], episode_ticks=9)
     begun(worlds, 0)
     worlds.step(acts(CLIMB, STAY))
     with pytest.raises(
@@ -214,17 +217,17 @@ def test_calls_that_do_not_fit_are_refused(make: Callable[[], Simulation]) -> No
 
 def test_a_script_is_made_for_the_worlds_it_is_for() -> None:
     climb = ObservationController(lambda seen, agent_id: CLIMB if seen["observation"][0] < 3 else STAY)
-    worlds = stairs(2, controller=lambda spec: climb)
+    worlds = Equipment(controller=lambda spec: climb).of(OneGroup(stairs(2)))
     assert worlds.behaviors == ("scripted",)
-    seen = begun(worlds, 0)
-    assert worlds.scripted("scripted").propose(seen).tolist() == [CLIMB, CLIMB]
+    seen = begun(worlds, 0)[AGENTS]
+    assert worlds.scripted("scripted")[AGENTS].propose(seen).tolist() == [CLIMB, CLIMB]
     for _ in range(3):
-        seen = worlds.step(acts(CLIMB, STAY)).observed
-    assert worlds.scripted("scripted").propose(seen).tolist() == [STAY, CLIMB]
-    with pytest.raises(SimulationError, match="expected a behavior of `gymnasium:Stairs-v0`"):
+        seen = worlds.step({AGENTS: acts(CLIMB, STAY)})[AGENTS].observed
+    assert worlds.scripted("scripted")[AGENTS].propose(seen).tolist() == [STAY, CLIMB]
+    with pytest.raises(SimulationError, match="`gymnasium:Stairs-v0` has no behaviors, got 'nearest'"):
         worlds.scripted("nearest")
     with pytest.raises(SimulationError, match="got 'scripted'"):
-        stairs(1).scripted("scripted")
+        OneGroup(stairs(1)).scripted("scripted")
 
 
 def collector_of(vectorization: str, seed: int = 5) -> Collector:
@@ -315,7 +318,7 @@ class Rows(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
 
 def native(env: Rows) -> NativeWorlds:
-    return NativeWorlds("gymnasium:Rows-v0", env, episode_ticks=9, controller=None)
+    return NativeWorlds("gymnasium:Rows-v0", env, episode_ticks=9)
 
 
 def test_the_tick_that_only_resets_a_native_world_is_nobodys() -> None:
@@ -394,7 +397,7 @@ def test_native_worlds_begin_anew_before_their_history_grows_long(
             return super().reset(seed=seed)
 
     env = Seeded(masked=masked)
-    worlds = NativeWorlds("gymnasium:Rows-v0", env, episode_ticks=1, controller=None)
+    worlds = NativeWorlds("gymnasium:Rows-v0", env, episode_ticks=1)
     seen = begun(worlds, 5)
     ends = []
     for _ in range(15):
@@ -411,13 +414,13 @@ def test_native_worlds_begin_anew_before_their_history_grows_long(
     assert len(seeds) == 3 and len(set(seeds)) == 3
     assert len(set(seen.episodes.tolist())) == 2
     # with the length that its episodes have, it begins anew after four of them, 12 ticks
-    honest = NativeWorlds("gymnasium:Rows-v0", Seeded(masked=masked), episode_ticks=3, controller=None)
+    honest = NativeWorlds("gymnasium:Rows-v0", Seeded(masked=masked), episode_ticks=3)
     check_simulation(honest, seed=3, ticks=40, own_seeds=False)
 
 
 def test_native_worlds_last_four_episodes_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gymnasium_worlds, "RESTART_TICKS", 7)
-    worlds = NativeWorlds("gymnasium:Rows-v0", Rows(), episode_ticks=4, controller=None)
+    worlds = NativeWorlds("gymnasium:Rows-v0", Rows(), episode_ticks=4)
     seen, cut = begun(worlds, 0), []
     for tick in range(41):
         stepped = worlds.step(np.zeros(len(seen.slots), np.int64))
@@ -471,9 +474,10 @@ def test_a_native_form_that_cannot_be_reset_is_named() -> None:
             raise RuntimeError("stuck")
 
     worlds = native(Stuck())
-    assert worlds.guardrails() == () and worlds.behaviors == ()
-    with pytest.raises(SimulationError, match="expected a behavior of `gymnasium:Rows-v0`"):
-        worlds.scripted("scripted")
+    whole = OneGroup(worlds)
+    assert whole.guardrails() == {AGENTS: ()} and whole.behaviors == ()
+    with pytest.raises(SimulationError, match="`gymnasium:Rows-v0` has no behaviors, got 'scripted'"):
+        whole.scripted("scripted")
     with pytest.raises(EnvironmentFaultError, match="Rows-v0, tick 0: `reset` failed with RuntimeError: stuck"):
         begun(worlds, 0)
 
@@ -616,7 +620,7 @@ class Painted(Stairs):
 
 
 def painted(mode: str | None) -> SyncWorlds:
-    worlds = SyncWorlds("gymnasium:Painted-v0", [Painted(render_mode=mode)] * 1, episode_ticks=9, controller=None)
+    worlds = SyncWorlds("gymnasium:Painted-v0", [Painted(render_mode=mode)] * 1, episode_ticks=9)
     begun(worlds, 0)
     worlds.step(acts(LEAP))
     return worlds
@@ -655,7 +659,7 @@ def test_scores_of_single_episodes() -> None:
     def judged(action: int) -> tuple[float, ...]:
         script = ObservationController(lambda seen, agent_id: action)
         judge = Evaluator(
-            lambda n: OneGroup(stairs(n, height=2, episode_ticks=5, controller=lambda spec: script)),
+            lambda n: Equipment(controller=lambda spec: script).of(OneGroup(stairs(n, height=2, episode_ticks=5))),
             config=BridgeConfig(),
             seed=0,
             num_worlds=8,

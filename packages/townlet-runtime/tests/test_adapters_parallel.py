@@ -10,6 +10,7 @@ from small_parallel import PORTER, RIDERS, Answers, Coach, coaches
 from townlet_behavior import BridgeConfig
 from townlet_runtime.adapters.agent_groups import agent_groups, group_names
 from townlet_runtime.adapters.controllers import ObservationController
+from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.history import episode_seed
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 from townlet_runtime.core.rollouts import Collector, Evaluator
@@ -70,7 +71,7 @@ def test_coaches_keep_their_promises(settings: dict[str, Any]) -> None:
 
 def test_every_episode_begins_with_its_own_seed() -> None:
     envs = [Coach(length=2), Coach(length=3)]
-    worlds = ParallelWorlds("pettingzoo:coach", envs, episode_ticks=9, controller=None)
+    worlds = ParallelWorlds("pettingzoo:coach", envs, episode_ticks=9)
     seen = begun(worlds, 7)
     for _ in range(6):
         waits = {group: np.zeros(len(one.slots), np.int64) for group, one in seen.items()}
@@ -115,7 +116,7 @@ def test_a_group_may_be_absent() -> None:
         EnvironmentFaultError, match="agent 'porter', tick 0: expected it to leave `agents` with its end"
     ):
         act(worlds, [0, 0], [0])
-    lone = ParallelWorlds("pettingzoo:coach", [Shy()], episode_ticks=9, controller=None)
+    lone = ParallelWorlds("pettingzoo:coach", [Shy()], episode_ticks=9)
     check_grouped_simulation(lone, seed=0, ticks=20)
     begun(lone, 0)
     first = act(lone, [0, 0], [0])
@@ -143,7 +144,7 @@ def test_agents_may_stay_listed_when_everybody_has_ended() -> None:
                 self.agents = list(actions)
             return answers
 
-    worlds = ParallelWorlds("pettingzoo:coach", [Sloppy(length=2)], episode_ticks=9, controller=None)
+    worlds = ParallelWorlds("pettingzoo:coach", [Sloppy(length=2)], episode_ticks=9)
     check_grouped_simulation(worlds, seed=0, ticks=9)
 
 
@@ -197,9 +198,7 @@ BREACHES = {
 
 @pytest.mark.parametrize("problem", BREACHES)
 def test_a_broken_interface_is_one_error_that_says_where(problem: str) -> None:
-    worlds = ParallelWorlds(
-        "pettingzoo:coach", [Coach(), Coach(bend=BREACHES[problem])], episode_ticks=9, controller=None
-    )
+    worlds = ParallelWorlds("pettingzoo:coach", [Coach(), Coach(bend=BREACHES[problem])], episode_ticks=9)
     begun(worlds, 0)
     with pytest.raises(
         EnvironmentFaultError, match=f"^pettingzoo:coach, world 1, .*{problem}|^pettingzoo:coach, {problem}"
@@ -230,7 +229,7 @@ class Wild(Coach):
 def test_agents_that_come_and_go_as_they_must_not_are_named(then: tuple[str, ...], problem: str) -> None:
     wild = Wild()
     wild.then = then
-    worlds = ParallelWorlds("pettingzoo:coach", [wild], episode_ticks=9, controller=None)
+    worlds = ParallelWorlds("pettingzoo:coach", [wild], episode_ticks=9)
     begun(worlds, 0)
     with pytest.raises(EnvironmentFaultError, match=f"world 0, {problem}"):
         act(worlds, [0, 0], [0])
@@ -270,9 +269,9 @@ def test_a_reset_that_breaks_the_interface_is_named() -> None:
     with pytest.raises(EnvironmentFaultError, match="agent 'rider_0', tick 0: expected an observation, got none"):
         begun(coaches(bend=empty), 0)
     with pytest.raises(EnvironmentFaultError, match="world 0, tick 0: expected agents after `reset`, got none"):
-        begun(ParallelWorlds("pettingzoo:coach", [Deserted()], episode_ticks=9, controller=None), 0)
+        begun(ParallelWorlds("pettingzoo:coach", [Deserted()], episode_ticks=9), 0)
     with pytest.raises(EnvironmentFaultError, match="world 0, tick 0: `reset` failed with KeyError: 'key'"):
-        begun(ParallelWorlds("pettingzoo:coach", [Exploding()], episode_ticks=9, controller=None), 0)
+        begun(ParallelWorlds("pettingzoo:coach", [Exploding()], episode_ticks=9), 0)
 
 
 class Deserted(Coach):
@@ -360,7 +359,7 @@ def test_a_script_is_made_for_each_group() -> None:
         made.append(spec.name)
         return ObservationController(lambda seen, agent_id: len(agent_id) % 2)
 
-    worlds = coaches(controller=factory)
+    worlds = Equipment(controller=factory).of(coaches())
     seen = begun(worlds, 0)
     scripts = worlds.scripted("scripted")
     assert made == ["pettingzoo:coach/rider", "pettingzoo:coach/porter"]
@@ -371,7 +370,8 @@ def test_a_script_is_made_for_each_group() -> None:
 
 def test_scores_of_all_groups_add_up() -> None:
     script = ObservationController(lambda seen, agent_id: 1)
-    judge = Evaluator(lambda n: coaches(n, controller=lambda spec: script), config=BridgeConfig(), seed=0, num_worlds=8)
+    worlds = Equipment(controller=lambda spec: script)
+    judge = Evaluator(lambda n: worlds.of(coaches(n)), config=BridgeConfig(), seed=0, num_worlds=8)
     # rider_0 rides six ticks, rider_1 four; three agents at the start
     assert judge.baseline("scripted", seeds=np.arange(2)).returns == pytest.approx((10 / 3, 10 / 3))
 
@@ -388,7 +388,7 @@ def test_masks_in_infos_are_read_too() -> None:
             seen, earned, ends, cuts, _ = super().step(actions)
             return seen, earned, ends, cuts, {agent: {"action_mask": np.array([0, 1])} for agent in self.agents}
 
-    worlds = ParallelWorlds("pettingzoo:coach", [Informed()], episode_ticks=9, controller=None)
+    worlds = ParallelWorlds("pettingzoo:coach", [Informed()], episode_ticks=9)
     assert begun(worlds, 0)[RIDER].action_mask.tolist() == [[True, True]] * 2
     assert act(worlds, [0, 0], [0])[RIDER].observed.action_mask.tolist() == [[False, True]] * 2
     check_grouped_simulation(worlds, seed=0, ticks=20)
@@ -432,10 +432,10 @@ def test_agents_must_be_known_beforehand() -> None:
     with pytest.raises(ConfigError, match=r"must have unique ids, got \['1', 1\]"):
         agent_groups("coach", Coach(possible_agents=["1", 1]))  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="the same agents and equal spaces"):
-        ParallelWorlds("coach", [Coach(), Coach(possible_agents=["porter"])], episode_ticks=9, controller=None)
+        ParallelWorlds("coach", [Coach(), Coach(possible_agents=["porter"])], episode_ticks=9)
 
 
 def test_all_environments_are_closed() -> None:
     envs = [Coach(length=2), Coach(length=3)]
-    ParallelWorlds("pettingzoo:coach", envs, episode_ticks=9, controller=None).close()
+    ParallelWorlds("pettingzoo:coach", envs, episode_ticks=9).close()
     assert [env.closed for env in envs] == [True, True]

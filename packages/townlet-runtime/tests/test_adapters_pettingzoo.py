@@ -13,13 +13,14 @@ from small_turns import ANN, BOB, EVE, Nim
 
 from townlet_behavior import BridgeConfig, Kind
 from townlet_runtime.adapters.controllers import ObservationController
+from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 from townlet_runtime.adapters.pettingzoo_worlds import TurnBased, in_parallel
 from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import ConfigError, MissingExtraError
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.interface import AGENTS
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
 from townlet_runtime.testing import check_grouped_simulation
 
 
@@ -158,10 +159,10 @@ def test_what_an_environment_needs_is_named(
 ONE, TWO = range(2)
 
 
-def nims(num_worlds: int, **settings: object) -> ParallelWorlds:
+def nims(num_worlds: int, **settings: object) -> GroupedSimulation:
     envs = [in_parallel(Nim(**settings)) for _ in range(num_worlds)]  # type: ignore[arg-type]
     script = ObservationController(lambda seen, agent_id: TWO)
-    return ParallelWorlds("pettingzoo:nim", envs, episode_ticks=80, controller=lambda spec: script)
+    return Equipment(controller=lambda spec: script).of(ParallelWorlds("pettingzoo:nim", envs, episode_ticks=80))
 
 
 def test_the_game_is_one_of_pettingzoo() -> None:
@@ -265,4 +266,4 @@ def test_continuous_actions_in_turn_are_refused_by_name() -> None:
             return spaces.Box(0.0, 1.0, (1,))
 
     with pytest.raises(ConfigError, match="expected actions of Discrete, MultiDiscrete or MultiBinary, got Box"):
-        ParallelWorlds("pettingzoo:smooth", [in_parallel(Smooth())], episode_ticks=9, controller=None)
+        ParallelWorlds("pettingzoo:smooth", [in_parallel(Smooth())], episode_ticks=9)

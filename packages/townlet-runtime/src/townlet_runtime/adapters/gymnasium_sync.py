@@ -9,20 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
+from townlet_behavior import SavedState, draw_keys, join_groups, split_groups
 from townlet_runtime.adapters.actions import ActionCodec, find_mask, require_info, stacked_masks
-from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     HISTORY,
     SEEN,
     Closable,
     History,
-    behaviors_of,
     close_environments,
     not_repeatable,
     picture_of,
     require_same,
-    script_of,
     seen_state,
 )
 from townlet_runtime.adapters.spaces import ObservationCodec, gymnasium, stacked_flags, stacked_rewards
@@ -43,7 +40,6 @@ class SingleAgentWorlds(ABC):
         spaces: of observations and of actions.
         num_worlds: W.
         episode_ticks: longest episode.
-        controller: makes the behavior `scripted`.
     """
 
     def __init__(
@@ -54,7 +50,6 @@ class SingleAgentWorlds(ABC):
         *,
         num_worlds: int,
         episode_ticks: int,
-        controller: ControllerFactory | None,
     ) -> None:
         self._observations = ObservationCodec(spaces[0], environment=name)
         self._actions = ActionCodec(spaces[1], environment=name)
@@ -66,9 +61,7 @@ class SingleAgentWorlds(ABC):
             capacity=num_worlds,
             episode_ticks=episode_ticks,
         )
-        self.behaviors = behaviors_of(controller)
         self._made = envs
-        self._controller = controller
         num_actions = len(self.spec.vocabulary)
         self._history = History(num_worlds=num_worlds, capacity=num_worlds, num_actions=num_actions)
         self._slots = np.arange(num_worlds)
@@ -79,12 +72,6 @@ class SingleAgentWorlds(ABC):
         self._events = np.zeros((num_worlds, 0), np.int64)
         self._masked = self._observations.has_mask
         self._observed: Observed | None = None
-
-    def scripted(self, name: str) -> BatchController:
-        return script_of(name, self._controller, self.spec)
-
-    def guardrails(self) -> Sequence[Guardrail]:
-        return ()
 
     def render(self) -> Picture | None:
         """Draw the first world, as its environment does; None where it was made without a render mode."""
@@ -176,7 +163,6 @@ class SyncWorlds(SingleAgentWorlds):
         name: of the environment.
         envs: one for each world, with the same spaces.
         episode_ticks: longer episodes are truncated.
-        controller: makes the behavior `scripted`.
 
     Raises:
         ConfigError: if spaces differ, or nothing can learn in them.
@@ -188,7 +174,6 @@ class SyncWorlds(SingleAgentWorlds):
         envs: Sequence[gymnasium.Env[Any, Any]],
         *,
         episode_ticks: int,
-        controller: ControllerFactory | None,
     ) -> None:
         spaces, size = (envs[0].observation_space, envs[0].action_space), len(envs)
         for env in envs[1:]:
@@ -198,7 +183,7 @@ class SyncWorlds(SingleAgentWorlds):
                     f"{spaces[1]} and {env.action_space}",
                     key="environment.name",
                 )
-        super().__init__(name, envs, spaces, num_worlds=size, episode_ticks=episode_ticks, controller=controller)
+        super().__init__(name, envs, spaces, num_worlds=size, episode_ticks=episode_ticks)
         self._envs = envs
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BatchController
 from townlet_runtime.adapters.actions import find_mask, rows_of_masks, stacked_masks
-from townlet_runtime.adapters.controllers import ControllerFactory, ObservationController
+from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.adapters.gymnasium_sync import SingleAgentWorlds, SyncWorlds
 from townlet_runtime.adapters.history import ABSENT, close_environments, episode_bound
 from townlet_runtime.adapters.named_code import named_module
@@ -42,12 +42,11 @@ class NativeWorlds(SingleAgentWorlds):
         name: of the environment.
         env: with autoreset at the next step.
         episode_ticks: after which it truncates episodes by itself.
-        controller: makes the behavior `scripted`.
     """
 
-    def __init__(self, name: str, env: VectorEnv, *, episode_ticks: int, controller: ControllerFactory | None) -> None:
+    def __init__(self, name: str, env: VectorEnv, *, episode_ticks: int) -> None:
         spaces, size = (env.single_observation_space, env.single_action_space), env.num_envs
-        super().__init__(name, [env], spaces, num_worlds=size, episode_ticks=episode_ticks, controller=controller)
+        super().__init__(name, [env], spaces, num_worlds=size, episode_ticks=episode_ticks)
         self._env = env
         self._restart_ticks = max(RESTART_TICKS, 4 * episode_ticks)
         self._rest(np.zeros(size, np.bool_))
@@ -195,7 +194,6 @@ def gymnasium_worlds(
     settings: Mapping[str, str | int | float | bool | None],
     vectorization: str,
     max_episode_ticks: int | None,
-    controller: ControllerFactory | None,
 ) -> Simulation:
     """Build parallel worlds.
 
@@ -206,7 +204,6 @@ def gymnasium_worlds(
         settings: keyword arguments of the environment.
         vectorization: `auto`, `sync` or `native`, see `townlet_runtime.Environment`.
         max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
-        controller: makes the behavior `scripted`.
 
     Raises:
         ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
@@ -224,7 +221,7 @@ def gymnasium_worlds(
         with ExitStack() as undo:
             undo.callback(close_environments, name, [env])
             if env.metadata.get("autoreset_mode") == _NEXT_STEP:
-                native = NativeWorlds(name, env, episode_ticks=ticks, controller=controller)
+                native = NativeWorlds(name, env, episode_ticks=ticks)
                 undo.pop_all()
                 return native
         if vectorization == "native":
@@ -238,7 +235,7 @@ def gymnasium_worlds(
             envs.append(_built(name, env_id, gymnasium.make, **{"disable_env_checker": True, **settings}))
         spec = envs[0].spec
         ticks = episode_bound(None if spec is None else spec.max_episode_steps, max_episode_ticks)
-        worlds = SyncWorlds(name, envs, episode_ticks=ticks, controller=controller)
+        worlds = SyncWorlds(name, envs, episode_ticks=ticks)
         undo.pop_all()
     return worlds
 

@@ -10,10 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, SavedState
-from townlet_runtime.adapters.controllers import ControllerFactory
+from townlet_behavior import SavedState
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation.interface import Observations, Picture, SimulationSpec, require_seeds
+from townlet_runtime.simulation.interface import Observations, Picture, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_trajectory import ACTION_MASK
 
@@ -197,28 +196,6 @@ def episode_bound(own: int | None, given: int | None) -> int:
     """The tighter bound of the environment's own and the given one."""
     bounds = [bound for bound in (own, given) if bound is not None]
     return min(bounds) if bounds else DEFAULT_EPISODE_TICKS
-
-
-def behaviors_of(controller: ControllerFactory | None) -> tuple[str, ...]:
-    """The names that `script_of` knows."""
-    return () if controller is None else (SCRIPTED,)
-
-
-def script_of(name: str, controller: ControllerFactory | None, spec: SimulationSpec) -> BatchController:
-    """Make the behavior `scripted` anew.
-
-    Args:
-        name: must be `scripted`.
-        controller: makes it; None: the environment has none.
-        spec: of the group.
-
-    Raises:
-        SimulationError: if the environment has no such behavior.
-    """
-    if controller is None or name != SCRIPTED:
-        known = behaviors_of(controller) or "none"
-        raise SimulationError(f"expected a behavior of `{spec.name}` ({known}), got {name!r}")
-    return controller(spec)
 
 
 def seen_state(observations: Observations, mask: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:

@@ -24,12 +24,11 @@ from townlet_runtime.adapters.history import (
     KIND,
     SEEN,
     History,
-    behaviors_of,
     not_repeatable,
     require_same,
-    script_of,
     seen_state,
 )
+from townlet_runtime.core.loop import SCRIPTED
 from townlet_runtime.errors import EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_array
@@ -141,7 +140,7 @@ class MesaWorlds:
             episode_ticks=episode_ticks,
         )
         self._forget(first)
-        self.behaviors = behaviors_of(controller)
+        self.behaviors = () if controller is None else (SCRIPTED,)
         self._controller = controller
         self._history = History(num_worlds=num_worlds, capacity=self.spec.capacity, num_actions=len(actions))
         self._models: dict[int, Model] = {}
@@ -151,7 +150,10 @@ class MesaWorlds:
         self._observed: Observed | None = None
 
     def scripted(self, name: str) -> BatchController:
-        return script_of(name, self._controller, self.spec)
+        if self._controller is None or name not in self.behaviors:
+            known = ", ".join(self.behaviors) or "none"
+            raise SimulationError(f"expected a behavior of `{self.spec.name}` ({known}), got {name!r}")
+        return self._controller(self.spec)
 
     def close(self) -> None:
         for model in self._models.values():

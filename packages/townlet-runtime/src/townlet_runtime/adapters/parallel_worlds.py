@@ -12,18 +12,15 @@ from numpy.typing import NDArray
 from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
 from townlet_runtime.adapters.actions import find_mask, require_info, stacked_masks
 from townlet_runtime.adapters.agent_groups import AgentGroup, ParallelEnv, ParallelWorld, agent_groups, spaces_of
-from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
     ABSENT,
     HISTORY,
     SEEN,
     History,
-    behaviors_of,
     close_environments,
     not_repeatable,
     picture_of,
     require_same,
-    script_of,
     seen_state,
 )
 from townlet_runtime.adapters.spaces import Fault, stacked_rewards
@@ -178,12 +175,11 @@ class ParallelWorlds:
         name: of the environment.
         envs: one for each world, with the same agents and spaces.
         episode_ticks: longer episodes are truncated.
-        controller: makes the behavior `scripted`.
     """
 
-    def __init__(
-        self, name: str, envs: Sequence[ParallelEnv], *, episode_ticks: int, controller: ControllerFactory | None
-    ) -> None:
+    behaviors: tuple[str, ...] = ()
+
+    def __init__(self, name: str, envs: Sequence[ParallelEnv], *, episode_ticks: int) -> None:
         groups = agent_groups(name, envs[0])
         spaces = spaces_of(name, envs[0])
         for env in envs[1:]:
@@ -203,8 +199,6 @@ class ParallelWorlds:
         """The group of every agent, in the environment's order."""
         self._agents = tuple(spaces)
         self._limit = episode_ticks
-        self._controller = controller
-        self.behaviors = behaviors_of(controller)
         self.specs: Mapping[str, SimulationSpec] = {
             group.name: SimulationSpec(
                 name=name if len(groups) == 1 else f"{name}/{group.name}",
@@ -221,7 +215,7 @@ class ParallelWorlds:
         }
 
     def scripted(self, name: str) -> Mapping[str, BatchController]:
-        return {group: script_of(name, self._controller, spec) for group, spec in self.specs.items()}
+        raise SimulationError(f"`{self._name}` has no behaviors, got {name!r}")
 
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
         return dict.fromkeys(self.specs, ())

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.adapters.agent_groups import Answer, ParallelEnv
-from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import close_environments, episode_bound
 from townlet_runtime.adapters.named_code import SIMULATIONS, Factory, registered_factory, takes_parameter
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
@@ -36,7 +35,6 @@ def pettingzoo_worlds(
     num_worlds: int,
     settings: Mapping[str, str | int | float | bool | None],
     max_episode_ticks: int | None,
-    controller: ControllerFactory | None,
     factory: Factory | None = None,
 ) -> ParallelWorlds:
     """Build parallel worlds.
@@ -46,7 +44,6 @@ def pettingzoo_worlds(
         num_worlds: at least 1.
         settings: keyword arguments of the environment.
         max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
-        controller: makes the behavior `scripted`, once for each group.
         factory: builds one environment; None: the one that `name` names.
 
     Raises:
@@ -70,7 +67,7 @@ def pettingzoo_worlds(
                 )
             envs.append(in_parallel(made))
         ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
-        worlds = ParallelWorlds(label, envs, episode_ticks=ticks, controller=controller)
+        worlds = ParallelWorlds(label, envs, episode_ticks=ticks)
         undo.pop_all()
     return worlds
 

@@ -109,7 +109,6 @@ class Environment:
                     settings=self.settings,
                     vectorization=self.vectorization,
                     max_episode_ticks=self.max_episode_ticks,
-                    controller=None,
                 )
             )
         if family == "pettingzoo":
@@ -150,7 +149,6 @@ class Environment:
                 num_worlds=num_worlds,
                 settings=self.settings,
                 max_episode_ticks=self.max_episode_ticks,
-                controller=None,
                 factory=factory,
             )
         except MissingExtraError as error:
