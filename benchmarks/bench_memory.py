@@ -63,7 +63,7 @@ def measure(recording: str, ticks: int) -> dict[str, float | int | str]:
     config = TownConfig(num_agents=10, episode_ticks=250, local_window=3)
     town = Town(config, num_worlds=1)
     spec = town.spec
-    policy = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+    policy = UniformPolicy.of(spec)
     with recorder(town, recording) as service:
         runtime = BatchRuntime(
             spec,

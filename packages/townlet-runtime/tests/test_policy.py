@@ -204,3 +204,10 @@ def test_an_option_shown_elsewhere_is_refused() -> None:
     assert shown is not None
     with pytest.raises(SimulationError, match=r"option in force .* in \('features', \d+, \d+\) here and .* policy"):
         require_fit(labelled(commitment=("features", shown.start, shown.max_ticks + 1)), SPEC)
+
+
+def test_the_uniform_policy_of_a_world_fits_it() -> None:
+    spec = Corridor(num_worlds=2).spec
+    policy = UniformPolicy.of(spec)
+    assert policy == UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+    require_fit(policy, spec)

@@ -19,13 +19,12 @@ from townlet_runtime.cli.recording import (
     Target,
     recorder_of,
     require_room,
-    uniform_policy,
 )
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds, load, seed_of
 from townlet_runtime.config import Config
 from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
-from townlet_runtime.policy.policy import MadeForSpec, Policy
+from townlet_runtime.policy.policy import MadeForSpec, Policy, UniformPolicy
 from townlet_runtime.runs.directory import require_empty
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.town.config import AgentSpec, Needs, ObjectSpec
@@ -158,7 +157,7 @@ def record_world(
         specs = simulation.specs
         require_room(ticks, specs, option="--ticks", remedy="it")
         drawn = SCRIPTED not in simulation.behaviors
-        policies = {group: uniform_policy(spec) for group, spec in specs.items()} if drawn else None
+        policies = {group: UniformPolicy.of(spec) for group, spec in specs.items()} if drawn else None
         observed = simulation.reset(seeds=training_seeds(seed, 1))
         services = {group: recorder_of(spec, observed[group]) for group, spec in specs.items()}
         runtimes = runtimes_of(

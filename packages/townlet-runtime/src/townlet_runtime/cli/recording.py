@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from townlet_runtime.adapters.named_code import Factory, blamed, made_by, registered_factory
 from townlet_runtime.errors import ConfigError
-from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.runs.directory import require_writable
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, schema_of
-from townlet_trajectory import TrajectoryBatch, TrajectorySchema, TrajectoryService
+from townlet_trajectory import TrajectoryBatch, TrajectoryService
 from townlet_trajectory.data.batch import BatchSink
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.formats.convert import convert
@@ -28,22 +27,6 @@ CAPTURES, PLAIN = "captures", "npz"
 """The formats of a recording that names none: of the town, and of other worlds."""
 _NAMES = {"npz": "{}.npz", "minari": "{}-v0"}
 """File or folder of a group, by format; a folder of its name elsewhere."""
-
-
-class SinkFactory(Protocol):
-    """Opens a sink; an installed package registers one in the entry point group `townlet.sinks`."""
-
-    def __call__(
-        self, target: str, *, schema: TrajectorySchema, info: DatasetInfo
-    ) -> AbstractContextManager[BatchSink]:
-        """Open a sink for the batches of one group of agents.
-
-        Args:
-            target: the text after `NAME:`.
-            schema: of the batches.
-            info: origin of the recording; its `group` is that of the agents.
-        """
-        ...
 
 
 Target: TypeAlias = "FileTarget | SinkTarget"
@@ -87,7 +70,11 @@ class FileTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class SinkTarget:
-    """A registered sink that a recording is written to."""
+    """A registered sink that a recording is written to.
+
+    It is a function of the text after `NAME:` and, as keyword arguments, the `TrajectorySchema` of the batches and the
+    `DatasetInfo` of one group of agents (`schema`, `info`); it returns a context manager that gives a `BatchSink`.
+    """
 
     name: str
     target: str
@@ -148,11 +135,6 @@ def parse_target(text: str) -> Target:
     if colon and name in format_names():
         return FileTarget(folder=Path(rest), format=name)
     return FileTarget(folder=Path(text), format=None)
-
-
-def uniform_policy(spec: SimulationSpec) -> UniformPolicy:
-    """Return a policy that draws any legal action, for a world without a script."""
-    return UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
 
 
 def recorder_of(spec: SimulationSpec, observed: Observed) -> TrajectoryService:

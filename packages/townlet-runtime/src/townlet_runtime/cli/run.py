@@ -10,7 +10,7 @@ from pathlib import Path
 from townlet_runtime.cli.capture import Origin, write_recording
 from townlet_runtime.cli.console import Console, Json, Progress, StopFlag, stop_on_signals, table
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
-from townlet_runtime.cli.recording import Target, recorder_of, require_room, uniform_policy
+from townlet_runtime.cli.recording import Target, recorder_of, require_room
 from townlet_runtime.cli.render import frame_of, screen
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
@@ -139,7 +139,7 @@ def _set_up(
     drawn = named is None and SCRIPTED not in simulation.behaviors
     policies: Mapping[str, FilePolicy | UniformPolicy] | None = None if named is None else named.policies
     if drawn:
-        policies = {group: uniform_policy(spec) for group, spec in specs.items()}
+        policies = {group: UniformPolicy.of(spec) for group, spec in specs.items()}
     ratio = options.ratio if options.ratio is not None else 0.0 if policies is None else 1.0
     if SCRIPTED not in simulation.behaviors and ratio < 1.0:
         raise ConfigError(f"`{worlds.environment}` has no script that the other decisions could go to", file="--ratio")

@@ -41,7 +41,7 @@ class Collector:
         >>> from townlet_runtime.testing import Corridor
         >>> worlds = OneGroup(Corridor(num_worlds=2))
         >>> spec = worlds.specs["agents"]
-        >>> policy = UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+        >>> policy = UniformPolicy.of(spec)
         >>> collector = Collector(worlds, config=BridgeConfig(), seed=1, max_rows=1000)
         >>> collected = collector.collect({"agents": policy}, num_ticks=20, ratio=0.5)
         >>> collected.env_steps, collected.agent_steps == collected.batches["agents"].num_steps
@@ -254,10 +254,7 @@ class Evaluator:
         """
         with self._worlds(seeds) as simulation:
             if name == RANDOM:
-                policies = {
-                    group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
-                    for group, spec in simulation.specs.items()
-                }
+                policies = {group: UniformPolicy.of(spec) for group, spec in simulation.specs.items()}
                 return self._play(simulation, None, policies, seeds=seeds, greedy=False)
             if name not in simulation.behaviors:
                 known = ", ".join((*simulation.behaviors, RANDOM))

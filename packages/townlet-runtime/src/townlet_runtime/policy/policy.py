@@ -56,6 +56,11 @@ class UniformPolicy:
     observation_shapes: Mapping[str, tuple[int, ...]]
     digest: str | None = None
 
+    @classmethod
+    def of(cls, spec: SimulationSpec) -> UniformPolicy:
+        """Make the one for the agents of a group."""
+        return cls(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
+
     def act(
         self, observations: Observations, action_mask: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
