@@ -137,7 +137,7 @@ class ScriptedBehavior:
         return self._rules.decide(world, agent_id)
 
     def settled(self, world: WorldView, agent_id: str, intent: AgentIntent, /) -> None:
-        """Note when an agent chats, whoever decided that; see `Informed.settled`."""
+        """Note the ticks of executed chats, of any source; see `Informed.settled`."""
         if intent.kind == "chat":
             # What is long ago is forgotten here, so that nothing grows with the agents that ever lived.
             longest = self._cooldown / CHAT_PREFERENCE.min()

@@ -52,7 +52,7 @@ class PlainOptions:
     capacity: int = 1024
     """Agents that may live at once."""
     max_rows: int = 100_000
-    """Steps that are kept while nobody collects them, as frames and for training; the oldest are dropped."""
+    """Bound of the steps kept between collections, as frames and for training; the oldest are dropped."""
     greedy: bool = False
     """Let the policy take the most probable action instead of drawing one; such steps are never trained on."""
     on_policy_error: OnPolicyError = "raise"

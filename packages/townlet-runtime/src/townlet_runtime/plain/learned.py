@@ -75,7 +75,7 @@ class LearnedSide(Generic[World, Intent]):
     def propose(
         self, view: PlainObserved[World, Intent], observations: AgentObservations, spec: SimulationSpec
     ) -> Proposals | None:
-        """Propose for the agents of a view; None where there is nobody to ask, or nobody to ask about.
+        """Propose for the agents of a view; None without a learned side, or without agents.
 
         Args:
             view: with the script's intents.
@@ -110,7 +110,7 @@ class LearnedCalls(Generic[World, Intent]):
         self._policy_hash: str | None = None
 
     def set_policy(self, policy: Actor | None) -> None:
-        """Let a policy over observations be the learned side; None: nobody."""
+        """Make a policy over observations the learned side; None: there is none."""
         self._learned.set_policy(policy)
         self.set_policy_hash(policy.digest if isinstance(policy, Policy) else None)
 

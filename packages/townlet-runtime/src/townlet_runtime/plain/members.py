@@ -10,7 +10,7 @@ from townlet_runtime.errors import SimulationError
 
 
 class Populated(Protocol):
-    """A world of one-agent-at-a-time code, as far as every facade needs to know it."""
+    """The members that every world of one-agent-at-a-time code needs."""
 
     @property
     def agents(self) -> Mapping[str, Any]:

@@ -92,7 +92,7 @@ class PlainRecorder:
     Args:
         vocabulary: of the actions.
         shapes: of the observations.
-        max_rows: steps kept while nobody collects them; the oldest ticks are dropped.
+        max_rows: bound of the steps kept between collections; the oldest ticks are dropped.
     """
 
     def __init__(self, vocabulary: ActionVocabulary, shapes: Mapping[str, tuple[int, ...]], *, max_rows: int) -> None:

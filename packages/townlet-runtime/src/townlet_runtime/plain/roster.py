@@ -56,7 +56,7 @@ class Roster:
             self._keys[agent_id] = draw_keys(self._seed, agent_id)
 
     def restore(self, slots: Mapping[str, int]) -> None:
-        """Put these agents, by id, in these slots and nobody else in any."""
+        """Replace the roster by these slots, by agent id."""
         self._free = sorted(set(range(self._capacity)) - set(slots.values()))
         self.slots = dict(slots)
         self._keys = {agent_id: draw_keys(self._seed, agent_id) for agent_id in slots}

@@ -145,7 +145,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
             self._engine_for(world)
 
     def _clear(self) -> None:
-        """Know nobody and nothing but the settings."""
+        """Forget everything but the settings."""
         self._engine = None
         self._observations = AgentObservations()
         self._recorder: PlainRecorder | None = None
@@ -314,7 +314,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
 
     @property
     def dropped(self) -> dict[str, int]:
-        """How many `frames` and `steps` were dropped because nobody collected them, since `reset_state`."""
+        """How many `frames` and `steps` exceeded `PlainOptions.max_rows` and were dropped, since `reset_state`."""
         return {"frames": self._dropped_frames, "steps": 0 if self._recorder is None else self._recorder.dropped_rows}
 
     def collect(self) -> TrajectoryBatch:
@@ -378,7 +378,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
         A controller goes on as well if it is a `townlet_behavior.SavedController`, or keeps no plans.
 
         Raises:
-            SimulationError, StateError: if the state is of another runtime; then this one knows nobody.
+            SimulationError, StateError: if the state is of another runtime; this one is then as after `reset_state`.
         """
         engine, observations = split_groups(state, ("engine", "observations")).values()
         with self._lock:

@@ -26,7 +26,7 @@ class SimulationLoop:
         config: a `Config`, the content of a config file, or its path.
         policy: the learned side; None: the script alone.
         ratio: share of the policy's decisions.
-        max_rows: steps of agents that are recorded while nobody collects them; the oldest are dropped.
+        max_rows: bound of the recorded steps of agents between collections; the oldest are dropped.
 
     Raises:
         ConfigError: if the config is wrong, or of another environment than the town.

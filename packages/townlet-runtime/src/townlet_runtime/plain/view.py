@@ -85,7 +85,7 @@ class PlainObserved(Observed, ArgumentsView, Generic[World, Intent]):
                 mine.chosen.append(mine.drawn[row])
 
     def decoded(self, row: int, action: int) -> Intent:
-        """Return the intent of an action that nobody has given arguments."""
+        """Return the intent of an action index, with arguments from the codec."""
         return self.codec.decode(action, self.world, self.ids[row])
 
     def intent_of(self, row: int, action: int) -> Intent:

@@ -119,7 +119,7 @@ def require_fit(policy: MadeForSpec, spec: SimulationSpec) -> None:
 
 
 def _unlike(card: PolicyCard, spec: SimulationSpec) -> list[str]:
-    """What differs beside actions and shapes, as far as both sides state it."""
+    """List the differing entries beside actions and shapes, of those that both sides state."""
     differing = []
     if card.feature_names and spec.feature_names:
         columns = enumerate(zip(spec.feature_names, card.feature_names, strict=False))

@@ -114,7 +114,7 @@ def _drive(
 
 
 class _Ages:
-    """How many ticks the present episode of each world has lasted, as far as its agents show."""
+    """Count the ticks of the present episode of each world, by its agents."""
 
     def __init__(self, spec: SimulationSpec) -> None:
         self._limit = spec.episode_ticks
