@@ -42,6 +42,9 @@ class SingleAgentWorlds(ABC):
         episode_ticks: longest episode.
     """
 
+    exact = True
+    """Every answer of the environments is checked here, by name, so that nothing is left for an `Intake`."""
+
     def __init__(
         self,
         name: str,
