@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from config_content import config_of
 
-from townlet_runtime.cli.capture import (
+from townlet_runtime.cli.commands.capture import (
     capture_info,
     local_summaries,
     record_world,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tiny_run import trained
 
-from townlet_runtime.cli import evaluate as module
 from townlet_runtime.cli import main
+from townlet_runtime.cli.commands import evaluate as module
 
 SCORES = {"mean", "iqm", "ci", "normalized"}
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_the_command_imports_neither_the_trainer_nor_the_statistics() -> None:
-    code = "import sys, townlet_runtime.cli.evaluate as _; "
+    code = "import sys, townlet_runtime.cli.commands.evaluate as _; "
     code += "raise SystemExit(str({'torch', 'scipy', 'townlet_training'} & set(sys.modules) or ''))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""

@@ -11,6 +11,7 @@ from typing import Annotated, cast
 
 import typer
 
+from townlet_runtime.cli.commands.policy import policy_app
 from townlet_runtime.cli.options import (
     MAX_COUNT,
     Against,
@@ -46,7 +47,6 @@ from townlet_runtime.cli.options import (
     threads_of_run,
     whole_number,
 )
-from townlet_runtime.cli.policy import policy_app
 
 app = typer.Typer(
     name="townlet",
@@ -142,7 +142,7 @@ def train(
             require_resumable(resume)
         elif run_dir is not None:
             require_free(run_dir)
-        from townlet_runtime.cli.train import TrainOptions, train_policy
+        from townlet_runtime.cli.commands.train import TrainOptions, train_policy
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
@@ -195,8 +195,8 @@ def run(
             require_policy(policy)
         if record is not None and ":" not in record:
             require_empty(Path(record))
+        from townlet_runtime.cli.commands.run import RunOptions, run_world
         from townlet_runtime.cli.recording import parse_target
-        from townlet_runtime.cli.run import RunOptions, run_world
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = RunOptions(
@@ -237,7 +237,7 @@ def evaluate(
         from townlet_runtime.runs.directory import require_finished
 
         require_finished(run_dir)
-        from townlet_runtime.cli.evaluate import EvaluateOptions, evaluate_run
+        from townlet_runtime.cli.commands.evaluate import EvaluateOptions, evaluate_run
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = EvaluateOptions(
@@ -284,7 +284,7 @@ def rollout(
 
         if ":" not in output:
             require_writable(Path(output))
-        from townlet_runtime.cli.capture import RolloutOptions, capture_rollout
+        from townlet_runtime.cli.commands.capture import RolloutOptions, capture_rollout
         from townlet_runtime.cli.recording import parse_target
         from townlet_runtime.cli.world_options import WorldOptions
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from townlet_runtime.cli.capture import Origin, write_recording
+from townlet_runtime.cli.commands.capture import Origin, write_recording
 from townlet_runtime.cli.console import Console, Json, Progress, StopFlag, stop_on_signals, table
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.recording import Target, recorder_of, require_room
