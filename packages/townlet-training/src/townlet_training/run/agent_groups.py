@@ -21,13 +21,14 @@ from townlet_training.errors import (
     ShapeError,
     StaleBatchError,
 )
-from townlet_training.learning.batch import freeze_statistics
+from townlet_training.learning.batch import freeze_statistics, freeze_value_scale
 from townlet_training.learning.ppo import PPOLearner, PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
-from townlet_trajectory import Kind, TrajectoryBatch
+from townlet_training.run.cloning import Clone, clone_record, clone_script
+from townlet_trajectory import Kind, TrajectoryBatch, TrajectorySource
 from townlet_trajectory.evaluation.interfaces import Collected, derive_seed
-from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
+from townlet_trajectory.evaluation.results import CloneEpoch
 
 log = logging.getLogger(__name__)
 
@@ -122,28 +123,58 @@ class GroupLearners:
             with _naming("preparation", group):
                 freeze_statistics(network, collected.batches[group], discount=self._config.ppo.discount)
 
-    def clone(
-        self, batches: Mapping[str, TrajectoryBatch], *, on_epoch: Callable[[CloneEpoch], None]
-    ) -> dict[str, CloneResult]:
-        """Make each policy propose the labels in the rows of its group; returns the results by group.
+    def clone(self, collected: Collected, *, on_epoch: Callable[[CloneEpoch], None]) -> dict[str, Clone]:
+        """Make each policy propose the script's proposals to its group; returns the clones by group.
 
         Raises:
             EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
         """
-        from townlet_training.run.cloning import clone_script  # a run of mode `ppo` needs none of it
-
-        results = {}
+        clones = {}
         for group, network in self.networks.items():
             with _naming("stage clone", group):
-                results[group] = clone_script(
+                clones[group] = clone_script(
                     network,
-                    batches[group],
+                    collected.batches[group],
                     config=self._config,
                     split_seed=group_seed(self._config.seed, "split", group),
                     generator=_generator(self._config, "clone", group),
                     on_epoch=on_epoch,
                 )
-        return results
+        return clones
+
+    def clone_record(
+        self, data: Mapping[str, Sequence[TrajectorySource]], *, on_epoch: Callable[[CloneEpoch], None]
+    ) -> dict[str, Clone]:
+        """Make each policy propose the labels of the recorded steps of its group; returns the clones by group.
+
+        Raises:
+            EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
+            ShapeError: if the steps are of other observations or actions.
+            TrajectoryError: if a source cannot be read, or is beyond the memory budget.
+        """
+        clones = {}
+        for group, network in self.networks.items():
+            with _naming("stage clone", group):
+                clones[group] = clone_record(
+                    network,
+                    data[group],
+                    config=self._config,
+                    split_seed=group_seed(self._config.seed, "split", group),
+                    order_seed=group_seed(self._config.seed, "clone", group),
+                    generator=_generator(self._config, "clone", group),
+                    on_epoch=on_epoch,
+                )
+        return clones
+
+    def freeze_value_scale(self, collected: Collected) -> None:
+        """Fit the unit of the values of each network to the rewards of its group.
+
+        Raises:
+            EmptyBatchError: if a group was empty.
+        """
+        for group, network in self.networks.items():
+            with _naming("preparation", group):
+                freeze_value_scale(network, collected.batches[group], discount=self._config.ppo.discount)
 
     def learn(self, collected: Collected, planned: PlannedUpdate, *, number: int) -> dict[str, PPOUpdate]:
         """Update every group that has something to learn from.

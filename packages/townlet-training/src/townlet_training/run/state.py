@@ -12,10 +12,10 @@ from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.ppo import PPOUpdate
 from townlet_training.network.actor_critic import PolicySpec
-from townlet_trajectory import TrajectoryBatch
+from townlet_training.run.cloning import Clone
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
-from townlet_trajectory.evaluation.results import CloneRecord, CloneResult, EvaluationRecord, RunCounters, Stage
+from townlet_trajectory.evaluation.results import CloneRecord, EvaluationRecord, RunCounters, Stage
 
 SCHEMA_VERSION = 4
 
@@ -58,20 +58,11 @@ class ClonedScript:
     """Whether the gate of the accuracy let the clone pass."""
 
     @classmethod
-    def of(
-        cls,
-        batch: TrajectoryBatch,
-        result: CloneResult,
-        *,
-        events: Mapping[str, float],
-        threshold: float,
-        passed: bool,
-    ) -> ClonedScript:
+    def of(cls, clone: Clone, *, events: Mapping[str, float], threshold: float, passed: bool) -> ClonedScript:
         """Sum up the steps that an agent group was cloned from.
 
         Args:
-            batch: of the group.
-            result: of its cloning.
+            clone: of the group.
             events: of all groups together, per world step; none of recorded steps.
             threshold: of the accuracy.
             passed: whether the gate let the clone pass.
@@ -80,11 +71,11 @@ class ClonedScript:
             Sums over the rows.
         """
         return cls(
-            num_trajectories=len(batch),
-            num_steps=batch.num_steps,
-            reward_sum=float(batch.rewards.sum(dtype="float64")),
+            num_trajectories=clone.num_trajectories,
+            num_steps=clone.num_steps,
+            reward_sum=clone.reward_sum,
             events_per_env_step=events,
-            accuracy=result.accuracy,
+            accuracy=clone.result.accuracy,
             threshold=threshold,
             passed=passed,
         )
