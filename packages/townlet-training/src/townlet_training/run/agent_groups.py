@@ -22,7 +22,8 @@ from townlet_training.errors import (
     StaleBatchError,
 )
 from townlet_training.learning.batch import freeze_statistics
-from townlet_training.learning.ppo import PPOLearner, PPOUpdate
+from townlet_training.learning.ppo import PPOLearner
+from townlet_training.learning.update import PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_trajectory import Kind, TrajectoryBatch

@@ -13,7 +13,7 @@ from typing import Literal
 
 from townlet_training.config import STAGES, PlannedUpdate
 from townlet_training.errors import NonFiniteError, ShapeError
-from townlet_training.learning.ppo import PPOUpdate
+from townlet_training.learning.update import PPOUpdate
 from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory import REWARD_TERM
 from townlet_trajectory.evaluation.interfaces import Collected
