@@ -24,7 +24,8 @@ from townlet_training.network.weights import weights_digest, weights_sha256
 from townlet_training.run import evaluator as evaluator_module
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import read_checkpoint
-from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS, Progress
+from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS
+from townlet_training.run.monitor import Progress
 from townlet_training.run.orchestrator import TrainingOrchestrator
 from townlet_trajectory import ArtifactError
 from townlet_trajectory.evaluation.gates import Verdict

@@ -39,7 +39,7 @@ try:
     from townlet_training.network.actor_critic import PolicySpec
     from townlet_training.presets import preset, preset_for
     from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
-    from townlet_training.run.metrics import Progress
+    from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
     from townlet_training.run.state import TrainingState
 except ModuleNotFoundError as error:

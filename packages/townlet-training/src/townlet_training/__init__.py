@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from townlet_training.network.weights import weights_sha256
     from townlet_training.presets import PRESETS, Preset, preset, preset_for
     from townlet_training.run.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
-    from townlet_training.run.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter, Progress
+    from townlet_training.run.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter
+    from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
     from townlet_training.run.state import TrainingState
     from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
@@ -142,7 +143,8 @@ _MODULES = {
     "townlet_training.network.weights": "weights_sha256",
     "townlet_training.presets": "PRESETS Preset preset preset_for",
     "townlet_training.run.checkpoint": "Checkpoint CheckpointStore read_checkpoint",
-    "townlet_training.run.metrics": "WALL_TIME_KEYS MetricsRow MetricsWriter Progress",
+    "townlet_training.run.metrics": "WALL_TIME_KEYS MetricsRow MetricsWriter",
+    "townlet_training.run.monitor": "Progress",
     "townlet_training.run.orchestrator": "TrainingOrchestrator",
     "townlet_training.run.state": "TrainingState",
     "townlet_trajectory.evaluation.comparisons": "PairedComparison ScoreSummary compare normalized summarize",

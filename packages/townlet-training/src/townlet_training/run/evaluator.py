@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from townlet_training.config import TrainingConfig
 from townlet_training.network.onnx_export import export_policy
 from townlet_training.run.agent_groups import GroupLearners, group_seed
-from townlet_training.run.metrics import RunClock
+from townlet_training.run.monitor import RunClock
 from townlet_training.run.state import EvaluatorState, TrainingState
 from townlet_trajectory.evaluation.comparisons import (
     PairedComparison,
