@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from townlet_training.config import PlannedUpdate, Schedule, TrainingConfig, plan
+from townlet_training.errors import ConfigError
 from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
@@ -108,8 +109,11 @@ class TrainingOrchestrator:
                 timings). A finished run is judged once more, with the same result.
 
         Raises:
-            ConfigError: if `config.total_env_steps` does not suffice for every stage, or a group has no proper name.
+            ConfigError: if `config.total_env_steps` does not suffice for every stage, a group has no proper name, or
+                the config is one of a `ScheduledRun`.
         """
+        if config.is_scheduled:
+            raise ConfigError(f"mode `{config.mode}` with a schedule of its own is for `ScheduledRun`")
         self._config = config
         self._experience = RunExperience(collector, run_dir=run_dir)
         self._run_dir = run_dir
@@ -190,7 +194,7 @@ class TrainingOrchestrator:
         self._monitor.stop_if_asked()
         if config.mode == "ppo":
             collected = self._collect(self._learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
-            self._learners.freeze_statistics(collected)
+            self._learners.freeze_statistics(collected.batches)
             self._note(self._selection_scores(), None)
         else:
             self._clone()
@@ -202,7 +206,7 @@ class TrainingOrchestrator:
         state, config = self._state, self._config
         with self._monitor.clock.measure("clone"):
             collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
-            results = self._learners.clone(collected, on_epoch=self._after_epoch)
+            results = self._learners.clone(collected.batches, on_epoch=self._after_epoch)
         gate = self._evaluator.accuracy_gate(results, level=self._gate_level)
         threshold, passed = config.gates.clone_accuracy, not gate.failed
         state.cloned = {
