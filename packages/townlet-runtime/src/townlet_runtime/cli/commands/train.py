@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, stop_on_signals
+from townlet_runtime.cli.schedule_options import ScheduleOptions
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import (
     Worlds,
@@ -69,6 +70,7 @@ class TrainOptions:
     threads: int
     preset: str | None
     settings: Sequence[str]
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that the options of their own name mean."""
@@ -80,6 +82,7 @@ class TrainOptions:
             *option("training.eval_every", self.eval_every, "--eval-every"),
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
+            *(each for key, (label, value) in self.schedule.settings().items() for each in option(key, value, label)),
         ]
 
 
