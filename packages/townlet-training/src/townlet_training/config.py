@@ -254,11 +254,19 @@ class Schedule:
         return num_done >= self.num_warmup + self.num_blend
 
 
-def plan(config: TrainingConfig) -> Schedule:
-    """Divide the world steps of `config` into updates (ConfigError when they are too few for every stage)."""
+def plan(config: TrainingConfig, *, from_data: bool = False) -> Schedule:
+    """Divide the world steps of `config` into updates.
+
+    Args:
+        config: of mode `anneal` or `ppo`.
+        from_data: whether recorded steps are cloned, so that the clone takes no world steps.
+
+    Raises:
+        ConfigError: if they are too few for every stage.
+    """
     steps_per_update = config.num_envs * config.rollout_ticks
     annealing = config.mode == "anneal"
-    before = config.num_envs * (config.anneal.clone_ticks if annealing else config.rollout_ticks)
+    before = 0 if from_data else config.num_envs * (config.anneal.clone_ticks if annealing else config.rollout_ticks)
     num_updates = max(0, config.total_env_steps - before) // steps_per_update
     num_warmup = config.anneal.warmup_updates if annealing else 0
     num_learning = num_updates - num_warmup

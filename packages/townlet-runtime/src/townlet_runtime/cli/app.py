@@ -24,6 +24,7 @@ from townlet_runtime.cli.options import (
     Episodes,
     EvalEvery,
     FinishedRunDir,
+    GroupNames,
     GuardrailNames,
     Json,
     Mode,
@@ -119,6 +120,7 @@ def train(
     env: Env = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
+    group: GroupNames = None,
     mode: Mode = None,
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
@@ -152,7 +154,9 @@ def train(
 
         options = TrainOptions(
             config=config,
-            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            world=WorldOptions(
+                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
+            ),
             mode=None if mode is None else mode.value,
             total_steps=total_steps,
             num_envs=num_envs,
@@ -178,6 +182,7 @@ def run(
     env: Env = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
+    group: GroupNames = None,
     policy: PolicyPath = None,
     ratio: Ratio = None,
     ticks: Ticks = None,
@@ -207,7 +212,9 @@ def run(
 
         options = RunOptions(
             config=config,
-            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            world=WorldOptions(
+                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
+            ),
             policy=policy,
             ratio=ratio,
             ticks=ticks,

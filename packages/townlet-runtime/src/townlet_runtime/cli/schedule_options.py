@@ -56,22 +56,18 @@ class ScheduleOptions:
     replay_shuffle: Annotated[bool, _flag("--replay-shuffle", "In a new order in every update.")] = False
     replay_seed: Annotated[int | None, _count("Seed of these orders.  [default: from --seed]", MAX_SEED, 0)] = None
     replay_drop_last: Annotated[bool, _flag("--replay-drop-last", "Leave a smaller last batch out.")] = False
-    replay_streaming: Annotated[
-        bool, _flag("--replay-streaming", "Keep the record on disk, about one file in memory.")
-    ] = False
+    replay_streaming: Annotated[bool, _flag("--replay-streaming", "Keep the record on disk.")] = False
     bc_manifest: Annotated[
         Path | None, _option("Data to clone: a manifest, or any other data set.  [default: training.bc.manifest]")
     ] = None
     epochs: Annotated[int | None, _count("Updates of the modes replay, rollout and mixed.", _MOST_UPDATES)] = None
     rollout_ticks: Annotated[int | None, _count("Ticks of a rollout in each world.", 10**9)] = None
     rollout_auto_seed_agents: Annotated[
-        bool, _flag("--rollout-auto-seed-agents", "Where the scenario places nobody: alice, bob and a stove.")
+        bool, _flag("--rollout-auto-seed-agents", "If nobody is placed: alice, bob, a stove.")
     ] = False
     rollout_save_dir: Annotated[Path | None, _option("Write the last rollout as a capture.", metavar="DIR")] = None
     anneal_log_dir: Annotated[Path | None, _option("Write anneal_results.json there too.", metavar="DIR")] = None
-    anneal_exit_on_failure: Annotated[
-        bool, _flag("--anneal-exit-on-failure", "Exit code 1 unless the schedule passed.")
-    ] = False
+    anneal_exit_on_failure: Annotated[bool, _flag("--anneal-exit-on-failure", "Exit code 1 unless it passed.")] = False
     ppo_log: Annotated[Path | None, _option("Append the log's lines to this file too.", metavar="FILE")] = None
     ppo_log_frequency: Annotated[int, _count("Every Nth line alone.")] = 1
     ppo_log_max_entries: Annotated[int | None, _count("Lines of a file; the next ones go to FILE.1, FILE.2, ...")] = (
