@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
@@ -117,10 +117,23 @@ class ScheduleOptions:
                 said[_PPO_KEYS.get(name, f"ppo.{name[4:]}")] = (f"--{name.replace('_', '-')}", vars(self)[name])
         return {key: (label, value) for key, (label, value) in said.items() if value is not None}
 
-    @property
-    def names_record(self) -> bool:
-        """Whether an option names a record for PPO."""
-        return any((self.replay_manifest, self.capture_dir, self.replay_sample))
+    def mode_of(self, source: str | None, *, named: bool) -> Literal["replay", "rollout"] | None:
+        """Return the mode that these options mean without `--mode`; None: they mean none.
+
+        Args:
+            source: `training.source` of the config; None: it is silent.
+            named: whether there is a `--mode`.
+
+        Returns:
+            `rollout` where the source is `replay` and the ticks of a rollout are named, as in the original; `replay`
+            where a record is named and the config is silent.
+        """
+        if named:
+            return None
+        if source == "replay" and self.rollout_ticks is not None:
+            return "rollout"
+        named_record = any((self.replay_manifest, self.capture_dir, self.replay_sample))
+        return "replay" if source is None and named_record else None
 
     @property
     def given(self) -> bool:

@@ -23,6 +23,11 @@ def training_mode(config: Config) -> Mode:
     return mode
 
 
+def is_scheduled(config: Config, mode: Mode) -> bool:
+    """Whether training in `mode` follows a schedule: one of `ScheduledRun`, not of `TrainingOrchestrator`."""
+    return mode in ("replay", "rollout", "mixed") or (mode == "anneal" and bool(config.schedule.get("stages")))
+
+
 def training_settings(config: Config) -> dict[str, Any]:
     """Return every setting that the config states, by dotted field of `TrainingConfig`; all else is the preset's."""
     ppo = dict(config.ppo)

@@ -174,12 +174,15 @@ class AffordanceRuntime(Section):
     """The original imported what is named here; a config names no code."""
 
 
+SocialStage = Literal["OFF", "C1", "C2", "C3"]
+
+
 class SocialCycle(Section):
     """One of `training.social_reward_schedule`."""
 
     cycle: Annotated[int, Field(ge=0, le=10**9)] = 0
     """Of a schedule, from which on the stage holds."""
-    stage: Literal["OFF", "C1", "C2", "C3"]
+    stage: SocialStage
 
 
 OF_THE_RUN: Mapping[str, Any] = {
