@@ -48,6 +48,7 @@ from townlet_runtime.cli.options import (
     threads_of_run,
     whole_number,
 )
+from townlet_runtime.cli.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 
 app = typer.Typer(
     name="townlet",
@@ -107,10 +108,14 @@ def _root(
 
 
 @app.command(
+    cls=PanelledCommand,
     help="Train a policy and write a run directory with a report.\n\n"
-    "Exit code 1 when a gate failed or the policy is worse than the script."
+    "Exit code 1 when a gate failed or the policy is worse than the script.",
 )
+@with_schedule_options("schedule")
 def train(
+    *,
+    schedule: ScheduleOptions,
     config: ConfigArgument = None,
     env: Env = None,
     controller: ControllerName = None,
@@ -162,6 +167,7 @@ def train(
             threads=num_threads,
             preset=preset,
             settings=tuple(settings or ()),
+            schedule=schedule,
         )
         return train_policy(options, console)
 

@@ -42,6 +42,9 @@ class ModeName(StrEnum):
     anneal = "anneal"
     ppo = "ppo"
     bc = "bc"
+    replay = "replay"
+    rollout = "rollout"
+    mixed = "mixed"
 
 
 class DeviceName(StrEnum):
@@ -69,6 +72,7 @@ Mode = Annotated[
     ModeName | None,
     typer.Option(
         help="anneal: clone the script, blend, then PPO. ppo: PPO from a fresh network. bc: the clone alone."
+        " replay: PPO on a record. rollout: PPO on rollouts. mixed: both by turns."
         "  [default: training.source of CONFIG, else anneal, or ppo where the world has no script]",
         show_default=False,
     ),

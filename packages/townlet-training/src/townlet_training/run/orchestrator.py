@@ -125,8 +125,10 @@ class TrainingOrchestrator:
 
         Raises:
             ConfigError: if `config.total_env_steps` does not suffice for every stage, a group has no proper name, there
-                is no data of a group, or the mode needs a world or has no use for data.
+                is no data of a group, the mode needs a world or has no use for data, or is one of `ScheduledRun`.
         """
+        if config.is_scheduled:
+            raise ConfigError(f"mode `{config.mode}` with a schedule of its own is for `ScheduledRun`")
         _require_source(config.mode, data, specs, has_world=collector is not None and evaluator is not None)
         self._config = config
         self._experience = RunExperience(collector, run_dir=run_dir)
@@ -209,7 +211,7 @@ class TrainingOrchestrator:
         self._monitor.stop_if_asked()
         if config.mode == "ppo":
             collected = self._collect(self._learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
-            self._learners.freeze_statistics(collected)
+            self._learners.freeze_statistics(collected.batches)
             self._note(self._selection_scores(), None)
         else:
             self._clone()
