@@ -143,6 +143,7 @@ def clone_script(
     split_seed: int,
     generator: torch.Generator,
     on_epoch: Callable[[CloneEpoch], None],
+    fit_statistics: bool = True,
 ) -> Clone:
     """Make the policy of `network` propose the script's actions in `batch`.
 
@@ -153,6 +154,7 @@ def clone_script(
         split_seed: of `split_episodes`.
         generator: of the order of the labels.
         on_epoch: called after every pass, as in `BCLearner.fit`.
+        fit_statistics: whether the normalization is fitted to what is learned from.
 
     Returns:
         The clone, with the accuracies of the epochs, and of each episode that chose nothing.
@@ -161,7 +163,8 @@ def clone_script(
         EmptyBatchError: if there is nothing to learn from, to choose by or to judge by.
     """
     episodes = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=split_seed)
-    freeze_statistics(network, episodes.train, discount=config.ppo.discount)
+    if fit_statistics:
+        freeze_statistics(network, episodes.train, discount=config.ppo.discount)
     learner = BCLearner(network, config=config.bc, generator=generator)
     result = learner.fit(episodes.train, episodes.choose, on_epoch=on_epoch)
     return Clone(
@@ -181,6 +184,7 @@ def clone_record(
     order_seed: int,
     generator: torch.Generator,
     on_epoch: Callable[[CloneEpoch], None],
+    fit_statistics: bool = True,
 ) -> Clone:
     """Make the policy of `network` propose the labels of recorded steps, which are streamed.
 
@@ -194,6 +198,7 @@ def clone_record(
         order_seed: of the order in which steps are handed out.
         generator: of the learner.
         on_epoch: called after every pass, as in `BCLearner.fit`.
+        fit_statistics: whether the normalization is fitted to what is learned from.
 
     Returns:
         The clone, with the accuracies of the epochs, and of each unit that chose nothing.
@@ -211,7 +216,7 @@ def clone_record(
         order_seed=order_seed,
     )
     _require_inputs(network, steps.train.schema)
-    reward_sum = _measured(network, steps)
+    reward_sum = _measured(network, steps, fit=fit_statistics and network.config.normalize_observations == "frozen")
     learner = BCLearner(network, config=config.bc, generator=generator)
     result = learner.fit(steps.train, steps.choose, on_epoch=on_epoch)
     table = steps.train.table
@@ -231,17 +236,17 @@ def _require_inputs(network: ActorCritic, schema: TrajectorySchema) -> None:
             raise ShapeError(f"observation `{name}` must be {shape} in the record, got {came}")
 
 
-def _measured(network: ActorCritic, steps: RecordedSteps) -> float:
-    """Fit the normalization to the steps to learn from, where the network's config says so; the sum of all rewards."""
+def _measured(network: ActorCritic, steps: RecordedSteps, *, fit: bool) -> float:
+    """Compute the sum of all rewards; where asked to, fit the normalization to the steps to learn from."""
     moments = {name: RunningMoments(shape) for name, shape in network.observation_shapes.items()}
     reward_sum = 0.0
     for part in steps.parts:
         for batch in opened(part).epoch(0):
             reward_sum += float(batch.rewards.sum(dtype="float64"))
-            if part is steps.train:
+            if fit and part is steps.train:
                 for name, running in moments.items():
                     running.add(np.asarray(batch.observations[name], np.float32))
-    if network.config.normalize_observations == "frozen":
+    if fit:
         found = [running.moments for running in moments.values()]
         network.set_normalizer(
             np.concatenate([each.mean.reshape(-1) for each in found]),

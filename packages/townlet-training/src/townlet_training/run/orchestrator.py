@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from townlet_training.config import PlannedUpdate, Schedule, TrainingConfig, plan
+from townlet_training.errors import ConfigError
 from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
@@ -114,8 +115,10 @@ class TrainingOrchestrator:
 
         Raises:
             ConfigError: if `config.total_env_steps` does not suffice for every stage, a group has no proper name, there
-                is no data of a group, or the mode needs a world or has no use for data.
+                is no data of a group, the mode needs a world or has no use for data, or is one of `ScheduledRun`.
         """
+        if config.is_scheduled:
+            raise ConfigError(f"mode `{config.mode}` with a schedule of its own is for `ScheduledRun`")
         require_origin(config.mode, data, specs.keys(), has_world=collector is not None and evaluator is not None)
         self._config = config
         self._experience = RunExperience(collector, run_dir=run_dir)
@@ -198,7 +201,7 @@ class TrainingOrchestrator:
         self._monitor.stop_if_asked()
         if config.mode == "ppo":
             collected = self._collect(self._learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
-            self._learners.freeze_statistics(collected)
+            self._learners.freeze_statistics(collected.batches)
             self._note(self._selection_scores(), None)
         else:
             self._clone()
@@ -214,7 +217,7 @@ class TrainingOrchestrator:
             if self._data is None:
                 collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
                 events = collected.events_per_env_step
-                clones = self._learners.clone(collected, on_epoch=self._after_epoch)
+                clones = self._learners.clone(collected.batches, on_epoch=self._after_epoch)
             else:
                 clones = self._learners.clone_record(self._data, on_epoch=self._after_epoch)
         results = {group: clone.result for group, clone in clones.items()}

@@ -10,9 +10,10 @@ from pydantic import ConfigDict
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
-from townlet_training.learning.ppo import PPOUpdate
+from townlet_training.learning.update import PPOUpdate
 from townlet_training.network.actor_critic import PolicySpec
 from townlet_training.run.cloning import Clone
+from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
 from townlet_trajectory.evaluation.results import CloneRecord, EvaluationRecord, RunCounters, Stage
@@ -124,6 +125,28 @@ class RunHistory:
 
 
 @dataclass(kw_only=True)
+class ScheduleState:
+    """Where a scheduled run stands."""
+
+    stage: int = 0
+    """Stages that have ended."""
+    num_updates: int = 0
+    """Updates that were made in the present stage."""
+    num_replays: int = 0
+    """Passes over the record so far."""
+    num_rollouts: int = 0
+    num_lines: int = 0
+    """Updates of any data, each of which is a line of the log for every agent group."""
+    cycle: int = 0
+    """Of the worlds that the run is in."""
+    results: tuple[StageResult, ...] = ()
+    baselines: Mapping[str, StageBaseline] = field(default_factory=dict)
+    """Of the last stage of PPO on each dataset, by its name."""
+    rollout_baseline: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Figures of the first rollout, by agent group."""
+
+
+@dataclass(kw_only=True)
 class TrainingState:
     """Everything that the later steps of a run depend on, apart from tensors and worlds: `state.json` of a checkpoint.
 
@@ -159,6 +182,8 @@ class TrainingState:
     """By agent group; empty without cloning."""
     history: RunHistory = field(default_factory=RunHistory)
     evaluator: EvaluatorState = field(default_factory=EvaluatorState)
+    schedule: ScheduleState = field(default_factory=ScheduleState)
+    """Of a scheduled run."""
 
     log: LogMark = EMPTY_LOG
     elapsed: float = 0.0
