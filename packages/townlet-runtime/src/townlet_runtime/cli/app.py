@@ -19,6 +19,8 @@ from townlet_runtime.cli.options import (
     Against,
     ConfigArgument,
     ControllerName,
+    DataPaths,
+    DataRoot,
     Device,
     DeviceName,
     Env,
@@ -143,6 +145,8 @@ def train(
     threads: Threads = None,
     device: Device = DeviceName.cpu,
     preset: PresetName = None,
+    data: DataPaths = None,
+    data_root: DataRoot = None,
     settings: Settings = None,
     json: Json = False,
     verbose: Verbose = False,
@@ -162,6 +166,7 @@ def train(
         elif run_dir is not None:
             require_free(run_dir)
         from townlet_runtime.cli.commands.train import TrainOptions, train_policy
+        from townlet_runtime.cli.training_data import DataOptions
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
@@ -178,6 +183,7 @@ def train(
             eval_every=eval_every,
             threads=num_threads,
             preset=preset,
+            data=DataOptions(paths=tuple(data or ()), root=data_root),
             settings=tuple(settings or ()),
             schedule=schedule,
         )

@@ -26,6 +26,8 @@ BASELINE = ("sample_count", "reward_mean", "reward_sum", "reward_sum_mean", "log
 """Figures of a record that the lines of a log repeat as `baseline_*`."""
 _MANIFEST, _METRICS = "_manifest.json", "_metrics.json"
 _MAX_BYTES = 1 << 26
+_SOURCE = "source"
+"""Name of data that no path names."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +102,16 @@ def open_recorded(path: Path, *, data_root: Path, warn: Callable[[str], None]) -
         )
     finally:
         opened.__exit__(None, None, None)
+
+
+@contextmanager
+def opened_record(data: Path | str | TrajectorySource, *, warn: Callable[[str], None]) -> Iterator[RecordedData]:
+    """Open recorded trajectories that a program names, by a path or as a source; see `open_recorded`."""
+    if isinstance(data, Path | str):
+        with open_recorded(Path(data), data_root=Path(), warn=warn) as opened:
+            yield opened
+    else:
+        yield RecordedData(path=Path(_SOURCE), name=_SOURCE, source=data, feature_names=(), baseline={})
 
 
 def _name(path: Path) -> str:
