@@ -216,6 +216,12 @@ def dtypes(found: Read) -> str:
     return "float32 `map` and `features`"
 
 
+def columns_in_order(found: Read) -> str:
+    """The order in which a network would take its inputs."""
+    ours = [name for name in found.wrote.schema.observations if name in found.got.schema.observations]
+    return yes_no(ours == list(found.got.schema.observations))
+
+
 def feature_names(found: Read) -> str:
     """Of the capture itself, or of what was made of one."""
     with tempfile.TemporaryDirectory() as folder:
@@ -394,6 +400,7 @@ FACTS: dict[str, Callable[[Read], str]] = {
     "dtypes of observations": dtypes,
     "worlds without `map` and `features`": lambda found: without_a_town(found.form),
     "continuous actions": lambda found: continuous(found.form),
+    "order of columns": columns_in_order,
     "vocabulary": vocabulary,
     "names of features": feature_names,
     "group, seeds, policies, tags, notes": info_kept,
