@@ -173,10 +173,9 @@ def train(
         )
         if seeds is None and jobs is None:
             return train_policy(options, console)
-        from townlet_runtime.cli.commands.train_many import ManyOptions, train_many
+        from townlet_runtime.cli.commands.train_many import train_many
 
-        many = ManyOptions(train=options, seeds=seeds, jobs=jobs, arguments=typed_options(context, OF_ALL_RUNS))
-        return train_many(many, console)
+        return train_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)
 
     return guarded(command, console)
 
