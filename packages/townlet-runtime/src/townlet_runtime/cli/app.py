@@ -26,6 +26,7 @@ from townlet_runtime.cli.options import (
     Episodes,
     EvalEvery,
     FinishedRunDir,
+    GroupNames,
     GuardrailNames,
     Jobs,
     Json,
@@ -52,6 +53,7 @@ from townlet_runtime.cli.options import (
     typed_options,
     whole_number,
 )
+from townlet_runtime.cli.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 
 app = typer.Typer(
     name="townlet",
@@ -115,15 +117,20 @@ def _root(
 
 
 @app.command(
+    cls=PanelledCommand,
     help="Train a policy and write a run directory with a report.\n\n"
-    "Exit code 1 when a gate failed or the policy is worse than the script; of several runs, the highest."
+    "Exit code 1 when a gate failed or the policy is worse than the script; of several runs, the highest.",
 )
+@with_schedule_options("schedule")
 def train(
     context: typer.Context,
+    *,
+    schedule: ScheduleOptions,
     config: ConfigArgument = None,
     env: Env = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
+    group: GroupNames = None,
     mode: Mode = None,
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
@@ -148,18 +155,16 @@ def train(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.runs.directory import require_free, require_resumable
-
-        if resume is not None and seeds is None:
-            require_resumable(resume)
-        elif run_dir is not None:
-            require_free(run_dir)
-        from townlet_runtime.cli.commands.train import TrainOptions, train_policy
+        _refuse_directory(run_dir, None if seeds is not None else resume)
+        from townlet_runtime.cli.commands.train import TrainOptions
+        from townlet_runtime.cli.commands.train_many import train_one_or_many
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
             config=config,
-            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            world=WorldOptions(
+                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
+            ),
             mode=None if mode is None else mode.value,
             total_steps=total_steps,
             num_envs=num_envs,
@@ -170,14 +175,20 @@ def train(
             threads=num_threads,
             preset=preset,
             settings=tuple(settings or ()),
+            schedule=schedule,
         )
-        if seeds is None and jobs is None:
-            return train_policy(options, console)
-        from townlet_runtime.cli.commands.train_many import train_many
-
-        return train_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)
+        return train_one_or_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)
 
     return guarded(command, console)
+
+
+def _refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
+    from townlet_runtime.runs.directory import require_free, require_resumable
+
+    if resume is not None:
+        require_resumable(resume)
+    elif run_dir is not None:
+        require_free(run_dir)
 
 
 @app.command(
@@ -188,6 +199,7 @@ def run(
     env: Env = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
+    group: GroupNames = None,
     policy: PolicyPath = None,
     ratio: Ratio = None,
     ticks: Ticks = None,
@@ -217,7 +229,9 @@ def run(
 
         options = RunOptions(
             config=config,
-            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            world=WorldOptions(
+                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
+            ),
             policy=policy,
             ratio=ratio,
             ticks=ticks,

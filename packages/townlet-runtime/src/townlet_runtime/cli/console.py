@@ -82,6 +82,11 @@ class Console:
         if not self.quiet:
             _print_lines([message], sys.stderr)
 
+    def line(self, text: str) -> None:
+        """Show a line of the result for people, before the end of the command."""
+        if not self.json and not self.quiet:
+            _print_lines([text], sys.stdout)
+
     def result(self, record: Mapping[str, Json], lines: Sequence[str]) -> None:
         """Show a result: `record` as JSON, or `lines` for people."""
         if self.json:

@@ -66,6 +66,9 @@ class ModeName(StrEnum):
     anneal = "anneal"
     ppo = "ppo"
     bc = "bc"
+    replay = "replay"
+    rollout = "rollout"
+    mixed = "mixed"
 
 
 class DeviceName(StrEnum):
@@ -93,6 +96,7 @@ Mode = Annotated[
     ModeName | None,
     typer.Option(
         help="anneal: clone the script, blend, then PPO. ppo: PPO from a fresh network. bc: the clone alone."
+        " replay: PPO on a record. rollout: PPO on rollouts. mixed: both by turns."
         "  [default: training.source of CONFIG, else anneal, or ppo where the world has no script]",
         show_default=False,
     ),
@@ -201,6 +205,16 @@ GuardrailNames = Annotated[
         metavar="NAME",
         help="Rule on executed actions, after the world's own: a registered name, or module:name. Repeatable."
         "  [default: config]",
+        show_default=False,
+    ),
+]
+GroupNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        metavar="NAME=AGENTS",
+        help="Agents as a group of their own, in a world with one group: ids or patterns (a,b*), a number, or a share."
+        " Repeatable.  [default: config]",
         show_default=False,
     ),
 ]

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from townlet_behavior.errors import BehaviorError
-from townlet_runtime.cli.commands.train import TrainOptions
+from townlet_runtime.cli.commands.train import TrainOptions, train_policy
 from townlet_runtime.cli.comparison import compare_named, comparison_lines, comparison_record
 from townlet_runtime.cli.console import (
     SUCCESS,
@@ -125,14 +125,14 @@ class SeedPool:
                 run.process.kill()
 
 
-def train_many(
+def train_one_or_many(
     train: TrainOptions, seeds: SeedList | None, jobs: int | None, arguments: Sequence[str], console: Console
 ) -> int:
-    """Train with each seed, print the comparison of the runs, and return the worst of their exit codes.
+    """Train one run, or with each of `seeds`; then print the comparison, and return the worst of the exit codes.
 
     Args:
         train: the options of each run; its directory is that of all of them.
-        seeds: of the runs; None, and an error, where `--jobs` alone was given.
+        seeds: of the runs; None: one run, with the seed of `train`.
         jobs: runs side by side; None: as many as the CPUs carry.
         arguments: the options that each run is given, as they are typed.
         console: prints.
@@ -140,6 +140,8 @@ def train_many(
     Raises:
         CommandError: if an option contradicts another one.
     """
+    if seeds is None and jobs is None:
+        return train_policy(train, console)
     if seeds is None:
         raise CommandError("--jobs: runs side by side are those of --seeds; leave it out")
     if train.seed is not None:
