@@ -155,13 +155,9 @@ def train(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.runs.directory import require_free, require_resumable
-
-        if resume is not None and seeds is None:
-            require_resumable(resume)
-        elif run_dir is not None:
-            require_free(run_dir)
-        from townlet_runtime.cli.commands.train import TrainOptions, train_policy
+        _refuse_directory(run_dir, None if seeds is not None else resume)
+        from townlet_runtime.cli.commands.train import TrainOptions
+        from townlet_runtime.cli.commands.train_many import train_one_or_many
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
@@ -181,14 +177,18 @@ def train(
             settings=tuple(settings or ()),
             schedule=schedule,
         )
-        if seeds is None and jobs is None:
-            return train_policy(options, console)
-        from townlet_runtime.cli.commands.train_many import ManyOptions, train_many
-
-        many = ManyOptions(train=options, seeds=seeds, jobs=jobs, arguments=typed_options(context, OF_ALL_RUNS))
-        return train_many(many, console)
+        return train_one_or_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)
 
     return guarded(command, console)
+
+
+def _refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
+    from townlet_runtime.runs.directory import require_free, require_resumable
+
+    if resume is not None:
+        require_resumable(resume)
+    elif run_dir is not None:
+        require_free(run_dir)
 
 
 @app.command(
