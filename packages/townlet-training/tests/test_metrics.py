@@ -1,4 +1,4 @@
-"""Clocks and progress, with a time that a test sets."""
+"""Rows of the log."""
 
 import json
 from collections.abc import Mapping
@@ -11,8 +11,7 @@ from corridor import SPEC, TOWN_EVENTS, CorridorCollector, agents, network
 
 from townlet_training.config import PlannedUpdate, TrainingConfig
 from townlet_training.errors import NonFiniteError, ShapeError
-from townlet_training.learning.ppo import PPOUpdate
-from townlet_training.run import metrics
+from townlet_training.learning.update import PPOUpdate
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.metrics import (
     ANNEAL_KEYS,
@@ -23,72 +22,11 @@ from townlet_training.run.metrics import (
     MetricsRow,
     MetricsWriter,
     MetricValue,
-    Progress,
-    RunClock,
     metrics_row,
 )
 from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory import ArraySpec
 from townlet_trajectory.evaluation.interfaces import Collected
-
-
-class Time:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    own = Time()
-    monkeypatch.setattr(metrics, "time", own)
-    return own
-
-
-def test_parts_add_up_and_survive_errors(time: Time) -> None:
-    clock = RunClock()
-    for seconds in (2.0, 3.0):
-        with clock.measure("clone"):
-            time.now += seconds
-
-    def fail_after_a_second() -> None:
-        with clock.measure("final"):
-            time.now += 1.0
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail_after_a_second()
-    assert clock.parts == {"clone": 5.0, "final": 1.0}
-    assert clock.elapsed == 6.0
-
-
-def test_a_clock_counts_on(time: Time) -> None:
-    clock = RunClock()
-    clock.resume(30.0, {"clone": 10.0, "ppo": 5.0})
-    with clock.measure("ppo"):
-        time.now += 4.0
-    assert clock.elapsed == 34.0
-    assert clock.parts == {"clone": 10.0, "ppo": 9.0}
-
-
-def test_progress_by_hand(time: Time) -> None:
-    clock = RunClock()
-    time.now += 4.0
-    assert clock.progress(stage="ppo", env_steps=200, total_env_steps=1000, last_return=2.5) == Progress(
-        stage="ppo", env_steps=200, total_env_steps=1000, env_steps_per_s=50.0, seconds_left=16.0, last_return=2.5
-    )
-
-
-def test_progress_has_no_negative_time_left_and_no_division_by_zero(time: Time) -> None:
-    clock = RunClock()
-    assert clock.progress(stage="clone", env_steps=0, total_env_steps=10, last_return=None).env_steps_per_s == 0.0
-    time.now += 1.0
-    assert clock.progress(stage="ppo", env_steps=20, total_env_steps=10, last_return=None).seconds_left == 0.0
-
 
 PLANNED = PlannedUpdate(stage="anneal", ratio=0.25, kickstart_coef=0.5, learning_rate=1e-3, clip_range=0.2)
 CLONED = ClonedScript(

@@ -30,7 +30,8 @@ from townlet_training.network.weights import weights_sha256
 from townlet_training.run import checkpoint, directory, evaluator, metrics
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
-from townlet_training.run.metrics import WALL_TIME_KEYS, Progress
+from townlet_training.run.metrics import WALL_TIME_KEYS
+from townlet_training.run.monitor import Progress
 from townlet_training.run.orchestrator import TrainingOrchestrator
 from townlet_trajectory.evaluation import promotion
 from townlet_trajectory.evaluation.interfaces import (

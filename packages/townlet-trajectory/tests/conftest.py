@@ -19,6 +19,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "pyarrow": (
         "test_audit_shards.py",
         "test_convert.py",
+        "test_dataset_classic.py",
         "test_faults_extras.py",
         "test_shard_columns.py",
         "test_shard_layout.py",
@@ -27,12 +28,13 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "minari": (
         "test_convert.py",
+        "test_dataset_classic.py",
         "test_faults_extras.py",
         "test_minari_hdf5.py",
         "test_minari_reader.py",
         "test_minari_writer.py",
     ),
-    "scipy": ("test_comparisons.py",),
+    "scipy": ("test_across_runs.py", "test_comparisons.py", "test_run_sets.py"),
     "yaml": (
         "test_audit_yaml.py",
         "test_capture_source_yaml.py",

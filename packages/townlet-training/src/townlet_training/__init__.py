@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from townlet_training.learning.bc import BCLearner
     from townlet_training.learning.config import BCConfig, PPOConfig
     from townlet_training.learning.objective import Estimates, advantages_of, gae, vtrace
-    from townlet_training.learning.ppo import PPOLearner, PPOUpdate
+    from townlet_training.learning.ppo import PPOLearner
+    from townlet_training.learning.update import PPOUpdate
     from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
     from townlet_training.network.onnx_export import export_policy
     from townlet_training.network.weights import weights_sha256
     from townlet_training.presets import PRESETS, Preset, preset, preset_for
     from townlet_training.run.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
-    from townlet_training.run.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter, Progress
+    from townlet_training.run.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter
+    from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
     from townlet_training.run.state import TrainingState
     from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
@@ -134,13 +136,15 @@ _MODULES = {
     "townlet_training.learning.bc": "BCLearner",
     "townlet_training.learning.config": "BCConfig PPOConfig",
     "townlet_training.learning.objective": "Estimates advantages_of gae vtrace",
-    "townlet_training.learning.ppo": "PPOLearner PPOUpdate",
+    "townlet_training.learning.ppo": "PPOLearner",
+    "townlet_training.learning.update": "PPOUpdate",
     "townlet_training.network.actor_critic": "ActorCritic NetworkConfig PolicySpec",
     "townlet_training.network.onnx_export": "export_policy",
     "townlet_training.network.weights": "weights_sha256",
     "townlet_training.presets": "PRESETS Preset preset preset_for",
     "townlet_training.run.checkpoint": "Checkpoint CheckpointStore read_checkpoint",
-    "townlet_training.run.metrics": "WALL_TIME_KEYS MetricsRow MetricsWriter Progress",
+    "townlet_training.run.metrics": "WALL_TIME_KEYS MetricsRow MetricsWriter",
+    "townlet_training.run.monitor": "Progress",
     "townlet_training.run.orchestrator": "TrainingOrchestrator",
     "townlet_training.run.state": "TrainingState",
     "townlet_trajectory.evaluation.comparisons": "PairedComparison ScoreSummary compare normalized summarize",

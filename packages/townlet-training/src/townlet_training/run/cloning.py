@@ -88,6 +88,7 @@ def clone_script(
     split_seed: int,
     generator: torch.Generator,
     on_epoch: Callable[[CloneEpoch], None],
+    fit_statistics: bool = True,
 ) -> CloneResult:
     """Make the policy of `network` propose the script's actions in `batch`.
 
@@ -98,6 +99,7 @@ def clone_script(
         split_seed: of `split_episodes`.
         generator: of the order of the labels.
         on_epoch: called after every pass, as in `BCLearner.fit`.
+        fit_statistics: whether the normalization is fitted to what is learned from.
 
     Returns:
         The accuracies of the epochs, and of each episode that chose nothing.
@@ -106,7 +108,8 @@ def clone_script(
         EmptyBatchError: if there is nothing to learn from, to choose by or to judge by.
     """
     episodes = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=split_seed)
-    freeze_statistics(network, episodes.train, discount=config.ppo.discount)
+    if fit_statistics:
+        freeze_statistics(network, episodes.train, discount=config.ppo.discount)
     learner = BCLearner(network, config=config.bc, generator=generator)
     result = learner.fit(episodes.train, episodes.choose, on_epoch=on_epoch)
     accuracies = episode_accuracies(network, episodes.judge)

@@ -1,98 +1,21 @@
-"""What a run reports: its progress, the time that its parts took, and the rows of its log."""
+"""The rows of a run's log."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from townlet_training.config import STAGES, PlannedUpdate
 from townlet_training.errors import NonFiniteError, ShapeError
-from townlet_training.learning.ppo import PPOUpdate
+from townlet_training.learning.update import PPOUpdate
 from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory import REWARD_TERM
+from townlet_trajectory.evaluation.anneal_results import FALL_TOLERANCE
 from townlet_trajectory.evaluation.interfaces import Collected
-from townlet_trajectory.evaluation.results import Stage
 from townlet_trajectory.storage.files import append_line
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Progress of a run, for those who watch it."""
-
-    stage: Stage | Literal["judge"]
-    """Of the plan, or `judge` while the result is exported and judged."""
-    env_steps: int
-    total_env_steps: int
-    env_steps_per_s: float
-    """Over the run so far, evaluations included."""
-    seconds_left: float
-    """Until `total_env_steps`, at that rate."""
-    last_return: float | None
-    """Mean return of the last evaluation."""
-
-
-class RunClock:
-    """Monotonic seconds: of the run, and by part."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self._before = 0.0
-        self._parts: dict[str, float] = {}
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the clock was made, and those before the run was resumed."""
-        return self._before + time.perf_counter() - self._began
-
-    @property
-    def parts(self) -> dict[str, float]:
-        """Seconds by part, in the order in which the parts began."""
-        return dict(self._parts)
-
-    def resume(self, elapsed: float, parts: Mapping[str, float]) -> None:
-        """Count on from `elapsed` seconds of the same run, and from `parts` of them."""
-        self._before = elapsed
-        self._parts = dict(parts)
-
-    @contextlib.contextmanager
-    def measure(self, part: str) -> Iterator[None]:
-        """Add the time that the block takes to `part`."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._parts[part] = self._parts.get(part, 0.0) + time.perf_counter() - began
-
-    def progress(
-        self, *, stage: Stage | Literal["judge"], env_steps: int, total_env_steps: int, last_return: float | None
-    ) -> Progress:
-        """Compute the progress of the run.
-
-        Args:
-            stage: of the plan, or `judge`.
-            env_steps: world steps made.
-            total_env_steps: of the whole run.
-            last_return: mean return of the last evaluation.
-
-        Returns:
-            The progress, at the rate of the run so far.
-        """
-        rate = env_steps / max(self.elapsed, 1e-9)
-        return Progress(
-            stage=stage,
-            env_steps=env_steps,
-            total_env_steps=total_env_steps,
-            env_steps_per_s=rate,
-            seconds_left=max(0, total_env_steps - env_steps) / max(rate, 1e-9),
-            last_return=last_return,
-        )
-
 
 TELEMETRY_VERSION = 1.2
 
@@ -162,10 +85,8 @@ TOWN_KEYS = frozenset(
 EVENT, REWARD = "events/", "reward/"
 """Beginnings of the keys of a world's other events, and of the parts of its reward (mean per agent-tick)."""
 
-_BASELINE_KEYS = [key for key in CONTRACT_KEYS if key.startswith("baseline_")]
-
-_FALL_TOLERANCE = 0.15
-"""Queue conflicts or their intensity below (1 - this) × what the script had raise a flag."""
+BASELINE_KEYS = [key for key in CONTRACT_KEYS if key.startswith("baseline_")]
+"""Keys of the record, or the behavior, that an update is compared with."""
 
 Number = int | float
 MetricValue = Number | str | bool | None
@@ -235,7 +156,7 @@ def metrics_row(
         "env_steps_per_s": _ratio(collected.env_steps, update_seconds),
     }
     cloned = state.cloned.get(group)
-    values |= _of_update(update) | _of_collection(collected, group) | _of_script(cloned)
+    values |= of_update(update) | of_collection(collected, group) | _of_script(cloned)
     if cloned is not None:
         values |= _of_anneal(cloned, planned, collected)
     if len(collected.batches) > 1:
@@ -255,7 +176,8 @@ class MetricsWriter:
         append_line(self._path, json.dumps(dict(row.values), allow_nan=False))
 
 
-def _of_update(update: PPOUpdate) -> dict[str, MetricValue]:
+def of_update(update: PPOUpdate) -> dict[str, MetricValue]:
+    """Return the measures of `update` by the keys of the log."""
     return {
         "updates": update.num_updates,
         "transitions": update.num_transitions,
@@ -283,7 +205,8 @@ def _of_update(update: PPOUpdate) -> dict[str, MetricValue]:
     }
 
 
-def _of_collection(collected: Collected, group: str) -> dict[str, MetricValue]:
+def of_collection(collected: Collected, group: str) -> dict[str, MetricValue]:
+    """Return the events, shares and rewards of `collected`, those of `group` alone, by the keys of the log."""
     batch, decisions, ticks = collected.batches[group], collected.decisions_by_source, collected.ticks_by_source
     num_ticks = sum(ticks.values())
     return _of_events(collected.events) | {
@@ -311,7 +234,7 @@ def _of_events(events: Mapping[str, float]) -> dict[str, MetricValue]:
 
 
 def _of_script(script: ClonedScript | None) -> dict[str, MetricValue]:
-    values: dict[str, MetricValue] = dict.fromkeys(_BASELINE_KEYS)
+    values: dict[str, MetricValue] = dict.fromkeys(BASELINE_KEYS)
     if script is not None:
         values["baseline_sample_count"] = script.num_trajectories
         values["baseline_reward_mean"] = _ratio(script.reward_sum, script.num_steps)
@@ -342,7 +265,7 @@ def _against(script: ClonedScript, collected: Collected, event: str, *, name: st
     if event not in script.events_per_env_step:
         return {}
     expected = script.events_per_env_step[event] * collected.env_steps
-    fell = collected.events[event] < (1.0 - _FALL_TOLERANCE) * expected
+    fell = collected.events[event] < (1.0 - FALL_TOLERANCE) * expected
     return {f"anneal_{name}_baseline": expected, f"anneal_{name}_flag": fell}
 
 

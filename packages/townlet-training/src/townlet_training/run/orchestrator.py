@@ -9,28 +9,38 @@ from functools import partial
 from pathlib import Path
 
 from townlet_training.config import PlannedUpdate, Schedule, TrainingConfig, plan
-from townlet_training.errors import ResumeError
+from townlet_training.errors import ConfigError
 from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.directory import RunDirectory
 from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of
-from townlet_training.run.metrics import Progress, RunClock, metrics_row
+from townlet_training.run.experience import RunExperience
+from townlet_training.run.metrics import metrics_row
+from townlet_training.run.monitor import Interrupted, Progress, RunMonitor
 from townlet_training.run.state import ClonedScript, TrainingState
+from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
-from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, Mode, RunSummary
 from townlet_trajectory.storage.files import DirectoryLock
 
 log = logging.getLogger(__name__)
 
 
-class _Interrupted(Exception):
-    """The run was asked to stop."""
-
-
 def _ignore(progress: Progress) -> None:
     """Watch nothing."""
+
+
+def _require_source(
+    mode: Mode, data: Mapping[str, TrajectoryBatch] | None, specs: Mapping[str, PolicySpec], *, has_world: bool
+) -> None:
+    if mode == "ppo" and data is not None:
+        raise ConfigError("mode `ppo` learns from what its own policy does: it has no use for `data`")
+    if data is not None and data.keys() != specs.keys():
+        raise ConfigError(f"`data` must be of the agent groups {sorted(specs)}, got {sorted(data)}")
+    if not has_world and (mode != "bc" or data is None):
+        raise ConfigError(f"without a collector and an evaluator a run is one of mode `bc` with `data`, got `{mode}`")
 
 
 class TrainingOrchestrator:
@@ -84,11 +94,12 @@ class TrainingOrchestrator:
     def __init__(
         self,
         config: TrainingConfig,
-        collector: Collector,
-        evaluator: Evaluator,
+        collector: Collector | None,
+        evaluator: Evaluator | None,
         *,
         specs: Mapping[str, PolicySpec],
         run_dir: Path,
+        data: Mapping[str, TrajectoryBatch] | None = None,
         on_progress: Callable[[Progress], None] = _ignore,
         stop: Callable[[], bool] = bool,
         notes: Mapping[str, str] = {},
@@ -99,9 +110,11 @@ class TrainingOrchestrator:
         Args:
             config: of the run.
             collector: of `config.num_envs` worlds, with training seeds; it has not collected yet.
-            evaluator: of the same kind of world, with seeds it is given.
+            evaluator: of the same kind of world, with seeds it is given. A run without a world has neither: it clones
+                `data`, judges the clone by the episodes of `data` that are held out, and exports it.
             specs: observations and actions of each agent group's policy; a single group is called `agents`.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
+            data: what each agent group is cloned from; None: what the script does in `collector`.
             on_progress: called after every pass of cloning, every update and every evaluation, and before those at the
                 end.
             stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
@@ -111,21 +124,24 @@ class TrainingOrchestrator:
                 timings). A finished run is judged once more, with the same result.
 
         Raises:
-            ConfigError: if `config.total_env_steps` does not suffice for every stage, or a group has no proper name.
+            ConfigError: if `config.total_env_steps` does not suffice for every stage, a group has no proper name, there
+                is no data of a group, the mode needs a world or has no use for data, or is one of `ScheduledRun`.
         """
+        if config.is_scheduled:
+            raise ConfigError(f"mode `{config.mode}` with a schedule of its own is for `ScheduledRun`")
+        _require_source(config.mode, data, specs, has_world=collector is not None and evaluator is not None)
         self._config = config
-        self._collector = collector
+        self._experience = RunExperience(collector, run_dir=run_dir)
         self._run_dir = run_dir
-        self._on_progress = on_progress
-        self._stop = stop
+        self._data = data
         self._resume = resume
-        self._schedule = None if config.mode == "bc" else plan(config)
+        self._schedule = None if config.mode == "bc" else plan(config, from_data=data is not None)
         num_evaluations = self._schedule.num_evaluations if self._schedule is not None else 0
         self._gate_level = gate_level(len(specs) + num_evaluations, level=config.gates.level)
         self._learners = GroupLearners(config, specs)
         self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation)
         self._directory = RunDirectory(run_dir, keep_last=config.keep_checkpoints)
-        self._clock, self._scoring = RunClock(), False
+        self._monitor = RunMonitor(on_progress=on_progress, stop=stop)
         self._state = TrainingState(
             config=config,
             specs=dict(specs),
@@ -134,8 +150,6 @@ class TrainingOrchestrator:
             transitions=dict.fromkeys(specs, 0),
             evaluator=self._evaluator.state,
         )
-        self._resumed: Checkpoint | None = None
-        """Its worlds have still to be restored."""
 
     def run(self) -> RunSummary:
         """Train, export and score.
@@ -160,19 +174,19 @@ class TrainingOrchestrator:
                     self._prepare()
                 if self._schedule is not None:
                     self._train(self._schedule)
-            except _Interrupted:
+            except Interrupted:
                 log.info("asked to stop at %d world steps", self._state.env_steps)
                 return summary_of(
-                    self._state, self._learners, None, checkpoint=self._save(interim=True), clock=self._clock
+                    self._state, self._learners, None, checkpoint=self._save(interim=True), clock=self._monitor.clock
                 )
-            self._scoring = True
+            self._monitor.scoring = True
             try:
                 result = self._export_and_score()
-            except _Interrupted:
+            except Interrupted:
                 log.info("asked to stop while the policy was scored")
                 result = None
             checkpoint = self._directory.checkpoints.path(self._state.history.candidate)
-            return summary_of(self._state, self._learners, result, checkpoint=checkpoint, clock=self._clock)
+            return summary_of(self._state, self._learners, result, checkpoint=checkpoint, clock=self._monitor.clock)
 
     def _restore_newest(self) -> bool:
         """Restore the newest checkpoint; false where nothing was learned yet, and the run begins again in its place."""
@@ -180,51 +194,60 @@ class TrainingOrchestrator:
         if newest is None:
             return False
         path, checkpoint = newest
-        self._clock.resume(checkpoint.state.elapsed, checkpoint.state.timings)
+        self._monitor.clock.resume(checkpoint.state.elapsed, checkpoint.state.timings)
         if not checkpoint.state.history.prepared:
             return False
         self._directory.go_back_to(checkpoint)
         self._learners.restore(checkpoint.weights, checkpoint.learner)
         self._state, self._evaluator.state = checkpoint.state, checkpoint.state.evaluator
-        self._resumed, self._directory.saved_at = checkpoint, path
+        self._experience.resume(checkpoint)
+        self._directory.saved_at = path
         log.info("resumed at %d world steps", self._state.env_steps)
         return True
 
     def _prepare(self) -> None:
         """Clone the script; in mode `ppo`, fit normalization to the experience of an untrained policy."""
         state, config = self._state, self._config
-        self._stop_if_asked()
+        self._monitor.stop_if_asked()
         if config.mode == "ppo":
             collected = self._collect(self._learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
-            self._learners.freeze_statistics(collected)
+            self._learners.freeze_statistics(collected.batches)
             self._note(self._selection_scores(), None)
         else:
             self._clone()
         state.history.prepared, state.history.good = True, state.env_steps
-        state.history.best = None if config.mode == "anneal" else state.history.evaluations[-1]
+        if config.mode != "anneal" and state.history.evaluations:
+            state.history.best = state.history.evaluations[-1]
         self._save()
 
     def _clone(self) -> None:
         state, config = self._state, self._config
-        with self._clock.measure("clone"):
-            collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
-            results = self._learners.clone(collected, on_epoch=self._after_epoch)
+        with self._monitor.clock.measure("clone"):
+            batches = self._data
+            events: Mapping[str, float] = {}
+            if batches is None:
+                collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
+                batches, events = collected.batches, collected.events_per_env_step
+            results = self._learners.clone(batches, on_epoch=self._after_epoch)
         gate = self._evaluator.accuracy_gate(results, level=self._gate_level)
         threshold, passed = config.gates.clone_accuracy, not gate.failed
         state.cloned = {
-            group: ClonedScript.of(collected, group, result, threshold=threshold, passed=passed)
+            group: ClonedScript.of(batches[group], result, events=events, threshold=threshold, passed=passed)
             for group, result in results.items()
         }
-        scores = self._selection_scores()
-        self._evaluator.keep_clone(scores)
-        self._note(scores, gate)
-        state.history.clone = CloneRecord(results=results, evaluation=state.history.evaluations[-1])
+        evaluation = None
+        if self._evaluator.has_world:
+            scores = self._selection_scores()
+            self._evaluator.keep_clone(scores)
+            self._note(scores, gate)
+            evaluation = state.history.evaluations[-1]
+        state.history.clone = CloneRecord(results=results, gate=gate, evaluation=evaluation)
         if gate.failed:
             self._fail(gate)
 
     def _after_epoch(self, _: CloneEpoch) -> None:
-        self._report()
-        self._stop_if_asked()
+        self._monitor.report(self._state)
+        self._monitor.stop_if_asked()
 
     def _train(self, schedule: Schedule) -> None:
         """Follow the plan until world steps run out or a gate ends the run."""
@@ -236,9 +259,9 @@ class TrainingOrchestrator:
                 continue
             if state.update_index >= schedule.num_updates or state.env_steps + rollout > self._config.total_env_steps:
                 break
-            self._stop_if_asked()
+            self._monitor.stop_if_asked()
             self._update(schedule.update(state.update_index))
-            self._report()
+            self._monitor.report(self._state)
             if state.update_index == schedule.num_warmup:
                 history.good = state.env_steps
                 self._save()
@@ -251,12 +274,12 @@ class TrainingOrchestrator:
         """Collect and learn as planned, and log it."""
         state, began = self._state, time.perf_counter()
         state.stage = planned.stage
-        with self._clock.measure(planned.stage):
+        with self._monitor.clock.measure(planned.stage):
             networks, num_ticks = self._learners.networks, self._config.rollout_ticks
             collected = self._collect(networks, num_ticks=num_ticks, ratio=planned.ratio)
             updates = self._learners.learn(collected, planned, number=state.num_updates + 1)
         state.count_update(updates)
-        elapsed, seconds = self._clock.elapsed, time.perf_counter() - began
+        elapsed, seconds = self._monitor.clock.elapsed, time.perf_counter() - began
         self._directory.append(
             [
                 metrics_row(update, collected, planned, state, group=group, elapsed=elapsed, update_seconds=seconds)
@@ -269,7 +292,7 @@ class TrainingOrchestrator:
         state, history = self._state, self._state.history
         scores, gate = self._selection_scores(), None
         if history.clone is not None:
-            with self._clock.measure("evaluation"):
+            with self._monitor.clock.measure("evaluation"):
                 gate = self._evaluator.kept_score_gate(
                     self._learners.networks,
                     scores,
@@ -312,42 +335,28 @@ class TrainingOrchestrator:
             state=self._state,
             run_dir=self._run_dir,
             clone=None if history.clone is None else self._networks_of(history.clone),
-            clock=self._clock,
+            clock=self._monitor.clock,
         )
 
     def _collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
-        """Collect, and count the steps.
-
-        Raises:
-            ConfigError: if the collector does not have the configured worlds and groups.
-            ResumeError: if the run was resumed, but its worlds could not be saved.
-        """
-        if self._resumed is not None:
-            # Not earlier: a run that is only to be scored again needs no worlds.
-            if self._resumed.worlds is None:
-                raise ResumeError(f"{self._run_dir}: the worlds of this run cannot be saved, so it cannot go on")
-            self._collector.restore(self._resumed.worlds)
-            self._resumed = None
-        collected = self._collector.collect(actors, num_ticks=num_ticks, ratio=ratio)
-        self._state.count_collection(collected, num_ticks=num_ticks, ratio=ratio)
         self._directory.saved_at = None
-        return collected
+        return self._experience.collect(self._state, actors, num_ticks=num_ticks, ratio=ratio)
 
     def _selection_scores(self) -> EpisodeScores:
-        with self._clock.measure("evaluation"):
+        with self._monitor.clock.measure("evaluation"):
             return self._evaluator.selection_scores(self._learners.networks)
 
     def _note(self, scores: EpisodeScores, gate: GateResult | None) -> None:
         """Add an evaluation, beside the result of its gate, to the history."""
         state = self._state
-        with self._clock.measure("evaluation"):
+        with self._monitor.clock.measure("evaluation"):
             record = self._evaluator.record(scores, state, gate)
         state.history.evaluations += (record,)
         if gate is not None:
             level = logging.INFO if gate.verdict is Verdict.PASSED else logging.WARNING
             log.log(level, "gate %s: %s: %s", gate.name, gate.verdict, gate.detail)
         log.info("%d world steps (%s): mean return %.6g", state.env_steps, state.stage, record.return_mean)
-        self._report()
+        self._monitor.report(self._state)
 
     def _fail(self, gate: GateResult) -> None:
         """End the run at `gate`."""
@@ -356,10 +365,8 @@ class TrainingOrchestrator:
 
     def _save(self, *, interim: bool = False) -> Path:
         state = self._state
-        state.elapsed, state.timings = self._clock.elapsed, self._clock.parts
-        worlds = None
-        if state.history.prepared:
-            worlds = self._collector.save_state() if self._resumed is None else self._resumed.worlds
+        state.elapsed, state.timings = self._monitor.clock.elapsed, self._monitor.clock.parts
+        worlds = self._experience.save_state() if state.history.prepared else None
         return self._directory.save(state, self._learners, worlds, interim=interim)
 
     def _restore(self, env_steps: int) -> Checkpoint:
@@ -370,25 +377,10 @@ class TrainingOrchestrator:
 
     def _networks_of(self, clone: CloneRecord) -> Mapping[str, ActorCritic]:
         """Build networks with the weights of the clone; those in training stay as they are."""
-        checkpoint = self._directory.load(clone.evaluation.env_steps, specs=self._state.specs)
+        checkpoint = self._directory.load(clone.env_steps, specs=self._state.specs)
         return self._learners.copies(checkpoint.weights)
 
-    def _report(self) -> None:
-        state, evaluations = self._state, self._state.history.evaluations
-        self._on_progress(
-            self._clock.progress(
-                stage="judge" if self._scoring else state.stage,
-                env_steps=state.env_steps,
-                total_env_steps=self._config.total_env_steps,
-                last_return=evaluations[-1].return_mean if evaluations else None,
-            )
-        )
-
     def _before_evaluation(self) -> None:
-        if self._scoring:
-            self._report()
-        self._stop_if_asked()
-
-    def _stop_if_asked(self) -> None:
-        if self._stop():
-            raise _Interrupted
+        if self._monitor.scoring:
+            self._monitor.report(self._state)
+        self._monitor.stop_if_asked()
