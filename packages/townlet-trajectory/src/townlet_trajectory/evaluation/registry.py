@@ -63,7 +63,7 @@ class PromotionRegistry:
         ...     registry = PromotionRegistry.create(Path(folder) / "registry", settings)
         ...     digest = registry.submit({"policy.onnx": b"..."}, metadata={"run": "runs/1"})
         ...     while not registry.state().candidate_ready:
-        ...         one = registry.begin_pass()
+        ...         one = registry.begin_pass(digest)
         ...         script = EpisodeScores.of(returns=np.arange(10.0), seeds=one.seeds)
         ...         learned = EpisodeScores.of(returns=np.arange(10.0) + 1.0, seeds=one.seeds)
         ...         found = compare(learned, script, seed=one.number, num_resamples=1000)
@@ -167,25 +167,23 @@ class PromotionRegistry:
         self._change("submitted", lambda _: {"release": digest, "metadata": dict(metadata)}, prepare=keep)
         return digest
 
-    def begin_pass(self) -> OpenPass:
-        """Open a pass of the candidate against what is live, with episodes of its own.
+    def begin_pass(self, candidate: str) -> OpenPass:
+        """Open a pass of `candidate` against what is live, with episodes of its own.
 
         A pass that is opened and never recorded ends a row of passes: nothing is won by giving up a losing one.
 
         Raises:
-            PromotionError: if there is no candidate, or it is ready already.
+            PromotionError: if it is not the candidate (any more), or ready already.
             ArtifactError: if the journal cannot be written, or another process holds the registry.
         """
 
         def begin(state: RegistryState) -> Mapping[str, JsonValue]:
-            if state.candidate is None:
-                raise PromotionError("there is no candidate to compare: submit one")
-            if state.candidate_ready:
-                raise PromotionError(f"{state.candidate[:12]} has passed already: promote it")
+            if state.candidate == candidate and state.candidate_ready:
+                raise PromotionError(f"{candidate[:12]} has passed already: promote it")
             first_seed, num_episodes = state.next_seeds()
             return {
                 "pass": len(state.passes),
-                "candidate": state.candidate,
+                "candidate": candidate,
                 "incumbent": state.live,
                 "first_seed": first_seed,
                 "num_episodes": num_episodes,
