@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         PromotionConfig,
         PromotionDecision,
         PromotionPass,
-        PromotionRegistry,
+        RunPromotion,
     )
     from townlet_trajectory.evaluation.results import (
         CloneEpoch,
@@ -103,9 +103,9 @@ __all__ = [
     "PromotionConfig",
     "PromotionDecision",
     "PromotionPass",
-    "PromotionRegistry",
     "ResumeError",
     "RunCounters",
+    "RunPromotion",
     "RunSummary",
     "Schedule",
     "ScoreSummary",
@@ -151,7 +151,7 @@ _MODULES = {
     "townlet_trajectory.evaluation.gates": "GateResult Verdict",
     "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator",
     "townlet_trajectory.evaluation.promotion": (
-        "Decision PromotionConfig PromotionDecision PromotionPass PromotionRegistry"
+        "Decision PromotionConfig PromotionDecision PromotionPass RunPromotion"
     ),
     "townlet_trajectory.evaluation.results": (
         "CloneEpoch CloneRecord CloneResult EvaluationRecord ExportedPolicy FinalEvaluation RunCounters RunSummary"

@@ -41,7 +41,7 @@ from townlet_trajectory.evaluation.interfaces import (
     final_seeds,
     selection_seeds,
 )
-from townlet_trajectory.evaluation.promotion import PROMOTION_NAME, PromotionDecision, PromotionRegistry
+from townlet_trajectory.evaluation.promotion import PROMOTION_NAME, PromotionDecision, RunPromotion
 from townlet_trajectory.evaluation.results import (
     CLONE,
     LEARNED,
@@ -323,14 +323,14 @@ def export_and_score(
     if promote and SCRIPTED in config.baselines:
         with clock.measure("promotion"):
             # A file that is there already is of this run, which was interrupted while it was judged.
-            registry = PromotionRegistry(run_dir / PROMOTION_NAME, config=config.promotion, seed=config.seed, anew=True)
+            registry = RunPromotion(run_dir / PROMOTION_NAME, config=config.promotion, seed=config.seed, anew=True)
             promotion = _promote(learners, evaluator, registry, state.history.candidate_gates)
         log.info("%s: %s", promotion.decision, promotion.reason)
     return RunResult(policies=policies, final=final, promotion=promotion)
 
 
 def _promote(
-    learners: GroupLearners, evaluator: RunEvaluator, registry: PromotionRegistry, gates: Sequence[GateResult]
+    learners: GroupLearners, evaluator: RunEvaluator, registry: RunPromotion, gates: Sequence[GateResult]
 ) -> PromotionDecision:
     digest, failed = learners.sha256(), any(gate.failed for gate in gates)
     while True:

@@ -129,6 +129,18 @@ class ReplaySample:
         lookup = self.metadata.get("action_lookup")
         return isinstance(lookup, dict) and len(lookup.keys() - {NO_ACTION}) == len(self.vocabulary)
 
+    def metrics(self) -> dict[str, float]:
+        """The figures of the sample as it was recorded, as `sample_metrics` computes them."""
+        return sample_metrics(
+            rewards=self.rewards,
+            log_probs=self.old_log_probs,
+            value_preds=self.value_preds,
+            actions=self.actions,
+            action_texts=self.vocabulary,
+            features=self.features,
+            feature_names=self.feature_names,
+        )
+
     def arrays(self) -> dict[str, Array]:
         """The seven arrays by their names in the file."""
         return {name: vars(self)[name] for name in CLASSIC_ARRAYS}
