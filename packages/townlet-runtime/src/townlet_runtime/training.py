@@ -48,6 +48,7 @@ try:
     from townlet_training.run.orchestrator import TrainingOrchestrator
     from townlet_training.run.schedule import ScheduledRun
     from townlet_training.run.schedule_data import Record, RunWorlds, record_seed
+    from townlet_training.run.schedule_results import ScheduleOutcome
     from townlet_training.run.state import TrainingState
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
@@ -58,6 +59,7 @@ __all__ = [
     "CycleWorlds",
     "Progress",
     "RunSummary",
+    "ScheduleOutcome",
     "ScheduledRun",
     "TrainingConfig",
     "TrainingError",

@@ -163,6 +163,7 @@ class GroupLearners:
                     generator=_generator(config, "clone", group),
                     on_epoch=on_epoch,
                     fit_statistics=fit_statistics,
+                    is_recorded=num_epochs is not None,
                 )
         return results
 
