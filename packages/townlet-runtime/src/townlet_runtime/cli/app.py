@@ -11,9 +11,11 @@ from typing import Annotated, cast
 
 import typer
 
+from townlet_runtime.cli.commands.compare import compare
 from townlet_runtime.cli.commands.policy import policy_app
 from townlet_runtime.cli.options import (
     MAX_COUNT,
+    OF_ALL_RUNS,
     Against,
     ConfigArgument,
     ControllerName,
@@ -26,6 +28,7 @@ from townlet_runtime.cli.options import (
     FinishedRunDir,
     GroupNames,
     GuardrailNames,
+    Jobs,
     Json,
     Mode,
     NumEnvs,
@@ -39,6 +42,7 @@ from townlet_runtime.cli.options import (
     RunDir,
     Sample,
     Seed,
+    Seeds,
     Settings,
     Threads,
     Ticks,
@@ -46,6 +50,7 @@ from townlet_runtime.cli.options import (
     Verbose,
     limit_threads,
     threads_of_run,
+    typed_options,
     whole_number,
 )
 from townlet_runtime.cli.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
@@ -62,6 +67,10 @@ app = typer.Typer(
 capture_app = typer.Typer(help="Write what a world does as replay samples.", rich_markup_mode=None)
 app.add_typer(capture_app, name="capture")
 app.add_typer(policy_app, name="policy")
+app.command(
+    help="Compare ways of training over their seeds.\n\n"
+    "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
+)(compare)
 
 # Typer does not export the base of its usage errors; it is click's, or Typer's own copy of it, by version.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -110,10 +119,11 @@ def _root(
 @app.command(
     cls=PanelledCommand,
     help="Train a policy and write a run directory with a report.\n\n"
-    "Exit code 1 when a gate failed or the policy is worse than the script.",
+    "Exit code 1 when a gate failed or the policy is worse than the script; of several runs, the highest.",
 )
 @with_schedule_options("schedule")
 def train(
+    context: typer.Context,
     *,
     schedule: ScheduleOptions,
     config: ConfigArgument = None,
@@ -125,6 +135,8 @@ def train(
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
     seed: Seed = None,
+    seeds: Seeds = None,
+    jobs: Jobs = None,
     run_dir: RunDir = None,
     resume: Resume = None,
     eval_every: EvalEvery = None,
@@ -145,7 +157,7 @@ def train(
     def command() -> int:
         from townlet_runtime.runs.directory import require_free, require_resumable
 
-        if resume is not None:
+        if resume is not None and seeds is None:
             require_resumable(resume)
         elif run_dir is not None:
             require_free(run_dir)
@@ -169,7 +181,12 @@ def train(
             settings=tuple(settings or ()),
             schedule=schedule,
         )
-        return train_policy(options, console)
+        if seeds is None and jobs is None:
+            return train_policy(options, console)
+        from townlet_runtime.cli.commands.train_many import ManyOptions, train_many
+
+        many = ManyOptions(train=options, seeds=seeds, jobs=jobs, arguments=typed_options(context, OF_ALL_RUNS))
+        return train_many(many, console)
 
     return guarded(command, console)
 

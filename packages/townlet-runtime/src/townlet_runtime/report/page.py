@@ -22,22 +22,12 @@ NO_SCRIPT = "This world has no script that the policy could replace, so there wa
 
 def render_page(run: ReportData, *, town_picture: TownPicture | None) -> str:
     """Return the page; the same text for the same records."""
-    environment = Environment(
-        loader=PackageLoader("townlet_runtime", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     final, summary = None if run.evaluation is None else run.evaluation.final, run.summary
     scores = () if final is None else score_rows(final)
     zero = None if final is None else zero_of(final.baselines)
     scaled = any(row.normalized is not None for row in scores)
-    light, dark = (
-        Markup(" ".join(f"--{role}: {colors[column]};" for role, colors in THEME.items())) for column in (0, 1)
-    )
-    return environment.get_template("template.html.j2").render(
+    return fill(
+        "template.html.j2",
         title=f"Townlet run: {summary.env or 'no world'}, {summary.mode}, seed {summary.seed}",
         decision=summary.promotion,
         reason=_reason(run),
@@ -51,9 +41,23 @@ def render_page(run: ReportData, *, town_picture: TownPicture | None) -> str:
         sections=sections(run, town_picture),
         config="The world of this run was made in Python." if run.config is None else run.config,
         versions=summary.versions,
-        light=light,
-        dark=dark,
     )
+
+
+def fill(template: str, **values: object) -> str:
+    """Return the text of a page: a template of this folder, the colours, and `values`."""
+    environment = Environment(
+        loader=PackageLoader("townlet_runtime", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    light, dark = (
+        Markup(" ".join(f"--{role}: {colors[column]};" for role, colors in THEME.items())) for column in (0, 1)
+    )
+    return environment.get_template(template).render(light=light, dark=dark, **values)
 
 
 def _reason(run: ReportData) -> str:
