@@ -6,7 +6,7 @@ import pytest
 
 from townlet_runtime.cli import main
 from townlet_runtime.cli.schedule_options import PANEL, ScheduleOptions, with_schedule_options
-from townlet_runtime.config import load_config
+from townlet_runtime.config import load_config, training_settings
 
 ORIGINAL = """
 --replay-sample --replay-meta --replay-manifest --capture-dir --replay-batch-size --replay-shuffle --replay-seed
@@ -22,7 +22,7 @@ ORIGINAL = """
 def test_every_option_of_the_original_is_in_the_help_under_its_heading(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--help"]) == 0
     own, _, listed = capsys.readouterr().out.partition(f"{PANEL}:")
-    assert [name for name in ORIGINAL if f"{name} " not in listed] == []
+    assert [name for name in ORIGINAL if name not in listed.split()] == []
     assert "--run-dir" in own and "--run-dir" not in listed
     assert max(map(len, listed.splitlines())) <= 80
 
@@ -106,4 +106,5 @@ def test_the_size_of_minibatches_wins_over_a_count_in_the_file(tmp_path: Path) -
     path = tmp_path / "config.yaml"
     path.write_text("ppo: {num_mini_batches: 4}\n")
     options = ScheduleOptions(ppo_mini_batch_size=16)
-    assert load_config(path, options.overrides()).config.ppo == {"minibatch_size": 16}
+    settings = training_settings(load_config(path, options.overrides()).config)
+    assert (settings["ppo.minibatch_size"], settings["ppo.num_minibatches"]) == (16, None)
