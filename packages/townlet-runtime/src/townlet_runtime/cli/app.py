@@ -13,6 +13,7 @@ import typer
 
 from townlet_runtime.cli.commands.compare import compare
 from townlet_runtime.cli.commands.policy import policy_app
+from townlet_runtime.cli.commands.promote import promote_app
 from townlet_runtime.cli.options import (
     MAX_COUNT,
     OF_ALL_RUNS,
@@ -67,6 +68,7 @@ app = typer.Typer(
 capture_app = typer.Typer(help="Write what a world does as replay samples.", rich_markup_mode=None)
 app.add_typer(capture_app, name="capture")
 app.add_typer(policy_app, name="policy")
+app.add_typer(promote_app, name="promote")
 app.command(
     help="Compare ways of training over their seeds.\n\n"
     "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
@@ -155,13 +157,9 @@ def train(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.runs.directory import require_free, require_resumable
-
-        if resume is not None and seeds is None:
-            require_resumable(resume)
-        elif run_dir is not None:
-            require_free(run_dir)
-        from townlet_runtime.cli.commands.train import TrainOptions, train_policy
+        _refuse_directory(run_dir, None if seeds is not None else resume)
+        from townlet_runtime.cli.commands.train import TrainOptions
+        from townlet_runtime.cli.commands.train_many import train_one_or_many
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
@@ -181,14 +179,18 @@ def train(
             settings=tuple(settings or ()),
             schedule=schedule,
         )
-        if seeds is None and jobs is None:
-            return train_policy(options, console)
-        from townlet_runtime.cli.commands.train_many import ManyOptions, train_many
-
-        many = ManyOptions(train=options, seeds=seeds, jobs=jobs, arguments=typed_options(context, OF_ALL_RUNS))
-        return train_many(many, console)
+        return train_one_or_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)
 
     return guarded(command, console)
+
+
+def _refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
+    from townlet_runtime.runs.directory import require_free, require_resumable
+
+    if resume is not None:
+        require_resumable(resume)
+    elif run_dir is not None:
+        require_free(run_dir)
 
 
 @app.command(

@@ -54,13 +54,6 @@ class FinishedRun:
     """The config that the run had; None where its world was made in Python."""
     has_report: bool
 
-    @property
-    def scored(self) -> EvaluationFile:
-        """The evaluation. Raises `RunDirectoryError` if the run had no world to be scored in."""
-        if self.evaluation is None:
-            raise RunDirectoryError(self.path, "expected scores, but this run had no world to be judged in")
-        return self.evaluation
-
 
 def write_manifest(run_dir: Path) -> None:
     """End a run: list every file of `run_dir` with its SHA-256 in its manifest, which is written last.
