@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import require_fit
@@ -25,6 +26,7 @@ BASELINE = ("sample_count", "reward_mean", "reward_sum", "reward_sum_mean", "log
 """Figures of a record that the lines of a log repeat as `baseline_*`."""
 _MANIFEST, _METRICS = "_manifest.json", "_metrics.json"
 _MAX_BYTES = 1 << 26
+_MAX_TEXT = 240
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +60,8 @@ class RecordedData:
         try:
             require_fit(self, spec)
         except SimulationError as error:
-            return str(error).replace("the policy", f"{self.path}", 1).replace("in the policy", "in the data")
+            text = str(error).replace("the policy", f"{self.path}", 1).replace("in the policy", "in the data")
+            return shorten(text, _MAX_TEXT, placeholder=" ...")
         if self.feature_names and spec.feature_names and self.feature_names != spec.feature_names:
             return f"{self.path} does not fit `{spec.name}`: its features have other names"
         return None
