@@ -14,16 +14,25 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
-from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
+from townlet_runtime.errors import (
+    ConfigError,
+    MissingExtraError,
+    PolicyFileError,
+    RunDirectoryError,
+    SimulationError,
+)
+from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
-from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
+from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, group_opponent, new_run_directory
 from townlet_runtime.runs.finished import write_results
+from townlet_runtime.runs.opponents import keep_opponents, kept_opponents, read_opponent, sha256_of
 from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
@@ -33,7 +42,7 @@ from townlet_trajectory.storage.json import JsonValue
 try:
     import torch
 
-    from townlet_training.config import TrainingConfig
+    from townlet_training.config import GroupConfig, TrainingConfig
     from townlet_training.errors import ConfigError as TrainingConfigError
     from townlet_training.errors import TrainingError
     from townlet_training.network.actor_critic import PolicySpec
@@ -61,7 +70,7 @@ __all__ = [
     "training_fields",
 ]
 
-Setting: TypeAlias = bool | int | float | str | tuple[int, ...] | None
+Setting: TypeAlias = "bool | int | float | str | tuple[int, ...] | Mapping[str, GroupConfig] | None"
 Nested: TypeAlias = "dict[str, Setting | tuple[str, ...] | Nested]"
 
 log = logging.getLogger(__name__)
@@ -112,6 +121,8 @@ def train(
     path, threads = Path(run_dir), torch.get_num_threads()
     with closing(OneGroup(make(config.num_envs))) as worlds, ExitStack() as claim:
         spec, config = first_spec(worlds), _without_script(config, worlds)
+        noted = BegunFile.read(path / BEGUN).opponents_sha256 if resume else {}
+        opponents = frozen_opponents(config, worlds.specs, kept=path if resume else None, sha256=noted)
         if not resume:
             claim.enter_context(new_run_directory(path))
         orchestrator = prepare_run(
@@ -125,14 +136,24 @@ def train(
             stop=stop,
             notes={},
             resume=resume,
+            opponents=opponents,
         )
         if not resume:
-            BegunFile(schema_version=2, threads=threads).write(path / BEGUN)
+            keep_opponents(path, opponents)
+            sha256 = sha256_of(opponents)
+            BegunFile(schema_version=2, threads=threads, opponents_sha256=sha256).write(path / BEGUN)
             claim.close()
         summary = orchestrator.run()
     if summary.final is not None:
         evaluation = EvaluationFile.of(summary, summary.final, horizon=spec.episode_ticks)
-        write_results(path, evaluation, SummaryFile.of(summary, summary.final, environment=spec.name, threads=threads))
+        record = SummaryFile.of(
+            summary,
+            summary.final,
+            environment=spec.name,
+            threads=threads,
+            opponents=opponent_files(config, path),
+        )
+        write_results(path, evaluation, record)
     return summary
 
 
@@ -204,6 +225,7 @@ def prepare_run(
     stop: Callable[[], bool],
     notes: Mapping[str, str],
     resume: bool,
+    opponents: Mapping[str, FilePolicy] = MappingProxyType({}),
 ) -> TrainingOrchestrator:
     """Prepare a run of townlet_training in worlds of the runtime; nothing is collected or written yet.
 
@@ -218,22 +240,30 @@ def prepare_run(
         stop: as of `train`.
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
+        opponents: the policies of the groups that are played by one from a file, of `frozen_opponents`.
 
     Returns:
         The run, to be started with its `run`.
 
     Raises:
-        SimulationError: if the worlds do not have a baseline of `config`, or are not as many as it says.
+        SimulationError: if the worlds do not have a baseline of `config`, are not as many as it says, or have no script
+            for a group that is left to it.
     """
     spec, known = first_spec(worlds), (*worlds.behaviors, RANDOM)
     if spec.num_worlds != config.num_envs:
         raise SimulationError(f"expected {config.num_envs} parallel worlds of `{spec.name}`, got {spec.num_worlds}")
     if missing := [name for name in config.baselines if name not in known]:
         raise SimulationError(f"`{spec.name}` has no behavior {', '.join(missing)}; there are {', '.join(known)}")
+    left = [group for group, one in config.groups.items() if one.policy == "script"]
+    if left and SCRIPTED not in worlds.behaviors:
+        raise SimulationError(f"`{spec.name}` has no script that could play the group `{left[0]}`")
     torch.set_num_threads(threads)
     ticks = max(config.rollout_ticks, config.anneal.clone_ticks)
     capacity = max(each.capacity for each in worlds.specs.values())
-    collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity)
+    unrecorded = [group for group, one in config.groups.items() if one.policy != "learn"]
+    if len(unrecorded) == len(worlds.specs):
+        raise SimulationError(f"`{spec.name}`: expected a group that learns, got opponents of all of {unrecorded}")
+    collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
     if collector.save_state() is None:
         log.warning("`%s` cannot be saved: a run in it that is interrupted cannot be resumed", spec.name)
     return TrainingOrchestrator(
@@ -241,12 +271,56 @@ def prepare_run(
         collector,
         Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs),
         specs={group: _spec_of(each) for group, each in worlds.specs.items()},
+        frozen=opponents,
         run_dir=run_dir,
         on_progress=on_progress,
         stop=stop,
         notes=notes,
         resume=resume,
     )
+
+
+def frozen_opponents(
+    config: TrainingConfig, specs: Mapping[str, SimulationSpec], *, kept: Path | None, sha256: Mapping[str, str]
+) -> dict[str, FilePolicy]:
+    """Read the policies of the groups that are played by one from a file.
+
+    Args:
+        config: of the run.
+        specs: of the groups.
+        kept: directory of a run that goes on: its copies are read; None: a new run, and the files that are named.
+        sha256: of the copies, as it was noted when the run was begun.
+
+    Raises:
+        ConfigError: if a group is not there, or a policy is missing, damaged or made for another group.
+    """
+    files = {group: one.file for group, one in config.groups.items() if one.file is not None}
+    if kept is not None:
+        if files.keys() != sha256.keys():
+            raise ConfigError(f"expected opponents of {sorted(sha256)}, got {sorted(files)}", key="training.groups")
+        return kept_opponents(kept, sha256)
+    policies = {}
+    for group, path in files.items():
+        key = f"training.groups.{group}.policy"
+        if group not in specs:
+            raise ConfigError(f"expected a group of the world ({', '.join(specs)}), got {group}", key="training.groups")
+        if not path.exists():
+            roles = "learn, script, past(k), past(GROUP, k), a policy file or a run directory"
+            raise ConfigError(f"expected {roles}, got {path}", key=key)
+        try:
+            policies[group] = read_opponent(path, group, specs[group])
+        except (SimulationError, PolicyFileError, RunDirectoryError) as error:
+            raise ConfigError(str(error), key=key) from error
+    return policies
+
+
+def opponent_files(config: TrainingConfig, run_dir: Path) -> dict[str, Path | None]:
+    """Return the files of the opponents of a run that has ended, by group; None for the script."""
+    return {
+        group: None if one.policy == "script" else run_dir / group_opponent(group)
+        for group, one in config.groups.items()
+        if one.policy != "learn"
+    }
 
 
 def _spec_of(spec: SimulationSpec) -> PolicySpec:

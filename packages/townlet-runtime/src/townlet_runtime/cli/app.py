@@ -29,6 +29,7 @@ from townlet_runtime.cli.options import (
     Json,
     Mode,
     NumEnvs,
+    OpponentNames,
     PolicyPath,
     PresetName,
     Quiet,
@@ -116,6 +117,7 @@ def train(
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
     group: GroupNames = None,
+    opponent: OpponentNames = None,
     mode: Mode = None,
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
@@ -162,6 +164,7 @@ def train(
             threads=num_threads,
             preset=preset,
             settings=tuple(settings or ()),
+            opponents=tuple(opponent or ()),
         )
         return train_policy(options, console)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from townlet_runtime.adapters.named_code import SIMULATIONS
@@ -21,7 +21,7 @@ from townlet_trajectory.storage.entry_points import registered_names
 
 @dataclass(frozen=True, kw_only=True)
 class NamedPolicy:
-    """The policies of all groups of agents, and the run that they came from."""
+    """The policies of all groups of agents that learned, and the run that they came from."""
 
     path: Path
     """Of the file or the directory, as it was given."""
@@ -29,6 +29,13 @@ class NamedPolicy:
     """By group; `agents` where there is one."""
     run: FinishedRun | None
     """None: a bare file."""
+    opponents: Mapping[str, FilePolicy | None] = field(default_factory=dict)
+    """Of the groups that did not learn in the run: who played them in the end; None: the script."""
+
+    @property
+    def playing(self) -> dict[str, FilePolicy]:
+        """The policies by group, those of opponents too; the script plays the groups that have none."""
+        return {**self.policies, **{group: one for group, one in self.opponents.items() if one is not None}}
 
     @property
     def config(self) -> Path | None:
@@ -62,13 +69,14 @@ class NamedPolicy:
         Raises:
             CommandError: names the policy and what differs.
         """
-        if self.policies.keys() != specs.keys():
+        if self.policies.keys() | self.opponents.keys() != specs.keys():
+            groups = {**self.policies, **self.opponents}
             raise CommandError(
-                f"{self.path}: made for the groups {_listed(self.policies)}, the world has {_listed(specs)}; "
+                f"{self.path}: made for the groups {_listed(groups)}, the world has {_listed(specs)}; "
                 "name the directory of a run in this world"
             )
         try:
-            for group, policy in self.policies.items():
+            for group, policy in self.playing.items():
                 require_fit(policy, specs[group])
         except SimulationError as error:
             raise CommandError(f"{self.path}: {error}") from error
@@ -93,7 +101,8 @@ def policy_of(run: FinishedRun) -> NamedPolicy:
         PolicyFileError: if one is damaged or foreign.
     """
     policies = {group: load_file(path) for group, path in run.policies.items()}
-    return NamedPolicy(path=run.path, policies=policies, run=run)
+    opponents = {group: None if path is None else load_file(path) for group, path in run.opponents.items()}
+    return NamedPolicy(path=run.path, policies=policies, run=run, opponents=opponents)
 
 
 def _listed(groups: Mapping[str, object]) -> str:

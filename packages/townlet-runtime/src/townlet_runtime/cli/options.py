@@ -172,6 +172,16 @@ GroupNames = Annotated[
         show_default=False,
     ),
 ]
+OpponentNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--opponent",
+        metavar="GROUP=POLICY",
+        help="Who plays a group of agents that does not learn: script, past(k) or past(GROUP, k) for the weights of a"
+        " learning group k updates ago, a .onnx file or a run directory. Repeatable.  [default: config]",
+        show_default=False,
+    ),
+]
 Resume = Annotated[
     Path | None,
     typer.Option(

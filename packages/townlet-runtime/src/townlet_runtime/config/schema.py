@@ -237,12 +237,17 @@ def _schema_of_training() -> dict[str, Any]:
 @cache
 def learning_section(name: str) -> type[Section]:
     """The section `name` of training's settings; `training` holds those that are in no section."""
-    schema, definitions = _schema_of_training(), _schema_of_training()["$defs"]
-    properties = schema["properties"]
+    properties = _schema_of_training()["properties"]
     if name == "training":
         hints = {key: _hint(part) for key, part in properties.items() if "$ref" not in part and key not in _OF_A_RUN}
         return _partial(name, hints | {"source": Source})
-    inner = definitions[properties[name]["$ref"].rpartition("/")[2]]
+    return _record(properties[name]["$ref"].rpartition("/")[2])
+
+
+@cache
+def _record(name: str) -> type[Section]:
+    """Make the section of a record of townlet-training, by the name of its class."""
+    inner = _schema_of_training()["$defs"][name]
     return _partial(name, {key: _hint(part) for key, part in inner["properties"].items()})
 
 
@@ -253,6 +258,9 @@ def _hint(part: Mapping[str, Any]) -> Any:
         return functools.reduce(operator.or_, others, first)
     if "enum" in part:
         return Literal[tuple(part["enum"])]
+    if part["type"] == "object":
+        inner = part["additionalProperties"]["$ref"].rpartition("/")[2]
+        return Mapping[str, Annotated[Said, _said(lambda: _record(inner))]]
     if part["type"] == "array":
         items: Any = tuple.__class_getitem__((_hint(part["items"]), ...))
         return Annotated[items, Field(min_length=part.get("minItems"), max_length=part.get("maxItems"))]
@@ -311,6 +319,7 @@ def effective_keys() -> frozenset[Path]:
         keys.update(_keys(learning_section(name), (name,)))
     keys.update(_keys(town_section(), ("town",)))
     keys.update(_keys(_affordance(), ("town", "affordances", ANY)))
+    keys.update(_keys(_record("GroupConfig"), ("training", "groups", ANY)))
     keys.update((*path, need) for path in _BY_NEED for need in NEEDS)
     return frozenset(keys)
 

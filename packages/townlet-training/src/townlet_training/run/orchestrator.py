@@ -19,7 +19,7 @@ from townlet_training.run.metrics import metrics_row
 from townlet_training.run.monitor import Interrupted, Progress, RunMonitor
 from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
+from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, Collected, Collector, EpisodeScores, Evaluator
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
 from townlet_trajectory.storage.files import DirectoryLock
 
@@ -85,6 +85,7 @@ class TrainingOrchestrator:
         evaluator: Evaluator,
         *,
         specs: Mapping[str, PolicySpec],
+        frozen: Mapping[str, AnyActor] = {},
         run_dir: Path,
         on_progress: Callable[[Progress], None] = _ignore,
         stop: Callable[[], bool] = bool,
@@ -98,6 +99,7 @@ class TrainingOrchestrator:
             collector: of `config.num_envs` worlds, with training seeds; it has not collected yet.
             evaluator: of the same kind of world, with seeds it is given.
             specs: observations and actions of each agent group's policy; a single group is called `agents`.
+            frozen: policies of the agent groups that are played by one from a file, as `config.groups` says.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
             on_progress: called after every pass of cloning, every update and every evaluation, and before those at the
                 end.
@@ -110,6 +112,9 @@ class TrainingOrchestrator:
         Raises:
             ConfigError: if `config.total_env_steps` does not suffice for every stage, or a group has no proper name.
         """
+        self._learners = GroupLearners(config, specs, frozen=frozen)
+        specs = self._learners.specs
+        collector, evaluator = self._learners.opponents.against(collector, evaluator)
         self._config = config
         self._experience = RunExperience(collector, run_dir=run_dir)
         self._run_dir = run_dir
@@ -117,8 +122,8 @@ class TrainingOrchestrator:
         self._schedule = None if config.mode == "bc" else plan(config)
         num_evaluations = self._schedule.num_evaluations if self._schedule is not None else 0
         self._gate_level = gate_level(len(specs) + num_evaluations, level=config.gates.level)
-        self._learners = GroupLearners(config, specs)
-        self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation)
+        opponents = self._learners.opponents.digest
+        self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation, opponents=opponents)
         self._directory = RunDirectory(run_dir, keep_last=config.keep_checkpoints)
         self._monitor = RunMonitor(on_progress=on_progress, stop=stop)
         self._state = TrainingState(
@@ -276,7 +281,7 @@ class TrainingOrchestrator:
             record = history.evaluations[-1]
             history.good = state.env_steps
             if schedule.acts_alone_after(state.update_index) and (
-                history.best is None or record.return_mean > history.best.return_mean
+                history.best is None or self._learners.opponents.moving or record.return_mean > history.best.return_mean
             ):
                 history.best = record
         elif state.attempt < self._config.anneal.max_retries:

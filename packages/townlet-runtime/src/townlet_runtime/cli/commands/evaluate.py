@@ -16,7 +16,7 @@ from townlet_runtime.cli.worlds import Worlds, load_of_run, require_begun_with
 from townlet_runtime.core.rollouts import Evaluator
 from townlet_runtime.runs.finished import read_run
 from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
-from townlet_trajectory.evaluation.interfaces import HELD_OUT, AnyActor, EpisodeScores
+from townlet_trajectory.evaluation.interfaces import HELD_OUT, AnyActor, EpisodeScores, Opponents
 from townlet_trajectory.evaluation.results import LEARNED, RANDOM, SCRIPTED, zero_of
 
 OTHER = "other"
@@ -53,15 +53,17 @@ def evaluate_run(options: EvaluateOptions, console: Console) -> int:
         require_same_world(options.run_dir, begun, one.specs)
         behaviors, bridge = one.behaviors, worlds.bridge(one.specs)
         against = _opponent(options.against, behaviors, worlds, named)
-        for each in named.values():
-            each.require_fit(one.specs)
+        opponents = named[LEARNED].opponents
+        named[LEARNED].require_fit(one.specs)
+        if OTHER in named:
+            named[OTHER].require_fit({group: spec for group, spec in one.specs.items() if group not in opponents})
     num_worlds: int = config.training["num_envs"]  # a run writes all settings of training out
     evaluator = Evaluator(worlds.make_scored, config=bridge, seed=run.summary.seed, num_worlds=num_worlds)
     zero = zero_of((*behaviors, RANDOM)) or RANDOM
     names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in behaviors else []), zero)
     with end_on_signals():
         policies = {name: each.policies for name, each in named.items()}
-        played = _play(evaluator, policies, tuple(dict.fromkeys(names)), options, console)
+        played = _play(evaluator, policies, tuple(dict.fromkeys(names)), options, console, opponents)
         found = comparison_of(played, against=against, zero=zero)
     acting = "sampled" if options.sample else "greedy"
     label = options.against or against
@@ -91,17 +93,18 @@ def _play(
     names: Sequence[str],
     options: EvaluateOptions,
     console: Console,
+    opponents: Opponents,
 ) -> dict[str, EpisodeScores]:
-    """The returns of every behavior on the same episodes, by its name."""
+    """The returns of every behavior on the same episodes, by its name, against the opponents of the run."""
     seeds = HELD_OUT + np.arange(options.episodes)
     played = {}
     with console.progress(total=len(names), unit="behaviors") as progress:
         for done, name in enumerate(names):
             progress.update("evaluate", done, name)
             played[name] = (
-                evaluator.evaluate(policies[name], seeds=seeds, sample=options.sample)
+                evaluator.evaluate(policies[name], seeds=seeds, sample=options.sample, opponents=opponents)
                 if name in policies
-                else evaluator.baseline(name, seeds=seeds)
+                else evaluator.baseline(name, seeds=seeds, opponents=opponents)
             )
         progress.update("evaluate", len(names))
     return played

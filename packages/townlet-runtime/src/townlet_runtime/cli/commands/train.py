@@ -43,6 +43,7 @@ from townlet_runtime.runs.directory import (
     require_free,
 )
 from townlet_runtime.runs.finished import read_run, write_results
+from townlet_runtime.runs.opponents import keep_opponents, sha256_of
 from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.spec_entries import spec_entries
@@ -50,6 +51,7 @@ from townlet_trajectory.evaluation.results import SCRIPTED, FinalEvaluation, Mod
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 if TYPE_CHECKING:
+    from townlet_runtime.policy.onnx import FilePolicy
     from townlet_runtime.training import Progress, TrainingConfig
 
 
@@ -69,6 +71,8 @@ class TrainOptions:
     threads: int
     preset: str | None
     settings: Sequence[str]
+    opponents: Sequence[str] = ()
+    """`GROUP=POLICY`."""
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that the options of their own name mean."""
@@ -80,7 +84,16 @@ class TrainOptions:
             *option("training.eval_every", self.eval_every, "--eval-every"),
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
+            *map(_opponent, self.opponents),
         ]
+
+
+def _opponent(text: str) -> Override:
+    """The override that `--opponent GROUP=POLICY` means."""
+    group, _, policy = text.partition("=")
+    if not group or not policy:
+        raise CommandError(f"--opponent {text}: expected GROUP=script, GROUP=past(k) or GROUP=FILE")
+    return Override(path=("training", "groups", group, "policy"), value=policy, label=f"--opponent {text}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +231,10 @@ def _train(plan: TrainPlan, console: Console) -> int:
 
 
 def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConfig, console: Console) -> int:
-    from townlet_runtime.training import TrainingError, prepare_run
+    from townlet_runtime.training import TrainingError, frozen_opponents, prepare_run
 
+    kept, noted = (None, {}) if plan.begun is None else (plan.run_dir, plan.begun.opponents_sha256)
+    opponents = frozen_opponents(training, worlds.specs, kept=kept, sha256=noted)
     begun_at = 0 if plan.begun is None else _resume_at(plan, plan.begun, console)
     with (
         stop_on_signals() as stop,
@@ -231,7 +246,7 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConf
             shown.update(progress.stage, progress.env_steps, note)
 
         try:
-            with _claimed(plan) as (run_dir, begun):
+            with _claimed(plan, opponents) as (run_dir, begun):
                 orchestrator = prepare_run(
                     training,
                     worlds,
@@ -243,6 +258,7 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConf
                     stop=stop,
                     notes=_notes(begun),
                     resume=plan.begun is not None,
+                    opponents=opponents,
                 )
             summary = orchestrator.run()
         except TrainingError as error:
@@ -252,11 +268,11 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConf
         console.note(f"go on with: {_resume_command(plan, run_dir)}")
         return stop.code
     plan = replace(plan, run_dir=run_dir, begun=begun)
-    return _finish(plan, summary, summary.final, console, horizon=first_spec(worlds).episode_ticks)
+    return _finish(plan, training, summary, summary.final, console, horizon=first_spec(worlds).episode_ticks)
 
 
 @contextmanager
-def _claimed(plan: TrainPlan) -> Iterator[tuple[Path, BegunFile]]:
+def _claimed(plan: TrainPlan, opponents: Mapping[str, FilePolicy]) -> Iterator[tuple[Path, BegunFile]]:
     """Hold the run directory while the block prepares the run; a new one then gets its first files."""
     if plan.begun is not None:
         yield plan.run_dir, plan.begun
@@ -272,8 +288,10 @@ def _claimed(plan: TrainPlan) -> Iterator[tuple[Path, BegunFile]]:
             specs={group: spec_entries(spec) for group, spec in plan.specs.items()},
             config_sha256=config_digest(plan.config),
             config=resolved(plan.config),
+            opponents_sha256=sha256_of(opponents),
         )
         yield run_dir, begun
+        keep_opponents(run_dir, opponents)
         # The config comes last: a run that has one can be resumed, however early it is killed.
         begun.write(run_dir / BEGUN)
         write_bytes_atomic(run_dir / CONFIG, text.encode())
@@ -287,6 +305,7 @@ def _notes(begun: BegunFile) -> dict[str, str]:
         "environment": begun.environment,
         "controller": begun.controller,
         "guardrails": " ".join(begun.guardrails) or None,
+        "opponents_sha256": " ".join(f"{group}={one}" for group, one in begun.opponents_sha256.items()) or None,
     }
     return {name: value for name, value in notes.items() if value is not None}
 
@@ -321,9 +340,18 @@ def _resume_command(plan: TrainPlan, run_dir: Path) -> str:
     return f"{command} {plan.worlds.options.code().typed()}".rstrip()
 
 
-def _finish(plan: TrainPlan, summary: RunSummary, final: FinalEvaluation, console: Console, *, horizon: int) -> int:
+def _finish(
+    plan: TrainPlan,
+    training: TrainingConfig,
+    summary: RunSummary,
+    final: FinalEvaluation,
+    console: Console,
+    *,
+    horizon: int,
+) -> int:
     """Write the records of the run, then its report, and print the results."""
     from townlet_runtime.cli.results import draw_report, show_results
+    from townlet_runtime.training import opponent_files
 
     record = SummaryFile.of(
         summary,
@@ -334,6 +362,7 @@ def _finish(plan: TrainPlan, summary: RunSummary, final: FinalEvaluation, consol
         guardrails=plan.worlds.guardrails,
         preset=plan.config.preset,
         config_sha256=None if plan.begun is None else plan.begun.config_sha256,
+        opponents=opponent_files(training, plan.run_dir),
     )
     write_results(plan.run_dir, EvaluationFile.of(summary, final, horizon=horizon), record)
     run = draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)
