@@ -19,8 +19,6 @@ from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchErro
 from townlet_training.network.actor_critic import (
     ActorCritic,
     NetworkConfig,
-    Tanh,
-    array_trunk,
     entropy,
     log_prob_of,
     log_softmax,
@@ -253,19 +251,6 @@ def test_settings_that_make_no_network_are_refused() -> None:
         ActorCritic({"features": (1,)}, 0, NetworkConfig(), generator=generator)
 
 
-def test_both_activations_by_hand() -> None:
-    inputs = torch.tensor([-100.0, -1.0, 0.0, 1e-3, 2.0, 100.0], dtype=torch.float32)
-    assert_close(Tanh()(inputs), torch.tanh(inputs), atol=2e-7, rtol=0.0)
-    config = NetworkConfig(hidden_sizes=(1,), activation="relu")
-    network = ActorCritic({"x": (1,)}, 1, config, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for weight, value in zip(network.critic.parameters(), (2.0, 1.0, 3.0, 0.5), strict=True):
-            weight.fill_(value)
-    # 3 · max(2 x + 1, 0) + 0.5
-    assert_close(network.values(torch.tensor([[1.0], [-2.0]])), torch.tensor([9.5, 0.5]))
-    assert_allclose(network.act({"x": np.array([[1.0], [-2.0]], np.float32)}, None)[1], [9.5, 0.5])
-
-
 LOGITS = torch.tensor([[math.log(1.0), math.log(2.0), math.log(5.0)]])
 
 
@@ -312,24 +297,6 @@ def test_adding_a_constant_to_the_logits_changes_nothing(logits: list[float], co
     moved, expected = masked_log_softmax(row + constant, mask), masked_log_softmax(row, mask)
     assert_close(moved.exp(), expected.exp())
     assert_close(expected.exp().sum(), torch.tensor(1.0, dtype=torch.float64))
-
-
-def test_a_trunk_by_hand() -> None:
-    # x = [1, 2]: z = [1 - 2 + 0.5, 2] = [-0.5, 2], ReLU [0, 2], head 3 * 0 + 1 * 2 - 1 = 1.
-    layers = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
-    with torch.no_grad():
-        layers[0].weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 1.0]]))
-        layers[0].bias.copy_(torch.tensor([0.5, 0.0]))
-        layers[2].weight.copy_(torch.tensor([[3.0, 1.0]]))
-        layers[2].bias.copy_(torch.tensor([-1.0]))
-    trunk = array_trunk(layers, is_tanh=False)
-    seen = np.array([[1.0, 2.0]], np.float32)
-    assert_array_equal(trunk(seen), [[1.0]])
-    with torch.no_grad():
-        layers[2].bias.add_(4.0)
-    assert_array_equal(trunk(seen), [[5.0]])
-    at_zero = array_trunk(layers, is_tanh=True)(np.zeros((1, 2), np.float32))
-    assert_allclose(at_zero, [[3.0 * np.tanh(0.5) + 3.0]], rtol=1e-6)
 
 
 def test_observations_side_by_side() -> None:

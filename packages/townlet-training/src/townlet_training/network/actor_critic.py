@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,6 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
+from townlet_training.network.blocks import PolicyBlock, Wiring, num_inputs_of, wiring_of
+from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trunk, array_trunk
 from townlet_training.settings import check_settings
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
 
@@ -33,6 +34,8 @@ class PolicySpec:
     """Names of the columns of the observation `features`; empty: not known."""
     commitment: tuple[str, int, int] | None = None
     """Where observations show the option in force: the observation, its first column, ticks that 1.0 stands for."""
+    blocks: tuple[PolicyBlock, ...] = ()
+    """Inputs and actions in the order in which the network got them; empty: all at once, in their order."""
 
     def __post_init__(self) -> None:
         if not self.world:
@@ -44,6 +47,17 @@ class PolicySpec:
                 "`observation_shapes` must name at least one observation and not `action_mask`, "
                 f"got {sorted(self.observation_shapes)}"
             )
+        _ = self.wiring
+
+    @property
+    def wiring(self) -> Wiring:
+        """The places of the inputs and actions of each block; `ConfigError` if `blocks` are not all of them."""
+        return wiring_of(
+            self.blocks,
+            observation_shapes=self.observation_shapes,
+            feature_names=self.feature_names,
+            vocabulary=self.vocabulary,
+        )
 
 
 _CLIP = 10.0
@@ -90,6 +104,12 @@ class ActorCritic(nn.Module):
                [1. , 0. , 0. ]], dtype=float32)
         >>> values.shape
         (2,)
+
+    Attributes:
+        policy: trunk and head of the logits.
+        critic: trunk and head of the values.
+        keeps_statistics: whether normalization and value scale are not fitted again, since the weights were trained
+            with them; those of inputs that no weight reads are.
     """
 
     observation_mean: Tensor
@@ -103,6 +123,7 @@ class ActorCritic(nn.Module):
         config: NetworkConfig,
         *,
         generator: torch.Generator,
+        wiring: Wiring | None = None,
     ) -> None:
         """Build and initialize; nothing is drawn from torch's global generator.
 
@@ -111,6 +132,7 @@ class ActorCritic(nn.Module):
             num_actions: size A of the action vocabulary.
             config: of both trunks.
             generator: the only source of the initial weights.
+            wiring: places of inputs and actions that were added; None: nothing was.
 
         Raises:
             ConfigError: if there is no input, no action, or `action_mask` among the inputs.
@@ -125,9 +147,11 @@ class ActorCritic(nn.Module):
         self.observation_shapes = {name: tuple(observation_shapes[name]) for name in sorted(observation_shapes)}
         self.num_actions = num_actions
         self.config = config
-        num_features = sum(math.prod(shape) for shape in self.observation_shapes.values())
-        self.policy = _mlp(num_features, num_actions, config, head_gain=0.01, generator=generator)
-        self.critic = _mlp(num_features, 1, config, head_gain=1.0, generator=generator)
+        num_features = num_inputs_of(self.observation_shapes)
+        self.keeps_statistics = False
+        wiring = Wiring.plain(num_features, num_actions) if wiring is None else wiring
+        self.policy = Trunk(wiring.inputs, wiring.actions, config, head_gain=0.01, generator=generator)
+        self.critic = Trunk(wiring.inputs, ((0,),), config, head_gain=1.0, generator=generator)
         self.register_buffer("observation_mean", torch.zeros(num_features))
         self.register_buffer("observation_std", torch.ones(num_features))
         self.register_buffer("value_scale", torch.ones(()))
@@ -228,9 +252,20 @@ class ActorCritic(nn.Module):
         mean = np.concatenate([column.mean(axis=0, dtype=np.float64) for column in columns])
         std = np.concatenate([column.std(axis=0, dtype=np.float64) for column in columns])
         std[std < _CONSTANT_STD] = 1.0
+        fitted = self._unread() if self.keeps_statistics else torch.full((len(mean),), True)
         with torch.no_grad():
-            self.observation_mean.copy_(torch.from_numpy(mean))
-            self.observation_std.copy_(torch.from_numpy(std))
+            self.observation_mean[fitted] = torch.from_numpy(mean).float()[fitted]
+            self.observation_std[fitted] = torch.from_numpy(std).float()[fitted]
+
+    def _unread(self) -> Tensor:
+        """Return which inputs [F] bool were added, and have no weight but 0 in either trunk."""
+        unread = torch.full_like(self.observation_mean, False, dtype=torch.bool)
+        for number, policy in self.policy.added_inputs.items():
+            critic = self.critic.added_inputs[number]
+            if isinstance(policy, AddedInputs) and isinstance(critic, AddedInputs):
+                weights = torch.cat([policy.weight, critic.weight]).detach()
+                unread[policy.columns] = (weights == 0.0).all(dim=0)
+        return unread
 
     def set_value_scale(self, scale: float) -> None:
         """Set the frozen unit of the value head to `scale` reward units; values change by the same factor.
@@ -244,21 +279,6 @@ class ActorCritic(nn.Module):
             raise ConfigError(f"`scale` must be finite and above 0 as a float32, got {scale!r}")
         with torch.no_grad():
             self.value_scale.fill_(scale)
-
-
-class Tanh(nn.Module):
-    """tanh z = 2 σ(2z) - 1, to within 2e-7.
-
-    On a CPU with AVX-512 an update of two trunks of 256 units takes 5 % less time than with torch's own kernel (torch
-    2.15, one thread), whose forward pass takes 1.4 to 3 times as long. In an exported graph it is one node instead of
-    four: onnxruntime acts a sixth faster.
-    """
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Of any shape."""
-        if torch.compiler.is_exporting():
-            return torch.tanh(inputs)
-        return torch.sigmoid(inputs * 2.0) * 2.0 - 1.0
 
 
 def require_legal_action(action_mask: NDArray[np.bool_], *, shape: tuple[int, int]) -> None:
@@ -275,27 +295,6 @@ def require_legal_action(action_mask: NDArray[np.bool_], *, shape: tuple[int, in
         raise ActionMaskError(
             f"`action_mask` has no legal action in row {empty[0]} ({empty.size} of {len(action_mask)})"
         )
-
-
-def _mlp(
-    num_features: int, num_outputs: int, config: NetworkConfig, *, head_gain: float, generator: torch.Generator
-) -> nn.Sequential:
-    """Layers with orthogonal weights and zero biases; gains of Andrychowicz et al. 2021 (arXiv:2006.05990), 3.2."""
-    sizes = (num_features, *config.hidden_sizes)
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise(sizes):
-        layers.append(_linear(fan_in, fan_out, gain=math.sqrt(2.0), generator=generator))
-        layers.append(Tanh() if config.activation == "tanh" else nn.ReLU())
-    layers.append(_linear(sizes[-1], num_outputs, gain=head_gain, generator=generator))
-    return nn.Sequential(*layers)
-
-
-def _linear(fan_in: int, fan_out: int, *, gain: float, generator: torch.Generator) -> nn.Linear:
-    # On the meta device nothing is drawn: the layer's own initialization would draw from the global generator.
-    layer = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")
-    nn.init.orthogonal_(layer.weight, gain, generator=generator)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def masked_log_softmax(logits: Tensor, action_mask: Tensor | None) -> Tensor:
@@ -328,46 +327,7 @@ def entropy(log_probs: Tensor) -> Tensor:
     return -(log_probs.exp() * log_probs).sum(dim=-1)
 
 
-Floats = NDArray[np.float32]
-
 _LOWEST = np.finfo(np.float32).min
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ArrayTrunk:
-    """A trunk with its head. The arrays are the memory of the network's own weights, so training shows at once."""
-
-    weights: tuple[Floats, ...]
-    """Of each layer, [inputs, outputs]; a view."""
-    biases: tuple[Floats, ...]
-    """Of each layer, [outputs]."""
-    is_tanh: bool
-    """Between the layers; else ReLU."""
-
-    def __call__(self, encoded: Floats) -> Floats:
-        """Outputs of the head [N, O], from inputs [N, F]."""
-        hidden = encoded
-        last = len(self.weights) - 1
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = hidden @ weight
-            hidden += bias
-            if layer == last:
-                break
-            if self.is_tanh:
-                np.tanh(hidden, out=hidden)
-            else:
-                np.maximum(hidden, np.float32(0.0), out=hidden)
-        return hidden
-
-
-def array_trunk(layers: nn.Sequential, *, is_tanh: bool) -> ArrayTrunk:
-    """Views of the linear layers of `layers`; they stay true as long as the parameters are changed in place."""
-    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-    return ArrayTrunk(
-        weights=tuple(layer.weight.detach().numpy().T for layer in linear),
-        biases=tuple(layer.bias.detach().numpy() for layer in linear),
-        is_tanh=is_tanh,
-    )
 
 
 def side_by_side(observations: Sequence[Floats]) -> Floats:
