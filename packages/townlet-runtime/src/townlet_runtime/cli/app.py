@@ -27,6 +27,8 @@ from townlet_runtime.cli.options import (
     GroupNames,
     GuardrailNames,
     Json,
+    Matrix,
+    MatrixOutput,
     Mode,
     NumEnvs,
     OpponentNames,
@@ -229,9 +231,12 @@ def run(
 def evaluate(
     run_dir: FinishedRunDir,
     against: Against = None,
+    matrix: Matrix = None,
+    output: MatrixOutput = None,
     env: EnvOfRun = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
+    group: GroupNames = None,
     episodes: Episodes = 100,
     sample: Sample = False,
     json: Json = False,
@@ -248,16 +253,21 @@ def evaluate(
 
         require_finished(run_dir)
         from townlet_runtime.cli.commands.evaluate import EvaluateOptions, evaluate_run
+        from townlet_runtime.cli.commands.matrix import evaluate_matrix
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = EvaluateOptions(
             run_dir=run_dir,
-            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            world=WorldOptions(
+                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
+            ),
             against=against,
             episodes=episodes,
             sample=sample,
+            matrix=tuple(matrix or ()),
+            output=output,
         )
-        return evaluate_run(options, console)
+        return evaluate_matrix(options, console) if matrix else evaluate_run(options, console)
 
     return guarded(command, console)
 

@@ -14,6 +14,7 @@ from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.onnx import load_policy as load_file
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.runs.finished import FinishedRun, read_run
+from townlet_runtime.runs.opponents import fits
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.town.config import TOWN
 from townlet_trajectory.storage.entry_points import registered_names
@@ -36,6 +37,21 @@ class NamedPolicy:
     def playing(self) -> dict[str, FilePolicy]:
         """The policies by group, those of opponents too; the script plays the groups that have none."""
         return {**self.policies, **{group: one for group, one in self.opponents.items() if one is not None}}
+
+    def policy_for(self, group: str, spec: SimulationSpec) -> FilePolicy | None:
+        """Return the policy that can play a group: the one that learned to, else the only one that fits it.
+
+        Args:
+            group: its name.
+            spec: of the group.
+
+        Returns:
+            The policy; None where none fits, or several do.
+        """
+        fitting = {name: policy for name, policy in self.policies.items() if fits(policy, spec)}
+        if group in fitting:
+            return fitting[group]
+        return next(iter(fitting.values())) if len(fitting) == 1 else None
 
     @property
     def config(self) -> Path | None:

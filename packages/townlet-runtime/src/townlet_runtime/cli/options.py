@@ -167,8 +167,8 @@ GroupNames = Annotated[
     typer.Option(
         "--group",
         metavar="NAME=AGENTS",
-        help="Agents as a group of their own, in a world with one group: ids or patterns (a,b*), a number, or a share."
-        " Repeatable.  [default: config]",
+        help="Agents as a group of their own: ids or patterns (a,b*), a number, or a share. GROUP/NAME=AGENTS in a world"
+        " with several groups. Repeatable.  [default: config]",
         show_default=False,
     ),
 ]
@@ -238,6 +238,22 @@ Against = Annotated[
         help="Behavior of the world, such as scripted or random, or another run directory."
         "  [default: scripted, or random where the world has no script]",
         show_default=False,
+    ),
+]
+Matrix = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--matrix",
+        metavar="RUN_DIR|FILE|NAME",
+        help="Let the policy and these (run directories, .onnx files, script, random) play every group of agents"
+        " against one another. Repeatable.",
+        show_default=False,
+    ),
+]
+MatrixOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", metavar="FILE.png", help="Picture of the matrix.  [default: RUN_DIR-matrix.png]", show_default=False
     ),
 ]
 Episodes = Annotated[

@@ -15,7 +15,7 @@ from townlet_runtime.report.writing import write_report
 from townlet_runtime.runs.directory import REPORT
 from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
 from townlet_runtime.simulation.one_group import OneGroup
-from townlet_runtime.simulation.split_groups import SplitGroups
+from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.town.picture import TownPicture
 from townlet_runtime.town.render import town_picture
 from townlet_trajectory.evaluation.results import CLONE, LEARNED
@@ -70,9 +70,7 @@ def _picture(run: FinishedRun, config: Config, equipment: Equipment | None) -> T
     if not config.environment.is_town:
         return None
     town = Towns(town=town_config(config), script=script_config(config))(1)
-    simulation = (equipment or Equipment()).of(OneGroup(town))
-    if config.environment.groups:
-        simulation = SplitGroups(simulation, config.environment.groups)
+    simulation = split_named((equipment or Equipment()).of(OneGroup(town)), config.environment.groups or {})
     named = policy_of(run)
     runtimes = runtimes_of(
         simulation,

@@ -80,7 +80,7 @@ def idle_keys(world: str) -> frozenset[str]:
     return OF_THE_TOWN if world == MODULE or world.startswith("gymnasium:") else OF_THE_TOWN | _OF_GYMNASIUM
 
 
-GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+GroupName = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,63}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 GroupMembers: TypeAlias = (
     Annotated[tuple[str, ...], Field(min_length=1)]
     | Annotated[int, Field(ge=1, le=10**9)]
@@ -111,8 +111,8 @@ class Environment(Section):
     guardrails: tuple[str, ...] | None = None
     """Names of registered guardrails, applied after the world's own; null: none."""
     groups: Mapping[GroupName, GroupMembers] | None = None
-    """Agents that become groups of their own, in a world with one group: ids or patterns of them, a number of them, or
-    a share of the places; null: none."""
+    """Agents that become groups of their own, by NAME, or by GROUP/NAME in a world with several groups: ids or patterns
+    of them, a number of them, or a share of the places; null: none."""
 
     @field_validator("name")
     @classmethod
