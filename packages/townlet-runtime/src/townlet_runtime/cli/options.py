@@ -167,8 +167,8 @@ GroupNames = Annotated[
     typer.Option(
         "--group",
         metavar="NAME=AGENTS",
-        help="Agents as a group of their own: ids or patterns (a,b*), a number, or a share. GROUP/NAME=AGENTS in a world"
-        " with several groups. Repeatable.  [default: config]",
+        help="Agents as a group of their own: ids or patterns (a,b*), a number, or a share. GROUP/NAME=AGENTS in a"
+        " world with several groups. Repeatable.  [default: config]",
         show_default=False,
     ),
 ]
