@@ -57,11 +57,14 @@ except ModuleNotFoundError as error:
     raise MissingExtraError(f"training needs `{error.name}`: install 'townlet-runtime[training]'") from error
 
 __all__ = [
+    "GroupConfig",
     "Progress",
     "RunSummary",
     "TrainingConfig",
     "TrainingError",
+    "frozen_opponents",
     "newest_state",
+    "opponent_files",
     "prepare_run",
     "preset_name_for",
     "settings_schema",

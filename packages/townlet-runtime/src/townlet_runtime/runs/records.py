@@ -237,7 +237,7 @@ class SummaryFile(FileRecord):
     """Of `policy.onnx`; None where every group has a policy of its own."""
     policies_sha256: Mapping[str, str] | None
     """Of `policy-GROUP.onnx`, by group that learned; None where there is one group, `agents`."""
-    opponents_sha256: Mapping[str, str | None]
+    opponents_sha256: Mapping[str, str | None] = field(default_factory=dict)
     """By agent group that did not learn, of `opponent-GROUP.onnx`, which played it in the end; None for the script."""
     weights_sha256: str
     controller: str | None
