@@ -71,13 +71,14 @@ def test_the_script_that_was_cloned_is_summed_up_by_group() -> None:
     listeners = batch.select(np.arange(1))
     batches = {ONE_GROUP: batch, "listener": listeners}
     both = replace(collected, batches=batches, agent_steps=batch.num_steps + listeners.num_steps)
-    script = ClonedScript.of(both, ONE_GROUP, CLONE, threshold=0.9, passed=True)
+    events = both.events_per_env_step
+    script = ClonedScript.of(batch, CLONE, events=events, threshold=0.9, passed=True)
     assert (script.num_trajectories, script.num_steps) == (2, 20)
     assert script.reward_sum == pytest.approx(batch.rewards.sum())
     # 2 conflicts in 20 world steps.
     assert script.events_per_env_step["queue_conflict_events"] == 0.1
     assert (script.accuracy, script.threshold, script.passed) == (0.5, 0.9, True)
-    assert ClonedScript.of(both, "listener", CLONE, threshold=0.9, passed=True).num_steps == listeners.num_steps
+    assert ClonedScript.of(listeners, CLONE, events={}, threshold=0.9, passed=True).num_steps == listeners.num_steps
 
 
 def test_the_gates_are_those_of_the_evaluations() -> None:

@@ -48,15 +48,7 @@ def test_same_as_in_the_files_of_the_original() -> None:
         samples = read_captures(DATA / "rollout_sample_manifest.json").samples
     recorded = read_metrics(DATA / "rollout_sample_metrics.json")
     for sample in samples:
-        metrics = sample_metrics(
-            rewards=sample.rewards,
-            log_probs=sample.old_log_probs,
-            value_preds=sample.value_preds,
-            actions=sample.actions,
-            action_texts=sample.vocabulary,
-            features=sample.features,
-            feature_names=sample.feature_names,
-        )
+        metrics = sample.metrics()
         assert metrics == pytest.approx(recorded[sample.path.name])
         assert json.dumps(metrics, allow_nan=False).count("-0.0") == 0 or sample.rewards.any()
 

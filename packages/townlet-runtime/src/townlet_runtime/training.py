@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,20 +23,23 @@ from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
 from townlet_runtime.errors import (
     ConfigError,
     MissingExtraError,
-    PolicyFileError,
-    RunDirectoryError,
     SimulationError,
 )
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
-from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, group_opponent, new_run_directory
+from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
 from townlet_runtime.runs.finished import write_results
-from townlet_runtime.runs.opponents import keep_opponents, kept_opponents, read_opponent, sha256_of
-from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
-from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec, first_spec
+from townlet_runtime.runs.nested import Nested, Setting, leaves_of, put_at, without_prose
+from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, sha256_of
+from townlet_runtime.runs.recorded import RecordedData
+from townlet_runtime.runs.records import BegunFile, SummaryFile
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_trajectory import TrajectoryDataset
+from townlet_trajectory.dataset.source import TrajectorySource
+from townlet_trajectory.errors import MemoryBudgetError
+from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
-from townlet_trajectory.storage.json import JsonValue
 
 try:
     import torch
@@ -48,8 +50,12 @@ try:
     from townlet_training.network.actor_critic import PolicySpec
     from townlet_training.presets import preset, preset_for
     from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
+    from townlet_training.run.metrics import MetricsRow
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
+    from townlet_training.run.schedule import ScheduledRun
+    from townlet_training.run.schedule_data import Record, RunWorlds, record_seed
+    from townlet_training.run.schedule_results import ScheduleOutcome
     from townlet_training.run.state import TrainingState
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
@@ -57,24 +63,23 @@ except ModuleNotFoundError as error:
     raise MissingExtraError(f"training needs `{error.name}`: install 'townlet-runtime[training]'") from error
 
 __all__ = [
+    "CycleWorlds",
     "GroupConfig",
     "Progress",
     "RunSummary",
+    "ScheduleOutcome",
+    "ScheduledRun",
     "TrainingConfig",
     "TrainingError",
-    "frozen_opponents",
     "newest_state",
-    "opponent_files",
     "prepare_run",
+    "prepare_scheduled_run",
     "preset_name_for",
     "settings_schema",
     "train",
     "training_config",
     "training_fields",
 ]
-
-Setting: TypeAlias = "bool | int | float | str | tuple[int, ...] | Mapping[str, GroupConfig] | None"
-Nested: TypeAlias = "dict[str, Setting | tuple[str, ...] | Nested]"
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +130,7 @@ def train(
     with closing(OneGroup(make(config.num_envs))) as worlds, ExitStack() as claim:
         spec, config = first_spec(worlds), _without_script(config, worlds)
         noted = BegunFile.read(path / BEGUN).opponents_sha256 if resume else {}
-        opponents = frozen_opponents(config, worlds.specs, kept=path if resume else None, sha256=noted)
+        opponents = frozen_opponents(config.groups, worlds.specs, kept=path if resume else None, sha256=noted)
         if not resume:
             claim.enter_context(new_run_directory(path))
         orchestrator = prepare_run(
@@ -147,16 +152,11 @@ def train(
             BegunFile(schema_version=2, threads=threads, opponents_sha256=sha256).write(path / BEGUN)
             claim.close()
         summary = orchestrator.run()
-    if summary.final is not None:
-        evaluation = EvaluationFile.of(summary, summary.final, horizon=spec.episode_ticks)
+    if not summary.interrupted:
         record = SummaryFile.of(
-            summary,
-            summary.final,
-            environment=spec.name,
-            threads=threads,
-            opponents=opponent_files(config, path),
+            summary, environment=spec.name, threads=threads, opponents=opponent_files(config.groups, path)
         )
-        write_results(path, evaluation, record)
+        write_results(path, summary, record, horizon=spec.episode_ticks)
     return summary
 
 
@@ -201,10 +201,10 @@ def training_config(
     baselines = (*behaviors, RANDOM)
     content: Nested = {"mode": mode, "seed": seed, "baselines": baselines}
     try:
-        start = dict(_leaves(preset(CONTRACT if preset_name is None else preset_name)))
+        start = dict(leaves_of(preset(CONTRACT if preset_name is None else preset_name)))
         settings = {**{name: value for name, value in start.items() if name not in _LABELS}, **settings}
         for name, value in settings.items():
-            _put(content, name.split("."), value)
+            put_at(content, name.split("."), value)
         return TypeAdapter(TrainingConfig).validate_python(content)
     except TrainingConfigError as error:
         raise ConfigError(str(error), key="preset") from error
@@ -283,47 +283,121 @@ def prepare_run(
     )
 
 
-def frozen_opponents(
-    config: TrainingConfig, specs: Mapping[str, SimulationSpec], *, kept: Path | None, sha256: Mapping[str, str]
-) -> dict[str, FilePolicy]:
-    """Read the policies of the groups that are played by one from a file.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CycleWorlds:
+    """Worlds of one cycle of a schedule."""
+
+    key: str
+    """Worlds with the same key are the same."""
+    simulation: GroupedSimulation
+    """To train in."""
+    make_scored: MakeSimulation
+    bridge: BridgeConfig
+
+
+def prepare_scheduled_run(
+    config: TrainingConfig,
+    *,
+    record: RecordedData | None,
+    lessons: RecordedData | None,
+    specs: Mapping[str, SimulationSpec] | None,
+    enter: Callable[[int], CycleWorlds],
+    run_dir: Path,
+    threads: int,
+    on_row: Callable[[MetricsRow], None],
+    on_rollout: Callable[[Collected], None],
+    stop: Callable[[], bool],
+    notes: Mapping[str, str],
+    resume: bool,
+) -> ScheduledRun:
+    """Prepare a run of townlet_training that follows a schedule; nothing is collected or written yet.
 
     Args:
         config: of the run.
-        specs: of the groups.
-        kept: directory of a run that goes on: its copies are read; None: a new run, and the files that are named.
-        sha256: of the copies, as it was noted when the run was begun.
+        record: that PPO learns from.
+        lessons: that a stage of cloning learns from.
+        specs: of the world, by agent group; None: the policy is made for the data alone, and fits no world.
+        enter: builds the worlds of a cycle.
+        run_dir: an existing directory.
+        threads: that torch computes with, in the whole process.
+        on_row: called with every line of the log.
+        on_rollout: called with every rollout.
+        stop: asked before every update; true ends the run, with a checkpoint.
+        notes: settings beside `config` that must be the same when the run is resumed, by name.
+        resume: go on with the run in `run_dir`.
+
+    Returns:
+        The run, to be started with its `run`.
 
     Raises:
-        ConfigError: if a group is not there, or a policy is missing, damaged or made for another group.
+        TrainingError: if a stage has nothing to learn from.
     """
-    files = {group: one.file for group, one in config.groups.items() if one.file is not None}
-    if kept is not None:
-        if files.keys() != sha256.keys():
-            raise ConfigError(f"expected opponents of {sorted(sha256)}, got {sorted(files)}", key="training.groups")
-        return kept_opponents(kept, sha256)
-    policies = {}
-    for group, path in files.items():
-        key = f"training.groups.{group}.policy"
-        if group not in specs:
-            raise ConfigError(f"expected a group of the world ({', '.join(specs)}), got {group}", key="training.groups")
-        if not path.exists():
-            roles = "learn, script, past(k), past(GROUP, k), a policy file or a run directory"
-            raise ConfigError(f"expected {roles}, got {path}", key=key)
-        try:
-            policies[group] = read_opponent(path, group, specs[group])
-        except (SimulationError, PolicyFileError, RunDirectoryError) as error:
-            raise ConfigError(str(error), key=key) from error
-    return policies
+    torch.set_num_threads(threads)
+    data = record or lessons
+    if specs is not None:
+        policies = {group: _spec_of(each) for group, each in specs.items()}
+    else:
+        policies = {} if data is None else {AGENTS: _spec_of_data(data)}
+    entered: dict[str, RunWorlds] = {}
+
+    def of_cycle(cycle: int) -> RunWorlds:
+        made = enter(cycle)
+        if made.key not in entered:
+            capacity = max(each.capacity for each in made.simulation.specs.values())
+            entered[made.key] = RunWorlds(
+                key=made.key,
+                collector=Collector(
+                    made.simulation, config=made.bridge, seed=config.seed, max_rows=config.rollout_ticks * capacity
+                ),
+                evaluator=Evaluator(made.make_scored, config=made.bridge, seed=config.seed, num_worlds=config.num_envs),
+            )
+        return entered[made.key]
+
+    return ScheduledRun(
+        config,
+        specs=policies,
+        run_dir=run_dir,
+        record=None if record is None else _record(record, config),
+        lessons=None if lessons is None else {AGENTS: lessons.whole()},
+        worlds=None if specs is None else of_cycle,
+        on_row=on_row,
+        on_rollout=on_rollout,
+        stop=stop,
+        notes=notes,
+        resume=resume,
+    )
 
 
-def opponent_files(config: TrainingConfig, run_dir: Path) -> dict[str, Path | None]:
-    """Return the files of the opponents of a run that has ended, by group; None for the script."""
-    return {
-        group: None if one.policy == "script" else run_dir / group_opponent(group)
-        for group, one in config.groups.items()
-        if one.policy != "learn"
-    }
+def _record(data: RecordedData, config: TrainingConfig) -> Record:
+    schedule, source = config.schedule, data.source
+    dataset = TrajectoryDataset(
+        source,
+        unit="trajectories",
+        batch_size=schedule.batch_size,
+        seed=record_seed(config),
+        shuffle=schedule.shuffle,
+        drop_last=schedule.drop_last,
+        memory_budget_bytes=_least_budget(source, schedule.batch_size) if schedule.streaming else None,
+    )
+    return Record(name=data.name, batches=dataset, baseline=data.baseline)
+
+
+def _least_budget(source: TrajectorySource, batch_size: int) -> int:
+    """The least memory in which trajectories of `source` can be read, so many at once."""
+    try:
+        TrajectoryDataset(source, unit="trajectories", batch_size=batch_size, seed=0, memory_budget_bytes=1)
+    except MemoryBudgetError as error:
+        return error.needed_bytes
+    return 1
+
+
+def _spec_of_data(data: RecordedData) -> PolicySpec:
+    return PolicySpec(
+        world=f"data:{data.name}",
+        vocabulary=data.vocabulary,
+        observation_shapes=data.observation_shapes,
+        feature_names=data.feature_names,
+    )
 
 
 def _spec_of(spec: SimulationSpec) -> PolicySpec:
@@ -348,39 +422,9 @@ def newest_state(run_dir: Path) -> TrainingState | None:
 
 def settings_schema() -> str:
     """Return the JSON schema of `TrainingConfig`; `townlet_runtime.config` keeps a copy, to be read without torch."""
-    return json.dumps(_without_prose(TypeAdapter(TrainingConfig).json_schema()), indent=1)
-
-
-def _without_prose(schema: JsonValue) -> JsonValue:
-    if isinstance(schema, list):
-        return [_without_prose(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {key: _without_prose(part) for key, part in schema.items() if key not in ("title", "description")}
+    return json.dumps(without_prose(TypeAdapter(TrainingConfig).json_schema()), indent=1)
 
 
 def training_fields(config: TrainingConfig) -> dict[str, Setting]:
     """Return every setting of `config` by dotted field."""
-    return dict(_leaves(config))
-
-
-def _leaves(record: object, prefix: str = "") -> Iterator[tuple[str, Setting]]:
-    if not is_dataclass(record):
-        return
-    for field in fields(record):
-        value = getattr(record, field.name)
-        if is_dataclass(value):
-            yield from _leaves(value, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", value
-
-
-def _put(content: Nested, path: list[str], value: Setting) -> None:
-    first, *rest = path
-    if not rest:
-        content[first] = value
-        return
-    inner = content.setdefault(first, {})
-    if not isinstance(inner, dict):
-        raise ConfigError(f"`{first}` holds no settings of its own")
-    _put(inner, rest, value)
+    return dict(leaves_of(config))

@@ -5,14 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
-from townlet_runtime.errors import RunDirectoryError, SimulationError
+from townlet_runtime.errors import ConfigError, PolicyFileError, RunDirectoryError, SimulationError
 from townlet_runtime.policy.onnx import FilePolicy, load_policy
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.runs.directory import group_opponent
 from townlet_runtime.runs.finished import read_run
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_trajectory.storage.files import write_bytes_atomic
+
+
+class PlayedGroup(Protocol):
+    """Who plays a group of agents: a `townlet_training.GroupConfig`, which can be read without torch."""
+
+    @property
+    def policy(self) -> str: ...
+
+    @property
+    def file(self) -> Path | None: ...
 
 
 def read_opponent(path: Path, group: str, spec: SimulationSpec) -> FilePolicy:
@@ -86,3 +97,50 @@ def kept_opponents(run_dir: Path, sha256: Mapping[str, str]) -> dict[str, FilePo
                 f"expected the opponent that the run was begun with, SHA-256 {sha256[group]}, got {found}",
             )
     return policies
+
+
+def frozen_opponents(
+    groups: Mapping[str, PlayedGroup],
+    specs: Mapping[str, SimulationSpec],
+    *,
+    kept: Path | None,
+    sha256: Mapping[str, str],
+) -> dict[str, FilePolicy]:
+    """Read the policies of the groups that are played by one from a file.
+
+    Args:
+        groups: who plays them.
+        specs: of the groups.
+        kept: directory of a run that goes on: its copies are read; None: a new run, and the files that are named.
+        sha256: of the copies, as it was noted when the run was begun.
+
+    Raises:
+        ConfigError: if a group is not there, or a policy is missing, damaged or made for another group.
+    """
+    files = {group: one.file for group, one in groups.items() if one.file is not None}
+    if kept is not None:
+        if files.keys() != sha256.keys():
+            raise ConfigError(f"expected opponents of {sorted(sha256)}, got {sorted(files)}", key="training.groups")
+        return kept_opponents(kept, sha256)
+    policies = {}
+    for group, path in files.items():
+        key = f"training.groups.{group}.policy"
+        if group not in specs:
+            raise ConfigError(f"expected a group of the world ({', '.join(specs)}), got {group}", key="training.groups")
+        if not path.exists():
+            roles = "learn, script, past(k), past(GROUP, k), a policy file or a run directory"
+            raise ConfigError(f"expected {roles}, got {path}", key=key)
+        try:
+            policies[group] = read_opponent(path, group, specs[group])
+        except (SimulationError, PolicyFileError, RunDirectoryError) as error:
+            raise ConfigError(str(error), key=key) from error
+    return policies
+
+
+def opponent_files(groups: Mapping[str, PlayedGroup], run_dir: Path) -> dict[str, Path | None]:
+    """Return the files of the opponents of a run that has ended, by group; None for the script."""
+    return {
+        group: None if one.policy == "script" else run_dir / group_opponent(group)
+        for group, one in groups.items()
+        if one.policy != "learn"
+    }

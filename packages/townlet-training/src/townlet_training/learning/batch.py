@@ -108,7 +108,8 @@ def prepare(
         ActionMaskError: if a decision has no legal action.
         StaleBatchError: if a recorded `policy_log_prob` differs from the network's.
     """
-    require_columns(batch, "kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
+    names = ("kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
+    require_columns(batch, *names, otherwise="; records of other policies are for `PPOLearner.replay`")
     kind = batch.columns["kind"]
     learned = np.flatnonzero(kind != Kind.FOREIGN)
     if not learned.size:
@@ -147,10 +148,10 @@ def prepare(
     )
 
 
-def require_columns(batch: TrajectoryBatch, *names: str) -> None:
-    """Raise `ShapeError` if `batch` lacks one of the decision columns `names`."""
+def require_columns(batch: TrajectoryBatch, *names: str, otherwise: str = "") -> None:
+    """Raise `ShapeError`, whose message ends with `otherwise`, if `batch` lacks one of the decision columns `names`."""
     if missing := [name for name in names if name not in batch.columns]:
-        raise ShapeError(f"a learner needs the columns {missing}, the batch has {sorted(batch.columns)}")
+        raise ShapeError(f"a learner needs the columns {missing}, the batch has {sorted(batch.columns)}{otherwise}")
 
 
 def require_same_actions(network: ActorCritic, batch: TrajectoryBatch) -> None:

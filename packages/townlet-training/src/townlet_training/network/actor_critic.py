@@ -40,8 +40,8 @@ class PolicySpec:
     def __post_init__(self) -> None:
         if not self.world:
             raise ConfigError("`world` must be a name, got an empty string")
-        if len(set(self.vocabulary)) != len(self.vocabulary) or len(self.vocabulary) < 2:
-            raise ConfigError(f"`vocabulary` must hold at least 2 distinct keys, got {self.vocabulary!r}")
+        if len(set(self.vocabulary)) != len(self.vocabulary) or not self.vocabulary:
+            raise ConfigError(f"`vocabulary` must hold distinct keys, at least one, got {self.vocabulary!r}")
         if not self.observation_shapes or "action_mask" in self.observation_shapes:
             raise ConfigError(
                 "`observation_shapes` must name at least one observation and not `action_mask`, "

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -22,7 +23,9 @@ from townlet_training.errors import (
     StaleBatchError,
 )
 from townlet_training.learning.batch import freeze_statistics
-from townlet_training.learning.ppo import PPOLearner, PPOUpdate
+from townlet_training.learning.ppo import PPOLearner
+from townlet_training.learning.record import decisions_of
+from townlet_training.learning.update import PPOUpdate, joined
 from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_training.run.opponents import GroupOpponents, Roles
@@ -129,7 +132,7 @@ class GroupLearners:
             for group, network in self.networks.items()
         }
 
-    def freeze_statistics(self, collected: Collected) -> None:
+    def freeze_statistics(self, batches: Mapping[str, TrajectoryBatch]) -> None:
         """Fit the normalization of each network to the observations and rewards of its group.
 
         Raises:
@@ -137,30 +140,85 @@ class GroupLearners:
         """
         for group, network in self.networks.items():
             with _naming("preparation", group):
-                freeze_statistics(network, collected.batches[group], discount=self._config.ppo.discount)
+                freeze_statistics(network, batches[group], discount=self._config.ppo.discount)
         self.opponents.begin(self.networks)
 
-    def clone(self, collected: Collected, *, on_epoch: Callable[[CloneEpoch], None]) -> dict[str, CloneResult]:
-        """Make each policy propose the script's proposals to its group; returns the results by group.
+    def clone(
+        self,
+        batches: Mapping[str, TrajectoryBatch],
+        *,
+        on_epoch: Callable[[CloneEpoch], None],
+        num_epochs: int | None = None,
+        fit_statistics: bool = True,
+    ) -> dict[str, CloneResult]:
+        """Make each policy propose the labels in the rows of its group.
+
+        Args:
+            batches: rows by agent group.
+            on_epoch: called after every pass, as in `BCLearner.fit`.
+            num_epochs: passes; None: as the config says.
+            fit_statistics: whether the normalization is fitted first; it is not where the network has learned before.
+
+        Returns:
+            The results by group.
 
         Raises:
             EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
         """
         from townlet_training.run.cloning import clone_script  # a run of mode `ppo` needs none of it
 
+        config = self._config
+        if num_epochs is not None:
+            config = replace(config, bc=replace(config.bc, num_epochs=num_epochs))
         results = {}
         for group, network in self.networks.items():
             with _naming("stage clone", group):
                 results[group] = clone_script(
                     network,
-                    collected.batches[group],
-                    config=self._config,
-                    split_seed=group_seed(self._config.seed, "split", group),
-                    generator=_generator(self._config, "clone", group),
+                    batches[group],
+                    config=config,
+                    split_seed=group_seed(config.seed, "split", group),
+                    generator=_generator(config, "clone", group),
                     on_epoch=on_epoch,
+                    fit_statistics=fit_statistics,
+                    is_recorded=num_epochs is not None,
                 )
         self.opponents.begin(self.networks)
         return results
+
+    def replay(self, batches: Iterable[TrajectoryBatch], planned: PlannedUpdate, number: int) -> PPOUpdate:
+        """Update the only group from a record, one batch of it after the other.
+
+        Args:
+            batches: that the record is cut into.
+            planned: how the update is made; its ratio does not matter.
+            number: of the update in the run, from 1, for errors.
+
+        Returns:
+            The update by all of them together, without batches in which nobody decided.
+
+        Raises:
+            EmptyBatchError: if nobody decided anything in the record.
+            NonFiniteError: names the update.
+        """
+        ((group, learner),) = self._learners.items()
+        where, updates, num_rows = f"update {number} of stage {planned.stage}", [], 0
+        with _naming(where, group):
+            for batch in batches:
+                num_rows += batch.num_steps
+                if np.all(decisions_of(batch)["kind"] == Kind.FOREIGN):
+                    continue
+                updates.append(
+                    learner.replay(
+                        batch,
+                        kickstart_coef=planned.kickstart_coef,
+                        learning_rate=planned.learning_rate,
+                        clip_range=planned.clip_range,
+                    )
+                )
+            if not updates:
+                raise EmptyBatchError(f"all {num_rows} rows of the record are foreign; nothing to learn from")
+        return joined(updates)
 
     def learn(self, collected: Collected, planned: PlannedUpdate, *, number: int) -> dict[str, PPOUpdate]:
         """Update every group that has something to learn from.

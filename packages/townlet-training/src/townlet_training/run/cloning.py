@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
+log = logging.getLogger(__name__)
+
 
 class CloneEpisodes(NamedTuple):
     """Scripted episodes, by their use. Agents of one episode see each other, so an episode has one use."""
@@ -29,7 +32,7 @@ class CloneEpisodes(NamedTuple):
     """They choose nothing, and are judged by."""
 
 
-def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int) -> CloneEpisodes:
+def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int, allow_two: bool = False) -> CloneEpisodes:
     """Split scripted trajectories by episode of the world.
 
     Args:
@@ -37,6 +40,8 @@ def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int) -> Clo
         fraction: share of the episodes, in (0, 1), that nothing is learned from; two thirds of them judge the clone,
             the others choose the epoch. Each use gets at least one.
         seed: of the order in which episodes are taken.
+        allow_two: of two episodes, learn from one, and choose and judge by the other, whose accuracy is then a little
+            too high.
 
     Returns:
         The three parts; every trajectory is in one of them.
@@ -45,6 +50,10 @@ def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int) -> Clo
         EmptyBatchError: if there are fewer than three episodes.
     """
     episode, num_episodes = _episode_of_trajectory(batch)
+    if allow_two and num_episodes == 2:
+        first = np.random.default_rng(seed).permutation(2)[episode] == 0
+        log.warning("two episodes: one of them both chooses and judges the clone, whose accuracy is a little too high")
+        return CloneEpisodes(*(batch.filter_trajectories(part) for part in (first, ~first, ~first)))
     if num_episodes < 3:
         raise EmptyBatchError(
             f"{num_episodes} scripted episodes cannot be split into those to learn from, to choose by and to judge by: "
@@ -88,6 +97,8 @@ def clone_script(
     split_seed: int,
     generator: torch.Generator,
     on_epoch: Callable[[CloneEpoch], None],
+    fit_statistics: bool = True,
+    is_recorded: bool = False,
 ) -> CloneResult:
     """Make the policy of `network` propose the script's actions in `batch`.
 
@@ -98,6 +109,8 @@ def clone_script(
         split_seed: of `split_episodes`.
         generator: of the order of the labels.
         on_epoch: called after every pass, as in `BCLearner.fit`.
+        fit_statistics: whether the normalization is fitted to what is learned from.
+        is_recorded: whether no more episodes can be had than there are.
 
     Returns:
         The accuracies of the epochs, and of each episode that chose nothing.
@@ -105,8 +118,9 @@ def clone_script(
     Raises:
         EmptyBatchError: if there is nothing to learn from, to choose by or to judge by.
     """
-    episodes = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=split_seed)
-    freeze_statistics(network, episodes.train, discount=config.ppo.discount)
+    episodes = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=split_seed, allow_two=is_recorded)
+    if fit_statistics:
+        freeze_statistics(network, episodes.train, discount=config.ppo.discount)
     learner = BCLearner(network, config=config.bc, generator=generator)
     result = learner.fit(episodes.train, episodes.choose, on_epoch=on_epoch)
     accuracies = episode_accuracies(network, episodes.judge)

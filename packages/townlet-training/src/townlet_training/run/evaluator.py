@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_training.config import TrainingConfig
+from townlet_training.errors import TrainingError
 from townlet_training.network.onnx_export import export_policy
 from townlet_training.run.agent_groups import ONE_GROUP, GroupLearners, group_seed
 from townlet_training.run.monitor import RunClock
@@ -40,7 +41,7 @@ from townlet_trajectory.evaluation.interfaces import (
     final_seeds,
     selection_seeds,
 )
-from townlet_trajectory.evaluation.promotion import PROMOTION_NAME, PromotionDecision, PromotionRegistry
+from townlet_trajectory.evaluation.promotion import PROMOTION_NAME, PromotionDecision, RunPromotion
 from townlet_trajectory.evaluation.results import (
     CLONE,
     LEARNED,
@@ -72,7 +73,7 @@ class RunEvaluator:
 
     def __init__(
         self,
-        evaluator: Evaluator,
+        evaluator: Evaluator | None,
         config: TrainingConfig,
         *,
         before_each: Callable[[], None],
@@ -81,7 +82,7 @@ class RunEvaluator:
         """Remember the arguments.
 
         Args:
-            evaluator: plays the episodes.
+            evaluator: plays the episodes; None in a run without a world.
             config: of the run.
             before_each: called before every evaluation; an exception of it ends the run there.
             opponents: tells a digest of the opponents at the moment, where they change: scores against others are
@@ -94,15 +95,18 @@ class RunEvaluator:
         self._opponents = opponents
         self._zero = zero_of(config.baselines)
 
+    @property
+    def has_world(self) -> bool:
+        """Whether there is a world to play in."""
+        return self._evaluator is not None
+
     def scores(self, actors: Actors, seeds: Seeds) -> EpisodeScores:
         """Let `actors` play the episodes of `seeds` [n], acting as deployed."""
-        self._before_each()
-        return self._evaluator.evaluate(actors, seeds=seeds, sample=self._config.acting == "sampled")
+        return self._world().evaluate(actors, seeds=seeds, sample=self._config.acting == "sampled")
 
     def baseline(self, name: str, seeds: Seeds) -> EpisodeScores:
         """Let a behavior without weights play the episodes of `seeds` [n]."""
-        self._before_each()
-        return self._evaluator.baseline(name, seeds=seeds)
+        return self._world().baseline(name, seeds=seeds)
 
     def selection_scores(self, actors: Actors) -> EpisodeScores:
         """Let `actors` play the episodes that gates and the choice of a checkpoint look at."""
@@ -261,6 +265,17 @@ class RunEvaluator:
             return None
         return normalized(difference, 0.0, means[SCRIPTED] - means[self._zero])
 
+    def _world(self) -> Evaluator:
+        """Return the evaluator, which is about to be asked.
+
+        Raises:
+            TrainingError: in a run without a world.
+        """
+        self._before_each()
+        if self._evaluator is None:
+            raise TrainingError("this run has no world to play episodes in")
+        return self._evaluator
+
     def _interval_seed(self, purpose: str, index: int = 0) -> int:
         """Derive the seed of one interval: no other of the run has it, and a resumed run has the same."""
         return derive_seed(self._config.seed, f"interval/{purpose}", index)
@@ -272,9 +287,10 @@ class RunResult:
 
     policies: Mapping[str, ExportedPolicy]
     """By agent group."""
-    final: FinalEvaluation
+    final: FinalEvaluation | None
+    """None without a world."""
     promotion: PromotionDecision | None
-    """None where there is no script to replace."""
+    """None where there is no script to replace, or no world."""
 
 
 def export_and_score(
@@ -285,8 +301,9 @@ def export_and_score(
     run_dir: Path,
     clone: Actors | None,
     clock: RunClock,
+    promote: bool = True,
 ) -> RunResult:
-    """Export the candidate, give it its final score, and let it try to replace the script.
+    """Export the candidate, give it its final score, and let it try to replace the script; without a world, export it.
 
     Files of an earlier attempt that was interrupted are replaced.
 
@@ -297,6 +314,7 @@ def export_and_score(
         run_dir: that the files are written to.
         clone: of the candidate, by agent group; None in mode `ppo`.
         clock: measures the parts.
+        promote: whether the candidate may try to replace the script.
 
     Returns:
         The files, the final scores and the decision.
@@ -319,20 +337,22 @@ def export_and_score(
         for group, (learner, network) in learners.opponents.earlier_selves().items():
             seed = group_seed(config.seed, "export", group)
             export_policy(network, run_dir / f"opponent-{group}.onnx", spec=specs[learner], seed=seed)
+    if not evaluator.has_world:
+        return RunResult(policies=policies, final=None, promotion=None)
     with clock.measure("final"):
         final = evaluator.final(learners.networks, clone)
     promotion = None
-    if SCRIPTED in config.baselines:
+    if promote and SCRIPTED in config.baselines:
         with clock.measure("promotion"):
             # A file that is there already is of this run, which was interrupted while it was judged.
-            registry = PromotionRegistry(run_dir / PROMOTION_NAME, config=config.promotion, seed=config.seed, anew=True)
+            registry = RunPromotion(run_dir / PROMOTION_NAME, config=config.promotion, seed=config.seed, anew=True)
             promotion = _promote(learners, evaluator, registry, state.history.candidate_gates)
         log.info("%s: %s", promotion.decision, promotion.reason)
     return RunResult(policies=policies, final=final, promotion=promotion)
 
 
 def _promote(
-    learners: GroupLearners, evaluator: RunEvaluator, registry: PromotionRegistry, gates: Sequence[GateResult]
+    learners: GroupLearners, evaluator: RunEvaluator, registry: RunPromotion, gates: Sequence[GateResult]
 ) -> PromotionDecision:
     digest, failed = learners.sha256(), any(gate.failed for gate in gates)
     while True:

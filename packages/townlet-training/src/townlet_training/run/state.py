@@ -10,13 +10,15 @@ from pydantic import ConfigDict
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
-from townlet_training.learning.ppo import PPOUpdate
+from townlet_training.learning.update import PPOUpdate
 from townlet_training.network.actor_critic import PolicySpec
+from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
 from townlet_trajectory.evaluation.results import CloneRecord, CloneResult, EvaluationRecord, RunCounters, Stage
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +47,8 @@ class EvaluatorState:
 
 @dataclass(frozen=True, kw_only=True)
 class ClonedScript:
-    """The script in the collection that one agent group was cloned from, and the clone; every line of the log repeats
-    them."""
+    """The steps that one agent group was cloned from, the script's or recorded ones, and the clone; every line of the
+    log repeats them."""
 
     num_trajectories: int
     num_steps: int
@@ -60,26 +62,31 @@ class ClonedScript:
 
     @classmethod
     def of(
-        cls, collected: Collected, group: str, result: CloneResult, *, threshold: float, passed: bool
+        cls,
+        batch: TrajectoryBatch,
+        result: CloneResult,
+        *,
+        events: Mapping[str, float],
+        threshold: float,
+        passed: bool,
     ) -> ClonedScript:
-        """Sum up a collection of the script alone.
+        """Sum up the steps that an agent group was cloned from.
 
         Args:
-            collected: what was cloned.
-            group: the agent group.
+            batch: of the group.
             result: of its cloning.
+            events: of all groups together, per world step; none of recorded steps.
             threshold: of the accuracy.
             passed: whether the gate let the clone pass.
 
         Returns:
-            Sums over the rows of `group`; events are those of all groups together.
+            Sums over the rows.
         """
-        batch = collected.batches[group]
         return cls(
             num_trajectories=len(batch),
             num_steps=batch.num_steps,
             reward_sum=float(batch.rewards.sum(dtype="float64")),
-            events_per_env_step={name: total / collected.env_steps for name, total in collected.events.items()},
+            events_per_env_step=events,
             accuracy=result.accuracy,
             threshold=threshold,
             passed=passed,
@@ -105,8 +112,9 @@ class RunHistory:
 
     @property
     def gates(self) -> tuple[GateResult, ...]:
-        """Those of the evaluations, in the order in which they were judged."""
-        return tuple(record.gate for record in self.evaluations if record.gate is not None)
+        """Those of the clone and of the evaluations, in the order in which they were judged."""
+        alone = [] if self.clone is None or self.clone.evaluation is not None else [self.clone.gate]
+        return (*alone, *(record.gate for record in self.evaluations if record.gate is not None))
 
     @property
     def candidate(self) -> int:
@@ -123,8 +131,30 @@ class RunHistory:
     @property
     def protected(self) -> frozenset[int]:
         """World steps of the checkpoints that may still be needed: the last good one, the best, and the clone's."""
-        clone = [] if self.clone is None else [self.clone.evaluation.env_steps]
+        clone = [] if self.clone is None else [self.clone.env_steps]
         return frozenset([self.good, self.candidate, *clone])
+
+
+@dataclass(kw_only=True)
+class ScheduleState:
+    """Where a scheduled run stands."""
+
+    stage: int = 0
+    """Stages that have ended."""
+    num_updates: int = 0
+    """Updates that were made in the present stage."""
+    num_replays: int = 0
+    """Passes over the record so far."""
+    num_rollouts: int = 0
+    num_lines: int = 0
+    """Updates of any data, each of which is a line of the log for every agent group."""
+    cycle: int = 0
+    """Of the worlds that the run is in."""
+    results: tuple[StageResult, ...] = ()
+    baselines: Mapping[str, StageBaseline] = field(default_factory=dict)
+    """Of the last stage of PPO on each dataset, by its name."""
+    rollout_baseline: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Figures of the first rollout, by agent group."""
 
 
 @dataclass(kw_only=True)
@@ -163,6 +193,8 @@ class TrainingState:
     """By agent group; empty without cloning."""
     history: RunHistory = field(default_factory=RunHistory)
     evaluator: EvaluatorState = field(default_factory=EvaluatorState)
+    schedule: ScheduleState = field(default_factory=ScheduleState)
+    """Of a scheduled run."""
 
     log: LogMark = EMPTY_LOG
     elapsed: float = 0.0

@@ -232,6 +232,11 @@ class Collected:
             if not math.isfinite(total):
                 raise EvaluationError(f"event `{name}` must be a finite number, got {total!r}")
 
+    @property
+    def events_per_env_step(self) -> Mapping[str, float]:
+        """Means of the events, by name; of at least one world step."""
+        return {name: total / self.env_steps for name, total in self.events.items()}
+
 
 class Collector(Protocol):
     """Runs worlds, and returns what every agent saw, decided and earned."""

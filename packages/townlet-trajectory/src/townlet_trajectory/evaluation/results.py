@@ -12,7 +12,7 @@ from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import EpisodeScores
 from townlet_trajectory.evaluation.promotion import PromotionDecision
 
-Mode = Literal["anneal", "ppo", "bc"]
+Mode = Literal["anneal", "ppo", "bc", "replay", "rollout", "mixed"]
 Acting = Literal["greedy", "sampled"]
 Stage = Literal["clone", "warmup", "anneal", "ppo"]
 
@@ -88,7 +88,15 @@ class CloneRecord:
 
     results: Mapping[str, CloneResult]
     """By agent group."""
-    evaluation: EvaluationRecord
+    gate: GateResult
+    """Of their accuracies."""
+    evaluation: EvaluationRecord | None
+    """None without a world."""
+
+    @property
+    def env_steps(self) -> int:
+        """World steps of the checkpoint that holds them."""
+        return 0 if self.evaluation is None else self.evaluation.env_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +168,10 @@ class RunSummary:
     gates: tuple[GateResult, ...]
     """In the order in which they were judged."""
     final: FinalEvaluation | None
+    """None where the run was interrupted, and without a world: a policy that was learned from data alone, and fits no
+    world that was named, is judged by the accuracies of `clone`."""
     promotion: PromotionDecision | None
+    """None where there is no script to replace, or no world."""
     counters: RunCounters
     elapsed: float
     """Seconds that the run took, in all the processes that it went through."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, stop_on_signals
+from townlet_runtime.cli.schedule_options import ScheduleOptions
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import (
     Worlds,
@@ -26,6 +27,7 @@ from townlet_runtime.config import (
     config_differences,
     config_digest,
     dump_config,
+    is_scheduled,
     load_config,
     parse_override,
     training_mode,
@@ -43,11 +45,11 @@ from townlet_runtime.runs.directory import (
     require_free,
 )
 from townlet_runtime.runs.finished import read_run, write_results
-from townlet_runtime.runs.opponents import keep_opponents, sha256_of
-from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
+from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, sha256_of
+from townlet_runtime.runs.records import BegunFile, SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.spec_entries import spec_entries
-from townlet_trajectory.evaluation.results import SCRIPTED, FinalEvaluation, Mode, RunSummary
+from townlet_trajectory.evaluation.results import SCRIPTED, Mode, RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class TrainOptions:
     threads: int
     preset: str | None
     settings: Sequence[str]
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     opponents: Sequence[str] = ()
     """`GROUP=POLICY`."""
 
@@ -84,6 +87,7 @@ class TrainOptions:
             *option("training.eval_every", self.eval_every, "--eval-every"),
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
+            *(each for key, (label, value) in self.schedule.settings().items() for each in option(key, value, label)),
             *map(_opponent, self.opponents),
         ]
 
@@ -124,6 +128,10 @@ def train_policy(options: TrainOptions, console: Console) -> int:
         if (options.resume / MANIFEST).exists():
             return _show_finished(options.resume, console)
     plan = _plan(options, console)
+    if is_scheduled(plan.config, plan.mode):
+        from townlet_runtime.cli.commands.train_schedule import train_scheduled
+
+        return train_scheduled(plan, options.schedule, console)
     return _train(plan, console)
 
 
@@ -167,7 +175,8 @@ def _plan(options: TrainOptions, console: Console) -> TrainPlan:
         behaviors, specs = one.behaviors, one.specs
     if options.resume is not None and begun is not None:
         require_same_world(options.resume, begun, specs)
-    mode = _mode(config, worlds, behaviors)
+    meant = options.schedule.mode_of(config.training.get("source"), named=options.mode is not None)
+    mode = meant or _mode(config, worlds, behaviors)
     seed = seed_of(config) if options.seed is None else options.seed
     named = options.resume or options.run_dir
     if options.run_dir is not None and options.resume is None:
@@ -189,7 +198,7 @@ def _plan(options: TrainOptions, console: Console) -> TrainPlan:
 def _mode(config: Config, worlds: Worlds, behaviors: Sequence[str]) -> Mode:
     """The mode that is trained in; PPO alone where none is named and there is no script to begin with."""
     mode = training_mode(config)
-    if SCRIPTED in behaviors:
+    if SCRIPTED in behaviors or is_scheduled(config, mode):
         return mode
     if "source" not in config.training:
         return "ppo"
@@ -201,7 +210,7 @@ def _mode(config: Config, worlds: Worlds, behaviors: Sequence[str]) -> Mode:
     return mode
 
 
-def _settings(plan: TrainPlan) -> tuple[Config, TrainingConfig]:
+def settings_of(plan: TrainPlan) -> tuple[Config, TrainingConfig]:
     """Decide the settings of training completely; return the config with all of them written out, and themselves."""
     from townlet_runtime.training import preset_name_for, training_config, training_fields
 
@@ -221,7 +230,7 @@ def _settings(plan: TrainPlan) -> tuple[Config, TrainingConfig]:
 
 def _train(plan: TrainPlan, console: Console) -> int:
     # Not before everything that can be refused without it was: the trainer takes seconds to import.
-    config, training = _settings(plan)
+    config, training = settings_of(plan)
     plan = replace(plan, config=config)
     # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
     require_report_extra()
@@ -231,11 +240,11 @@ def _train(plan: TrainPlan, console: Console) -> int:
 
 
 def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConfig, console: Console) -> int:
-    from townlet_runtime.training import TrainingError, frozen_opponents, prepare_run
+    from townlet_runtime.training import TrainingError, prepare_run
 
     kept, noted = (None, {}) if plan.begun is None else (plan.run_dir, plan.begun.opponents_sha256)
-    opponents = frozen_opponents(training, worlds.specs, kept=kept, sha256=noted)
-    begun_at = 0 if plan.begun is None else _resume_at(plan, plan.begun, console)
+    opponents = frozen_opponents(training.groups, worlds.specs, kept=kept, sha256=noted)
+    begun_at = 0 if plan.begun is None else resume_at(plan, plan.begun, console)
     with (
         stop_on_signals() as stop,
         console.progress(total=training.total_env_steps, unit="env steps", begun_at=begun_at) as shown,
@@ -246,7 +255,7 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConf
             shown.update(progress.stage, progress.env_steps, note)
 
         try:
-            with _claimed(plan, opponents) as (run_dir, begun):
+            with claimed(plan, opponents) as (run_dir, begun):
                 orchestrator = prepare_run(
                     training,
                     worlds,
@@ -256,23 +265,23 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConf
                     threads=plan.threads,
                     on_progress=on_progress,
                     stop=stop,
-                    notes=_notes(begun),
+                    notes=notes_of(begun),
                     resume=plan.begun is not None,
                     opponents=opponents,
                 )
             summary = orchestrator.run()
         except TrainingError as error:
             raise CommandError(str(error)) from error
-    if summary.interrupted or summary.final is None:
+    if summary.interrupted:
         console.note(f"stopped at {summary.counters.env_steps:,} env steps; kept in {summary.checkpoint}")
-        console.note(f"go on with: {_resume_command(plan, run_dir)}")
+        console.note(f"go on with: {resume_command(plan, run_dir)}")
         return stop.code
     plan = replace(plan, run_dir=run_dir, begun=begun)
-    return _finish(plan, training, summary, summary.final, console, horizon=first_spec(worlds).episode_ticks)
+    return _finish(plan, training, summary, console, horizon=first_spec(worlds).episode_ticks)
 
 
 @contextmanager
-def _claimed(plan: TrainPlan, opponents: Mapping[str, FilePolicy]) -> Iterator[tuple[Path, BegunFile]]:
+def claimed(plan: TrainPlan, opponents: Mapping[str, FilePolicy] = {}) -> Iterator[tuple[Path, BegunFile]]:
     """Hold the run directory while the block prepares the run; a new one then gets its first files."""
     if plan.begun is not None:
         yield plan.run_dir, plan.begun
@@ -297,7 +306,7 @@ def _claimed(plan: TrainPlan, opponents: Mapping[str, FilePolicy]) -> Iterator[t
         write_bytes_atomic(run_dir / CONFIG, text.encode())
 
 
-def _notes(begun: BegunFile) -> dict[str, str]:
+def notes_of(begun: BegunFile) -> dict[str, str]:
     """The settings that every checkpoint repeats, and that a resumed run must have again."""
     notes = {
         "threads": str(begun.threads),
@@ -310,7 +319,7 @@ def _notes(begun: BegunFile) -> dict[str, str]:
     return {name: value for name, value in notes.items() if value is not None}
 
 
-def _resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
+def resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
     """Say where a run goes on, and return the env steps that it has made.
 
     Raises:
@@ -335,36 +344,27 @@ def _resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
     return state.env_steps
 
 
-def _resume_command(plan: TrainPlan, run_dir: Path) -> str:
+def resume_command(plan: TrainPlan, run_dir: Path) -> str:
+    """Return the command that goes on with the run in `run_dir`."""
     command = shlex.join(["townlet", "train", "--resume", str(run_dir)])
     return f"{command} {plan.worlds.options.code().typed()}".rstrip()
 
 
-def _finish(
-    plan: TrainPlan,
-    training: TrainingConfig,
-    summary: RunSummary,
-    final: FinalEvaluation,
-    console: Console,
-    *,
-    horizon: int,
-) -> int:
+def _finish(plan: TrainPlan, training: TrainingConfig, summary: RunSummary, console: Console, *, horizon: int) -> int:
     """Write the records of the run, then its report, and print the results."""
     from townlet_runtime.cli.results import draw_report, show_results
-    from townlet_runtime.training import opponent_files
 
     record = SummaryFile.of(
         summary,
-        final,
         environment=plan.worlds.environment,
         threads=plan.threads,
         controller=plan.worlds.controller,
         guardrails=plan.worlds.guardrails,
         preset=plan.config.preset,
         config_sha256=None if plan.begun is None else plan.begun.config_sha256,
-        opponents=opponent_files(training, plan.run_dir),
+        opponents=opponent_files(training.groups, plan.run_dir),
     )
-    write_results(plan.run_dir, EvaluationFile.of(summary, final, horizon=horizon), record)
+    write_results(plan.run_dir, summary, record, horizon=horizon)
     run = draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)
     show_results(run, console, failure=summary.failure)
     return GATE_FAILED if record.promotion == "FAIL" or summary.failure is not None else SUCCESS
