@@ -14,30 +14,23 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 from pydantic import TypeAdapter, ValidationError
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
-from townlet_runtime.errors import (
-    ConfigError,
-    MissingExtraError,
-    SimulationError,
-)
+from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
 from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.nested import Nested, Setting, leaves_of, put_at, without_prose
-from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, sha256_of
-from townlet_runtime.runs.recorded import RecordedData
+from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, opponent_groups
+from townlet_runtime.runs.recorded import RecordedData, least_budget
 from townlet_runtime.runs.records import BegunFile, SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory import TrajectoryDataset
-from townlet_trajectory.dataset.source import TrajectorySource
-from townlet_trajectory.errors import MemoryBudgetError
 from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 
@@ -147,15 +140,13 @@ def train(
             opponents=opponents,
         )
         if not resume:
-            keep_opponents(path, opponents)
-            sha256 = sha256_of(opponents)
-            BegunFile(schema_version=2, threads=threads, opponents_sha256=sha256).write(path / BEGUN)
+            kept = keep_opponents(path, opponents)
+            BegunFile(schema_version=2, threads=threads, opponents_sha256=kept).write(path / BEGUN)
             claim.close()
         summary = orchestrator.run()
     if not summary.interrupted:
-        record = SummaryFile.of(
-            summary, environment=spec.name, threads=threads, opponents=opponent_files(config.groups, path)
-        )
+        files = opponent_files(config.groups, path)
+        record = SummaryFile.of(summary, environment=spec.name, threads=threads, opponents=files)
         write_results(path, summary, record, horizon=spec.episode_ticks)
     return summary
 
@@ -228,7 +219,7 @@ def prepare_run(
     stop: Callable[[], bool],
     notes: Mapping[str, str],
     resume: bool,
-    opponents: Mapping[str, FilePolicy] = MappingProxyType({}),
+    opponents: Mapping[str, FilePolicy] = {},
 ) -> TrainingOrchestrator:
     """Prepare a run of townlet_training in worlds of the runtime; nothing is collected or written yet.
 
@@ -249,23 +240,17 @@ def prepare_run(
         The run, to be started with its `run`.
 
     Raises:
-        SimulationError: if the worlds do not have a baseline of `config`, are not as many as it says, or have no script
-            for a group that is left to it.
+        SimulationError: if the worlds lack a baseline, the script or a group of `config`, or are not as many as it says.
     """
     spec, known = first_spec(worlds), (*worlds.behaviors, RANDOM)
     if spec.num_worlds != config.num_envs:
         raise SimulationError(f"expected {config.num_envs} parallel worlds of `{spec.name}`, got {spec.num_worlds}")
     if missing := [name for name in config.baselines if name not in known]:
         raise SimulationError(f"`{spec.name}` has no behavior {', '.join(missing)}; there are {', '.join(known)}")
-    left = [group for group, one in config.groups.items() if one.policy == "script"]
-    if left and SCRIPTED not in worlds.behaviors:
-        raise SimulationError(f"`{spec.name}` has no script that could play the group `{left[0]}`")
+    unrecorded = opponent_groups(config.groups, worlds)
     torch.set_num_threads(threads)
     ticks = max(config.rollout_ticks, config.anneal.clone_ticks)
     capacity = max(each.capacity for each in worlds.specs.values())
-    unrecorded = [group for group, one in config.groups.items() if one.policy != "learn"]
-    if len(unrecorded) == len(worlds.specs):
-        raise SimulationError(f"`{spec.name}`: expected a group that learns, got opponents of all of {unrecorded}")
     collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
     if collector.save_state() is None:
         log.warning("`%s` cannot be saved: a run in it that is interrupted cannot be resumed", spec.name)
@@ -285,10 +270,9 @@ def prepare_run(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CycleWorlds:
-    """Worlds of one cycle of a schedule."""
+    """Worlds of one cycle of a schedule; those with the same key are the same."""
 
     key: str
-    """Worlds with the same key are the same."""
     simulation: GroupedSimulation
     """To train in."""
     make_scored: MakeSimulation
@@ -310,7 +294,7 @@ def prepare_scheduled_run(
     notes: Mapping[str, str],
     resume: bool,
 ) -> ScheduledRun:
-    """Prepare a run of townlet_training that follows a schedule; nothing is collected or written yet.
+    """Prepare a run that follows a schedule, to be started with its `run`; nothing is collected or written yet.
 
     Args:
         config: of the run.
@@ -326,18 +310,13 @@ def prepare_scheduled_run(
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
 
-    Returns:
-        The run, to be started with its `run`.
-
     Raises:
         TrainingError: if a stage has nothing to learn from.
     """
     torch.set_num_threads(threads)
-    data = record or lessons
-    if specs is not None:
-        policies = {group: _spec_of(each) for group, each in specs.items()}
-    else:
-        policies = {} if data is None else {AGENTS: _spec_of_data(data)}
+    data, policies = record or lessons, {group: _spec_of(each) for group, each in (specs or {}).items()}
+    if specs is None and data is not None:
+        policies[AGENTS] = _spec_of_data(data)
     entered: dict[str, RunWorlds] = {}
 
     def of_cycle(cycle: int) -> RunWorlds:
@@ -358,7 +337,7 @@ def prepare_scheduled_run(
         specs=policies,
         run_dir=run_dir,
         record=None if record is None else _record(record, config),
-        lessons=None if lessons is None else {AGENTS: lessons.whole()},
+        lessons=None if lessons is None else {AGENTS: [lessons.source]},
         worlds=None if specs is None else of_cycle,
         on_row=on_row,
         on_rollout=on_rollout,
@@ -377,18 +356,9 @@ def _record(data: RecordedData, config: TrainingConfig) -> Record:
         seed=record_seed(config),
         shuffle=schedule.shuffle,
         drop_last=schedule.drop_last,
-        memory_budget_bytes=_least_budget(source, schedule.batch_size) if schedule.streaming else None,
+        memory_budget_bytes=least_budget(source, schedule.batch_size) if schedule.streaming else None,
     )
     return Record(name=data.name, batches=dataset, baseline=data.baseline)
-
-
-def _least_budget(source: TrajectorySource, batch_size: int) -> int:
-    """The least memory in which trajectories of `source` can be read, so many at once."""
-    try:
-        TrajectoryDataset(source, unit="trajectories", batch_size=batch_size, seed=0, memory_budget_bytes=1)
-    except MemoryBudgetError as error:
-        return error.needed_bytes
-    return 1
 
 
 def _spec_of_data(data: RecordedData) -> PolicySpec:

@@ -12,7 +12,8 @@ from townlet_runtime.policy.onnx import FilePolicy, load_policy
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.runs.directory import group_opponent
 from townlet_runtime.runs.finished import read_run
-from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
+from townlet_trajectory.evaluation.results import SCRIPTED
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 
@@ -72,10 +73,11 @@ def sha256_of(policies: Mapping[str, FilePolicy]) -> dict[str, str]:
     return {group: hashlib.sha256(policy.data).hexdigest() for group, policy in policies.items()}
 
 
-def keep_opponents(run_dir: Path, policies: Mapping[str, FilePolicy]) -> None:
-    """Copy the policies of opponents into a run directory, byte for byte."""
+def keep_opponents(run_dir: Path, policies: Mapping[str, FilePolicy]) -> dict[str, str]:
+    """Copy the policies of opponents into a run directory, byte for byte; returns their `sha256_of`."""
     for group, policy in policies.items():
         write_bytes_atomic(run_dir / group_opponent(group), policy.data)
+    return sha256_of(policies)
 
 
 def kept_opponents(run_dir: Path, sha256: Mapping[str, str]) -> dict[str, FilePolicy]:
@@ -144,3 +146,19 @@ def opponent_files(groups: Mapping[str, PlayedGroup], run_dir: Path) -> dict[str
         for group, one in groups.items()
         if one.policy != "learn"
     }
+
+
+def opponent_groups(groups: Mapping[str, PlayedGroup], worlds: GroupedSimulation) -> list[str]:
+    """Return the groups of worlds that do not learn.
+
+    Raises:
+        SimulationError: if no group learns, or one is left to a script that is not there.
+    """
+    name = first_spec(worlds).name
+    opponents = [group for group, one in groups.items() if one.policy != "learn"]
+    if set(opponents) >= worlds.specs.keys():
+        raise SimulationError(f"`{name}`: expected a group that learns, got opponents of all of {opponents}")
+    scripted = [group for group, one in groups.items() if one.policy == "script"]
+    if scripted and SCRIPTED not in worlds.behaviors:
+        raise SimulationError(f"`{name}` has no script that could play the group `{scripted[0]}`")
+    return opponents

@@ -11,10 +11,10 @@ from pathlib import Path
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.simulation.interface import SimulationSpec
-from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory import TrajectoryDataset
 from townlet_trajectory.data.schema import ACTION_MASK
 from townlet_trajectory.dataset.source import TrajectorySource
-from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.errors import ArtifactError, MemoryBudgetError
 from townlet_trajectory.formats.captures.directory import NOTE
 from townlet_trajectory.formats.captures.manifest import read_capture_manifest
 from townlet_trajectory.formats.captures.metrics import aggregate_metrics
@@ -53,11 +53,6 @@ class RecordedData:
         """Per agent, without the leading axis and without the mask of legal actions."""
         observations = self.source.schema.observations
         return {name: spec.shape for name, spec in observations.items() if name != ACTION_MASK}
-
-    def whole(self) -> TrajectoryBatch:
-        """Load all trajectories."""
-        blocks = range(len(self.source.block_offsets) - 1)
-        return TrajectoryBatch.concatenate([self.source.load_block(block) for block in blocks])
 
     def misfit(self, spec: SimulationSpec) -> str | None:
         """Return how the world of `spec` differs, in words; None where a policy for one is a policy for the other."""
@@ -136,3 +131,12 @@ def _metrics_in(path: Path) -> Mapping[str, JsonValue]:
 
 def _numbers(metrics: Mapping[str, JsonValue]) -> dict[str, float | None]:
     return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+
+
+def least_budget(source: TrajectorySource, batch_size: int) -> int:
+    """The least memory in which trajectories of `source` can be read, so many at once."""
+    try:
+        TrajectoryDataset(source, unit="trajectories", batch_size=batch_size, seed=0, memory_budget_bytes=1)
+    except MemoryBudgetError as error:
+        return error.needed_bytes
+    return 1
