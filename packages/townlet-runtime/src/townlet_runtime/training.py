@@ -240,7 +240,7 @@ def prepare_run(
         The run, to be started with its `run`.
 
     Raises:
-        SimulationError: if the worlds lack a baseline, the script or a group of `config`, or are not as many as it says.
+        SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     spec, known = first_spec(worlds), (*worlds.behaviors, RANDOM)
     if spec.num_worlds != config.num_envs:
