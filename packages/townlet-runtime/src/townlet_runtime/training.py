@@ -20,10 +20,12 @@ from pydantic import TypeAdapter, ValidationError
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector, CycleWorlds, Evaluator, MakeSimulation
 from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
+from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
 from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.nested import Nested, Setting, leaves_of, put_at, without_prose
+from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, opponent_groups
 from townlet_runtime.runs.recorded import RecordedData, opened_record
 from townlet_runtime.runs.records import BegunFile, SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
@@ -35,7 +37,7 @@ from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 try:
     import torch
 
-    from townlet_training.config import TrainingConfig
+    from townlet_training.config import GroupConfig, TrainingConfig
     from townlet_training.errors import ConfigError as TrainingConfigError
     from townlet_training.errors import TrainingError
     from townlet_training.network.actor_critic import PolicySpec
@@ -55,6 +57,7 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "CycleWorlds",
+    "GroupConfig",
     "Progress",
     "RunSummary",
     "ScheduleOutcome",
@@ -125,6 +128,9 @@ def train(
         worlds = None if make is None else opened.enter_context(closing(OneGroup(make(config.num_envs))))
         if worlds is not None:
             config = _without_script(config, worlds)
+        noted = BegunFile.read(path / BEGUN).opponents_sha256 if resume else {}
+        specs = {} if worlds is None else worlds.specs
+        opponents = frozen_opponents(config.groups, specs, kept=path if resume else None, sha256=noted)
         if not resume:
             claim.enter_context(new_run_directory(path))
         orchestrator = prepare_run(
@@ -139,14 +145,21 @@ def train(
             notes={},
             resume=resume,
             data={AGENTS: records} if records else None,
+            opponents=opponents,
         )
         if not resume:
-            BegunFile(schema_version=2, threads=threads).write(path / BEGUN)
+            kept = keep_opponents(path, opponents)
+            BegunFile(schema_version=2, threads=threads, opponents_sha256=kept).write(path / BEGUN)
             claim.close()
         summary = orchestrator.run()
         spec = None if worlds is None else first_spec(worlds)
     if not summary.interrupted:
-        record = SummaryFile.of(summary, environment=None if spec is None else spec.name, threads=threads)
+        record = SummaryFile.of(
+            summary,
+            environment=None if spec is None else spec.name,
+            threads=threads,
+            opponents=opponent_files(config.groups, path),
+        )
         write_results(path, summary, record, horizon=None if spec is None else spec.episode_ticks)
     return summary
 
@@ -226,6 +239,7 @@ def prepare_run(
     notes: Mapping[str, str],
     resume: bool,
     data: Mapping[str, Sequence[RecordedData]] | None = None,
+    opponents: Mapping[str, FilePolicy] = {},
 ) -> TrainingOrchestrator:
     """Prepare a run of townlet_training in worlds of the runtime; nothing is collected or written yet.
 
@@ -241,12 +255,13 @@ def prepare_run(
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
         data: recorded steps that each agent group is cloned from; None: what the script does.
+        opponents: the policies of the groups that are played by one from a file, of `frozen_opponents`.
 
     Returns:
         The run, to be started with its `run`.
 
     Raises:
-        SimulationError: if the worlds do not have a baseline of `config`, or are not as many as it says.
+        SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     torch.set_num_threads(threads)
     if worlds is None:
@@ -254,9 +269,10 @@ def prepare_run(
         specs = {group: _spec_of_data(records[0]) for group, records in (data or {}).items()}
     else:
         _require_worlds(config, worlds)
+        unrecorded = opponent_groups(config.groups, worlds)
         ticks = max(config.rollout_ticks, config.anneal.clone_ticks)
         capacity = max(each.capacity for each in worlds.specs.values())
-        collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity)
+        collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
         if collector.save_state() is None:
             log.warning(
                 "`%s` cannot be saved: a run in it that is interrupted cannot be resumed", first_spec(worlds).name
@@ -268,6 +284,7 @@ def prepare_run(
         collector,
         evaluator,
         specs=specs,
+        frozen=opponents,
         run_dir=run_dir,
         data=_sources(data),
         on_progress=on_progress,

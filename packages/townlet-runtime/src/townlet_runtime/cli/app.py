@@ -33,8 +33,11 @@ from townlet_runtime.cli.options import (
     GuardrailNames,
     Jobs,
     Json,
+    Matrix,
+    MatrixOutput,
     Mode,
     NumEnvs,
+    OpponentNames,
     PolicyPath,
     PresetName,
     Quiet,
@@ -135,6 +138,7 @@ def train(
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
     group: GroupNames = None,
+    opponent: OpponentNames = None,
     mode: Mode = None,
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
@@ -183,6 +187,7 @@ def train(
             preset=preset,
             data=DataOptions(paths=tuple(data or ()), root=data_root),
             settings=tuple(settings or ()),
+            opponents=tuple(opponent or ()),
             schedule=schedule,
         )
         return train_one_or_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)
@@ -257,9 +262,12 @@ def run(
 def evaluate(
     run_dir: FinishedRunDir,
     against: Against = None,
+    matrix: Matrix = None,
+    output: MatrixOutput = None,
     env: EnvOfRun = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
+    group: GroupNames = None,
     episodes: Episodes = 100,
     sample: Sample = False,
     json: Json = False,
@@ -276,16 +284,21 @@ def evaluate(
 
         require_finished(run_dir)
         from townlet_runtime.cli.commands.evaluate import EvaluateOptions, evaluate_run
+        from townlet_runtime.cli.commands.matrix import evaluate_matrix
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = EvaluateOptions(
             run_dir=run_dir,
-            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            world=WorldOptions(
+                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
+            ),
             against=against,
             episodes=episodes,
             sample=sample,
+            matrix=tuple(matrix or ()),
+            output=output,
         )
-        return evaluate_run(options, console)
+        return evaluate_matrix(options, console) if matrix else evaluate_run(options, console)
 
     return guarded(command, console)
 

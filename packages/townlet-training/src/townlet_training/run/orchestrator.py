@@ -21,7 +21,7 @@ from townlet_training.run.monitor import Interrupted, Progress, RunMonitor
 from townlet_training.run.recorded import RecordedData, fingerprints, require_origin
 from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
+from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, Collected, Collector, EpisodeScores, Evaluator
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
 from townlet_trajectory.storage.files import DirectoryLock
 
@@ -87,6 +87,7 @@ class TrainingOrchestrator:
         evaluator: Evaluator | None,
         *,
         specs: Mapping[str, PolicySpec],
+        frozen: Mapping[str, AnyActor] = {},
         run_dir: Path,
         data: RecordedData | None = None,
         on_progress: Callable[[Progress], None] = _ignore,
@@ -102,6 +103,7 @@ class TrainingOrchestrator:
             evaluator: of the same kind of world, with seeds it is given. A run without a world has neither: it clones
                 `data`, judges the clone by the episodes of `data` that are held out, and exports it.
             specs: observations and actions of each agent group's policy; a single group is called `agents`.
+            frozen: policies of the agent groups that are played by one from a file, as `config.groups` says.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
             data: recorded steps that each agent group is cloned from; None: what the script does in `collector`. Its
                 fingerprints are among the settings that `resume` compares.
@@ -119,7 +121,11 @@ class TrainingOrchestrator:
         """
         if config.is_scheduled:
             raise ConfigError(f"mode `{config.mode}` with a schedule of its own is for `ScheduledRun`")
+        self._learners = GroupLearners(config, specs, frozen=frozen)
+        specs = self._learners.specs
         require_origin(config.mode, data, specs.keys(), has_world=collector is not None and evaluator is not None)
+        if collector is not None and evaluator is not None:
+            collector, evaluator = self._learners.opponents.against(collector, evaluator)
         self._config = config
         self._experience = RunExperience(collector, run_dir=run_dir)
         self._run_dir = run_dir
@@ -128,8 +134,8 @@ class TrainingOrchestrator:
         self._schedule = None if config.mode == "bc" else plan(config, from_data=data is not None)
         num_evaluations = self._schedule.num_evaluations if self._schedule is not None else 0
         self._gate_level = gate_level(len(specs) + num_evaluations, level=config.gates.level)
-        self._learners = GroupLearners(config, specs)
-        self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation)
+        opponents = self._learners.opponents.digest
+        self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation, opponents=opponents)
         self._directory = RunDirectory(run_dir, keep_last=config.keep_checkpoints)
         self._monitor = RunMonitor(on_progress=on_progress, stop=stop)
         self._state = TrainingState(
@@ -300,7 +306,7 @@ class TrainingOrchestrator:
             record = history.evaluations[-1]
             history.good = state.env_steps
             if schedule.acts_alone_after(state.update_index) and (
-                history.best is None or record.return_mean > history.best.return_mean
+                history.best is None or self._learners.opponents.moving or record.return_mean > history.best.return_mean
             ):
                 history.best = record
         elif state.attempt < self._config.anneal.max_retries:

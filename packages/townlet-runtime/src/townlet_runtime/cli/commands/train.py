@@ -46,6 +46,7 @@ from townlet_runtime.runs.directory import (
     require_free,
 )
 from townlet_runtime.runs.finished import read_run, write_results
+from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, sha256_of
 from townlet_runtime.runs.records import BegunFile, SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.spec_entries import spec_entries
@@ -53,6 +54,7 @@ from townlet_trajectory.evaluation.results import SCRIPTED, Mode, RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 if TYPE_CHECKING:
+    from townlet_runtime.policy.onnx import FilePolicy
     from townlet_runtime.training import Progress, TrainingConfig
 
 
@@ -77,6 +79,8 @@ class TrainOptions:
     settings: Sequence[str]
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     data: DataOptions = field(default_factory=DataOptions)
+    opponents: Sequence[str] = ()
+    """`GROUP=POLICY`."""
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that the options of their own name mean."""
@@ -89,7 +93,16 @@ class TrainOptions:
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
             *self.schedule.overrides(),
+            *map(_opponent, self.opponents),
         ]
+
+
+def _opponent(text: str) -> Override:
+    """The override that `--opponent GROUP=POLICY` means."""
+    group, _, policy = text.partition("=")
+    if not group or not policy:
+        raise CommandError(f"--opponent {text}: expected GROUP=script, GROUP=past(k) or GROUP=FILE")
+    return Override(path=("training", "groups", group, "policy"), value=policy, label=f"--opponent {text}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +281,8 @@ def _train(plan: TrainPlan, console: Console) -> int:
 def _train_in(worlds: GroupedSimulation | None, plan: TrainPlan, training: TrainingConfig, console: Console) -> int:
     from townlet_runtime.training import TrainingError, prepare_run
 
+    kept, noted = (None, {}) if plan.begun is None else (plan.run_dir, plan.begun.opponents_sha256)
+    opponents = frozen_opponents(training.groups, plan.specs, kept=kept, sha256=noted)
     begun_at = 0 if plan.begun is None else resume_at(plan, plan.begun, console)
     with (
         stop_on_signals() as stop,
@@ -279,7 +294,7 @@ def _train_in(worlds: GroupedSimulation | None, plan: TrainPlan, training: Train
             shown.update(progress.stage, progress.env_steps, note)
 
         try:
-            with claimed(plan) as (run_dir, begun):
+            with claimed(plan, opponents) as (run_dir, begun):
                 orchestrator = prepare_run(
                     training,
                     worlds,
@@ -292,6 +307,7 @@ def _train_in(worlds: GroupedSimulation | None, plan: TrainPlan, training: Train
                     notes=notes_of(begun),
                     resume=plan.begun is not None,
                     data=None if plan.data is None else plan.data.by_group,
+                    opponents=opponents,
                 )
             summary = orchestrator.run()
         except TrainingError as error:
@@ -301,11 +317,12 @@ def _train_in(worlds: GroupedSimulation | None, plan: TrainPlan, training: Train
         console.note(f"go on with: {resume_command(plan, run_dir)}")
         return stop.code
     plan = replace(plan, run_dir=run_dir, begun=begun)
-    return _finish(plan, summary, console, horizon=None if worlds is None else first_spec(worlds).episode_ticks)
+    horizon = None if worlds is None else first_spec(worlds).episode_ticks
+    return _finish(plan, training, summary, console, horizon=horizon)
 
 
 @contextmanager
-def claimed(plan: TrainPlan) -> Iterator[tuple[Path, BegunFile]]:
+def claimed(plan: TrainPlan, opponents: Mapping[str, FilePolicy] = {}) -> Iterator[tuple[Path, BegunFile]]:
     """Hold the run directory while the block prepares the run; a new one then gets its first files."""
     if plan.begun is not None:
         yield plan.run_dir, plan.begun
@@ -322,8 +339,10 @@ def claimed(plan: TrainPlan) -> Iterator[tuple[Path, BegunFile]]:
             config_sha256=config_digest(plan.config),
             config=resolved(plan.config),
             data=() if plan.data is None else plan.data.noted,
+            opponents_sha256=sha256_of(opponents),
         )
         yield run_dir, begun
+        keep_opponents(run_dir, opponents)
         # The config comes last: a run that has one can be resumed, however early it is killed.
         begun.write(run_dir / BEGUN)
         write_bytes_atomic(run_dir / CONFIG, text.encode())
@@ -337,6 +356,7 @@ def notes_of(begun: BegunFile) -> dict[str, str]:
         "environment": begun.environment,
         "controller": begun.controller,
         "guardrails": " ".join(begun.guardrails) or None,
+        "opponents_sha256": " ".join(f"{group}={one}" for group, one in begun.opponents_sha256.items()) or None,
     }
     return {name: value for name, value in notes.items() if value is not None}
 
@@ -372,7 +392,9 @@ def resume_command(plan: TrainPlan, run_dir: Path) -> str:
     return f"{command} {plan.worlds.options.code().typed()}".rstrip()
 
 
-def _finish(plan: TrainPlan, summary: RunSummary, console: Console, *, horizon: int | None) -> int:
+def _finish(
+    plan: TrainPlan, training: TrainingConfig, summary: RunSummary, console: Console, *, horizon: int | None
+) -> int:
     """Write the records of the run, then its report, and print the results."""
     from townlet_runtime.cli.results import draw_report, show_clone, show_results
 
@@ -384,6 +406,7 @@ def _finish(plan: TrainPlan, summary: RunSummary, console: Console, *, horizon: 
         guardrails=plan.worlds.guardrails,
         preset=plan.config.preset,
         config_sha256=None if plan.begun is None else plan.begun.config_sha256,
+        opponents=opponent_files(training.groups, plan.run_dir),
     )
     write_results(plan.run_dir, summary, record, horizon=horizon)
     run = draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)
