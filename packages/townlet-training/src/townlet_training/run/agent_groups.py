@@ -23,7 +23,7 @@ from townlet_training.errors import (
 )
 from townlet_training.learning.batch import freeze_statistics
 from townlet_training.learning.ppo import PPOLearner, PPOUpdate
-from townlet_training.network.actor_critic import ActorCritic, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_trajectory import Kind, TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Collected, derive_seed
@@ -96,16 +96,29 @@ class GroupLearners:
         networks: the policy and critic of each group, in training.
     """
 
-    def __init__(self, config: TrainingConfig, specs: Mapping[str, PolicySpec]) -> None:
+    def __init__(
+        self, config: TrainingConfig, specs: Mapping[str, PolicySpec], *, initial: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Build a network for each of `specs`.
+
+        Args:
+            config: of the run.
+            specs: by agent group.
+            initial: weights to begin with, named as those of `weights`; normalization and value scale are then kept,
+                but for inputs that no weight reads. None: fresh ones.
 
         Raises:
             ConfigError: if there is no group, or the name of one cannot be part of a file name.
+            ShapeError: if `initial` are of other networks.
         """
         require_groups(specs)
         self._config = config
         self._specs = dict(specs)
         self.networks = {group: _network(config, group, spec) for group, spec in specs.items()}
+        if initial is not None:
+            for group, own in split_groups(initial, tuple(specs)).items():
+                set_weights(self.networks[group], own)
+                self.networks[group].keeps_statistics = True
         self._generators = {group: _generator(config, "learner", group) for group in specs}
         self._learners = {
             group: PPOLearner(network, config=config.ppo, generator=self._generators[group])
@@ -178,10 +191,7 @@ class GroupLearners:
 
     def copies(self, weights: Mapping[str, Tensor]) -> dict[str, ActorCritic]:
         """Build separate networks with `weights`, named as those of `weights`."""
-        copies = {group: _network(self._config, group, spec) for group, spec in self._specs.items()}
-        for group, own in split_groups(weights, tuple(copies)).items():
-            set_weights(copies[group], own)
-        return copies
+        return network_of(self._specs, self._config.network, weights)
 
     def weights(self) -> dict[str, Tensor]:
         """Copy the parameters and buffers of all networks: `NAME`, with several groups `GROUP/NAME`."""
@@ -233,7 +243,35 @@ def _updated(learner: PPOLearner, batch: TrajectoryBatch, planned: PlannedUpdate
 
 def _network(config: TrainingConfig, group: str, spec: PolicySpec) -> ActorCritic:
     generator = _generator(config, "network", group)
-    return ActorCritic(spec.observation_shapes, len(spec.vocabulary), config.network, generator=generator)
+    return ActorCritic(
+        spec.observation_shapes, len(spec.vocabulary), config.network, generator=generator, wiring=spec.wiring
+    )
+
+
+def network_of(
+    specs: Mapping[str, PolicySpec], config: NetworkConfig, weights: Mapping[str, Tensor]
+) -> dict[str, ActorCritic]:
+    """Build networks with `weights`.
+
+    Args:
+        specs: by agent group.
+        config: of all networks.
+        weights: named as those of `GroupLearners.weights`.
+
+    Returns:
+        The networks by group.
+
+    Raises:
+        ShapeError: if `weights` are of other networks.
+    """
+    networks = {}
+    for group, own in split_groups(weights, tuple(specs)).items():
+        spec, drawn = specs[group], torch.Generator().manual_seed(0)  # what is drawn is overwritten
+        networks[group] = ActorCritic(
+            spec.observation_shapes, len(spec.vocabulary), config, generator=drawn, wiring=spec.wiring
+        )
+        set_weights(networks[group], own)
+    return networks
 
 
 def _generator(config: TrainingConfig, purpose: str, group: str) -> torch.Generator:

@@ -32,6 +32,15 @@ class LogMark:
 EMPTY_LOG = LogMark(size=0, sha256=hashlib.sha256(b"").hexdigest())
 
 
+@dataclass(frozen=True, kw_only=True)
+class EarlierTotal:
+    """World steps that a run was to have before it was extended."""
+
+    total_env_steps: int
+    notes: Mapping[str, str]
+    """Of the run then."""
+
+
 @dataclass(kw_only=True)
 class EvaluatorState:
     """Scores that later gates and evaluations compare with."""

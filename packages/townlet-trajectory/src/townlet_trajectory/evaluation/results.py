@@ -87,7 +87,7 @@ class CloneRecord:
     """The clones of a run, and their first evaluation."""
 
     results: Mapping[str, CloneResult]
-    """By agent group."""
+    """By agent group; empty where a policy that the run began with takes the clone's place."""
     evaluation: EvaluationRecord
 
 
