@@ -31,7 +31,7 @@ def town_policy() -> bytes:
 def write_finished_run(run_dir: Path) -> Path:
     """Make `run_dir` with its config, its policy, the records of the sample run and a manifest; return it."""
     run_dir.mkdir(parents=True)
-    for name in ("evaluation.json", "promotion.json", "summary.json"):
+    for name in ("cloning.json", "evaluation.json", "promotion.json", "summary.json"):
         shutil.copy(SAMPLE / name, run_dir)
     (run_dir / "config.yaml").write_text(dump_config(CONFIG))
     config = load_config(run_dir / "config.yaml").config

@@ -11,7 +11,7 @@ from typing import Any
 
 from townlet_runtime.report.data import ReportData, read_data
 from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
-from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
+from townlet_runtime.runs.records import CloningFile, EvaluationFile, PromotionFile, SummaryFile
 from townlet_runtime.town.picture import PictureAgent, PictureObject, TownPicture
 
 SAMPLE = Path(__file__).parent / "data" / "run_sample"
@@ -48,14 +48,26 @@ def move_elsewhere(run: Path) -> Path:
     return run
 
 
+def leave_the_world(run: Path) -> Path:
+    """Make the run in `run` one that was learned from data alone, without a world; return it."""
+    for name in ("promotion.json", "evaluation.json", "metrics.jsonl"):
+        (run / name).unlink(missing_ok=True)
+    gone = ("env", "eval_return_mean", "eval_return_iqm", "eval_return_ci", "clone_return_mean", "promotion")
+    improvement = ("improvement_mean", "improvement_ci", "improvement_normalized")
+    more = {"mode": "bc", "eval_episodes": 0, "env_steps": 0, "agent_steps": 0, "baseline_return_means": {}}
+    edit(run / "summary.json", lambda content: content.update(more, **dict.fromkeys((*gone, *improvement))))
+    return run
+
+
 def data_of(run: Path = SAMPLE) -> ReportData:
     """The data of a run directory without a manifest or a policy."""
-    promotion, metrics = run / "promotion.json", run / "metrics.jsonl"
+    promotion, metrics, evaluation = run / "promotion.json", run / "metrics.jsonl", run / "evaluation.json"
     return read_data(
         FinishedRun(
             path=run,
             summary=SummaryFile.read(run / "summary.json"),
-            evaluation=EvaluationFile.read(run / "evaluation.json"),
+            cloning=CloningFile.read(run / "cloning.json") if (run / "cloning.json").exists() else None,
+            evaluation=EvaluationFile.read(evaluation) if evaluation.exists() else None,
             promotion=PromotionFile.read(promotion) if promotion.exists() else None,
             policies={},
             metrics=metrics if metrics.exists() else None,

@@ -21,7 +21,7 @@ from walk import CONTROLLER, NAME, SMALL
 from townlet_runtime.cli import main
 from townlet_runtime.config import load_config
 from townlet_runtime.runs.directory import file_sha256
-from townlet_runtime.runs.records import EvaluationFile, SummaryFile
+from townlet_runtime.runs.records import CloningFile, EvaluationFile, SummaryFile
 
 FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json", "summary.json"}
 FILES |= {"policy.vectors.json", "report.html", "manifest.json"}
@@ -73,14 +73,15 @@ def test_without_a_script_it_is_ppo_and_nobody_is_replaced(without_script: tuple
     assert summary.policies_sha256 is None
     assert summary.policy_sha256 == file_sha256(run_dir / "policy.onnx")
     evaluation = EvaluationFile.read(run_dir / "evaluation.json")
-    assert (evaluation.horizon, list(evaluation.final.baselines), evaluation.clone) == (12, ["random"], None)
+    assert (evaluation.horizon, list(evaluation.final.baselines)) == (12, ["random"])
+    assert not (run_dir / "cloning.json").exists() and summary.clone_accuracies == {}
     assert list(evaluation.history[0].baselines) == ["random"]
 
 
 def test_with_a_script_it_is_an_anneal(with_script: tuple[Path, int]) -> None:
     run_dir, code = with_script
     assert code in (0, 1)
-    assert {path.name for path in run_dir.iterdir()} == FILES | {"promotion.json"}
+    assert {path.name for path in run_dir.iterdir()} == FILES | {"promotion.json", "cloning.json"}
     summary = SummaryFile.read(run_dir / "summary.json")
     assert (summary.mode, summary.controller) == ("anneal", CONTROLLER)
     assert summary.baseline_return_means["scripted"] == 1.0
@@ -362,15 +363,14 @@ def test_every_group_has_a_policy_and_a_place_in_the_files(
     assert main(["train", "--run-dir", str(run_dir), *SMALL, *world, "-q"]) in (0, 1)
     policies = {"policy-long.onnx", "policy-short.onnx"}
     vectors = {"policy-long.vectors.json", "policy-short.vectors.json"}
-    names = FILES - {"policy.onnx", "policy.vectors.json"} | {"promotion.json"} | policies | vectors
+    names = FILES - {"policy.onnx", "policy.vectors.json"} | {"promotion.json", "cloning.json"} | policies | vectors
     assert {path.name for path in run_dir.iterdir()} == names
     summary = SummaryFile.read(run_dir / "summary.json")
     assert summary.policy_sha256 is None
     assert summary.policies_sha256 == {
         group: file_sha256(run_dir / f"policy-{group}.onnx") for group in ("long", "short")
     }
-    evaluation = EvaluationFile.read(run_dir / "evaluation.json")
-    assert evaluation.clone is not None and evaluation.clone.results.keys() == {"long", "short"}
+    assert CloningFile.read(run_dir / "cloning.json").results.keys() == {"long", "short"}
     report = (run_dir / "report.html").read_text()
     assert "<h2>KL divergence: long</h2>" in report and "<h2>KL divergence: short</h2>" in report
     rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

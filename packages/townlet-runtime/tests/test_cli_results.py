@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from finished_run import CONFIG, write_finished_run
+from finished_run import CONFIG, town_policy, write_finished_run
+from report_samples import finish, leave_the_world
 
 from townlet_runtime.cli import results as module
 from townlet_runtime.cli.console import Console
@@ -20,9 +21,21 @@ def test_people_get_scores_differences_and_the_decision(tmp_path: Path, capsys: 
     show_results(run, console())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "anneal: 27,000 env steps in 41 s"
-    assert [line.split()[0] for line in lines[3:9]] == ["learned", "scripted", "nearest", "idle", "random", "clone"]
-    assert lines[10].startswith("learned - scripted: +44.249, 95 % interval +")
+    assert lines[2].split() == "clone of labels epoch kept held-out accuracy".split()
+    assert lines[3].split()[0] == "agents" and lines[3].split()[-1] == "0.9170"
+    assert [line.split()[0] for line in lines[6:12]] == ["learned", "scripted", "nearest", "idle", "random", "clone"]
+    assert lines[13].startswith("learned - scripted: +44.249, 95 % interval +")
     assert lines[-1].startswith("PROMOTE: The learned policy beats the script by 44.2")
+
+
+def test_a_run_without_a_world_is_judged_by_its_clone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = draw_report(
+        finish(leave_the_world(write_finished_run(tmp_path / "run")), {"agents": town_policy()}), CONFIG, console()
+    )
+    show_results(run, console())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("bc: 0 env steps") and lines[3].split()[-1] == "0.9170"
+    assert lines[4:] == ["", "no promotion: no evidence: the policy fits no world", f"report: {run.path}/report.html"]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("by 0"), ValueError("$a_{b$"), MemoryError()])

@@ -13,10 +13,10 @@ from tiny_run import arguments, trained
 from townlet_runtime.cli import main
 from townlet_runtime.config import load_config
 from townlet_runtime.runs.directory import file_sha256
-from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
+from townlet_runtime.runs.records import CloningFile, EvaluationFile, PromotionFile, SummaryFile
 from townlet_training import read_checkpoint
 
-FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "evaluation.json"}
+FILES = {"begun.json", "config.yaml", "metrics.jsonl", "checkpoints", "policy.onnx", "cloning.json", "evaluation.json"}
 FILES |= {"policy.vectors.json", "promotion.json", "summary.json", "report.html", "manifest.json"}
 MAX_SECONDS = 120.0
 
@@ -73,7 +73,7 @@ def test_the_evaluation_agrees_with_the_summary() -> None:
     assert summary.improvement_mean == pytest.approx(difference) == pytest.approx(final.paired["scripted"].mean)
     assert list(summary.baseline_return_means) == ["scripted", "nearest", "idle", "random"]
     assert final.baselines["idle"].mean == pytest.approx(summary.baseline_return_means["idle"])
-    assert evaluation.clone is not None and len(evaluation.clone.results["agents"].epochs) == 1
+    assert len(CloningFile.read(run_dir / "cloning.json").results["agents"].epochs) == 1
     assert evaluation.history[0].env_steps == 200
 
 
@@ -103,7 +103,8 @@ def test_the_other_modes_leave_a_whole_run_directory_too(tmp_path: Path, capsys:
         assert f"report: {run_dir / 'report.html'}" in out
         summary = SummaryFile.read(run_dir / "summary.json")
         assert (summary.mode, summary.seed) == (mode, 4)
-        assert {path.name for path in run_dir.iterdir()} | {"metrics.jsonl"} == FILES
+        cloning = set() if mode == "bc" else {"cloning.json"}
+        assert {path.name for path in run_dir.iterdir()} | {"metrics.jsonl"} | cloning == FILES
 
 
 def test_an_option_wins_over_the_seed_of_the_scenario_in_the_files_of_the_run_too(

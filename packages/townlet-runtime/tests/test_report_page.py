@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_samples import copy_run, data_of, edit, finish, move_elsewhere, town
+from report_samples import copy_run, data_of, edit, finish, leave_the_world, move_elsewhere, town
 
 from townlet_runtime.report.page import render_page
 from townlet_runtime.report.writing import write_report
@@ -224,10 +224,10 @@ def test_every_group_has_plots_of_what_it_learned(run: Path) -> None:
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in by_group))
 
     def split(content: Any) -> None:
-        clone = content["clone"]["results"]["agents"]
-        content["clone"]["results"] = {"speaker": clone, "<i>listener": clone}
+        clone = content["results"]["agents"]
+        content["results"] = {"speaker": clone, "<i>listener": clone}
 
-    edit(run / "evaluation.json", split)
+    edit(run / "cloning.json", split)
     text = text_of(run)
     parsed = Page(text)
     assert parsed.open == [] and len(parsed.ids) == len(set(parsed.ids))
@@ -241,17 +241,26 @@ def test_every_group_has_plots_of_what_it_learned(run: Path) -> None:
 
 def test_a_run_of_ppo_alone_has_no_clone(run: Path) -> None:
     def forget(content: Any) -> None:
-        content.update(clone=None)
         final = content["final"]
         final["learned"]["events"] = {}
         final.update(clone=None, baselines={}, paired={}, normalized={})
         final["summaries"] = {"learned": final["summaries"]["learned"]}
 
     edit(run / "evaluation.json", forget)
+    edit(run / "summary.json", lambda content: content.update(clone_accuracies={}))
+    (run / "cloning.json").unlink()
     text = text_of(run)
     assert "This run had no clone stage." in text
     assert "there is nothing to pair" in text
     assert "Mean count per episode" not in text
+
+
+def test_a_run_without_a_world_shows_its_clone(run: Path) -> None:
+    text = write_report(finish(leave_the_world(run)), town_picture=None).read_text()
+    assert "<h1>Townlet run: no world, bc, seed 7</h1>" in text
+    assert "no evidence: the policy fits no world" in text
+    assert "The clone finds 91.7 % of the held-out choices most probable." in text
+    assert re.findall(r'<section id="(\w+)">\s*<h2>[^<]*</h2>\s*<figure>', text) == ["clone"]
 
 
 def test_a_loss_is_called_a_loss_and_gaps_are_dashes(run_without_log: Path) -> None:

@@ -93,7 +93,7 @@ def test_null_shares_leave_a_gap() -> None:
 
 
 def test_clone_ends_with_its_accuracy() -> None:
-    clone = data_of().evaluation.clone
+    clone = data_of().cloning
     assert clone is not None
     epochs = clone.results["agents"].epochs
     assert "91.7%" in words(clone_plot(epochs))

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from report_samples import copy_run, edit, finish
+from report_samples import copy_run, edit, finish, leave_the_world
 
 from townlet_runtime.errors import RunDirectoryError, TownletError
 from townlet_runtime.runs.directory import MANIFEST, REPORT, file_sha256
@@ -39,6 +39,24 @@ def test_a_finished_run_is_read_and_its_policy_checked(run: Path) -> None:
     policy = found.policies["agents"]
     assert found.summary.policy_sha256 == file_sha256(policy) == hashlib.sha256(b"a policy").hexdigest()
     assert (found.config, policy.name, found.has_report) == (run / "config.yaml", "policy.onnx", True)
+
+
+def test_a_run_without_a_world_has_no_scores(tmp_path: Path) -> None:
+    path = leave_the_world(copy_run(tmp_path / "run"))
+    found = finish(path)
+    assert (found.evaluation, found.promotion, found.summary.env) == (None, None, None)
+    assert found.cloning is not None and found.cloning.accuracy == 0.917
+    (path / "cloning.json").unlink()
+    write_manifest(path)
+    with pytest.raises(RunDirectoryError, match=r"cloning.json: expected in the manifest.json of a finished run"):
+        read_run(path)
+
+
+def test_a_run_in_a_world_has_scores(tmp_path: Path) -> None:
+    path = copy_run(tmp_path / "run")
+    (path / "evaluation.json").unlink()
+    with pytest.raises(RunDirectoryError, match=r"evaluation.json: expected in the manifest.json of a finished run"):
+        finish(path)
 
 
 def test_every_group_has_a_policy_of_its_own(tmp_path: Path) -> None:
@@ -86,6 +104,7 @@ def test_the_manifest_lists_every_file(run: Path) -> None:
     assert files(run) == [
         "checkpoints/0001/manifest.json",
         "checkpoints/0001/weights",
+        "cloning.json",
         "config.yaml",
         "evaluation.json",
         "manifest.json",

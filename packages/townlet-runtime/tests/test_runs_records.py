@@ -8,17 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from report_samples import SAMPLE, copy_run, edit
+from report_samples import SAMPLE, copy_run, edit, leave_the_world
 
-from townlet_runtime.runs.records import BegunFile, EvaluationFile, PromotionFile, SummaryFile
+from townlet_runtime.runs.records import BegunFile, CloningFile, EvaluationFile, PromotionFile, SummaryFile
 from townlet_runtime.runs.strict_json import ReportError
 from townlet_trajectory.evaluation.promotion import Decision
 
 SUMMARY_KEYS = (
     "schema_version mode env preset seed threads env_steps agent_steps wall_time_s env_steps_per_s acting "
     "eval_episodes eval_return_mean eval_return_iqm eval_return_ci baseline_return_means clone_return_mean "
-    "improvement_mean improvement_ci improvement_normalized promotion policy_sha256 policies_sha256 weights_sha256 "
-    "controller guardrails config_sha256 versions"
+    "clone_accuracies improvement_mean improvement_ci improvement_normalized promotion policy_sha256 policies_sha256 "
+    "weights_sha256 controller guardrails config_sha256 versions"
 ).split()
 DIGEST = "0" * 64
 
@@ -60,7 +60,7 @@ def test_a_world_names_its_behaviors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "key", "expected"),
     [
-        (lambda e: e.update(schema_version=1), "schema_version", "2"),
+        (lambda e: e.update(schema_version=1), "schema_version", "3"),
         (lambda e: e.update(more=1), "more", "no such key"),
         (lambda e: e["final"].pop("learned"), "final.learned", "a value"),
         (lambda e: e["final"]["clone"].update(returns=[1.0]), "final.clone", "a consistent record"),
@@ -68,11 +68,6 @@ def test_a_world_names_its_behaviors(tmp_path: Path) -> None:
         (lambda e: e["final"]["baselines"]["idle"]["seeds"].reverse(), "final", "equal seeds of all policies"),
         (lambda e: e["final"]["summaries"].pop("idle"), "final.summaries", None),
         (lambda e: e["final"]["paired"].pop("idle"), "final.paired", "scripted, nearest, idle, random"),
-        (
-            lambda e: e["clone"]["results"]["agents"]["epochs"][2].update(held_out_accuracy=1.5),
-            "clone.results.agents: accuracy",
-            "a share in [0, 1]",
-        ),
         (lambda e: e["history"][1].update(return_ci=[2, 1]), "history.1.return_ci", "(lower, upper)"),
         (lambda e: e["history"][1].update(stage=3), "history.1.stage", "'clone', 'warmup', 'anneal' or 'ppo'"),
         (lambda e: e["final"]["summaries"]["idle"].update(ci=[2, 1]), "final.summaries.idle.ci", "(lower, upper)"),
@@ -91,10 +86,41 @@ def test_a_damaged_evaluation_is_refused(
 
 
 def test_nan_in_a_file_is_refused_by_its_place(tmp_path: Path) -> None:
-    path = copy_run(tmp_path / "run") / "evaluation.json"
-    edit(path, lambda e: e["clone"]["results"]["agents"].update(accuracy=float("nan")))
-    with pytest.raises(ReportError, match=r"`clone.results.agents.accuracy`: expected a finite number, got nan"):
-        EvaluationFile.read(path)
+    path = copy_run(tmp_path / "run") / "cloning.json"
+    edit(path, lambda e: e["results"]["agents"].update(accuracy=float("nan")))
+    with pytest.raises(ReportError, match=r"`results.agents.accuracy`: expected a finite number, got nan"):
+        CloningFile.read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "expected"),
+    [
+        (lambda e: e["results"].clear(), "results", "at least one agent group"),
+        (
+            lambda e: e["results"]["agents"]["epochs"][2].update(held_out_accuracy=1.5),
+            "results.agents: accuracy",
+            "a share in [0, 1]",
+        ),
+        (lambda e: e.pop("gate"), "gate", "a value"),
+    ],
+)
+def test_a_damaged_cloning_is_refused(
+    tmp_path: Path, change: Callable[[object], object], key: str, expected: str
+) -> None:
+    path = copy_run(tmp_path / "run") / "cloning.json"
+    edit(path, change)
+    with pytest.raises(ReportError) as caught:
+        CloningFile.read(path)
+    assert (caught.value.file, caught.value.key, caught.value.expected) == (path, key, expected)
+
+
+def test_scores_are_missing_without_a_world_and_only_then(tmp_path: Path) -> None:
+    path = leave_the_world(copy_run(tmp_path / "run")) / "summary.json"
+    summary = SummaryFile.read(path)
+    assert (summary.env, summary.eval_return_mean, summary.clone_accuracies) == (None, None, {"agents": 0.917})
+    edit(path, lambda content: content.update(env="town"))
+    with pytest.raises(ReportError, match="`eval_return_mean`: expected null without a world, and only then, got None"):
+        SummaryFile.read(path)
 
 
 def test_the_last_pass_decides() -> None:

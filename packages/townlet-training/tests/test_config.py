@@ -206,6 +206,18 @@ def test_steps_are_divided_into_updates() -> None:
     assert (result.update(21).learning_rate, result.update(21).clip_range) == (0.5, pytest.approx(0.015))
 
 
+def test_a_clone_of_data_takes_no_world_steps() -> None:
+    config = TrainingConfig(
+        seed=1,
+        total_env_steps=22 * 4 * 8 + 31,
+        num_envs=4,
+        rollout_ticks=8,
+        anneal=AnnealConfig(clone_ticks=10**4, warmup_updates=2, blend_fraction=0.25),
+    )
+    result = plan(config, from_data=True)
+    assert (result.num_warmup, result.num_blend, result.num_ppo) == (2, 5, 15)
+
+
 def test_ppo_alone_is_all_one_stage() -> None:
     result = plan(TrainingConfig(mode="ppo", seed=1, total_env_steps=11 * 32, num_envs=4, rollout_ticks=8))
     assert (result.num_warmup, result.num_blend, result.num_ppo) == (0, 0, 10)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from corridor import SPEC, CorridorCollector, CorridorEvaluator
+from corridor import SPEC, CorridorCollector, CorridorEvaluator, network
 from numpy.typing import NDArray
 from pairs import SLEEPWALKER, WALKER, PairCollector, PairEvaluator
 from pairs import SPECS as PAIR_SPECS
@@ -20,14 +20,14 @@ from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig, p
 from townlet_training.errors import ConfigError, TrainingError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
-from townlet_training.network.weights import weights_digest, weights_sha256
+from townlet_training.network.weights import set_weights, weights_digest, weights_sha256
 from townlet_training.run import evaluator as evaluator_module
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import read_checkpoint
 from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS
 from townlet_training.run.monitor import Progress
 from townlet_training.run.orchestrator import TrainingOrchestrator
-from townlet_trajectory import ArtifactError
+from townlet_trajectory import ArtifactError, TrajectoryBatch
 from townlet_trajectory.evaluation.gates import Verdict
 from townlet_trajectory.evaluation.interfaces import HELD_OUT, Actor, EpisodeScores, promotion_seeds, selection_seeds
 from townlet_trajectory.evaluation.promotion import Decision, PromotionConfig
@@ -471,3 +471,94 @@ def test_a_group_without_a_proper_name_is_refused(tmp_path: Path) -> None:
         TrainingOrchestrator(
             SHORT, CorridorCollector(8, seed=7), CorridorEvaluator(), specs={"a/b": SPEC}, run_dir=tmp_path
         )
+
+
+BC = replace(CONFIG, mode="bc", num_envs=4, bc=BCConfig(num_epochs=6, learning_rate=1e-2))
+
+
+def recorded() -> dict[str, TrajectoryBatch]:
+    """What the script of another twelve corridors does in one episode."""
+    collected = CorridorCollector(12, seed=5).collect(None, num_ticks=24, ratio=0.0)
+    return {ONE_GROUP: collected.batches[ONE_GROUP]}
+
+
+def from_data(run_dir: Path, config: TrainingConfig = BC, **hooks: Any) -> RunSummary:
+    """A run without a world."""
+    arguments = {"specs": {ONE_GROUP: SPEC}, "data": recorded(), **hooks}
+    return TrainingOrchestrator(config, None, None, run_dir=run_dir, **arguments).run()
+
+
+def test_a_run_without_a_world_is_judged_by_held_out_labels_and_exported(tmp_path: Path) -> None:
+    summary = from_data(tmp_path)
+    assert (summary.interrupted, summary.final, summary.promotion, summary.history) == (False, None, None, ())
+    assert summary.clone is not None and summary.clone.evaluation is None and summary.failure is None
+    # Of 12 episodes 2 are held out: one chooses the epoch, one judges.
+    result = summary.clone.results[ONE_GROUP]
+    assert (result.num_labels, result.num_held_out, result.accuracy) == (10 * 24, 24, 1.0)
+    assert [(gate.name, gate.verdict) for gate in summary.gates] == [("clone_accuracy", summary.clone.gate.verdict)]
+    assert (summary.counters.env_steps, summary.counters.num_updates) == (0, 0)
+    exported = summary.policies[ONE_GROUP]
+    assert exported.weights_sha256 == weights_sha256(copy_of(summary)) and exported.path.stat().st_size > 0
+    assert read_checkpoint(summary.checkpoint).state.weights_sha256 == summary.weights_sha256
+    assert summary.checkpoint.name == "step-000000000"
+    assert log_of(tmp_path) == []
+
+
+def copy_of(summary: RunSummary) -> ActorCritic:
+    """The network in the checkpoint of `summary`."""
+    own = network(hidden_sizes=(16,))
+    set_weights(own, read_checkpoint(summary.checkpoint).weights)
+    return own
+
+
+def test_a_clone_of_data_that_is_not_good_enough_fails_its_gate_without_a_world(tmp_path: Path) -> None:
+    config = replace(BC, bc=BCConfig(num_epochs=1, learning_rate=1e-6), gates=GatesConfig(num_resamples=500))
+    summary = from_data(tmp_path, config, data=drawn())
+    assert summary.failure is not None and summary.failure.startswith("clone_accuracy: ")
+    assert [gate.failed for gate in summary.gates] == [True]
+    assert summary.policies.keys() == {ONE_GROUP}
+
+
+def drawn() -> dict[str, TrajectoryBatch]:
+    """Recorded steps whose labels are coins."""
+    batch = CorridorCollector(100, seed=5).collect(None, num_ticks=24, ratio=0.0).batches[ONE_GROUP]
+    coins = np.random.default_rng(3).integers(0, 2, batch.num_steps) * 2
+    return {ONE_GROUP: replace(batch, columns={**batch.columns, "expert_action": coins})}
+
+
+def test_data_takes_the_place_of_the_scripts_rollouts(tmp_path: Path) -> None:
+    """A run in a world that clones data ends with the clone of a run without one, and knows what it is worth."""
+    for name in ("alone", "world"):
+        (tmp_path / name).mkdir()
+    alone = from_data(tmp_path / "alone")
+    judged = run(tmp_path / "world", replace(BC, num_envs=8), data=recorded())
+    assert judged.weights_sha256 == alone.weights_sha256
+    assert judged.counters.env_steps == 0 and judged.final is not None and judged.clone is not None
+    assert judged.clone.evaluation == judged.history[0] and judged.history[0].env_steps == 0
+    np.testing.assert_array_equal(judged.final.learned.returns, judged.final.baselines["scripted"].returns)
+
+
+def test_an_anneal_from_data_spends_its_world_steps_on_what_follows(tmp_path: Path) -> None:
+    summary = run(tmp_path, SHORT, data=recorded())
+    assert summary.failure is None and summary.final is not None
+    lines = log_of(tmp_path)
+    assert [line["stage"] for line in lines[:2]] == ["warmup", "warmup"] and lines[0]["env_steps"] == 8 * 48
+    assert lines[0]["baseline_sample_count"] == 12 and lines[0]["anneal_bc_accuracy"] == 1.0
+    # What the script's rollouts would have cost is spent on updates.
+    assert summary.counters.num_updates == 10 and summary.counters.env_steps == 10 * 8 * 48
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "message"),
+    [
+        (replace(BC, mode="ppo"), recorded(), "mode `ppo` learns from what its own policy does"),
+        (SHORT, recorded(), "a run is one of mode `bc` with `data`, got `anneal`"),
+        (BC, None, "a run is one of mode `bc` with `data`, got `bc`"),
+        (BC, {"walker": recorded()[ONE_GROUP]}, r"`data` must be of the agent groups \['agents'\], got \['walker'\]"),
+    ],
+)
+def test_a_run_needs_a_world_or_data_that_its_mode_has_a_use_for(
+    tmp_path: Path, config: TrainingConfig, data: dict[str, TrajectoryBatch] | None, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_data(tmp_path, config, data=data)

@@ -71,13 +71,14 @@ def test_the_script_that_was_cloned_is_summed_up_by_group() -> None:
     listeners = batch.select(np.arange(1))
     batches = {ONE_GROUP: batch, "listener": listeners}
     both = replace(collected, batches=batches, agent_steps=batch.num_steps + listeners.num_steps)
-    script = ClonedScript.of(both, ONE_GROUP, CLONE, threshold=0.9, passed=True)
+    events = both.events_per_env_step
+    script = ClonedScript.of(batch, CLONE, events=events, threshold=0.9, passed=True)
     assert (script.num_trajectories, script.num_steps) == (2, 20)
     assert script.reward_sum == pytest.approx(batch.rewards.sum())
     # 2 conflicts in 20 world steps.
     assert script.events_per_env_step["queue_conflict_events"] == 0.1
     assert (script.accuracy, script.threshold, script.passed) == (0.5, 0.9, True)
-    assert ClonedScript.of(both, "listener", CLONE, threshold=0.9, passed=True).num_steps == listeners.num_steps
+    assert ClonedScript.of(listeners, CLONE, events={}, threshold=0.9, passed=True).num_steps == listeners.num_steps
 
 
 def test_the_gates_are_those_of_the_evaluations() -> None:
@@ -92,13 +93,18 @@ def test_a_history_protects_the_checkpoints_it_may_go_back_to() -> None:
     assert (without_best.protected, without_best.candidate) == ({96}, 96)
 
 
-def test_the_gates_of_the_candidate_are_the_first_its_own_and_the_one_that_ended_the_run() -> None:
+def test_the_gates_of_the_candidate_are_the_clones_its_own_and_the_one_that_ended_the_run() -> None:
     gates = {name: replace(GATE, name=name) for name in ("cloned", "own", "other", "alone")}
     evaluations = tuple(
         replace(EVALUATION, env_steps=env_steps, gate=gates[name])
         for env_steps, name in ((32, "cloned"), (64, "own"), (96, "other"))
     )
-    history = replace(HISTORY, evaluations=evaluations, failure=gates["alone"])
+    assert HISTORY.clone is not None
+    clone = replace(HISTORY.clone, gate=gates["cloned"])
+    history = replace(HISTORY, clone=clone, evaluations=evaluations, failure=gates["alone"])
     assert [gate.name for gate in history.candidate_gates] == ["cloned", "own", "alone"]
     # Each is named once.
     assert [gate.name for gate in replace(history, failure=gates["own"]).candidate_gates] == ["cloned", "own"]
+    # Where a policy that the run began with takes the clone's place, no gate of an earlier evaluation counts.
+    begun = replace(history, clone=replace(clone, gate=None))
+    assert [gate.name for gate in begun.candidate_gates] == ["own", "alone"]

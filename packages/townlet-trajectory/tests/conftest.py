@@ -19,6 +19,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "pyarrow": (
         "test_audit_shards.py",
         "test_convert.py",
+        "test_dataset_classic.py",
         "test_faults_extras.py",
         "test_shard_columns.py",
         "test_shard_layout.py",
@@ -27,6 +28,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "minari": (
         "test_convert.py",
+        "test_dataset_classic.py",
         "test_faults_extras.py",
         "test_minari_hdf5.py",
         "test_minari_reader.py",

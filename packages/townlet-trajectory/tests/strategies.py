@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -86,6 +87,15 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
 
 def batches() -> st.SearchStrategy[TrajectoryBatch]:
     return st.lists(trajectories(), min_size=1, max_size=5).map(TrajectoryBatch.from_trajectories)
+
+
+def told_apart_batches() -> st.SearchStrategy[TrajectoryBatch]:
+    """Batches in which no two trajectories are of one world, episode and agent: none goes on in another."""
+    return st.lists(trajectories(), min_size=1, max_size=5).map(
+        lambda drawn: TrajectoryBatch.from_trajectories(
+            [replace(each, episode=each.episode + 4 * number) for number, each in enumerate(drawn)]
+        )
+    )
 
 
 def assert_same_trajectory(actual: Trajectory, expected: Trajectory) -> None:

@@ -410,6 +410,27 @@ def test_what_is_held_stays_within_the_budget(unit: str, blocks_held: int) -> No
     assert sorted(source.loads) == list(range(24))
 
 
+def test_the_peak_is_known_before_anything_is_read() -> None:
+    source = MadeSource(24, encoded=10_000)
+    least = least_budget([source], batch_size=50)
+    bounded = TrajectoryDataset(source, batch_size=50, seed=0, memory_budget_bytes=least)
+    unbounded = TrajectoryDataset(source, batch_size=50, seed=0)
+    assert bounded.peak_bytes == least
+    assert unbounded.peak_bytes > 24 * 400 * step_bytes(SCHEMA)
+    ample = TrajectoryDataset(source, batch_size=50, seed=0, memory_budget_bytes=10 * unbounded.peak_bytes)
+    assert ample.peak_bytes == unbounded.peak_bytes
+    gc.collect()
+    source.loads.clear()
+    tracemalloc.start()
+    try:
+        for batch in unbounded:
+            assert len(batch)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 24 * 400 * step_bytes(SCHEMA) < peak <= unbounded.peak_bytes + 64 * 1024
+
+
 def test_a_budget_below_one_block_is_refused_with_both_figures() -> None:
     source = BatchSource(make_batch(), rows_per_block=3)
     least = least_budget([source], batch_size=4)

@@ -14,6 +14,7 @@ from townlet_trajectory.dataset.memory import (
     StepUnit,
     TrajectoryUnit,
     block_memory,
+    peak_bytes,
     step_batch_bytes,
     step_bytes,
     trajectory_bytes,
@@ -54,6 +55,14 @@ def test_blocks_that_are_stored_larger_than_decoded_count_as_stored() -> None:
     # Beside the observations a row holds 58 bytes of decisions, 4 of reward and 8 of tick, and 32 of index.
     assert memory.held.tolist() == [decoded[0] + 3 * (70 + 32), 100_000 + 4 * (70 + 32)]
     assert memory.loading.tolist() == [2 * (10 + decoded[0]), 2 * (100_000 + decoded[1])]
+
+
+def test_the_peak_by_hand() -> None:
+    memory = BlockMemory(held=np.array([10, 50, 20]), loading=np.array([5, 90, 7]))
+    assert peak_bytes(None, memory, np.array([0, 2]), 100) == (10 + 20) + 7 + 3 * 100
+    assert peak_bytes(25, memory, np.array([0, 2]), 100) == 25 + 7 + 3 * 100
+    assert peak_bytes(60, memory, np.array([0, 2]), 100) == (10 + 20) + 7 + 3 * 100  # a window with all of them
+    assert peak_bytes(None, memory, np.array([], np.int64), 100) == 3 * 100
 
 
 def test_what_is_left_for_a_window_by_hand() -> None:

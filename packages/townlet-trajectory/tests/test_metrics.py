@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from townlet_trajectory.formats.captures.directory import read_captures, read_metrics
-from townlet_trajectory.formats.captures.metrics import sample_metrics
+from townlet_trajectory.formats.captures.metrics import aggregate_metrics, sample_metrics
 
 DATA = Path(__file__).parent / "data" / "kitchen_capture"
 
@@ -76,3 +76,22 @@ def test_text_that_is_not_json_is_of_unknown_kind(text: str) -> None:
     assert metrics["action_unknown_count"] == 1.0
     assert metrics["action_entropy"] == 0.0
     assert "rivalry_max_mean" not in metrics
+
+
+def test_aggregates_by_hand() -> None:
+    samples = [
+        {"timesteps": 2.0, "reward_sum": 3.0, "action_total": 2.0, "action_wait_count": 2.0, "lateness_mean": 1.0},
+        {"timesteps": 4.0, "reward_sum": 5.0, "action_total": 4.0, "lateness_mean": None},
+    ]
+    assert aggregate_metrics(samples) == {
+        "sample_count": 2.0,
+        "timesteps": 3.0,
+        "reward_sum": 8.0,
+        "reward_sum_mean": 4.0,
+        "action_total": 6.0,
+        "action_total_mean": 3.0,
+        "action_wait_count": 1.0,  # the second sample has none, which is 0
+        "lateness_mean": 1.0,  # the second sample has no such feature
+    }
+    assert aggregate_metrics([]) == {"sample_count": 0.0}
+    assert aggregate_metrics(iter(samples)) == aggregate_metrics(samples[::-1])

@@ -11,7 +11,7 @@ from strategies import SCHEMA, VOCABULARY, batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, SchemaError, ShapeError, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.data.pieces import merged
-from townlet_trajectory.data.statistics import BatchStatistics, Moments, returns_of
+from townlet_trajectory.data.statistics import BatchStatistics, Moments, RunningMoments, returns_of
 
 
 def two_trajectories() -> TrajectoryBatch:
@@ -187,3 +187,33 @@ def test_merged_are_those_of_the_whole(one: list[float], two: list[float], three
     forth, back = parts[0].merged(parts[1]), parts[1].merged(parts[0])
     for name in ("mean", "squares", "minimum", "maximum"):
         np.testing.assert_array_equal(getattr(forth, name), getattr(back, name), strict=True)
+
+
+@pytest.mark.property
+@given(st.integers(0, 2**32), st.lists(st.integers(0, 300), max_size=6))
+def test_rows_in_parts_have_the_moments_of_all_at_once(seed: int, sizes: list[int]) -> None:
+    # 1000 numbers a row: a chunk is 65 rows.
+    values = np.random.default_rng(seed).normal(1e3, 1e-3, (sum(sizes), 1000)).astype(np.float32)
+    running, begin = RunningMoments((1000,)), 0
+    for size in sizes:
+        running.add(values[begin : begin + size])
+        begin += size
+    found, expected = running.moments, Moments.of(values)
+    assert found.count == expected.count == len(values)
+    for name in ("mean", "squares", "minimum", "maximum"):
+        assert vars(found)[name].tobytes() == vars(expected)[name].tobytes()
+    if len(values):
+        exact = values.astype(np.float64)
+        np.testing.assert_allclose(found.mean, exact.mean(axis=0), rtol=1e-14)
+        np.testing.assert_allclose(found.std, exact.std(axis=0), rtol=1e-9, atol=1e-15)
+
+
+def test_running_moments_can_be_asked_between_parts() -> None:
+    running = RunningMoments()
+    assert running.moments.count == 0
+    running.add(np.array([1.0, 3.0]))
+    assert (running.moments.mean, running.moments.std) == (2.0, 1.0)
+    running.add(np.array([True, True]))
+    assert (running.moments.count, running.moments.mean) == (4, 1.5)
+    with pytest.raises(ShapeError, match=r"rows must be \(\), got \(2,\)"):
+        running.add(np.zeros((1, 2)))

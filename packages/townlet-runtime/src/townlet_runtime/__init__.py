@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     )
     from townlet_runtime.simulation.kits import check_controller, check_guardrail, check_policy
     from townlet_runtime.simulation.one_group import CheckedGroups, OneGroup
+    from townlet_runtime.simulation.split_groups import SplitGroups
 
 __all__ = [
     "ActionProbability",
@@ -94,6 +95,7 @@ __all__ = [
     "Simulation",
     "SimulationLoop",
     "SimulationSpec",
+    "SplitGroups",
     "Stepped",
     "TreeController",
     "UniformPolicy",
@@ -159,6 +161,7 @@ _MODULES = {
     ),
     "simulation.kits": ("check_controller", "check_guardrail", "check_policy"),
     "simulation.one_group": ("CheckedGroups", "OneGroup"),
+    "simulation.split_groups": ("SplitGroups",),
 }
 
 

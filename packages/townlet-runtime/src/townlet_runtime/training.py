@@ -24,7 +24,7 @@ from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationErr
 from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
 from townlet_runtime.runs.finished import write_results
-from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
+from townlet_runtime.runs.records import BegunFile, SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
@@ -130,9 +130,9 @@ def train(
             BegunFile(schema_version=2, threads=threads).write(path / BEGUN)
             claim.close()
         summary = orchestrator.run()
-    if summary.final is not None:
-        evaluation = EvaluationFile.of(summary, summary.final, horizon=spec.episode_ticks)
-        write_results(path, evaluation, SummaryFile.of(summary, summary.final, environment=spec.name, threads=threads))
+    if not summary.interrupted:
+        record = SummaryFile.of(summary, environment=spec.name, threads=threads)
+        write_results(path, summary, record, horizon=spec.episode_ticks)
     return summary
 
 

@@ -194,20 +194,24 @@ class Schedule:
         return num_done >= self.num_warmup + self.num_blend
 
 
-def plan(config: TrainingConfig, *, clones: bool = True, first_total: int | None = None) -> Schedule:
+def plan(
+    config: TrainingConfig, *, from_data: bool = False, clones: bool = True, first_total: int | None = None
+) -> Schedule:
     """Divide the world steps of `config` into updates.
 
     Args:
-        config: of the run.
-        clones: whether mode `anneal` begins with a clone of the script; else with a rollout of its initial policy.
+        config: of mode `anneal` or `ppo`.
+        from_data: whether recorded steps are cloned, so that the clone takes no world steps.
+        clones: whether mode `anneal` begins with a clone; else with a rollout of its initial policy.
         first_total: world steps that the run was begun with, where it was extended since: what is added goes to PPO
             alone, so warm-up and blend stay as they were.
 
     Raises:
-        ConfigError: if the world steps are too few for every stage.
+        ConfigError: if they are too few for every stage.
     """
     annealing = config.mode == "anneal"
-    before = config.num_envs * (config.anneal.clone_ticks if annealing and clones else config.rollout_ticks)
+    ticks = config.anneal.clone_ticks if annealing and clones else config.rollout_ticks
+    before = 0 if from_data else config.num_envs * ticks
     num_warmup = config.anneal.warmup_updates if annealing else 0
     num_learning = _num_updates(config, config.total_env_steps, before) - num_warmup
     first_learning = num_learning

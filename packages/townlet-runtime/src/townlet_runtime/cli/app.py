@@ -24,6 +24,7 @@ from townlet_runtime.cli.options import (
     Episodes,
     EvalEvery,
     FinishedRunDir,
+    GroupNames,
     GuardrailNames,
     Json,
     Mode,
@@ -114,6 +115,7 @@ def train(
     env: Env = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
+    group: GroupNames = None,
     mode: Mode = None,
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
@@ -147,7 +149,9 @@ def train(
 
         options = TrainOptions(
             config=config,
-            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            world=WorldOptions(
+                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
+            ),
             mode=None if mode is None else mode.value,
             total_steps=total_steps,
             num_envs=num_envs,
@@ -172,6 +176,7 @@ def run(
     env: Env = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
+    group: GroupNames = None,
     policy: PolicyPath = None,
     ratio: Ratio = None,
     ticks: Ticks = None,
@@ -201,7 +206,9 @@ def run(
 
         options = RunOptions(
             config=config,
-            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            world=WorldOptions(
+                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
+            ),
             policy=policy,
             ratio=ratio,
             ticks=ticks,

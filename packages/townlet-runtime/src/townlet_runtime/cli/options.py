@@ -162,6 +162,16 @@ GuardrailNames = Annotated[
         show_default=False,
     ),
 ]
+GroupNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        metavar="NAME=AGENTS",
+        help="Agents as a group of their own, in a world with one group: ids or patterns (a,b*), a number, or a share."
+        " Repeatable.  [default: config]",
+        show_default=False,
+    ),
+]
 Resume = Annotated[
     Path | None,
     typer.Option(

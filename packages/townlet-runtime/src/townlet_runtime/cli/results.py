@@ -14,11 +14,12 @@ from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.report.writing import write_report
 from townlet_runtime.runs.directory import REPORT
 from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
+from townlet_runtime.runs.records import NO_EVIDENCE, CloningFile, SummaryFile
 from townlet_runtime.simulation.interface import AGENTS
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.town.picture import TownPicture
 from townlet_runtime.town.render import town_picture
-from townlet_trajectory.evaluation.results import CLONE, LEARNED
+from townlet_trajectory.evaluation.results import CLONE, LEARNED, FinalEvaluation
 
 _TICK = 200
 """Tick of the picture in the report: the town is settled, and no day is over."""
@@ -66,8 +67,8 @@ def draw_report(
 
 
 def _picture(run: FinishedRun, config: Config, equipment: Equipment | None) -> TownPicture | None:
-    """Let the policy act alone in one town for a while, and draw the town; None for another world."""
-    if not config.environment.is_town:
+    """Let the policy act alone in one town for a while, and draw the town; None for another world, or none."""
+    if run.summary.env is None or not config.environment.is_town:
         return None
     town = Towns(town=town_config(config), script=script_config(config))(1)
     simulation = (equipment or Equipment()).of(OneGroup(town))
@@ -89,13 +90,29 @@ def _picture(run: FinishedRun, config: Config, equipment: Equipment | None) -> T
 
 
 def _lines(run: FinishedRun, reason: str | None) -> list[str]:
-    record, final = run.summary, run.evaluation.final
-    means = {LEARNED: record.eval_return_mean, **record.baseline_return_means}
+    record = run.summary
+    lines = [f"{record.mode}: {record.env_steps:,} env steps in {duration(record.wall_time_s)}"]
+    if run.cloning is not None:
+        lines += ["", *_clone_lines(run.cloning)]
+    if run.evaluation is not None:
+        lines += ["", *_score_lines(record, run.evaluation.final)]
+    lines += ["", _decision(run, reason)]
+    return [*lines, f"report: {run.path / REPORT}"] if run.has_report else lines
+
+
+def _clone_lines(cloning: CloningFile) -> list[str]:
+    rows = [
+        (group, f"{result.num_labels:,}", f"{result.best_epoch} of {len(result.epochs)}", f"{result.accuracy:.4f}")
+        for group, result in cloning.results.items()
+    ]
+    return table(("clone of", "labels", "epoch kept", "held-out accuracy"), rows)
+
+
+def _score_lines(record: SummaryFile, final: FinalEvaluation) -> list[str]:
+    means = {LEARNED: final.summaries[LEARNED].mean, **record.baseline_return_means}
     if record.clone_return_mean is not None:
         means[CLONE] = record.clone_return_mean
     lines = [
-        f"{record.mode}: {record.env_steps:,} env steps in {duration(record.wall_time_s)}",
-        "",
         *table(
             (f"mean return of {record.eval_episodes} episodes", ""),
             [(name, f"{mean:.3f}") for name, mean in means.items()],
@@ -107,8 +124,7 @@ def _lines(run: FinishedRun, reason: str | None) -> list[str]:
         share = final.normalized[name]
         scaled = "" if share is None else f", {share:+.3f} normalized"
         lines.append(f"learned - {name}: {paired.mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}{scaled}")
-    lines += ["", _decision(run, reason)]
-    return [*lines, f"report: {run.path / REPORT}"] if run.has_report else lines
+    return lines
 
 
 def _decision(run: FinishedRun, reason: str | None) -> str:
@@ -116,4 +132,6 @@ def _decision(run: FinishedRun, reason: str | None) -> str:
         return f"{run.summary.promotion}: {reason}"
     if reason is not None:
         return f"stopped: {reason}"
+    if run.summary.env is None:
+        return f"no promotion: {NO_EVIDENCE}"
     return f"no promotion: {run.summary.env} has no script that the policy could replace"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_runtime.simulation.spec_entries import spec_differences
 from townlet_trajectory.storage.entry_points import registered_names
 from townlet_trajectory.storage.json import JsonValue
+from townlet_trajectory.storage.yaml import parse_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,8 @@ class WorldOptions:
     controller: str | None = None
     guardrails: tuple[str, ...] = ()
     """They replace those of the config."""
+    groups: tuple[str, ...] = ()
+    """`NAME=MEMBERS`; those of the config stay."""
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that they mean. Code is in no config, which says `module` of its world."""
@@ -37,7 +41,7 @@ class WorldOptions:
         if self.guardrails:
             registered: list[JsonValue] = [name for name in self.guardrails if not is_code(GUARDRAILS, name)]
             overrides.append(_override("guardrails", registered or None, f"--guardrail {self.guardrails[0]}"))
-        return overrides
+        return [*overrides, *map(_group, self.groups)]
 
     def code(self) -> WorldOptions:
         """Return the part of them that a config cannot hold: what is code, and all guardrails if one of them is."""
@@ -63,6 +67,16 @@ class WorldOptions:
 
 def _override(key: str, value: JsonValue, label: str) -> Override:
     return Override(path=("environment", key), value=value, label=label)
+
+
+def _group(text: str) -> Override:
+    """The agents of a new group: `NAME=3`, `NAME=0.5`, or `NAME=PATTERN,PATTERN`."""
+    name, _, members = text.partition("=")
+    if not name or not members:
+        raise CommandError(f"--group {text}: expected NAME=NUMBER, NAME=SHARE or NAME=PATTERN,PATTERN")
+    patterns: list[JsonValue] = [part.strip() for part in members.split(",")]
+    number = parse_value(members, f"--group {text}") if re.fullmatch(r"[0-9.]+", members) else patterns
+    return Override(path=("environment", "groups", name), value=number, label=f"--group {text}")
 
 
 def is_code(group: str, name: str) -> bool:

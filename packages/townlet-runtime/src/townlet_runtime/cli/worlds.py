@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,11 +35,12 @@ from townlet_runtime.config import (
     town_config,
 )
 from townlet_runtime.config.schema import MODULE
-from townlet_runtime.errors import ConfigError
+from townlet_runtime.errors import ConfigError, SimulationError
 from townlet_runtime.runs.directory import BEGUN, CONFIG
 from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.split_groups import Members, SplitGroups
 from townlet_runtime.town import Town, TownConfig
 from townlet_runtime.town.config import TOWN
 from townlet_trajectory.storage.entry_points import registered_names
@@ -150,6 +152,30 @@ class Towns:
         return Town(self.town, num_worlds=num_worlds, script=self.script)
 
 
+@dataclass(frozen=True)
+class _Split:
+    """Builds worlds some of whose agents are groups of their own."""
+
+    make: MakeWorlds
+    groups: Mapping[str, Members]
+
+    def __call__(self, num_worlds: int) -> GroupedSimulation:
+        with ExitStack() as undo:
+            worlds = self.make(num_worlds)
+            undo.callback(worlds.close)
+            if len(worlds.specs) > 1:
+                raise ConfigError(
+                    f"expected a world with one group of agents, got one with {', '.join(worlds.specs)}",
+                    key="environment.groups",
+                )
+            try:
+                split = SplitGroups(worlds, self.groups, of=next(iter(worlds.specs)))
+            except SimulationError as error:
+                raise ConfigError(str(error), key="environment.groups") from error
+            undo.pop_all()
+        return split
+
+
 @dataclass(frozen=True, kw_only=True)
 class Worlds:
     """The worlds of one config, with the script and the guardrails that were named for them."""
@@ -169,6 +195,8 @@ class Worlds:
     """None: they are no towns."""
     config_bridge: BridgeConfig
     """As the config says, with the commitments of the town."""
+    groups: Mapping[str, Members]
+    """Agents that are shown as groups of their own, by the name of the group."""
 
     @classmethod
     def of(cls, config: Config, options: WorldOptions | None = None) -> Worlds:
@@ -194,7 +222,7 @@ class Worlds:
             controller=_controller(name, controller, given=options.controller is not None),
             guardrails=tuple(_guardrail(each, given=bool(options.guardrails)) for each in guardrails),
         )
-        towns = None
+        towns, groups = None, section.groups or {}
         if section.is_town:
             towns = Towns(town=town_config(config), script=script_config(config))
 
@@ -217,11 +245,17 @@ class Worlds:
             controller=controller,
             guardrails=guardrails,
             equipment=equipment,
-            make=make,
-            make_scored=make_scored,
+            make=make if not groups else _Split(make, groups),
+            make_scored=make_scored if not groups else _Split(make_scored, groups),
             towns=towns,
             config_bridge=bridge_config(config, ratio=0.0),
+            groups=groups,
         )
+
+    def shown(self, town: Town) -> GroupedSimulation:
+        """Return a town, made by `towns`, as `make` makes them: with this script, these guardrails and these groups."""
+        worlds = self.equipment.of(OneGroup(town))
+        return SplitGroups(worlds, self.groups) if self.groups else worlds
 
     @property
     def options(self) -> WorldOptions:

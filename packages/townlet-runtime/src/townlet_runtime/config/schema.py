@@ -80,6 +80,14 @@ def idle_keys(world: str) -> frozenset[str]:
     return OF_THE_TOWN if world == MODULE or world.startswith("gymnasium:") else OF_THE_TOWN | _OF_GYMNASIUM
 
 
+GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+GroupMembers: TypeAlias = (
+    Annotated[tuple[str, ...], Field(min_length=1)]
+    | Annotated[int, Field(ge=1, le=10**9)]
+    | Annotated[float, Field(gt=0.0, lt=1.0)]
+)
+
+
 class Section(BaseModel):
     """A section whose keys are declared here: an unknown key is an error, and `true` is no number."""
 
@@ -102,6 +110,9 @@ class Environment(Section):
     """Name of a registered controller that is the script; null: the world's own, if it has one."""
     guardrails: tuple[str, ...] | None = None
     """Names of registered guardrails, applied after the world's own; null: none."""
+    groups: Mapping[GroupName, GroupMembers] | None = None
+    """Agents that become groups of their own, in a world with one group: ids or patterns of them, a number of them, or
+    a share of the places; null: none."""
 
     @field_validator("name")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -50,6 +50,7 @@ def runtimes_of(
     services: Mapping[str, TrajectoryService] | None,
     seed: int,
     greedy: bool = False,
+    drawn: Collection[str] = (),
 ) -> dict[str, BatchRuntime]:
     """Make one runtime for each group, under the world's own guardrails.
 
@@ -57,10 +58,11 @@ def runtimes_of(
         simulation: whose groups they are for.
         controllers: the scripted side of each group.
         config: of the bridges.
-        policies: the learned side of each group; None: the script alone.
-        services: the recorder of each group; None: nothing is recorded.
+        policies: the learned side of each group; None, and a group without one: the script alone.
+        services: the recorder of each group; None, and a group without one: nothing is recorded.
         seed: of the blend's coins and the policies' draws.
         greedy: take the most probable actions instead of drawing them.
+        drawn: groups whose actions are drawn in any case.
 
     Raises:
         SimulationError: if a policy was made for other actions or observations.
@@ -71,24 +73,34 @@ def runtimes_of(
             spec,
             controllers[group],
             config=config,
-            policy=None if policies is None else policies[group],
-            service=None if services is None else services[group],
+            policy=None if policies is None else policies.get(group),
+            service=None if services is None else services.get(group),
             seed=seed,
-            greedy=greedy,
+            greedy=greedy and group not in drawn,
             guardrails=guardrails[group],
         )
         for group, spec in simulation.specs.items()
     }
 
 
-def require_groups(actors: Mapping[str, AnyActor], simulation: GroupedSimulation) -> None:
+def require_groups(
+    actors: Mapping[str, object], simulation: GroupedSimulation, *, opponents: Collection[str] = ()
+) -> None:
     """Refuse actors that are not one for each group.
+
+    Args:
+        actors: by group.
+        simulation: that has the groups.
+        opponents: the groups that are played by others.
 
     Raises:
         SimulationError: names the groups.
     """
-    if actors.keys() != simulation.specs.keys():
-        raise SimulationError(f"expected a policy for each group of {sorted(simulation.specs)}, got {sorted(actors)}")
+    if unknown := sorted(set(opponents) - simulation.specs.keys()):
+        raise SimulationError(f"expected opponents of the groups {sorted(simulation.specs)}, got {unknown}")
+    expected = simulation.specs.keys() - set(opponents)
+    if actors.keys() != expected:
+        raise SimulationError(f"expected a policy for each group of {sorted(expected)}, got {sorted(actors)}")
 
 
 def count_worlds(runtimes: Sequence[BatchRuntime], specs: Sequence[SimulationSpec]) -> int:

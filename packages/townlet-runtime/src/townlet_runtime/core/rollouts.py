@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 
@@ -10,21 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BridgeConfig, SavedState, join_groups, split_groups
+from townlet_runtime.core.episodes import Cast, EpisodeSums
 from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import (
     GroupedSimulation,
-    Observed,
     SimulationSpec,
-    Stepped,
     first_spec,
     schema_of,
 )
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
-from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, EpisodeScores, training_seeds
-from townlet_trajectory.evaluation.results import RANDOM
+from townlet_trajectory.evaluation.interfaces import (
+    NO_OPPONENTS,
+    AnyActor,
+    Collected,
+    EpisodeScores,
+    Opponents,
+    training_seeds,
+)
 
 CONFLICT_FEATURES = ("rivalry_max", "rivalry_avoid_count")
 """Features that are logged as `conflict.NAME_mean_avg` and `conflict.NAME_max_avg`; neither is negative."""
@@ -52,14 +56,24 @@ class Collector:
         config: of the bridges; its ratio is replaced by that of each collection.
         seed: of the worlds, and of the policies' draws.
         max_rows: agent-ticks of one group that one collection may hold.
+        unrecorded: groups that opponents play; nothing of them is collected.
 
     Raises:
         SimulationError: if choices bind for several ticks and no observation shows it: the value of a forced step
             could not be learned.
     """
 
-    def __init__(self, simulation: GroupedSimulation, *, config: BridgeConfig, seed: int, max_rows: int) -> None:
-        for spec in simulation.specs.values():
+    def __init__(
+        self,
+        simulation: GroupedSimulation,
+        *,
+        config: BridgeConfig,
+        seed: int,
+        max_rows: int,
+        unrecorded: Collection[str] = (),
+    ) -> None:
+        self._recorded = {group: spec for group, spec in simulation.specs.items() if group not in unrecorded}
+        for spec in self._recorded.values():
             _require_shown(spec, config)
         self._simulation = simulation
         self._config = config
@@ -79,7 +93,7 @@ class Collector:
                 max_rows=self._max_rows,
                 on_full="raise",
             )
-            for group, spec in self._simulation.specs.items()
+            for group, spec in self._recorded.items()
         }
         self._runtimes = runtimes_of(
             self._simulation,
@@ -96,7 +110,14 @@ class Collector:
         """Of the simulation, by group."""
         return self._simulation.specs
 
-    def collect(self, actors: Mapping[str, AnyActor] | None, *, num_ticks: int, ratio: float) -> Collected:
+    def collect(
+        self,
+        actors: Mapping[str, AnyActor] | None,
+        *,
+        num_ticks: int,
+        ratio: float,
+        opponents: Opponents = NO_OPPONENTS,
+    ) -> Collected:
         """Step every world `num_ticks` ticks on and return the recorded experience.
 
         Args:
@@ -104,10 +125,11 @@ class Collector:
                 None: the script alone, at ratio 0.
             num_ticks: at least 1.
             ratio: share of decisions given to the actors, in [0, 1].
+            opponents: play the groups that are not recorded, alone: what they decide does not depend on the ratio.
 
         Returns:
-            Every agent-tick by group; trajectories that go on end with the observation the next collection begins
-            with. A world that is only reset makes no step.
+            Every agent-tick by recorded group, and decisions, ticks and vetoes of these groups; trajectories that go on
+            end with the observation the next collection begins with. A world that is only reset makes no step.
 
         Raises:
             SimulationError: if a ratio above 0 has no actor to go to, a group has none, or so many ticks may be more
@@ -115,9 +137,8 @@ class Collector:
         """
         if actors is None and ratio != 0.0:
             raise SimulationError(f"`ratio` must be 0 without a policy, got {ratio}")
-        if actors is not None:
-            require_groups(actors, self._simulation)
-        for spec in self.specs.values():
+        require_groups(self._recorded if actors is None else actors, self._simulation, opponents=opponents)
+        for spec in self._recorded.values():
             most = num_ticks * spec.capacity
             if most > self._max_rows:
                 raise SimulationError(
@@ -126,18 +147,21 @@ class Collector:
                 )
         for group, runtime in self._runtimes.items():
             # Newer weights of the same network: what it remembers goes on.
-            runtime.set_policy(None if actors is None else actors[group], keep_state=True)
-            runtime.set_anneal_ratio(ratio)
+            playing = opponents[group] if group in opponents else None if actors is None else actors[group]
+            runtime.set_policy(playing, keep_state=True)
+            runtime.set_anneal_ratio(1.0 if group in opponents else ratio)
+        before = {group: self._runtimes[group].counts() for group in self._recorded}
         report = self._loop.run_for(num_ticks)
         batches = {group: service.collect() for group, service in self._services.items()}
+        counted = [(before[group], self._runtimes[group].counts()) for group in self._recorded]
         return Collected(
             batches=batches,
             events={**report.events, **_conflict(batches, self.specs)},
-            decisions_by_source=report.decisions_by_source,
-            ticks_by_source=report.ticks_by_source,
-            vetoes=report.vetoes,
+            decisions_by_source=_added([(one.decisions, other.decisions) for one, other in counted]),
+            ticks_by_source=_added([(one.ticks, other.ticks) for one, other in counted]),
+            vetoes=sum(sum(other.vetoes.values()) - sum(one.vetoes.values()) for one, other in counted),
             env_steps=report.env_steps,
-            agent_steps=report.agent_ticks,
+            agent_steps=sum(batch.num_steps for batch in batches.values()),
         )
 
     def save_state(self) -> SavedState | None:
@@ -160,6 +184,11 @@ class Collector:
             raise SimulationError(f"expected the saved state of a collector with seed {self._seed}, got {seed}")
         self._populate()
         self._loop.restore(loop)
+
+
+def _added(counts: Sequence[tuple[Mapping[str, int], Mapping[str, int]]]) -> dict[str, int]:
+    """Add up what was counted between two moments, by name."""
+    return {name: sum(after[name] - before[name] for before, after in counts) for name in counts[0][0]}
 
 
 def _conflict(batches: Mapping[str, TrajectoryBatch], specs: Mapping[str, SimulationSpec]) -> dict[str, float]:
@@ -208,6 +237,7 @@ class Evaluator:
     An episode is the first one of a world that begins with its seed. World and draws follow from that seed, not from
     the episode's place or the episodes beside it, so that policies can be compared seed by seed. Its return is the sum
     of all rewards of the world, all groups together, divided by the agents at its start: leaving early cannot help.
+    Groups that opponents play do not count in it. Where there are several groups, each has a return of its own too.
     Commitments are those of `config`.
 
     This class decides how many worlds are alive in an evaluation: never more than `num_worlds`, nor than episodes. More
@@ -231,35 +261,63 @@ class Evaluator:
         self._seed = seed
         self._num_worlds = num_worlds
 
-    def evaluate(self, actors: Mapping[str, AnyActor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+    def evaluate(
+        self,
+        actors: Mapping[str, AnyActor],
+        *,
+        seeds: NDArray[np.int64],
+        sample: bool,
+        opponents: Opponents = NO_OPPONENTS,
+    ) -> EpisodeScores:
         """Let `actors` act alone, one episode for each seed.
 
         Args:
             actors: one for each group, made for the worlds' specs.
             seeds: [n], one for each episode, not negative: its world and its draws follow from it, not from its place.
             sample: draw actions, or take the most probable ones.
+            opponents: play the other groups; their actions are drawn.
 
         Raises:
             SimulationError: if there is no episode to play, or a group without an actor.
         """
-        with self._worlds(seeds) as simulation:
-            require_groups(actors, simulation)
-            return self._play(simulation, None, actors, seeds=seeds, greedy=not sample)
+        return self.play(actors, seeds=seeds, sample=sample, opponents=opponents)
 
-    def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
+    def baseline(self, name: str, *, seeds: NDArray[np.int64], opponents: Opponents = NO_OPPONENTS) -> EpisodeScores:
         """Score a script of the simulation by name, or `random`: any legal action is as likely as another.
+
+        Args:
+            name: of the behavior, which plays every group but those of `opponents`.
+            seeds: [n], as of `evaluate`.
+            opponents: play the other groups; their actions are drawn.
 
         Raises:
             SimulationError: if there is no episode to play, or the simulation has no such behavior.
         """
         with self._worlds(seeds) as simulation:
-            if name == RANDOM:
-                policies = {group: UniformPolicy.of(spec) for group, spec in simulation.specs.items()}
-                return self._play(simulation, None, policies, seeds=seeds, greedy=False)
-            if name not in simulation.behaviors:
-                known = ", ".join((*simulation.behaviors, RANDOM))
-                raise SimulationError(f"expected a behavior of the simulation ({known}), got {name!r}")
-            return self._play(simulation, name, None, seeds=seeds, greedy=False)
+            players = {group: name for group in simulation.specs if group not in opponents}
+            return self._play(simulation, Cast.of(simulation, players, opponents), seeds=seeds, greedy=False)
+
+    def play(
+        self,
+        players: Mapping[str, AnyActor | str],
+        *,
+        seeds: NDArray[np.int64],
+        sample: bool,
+        opponents: Opponents = NO_OPPONENTS,
+    ) -> EpisodeScores:
+        """Let each group be played by a policy or a behavior of its own, one episode for each seed.
+
+        Args:
+            players: a policy, or the name of a behavior of the simulation or `random`, for each group.
+            seeds: [n], as of `evaluate`.
+            sample: draw the policies' actions, or take the most probable ones.
+            opponents: play the other groups; their actions are drawn.
+
+        Raises:
+            SimulationError: if there is no episode to play, a group without a player, or no such behavior.
+        """
+        with self._worlds(seeds) as simulation:
+            return self._play(simulation, Cast.of(simulation, players, opponents), seeds=seeds, greedy=not sample)
 
     def _worlds(self, seeds: NDArray[np.int64]) -> AbstractContextManager[GroupedSimulation]:
         """The worlds of one evaluation, as many in every wave; closed at the end, after an error too."""
@@ -269,13 +327,7 @@ class Evaluator:
         return closing(self._make(-(-len(seeds) // num_waves)))
 
     def _play(
-        self,
-        simulation: GroupedSimulation,
-        behavior: str | None,
-        policies: Mapping[str, AnyActor] | None,
-        *,
-        seeds: NDArray[np.int64],
-        greedy: bool,
+        self, simulation: GroupedSimulation, cast: Cast, *, seeds: NDArray[np.int64], greedy: bool
     ) -> EpisodeScores:
         """Play an episode for each of `seeds`, wave after wave; the last wave's spare worlds repeat its last seed."""
         spec = first_spec(simulation)
@@ -283,81 +335,46 @@ class Evaluator:
         for begin in range(0, len(seeds), size):
             wave = seeds[begin : begin + size]
             wave = np.concatenate([wave, np.repeat(wave[-1:], size - len(wave))])
-            waves.append(self._play_wave(simulation, behavior, policies, seeds=wave, greedy=greedy))
+            waves.append(self._play_wave(simulation, cast, seeds=wave, greedy=greedy))
         returns = np.concatenate([one.rewards / one.agents for one in waves])[: len(seeds)]
         events = np.concatenate([one.events for one in waves])[: len(seeds)]
+        groups = simulation.specs if len(simulation.specs) > 1 else ()
         return EpisodeScores.of(
             returns=returns,
             events={name: events[:, column] for column, name in enumerate(spec.event_names)},
             seeds=seeds,
+            group_returns={
+                group: np.concatenate([one.return_of(group) for one in waves])[: len(seeds)] for group in groups
+            },
         )
 
     def _play_wave(
-        self,
-        simulation: GroupedSimulation,
-        behavior: str | None,
-        policies: Mapping[str, AnyActor] | None,
-        *,
-        seeds: NDArray[np.int64],
-        greedy: bool,
-    ) -> _Scores:
+        self, simulation: GroupedSimulation, cast: Cast, *, seeds: NDArray[np.int64], greedy: bool
+    ) -> EpisodeSums:
         """Play the first episode of every world, beginning with `seeds` [W]."""
         spec = first_spec(simulation)
         runtimes = runtimes_of(
             simulation,
-            script_side(simulation) if behavior is None else simulation.scripted(behavior),
-            config=replace(self._config, ratio=0.0 if policies is None else 1.0),
-            policies=policies,
+            cast.controllers(simulation),
+            # Groups without a policy are left to their controllers.
+            config=replace(self._config, ratio=1.0),
+            policies=cast.policies,
             services=None,
             seed=self._seed,
             greedy=greedy,
+            drawn=cast.drawn,
         )
         observed = simulation.reset(seeds=seeds)
-        scores = _Scores(observed.values(), num_worlds=spec.num_worlds, num_events=len(spec.event_names))
+        scores = EpisodeSums(observed, num_worlds=spec.num_worlds, num_events=len(spec.event_names), judged=cast.judged)
         for group, runtime in runtimes.items():
             runtime.begin(observed[group], tick=0)
         for _ in range(spec.episode_ticks):
             actions = {group: runtime.decide_batch().action for group, runtime in runtimes.items()}
             stepped = simulation.step(actions)
-            scores.add([(observed[group], stepped[group]) for group in runtimes])
+            scores.add(observed, stepped)
             for group, runtime in runtimes.items():
                 runtime.post_step(stepped[group])
             observed = {group: one.observed for group, one in stepped.items()}
-            if scores.close(observed.values()):
+            if scores.close(observed):
                 break
         return scores
-
-
-class _Scores:
-    """Sums over the first episode of each world."""
-
-    def __init__(self, observed: Iterable[Observed], *, num_worlds: int, num_events: int) -> None:
-        self.agents = np.zeros(num_worlds, np.int64)
-        """[W]; at the start."""
-        self._first = np.full(num_worlds, -1, np.int64)
-        for one in observed:
-            self.agents += np.bincount(one.worlds, minlength=num_worlds)
-            self._first[one.worlds] = one.episodes
-        if not self.agents.all():
-            raise SimulationError(f"expected agents in every world at the start, got {self.agents}")
-        self.rewards = np.zeros(num_worlds)
-        """[W]."""
-        self.events = np.zeros((num_worlds, num_events))
-        """[W, number of events]."""
-        self._open = np.ones(num_worlds, np.bool_)
-
-    def add(self, groups: Iterable[tuple[Observed, Stepped]]) -> None:
-        """Add one tick: the views that were acted on and their outcomes, of every group."""
-        for observed, stepped in groups:
-            worlds = observed.worlds
-            counted = np.where(self._open[worlds], stepped.rewards, 0.0)
-            self.rewards += np.bincount(worlds, weights=counted, minlength=len(self.rewards))
-            self.events[self._open] += stepped.events[self._open]
-
-    def close(self, observed: Iterable[Observed]) -> bool:
-        """A world counts until its episode number changes; whether no world counts any more."""
-        for one in observed:
-            another = one.episodes != self._first[one.worlds]
-            if np.count_nonzero(another):
-                self._open[one.worlds[another]] = False
-        return not np.count_nonzero(self._open)

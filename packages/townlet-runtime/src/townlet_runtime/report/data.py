@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from townlet_runtime.runs.finished import FinishedRun
-from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
+from townlet_runtime.runs.records import CloningFile, EvaluationFile, PromotionFile, SummaryFile
 from townlet_runtime.runs.strict_json import OPEN, ReportError, parse_record, read_bytes
 from townlet_runtime.simulation.interface import AGENTS
 from townlet_trajectory.storage.json import JsonValue, parse_object
@@ -112,7 +112,8 @@ class ReportData:
     """Everything that the report is made from."""
 
     summary: SummaryFile
-    evaluation: EvaluationFile
+    cloning: CloningFile | None
+    evaluation: EvaluationFile | None
     promotion: PromotionFile | None
     metrics: Mapping[str, Metrics]
     """By group of agents (`agents` where there is one), in the order of the log; empty: no update was logged."""
@@ -128,6 +129,7 @@ def read_data(run: FinishedRun) -> ReportData:
     """
     return ReportData(
         summary=run.summary,
+        cloning=run.cloning,
         evaluation=run.evaluation,
         promotion=run.promotion,
         metrics={} if run.metrics is None else _read_metrics(run.metrics),

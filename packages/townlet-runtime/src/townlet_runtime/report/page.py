@@ -11,7 +11,7 @@ from townlet_runtime.report.data import ReportData
 from townlet_runtime.report.palette import THEME, policy_roles
 from townlet_runtime.report.scores import ScoreRow, fixed, interval_text, number, score_rows, shared_decimals
 from townlet_runtime.report.sections import sections
-from townlet_runtime.runs.records import SummaryFile
+from townlet_runtime.runs.records import NO_EVIDENCE, CloningFile, SummaryFile
 from townlet_runtime.runs.strict_json import Interval
 from townlet_runtime.town.picture import TownPicture
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, FinalEvaluation, zero_of
@@ -30,17 +30,18 @@ def render_page(run: ReportData, *, town_picture: TownPicture | None) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    final, summary = run.evaluation.final, run.summary
-    scores, zero = score_rows(final), zero_of(final.baselines)
+    final, summary = None if run.evaluation is None else run.evaluation.final, run.summary
+    scores = () if final is None else score_rows(final)
+    zero = None if final is None else zero_of(final.baselines)
     scaled = any(row.normalized is not None for row in scores)
     light, dark = (
         Markup(" ".join(f"--{role}: {colors[column]};" for role, colors in THEME.items())) for column in (0, 1)
     )
     return environment.get_template("template.html.j2").render(
-        title=f"Townlet run: {summary.env}, {summary.mode}, seed {summary.seed}",
+        title=f"Townlet run: {summary.env or 'no world'}, {summary.mode}, seed {summary.seed}",
         decision=summary.promotion,
         reason=_reason(run),
-        finding=_finding(summary, final),
+        finding=_of_the_clone(run.cloning) if final is None else _finding(summary, final),
         facts=_facts(summary),
         scores=_score_lines(scores),
         scale=f"Normalized: 0 is the {zero} policy, 1 the script." if scaled else "",
@@ -58,7 +59,16 @@ def render_page(run: ReportData, *, town_picture: TownPicture | None) -> str:
 def _reason(run: ReportData) -> str:
     if run.promotion is not None:
         return run.promotion.reason
+    if run.evaluation is None:
+        return NO_EVIDENCE
     return "This run took no promotion decision." if SCRIPTED in run.evaluation.final.baselines else NO_SCRIPT
+
+
+def _of_the_clone(cloning: CloningFile | None) -> str:
+    """The worth of a policy that was judged by held-out labels alone."""
+    if cloning is None:
+        return ""
+    return f"The clone finds {100 * cloning.accuracy:.1f} % of the held-out choices most probable."
 
 
 def _finding(summary: SummaryFile, final: FinalEvaluation) -> str:
@@ -87,7 +97,7 @@ def _facts(summary: SummaryFile) -> dict[str, str]:
     speed = summary.env_steps_per_s
     return {
         "mode": summary.mode,
-        "world": summary.env,
+        "world": summary.env or NOTHING,
         **({} if summary.controller is None else {"script": summary.controller}),
         **({"guardrails": ", ".join(summary.guardrails)} if summary.guardrails else {}),
         "preset": summary.preset or NOTHING,

@@ -66,10 +66,11 @@ class GroupPlot(Protocol[_Data]):
 
 def sections(run: ReportData, picture: TownPicture | None) -> tuple[Section, ...]:
     """Return the plots of a run in the order of the page; those of what a group learned once for each group."""
-    history, clone, found = run.evaluation.history, run.evaluation.clone, differences(run.evaluation.final)
+    history = () if run.evaluation is None else run.evaluation.history
+    found = () if run.evaluation is None else differences(run.evaluation.final)
     # Stages, shares and events are those of the whole world, the same in the log of every group.
     world = next(iter(run.metrics.values()), None)
-    clones = {} if clone is None else clone.results
+    clones = {} if run.cloning is None else run.cloning.results
     cloned = {
         group: (one.epochs, f"{CLONE_WORDS} The weights that were kept reach {100 * one.accuracy:.1f} %.")
         for group, one in clones.items()
@@ -163,7 +164,8 @@ def _by_group(
 
 def _events(run: ReportData, world: Metrics | None) -> tuple[Section, ...]:
     """What happened in the world; nothing for a world that counts nothing."""
-    table, plot, is_town = _events_table(run.evaluation.final), None, run.summary.env == TOWN
+    table = None if run.evaluation is None else _events_table(run.evaluation.final)
+    plot, is_town = None, run.summary.env == TOWN
     title = "Town events" if is_town else "Events"
     events = () if world is None else events_of(world, is_town=is_town)
     if world is not None and events:

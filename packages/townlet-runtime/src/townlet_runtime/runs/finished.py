@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.directory import (
+    CLONING,
     CONFIG,
     EVALUATION,
     MANIFEST,
@@ -21,9 +22,10 @@ from townlet_runtime.runs.directory import (
     group_policy,
     require_finished,
 )
-from townlet_runtime.runs.records import EvaluationFile, PromotionFile, SummaryFile
+from townlet_runtime.runs.records import CloningFile, EvaluationFile, PromotionFile, SummaryFile
 from townlet_runtime.simulation.interface import AGENTS
 from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.evaluation.results import RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
 from townlet_trajectory.storage.manifest import MAX_FILE_BYTES, FileEntry, Manifest, parse_manifest
@@ -38,9 +40,12 @@ class FinishedRun:
 
     path: Path
     summary: SummaryFile
-    evaluation: EvaluationFile
+    cloning: CloningFile | None
+    """None without cloning."""
+    evaluation: EvaluationFile | None
+    """None without a world."""
     promotion: PromotionFile | None
-    """None where there was no script to replace."""
+    """None where there was no script to replace, or no world."""
     policies: Mapping[str, Path]
     """By agent group; `agents` where there is one."""
     metrics: Path | None
@@ -62,18 +67,23 @@ def write_manifest(run_dir: Path) -> None:
     write_bytes_atomic(run_dir / MANIFEST, Manifest(files=files).encode())
 
 
-def write_results(run_dir: Path, evaluation: EvaluationFile, summary: SummaryFile) -> None:
+def write_results(run_dir: Path, run: RunSummary, summary: SummaryFile, *, horizon: int | None) -> None:
     """Write the records of a run, and the manifest that ends it.
 
     Args:
         run_dir: with every other file of the run in it.
-        evaluation: to be `evaluation.json`.
-        summary: to be `summary.json`.
+        run: that was not interrupted; what it cloned and scored becomes `cloning.json` and `evaluation.json`.
+        summary: of `run`, to be `summary.json`.
+        horizon: ticks of an episode; None without a world.
 
     Raises:
         ArtifactError: if a file cannot be written or read.
     """
-    evaluation.write(run_dir / EVALUATION)
+    if run.clone is not None and run.clone.gate is not None:
+        cloning = CloningFile(schema_version=1, results=run.clone.results, gate=run.clone.gate)
+        cloning.write(run_dir / CLONING)
+    if run.final is not None and horizon is not None:
+        EvaluationFile.of(run, run.final, horizon=horizon).write(run_dir / EVALUATION)
     summary.write(run_dir / SUMMARY)
     write_manifest(run_dir)
 
@@ -88,10 +98,12 @@ def read_run(path: Path) -> FinishedRun:
     """
     require_finished(path)
     names = _verified(path)
-    for name in (SUMMARY, EVALUATION):
-        if name not in names:
-            raise RunDirectoryError(path / name, f"expected in the {MANIFEST} of a finished run")
+    _require_listed(path, SUMMARY, names)
     summary = SummaryFile.read(path / SUMMARY)
+    if summary.env is not None:
+        _require_listed(path, EVALUATION, names)
+    if summary.clone_accuracies:
+        _require_listed(path, CLONING, names)
     promotion = PromotionFile.read(path / PROMOTION) if PROMOTION in names else None
     decided = None if promotion is None else promotion.decision
     if summary.promotion != decided:
@@ -106,13 +118,19 @@ def read_run(path: Path) -> FinishedRun:
     return FinishedRun(
         path=path,
         summary=summary,
-        evaluation=EvaluationFile.read(path / EVALUATION),
+        cloning=CloningFile.read(path / CLONING) if CLONING in names else None,
+        evaluation=EvaluationFile.read(path / EVALUATION) if EVALUATION in names else None,
         promotion=promotion,
         policies=policies,
         metrics=path / METRICS if METRICS in names else None,
         config=path / CONFIG if CONFIG in names else None,
         has_report=REPORT in names and (path / REPORT).exists(),
     )
+
+
+def _require_listed(path: Path, name: str, names: Container[str]) -> None:
+    if name not in names:
+        raise RunDirectoryError(path / name, f"expected in the {MANIFEST} of a finished run")
 
 
 def _verified(run_dir: Path) -> Mapping[str, FileEntry]:

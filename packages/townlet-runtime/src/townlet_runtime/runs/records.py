@@ -32,6 +32,7 @@ from townlet_trajectory.evaluation.results import (
     SCRIPTED,
     Acting,
     CloneRecord,
+    CloneResult,
     EvaluationRecord,
     FinalEvaluation,
     Mode,
@@ -49,6 +50,8 @@ PACKAGES = (
     "torch",
 )
 """Distributions whose versions a result may depend on."""
+NO_EVIDENCE = "no evidence: the policy fits no world"
+"""Why a run without a world takes no promotion decision."""
 _GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
@@ -75,7 +78,7 @@ class BegunFile(FileRecord):
     threads: int
     """Of the numerical libraries; results depend on their number in the last bits."""
     environment: str | None = None
-    """Name of the world, `module:name` included; None where it was made in Python."""
+    """Name of the world, `module:name` included; None where it was made in Python, and in a run without a world."""
     controller: str | None = None
     """Name of the controller that plays the script; None: the world's own script, or no script."""
     guardrails: tuple[str, ...] = ()
@@ -94,17 +97,42 @@ class BegunFile(FileRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CloningFile(FileRecord):
+    """`cloning.json`: the clones of a run, judged by the labels that were held out."""
+
+    __pydantic_config__ = EXACT
+
+    schema_version: Literal[1]
+    results: Mapping[str, CloneResult]
+    """By agent group."""
+    gate: GateResult
+    """Of their accuracies."""
+
+    def __post_init__(self) -> None:
+        if not self.results:
+            raise ReportError("CloningFile", key="results", expected="at least one agent group", came="none")
+        for group, clone in self.results.items():
+            for accuracy in (clone.accuracy, *(epoch.held_out_accuracy for epoch in clone.epochs)):
+                if not 0.0 <= accuracy <= 1.0:
+                    key = f"results.{group}: accuracy"
+                    raise ReportError("CloningFile", key=key, expected="a share in [0, 1]", came=repr(accuracy))
+
+    @property
+    def accuracy(self) -> float:
+        """The lowest accuracy of a group."""
+        return min(result.accuracy for result in self.results.values())
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationFile(FileRecord):
     """`evaluation.json`: every score of a run. Its parts are the records of `townlet_trajectory.evaluation.results`."""
 
     __pydantic_config__ = EXACT
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     acting: Acting
     horizon: int
     """Ticks of an episode."""
-    clone: CloneRecord | None
-    """None without cloning."""
     history: tuple[EvaluationRecord, ...]
     final: FinalEvaluation
 
@@ -115,11 +143,6 @@ class EvaluationFile(FileRecord):
         intervals |= {f"final.paired.{name}.ci": each.ci for name, each in final.paired.items()}
         for key, interval in intervals.items():
             require_interval("EvaluationFile", key, interval)
-        for group, clone in ({} if self.clone is None else self.clone.results).items():
-            for accuracy in (clone.accuracy, *(epoch.held_out_accuracy for epoch in clone.epochs)):
-                if not 0.0 <= accuracy <= 1.0:
-                    key = f"clone.results.{group}: accuracy"
-                    raise ReportError("EvaluationFile", key=key, expected="a share in [0, 1]", came=repr(accuracy))
         if any(scores.seeds != final.learned.seeds for scores in final.scores.values()):
             raise ReportError("EvaluationFile", key="final", expected="equal seeds of all policies", came="others")
         for key, found, expected in (
@@ -141,10 +164,9 @@ class EvaluationFile(FileRecord):
             horizon: ticks of an episode, at least 1.
         """
         return cls(
-            schema_version=2,
+            schema_version=3,
             acting=summary.acting,
             horizon=horizon,
-            clone=summary.clone,
             history=summary.history,
             final=final,
         )
@@ -180,14 +202,15 @@ class PromotionFile(FileRecord):
 class SummaryFile(FileRecord):
     """`summary.json`: one run in a few numbers, for people and dashboards. None where the run has no such thing.
 
-    Returns are those of whole episodes, averaged over agents as the evaluation does it.
+    A run without a world has no `env` and no scores: its policy was learned from data, and fits no world that was
+    named. Returns are those of whole episodes, averaged over agents as the evaluation does it.
     """
 
     __pydantic_config__ = EXACT
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     mode: Mode
-    env: str
+    env: str | None
     """Name of the world."""
     preset: str | None
     seed: int
@@ -199,12 +222,15 @@ class SummaryFile(FileRecord):
     acting: Acting
     """How the policy chose its actions in the evaluation."""
     eval_episodes: int
-    eval_return_mean: float
-    eval_return_iqm: float
-    eval_return_ci: Interval
+    """0 without a world."""
+    eval_return_mean: float | None
+    eval_return_iqm: float | None
+    eval_return_ci: Interval | None
     baseline_return_means: Mapping[str, float]
     """By the name of the behavior: `random`, and those of the world."""
     clone_return_mean: float | None
+    clone_accuracies: Mapping[str, float]
+    """By agent group: means over the held-out episodes that chose nothing; none without cloning."""
     improvement_mean: float | None
     """Mean over episodes of learned minus scripted on the same seed."""
     improvement_ci: Interval | None
@@ -236,6 +262,10 @@ class SummaryFile(FileRecord):
         ):
             if count < 0:
                 raise ReportError(name, key=key, expected="a number >= 0", came=repr(count))
+        for key in ("eval_return_mean", "eval_return_iqm", "eval_return_ci"):
+            if (vars(self)[key] is None) != (self.env is None):
+                expected = "null without a world, and only then"
+                raise ReportError(name, key=key, expected=expected, came=repr(vars(self)[key]))
         require_interval(name, "eval_return_ci", self.eval_return_ci)
         require_interval(name, "improvement_ci", self.improvement_ci)
         for key in ("policy_sha256", "weights_sha256", "config_sha256"):
@@ -250,9 +280,8 @@ class SummaryFile(FileRecord):
     def of(
         cls,
         summary: RunSummary,
-        final: FinalEvaluation,
         *,
-        environment: str,
+        environment: str | None,
         threads: int,
         controller: str | None = None,
         guardrails: tuple[str, ...] = (),
@@ -263,8 +292,7 @@ class SummaryFile(FileRecord):
 
         Args:
             summary: of a run that was not interrupted; its policy files are read.
-            final: of `summary`.
-            environment: name of the worlds.
+            environment: name of the worlds; None: there was none.
             threads: of the numerical libraries, at least 1.
             controller: name of the controller that played the script, if it was named.
             guardrails: names of the guardrails beside the world's own.
@@ -274,11 +302,12 @@ class SummaryFile(FileRecord):
         Returns:
             The record to be written as `summary.json`.
         """
-        learned, scripted = final.summaries[LEARNED], final.paired.get(SCRIPTED)
-        counters = summary.counters
+        final, counters = summary.final, summary.counters
+        learned = None if final is None else final.summaries[LEARNED]
+        scripted = None if final is None else final.paired.get(SCRIPTED)
         digests = {group: file_sha256(policy.path) for group, policy in summary.policies.items()}
         return cls(
-            schema_version=2,
+            schema_version=3,
             mode=summary.mode,
             env=environment,
             preset=preset,
@@ -289,15 +318,16 @@ class SummaryFile(FileRecord):
             wall_time_s=summary.elapsed,
             env_steps_per_s=counters.env_steps / summary.elapsed if summary.elapsed > 0.0 else None,
             acting=summary.acting,
-            eval_episodes=len(final.learned.seeds),
-            eval_return_mean=learned.mean,
-            eval_return_iqm=learned.iqm,
-            eval_return_ci=learned.ci,
-            baseline_return_means={name: scores.mean for name, scores in final.baselines.items()},
-            clone_return_mean=None if final.clone is None else final.clone.mean,
+            eval_episodes=0 if final is None else len(final.learned.seeds),
+            eval_return_mean=None if learned is None else learned.mean,
+            eval_return_iqm=None if learned is None else learned.iqm,
+            eval_return_ci=None if learned is None else learned.ci,
+            baseline_return_means={} if final is None else {name: each.mean for name, each in final.baselines.items()},
+            clone_return_mean=None if final is None or final.clone is None else final.clone.mean,
+            clone_accuracies={} if summary.clone is None else _accuracies(summary.clone),
             improvement_mean=None if scripted is None else scripted.mean,
             improvement_ci=None if scripted is None else scripted.ci,
-            improvement_normalized=final.normalized.get(SCRIPTED),
+            improvement_normalized=None if final is None else final.normalized.get(SCRIPTED),
             promotion=None if summary.promotion is None else summary.promotion.decision,
             policy_sha256=digests.get(AGENTS),
             policies_sha256=digests if digests and AGENTS not in digests else None,
@@ -307,3 +337,7 @@ class SummaryFile(FileRecord):
             config_sha256=config_sha256,
             versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         )
+
+
+def _accuracies(clone: CloneRecord) -> dict[str, float]:
+    return {group: result.accuracy for group, result in clone.results.items()}

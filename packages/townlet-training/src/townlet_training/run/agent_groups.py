@@ -135,8 +135,10 @@ class GroupLearners:
             with _naming("preparation", group):
                 freeze_statistics(network, collected.batches[group], discount=self._config.ppo.discount)
 
-    def clone(self, collected: Collected, *, on_epoch: Callable[[CloneEpoch], None]) -> dict[str, CloneResult]:
-        """Make each policy propose the script's proposals to its group; returns the results by group.
+    def clone(
+        self, batches: Mapping[str, TrajectoryBatch], *, on_epoch: Callable[[CloneEpoch], None]
+    ) -> dict[str, CloneResult]:
+        """Make each policy propose the labels in the rows of its group; returns the results by group.
 
         Raises:
             EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
@@ -148,7 +150,7 @@ class GroupLearners:
             with _naming("stage clone", group):
                 results[group] = clone_script(
                     network,
-                    collected.batches[group],
+                    batches[group],
                     config=self._config,
                     split_seed=group_seed(self._config.seed, "split", group),
                     generator=_generator(self._config, "clone", group),

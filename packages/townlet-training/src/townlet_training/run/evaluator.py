@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_training.config import TrainingConfig
+from townlet_training.errors import TrainingError
 from townlet_training.network.onnx_export import export_policy
 from townlet_training.run.agent_groups import GroupLearners, group_seed
 from townlet_training.run.monitor import RunClock
@@ -70,11 +71,11 @@ class RunEvaluator:
         state: scores to compare with; they are kept in checkpoints.
     """
 
-    def __init__(self, evaluator: Evaluator, config: TrainingConfig, *, before_each: Callable[[], None]) -> None:
+    def __init__(self, evaluator: Evaluator | None, config: TrainingConfig, *, before_each: Callable[[], None]) -> None:
         """Remember the arguments.
 
         Args:
-            evaluator: plays the episodes.
+            evaluator: plays the episodes; None in a run without a world.
             config: of the run.
             before_each: called before every evaluation; an exception of it ends the run there.
         """
@@ -84,15 +85,18 @@ class RunEvaluator:
         self._before_each = before_each
         self._zero = zero_of(config.baselines)
 
+    @property
+    def has_world(self) -> bool:
+        """Whether there is a world to play in."""
+        return self._evaluator is not None
+
     def scores(self, actors: Actors, seeds: Seeds) -> EpisodeScores:
         """Let `actors` play the episodes of `seeds` [n], acting as deployed."""
-        self._before_each()
-        return self._evaluator.evaluate(actors, seeds=seeds, sample=self._config.acting == "sampled")
+        return self._world().evaluate(actors, seeds=seeds, sample=self._config.acting == "sampled")
 
     def baseline(self, name: str, seeds: Seeds) -> EpisodeScores:
         """Let a behavior without weights play the episodes of `seeds` [n]."""
-        self._before_each()
-        return self._evaluator.baseline(name, seeds=seeds)
+        return self._world().baseline(name, seeds=seeds)
 
     def selection_scores(self, actors: Actors) -> EpisodeScores:
         """Let `actors` play the episodes that gates and the choice of a checkpoint look at."""
@@ -242,6 +246,17 @@ class RunEvaluator:
             return None
         return normalized(difference, 0.0, means[SCRIPTED] - means[self._zero])
 
+    def _world(self) -> Evaluator:
+        """Return the evaluator, which is about to be asked.
+
+        Raises:
+            TrainingError: in a run without a world.
+        """
+        self._before_each()
+        if self._evaluator is None:
+            raise TrainingError("this run has no world to play episodes in")
+        return self._evaluator
+
     def _interval_seed(self, purpose: str, index: int = 0) -> int:
         """Derive the seed of one interval: no other of the run has it, and a resumed run has the same."""
         return derive_seed(self._config.seed, f"interval/{purpose}", index)
@@ -253,9 +268,10 @@ class RunResult:
 
     policies: Mapping[str, ExportedPolicy]
     """By agent group."""
-    final: FinalEvaluation
+    final: FinalEvaluation | None
+    """None without a world."""
     promotion: PromotionDecision | None
-    """None where there is no script to replace."""
+    """None where there is no script to replace, or no world."""
 
 
 def export_and_score(
@@ -267,7 +283,7 @@ def export_and_score(
     clone: Actors | None,
     clock: RunClock,
 ) -> RunResult:
-    """Export the candidate, give it its final score, and let it try to replace the script.
+    """Export the candidate, give it its final score, and let it try to replace the script; without a world, export it.
 
     Files of an earlier attempt that was interrupted are replaced.
 
@@ -297,6 +313,8 @@ def export_and_score(
             )
             for group, spec in specs.items()
         }
+    if not evaluator.has_world:
+        return RunResult(policies=policies, final=None, promotion=None)
     with clock.measure("final"):
         final = evaluator.final(learners.networks, clone)
     promotion = None

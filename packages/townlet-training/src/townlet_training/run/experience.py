@@ -5,18 +5,51 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from townlet_training.errors import ResumeError
+from townlet_training.errors import ConfigError, ResumeError, TrainingError
+from townlet_training.network.actor_critic import PolicySpec
 from townlet_training.run.checkpoint import Checkpoint, SavedWorlds
 from townlet_training.run.state import TrainingState
+from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector
+from townlet_trajectory.evaluation.results import Mode
+
+
+def require_source(
+    mode: Mode,
+    data: Mapping[str, TrajectoryBatch] | None,
+    specs: Mapping[str, PolicySpec],
+    *,
+    has_world: bool,
+    begins_trained: bool,
+) -> None:
+    """Refuse what a run cannot begin from.
+
+    Args:
+        mode: of training.
+        data: recorded steps to clone, by agent group.
+        specs: of the policies, by agent group.
+        has_world: whether there are a collector and an evaluator.
+        begins_trained: whether there is an initial policy.
+
+    Raises:
+        ConfigError: says what the mode has no use for, or needs.
+    """
+    if mode == "anneal" and data is not None and begins_trained:
+        raise ConfigError("mode `anneal` begins with a clone of `data` or with a policy, not with both")
+    if mode == "ppo" and data is not None:
+        raise ConfigError("mode `ppo` learns from what its own policy does: it has no use for `data`")
+    if data is not None and data.keys() != specs.keys():
+        raise ConfigError(f"`data` must be of the agent groups {sorted(specs)}, got {sorted(data)}")
+    if not has_world and (mode != "bc" or data is None):
+        raise ConfigError(f"without a collector and an evaluator a run is one of mode `bc` with `data`, got `{mode}`")
 
 
 class RunExperience:
     """Asks the collector of a run for its rows. The worlds of a resumed run are restored before its first collection:
     a run that is only to be scored again needs none."""
 
-    def __init__(self, collector: Collector, *, run_dir: Path) -> None:
-        """`run_dir` is named in errors."""
+    def __init__(self, collector: Collector | None, *, run_dir: Path) -> None:
+        """`run_dir` is named in errors; without a `collector` nothing can be collected."""
         self._collector = collector
         self._run_dir = run_dir
         self._resumed: Checkpoint | None = None
@@ -27,8 +60,10 @@ class RunExperience:
         self._resumed = checkpoint
 
     def save_state(self) -> SavedWorlds | None:
-        """Return the state of the worlds; None where they cannot be saved."""
-        return self._collector.save_state() if self._resumed is None else self._resumed.worlds
+        """Return the state of the worlds; None where they cannot be saved, or where there are none."""
+        if self._resumed is not None:
+            return self._resumed.worlds
+        return None if self._collector is None else self._collector.save_state()
 
     def collect(
         self, state: TrainingState, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float
@@ -47,7 +82,10 @@ class RunExperience:
         Raises:
             ConfigError: if the collector does not have the configured worlds and groups.
             ResumeError: if the run was resumed, but its worlds could not be saved.
+            TrainingError: if the run has no world.
         """
+        if self._collector is None:
+            raise TrainingError("this run has no world to collect in")
         if self._resumed is not None:
             if self._resumed.worlds is None:
                 raise ResumeError(f"{self._run_dir}: the worlds of this run cannot be saved, so it cannot go on")

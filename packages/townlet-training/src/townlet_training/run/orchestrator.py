@@ -16,10 +16,11 @@ from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.directory import RunDirectory
 from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of
-from townlet_training.run.experience import RunExperience
+from townlet_training.run.experience import RunExperience, require_source
 from townlet_training.run.metrics import metrics_row
 from townlet_training.run.monitor import Interrupted, Progress, RunMonitor
 from townlet_training.run.state import ClonedScript, EarlierTotal, TrainingState
+from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
@@ -83,11 +84,12 @@ class TrainingOrchestrator:
     def __init__(
         self,
         config: TrainingConfig,
-        collector: Collector,
-        evaluator: Evaluator,
+        collector: Collector | None,
+        evaluator: Evaluator | None,
         *,
         specs: Mapping[str, PolicySpec],
         run_dir: Path,
+        data: Mapping[str, TrajectoryBatch] | None = None,
         on_progress: Callable[[Progress], None] = _ignore,
         stop: Callable[[], bool] = bool,
         notes: Mapping[str, str] = {},
@@ -100,9 +102,11 @@ class TrainingOrchestrator:
         Args:
             config: of the run.
             collector: of `config.num_envs` worlds, with training seeds; it has not collected yet.
-            evaluator: of the same kind of world, with seeds it is given.
+            evaluator: of the same kind of world, with seeds it is given. A run without a world has neither: it clones
+                `data`, judges the clone by the episodes of `data` that are held out, and exports it.
             specs: observations and actions of each agent group's policy; a single group is called `agents`.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
+            data: what each agent group is cloned from; None: what the script does in `collector`.
             on_progress: called after every pass of cloning, every update and every evaluation, and before those at the
                 end.
             stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
@@ -116,17 +120,21 @@ class TrainingOrchestrator:
                 first.
 
         Raises:
-            ConfigError: if `config.total_env_steps` does not suffice for every stage, or a group has no proper name.
+            ConfigError: if `config.total_env_steps` does not suffice for every stage, a group has no proper name, there
+                is no data of a group, or the mode needs a world or has no use for data.
         """
+        has_world = collector is not None and evaluator is not None
+        require_source(config.mode, data, specs, has_world=has_world, begins_trained=initial is not None)
         self._config = config
         self._experience = RunExperience(collector, run_dir=run_dir)
         self._run_dir = run_dir
+        self._data = data
         self._resume = resume
         self._begins_trained, self._earlier = initial is not None, tuple(earlier_totals)
         first_total = self._earlier[0].total_env_steps if self._earlier else None
         self._schedule = None
         if config.mode != "bc":
-            self._schedule = plan(config, clones=initial is None, first_total=first_total)
+            self._schedule = plan(config, from_data=data is not None, clones=initial is None, first_total=first_total)
         num_evaluations = self._schedule.num_evaluations if self._schedule is not None else 0
         self._gate_level = gate_level(len(specs) + num_evaluations, level=config.gates.level)
         self._learners = GroupLearners(config, specs, initial=initial)
@@ -207,28 +215,36 @@ class TrainingOrchestrator:
             self._note(scores, None)
             if config.mode == "anneal":
                 self._evaluator.keep_clone(scores)
-                state.history.clone = CloneRecord(results={}, evaluation=state.history.evaluations[-1])
+                state.history.clone = CloneRecord(results={}, gate=None, evaluation=state.history.evaluations[-1])
         else:
             self._clone()
         state.history.prepared, state.history.good = True, state.env_steps
-        state.history.best = None if config.mode == "anneal" else state.history.evaluations[-1]
+        if config.mode != "anneal" and state.history.evaluations:
+            state.history.best = state.history.evaluations[-1]
         self._save()
 
     def _clone(self) -> None:
         state, config = self._state, self._config
         with self._monitor.clock.measure("clone"):
-            collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
-            results = self._learners.clone(collected, on_epoch=self._after_epoch)
+            batches = self._data
+            events: Mapping[str, float] = {}
+            if batches is None:
+                collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
+                batches, events = collected.batches, collected.events_per_env_step
+            results = self._learners.clone(batches, on_epoch=self._after_epoch)
         gate = self._evaluator.accuracy_gate(results, level=self._gate_level)
         threshold, passed = config.gates.clone_accuracy, not gate.failed
         state.cloned = {
-            group: ClonedScript.of(collected, group, result, threshold=threshold, passed=passed)
+            group: ClonedScript.of(batches[group], result, events=events, threshold=threshold, passed=passed)
             for group, result in results.items()
         }
-        scores = self._selection_scores()
-        self._evaluator.keep_clone(scores)
-        self._note(scores, gate)
-        state.history.clone = CloneRecord(results=results, evaluation=state.history.evaluations[-1])
+        evaluation = None
+        if self._evaluator.has_world:
+            scores = self._selection_scores()
+            self._evaluator.keep_clone(scores)
+            self._note(scores, gate)
+            evaluation = state.history.evaluations[-1]
+        state.history.clone = CloneRecord(results=results, gate=gate, evaluation=evaluation)
         if gate.failed:
             self._fail(gate)
 
@@ -364,7 +380,7 @@ class TrainingOrchestrator:
 
     def _networks_of(self, clone: CloneRecord) -> Mapping[str, ActorCritic]:
         """Build networks with the weights of the clone; those in training stay as they are."""
-        checkpoint = self._directory.load(clone.evaluation.env_steps, specs=self._state.specs)
+        checkpoint = self._directory.load(clone.env_steps, specs=self._state.specs)
         return self._learners.copies(checkpoint.weights)
 
     def _before_evaluation(self) -> None:

@@ -12,11 +12,12 @@ from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.ppo import PPOUpdate
 from townlet_training.network.actor_critic import PolicySpec
+from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
 from townlet_trajectory.evaluation.results import CloneRecord, CloneResult, EvaluationRecord, RunCounters, Stage
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +53,8 @@ class EvaluatorState:
 
 @dataclass(frozen=True, kw_only=True)
 class ClonedScript:
-    """The script in the collection that one agent group was cloned from, and the clone; every line of the log repeats
-    them."""
+    """The steps that one agent group was cloned from, the script's or recorded ones, and the clone; every line of the
+    log repeats them."""
 
     num_trajectories: int
     num_steps: int
@@ -67,26 +68,31 @@ class ClonedScript:
 
     @classmethod
     def of(
-        cls, collected: Collected, group: str, result: CloneResult, *, threshold: float, passed: bool
+        cls,
+        batch: TrajectoryBatch,
+        result: CloneResult,
+        *,
+        events: Mapping[str, float],
+        threshold: float,
+        passed: bool,
     ) -> ClonedScript:
-        """Sum up a collection of the script alone.
+        """Sum up the steps that an agent group was cloned from.
 
         Args:
-            collected: what was cloned.
-            group: the agent group.
+            batch: of the group.
             result: of its cloning.
+            events: of all groups together, per world step; none of recorded steps.
             threshold: of the accuracy.
             passed: whether the gate let the clone pass.
 
         Returns:
-            Sums over the rows of `group`; events are those of all groups together.
+            Sums over the rows.
         """
-        batch = collected.batches[group]
         return cls(
             num_trajectories=len(batch),
             num_steps=batch.num_steps,
             reward_sum=float(batch.rewards.sum(dtype="float64")),
-            events_per_env_step={name: total / collected.env_steps for name, total in collected.events.items()},
+            events_per_env_step=events,
             accuracy=result.accuracy,
             threshold=threshold,
             passed=passed,
@@ -112,8 +118,9 @@ class RunHistory:
 
     @property
     def gates(self) -> tuple[GateResult, ...]:
-        """Those of the evaluations, in the order in which they were judged."""
-        return tuple(record.gate for record in self.evaluations if record.gate is not None)
+        """Those of the clone and of the evaluations, in the order in which they were judged."""
+        alone = None if self.clone is None or self.clone.evaluation is not None else self.clone.gate
+        return tuple(gate for gate in (alone, *(record.gate for record in self.evaluations)) if gate is not None)
 
     @property
     def candidate(self) -> int:
@@ -122,15 +129,16 @@ class RunHistory:
 
     @property
     def candidate_gates(self) -> tuple[GateResult, ...]:
-        """Gates that decide about the candidate: the first of the run, its own, and the one that ended the run."""
+        """Gates that decide about the candidate: that of the clone, its own, and the one that ended the run."""
+        first = None if self.clone is None else self.clone.gate
         own = [record.gate for record in self.evaluations if record.env_steps == self.candidate]
-        gates = [gate for gate in (*self.gates[:1], *own, self.failure) if gate is not None]
+        gates = [gate for gate in (first, *own, self.failure) if gate is not None]
         return tuple({gate.name: gate for gate in gates}.values())
 
     @property
     def protected(self) -> frozenset[int]:
         """World steps of the checkpoints that may still be needed: the last good one, the best, and the clone's."""
-        clone = [] if self.clone is None else [self.clone.evaluation.env_steps]
+        clone = [] if self.clone is None else [self.clone.env_steps]
         return frozenset([self.good, self.candidate, *clone])
 
 

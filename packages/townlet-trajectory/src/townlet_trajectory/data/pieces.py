@@ -124,7 +124,17 @@ def joined(batch: TrajectoryBatch) -> TrajectoryBatch:
     heads = first_pieces(len(batch), before, after)
     order = np.lexsort((batch.ticks[batch.offsets[:-1]], heads))
     pieces = batch if np.array_equal(order, np.arange(len(batch))) else batch.select(order)
-    firsts = np.flatnonzero(np.diff(heads[order], prepend=-1))
+    return in_one(pieces, np.flatnonzero(np.diff(heads[order], prepend=-1)))
+
+
+def in_one(pieces: TrajectoryBatch, firsts: NDArray[np.int64]) -> TrajectoryBatch:
+    """Make one trajectory of each run of pieces, which go on in each other; what the last row of one led to is the
+    first row of the next.
+
+    Args:
+        pieces: B pieces.
+        firsts: [W]; the first piece of each run, ascending from 0.
+    """
     lasts = np.append(firsts[1:], len(pieces)) - 1
     return replace(
         pieces,

@@ -24,8 +24,14 @@ def episode_hash(seed: int, worlds: NDArray[np.int64], episodes: NDArray[np.int6
     Returns:
         [B].
     """
-    hashes = np.full(len(worlds), seed % (1 << 64), np.uint64)
-    for numbers in (worlds, episodes):
+    return unit_hash(seed, worlds, episodes)
+
+
+def unit_hash(seed: int, *keys: NDArray[np.int64] | NDArray[np.uint64]) -> NDArray[np.float64]:
+    """A number in [0, 1) for each row of at least one key [B], uniform over rows: a function of the seed and the keys,
+    in their order."""
+    hashes = np.full(len(keys[0]), seed % (1 << 64), np.uint64)
+    for numbers in keys:
         hashes = _mix(_mix(hashes) + numbers.astype(np.uint64))
     return (_mix(hashes) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 

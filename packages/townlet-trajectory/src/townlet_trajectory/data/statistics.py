@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,12 +50,9 @@ class Moments:
     @classmethod
     def of(cls, values: Array) -> Moments:
         """The moments of `values` [N, ...], which are finite numbers, or bools (0 and 1)."""
-        row_shape = values.shape[1:]
-        moments = cls.of_nothing(row_shape)
-        rows = max(1, _CHUNK_ELEMENTS // max(1, int(np.prod(row_shape, dtype=np.int64))))
-        for begin in range(0, len(values), rows):
-            moments = moments.merged(_of_chunk(values[begin : begin + rows].astype(np.float64)))
-        return moments
+        running = RunningMoments(values.shape[1:])
+        running.add(values)
+        return running.moments
 
     @classmethod
     def of_nothing(cls, shape: tuple[int, ...] = ()) -> Moments:
@@ -90,6 +88,38 @@ class Moments:
                 minimum=np.minimum(self.minimum, other.minimum),
                 maximum=np.maximum(self.maximum, other.maximum),
             )
+
+
+class RunningMoments:
+    """Moments of rows [...] that come in parts: equal to the last bit however the rows are cut into parts.
+
+    Rows are collected into chunks of one size, and the moments of the chunks are merged in the order of the rows.
+    """
+
+    def __init__(self, row_shape: tuple[int, ...] = ()) -> None:
+        self._merged = Moments.of_nothing(row_shape)
+        self._chunk = np.empty((max(1, _CHUNK_ELEMENTS // max(1, math.prod(row_shape))), *row_shape))
+        self._num_pending = 0
+
+    def add(self, values: Array) -> None:
+        """Take rows [N, ...], which are finite numbers, or bools (0 and 1). Raises `ShapeError` if they have another
+        shape."""
+        if values.shape[1:] != self._chunk.shape[1:]:
+            raise ShapeError(f"rows must be {self._chunk.shape[1:]}, got {values.shape[1:]}")
+        begin = 0
+        while begin < len(values):
+            part = values[begin : begin + len(self._chunk) - self._num_pending]
+            begin += len(part)
+            self._chunk[self._num_pending : self._num_pending + len(part)] = part
+            self._num_pending += len(part)
+            if self._num_pending == len(self._chunk):
+                self._merged, self._num_pending = self.moments, 0
+
+    @property
+    def moments(self) -> Moments:
+        """Of all rows so far."""
+        pending = self._chunk[: self._num_pending]
+        return self._merged.merged(_of_chunk(pending)) if self._num_pending else self._merged
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

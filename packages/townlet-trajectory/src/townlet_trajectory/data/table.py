@@ -49,12 +49,16 @@ def whole_of_piece(table: TrajectoryTable) -> NDArray[np.int64]:
     Returns:
         [B]; numbers from 0, in the order of the first pieces in the table.
     """
+    return np.unique(first_piece_of(table), return_inverse=True)[1].astype(np.int64, copy=False)
+
+
+def first_piece_of(table: TrajectoryTable) -> NDArray[np.int64]:
+    """[B]; the place in the table of the first piece of the trajectory of each piece; see `whole_of_piece`."""
     lives = _lives(table)
     open_ = np.flatnonzero(~(table.terminated | table.truncated))
     stops = np.column_stack((lives[open_], (table.first_ticks + table.lengths)[open_]))
     before, after = matching_rows(stops, np.column_stack((lives, table.first_ticks)))
-    heads = first_pieces(len(table), open_[before], after)
-    return np.unique(heads, return_inverse=True)[1].astype(np.int64, copy=False)
+    return first_pieces(len(table), open_[before], after)
 
 
 def first_pieces(num_pieces: int, before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:

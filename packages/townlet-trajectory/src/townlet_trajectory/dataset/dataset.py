@@ -129,6 +129,14 @@ class TrajectoryDataset(Generic[BatchT]):
         """Steps, or trajectories, of an epoch."""
         return self.reader.num_units
 
+    @property
+    def peak_bytes(self) -> int:
+        """A bound of the memory that reading takes at a time, never above the budget where there is one.
+
+        Beside it are the tables of trajectories of the sources, some 100 bytes a trajectory.
+        """
+        return self.reader.peak_bytes
+
     def __len__(self) -> int:
         """Batches of an epoch."""
         whole, rest = divmod(self.num_units, self.reader.options.batch_size)

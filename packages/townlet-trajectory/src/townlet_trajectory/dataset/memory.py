@@ -17,6 +17,9 @@ from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_FIELDS, TRA
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.errors import MemoryBudgetError
 
+BLOCK_BYTES = 16 << 20
+"""Of decoded columns in a block, about, where a source is cut into blocks as it is read."""
+
 INDEX_BYTES = 32
 """Per row of a window: its number, its place in the order, its weight and their sums (8 bytes each)."""
 
@@ -45,11 +48,21 @@ class BlockMemory:
 
 def block_memory(source: TrajectorySource) -> BlockMemory:
     """What each block of `source` takes."""
-    rows = np.diff(offsets_of(source.table.lengths)[source.block_offsets])
-    decoded = rows * step_bytes(source.schema) + np.diff(source.block_offsets) * trajectory_bytes(source.schema)
+    rows, decoded = _rows(source), decoded_bytes(source)
     encoded = source.encoded_bytes
     joined = rows * (step_bytes(source.schema) - _row_bytes(source.schema.observations) + INDEX_BYTES)
     return BlockMemory(held=np.maximum(decoded, encoded) + joined, loading=2 * (encoded + decoded))
+
+
+def decoded_bytes(source: TrajectorySource) -> NDArray[np.int64]:
+    """[K]; bytes of the columns of each block."""
+    trajectories: NDArray[np.int64] = np.diff(source.block_offsets)
+    return _rows(source) * step_bytes(source.schema) + trajectories * trajectory_bytes(source.schema)
+
+
+def _rows(source: TrajectorySource) -> NDArray[np.int64]:
+    """[K]; rows of each block."""
+    return np.diff(offsets_of(source.table.lengths)[source.block_offsets])
 
 
 def step_bytes(schema: TrajectorySchema) -> int:
@@ -87,6 +100,19 @@ def window_bytes(budget_bytes: int, memory: BlockMemory, blocks: NDArray[np.int6
         reason = f"one block takes {held} bytes, loading it {loading} more, and {held_batches}"
         raise MemoryBudgetError(budget_bytes, needed, reason)
     return budget_bytes - loading - BATCHES_HELD * batch_bytes
+
+
+def peak_bytes(window: int | None, memory: BlockMemory, blocks: NDArray[np.int64], batch_bytes: int) -> int:
+    """The most that is held at a time: a window's blocks, the one that is being loaded, and batches.
+
+    Args:
+        window: what the blocks of a window may take together. None: all of them are in one window.
+        memory: of all blocks.
+        blocks: the blocks that are read.
+        batch_bytes: of the largest batch.
+    """
+    held, loading = int(memory.held[blocks].sum()), int(memory.loading[blocks].max(initial=0))
+    return (held if window is None else min(held, window)) + loading + BATCHES_HELD * batch_bytes
 
 
 def _row_bytes(specs: Mapping[str, ArraySpec]) -> int:

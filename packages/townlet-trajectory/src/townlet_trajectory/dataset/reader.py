@@ -19,6 +19,7 @@ from townlet_trajectory.dataset.memory import (
     Unit,
     UnitName,
     block_memory,
+    peak_bytes,
     window_bytes,
 )
 from townlet_trajectory.dataset.selection import ALL_STEPS, Selected, StepSelection, StepWeights
@@ -94,10 +95,12 @@ class DatasetReader(Generic[BatchT]):
         self.memory = block_memory(source)
         self.window_bytes: int | None = None
         """What blocks in memory may take together."""
+        size = unit.batch_bytes(source, selected.steps, options.batch_size)
+        read = np.flatnonzero(self.per_block)
         if options.memory_budget_bytes is not None:
-            size = unit.batch_bytes(source, selected.steps, options.batch_size)
-            read = np.flatnonzero(self.per_block)
             self.window_bytes = window_bytes(options.memory_budget_bytes, self.memory, read, size)
+        self.peak_bytes = peak_bytes(self.window_bytes, self.memory, read, size)
+        """The most that is held at a time."""
         self._epoch: tuple[int, EpochPlan] | None = None
         self._window: tuple[int, int, LoadedBlocks, NDArray[np.int64]] | None = None
         self._blocks: dict[int, LoadedBlock] = {}

@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -32,6 +33,9 @@ class EpisodeScores:
     """[n]; the seed of each episode's world."""
     events: Mapping[str, tuple[float, ...]]
     """Each [n]; how often something happened in each episode."""
+    group_returns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Each [n], by agent group: the sum of the group's rewards, divided by its agents at the start of the episode, if
+    there were any. Empty where there is one group."""
 
     def __post_init__(self) -> None:
         num_episodes = len(self.returns)
@@ -39,22 +43,33 @@ class EpisodeScores:
             raise EvaluationError("`returns` must hold at least one episode, got none")
         for name in self.events:
             require_name("an event", name)
-        for name, values in {"seeds": self.seeds, **self.events}.items():
+        for name in self.group_returns:
+            require_name("an agent group", name)
+        by_group = {f"group_returns.{group}": values for group, values in self.group_returns.items()}
+        for name, values in {"seeds": self.seeds, **self.events, **by_group}.items():
             if len(values) != num_episodes:
                 raise EvaluationError(f"`{name}` must hold {num_episodes} numbers like `returns`, got {len(values)}")
-        for name, numbers in {"returns": self.returns, **self.events}.items():
+        for name, numbers in {"returns": self.returns, **self.events, **by_group}.items():
             for seed, value in zip(self.seeds, numbers, strict=True):
                 if not math.isfinite(value):
                     raise EvaluationError(f"`{name}` must be finite, got {value} in the episode with seed {seed}")
 
     @classmethod
-    def of(cls, *, returns: ArrayLike, seeds: ArrayLike, events: Mapping[str, ArrayLike] = {}) -> EpisodeScores:
+    def of(
+        cls,
+        *,
+        returns: ArrayLike,
+        seeds: ArrayLike,
+        events: Mapping[str, ArrayLike] = {},
+        group_returns: Mapping[str, ArrayLike] = {},
+    ) -> EpisodeScores:
         """Make scores of arrays.
 
         Args:
             returns: [n] numbers.
             seeds: [n] whole numbers.
             events: each [n] numbers, by name.
+            group_returns: each [n] numbers, by agent group.
 
         Returns:
             The scores, with plain numbers.
@@ -66,6 +81,7 @@ class EpisodeScores:
             returns=_vector(returns, "returns"),
             seeds=tuple(int(seed) for seed in _vector(seeds, "seeds")),
             events={name: _vector(values, name) for name, values in events.items()},
+            group_returns={group: _vector(values, group) for group, values in group_returns.items()},
         )
 
     @property
@@ -79,11 +95,17 @@ class EpisodeScores:
             returns=self.returns[:count],
             seeds=self.seeds[:count],
             events={name: values[:count] for name, values in self.events.items()},
+            group_returns={group: values[:count] for group, values in self.group_returns.items()},
         )
 
     def followed_by(self, other: EpisodeScores) -> EpisodeScores:
         """Return the episodes of both, those of `other` last. Raises `EvaluationError` if `other` counts other events,
-        or an episode with the same seed."""
+        is of other groups, or has an episode with the same seed."""
+        if self.group_returns.keys() != other.group_returns.keys():
+            raise EvaluationError(
+                f"scores that follow must be of the groups {sorted(self.group_returns)}, "
+                f"got {sorted(other.group_returns)}"
+            )
         if self.events.keys() != other.events.keys() or set(self.seeds) & set(other.seeds):
             raise EvaluationError(
                 f"scores that follow must have the events {sorted(self.events)} and other seeds, "
@@ -93,6 +115,7 @@ class EpisodeScores:
             returns=self.returns + other.returns,
             seeds=self.seeds + other.seeds,
             events={name: values + other.events[name] for name, values in self.events.items()},
+            group_returns={group: values + other.group_returns[group] for group, values in self.group_returns.items()},
         )
 
 
@@ -156,6 +179,11 @@ class RecurrentActor(Protocol):
 
 AnyActor: TypeAlias = Actor | RecurrentActor
 
+Opponents: TypeAlias = Mapping[str, AnyActor | None]
+"""By agent group that does not learn, the policy that plays it; None: the script. They decide alone, whatever the ratio
+is, and their actions are drawn, when experience is collected as when it is judged."""
+NO_OPPONENTS: Opponents = MappingProxyType({})
+
 
 @runtime_checkable
 class CriticOptional(Protocol):
@@ -204,17 +232,26 @@ class Collected:
             if not math.isfinite(total):
                 raise EvaluationError(f"event `{name}` must be a finite number, got {total!r}")
 
+    @property
+    def events_per_env_step(self) -> Mapping[str, float]:
+        """Means of the events, by name; of at least one world step."""
+        return {name: total / self.env_steps for name, total in self.events.items()}
+
 
 class Collector(Protocol):
     """Runs worlds, and returns what every agent saw, decided and earned."""
 
-    def collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
+    def collect(
+        self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float, opponents: Opponents = NO_OPPONENTS
+    ) -> Collected:
         """Let the blend of script and `actors` live for `num_ticks` ticks in every world.
 
         Args:
-            actors: one for each agent group; always sampled from, never greedy. None: the script acts alone.
+            actors: one for each agent group that learns; always sampled from, never greedy. None: the script acts
+                alone.
             num_ticks: per world, at least 1.
             ratio: share of decisions given to `actors`, in [0, 1].
+            opponents: play the other groups, which need not be recorded.
         """
 
     def save_state(self) -> Mapping[str, NDArray[np.generic]] | None:
@@ -230,20 +267,28 @@ class Collector(Protocol):
 class Evaluator(Protocol):
     """Plays whole episodes in worlds of given seeds; nothing it does changes the worlds that are trained in."""
 
-    def evaluate(self, actors: Mapping[str, Actor], *, seeds: NDArray[np.int64], sample: bool) -> EpisodeScores:
+    def evaluate(
+        self,
+        actors: Mapping[str, Actor],
+        *,
+        seeds: NDArray[np.int64],
+        sample: bool,
+        opponents: Opponents = NO_OPPONENTS,
+    ) -> EpisodeScores:
         """Let `actors` act alone, one episode for each seed.
 
         Args:
-            actors: one for each agent group.
+            actors: one for each agent group that is judged.
             seeds: [n], of the worlds; the score of an episode follows from its seed alone.
             sample: whether actions are drawn, or greedy.
+            opponents: play the other groups.
 
         Returns:
-            Returns [n], that of an episode being of all groups together.
+            Returns [n], that of an episode being of all groups together but the opponents'.
         """
 
-    def baseline(self, name: str, *, seeds: NDArray[np.int64]) -> EpisodeScores:
-        """Score a behavior without weights, by its name, in the same worlds."""
+    def baseline(self, name: str, *, seeds: NDArray[np.int64], opponents: Opponents = NO_OPPONENTS) -> EpisodeScores:
+        """Score a behavior without weights, by its name, in the same worlds against the same `opponents`."""
 
 
 HELD_OUT = 2**31

@@ -88,7 +88,15 @@ class CloneRecord:
 
     results: Mapping[str, CloneResult]
     """By agent group; empty where a policy that the run began with takes the clone's place."""
-    evaluation: EvaluationRecord
+    gate: GateResult | None
+    """Of their accuracies; None where nothing was cloned."""
+    evaluation: EvaluationRecord | None
+    """None without a world."""
+
+    @property
+    def env_steps(self) -> int:
+        """World steps of the checkpoint that holds them."""
+        return 0 if self.evaluation is None else self.evaluation.env_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +168,10 @@ class RunSummary:
     gates: tuple[GateResult, ...]
     """In the order in which they were judged."""
     final: FinalEvaluation | None
+    """None where the run was interrupted, and without a world: a policy that was learned from data alone, and fits no
+    world that was named, is judged by the accuracies of `clone`."""
     promotion: PromotionDecision | None
+    """None where there is no script to replace, or no world."""
     counters: RunCounters
     elapsed: float
     """Seconds that the run took, in all the processes that it went through."""

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from townlet_trajectory.data.batch import BatchSink
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.memory import BLOCK_BYTES, step_bytes
 from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
 from townlet_trajectory.errors import ArtifactError, RegistrationError, system_errors
 from townlet_trajectory.formats.batch_file import load_batch
@@ -120,7 +121,9 @@ def open_dataset(path: str | Path, *, data_root: str | Path | None = None) -> It
     found = format_of(path)
     match found:
         case "npz":
-            yield OpenDataset(source=BatchSource(load_batch(path)), info=DatasetInfo())
+            batch = load_batch(path)
+            source = BatchSource(batch, rows_per_block=max(1, BLOCK_BYTES // step_bytes(batch.schema)))
+            yield OpenDataset(source=source, info=DatasetInfo())
         case "captures":
             manifest = path
             if path.is_dir():

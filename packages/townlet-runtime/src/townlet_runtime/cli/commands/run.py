@@ -21,7 +21,6 @@ from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import GroupedSimulation
-from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory.evaluation.interfaces import training_seeds
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
 
@@ -79,7 +78,7 @@ def run_world(options: RunOptions, console: Console) -> int:
     ticks = options.ticks or config.scenario.ticks or DEFAULT_TICKS
     worlds = Worlds.of(config, chosen)
     town = None if worlds.towns is None else worlds.towns(1)
-    with closing(worlds.make(1) if town is None else worlds.equipment.of(OneGroup(town))) as simulation:
+    with closing(worlds.make(1) if town is None else worlds.shown(town)) as simulation:
         if begun is not None:
             _require_same_world(simulation, begun, options)
         world = _set_up(simulation, worlds, named, options, seed=seed, ticks=ticks)
@@ -104,7 +103,8 @@ def run_world(options: RunOptions, console: Console) -> int:
                 console.note(f"recorded {place}")
     if reports:
         # As many as there is room for: the population of a town.
-        agents = sum(spec.capacity for spec in simulation.specs.values())
+        room = [spec.capacity for spec in simulation.specs.values()]
+        agents = max(room) if worlds.groups else sum(room)  # a group that was split off has the room of all
         report = LoopReport.of_all(reports)
         sources = _sources(report, drawn=world.drawn)
         console.result(_record(report, sources, agents=agents), _lines(report, sources, agents=agents))

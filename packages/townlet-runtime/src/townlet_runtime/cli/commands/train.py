@@ -43,10 +43,10 @@ from townlet_runtime.runs.directory import (
     require_free,
 )
 from townlet_runtime.runs.finished import read_run, write_results
-from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
+from townlet_runtime.runs.records import BegunFile, SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.spec_entries import spec_entries
-from townlet_trajectory.evaluation.results import SCRIPTED, FinalEvaluation, Mode, RunSummary
+from townlet_trajectory.evaluation.results import SCRIPTED, Mode, RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -247,12 +247,12 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConf
             summary = orchestrator.run()
         except TrainingError as error:
             raise CommandError(str(error)) from error
-    if summary.interrupted or summary.final is None:
+    if summary.interrupted:
         console.note(f"stopped at {summary.counters.env_steps:,} env steps; kept in {summary.checkpoint}")
         console.note(f"go on with: {_resume_command(plan, run_dir)}")
         return stop.code
     plan = replace(plan, run_dir=run_dir, begun=begun)
-    return _finish(plan, summary, summary.final, console, horizon=first_spec(worlds).episode_ticks)
+    return _finish(plan, summary, console, horizon=first_spec(worlds).episode_ticks)
 
 
 @contextmanager
@@ -321,13 +321,12 @@ def _resume_command(plan: TrainPlan, run_dir: Path) -> str:
     return f"{command} {plan.worlds.options.code().typed()}".rstrip()
 
 
-def _finish(plan: TrainPlan, summary: RunSummary, final: FinalEvaluation, console: Console, *, horizon: int) -> int:
+def _finish(plan: TrainPlan, summary: RunSummary, console: Console, *, horizon: int) -> int:
     """Write the records of the run, then its report, and print the results."""
     from townlet_runtime.cli.results import draw_report, show_results
 
     record = SummaryFile.of(
         summary,
-        final,
         environment=plan.worlds.environment,
         threads=plan.threads,
         controller=plan.worlds.controller,
@@ -335,7 +334,7 @@ def _finish(plan: TrainPlan, summary: RunSummary, final: FinalEvaluation, consol
         preset=plan.config.preset,
         config_sha256=None if plan.begun is None else plan.begun.config_sha256,
     )
-    write_results(plan.run_dir, EvaluationFile.of(summary, final, horizon=horizon), record)
+    write_results(plan.run_dir, summary, record, horizon=horizon)
     run = draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)
     show_results(run, console, failure=summary.failure)
     return GATE_FAILED if record.promotion == "FAIL" or summary.failure is not None else SUCCESS

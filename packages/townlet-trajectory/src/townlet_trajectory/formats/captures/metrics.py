@@ -1,9 +1,10 @@
-"""Figures of a recorded classic sample."""
+"""Figures of a recorded classic sample, and of many together."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ CONFLICT_FEATURES = ("rivalry_max", "rivalry_avoid_count")
 """Features whose mean and maximum are given."""
 
 _MEAN_OF_FEATURE = {"reward_feature_mean": "reward_total", "lateness_mean": "lateness_counter"}
+_SUMMED = ("_sum", "_total")
+_COUNT = "_count"
 
 
 def sample_metrics(
@@ -62,6 +65,25 @@ def sample_metrics(
         if name in column_of:
             metrics[metric] = float(features[:, column_of[name]].mean())
     return metrics | _action_metrics(actions, action_texts)
+
+
+def aggregate_metrics(metrics: Iterable[Mapping[str, float | None]]) -> dict[str, float]:
+    """Compute the figures of many samples: `sample_count`, the mean of each figure, and sums.
+
+    A figure whose name ends in `_sum` or `_total` is summed; its mean is given as `NAME_mean`. Means are over the
+    samples that have the figure (None is none); a count (`_count`) that a sample lacks is 0.
+    """
+    samples = [{name: value for name, value in sample.items() if value is not None} for sample in metrics]
+    aggregates = {"sample_count": float(len(samples))}
+    for name in sorted({name for sample in samples for name in sample}):
+        values = [sample[name] for sample in samples if name in sample]
+        total = math.fsum(values)
+        mean = total / (len(samples) if name.endswith(_COUNT) else len(values))
+        if name.endswith(_SUMMED):
+            aggregates[name], aggregates[f"{name}_mean"] = total, mean
+        else:
+            aggregates[name] = mean
+    return aggregates
 
 
 def _action_metrics(actions: NDArray[np.int64], action_texts: Sequence[str]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec
 from townlet_trajectory.data.trajectory import TRAJECTORY_FIELDS, Array
-from townlet_trajectory.dataset.memory import step_bytes
+from townlet_trajectory.dataset.memory import BLOCK_BYTES, step_bytes
 from townlet_trajectory.dataset.source import TrajectoryTable, block_bounds, require_decision
 from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryError, system_errors
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeReader
@@ -31,8 +31,6 @@ FILE_NAME = "main_data.hdf5"
 MAX_FILE_BYTES = 1 << 40
 MAX_BATCH_BYTES = 2 << 30
 """Of decoded columns that are read at once, unless the caller allows more."""
-BLOCK_BYTES = 16 << 20
-"""Of decoded columns in a block, about."""
 
 _FOREIGN_AGENT = "agent"
 _REWARDS = Leaf(name="rewards", path=("rewards",), spec=ArraySpec("float32"))
