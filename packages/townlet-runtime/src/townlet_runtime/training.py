@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -20,11 +20,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
-from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
+from townlet_runtime.errors import ConfigError, MissingExtraError, RunDirectoryError, SimulationError
 from townlet_runtime.policy.policy import commitment_of
-from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, new_run_directory
+from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL, new_run_directory
 from townlet_runtime.runs.finished import write_results
-from townlet_runtime.runs.records import BegunFile, SummaryFile
+from townlet_runtime.runs.records import BegunFile, InitialSource, SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
@@ -37,24 +37,50 @@ try:
     from townlet_training.errors import ConfigError as TrainingConfigError
     from townlet_training.errors import TrainingError
     from townlet_training.network.actor_critic import PolicySpec
+    from townlet_training.network.onnx_export import export_policy
     from townlet_training.presets import preset, preset_for
+    from townlet_training.run.adapting import (
+        MAX_REFERENCE_ROWS,
+        AdaptedGroup,
+        AddedAction,
+        adapted_groups,
+        adapted_policy,
+        reference_rows,
+        set_priors,
+    )
     from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
+    from townlet_training.run.initial import InitialPolicy, initial_of_run
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
-    from townlet_training.run.state import TrainingState
+    from townlet_training.run.state import EarlierTotal, TrainingState
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
         raise
     raise MissingExtraError(f"training needs `{error.name}`: install 'townlet-runtime[training]'") from error
 
 __all__ = [
+    "MAX_REFERENCE_ROWS",
+    "AdaptedGroup",
+    "AddedAction",
+    "CheckpointStore",
+    "EarlierTotal",
+    "InitialPolicy",
     "Progress",
     "RunSummary",
     "TrainingConfig",
     "TrainingError",
+    "adapted_groups",
+    "adapted_policy",
+    "copied_initial",
+    "export_policy",
+    "initial_of_run",
     "newest_state",
+    "policy_specs",
     "prepare_run",
     "preset_name_for",
+    "read_checkpoint",
+    "reference_rows",
+    "set_priors",
     "settings_schema",
     "train",
     "training_config",
@@ -85,6 +111,7 @@ def train(
     on_progress: Callable[[Progress], None] = _ignore,
     stop: Callable[[], bool] = bool,
     resume: bool = False,
+    initial: InitialPolicy | None = None,
 ) -> RunSummary:
     """Train a policy in worlds of your own, judge it on episodes of their own, and export it.
 
@@ -100,6 +127,8 @@ def train(
         on_progress: called after every update and evaluation.
         stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
         resume: go on with the run in `run_dir`, which must have been begun with the same arguments.
+        initial: the policy that the run begins with, whose network's config replaces `config.network`; copied into
+            `run_dir`, and read from there where the run is resumed. None: a fresh one.
 
     Returns:
         Scores, gates, promotion and files of the run.
@@ -112,6 +141,9 @@ def train(
     path, threads = Path(run_dir), torch.get_num_threads()
     with closing(OneGroup(make(config.num_envs))) as worlds, ExitStack() as claim:
         spec, config = first_spec(worlds), _without_script(config, worlds)
+        initial = copied_initial(path) if resume else initial
+        if initial is not None:
+            config = replace(config, network=initial.network)
         if not resume:
             claim.enter_context(new_run_directory(path))
         orchestrator = prepare_run(
@@ -125,9 +157,14 @@ def train(
             stop=stop,
             notes={},
             resume=resume,
+            initial=initial,
         )
         if not resume:
-            BegunFile(schema_version=2, threads=threads).write(path / BEGUN)
+            source = None
+            if initial is not None:
+                source = InitialSource(path=None, weights_sha256=initial.sha256)
+                initial.write(path / INITIAL)
+            BegunFile(schema_version=2, threads=threads, initial=source).write(path / BEGUN)
             claim.close()
         summary = orchestrator.run()
     if not summary.interrupted:
@@ -204,6 +241,8 @@ def prepare_run(
     stop: Callable[[], bool],
     notes: Mapping[str, str],
     resume: bool,
+    initial: InitialPolicy | None = None,
+    earlier_totals: Sequence[EarlierTotal] = (),
 ) -> TrainingOrchestrator:
     """Prepare a run of townlet_training in worlds of the runtime; nothing is collected or written yet.
 
@@ -218,6 +257,8 @@ def prepare_run(
         stop: as of `train`.
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
+        initial: the policy that it begins with; None: a fresh one.
+        earlier_totals: of world steps, before the run was extended; oldest first.
 
     Returns:
         The run, to be started with its `run`.
@@ -240,13 +281,37 @@ def prepare_run(
         config,
         collector,
         Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs),
-        specs={group: _spec_of(each) for group, each in worlds.specs.items()},
+        specs=policy_specs(worlds.specs) if initial is None else initial.fitting(policy_specs(worlds.specs)),
         run_dir=run_dir,
         on_progress=on_progress,
         stop=stop,
         notes=notes,
         resume=resume,
+        initial=None if initial is None else initial.weights,
+        earlier_totals=earlier_totals,
     )
+
+
+def policy_specs(specs: Mapping[str, SimulationSpec]) -> dict[str, PolicySpec]:
+    """Return what policies for a world see and do, by agent group."""
+    return {group: _spec_of(each) for group, each in specs.items()}
+
+
+def copied_initial(run_dir: Path) -> InitialPolicy | None:
+    """Read the copy of the policy that the run in `run_dir` began with; None where it began with a fresh one.
+
+    Raises:
+        RunDirectoryError: if the copy is not of the weights that were noted.
+        TrainingError: if it is missing or damaged.
+    """
+    begun = BegunFile.read(run_dir / BEGUN)
+    if begun.initial is None:
+        return None
+    initial = InitialPolicy.read(run_dir / INITIAL)
+    if initial.sha256 != begun.initial.weights_sha256:
+        expected = f"expected the weights {begun.initial.weights_sha256} of {BEGUN}"
+        raise RunDirectoryError(run_dir / INITIAL, f"{expected}, found {initial.sha256}")
+    return initial
 
 
 def _spec_of(spec: SimulationSpec) -> PolicySpec:

@@ -13,6 +13,7 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.onnx import load_policy as load_file
 from townlet_runtime.policy.policy import require_fit
+from townlet_runtime.runs.adapted import AdaptedPolicy, is_adapted, read_adapted
 from townlet_runtime.runs.finished import FinishedRun, read_run
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.town.config import TOWN
@@ -27,8 +28,8 @@ class NamedPolicy:
     """Of the file or the directory, as it was given."""
     policies: Mapping[str, FilePolicy]
     """By group; `agents` where there is one."""
-    run: FinishedRun | None
-    """None: a bare file."""
+    run: FinishedRun | AdaptedPolicy | None
+    """The directory that they came from; None: a bare file."""
 
     @property
     def config(self) -> Path | None:
@@ -75,19 +76,19 @@ class NamedPolicy:
 
 
 def load_policy(path: Path) -> NamedPolicy:
-    """Load a policy from its file, or from the run directory it was trained in, which is compared with its manifest.
+    """Load a policy from its file, or from the directory of a run or an adapted policy, compared with its manifest.
 
     Raises:
         PolicyFileError: if it is missing, damaged or foreign.
-        RunDirectoryError: if `path` is a directory, but not one of a finished run.
+        RunDirectoryError: if `path` is a directory, but not one of a finished run or an adapted policy.
     """
     if path.is_dir():
-        return policy_of(read_run(path))
+        return policy_of(read_adapted(path) if is_adapted(path) else read_run(path))
     return NamedPolicy(path=path, policies={AGENTS: load_file(path)}, run=None)
 
 
-def policy_of(run: FinishedRun) -> NamedPolicy:
-    """Load the policies that a run has ended with.
+def policy_of(run: FinishedRun | AdaptedPolicy) -> NamedPolicy:
+    """Load the policies that a run has ended with, or adapted ones.
 
     Raises:
         PolicyFileError: if one is damaged or foreign.

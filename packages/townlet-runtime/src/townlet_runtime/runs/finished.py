@@ -10,6 +10,7 @@ from pathlib import Path
 
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.directory import (
+    ADAPTED,
     CLONING,
     CONFIG,
     EVALUATION,
@@ -97,7 +98,9 @@ def read_run(path: Path) -> FinishedRun:
         ReportError: if a record is not what it must be.
     """
     require_finished(path)
-    names = _verified(path)
+    names = verified_files(path)
+    if ADAPTED in names:
+        raise RunDirectoryError(path, "expected the directory of a finished run, found an adapted policy")
     _require_listed(path, SUMMARY, names)
     summary = SummaryFile.read(path / SUMMARY)
     if summary.env is not None:
@@ -133,8 +136,12 @@ def _require_listed(path: Path, name: str, names: Container[str]) -> None:
         raise RunDirectoryError(path / name, f"expected in the {MANIFEST} of a finished run")
 
 
-def _verified(run_dir: Path) -> Mapping[str, FileEntry]:
-    """The entries of the manifest, each of which is the file's (the report's only where there is one)."""
+def verified_files(run_dir: Path) -> Mapping[str, FileEntry]:
+    """Return the entries of the manifest, each of which is the file's (the report's only where there is one).
+
+    Raises:
+        RunDirectoryError: names a file that is missing, damaged or exchanged.
+    """
     origin = run_dir / MANIFEST
     try:
         data = read_below(run_dir, MANIFEST, max_bytes=MAX_JSON_BYTES, origin=run_dir)

@@ -69,6 +69,29 @@ class FileRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InitialSource:
+    """The policy that a run begins with; its weights are copied into the folder `initial` of the run."""
+
+    path: str | None
+    """Of a run or an adapted policy, as it was given; None where it was given in Python."""
+    weights_sha256: str
+
+    def __post_init__(self) -> None:
+        require_digest("InitialSource", "weights_sha256", self.weights_sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """Settings that a run had until it was extended."""
+
+    total_env_steps: int
+    config_sha256: str
+
+    def __post_init__(self) -> None:
+        require_digest("Extension", "config_sha256", self.config_sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BegunFile(FileRecord):
     """`begun.json`: settings that must be the same when a run is resumed, written before anything else."""
 
@@ -89,6 +112,10 @@ class BegunFile(FileRecord):
     """Digest of the resolved config; None where the world was made in Python."""
     config: Mapping[str, JsonValue] | None = None
     """The resolved config itself, so that a key that was changed later can be named."""
+    initial: InitialSource | None = None
+    """The policy that the run begins with; None: a fresh one."""
+    extensions: tuple[Extension, ...] = ()
+    """Oldest first; empty where the run still has the world steps that it was begun with."""
 
     def __post_init__(self) -> None:
         if self.threads < 1:

@@ -11,6 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, stop_on_signals
+from townlet_runtime.cli.run_starts import (
+    earlier_totals,
+    extend,
+    initial_policy,
+    require_initial,
+    settle_extension,
+    with_network,
+)
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import (
     Worlds,
@@ -37,20 +45,21 @@ from townlet_runtime.errors import require_report_extra
 from townlet_runtime.runs.directory import (
     BEGUN,
     CONFIG,
+    INITIAL,
     MANIFEST,
     default_run_dir,
     new_run_directory,
     require_free,
 )
 from townlet_runtime.runs.finished import read_run, write_results
-from townlet_runtime.runs.records import BegunFile, SummaryFile
+from townlet_runtime.runs.records import BegunFile, InitialSource, SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.spec_entries import spec_entries
 from townlet_trajectory.evaluation.results import SCRIPTED, Mode, RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 if TYPE_CHECKING:
-    from townlet_runtime.training import Progress, TrainingConfig
+    from townlet_runtime.training import InitialPolicy, Progress, TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +74,7 @@ class TrainOptions:
     seed: int | None
     run_dir: Path | None
     resume: Path | None
+    init_from: Path | None
     eval_every: int | None
     threads: int
     preset: str | None
@@ -100,13 +110,22 @@ class TrainPlan:
     """Whether `run_dir` was named; a default name that is taken gets a number."""
     begun: BegunFile | None
     """Of the run to resume; None for a new one."""
+    init_from: Path | None
+    """Directory of the policy that a new run begins with; None: a fresh one."""
     threads: int
 
 
 def train_policy(options: TrainOptions, console: Console) -> int:
     """Train, write the run directory, print the results, and return the exit code."""
     console.mute_ticks()
+    if options.init_from is not None:
+        if options.resume is not None:
+            raise CommandError(f"--init-from {options.init_from}: --resume goes on with the run's own policy")
+        require_initial(options.init_from)
     if options.resume is not None:
+        settle_extension(options.resume)
+        if options.total_steps is not None:
+            extend(options.resume, options.total_steps)
         _require_no_contradiction(options, options.resume)
         if (options.resume / MANIFEST).exists():
             return _show_finished(options.resume, console)
@@ -169,6 +188,7 @@ def _plan(options: TrainOptions, console: Console) -> TrainPlan:
         run_dir=named or default_run_dir(now=datetime.now(), mode=mode, seed=seed),
         named=named is not None,
         begun=begun,
+        init_from=options.init_from,
         threads=options.threads,
     )
 
@@ -188,7 +208,7 @@ def _mode(config: Config, worlds: Worlds, behaviors: Sequence[str]) -> Mode:
     return mode
 
 
-def _settings(plan: TrainPlan) -> tuple[Config, TrainingConfig]:
+def _settings(plan: TrainPlan, initial: InitialPolicy | None) -> tuple[Config, TrainingConfig]:
     """Decide the settings of training completely; return the config with all of them written out, and themselves."""
     from townlet_runtime.training import preset_name_for, training_config, training_fields
 
@@ -203,21 +223,42 @@ def _settings(plan: TrainPlan) -> tuple[Config, TrainingConfig]:
         seed=plan.seed,
         behaviors=plan.behaviors,
     )
+    if initial is not None:
+        training = with_network(config, training, initial)
     return with_training(config, mode=plan.mode, seed=plan.seed, fields=training_fields(training)), training
 
 
 def _train(plan: TrainPlan, console: Console) -> int:
     # Not before everything that can be refused without it was: the trainer takes seconds to import.
-    config, training = _settings(plan)
+    initial = _initial(plan)
+    config, training = _settings(plan, initial)
     plan = replace(plan, config=config)
     # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
     require_report_extra()
     # Built first: a contradiction is refused before anything is written.
     with closing(plan.worlds.make(training.num_envs)) as worlds:
-        return _train_in(worlds, plan, training, console)
+        return _train_in(worlds, plan, training, initial, console)
 
 
-def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConfig, console: Console) -> int:
+def _initial(plan: TrainPlan) -> InitialPolicy | None:
+    """The policy that the run begins with, or did: of a run that is resumed, its own copy."""
+    from townlet_runtime.training import TrainingError, copied_initial
+
+    try:
+        if plan.begun is not None:
+            return copied_initial(plan.run_dir)
+        return None if plan.init_from is None else initial_policy(plan.init_from)
+    except TrainingError as error:
+        raise CommandError(str(error)) from error
+
+
+def _train_in(
+    worlds: GroupedSimulation,
+    plan: TrainPlan,
+    training: TrainingConfig,
+    initial: InitialPolicy | None,
+    console: Console,
+) -> int:
     from townlet_runtime.training import TrainingError, prepare_run
 
     begun_at = 0 if plan.begun is None else _resume_at(plan, plan.begun, console)
@@ -231,7 +272,7 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConf
             shown.update(progress.stage, progress.env_steps, note)
 
         try:
-            with _claimed(plan) as (run_dir, begun):
+            with _claimed(plan, initial) as (run_dir, begun):
                 orchestrator = prepare_run(
                     training,
                     worlds,
@@ -243,6 +284,8 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConf
                     stop=stop,
                     notes=_notes(begun),
                     resume=plan.begun is not None,
+                    initial=initial,
+                    earlier_totals=earlier_totals(begun, _notes(begun)),
                 )
             summary = orchestrator.run()
         except TrainingError as error:
@@ -256,7 +299,7 @@ def _train_in(worlds: GroupedSimulation, plan: TrainPlan, training: TrainingConf
 
 
 @contextmanager
-def _claimed(plan: TrainPlan) -> Iterator[tuple[Path, BegunFile]]:
+def _claimed(plan: TrainPlan, initial: InitialPolicy | None) -> Iterator[tuple[Path, BegunFile]]:
     """Hold the run directory while the block prepares the run; a new one then gets its first files."""
     if plan.begun is not None:
         yield plan.run_dir, plan.begun
@@ -272,8 +315,11 @@ def _claimed(plan: TrainPlan) -> Iterator[tuple[Path, BegunFile]]:
             specs={group: spec_entries(spec) for group, spec in plan.specs.items()},
             config_sha256=config_digest(plan.config),
             config=resolved(plan.config),
+            initial=None if initial is None else InitialSource(path=str(plan.init_from), weights_sha256=initial.sha256),
         )
         yield run_dir, begun
+        if initial is not None:
+            initial.write(run_dir / INITIAL)
         # The config comes last: a run that has one can be resumed, however early it is killed.
         begun.write(run_dir / BEGUN)
         write_bytes_atomic(run_dir / CONFIG, text.encode())
@@ -287,6 +333,7 @@ def _notes(begun: BegunFile) -> dict[str, str]:
         "environment": begun.environment,
         "controller": begun.controller,
         "guardrails": " ".join(begun.guardrails) or None,
+        "initial": None if begun.initial is None else begun.initial.weights_sha256,
     }
     return {name: value for name, value in notes.items() if value is not None}
 
