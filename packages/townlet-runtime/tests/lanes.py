@@ -8,8 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BatchController, Guardrail, IdleController, SavedState
-from townlet_behavior import StatelessController, View
+from townlet_behavior import (
+    ActionVocabulary,
+    BatchController,
+    Guardrail,
+    IdleController,
+    SavedState,
+    StatelessController,
+    View,
+)
 from townlet_runtime import Observed, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 
