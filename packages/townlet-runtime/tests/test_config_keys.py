@@ -95,7 +95,7 @@ def test_keys_without_effect_are_taken_out_and_named_once_unless_they_say_what_h
         "scenario": {"agents": [{"id": "a", "schedule": [dict(idle), dict(idle)]}, {"id": "b", "schedule": [idle]}]},
         "features": {"relationship_modifiers": True, "systems": {"lifecycle": "on", "observations": "full"}},
         "affordances": {"affordances_file": "x.yaml", "runtime": {"hook_allowlist": ["os.path"], "factory": None}},
-        "training": {"bc": {"device": "cpu"}, "anneal_schedule": []},
+        "training": {"bc": {"device": "cpu"}},
     }
     named = take_without_effect(content, effective_keys())
     assert sorted(".".join(key) for key in named) == [
@@ -105,7 +105,6 @@ def test_keys_without_effect_are_taken_out_and_named_once_unless_they_say_what_h
         "features.systems.observations",
         "scenario.agents[].schedule[].quality",
         "telemetry",
-        "training.anneal_schedule",
     ]
     assert content == {
         "economy": {"meal_cost": 0.5},

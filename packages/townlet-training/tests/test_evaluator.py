@@ -255,6 +255,7 @@ def test_every_interval_of_a_run_has_resamples_of_its_own(monkeypatch: pytest.Mo
     for module, name in (
         (evaluator_module, "mean_interval"),
         (comparisons, "mean_interval"),
+        (comparisons, "difference_interval"),
         (gates, "mean_upper_bound"),
     ):
         monkeypatch.setattr(module, name, noting(vars(module)[name]))

@@ -29,7 +29,8 @@ from strategies import (
 
 from townlet_training.errors import ConfigError, ShapeError
 from townlet_training.learning.batch import prepare
-from townlet_training.learning.ppo import PPOConfig, PPOUpdate, minibatches
+from townlet_training.learning.ppo import PPOConfig, minibatches
+from townlet_training.learning.update import PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import TrajectoryBatch
 

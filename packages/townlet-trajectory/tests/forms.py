@@ -14,9 +14,7 @@ from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.formats.batch_file import save_batch
 from townlet_trajectory.formats.captures.directory import CaptureForm, CaptureInfo
 from townlet_trajectory.formats.captures.sample import CaptureLayout
-from townlet_trajectory.formats.minari.writer import to_minari
 from townlet_trajectory.formats.open import FORMATS, open_dataset
-from townlet_trajectory.formats.shards.writer import write_shards
 
 FORM = CaptureForm(
     layout=CaptureLayout(feature_names=FEATURE_NAMES, map_channels=("self", "agents"), action_texts=VOCABULARY),
@@ -42,8 +40,12 @@ def write_form(name: str, batch: TrajectoryBatch, folder: Path, *, rows_per_shar
     elif name == "npz":
         save_batch(path, batch)
     elif name == "shards":
+        from townlet_trajectory.formats.shards.writer import write_shards  # needs an extra, as the next one does
+
         write_shards(path, batch, rows_per_shard=rows_per_shard)
     else:
+        from townlet_trajectory.formats.minari.writer import to_minari
+
         to_minari(batch, path.name, root=folder)
     return path
 

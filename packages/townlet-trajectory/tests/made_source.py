@@ -1,6 +1,7 @@
 """A source whose blocks exist only while somebody holds them, and the least budget of a dataset."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ class MadeSource:
         return self.load_block(block).columns[name]
 
 
-def least_budget(sources: Sequence[TrajectorySource], *, batch_size: int, **options: bool) -> int:
+def least_budget(sources: Sequence[TrajectorySource], *, batch_size: int, **options: Any) -> int:
     with pytest.raises(MemoryBudgetError) as caught:
         TrajectoryDataset(*sources, batch_size=batch_size, seed=0, memory_budget_bytes=1, **options)
     return caught.value.needed_bytes

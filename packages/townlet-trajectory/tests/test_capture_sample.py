@@ -119,6 +119,8 @@ def test_a_single_step_without_its_axis() -> None:
         ({}, ("action_0", "action_1")),
         ({"action_lookup": {}, "action_dim": 3}, ("action_0", "action_1", "action_2")),
         ({"action_lookup": {"wait": 0, "go": 2}}, ("wait", "action_1", "go")),
+        ({"action_lookup": {"{}": 0}, "action_dim": 2}, ("action_0", "action_1")),
+        ({"action_lookup": {"go": 1, "{}": 3}}, ("action_0", "go", "action_2", "action_3")),
     ],
 )
 def test_names_of_actions(metadata: dict[str, object], vocabulary: tuple[str, ...]) -> None:
@@ -138,6 +140,8 @@ def test_names_of_actions(metadata: dict[str, object], vocabulary: tuple[str, ..
         ({"action_lookup": {"a": -1}}, "action ids must be in"),
         ({"action_lookup": {"a": 10**9}}, "action ids must be in"),
         ({"action_lookup": []}, "`action_lookup` must be an object"),
+        ({"action_lookup": {"": 0}}, "calls an action by an empty text"),
+        ({"action_lookup": {"action_2": 0}, "action_dim": 3}, "or as another one is called"),
         ({SECTION: 1}, "`townlet` must be an object"),
         ({SECTION: {"arrays": ["map"]}}, "`arrays` must name"),
         ({SECTION: {"arrays": list(CLASSIC_ARRAYS)}}, "schema_version None is not 1"),

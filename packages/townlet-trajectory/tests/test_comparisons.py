@@ -13,13 +13,17 @@ from strategies import scores
 from townlet_trajectory.errors import EvaluationError
 from townlet_trajectory.evaluation.comparisons import (
     MIN_EPISODES,
+    MIN_FLIPPED,
     compare,
+    difference_interval,
     interquartile_mean,
     mean_interval,
     mean_upper_bound,
     normalized,
     paired_differences,
+    skewed_interval,
     summarize,
+    symmetric_interval,
     worst_tenth_mean,
 )
 from townlet_trajectory.evaluation.interfaces import EpisodeScores
@@ -160,6 +164,151 @@ def test_few_episodes_are_why_there_is_a_floor() -> None:
     assert shares[MIN_EPISODES] > 0.86
 
 
+def test_the_symmetric_interval_by_hand() -> None:
+    # The 64 means of the subsets of 1..6 begin none, 1, 1.5, 2, 2, 2, 7/3, 5/2, 5/2, 5/2; a share of 0.125 are eight.
+    values = np.arange(1.0, 7.0)
+    low, high = symmetric_interval(values, level=0.25, seed=0, num_resamples=100)
+    assert (low, high) == (2.5, 4.5)
+    assert symmetric_interval(values, level=0.05, seed=0, num_resamples=100) == (1.0, 6.0)
+
+
+def flipped_share(values: NDArray[np.float64], mean: float) -> float:
+    """The test written out: over all signs, how often the sum about `mean` is at least the one that was seen."""
+    about = values - mean
+    sums = [float(np.dot(signs, about)) for signs in itertools.product((1.0, -1.0), repeat=len(values))]
+    return float(np.mean([total >= about.sum() - 1e-9 for total in sums]))
+
+
+@pytest.mark.parametrize("size", [6, 8, 9])
+def test_the_symmetric_interval_is_what_the_sign_flip_test_does_not_reject(size: int) -> None:
+    values = np.random.default_rng(size).exponential(size=size)
+    low, high = symmetric_interval(values, level=0.1, seed=0, num_resamples=100)
+    assert flipped_share(values, low - 1e-6) <= 0.05 < flipped_share(values, low + 1e-6)
+    assert flipped_share(-values, -high - 1e-6) <= 0.05 < flipped_share(-values, -high + 1e-6)
+
+
+def test_drawn_subsets_are_near_all_of_them() -> None:
+    values = np.random.default_rng(6).normal(size=14)
+    every = [values[[bool(code >> at & 1) for at in range(14)]].mean() for code in range(1, 2**14)]
+    drawn = symmetric_interval(values, level=0.1, seed=3, num_resamples=40_000)
+    assert drawn == pytest.approx(np.quantile(every, [0.05, 0.95]), abs=0.01)
+    assert symmetric_interval(values, level=0.1, seed=3, num_resamples=40_000) == drawn
+    assert symmetric_interval(values, level=0.1, seed=4, num_resamples=40_000) != drawn
+
+
+def test_the_skewed_interval_of_symmetric_values_is_students() -> None:
+    # s = 1 and n = 3: 2 ± t(0.975, 2) / sqrt(3), t = 4.302653.
+    assert skewed_interval(np.array([1.0, 2.0, 3.0]), level=0.05) == pytest.approx(
+        (2 - 2.484138, 2 + 2.484138), abs=1e-6
+    )
+
+
+def test_the_skewed_interval_solves_the_equation_of_its_source() -> None:
+    # mean 1, s = sqrt(3), skewness 2 / 2^1.5 = 0.707107, t(0.9, 2) = 1.885618.
+    values, skewness = np.array([0.0, 0.0, 3.0]), 0.7071067811865476
+    ends = skewed_interval(values, level=0.2)
+    for end, sign in zip(ends, (1.0, -1.0), strict=True):
+        t = (1.0 - end) / 3**0.5
+        g = t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / 18
+        assert g == pytest.approx(sign * 1.885618 / 3**0.5, abs=1e-6)
+    assert 1.0 - ends[0] < ends[1] - 1.0  # the mean of values with a tail above is more likely to be higher
+
+
+def interval_of(values: NDArray[np.float64] | list[float], num_resamples: int = 200) -> tuple[float, float]:
+    return difference_interval(np.array(values, np.float64), level=0.05, seed=1, num_resamples=num_resamples)
+
+
+def test_an_interval_of_differences_is_the_wider_one_at_each_end() -> None:
+    values = np.random.default_rng(8).exponential(size=30)
+    flipped = symmetric_interval(values, level=0.05, seed=1, num_resamples=4000)
+    skewed = skewed_interval(values, level=0.05)
+    assert flipped[0] < skewed[0] and flipped[1] < skewed[1]
+    found = difference_interval(values, level=0.05, seed=1, num_resamples=4000)
+    assert found == pytest.approx((flipped[0], skewed[1]), rel=1e-9)
+    few = values[: MIN_FLIPPED - 1]
+    assert interval_of(few) == pytest.approx(skewed_interval(few, level=0.05), rel=1e-9)
+
+
+@pytest.mark.property
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=30), st.integers(-9, 9))
+def test_the_interval_of_differences_holds_their_mean_and_mirrors(values: list[float], power: int) -> None:
+    low, high = interval_of(values)
+    slack = 1e-9 * (1.0 + max(abs(value) for value in values))
+    assert low - slack <= np.mean(values) <= high + slack
+    assert interval_of([-value for value in values]) == pytest.approx((-high, -low), rel=1e-9, abs=slack)
+    scaled = interval_of([value * 2.0**power for value in values])
+    assert scaled == pytest.approx((low * 2.0**power, high * 2.0**power), rel=1e-9, abs=2.0**power * slack)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.0, 1.0], [5.0, 5.0 + 1e-15], [1e308, -1e308], [1.7e308] * 9 + [1.6e308], [5e-324, 0.0, 0.0], [0.1] * 7],
+)
+def test_degenerate_differences_have_a_finite_interval(values: list[float]) -> None:
+    low, high = interval_of(values)
+    assert np.isfinite([low, high]).all() and low <= high
+    assert (low == high) == (len(set(values)) == 1)
+
+
+def test_a_subset_whose_mean_is_rounding_is_a_tie() -> None:
+    # 7 of the 256 subsets, the empty one among them, sum to 0 or less: more than 0.025. In binary, one sums to 6e-17.
+    tenths = [2, 7, -2, 2, 7, 0, 6, 4]
+    subsets = (itertools.compress(tenths, code) for code in itertools.product((0, 1), repeat=8))
+    assert sum(sum(part) <= 0 for part in subsets) / 256 > 0.025
+    assert interval_of([each / 10 for each in tenths])[0] == 0.0
+
+
+def test_an_interval_of_differences_needs_values_and_subsets() -> None:
+    with pytest.raises(EvaluationError, match="at least 2 `values`, got 1"):
+        interval_of([1.0])
+    with pytest.raises(EvaluationError, match="`num_resamples` must be at least 39, got 38"):
+        interval_of([1.0, 2.0], num_resamples=38)
+    assert interval_of([1.0, 2.0], num_resamples=39)[0] < 1.5
+
+
+JACKPOTS = {
+    # Returns of (candidate, incumbent) with the same mean, from a generator.
+    "normal": lambda rng, n: (rng.normal(size=n), rng.normal(size=n)),
+    "jackpots of both": lambda rng, n: tuple(rng.normal(size=n) + 10.0 * (rng.random(n) < 0.1) for _ in range(2)),
+    "jackpots of the incumbent": lambda rng, n: (
+        1.0 + rng.normal(size=n),
+        rng.normal(size=n) + 10.0 * (rng.random(n) < 0.1),
+    ),
+}
+
+
+def false_wins(name: str, judge, *, num: int = 1500, size: int = 50) -> int:
+    rng = np.random.default_rng(20)
+    return sum(judge(np.subtract(*JACKPOTS[name](rng, size)), seed)[0] > 0.0 for seed in range(num))
+
+
+def flipped(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    return symmetric_interval(values, level=0.05, seed=seed, num_resamples=200)
+
+
+def corrected(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    return skewed_interval(values, level=0.05)
+
+
+def both(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    return difference_interval(values, level=0.05, seed=seed, num_resamples=200)
+
+
+LIMIT = 54
+"""The most of 1,500 whose 99 % lower bound (Clopper and Pearson) of the rate is at most 0.025."""
+
+
+def test_policies_that_do_not_differ_win_no_more_often_than_the_level_says() -> None:
+    for name in JACKPOTS:
+        assert false_wins(name, both) <= LIMIT, name
+
+
+def test_each_of_the_two_intervals_is_needed() -> None:
+    assert false_wins("jackpots of both", corrected, size=20) > LIMIT
+    assert false_wins("jackpots of both", both, size=20) <= LIMIT
+    assert false_wins("jackpots of the incumbent", flipped) > LIMIT
+
+
 @pytest.mark.parametrize(("wrong", "size"), [(0, 10), (3, 10), (12, 40)])
 def test_of_shares_the_upper_bound_is_that_of_clopper_and_pearson(wrong: int, size: int) -> None:
     # P(Binomial(n, bound) <= k) = level, the definition of their bound.
@@ -243,6 +392,13 @@ def test_swapping_the_two_changes_the_sign() -> None:
     backward = compare(second, first, seed=1, num_resamples=1000)
     assert backward.mean == -forward.mean
     assert backward.tail_difference == -forward.tail_difference
+
+
+def test_a_difference_that_is_rounding_is_none() -> None:
+    # 0.1 + 0.2 is not 0.3 in binary, and ten episodes of that would be a win.
+    result = compare(scores([0.1 + 0.2] * 10), scores([0.3] * 10), seed=1, num_resamples=100)
+    assert (result.mean, result.ci) == (0.0, (0.0, 0.0))
+    assert paired_differences(scores([1.0 + 1e-11]), scores([1.0]))[0] > 0.0
 
 
 def test_only_the_same_seeds_are_paired() -> None:

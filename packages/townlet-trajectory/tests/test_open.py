@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from forms import write_form
 from installed import install
 from strategies import SCHEMA, assert_same_batch, make_trajectory
 
 from townlet_trajectory import ArtifactError, SchemaError, TrajectoryBatch
 from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.memory import step_bytes
 from townlet_trajectory.errors import RegistrationError
-from townlet_trajectory.formats.batch_file import load_batch
+from townlet_trajectory.formats.batch_file import load_batch, save_batch
 from townlet_trajectory.formats.convert import convert
 from townlet_trajectory.formats.open import FORMATS, format_names, format_of, open_dataset, registered_format
 
@@ -98,3 +101,59 @@ def test_a_format_cannot_take_the_place_of_one_of_this_package(folder: Path) -> 
     install(folder, {"townlet.formats": {"npz": "my_formats:FOLDERS"}})
     assert format_names() == FORMATS
     assert convert(a_batch(), folder / "plain.npz", to="npz").target.is_file()
+
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+@pytest.mark.filterwarnings("ignore::townlet_trajectory.formats.captures.directory.UnnamedActionsWarning")
+def test_a_sample_of_the_original_alone_is_a_dataset(suffix: str, tmp_path: Path) -> None:
+    path = DATA / f"observation_hybrid_sample_conflict_low{suffix}"
+    assert format_of(path) == "captures"
+    with open_dataset(path) as opened:
+        batch = opened.source.load_block(0)
+    assert (batch.num_steps, batch.terminated.tolist(), batch.schema.vocabulary) == (1, [True], ("action_0",))
+    shutil.copy(path.with_suffix(".npz"), tmp_path / "alone.npz")
+    assert format_of(tmp_path / "alone.npz") == "npz"  # nothing says what is in it
+    with (
+        pytest.raises(ArtifactError, match="alone.npz: parse: not a townlet-batch"),
+        open_dataset(tmp_path / "alone.npz"),
+    ):
+        pass
+
+
+def test_a_batch_beside_another_file_of_its_name_stays_one(tmp_path: Path) -> None:
+    save_batch(tmp_path / "a.npz", a_batch())
+    for text in ("{}", "[1]", '{"samples": [], "feature_names": []}', "{"):
+        (tmp_path / "a.json").write_text(text)
+        assert format_of(tmp_path / "a.npz") == "npz"
+
+
+@pytest.mark.filterwarnings("ignore::townlet_trajectory.formats.captures.source.LeftOutRowsWarning")
+def test_a_folder_of_samples_without_a_manifest_is_a_dataset(tmp_path: Path) -> None:
+    folder = DATA / "catalogue" / "data" / "bc_datasets" / "captures" / "idle_v1"
+    assert format_of(folder) == "captures"
+    with open_dataset(folder) as opened:
+        table = opened.source.table
+        assert opened.info.tags == ("bc_v1", "idle")
+    assert (table.agent_ids.tolist(), table.lengths.tolist()) == (["alice", "bob"], [26, 56])
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "idle_bob.json").unlink()
+    with pytest.raises(ArtifactError, match=r"idle_bob\.json is not below"), open_dataset(tmp_path / "copy"):
+        pass
+
+
+def test_a_capture_of_ours_that_was_broken_off_is_no_dataset(tmp_path: Path) -> None:
+    manifest = write_form("captures", a_batch(), tmp_path) / "rollout_sample_manifest.json"
+    assert format_of(manifest.parent) == "captures"
+    manifest.unlink()
+    with pytest.raises(ArtifactError, match="expected a batch"):
+        format_of(manifest.parent)
+
+
+def test_blocks_of_a_batch_in_a_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("townlet_trajectory.formats.open.BLOCK_BYTES", 3 * step_bytes(SCHEMA))
+    save_batch(tmp_path / "a.npz", a_batch())
+    with open_dataset(tmp_path / "a.npz") as opened:
+        assert opened.source.block_offsets.tolist() == [0, 1, 2]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from townlet_trajectory.errors import ArtifactError, PromotionError
 from townlet_trajectory.evaluation.comparisons import PairedComparison
 from townlet_trajectory.evaluation.gates import GateResult, Verdict
-from townlet_trajectory.evaluation.promotion import Decision, PromotionConfig, PromotionPass, PromotionRegistry
+from townlet_trajectory.evaluation.promotion import Decision, PromotionConfig, PromotionPass, RunPromotion
 
 CONFIG = PromotionConfig(required_passes=2, num_episodes=10, tail_margin=1.0)
 BETTER = PairedComparison(num_episodes=10, mean=2.0, ci=(1.0, 3.0), iqm=2.0, candidate_tail=4.0, incumbent_tail=5.0)
@@ -23,8 +23,8 @@ UNSURE = GateResult(name="cloned", verdict=Verdict.NOT_ENOUGH_EVIDENCE, detail="
 FAILED = GateResult(name="kept", verdict=Verdict.FAILED, detail="low")
 
 
-def registry(folder: Path, config: PromotionConfig = CONFIG) -> PromotionRegistry:
-    return PromotionRegistry(folder / "promotion.json", config=config, seed=3)
+def registry(folder: Path, config: PromotionConfig = CONFIG) -> RunPromotion:
+    return RunPromotion(folder / "promotion.json", config=config, seed=3)
 
 
 def test_promotion_needs_passes_in_a_row(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_registry_can_begin_anew_where_there_is_a_file(tmp_path: Path) -> None
     first = registry(tmp_path)
     seeds = first.next_seeds().tolist()
     first.record("c1", "scripted", comparison=BETTER, gates=[])
-    anew = PromotionRegistry(tmp_path / "promotion.json", config=CONFIG, seed=3, anew=True)
+    anew = RunPromotion(tmp_path / "promotion.json", config=CONFIG, seed=3, anew=True)
     assert (anew.num_passes, anew.next_seeds().tolist()) == (0, seeds)
     assert anew.record("c1", "scripted", comparison=BETTER, gates=[]).decision is Decision.HOLD
     assert registry(tmp_path).num_passes == 1

@@ -8,27 +8,27 @@ print(summary.final.summaries["learned"].mean, summary.policies["agents"].path)
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
-
-from pydantic import TypeAdapter, ValidationError
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
-from townlet_runtime.errors import ConfigError, MissingExtraError, RunDirectoryError, SimulationError
+from townlet_runtime.errors import MissingExtraError, RunDirectoryError, SimulationError
 from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL, new_run_directory
 from townlet_runtime.runs.finished import write_results
+from townlet_runtime.runs.recorded import RecordedData
 from townlet_runtime.runs.records import BegunFile, InitialSource, SummaryFile
-from townlet_runtime.simulation.interface import GroupedSimulation, Simulation, SimulationSpec, first_spec
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_trajectory import TrajectoryDataset
+from townlet_trajectory.dataset.source import TrajectorySource
+from townlet_trajectory.errors import MemoryBudgetError
+from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
-from townlet_trajectory.storage.json import JsonValue
 
 try:
     import torch
@@ -39,19 +39,15 @@ try:
     from townlet_training.network.actor_critic import PolicySpec
     from townlet_training.network.onnx_export import export_policy
     from townlet_training.presets import preset, preset_for
-    from townlet_training.run.adapting import (
-        MAX_REFERENCE_ROWS,
-        AdaptedGroup,
-        AddedAction,
-        adapted_groups,
-        adapted_policy,
-        reference_rows,
-        set_priors,
-    )
+    from townlet_training.run import adapting
     from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
     from townlet_training.run.initial import InitialPolicy, initial_of_run
+    from townlet_training.run.metrics import MetricsRow
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
+    from townlet_training.run.schedule import ScheduledRun
+    from townlet_training.run.schedule_data import Record, RunWorlds, record_seed
+    from townlet_training.run.schedule_results import ScheduleOutcome
     from townlet_training.run.state import EarlierTotal, TrainingState
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
@@ -59,43 +55,32 @@ except ModuleNotFoundError as error:
     raise MissingExtraError(f"training needs `{error.name}`: install 'townlet-runtime[training]'") from error
 
 __all__ = [
-    "MAX_REFERENCE_ROWS",
-    "AdaptedGroup",
-    "AddedAction",
     "CheckpointStore",
+    "CycleWorlds",
     "EarlierTotal",
     "InitialPolicy",
     "Progress",
     "RunSummary",
+    "ScheduleOutcome",
+    "ScheduledRun",
     "TrainingConfig",
+    "TrainingConfigError",
     "TrainingError",
-    "adapted_groups",
-    "adapted_policy",
+    "adapting",
     "copied_initial",
     "export_policy",
     "initial_of_run",
     "newest_state",
     "policy_specs",
     "prepare_run",
-    "preset_name_for",
+    "prepare_scheduled_run",
+    "preset",
+    "preset_for",
     "read_checkpoint",
-    "reference_rows",
-    "set_priors",
-    "settings_schema",
     "train",
-    "training_config",
-    "training_fields",
 ]
 
-Setting: TypeAlias = bool | int | float | str | tuple[int, ...] | None
-Nested: TypeAlias = "dict[str, Setting | tuple[str, ...] | Nested]"
-
 log = logging.getLogger(__name__)
-
-CONTRACT = "contract"
-"""The preset that holds the defaults of the config file format."""
-_LABELS = frozenset({"name", "source"})
-"""Fields of a preset that are no settings."""
 
 
 def _ignore(_: Progress) -> None:
@@ -187,48 +172,6 @@ def _without_script(config: TrainingConfig, worlds: GroupedSimulation) -> Traini
     return replace(config, mode="ppo", baselines=baselines)
 
 
-def preset_name_for(world: str) -> str:
-    """Return the name of the preset made for `world`, else of the one for any world."""
-    own = preset_for(world)
-    return preset("default").name if own is None else own.name
-
-
-def training_config(
-    settings: Mapping[str, Setting], *, preset_name: str | None, mode: str, seed: int, behaviors: Collection[str]
-) -> TrainingConfig:
-    """Return the config of a run: the preset, changed by `settings`.
-
-    Args:
-        settings: values by dotted field of `TrainingConfig`.
-        preset_name: None: the defaults of the config file format.
-        mode: `anneal`, `ppo` or `bc`.
-        seed: of the run, at least 0.
-        behaviors: of the world; the policy is compared with them, and with chance.
-
-    Returns:
-        The config, checked.
-
-    Raises:
-        ConfigError: if there is no such preset, or a value is out of range.
-    """
-    baselines = (*behaviors, RANDOM)
-    content: Nested = {"mode": mode, "seed": seed, "baselines": baselines}
-    try:
-        start = dict(_leaves(preset(CONTRACT if preset_name is None else preset_name)))
-        settings = {**{name: value for name, value in start.items() if name not in _LABELS}, **settings}
-        for name, value in settings.items():
-            _put(content, name.split("."), value)
-        return TypeAdapter(TrainingConfig).validate_python(content)
-    except TrainingConfigError as error:
-        raise ConfigError(str(error), key="preset") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        problem = first["msg"].removeprefix("Value error, ")
-        if first["type"] != "value_error":
-            problem = f"{problem.replace('Input should be', 'must be', 1)}, got {first['input']!r}"
-        raise ConfigError(problem, key=".".join(map(str, first["loc"])) or None) from error
-
-
 def prepare_run(
     config: TrainingConfig,
     worlds: GroupedSimulation,
@@ -314,6 +257,117 @@ def copied_initial(run_dir: Path) -> InitialPolicy | None:
     return initial
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CycleWorlds:
+    """Worlds of one cycle of a schedule; those with the same key are the same."""
+
+    key: str
+    simulation: GroupedSimulation
+    """To train in."""
+    make_scored: MakeSimulation
+    bridge: BridgeConfig
+
+
+def prepare_scheduled_run(
+    config: TrainingConfig,
+    *,
+    record: RecordedData | None,
+    lessons: RecordedData | None,
+    specs: Mapping[str, SimulationSpec] | None,
+    enter: Callable[[int], CycleWorlds],
+    run_dir: Path,
+    threads: int,
+    on_row: Callable[[MetricsRow], None],
+    on_rollout: Callable[[Collected], None],
+    stop: Callable[[], bool],
+    notes: Mapping[str, str],
+    resume: bool,
+) -> ScheduledRun:
+    """Prepare a run that follows a schedule, to be started with its `run`; nothing is collected or written yet.
+
+    Args:
+        config: of the run.
+        record: that PPO learns from.
+        lessons: that a stage of cloning learns from.
+        specs: of the world, by agent group; None: the policy is made for the data alone, and fits no world.
+        enter: builds the worlds of a cycle.
+        run_dir: an existing directory.
+        threads: that torch computes with, in the whole process.
+        on_row: called with every line of the log.
+        on_rollout: called with every rollout.
+        stop: asked before every update; true ends the run, with a checkpoint.
+        notes: settings beside `config` that must be the same when the run is resumed, by name.
+        resume: go on with the run in `run_dir`.
+
+    Raises:
+        TrainingError: if a stage has nothing to learn from.
+    """
+    torch.set_num_threads(threads)
+    data, policies = record or lessons, policy_specs(specs or {})
+    if specs is None and data is not None:
+        policies[AGENTS] = _spec_of_data(data)
+    entered: dict[str, RunWorlds] = {}
+
+    def of_cycle(cycle: int) -> RunWorlds:
+        made = enter(cycle)
+        if made.key not in entered:
+            capacity = max(each.capacity for each in made.simulation.specs.values())
+            entered[made.key] = RunWorlds(
+                key=made.key,
+                collector=Collector(
+                    made.simulation, config=made.bridge, seed=config.seed, max_rows=config.rollout_ticks * capacity
+                ),
+                evaluator=Evaluator(made.make_scored, config=made.bridge, seed=config.seed, num_worlds=config.num_envs),
+            )
+        return entered[made.key]
+
+    return ScheduledRun(
+        config,
+        specs=policies,
+        run_dir=run_dir,
+        record=None if record is None else _record(record, config),
+        lessons=None if lessons is None else {AGENTS: [lessons.source]},
+        worlds=None if specs is None else of_cycle,
+        on_row=on_row,
+        on_rollout=on_rollout,
+        stop=stop,
+        notes=notes,
+        resume=resume,
+    )
+
+
+def _record(data: RecordedData, config: TrainingConfig) -> Record:
+    schedule, source = config.schedule, data.source
+    dataset = TrajectoryDataset(
+        source,
+        unit="trajectories",
+        batch_size=schedule.batch_size,
+        seed=record_seed(config),
+        shuffle=schedule.shuffle,
+        drop_last=schedule.drop_last,
+        memory_budget_bytes=_least_budget(source, schedule.batch_size) if schedule.streaming else None,
+    )
+    return Record(name=data.name, batches=dataset, baseline=data.baseline)
+
+
+def _least_budget(source: TrajectorySource, batch_size: int) -> int:
+    """The least memory in which trajectories of `source` can be read, so many at once."""
+    try:
+        TrajectoryDataset(source, unit="trajectories", batch_size=batch_size, seed=0, memory_budget_bytes=1)
+    except MemoryBudgetError as error:
+        return error.needed_bytes
+    return 1
+
+
+def _spec_of_data(data: RecordedData) -> PolicySpec:
+    return PolicySpec(
+        world=f"data:{data.name}",
+        vocabulary=data.vocabulary,
+        observation_shapes=data.observation_shapes,
+        feature_names=data.feature_names,
+    )
+
+
 def _spec_of(spec: SimulationSpec) -> PolicySpec:
     return PolicySpec(
         world=spec.name,
@@ -332,43 +386,3 @@ def newest_state(run_dir: Path) -> TrainingState | None:
     """
     newest = CheckpointStore(run_dir / CHECKPOINTS, keep_last=1).newest()
     return None if newest is None else read_checkpoint(newest).state
-
-
-def settings_schema() -> str:
-    """Return the JSON schema of `TrainingConfig`; `townlet_runtime.config` keeps a copy, to be read without torch."""
-    return json.dumps(_without_prose(TypeAdapter(TrainingConfig).json_schema()), indent=1)
-
-
-def _without_prose(schema: JsonValue) -> JsonValue:
-    if isinstance(schema, list):
-        return [_without_prose(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {key: _without_prose(part) for key, part in schema.items() if key not in ("title", "description")}
-
-
-def training_fields(config: TrainingConfig) -> dict[str, Setting]:
-    """Return every setting of `config` by dotted field."""
-    return dict(_leaves(config))
-
-
-def _leaves(record: object, prefix: str = "") -> Iterator[tuple[str, Setting]]:
-    if not is_dataclass(record):
-        return
-    for field in fields(record):
-        value = getattr(record, field.name)
-        if is_dataclass(value):
-            yield from _leaves(value, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", value
-
-
-def _put(content: Nested, path: list[str], value: Setting) -> None:
-    first, *rest = path
-    if not rest:
-        content[first] = value
-        return
-    inner = content.setdefault(first, {})
-    if not isinstance(inner, dict):
-        raise ConfigError(f"`{first}` holds no settings of its own")
-    _put(inner, rest, value)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from townlet_training.learning.bc import BCLearner
     from townlet_training.learning.config import BCConfig, PPOConfig
     from townlet_training.learning.objective import Estimates, advantages_of, gae, vtrace
-    from townlet_training.learning.ppo import PPOLearner, PPOUpdate
+    from townlet_training.learning.ppo import PPOLearner
+    from townlet_training.learning.update import PPOUpdate
     from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
     from townlet_training.network.onnx_export import export_policy
     from townlet_training.network.weights import weights_sha256
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
         PromotionConfig,
         PromotionDecision,
         PromotionPass,
-        PromotionRegistry,
+        RunPromotion,
     )
     from townlet_trajectory.evaluation.results import (
         CloneEpoch,
@@ -102,9 +103,9 @@ __all__ = [
     "PromotionConfig",
     "PromotionDecision",
     "PromotionPass",
-    "PromotionRegistry",
     "ResumeError",
     "RunCounters",
+    "RunPromotion",
     "RunSummary",
     "Schedule",
     "ScoreSummary",
@@ -135,7 +136,8 @@ _MODULES = {
     "townlet_training.learning.bc": "BCLearner",
     "townlet_training.learning.config": "BCConfig PPOConfig",
     "townlet_training.learning.objective": "Estimates advantages_of gae vtrace",
-    "townlet_training.learning.ppo": "PPOLearner PPOUpdate",
+    "townlet_training.learning.ppo": "PPOLearner",
+    "townlet_training.learning.update": "PPOUpdate",
     "townlet_training.network.actor_critic": "ActorCritic NetworkConfig PolicySpec",
     "townlet_training.network.onnx_export": "export_policy",
     "townlet_training.network.weights": "weights_sha256",
@@ -149,7 +151,7 @@ _MODULES = {
     "townlet_trajectory.evaluation.gates": "GateResult Verdict",
     "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator",
     "townlet_trajectory.evaluation.promotion": (
-        "Decision PromotionConfig PromotionDecision PromotionPass PromotionRegistry"
+        "Decision PromotionConfig PromotionDecision PromotionPass RunPromotion"
     ),
     "townlet_trajectory.evaluation.results": (
         "CloneEpoch CloneRecord CloneResult EvaluationRecord ExportedPolicy FinalEvaluation RunCounters RunSummary"

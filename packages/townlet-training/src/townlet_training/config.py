@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from townlet_training.errors import ConfigError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
-from townlet_training.settings import Count, OpenShare, Ratio, Share, Steps, Ticks, check_settings
+from townlet_training.settings import Count, OpenShare, Ratio, Rows, Share, Steps, Ticks, check_settings
 from townlet_trajectory.evaluation.comparisons import MIN_EPISODES
 from townlet_trajectory.evaluation.interfaces import HELD_OUT
 from townlet_trajectory.evaluation.promotion import PromotionConfig
@@ -70,11 +70,61 @@ class GatesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One stage of a schedule: a cloning, or updates of PPO."""
+
+    cycle: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """Stages are carried out in the order of their cycles; those of one cycle in the order in which they are listed."""
+    mode: Literal["bc", "ppo"] = "ppo"
+    epochs: Count = 1
+    """Of `bc`, passes over the labels; of `ppo`, updates."""
+    bc_weight: Share = 1.0
+    """Of `ppo`: the coefficient of the cross-entropy towards the script, where its proposals are known. 0: none."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """The stages of a run that follows a schedule, and how it reads a record. Used by `ScheduledRun` alone."""
+
+    stages: tuple[StageConfig, ...] = ()
+    """Of mode `anneal`; empty: the run is one of `TrainingOrchestrator`."""
+    epochs: Count = 1
+    """Updates of the modes `replay`, `rollout` and `mixed`."""
+    policy_blend: bool = False
+    """Whether script and policy are blended in the rollouts of a schedule, from `anneal.min_ratio` in the first of them
+    to the policy alone in the last; else the policy acts alone in all of them."""
+    batch_size: Rows = 1
+    """Trajectories of a record that are learned from at once."""
+    shuffle: bool = False
+    """Whether the trajectories of a record are in a new order in every update."""
+    shuffle_seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """Of these orders; None: one that follows from the seed of the run."""
+    drop_last: bool = False
+    """Whether a last batch of less than `batch_size` trajectories is left out."""
+    streaming: bool = False
+    """Whether the record stays on disk, and about one of its files is in memory at a time."""
+    checkpoint_every: Count = 10
+    """Updates between two checkpoints; there is one at the end of every stage too."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @property
+    def in_order(self) -> tuple[StageConfig, ...]:
+        """The stages in the order in which they are carried out."""
+        return tuple(sorted(self.stages, key=lambda stage: stage.cycle))
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """One training run."""
 
     mode: Mode = "anneal"
-    """`anneal`: clone, then blend, then PPO alone; `ppo`: PPO from a fresh network; `bc`: the clone alone."""
+    """`anneal`: clone, then blend, then PPO alone, or the stages of `schedule`; `ppo`: PPO from a fresh network; `bc`:
+    the clone alone; `replay`: PPO on a record; `rollout`: PPO on rollouts; `mixed`: on both by turns."""
     seed: Annotated[int, Field(ge=0, lt=HELD_OUT)]
     """Everything random of the run follows from it; below 2**31, where the held-out worlds begin."""
     total_env_steps: Steps = 300_000
@@ -102,6 +152,7 @@ class TrainingConfig:
     anneal: AnnealConfig = field(default_factory=AnnealConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)
     promotion: PromotionConfig = field(default_factory=PromotionConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -110,7 +161,11 @@ class TrainingConfig:
             raise ConfigError(
                 f"`baselines` must be different printable names, not {LEARNED} or {CLONE}, got {self.baselines!r}"
             )
-        if self.mode == "anneal" and (SCRIPTED not in self.baselines or zero_of(self.baselines) is None):
+        if (
+            self.mode == "anneal"
+            and not self.is_scheduled
+            and (SCRIPTED not in self.baselines or zero_of(self.baselines) is None)
+        ):
             raise ConfigError(
                 f"mode `anneal` needs the baselines {SCRIPTED}, and {' or '.join(ZEROS)}, got {self.baselines!r}"
             )
@@ -119,6 +174,11 @@ class TrainingConfig:
                 f"`anneal.min_ratio` {self.anneal.min_ratio!r} must not be below `ppo.min_ratio` "
                 f"{self.ppo.min_ratio!r}: such decisions are not trained on"
             )
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the run is one of `ScheduledRun`, not of `TrainingOrchestrator`."""
+        return self.mode in ("replay", "rollout", "mixed") or (self.mode == "anneal" and bool(self.schedule.stages))
 
 
 STAGES: tuple[Stage, ...] = ("clone", "warmup", "anneal", "ppo")

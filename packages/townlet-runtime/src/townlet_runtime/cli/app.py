@@ -11,9 +11,12 @@ from typing import Annotated, cast
 
 import typer
 
+from townlet_runtime.cli.commands.compare import compare
 from townlet_runtime.cli.commands.policy import policy_app
+from townlet_runtime.cli.commands.promote import promote_app
 from townlet_runtime.cli.options import (
     MAX_COUNT,
+    OF_ALL_RUNS,
     Against,
     ConfigArgument,
     ControllerName,
@@ -27,6 +30,7 @@ from townlet_runtime.cli.options import (
     GroupNames,
     GuardrailNames,
     InitFrom,
+    Jobs,
     Json,
     Mode,
     NumEnvs,
@@ -40,6 +44,7 @@ from townlet_runtime.cli.options import (
     RunDir,
     Sample,
     Seed,
+    Seeds,
     Settings,
     Threads,
     Ticks,
@@ -47,8 +52,10 @@ from townlet_runtime.cli.options import (
     Verbose,
     limit_threads,
     threads_of_run,
+    typed_options,
     whole_number,
 )
+from townlet_runtime.cli.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 
 app = typer.Typer(
     name="townlet",
@@ -62,6 +69,11 @@ app = typer.Typer(
 capture_app = typer.Typer(help="Write what a world does as replay samples.", rich_markup_mode=None)
 app.add_typer(capture_app, name="capture")
 app.add_typer(policy_app, name="policy")
+app.add_typer(promote_app, name="promote")
+app.command(
+    help="Compare ways of training over their seeds.\n\n"
+    "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
+)(compare)
 
 # Typer does not export the base of its usage errors; it is click's, or Typer's own copy of it, by version.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -108,10 +120,15 @@ def _root(
 
 
 @app.command(
+    cls=PanelledCommand,
     help="Train a policy and write a run directory with a report.\n\n"
-    "Exit code 1 when a gate failed or the policy is worse than the script."
+    "Exit code 1 when a gate failed or the policy is worse than the script; of several runs, the highest.",
 )
+@with_schedule_options("schedule")
 def train(
+    context: typer.Context,
+    *,
+    schedule: ScheduleOptions,
     config: ConfigArgument = None,
     env: Env = None,
     controller: ControllerName = None,
@@ -121,6 +138,8 @@ def train(
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
     seed: Seed = None,
+    seeds: Seeds = None,
+    jobs: Jobs = None,
     run_dir: RunDir = None,
     resume: Resume = None,
     init_from: InitFrom = None,
@@ -140,13 +159,9 @@ def train(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.runs.directory import require_free, require_resumable
-
-        if resume is not None:
-            require_resumable(resume)
-        elif run_dir is not None:
-            require_free(run_dir)
-        from townlet_runtime.cli.commands.train import TrainOptions, train_policy
+        _refuse_directory(run_dir, None if seeds is not None else resume)
+        from townlet_runtime.cli.commands.train import TrainOptions
+        from townlet_runtime.cli.commands.train_many import train_one_or_many
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
@@ -165,10 +180,20 @@ def train(
             threads=num_threads,
             preset=preset,
             settings=tuple(settings or ()),
+            schedule=schedule,
         )
-        return train_policy(options, console)
+        return train_one_or_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)
 
     return guarded(command, console)
+
+
+def _refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
+    from townlet_runtime.runs.directory import require_free, require_resumable
+
+    if resume is not None:
+        require_resumable(resume)
+    elif run_dir is not None:
+        require_free(run_dir)
 
 
 @app.command(

@@ -23,6 +23,8 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 
 PLAIN_INTERVAL_S = 5.0
 """Least time between two lines of progress where a line cannot be overwritten."""
+PLAIN_LINES_INTERVAL_S = 30.0
+"""Likewise, between two groups of lines."""
 
 
 class Progress(Protocol):
@@ -80,12 +82,33 @@ class Console:
         if not self.quiet:
             _print_lines([message], sys.stderr)
 
+    def line(self, text: str) -> None:
+        """Show a line of the result for people, before the end of the command."""
+        if not self.json and not self.quiet:
+            _print_lines([text], sys.stdout)
+
     def result(self, record: Mapping[str, Json], lines: Sequence[str]) -> None:
         """Show a result: `record` as JSON, or `lines` for people."""
         if self.json:
             print(json.dumps(record, allow_nan=False), flush=True)
         elif not self.quiet:
             _print_lines(lines, sys.stdout)
+
+    @contextmanager
+    def lines(self) -> Iterator[Callable[[Sequence[str]], None]]:
+        """Give a function that shows lines beside the result, in the same place while the block runs.
+
+        Where lines cannot be overwritten they are shown every `PLAIN_LINES_INTERVAL_S` seconds, and only if changed.
+        """
+        if self.quiet:
+            yield lambda lines: None
+        elif sys.stderr.isatty():
+            from townlet_runtime.cli.live import live_frames
+
+            with live_frames(stderr=True) as show:
+                yield show
+        else:
+            yield _PlainLines()
 
     @contextmanager
     def progress(self, *, total: int, unit: str, begun_at: int = 0) -> Iterator[Progress]:
@@ -142,6 +165,20 @@ class _PlainProgress:
             rate = (done - self._begun_at) / elapsed
             parts += [f"{rate:,.0f}/s", f"{duration(max(0, self._total - done) / rate)} left"]
         _print_lines([", ".join([*parts, note] if note else parts)], sys.stderr)
+
+
+class _PlainLines:
+    """Groups of lines, one after the other."""
+
+    def __init__(self) -> None:
+        self._shown: Sequence[str] = ()
+        self._next = 0.0
+
+    def __call__(self, lines: Sequence[str]) -> None:
+        now = time.monotonic()
+        if now >= self._next and lines != self._shown:
+            self._shown, self._next = lines, now + PLAIN_LINES_INTERVAL_S
+            _print_lines(lines, sys.stderr)
 
 
 def print_error(message: str) -> None:
@@ -223,7 +260,12 @@ class StopFlag:
     @property
     def code(self) -> int:
         """The exit code that says so; 0 where no signal has come."""
-        return SUCCESS if self.signal is None else _SIGNALLED + self.signal
+        return SUCCESS if self.signal is None else signalled(self.signal)
+
+
+def signalled(number: int) -> int:
+    """Return the exit code of a process that signal `number` ended, as shells do."""
+    return _SIGNALLED + number
 
 
 @contextmanager
@@ -298,9 +340,9 @@ def guarded(command: Callable[[], int], console: Console) -> int:
         settle_output()
         return ENVIRONMENT_FAILED if isinstance(error, EnvironmentFaultError) else ERROR
     except Signalled as error:
-        return _SIGNALLED + error.number
+        return signalled(error.number)
     except KeyboardInterrupt:
-        return _SIGNALLED + signal.SIGINT
+        return signalled(signal.SIGINT)
     except Exception as error:
         # A defect of ours must not end with the code that says "a gate failed", which is Python's own choice.
         console.trace(error)

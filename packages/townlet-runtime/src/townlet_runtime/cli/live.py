@@ -44,7 +44,7 @@ class _LiveProgress:
 
 
 @contextmanager
-def live_frames() -> Iterator[Callable[[Sequence[str]], None]]:
-    """Give a function that shows lines of text, always in the same place."""
-    with Live(console=RichConsole(), auto_refresh=False) as live:
+def live_frames(*, stderr: bool = False) -> Iterator[Callable[[Sequence[str]], None]]:
+    """Give a function that shows lines of text, always in the same place of standard output, or of `stderr`."""
+    with Live(console=RichConsole(stderr=stderr), auto_refresh=False) as live:
         yield lambda lines: live.update(Text("\n".join(map(printable, lines)), no_wrap=True), refresh=True)

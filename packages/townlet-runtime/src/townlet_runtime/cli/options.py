@@ -6,7 +6,8 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,7 @@ MAX_SEED = 2**63 - 1
 MAX_COUNT = 10**12
 MAX_EPISODES = 2**20
 MAX_THREADS = 1024
+MAX_RUNS = 1000
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
@@ -36,12 +38,37 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeedList:
+    """Seeds of several runs, and how they were typed."""
+
+    text: str
+    seeds: tuple[int, ...]
+
+
+def seed_list(text: str) -> SeedList:
+    """Return the seeds that `0-4,7` means: 0, 1, 2, 3, 4 and 7."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        begin, end = (whole_number(0, MAX_SEED)(each) for each in (first, last or first))
+        if not begin <= end < begin + MAX_RUNS:
+            raise typer.BadParameter(f"expected a range of 1 to {MAX_RUNS} seeds, got {part}")
+        seeds += range(begin, end + 1)
+    if len(set(seeds)) < len(seeds):
+        raise typer.BadParameter(f"expected each seed once, got {text}")
+    return SeedList(text=text, seeds=tuple(seeds))
+
+
 class ModeName(StrEnum):
     """What `townlet train` trains."""
 
     anneal = "anneal"
     ppo = "ppo"
     bc = "bc"
+    replay = "replay"
+    rollout = "rollout"
+    mixed = "mixed"
 
 
 class DeviceName(StrEnum):
@@ -69,6 +96,7 @@ Mode = Annotated[
     ModeName | None,
     typer.Option(
         help="anneal: clone the script, blend, then PPO. ppo: PPO from a fresh network. bc: the clone alone."
+        " replay: PPO on a record. rollout: PPO on rollouts. mixed: both by turns."
         "  [default: training.source of CONFIG, else anneal, or ppo where the world has no script]",
         show_default=False,
     ),
@@ -97,6 +125,24 @@ Seed = Annotated[
         parser=whole_number(0, MAX_SEED),
         metavar="N",
         help="Everything random follows from it.  [default: config, else 0]",
+        show_default=False,
+    ),
+]
+Seeds = Annotated[
+    SeedList | None,
+    typer.Option(
+        parser=seed_list,
+        metavar="LIST",
+        help="Several runs, as 0-4,7: each in DIR/seed-N, compared at the end.",
+        show_default=False,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole_number(1, MAX_RUNS),
+        metavar="N",
+        help="Of --seeds: runs side by side.  [default: CPUs / threads]",
         show_default=False,
     ),
 ]
@@ -200,7 +246,12 @@ PresetName = Annotated[
 ]
 PolicyPath = Annotated[
     Path | None,
-    typer.Option(metavar="FILE|RUN_DIR", help="Policy that acts: a .onnx file or a run directory.", show_default=False),
+    typer.Option(
+        metavar="FILE|DIR",
+        help="Policy that acts: a .onnx file, a run directory, or a promotion registry (its champion; DIR:NAME: another"
+        " release).",
+        show_default=False,
+    ),
 ]
 Ratio = Annotated[
     float | None,
@@ -270,6 +321,38 @@ def limit_threads(threads: int | None) -> int:
     for name in _VARIABLES:
         os.environ[name] = str(number)
     return number
+
+
+OF_ALL_RUNS = frozenset({"config", "seed", "seeds", "jobs", "run_dir", "resume", "threads", "json", "verbose", "quiet"})
+"""Parameters of `townlet train` that are said for all runs of `--seeds` at once, or for each anew."""
+
+
+def typed_options(context: typer.Context, leave_out: Collection[str]) -> list[str]:
+    """Return the options that were given on the command line, as they can be typed again.
+
+    Args:
+        context: of the command.
+        leave_out: names of parameters that are not wanted.
+    """
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name in leave_out or source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[name]
+        if isinstance(value, bool):
+            words += parameter.opts[:1] if value else parameter.secondary_opts[:1]
+        else:
+            for each in value if isinstance(value, list | tuple) else [value]:
+                words += [parameter.opts[0], str(each)]
+    return words
+
+
+def default_jobs(threads: int) -> int:
+    """Return how many runs of so many threads the CPUs of this process can carry, at least one."""
+    cpus = (os.cpu_count() or 1) if sys.platform in ("win32", "darwin") else len(os.sched_getaffinity(0))
+    return max(1, cpus // threads)
 
 
 def threads_of_run(run_dir: Path) -> int | None:

@@ -124,6 +124,8 @@ def _score_lines(record: SummaryFile, final: FinalEvaluation) -> list[str]:
         share = final.normalized[name]
         scaled = "" if share is None else f", {share:+.3f} normalized"
         lines.append(f"learned - {name}: {paired.mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}{scaled}")
+    if final.paired:
+        lines.append(f"intervals are over {record.eval_episodes} episodes of this policy; over seeds: townlet compare")
     return lines
 
 

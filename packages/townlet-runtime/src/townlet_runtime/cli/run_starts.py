@@ -146,17 +146,12 @@ def settle_extension(run_dir: Path) -> None:
             write_bytes_atomic(run_dir / CONFIG, dump_config(config).encode())
 
 
-def earlier_totals(begun: BegunFile, notes: dict[str, str]) -> list[EarlierTotal]:
-    """Return the totals that a run had before it was extended, with the notes that its checkpoints have of then.
-
-    Args:
-        begun: how it was begun, and extended.
-        notes: of the run now.
-    """
+def earlier_totals(begun: BegunFile) -> list[EarlierTotal]:
+    """Return the totals that a run had before it was extended, with the notes of then that differ from those now."""
     from townlet_runtime.training import EarlierTotal
 
     return [
-        EarlierTotal(total_env_steps=one.total_env_steps, notes={**notes, "config_sha256": one.config_sha256})
+        EarlierTotal(total_env_steps=one.total_env_steps, notes={"config_sha256": one.config_sha256})
         for one in begun.extensions
     ]
 

@@ -5,34 +5,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from townlet_runtime.config.schema import SECTIONS_OF_TRAINING, Config, Said, Source, idle_keys
-from townlet_runtime.errors import ConfigError
+from townlet_runtime.config.schema import OF_THE_RUN, SECTIONS_OF_TRAINING, Config, Said, idle_keys
 from townlet_runtime.town.config import Effects, Needs, NeedsDecay, NeedsWeights
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 from townlet_trajectory.evaluation.results import Mode
 from townlet_trajectory.storage.json import JsonValue, canonical_json
 from townlet_trajectory.storage.yaml import dump_yaml
 
-_MODES: Mapping[Source, Mode] = MappingProxyType({"rollout": "ppo", "ppo": "ppo", "bc": "bc", "anneal": "anneal"})
-
 
 def training_mode(config: Config) -> Mode:
-    """Return the mode of training: that of `training.source`, and `anneal` where the file is silent.
+    """Return the mode of training: that of `training.source`, and `anneal` where the file is silent."""
+    mode: Mode = config.training.get("source", "anneal")
+    return mode
 
-    Raises:
-        ConfigError: if the source is one that needs recorded captures.
-    """
-    source: Source = config.training.get("source", "anneal")
-    if source not in _MODES:
-        raise ConfigError(
-            f"expected one of {', '.join(_MODES)}, got {source}; say what to train with --mode", key="training.source"
-        )
-    return _MODES[source]
+
+def is_scheduled(config: Config, mode: Mode) -> bool:
+    """Whether training in `mode` follows a schedule: one of `ScheduledRun`, not of `TrainingOrchestrator`."""
+    return mode in ("replay", "rollout", "mixed") or (mode == "anneal" and bool(config.schedule.get("stages")))
 
 
 def training_settings(config: Config) -> dict[str, Any]:
@@ -45,7 +38,7 @@ def training_settings(config: Config) -> dict[str, Any]:
             break
     sections: dict[str, Said] = {**{name: vars(config)[name] for name in SECTIONS_OF_TRAINING}, "ppo": ppo}
     sections["promotion"] = vars(config.promotion)
-    settings = {name: value for name, value in config.training.items() if name != "source"}
+    settings = {name: value for name, value in config.training.items() if name not in OF_THE_RUN}
     return settings | {f"{section}.{name}": value for section, said in sections.items() for name, value in said.items()}
 
 
@@ -77,9 +70,14 @@ def with_training(config: Config, *, mode: Mode, seed: int, fields: Mapping[str,
         "seed": seed,
         "scenario": scenario,
         "promotion": PromotionConfig(**said.pop("promotion")),
-        "training": {**plain, "source": mode},
+        "training": {**_of_the_run(config), **plain, "source": mode},
     }
     return config.model_copy(update={**changed, **said})
+
+
+def _of_the_run(config: Config) -> dict[str, Any]:
+    """What `training` says that is no setting of `TrainingConfig`."""
+    return {name: value for name, value in config.training.items() if name in OF_THE_RUN}
 
 
 _SAID_ELSEWHERE = frozenset({"behavior.personality_profiles", "behavior.reward_multipliers"})

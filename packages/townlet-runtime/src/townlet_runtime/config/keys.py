@@ -65,7 +65,10 @@ SPELLINGS: Mapping[Path, Path] = MappingProxyType(
             "training.bc.batch_size": "bc.batch_size",
             "training.bc.epochs": "bc.num_epochs",
             "training.bc.weight_decay": "bc.weight_decay",
+            "training.bc.manifest": "training.bc_manifest",
             "training.anneal_accuracy_threshold": "gates.clone_accuracy",
+            "training.anneal_schedule": "schedule.stages",
+            "training.anneal_enable_policy_blend": "schedule.policy_blend",
             "stability.promotion.required_passes": "promotion.required_passes",
         }.items()
     }
@@ -110,7 +113,6 @@ NO_EFFECT: Mapping[str, tuple[JsonValue, ...]] = MappingProxyType(
             rewards.eviction_penalty scenario.agents.*.schedule.*.quality stability.affordance_fail_threshold
             stability.lateness_threshold stability.option_thrash stability.promotion.allowed_alerts
             stability.promotion.window_ticks stability.reward_variance stability.starvation town.needs_decay.*
-            training.anneal_schedule training.bc.manifest training.replay_manifest training.social_reward_schedule
             world.weather_seed
             """.split(),
             (),
@@ -123,9 +125,7 @@ NO_EFFECT: Mapping[str, tuple[JsonValue, ...]] = MappingProxyType(
         "features.systems.observations": ("hybrid",),
         "observations_config.hybrid.include_targets": (False,),
         "queue_fairness.age_priority_weight": (0,),
-        "training.anneal_enable_policy_blend": (True,),
         "training.bc.device": ("cpu",),
-        "training.rollout_auto_seed_agents": (True,),
     }
 )
 """Keys that are accepted with any value, and that nothing acts on; a last `*` stands for every name that is not known.
@@ -134,6 +134,7 @@ Beside each: values that say what happens anyway, and need no warning."""
 OF_THE_TOWN = frozenset(
     """affordances behavior conflict economy employment features jobs lifecycle observations_config personalities
     personality policy_runtime queue queue_fairness rewards rivalry scenario.agents scenario.objects social town
+    training.rollout_auto_seed_agents training.social_reward_schedule
     training.social_reward_stage_override world""".split()
 )
 """Keys that describe the town, and nothing in another environment."""

@@ -49,7 +49,7 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 OptionTicks = Annotated[int, Field(ge=0, le=10**5)]
 Source = Literal["replay", "rollout", "mixed", "bc", "anneal", "ppo"]
-"""`rollout` is another name of `ppo`; `replay` and `mixed` need recorded captures."""
+"""`replay` and `mixed` need a record, `bc` and `anneal` may clone one."""
 
 _SECTIONS_OF_THE_TOWN = frozenset(
     {"objects", "agents", "jobs", "rewards", "queue", "rivalry", "social", "personality", "lifecycle"}
@@ -174,6 +174,27 @@ class AffordanceRuntime(Section):
     """The original imported what is named here; a config names no code."""
 
 
+SocialStage = Literal["OFF", "C1", "C2", "C3"]
+
+
+class SocialCycle(Section):
+    """One of `training.social_reward_schedule`."""
+
+    cycle: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """Of a schedule, from which on the stage holds."""
+    stage: SocialStage
+
+
+OF_THE_RUN: Mapping[str, Any] = {
+    "source": Source,
+    "replay_manifest": str | None,
+    "bc_manifest": str | None,
+    "rollout_auto_seed_agents": bool,
+    "social_reward_schedule": tuple[SocialCycle, ...],
+}
+"""Keys of `training` that are no settings of `TrainingConfig`: what is trained, in which worlds, and on which data."""
+
+
 class Affordances(Section):
     """`affordances`."""
 
@@ -241,7 +262,7 @@ def learning_section(name: str) -> type[Section]:
     properties = schema["properties"]
     if name == "training":
         hints = {key: _hint(part) for key, part in properties.items() if "$ref" not in part and key not in _OF_A_RUN}
-        return _partial(name, hints | {"source": Source})
+        return _partial(name, {**hints, **OF_THE_RUN})
     inner = definitions[properties[name]["$ref"].rpartition("/")[2]]
     return _partial(name, {key: _hint(part) for key, part in inner["properties"].items()})
 
@@ -253,6 +274,11 @@ def _hint(part: Mapping[str, Any]) -> Any:
         return functools.reduce(operator.or_, others, first)
     if "enum" in part:
         return Literal[tuple(part["enum"])]
+    if "$ref" in part:
+        name = part["$ref"].rpartition("/")[2]
+        inner = _schema_of_training()["$defs"][name]
+        section = _partial(name, {key: _hint(each) for key, each in inner["properties"].items()})
+        return Annotated[Said, _said(lambda: section)]
     if part["type"] == "array":
         items: Any = tuple.__class_getitem__((_hint(part["items"]), ...))
         return Annotated[items, Field(min_length=part.get("minItems"), max_length=part.get("maxItems"))]
@@ -297,10 +323,11 @@ class Config(Section):
     bc: Annotated[Said, _said(lambda: learning_section("bc"))] = {}
     anneal: Annotated[Said, _said(lambda: learning_section("anneal"))] = {}
     gates: Annotated[Said, _said(lambda: learning_section("gates"))] = {}
+    schedule: Annotated[Said, _said(lambda: learning_section("schedule"))] = {}
     promotion: PromotionConfig = PromotionConfig()
 
 
-SECTIONS_OF_TRAINING = ("network", "ppo", "bc", "anneal", "gates")
+SECTIONS_OF_TRAINING = ("network", "ppo", "bc", "anneal", "gates", "schedule")
 
 
 @cache

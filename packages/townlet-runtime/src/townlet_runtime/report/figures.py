@@ -22,6 +22,8 @@ from townlet_trajectory.storage.json import printable
 WIDTH = 4.8
 """Inches; at this width the text keeps its size on a phone and in two columns on a desk."""
 
+_DPI = 160
+"""Of pictures made of pixels."""
 _LINE_HEIGHT = 11.0
 """Points from one label to the next."""
 _ID = re.compile(r'\bid="([^"]+)"')
@@ -60,6 +62,26 @@ def render(draw: Callable[[Figure], None], *, name: str, label: str, height: flo
     body = _URL.sub(rf"url(#{name}-\1)", body)
     box = f"0 0 {WIDTH * 72:g} {height * 72:g}"
     return f'<svg viewBox="{box}" role="img" aria-label="{escape(label)}">{body.strip()}'
+
+
+def picture_bytes(draw: Callable[[Figure], None], *, kind: str, width: float, height: float) -> bytes:
+    """Return a figure as a file that stands alone, in the light colours, the same bytes every time.
+
+    Args:
+        draw: draws it.
+        kind: `png` or `svg`.
+        width: inches.
+        height: inches.
+    """
+    with _style("picture"):
+        # Letters as shapes: the viewer may have other fonts.
+        matplotlib.rcParams["svg.fonttype"] = "path"
+        figure = Figure(figsize=(width, height), layout="constrained", facecolor=color("paper"))
+        draw(figure)
+        buffer = io.BytesIO()
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(buffer, format=kind, metadata=metadata, dpi=_DPI)
+    return buffer.getvalue()
 
 
 @contextmanager

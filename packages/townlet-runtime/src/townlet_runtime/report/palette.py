@@ -33,6 +33,7 @@ light colours and each is replaced by its role afterwards."""
 
 _POLICIES = ("learned", "scripted", "idle", "random", "clone")
 _NUM_OTHERS = 4
+_GROUPS = ("learned", "external", "random", "clone", "other-2", "other-4")
 
 
 def policy_roles(names: Sequence[str]) -> dict[str, str]:
@@ -40,6 +41,11 @@ def policy_roles(names: Sequence[str]) -> dict[str, str]:
     others = [name for name in names if name not in _POLICIES]
     turns = {name: f"other-{1 + index % _NUM_OTHERS}" for index, name in enumerate(others)}
     return {name: turns.get(name, name) for name in names}
+
+
+def group_roles(count: int) -> list[str]:
+    """Return a role for each of `count` groups of runs, none of which a script has; beyond six they come in turn."""
+    return [_GROUPS[index % len(_GROUPS)] for index in range(count)]
 
 
 def color(role: str) -> str:

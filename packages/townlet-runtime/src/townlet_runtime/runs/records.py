@@ -201,7 +201,7 @@ class EvaluationFile(FileRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionFile(FileRecord):
-    """`promotion.json` as the report needs it; `PromotionRegistry` writes more keys."""
+    """`promotion.json` as the report needs it; `RunPromotion` writes more keys."""
 
     __pydantic_config__ = OPEN
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -19,6 +19,8 @@ from townlet_training.learning.batch import LearnerBatch, PolicyRows, prepare
 from townlet_training.learning.config import PPOConfig
 from townlet_training.learning.objective import clipped_surrogate, is_clipped, policy_divergence, squared_value_error
 from townlet_training.learning.optimizer import Optimizer
+from townlet_training.learning.record import as_decided_by
+from townlet_training.learning.update import PPOUpdate
 from townlet_training.network.actor_critic import ActorCritic, entropy, log_prob_of
 from townlet_trajectory import TrajectoryBatch
 
@@ -31,7 +33,7 @@ _OPTIMIZER = "optimizer."
 
 
 class PPOLearner:
-    """Improves a network on batches that it collected itself, blended with a script or not.
+    """Improves a network on batches that it collected itself, blended with a script or not, and on records.
 
     It reads and writes no files, and draws only from its generator. The same network, batch, generator state and number
     of torch threads give the same weights, bit for bit.
@@ -107,6 +109,43 @@ class PPOLearner:
             raise ConfigError(f"`kickstart_coef` must be at least 0 and finite, got {kickstart_coef!r}")
         config = self._config if clip_range is None else replace(self._config, clip_range=clip_range)
         return self._learn(batch, config, learning_rate, kickstart_coef=kickstart_coef, critic_only=False)
+
+    def replay(
+        self,
+        batch: TrajectoryBatch,
+        *,
+        kickstart_coef: float = 0.0,
+        learning_rate: float | None = None,
+        clip_range: float | None = None,
+    ) -> PPOUpdate:
+        """Learn from a record of any policies, off policy, for `num_epochs` passes; see `record.as_decided_by`.
+
+        On a batch that this network collected itself, as it is now, it does what `update` does.
+
+        Args:
+            batch: of blends, of scripts, or a classic capture. Its decisions are learned from by the policy; the rows
+                that were forced by the critic alone, foreign rows by neither.
+            kickstart_coef: as of `update`; a classic capture has no labels.
+            learning_rate: instead of the config's, for this update.
+            clip_range: instead of the config's, for this update.
+
+        Returns:
+            Losses, divergence and counts of this update; the divergence is from the network as it was before.
+
+        Raises:
+            EmptyBatchError: if every row is foreign.
+            ActionMaskError: if a decision has no legal action.
+            ShapeError: if the batch is of another vocabulary or other observations, or does not say how likely its
+                actions were.
+            NonFiniteError: if a number is not finite; the weights are those before the step that met it.
+            ConfigError: if a coefficient or rate is out of range.
+        """
+        return self.update(
+            as_decided_by(self._network, batch),
+            kickstart_coef=kickstart_coef,
+            learning_rate=learning_rate,
+            clip_range=clip_range,
+        )
 
     def warm_up(self, batch: TrajectoryBatch, *, learning_rate: float | None = None) -> PPOUpdate:
         """Let the critic alone learn from `batch`: no weight of the policy changes by a bit.
@@ -288,52 +327,6 @@ class Objective:
             kl=policy_divergence(moved, rows.weights).mean(),
             clip_fraction=is_clipped(moved, clip_range=config.clip_range).to(moved.dtype).mean(),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PPOUpdate:
-    """Measures of one update. Means and maxima are over the minibatches of all passes, unless said otherwise."""
-
-    policy_loss: float
-    value_loss: float
-    """In units of `value_scale` squared."""
-    entropy: float
-    """Nats, over the policy rows."""
-    entropy_std: float
-    """Over minibatches."""
-    total_loss: float
-    kl: float
-    """Mean of w · ((r - 1) - log r) over the policy rows, nats."""
-    kl_max: float
-    clip_fraction: float
-    """Share of policy rows whose r left the clip range."""
-    clip_fraction_max: float
-    clip_triggered_minibatches: int
-    """Minibatches with a clipped row."""
-    adv_mean: float
-    """Over the policy rows of the batch, before normalization, reward units."""
-    adv_std: float
-    adv_min_std: float
-    """Least deviation of a minibatch."""
-    adv_zero_std_batches: int
-    """Minibatches whose advantages are all equal."""
-    grad_norm: float
-    """Before clipping."""
-    grad_norm_max: float
-    kickstart_loss: float
-    """Cross-entropy towards the script's proposals, nats; before its coefficient."""
-    explained_variance: float | None
-    """Of the values before the update; None where the targets do not vary."""
-    reward_advantage_corr: float | None
-    """None where rewards or advantages do not vary."""
-    num_updates: int
-    """Gradient steps."""
-    num_decisions: int
-    """Decisions in the batch."""
-    num_transitions: int
-    """Rows used for gradient steps, counted once per pass; foreign rows are none."""
-    stopped_early: bool
-    """Whether `target_kl` ended the update."""
 
 
 def _summary(

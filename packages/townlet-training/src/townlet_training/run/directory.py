@@ -68,7 +68,9 @@ class RunDirectory:
             return None
         checkpoint = read_checkpoint(path)
         ours, theirs = _settings(state), _settings(checkpoint.state)
-        before = [ours | {"total_env_steps": one.total_env_steps, "notes": dict(one.notes)} for one in earlier]
+        before = [
+            ours | {"total_env_steps": one.total_env_steps, "notes": {**state.notes, **one.notes}} for one in earlier
+        ]
         if theirs in before:
             checkpoint.state.config, checkpoint.state.notes = state.config, state.notes
             return path, checkpoint

@@ -41,7 +41,7 @@ from townlet_trajectory.evaluation.interfaces import (
     final_seeds,
     selection_seeds,
 )
-from townlet_trajectory.evaluation.promotion import PROMOTION_NAME, PromotionDecision, PromotionRegistry
+from townlet_trajectory.evaluation.promotion import PROMOTION_NAME, PromotionDecision, RunPromotion
 from townlet_trajectory.evaluation.results import (
     CLONE,
     LEARNED,
@@ -282,6 +282,7 @@ def export_and_score(
     run_dir: Path,
     clone: Actors | None,
     clock: RunClock,
+    promote: bool = True,
 ) -> RunResult:
     """Export the candidate, give it its final score, and let it try to replace the script; without a world, export it.
 
@@ -294,6 +295,7 @@ def export_and_score(
         run_dir: that the files are written to.
         clone: of the candidate, by agent group; None in mode `ppo`.
         clock: measures the parts.
+        promote: whether the candidate may try to replace the script.
 
     Returns:
         The files, the final scores and the decision.
@@ -318,17 +320,17 @@ def export_and_score(
     with clock.measure("final"):
         final = evaluator.final(learners.networks, clone)
     promotion = None
-    if SCRIPTED in config.baselines:
+    if promote and SCRIPTED in config.baselines:
         with clock.measure("promotion"):
             # A file that is there already is of this run, which was interrupted while it was judged.
-            registry = PromotionRegistry(run_dir / PROMOTION_NAME, config=config.promotion, seed=config.seed, anew=True)
+            registry = RunPromotion(run_dir / PROMOTION_NAME, config=config.promotion, seed=config.seed, anew=True)
             promotion = _promote(learners, evaluator, registry, state.history.candidate_gates)
         log.info("%s: %s", promotion.decision, promotion.reason)
     return RunResult(policies=policies, final=final, promotion=promotion)
 
 
 def _promote(
-    learners: GroupLearners, evaluator: RunEvaluator, registry: PromotionRegistry, gates: Sequence[GateResult]
+    learners: GroupLearners, evaluator: RunEvaluator, registry: RunPromotion, gates: Sequence[GateResult]
 ) -> PromotionDecision:
     digest, failed = learners.sha256(), any(gate.failed for gate in gates)
     while True:

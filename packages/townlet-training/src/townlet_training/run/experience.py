@@ -5,43 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from townlet_training.errors import ConfigError, ResumeError, TrainingError
-from townlet_training.network.actor_critic import PolicySpec
+from townlet_training.errors import ResumeError, TrainingError
 from townlet_training.run.checkpoint import Checkpoint, SavedWorlds
 from townlet_training.run.state import TrainingState
-from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector
-from townlet_trajectory.evaluation.results import Mode
-
-
-def require_source(
-    mode: Mode,
-    data: Mapping[str, TrajectoryBatch] | None,
-    specs: Mapping[str, PolicySpec],
-    *,
-    has_world: bool,
-    begins_trained: bool,
-) -> None:
-    """Refuse what a run cannot begin from.
-
-    Args:
-        mode: of training.
-        data: recorded steps to clone, by agent group.
-        specs: of the policies, by agent group.
-        has_world: whether there are a collector and an evaluator.
-        begins_trained: whether there is an initial policy.
-
-    Raises:
-        ConfigError: says what the mode has no use for, or needs.
-    """
-    if mode == "anneal" and data is not None and begins_trained:
-        raise ConfigError("mode `anneal` begins with a clone of `data` or with a policy, not with both")
-    if mode == "ppo" and data is not None:
-        raise ConfigError("mode `ppo` learns from what its own policy does: it has no use for `data`")
-    if data is not None and data.keys() != specs.keys():
-        raise ConfigError(f"`data` must be of the agent groups {sorted(specs)}, got {sorted(data)}")
-    if not has_world and (mode != "bc" or data is None):
-        raise ConfigError(f"without a collector and an evaluator a run is one of mode `bc` with `data`, got `{mode}`")
 
 
 class RunExperience:

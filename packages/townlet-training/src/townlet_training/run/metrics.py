@@ -10,9 +10,10 @@ from pathlib import Path
 
 from townlet_training.config import STAGES, PlannedUpdate
 from townlet_training.errors import NonFiniteError, ShapeError
-from townlet_training.learning.ppo import PPOUpdate
+from townlet_training.learning.update import PPOUpdate
 from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory import REWARD_TERM
+from townlet_trajectory.evaluation.anneal_results import FALL_TOLERANCE
 from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.storage.files import append_line
 
@@ -84,10 +85,8 @@ TOWN_KEYS = frozenset(
 EVENT, REWARD = "events/", "reward/"
 """Beginnings of the keys of a world's other events, and of the parts of its reward (mean per agent-tick)."""
 
-_BASELINE_KEYS = [key for key in CONTRACT_KEYS if key.startswith("baseline_")]
-
-_FALL_TOLERANCE = 0.15
-"""Queue conflicts or their intensity below (1 - this) × what the script had raise a flag."""
+BASELINE_KEYS = [key for key in CONTRACT_KEYS if key.startswith("baseline_")]
+"""Keys of the record, or the behavior, that an update is compared with."""
 
 Number = int | float
 MetricValue = Number | str | bool | None
@@ -157,7 +156,7 @@ def metrics_row(
         "env_steps_per_s": _ratio(collected.env_steps, update_seconds),
     }
     cloned = state.cloned.get(group)
-    values |= _of_update(update) | _of_collection(collected, group) | _of_script(cloned)
+    values |= of_update(update) | of_collection(collected, group) | _of_script(cloned)
     if cloned is not None:
         values |= _of_anneal(cloned, planned, collected)
     if len(collected.batches) > 1:
@@ -177,7 +176,8 @@ class MetricsWriter:
         append_line(self._path, json.dumps(dict(row.values), allow_nan=False))
 
 
-def _of_update(update: PPOUpdate) -> dict[str, MetricValue]:
+def of_update(update: PPOUpdate) -> dict[str, MetricValue]:
+    """Return the measures of `update` by the keys of the log."""
     return {
         "updates": update.num_updates,
         "transitions": update.num_transitions,
@@ -205,7 +205,8 @@ def _of_update(update: PPOUpdate) -> dict[str, MetricValue]:
     }
 
 
-def _of_collection(collected: Collected, group: str) -> dict[str, MetricValue]:
+def of_collection(collected: Collected, group: str) -> dict[str, MetricValue]:
+    """Return the events, shares and rewards of `collected`, those of `group` alone, by the keys of the log."""
     batch, decisions, ticks = collected.batches[group], collected.decisions_by_source, collected.ticks_by_source
     num_ticks = sum(ticks.values())
     return _of_events(collected.events) | {
@@ -233,7 +234,7 @@ def _of_events(events: Mapping[str, float]) -> dict[str, MetricValue]:
 
 
 def _of_script(script: ClonedScript | None) -> dict[str, MetricValue]:
-    values: dict[str, MetricValue] = dict.fromkeys(_BASELINE_KEYS)
+    values: dict[str, MetricValue] = dict.fromkeys(BASELINE_KEYS)
     if script is not None:
         values["baseline_sample_count"] = script.num_trajectories
         values["baseline_reward_mean"] = _ratio(script.reward_sum, script.num_steps)
@@ -264,7 +265,7 @@ def _against(script: ClonedScript, collected: Collected, event: str, *, name: st
     if event not in script.events_per_env_step:
         return {}
     expected = script.events_per_env_step[event] * collected.env_steps
-    fell = collected.events[event] < (1.0 - _FALL_TOLERANCE) * expected
+    fell = collected.events[event] < (1.0 - FALL_TOLERANCE) * expected
     return {f"anneal_{name}_baseline": expected, f"anneal_{name}_flag": fell}
 
 

@@ -11,16 +11,17 @@ from pathlib import Path
 from torch import Tensor
 
 from townlet_training.config import PlannedUpdate, Schedule, TrainingConfig, plan
+from townlet_training.errors import ConfigError
 from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.directory import RunDirectory
 from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of
-from townlet_training.run.experience import RunExperience, require_source
+from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import metrics_row
 from townlet_training.run.monitor import Interrupted, Progress, RunMonitor
+from townlet_training.run.recorded import RecordedData, fingerprints, require_origin
 from townlet_training.run.state import ClonedScript, EarlierTotal, TrainingState
-from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
@@ -89,7 +90,7 @@ class TrainingOrchestrator:
         *,
         specs: Mapping[str, PolicySpec],
         run_dir: Path,
-        data: Mapping[str, TrajectoryBatch] | None = None,
+        data: RecordedData | None = None,
         on_progress: Callable[[Progress], None] = _ignore,
         stop: Callable[[], bool] = bool,
         notes: Mapping[str, str] = {},
@@ -106,7 +107,8 @@ class TrainingOrchestrator:
                 `data`, judges the clone by the episodes of `data` that are held out, and exports it.
             specs: observations and actions of each agent group's policy; a single group is called `agents`.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
-            data: what each agent group is cloned from; None: what the script does in `collector`.
+            data: recorded steps that each agent group is cloned from; None: what the script does in `collector`. Its
+                fingerprints are among the settings that `resume` compares.
             on_progress: called after every pass of cloning, every update and every evaluation, and before those at the
                 end.
             stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
@@ -121,10 +123,13 @@ class TrainingOrchestrator:
 
         Raises:
             ConfigError: if `config.total_env_steps` does not suffice for every stage, a group has no proper name, there
-                is no data of a group, or the mode needs a world or has no use for data.
+                is no data of a group, the mode needs a world or has no use for data, or is one of `ScheduledRun`.
         """
-        has_world = collector is not None and evaluator is not None
-        require_source(config.mode, data, specs, has_world=has_world, begins_trained=initial is not None)
+        if config.is_scheduled:
+            raise ConfigError(f"mode `{config.mode}` with a schedule of its own is for `ScheduledRun`")
+        if config.mode == "anneal" and data is not None and initial is not None:
+            raise ConfigError("mode `anneal` begins with a clone of `data` or with a policy, not with both")
+        require_origin(config.mode, data, specs.keys(), has_world=collector is not None and evaluator is not None)
         self._config = config
         self._experience = RunExperience(collector, run_dir=run_dir)
         self._run_dir = run_dir
@@ -144,7 +149,7 @@ class TrainingOrchestrator:
         self._state = TrainingState(
             config=config,
             specs=dict(specs),
-            notes=dict(notes),
+            notes={**notes, **fingerprints(data)},
             stage="ppo" if config.mode == "ppo" else "clone" if config.mode == "bc" or initial is None else "warmup",
             transitions=dict.fromkeys(specs, 0),
             evaluator=self._evaluator.state,
@@ -210,7 +215,7 @@ class TrainingOrchestrator:
         self._monitor.stop_if_asked()
         if config.mode == "ppo" or (config.mode == "anneal" and self._begins_trained):
             collected = self._collect(self._learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
-            self._learners.freeze_statistics(collected)
+            self._learners.freeze_statistics(collected.batches)
             scores = self._selection_scores()
             self._note(scores, None)
             if config.mode == "anneal":
@@ -226,17 +231,19 @@ class TrainingOrchestrator:
     def _clone(self) -> None:
         state, config = self._state, self._config
         with self._monitor.clock.measure("clone"):
-            batches = self._data
             events: Mapping[str, float] = {}
-            if batches is None:
+            if self._data is None:
                 collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
-                batches, events = collected.batches, collected.events_per_env_step
-            results = self._learners.clone(batches, on_epoch=self._after_epoch)
+                events = collected.events_per_env_step
+                clones = self._learners.clone(collected, on_epoch=self._after_epoch)
+            else:
+                clones = self._learners.clone_record(self._data, on_epoch=self._after_epoch)
+        results = {group: clone.result for group, clone in clones.items()}
         gate = self._evaluator.accuracy_gate(results, level=self._gate_level)
         threshold, passed = config.gates.clone_accuracy, not gate.failed
         state.cloned = {
-            group: ClonedScript.of(batches[group], result, events=events, threshold=threshold, passed=passed)
-            for group, result in results.items()
+            group: ClonedScript.of(clone, events=events, threshold=threshold, passed=passed)
+            for group, clone in clones.items()
         }
         evaluation = None
         if self._evaluator.has_world:
@@ -280,6 +287,9 @@ class TrainingOrchestrator:
         with self._monitor.clock.measure(planned.stage):
             networks, num_ticks = self._learners.networks, self._config.rollout_ticks
             collected = self._collect(networks, num_ticks=num_ticks, ratio=planned.ratio)
+            if self._data is not None and state.update_index == 0:
+                # The rewards of a record may be on another scale than the world's.
+                self._learners.freeze_value_scale(collected.batches)
             updates = self._learners.learn(collected, planned, number=state.num_updates + 1)
         state.count_update(updates)
         elapsed, seconds = self._monitor.clock.elapsed, time.perf_counter() - began

@@ -10,12 +10,13 @@ from pydantic import ConfigDict
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
-from townlet_training.learning.ppo import PPOUpdate
+from townlet_training.learning.update import PPOUpdate
 from townlet_training.network.actor_critic import PolicySpec
-from townlet_trajectory import TrajectoryBatch
+from townlet_training.run.cloning import Clone
+from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
-from townlet_trajectory.evaluation.results import CloneRecord, CloneResult, EvaluationRecord, RunCounters, Stage
+from townlet_trajectory.evaluation.results import CloneRecord, EvaluationRecord, RunCounters, Stage
 
 SCHEMA_VERSION = 4
 
@@ -39,7 +40,7 @@ class EarlierTotal:
 
     total_env_steps: int
     notes: Mapping[str, str]
-    """Of the run then."""
+    """Of the run then, those that differ from the notes now."""
 
 
 @dataclass(kw_only=True)
@@ -67,20 +68,11 @@ class ClonedScript:
     """Whether the gate of the accuracy let the clone pass."""
 
     @classmethod
-    def of(
-        cls,
-        batch: TrajectoryBatch,
-        result: CloneResult,
-        *,
-        events: Mapping[str, float],
-        threshold: float,
-        passed: bool,
-    ) -> ClonedScript:
+    def of(cls, clone: Clone, *, events: Mapping[str, float], threshold: float, passed: bool) -> ClonedScript:
         """Sum up the steps that an agent group was cloned from.
 
         Args:
-            batch: of the group.
-            result: of its cloning.
+            clone: of the group.
             events: of all groups together, per world step; none of recorded steps.
             threshold: of the accuracy.
             passed: whether the gate let the clone pass.
@@ -89,11 +81,11 @@ class ClonedScript:
             Sums over the rows.
         """
         return cls(
-            num_trajectories=len(batch),
-            num_steps=batch.num_steps,
-            reward_sum=float(batch.rewards.sum(dtype="float64")),
+            num_trajectories=clone.num_trajectories,
+            num_steps=clone.num_steps,
+            reward_sum=clone.reward_sum,
             events_per_env_step=events,
-            accuracy=result.accuracy,
+            accuracy=clone.result.accuracy,
             threshold=threshold,
             passed=passed,
         )
@@ -143,6 +135,30 @@ class RunHistory:
 
 
 @dataclass(kw_only=True)
+class ScheduleState:
+    """Where a scheduled run stands."""
+
+    stage: int = 0
+    """Stages that have ended."""
+    num_updates: int = 0
+    """Updates that were made in the present stage."""
+    num_replays: int = 0
+    """Passes over the record so far."""
+    num_rollouts: int = 0
+    num_lines: int = 0
+    """Updates of any data, each of which is a line of the log for every agent group."""
+    cycle: int = 0
+    """Of the worlds that the run is in."""
+    has_scale: bool = False
+    """Whether the unit of the values was fitted."""
+    results: tuple[StageResult, ...] = ()
+    baselines: Mapping[str, StageBaseline] = field(default_factory=dict)
+    """Of the last stage of PPO on each dataset, by its name."""
+    rollout_baseline: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Figures of the first rollout, by agent group."""
+
+
+@dataclass(kw_only=True)
 class TrainingState:
     """Everything that the later steps of a run depend on, apart from tensors and worlds: `state.json` of a checkpoint.
 
@@ -178,6 +194,8 @@ class TrainingState:
     """By agent group; empty without cloning."""
     history: RunHistory = field(default_factory=RunHistory)
     evaluator: EvaluatorState = field(default_factory=EvaluatorState)
+    schedule: ScheduleState = field(default_factory=ScheduleState)
+    """Of a scheduled run."""
 
     log: LogMark = EMPTY_LOG
     elapsed: float = 0.0

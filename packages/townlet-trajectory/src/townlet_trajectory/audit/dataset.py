@@ -33,7 +33,7 @@ def audit_dataset(
     *,
     label: str = DEFAULT_LABEL,
     element_names: Mapping[str, Sequence[str]] | None = None,
-    data_root: str | Path | None = None,
+    data_root: str | Path = ".",
 ) -> AuditReport:
     """Audit a source, or a path of any format that `open_dataset` opens; one block is in memory at a time.
 
@@ -43,7 +43,8 @@ def audit_dataset(
             and the schema has a vocabulary.
         element_names: of an observation, the names of its elements in C order, for messages. Those that a dataset was
             given by a capture are known without it.
-        data_root: where samples that are not below a capture's manifest are looked for. None: nowhere.
+        data_root: where samples that are not below a capture's manifest are looked for: the working folder, unless said
+            otherwise.
 
     Raises:
         MissingExtraError: if a path needs an extra that is not installed.
@@ -69,7 +70,7 @@ def audit_dataset(
 
 
 def _audit_path(
-    path: Path, found: FindingList, label: str, names: Mapping[str, Sequence[str]], data_root: str | Path | None
+    path: Path, found: FindingList, label: str, names: Mapping[str, Sequence[str]], data_root: str | Path
 ) -> int:
     """Compare a manifest of shards with the files, then look into them; return how many trajectories are listed."""
     try:

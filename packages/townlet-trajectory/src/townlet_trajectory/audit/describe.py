@@ -121,14 +121,15 @@ class DatasetDescription:
 
 
 def describe_dataset(
-    dataset: TrajectorySource | str | Path, *, name: str = "dataset", data_root: str | Path | None = None
+    dataset: TrajectorySource | str | Path, *, name: str = "dataset", data_root: str | Path = "."
 ) -> DatasetDescription:
     """Describe a source, or a path of any format that `open_dataset` opens; one block is in memory at a time.
 
     Args:
         dataset: what to read.
         name: what to call a source; a path has its own name.
-        data_root: where samples that are not below a capture's manifest are looked for. None: nowhere.
+        data_root: where samples that are not below a capture's manifest are looked for: the working folder, unless said
+            otherwise.
 
     Returns:
         The figures; `text_of` shows them.

@@ -1,4 +1,4 @@
-"""The decision whether a candidate may replace the incumbent: passes in a row on fresh seeds, kept in one file."""
+"""The decision whether a candidate may replace the incumbent: passes in a row on fresh seeds, and those of one run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.errors import ManifestError, PromotionError
 from townlet_trajectory.evaluation.comparisons import MIN_EPISODES, PairedComparison
-from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.gates import GateResult, Verdict
 from townlet_trajectory.evaluation.interfaces import promotion_seeds
 from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_named
 
 PROMOTION_NAME = "promotion.json"
-"""Name of the registry in a run directory."""
+"""Name of the file of a run's own passes."""
 SCHEMA_VERSION = 2
-MAX_REGISTRY_BYTES = 8 << 20
+MAX_PASSES_BYTES = 8 << 20
 
 Outcome = Literal["better", "unproven", "worse", "gated"]
 
@@ -35,7 +35,8 @@ class PromotionConfig:
     required_passes: int = 2
     """Passes in a row, each on fresh seeds; 1 to 10."""
     num_episodes: int = 100
-    """Episodes of one pass; `MIN_EPISODES` to 1,000,000."""
+    """Episodes of one pass; `MIN_EPISODES` to 1,000,000. Where a whole return is earned in one episode of ten (twenty),
+    a pass holds its level from 50 (100) on."""
     tail_margin: float = 0.0
     """How much lower, in units of return, the worst tenth may be than the incumbent's; in [0, 1e9]."""
     num_resamples: int = 10_000
@@ -73,6 +74,36 @@ class PromotionPass:
     comparison: PairedComparison | None
     """None where the candidate failed a gate and was not compared."""
 
+    @classmethod
+    def of(
+        cls,
+        candidate: str,
+        incumbent: str,
+        *,
+        tail_margin: float,
+        comparison: PairedComparison | None,
+        gates: Sequence[GateResult],
+    ) -> PromotionPass:
+        """Make the record of a pass.
+
+        Args:
+            candidate: digest of its weights.
+            incumbent: digest of its weights, or the name of a behavior.
+            tail_margin: in force.
+            comparison: of the two; None exactly when a gate failed.
+            gates: that the candidate went through before.
+
+        Raises:
+            PromotionError: if a gate failed and there is a comparison, or neither.
+        """
+        num_failed = sum(gate.failed for gate in gates)
+        if bool(num_failed) != (comparison is None):
+            raise PromotionError(
+                f"a candidate is compared unless a gate failed; {num_failed} failed, "
+                f"and the comparison is {'missing' if comparison is None else 'there'}"
+            )
+        return cls(candidate=candidate, incumbent=incumbent, tail_margin=tail_margin, comparison=comparison)
+
     @property
     def outcome(self) -> Outcome:
         """`better` needs the whole interval above zero and a worst tenth within the margin; `worse` is the interval's
@@ -89,7 +120,7 @@ class PromotionPass:
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionDecision:
-    """Decision of a registry after its last pass."""
+    """Decision after a pass."""
 
     decision: Decision
     reason: str
@@ -99,7 +130,7 @@ class PromotionDecision:
     """Passes in a row of the latest candidate against the latest incumbent."""
     required_passes: int
     num_passes: int
-    """Passes of any outcome over the life of the registry."""
+    """Passes of any outcome so far."""
 
     @property
     def candidate_ready(self) -> bool:
@@ -107,10 +138,11 @@ class PromotionDecision:
         return self.pass_streak >= self.required_passes
 
 
-class PromotionRegistry:
-    """Counts passes in a row, in one file that survives the process.
+class RunPromotion:
+    """Counts the passes in a row of one training run, in one file that survives the process.
 
-    A streak belongs to one candidate and one incumbent: any other begins anew.
+    A streak belongs to one candidate and one incumbent: any other begins anew. Policies of several runs are compared
+    by a `PromotionRegistry`.
 
     Examples:
         >>> import tempfile
@@ -119,13 +151,13 @@ class PromotionRegistry:
         >>> from townlet_trajectory.evaluation.interfaces import EpisodeScores
         >>> config = PromotionConfig(required_passes=2, num_episodes=10, num_resamples=1000)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     registry = PromotionRegistry(Path(folder) / "promotion.json", config=config, seed=1)
+        ...     passes = RunPromotion(Path(folder) / "promotion.json", config=config, seed=1)
         ...     for _ in range(2):
-        ...         seeds = registry.next_seeds()
+        ...         seeds = passes.next_seeds()
         ...         script = EpisodeScores.of(returns=np.arange(10.0), seeds=seeds)
         ...         learned = EpisodeScores.of(returns=np.arange(10.0) + 1.0, seeds=seeds)
-        ...         comparison = compare(learned, script, seed=registry.num_passes, num_resamples=1000)
-        ...         decision = registry.record("new weights", "scripted", comparison=comparison, gates=[])
+        ...         comparison = compare(learned, script, seed=passes.num_passes, num_resamples=1000)
+        ...         decision = passes.record("new weights", "scripted", comparison=comparison, gates=[])
         ...         print(decision.decision, decision.pass_streak)
         HOLD 1
         PROMOTE 2
@@ -141,7 +173,7 @@ class PromotionRegistry:
             anew: begin without passes also where there is a file; the first pass replaces it.
 
         Raises:
-            ArtifactError: if the file is no strict JSON, not a registry, or one of a newer schema.
+            ArtifactError: if the file is no strict JSON, does not hold passes, or is of a newer schema.
         """
         self._path = path
         self._config = config
@@ -174,24 +206,14 @@ class PromotionRegistry:
         Raises:
             PromotionError: if a gate failed and there is a comparison, or neither.
         """
-        failed = [gate for gate in gates if gate.failed]
-        if bool(failed) != (comparison is None):
-            raise PromotionError(
-                f"a candidate is compared unless a gate failed; {len(failed)} failed, "
-                f"and the comparison is {'missing' if comparison is None else 'there'}"
-            )
-        latest = PromotionPass(
-            candidate=candidate, incumbent=incumbent, tail_margin=self._config.tail_margin, comparison=comparison
+        latest = PromotionPass.of(
+            candidate, incumbent, tail_margin=self._config.tail_margin, comparison=comparison, gates=gates
         )
         passes = (*self._passes, latest)
-        streak = _streak(passes)
-        decision, reason = _decide(latest, failed, streak, self._config.required_passes)
-        result = PromotionDecision(
-            decision=decision,
-            reason=reason,
-            latest=latest,
-            gates=tuple(gates),
-            pass_streak=streak,
+        result = decide(
+            latest,
+            gates,
+            pass_streak=_streak(passes),
             required_passes=self._config.required_passes,
             num_passes=len(passes),
         )
@@ -206,9 +228,37 @@ def _streak(passes: Sequence[PromotionPass]) -> int:
     return sum(1 for _ in takewhile(lambda each: each == won, back))
 
 
-def _decide(latest: PromotionPass, failed: Sequence[GateResult], streak: int, required: int) -> tuple[Decision, str]:
+def decide(
+    latest: PromotionPass, gates: Sequence[GateResult], *, pass_streak: int, required_passes: int, num_passes: int
+) -> PromotionDecision:
+    """Draw the conclusion of a pass.
+
+    Args:
+        latest: the pass.
+        gates: that its candidate went through before it.
+        pass_streak: better passes in a row, this one included.
+        required_passes: that promote.
+        num_passes: of any outcome so far.
+
+    Returns:
+        PROMOTE where the streak is long enough, FAIL after a failed gate or where the candidate is worse, else HOLD.
+    """
+    decision, reason = _judgment(latest, gates, pass_streak, required_passes)
+    return PromotionDecision(
+        decision=decision,
+        reason=reason,
+        latest=latest,
+        gates=tuple(gates),
+        pass_streak=pass_streak,
+        required_passes=required_passes,
+        num_passes=num_passes,
+    )
+
+
+def _judgment(latest: PromotionPass, gates: Sequence[GateResult], streak: int, required: int) -> tuple[Decision, str]:
     comparison = latest.comparison
     if comparison is None:
+        failed = (gate for gate in gates if gate.failed)
         return Decision.FAIL, "; ".join(f"gate {gate.name} failed: {gate.detail}" for gate in failed)
     low, high = comparison.ci
     found = f"mean difference {comparison.mean:.6g}, 95 % interval [{low:.6g}, {high:.6g}]"
@@ -241,7 +291,7 @@ def _document(result: PromotionDecision, passes: Sequence[PromotionPass]) -> dic
         "ci": None if comparison is None else list(comparison.ci),
         "tail_difference": None if comparison is None else comparison.tail_difference,
         "tail_margin": latest.tail_margin,
-        "gates": [{"name": gate.name, "verdict": str(gate.verdict), "detail": gate.detail} for gate in result.gates],
+        "gates": gate_entries(result.gates),
         "state": "ready" if result.candidate_ready else "monitoring",
         "pass_streak": result.pass_streak,
         "required_passes": result.required_passes,
@@ -253,7 +303,7 @@ def _document(result: PromotionDecision, passes: Sequence[PromotionPass]) -> dic
                 "incumbent": each.incumbent,
                 "tail_margin": each.tail_margin,
                 "outcome": each.outcome,
-                "comparison": None if (one := each.comparison) is None else {**vars(one), "ci": list(one.ci)},
+                "comparison": comparison_entry(each.comparison),
             }
             for each in passes
         ],
@@ -261,8 +311,8 @@ def _document(result: PromotionDecision, passes: Sequence[PromotionPass]) -> dic
 
 
 def _read_passes(path: Path) -> tuple[PromotionPass, ...]:
-    """Read the passes in a registry's file. Their outcomes in the file are not believed, but judged again."""
-    document = Fields(parse_object(read_named(path, max_bytes=MAX_REGISTRY_BYTES), path), path, error=ManifestError)
+    """Read the passes in a file. Their outcomes in it are not believed, but judged again."""
+    document = Fields(parse_object(read_named(path, max_bytes=MAX_PASSES_BYTES), path), path, error=ManifestError)
     if document.integer("schema_version") != SCHEMA_VERSION:
         raise ManifestError(
             path, "parse", f"`schema_version` must be {SCHEMA_VERSION}, got {document.integer('schema_version')}"
@@ -272,16 +322,38 @@ def _read_passes(path: Path) -> tuple[PromotionPass, ...]:
 
 def _parse_pass(entry: Fields) -> PromotionPass:
     entry.require_keys({"candidate", "incumbent", "tail_margin", "outcome", "comparison"})
-    comparison = None
-    if not entry.is_null("comparison"):
-        record = entry.inside("comparison")
-        record.require_keys({field.name for field in fields(PairedComparison)})
-        low, high = record.numbers("ci", count=2)
-        means = {name: record.number(name) for name in ("mean", "iqm", "candidate_tail", "incumbent_tail")}
-        comparison = PairedComparison(num_episodes=record.integer("num_episodes"), ci=(low, high), **means)
     return PromotionPass(
         candidate=entry.text("candidate"),
         incumbent=entry.text("incumbent"),
         tail_margin=entry.number("tail_margin"),
-        comparison=comparison,
+        comparison=read_comparison(entry),
+    )
+
+
+def comparison_entry(comparison: PairedComparison | None) -> JsonValue:
+    """Return a comparison as JSON; see `read_comparison`."""
+    return None if comparison is None else {**vars(comparison), "ci": list(comparison.ci)}
+
+
+def read_comparison(entry: Fields) -> PairedComparison | None:
+    """Read the `comparison` of `entry`. Raises `ManifestError` if it is neither null nor a comparison."""
+    if entry.is_null("comparison"):
+        return None
+    record = entry.inside("comparison")
+    record.require_keys({field.name for field in fields(PairedComparison)})
+    low, high = record.numbers("ci", count=2)
+    means = {name: record.number(name) for name in ("mean", "iqm", "candidate_tail", "incumbent_tail")}
+    return PairedComparison(num_episodes=record.integer("num_episodes"), ci=(low, high), **means)
+
+
+def gate_entries(gates: Sequence[GateResult]) -> list[JsonValue]:
+    """Return gates as JSON; see `read_gates`."""
+    return [{"name": gate.name, "verdict": str(gate.verdict), "detail": gate.detail} for gate in gates]
+
+
+def read_gates(entry: Fields) -> tuple[GateResult, ...]:
+    """Read the `gates` of `entry`. Raises `ManifestError` if one is no gate."""
+    return tuple(
+        GateResult(name=gate.text("name"), verdict=gate.choice("verdict", Verdict), detail=gate.text("detail"))
+        for gate in entry.objects("gates")
     )

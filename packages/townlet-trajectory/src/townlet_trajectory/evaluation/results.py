@@ -12,7 +12,7 @@ from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import EpisodeScores
 from townlet_trajectory.evaluation.promotion import PromotionDecision
 
-Mode = Literal["anneal", "ppo", "bc"]
+Mode = Literal["anneal", "ppo", "bc", "replay", "rollout", "mixed"]
 Acting = Literal["greedy", "sampled"]
 Stage = Literal["clone", "warmup", "anneal", "ppo"]
 

@@ -41,7 +41,7 @@ def convert(
     to: str,
     info: DatasetInfo | None = None,
     capture: CaptureForm | None = None,
-    data_root: str | Path | None = None,
+    data_root: str | Path = ".",
     compression: str = "lz4",
 ) -> Conversion:
     """Write trajectories in another format. The target appears whole, or not at all.
@@ -85,9 +85,7 @@ def convert(
 
 
 @contextmanager
-def _opened(
-    source: str | Path | TrajectorySource | TrajectoryBatch, data_root: str | Path | None
-) -> Iterator[OpenDataset]:
+def _opened(source: str | Path | TrajectorySource | TrajectoryBatch, data_root: str | Path) -> Iterator[OpenDataset]:
     if isinstance(source, str | Path):
         with open_dataset(source, data_root=data_root) as opened:
             yield opened

@@ -17,10 +17,13 @@ from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
 from townlet_trajectory.errors import ArtifactError, RegistrationError, system_errors
 from townlet_trajectory.formats.batch_file import load_batch
 from townlet_trajectory.formats.captures.directory import info_of_captures
-from townlet_trajectory.formats.captures.manifest import YAML_SUFFIXES
+from townlet_trajectory.formats.captures.manifest import YAML_SUFFIXES, is_description
+from townlet_trajectory.formats.captures.sample import SECTION
 from townlet_trajectory.formats.captures.source import CaptureSource
 from townlet_trajectory.storage.entry_points import load_registered, registered_names
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_json
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
+from townlet_trajectory.storage.paths import read_named
 
 FORMATS = ("captures", "npz", "shards", "minari")
 """The formats of this package."""
@@ -82,21 +85,23 @@ def registered_format(name: str) -> DatasetFormat:
 
 
 def format_of(path: str | Path) -> str:
-    """Return the format of `path`: a file `*.npz` (a whole batch) or a capture's manifest (`*.json`, `*.yaml`,
-    `*.yml`), a directory of shards, of a dataset of Minari, or of one capture, or one of another package's format.
+    """Return the format of `path`: a file `*.npz` (a whole batch, or a classic sample, whose description lies beside
+    it), a capture's manifest or a sample's description (`*.json`, `*.yaml`, `*.yml`), a directory of shards, of a
+    dataset of Minari, of one capture or of samples, or one of another package's format.
+
     Raises `ArtifactError` if it is none of these."""
     path = Path(path)
     if path.is_file():
         suffix = path.suffix.lower()
         if suffix == ".npz":
-            return "npz"
+            return "captures" if _is_sample(path) else "npz"
         if suffix in (".json", *YAML_SUFFIXES):
             return "captures"
     elif (path / _MINARI_METADATA).is_file():
         return "minari"
     elif (path / MANIFEST_NAME).is_file():
         return "shards"
-    elif path.is_dir() and _manifests_in(path):
+    elif path.is_dir() and (_manifests_in(path) or any(map(_is_foreign_sample, _files_in(path, ".npz")))):
         return "captures"
     others = format_names()[len(FORMATS) :]
     for name in others:
@@ -106,15 +111,17 @@ def format_of(path: str | Path) -> str:
         path,
         "open",
         f"expected a batch (*.npz), a capture's manifest (*.json, *.yaml), a directory with {MANIFEST_NAME}, "
-        f"{_MINARI_METADATA} or *{_CAPTURE_MANIFESTS[0]}" + "".join(f", or a dataset of `{name}`" for name in others),
+        f"{_MINARI_METADATA}, *{_CAPTURE_MANIFESTS[0]} or samples (*.npz beside *.json)"
+        + "".join(f", or a dataset of `{name}`" for name in others),
     )
 
 
 @contextmanager
-def open_dataset(path: str | Path, *, data_root: str | Path | None = None) -> Iterator[OpenDataset]:
+def open_dataset(path: str | Path, *, data_root: str | Path = ".") -> Iterator[OpenDataset]:
     """Open trajectories of any format (`format_of`); they can be read until the block ends.
 
-    Samples that are not below a capture's manifest are looked for in `data_root`. Raises `ArtifactError` if it is none
+    Samples that are not below a capture's manifest are looked for in `data_root`: the working folder, unless said
+    otherwise. Raises `ArtifactError` if it is none
     of the formats, missing or damaged; `MissingExtraError` if the format needs an extra that is not installed.
     """
     path = Path(path)
@@ -126,8 +133,8 @@ def open_dataset(path: str | Path, *, data_root: str | Path | None = None) -> It
             yield OpenDataset(source=source, info=DatasetInfo())
         case "captures":
             manifest = path
-            if path.is_dir():
-                if len(names := _manifests_in(path)) != 1:
+            if path.is_dir() and (names := _manifests_in(path)):
+                if len(names) != 1:
                     raise ArtifactError(
                         path, "open", f"a folder of several captures: name the manifest, one of {names}"
                     )
@@ -151,6 +158,28 @@ def open_dataset(path: str | Path, *, data_root: str | Path | None = None) -> It
                 yield opened
 
 
+def _is_sample(npz: Path) -> bool:
+    """Whether the description of a classic sample lies beside `npz`."""
+    return is_description(_beside(npz))
+
+
+def _is_foreign_sample(npz: Path) -> bool:
+    """Whether it is a sample of another program. Ours without a manifest were broken off while they were written."""
+    document = _beside(npz)
+    return is_description(document) and isinstance(document, dict) and SECTION not in document
+
+
+def _beside(npz: Path) -> JsonValue:
+    try:
+        return parse_json(read_named(npz.with_suffix(".json"), max_bytes=MAX_JSON_BYTES), npz)
+    except ArtifactError:
+        return None
+
+
 def _manifests_in(folder: Path) -> list[str]:
+    return [path.name for path in _files_in(folder, *_CAPTURE_MANIFESTS)]
+
+
+def _files_in(folder: Path, *endings: str) -> list[Path]:
     with system_errors(folder, "open"):
-        return sorted(name for name in os.listdir(folder) if name.endswith(_CAPTURE_MANIFESTS))
+        return [folder / name for name in sorted(os.listdir(folder)) if name.endswith(endings)]

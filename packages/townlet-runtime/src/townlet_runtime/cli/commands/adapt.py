@@ -33,7 +33,7 @@ from townlet_trajectory.storage.files import filled_directory, make_directory, w
 from townlet_trajectory.storage.json import JsonValue
 
 if TYPE_CHECKING:
-    from townlet_runtime.training import AdaptedGroup, AddedAction, InitialPolicy
+    from townlet_runtime.training import InitialPolicy, adapting
 
 DEFAULT_PRIOR = 0.01
 DEFAULT_TICKS = 256
@@ -72,7 +72,7 @@ class _Rows(NamedTuple):
 
 def adapt_policy(options: AdaptOptions, console: Console) -> int:
     """Adapt the policy, write its directory, print the probabilities of new actions, and return the exit code."""
-    from townlet_runtime.training import TrainingError, adapted_groups, policy_specs, reference_rows, set_priors
+    from townlet_runtime.training import TrainingError, adapting, policy_specs
 
     config = load(options.config, options.settings, options.world.overrides(), console).config
     worlds = Worlds.of(config, options.world)
@@ -80,18 +80,18 @@ def adapt_policy(options: AdaptOptions, console: Console) -> int:
         specs = one.specs
     try:
         source = initial_policy(options.source)
-        groups = adapted_groups(source, policy_specs(specs), options.renamed)
+        groups = adapting.adapted_groups(source, policy_specs(specs), options.renamed)
         priors = _priors(options.priors, [key for each in groups.values() for key in each.added_actions])
-        added: dict[str, dict[str, AddedAction]] = {group: {} for group in groups}
+        added: dict[str, dict[str, adapting.AddedAction]] = {group: {} for group in groups}
         num_rows: dict[str, int] = {}
         fingerprint = None
         if any(each.added_actions for each in groups.values()):
             taken = _dataset(options.reference, groups) if options.reference else _rollout(worlds, groups, options)
             fingerprint = taken.fingerprint
             for group, each in groups.items():
-                rows = reference_rows(taken.batches[group], each, options.renamed)
+                rows = adapting.reference_rows(taken.batches[group], each, options.renamed)
                 num_rows[group] = len(rows.legal)
-                added[group] = set_priors(each, rows, priors)
+                added[group] = adapting.set_priors(each, rows, priors)
     except TrainingError as error:
         raise ConfigError(str(error), file=str(options.source)) from error
     record = _write(options, config, worlds, specs, source, groups, added, num_rows, fingerprint)
@@ -119,17 +119,17 @@ def _priors(given: Sequence[str], keys: Sequence[str]) -> dict[str, float]:
     return {key: own.get(key, of_all) for key in keys}
 
 
-def _dataset(path: Path, groups: Mapping[str, AdaptedGroup]) -> _Rows:
+def _dataset(path: Path, groups: Mapping[str, adapting.AdaptedGroup]) -> _Rows:
     """Read the rows of a data set, as many as are looked at."""
     if len(groups) > 1:
         raise ConfigError("a data set is of one agent group, and the policy has several", file="--reference")
-    from townlet_runtime.training import MAX_REFERENCE_ROWS
+    from townlet_runtime.training import adapting
 
     with open_dataset(path) as opened:
         batches: list[TrajectoryBatch] = []
         for block in range(len(opened.source.block_offsets) - 1):
             batches.append(opened.source.load_block(block))
-            if sum(batch.num_steps for batch in batches) >= MAX_REFERENCE_ROWS:
+            if sum(batch.num_steps for batch in batches) >= adapting.MAX_REFERENCE_ROWS:
                 break
         return _Rows({group: batches for group in groups}, opened.source.fingerprint)
 
@@ -151,7 +151,7 @@ class _OldActions:
         return self.network.act(observations, np.where(old.any(axis=1, keepdims=True), old, legal))
 
 
-def _rollout(worlds: Worlds, groups: Mapping[str, AdaptedGroup], options: AdaptOptions) -> _Rows:
+def _rollout(worlds: Worlds, groups: Mapping[str, adapting.AdaptedGroup], options: AdaptOptions) -> _Rows:
     """Let the old policy act in the new world, its actions drawn."""
     with closing(worlds.make(_NUM_WORLDS)) as simulation:
         most = max(spec.capacity for spec in simulation.specs.values())
@@ -177,18 +177,18 @@ def _write(
     worlds: Worlds,
     specs: Mapping[str, SimulationSpec],
     source: InitialPolicy,
-    groups: Mapping[str, AdaptedGroup],
-    added: Mapping[str, Mapping[str, AddedAction]],
+    groups: Mapping[str, adapting.AdaptedGroup],
+    added: Mapping[str, Mapping[str, adapting.AddedAction]],
     num_rows: Mapping[str, int],
     fingerprint: str | None,
 ) -> AdaptedFile:
     """Fill a new directory, which becomes `options.output` all at once."""
-    from townlet_runtime.training import adapted_policy, export_policy
+    from townlet_runtime.training import adapting, export_policy
 
     make_directory(options.output.absolute().parent)
     with ExitStack() as stack:
         folder = stack.enter_context(filled_directory(options.output.absolute()))
-        initial = adapted_policy(source, groups)
+        initial = adapting.adapted_policy(source, groups)
         initial.write(folder / INITIAL)
         records = {}
         for group, each in groups.items():

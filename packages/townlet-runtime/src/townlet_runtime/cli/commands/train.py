@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from townlet_runtime.cli.run_starts import (
     settle_extension,
     with_network,
 )
+from townlet_runtime.cli.schedule_options import ScheduleOptions
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import (
     Worlds,
@@ -34,6 +35,7 @@ from townlet_runtime.config import (
     config_differences,
     config_digest,
     dump_config,
+    is_scheduled,
     load_config,
     parse_override,
     training_mode,
@@ -79,6 +81,7 @@ class TrainOptions:
     threads: int
     preset: str | None
     settings: Sequence[str]
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that the options of their own name mean."""
@@ -90,6 +93,7 @@ class TrainOptions:
             *option("training.eval_every", self.eval_every, "--eval-every"),
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
+            *self.schedule.overrides(),
         ]
 
 
@@ -130,6 +134,10 @@ def train_policy(options: TrainOptions, console: Console) -> int:
         if (options.resume / MANIFEST).exists():
             return _show_finished(options.resume, console)
     plan = _plan(options, console)
+    if is_scheduled(plan.config, plan.mode):
+        from townlet_runtime.cli.commands.train_schedule import train_scheduled
+
+        return train_scheduled(plan, options.schedule, console)
     return _train(plan, console)
 
 
@@ -173,7 +181,8 @@ def _plan(options: TrainOptions, console: Console) -> TrainPlan:
         behaviors, specs = one.behaviors, one.specs
     if options.resume is not None and begun is not None:
         require_same_world(options.resume, begun, specs)
-    mode = _mode(config, worlds, behaviors)
+    meant = options.schedule.mode_of(config.training.get("source"), named=options.mode is not None)
+    mode = meant or _mode(config, worlds, behaviors)
     seed = seed_of(config) if options.seed is None else options.seed
     named = options.resume or options.run_dir
     if options.run_dir is not None and options.resume is None:
@@ -196,7 +205,7 @@ def _plan(options: TrainOptions, console: Console) -> TrainPlan:
 def _mode(config: Config, worlds: Worlds, behaviors: Sequence[str]) -> Mode:
     """The mode that is trained in; PPO alone where none is named and there is no script to begin with."""
     mode = training_mode(config)
-    if SCRIPTED in behaviors:
+    if SCRIPTED in behaviors or is_scheduled(config, mode):
         return mode
     if "source" not in config.training:
         return "ppo"
@@ -208,9 +217,9 @@ def _mode(config: Config, worlds: Worlds, behaviors: Sequence[str]) -> Mode:
     return mode
 
 
-def _settings(plan: TrainPlan, initial: InitialPolicy | None) -> tuple[Config, TrainingConfig]:
+def settings_of(plan: TrainPlan, initial: InitialPolicy | None = None) -> tuple[Config, TrainingConfig]:
     """Decide the settings of training completely; return the config with all of them written out, and themselves."""
-    from townlet_runtime.training import preset_name_for, training_config, training_fields
+    from townlet_runtime.training_settings import preset_name_for, training_config, training_fields
 
     config = plan.config
     # A config of the town without a preset means the defaults of the file format.
@@ -231,7 +240,7 @@ def _settings(plan: TrainPlan, initial: InitialPolicy | None) -> tuple[Config, T
 def _train(plan: TrainPlan, console: Console) -> int:
     # Not before everything that can be refused without it was: the trainer takes seconds to import.
     initial = _initial(plan)
-    config, training = _settings(plan, initial)
+    config, training = settings_of(plan, initial)
     plan = replace(plan, config=config)
     # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
     require_report_extra()
@@ -261,7 +270,7 @@ def _train_in(
 ) -> int:
     from townlet_runtime.training import TrainingError, prepare_run
 
-    begun_at = 0 if plan.begun is None else _resume_at(plan, plan.begun, console)
+    begun_at = 0 if plan.begun is None else resume_at(plan, plan.begun, console)
     with (
         stop_on_signals() as stop,
         console.progress(total=training.total_env_steps, unit="env steps", begun_at=begun_at) as shown,
@@ -272,7 +281,7 @@ def _train_in(
             shown.update(progress.stage, progress.env_steps, note)
 
         try:
-            with _claimed(plan, initial) as (run_dir, begun):
+            with claimed(plan, initial) as (run_dir, begun):
                 orchestrator = prepare_run(
                     training,
                     worlds,
@@ -282,24 +291,24 @@ def _train_in(
                     threads=plan.threads,
                     on_progress=on_progress,
                     stop=stop,
-                    notes=_notes(begun),
+                    notes=notes_of(begun),
                     resume=plan.begun is not None,
                     initial=initial,
-                    earlier_totals=earlier_totals(begun, _notes(begun)),
+                    earlier_totals=earlier_totals(begun),
                 )
             summary = orchestrator.run()
         except TrainingError as error:
             raise CommandError(str(error)) from error
     if summary.interrupted:
         console.note(f"stopped at {summary.counters.env_steps:,} env steps; kept in {summary.checkpoint}")
-        console.note(f"go on with: {_resume_command(plan, run_dir)}")
+        console.note(f"go on with: {resume_command(plan, run_dir)}")
         return stop.code
     plan = replace(plan, run_dir=run_dir, begun=begun)
     return _finish(plan, summary, console, horizon=first_spec(worlds).episode_ticks)
 
 
 @contextmanager
-def _claimed(plan: TrainPlan, initial: InitialPolicy | None) -> Iterator[tuple[Path, BegunFile]]:
+def claimed(plan: TrainPlan, initial: InitialPolicy | None = None) -> Iterator[tuple[Path, BegunFile]]:
     """Hold the run directory while the block prepares the run; a new one then gets its first files."""
     if plan.begun is not None:
         yield plan.run_dir, plan.begun
@@ -325,7 +334,7 @@ def _claimed(plan: TrainPlan, initial: InitialPolicy | None) -> Iterator[tuple[P
         write_bytes_atomic(run_dir / CONFIG, text.encode())
 
 
-def _notes(begun: BegunFile) -> dict[str, str]:
+def notes_of(begun: BegunFile) -> dict[str, str]:
     """The settings that every checkpoint repeats, and that a resumed run must have again."""
     notes = {
         "threads": str(begun.threads),
@@ -338,7 +347,7 @@ def _notes(begun: BegunFile) -> dict[str, str]:
     return {name: value for name, value in notes.items() if value is not None}
 
 
-def _resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
+def resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
     """Say where a run goes on, and return the env steps that it has made.
 
     Raises:
@@ -363,7 +372,8 @@ def _resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
     return state.env_steps
 
 
-def _resume_command(plan: TrainPlan, run_dir: Path) -> str:
+def resume_command(plan: TrainPlan, run_dir: Path) -> str:
+    """Return the command that goes on with the run in `run_dir`."""
     command = shlex.join(["townlet", "train", "--resume", str(run_dir)])
     return f"{command} {plan.worlds.options.code().typed()}".rstrip()
 

@@ -127,7 +127,7 @@ def write_captures(
     return manifest
 
 
-def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) -> Capture:
+def read_captures(manifest: str | Path, *, data_root: str | Path = ".") -> Capture:
     """Read the accepted samples of a manifest: a JSON list, or a JSON or YAML mapping, YAML or JSON by its name.
 
     Files that are not below its own folder are looked for in `data_root`. Raises `ArtifactError` if a file is missing,
@@ -143,7 +143,7 @@ def read_captures(manifest: str | Path, *, data_root: str | Path | None = None) 
         if num_bytes > MAX_CAPTURE_BYTES:
             message = f"at most {MAX_CAPTURE_BYTES} bytes of samples are read at once, got {num_bytes}"
             raise CaptureError(entry.where, "read", message)
-    if unnamed := [sample for sample in samples if not sample.metadata.get("action_lookup")]:
+    if unnamed := [sample for sample in samples if not sample.names_all_actions]:
         message = f"{listed.path}: {len(unnamed)} of {len(samples)} samples do not say what their action ids mean"
         warnings.warn(f"{message}; they are called action_0, action_1, ...", UnnamedActionsWarning, stacklevel=2)
     return Capture(metadata=listed.metadata, samples=tuple(samples))
@@ -232,9 +232,7 @@ class CaptureForm:
         )
 
 
-def info_of_captures(
-    path: str | Path, *, data_root: str | Path | None = None, tags: tuple[str, ...] = ()
-) -> DatasetInfo:
+def info_of_captures(path: str | Path, *, data_root: str | Path = ".", tags: tuple[str, ...] = ()) -> DatasetInfo:
     """Collect what the manifest and the first sample of a capture say, for a dataset of another format.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +79,19 @@ class CaptureManifest:
         return tuple(entry for entry in self.entries if entry.accepted)
 
 
-def read_capture_manifest(path: str | Path, *, data_root: str | Path | None = None) -> CaptureManifest:
-    """Read a manifest, YAML or JSON by its name; files that are not below its own folder are looked for in `data_root`.
+def read_capture_manifest(path: str | Path, *, data_root: str | Path = ".") -> CaptureManifest:
+    """Read a manifest, YAML or JSON by its name; one sample, named by either of its files, and a folder of samples are
+    read as if a manifest listed them.
 
-    Raises `ArtifactError` if the file is missing, damaged, or of another form; `CaptureError` if an entry is;
-    `MissingExtraError` for YAML, where the extra `yaml` is not installed.
+    Files that are not below the manifest's own folder are looked for in `data_root`: the working folder, to which the
+    original's paths are relative, unless said otherwise. Raises `ArtifactError` if the file is missing, damaged, or of
+    another form; `CaptureError` if an entry is; `MissingExtraError` for YAML, where the extra `yaml` is not installed.
     """
     path = Path(path)
+    if path.is_dir():
+        return CaptureManifest(path=path, metadata={}, entries=_entries_in(path))
+    if path.suffix.lower() == ".npz":
+        return CaptureManifest(path=path, metadata={}, entries=(_alone(path),))
     data = read_named(path, max_bytes=MAX_JSON_BYTES)
     if path.suffix.lower() in YAML_SUFFIXES:
         from townlet_trajectory.storage.yaml import parse_yaml  # an extra: only who has such files needs it
@@ -94,6 +100,8 @@ def read_capture_manifest(path: str | Path, *, data_root: str | Path | None = No
     else:
         document = parse_json(data, path)
     metadata: dict[str, JsonValue] = {}
+    if is_description(document):
+        return CaptureManifest(path=path, metadata={}, entries=(_alone(path),))
     if isinstance(document, dict):
         metadata = Fields(document, path).object("metadata") if "metadata" in document else {}
         values, document = document, document.get("samples")
@@ -101,9 +109,26 @@ def read_capture_manifest(path: str | Path, *, data_root: str | Path | None = No
         verify_digest(values, path, ours=entries_are_ours)
     if not isinstance(document, list):
         raise CaptureError(path, "parse", "expected a list, or an object with a list `samples`")
-    roots = (path.parent,) if data_root is None else (path.parent, Path(data_root))
+    roots = (path.parent, Path(data_root))
     entries = tuple(_entry(value, roots, f"{path}: entry {number}") for number, value in enumerate(document))
     return CaptureManifest(path=path, metadata=metadata, entries=entries)
+
+
+def is_description(document: JsonValue) -> bool:
+    """Whether the content of a JSON file is the description of one sample, and no manifest."""
+    return isinstance(document, dict) and "feature_names" in document and "samples" not in document
+
+
+def _alone(path: Path) -> CaptureEntry:
+    """The sample that either of its files is named by."""
+    return CaptureEntry(where=str(path), roots=(path.parent,), sample=f"{path.stem}.npz", meta=f"{path.stem}.json")
+
+
+def _entries_in(folder: Path) -> tuple[CaptureEntry, ...]:
+    """All samples of a folder, by name."""
+    with system_errors(folder, "open"):
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".npz"))
+    return tuple(replace(_alone(folder / name), where=f"{folder}: {name}") for name in names)
 
 
 def sample_digest(npz: bytes, description: bytes) -> str:
@@ -278,18 +303,16 @@ def list_captures(
     try:
         with system_errors(folder, "open"):
             below = folder.resolve().relative_to(Path(relative_to).resolve())
-            names = sorted(os.listdir(folder))
     except ValueError as error:
         raise ArtifactError(folder, "path", f"expected a folder at or below {relative_to}") from error
     entries = []
-    for name in (name for name in names if name.endswith(".npz")):
-        meta = f"{name.removesuffix('.npz')}.json"
-        sample = CaptureEntry(where=str(folder), roots=(folder,), sample=name, meta=meta).load()
+    for found in _entries_in(folder):
+        sample = found.load()
         size, total = len(sample), float(sample.rewards.sum(dtype=np.float64))
         ends = int(sample.dones.sum())
         entry: dict[str, JsonValue] = {
-            "sample": (below / name).as_posix(),
-            "meta": (below / meta).as_posix(),
+            "sample": (below / found.sample).as_posix(),
+            "meta": (below / found.meta).as_posix(),
             "metrics": {"timesteps": size, "reward_sum": total, "mean_reward": total / size, "done_count": ends},
             "accepted": size >= min_length and (min_return is None or total >= min_return),
         }

@@ -23,39 +23,43 @@ _COUNT = "_count"
 def sample_metrics(
     *,
     rewards: NDArray[np.float32],
-    log_probs: NDArray[np.float32],
-    value_preds: NDArray[np.float32],
+    log_probs: NDArray[np.float32] | None,
+    value_preds: NDArray[np.float32] | None,
     actions: NDArray[np.int64],
     action_texts: Sequence[str],
     features: NDArray[np.float32],
     feature_names: Sequence[str],
+    vetoed: NDArray[np.bool_] | None = None,
 ) -> dict[str, float]:
-    """The figures of T >= 1 steps of one agent.
+    """Compute the figures of T >= 1 steps of one agent.
 
     Args:
         rewards: [T].
-        log_probs: [T].
-        value_preds: [T] or [T + 1].
+        log_probs: [T], or fewer, of the steps that have one. None: there are none.
+        value_preds: [T] or [T + 1]. None: there are none.
         actions: [T]; indices into `action_texts`.
         action_texts: each action as JSON; its `kind` is counted, and whether it is `blocked`. Other texts are of kind
             `unknown`.
         features: [T, F].
         feature_names: F names.
+        vetoed: [T]; the steps that a guardrail vetoed. None: those whose action's text says `blocked`.
 
     Returns:
-        `timesteps`, `reward_sum`, `reward_mean`, `log_prob_mean`, `value_pred_last`; `NAME_mean` and `NAME_max` of
-        `CONFLICT_FEATURES`, `reward_feature_mean` (of `reward_total`) and `lateness_mean` (of `lateness_counter`) where
-        the feature exists; `action_nonzero` (different actions used), `action_total`, `action_entropy` (nats),
-        `action_KIND_count`, `action_blocked_ratio`.
+        `timesteps`, `reward_sum`, `reward_mean`; `log_prob_mean` and `value_pred_last` where they are given; where the
+        feature exists `NAME_mean` and `NAME_max` of `CONFLICT_FEATURES`, `reward_feature_mean` (of `reward_total`) and
+        `lateness_mean` (of `lateness_counter`); `action_nonzero` (different actions used), `action_total`,
+        `action_entropy` (nats), `action_KIND_count`, `action_blocked_ratio`.
     """
     num_steps = len(rewards)
     metrics = {
         "timesteps": float(num_steps),
         "reward_sum": float(rewards.sum()),
         "reward_mean": float(rewards.mean()),
-        "log_prob_mean": float(log_probs.mean()),
-        "value_pred_last": float(value_preds[-1]),
     }
+    if log_probs is not None and len(log_probs):
+        metrics["log_prob_mean"] = float(log_probs.mean())
+    if value_preds is not None:
+        metrics["value_pred_last"] = float(value_preds[-1])
     column_of = {name: column for column, name in enumerate(feature_names)}
     for name in CONFLICT_FEATURES:
         if name in column_of:
@@ -64,7 +68,8 @@ def sample_metrics(
     for metric, name in _MEAN_OF_FEATURE.items():
         if name in column_of:
             metrics[metric] = float(features[:, column_of[name]].mean())
-    return metrics | _action_metrics(actions, action_texts)
+    metrics |= _action_metrics(actions, action_texts)
+    return metrics if vetoed is None else metrics | {"action_blocked_ratio": float(vetoed.mean())}
 
 
 def aggregate_metrics(metrics: Iterable[Mapping[str, float | None]]) -> dict[str, float]:

@@ -36,6 +36,9 @@ SECTION = "townlet"
 
 MAX_ACTIONS = 1 << 20
 
+NO_ACTION = "{}"
+"""What the original calls a step of an agent that did nothing yet: a text that names no action."""
+
 TRAINING_ARRAYS = ("actions", "old_log_probs", "rewards", "dones", "value_preds")
 CLASSIC_ARRAYS = ("map", "features", *TRAINING_ARRAYS)
 
@@ -120,6 +123,25 @@ class ReplaySample:
         """Steps (T)."""
         return len(self.rewards)
 
+    @property
+    def names_all_actions(self) -> bool:
+        """Whether the file says of every action id what it means."""
+        lookup = self.metadata.get("action_lookup")
+        return isinstance(lookup, dict) and len(lookup.keys() - {NO_ACTION}) == len(self.vocabulary)
+
+    def metrics(self) -> dict[str, float]:
+        """The figures of the sample as it was recorded, as `sample_metrics` computes them."""
+        return sample_metrics(
+            rewards=self.rewards,
+            log_probs=self.old_log_probs,
+            value_preds=self.value_preds,
+            actions=self.actions,
+            action_texts=self.vocabulary,
+            features=self.features,
+            feature_names=self.feature_names,
+            vetoed=None if self.trajectory is None else _vetoed(self.trajectory),
+        )
+
     def arrays(self) -> dict[str, Array]:
         """The seven arrays by their names in the file."""
         return {name: vars(self)[name] for name in CLASSIC_ARRAYS}
@@ -162,6 +184,7 @@ def encode_sample(
         action_texts=layout.action_texts,
         features=arrays["features"],
         feature_names=layout.feature_names,
+        vetoed=_vetoed(trajectory),
     )
     if not all(map(np.isfinite, metrics.values())):
         raise CaptureError(npz_path, "encode", f"metrics must be finite, got {metrics}")
@@ -177,6 +200,11 @@ def encode_sample(
     }
     section["sha256"] = _digest(npz, {**document, SECTION: section})
     return npz, readable_json({**document, SECTION: section}), metrics
+
+
+def _vetoed(trajectory: Trajectory) -> NDArray[np.bool_] | None:
+    found = trajectory.columns.get("vetoed")
+    return None if found is None else found.astype(np.bool_, copy=False)
 
 
 def _arrays(trajectory: Trajectory, final_value: float) -> dict[str, Any]:
@@ -349,4 +377,10 @@ def _vocabulary(metadata: Mapping[str, JsonValue], actions: Array, path: Path) -
     size = max(highest + 1, fields.integer("action_dim") if "action_dim" in metadata else 0)
     if size > MAX_ACTIONS or min([0, *text_of]) < 0:
         raise CaptureError(path, "parse", f"action ids must be in [0, {MAX_ACTIONS}), got {size} actions")
-    return tuple(text_of.get(action, f"action_{action}") for action in range(size))
+    named = {action: text for action, text in text_of.items() if text != NO_ACTION}
+    vocabulary = tuple(named.get(action, f"action_{action}") for action in range(size))
+    if not all(vocabulary) or len(set(vocabulary)) != size:
+        raise CaptureError(
+            path, "parse", "`action_lookup` calls an action by an empty text, or as another one is called"
+        )
+    return vocabulary

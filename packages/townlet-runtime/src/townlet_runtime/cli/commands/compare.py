@@ -1,0 +1,68 @@
+"""`townlet compare`: finished runs that differ in their seed, summed up and compared over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from townlet_runtime.cli.options import Json, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from townlet_runtime.cli.console import Console
+
+_RunDirs = Annotated[
+    list[Path], typer.Argument(metavar="RUN_DIR...", help="Directories of finished runs, or folders of them.")
+]
+_Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME|RUN_DIR",
+        help="Behavior that the runs were scored beside, or a folder of other runs, or (repeatable) their directories."
+        "  [default: scripted, or random; and the first of several groups]",
+        show_default=False,
+    ),
+]
+_Output = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Draw performance profiles and return over env steps: .html, .png or .svg.",
+        show_default=False,
+    ),
+]
+
+
+def compare(
+    runs: _RunDirs,
+    against: _Against = None,
+    output: _Output = None,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet compare`."""
+    from townlet_runtime.cli.console import Console, guarded
+
+    console = Console(json=json, verbose=verbose, quiet=quiet)
+    return guarded(lambda: _compare(runs, against or (), output, console), console)
+
+
+def _compare(runs: list[Path], against: Sequence[str], output: Path | None, console: Console) -> int:
+    """Read the runs, draw their picture, print the comparison, and return the exit code."""
+    from townlet_runtime.cli.comparison import compare_named, show_comparison
+    from townlet_runtime.cli.console import SUCCESS, CommandError
+    from townlet_runtime.errors import require_report_extra
+    from townlet_runtime.report.writing import PICTURES, write_comparison
+
+    if output is not None and output.suffix not in PICTURES:
+        raise CommandError(f"--output {output}: expected a file that ends in {', '.join(PICTURES)}")
+    if output is not None:
+        require_report_extra()
+    found = compare_named(runs, against)
+    if output is not None:
+        write_comparison(found, output)
+    show_comparison(found, console, picture=output)
+    return SUCCESS
