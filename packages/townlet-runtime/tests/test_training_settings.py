@@ -141,7 +141,7 @@ def test_the_config_of_a_run_reads_back_with_the_seed_of_the_run(content: dict[s
 
 
 def test_the_settings_known_without_the_trainer_are_those_that_it_declares() -> None:
-    # After a change: python -c "from townlet_runtime.training_settings import settings_schema; print(settings_schema())"
+    # After a change: python -c "from townlet_runtime.training_settings import *; print(settings_schema())"
     kept = resources.files("townlet_runtime.config").joinpath("data/training.json").read_text(encoding="utf-8")
     assert kept == settings_schema() + "\n"
 

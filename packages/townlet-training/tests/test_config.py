@@ -105,7 +105,7 @@ def test_gates_out_of_range_are_refused(name: str, value: float) -> None:
     "changes",
     [
         {"world": ""},
-        {"vocabulary": ("wait",)},
+        {"vocabulary": ()},
         {"vocabulary": ("wait", "wait")},
         {"observation_shapes": {}},
         {"observation_shapes": {"action_mask": (3,)}},
