@@ -17,7 +17,9 @@ from townlet_runtime.config import (
     Override,
     config_digest,
     dump_config,
+    is_scheduled,
     load_config,
+    training_mode,
     training_settings,
 )
 from townlet_runtime.config.dump import resolved
@@ -102,6 +104,8 @@ def extend(run_dir: Path, total: int) -> None:
     """
     settle_extension(run_dir)
     begun, before = require_unchanged(run_dir), load_config(run_dir / CONFIG).config
+    if is_scheduled(before, training_mode(before)):
+        raise CommandError(f"--total-steps {total}: {run_dir} follows a schedule of its own, which says how long it is")
     had = training_settings(before)["total_env_steps"]
     if total == had:
         return

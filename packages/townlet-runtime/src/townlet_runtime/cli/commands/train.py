@@ -135,6 +135,8 @@ def train_policy(options: TrainOptions, console: Console) -> int:
             return _show_finished(options.resume, console)
     plan = _plan(options, console)
     if is_scheduled(plan.config, plan.mode):
+        if options.init_from is not None:
+            raise CommandError(f"--init-from {options.init_from}: a schedule begins with a network of its own")
         from townlet_runtime.cli.commands.train_schedule import train_scheduled
 
         return train_scheduled(plan, options.schedule, console)
