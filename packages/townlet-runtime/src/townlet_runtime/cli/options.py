@@ -249,7 +249,16 @@ Resume = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Resume the unfinished run in DIR, with its own config and options.",
+        help="Resume the unfinished run in DIR, with its own config and options. A finished one too, with more"
+        " --total-steps.",
+        show_default=False,
+    ),
+]
+InitFrom = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Begin with the policy of a finished run, or an adapted one, instead of a fresh one.",
         show_default=False,
     ),
 ]

@@ -105,6 +105,29 @@ class NotedData:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InitialSource:
+    """The policy that a run begins with; its weights are copied into the folder `initial` of the run."""
+
+    path: str | None
+    """Of a run or an adapted policy, as it was given; None where it was given in Python."""
+    weights_sha256: str
+
+    def __post_init__(self) -> None:
+        require_digest("InitialSource", "weights_sha256", self.weights_sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """Settings that a run had until it was extended."""
+
+    total_env_steps: int
+    config_sha256: str
+
+    def __post_init__(self) -> None:
+        require_digest("Extension", "config_sha256", self.config_sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BegunFile(FileRecord):
     """`begun.json`: settings that must be the same when a run is resumed, written before anything else."""
 
@@ -129,6 +152,10 @@ class BegunFile(FileRecord):
     """What the policy was cloned from, in the order in which it was named; empty: from the script, or not at all."""
     opponents_sha256: Mapping[str, str] = field(default_factory=dict)
     """Of `opponent-GROUP.onnx`, by agent group that a frozen policy plays."""
+    initial: InitialSource | None = None
+    """The policy that the run begins with; None: a fresh one."""
+    extensions: tuple[Extension, ...] = ()
+    """Oldest first; empty where the run still has the world steps that it was begun with."""
 
     def __post_init__(self) -> None:
         if self.threads < 1:
@@ -162,11 +189,6 @@ class CloningFile(FileRecord):
     def accuracy(self) -> float:
         """The lowest accuracy of a group."""
         return min(result.accuracy for result in self.results.values())
-
-    @classmethod
-    def of(cls, clone: CloneRecord) -> CloningFile:
-        """Take from `clone` all but its evaluation, which is the first of `evaluation.json`."""
-        return cls(schema_version=1, results=clone.results, gate=clone.gate)
 
 
 @dataclass(frozen=True, kw_only=True)
