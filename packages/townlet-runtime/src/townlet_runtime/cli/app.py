@@ -20,6 +20,8 @@ from townlet_runtime.cli.options import (
     Against,
     ConfigArgument,
     ControllerName,
+    DataPaths,
+    DataRoot,
     Device,
     DeviceName,
     Env,
@@ -145,6 +147,8 @@ def train(
     threads: Threads = None,
     device: Device = DeviceName.cpu,
     preset: PresetName = None,
+    data: DataPaths = None,
+    data_root: DataRoot = None,
     settings: Settings = None,
     json: Json = False,
     verbose: Verbose = False,
@@ -160,6 +164,7 @@ def train(
         _refuse_directory(run_dir, None if seeds is not None else resume)
         from townlet_runtime.cli.commands.train import TrainOptions
         from townlet_runtime.cli.commands.train_many import train_one_or_many
+        from townlet_runtime.cli.training_data import DataOptions
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
@@ -176,6 +181,7 @@ def train(
             eval_every=eval_every,
             threads=num_threads,
             preset=preset,
+            data=DataOptions(paths=tuple(data or ()), root=data_root),
             settings=tuple(settings or ()),
             schedule=schedule,
         )

@@ -92,6 +92,23 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log lines a
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
 
+DataPaths = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="Clone recorded steps: a capture, shards, Minari or npz. Repeatable. Without CONFIG and --mode: mode bc.",
+        show_default=False,
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where samples that are not below a capture's manifest are looked for.  [default: the working folder]",
+        show_default=False,
+    ),
+]
 Mode = Annotated[
     ModeName | None,
     typer.Option(

@@ -69,6 +69,23 @@ class FileRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotedData:
+    """Recorded steps that a run was begun with."""
+
+    __pydantic_config__ = EXACT
+
+    path: str
+    """As it was given."""
+    root: str
+    """Where samples that are not below a capture's manifest were looked for."""
+    fingerprint: str
+    """SHA-256 of the content."""
+
+    def __post_init__(self) -> None:
+        require_digest("NotedData", "fingerprint", self.fingerprint)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BegunFile(FileRecord):
     """`begun.json`: settings that must be the same when a run is resumed, written before anything else."""
 
@@ -89,6 +106,8 @@ class BegunFile(FileRecord):
     """Digest of the resolved config; None where the world was made in Python."""
     config: Mapping[str, JsonValue] | None = None
     """The resolved config itself, so that a key that was changed later can be named."""
+    data: tuple[NotedData, ...] = ()
+    """What the policy was cloned from, in the order in which it was named; empty: from the script, or not at all."""
 
     def __post_init__(self) -> None:
         if self.threads < 1:
