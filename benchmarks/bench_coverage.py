@@ -1,7 +1,7 @@
 """How often 95 % intervals over n training runs cover what they are of, by the distribution of the runs' scores.
 
-The truth is that of the distribution itself: its mean, or the mean of its middle half. Prints one JSON line per case: the
-share of `NUM_SETS` sets of runs whose interval covers it; a share of 95 % then has a deviation of 0.7 %.
+The truth is that of the distribution itself: its mean, or the mean of its middle half. Prints one JSON line per case:
+the share of `NUM_SETS` sets of runs whose interval covers it; a share of 95 % then has a deviation of 0.7 %.
 """
 
 from __future__ import annotations
@@ -12,7 +12,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.evaluation.across_runs import bootstrap_interval, pooled_interquartile_mean, student_interval
+from townlet_trajectory.evaluation.across_runs import (
+    Statistic,
+    bootstrap_interval,
+    pooled_interquartile_mean,
+    student_interval,
+)
 
 NUM_RUNS = (3, 5, 10)
 NUM_SETS, NUM_RESAMPLES, LEVEL = 1000, 300, 0.05
@@ -29,6 +34,10 @@ def mean(strata: Sequence[NDArray[np.float64]]) -> float:
     return float(strata[0].mean())
 
 
+def resampled(runs: NDArray[np.float64], statistic: Statistic, seed: int) -> tuple[float, float]:
+    return bootstrap_interval([runs], statistic, level=LEVEL, seed=seed, num_resamples=NUM_RESAMPLES)
+
+
 def main() -> None:
     for name, draw in SCORES.items():
         large = draw(np.random.default_rng(1), 2_000_000)
@@ -38,11 +47,10 @@ def main() -> None:
             covered = dict.fromkeys(("student: mean", "bootstrap: mean", "bootstrap: IQM"), 0)
             for seed in range(NUM_SETS):
                 runs = draw(rng, count)
-                bootstrap = {"level": LEVEL, "seed": seed, "num_resamples": NUM_RESAMPLES}
                 for interval, (low, high), truth in (
                     ("student: mean", student_interval(runs, level=LEVEL), true_mean),
-                    ("bootstrap: mean", bootstrap_interval([runs], mean, **bootstrap), true_mean),
-                    ("bootstrap: IQM", bootstrap_interval([runs], pooled_interquartile_mean, **bootstrap), true_middle),
+                    ("bootstrap: mean", resampled(runs, mean, seed), true_mean),
+                    ("bootstrap: IQM", resampled(runs, pooled_interquartile_mean, seed), true_middle),
                 ):
                     covered[interval] += low <= truth <= high
             shares = {interval: number / NUM_SETS for interval, number in covered.items()}

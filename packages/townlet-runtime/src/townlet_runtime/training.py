@@ -48,6 +48,7 @@ try:
     from townlet_training.run.orchestrator import TrainingOrchestrator
     from townlet_training.run.schedule import ScheduledRun
     from townlet_training.run.schedule_data import Record, RunWorlds, record_seed
+    from townlet_training.run.schedule_results import ScheduleOutcome
     from townlet_training.run.state import TrainingState
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
@@ -58,6 +59,7 @@ __all__ = [
     "CycleWorlds",
     "Progress",
     "RunSummary",
+    "ScheduleOutcome",
     "ScheduledRun",
     "TrainingConfig",
     "TrainingError",
@@ -258,10 +260,9 @@ def prepare_run(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CycleWorlds:
-    """Worlds of one cycle of a schedule."""
+    """Worlds of one cycle of a schedule; those with the same key are the same."""
 
     key: str
-    """Worlds with the same key are the same."""
     simulation: GroupedSimulation
     """To train in."""
     make_scored: MakeSimulation
@@ -283,7 +284,7 @@ def prepare_scheduled_run(
     notes: Mapping[str, str],
     resume: bool,
 ) -> ScheduledRun:
-    """Prepare a run of townlet_training that follows a schedule; nothing is collected or written yet.
+    """Prepare a run that follows a schedule, to be started with its `run`; nothing is collected or written yet.
 
     Args:
         config: of the run.
@@ -299,18 +300,13 @@ def prepare_scheduled_run(
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
 
-    Returns:
-        The run, to be started with its `run`.
-
     Raises:
         TrainingError: if a stage has nothing to learn from.
     """
     torch.set_num_threads(threads)
-    data = record or lessons
-    if specs is not None:
-        policies = {group: _spec_of(each) for group, each in specs.items()}
-    else:
-        policies = {} if data is None else {AGENTS: _spec_of_data(data)}
+    data, policies = record or lessons, {group: _spec_of(each) for group, each in (specs or {}).items()}
+    if specs is None and data is not None:
+        policies[AGENTS] = _spec_of_data(data)
     entered: dict[str, RunWorlds] = {}
 
     def of_cycle(cycle: int) -> RunWorlds:
@@ -331,7 +327,7 @@ def prepare_scheduled_run(
         specs=policies,
         run_dir=run_dir,
         record=None if record is None else _record(record, config),
-        lessons=None if lessons is None else {AGENTS: lessons.whole()},
+        lessons=None if lessons is None else {AGENTS: [lessons.source]},
         worlds=None if specs is None else of_cycle,
         on_row=on_row,
         on_rollout=on_rollout,

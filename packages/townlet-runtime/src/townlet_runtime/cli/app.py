@@ -13,6 +13,7 @@ import typer
 
 from townlet_runtime.cli.commands.compare import compare
 from townlet_runtime.cli.commands.policy import policy_app
+from townlet_runtime.cli.commands.promote import promote_app
 from townlet_runtime.cli.options import (
     MAX_COUNT,
     OF_ALL_RUNS,
@@ -67,6 +68,7 @@ app = typer.Typer(
 capture_app = typer.Typer(help="Write what a world does as replay samples.", rich_markup_mode=None)
 app.add_typer(capture_app, name="capture")
 app.add_typer(policy_app, name="policy")
+app.add_typer(promote_app, name="promote")
 app.command(
     help="Compare ways of training over their seeds.\n\n"
     "Runs whose settings differ in the seed alone are one group; intervals are over seeds."

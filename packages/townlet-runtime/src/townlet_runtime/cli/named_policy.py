@@ -1,4 +1,4 @@
-"""The policies that a command was given: as a file, or as the run directory they were trained in."""
+"""The policies that a command was given: as a file, a run directory, or a release of a promotion registry."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.onnx import load_policy as load_file
 from townlet_runtime.policy.policy import require_fit
+from townlet_runtime.runs.directory import registry_of
 from townlet_runtime.runs.finished import FinishedRun, read_run
+from townlet_runtime.runs.release import read_release
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.town.config import TOWN
+from townlet_trajectory.evaluation.registry import RELEASES_NAME, PromotionRegistry
 from townlet_trajectory.storage.entry_points import registered_names
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedPolicy:
-    """The policies of all groups of agents, and the run that they came from."""
+    """The policies of all groups of agents, and where they came from."""
 
     path: Path
     """Of the file or the directory, as it was given."""
     policies: Mapping[str, FilePolicy]
     """By group; `agents` where there is one."""
     run: FinishedRun | None
-    """None: a bare file."""
-
-    @property
-    def config(self) -> Path | None:
-        """The config that they were trained with, where that is known."""
-        return None if self.run is None else self.run.config
+    """None: a bare file, or a release."""
+    config: Path | None = None
+    """The config that they were trained with, where that is known."""
 
     def world_options(self, given: WorldOptions) -> WorldOptions:
         """Return `given` with the world that a bare file names, where a command can find it.
@@ -44,7 +44,7 @@ class NamedPolicy:
         Raises:
             CommandError: if the file's world is neither registered nor one of a library.
         """
-        if given.env is not None or self.run is not None:
+        if given.env is not None or self.run is not None or self.config is not None:
             return given
         world = self.policies[AGENTS].card.world
         is_code = is_world_code(world)
@@ -75,12 +75,18 @@ class NamedPolicy:
 
 
 def load_policy(path: Path) -> NamedPolicy:
-    """Load a policy from its file, or from the run directory it was trained in, which is compared with its manifest.
+    """Load a policy from its file, from the run directory it was trained in, or from a promotion registry; what is in
+    a directory is compared with its manifest.
 
     Raises:
         PolicyFileError: if it is missing, damaged or foreign.
         RunDirectoryError: if `path` is a directory, but not one of a finished run.
+        CommandError: if it is a registry in which no release is live.
+        PromotionError: if the registry has no such release.
+        ArtifactError: if the registry is damaged.
     """
+    if (named := registry_of(path)) is not None:
+        return _released(path, *named)
     if path.is_dir():
         return policy_of(read_run(path))
     return NamedPolicy(path=path, policies={AGENTS: load_file(path)}, run=None)
@@ -93,7 +99,18 @@ def policy_of(run: FinishedRun) -> NamedPolicy:
         PolicyFileError: if one is damaged or foreign.
     """
     policies = {group: load_file(path) for group, path in run.policies.items()}
-    return NamedPolicy(path=run.path, policies=policies, run=run)
+    return NamedPolicy(path=run.path, policies=policies, run=run, config=run.config)
+
+
+def _released(path: Path, folder: Path, name: str) -> NamedPolicy:
+    registry = PromotionRegistry(folder)
+    state = registry.state()
+    digest = state.resolve(name)
+    if digest == state.settings.behavior:
+        raise CommandError(f"{path}: no release is live, `{digest}` acts; leave --policy out")
+    place = folder / RELEASES_NAME / digest
+    release = read_release(registry.release_files(digest), place)
+    return NamedPolicy(path=path, policies=release.policies, run=None, config=release.config)
 
 
 def _listed(groups: Mapping[str, object]) -> str:

@@ -237,7 +237,12 @@ PresetName = Annotated[
 ]
 PolicyPath = Annotated[
     Path | None,
-    typer.Option(metavar="FILE|RUN_DIR", help="Policy that acts: a .onnx file or a run directory.", show_default=False),
+    typer.Option(
+        metavar="FILE|DIR",
+        help="Policy that acts: a .onnx file, a run directory, or a promotion registry (its champion; DIR:NAME: another"
+        " release).",
+        show_default=False,
+    ),
 ]
 Ratio = Annotated[
     float | None,

@@ -14,6 +14,8 @@ from pathlib import Path
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.policy.file import read_policy_bytes, verified_digest
 from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.evaluation.registry import JOURNAL_NAME
+from townlet_trajectory.evaluation.registry_state import CHAMPION
 from townlet_trajectory.storage.locks import DirectoryLock, is_locked
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
 
@@ -198,13 +200,28 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(read_policy_bytes(path)).hexdigest()
 
 
+def registry_of(path: Path) -> tuple[Path, str] | None:
+    """Return the promotion registry that `path` means, as `DIR` or `DIR:NAME`, and the name of a release in it.
+
+    The name is `champion` where none is given; None: `path` is something else.
+    """
+    if (path / JOURNAL_NAME).is_file():
+        return path, CHAMPION
+    folder, colon, name = str(path).rpartition(":")
+    if colon and (Path(folder) / JOURNAL_NAME).is_file():
+        return Path(folder), name
+    return None
+
+
 def require_policy(path: Path) -> None:
-    """Refuse a path that is neither an intact policy file nor the directory of a finished run.
+    """Refuse a path that is neither an intact policy file, the directory of a finished run, nor a promotion registry.
 
     Raises:
         PolicyFileError: if the file is missing, damaged or foreign.
         RunDirectoryError: if it is a directory, but not one of a finished run.
     """
+    if registry_of(path) is not None:
+        return
     if path.is_dir():
         require_finished(path)
     else:

@@ -11,7 +11,6 @@ from pathlib import Path
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.simulation.interface import SimulationSpec
-from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.data.schema import ACTION_MASK
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.errors import ArtifactError
@@ -53,11 +52,6 @@ class RecordedData:
         """Per agent, without the leading axis and without the mask of legal actions."""
         observations = self.source.schema.observations
         return {name: spec.shape for name, spec in observations.items() if name != ACTION_MASK}
-
-    def whole(self) -> TrajectoryBatch:
-        """Load all trajectories."""
-        blocks = range(len(self.source.block_offsets) - 1)
-        return TrajectoryBatch.concatenate([self.source.load_block(block) for block in blocks])
 
     def misfit(self, spec: SimulationSpec) -> str | None:
         """Return how the world of `spec` differs, in words; None where a policy for one is a policy for the other."""

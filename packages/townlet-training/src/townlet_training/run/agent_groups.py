@@ -22,15 +22,16 @@ from townlet_training.errors import (
     ShapeError,
     StaleBatchError,
 )
-from townlet_training.learning.batch import freeze_statistics
+from townlet_training.learning.batch import freeze_statistics, freeze_value_scale
 from townlet_training.learning.ppo import PPOLearner
-from townlet_training.learning.record import decisions_of
+from townlet_training.learning.record import decisions_of, freeze_to_record
 from townlet_training.learning.update import PPOUpdate, joined
 from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
-from townlet_trajectory import Kind, TrajectoryBatch
+from townlet_training.run.cloning import Clone, clone_record, clone_script
+from townlet_trajectory import Kind, TrajectoryBatch, TrajectorySource
 from townlet_trajectory.evaluation.interfaces import Collected, derive_seed
-from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
+from townlet_trajectory.evaluation.results import CloneEpoch
 
 log = logging.getLogger(__name__)
 
@@ -125,46 +126,81 @@ class GroupLearners:
             with _naming("preparation", group):
                 freeze_statistics(network, batches[group], discount=self._config.ppo.discount)
 
-    def clone(
+    def clone(self, collected: Collected, *, on_epoch: Callable[[CloneEpoch], None]) -> dict[str, Clone]:
+        """Make each policy propose the script's proposals to its group; returns the clones by group.
+
+        Raises:
+            EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
+        """
+        clones = {}
+        for group, network in self.networks.items():
+            with _naming("stage clone", group):
+                clones[group] = clone_script(
+                    network,
+                    collected.batches[group],
+                    config=self._config,
+                    split_seed=group_seed(self._config.seed, "split", group),
+                    generator=_generator(self._config, "clone", group),
+                    on_epoch=on_epoch,
+                )
+        return clones
+
+    def clone_record(
         self,
-        batches: Mapping[str, TrajectoryBatch],
+        data: Mapping[str, Sequence[TrajectorySource]],
         *,
         on_epoch: Callable[[CloneEpoch], None],
         num_epochs: int | None = None,
         fit_statistics: bool = True,
-    ) -> dict[str, CloneResult]:
-        """Make each policy propose the labels in the rows of its group.
+    ) -> dict[str, Clone]:
+        """Make each policy propose the labels of the recorded steps of its group.
 
         Args:
-            batches: rows by agent group.
+            data: sources by agent group.
             on_epoch: called after every pass, as in `BCLearner.fit`.
             num_epochs: passes; None: as the config says.
             fit_statistics: whether the normalization is fitted first; it is not where the network has learned before.
 
         Returns:
-            The results by group.
+            The clones by group.
 
         Raises:
             EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
+            ShapeError: if the steps are of other observations or actions.
+            TrajectoryError: if a source cannot be read, or is beyond the memory budget.
         """
-        from townlet_training.run.cloning import clone_script  # a run of mode `ppo` needs none of it
-
-        config = self._config
+        clones, config = {}, self._config
         if num_epochs is not None:
             config = replace(config, bc=replace(config.bc, num_epochs=num_epochs))
-        results = {}
         for group, network in self.networks.items():
             with _naming("stage clone", group):
-                results[group] = clone_script(
+                clones[group] = clone_record(
                     network,
-                    batches[group],
+                    data[group],
                     config=config,
-                    split_seed=group_seed(config.seed, "split", group),
-                    generator=_generator(config, "clone", group),
+                    split_seed=group_seed(self._config.seed, "split", group),
+                    order_seed=group_seed(self._config.seed, "clone", group),
+                    generator=_generator(self._config, "clone", group),
                     on_epoch=on_epoch,
                     fit_statistics=fit_statistics,
                 )
-        return results
+        return clones
+
+    def freeze_value_scale(self, batches: Mapping[str, TrajectoryBatch]) -> None:
+        """Fit the unit of the values of each network to the rewards of its group.
+
+        Raises:
+            EmptyBatchError: if a group was empty.
+        """
+        for group, network in self.networks.items():
+            with _naming("preparation", group):
+                freeze_value_scale(network, batches[group], discount=self._config.ppo.discount)
+
+    def freeze_to_record(self, batches: Iterable[TrajectoryBatch], *, normalizer: bool) -> None:
+        """Fit the statistics of the only network to the parts of a record; see `learning.record.freeze_to_record`."""
+        ((group, network),) = self.networks.items()
+        with _naming("preparation", group):
+            freeze_to_record(network, batches, discount=self._config.ppo.discount, normalizer=normalizer)
 
     def replay(self, batches: Iterable[TrajectoryBatch], planned: PlannedUpdate, number: int) -> PPOUpdate:
         """Update the only group from a record, one batch of it after the other.

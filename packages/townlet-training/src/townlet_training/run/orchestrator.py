@@ -18,11 +18,11 @@ from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_s
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import metrics_row
 from townlet_training.run.monitor import Interrupted, Progress, RunMonitor
+from townlet_training.run.recorded import RecordedData, fingerprints, require_origin
 from townlet_training.run.state import ClonedScript, TrainingState
-from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
-from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, Mode, RunSummary
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
 from townlet_trajectory.storage.files import DirectoryLock
 
 log = logging.getLogger(__name__)
@@ -30,17 +30,6 @@ log = logging.getLogger(__name__)
 
 def _ignore(progress: Progress) -> None:
     """Watch nothing."""
-
-
-def _require_source(
-    mode: Mode, data: Mapping[str, TrajectoryBatch] | None, specs: Mapping[str, PolicySpec], *, has_world: bool
-) -> None:
-    if mode == "ppo" and data is not None:
-        raise ConfigError("mode `ppo` learns from what its own policy does: it has no use for `data`")
-    if data is not None and data.keys() != specs.keys():
-        raise ConfigError(f"`data` must be of the agent groups {sorted(specs)}, got {sorted(data)}")
-    if not has_world and (mode != "bc" or data is None):
-        raise ConfigError(f"without a collector and an evaluator a run is one of mode `bc` with `data`, got `{mode}`")
 
 
 class TrainingOrchestrator:
@@ -99,7 +88,7 @@ class TrainingOrchestrator:
         *,
         specs: Mapping[str, PolicySpec],
         run_dir: Path,
-        data: Mapping[str, TrajectoryBatch] | None = None,
+        data: RecordedData | None = None,
         on_progress: Callable[[Progress], None] = _ignore,
         stop: Callable[[], bool] = bool,
         notes: Mapping[str, str] = {},
@@ -114,7 +103,8 @@ class TrainingOrchestrator:
                 `data`, judges the clone by the episodes of `data` that are held out, and exports it.
             specs: observations and actions of each agent group's policy; a single group is called `agents`.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
-            data: what each agent group is cloned from; None: what the script does in `collector`.
+            data: recorded steps that each agent group is cloned from; None: what the script does in `collector`. Its
+                fingerprints are among the settings that `resume` compares.
             on_progress: called after every pass of cloning, every update and every evaluation, and before those at the
                 end.
             stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
@@ -129,7 +119,7 @@ class TrainingOrchestrator:
         """
         if config.is_scheduled:
             raise ConfigError(f"mode `{config.mode}` with a schedule of its own is for `ScheduledRun`")
-        _require_source(config.mode, data, specs, has_world=collector is not None and evaluator is not None)
+        require_origin(config.mode, data, specs.keys(), has_world=collector is not None and evaluator is not None)
         self._config = config
         self._experience = RunExperience(collector, run_dir=run_dir)
         self._run_dir = run_dir
@@ -145,7 +135,7 @@ class TrainingOrchestrator:
         self._state = TrainingState(
             config=config,
             specs=dict(specs),
-            notes=dict(notes),
+            notes={**notes, **fingerprints(data)},
             stage="ppo" if config.mode == "ppo" else "clone",
             transitions=dict.fromkeys(specs, 0),
             evaluator=self._evaluator.state,
@@ -223,17 +213,19 @@ class TrainingOrchestrator:
     def _clone(self) -> None:
         state, config = self._state, self._config
         with self._monitor.clock.measure("clone"):
-            batches = self._data
             events: Mapping[str, float] = {}
-            if batches is None:
+            if self._data is None:
                 collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
-                batches, events = collected.batches, collected.events_per_env_step
-            results = self._learners.clone(batches, on_epoch=self._after_epoch)
+                events = collected.events_per_env_step
+                clones = self._learners.clone(collected, on_epoch=self._after_epoch)
+            else:
+                clones = self._learners.clone_record(self._data, on_epoch=self._after_epoch)
+        results = {group: clone.result for group, clone in clones.items()}
         gate = self._evaluator.accuracy_gate(results, level=self._gate_level)
         threshold, passed = config.gates.clone_accuracy, not gate.failed
         state.cloned = {
-            group: ClonedScript.of(batches[group], result, events=events, threshold=threshold, passed=passed)
-            for group, result in results.items()
+            group: ClonedScript.of(clone, events=events, threshold=threshold, passed=passed)
+            for group, clone in clones.items()
         }
         evaluation = None
         if self._evaluator.has_world:
@@ -277,6 +269,9 @@ class TrainingOrchestrator:
         with self._monitor.clock.measure(planned.stage):
             networks, num_ticks = self._learners.networks, self._config.rollout_ticks
             collected = self._collect(networks, num_ticks=num_ticks, ratio=planned.ratio)
+            if self._data is not None and state.update_index == 0:
+                # The rewards of a record may be on another scale than the world's.
+                self._learners.freeze_value_scale(collected.batches)
             updates = self._learners.learn(collected, planned, number=state.num_updates + 1)
         state.count_update(updates)
         elapsed, seconds = self._monitor.clock.elapsed, time.perf_counter() - began

@@ -19,6 +19,7 @@ from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.runs.directory import registry_of
 from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import GroupedSimulation
 from townlet_trajectory.evaluation.interfaces import training_seeds
@@ -60,7 +61,7 @@ def run_world(options: RunOptions, console: Console) -> int:
     """Run the world, print its counts, and return the exit code."""
     _check(options, console)
     begun = None
-    if options.policy is not None and options.policy.is_dir():
+    if options.policy is not None and options.policy.is_dir() and registry_of(options.policy) is None:
         # Before its files are compared with the manifest: a changed config is named by its key.
         begun = require_unchanged(options.policy)
         if not options.world.elsewhere(begun):

@@ -83,7 +83,7 @@ class TrainOptions:
             *option("training.eval_every", self.eval_every, "--eval-every"),
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
-            *(each for key, (label, value) in self.schedule.settings().items() for each in option(key, value, label)),
+            *self.schedule.overrides(),
         ]
 
 

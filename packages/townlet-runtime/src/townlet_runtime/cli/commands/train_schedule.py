@@ -32,7 +32,7 @@ from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import JsonValue
 
 if TYPE_CHECKING:
-    from townlet_runtime.training import CycleWorlds, ScheduledRun, TrainingConfig
+    from townlet_runtime.training import CycleWorlds, ScheduledRun, ScheduleOutcome, TrainingConfig
 
 RESULTS = "anneal_results.json"
 _LESSONS = "training.bc.manifest"
@@ -119,7 +119,8 @@ def _open(plan: TrainPlan, options: ScheduleOptions, console: Console, opened: E
             path = _described(Path(path), options.replay_meta)
         return opened.enter_context(open_recorded(Path(path), data_root=Path(), warn=console.warning))
 
-    record, lessons = of("record"), of("lessons")
+    record = of("record")
+    lessons = record if named["lessons"] == named["record"] else of("lessons")
     if clones and lessons is None and record is None:
         raise CommandError(f"a stage `bc` clones data: name it with --bc-manifest, or `{_LESSONS}`")
     return _Data(record=record, lessons=(lessons or record) if clones else None)
@@ -334,11 +335,7 @@ def _finish(
     write_results(plan.run_dir, summary, record, horizon=horizon)
     finished = draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)
     if plan.mode == "anneal" and options.given:
-        promotion: dict[str, Json] = {
-            "decision": str(outcome.decision),
-            "reason": outcome.reason,
-            "candidate_ready": str(outcome.decision) == "PROMOTE",
-        }
+        promotion = _promotion(summary, outcome, plan.config.promotion.required_passes)
         shown: dict[str, Json] = {"status": str(outcome.status), "promotion": promotion, "results": results}
         if console.json:
             shown["run_dir"] = str(plan.run_dir)
@@ -349,3 +346,24 @@ def _finish(
         show_results(finished, console, failure=summary.failure)
     failed = str(outcome.status) != "PASS"
     return GATE_FAILED if failed and options.anneal_exit_on_failure and plan.mode == "anneal" else SUCCESS
+
+
+def _promotion(summary: RunSummary, outcome: ScheduleOutcome, required_passes: int) -> dict[str, Json]:
+    """Where the policy stands, by the names of the original's snapshot; null is what a single run does not know."""
+    decided = summary.promotion
+    ready = decided is not None and decided.candidate_ready and outcome.decision == "PROMOTE"
+    return {
+        "state": "ready" if ready else "monitoring",
+        "pass_streak": 0 if decided is None else decided.pass_streak,
+        "required_passes": required_passes,
+        "candidate_ready": ready,
+        "candidate_ready_tick": None,
+        "last_result": "pass" if outcome.status == "PASS" and outcome.decision != "FAIL" else "fail",
+        "last_evaluated_tick": None,
+        "current_release": None,
+        "initial_release": None,
+        "candidate": summary.weights_sha256,
+        "history": [],
+        "decision": str(outcome.decision),
+        "reason": outcome.reason,
+    }
