@@ -1,59 +1,70 @@
 """How often 95 % intervals over n training runs cover what they are of, by the distribution of the runs' scores.
 
-The truth is that of the distribution itself: its mean, or the mean of its middle half. Prints one JSON line per case:
-the share of `NUM_SETS` sets of runs whose interval covers it; a share of 95 % then has a deviation of 0.7 %.
+The methods of `townlet_trajectory.evaluation.across_runs` written out on arrays of many sets of runs: one call for each of
+the millions of resamples would take an hour. The truth is that of the distribution: its mean, or the mean of its middle
+half. Prints one JSON line per case; a share of 95 % has a deviation of 0.4 %.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-
-from townlet_trajectory.evaluation.across_runs import (
-    Statistic,
-    bootstrap_interval,
-    pooled_interquartile_mean,
-    student_interval,
-)
+from scipy import stats
 
 NUM_RUNS = (3, 5, 10)
-NUM_SETS, NUM_RESAMPLES, LEVEL = 1000, 300, 0.05
-Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
-SCORES: dict[str, Draw] = {
-    "normal": lambda rng, size: rng.normal(size=size),
-    "exponential": lambda rng, size: rng.exponential(size=size),
-    "student-t (3)": lambda rng, size: rng.standard_t(3, size=size),
-    "one in five fails": lambda rng, size: rng.normal(size=size) - 4.0 * (rng.random(size) < 0.2),
+NUM_SETS, NUM_RESAMPLES, LEVEL = 3000, 2000, 0.05
+
+Array = NDArray[np.float64]
+RNG = np.random.default_rng(0)
+SCORES: dict[str, Callable[[tuple[int, ...]], Array]] = {
+    "normal": lambda shape: RNG.normal(size=shape),
+    "exponential": lambda shape: RNG.exponential(size=shape),
+    "student-t (3)": lambda shape: RNG.standard_t(3, size=shape),
+    "one in five far off": lambda shape: RNG.normal(size=shape) + 4.0 * (RNG.random(shape) < 0.2),
 }
 
 
-def mean(strata: Sequence[NDArray[np.float64]]) -> float:
-    return float(strata[0].mean())
+def mean(values: Array) -> Array:
+    """Over the last axis."""
+    averages: Array = values.mean(axis=-1)
+    return averages
 
 
-def resampled(runs: NDArray[np.float64], statistic: Statistic, seed: int) -> tuple[float, float]:
-    return bootstrap_interval([runs], statistic, level=LEVEL, seed=seed, num_resamples=NUM_RESAMPLES)
+def middle_mean(values: Array) -> Array:
+    """The interquartile mean over the last axis."""
+    cut = values.shape[-1] // 4
+    return mean(np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut])
+
+
+def bootstrap_coverage(runs: Array, statistic: Callable[[Array], Array], truth: float) -> float:
+    """Share of the sets `runs` [S, n] whose percentile interval covers `truth`."""
+    indices = RNG.integers(runs.shape[1], size=(len(runs), NUM_RESAMPLES, runs.shape[1]))
+    found = statistic(np.take_along_axis(runs[:, None, :], indices, axis=-1))
+    low, high = np.quantile(found, [LEVEL / 2, 1.0 - LEVEL / 2], axis=1)
+    return float(np.mean((low <= truth) & (truth <= high)))
+
+
+def student_coverage(runs: Array, truth: float) -> float:
+    """Share of the sets `runs` [S, n] whose Student interval covers `truth`."""
+    count = runs.shape[1]
+    half = stats.t.ppf(1.0 - LEVEL / 2, count - 1) * runs.std(axis=1, ddof=1) / np.sqrt(count)
+    return float(np.mean(np.abs(mean(runs) - truth) <= half))
 
 
 def main() -> None:
     for name, draw in SCORES.items():
-        large = draw(np.random.default_rng(1), 2_000_000)
-        true_mean, true_middle = float(large.mean()), pooled_interquartile_mean([large])
+        large = draw((2_000_000,))
+        true_mean, true_middle = float(mean(large)), float(middle_mean(large))
         for count in NUM_RUNS:
-            rng = np.random.default_rng(2)
-            covered = dict.fromkeys(("student: mean", "bootstrap: mean", "bootstrap: IQM"), 0)
-            for seed in range(NUM_SETS):
-                runs = draw(rng, count)
-                for interval, (low, high), truth in (
-                    ("student: mean", student_interval(runs, level=LEVEL), true_mean),
-                    ("bootstrap: mean", resampled(runs, mean, seed), true_mean),
-                    ("bootstrap: IQM", resampled(runs, pooled_interquartile_mean, seed), true_middle),
-                ):
-                    covered[interval] += low <= truth <= high
-            shares = {interval: number / NUM_SETS for interval, number in covered.items()}
+            runs = draw((NUM_SETS, count))
+            shares = {
+                "student: mean": student_coverage(runs, true_mean),
+                "bootstrap: mean": bootstrap_coverage(runs, mean, true_mean),
+                "bootstrap: IQM": bootstrap_coverage(runs, middle_mean, true_middle),
+            }
             print(json.dumps({"scores": name, "runs": count, **shares}), flush=True)
 
 
