@@ -75,10 +75,6 @@ capture_app = typer.Typer(help="Write what a world does as replay samples.", ric
 app.add_typer(capture_app, name="capture")
 app.add_typer(policy_app, name="policy")
 app.add_typer(promote_app, name="promote")
-app.command(
-    help="Compare ways of training over their seeds.\n\n"
-    "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
-)(compare)
 
 # Typer does not export the base of its usage errors; it is click's, or Typer's own copy of it, by version.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -304,6 +300,12 @@ def evaluate(
         return evaluate_matrix(options, console) if matrix else evaluate_run(options, console)
 
     return guarded(command, console)
+
+
+app.command(
+    help="Compare ways of training over their seeds.\n\n"
+    "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
+)(compare)
 
 
 @capture_app.callback()
