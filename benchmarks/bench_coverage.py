@@ -1,8 +1,8 @@
 """How often 95 % intervals over n training runs cover what they are of, by the distribution of the runs' scores.
 
-The methods of `townlet_trajectory.evaluation.across_runs` written out on arrays of many sets of runs: one call for each of
-the millions of resamples would take an hour. The truth is that of the distribution: its mean, or the mean of its middle
-half. Prints one JSON line per case; a share of 95 % has a deviation of 0.4 %.
+The methods of `townlet_trajectory.evaluation.across_runs` written out on arrays of many sets of runs: one call for each
+of the millions of resamples would take an hour. The truth is that of the distribution: its mean, or the mean of its
+middle half. Prints one JSON line per case; a share of 95 % has a deviation of 0.4 %.
 """
 
 from __future__ import annotations
