@@ -98,7 +98,7 @@ def test_where_nobody_decides_there_is_nothing_to_learn() -> None:
 
 def test_each_group_is_cloned_and_normalized_by_itself() -> None:
     own, collector = pair()
-    clones = own.clone(collector.collect(None, num_ticks=96, ratio=0.0).batches, on_epoch=lambda epoch: None)
+    clones = own.clone(collector.collect(None, num_ticks=96, ratio=0.0), on_epoch=lambda epoch: None)
     results = {group: clone.result for group, clone in clones.items()}
     assert list(results) == [WALKER, SLEEPWALKER]
     # The script goes by the clock, which sleepwalkers do not see.
@@ -112,9 +112,9 @@ def test_a_group_that_nothing_is_known_of_is_named() -> None:
     own, collector = pair(away=frozenset({0}))
     collected = collector.collect(None, num_ticks=48, ratio=0.0)
     with pytest.raises(EmptyBatchError, match="preparation, agent group `sleepwalker-1`: the statistics"):
-        own.freeze_statistics(collected.batches)
+        own.freeze_statistics(collected)
     with pytest.raises(EmptyBatchError, match="stage clone, agent group `sleepwalker-1`: 0 scripted episodes"):
-        own.clone(collected.batches, on_epoch=lambda epoch: None)
+        own.clone(collected, on_epoch=lambda epoch: None)
 
 
 def test_what_was_taken_is_what_is_restored() -> None:

@@ -291,7 +291,8 @@ def every_step(source: TrajectorySource) -> list[tuple[str, int, int]]:
 
 
 def test_a_dataset_of_samples_that_go_on_after_their_end(tmp_path: Path) -> None:
-    lookup = {'{"kind": "wait"}': 0, '{"kind": "move"}': 1}
+    keys = '"affordance": null, "blocked": false, "object": null'  # as frames of the original hold them
+    lookup = {f'{{{keys}, "kind": "wait"}}': 0, f'{{{keys}, "kind": "move"}}': 1}
     names = [
         write_original(tmp_path, "alice", num_rows=9, dones=[2, 3, 6], lookup=lookup),
         write_original(tmp_path, "bob", num_rows=4, dones=[0, 1, 2, 3], lookup=lookup),
@@ -355,6 +356,12 @@ def test_actions_that_agents_counted_for_themselves_are_told_apart_by_their_text
         ("bob", "wait"),
         ("cleo", "action_1"),
     ]
+
+
+def test_arrays_without_a_schema_are_refused() -> None:
+    sample = make_sample(3)
+    with pytest.raises(CaptureError, match="sample.npz: restore: `shape` must be a tuple of positive ints"):
+        trajectories_of(replace(sample, map=np.zeros((3, 0, 1, 1), np.float32)), episode=0)
 
 
 def test_samples_with_other_features_are_refused(tmp_path: Path) -> None:

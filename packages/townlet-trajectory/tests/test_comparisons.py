@@ -250,6 +250,14 @@ def test_degenerate_differences_have_a_finite_interval(values: list[float]) -> N
     assert (low == high) == (len(set(values)) == 1)
 
 
+def test_a_subset_whose_mean_is_rounding_is_a_tie() -> None:
+    # 8 of the 256 subsets, the empty one among them, sum to 0 or less: more than 0.025. In binary, one sums to 6e-17.
+    tenths = [2, 7, -2, 2, 7, 0, 6, 4]
+    subsets = (itertools.compress(tenths, code) for code in itertools.product((0, 1), repeat=8))
+    assert sum(sum(part) <= 0 for part in subsets) / 256 > 0.025
+    assert interval_of([each / 10 for each in tenths])[0] == 0.0
+
+
 def test_an_interval_of_differences_needs_values_and_subsets() -> None:
     with pytest.raises(EvaluationError, match="at least 2 `values`, got 1"):
         interval_of([1.0])

@@ -14,6 +14,8 @@ from pathlib import Path
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.policy.file import read_policy_bytes, verified_digest
 from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.evaluation.registry import JOURNAL_NAME
+from townlet_trajectory.evaluation.registry_state import CHAMPION
 from townlet_trajectory.storage.locks import DirectoryLock, is_locked
 from townlet_trajectory.storage.manifest import MANIFEST_NAME
 
@@ -29,6 +31,10 @@ EVALUATION = "evaluation.json"
 PROMOTION = "promotion.json"
 SUMMARY = "summary.json"
 REPORT = "report.html"
+ADAPTED = "adapted.json"
+"""Of the directory of an adapted policy, which is no run."""
+INITIAL = "initial"
+"""The folder of the weights that a run begins with: in an adapted policy, and copied from there into the run."""
 MANIFEST = MANIFEST_NAME
 """Written last: a directory that has one is that of a finished run."""
 
@@ -39,6 +45,11 @@ _LOCKS = Path("/proc/locks")
 def group_policy(group: str) -> str:
     """Name of the policy file of one group of several."""
     return f"policy-{group}.onnx"
+
+
+def group_opponent(group: str) -> str:
+    """Name of the file of the policy that plays a group that does not learn."""
+    return f"opponent-{group}.onnx"
 
 
 def default_run_dir(*, now: datetime, mode: str, seed: int) -> Path:
@@ -198,17 +209,43 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(read_policy_bytes(path)).hexdigest()
 
 
+def registry_of(path: Path) -> tuple[Path, str] | None:
+    """Return the promotion registry that `path` means, as `DIR` or `DIR:NAME`, and the name of a release in it.
+
+    The name is `champion` where none is given; None: `path` is something else.
+    """
+    if (path / JOURNAL_NAME).is_file():
+        return path, CHAMPION
+    folder, colon, name = str(path).rpartition(":")
+    if colon and (Path(folder) / JOURNAL_NAME).is_file():
+        return Path(folder), name
+    return None
+
+
 def require_policy(path: Path) -> None:
-    """Refuse a path that is neither an intact policy file nor the directory of a finished run.
+    """Refuse a path that is neither an intact policy file, the directory of a finished run, nor a promotion registry.
 
     Raises:
         PolicyFileError: if the file is missing, damaged or foreign.
         RunDirectoryError: if it is a directory, but not one of a finished run.
     """
+    if registry_of(path) is not None:
+        return
     if path.is_dir():
         require_finished(path)
     else:
         verified_digest(read_policy_bytes(path), path)
+
+
+def require_new(path: Path) -> None:
+    """Refuse a `path` that exists, or that cannot be made.
+
+    Raises:
+        RunDirectoryError: names it.
+    """
+    if os.path.lexists(path):
+        raise RunDirectoryError(path, "exists; name another one with --output")
+    require_writable(path)
 
 
 def require_empty(path: Path) -> None:

@@ -24,14 +24,14 @@ from townlet_training.errors import (
 )
 from townlet_training.learning.batch import freeze_statistics, freeze_value_scale
 from townlet_training.learning.ppo import PPOLearner
-from townlet_training.learning.record import decisions_of
+from townlet_training.learning.record import decisions_of, freeze_to_record
 from townlet_training.learning.update import PPOUpdate, joined
-from townlet_training.network.actor_critic import ActorCritic, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_training.run.cloning import Clone, clone_record, clone_script
-from townlet_training.run.recorded import RecordedData
-from townlet_trajectory import Kind, TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Collected, derive_seed
+from townlet_training.run.opponents import GroupOpponents, Roles
+from townlet_trajectory import Kind, TrajectoryBatch, TrajectorySource
+from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, derive_seed
 from townlet_trajectory.evaluation.results import CloneEpoch
 
 log = logging.getLogger(__name__)
@@ -98,20 +98,48 @@ class GroupLearners:
     """Networks and optimizers of all groups of a run. They share nothing but the config, the plan and the worlds.
 
     Attributes:
+        specs: of the groups that learn.
         networks: the policy and critic of each group, in training.
+        opponents: who plays the groups that do not learn.
     """
 
-    def __init__(self, config: TrainingConfig, specs: Mapping[str, PolicySpec]) -> None:
-        """Build a network for each of `specs`.
+    def __init__(
+        self,
+        config: TrainingConfig,
+        specs: Mapping[str, PolicySpec],
+        *,
+        frozen: Mapping[str, AnyActor] = {},
+        initial: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Build a network for each group that learns.
+
+        Args:
+            config: of the run; says who learns.
+            specs: of all groups.
+            frozen: policies of the groups that are played by one from a file.
+            initial: weights to begin with, named as those of `weights`; normalization and value scale are then kept,
+                but for inputs that no weight reads. None: fresh ones.
 
         Raises:
-            ConfigError: if there is no group, or the name of one cannot be part of a file name.
+            ConfigError: if there is no group, the name of one cannot be part of a file name, or a group cannot have the
+                opponent that `config` names.
+            ShapeError: if `initial` are of other networks.
         """
         require_groups(specs)
+        roles = Roles.of(config, specs, frozen)
         self._config = config
-        self._specs = dict(specs)
-        self.networks = {group: _network(config, group, spec) for group, spec in specs.items()}
-        self._generators = {group: _generator(config, "learner", group) for group in specs}
+        self.specs = dict(roles.learning)
+        self.networks = {group: _network(config, group, spec) for group, spec in self.specs.items()}
+        if initial is not None:
+            for group, own in split_groups(initial, tuple(self.specs)).items():
+                set_weights(self.networks[group], own)
+                self.networks[group].keeps_statistics = True
+        self.opponents = GroupOpponents(
+            roles, {group: _network(config, group, self.specs[past.learner]) for group, past in roles.past.items()}
+        )
+        if config.mode == "ppo":
+            self.opponents.begin(self.networks)
+        self._generators = {group: _generator(config, "learner", group) for group in self.specs}
         self._learners = {
             group: PPOLearner(network, config=config.ppo, generator=self._generators[group])
             for group, network in self.networks.items()
@@ -126,53 +154,37 @@ class GroupLearners:
         for group, network in self.networks.items():
             with _naming("preparation", group):
                 freeze_statistics(network, batches[group], discount=self._config.ppo.discount)
+        self.opponents.begin(self.networks)
 
-    def clone(
-        self,
-        batches: Mapping[str, TrajectoryBatch],
-        *,
-        on_epoch: Callable[[CloneEpoch], None],
-        num_epochs: int | None = None,
-        fit_statistics: bool = True,
-    ) -> dict[str, Clone]:
-        """Make each policy propose the labels in the rows of its group.
-
-        Args:
-            batches: rows by agent group.
-            on_epoch: called after every pass, as in `BCLearner.fit`.
-            num_epochs: passes; None: as the config says.
-            fit_statistics: whether the normalization is fitted first; it is not where the network has learned before.
-
-        Returns:
-            The clones by group.
+    def clone(self, collected: Collected, *, on_epoch: Callable[[CloneEpoch], None]) -> dict[str, Clone]:
+        """Make each policy propose the script's proposals to its group; returns the clones by group.
 
         Raises:
             EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
         """
-        config = self._config_of_cloning(num_epochs)
         clones = {}
         for group, network in self.networks.items():
             with _naming("stage clone", group):
                 clones[group] = clone_script(
                     network,
-                    batches[group],
-                    config=config,
-                    split_seed=group_seed(config.seed, "split", group),
-                    generator=_generator(config, "clone", group),
+                    collected.batches[group],
+                    config=self._config,
+                    split_seed=group_seed(self._config.seed, "split", group),
+                    generator=_generator(self._config, "clone", group),
                     on_epoch=on_epoch,
-                    fit_statistics=fit_statistics,
                 )
+        self.opponents.begin(self.networks)
         return clones
 
     def clone_record(
         self,
-        data: RecordedData,
+        data: Mapping[str, Sequence[TrajectorySource]],
         *,
         on_epoch: Callable[[CloneEpoch], None],
         num_epochs: int | None = None,
         fit_statistics: bool = True,
     ) -> dict[str, Clone]:
-        """Make each policy propose the labels of the recorded steps of its group, which are streamed.
+        """Make each policy propose the labels of the recorded steps of its group.
 
         Args:
             data: sources by agent group.
@@ -188,27 +200,25 @@ class GroupLearners:
             ShapeError: if the steps are of other observations or actions.
             TrajectoryError: if a source cannot be read, or is beyond the memory budget.
         """
-        config = self._config_of_cloning(num_epochs)
-        clones = {}
+        clones, config = {}, self._config
+        if num_epochs is not None:
+            config = replace(config, bc=replace(config.bc, num_epochs=num_epochs))
         for group, network in self.networks.items():
             with _naming("stage clone", group):
                 clones[group] = clone_record(
                     network,
                     data[group],
                     config=config,
-                    split_seed=group_seed(config.seed, "split", group),
-                    order_seed=group_seed(config.seed, "clone", group),
-                    generator=_generator(config, "clone", group),
+                    split_seed=group_seed(self._config.seed, "split", group),
+                    order_seed=group_seed(self._config.seed, "clone", group),
+                    generator=_generator(self._config, "clone", group),
                     on_epoch=on_epoch,
                     fit_statistics=fit_statistics,
                 )
+        self.opponents.begin(self.networks)
         return clones
 
-    def _config_of_cloning(self, num_epochs: int | None) -> TrainingConfig:
-        config = self._config
-        return config if num_epochs is None else replace(config, bc=replace(config.bc, num_epochs=num_epochs))
-
-    def freeze_value_scale(self, collected: Collected) -> None:
+    def freeze_value_scale(self, batches: Mapping[str, TrajectoryBatch]) -> None:
         """Fit the unit of the values of each network to the rewards of its group.
 
         Raises:
@@ -216,7 +226,13 @@ class GroupLearners:
         """
         for group, network in self.networks.items():
             with _naming("preparation", group):
-                freeze_value_scale(network, collected.batches[group], discount=self._config.ppo.discount)
+                freeze_value_scale(network, batches[group], discount=self._config.ppo.discount)
+
+    def freeze_to_record(self, batches: Iterable[TrajectoryBatch], *, normalizer: bool) -> None:
+        """Fit the statistics of the only network to the parts of a record; see `learning.record.freeze_to_record`."""
+        ((group, network),) = self.networks.items()
+        with _naming("preparation", group):
+            freeze_to_record(network, batches, discount=self._config.ppo.discount, normalizer=normalizer)
 
     def replay(self, batches: Iterable[TrajectoryBatch], planned: PlannedUpdate, number: int) -> PPOUpdate:
         """Update the only group from a record, one batch of it after the other.
@@ -278,6 +294,7 @@ class GroupLearners:
                 continue
             with _naming(where, group):
                 updates[group] = _updated(learner, learnable[group], planned)
+        self.opponents.note_update(self.networks)
         return updates
 
     def reseed(self, attempt: int) -> None:
@@ -287,10 +304,7 @@ class GroupLearners:
 
     def copies(self, weights: Mapping[str, Tensor]) -> dict[str, ActorCritic]:
         """Build separate networks with `weights`, named as those of `weights`."""
-        copies = {group: _network(self._config, group, spec) for group, spec in self._specs.items()}
-        for group, own in split_groups(weights, tuple(copies)).items():
-            set_weights(copies[group], own)
-        return copies
+        return network_of(self.specs, self._config.network, weights)
 
     def weights(self) -> dict[str, Tensor]:
         """Copy the parameters and buffers of all networks: `NAME`, with several groups `GROUP/NAME`."""
@@ -301,11 +315,12 @@ class GroupLearners:
         return weights_digest(self.weights())
 
     def state(self) -> dict[str, Tensor]:
-        """Copy the optimizers' moments and the random states, named as `weights` are."""
-        return join_groups({group: learner.state_dict() for group, learner in self._learners.items()})
+        """Copy the optimizers' moments and the random states, named as `weights` are, and the opponents' snapshots."""
+        own = join_groups({group: learner.state_dict() for group, learner in self._learners.items()})
+        return own | self.opponents.state()
 
     def restore(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-        """Restore networks, optimizers and random states from `weights` and `state`.
+        """Restore networks, optimizers, random states and snapshots from `weights` and `state`.
 
         Raises:
             ShapeError: if they are of other networks.
@@ -313,7 +328,7 @@ class GroupLearners:
         groups = tuple(self.networks)
         for group, own in split_groups(weights, groups).items():
             set_weights(self.networks[group], own)
-        for group, own in split_groups(state, groups).items():
+        for group, own in split_groups(self.opponents.restore(state), groups).items():
             self._learners[group].load_state_dict(own)
 
 
@@ -342,7 +357,35 @@ def _updated(learner: PPOLearner, batch: TrajectoryBatch, planned: PlannedUpdate
 
 def _network(config: TrainingConfig, group: str, spec: PolicySpec) -> ActorCritic:
     generator = _generator(config, "network", group)
-    return ActorCritic(spec.observation_shapes, len(spec.vocabulary), config.network, generator=generator)
+    return ActorCritic(
+        spec.observation_shapes, len(spec.vocabulary), config.network, generator=generator, wiring=spec.wiring
+    )
+
+
+def network_of(
+    specs: Mapping[str, PolicySpec], config: NetworkConfig, weights: Mapping[str, Tensor]
+) -> dict[str, ActorCritic]:
+    """Build networks with `weights`.
+
+    Args:
+        specs: by agent group.
+        config: of all networks.
+        weights: named as those of `GroupLearners.weights`.
+
+    Returns:
+        The networks by group.
+
+    Raises:
+        ShapeError: if `weights` are of other networks.
+    """
+    networks = {}
+    for group, own in split_groups(weights, tuple(specs)).items():
+        spec, drawn = specs[group], torch.Generator().manual_seed(0)  # what is drawn is overwritten
+        networks[group] = ActorCritic(
+            spec.observation_shapes, len(spec.vocabulary), config, generator=drawn, wiring=spec.wiring
+        )
+        set_weights(networks[group], own)
+    return networks
 
 
 def _generator(config: TrainingConfig, purpose: str, group: str) -> torch.Generator:

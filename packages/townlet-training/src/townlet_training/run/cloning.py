@@ -42,7 +42,7 @@ class CloneEpisodes(NamedTuple):
     """They choose nothing, and are judged by."""
 
 
-def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int) -> CloneEpisodes:
+def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int, allow_two: bool = False) -> CloneEpisodes:
     """Split scripted trajectories by episode of the world.
 
     Args:
@@ -143,7 +143,6 @@ def clone_script(
     split_seed: int,
     generator: torch.Generator,
     on_epoch: Callable[[CloneEpoch], None],
-    fit_statistics: bool = True,
 ) -> Clone:
     """Make the policy of `network` propose the script's actions in `batch`.
 
@@ -154,7 +153,6 @@ def clone_script(
         split_seed: of `split_episodes`.
         generator: of the order of the labels.
         on_epoch: called after every pass, as in `BCLearner.fit`.
-        fit_statistics: whether the normalization is fitted to what is learned from.
 
     Returns:
         The clone, with the accuracies of the epochs, and of each episode that chose nothing.
@@ -163,8 +161,7 @@ def clone_script(
         EmptyBatchError: if there is nothing to learn from, to choose by or to judge by.
     """
     episodes = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=split_seed)
-    if fit_statistics:
-        freeze_statistics(network, episodes.train, discount=config.ppo.discount)
+    freeze_statistics(network, episodes.train, discount=config.ppo.discount)
     learner = BCLearner(network, config=config.bc, generator=generator)
     result = learner.fit(episodes.train, episodes.choose, on_epoch=on_epoch)
     return Clone(
@@ -216,7 +213,7 @@ def clone_record(
         order_seed=order_seed,
     )
     _require_inputs(network, steps.train.schema)
-    reward_sum = _measured(network, steps, fit=fit_statistics and network.config.normalize_observations == "frozen")
+    reward_sum = _measured(network, steps, fit=fit_statistics)
     learner = BCLearner(network, config=config.bc, generator=generator)
     result = learner.fit(steps.train, steps.choose, on_epoch=on_epoch)
     table = steps.train.table
@@ -237,16 +234,16 @@ def _require_inputs(network: ActorCritic, schema: TrajectorySchema) -> None:
 
 
 def _measured(network: ActorCritic, steps: RecordedSteps, *, fit: bool) -> float:
-    """Compute the sum of all rewards; where asked to, fit the normalization to the steps to learn from."""
+    """Fit the normalization to the steps to learn from, where the network's config says so; the sum of all rewards."""
     moments = {name: RunningMoments(shape) for name, shape in network.observation_shapes.items()}
     reward_sum = 0.0
     for part in steps.parts:
         for batch in opened(part).epoch(0):
             reward_sum += float(batch.rewards.sum(dtype="float64"))
-            if fit and part is steps.train:
+            if part is steps.train:
                 for name, running in moments.items():
                     running.add(np.asarray(batch.observations[name], np.float32))
-    if fit:
+    if fit and network.config.normalize_observations == "frozen":
         found = [running.moments for running in moments.values()]
         network.set_normalizer(
             np.concatenate([each.mean.reshape(-1) for each in found]),

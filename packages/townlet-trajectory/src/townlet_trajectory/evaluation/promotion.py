@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.errors import ManifestError, PromotionError
 from townlet_trajectory.evaluation.comparisons import MIN_EPISODES, PairedComparison
-from townlet_trajectory.evaluation.gates import GateResult
+from townlet_trajectory.evaluation.gates import GateResult, Verdict
 from townlet_trajectory.evaluation.interfaces import promotion_seeds
 from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import Fields, JsonValue, parse_object
@@ -291,7 +291,7 @@ def _document(result: PromotionDecision, passes: Sequence[PromotionPass]) -> dic
         "ci": None if comparison is None else list(comparison.ci),
         "tail_difference": None if comparison is None else comparison.tail_difference,
         "tail_margin": latest.tail_margin,
-        "gates": [{"name": gate.name, "verdict": str(gate.verdict), "detail": gate.detail} for gate in result.gates],
+        "gates": gate_entries(result.gates),
         "state": "ready" if result.candidate_ready else "monitoring",
         "pass_streak": result.pass_streak,
         "required_passes": result.required_passes,
@@ -303,7 +303,7 @@ def _document(result: PromotionDecision, passes: Sequence[PromotionPass]) -> dic
                 "incumbent": each.incumbent,
                 "tail_margin": each.tail_margin,
                 "outcome": each.outcome,
-                "comparison": None if (one := each.comparison) is None else {**vars(one), "ci": list(one.ci)},
+                "comparison": comparison_entry(each.comparison),
             }
             for each in passes
         ],
@@ -322,16 +322,38 @@ def _read_passes(path: Path) -> tuple[PromotionPass, ...]:
 
 def _parse_pass(entry: Fields) -> PromotionPass:
     entry.require_keys({"candidate", "incumbent", "tail_margin", "outcome", "comparison"})
-    comparison = None
-    if not entry.is_null("comparison"):
-        record = entry.inside("comparison")
-        record.require_keys({field.name for field in fields(PairedComparison)})
-        low, high = record.numbers("ci", count=2)
-        means = {name: record.number(name) for name in ("mean", "iqm", "candidate_tail", "incumbent_tail")}
-        comparison = PairedComparison(num_episodes=record.integer("num_episodes"), ci=(low, high), **means)
     return PromotionPass(
         candidate=entry.text("candidate"),
         incumbent=entry.text("incumbent"),
         tail_margin=entry.number("tail_margin"),
-        comparison=comparison,
+        comparison=read_comparison(entry),
+    )
+
+
+def comparison_entry(comparison: PairedComparison | None) -> JsonValue:
+    """Return a comparison as JSON; see `read_comparison`."""
+    return None if comparison is None else {**vars(comparison), "ci": list(comparison.ci)}
+
+
+def read_comparison(entry: Fields) -> PairedComparison | None:
+    """Read the `comparison` of `entry`. Raises `ManifestError` if it is neither null nor a comparison."""
+    if entry.is_null("comparison"):
+        return None
+    record = entry.inside("comparison")
+    record.require_keys({field.name for field in fields(PairedComparison)})
+    low, high = record.numbers("ci", count=2)
+    means = {name: record.number(name) for name in ("mean", "iqm", "candidate_tail", "incumbent_tail")}
+    return PairedComparison(num_episodes=record.integer("num_episodes"), ci=(low, high), **means)
+
+
+def gate_entries(gates: Sequence[GateResult]) -> list[JsonValue]:
+    """Return gates as JSON; see `read_gates`."""
+    return [{"name": gate.name, "verdict": str(gate.verdict), "detail": gate.detail} for gate in gates]
+
+
+def read_gates(entry: Fields) -> tuple[GateResult, ...]:
+    """Read the `gates` of `entry`. Raises `ManifestError` if one is no gate."""
+    return tuple(
+        GateResult(name=gate.text("name"), verdict=gate.choice("verdict", Verdict), detail=gate.text("detail"))
+        for gate in entry.objects("gates")
     )

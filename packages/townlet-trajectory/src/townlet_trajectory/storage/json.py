@@ -9,6 +9,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Set
+from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn, TypeAlias, TypeVar
 
@@ -28,6 +29,7 @@ MAX_JSON_VALUES = 1 << 20
 """Commas and opening brackets: small values take many times their bytes in memory."""
 
 _Kind = TypeVar("_Kind")
+_Choice = TypeVar("_Choice", bound=StrEnum)
 _Item = TypeVar("_Item", str, int, "dict[str, JsonValue]")
 _DEPTH_STEP = np.zeros(256, np.int8)
 _DEPTH_STEP[[ord("["), ord("{")]] = 1
@@ -94,19 +96,27 @@ class Fields:
     def __init__(
         self, values: Mapping[str, JsonValue], path: str | Path, *, error: type[ManifestError] = CaptureError
     ) -> None:
-        self._values = values
+        self.values = values
+        """As they were parsed."""
         self._path = path
         self._type_of_error = error
 
     def text(self, name: str) -> str:
         return self._of(name, str, "a string")
 
+    def choice(self, name: str, choices: type[_Choice]) -> _Choice:
+        """A member of an enumeration of strings."""
+        value = self.text(name)
+        if value not in {str(each) for each in choices}:
+            raise self._error(name, f"one of {', '.join(choices)}")
+        return choices(value)
+
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of strings."""
         return tuple(self._items(name, str, "strings"))
 
     def integer(self, name: str) -> int:
-        value = self._values.get(name)
+        value = self.values.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 1 << 63:
             raise self._error(name, "an integer of 64 bits")
         return value
@@ -116,14 +126,14 @@ class Fields:
         return tuple(self._items(name, int, "integers"))
 
     def number(self, name: str) -> float:
-        value = self._values.get(name)
+        value = self.values.get(name)
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             raise self._error(name, "a finite number")
         return float(value)
 
     def numbers(self, name: str, *, count: int) -> tuple[float, ...]:
         """A list of `count` finite numbers."""
-        value = self._values.get(name)
+        value = self.values.get(name)
         if not isinstance(value, list) or len(value) != count:
             raise self._error(name, f"a list of {count} numbers")
         items = Fields({f"{name}[{at}]": item for at, item in enumerate(value)}, self._path, error=self._type_of_error)
@@ -131,8 +141,8 @@ class Fields:
 
     def version(self, format_: str, current: tuple[int, int]) -> tuple[int, int]:
         """The (major, minor) `schema_version` of a file of `format_`, whose major must be that of `current`."""
-        if self._values.get("format") != format_:
-            message = f"not a {format_}: `format` is {self._values.get('format')!r:.80}"
+        if self.values.get("format") != format_:
+            message = f"not a {format_}: `format` is {self.values.get('format')!r:.80}"
             raise self._type_of_error(self._path, "parse", message)
         match self.integers("schema_version"):
             case (major, minor) if major == current[0] and minor >= 0:
@@ -143,13 +153,13 @@ class Fields:
 
     def is_null(self, name: str) -> bool:
         """Whether the value is there and null."""
-        self.require_keys(self._values.keys() | {name})
-        return self._values[name] is None
+        self.require_keys(self.values.keys() | {name})
+        return self.values[name] is None
 
     def require_keys(self, keys: Set[str]) -> None:
         """Raise the error unless these keys are there, and no other."""
-        if self._values.keys() != keys:
-            differing = ", ".join(sorted(self._values.keys() ^ keys))
+        if self.values.keys() != keys:
+            differing = ", ".join(sorted(self.values.keys() ^ keys))
             raise self._type_of_error(self._path, "parse", f"missing or unknown keys: {differing:.80}")
 
     def flag(self, name: str) -> bool:
@@ -170,13 +180,13 @@ class Fields:
         return Fields(self.object(name), f"{self._path}:{name}", error=self._type_of_error)
 
     def _of(self, name: str, kind: type[_Kind], expected: str) -> _Kind:
-        value = self._values.get(name)
+        value = self.values.get(name)
         if not isinstance(value, kind):
             raise self._error(name, expected)
         return value
 
     def _items(self, name: str, kind: type[_Item], expected: str) -> list[_Item]:
-        value = self._values.get(name)
+        value = self.values.get(name)
         if isinstance(value, list):
             items = [item for item in value if isinstance(item, kind) and not isinstance(item, bool)]
             if len(items) == len(value):
@@ -184,7 +194,7 @@ class Fields:
         raise self._error(name, f"a list of {expected}")
 
     def _error(self, name: str, expected: str) -> ManifestError:
-        value = self._values.get(name)
+        value = self.values.get(name)
         return self._type_of_error(self._path, "parse", f"`{name}` must be {expected}, got {value!r:.80}")
 
 

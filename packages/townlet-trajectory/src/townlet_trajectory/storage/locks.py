@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 import weakref
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from townlet_trajectory.storage import system
 
 __all__ = ["DirectoryLock", "is_locked"]
 
+_RETRY_S = 0.005
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
@@ -24,17 +26,18 @@ class DirectoryLock:
     The lock ends with the `with` block or the process, whatever ends it. Network file systems may not honour it.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, *, wait_s: float = 0.0) -> None:
         self._directory = Path(directory)
+        self._wait_s = wait_s
         self._descriptor: int | None = None
 
     def __enter__(self) -> DirectoryLock:
         """Take the lock, and remove what a killed writer left unfinished below the directory. Raises `ArtifactError` if
-        another holds it, or the directory cannot be opened."""
+        another still holds it after `wait_s` seconds, or the directory cannot be opened."""
         try:
             self._descriptor = system.open_lock(self._directory)
             _held_locks.add(self)
-            system.lock(self._descriptor)
+            self._take(self._descriptor)
         except OSError as error:
             self.forget()
             held = isinstance(error, BlockingIOError)
@@ -48,6 +51,16 @@ class DirectoryLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+    def _take(self, descriptor: int) -> None:
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            try:
+                return system.lock(descriptor)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_RETRY_S)
 
     def release(self) -> None:
         """Let another take the directory; nothing happens where the lock is not held. Raises `ArtifactError` if the

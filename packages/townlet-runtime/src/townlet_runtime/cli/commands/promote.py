@@ -1,0 +1,248 @@
+"""`townlet promote`: candidates against the champion of a registry, and everything that is asked of a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from townlet_runtime.cli.options import (
+    MAX_SEED,
+    ControllerName,
+    EnvOfRun,
+    FinishedRunDir,
+    GuardrailNames,
+    Json,
+    Quiet,
+    Verbose,
+    whole_number,
+)
+
+if TYPE_CHECKING:
+    from townlet_runtime.cli.console import Console
+    from townlet_trajectory.evaluation.registry import PromotionRegistry
+
+promote_app = typer.Typer(
+    help="Keep releases of a policy, let better ones in by evidence, and take them back.", rich_markup_mode=None
+)
+
+_Registry = Annotated[Path, typer.Option("--registry", metavar="DIR", help="Directory of the promotion registry.")]
+_Seed = Annotated[
+    int,
+    typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Of a registry that is made: its worlds."),
+]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Play and record the passes, promote nothing; exit code 0.")]
+_At = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="ISO 8601, of the local clock where no zone is named; or seconds since 1970.",
+        show_default=False,
+    ),
+]
+_After = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole_number(1, 10**9),
+        metavar="N",
+        help="Number of a record, as `history` shows it.",
+        show_default=False,
+    ),
+]
+_Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the history.")]
+_By = Annotated[str, typer.Option(metavar="NAME", help="Who says so; kept in the history.")]
+_From = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="NAME", help="Do it only where this release is live.  [default: any]", show_default=False
+    ),
+]
+_Release = Annotated[
+    str, typer.Argument(metavar="RELEASE", help="Alias, digest or its beginning, or the name of the first behavior.")
+]
+_AliasName = Annotated[str, typer.Argument(metavar="NAME", help="Free name, other than champion and challenger.")]
+_Target = Annotated[
+    str | None, typer.Argument(metavar="RELEASE", help="What it is to mean; without: take it away.", show_default=False)
+]
+
+
+@promote_app.command(
+    help="Compare the policy of a run with the champion, and promote it by evidence.\n\n"
+    "Passes are played on fresh seeds until one is not won or enough are. Where there is no registry, one is made with "
+    "the world of the run, and the script is the champion. Exit code: PROMOTE 0, HOLD 1, FAIL 2; an error 2."
+)
+def candidate(
+    run_dir: FinishedRunDir,
+    registry: _Registry,
+    env: EnvOfRun = None,
+    controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
+    seed: _Seed = 0,
+    dry_run: _DryRun = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet promote candidate`; see `cli.promotion.compare_candidate`."""
+
+    def command(console: Console) -> int:
+        from townlet_runtime.runs.directory import require_finished
+
+        require_finished(run_dir)
+        from townlet_runtime.cli.promotion import EXIT_CODES, compare_candidate
+        from townlet_runtime.cli.registry_views import candidate_lines, candidate_record
+        from townlet_runtime.cli.world_options import WorldOptions
+
+        console.mute_ticks()
+        world = WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ()))
+        opened, found = compare_candidate(run_dir, registry, world, seed=seed, promote=not dry_run, console=console)
+        console.result(candidate_record(opened, found), candidate_lines(opened, found))
+        return 0 if dry_run else EXIT_CODES[found.decision]
+
+    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+
+
+@promote_app.command(help="Show what is live, who wants to be, and what there is.")
+def status(registry: _Registry, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
+    """Carry out `townlet promote status`."""
+
+    def command(console: Console) -> int:
+        _show_status(_open(registry), console)
+        return 0
+
+    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+
+
+@promote_app.command(help="Show every promotion, rollback and swap.")
+def history(registry: _Registry, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
+    """Carry out `townlet promote history`."""
+
+    def command(console: Console) -> int:
+        from townlet_runtime.cli.registry_views import history_lines
+
+        state = _open(registry).state()
+        console.result({"registry": str(registry), "history": state.history()}, history_lines(state))
+        return 0
+
+    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+
+
+@promote_app.command(help="Show what was live at a time, or after a record of the registry.")
+def live(
+    registry: _Registry,
+    at: _At = None,
+    after: _After = None,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet promote live`."""
+
+    def command(console: Console) -> int:
+        from townlet_runtime.cli.registry_views import live_lines, live_record, seconds_of
+
+        state = _open(registry).state()
+        if at is not None and after is not None:
+            raise typer.BadParameter("--at and --after exclude each other")
+        periods = state.live_at(seconds_of(at)) if at is not None else (state.live_after(after or state.sequence),)
+        console.result({"registry": str(registry), "live": live_record(periods)}, live_lines(periods))
+        return 0
+
+    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+
+
+@promote_app.command(help="Go back to what was live before the current release; once more: one release further.")
+def rollback(
+    registry: _Registry,
+    reason: _Reason = "rolled back by hand",
+    live: _From = None,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet promote rollback`."""
+
+    def command(console: Console) -> int:
+        opened = _open(registry)
+        opened.register_rollback(reason=reason, live=None if live is None else opened.state().resolve(live))
+        _show_status(opened, console)
+        return 0
+
+    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+
+
+@promote_app.command(help="Let a release be live without evidence, on the word of a person.")
+def swap(
+    release: _Release,
+    registry: _Registry,
+    reason: _Reason,
+    by: _By,
+    live: _From = None,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet promote swap`."""
+
+    def command(console: Console) -> int:
+        opened = _open(registry)
+        state = opened.state()
+        expected = None if live is None else state.resolve(live)
+        opened.record_manual_swap(state.resolve(release), reason=reason, by=by, live=expected)
+        _show_status(opened, console)
+        return 0
+
+    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+
+
+@promote_app.command(help="Give a release another name, or take the name away.")
+def alias(
+    name: _AliasName,
+    registry: _Registry,
+    release: _Target = None,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet promote alias`."""
+
+    def command(console: Console) -> int:
+        opened = _open(registry)
+        opened.set_alias(name, None if release is None else opened.state().resolve(release))
+        _show_status(opened, console)
+        return 0
+
+    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+
+
+@promote_app.command(help="Remove releases that are not live, named, a candidate, or what a rollback returns to.")
+def prune(registry: _Registry, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
+    """Carry out `townlet promote prune`."""
+
+    def command(console: Console) -> int:
+        removed = _open(registry).prune()
+        console.result({"registry": str(registry), "removed": list(removed)}, [f"removed {one}" for one in removed])
+        return 0
+
+    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+
+
+def _guarded(command: Callable[[Console], int], *, json: bool, verbose: bool, quiet: bool) -> int:
+    from townlet_runtime.cli.console import Console, guarded
+
+    console = Console(json=json, verbose=verbose, quiet=quiet)
+    return guarded(lambda: command(console), console)
+
+
+def _open(path: Path) -> PromotionRegistry:
+    from townlet_trajectory.evaluation.registry import PromotionRegistry
+
+    return PromotionRegistry(path)
+
+
+def _show_status(registry: PromotionRegistry, console: Console) -> None:
+    from townlet_runtime.cli.registry_views import status_lines, status_record
+
+    console.result(status_record(registry), status_lines(registry))
