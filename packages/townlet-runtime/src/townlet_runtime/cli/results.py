@@ -9,16 +9,16 @@ from pathlib import Path
 
 from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.cli.console import Console, Json, duration, one_line, table
+from townlet_runtime.cli.named_policy import policy_of
 from townlet_runtime.cli.worlds import Towns
 from townlet_runtime.config import Config, bridge_config, script_config, town_config
 from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
-from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.report.writing import write_report
 from townlet_runtime.runs.directory import REPORT
 from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
 from townlet_runtime.runs.records import NO_EVIDENCE, CloningFile, SummaryFile
-from townlet_runtime.simulation.interface import AGENTS
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.town.picture import TownPicture
 from townlet_runtime.town.render import town_picture
 from townlet_trajectory.evaluation.results import CLONE, LEARNED, CloneRecord, FinalEvaluation
@@ -91,15 +91,17 @@ def _picture(run: FinishedRun, config: Config, equipment: Equipment | None) -> T
     if run.summary.env is None or not config.environment.is_town:
         return None
     town = Towns(town=town_config(config), script=script_config(config))(1)
-    simulation = (equipment or Equipment()).of(OneGroup(town))
+    simulation = split_named((equipment or Equipment()).of(OneGroup(town)), config.environment.groups or {})
+    named = policy_of(run)
     runtimes = runtimes_of(
         simulation,
         script_side(simulation),
         config=bridge_config(config, ratio=1.0),
-        policies={AGENTS: OnnxPolicy.load(run.policies[AGENTS])},
+        policies=named.playing,
         services=None,
         seed=run.summary.seed,
         greedy=True,
+        drawn=named.opponents,
     )
     loop = GroupedLoop(simulation, runtimes)
     loop.reset(run.summary.seed)

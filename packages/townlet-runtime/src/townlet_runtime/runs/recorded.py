@@ -175,3 +175,12 @@ def _metrics_in(path: Path) -> Mapping[str, JsonValue]:
 
 def _numbers(metrics: Mapping[str, JsonValue]) -> dict[str, float | None]:
     return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+
+
+def least_budget(source: TrajectorySource, batch_size: int) -> int:
+    """The least memory in which trajectories of `source` can be read, so many at once."""
+    try:
+        TrajectoryDataset(source, unit="trajectories", batch_size=batch_size, seed=0, memory_budget_bytes=1)
+    except MemoryBudgetError as error:
+        return error.needed_bytes
+    return 1
