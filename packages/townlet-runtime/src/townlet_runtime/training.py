@@ -342,14 +342,10 @@ def prepare_scheduled_run(
     def of_cycle(cycle: int) -> RunWorlds:
         made = enter(cycle)
         if made.key not in entered:
-            capacity = max(each.capacity for each in made.simulation.specs.values())
-            entered[made.key] = RunWorlds(
-                key=made.key,
-                collector=Collector(
-                    made.simulation, config=made.bridge, seed=config.seed, max_rows=config.rollout_ticks * capacity
-                ),
-                evaluator=Evaluator(made.make_scored, config=made.bridge, seed=config.seed, num_worlds=config.num_envs),
-            )
+            ticks = config.rollout_ticks * max(each.capacity for each in made.simulation.specs.values())
+            collector = Collector(made.simulation, config=made.bridge, seed=config.seed, max_rows=ticks)
+            judge = Evaluator(made.make_scored, config=made.bridge, seed=config.seed, num_worlds=config.num_envs)
+            entered[made.key] = RunWorlds(key=made.key, collector=collector, evaluator=judge)
         return entered[made.key]
 
     return ScheduledRun(

@@ -83,7 +83,7 @@ class ScheduledRun:
             config: of the run, whose `is_scheduled` is true.
             specs: observations and actions of each agent group's policy; a single group is called `agents`.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
-            record: that PPO learns from; for one agent group alone.
+            record: that PPO learns from, of the only agent group.
             lessons: recorded steps to clone, by agent group.
             worlds: builds the worlds of a cycle; None: the policy fits no world that was named.
             on_row: called with every line of the log when it is written.
@@ -107,9 +107,8 @@ class ScheduledRun:
         self._stages = stages_of(config)
         self._data = data_of(config, has_record=record is not None)
         require_data(self._stages, self._data, specs, record=record, lessons=lessons, has_world=worlds is not None)
-        self._learners = GroupLearners(config, specs)
+        self._learners, self._clock = GroupLearners(config, specs), RunClock()
         self._directory = RunDirectory(run_dir, keep_last=1)
-        self._clock = RunClock()
         self._entered: RunWorlds | None = None
         self._experience = RunExperience(None, run_dir=run_dir)
         self._evaluator = RunEvaluator(None, config, before_each=self._stop_if_asked)
