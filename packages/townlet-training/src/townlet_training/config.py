@@ -301,28 +301,43 @@ class Schedule:
         return num_done >= self.num_warmup + self.num_blend
 
 
-def plan(config: TrainingConfig, *, from_data: bool = False) -> Schedule:
+def plan(
+    config: TrainingConfig, *, from_data: bool = False, clones: bool = True, first_total: int | None = None
+) -> Schedule:
     """Divide the world steps of `config` into updates.
 
     Args:
         config: of mode `anneal` or `ppo`.
         from_data: whether recorded steps are cloned, so that the clone takes no world steps.
+        clones: whether mode `anneal` begins with a clone; else with a rollout of its initial policy.
+        first_total: world steps that the run was begun with, where it was extended since: what is added goes to PPO
+            alone, so warm-up and blend stay as they were.
 
     Raises:
         ConfigError: if they are too few for every stage.
     """
-    steps_per_update = config.num_envs * config.rollout_ticks
     annealing = config.mode == "anneal"
-    before = 0 if from_data else config.num_envs * (config.anneal.clone_ticks if annealing else config.rollout_ticks)
-    num_updates = max(0, config.total_env_steps - before) // steps_per_update
+    ticks = config.anneal.clone_ticks if annealing and clones else config.rollout_ticks
+    before = 0 if from_data else config.num_envs * ticks
     num_warmup = config.anneal.warmup_updates if annealing else 0
-    num_learning = num_updates - num_warmup
-    num_blend = round(config.anneal.blend_fraction * num_learning) if annealing else 0
-    if num_learning - num_blend < 1:
-        raise ConfigError(
-            f"`total_env_steps` {config.total_env_steps} leaves {max(0, num_learning)} updates of {steps_per_update} "
-            f"steps after {before} steps of preparation and {num_warmup} updates of warm-up; at least one has to be "
-            "left for PPO alone"
-        )
+    num_learning = _num_updates(config, config.total_env_steps, before) - num_warmup
+    first_learning = num_learning
+    if first_total is not None:
+        first_learning = _num_updates(config, first_total, before) - num_warmup
+    num_blend = round(config.anneal.blend_fraction * first_learning) if annealing else 0
     num_ppo = num_learning - num_blend
+    if num_ppo < 1:
+        raise ConfigError(
+            f"`total_env_steps` {config.total_env_steps} leaves {max(0, num_learning)} updates of "
+            f"{_steps_per_update(config)} steps after {before} steps of preparation and {num_warmup} updates of "
+            "warm-up; at least one has to be left for PPO alone"
+        )
     return Schedule(config=config, num_warmup=num_warmup, num_blend=num_blend, num_ppo=num_ppo)
+
+
+def _steps_per_update(config: TrainingConfig) -> int:
+    return config.num_envs * config.rollout_ticks
+
+
+def _num_updates(config: TrainingConfig, total: int, before: int) -> int:
+    return max(0, total - before) // _steps_per_update(config)

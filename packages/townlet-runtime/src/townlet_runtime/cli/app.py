@@ -20,6 +20,8 @@ from townlet_runtime.cli.options import (
     Against,
     ConfigArgument,
     ControllerName,
+    DataPaths,
+    DataRoot,
     Device,
     DeviceName,
     Env,
@@ -29,6 +31,7 @@ from townlet_runtime.cli.options import (
     FinishedRunDir,
     GroupNames,
     GuardrailNames,
+    InitFrom,
     Jobs,
     Json,
     Matrix,
@@ -72,10 +75,6 @@ capture_app = typer.Typer(help="Write what a world does as replay samples.", ric
 app.add_typer(capture_app, name="capture")
 app.add_typer(policy_app, name="policy")
 app.add_typer(promote_app, name="promote")
-app.command(
-    help="Compare ways of training over their seeds.\n\n"
-    "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
-)(compare)
 
 # Typer does not export the base of its usage errors; it is click's, or Typer's own copy of it, by version.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -145,10 +144,13 @@ def train(
     jobs: Jobs = None,
     run_dir: RunDir = None,
     resume: Resume = None,
+    init_from: InitFrom = None,
     eval_every: EvalEvery = None,
     threads: Threads = None,
     device: Device = DeviceName.cpu,
     preset: PresetName = None,
+    data: DataPaths = None,
+    data_root: DataRoot = None,
     settings: Settings = None,
     json: Json = False,
     verbose: Verbose = False,
@@ -164,6 +166,7 @@ def train(
         _refuse_directory(run_dir, None if seeds is not None else resume)
         from townlet_runtime.cli.commands.train import TrainOptions
         from townlet_runtime.cli.commands.train_many import train_one_or_many
+        from townlet_runtime.cli.training_data import DataOptions
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
@@ -177,9 +180,11 @@ def train(
             seed=seed,
             run_dir=run_dir,
             resume=resume,
+            init_from=init_from,
             eval_every=eval_every,
             threads=num_threads,
             preset=preset,
+            data=DataOptions(paths=tuple(data or ()), root=data_root),
             settings=tuple(settings or ()),
             opponents=tuple(opponent or ()),
             schedule=schedule,
@@ -295,6 +300,12 @@ def evaluate(
         return evaluate_matrix(options, console) if matrix else evaluate_run(options, console)
 
     return guarded(command, console)
+
+
+app.command(
+    help="Compare ways of training over their seeds.\n\n"
+    "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
+)(compare)
 
 
 @capture_app.callback()

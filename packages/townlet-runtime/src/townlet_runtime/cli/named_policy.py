@@ -13,6 +13,7 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.onnx import load_policy as load_file
 from townlet_runtime.policy.policy import require_fit
+from townlet_runtime.runs.adapted import AdaptedPolicy, is_adapted, read_adapted
 from townlet_runtime.runs.directory import registry_of
 from townlet_runtime.runs.finished import FinishedRun, read_run
 from townlet_runtime.runs.opponents import fits
@@ -31,8 +32,8 @@ class NamedPolicy:
     """Of the file or the directory, as it was given."""
     policies: Mapping[str, FilePolicy]
     """By group; `agents` where there is one."""
-    run: FinishedRun | None
-    """None: a bare file, or a release."""
+    run: FinishedRun | AdaptedPolicy | None
+    """The directory that they came from; None: a bare file, or a release."""
     config: Path | None = None
     """The config that they were trained with, where that is known."""
     opponents: Mapping[str, FilePolicy | None] = field(default_factory=dict)
@@ -99,12 +100,12 @@ class NamedPolicy:
 
 
 def load_policy(path: Path) -> NamedPolicy:
-    """Load a policy from its file, from the run directory it was trained in, or from a promotion registry; what is in
-    a directory is compared with its manifest.
+    """Load a policy from its file, from the directory of a run or an adapted policy, or from a promotion registry; what
+    is in a directory is compared with its manifest.
 
     Raises:
         PolicyFileError: if it is missing, damaged or foreign.
-        RunDirectoryError: if `path` is a directory, but not one of a finished run.
+        RunDirectoryError: if `path` is a directory, but none of these.
         CommandError: if it is a registry in which no release is live.
         PromotionError: if the registry has no such release.
         ArtifactError: if the registry is damaged.
@@ -112,18 +113,19 @@ def load_policy(path: Path) -> NamedPolicy:
     if (named := registry_of(path)) is not None:
         return _released(path, *named)
     if path.is_dir():
-        return policy_of(read_run(path))
+        return policy_of(read_adapted(path) if is_adapted(path) else read_run(path))
     return NamedPolicy(path=path, policies={AGENTS: load_file(path)}, run=None)
 
 
-def policy_of(run: FinishedRun) -> NamedPolicy:
-    """Load the policies that a run has ended with.
+def policy_of(run: FinishedRun | AdaptedPolicy) -> NamedPolicy:
+    """Load the policies that a run has ended with, or adapted ones.
 
     Raises:
         PolicyFileError: if one is damaged or foreign.
     """
     policies = {group: load_file(path) for group, path in run.policies.items()}
-    opponents = {group: None if path is None else load_file(path) for group, path in run.opponents.items()}
+    files = {} if isinstance(run, AdaptedPolicy) else run.opponents
+    opponents = {group: None if path is None else load_file(path) for group, path in files.items()}
     return NamedPolicy(path=run.path, policies=policies, run=run, config=run.config, opponents=opponents)
 
 

@@ -92,6 +92,23 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log lines a
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
 
+DataPaths = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="Clone recorded steps: a capture, shards, Minari or npz. Repeatable. Without CONFIG and --mode: mode bc.",
+        show_default=False,
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where samples that are not below a capture's manifest are looked for.  [default: the working folder]",
+        show_default=False,
+    ),
+]
 Mode = Annotated[
     ModeName | None,
     typer.Option(
@@ -232,7 +249,16 @@ Resume = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Resume the unfinished run in DIR, with its own config and options.",
+        help="Resume the unfinished run in DIR, with its own config and options. A finished one too, with more"
+        " --total-steps.",
+        show_default=False,
+    ),
+]
+InitFrom = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Begin with the policy of a finished run, or an adapted one, instead of a fresh one.",
         show_default=False,
     ),
 ]

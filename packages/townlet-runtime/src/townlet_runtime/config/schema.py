@@ -189,6 +189,7 @@ OF_THE_RUN: Mapping[str, Any] = {
     "source": Source,
     "replay_manifest": str | None,
     "bc_manifest": str | None,
+    "data_root": str | None,
     "rollout_auto_seed_agents": bool,
     "social_reward_schedule": tuple[SocialCycle, ...],
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.directory import (
+    ADAPTED,
     CLONING,
     CONFIG,
     EVALUATION,
@@ -82,8 +83,9 @@ def write_results(run_dir: Path, run: RunSummary, summary: SummaryFile, *, horiz
     Raises:
         ArtifactError: if a file cannot be written or read.
     """
-    if run.clone is not None:
-        CloningFile.of(run.clone).write(run_dir / CLONING)
+    if run.clone is not None and run.clone.gate is not None:
+        cloning = CloningFile(schema_version=1, results=run.clone.results, gate=run.clone.gate)
+        cloning.write(run_dir / CLONING)
     if run.final is not None and horizon is not None:
         EvaluationFile.of(run, run.final, horizon=horizon).write(run_dir / EVALUATION)
     summary.write(run_dir / SUMMARY)
@@ -99,7 +101,9 @@ def read_run(path: Path) -> FinishedRun:
         ReportError: if a record is not what it must be.
     """
     require_finished(path)
-    names = _verified(path)
+    names = verified_files(path)
+    if ADAPTED in names:
+        raise RunDirectoryError(path, "expected the directory of a finished run, found an adapted policy")
     _require_listed(path, SUMMARY, names)
     summary = SummaryFile.read(path / SUMMARY)
     if summary.env is not None:
@@ -142,8 +146,12 @@ def _require_listed(path: Path, name: str, names: Container[str]) -> None:
         raise RunDirectoryError(path / name, f"expected in the {MANIFEST} of a finished run")
 
 
-def _verified(run_dir: Path) -> Mapping[str, FileEntry]:
-    """The entries of the manifest, each of which is the file's (the report's only where there is one)."""
+def verified_files(run_dir: Path) -> Mapping[str, FileEntry]:
+    """Return the entries of the manifest, each of which is the file's (the report's only where there is one).
+
+    Raises:
+        RunDirectoryError: names a file that is missing, damaged or exchanged.
+    """
     origin = run_dir / MANIFEST
     try:
         data = read_below(run_dir, MANIFEST, max_bytes=MAX_JSON_BYTES, origin=run_dir)

@@ -88,6 +88,46 @@ class FileRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotedData:
+    """Recorded steps that a run was begun with."""
+
+    __pydantic_config__ = EXACT
+
+    path: str
+    """As it was given."""
+    root: str
+    """Where samples that are not below a capture's manifest were looked for."""
+    fingerprint: str
+    """SHA-256 of the content."""
+
+    def __post_init__(self) -> None:
+        require_digest("NotedData", "fingerprint", self.fingerprint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitialSource:
+    """The policy that a run begins with; its weights are copied into the folder `initial` of the run."""
+
+    path: str | None
+    """Of a run or an adapted policy, as it was given; None where it was given in Python."""
+    weights_sha256: str
+
+    def __post_init__(self) -> None:
+        require_digest("InitialSource", "weights_sha256", self.weights_sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """Settings that a run had until it was extended."""
+
+    total_env_steps: int
+    config_sha256: str
+
+    def __post_init__(self) -> None:
+        require_digest("Extension", "config_sha256", self.config_sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BegunFile(FileRecord):
     """`begun.json`: settings that must be the same when a run is resumed, written before anything else."""
 
@@ -108,8 +148,14 @@ class BegunFile(FileRecord):
     """Digest of the resolved config; None where the world was made in Python."""
     config: Mapping[str, JsonValue] | None = None
     """The resolved config itself, so that a key that was changed later can be named."""
+    data: tuple[NotedData, ...] = ()
+    """What the policy was cloned from, in the order in which it was named; empty: from the script, or not at all."""
     opponents_sha256: Mapping[str, str] = field(default_factory=dict)
     """Of `opponent-GROUP.onnx`, by agent group that a frozen policy plays."""
+    initial: InitialSource | None = None
+    """The policy that the run begins with; None: a fresh one."""
+    extensions: tuple[Extension, ...] = ()
+    """Oldest first; empty where the run still has the world steps that it was begun with."""
 
     def __post_init__(self) -> None:
         if self.threads < 1:
@@ -143,11 +189,6 @@ class CloningFile(FileRecord):
     def accuracy(self) -> float:
         """The lowest accuracy of a group."""
         return min(result.accuracy for result in self.results.values())
-
-    @classmethod
-    def of(cls, clone: CloneRecord) -> CloningFile:
-        """Take from `clone` all but its evaluation, which is the first of `evaluation.json`."""
-        return cls(schema_version=1, results=clone.results, gate=clone.gate)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from townlet_training.learning.batch import freeze_statistics, freeze_value_scal
 from townlet_training.learning.ppo import PPOLearner
 from townlet_training.learning.record import decisions_of, freeze_to_record
 from townlet_training.learning.update import PPOUpdate, joined
-from townlet_training.network.actor_critic import ActorCritic, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_training.run.cloning import Clone, clone_record, clone_script
 from townlet_training.run.opponents import GroupOpponents, Roles
@@ -104,7 +104,12 @@ class GroupLearners:
     """
 
     def __init__(
-        self, config: TrainingConfig, specs: Mapping[str, PolicySpec], *, frozen: Mapping[str, AnyActor] = {}
+        self,
+        config: TrainingConfig,
+        specs: Mapping[str, PolicySpec],
+        *,
+        frozen: Mapping[str, AnyActor] = {},
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Build a network for each group that learns.
 
@@ -112,16 +117,23 @@ class GroupLearners:
             config: of the run; says who learns.
             specs: of all groups.
             frozen: policies of the groups that are played by one from a file.
+            initial: weights to begin with, named as those of `weights`; normalization and value scale are then kept,
+                but for inputs that no weight reads. None: fresh ones.
 
         Raises:
             ConfigError: if there is no group, the name of one cannot be part of a file name, or a group cannot have the
                 opponent that `config` names.
+            ShapeError: if `initial` are of other networks.
         """
         require_groups(specs)
         roles = Roles.of(config, specs, frozen)
         self._config = config
         self.specs = dict(roles.learning)
         self.networks = {group: _network(config, group, spec) for group, spec in self.specs.items()}
+        if initial is not None:
+            for group, own in split_groups(initial, tuple(self.specs)).items():
+                set_weights(self.networks[group], own)
+                self.networks[group].keeps_statistics = True
         self.opponents = GroupOpponents(
             roles, {group: _network(config, group, self.specs[past.learner]) for group, past in roles.past.items()}
         )
@@ -292,10 +304,7 @@ class GroupLearners:
 
     def copies(self, weights: Mapping[str, Tensor]) -> dict[str, ActorCritic]:
         """Build separate networks with `weights`, named as those of `weights`."""
-        copies = {group: _network(self._config, group, spec) for group, spec in self.specs.items()}
-        for group, own in split_groups(weights, tuple(copies)).items():
-            set_weights(copies[group], own)
-        return copies
+        return network_of(self.specs, self._config.network, weights)
 
     def weights(self) -> dict[str, Tensor]:
         """Copy the parameters and buffers of all networks: `NAME`, with several groups `GROUP/NAME`."""
@@ -348,7 +357,35 @@ def _updated(learner: PPOLearner, batch: TrajectoryBatch, planned: PlannedUpdate
 
 def _network(config: TrainingConfig, group: str, spec: PolicySpec) -> ActorCritic:
     generator = _generator(config, "network", group)
-    return ActorCritic(spec.observation_shapes, len(spec.vocabulary), config.network, generator=generator)
+    return ActorCritic(
+        spec.observation_shapes, len(spec.vocabulary), config.network, generator=generator, wiring=spec.wiring
+    )
+
+
+def network_of(
+    specs: Mapping[str, PolicySpec], config: NetworkConfig, weights: Mapping[str, Tensor]
+) -> dict[str, ActorCritic]:
+    """Build networks with `weights`.
+
+    Args:
+        specs: by agent group.
+        config: of all networks.
+        weights: named as those of `GroupLearners.weights`.
+
+    Returns:
+        The networks by group.
+
+    Raises:
+        ShapeError: if `weights` are of other networks.
+    """
+    networks = {}
+    for group, own in split_groups(weights, tuple(specs)).items():
+        spec, drawn = specs[group], torch.Generator().manual_seed(0)  # what is drawn is overwritten
+        networks[group] = ActorCritic(
+            spec.observation_shapes, len(spec.vocabulary), config, generator=drawn, wiring=spec.wiring
+        )
+        set_weights(networks[group], own)
+    return networks
 
 
 def _generator(config: TrainingConfig, purpose: str, group: str) -> torch.Generator:
