@@ -16,7 +16,7 @@ from townlet_runtime import Simulation, check_simulation
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 TESTED_BELOW = {"act_without_torch", "balance_a_pole", "blend_a_policy", "record_and_load", "record_and_stream"}
-TESTED_BELOW |= {"plain_world", "train_on_your_world"}
+TESTED_BELOW |= {"plain_world", "train_on_your_world", "tune"}
 
 
 def run(name: str, *arguments: str) -> str:
@@ -63,6 +63,17 @@ def test_train_on_your_world() -> None:
     # always left is worth E[U] = 1/2 a tick, the better side E[max(U, V)] = 2/3
     assert abs(script - 0.5) < 0.03
     assert policy > 0.6
+
+
+def test_tune() -> None:
+    *trials, best = run("tune").splitlines()
+    ended = [line.split()[2] for line in trials]
+    assert len(ended) == 4 and ended[0] == "complete,"  # the first has nobody to fall behind
+    assert set(ended) <= {"complete,", "pruned,"}
+    assert best.startswith("best: return ")
+    # the best trial is one of those that ran to their end
+    settings = best.partition(" with ")[2]
+    assert any(line.endswith(settings) for line, end in zip(trials, ended, strict=True) if end == "complete,")
 
 
 def test_act_without_torch(exported: Path) -> None:

@@ -28,6 +28,8 @@ PUBLIC_MODULES = {
         "dataset.classic",
         "dataset.curation",
         "dataset.filter",
+        "evaluation.across_runs",
+        "evaluation.run_sets",
         "dataset.moments",
         "dataset.split",
         "formats.captures.directory",

@@ -204,6 +204,7 @@ def test_contradictions_are_refused_before_anything_is_written(
         (["--jobs", "2"], "--jobs: runs side by side are those of --seeds"),
         (["--seeds", "0-1", "--set", "town.agents=-1"], "town.agents=-1"),
         (["--seeds", "0-1", "--env", "nowhere"], "nowhere"),
+        (["--seeds", "0-1", "--ppo-log", "log"], "--ppo-log: several runs would write to the same place"),
         (["--seeds", "4-2"], "expected a range of 1 to 1000 seeds, got 4-2"),
         (["--seeds", "1,1"], "expected each seed once"),
         (["--seeds", "a"], "expected a whole number"),

@@ -105,7 +105,7 @@ def test_gates_out_of_range_are_refused(name: str, value: float) -> None:
     "changes",
     [
         {"world": ""},
-        {"vocabulary": ("wait",)},
+        {"vocabulary": ()},
         {"vocabulary": ("wait", "wait")},
         {"observation_shapes": {}},
         {"observation_shapes": {"action_mask": (3,)}},
@@ -228,3 +228,24 @@ def test_too_few_steps_for_every_stage_are_refused() -> None:
         plan(TrainingConfig(seed=1, total_env_steps=1000))
     with pytest.raises(ConfigError, match="one has to be left for PPO alone"):
         plan(TrainingConfig(seed=1, total_env_steps=10**6, anneal=AnnealConfig(blend_fraction=1.0)))
+
+
+def test_a_run_that_does_not_clone_begins_with_one_rollout() -> None:
+    # 10 worlds: 1000 - 10 · 40 leaves 6 updates of 100 steps; 1000 - 10 · 10 leaves 9.
+    settings = config(num_envs=10, rollout_ticks=10, anneal=AnnealConfig(clone_ticks=40, warmup_updates=2))
+    cloning, not_cloning = plan(settings), plan(settings, clones=False)
+    assert (cloning.num_warmup, cloning.num_blend, cloning.num_ppo) == (2, 2, 2)
+    assert (not_cloning.num_warmup, not_cloning.num_blend, not_cloning.num_ppo) == (2, 4, 3)
+
+
+def test_steps_that_are_added_go_to_ppo_alone() -> None:
+    # 6 updates at first, of which 2 warm up and half of 4 blend; 16 later.
+    anneal = AnnealConfig(clone_ticks=40, warmup_updates=2)
+    settings = config(num_envs=10, rollout_ticks=10, total_env_steps=2000, anneal=anneal)
+    extended = plan(settings, first_total=1000)
+    assert (extended.num_warmup, extended.num_blend, extended.num_ppo) == (2, 2, 12)
+    first = plan(config(num_envs=10, rollout_ticks=10, anneal=anneal))
+    assert [extended.update(index).ratio for index in range(6)] == [first.update(index).ratio for index in range(6)]
+    # The learning rate follows the longer line from where it is: 1 - 5/14 of its start, not 1 - 3/4 as before.
+    assert extended.update(7).learning_rate == pytest.approx(settings.ppo.learning_rate * (1 - 5 / 14))
+    assert first.update(5).learning_rate == pytest.approx(settings.ppo.learning_rate * (1 - 3 / 4))

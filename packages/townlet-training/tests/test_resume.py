@@ -15,24 +15,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corridor import SPEC, CorridorCollector, CorridorEvaluator
+from corridor import SPEC, CorridorCollector, CorridorEvaluator, network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pairs import SPECS as PAIR_SPECS
 from pairs import PairCollector, PairEvaluator
+from strategies import spread_out
+from torch import Tensor
 
 from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import CheckpointError, ResumeError, TrainingError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
-from townlet_training.network.weights import weights_sha256
+from townlet_training.network.weights import weights_of, weights_sha256
 from townlet_training.run import checkpoint, directory, evaluator, metrics
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
 from townlet_training.run.metrics import WALL_TIME_KEYS
 from townlet_training.run.monitor import Progress
 from townlet_training.run.orchestrator import TrainingOrchestrator
+from townlet_training.run.state import EarlierTotal
 from townlet_trajectory.evaluation import promotion
 from townlet_trajectory.evaluation.interfaces import (
     Actor,
@@ -66,6 +69,9 @@ ANNEAL = TrainingConfig(
 """24 ticks of cloning, 1 update of warm-up, 2 of blend, 3 of PPO alone; evaluated after 3, 5 and 6 updates."""
 PPO = replace(ANNEAL, mode="ppo", total_env_steps=4 * 8 * 5)
 BC = replace(ANNEAL, mode="bc")
+
+
+NOTES = {"controller": "none"}
 
 
 class Killed(BaseException):
@@ -139,6 +145,8 @@ class Case:
     collector: Callable[[], Collector]
     evaluator: Callable[[], Evaluator]
     sabotaged: frozenset[str] = frozenset()
+    initial: Mapping[str, Tensor] | None = None
+    earlier_totals: tuple[EarlierTotal, ...] = ()
 
     def run(
         self, run_dir: Path, *, resume: bool, fuse: Fuse | None = None, stop: Callable[[], bool] = lambda: False
@@ -151,8 +159,10 @@ class Case:
             specs=self.specs,
             run_dir=run_dir,
             stop=stop,
-            notes={"controller": "none"},
+            notes=NOTES,
             resume=resume,
+            initial=self.initial,
+            earlier_totals=self.earlier_totals,
         ).run()
 
 
@@ -270,6 +280,10 @@ def case_of(name: str, folder: Path) -> Case:
             return failing(ANNEAL, 2, 3, run_dir=folder)
         case "pair":
             return pair()
+        case "initial":
+            return replace(alone(ANNEAL), initial=weights_of(spread_out(network(3, (4,)))))
+        case "tuned":
+            return replace(alone(BC), initial=weights_of(spread_out(network(3, (4,)))))
         case mode:
             return alone({"anneal": ANNEAL, "ppo": PPO, "bc": BC}[mode])
 
@@ -289,7 +303,7 @@ def whole(name: str, folder: Path) -> Whole:
     return Whole(case, outcome(path, summary), fuse.count, asks.count)
 
 
-CASES = ("anneal", "retry", "failure", "ppo", "bc", "pair")
+CASES = ("anneal", "retry", "failure", "ppo", "bc", "pair", "initial", "tuned")
 
 
 @pytest.fixture(scope="module")
@@ -328,6 +342,7 @@ def test_the_cases_are_what_they_are_meant_to_be(wholes: dict[str, Whole]) -> No
     assert gates["retry"] == [True, False, True]
     assert gates["failure"] == [True, False, False]
     assert (gates["ppo"], gates["bc"]) == ([], [True])
+    assert (gates["initial"], gates["tuned"]) == ([True] * 5, [True])
     assert wholes["failure"].outcome["records"][3].startswith("kept_score_")
     assert wholes["pair"].outcome["records"][4].num_left_out == 2
     assert len(wholes["pair"].outcome["log"]) == 2 * 6 - 2
@@ -647,3 +662,80 @@ def test_worlds_that_cannot_be_saved_are_not_needed_to_begin_or_to_judge(
         fleeting.run(tmp_path, resume=number > 0, stop=stopped_at(ask))
     # Without worlds there is one file less in each checkpoint, and nothing else differs.
     assert outcome(tmp_path, fleeting.run(tmp_path, resume=True)) == each.outcome
+
+
+CONSTANT = replace(
+    PPO, ppo=replace(PPO.ppo, clip_schedule="constant", learning_rate_schedule="constant"), total_env_steps=4 * 8 * 9
+)
+"""8 updates, evaluated after every second one; nothing of an update depends on how many there are."""
+SHORTER = replace(CONSTANT, total_env_steps=4 * 8 * 5)
+EARLIER = (EarlierTotal(total_env_steps=SHORTER.total_env_steps, notes=NOTES),)
+
+
+def longer(case: Case, total: int) -> Case:
+    """The case, extended to `total` world steps."""
+    earlier = EarlierTotal(total_env_steps=case.config.total_env_steps, notes=NOTES)
+    config = replace(case.config, total_env_steps=total)
+    return replace(case, config=config, earlier_totals=(*case.earlier_totals, earlier))
+
+
+def test_an_extended_run_comes_to_what_a_longer_one_comes_to(tmp_path: Path) -> None:
+    whole_dir, run_dir = tmp_path / "whole", tmp_path / "extended"
+    whole_dir.mkdir(), run_dir.mkdir()
+    expected = outcome(whole_dir, alone(CONSTANT).run(whole_dir, resume=False))
+    short = alone(SHORTER)
+    before = short.run(run_dir, resume=False)
+    assert before.counters.num_updates == 4
+    summary = longer(short, CONSTANT.total_env_steps).run(run_dir, resume=True)
+    assert summary.counters.num_updates == 8
+    assert outcome(run_dir, summary) == expected
+
+
+@pytest.mark.parametrize("ask", [3, 5, 9])
+def test_an_unfinished_run_is_extended_too_and_more_than_once(tmp_path: Path, ask: int) -> None:
+    whole_dir, run_dir = tmp_path / "whole", tmp_path / "extended"
+    whole_dir.mkdir(), run_dir.mkdir()
+    expected = outcome(whole_dir, alone(CONSTANT).run(whole_dir, resume=False))
+    short = alone(replace(SHORTER, total_env_steps=4 * 8 * 3))
+    assert short.run(run_dir, resume=False, stop=stopped_at(ask)).interrupted
+    middle = longer(short, SHORTER.total_env_steps)
+    middle.run(run_dir, resume=True, stop=stopped_at(4))
+    assert outcome(run_dir, longer(middle, CONSTANT.total_env_steps).run(run_dir, resume=True)) == expected
+
+
+def test_an_extended_run_that_is_killed_comes_to_the_same(tmp_path: Path) -> None:
+    short, first = alone(SHORTER), tmp_path / "first"
+    first.mkdir()
+    short.run(first, resume=False)
+    long = longer(short, CONSTANT.total_env_steps)
+    whole_dir = tmp_path / "whole"
+    shutil.copytree(first, whole_dir)
+    fuse = Fuse()
+    with pytest.MonkeyPatch.context() as patch:
+        burning_writes(patch, fuse)
+        expected = outcome(whole_dir, long.run(whole_dir, resume=True, fuse=fuse))
+    for moment in range(1, fuse.count + 1, 3):
+        run_dir = tmp_path / str(moment)
+        shutil.copytree(first, run_dir)
+        assert not kill(long, run_dir, moment, resume=True)
+        assert outcome(run_dir, long.run(run_dir, resume=True)) == expected, f"killed at {moment}"
+
+
+def test_a_total_that_the_run_never_had_is_refused(tmp_path: Path) -> None:
+    short = alone(SHORTER)
+    short.run(tmp_path, resume=False)
+    long = replace(longer(short, CONSTANT.total_env_steps), earlier_totals=())
+    with pytest.raises(ResumeError, match="with `total_env_steps` 160, not 288"):
+        long.run(tmp_path, resume=True)
+    # It is the total and the notes together that it had before.
+    other = replace(long, earlier_totals=(replace(EARLIER[0], notes={"controller": "other"}),))
+    with pytest.raises(ResumeError, match="with `total_env_steps` 160, not 288"):
+        other.run(tmp_path, resume=True)
+
+
+def test_an_extended_anneal_keeps_its_blend(tmp_path: Path) -> None:
+    short = alone(ANNEAL)
+    short.run(tmp_path, resume=False)
+    longer(short, ANNEAL.total_env_steps + 4 * 8 * 3).run(tmp_path, resume=True)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["stage"] for line in lines] == ["warmup", "anneal", "anneal", *["ppo"] * 6]

@@ -88,13 +88,18 @@ def test_a_history_protects_the_checkpoints_it_may_go_back_to() -> None:
     assert (without_best.protected, without_best.candidate) == ({96}, 96)
 
 
-def test_the_gates_of_the_candidate_are_the_first_its_own_and_the_one_that_ended_the_run() -> None:
+def test_the_gates_of_the_candidate_are_the_clones_its_own_and_the_one_that_ended_the_run() -> None:
     gates = {name: replace(GATE, name=name) for name in ("cloned", "own", "other", "alone")}
     evaluations = tuple(
         replace(EVALUATION, env_steps=env_steps, gate=gates[name])
         for env_steps, name in ((32, "cloned"), (64, "own"), (96, "other"))
     )
-    history = replace(HISTORY, evaluations=evaluations, failure=gates["alone"])
+    assert HISTORY.clone is not None
+    clone = replace(HISTORY.clone, gate=gates["cloned"])
+    history = replace(HISTORY, clone=clone, evaluations=evaluations, failure=gates["alone"])
     assert [gate.name for gate in history.candidate_gates] == ["cloned", "own", "alone"]
     # Each is named once.
     assert [gate.name for gate in replace(history, failure=gates["own"]).candidate_gates] == ["cloned", "own"]
+    # Where a policy that the run began with takes the clone's place, no gate of an earlier evaluation counts.
+    begun = replace(history, clone=replace(clone, gate=None))
+    assert [gate.name for gate in begun.candidate_gates] == ["own", "alone"]

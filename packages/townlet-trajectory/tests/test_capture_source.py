@@ -291,7 +291,8 @@ def every_step(source: TrajectorySource) -> list[tuple[str, int, int]]:
 
 
 def test_a_dataset_of_samples_that_go_on_after_their_end(tmp_path: Path) -> None:
-    lookup = {'{"kind": "wait"}': 0, '{"kind": "move"}': 1}
+    keys = '"affordance": null, "blocked": false, "object": null'  # as frames of the original hold them
+    lookup = {f'{{{keys}, "kind": "wait"}}': 0, f'{{{keys}, "kind": "move"}}': 1}
     names = [
         write_original(tmp_path, "alice", num_rows=9, dones=[2, 3, 6], lookup=lookup),
         write_original(tmp_path, "bob", num_rows=4, dones=[0, 1, 2, 3], lookup=lookup),

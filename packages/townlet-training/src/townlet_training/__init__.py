@@ -20,21 +20,41 @@ from townlet_training.errors import (
 )
 
 if TYPE_CHECKING:
-    from townlet_training.config import AnnealConfig, GatesConfig, PlannedUpdate, Schedule, TrainingConfig, plan
+    from townlet_training.config import (
+        AnnealConfig,
+        GatesConfig,
+        GroupConfig,
+        PlannedUpdate,
+        Schedule,
+        TrainingConfig,
+        plan,
+    )
     from townlet_training.learning.bc import BCLearner
     from townlet_training.learning.config import BCConfig, PPOConfig
     from townlet_training.learning.objective import Estimates, advantages_of, gae, vtrace
     from townlet_training.learning.ppo import PPOLearner
     from townlet_training.learning.update import PPOUpdate
     from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+    from townlet_training.network.adapt import adapted_network, adapted_spec, prior_biases
+    from townlet_training.network.blocks import PolicyBlock, Wiring
     from townlet_training.network.onnx_export import export_policy
     from townlet_training.network.weights import weights_sha256
     from townlet_training.presets import PRESETS, Preset, preset, preset_for
+    from townlet_training.run.adapting import (
+        AdaptedGroup,
+        AddedAction,
+        ReferenceRows,
+        adapted_groups,
+        adapted_policy,
+        reference_rows,
+        set_priors,
+    )
     from townlet_training.run.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
+    from townlet_training.run.initial import InitialPolicy, initial_of_run
     from townlet_training.run.metrics import WALL_TIME_KEYS, MetricsRow, MetricsWriter
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
-    from townlet_training.run.state import TrainingState
+    from townlet_training.run.state import EarlierTotal, TrainingState
     from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
     from townlet_trajectory.evaluation.gates import GateResult, Verdict
     from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
@@ -65,6 +85,8 @@ __all__ = [
     "ActionMaskError",
     "Actor",
     "ActorCritic",
+    "AdaptedGroup",
+    "AddedAction",
     "AnnealConfig",
     "BCConfig",
     "BCLearner",
@@ -78,6 +100,7 @@ __all__ = [
     "Collector",
     "ConfigError",
     "Decision",
+    "EarlierTotal",
     "EmptyBatchError",
     "EpisodeScores",
     "Estimates",
@@ -88,6 +111,8 @@ __all__ = [
     "FinalEvaluation",
     "GateResult",
     "GatesConfig",
+    "GroupConfig",
+    "InitialPolicy",
     "MetricsRow",
     "MetricsWriter",
     "NetworkConfig",
@@ -97,12 +122,14 @@ __all__ = [
     "PPOUpdate",
     "PairedComparison",
     "PlannedUpdate",
+    "PolicyBlock",
     "PolicySpec",
     "Preset",
     "Progress",
     "PromotionConfig",
     "PromotionDecision",
     "PromotionPass",
+    "ReferenceRows",
     "ResumeError",
     "RunCounters",
     "RunPromotion",
@@ -116,29 +143,44 @@ __all__ = [
     "TrainingOrchestrator",
     "TrainingState",
     "Verdict",
+    "Wiring",
     "__version__",
+    "adapted_groups",
+    "adapted_network",
+    "adapted_policy",
+    "adapted_spec",
     "advantages_of",
     "compare",
     "export_policy",
     "gae",
+    "initial_of_run",
     "normalized",
     "plan",
     "preset",
     "preset_for",
+    "prior_biases",
     "read_checkpoint",
+    "reference_rows",
+    "set_priors",
     "summarize",
     "vtrace",
     "weights_sha256",
 ]
 
 _MODULES = {
-    "townlet_training.config": "AnnealConfig GatesConfig PlannedUpdate Schedule TrainingConfig plan",
+    "townlet_training.config": "AnnealConfig GatesConfig GroupConfig PlannedUpdate Schedule TrainingConfig plan",
     "townlet_training.learning.bc": "BCLearner",
     "townlet_training.learning.config": "BCConfig PPOConfig",
     "townlet_training.learning.objective": "Estimates advantages_of gae vtrace",
     "townlet_training.learning.ppo": "PPOLearner",
     "townlet_training.learning.update": "PPOUpdate",
     "townlet_training.network.actor_critic": "ActorCritic NetworkConfig PolicySpec",
+    "townlet_training.network.adapt": "adapted_network adapted_spec prior_biases",
+    "townlet_training.network.blocks": "PolicyBlock Wiring",
+    "townlet_training.run.adapting": (
+        "AdaptedGroup AddedAction ReferenceRows adapted_groups adapted_policy reference_rows set_priors"
+    ),
+    "townlet_training.run.initial": "InitialPolicy initial_of_run",
     "townlet_training.network.onnx_export": "export_policy",
     "townlet_training.network.weights": "weights_sha256",
     "townlet_training.presets": "PRESETS Preset preset preset_for",
@@ -146,7 +188,7 @@ _MODULES = {
     "townlet_training.run.metrics": "WALL_TIME_KEYS MetricsRow MetricsWriter",
     "townlet_training.run.monitor": "Progress",
     "townlet_training.run.orchestrator": "TrainingOrchestrator",
-    "townlet_training.run.state": "TrainingState",
+    "townlet_training.run.state": "EarlierTotal TrainingState",
     "townlet_trajectory.evaluation.comparisons": "PairedComparison ScoreSummary compare normalized summarize",
     "townlet_trajectory.evaluation.gates": "GateResult Verdict",
     "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -67,6 +70,45 @@ class GatesConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+
+_PAST = re.compile(r"past\((?:([A-Za-z0-9_][A-Za-z0-9_.-]{0,63}) *, *)?([0-9]{1,3})\)")
+
+
+class PastSelf(NamedTuple):
+    """An earlier self of a learning group."""
+
+    group: str | None
+    """None: the learning group with the same actions and observations."""
+    updates: int
+    """How many updates ago; 0: its present weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupConfig:
+    """Who plays an agent group."""
+
+    policy: Annotated[str, Field(min_length=1)] = "learn"
+    """`learn`; `script`; `past(k)`, the weights that the learning group with the same actions and observations had k
+    updates ago, or `past(GROUP, k)` where there are several; or a policy file or run directory, which stays as it is.
+    Who does not learn decides alone, and is neither recorded nor exported."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.policy.partition("(")[0].strip() == "past" and _PAST.fullmatch(self.policy) is None:
+            raise ConfigError(f"`policy` must be past(k) or past(GROUP, k), k from 0 to 999, got {self.policy!r}")
+
+    @property
+    def past(self) -> PastSelf | None:
+        """Return the earlier self that it names; None where it names none."""
+        found = _PAST.fullmatch(self.policy)
+        return None if found is None else PastSelf(found[1], int(found[2]))
+
+    @property
+    def file(self) -> Path | None:
+        """Return the policy file or run directory that it names; None where it names none."""
+        named = self.policy not in ("learn", "script") and self.past is None
+        return Path(self.policy) if named else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +195,8 @@ class TrainingConfig:
     gates: GatesConfig = field(default_factory=GatesConfig)
     promotion: PromotionConfig = field(default_factory=PromotionConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    groups: Mapping[str, GroupConfig] = field(default_factory=dict)
+    """By agent group; those that are not named learn."""
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -169,6 +213,9 @@ class TrainingConfig:
             raise ConfigError(
                 f"mode `anneal` needs the baselines {SCRIPTED}, and {' or '.join(ZEROS)}, got {self.baselines!r}"
             )
+        opposed = [group for group, one in self.groups.items() if one.policy != "learn"]
+        if self.is_scheduled and opposed:
+            raise ConfigError(f"all `groups` learn in a run that follows a schedule, got opponents of {opposed}")
         if self.anneal.min_ratio < self.ppo.min_ratio:
             raise ConfigError(
                 f"`anneal.min_ratio` {self.anneal.min_ratio!r} must not be below `ppo.min_ratio` "
@@ -254,28 +301,43 @@ class Schedule:
         return num_done >= self.num_warmup + self.num_blend
 
 
-def plan(config: TrainingConfig, *, from_data: bool = False) -> Schedule:
+def plan(
+    config: TrainingConfig, *, from_data: bool = False, clones: bool = True, first_total: int | None = None
+) -> Schedule:
     """Divide the world steps of `config` into updates.
 
     Args:
         config: of mode `anneal` or `ppo`.
         from_data: whether recorded steps are cloned, so that the clone takes no world steps.
+        clones: whether mode `anneal` begins with a clone; else with a rollout of its initial policy.
+        first_total: world steps that the run was begun with, where it was extended since: what is added goes to PPO
+            alone, so warm-up and blend stay as they were.
 
     Raises:
         ConfigError: if they are too few for every stage.
     """
-    steps_per_update = config.num_envs * config.rollout_ticks
     annealing = config.mode == "anneal"
-    before = 0 if from_data else config.num_envs * (config.anneal.clone_ticks if annealing else config.rollout_ticks)
-    num_updates = max(0, config.total_env_steps - before) // steps_per_update
+    ticks = config.anneal.clone_ticks if annealing and clones else config.rollout_ticks
+    before = 0 if from_data else config.num_envs * ticks
     num_warmup = config.anneal.warmup_updates if annealing else 0
-    num_learning = num_updates - num_warmup
-    num_blend = round(config.anneal.blend_fraction * num_learning) if annealing else 0
-    if num_learning - num_blend < 1:
-        raise ConfigError(
-            f"`total_env_steps` {config.total_env_steps} leaves {max(0, num_learning)} updates of {steps_per_update} "
-            f"steps after {before} steps of preparation and {num_warmup} updates of warm-up; at least one has to be "
-            "left for PPO alone"
-        )
+    num_learning = _num_updates(config, config.total_env_steps, before) - num_warmup
+    first_learning = num_learning
+    if first_total is not None:
+        first_learning = _num_updates(config, first_total, before) - num_warmup
+    num_blend = round(config.anneal.blend_fraction * first_learning) if annealing else 0
     num_ppo = num_learning - num_blend
+    if num_ppo < 1:
+        raise ConfigError(
+            f"`total_env_steps` {config.total_env_steps} leaves {max(0, num_learning)} updates of "
+            f"{_steps_per_update(config)} steps after {before} steps of preparation and {num_warmup} updates of "
+            "warm-up; at least one has to be left for PPO alone"
+        )
     return Schedule(config=config, num_warmup=num_warmup, num_blend=num_blend, num_ppo=num_ppo)
+
+
+def _steps_per_update(config: TrainingConfig) -> int:
+    return config.num_envs * config.rollout_ticks
+
+
+def _num_updates(config: TrainingConfig, total: int, before: int) -> int:
+    return max(0, total - before) // _steps_per_update(config)

@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from townlet_trajectory.dataset.selection import StepSelection, StepWeights, weights_by
     from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
     from townlet_trajectory.dataset.torch_loader import EpochView, StepView
+    from townlet_trajectory.evaluation.anneal_decision import AnnealDecision, decide_anneal
+    from townlet_trajectory.evaluation.registry import OpenPass, PromotionRegistry
+    from townlet_trajectory.evaluation.registry_records import LivePeriod, RegistryPass, RegistrySettings
+    from townlet_trajectory.evaluation.registry_state import RegistryState
     from townlet_trajectory.formats.batch_file import load_batch, save_batch
     from townlet_trajectory.formats.captures.source import CaptureSource
     from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
@@ -60,6 +64,7 @@ __all__ = [
     "ACTION_MASK",
     "REWARD_TERM",
     "SCHEMA_VERSION",
+    "AnnealDecision",
     "ArraySpec",
     "ArtifactError",
     "BatchSink",
@@ -75,13 +80,19 @@ __all__ = [
     "DatasetPosition",
     "EpochView",
     "Kind",
+    "LivePeriod",
     "ManifestError",
     "MemoryBudgetError",
     "MissingExtraError",
     "NonFiniteError",
+    "OpenPass",
     "OrderError",
     "PaddedBatch",
+    "PromotionRegistry",
     "RegistrationError",
+    "RegistryPass",
+    "RegistrySettings",
+    "RegistryState",
     "SchemaError",
     "ShapeError",
     "ShardEntry",
@@ -101,6 +112,7 @@ __all__ = [
     "TrajectorySource",
     "TrajectoryTable",
     "__version__",
+    "decide_anneal",
     "default_decision_columns",
     "joined",
     "load_batch",
@@ -124,6 +136,10 @@ _MODULES = {
     "dataset.selection": ("StepSelection", "StepWeights", "weights_by"),
     "dataset.source": ("BatchSource", "TrajectorySource"),
     "dataset.torch_loader": ("EpochView", "StepView"),
+    "evaluation.anneal_decision": ("AnnealDecision", "decide_anneal"),
+    "evaluation.registry": ("OpenPass", "PromotionRegistry"),
+    "evaluation.registry_records": ("LivePeriod", "RegistryPass", "RegistrySettings"),
+    "evaluation.registry_state": ("RegistryState",),
     "formats.batch_file": ("load_batch", "save_batch"),
     "formats.captures.source": ("CaptureSource",),
     "formats.shards.reader": ("ShardReader", "read_shards"),

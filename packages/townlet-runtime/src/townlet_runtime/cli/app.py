@@ -20,6 +20,8 @@ from townlet_runtime.cli.options import (
     Against,
     ConfigArgument,
     ControllerName,
+    DataPaths,
+    DataRoot,
     Device,
     DeviceName,
     Env,
@@ -29,10 +31,14 @@ from townlet_runtime.cli.options import (
     FinishedRunDir,
     GroupNames,
     GuardrailNames,
+    InitFrom,
     Jobs,
     Json,
+    Matrix,
+    MatrixOutput,
     Mode,
     NumEnvs,
+    OpponentNames,
     PolicyPath,
     PresetName,
     Quiet,
@@ -69,10 +75,6 @@ capture_app = typer.Typer(help="Write what a world does as replay samples.", ric
 app.add_typer(capture_app, name="capture")
 app.add_typer(policy_app, name="policy")
 app.add_typer(promote_app, name="promote")
-app.command(
-    help="Compare ways of training over their seeds.\n\n"
-    "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
-)(compare)
 
 # Typer does not export the base of its usage errors; it is click's, or Typer's own copy of it, by version.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -133,6 +135,7 @@ def train(
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
     group: GroupNames = None,
+    opponent: OpponentNames = None,
     mode: Mode = None,
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
@@ -141,10 +144,13 @@ def train(
     jobs: Jobs = None,
     run_dir: RunDir = None,
     resume: Resume = None,
+    init_from: InitFrom = None,
     eval_every: EvalEvery = None,
     threads: Threads = None,
     device: Device = DeviceName.cpu,
     preset: PresetName = None,
+    data: DataPaths = None,
+    data_root: DataRoot = None,
     settings: Settings = None,
     json: Json = False,
     verbose: Verbose = False,
@@ -160,6 +166,7 @@ def train(
         _refuse_directory(run_dir, None if seeds is not None else resume)
         from townlet_runtime.cli.commands.train import TrainOptions
         from townlet_runtime.cli.commands.train_many import train_one_or_many
+        from townlet_runtime.cli.training_data import DataOptions
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
@@ -173,10 +180,13 @@ def train(
             seed=seed,
             run_dir=run_dir,
             resume=resume,
+            init_from=init_from,
             eval_every=eval_every,
             threads=num_threads,
             preset=preset,
+            data=DataOptions(paths=tuple(data or ()), root=data_root),
             settings=tuple(settings or ()),
+            opponents=tuple(opponent or ()),
             schedule=schedule,
         )
         return train_one_or_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)
@@ -251,9 +261,12 @@ def run(
 def evaluate(
     run_dir: FinishedRunDir,
     against: Against = None,
+    matrix: Matrix = None,
+    output: MatrixOutput = None,
     env: EnvOfRun = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
+    group: GroupNames = None,
     episodes: Episodes = 100,
     sample: Sample = False,
     json: Json = False,
@@ -270,18 +283,29 @@ def evaluate(
 
         require_finished(run_dir)
         from townlet_runtime.cli.commands.evaluate import EvaluateOptions, evaluate_run
+        from townlet_runtime.cli.commands.matrix import evaluate_matrix
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = EvaluateOptions(
             run_dir=run_dir,
-            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            world=WorldOptions(
+                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
+            ),
             against=against,
             episodes=episodes,
             sample=sample,
+            matrix=tuple(matrix or ()),
+            output=output,
         )
-        return evaluate_run(options, console)
+        return evaluate_matrix(options, console) if matrix else evaluate_run(options, console)
 
     return guarded(command, console)
+
+
+app.command(
+    help="Compare ways of training over their seeds.\n\n"
+    "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
+)(compare)
 
 
 @capture_app.callback()

@@ -31,6 +31,10 @@ EVALUATION = "evaluation.json"
 PROMOTION = "promotion.json"
 SUMMARY = "summary.json"
 REPORT = "report.html"
+ADAPTED = "adapted.json"
+"""Of the directory of an adapted policy, which is no run."""
+INITIAL = "initial"
+"""The folder of the weights that a run begins with: in an adapted policy, and copied from there into the run."""
 MANIFEST = MANIFEST_NAME
 """Written last: a directory that has one is that of a finished run."""
 
@@ -41,6 +45,11 @@ _LOCKS = Path("/proc/locks")
 def group_policy(group: str) -> str:
     """Name of the policy file of one group of several."""
     return f"policy-{group}.onnx"
+
+
+def group_opponent(group: str) -> str:
+    """Name of the file of the policy that plays a group that does not learn."""
+    return f"opponent-{group}.onnx"
 
 
 def default_run_dir(*, now: datetime, mode: str, seed: int) -> Path:
@@ -226,6 +235,17 @@ def require_policy(path: Path) -> None:
         require_finished(path)
     else:
         verified_digest(read_policy_bytes(path), path)
+
+
+def require_new(path: Path) -> None:
+    """Refuse a `path` that exists, or that cannot be made.
+
+    Raises:
+        RunDirectoryError: names it.
+    """
+    if os.path.lexists(path):
+        raise RunDirectoryError(path, "exists; name another one with --output")
+    require_writable(path)
 
 
 def require_empty(path: Path) -> None:

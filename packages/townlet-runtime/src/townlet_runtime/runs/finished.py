@@ -10,6 +10,7 @@ from pathlib import Path
 
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.directory import (
+    ADAPTED,
     CLONING,
     CONFIG,
     EVALUATION,
@@ -19,6 +20,7 @@ from townlet_runtime.runs.directory import (
     PROMOTION,
     REPORT,
     SUMMARY,
+    group_opponent,
     group_policy,
     require_finished,
 )
@@ -47,7 +49,9 @@ class FinishedRun:
     promotion: PromotionFile | None
     """None where there was no script to replace, or no world."""
     policies: Mapping[str, Path]
-    """By agent group; `agents` where there is one."""
+    """By agent group that learned; `agents` where there is one."""
+    opponents: Mapping[str, Path | None]
+    """By agent group that did not learn, the policy that it was judged against; None: the script."""
     metrics: Path | None
     """The training log."""
     config: Path | None
@@ -79,8 +83,9 @@ def write_results(run_dir: Path, run: RunSummary, summary: SummaryFile, *, horiz
     Raises:
         ArtifactError: if a file cannot be written or read.
     """
-    if run.clone is not None:
-        CloningFile.of(run.clone).write(run_dir / CLONING)
+    if run.clone is not None and run.clone.gate is not None:
+        cloning = CloningFile(schema_version=1, results=run.clone.results, gate=run.clone.gate)
+        cloning.write(run_dir / CLONING)
     if run.final is not None and horizon is not None:
         EvaluationFile.of(run, run.final, horizon=horizon).write(run_dir / EVALUATION)
     summary.write(run_dir / SUMMARY)
@@ -96,7 +101,9 @@ def read_run(path: Path) -> FinishedRun:
         ReportError: if a record is not what it must be.
     """
     require_finished(path)
-    names = _verified(path)
+    names = verified_files(path)
+    if ADAPTED in names:
+        raise RunDirectoryError(path, "expected the directory of a finished run, found an adapted policy")
     _require_listed(path, SUMMARY, names)
     summary = SummaryFile.read(path / SUMMARY)
     if summary.env is not None:
@@ -112,6 +119,12 @@ def read_run(path: Path) -> FinishedRun:
         if name not in names or names[name].sha256 != digest:
             raise RunDirectoryError(path / name, f"expected the policy {digest} of {SUMMARY}")
         policies[group] = path / name
+    opponents: dict[str, Path | None] = {}
+    for group, sha256 in summary.opponents_sha256.items():
+        name = group_opponent(group)
+        if sha256 is not None and (name not in names or names[name].sha256 != sha256):
+            raise RunDirectoryError(path / name, f"expected the opponent {sha256} of {SUMMARY}")
+        opponents[group] = None if sha256 is None else path / name
     if not policies:
         raise RunDirectoryError(path, "its run ended without a policy")
     return FinishedRun(
@@ -121,6 +134,7 @@ def read_run(path: Path) -> FinishedRun:
         evaluation=EvaluationFile.read(path / EVALUATION) if EVALUATION in names else None,
         promotion=promotion,
         policies=policies,
+        opponents=opponents,
         metrics=path / METRICS if METRICS in names else None,
         config=path / CONFIG if CONFIG in names else None,
         has_report=REPORT in names and (path / REPORT).exists(),
@@ -132,8 +146,12 @@ def _require_listed(path: Path, name: str, names: Container[str]) -> None:
         raise RunDirectoryError(path / name, f"expected in the {MANIFEST} of a finished run")
 
 
-def _verified(run_dir: Path) -> Mapping[str, FileEntry]:
-    """The entries of the manifest, each of which is the file's (the report's only where there is one)."""
+def verified_files(run_dir: Path) -> Mapping[str, FileEntry]:
+    """Return the entries of the manifest, each of which is the file's (the report's only where there is one).
+
+    Raises:
+        RunDirectoryError: names a file that is missing, damaged or exchanged.
+    """
     origin = run_dir / MANIFEST
     try:
         data = read_below(run_dir, MANIFEST, max_bytes=MAX_JSON_BYTES, origin=run_dir)

@@ -353,7 +353,8 @@ def _correlation(rewards: NDArray[np.float32], advantages: NDArray[np.float32]) 
 def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
     """Fit the normalization of observations and the unit of values to `batch`, where the network's config says so.
 
-    Nothing changes them afterwards.
+    Nothing changes them afterwards. Of a network that `keeps_statistics`, only the normalization of inputs that no
+    weight reads is fitted.
 
     Args:
         network: whose buffers are set.
@@ -367,5 +368,5 @@ def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount:
 
 def freeze_value_scale(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
     """Fit the unit of values to `batch`, where the network's config says so; arguments as of `freeze_statistics`."""
-    if network.config.value_scale == "frozen":
+    if network.config.value_scale == "frozen" and not network.keeps_statistics:
         network.set_value_scale(return_scale(batch, discount=discount))

@@ -143,5 +143,5 @@ def freeze_to_record(
             np.concatenate([each.mean.reshape(-1) for each in found]),
             np.concatenate([each.std.reshape(-1) for each in found]),
         )
-    if network.config.value_scale == "frozen":
+    if network.config.value_scale == "frozen" and not network.keeps_statistics:
         network.set_value_scale(float(np.sqrt(squares / num_rows)) or 1.0)

@@ -26,11 +26,12 @@ from townlet_training.learning.batch import freeze_statistics, freeze_value_scal
 from townlet_training.learning.ppo import PPOLearner
 from townlet_training.learning.record import decisions_of, freeze_to_record
 from townlet_training.learning.update import PPOUpdate, joined
-from townlet_training.network.actor_critic import ActorCritic, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_training.run.cloning import Clone, clone_record, clone_script
+from townlet_training.run.opponents import GroupOpponents, Roles
 from townlet_trajectory import Kind, TrajectoryBatch, TrajectorySource
-from townlet_trajectory.evaluation.interfaces import Collected, derive_seed
+from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, derive_seed
 from townlet_trajectory.evaluation.results import CloneEpoch
 
 log = logging.getLogger(__name__)
@@ -97,20 +98,48 @@ class GroupLearners:
     """Networks and optimizers of all groups of a run. They share nothing but the config, the plan and the worlds.
 
     Attributes:
+        specs: of the groups that learn.
         networks: the policy and critic of each group, in training.
+        opponents: who plays the groups that do not learn.
     """
 
-    def __init__(self, config: TrainingConfig, specs: Mapping[str, PolicySpec]) -> None:
-        """Build a network for each of `specs`.
+    def __init__(
+        self,
+        config: TrainingConfig,
+        specs: Mapping[str, PolicySpec],
+        *,
+        frozen: Mapping[str, AnyActor] = {},
+        initial: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Build a network for each group that learns.
+
+        Args:
+            config: of the run; says who learns.
+            specs: of all groups.
+            frozen: policies of the groups that are played by one from a file.
+            initial: weights to begin with, named as those of `weights`; normalization and value scale are then kept,
+                but for inputs that no weight reads. None: fresh ones.
 
         Raises:
-            ConfigError: if there is no group, or the name of one cannot be part of a file name.
+            ConfigError: if there is no group, the name of one cannot be part of a file name, or a group cannot have the
+                opponent that `config` names.
+            ShapeError: if `initial` are of other networks.
         """
         require_groups(specs)
+        roles = Roles.of(config, specs, frozen)
         self._config = config
-        self._specs = dict(specs)
-        self.networks = {group: _network(config, group, spec) for group, spec in specs.items()}
-        self._generators = {group: _generator(config, "learner", group) for group in specs}
+        self.specs = dict(roles.learning)
+        self.networks = {group: _network(config, group, spec) for group, spec in self.specs.items()}
+        if initial is not None:
+            for group, own in split_groups(initial, tuple(self.specs)).items():
+                set_weights(self.networks[group], own)
+                self.networks[group].keeps_statistics = True
+        self.opponents = GroupOpponents(
+            roles, {group: _network(config, group, self.specs[past.learner]) for group, past in roles.past.items()}
+        )
+        if config.mode == "ppo":
+            self.opponents.begin(self.networks)
+        self._generators = {group: _generator(config, "learner", group) for group in self.specs}
         self._learners = {
             group: PPOLearner(network, config=config.ppo, generator=self._generators[group])
             for group, network in self.networks.items()
@@ -125,6 +154,7 @@ class GroupLearners:
         for group, network in self.networks.items():
             with _naming("preparation", group):
                 freeze_statistics(network, batches[group], discount=self._config.ppo.discount)
+        self.opponents.begin(self.networks)
 
     def clone(self, collected: Collected, *, on_epoch: Callable[[CloneEpoch], None]) -> dict[str, Clone]:
         """Make each policy propose the script's proposals to its group; returns the clones by group.
@@ -143,6 +173,7 @@ class GroupLearners:
                     generator=_generator(self._config, "clone", group),
                     on_epoch=on_epoch,
                 )
+        self.opponents.begin(self.networks)
         return clones
 
     def clone_record(
@@ -184,6 +215,7 @@ class GroupLearners:
                     on_epoch=on_epoch,
                     fit_statistics=fit_statistics,
                 )
+        self.opponents.begin(self.networks)
         return clones
 
     def freeze_value_scale(self, batches: Mapping[str, TrajectoryBatch]) -> None:
@@ -262,6 +294,7 @@ class GroupLearners:
                 continue
             with _naming(where, group):
                 updates[group] = _updated(learner, learnable[group], planned)
+        self.opponents.note_update(self.networks)
         return updates
 
     def reseed(self, attempt: int) -> None:
@@ -271,10 +304,7 @@ class GroupLearners:
 
     def copies(self, weights: Mapping[str, Tensor]) -> dict[str, ActorCritic]:
         """Build separate networks with `weights`, named as those of `weights`."""
-        copies = {group: _network(self._config, group, spec) for group, spec in self._specs.items()}
-        for group, own in split_groups(weights, tuple(copies)).items():
-            set_weights(copies[group], own)
-        return copies
+        return network_of(self.specs, self._config.network, weights)
 
     def weights(self) -> dict[str, Tensor]:
         """Copy the parameters and buffers of all networks: `NAME`, with several groups `GROUP/NAME`."""
@@ -285,11 +315,12 @@ class GroupLearners:
         return weights_digest(self.weights())
 
     def state(self) -> dict[str, Tensor]:
-        """Copy the optimizers' moments and the random states, named as `weights` are."""
-        return join_groups({group: learner.state_dict() for group, learner in self._learners.items()})
+        """Copy the optimizers' moments and the random states, named as `weights` are, and the opponents' snapshots."""
+        own = join_groups({group: learner.state_dict() for group, learner in self._learners.items()})
+        return own | self.opponents.state()
 
     def restore(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-        """Restore networks, optimizers and random states from `weights` and `state`.
+        """Restore networks, optimizers, random states and snapshots from `weights` and `state`.
 
         Raises:
             ShapeError: if they are of other networks.
@@ -297,7 +328,7 @@ class GroupLearners:
         groups = tuple(self.networks)
         for group, own in split_groups(weights, groups).items():
             set_weights(self.networks[group], own)
-        for group, own in split_groups(state, groups).items():
+        for group, own in split_groups(self.opponents.restore(state), groups).items():
             self._learners[group].load_state_dict(own)
 
 
@@ -326,7 +357,35 @@ def _updated(learner: PPOLearner, batch: TrajectoryBatch, planned: PlannedUpdate
 
 def _network(config: TrainingConfig, group: str, spec: PolicySpec) -> ActorCritic:
     generator = _generator(config, "network", group)
-    return ActorCritic(spec.observation_shapes, len(spec.vocabulary), config.network, generator=generator)
+    return ActorCritic(
+        spec.observation_shapes, len(spec.vocabulary), config.network, generator=generator, wiring=spec.wiring
+    )
+
+
+def network_of(
+    specs: Mapping[str, PolicySpec], config: NetworkConfig, weights: Mapping[str, Tensor]
+) -> dict[str, ActorCritic]:
+    """Build networks with `weights`.
+
+    Args:
+        specs: by agent group.
+        config: of all networks.
+        weights: named as those of `GroupLearners.weights`.
+
+    Returns:
+        The networks by group.
+
+    Raises:
+        ShapeError: if `weights` are of other networks.
+    """
+    networks = {}
+    for group, own in split_groups(weights, tuple(specs)).items():
+        spec, drawn = specs[group], torch.Generator().manual_seed(0)  # what is drawn is overwritten
+        networks[group] = ActorCritic(
+            spec.observation_shapes, len(spec.vocabulary), config, generator=drawn, wiring=spec.wiring
+        )
+        set_weights(networks[group], own)
+    return networks
 
 
 def _generator(config: TrainingConfig, purpose: str, group: str) -> torch.Generator:

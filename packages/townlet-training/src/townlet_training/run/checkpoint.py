@@ -170,14 +170,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     state = parse_state(files[_STATE], path / _STATE)
     if files.keys() not in (_ALWAYS, _ALWAYS | _WORLDS):
         raise CheckpointError(path, "verify", f"expected {sorted(_ALWAYS)} and worlds, got {sorted(files)}")
-    weights = _parse_tensors(files[_WEIGHTS], path / _WEIGHTS)
+    weights = parse_tensors(files[_WEIGHTS], path / _WEIGHTS)
     if weights_digest(weights) != state.weights_sha256:
         raise CheckpointError(path, "verify", f"the weights are not those of `weights_sha256` {state.weights_sha256}")
     try:
         worlds = decode_worlds(files, path) if _ARRAYS in files else None
     except ArtifactError as error:
         raise CheckpointError(error.path, error.stage, error.reason) from error
-    learner = _parse_tensors(files[_OPTIMIZER], path / _OPTIMIZER)
+    learner = parse_tensors(files[_OPTIMIZER], path / _OPTIMIZER)
     return Checkpoint(state=state, weights=weights, learner=learner, worlds=worlds)
 
 
@@ -262,7 +262,8 @@ def _text(characters: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
     return characters.view(np.dtype(f"<U{width}")).reshape(characters.shape[:-1])
 
 
-def _parse_tensors(data: bytes, path: Path) -> dict[str, Tensor]:
+def parse_tensors(data: bytes, path: Path) -> dict[str, Tensor]:
+    """Parse tensors in the form of safetensors, which came from `path`; `CheckpointError` if they are not."""
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:

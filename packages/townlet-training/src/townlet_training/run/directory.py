@@ -14,7 +14,7 @@ from townlet_training.network.actor_critic import PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint, CheckpointStore, SavedWorlds, read_checkpoint
 from townlet_training.run.metrics import MetricsRow, MetricsWriter
-from townlet_training.run.state import LogMark, TrainingState
+from townlet_training.run.state import EarlierTotal, LogMark, TrainingState
 from townlet_trajectory.evaluation.promotion import PROMOTION_NAME
 from townlet_trajectory.storage.files import MAX_LOG_BYTES, write_bytes_atomic
 from townlet_trajectory.storage.paths import read_named
@@ -47,8 +47,12 @@ class RunDirectory:
             if (self.path / name).exists():
                 raise TrainingError(f"{self.path} holds a run already (`{name}`): use a new directory")
 
-    def newest(self, state: TrainingState) -> tuple[Path, Checkpoint] | None:
+    def newest(self, state: TrainingState, earlier: Sequence[EarlierTotal] = ()) -> tuple[Path, Checkpoint] | None:
         """Read the newest checkpoint of the run that was begun with the settings of `state`.
+
+        Args:
+            state: of the run.
+            earlier: totals of world steps that the run had before; a checkpoint of one of them gets those of `state`.
 
         Returns:
             Its path and content; None where the run was interrupted before there was one.
@@ -63,9 +67,16 @@ class RunDirectory:
                 raise ResumeError(f"{self.path} holds a log without a checkpoint: it cannot be resumed")
             return None
         checkpoint = read_checkpoint(path)
-        for name, ours, theirs in _differences(_settings(state), _settings(checkpoint.state), ""):
+        ours, theirs = _settings(state), _settings(checkpoint.state)
+        before = [
+            ours | {"total_env_steps": one.total_env_steps, "notes": {**state.notes, **one.notes}} for one in earlier
+        ]
+        if theirs in before:
+            checkpoint.state.config, checkpoint.state.notes = state.config, state.notes
+            return path, checkpoint
+        for name, our, their in _differences(ours, theirs, ""):
             raise ResumeError(
-                f"{self.path} holds a run with `{name}` {theirs!r:.120}, not {ours!r:.120}: it goes on with the "
+                f"{self.path} holds a run with `{name}` {their!r:.120}, not {our!r:.120}: it goes on with the "
                 "settings it began with, or not at all"
             )
         return path, checkpoint

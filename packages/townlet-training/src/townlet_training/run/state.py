@@ -34,6 +34,15 @@ class LogMark:
 EMPTY_LOG = LogMark(size=0, sha256=hashlib.sha256(b"").hexdigest())
 
 
+@dataclass(frozen=True, kw_only=True)
+class EarlierTotal:
+    """World steps that a run was to have before it was extended."""
+
+    total_env_steps: int
+    notes: Mapping[str, str]
+    """Of the run then, those that differ from the notes now."""
+
+
 @dataclass(kw_only=True)
 class EvaluatorState:
     """Scores that later gates and evaluations compare with."""
@@ -41,6 +50,8 @@ class EvaluatorState:
     selection: dict[str, EpisodeScores] = field(default_factory=dict)
     """By behavior, on the episodes of selection: the baselines, and the clone as `clone`. A gate that lacked evidence
     may have added episodes."""
+    opponents: str = ""
+    """Digest of the earlier selves that they were made against."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +113,8 @@ class RunHistory:
     @property
     def gates(self) -> tuple[GateResult, ...]:
         """Those of the clone and of the evaluations, in the order in which they were judged."""
-        alone = [] if self.clone is None or self.clone.evaluation is not None else [self.clone.gate]
-        return (*alone, *(record.gate for record in self.evaluations if record.gate is not None))
+        alone = None if self.clone is None or self.clone.evaluation is not None else self.clone.gate
+        return tuple(gate for gate in (alone, *(record.gate for record in self.evaluations)) if gate is not None)
 
     @property
     def candidate(self) -> int:
@@ -112,9 +123,10 @@ class RunHistory:
 
     @property
     def candidate_gates(self) -> tuple[GateResult, ...]:
-        """Gates that decide about the candidate: the first of the run, its own, and the one that ended the run."""
+        """Gates that decide about the candidate: that of the clone, its own, and the one that ended the run."""
+        first = None if self.clone is None else self.clone.gate
         own = [record.gate for record in self.evaluations if record.env_steps == self.candidate]
-        gates = [gate for gate in (*self.gates[:1], *own, self.failure) if gate is not None]
+        gates = [gate for gate in (first, *own, self.failure) if gate is not None]
         return tuple({gate.name: gate for gate in gates}.values())
 
     @property

@@ -94,7 +94,7 @@ class CanonicalOrder:
         return self._kept[1]
 
     def _encoded_bytes(self) -> NDArray[np.int64]:
-        """[K]; what the greatest of the source's blocks takes that a block is made of, stored and decoded."""
+        """[K]; bytes, stored and decoded, of the greatest of the source's blocks that each block is made of."""
         sizes = self._source.encoded_bytes + decoded_bytes(self._source)
         if not len(self.table):
             return np.zeros(0, np.int64)

@@ -75,7 +75,8 @@ def classic_view(*sources: TrajectorySource, block_bytes: int = BLOCK_BYTES) -> 
 
     Args:
         sources: at least one. Their observations, without masks, have equal names and shapes, and their vocabularies
-            are equal; other columns may differ.
+            are equal; other columns may differ. A world of one number is one world in all of them: recordings of
+            different runs need numbers of their own (`merge_datasets(renumber_worlds=True)`).
         block_bytes: decoded columns of a block, about.
 
     Raises:

@@ -87,9 +87,9 @@ class CloneRecord:
     """The clones of a run, and their first evaluation."""
 
     results: Mapping[str, CloneResult]
-    """By agent group."""
-    gate: GateResult
-    """Of their accuracies."""
+    """By agent group; empty where a policy that the run began with takes the clone's place."""
+    gate: GateResult | None
+    """Of their accuracies; None where nothing was cloned."""
     evaluation: EvaluationRecord | None
     """None without a world."""
 

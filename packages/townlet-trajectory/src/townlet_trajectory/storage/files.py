@@ -101,6 +101,15 @@ def remove_directory(path: str | Path) -> None:
             shutil.rmtree(temporary)
 
 
+def remove_file(path: str | Path) -> None:
+    """Remove a file, if it is there; after the call that survives a crash of the machine. Raises `ArtifactError` if it
+    cannot be removed."""
+    path = Path(path)
+    with system_errors(path, "remove"):
+        path.unlink(missing_ok=True)
+        system.sync_folder(path.parent)
+
+
 def append_json_line(path: str | Path, value: JsonValue) -> None:
     """Append one line of JSON as `append_line` does. Raises `ArtifactError` if it cannot be written, or a number is NaN
     or infinite."""

@@ -1,4 +1,4 @@
-"""`townlet policy`: seals models of other libraries, and compares policy files with their golden vectors."""
+"""`townlet policy`: seals models of other libraries, checks policy files by their golden vectors, adapts policies."""
 
 from __future__ import annotations
 
@@ -10,14 +10,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from townlet_runtime.cli.options import MAX_SEED, Json, Quiet, Settings, Verbose, whole_number
+from townlet_runtime.cli.options import (
+    MAX_COUNT,
+    MAX_SEED,
+    ControllerName,
+    Env,
+    GuardrailNames,
+    Json,
+    Quiet,
+    Settings,
+    Verbose,
+    limit_threads,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
     from townlet_runtime.policy.foreign import SealSpec
     from townlet_runtime.policy.seal import SealedPolicy
 
-policy_app = typer.Typer(help="Seal models of other libraries as policies; check policies.", rich_markup_mode=None)
+policy_app = typer.Typer(
+    help="Seal models of other libraries as policies; check policies; adapt them to larger worlds.",
+    rich_markup_mode=None,
+)
 
 
 class KindName(StrEnum):
@@ -84,6 +99,47 @@ _Vectors = Annotated[
         help="Golden vectors.  [default: policy.vectors.json beside policy.onnx]",
         show_default=False,
     ),
+]
+_Source = Annotated[
+    Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run, or of an adapted policy.")
+]
+_OutputDir = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New directory to write.")]
+_TargetConfig = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="CONFIG", help="YAML config of the new world.", show_default=False),
+]
+_Reference = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DATA",
+        help="Data set whose rows the new actions' mean probabilities are over.  [default: a rollout of the old policy"
+        " in the new world]",
+        show_default=False,
+    ),
+]
+_ReferenceTicks = Annotated[
+    int, typer.Option(parser=whole_number(1, MAX_COUNT), metavar="N", help="Ticks of the rollout, in 16 worlds.")
+]
+_Priors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prior",
+        metavar="P|KEY=P",
+        help="Mean probability of every new action, or of one. Repeatable.  [default: 0.01]",
+        show_default=False,
+    ),
+]
+_Renames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rename",
+        metavar="OLD=NEW",
+        help="New name of an action, observation or feature. Repeatable.",
+        show_default=False,
+    ),
+]
+_AdaptSeed = Annotated[
+    int, typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Of the rollout and the golden vectors.")
 ]
 
 
@@ -170,6 +226,60 @@ def check(
             ],
         )
         return 0 if found.passed else 1
+
+    return guarded(command, console)
+
+
+@policy_app.command(
+    help="Add the observations and actions of a world to the policy of a run.\n\n"
+    "Old actions keep their logits bit for bit. DIR acts at once, and `train --init-from DIR` trains on."
+)
+def adapt(
+    source: _Source,
+    output: _OutputDir,
+    config: _TargetConfig = None,
+    env: Env = None,
+    controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
+    reference: _Reference = None,
+    reference_ticks: _ReferenceTicks = 256,
+    prior: _Priors = None,
+    rename: _Renames = None,
+    seed: _AdaptSeed = 0,
+    settings: Settings = None,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet policy adapt`; see `AdaptOptions`."""
+    threads = limit_threads(None)
+    from townlet_runtime.cli.console import Console, guarded
+
+    console = Console(json=json, verbose=verbose, quiet=quiet)
+
+    def command() -> int:
+        from townlet_runtime.cli.run_starts import require_initial
+        from townlet_runtime.runs.directory import require_new
+
+        require_initial(source)
+        require_new(output)
+        from townlet_runtime.cli.commands.adapt import AdaptOptions, adapt_policy
+        from townlet_runtime.cli.world_options import WorldOptions
+
+        options = AdaptOptions(
+            source=source,
+            output=output,
+            config=config,
+            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            settings=tuple(settings or ()),
+            reference=reference,
+            reference_ticks=reference_ticks,
+            priors=tuple(prior or ()),
+            renamed=_pairs(rename, "--rename"),
+            seed=seed,
+            threads=threads,
+        )
+        return adapt_policy(options, console)
 
     return guarded(command, console)
 

@@ -37,6 +37,8 @@ from townlet_trajectory.errors import TrajectoryError
 _POLL_S = 0.5
 _DONE = re.compile(r": ([\d,]+) of ([\d,]+) ")
 """Units done and all of them, in a line of progress."""
+_ONE_PLACE = ("--anneal-log-dir", "--ppo-log", "--rollout-save-dir")
+"""Options that name a place to write to beside the run directory."""
 _TAIL = 1 << 14
 """Bytes of a log that its last lines are looked for in."""
 _WIDTH = 80
@@ -146,6 +148,8 @@ def train_one_or_many(
         raise CommandError("--jobs: runs side by side are those of --seeds; leave it out")
     if train.seed is not None:
         raise CommandError(f"--seed {train.seed}: --seeds names all of them; leave it out")
+    if len(seeds.seeds) > 1 and (shared := [each for each in arguments if each in _ONE_PLACE]):
+        raise CommandError(f"{shared[0]}: several runs would write to the same place; leave it out")
     options = _Command(train=train, seeds=seeds, jobs=jobs, arguments=arguments)
     # Refused once, before any run is begun.
     worlds = Worlds.of(load(train.config, train.settings, train.overrides(), console).config, train.world)
