@@ -129,11 +129,16 @@ def draw(picture: Path) -> None:
         figure.savefig(picture, metadata={"Date": None, "Creator": None} if picture.suffix == ".svg" else None)
 
 
+def mean_with_interval(values: Sequence[float]) -> str:
+    """Of differences, over seeds."""
+    low, high = student_interval(values, level=LEVEL)
+    return f"{np.mean(values):+.2f} ({low:+.2f} to {high:+.2f})"
+
+
 def row(name: str, scores: Sequence[float], differences: Sequence[float]) -> str:
     """A line of a table: every seed, the mean, and the mean difference from the script with its interval over seeds."""
-    low, high = student_interval(differences, level=LEVEL)
-    cells = [*(f"{score:.2f}" for score in scores), f"**{np.mean(scores):.2f}**"]
-    return f"| {name} | {' | '.join(cells)} | {np.mean(differences):+.2f} ({low:+.2f} to {high:+.2f}) |"
+    cells = [*(f"{score:.2f}" for score in scores), f"**{np.mean(scores):.2f}**", mean_with_interval(differences)]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def table() -> None:
@@ -150,7 +155,7 @@ def table() -> None:
         if len(world) == len(WAYS):
             pairs = zip(world["anneal"], world["ppo"], strict=True)
             difference = [anneal["final"] - ppo["final"] for anneal, ppo in pairs]
-            print(f"the anneal - PPO alone: {np.mean(difference):+.2f}, {student_interval(difference, level=LEVEL)}")
+            print(f"the anneal - PPO alone: {mean_with_interval(difference)}")
 
 
 def main() -> None:
