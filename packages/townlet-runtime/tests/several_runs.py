@@ -20,7 +20,7 @@ def write_run(
 ) -> Path:
     """Make the directory of a run with `seed`, whose policy returned `shift` more than the sample's everywhere."""
     path.mkdir(parents=True)
-    for name in ("evaluation.json", "promotion.json", "summary.json"):
+    for name in ("cloning.json", "evaluation.json", "promotion.json", "summary.json"):
         shutil.copy(SAMPLE / name, path)
     overrides = [parse_override(each) for each in ("town.agents=3", f"seed={seed}", *settings)]
     (path / "config.yaml").write_text(dump_config(load_config(None, overrides).config))

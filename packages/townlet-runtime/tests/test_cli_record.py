@@ -26,7 +26,12 @@ def test_a_recording_holds_every_step_of_every_agent(tmp_path: Path) -> None:
     assert set(batch.columns["source"].tolist()) == {Source.SCRIPTED}
     lookup = json.loads((folder / "rollout_sample_agent_01_001.json").read_text())["action_lookup"]
     assert len(lookup) == len(TABLE.vocabulary)
-    assert lookup['{"action":"go_to:workplace","kind":"move"}'] == TABLE.index("go_to:workplace")
+    # every text holds the keys that readers of the original's frames know
+    actions = {number: json.loads(text) for text, number in lookup.items()}
+    assert all({"kind", "object", "affordance", "blocked"} < action.keys() for action in actions.values())
+    for key, kind, target in (("go_to:workplace", "move", None), ("request:bed:nearest", "request", "bed")):
+        said = {"action": key, "kind": kind, "object": target, "affordance": None, "blocked": False}
+        assert actions[TABLE.index(key)] == said
 
 
 def test_with_a_policy_the_steps_can_be_learned_from(tmp_path: Path) -> None:

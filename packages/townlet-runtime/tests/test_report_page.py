@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -89,6 +90,27 @@ def test_the_headline_says_what_matters(page: str) -> None:
     for word in ("anneal", "town", "seed 7", "PROMOTE", "27,000", "41.3 s", "greedy", "beats the script by 44.2"):
         assert word in head, word
     assert "the learned policy returned 44.2 more than the script" in head
+
+
+def test_every_interval_says_how_many_of_what_it_is_over(run: Path) -> None:
+    # The sample has 20 final episodes; its config is changed to say how many chose the checkpoint.
+    (run / "config.yaml").write_text("training:\n  eval_episodes: 16\n")
+    page = text_of(run)
+    words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+    for sentence in (
+        "(95 % interval of the difference over these 20 episodes: ",
+        "95 % interval of the mean over 20 episodes",
+        "they say nothing about policies trained with other seeds, which townlet compare does",
+        "the band its 95 % interval over these 16 episodes.",
+        "the bar its 95 % interval over these 20 episodes of one trained policy.",
+        "over the 20 episodes of the pass",
+    ):
+        assert sentence in words, sentence
+
+
+def test_a_config_that_says_no_episodes_is_no_hindrance(run: Path) -> None:
+    (run / "config.yaml").write_text("mode: anneal\n")
+    assert "over these episodes." in " ".join(text_of(run).split())
 
 
 def test_scores_and_gates_are_tables(page: str) -> None:

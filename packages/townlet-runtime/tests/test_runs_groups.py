@@ -150,3 +150,18 @@ def test_software_of_several_versions_is_named(tmp_path: Path) -> None:
     change(paths[1], "summary.json", lambda content: content["versions"].update(torch="9.9"))
     found = other_versions(group_runs(paths)[0])
     assert list(found) == ["torch"] and found["torch"][1] == "9.9"
+
+
+def test_a_run_without_a_world_has_no_scores(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", seed=0)
+
+    def forget(content: dict[str, object]) -> None:
+        none = "env eval_return_mean eval_return_iqm eval_return_ci".split()
+        content.update(dict.fromkeys(none), promotion=None, baseline_return_means={}, eval_episodes=0)
+        content.update(dict.fromkeys(("improvement_mean", "improvement_ci", "improvement_normalized")))
+
+    (run / "evaluation.json").unlink()
+    (run / "promotion.json").unlink()
+    change(run, "summary.json", forget)
+    with pytest.raises(RunDirectoryError, match="a: has no scores that could be compared: it was trained without a"):
+        group_runs([run])

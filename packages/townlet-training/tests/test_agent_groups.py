@@ -98,7 +98,8 @@ def test_where_nobody_decides_there_is_nothing_to_learn() -> None:
 
 def test_each_group_is_cloned_and_normalized_by_itself() -> None:
     own, collector = pair()
-    results = own.clone(collector.collect(None, num_ticks=96, ratio=0.0), on_epoch=lambda epoch: None)
+    clones = own.clone(collector.collect(None, num_ticks=96, ratio=0.0), on_epoch=lambda epoch: None)
+    results = {group: clone.result for group, clone in clones.items()}
     assert list(results) == [WALKER, SLEEPWALKER]
     # The script goes by the clock, which sleepwalkers do not see.
     assert results[WALKER].accuracy > results[SLEEPWALKER].accuracy

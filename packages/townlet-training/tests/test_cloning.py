@@ -72,10 +72,10 @@ def test_the_accuracy_of_each_episode_by_hand() -> None:
     assert wrong[:HORIZON].sum() == 6 and wrong[HORIZON:].sum() == 1
     actions[HORIZON + 10 :] = -1
     labelled = replace(batch, columns={**batch.columns, "expert_action": actions})
-    np.testing.assert_allclose(episode_accuracies(own, labelled), [18 / 24, 9 / 10])
+    np.testing.assert_allclose(episode_accuracies(own, labelled, BCConfig()), [18 / 24, 9 / 10])
     without = replace(batch, columns={**batch.columns, "expert_action": np.full(len(actions), -1)})
     with pytest.raises(EmptyBatchError, match="the 2 trajectories to judge by have no label"):
-        episode_accuracies(own, without)
+        episode_accuracies(own, without, BCConfig())
 
 
 def clone(own: ActorCritic, batch: TrajectoryBatch, epochs: list[CloneEpoch] | None = None, **bc: float) -> CloneResult:
@@ -86,7 +86,7 @@ def clone(own: ActorCritic, batch: TrajectoryBatch, epochs: list[CloneEpoch] | N
         split_seed=6,
         generator=torch.Generator().manual_seed(2),
         on_epoch=[].append if epochs is None else epochs.append,
-    )
+    ).result
 
 
 def test_the_clone_does_what_the_script_does() -> None:

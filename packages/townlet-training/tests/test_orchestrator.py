@@ -27,7 +27,7 @@ from townlet_training.run.checkpoint import read_checkpoint
 from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS
 from townlet_training.run.monitor import Progress
 from townlet_training.run.orchestrator import TrainingOrchestrator
-from townlet_trajectory import ArtifactError, TrajectoryBatch
+from townlet_trajectory import ArtifactError, BatchSource
 from townlet_trajectory.evaluation.gates import Verdict
 from townlet_trajectory.evaluation.interfaces import HELD_OUT, Actor, EpisodeScores, promotion_seeds, selection_seeds
 from townlet_trajectory.evaluation.promotion import Decision, PromotionConfig
@@ -476,10 +476,10 @@ def test_a_group_without_a_proper_name_is_refused(tmp_path: Path) -> None:
 BC = replace(CONFIG, mode="bc", num_envs=4, bc=BCConfig(num_epochs=6, learning_rate=1e-2))
 
 
-def recorded() -> dict[str, TrajectoryBatch]:
+def recorded() -> dict[str, list[BatchSource]]:
     """What the script of another twelve corridors does in one episode."""
     collected = CorridorCollector(12, seed=5).collect(None, num_ticks=24, ratio=0.0)
-    return {ONE_GROUP: collected.batches[ONE_GROUP]}
+    return {ONE_GROUP: [BatchSource(collected.batches[ONE_GROUP])]}
 
 
 def from_data(run_dir: Path, config: TrainingConfig = BC, **hooks: Any) -> RunSummary:
@@ -519,11 +519,11 @@ def test_a_clone_of_data_that_is_not_good_enough_fails_its_gate_without_a_world(
     assert summary.policies.keys() == {ONE_GROUP}
 
 
-def drawn() -> dict[str, TrajectoryBatch]:
+def drawn() -> dict[str, list[BatchSource]]:
     """Recorded steps whose labels are coins."""
     batch = CorridorCollector(100, seed=5).collect(None, num_ticks=24, ratio=0.0).batches[ONE_GROUP]
     coins = np.random.default_rng(3).integers(0, 2, batch.num_steps) * 2
-    return {ONE_GROUP: replace(batch, columns={**batch.columns, "expert_action": coins})}
+    return {ONE_GROUP: [BatchSource(replace(batch, columns={**batch.columns, "expert_action": coins}))]}
 
 
 def test_data_takes_the_place_of_the_scripts_rollouts(tmp_path: Path) -> None:
@@ -555,10 +555,11 @@ def test_an_anneal_from_data_spends_its_world_steps_on_what_follows(tmp_path: Pa
         (SHORT, recorded(), "a run is one of mode `bc` with `data`, got `anneal`"),
         (BC, None, "a run is one of mode `bc` with `data`, got `bc`"),
         (BC, {"walker": recorded()[ONE_GROUP]}, r"`data` must be of the agent groups \['agents'\], got \['walker'\]"),
+        (BC, {ONE_GROUP: []}, "`data` of agent group `agents` must be at least one source, got none"),
     ],
 )
 def test_a_run_needs_a_world_or_data_that_its_mode_has_a_use_for(
-    tmp_path: Path, config: TrainingConfig, data: dict[str, TrajectoryBatch] | None, message: str
+    tmp_path: Path, config: TrainingConfig, data: dict[str, list[BatchSource]] | None, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         from_data(tmp_path, config, data=data)

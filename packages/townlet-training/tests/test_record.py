@@ -29,8 +29,9 @@ from strategies import (
 )
 
 from townlet_training.errors import EmptyBatchError, NonFiniteError, ShapeError
+from townlet_training.learning.batch import freeze_statistics
 from townlet_training.learning.objective import importance_weights
-from townlet_training.learning.record import as_decided_by, decisions_of, is_classic
+from townlet_training.learning.record import as_decided_by, decisions_of, freeze_to_record, is_classic
 from townlet_trajectory import ArraySpec, Source, TrajectoryBatch
 
 
@@ -202,3 +203,26 @@ def test_an_action_beyond_the_vocabulary_names_its_agent() -> None:
 
 def test_which_record_is_classic() -> None:
     assert is_classic(classic(blended_pair())) and not is_classic(blended_pair())
+
+
+def test_statistics_of_a_record_in_parts_are_those_of_the_whole() -> None:
+    batch = acted_batch(make_network(), lengths=LENGTHS)
+    whole, parts = make_network(), make_network()
+    freeze_statistics(whole, batch, discount=0.9)
+    freeze_to_record(
+        parts, (batch.select(np.array([index])) for index in range(len(batch))), discount=0.9, normalizer=True
+    )
+    for name in ("observation_mean", "observation_std", "value_scale"):
+        assert_allclose(parts.state_dict()[name], whole.state_dict()[name], rtol=1e-5)
+
+
+def test_a_record_leaves_the_normalization_of_a_clone_alone() -> None:
+    network = make_network()
+    batch = acted_batch(network, lengths=LENGTHS)
+    freeze_to_record(network, [batch], discount=0.9, normalizer=False)
+    assert not network.observation_mean.any() and float(network.value_scale) != 1.0
+    silent = replace(batch, rewards=np.zeros_like(batch.rewards))
+    freeze_to_record(network, [silent], discount=0.9, normalizer=False)
+    assert float(network.value_scale) == 1.0
+    with pytest.raises(EmptyBatchError, match="at least one row"):
+        freeze_to_record(network, [], discount=0.9, normalizer=False)

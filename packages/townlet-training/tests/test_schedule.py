@@ -95,7 +95,7 @@ def scheduled(
     worlds = worlds_of()
     given = {
         "record": record() if has_record else None,
-        "lessons": {ONE_GROUP: scripted_rows()},
+        "lessons": {ONE_GROUP: [BatchSource(scripted_rows())]},
         "worlds": (lambda cycle: worlds) if has_world else None,
         **arguments,
     }
@@ -151,7 +151,8 @@ def test_a_clone_that_misses_its_accuracy_is_rolled_back_and_ends_the_run(tmp_pa
     config = replace(config, schedule=replace(config.schedule, stages=(*stages, StageConfig(cycle=2, mode="ppo"))))
     rows = scripted_rows()
     random = np.random.default_rng(0).choice([0, 2], rows.num_steps)
-    lessons = {ONE_GROUP: replaced(rows, np.full(rows.num_steps, True), expert_action=random)}
+    labelled = replaced(rows, np.full(rows.num_steps, True), expert_action=random)
+    lessons = {ONE_GROUP: [BatchSource(labelled)]}
     before = scheduled(replace(config, schedule=replace(config.schedule, stages=stages[:1])), tmp_path / "one")
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
@@ -307,7 +308,7 @@ def test_other_worlds_are_entered_with_their_cycle(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"lessons": None}, "a stage `bc` needs data"),
-        ({"lessons": {"cats": scripted_rows(24)}}, r"must be of the agent groups \['agents'\], got \['cats'\]"),
+        ({"lessons": {"cats": []}}, r"must be of the agent groups \['agents'\], got \['cats'\]"),
         ({"record": None, "worlds": None}, "PPO on rollouts needs a world"),
     ],
 )

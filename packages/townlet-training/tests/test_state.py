@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from corridor import CorridorCollector
 from pairs import SLEEPWALKER, SPECS, WALKER, PairCollector
@@ -11,7 +10,7 @@ from test_metrics import UPDATE
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
-from townlet_training.run.agent_groups import ONE_GROUP
+from townlet_training.run.cloning import Clone
 from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import CloneResult, RunCounters
@@ -65,20 +64,16 @@ def test_a_collector_of_other_groups_is_refused() -> None:
         fresh().count_collection(replace(collection(), batches={}, agent_steps=0), num_ticks=8, ratio=0.0)
 
 
-def test_the_script_that_was_cloned_is_summed_up_by_group() -> None:
+def test_the_steps_that_were_cloned_are_summed_up() -> None:
     collected = CorridorCollector(2, seed=1).collect(None, num_ticks=10, ratio=0.0)
-    (batch,) = collected.batches.values()
-    listeners = batch.select(np.arange(1))
-    batches = {ONE_GROUP: batch, "listener": listeners}
-    both = replace(collected, batches=batches, agent_steps=batch.num_steps + listeners.num_steps)
-    events = both.events_per_env_step
-    script = ClonedScript.of(batch, CLONE, events=events, threshold=0.9, passed=True)
+    events = collected.events_per_env_step
+    clone = Clone(result=CLONE, num_trajectories=2, num_steps=20, reward_sum=2.5)
+    script = ClonedScript.of(clone, events=events, threshold=0.9, passed=True)
     assert (script.num_trajectories, script.num_steps) == (2, 20)
-    assert script.reward_sum == pytest.approx(batch.rewards.sum())
+    assert script.reward_sum == 2.5
     # 2 conflicts in 20 world steps.
     assert script.events_per_env_step["queue_conflict_events"] == 0.1
     assert (script.accuracy, script.threshold, script.passed) == (0.5, 0.9, True)
-    assert ClonedScript.of(listeners, CLONE, events={}, threshold=0.9, passed=True).num_steps == listeners.num_steps
 
 
 def test_the_gates_are_those_of_the_evaluations() -> None:

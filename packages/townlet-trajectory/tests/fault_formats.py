@@ -23,6 +23,7 @@ from townlet_trajectory.formats.captures.directory import (
     write_captures,
 )
 from townlet_trajectory.formats.captures.sample import CaptureLayout, ReplaySample
+from townlet_trajectory.formats.captures.source import CaptureSource
 from townlet_trajectory.storage import files
 from townlet_trajectory.storage.json import JsonValue, canonical_json, parse_object
 from townlet_trajectory.storage.manifest import read_directory, write_directory
@@ -187,6 +188,39 @@ def _told_by_original(folder: Path) -> object:
     return capture_digest(folder)
 
 
+def write_original_that_goes_on(folder: Path, seed: int) -> None:
+    """A sample of the original that goes on after its end; the rewards differ with the seed."""
+    source = DATA / "observation_hybrid_sample_conflict_low"
+    with np.load(source.with_suffix(".npz")) as loaded:
+        arrays = {name: np.repeat(loaded[name], 4, axis=0)[:8] for name in loaded.files}
+    arrays["dones"] = np.isin(np.arange(8), [2, 3, 7])
+    arrays["rewards"] = arrays["rewards"] + np.float32(seed)
+    np.savez_compressed(folder / "sample.npz", **arrays)
+    description = json.loads(source.with_suffix(".json").read_bytes())
+    said = {"timesteps": 8, "agent_id": "alice#1", "action_lookup": {"{}": 0}, "action_dim": 2, "tags": ["night"]}
+    (folder / "sample.json").write_text(json.dumps({**description, **said}))
+    (folder / "rollout_sample_manifest.json").write_text('["sample.npz"]')
+
+
+def dataset_digest(folder: Path) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        source = CaptureSource(folder / "rollout_sample_manifest.json")
+    return digest_of(*(batch_digest(source.load_block(block)) for block in range(len(source.block_offsets) - 1)))
+
+
+def _told_by_dataset(folder: Path) -> object:
+    """The steps of each piece are those of the arrays, whatever the descriptions say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        source = CaptureSource(folder / "rollout_sample_manifest.json")
+    with np.load(folder / "sample.npz") as arrays:
+        steps = np.flatnonzero(np.append(False, ~arrays["dones"][:-1]))
+        np.testing.assert_array_equal(source.load_block(0).rewards, arrays["rewards"][steps])
+        np.testing.assert_array_equal(source.load_block(0).observations["map"], arrays["map"][steps - 1])
+    return dataset_digest(folder)
+
+
 def _write_metrics(folder: Path, seed: int) -> None:
     write_capture(folder, seed)
     for path in folder.iterdir():
@@ -256,6 +290,21 @@ FORMATS: tuple[Format, ...] = (
         read=capture_digest,
         names=("sample.json", "*manifest.json"),
         told=_told_by_original,
+    ),
+    Format(
+        name="original's npz, a dataset",
+        write=write_original_that_goes_on,
+        read=dataset_digest,
+        names=("sample.npz",),
+        share=0.2,
+    ),
+    Format(
+        name="original's json, a dataset",
+        write=write_original_that_goes_on,
+        read=dataset_digest,
+        names=("sample.json", "*manifest.json"),
+        told=_told_by_dataset,
+        share=0.2,
     ),
     Format(
         name="metrics",

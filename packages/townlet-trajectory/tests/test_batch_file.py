@@ -41,6 +41,14 @@ def test_empty_batches_and_ids_that_are_not_unicode(tmp_path: Path) -> None:
         assert_identical_batch(load_batch(tmp_path / "b.npz"), batch)
 
 
+def test_columns_keep_their_order(tmp_path: Path) -> None:
+    batch = TrajectoryBatch.from_trajectories([make_trajectory(0, 2)])
+    save_batch(tmp_path / "b.npz", batch)
+    schema = load_batch(tmp_path / "b.npz").schema
+    assert list(schema.observations) == list(batch.schema.observations) == ["map", "features", "action_mask"]
+    assert list(schema.decisions) == list(batch.schema.decisions)
+
+
 def test_numpy_reads_ours(tmp_path: Path) -> None:
     save_batch(tmp_path / "b.npz", BATCH)
     with np.load(tmp_path / "b.npz", allow_pickle=False) as arrays:

@@ -29,6 +29,7 @@ def test_figures_of_any_source() -> None:
             "action": np.array([0, 1, 1]),
             "behavior_log_prob": log_probs,
             "value": np.array([7, 8, 9], np.float32),
+            "vetoed": np.array([True, False, False]),
         },
         rewards=np.array([1, 2, 4], np.float32),
     )
@@ -51,7 +52,7 @@ def test_figures_of_any_source() -> None:
         "action_total": 3.0,
         "action_entropy": pytest.approx(-(np.log(1 / 3) + 2 * np.log(2 / 3)) / 3),
         "action_wait_count": 3.0,
-        "action_blocked_ratio": pytest.approx(2 / 3),
+        "action_blocked_ratio": pytest.approx(1 / 3),  # of the column, not of the texts
     }
     assert (of_second["timesteps"], of_second["reward_sum"]) == (4.0, float(second.rewards.sum()))
     unnamed, _ = source_metrics(pieces, action_texts=["a", "b", "c"])

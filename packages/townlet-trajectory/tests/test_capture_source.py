@@ -357,6 +357,12 @@ def test_actions_that_agents_counted_for_themselves_are_told_apart_by_their_text
     ]
 
 
+def test_arrays_without_a_schema_are_refused() -> None:
+    sample = make_sample(3)
+    with pytest.raises(CaptureError, match="sample.npz: restore: `shape` must be a tuple of positive ints"):
+        trajectories_of(replace(sample, map=np.zeros((3, 0, 1, 1), np.float32)), episode=0)
+
+
 def test_samples_with_other_features_are_refused(tmp_path: Path) -> None:
     swapped = ["rivalry_avoid_count", "rivalry_max"]
     names = [

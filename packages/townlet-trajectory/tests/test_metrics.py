@@ -43,6 +43,22 @@ def test_by_hand() -> None:
     }
 
 
+def test_vetoes_are_those_of_the_recording_where_it_says_so() -> None:
+    ones = np.ones(4, np.float32)
+    metrics = sample_metrics(
+        rewards=ones,
+        log_probs=None,
+        value_preds=None,
+        actions=np.array([1, 1, 1, 0]),
+        action_texts=['{"kind":"wait"}', '{"kind":"wait","blocked":true}'],
+        features=np.zeros((4, 0), np.float32),
+        feature_names=[],
+        vetoed=np.array([True, False, False, False]),
+    )
+    assert metrics["action_blocked_ratio"] == 0.25
+    assert {"log_prob_mean", "value_pred_last"}.isdisjoint(metrics)
+
+
 def test_same_as_in_the_files_of_the_original() -> None:
     with pytest.warns(UserWarning, match="action ids"):
         samples = read_captures(DATA / "rollout_sample_manifest.json").samples

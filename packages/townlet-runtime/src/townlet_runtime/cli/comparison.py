@@ -64,10 +64,10 @@ def show_comparison(found: RunsComparison, console: Console, *, picture: Path | 
 def comparison_record(found: RunsComparison) -> dict[str, Json]:
     """Return the record that `--json` prints."""
     run = found.groups[0].runs[0]
-    seeds = run.scored.final.learned.seeds
+    seeds = run.evaluation.final.learned.seeds
     return {
         "env": run.summary.env,
-        "acting": run.scored.acting,
+        "acting": run.evaluation.acting,
         "episodes": len(seeds),
         "first_seed": seeds[0],
         "groups": [

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from townlet_runtime.cli.options import MAX_COUNT, MAX_SEED, whole_number
+
+if TYPE_CHECKING:
+    from townlet_runtime.config import Override
 
 PANEL = "Options for records and schedules"
 """Heading of these options in `--help`."""
@@ -94,8 +97,10 @@ class ScheduleOptions:
         ),
     ] = None
 
-    def settings(self) -> Mapping[str, tuple[str, Any]]:
-        """Return the option and the value of each config key that these options replace."""
+    def overrides(self) -> list[Override]:
+        """Return the overrides of the config that these options mean; None takes a value away."""
+        from townlet_runtime.config import Override  # not for `--help`
+
         record = next((each for each in (self.replay_manifest, self.capture_dir, self.replay_sample) if each), None)
         said: dict[str, tuple[str, Any]] = {
             "training.replay_manifest": ("--replay-manifest", None if record is None else str(record)),
@@ -115,7 +120,15 @@ class ScheduleOptions:
         for name in (field.name for field in fields(self) if field.name.startswith("ppo_")):
             if not name.startswith("ppo_log"):
                 said[_PPO_KEYS.get(name, f"ppo.{name[4:]}")] = (f"--{name.replace('_', '-')}", vars(self)[name])
-        return {key: (label, value) for key, (label, value) in said.items() if value is not None}
+        taken: list[Override] = []
+        if self.ppo_mini_batch_size is not None and self.ppo_num_mini_batches is None:
+            # A count in the file would win over the size.
+            taken = [Override(path=("ppo", "num_mini_batches"), value=None, label="--ppo-mini-batch-size")]
+        return taken + [
+            Override(path=tuple(key.split(".")), value=value, label=label if value is True else f"{label} {value}")
+            for key, (label, value) in said.items()
+            if value is not None
+        ]
 
     def mode_of(self, source: str | None, *, named: bool) -> Literal["replay", "rollout"] | None:
         """Return the mode that these options mean without `--mode`; None: they mean none.

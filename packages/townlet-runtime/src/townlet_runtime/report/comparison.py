@@ -33,7 +33,7 @@ def draw_curves(axes: Axes, found: RunsComparison) -> None:
     """Draw the return while training: of each group the mean over seeds with its band, and each run as a thin line."""
     roles, labels, last = group_roles(len(found.groups)), [], 0.0
     for role, group in zip(roles, found.groups, strict=True):
-        histories = [run.scored.history for run in group.runs if run.scored.history]
+        histories = [run.evaluation.history for run in group.runs if run.evaluation.history]
         points = [([each.env_steps for each in one], [each.return_mean for each in one]) for one in histories]
         if not points:
             continue
@@ -56,7 +56,7 @@ def draw_curves(axes: Axes, found: RunsComparison) -> None:
 
 def _behaviors_while_training(groups: Sequence[RunGroup]) -> dict[str, float]:
     """Mean return of each script on the episodes of selection; those that earn nothing would squeeze the others."""
-    points = [point for group in groups for run in group.runs for point in run.scored.history]
+    points = [point for group in groups for run in group.runs for point in run.evaluation.history]
     names = dict.fromkeys(name for point in points for name in point.baselines if name not in ZEROS)
     return {name: float(np.mean([each.baselines[name] for each in points if name in each.baselines])) for name in names}
 

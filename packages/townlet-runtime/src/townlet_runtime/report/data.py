@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from townlet_runtime.runs.directory import CONFIG
 from townlet_runtime.runs.finished import FinishedRun
 from townlet_runtime.runs.records import CloningFile, EvaluationFile, PromotionFile, SummaryFile
 from townlet_runtime.runs.strict_json import OPEN, ReportError, parse_record, read_bytes
 from townlet_runtime.simulation.interface import AGENTS
 from townlet_trajectory.storage.json import JsonValue, parse_object
+from townlet_trajectory.storage.yaml import parse_yaml
 
 Column = NDArray[np.float64]
 """[U], one number per logged update; NaN where the log says null."""
@@ -119,6 +121,14 @@ class ReportData:
     """By group of agents (`agents` where there is one), in the order of the log; empty: no update was logged."""
     config: str | None
     """Text of `config.yaml`."""
+
+    @property
+    def eval_episodes(self) -> int | None:
+        """Episodes of each evaluation during the run; None where the config does not say it, or there is none."""
+        content = None if self.config is None else parse_yaml(self.config.encode(), CONFIG)
+        training = content.get("training") if isinstance(content, dict) else None
+        said = training.get("eval_episodes") if isinstance(training, dict) else None
+        return said if isinstance(said, int) else None
 
 
 def read_data(run: FinishedRun) -> ReportData:

@@ -14,9 +14,14 @@ from townlet_runtime.report.sections import sections
 from townlet_runtime.runs.records import NO_EVIDENCE, CloningFile, SummaryFile
 from townlet_runtime.runs.strict_json import Interval
 from townlet_runtime.town.picture import TownPicture
+from townlet_trajectory.evaluation.comparisons import PairedComparison
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, FinalEvaluation, zero_of
 
 NOTHING = "–"
+ONE_POLICY = (
+    "The unit of these intervals is the episode of one trained policy; they say nothing about policies trained with "
+    "other seeds, which townlet compare does."
+)
 NO_SCRIPT = "This world has no script that the policy could replace, so there was nothing to decide."
 
 
@@ -34,6 +39,8 @@ def render_page(run: ReportData, *, town_picture: TownPicture | None) -> str:
         finding=_of_the_clone(run.cloning) if final is None else _finding(summary, final),
         facts=_facts(summary),
         scores=_score_lines(scores),
+        episodes=summary.eval_episodes,
+        unit=ONE_POLICY,
         scale=f"Normalized: 0 is the {zero} policy, 1 the script." if scaled else "",
         zero=zero,
         gates=() if run.promotion is None else run.promotion.gates,
@@ -93,7 +100,7 @@ def _beside(other: str, mean: float, ci: Interval, episodes: int) -> str:
     more = "more" if mean >= 0 else "less"
     return (
         f"Over {episodes} episodes the learned policy returned {number(abs(mean))} {more} than {other} on the same "
-        f"seeds (95 % interval of the difference: {interval_text(ci)})."
+        f"seeds (95 % interval of the difference over these {episodes} episodes: {interval_text(ci)})."
     )
 
 
@@ -141,6 +148,10 @@ def _score_lines(rows: Sequence[ScoreRow]) -> list[dict[str, str]]:
     ]
 
 
+def _over_episodes(comparison: PairedComparison) -> str:
+    return f"{interval_text(comparison.ci)}, over the {comparison.num_episodes} episodes of the pass"
+
+
 def _promotion_facts(run: ReportData) -> dict[str, str]:
     if run.promotion is None:
         return {}
@@ -150,7 +161,7 @@ def _promotion_facts(run: ReportData) -> dict[str, str]:
         "incumbent": latest.incumbent,
         "candidate (SHA-256 of its weights)": latest.candidate,
         "mean difference": NOTHING if comparison is None else number(comparison.mean),
-        "95 % interval": NOTHING if comparison is None else interval_text(comparison.ci),
+        "95 % interval": NOTHING if comparison is None else _over_episodes(comparison),
         "difference of the worst tenth": NOTHING if comparison is None else number(comparison.tail_difference),
         "allowed loss of the worst tenth": number(latest.tail_margin),
     }

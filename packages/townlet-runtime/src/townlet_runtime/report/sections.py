@@ -79,13 +79,14 @@ def sections(run: ReportData, picture: TownPicture | None) -> tuple[Section, ...
         group: (log, words) for group, (log, words) in _logs(run, REWARDS_WORDS).items() if reward_terms_of(log)
     }
     not_paired = "No other policy played the seeds of the learned one, so there is nothing to pair."
+    paired_words = PAIRED_WORDS.format(episodes=run.summary.eval_episodes)
     not_evaluated = "The policy was not evaluated during this run."
     returns = return_plot(history, world) if history else None
     paired = paired_plot(found) if found else None
     shares = None if world is None else shares_plot(world)
     return (
-        _section("return", "Return while training", returns, RETURN_WORDS, not_evaluated),
-        _section("paired", "Paired differences per seed", paired, PAIRED_WORDS, not_paired),
+        _section("return", "Return while training", returns, _return_words(run), not_evaluated),
+        _section("paired", "Paired differences per seed", paired, paired_words, not_paired),
         _section("shares", "Blend ratio and real shares by source", shares, SHARES_WORDS, NO_LOG),
         *_by_group("clone", "Accuracy of the clone", cloned, clone_plot, "This run had no clone stage."),
         *_by_group("kl", "KL divergence", _logs(run, KL_WORDS), kl_plot, NO_LOG),
@@ -97,15 +98,21 @@ def sections(run: ReportData, picture: TownPicture | None) -> tuple[Section, ...
     )
 
 
+def _return_words(run: ReportData) -> str:
+    """What to look for; the config of the run says how many episodes an evaluation has."""
+    episodes = "episodes" if run.eval_episodes is None else f"{run.eval_episodes} episodes"
+    return RETURN_WORDS.format(episodes=episodes)
+
+
 NO_LOG = "No update was logged: this run had no PPO stage."
 RETURN_WORDS = (
-    "Each point is the learned policy acting alone on the evaluation's seeds, the band its 95 % interval. Look for the "
-    "point from which it stays above the other lines, and whether it still rises at the end."
+    "Each point is the learned policy acting alone on the evaluation's seeds, the band its 95 % interval over these "
+    "{episodes}. Look for the point from which it stays above the other lines, and whether it still rises at the end."
 )
 PAIRED_WORDS = (
-    "Each dot is one seed that both policies played; the diamond is the mean, the bar its 95 % interval. The learned "
-    "policy is better when the whole bar lies right of zero. A long tail of dots on the left is a policy that now and "
-    "then crashes."
+    "Each dot is one seed that both policies played; the diamond is the mean, the bar its 95 % interval over these "
+    "{episodes} episodes of one trained policy. The learned policy is better when the whole bar lies right of zero. A "
+    "long tail of dots on the left is a policy that now and then crashes."
 )
 SHARES_WORDS = (
     "Above, the ratio that was asked for and the share of decisions that the learned policy really took; they should "

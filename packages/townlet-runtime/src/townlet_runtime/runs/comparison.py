@@ -56,7 +56,7 @@ def runs_text(count: int) -> str:
 
 def unit_words(found: RunsComparison) -> str:
     """Return what the scores of a comparison are of, in a sentence."""
-    final, acting = found.groups[0].runs[0].scored.final, found.groups[0].runs[0].scored.acting
+    final, acting = found.groups[0].runs[0].evaluation.final, found.groups[0].runs[0].evaluation.acting
     return (
         f"The unit is the run, one for each training seed: its score is the mean return of {len(final.learned.seeds)} "
         f"episodes of its policy ({acting} actions, seeds from {final.learned.seeds[0]})."
@@ -65,7 +65,7 @@ def unit_words(found: RunsComparison) -> str:
 
 def common_behaviors(groups: Sequence[RunGroup]) -> list[str]:
     """Return the behaviors that every run of `groups` was scored beside."""
-    scored = [run.scored.final.baselines for group in groups for run in group.runs]
+    scored = [run.evaluation.final.baselines for group in groups for run in group.runs]
     return [name for name in scored[0] if all(name in each for each in scored)]
 
 

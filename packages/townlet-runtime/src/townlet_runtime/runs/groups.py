@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.directory import BEGUN, MANIFEST, require_finished
 from townlet_runtime.runs.finished import FinishedRun, read_run
-from townlet_runtime.runs.records import BegunFile
+from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
 from townlet_trajectory.evaluation.run_sets import RunScores
 from townlet_trajectory.storage.json import JsonValue, canonical_json
 
@@ -35,6 +35,25 @@ _NAMED_KEYS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoredRun:
+    """A finished run with final scores."""
+
+    path: Path
+    summary: SummaryFile
+    evaluation: EvaluationFile
+    settings: Settings
+    """Those that it was begun with, all but its seed."""
+
+    @classmethod
+    def read(cls, path: Path) -> ScoredRun:
+        """Read the run in `path`. Raises `RunDirectoryError` if it is damaged, or was scored in no world."""
+        run = read_run(path)
+        if run.evaluation is None:
+            raise RunDirectoryError(path, "has no scores that could be compared: it was trained without a world")
+        return cls(path=path, summary=run.summary, evaluation=run.evaluation, settings=_settings(run))
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunGroup:
     """Runs that were begun with the same settings, each with a seed of its own."""
 
@@ -42,28 +61,17 @@ class RunGroup:
     """Says what tells it from the other groups."""
     settings: Settings
     """The settings that tell it apart; None: not stated."""
-    runs: tuple[FinishedRun, ...]
+    runs: tuple[ScoredRun, ...]
     """In the order of their seeds."""
-
-    @property
-    def mode(self) -> str:
-        """How they were trained."""
-        return self.runs[0].summary.mode
 
     @property
     def learned(self) -> RunScores:
         """The final scores of their policies."""
-        return RunScores.of({run.summary.seed: run.scored.final.learned for run in self.runs})
+        return RunScores.of({run.summary.seed: run.evaluation.final.learned for run in self.runs})
 
     def behavior(self, name: str) -> RunScores:
         """The final scores of a behavior without weights, in each of the runs."""
-        return RunScores.of({run.summary.seed: run.scored.final.baselines[name] for run in self.runs})
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Begun:
-    run: FinishedRun
-    settings: Settings
+        return RunScores.of({run.summary.seed: run.evaluation.final.baselines[name] for run in self.runs})
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
@@ -97,7 +105,7 @@ def group_runs(paths: Sequence[Path], against: Sequence[Path] = ()) -> tuple[lis
             with another choice of actions than the first, or has the seed of another run of its group.
         ReportError: if a record of a run is not what it must be.
     """
-    sides = [[_Begun(run=run, settings=_settings(run)) for run in map(read_run, side)] for side in (paths, against)]
+    sides = [[ScoredRun.read(path) for path in side] for side in (paths, against)]
     first, *others = [*sides[0], *sides[1]]
     for other in others:
         _require_comparable(first, other)
@@ -105,24 +113,24 @@ def group_runs(paths: Sequence[Path], against: Sequence[Path] = ()) -> tuple[lis
     sets = [*alike[0], *alike[1]]
     keys = _differing([same[0].settings for same in sets])
     differing = [{key: same[0].settings.get(key) for key in keys} for same in sets]
-    names = _names([[each.run for each in same] for same in sets], differing)
+    names = _names(sets, differing)
     groups = [
         RunGroup(
             name=name,
             settings=said,
-            runs=tuple(sorted((each.run for each in same), key=lambda run: run.summary.seed)),
+            runs=tuple(sorted(same, key=lambda run: run.summary.seed)),
         )
         for name, said, same in zip(names, differing, sets, strict=True)
     ]
     return groups[: len(alike[0])], groups[len(alike[0]) :]
 
 
-def _alike(side: Sequence[_Begun]) -> list[list[_Begun]]:
-    by_setting: dict[bytes, list[_Begun]] = {}
+def _alike(side: Sequence[ScoredRun]) -> list[list[ScoredRun]]:
+    by_setting: dict[bytes, list[ScoredRun]] = {}
     for each in side:
         by_setting.setdefault(canonical_json(dict(each.settings)), []).append(each)
     for same in by_setting.values():
-        _require_own_seeds([each.run for each in same])
+        _require_own_seeds(same)
     return list(by_setting.values())
 
 
@@ -163,22 +171,21 @@ def _differing(settings: Sequence[Settings]) -> list[str]:
     return [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
 
 
-def _require_comparable(first: _Begun, other: _Begun) -> None:
-    one, two = first.run, other.run
-    played: tuple[tuple[str, Callable[[FinishedRun], str]], ...] = (
+def _require_comparable(one: ScoredRun, two: ScoredRun) -> None:
+    played: tuple[tuple[str, Callable[[ScoredRun], str]], ...] = (
         ("the world", lambda run: str(run.summary.env)),
-        ("episodes of", lambda run: f"{run.scored.horizon} ticks"),
-        ("actions that are", lambda run: run.scored.acting),
-        ("final episodes with", lambda run: _span(run.scored.final.learned.seeds)),
+        ("episodes of", lambda run: f"{run.evaluation.horizon} ticks"),
+        ("actions that are", lambda run: run.evaluation.acting),
+        ("final episodes with", lambda run: _span(run.evaluation.final.learned.seeds)),
     )
     for what, value in played:
         if value(one) != value(two):
             raise RunDirectoryError(
                 two.path, f"cannot be compared with {one.path}: {what} {value(two)}, there {value(one)}"
             )
-    for key in _differing([first.settings, other.settings]):
+    for key in _differing([one.settings, two.settings]):
         if key in _WORLD or key.partition(".")[0] in _WORLD or key.startswith("environment.settings."):
-            here, there = other.settings.get(key), first.settings.get(key)
+            here, there = two.settings.get(key), one.settings.get(key)
             raise RunDirectoryError(
                 two.path, f"another world than that of {one.path}: `{key}` is {_shown(here)}, there {_shown(there)}"
             )
@@ -188,7 +195,7 @@ def _span(seeds: Sequence[int]) -> str:
     return f"seeds {seeds[0]} to {seeds[-1]} ({len(seeds)})"
 
 
-def _require_own_seeds(runs: Sequence[FinishedRun]) -> None:
+def _require_own_seeds(runs: Sequence[ScoredRun]) -> None:
     for seed, same in groupby(sorted(runs, key=lambda run: run.summary.seed), key=lambda run: run.summary.seed):
         first, *others = [run.path for run in same]
         if others:
@@ -197,7 +204,7 @@ def _require_own_seeds(runs: Sequence[FinishedRun]) -> None:
             )
 
 
-def _names(sets: Sequence[Sequence[FinishedRun]], differing: Sequence[Settings]) -> list[str]:
+def _names(sets: Sequence[Sequence[ScoredRun]], differing: Sequence[Settings]) -> list[str]:
     """A short name for each group: the settings that tell it apart, else its folder, else its number."""
     names = []
     for runs, said in zip(sets, differing, strict=True):

@@ -27,10 +27,10 @@ from townlet_training.network.actor_critic import (
     masked_log_softmax,
     require_legal_action,
 )
-from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
+from townlet_trajectory import ACTION_MASK, Kind, StepBatch, TrajectoryBatch
 
-# Rows evaluated at once: the hidden layers of all rows of a batch would fill the memory.
-_CHUNK = 4096
+CHUNK = 4096
+"""Rows evaluated at once: the hidden layers of all rows of a batch would fill the memory."""
 # log of the smallest normal float32: an action that is less likely than this has probability 0.
 _LOG_ZERO = -87.0
 _LOG_PROB_TOLERANCE = 1e-5
@@ -148,19 +148,21 @@ def prepare(
     )
 
 
-def require_columns(batch: TrajectoryBatch, *names: str, otherwise: str = "") -> None:
+def require_columns(batch: TrajectoryBatch | StepBatch, *names: str, otherwise: str = "") -> None:
     """Raise `ShapeError`, whose message ends with `otherwise`, if `batch` lacks one of the decision columns `names`."""
     if missing := [name for name in names if name not in batch.columns]:
         raise ShapeError(f"a learner needs the columns {missing}, the batch has {sorted(batch.columns)}{otherwise}")
 
 
-def require_same_actions(network: ActorCritic, batch: TrajectoryBatch) -> None:
+def require_same_actions(network: ActorCritic, batch: TrajectoryBatch | StepBatch) -> None:
     """Raise `ShapeError` unless the network has one output for every action of the batch's vocabulary."""
     if len(batch.schema.vocabulary) != network.num_actions:
         raise ShapeError(f"the network has {network.num_actions} actions, the batch {len(batch.schema.vocabulary)}")
 
 
-def require_actions(name: str, batch: TrajectoryBatch, actions: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+def require_actions(
+    name: str, batch: TrajectoryBatch | StepBatch, actions: NDArray[np.int64], rows: NDArray[np.int64]
+) -> None:
     """Check that `actions` are in the vocabulary of `batch`.
 
     Args:
@@ -175,7 +177,13 @@ def require_actions(name: str, batch: TrajectoryBatch, actions: NDArray[np.int64
     wrong = np.flatnonzero((actions < 0) | (actions >= len(batch.schema.vocabulary)))
     if wrong.size:
         action, row, end = actions[wrong[0]], rows[wrong[0]], len(batch.schema.vocabulary)
-        raise ShapeError(f"`{name}` must be in [0, {end}), got {action} in row {row} ({agent_and_tick(batch, row)})")
+        raise ShapeError(f"`{name}` must be in [0, {end}), got {action} in row {row} ({_place(batch, row)})")
+
+
+def _place(batch: TrajectoryBatch | StepBatch, row: np.integer) -> str:
+    if isinstance(batch, StepBatch):
+        return f"step {batch.steps[row]} of the record, tick {batch.ticks[row]}"
+    return agent_and_tick(batch, row)
 
 
 def encode_rows(
@@ -216,7 +224,7 @@ def scaled_values_of(network: ActorCritic, encoded: Tensor) -> Tensor:
         NonFiniteError: if one is not finite.
     """
     with torch.no_grad():
-        values = torch.cat([network.scaled_values(chunk) for chunk in torch.split(encoded, _CHUNK)])
+        values = torch.cat([network.scaled_values(chunk) for chunk in torch.split(encoded, CHUNK)])
     _require_finite("values", values)
     return values
 
@@ -236,7 +244,7 @@ def log_probs_of(network: ActorCritic, encoded: Tensor, action_mask: Tensor | No
         NonFiniteError: if one is not finite, that of a forbidden action too.
     """
     with torch.no_grad():
-        logits = torch.cat([network.policy(chunk) for chunk in torch.split(encoded, _CHUNK)])
+        logits = torch.cat([network.policy(chunk) for chunk in torch.split(encoded, CHUNK)])
         _require_finite("log-probabilities", logits)
         return masked_log_softmax(logits, action_mask)
 
@@ -354,5 +362,10 @@ def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount:
     """
     if network.config.normalize_observations == "frozen":
         network.fit_normalizer(batch)
+    freeze_value_scale(network, batch, discount=discount)
+
+
+def freeze_value_scale(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
+    """Fit the unit of values to `batch`, where the network's config says so; arguments as of `freeze_statistics`."""
     if network.config.value_scale == "frozen":
         network.set_value_scale(return_scale(batch, discount=discount))

@@ -1,10 +1,9 @@
-"""Behavior cloning of the script, and of demonstrations."""
+"""Behavior cloning of the script, of demonstrations, and of recorded steps of any form."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from townlet_training.errors import EmptyBatchError
 from townlet_training.learning.batch import (
+    CHUNK,
     encode_rows,
     log_probs_of,
     mask_rows,
@@ -20,10 +20,10 @@ from townlet_training.learning.batch import (
     require_columns,
     require_same_actions,
 )
-from townlet_training.learning.config import BCConfig
+from townlet_training.learning.config import BCConfig, LabelKind
 from townlet_training.learning.optimizer import Optimizer
 from townlet_training.network.actor_critic import ActorCritic, log_prob_of
-from townlet_trajectory import ACTION_MASK, Kind, TrajectoryBatch
+from townlet_trajectory import ACTION_MASK, Kind, StepBatch, TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
 # The default of Adam (Kingma & Ba 2015, arXiv:1412.6980).
@@ -36,19 +36,28 @@ class Labels(NamedTuple):
     rows: NDArray[np.int64]
     """[L], ascending."""
     actions: NDArray[np.int64]
-    """[L]; the script's proposal, or the action of a demonstration."""
+    """[L]; the script's proposal, or the executed action."""
     num_forbidden: int
     """Labels that were dropped because the action mask forbids them."""
 
 
-def labels(batch: TrajectoryBatch) -> Labels:
-    """Find the actions to imitate: demonstrations, and the script's proposals.
+def labels(batch: TrajectoryBatch | StepBatch, *, which: LabelKind = "proposed", use_masks: bool = True) -> Labels:
+    """Find the actions to imitate: the script's proposals and demonstrations, or every executed action.
 
-    On demonstrated rows the label is the executed action (HG-DAgger, Kelly et al. 2019, arXiv:1810.02890). On the other
-    decision and foreign rows it is the script's proposal, independent of who acted and of vetoes (DAgger, Ross et al.
-    2011, arXiv:1011.0686). On forced rows nothing was decided, and -1 is no proposal. In a batch without the column
-    `expert_action`, such as a classic capture, every row is a demonstration. An action that the mask forbids is no
-    label.
+    `proposed`: on demonstrated rows the label is the executed action (HG-DAgger, Kelly et al. 2019, arXiv:1810.02890).
+    On the other decision and foreign rows it is the script's proposal, independent of who acted and of vetoes (DAgger,
+    Ross et al. 2011, arXiv:1011.0686). On forced rows nothing was decided, and -1 is no proposal. In a batch without
+    the column `expert_action`, such as a classic capture, every row is a demonstration.
+
+    `executed`: the executed action of every row, whoever decided, forced ones too.
+
+    Args:
+        batch: R rows.
+        which: `proposed` or `executed`.
+        use_masks: whether an action that the mask of its row forbids is dropped.
+
+    Returns:
+        The labelled rows in their order.
 
     Raises:
         ShapeError: if the batch lacks a column, or a label is not in its vocabulary.
@@ -56,13 +65,13 @@ def labels(batch: TrajectoryBatch) -> Labels:
     columns = batch.columns
     require_columns(batch, "action")
     actions = np.asarray(columns["action"], np.int64)
-    if "expert_action" in columns:
+    if which == "proposed" and "expert_action" in columns:
         require_columns(batch, "kind", "demonstrated")
         proposed = np.where(columns["kind"] == Kind.FORCED, -1, columns["expert_action"])
         actions = np.where(columns["demonstrated"], actions, proposed.astype(np.int64))
     rows = np.flatnonzero(actions >= 0)
     require_actions("label", batch, actions[rows], rows)
-    mask = batch.observations.get(ACTION_MASK)
+    mask = batch.observations.get(ACTION_MASK) if use_masks else None
     legal = np.full(len(rows), True) if mask is None else mask[rows, actions[rows]]
     kept = rows[legal]
     return Labels(kept, actions[kept], len(rows) - len(kept))
@@ -100,14 +109,16 @@ class BCLearner:
 
     def fit(
         self,
-        train: TrajectoryBatch,
-        held_out: TrajectoryBatch,
+        train: TrajectoryBatch | TrajectoryDataset[StepBatch],
+        held_out: TrajectoryBatch | TrajectoryDataset[StepBatch],
         *,
         on_epoch: Callable[[CloneEpoch], None] = lambda epoch: None,
     ) -> CloneResult:
         """Minimize the cross-entropy of the labels of `train`; keep the weights that did best on `held_out`.
 
-        The two should hold different episodes: agents of one episode see each other.
+        The two should hold different episodes: agents of one episode see each other. A dataset is streamed: the labels
+        of a batch of it are found, encoded and learned from before the next one is read, in the order of its epochs.
+        One with a memory budget is read anew in each pass, so that two of them never hold their windows at once.
 
         Args:
             train: rows to learn from.
@@ -118,14 +129,16 @@ class BCLearner:
             Accuracy by epoch, and the counts of labels.
 
         Raises:
-            EmptyBatchError: if a batch has no label.
-            ShapeError: if a batch is of another vocabulary or other observations, or lacks a column.
+            EmptyBatchError: if a batch or dataset has no label.
+            ShapeError: if it is of another vocabulary or other observations, or lacks a column.
             ActionMaskError: if a labelled row has no legal action.
             NonFiniteError: if an output, loss or gradient is not finite; the weights are those before that step.
+            ArtifactError: if a file of a dataset cannot be read.
         """
-        found, found_held_out = labels(train), labels(held_out)
-        learned = _labelled(self._network, train, found, name="train")
-        judged = _labelled(self._network, held_out, found_held_out, name="held_out")
+        learned = _source(self._network, train, self._config, name="train")
+        judged = _source(self._network, held_out, self._config, name="held_out")
+        for source in (learned, judged):
+            source.require_labels()
         parameters = dict(self._network.policy.named_parameters())
         optimizer = Optimizer(
             parameters,
@@ -151,27 +164,23 @@ class BCLearner:
             epochs=tuple(epochs),
             best_epoch=best,
             accuracy=best_score[0],
-            num_labels=len(found.rows),
-            num_held_out=len(found_held_out.rows),
-            num_forbidden=found.num_forbidden + found_held_out.num_forbidden,
+            num_labels=learned.num_labels,
+            num_held_out=judged.num_labels,
+            num_forbidden=learned.num_forbidden + judged.num_forbidden,
         )
 
-    def _pass(self, labelled: _Labelled, optimizer: Optimizer, epoch: int) -> float:
+    def _pass(self, labelled: _LabelSource, optimizer: Optimizer, epoch: int) -> float:
         """Learn from every label once, in a new order; their mean loss."""
         origin = f"cloning, epoch {epoch} of {self._config.num_epochs}, learning rate {self._config.learning_rate:g}"
-        order = torch.randperm(len(labelled.actions), generator=self._generator)
         losses = []
-        for part in torch.split(order, self._config.batch_size):
-            mask = None if labelled.action_mask is None else labelled.action_mask[part]
-            log_probs = self._network.log_probs(labelled.inputs[part], mask)
-            errors = -log_prob_of(log_probs, labelled.actions[part])
+        for part in labelled.shuffled(self._config.batch_size, epoch=epoch - 1, generator=self._generator):
+            errors = -log_prob_of(self._network.log_probs(part.inputs, part.action_mask), part.actions)
             optimizer.step(errors.mean(), origin)
             losses.append(errors.detach().sum())
-        return torch.stack(losses).double().sum().item() / len(order)
+        return torch.stack(losses).double().sum().item() / labelled.num_labels
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Labelled:
+class _Labelled(NamedTuple):
     """L labels and their observations, ready for the network."""
 
     inputs: Tensor
@@ -181,22 +190,136 @@ class _Labelled:
     actions: Tensor
     """[L] int64."""
 
+    def take(self, index: Tensor | slice) -> _Labelled:
+        mask = None if self.action_mask is None else self.action_mask[index]
+        return _Labelled(self.inputs[index], mask, self.actions[index])
 
-def _labelled(network: ActorCritic, batch: TrajectoryBatch, found: Labels, *, name: str) -> _Labelled:
-    if not found.rows.size:
-        raise EmptyBatchError(
-            f"`{name}` has no label in {batch.num_steps} rows ({found.num_forbidden} are forbidden by the action mask)"
+    @staticmethod
+    def joined(parts: Sequence[_Labelled]) -> _Labelled:
+        masks = [part.action_mask for part in parts if part.action_mask is not None]
+        return _Labelled(
+            torch.cat([part.inputs for part in parts]),
+            torch.cat(masks) if masks else None,
+            torch.cat([part.actions for part in parts]),
         )
-    require_same_actions(network, batch)
+
+
+class _LabelSource(Protocol):
+    """Labels to learn from or to judge by."""
+
+    num_labels: int
+    num_forbidden: int
+
+    def require_labels(self) -> None:
+        """Count the labels. Raises `EmptyBatchError` if there is none."""
+
+    def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[_Labelled]:
+        """All labels in the order of epoch `epoch`, in parts of `size`, the last with what is left."""
+
+    def ordered(self, size: int) -> Iterator[_Labelled]:
+        """All labels in an order that stays the same, likewise."""
+
+
+class _BatchLabels:
+    """The labels of a batch, encoded once."""
+
+    def __init__(self, network: ActorCritic, batch: TrajectoryBatch, config: BCConfig, *, name: str) -> None:
+        found = labels(batch, which=config.labels, use_masks=config.use_masks)
+        require_same_actions(network, batch)
+        self.num_labels, self.num_forbidden = len(found.rows), found.num_forbidden
+        self._all = _encoded(network, batch, found, use_masks=config.use_masks)
+        self._name, self._num_rows = name, batch.num_steps
+
+    def require_labels(self) -> None:
+        _require_labels(self._name, self.num_labels, self._num_rows, self.num_forbidden)
+
+    def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[_Labelled]:
+        return map(self._all.take, torch.split(torch.randperm(self.num_labels, generator=generator), size))
+
+    def ordered(self, size: int) -> Iterator[_Labelled]:
+        return (self._all.take(slice(first, first + size)) for first in range(0, self.num_labels, size))
+
+
+class _StreamedLabels:
+    """The labels of a dataset, found and encoded anew in each pass."""
+
+    def __init__(
+        self, network: ActorCritic, dataset: TrajectoryDataset[StepBatch], config: BCConfig, *, name: str
+    ) -> None:
+        self.num_labels = self.num_forbidden = 0
+        self._network, self._dataset, self._config, self._name = network, dataset, config, name
+
+    def require_labels(self) -> None:
+        for batch in opened(self._dataset).epoch(0):
+            found = labels(batch, which=self._config.labels, use_masks=self._config.use_masks)
+            require_same_actions(self._network, batch)
+            self.num_labels += len(found.rows)
+            self.num_forbidden += found.num_forbidden
+        _require_labels(self._name, self.num_labels, self._dataset.num_units, self.num_forbidden)
+
+    def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[_Labelled]:
+        return _regrouped(self._parts(epoch), size)
+
+    def ordered(self, size: int) -> Iterator[_Labelled]:
+        return _regrouped(self._parts(0), size)
+
+    def _parts(self, epoch: int) -> Iterator[_Labelled]:
+        for batch in opened(self._dataset).epoch(epoch):
+            found = labels(batch, which=self._config.labels, use_masks=self._config.use_masks)
+            yield _encoded(self._network, batch, found, use_masks=self._config.use_masks)
+
+
+def opened(dataset: TrajectoryDataset[StepBatch]) -> TrajectoryDataset[StepBatch]:
+    """Return `dataset`; where memory is bounded, one of the same batches that lets its window go with itself."""
+    if dataset.reader.options.memory_budget_bytes is None:
+        return dataset
+    return dataset.restricted(np.ones(len(dataset.table), np.bool_))
+
+
+def _regrouped(parts: Iterable[_Labelled], size: int) -> Iterator[_Labelled]:
+    """Hand the labels of `parts` on in their order, `size` at a time, the last with what is left."""
+    kept: list[_Labelled] = []
+    num_kept = 0
+    for part in parts:
+        kept.append(part)
+        num_kept += len(part.actions)
+        if num_kept >= size:
+            rest = _Labelled.joined(kept)
+            whole = num_kept - num_kept % size
+            yield from (rest.take(slice(first, first + size)) for first in range(0, whole, size))
+            kept, num_kept = [rest.take(slice(whole, None))], num_kept - whole
+    if num_kept:
+        yield _Labelled.joined(kept)
+
+
+def _source(
+    network: ActorCritic, rows: TrajectoryBatch | TrajectoryDataset[StepBatch], config: BCConfig, *, name: str
+) -> _LabelSource:
+    if isinstance(rows, TrajectoryBatch):
+        return _BatchLabels(network, rows, config, name=name)
+    return _StreamedLabels(network, rows, config, name=name)
+
+
+def _require_labels(name: str, num_labels: int, num_rows: int, num_forbidden: int) -> None:
+    if not num_labels:
+        raise EmptyBatchError(
+            f"`{name}` has no label in {num_rows} rows ({num_forbidden} are forbidden by the action mask)"
+        )
+
+
+def _encoded(network: ActorCritic, batch: TrajectoryBatch | StepBatch, found: Labels, *, use_masks: bool) -> _Labelled:
     return _Labelled(
         inputs=encode_rows(network, batch.observations, found.rows),
-        action_mask=mask_rows(batch.observations, found.rows),
+        action_mask=mask_rows(batch.observations, found.rows) if use_masks else None,
         actions=torch.from_numpy(found.actions),
     )
 
 
-def _judge(network: ActorCritic, labelled: _Labelled) -> tuple[float, float]:
+def _judge(network: ActorCritic, labelled: _LabelSource) -> tuple[float, float]:
     """Share of the labels that are the most likely action, and their mean log-probability."""
-    log_probs = log_probs_of(network, labelled.inputs, labelled.action_mask)
-    hits = log_probs.argmax(dim=-1) == labelled.actions
-    return hits.double().mean().item(), log_prob_of(log_probs, labelled.actions).double().mean().item()
+    num_hits, sums = 0, 0.0
+    for part in labelled.ordered(CHUNK):
+        log_probs = log_probs_of(network, part.inputs, part.action_mask)
+        num_hits += int((log_probs.argmax(dim=-1) == part.actions).sum())
+        sums += log_prob_of(log_probs, part.actions).double().sum().item()
+    return num_hits / labelled.num_labels, sums / labelled.num_labels

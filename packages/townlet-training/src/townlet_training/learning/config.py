@@ -14,6 +14,10 @@ from townlet_training.settings import Count, NotNegative, OpenShare, Positive, R
 ScheduleKind = Literal["constant", "linear"]
 """`linear`: from the start value down, to reach 0 just after the last update of a run."""
 
+LabelKind = Literal["proposed", "executed"]
+SplitUnit = Literal["episodes", "trajectories"]
+RowOrder = Literal["source", "canonical"]
+
 DEFAULT_NUM_MINIBATCHES = 4
 
 
@@ -86,6 +90,22 @@ class BCConfig:
     """Passes over the labels; the weights kept are those of the best of them."""
     weight_decay: NotNegative = 0.0
     """Decoupled, per step: the weights shrink by learning rate × this."""
+    labels: LabelKind = "proposed"
+    """`proposed`: the script's proposals, and demonstrations; `executed`: every action that was carried out."""
+    use_masks: bool = True
+    """Whether recorded masks of legal actions drop labels and bound the policy's distribution."""
+    split: SplitUnit = "episodes"
+    """The unit that is learned from, or held out, as a whole; agents of one episode see each other."""
+    row_order: RowOrder = "source"
+    """Of recorded steps, before they are shuffled. `canonical`: trajectories by world, episode, first tick and agent,
+    so that the same steps in another form, in other files, are learned from alike."""
+    memory_budget_mb: Annotated[int, Field(ge=1, le=10**6)] = 512
+    """Megabytes (2**20 bytes) of recorded steps that are held at a time."""
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    @property
+    def memory_budget_bytes(self) -> int:
+        """The memory budget in bytes."""
+        return self.memory_budget_mb << 20

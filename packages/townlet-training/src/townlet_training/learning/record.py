@@ -8,17 +8,18 @@ with the same weights (Espeholt et al. 2018, arXiv:1802.01561, eq. 1), from the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_training.errors import NonFiniteError, ShapeError
+from townlet_training.errors import EmptyBatchError, NonFiniteError, ShapeError
 from townlet_training.learning.batch import encode_rows, log_probs_of, mask_rows, require_actions, require_same_actions
-from townlet_training.learning.objective import agent_and_tick
+from townlet_training.learning.objective import agent_and_tick, return_scale
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import Kind, Source, TrajectoryBatch, default_decision_columns
+from townlet_trajectory.data.statistics import RunningMoments
 
 CLASSIC_LOG_PROBS = "old_log_probs"
 """Column of a classic capture: log-probabilities of a network that did not act, and yet the only μ that there is."""
@@ -105,3 +106,42 @@ def decisions_of(batch: TrajectoryBatch) -> Mapping[str, NDArray[np.generic]]:
         found["kind"] = np.where(alone, np.int8(Kind.DECISION), columns["kind"])
         found["behavior_log_prob"] = np.where(alone, np.float32(0.0), columns["behavior_log_prob"])
     return found
+
+
+def freeze_to_record(
+    network: ActorCritic, batches: Iterable[TrajectoryBatch], *, discount: float, normalizer: bool
+) -> None:
+    """Fit the normalization of observations and the unit of values to a record in parts, where the config says so.
+
+        scale² = Σ n_i scale_i² / Σ n_i   of parts with n_i rows; see `return_scale`
+
+    Args:
+        network: whose buffers are set.
+        batches: the parts of the record, each of whole trajectories.
+        discount: of the returns that give the unit.
+        normalizer: whether the observations are fitted too; they are not where a clone was fitted to them.
+
+    Raises:
+        EmptyBatchError: if there is no row.
+        ShapeError: if an input is missing or has another shape.
+    """
+    moments = {name: RunningMoments(shape) for name, shape in network.observation_shapes.items()}
+    squares, num_rows = 0.0, 0
+    for batch in batches:
+        num_rows += batch.num_steps
+        if batch.rewards.any():
+            squares += batch.num_steps * return_scale(batch, discount=discount) ** 2
+        for name, running in moments.items():
+            if name not in batch.observations:
+                raise ShapeError(f"the record lacks the observation `{name}`, it has {sorted(batch.observations)}")
+            running.add(np.asarray(batch.observations[name], np.float32))
+    if not num_rows:
+        raise EmptyBatchError("the statistics of a record need at least one row")
+    if normalizer and network.config.normalize_observations == "frozen":
+        found = [running.moments for running in moments.values()]
+        network.set_normalizer(
+            np.concatenate([each.mean.reshape(-1) for each in found]),
+            np.concatenate([each.std.reshape(-1) for each in found]),
+        )
+    if network.config.value_scale == "frozen":
+        network.set_value_scale(float(np.sqrt(squares / num_rows)) or 1.0)

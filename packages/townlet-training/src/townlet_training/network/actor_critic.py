@@ -237,9 +237,6 @@ class ActorCritic(nn.Module):
     def fit_normalizer(self, batch: TrajectoryBatch) -> None:
         """Set the frozen mean and standard deviation of every input to those of the rows of `batch`.
 
-        A feature that never varies has standard deviation 1: it is shifted to 0 and stays on its scale, should it
-        begin to vary.
-
         Raises:
             EmptyBatchError: if there is no row.
         """
@@ -251,7 +248,15 @@ class ActorCritic(nn.Module):
         ]
         mean = np.concatenate([column.mean(axis=0, dtype=np.float64) for column in columns])
         std = np.concatenate([column.std(axis=0, dtype=np.float64) for column in columns])
-        std[std < _CONSTANT_STD] = 1.0
+        self.set_normalizer(mean, std)
+
+    def set_normalizer(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> None:
+        """Set the frozen `mean` and standard deviation `std` [F] of all inputs, flattened, in the order of their names.
+
+        A feature that never varies has standard deviation 1: it is shifted to 0 and stays on its scale, should it
+        begin to vary.
+        """
+        std = np.where(std < _CONSTANT_STD, 1.0, std)
         fitted = self._unread() if self.keeps_statistics else torch.full((len(mean),), True)
         with torch.no_grad():
             self.observation_mean[fitted] = torch.from_numpy(mean).float()[fitted]

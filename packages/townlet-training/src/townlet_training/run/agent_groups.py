@@ -22,15 +22,17 @@ from townlet_training.errors import (
     ShapeError,
     StaleBatchError,
 )
-from townlet_training.learning.batch import freeze_statistics
+from townlet_training.learning.batch import freeze_statistics, freeze_value_scale
 from townlet_training.learning.ppo import PPOLearner
-from townlet_training.learning.record import decisions_of
+from townlet_training.learning.record import decisions_of, freeze_to_record
 from townlet_training.learning.update import PPOUpdate, joined
 from townlet_training.network.actor_critic import ActorCritic, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
-from townlet_trajectory import Kind, TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Collected, derive_seed
-from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
+from townlet_training.run.cloning import Clone, clone_record, clone_script
+from townlet_training.run.opponents import GroupOpponents, Roles
+from townlet_trajectory import Kind, TrajectoryBatch, TrajectorySource
+from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, derive_seed
+from townlet_trajectory.evaluation.results import CloneEpoch
 
 log = logging.getLogger(__name__)
 
@@ -96,20 +98,36 @@ class GroupLearners:
     """Networks and optimizers of all groups of a run. They share nothing but the config, the plan and the worlds.
 
     Attributes:
+        specs: of the groups that learn.
         networks: the policy and critic of each group, in training.
+        opponents: who plays the groups that do not learn.
     """
 
-    def __init__(self, config: TrainingConfig, specs: Mapping[str, PolicySpec]) -> None:
-        """Build a network for each of `specs`.
+    def __init__(
+        self, config: TrainingConfig, specs: Mapping[str, PolicySpec], *, frozen: Mapping[str, AnyActor] = {}
+    ) -> None:
+        """Build a network for each group that learns.
+
+        Args:
+            config: of the run; says who learns.
+            specs: of all groups.
+            frozen: policies of the groups that are played by one from a file.
 
         Raises:
-            ConfigError: if there is no group, or the name of one cannot be part of a file name.
+            ConfigError: if there is no group, the name of one cannot be part of a file name, or a group cannot have the
+                opponent that `config` names.
         """
         require_groups(specs)
+        roles = Roles.of(config, specs, frozen)
         self._config = config
-        self._specs = dict(specs)
-        self.networks = {group: _network(config, group, spec) for group, spec in specs.items()}
-        self._generators = {group: _generator(config, "learner", group) for group in specs}
+        self.specs = dict(roles.learning)
+        self.networks = {group: _network(config, group, spec) for group, spec in self.specs.items()}
+        self.opponents = GroupOpponents(
+            roles, {group: _network(config, group, self.specs[past.learner]) for group, past in roles.past.items()}
+        )
+        if config.mode == "ppo":
+            self.opponents.begin(self.networks)
+        self._generators = {group: _generator(config, "learner", group) for group in self.specs}
         self._learners = {
             group: PPOLearner(network, config=config.ppo, generator=self._generators[group])
             for group, network in self.networks.items()
@@ -124,47 +142,85 @@ class GroupLearners:
         for group, network in self.networks.items():
             with _naming("preparation", group):
                 freeze_statistics(network, batches[group], discount=self._config.ppo.discount)
+        self.opponents.begin(self.networks)
 
-    def clone(
+    def clone(self, collected: Collected, *, on_epoch: Callable[[CloneEpoch], None]) -> dict[str, Clone]:
+        """Make each policy propose the script's proposals to its group; returns the clones by group.
+
+        Raises:
+            EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
+        """
+        clones = {}
+        for group, network in self.networks.items():
+            with _naming("stage clone", group):
+                clones[group] = clone_script(
+                    network,
+                    collected.batches[group],
+                    config=self._config,
+                    split_seed=group_seed(self._config.seed, "split", group),
+                    generator=_generator(self._config, "clone", group),
+                    on_epoch=on_epoch,
+                )
+        self.opponents.begin(self.networks)
+        return clones
+
+    def clone_record(
         self,
-        batches: Mapping[str, TrajectoryBatch],
+        data: Mapping[str, Sequence[TrajectorySource]],
         *,
         on_epoch: Callable[[CloneEpoch], None],
         num_epochs: int | None = None,
         fit_statistics: bool = True,
-    ) -> dict[str, CloneResult]:
-        """Make each policy propose the labels in the rows of its group.
+    ) -> dict[str, Clone]:
+        """Make each policy propose the labels of the recorded steps of its group.
 
         Args:
-            batches: rows by agent group.
+            data: sources by agent group.
             on_epoch: called after every pass, as in `BCLearner.fit`.
             num_epochs: passes; None: as the config says.
             fit_statistics: whether the normalization is fitted first; it is not where the network has learned before.
 
         Returns:
-            The results by group.
+            The clones by group.
 
         Raises:
             EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
+            ShapeError: if the steps are of other observations or actions.
+            TrajectoryError: if a source cannot be read, or is beyond the memory budget.
         """
-        from townlet_training.run.cloning import clone_script  # a run of mode `ppo` needs none of it
-
-        config = self._config
+        clones, config = {}, self._config
         if num_epochs is not None:
             config = replace(config, bc=replace(config.bc, num_epochs=num_epochs))
-        results = {}
         for group, network in self.networks.items():
             with _naming("stage clone", group):
-                results[group] = clone_script(
+                clones[group] = clone_record(
                     network,
-                    batches[group],
+                    data[group],
                     config=config,
-                    split_seed=group_seed(config.seed, "split", group),
-                    generator=_generator(config, "clone", group),
+                    split_seed=group_seed(self._config.seed, "split", group),
+                    order_seed=group_seed(self._config.seed, "clone", group),
+                    generator=_generator(self._config, "clone", group),
                     on_epoch=on_epoch,
                     fit_statistics=fit_statistics,
                 )
-        return results
+        self.opponents.begin(self.networks)
+        return clones
+
+    def freeze_value_scale(self, batches: Mapping[str, TrajectoryBatch]) -> None:
+        """Fit the unit of the values of each network to the rewards of its group.
+
+        Raises:
+            EmptyBatchError: if a group was empty.
+        """
+        for group, network in self.networks.items():
+            with _naming("preparation", group):
+                freeze_value_scale(network, batches[group], discount=self._config.ppo.discount)
+
+    def freeze_to_record(self, batches: Iterable[TrajectoryBatch], *, normalizer: bool) -> None:
+        """Fit the statistics of the only network to the parts of a record; see `learning.record.freeze_to_record`."""
+        ((group, network),) = self.networks.items()
+        with _naming("preparation", group):
+            freeze_to_record(network, batches, discount=self._config.ppo.discount, normalizer=normalizer)
 
     def replay(self, batches: Iterable[TrajectoryBatch], planned: PlannedUpdate, number: int) -> PPOUpdate:
         """Update the only group from a record, one batch of it after the other.
@@ -226,6 +282,7 @@ class GroupLearners:
                 continue
             with _naming(where, group):
                 updates[group] = _updated(learner, learnable[group], planned)
+        self.opponents.note_update(self.networks)
         return updates
 
     def reseed(self, attempt: int) -> None:
@@ -235,7 +292,7 @@ class GroupLearners:
 
     def copies(self, weights: Mapping[str, Tensor]) -> dict[str, ActorCritic]:
         """Build separate networks with `weights`, named as those of `weights`."""
-        copies = {group: _network(self._config, group, spec) for group, spec in self._specs.items()}
+        copies = {group: _network(self._config, group, spec) for group, spec in self.specs.items()}
         for group, own in split_groups(weights, tuple(copies)).items():
             set_weights(copies[group], own)
         return copies
@@ -249,11 +306,12 @@ class GroupLearners:
         return weights_digest(self.weights())
 
     def state(self) -> dict[str, Tensor]:
-        """Copy the optimizers' moments and the random states, named as `weights` are."""
-        return join_groups({group: learner.state_dict() for group, learner in self._learners.items()})
+        """Copy the optimizers' moments and the random states, named as `weights` are, and the opponents' snapshots."""
+        own = join_groups({group: learner.state_dict() for group, learner in self._learners.items()})
+        return own | self.opponents.state()
 
     def restore(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-        """Restore networks, optimizers and random states from `weights` and `state`.
+        """Restore networks, optimizers, random states and snapshots from `weights` and `state`.
 
         Raises:
             ShapeError: if they are of other networks.
@@ -261,7 +319,7 @@ class GroupLearners:
         groups = tuple(self.networks)
         for group, own in split_groups(weights, groups).items():
             set_weights(self.networks[group], own)
-        for group, own in split_groups(state, groups).items():
+        for group, own in split_groups(self.opponents.restore(state), groups).items():
             self._learners[group].load_state_dict(own)
 
 

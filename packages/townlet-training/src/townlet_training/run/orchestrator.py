@@ -18,11 +18,11 @@ from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_s
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import metrics_row
 from townlet_training.run.monitor import Interrupted, Progress, RunMonitor
+from townlet_training.run.recorded import RecordedData, fingerprints, require_origin
 from townlet_training.run.state import ClonedScript, TrainingState
-from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
-from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, Mode, RunSummary
+from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, Collected, Collector, EpisodeScores, Evaluator
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
 from townlet_trajectory.storage.files import DirectoryLock
 
 log = logging.getLogger(__name__)
@@ -30,17 +30,6 @@ log = logging.getLogger(__name__)
 
 def _ignore(progress: Progress) -> None:
     """Watch nothing."""
-
-
-def _require_source(
-    mode: Mode, data: Mapping[str, TrajectoryBatch] | None, specs: Mapping[str, PolicySpec], *, has_world: bool
-) -> None:
-    if mode == "ppo" and data is not None:
-        raise ConfigError("mode `ppo` learns from what its own policy does: it has no use for `data`")
-    if data is not None and data.keys() != specs.keys():
-        raise ConfigError(f"`data` must be of the agent groups {sorted(specs)}, got {sorted(data)}")
-    if not has_world and (mode != "bc" or data is None):
-        raise ConfigError(f"without a collector and an evaluator a run is one of mode `bc` with `data`, got `{mode}`")
 
 
 class TrainingOrchestrator:
@@ -98,8 +87,9 @@ class TrainingOrchestrator:
         evaluator: Evaluator | None,
         *,
         specs: Mapping[str, PolicySpec],
+        frozen: Mapping[str, AnyActor] = {},
         run_dir: Path,
-        data: Mapping[str, TrajectoryBatch] | None = None,
+        data: RecordedData | None = None,
         on_progress: Callable[[Progress], None] = _ignore,
         stop: Callable[[], bool] = bool,
         notes: Mapping[str, str] = {},
@@ -113,8 +103,10 @@ class TrainingOrchestrator:
             evaluator: of the same kind of world, with seeds it is given. A run without a world has neither: it clones
                 `data`, judges the clone by the episodes of `data` that are held out, and exports it.
             specs: observations and actions of each agent group's policy; a single group is called `agents`.
+            frozen: policies of the agent groups that are played by one from a file, as `config.groups` says.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
-            data: what each agent group is cloned from; None: what the script does in `collector`.
+            data: recorded steps that each agent group is cloned from; None: what the script does in `collector`. Its
+                fingerprints are among the settings that `resume` compares.
             on_progress: called after every pass of cloning, every update and every evaluation, and before those at the
                 end.
             stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
@@ -129,7 +121,11 @@ class TrainingOrchestrator:
         """
         if config.is_scheduled:
             raise ConfigError(f"mode `{config.mode}` with a schedule of its own is for `ScheduledRun`")
-        _require_source(config.mode, data, specs, has_world=collector is not None and evaluator is not None)
+        self._learners = GroupLearners(config, specs, frozen=frozen)
+        specs = self._learners.specs
+        require_origin(config.mode, data, specs.keys(), has_world=collector is not None and evaluator is not None)
+        if collector is not None and evaluator is not None:
+            collector, evaluator = self._learners.opponents.against(collector, evaluator)
         self._config = config
         self._experience = RunExperience(collector, run_dir=run_dir)
         self._run_dir = run_dir
@@ -138,14 +134,14 @@ class TrainingOrchestrator:
         self._schedule = None if config.mode == "bc" else plan(config, from_data=data is not None)
         num_evaluations = self._schedule.num_evaluations if self._schedule is not None else 0
         self._gate_level = gate_level(len(specs) + num_evaluations, level=config.gates.level)
-        self._learners = GroupLearners(config, specs)
-        self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation)
+        opponents = self._learners.opponents.digest
+        self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation, opponents=opponents)
         self._directory = RunDirectory(run_dir, keep_last=config.keep_checkpoints)
         self._monitor = RunMonitor(on_progress=on_progress, stop=stop)
         self._state = TrainingState(
             config=config,
             specs=dict(specs),
-            notes=dict(notes),
+            notes={**notes, **fingerprints(data)},
             stage="ppo" if config.mode == "ppo" else "clone",
             transitions=dict.fromkeys(specs, 0),
             evaluator=self._evaluator.state,
@@ -223,17 +219,19 @@ class TrainingOrchestrator:
     def _clone(self) -> None:
         state, config = self._state, self._config
         with self._monitor.clock.measure("clone"):
-            batches = self._data
             events: Mapping[str, float] = {}
-            if batches is None:
+            if self._data is None:
                 collected = self._collect(None, num_ticks=config.anneal.clone_ticks, ratio=0.0)
-                batches, events = collected.batches, collected.events_per_env_step
-            results = self._learners.clone(batches, on_epoch=self._after_epoch)
+                events = collected.events_per_env_step
+                clones = self._learners.clone(collected, on_epoch=self._after_epoch)
+            else:
+                clones = self._learners.clone_record(self._data, on_epoch=self._after_epoch)
+        results = {group: clone.result for group, clone in clones.items()}
         gate = self._evaluator.accuracy_gate(results, level=self._gate_level)
         threshold, passed = config.gates.clone_accuracy, not gate.failed
         state.cloned = {
-            group: ClonedScript.of(batches[group], result, events=events, threshold=threshold, passed=passed)
-            for group, result in results.items()
+            group: ClonedScript.of(clone, events=events, threshold=threshold, passed=passed)
+            for group, clone in clones.items()
         }
         evaluation = None
         if self._evaluator.has_world:
@@ -277,6 +275,9 @@ class TrainingOrchestrator:
         with self._monitor.clock.measure(planned.stage):
             networks, num_ticks = self._learners.networks, self._config.rollout_ticks
             collected = self._collect(networks, num_ticks=num_ticks, ratio=planned.ratio)
+            if self._data is not None and state.update_index == 0:
+                # The rewards of a record may be on another scale than the world's.
+                self._learners.freeze_value_scale(collected.batches)
             updates = self._learners.learn(collected, planned, number=state.num_updates + 1)
         state.count_update(updates)
         elapsed, seconds = self._monitor.clock.elapsed, time.perf_counter() - began
@@ -305,7 +306,7 @@ class TrainingOrchestrator:
             record = history.evaluations[-1]
             history.good = state.env_steps
             if schedule.acts_alone_after(state.update_index) and (
-                history.best is None or record.return_mean > history.best.return_mean
+                history.best is None or self._learners.opponents.moving or record.return_mean > history.best.return_mean
             ):
                 history.best = record
         elif state.attempt < self._config.anneal.max_retries:

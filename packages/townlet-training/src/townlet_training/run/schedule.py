@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from townlet_training.config import StageConfig, TrainingConfig
-from townlet_training.errors import EmptyBatchError
-from townlet_training.learning.record import is_classic
 from townlet_training.network.actor_critic import PolicySpec
 from townlet_training.run.agent_groups import ONE_GROUP, GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
@@ -25,6 +24,7 @@ from townlet_training.run.schedule_data import (
     Record,
     RunWorlds,
     data_of,
+    looked_at,
     planned_update,
     require_data,
     stages_of,
@@ -34,17 +34,18 @@ from townlet_training.run.schedule_results import (
     ScheduleOutcome,
     StageUpdate,
     anneal_values,
+    clone_result,
     measured_by,
     outcome_of,
     ppo_result,
     schedule_row,
 )
 from townlet_training.run.state import TrainingState
-from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory import TrajectoryBatch, TrajectorySource
 from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult, Status, reasons_of, status_of
-from townlet_trajectory.evaluation.gates import GateResult, Verdict
+from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
-from townlet_trajectory.evaluation.results import CloneEpoch, RunSummary
+from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
 from townlet_trajectory.storage.files import DirectoryLock, write_json_atomic
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class ScheduledRun:
         specs: Mapping[str, PolicySpec],
         run_dir: Path,
         record: Record | None = None,
-        lessons: Mapping[str, TrajectoryBatch] | None = None,
+        lessons: Mapping[str, Sequence[TrajectorySource]] | None = None,
         worlds: Callable[[int], RunWorlds] | None = None,
         on_row: Callable[[MetricsRow], None] = lambda row: None,
         on_rollout: Callable[[Collected], None] = lambda collected: None,
@@ -83,7 +84,7 @@ class ScheduledRun:
             specs: observations and actions of each agent group's policy; a single group is called `agents`.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
             record: that PPO learns from; for one agent group alone.
-            lessons: rows to clone, by agent group.
+            lessons: recorded steps to clone, by agent group.
             worlds: builds the worlds of a cycle; None: the policy fits no world that was named.
             on_row: called with every line of the log when it is written.
             on_rollout: called with every rollout that was learned from.
@@ -184,44 +185,28 @@ class ScheduledRun:
 
     def _clone(self, stage: StageConfig) -> StageResult:
         """Clone, and restore the weights from before where the clone is not accurate enough."""
-        state, threshold = self._state, self._config.gates.clone_accuracy
+        state = self._state
         state.stage = "clone"
         weights, learners = self._learners.weights(), self._learners.state()
         with self._clock.measure("clone"):
-            results = self._learners.clone(
+            clones = self._learners.clone_record(
                 self._lessons or {},
                 num_epochs=stage.epochs,
                 fit_statistics=not state.history.prepared,
                 on_epoch=self._after_epoch,
             )
-        accuracy = min(result.accuracy for result in results.values())
-        passed = accuracy >= threshold
-        log.log(
-            logging.INFO if passed else logging.WARNING,
-            "cycle %d: the clone is right in %.4g of the held-out decisions, against %.4g",
-            stage.cycle,
-            accuracy,
-            threshold,
-        )
-        result: dict[str, int | float | str | bool | None] = {
-            "cycle": stage.cycle,
-            "mode": stage.mode,
-            "accuracy": accuracy,
-            "loss": max(each.epochs[each.best_epoch - 1].loss for each in results.values()),
-            "threshold": threshold,
-            "passed": passed,
-            "bc_weight": stage.bc_weight,
-        }
-        if passed:
+        results = {group: clone.result for group, clone in clones.items()}
+        result, gate = clone_result(stage, results, threshold=self._config.gates.clone_accuracy)
+        log.log(logging.WARNING if gate.failed else logging.INFO, "cycle %d: the clone: %s", stage.cycle, gate.detail)
+        if not gate.failed:
             state.history.prepared = True
+            self._evaluate(gate)
+            evaluation = state.history.evaluations[-1] if self._evaluator.has_world else None
+            state.history.clone = CloneRecord(results=results, gate=gate, evaluation=evaluation)
             return result
         self._learners.restore(weights, learners)
-        state.history.failure = GateResult(
-            name=f"bc_stage_failed_cycle_{stage.cycle}",
-            verdict=Verdict.FAILED,
-            detail=f"accuracy {accuracy:.6g} against {threshold:.6g}",
-        )
-        return result | {"rolled_back": True}
+        state.history.failure = replace(gate, name=f"bc_stage_failed_cycle_{stage.cycle}")
+        return {**result, "rolled_back": True}
 
     def _after_epoch(self, _: CloneEpoch) -> None:
         self._stop_if_asked()
@@ -252,24 +237,18 @@ class ScheduledRun:
                 self._save()
 
     def _prepare(self) -> None:
-        """Fit the normalization to the first rows that the run learns from, unless a clone did."""
-        if self._state.history.prepared:
+        """Fit normalization and unit of values to the first rows that PPO learns from; the former not after a clone."""
+        state = self._state
+        if state.schedule.has_scale:
             return
         if self._record is not None:
-            batches = list(self._record.batches.epoch(0))
-            if any(map(is_classic, batches)):
-                log.warning(
-                    "%s: a classic capture, whose log-probabilities are of a network that did not act; weights are "
-                    "bounded by %g, and yet they correct for the wrong policy",
-                    self._record.name,
-                    1.0 / self._config.ppo.min_ratio,
-                )
-            if not batches:
-                raise EmptyBatchError(f"{self._record.name}: there is no batch of {self._config.schedule.batch_size}")
-            self._learners.freeze_statistics({ONE_GROUP: TrajectoryBatch.concatenate(batches)})
+            batches = looked_at(self._record, self._config)
+            self._learners.freeze_to_record(batches, normalizer=not state.history.prepared)
+        elif state.history.prepared:
+            self._learners.freeze_value_scale(self._collect(1.0).batches)
         else:
             self._learners.freeze_statistics(self._collect(1.0).batches)
-        self._state.history.prepared = True
+        state.history.prepared = state.schedule.has_scale = True
 
     def _update(self, stage: StageConfig, data: DataMode) -> list[StageUpdate]:
         """Make one update of every agent group from a record or a rollout."""
@@ -341,13 +320,13 @@ class ScheduledRun:
             self._state, self._learners.networks, num_ticks=self._config.rollout_ticks, ratio=ratio
         )
 
-    def _evaluate(self) -> EpisodeScores | None:
+    def _evaluate(self, gate: GateResult | None = None) -> EpisodeScores | None:
         """Let the trained policy play the episodes of selection; None without a world."""
         if not self._evaluator.has_world:
             return None
         with self._clock.measure("evaluation"):
             scores = self._evaluator.selection_scores(self._learners.networks)
-            record = self._evaluator.record(scores, self._state, None)
+            record = self._evaluator.record(scores, self._state, gate)
         self._state.history.evaluations += (record,)
         log.info("cycle %d: mean return %.6g", self._state.schedule.cycle, record.return_mean)
         return scores

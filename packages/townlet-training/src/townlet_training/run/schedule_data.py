@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from townlet_training.config import PlannedUpdate, StageConfig, TrainingConfig
 from townlet_training.errors import ConfigError
+from townlet_training.learning.record import is_classic
 from townlet_training.network.actor_critic import PolicySpec
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.state import ScheduleState
-from townlet_trajectory import TrajectoryBatch, TrajectoryDataset
+from townlet_trajectory import TrajectoryBatch, TrajectoryDataset, TrajectorySource
 from townlet_trajectory.evaluation.interfaces import Collector, Evaluator, derive_seed
+
+log = logging.getLogger(__name__)
 
 DataMode = Literal["replay", "rollout"]
 ROLLOUT = "rollout"
@@ -61,6 +65,19 @@ def data_of(config: TrainingConfig, *, has_record: bool) -> tuple[DataMode, ...]
     return by_mode[config.mode]
 
 
+def looked_at(record: Record, config: TrainingConfig) -> Iterator[TrajectoryBatch]:
+    """Hand on the batches of `record`, and warn once where it is of the original."""
+    for number, batch in enumerate(record.batches.epoch(0)):
+        if number == 0 and is_classic(batch):
+            log.warning(
+                "%s: a classic capture, whose log-probabilities are of a network that did not act; weights are "
+                "bounded by %g, and yet they correct for the wrong policy",
+                record.name,
+                1.0 / config.ppo.min_ratio,
+            )
+        yield batch
+
+
 def planned_update(config: TrainingConfig, stage: StageConfig, data: DataMode, done: ScheduleState) -> PlannedUpdate:
     """Compute the settings of the next update.
 
@@ -100,7 +117,7 @@ def require_data(
     specs: Mapping[str, PolicySpec],
     *,
     record: Record | None,
-    lessons: Mapping[str, TrajectoryBatch] | None,
+    lessons: Mapping[str, Sequence[TrajectorySource]] | None,
     has_world: bool,
 ) -> None:
     """Refuse a run with a stage that has nothing to learn from.

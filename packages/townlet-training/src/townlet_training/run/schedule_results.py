@@ -26,9 +26,10 @@ from townlet_training.run.metrics import (
 from townlet_training.run.state import TrainingState
 from townlet_trajectory import Kind, TrajectoryBatch
 from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult, Status, flags_of
+from townlet_trajectory.evaluation.gates import GateResult, Verdict
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
 from townlet_trajectory.evaluation.promotion import Decision
-from townlet_trajectory.evaluation.results import RunSummary
+from townlet_trajectory.evaluation.results import CloneResult, RunSummary
 from townlet_trajectory.formats.captures.metrics import CONFLICT_FEATURES
 
 
@@ -202,6 +203,38 @@ def anneal_values(
         **{f"anneal_{name}_flag": raised for name, raised in flags.items()},
     }
     return {key: values[key] for key in ANNEAL_KEYS}
+
+
+def clone_result(
+    stage: StageConfig, results: Mapping[str, CloneResult], *, threshold: float
+) -> tuple[StageResult, GateResult]:
+    """Judge the clones of a stage: it passes where the held-out accuracy of every agent group reaches the threshold.
+
+    Args:
+        stage: that has ended.
+        results: of the clones, by agent group.
+        threshold: of the accuracy, in [0, 1].
+
+    Returns:
+        The result of the stage, with the least accuracy and the greatest loss, and the verdict.
+    """
+    accuracy = min(result.accuracy for result in results.values())
+    passed = accuracy >= threshold
+    gate = GateResult(
+        name="clone_accuracy",
+        verdict=Verdict.PASSED if passed else Verdict.FAILED,
+        detail=f"accuracy {accuracy:.6g} against {threshold:.6g}",
+    )
+    result: StageResult = {
+        "cycle": stage.cycle,
+        "mode": stage.mode,
+        "accuracy": accuracy,
+        "loss": max(each.epochs[each.best_epoch - 1].loss for each in results.values()),
+        "threshold": threshold,
+        "passed": passed,
+        "bc_weight": stage.bc_weight,
+    }
+    return result, gate
 
 
 def ppo_result(row: MetricsRow, stage: StageConfig, measured: StageBaseline) -> StageResult:

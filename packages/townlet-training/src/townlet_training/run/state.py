@@ -12,11 +12,11 @@ from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.update import PPOUpdate
 from townlet_training.network.actor_critic import PolicySpec
-from townlet_trajectory import TrajectoryBatch
+from townlet_training.run.cloning import Clone
 from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
-from townlet_trajectory.evaluation.results import CloneRecord, CloneResult, EvaluationRecord, RunCounters, Stage
+from townlet_trajectory.evaluation.results import CloneRecord, EvaluationRecord, RunCounters, Stage
 
 SCHEMA_VERSION = 4
 
@@ -41,6 +41,8 @@ class EvaluatorState:
     selection: dict[str, EpisodeScores] = field(default_factory=dict)
     """By behavior, on the episodes of selection: the baselines, and the clone as `clone`. A gate that lacked evidence
     may have added episodes."""
+    opponents: str = ""
+    """Digest of the earlier selves that they were made against."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +61,11 @@ class ClonedScript:
     """Whether the gate of the accuracy let the clone pass."""
 
     @classmethod
-    def of(
-        cls,
-        batch: TrajectoryBatch,
-        result: CloneResult,
-        *,
-        events: Mapping[str, float],
-        threshold: float,
-        passed: bool,
-    ) -> ClonedScript:
+    def of(cls, clone: Clone, *, events: Mapping[str, float], threshold: float, passed: bool) -> ClonedScript:
         """Sum up the steps that an agent group was cloned from.
 
         Args:
-            batch: of the group.
-            result: of its cloning.
+            clone: of the group.
             events: of all groups together, per world step; none of recorded steps.
             threshold: of the accuracy.
             passed: whether the gate let the clone pass.
@@ -81,11 +74,11 @@ class ClonedScript:
             Sums over the rows.
         """
         return cls(
-            num_trajectories=len(batch),
-            num_steps=batch.num_steps,
-            reward_sum=float(batch.rewards.sum(dtype="float64")),
+            num_trajectories=clone.num_trajectories,
+            num_steps=clone.num_steps,
+            reward_sum=clone.reward_sum,
             events_per_env_step=events,
-            accuracy=result.accuracy,
+            accuracy=clone.result.accuracy,
             threshold=threshold,
             passed=passed,
         )
@@ -148,6 +141,8 @@ class ScheduleState:
     """Updates of any data, each of which is a line of the log for every agent group."""
     cycle: int = 0
     """Of the worlds that the run is in."""
+    has_scale: bool = False
+    """Whether the unit of the values was fitted."""
     results: tuple[StageResult, ...] = ()
     baselines: Mapping[str, StageBaseline] = field(default_factory=dict)
     """Of the last stage of PPO on each dataset, by its name."""

@@ -23,7 +23,7 @@ from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS
 from townlet_trajectory.dataset.source import arrays_digest, arrays_of
 from townlet_trajectory.errors import CONTENT_ERRORS, ArtifactError, ManifestError, ShapeError
 from townlet_trajectory.storage.files import write_bytes_atomic
-from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object
+from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object, readable_json
 from townlet_trajectory.storage.npz import MAX_MEMBERS, MAX_NPZ_BYTES, decode_npz, encode_npz
 from townlet_trajectory.storage.paths import read_named
 
@@ -59,7 +59,7 @@ def save_batch(path: str | Path, batch: TrajectoryBatch, *, compress: bool = Tru
         **schema_document(batch.schema),
     }
     document["sha256"] = arrays_digest(canonical_json(document), arrays)
-    header = np.frombuffer(canonical_json(document), np.uint8)
+    header = np.frombuffer(readable_json(document), np.uint8)  # which keeps the order of the columns
     write_bytes_atomic(path, encode_npz({_DOCUMENT: header, **arrays}, compress=compress))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from townlet_trajectory.evaluation.interfaces import training_seeds
 from townlet_trajectory.evaluation.results import LEARNED, SCRIPTED
 from townlet_trajectory.formats.captures.directory import DEFAULT_PREFIX, CaptureInfo, write_captures
 from townlet_trajectory.formats.captures.sample import CaptureLayout
-from townlet_trajectory.storage.json import JsonValue
+from townlet_trajectory.storage.json import JsonValue, canonical_json
 
 # The original's files know no kind `work`: its scripted agents moved to work.
 _CLASSIC_KINDS = {"work": "move"}
@@ -288,10 +287,18 @@ def write_town_captures(
 
 
 def _action_texts(spec: SimulationSpec) -> tuple[str, ...]:
-    vocabulary = spec.vocabulary
+    """Each action in the original's keys, and its own; the object is the type that is asked for."""
     return tuple(
-        json.dumps({"action": key, "kind": _CLASSIC_KINDS.get(kind, kind)}, sort_keys=True, separators=(",", ":"))
-        for key, kind in zip(vocabulary.keys, vocabulary.kinds, strict=True)
+        canonical_json(
+            {
+                "action": key,
+                "affordance": None,
+                "blocked": False,
+                "kind": _CLASSIC_KINDS.get(kind, kind),
+                "object": key.split(":")[1] if kind == "request" else None,
+            }
+        ).decode()
+        for key, kind in zip(spec.vocabulary.keys, spec.vocabulary.kinds, strict=True)
     )
 
 

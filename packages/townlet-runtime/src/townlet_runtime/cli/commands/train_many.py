@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from townlet_behavior.errors import BehaviorError
-from townlet_runtime.cli.commands.train import TrainOptions
+from townlet_runtime.cli.commands.train import TrainOptions, train_policy
 from townlet_runtime.cli.comparison import compare_named, comparison_lines, comparison_record
 from townlet_runtime.cli.console import (
     SUCCESS,
@@ -43,14 +43,14 @@ _WIDTH = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class ManyOptions:
-    """The options of `townlet train --seeds`; None where one was not given."""
+class _Command:
+    """What was asked for."""
 
     train: TrainOptions
-    """Those of each run, and the folder of all of them as directory."""
-    seeds: SeedList | None
+    """Of each run, and the folder of all of them as directory."""
+    seeds: SeedList
     jobs: int | None
-    """Runs side by side."""
+    """None: the default."""
     arguments: Sequence[str]
     """The options that each run is given, as they are typed."""
 
@@ -125,23 +125,38 @@ class SeedPool:
                 run.process.kill()
 
 
-def train_many(options: ManyOptions, console: Console) -> int:
-    """Train with each seed, print the comparison of the runs, and return the worst of their exit codes."""
-    train = options.train
-    if options.seeds is None:
+def train_one_or_many(
+    train: TrainOptions, seeds: SeedList | None, jobs: int | None, arguments: Sequence[str], console: Console
+) -> int:
+    """Train one run, or with each of `seeds`; then print the comparison, and return the worst of the exit codes.
+
+    Args:
+        train: the options of each run; its directory is that of all of them.
+        seeds: of the runs; None: one run, with the seed of `train`.
+        jobs: runs side by side; None: as many as the CPUs carry.
+        arguments: the options that each run is given, as they are typed.
+        console: prints.
+
+    Raises:
+        CommandError: if an option contradicts another one.
+    """
+    if seeds is None and jobs is None:
+        return train_policy(train, console)
+    if seeds is None:
         raise CommandError("--jobs: runs side by side are those of --seeds; leave it out")
     if train.seed is not None:
         raise CommandError(f"--seed {train.seed}: --seeds names all of them; leave it out")
+    options = _Command(train=train, seeds=seeds, jobs=jobs, arguments=arguments)
     # Refused once, before any run is begun.
     worlds = Worlds.of(load(train.config, train.settings, train.overrides(), console).config, train.world)
     worlds.make(1).close()
     require_report_extra()
-    folder = _folder(train, options.seeds)
+    folder = _folder(train, seeds)
     folder.mkdir(parents=True, exist_ok=True)
-    runs = [_run(options, folder, seed) for seed in options.seeds.seeds]
+    runs = [_run(options, folder, seed) for seed in seeds.seeds]
     waiting = [run for run in runs if not run.finished]
-    jobs = default_jobs(train.threads) if options.jobs is None else options.jobs
-    pool = SeedPool(runs=waiting, jobs=jobs, unchanged=_unchanged(train.config))
+    places = default_jobs(train.threads) if jobs is None else jobs
+    pool = SeedPool(runs=waiting, jobs=places, unchanged=_unchanged(train.config))
     with stop_on_signals() as stop, console.lines() as show:
         carry_out(pool, stop, show)
     if stop():
@@ -167,7 +182,7 @@ def _folder(train: TrainOptions, seeds: SeedList) -> Path:
     return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-seeds-{seeds.text}"
 
 
-def _run(options: ManyOptions, folder: Path, seed: int) -> SeedRun:
+def _run(options: _Command, folder: Path, seed: int) -> SeedRun:
     path = folder / f"seed-{seed}"
     command = [sys.executable, "-P", "-m", "townlet_runtime", "train"]
     if (path / CONFIG).exists():
@@ -277,12 +292,11 @@ def _lines(log: Path) -> list[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-def _resume_command(options: ManyOptions, folder: Path) -> str:
+def _resume_command(options: _Command, folder: Path) -> str:
     """The command that goes on with all runs; with all options, as a run may not have begun, and no file names code."""
     config = [] if options.train.config is None else [str(options.train.config)]
-    seeds = [] if options.seeds is None else ["--seeds", options.seeds.text]
     jobs = [] if options.jobs is None else ["--jobs", str(options.jobs)]
-    parts = ["townlet", "train", *config, "--resume", str(folder), *seeds, *jobs]
+    parts = ["townlet", "train", *config, "--resume", str(folder), "--seeds", options.seeds.text, *jobs]
     return shlex.join([*parts, "--threads", str(options.train.threads), *options.arguments])
 
 

@@ -16,6 +16,7 @@ from townlet_runtime.cli.commands.train import TrainPlan, claimed, notes_of, res
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals
 from townlet_runtime.cli.ppo_log import PPOLog
 from townlet_runtime.cli.schedule_options import ScheduleOptions
+from townlet_runtime.cli.training_data import DataOptions
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import Config
 from townlet_runtime.config.schema import SocialCycle, SocialStage
@@ -24,7 +25,7 @@ from townlet_runtime.runs.finished import read_run, write_results
 from townlet_runtime.runs.recorded import RecordedData, open_recorded
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
-from townlet_trajectory import TrajectoryBatch, TrajectoryDataset
+from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import RunSummary
 from townlet_trajectory.formats.captures.metrics import CONFLICT_FEATURES
@@ -32,7 +33,7 @@ from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import JsonValue
 
 if TYPE_CHECKING:
-    from townlet_runtime.training import CycleWorlds, ScheduledRun, TrainingConfig
+    from townlet_runtime.training import CycleWorlds, ScheduledRun, ScheduleOutcome, TrainingConfig
 
 RESULTS = "anneal_results.json"
 _LESSONS = "training.bc.manifest"
@@ -69,6 +70,21 @@ def train_scheduled(plan: TrainPlan, options: ScheduleOptions, console: Console)
         config, training = settings_of(plan)
         require_report_extra()
         return _train(replace(plan, config=config), training, data, options, console)
+
+
+def with_record(plan: TrainPlan, data: DataOptions) -> TrainPlan:
+    """Return the plan of a schedule, whose record and data to clone are those of `--data` where that was given.
+
+    Raises:
+        CommandError: if there are several.
+    """
+    if len(data.paths) > 1:
+        raise CommandError("--data: a schedule learns from one record")
+    named = {} if data.root is None else {"data_root": str(data.root)}
+    for path in data.paths:
+        named |= {"replay_manifest": str(path), "bc_manifest": str(path)}
+    training = {**named, **plan.config.training}
+    return replace(plan, config=plan.config.model_copy(update={"training": training}))
 
 
 def require_combination(plan: TrainPlan, options: ScheduleOptions) -> None:
@@ -111,15 +127,18 @@ def _open(plan: TrainPlan, options: ScheduleOptions, console: Console, opened: E
     said = plan.config.training.get("replay_manifest") if plan.mode != "rollout" else None
     named = {"record": said, "lessons": plan.config.training.get("bc_manifest") if clones else None}
 
+    root = Path(plan.config.training.get("data_root") or ".")
+
     def of(name: str) -> RecordedData | None:
         path = named[name]
         if path is None:
             return None
         if options.replay_meta is not None and name == "record":
             path = _described(Path(path), options.replay_meta)
-        return opened.enter_context(open_recorded(Path(path), data_root=Path(), warn=console.warning))
+        return opened.enter_context(open_recorded(Path(path), data_root=root, warn=console.warning))
 
-    record, lessons = of("record"), of("lessons")
+    record = of("record")
+    lessons = record if named["lessons"] == named["record"] else of("lessons")
     if clones and lessons is None and record is None:
         raise CommandError(f"a stage `bc` clones data: name it with --bc-manifest, or `{_LESSONS}`")
     return _Data(record=record, lessons=(lessons or record) if clones else None)
@@ -134,13 +153,12 @@ def _described(sample: Path, meta: Path) -> Path:
 def _show_batches(record: RecordedData, plan: TrainPlan, options: ScheduleOptions, console: Console) -> int:
     """Print what the batches of a record hold, one line each; nothing is trained."""
     said = plan.config.schedule
-    batches: TrajectoryDataset[TrajectoryBatch] = TrajectoryDataset(
-        record.source,
-        unit="trajectories",
+    batches = record.batches(
         batch_size=said.get("batch_size", 1),
-        shuffle=said.get("shuffle", False),
         seed=said.get("shuffle_seed") or plan.seed,
+        shuffle=said.get("shuffle", False),
         drop_last=said.get("drop_last", False),
+        streaming=said.get("streaming", False),
     )
     summaries = [
         batch_summary(batch, number, record.feature_names) for number, batch in enumerate(batches.epoch(0), start=1)
@@ -334,11 +352,7 @@ def _finish(
     write_results(plan.run_dir, summary, record, horizon=horizon)
     finished = draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)
     if plan.mode == "anneal" and options.given:
-        promotion: dict[str, Json] = {
-            "decision": str(outcome.decision),
-            "reason": outcome.reason,
-            "candidate_ready": str(outcome.decision) == "PROMOTE",
-        }
+        promotion = _promotion(summary, outcome, plan.config.promotion.required_passes)
         shown: dict[str, Json] = {"status": str(outcome.status), "promotion": promotion, "results": results}
         if console.json:
             shown["run_dir"] = str(plan.run_dir)
@@ -349,3 +363,24 @@ def _finish(
         show_results(finished, console, failure=summary.failure)
     failed = str(outcome.status) != "PASS"
     return GATE_FAILED if failed and options.anneal_exit_on_failure and plan.mode == "anneal" else SUCCESS
+
+
+def _promotion(summary: RunSummary, outcome: ScheduleOutcome, required_passes: int) -> dict[str, Json]:
+    """Where the policy stands, by the names of the original's snapshot; null is what a single run does not know."""
+    decided = summary.promotion
+    ready = decided is not None and decided.candidate_ready and outcome.decision == "PROMOTE"
+    return {
+        "state": "ready" if ready else "monitoring",
+        "pass_streak": 0 if decided is None else decided.pass_streak,
+        "required_passes": required_passes,
+        "candidate_ready": ready,
+        "candidate_ready_tick": None,
+        "last_result": "pass" if outcome.status == "PASS" and outcome.decision != "FAIL" else "fail",
+        "last_evaluated_tick": None,
+        "current_release": None,
+        "initial_release": None,
+        "candidate": summary.weights_sha256,
+        "history": [],
+        "decision": str(outcome.decision),
+        "reason": outcome.reason,
+    }

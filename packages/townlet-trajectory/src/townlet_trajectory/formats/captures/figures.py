@@ -63,6 +63,7 @@ def _trajectory_metrics(
         if feature_names
         else np.zeros((size, 0), np.float32),
         feature_names=feature_names,
+        vetoed=columns["vetoed"].astype(np.bool_, copy=False) if "vetoed" in columns else None,
     )
 
 

@@ -29,6 +29,7 @@ def sample_metrics(
     action_texts: Sequence[str],
     features: NDArray[np.float32],
     feature_names: Sequence[str],
+    vetoed: NDArray[np.bool_] | None = None,
 ) -> dict[str, float]:
     """Compute the figures of T >= 1 steps of one agent.
 
@@ -41,6 +42,7 @@ def sample_metrics(
             `unknown`.
         features: [T, F].
         feature_names: F names.
+        vetoed: [T]; the steps that a guardrail vetoed. None: those whose action's text says `blocked`.
 
     Returns:
         `timesteps`, `reward_sum`, `reward_mean`; `log_prob_mean` and `value_pred_last` where they are given; where the
@@ -66,7 +68,8 @@ def sample_metrics(
     for metric, name in _MEAN_OF_FEATURE.items():
         if name in column_of:
             metrics[metric] = float(features[:, column_of[name]].mean())
-    return metrics | _action_metrics(actions, action_texts)
+    metrics |= _action_metrics(actions, action_texts)
+    return metrics if vetoed is None else metrics | {"action_blocked_ratio": float(vetoed.mean())}
 
 
 def aggregate_metrics(metrics: Iterable[Mapping[str, float | None]]) -> dict[str, float]:

@@ -139,6 +139,7 @@ class ReplaySample:
             action_texts=self.vocabulary,
             features=self.features,
             feature_names=self.feature_names,
+            vetoed=None if self.trajectory is None else _vetoed(self.trajectory),
         )
 
     def arrays(self) -> dict[str, Array]:
@@ -183,6 +184,7 @@ def encode_sample(
         action_texts=layout.action_texts,
         features=arrays["features"],
         feature_names=layout.feature_names,
+        vetoed=_vetoed(trajectory),
     )
     if not all(map(np.isfinite, metrics.values())):
         raise CaptureError(npz_path, "encode", f"metrics must be finite, got {metrics}")
@@ -198,6 +200,11 @@ def encode_sample(
     }
     section["sha256"] = _digest(npz, {**document, SECTION: section})
     return npz, readable_json({**document, SECTION: section}), metrics
+
+
+def _vetoed(trajectory: Trajectory) -> NDArray[np.bool_] | None:
+    found = trajectory.columns.get("vetoed")
+    return None if found is None else found.astype(np.bool_, copy=False)
 
 
 def _arrays(trajectory: Trajectory, final_value: float) -> dict[str, Any]:

@@ -157,11 +157,14 @@ _DECISIONS = {"action": ArraySpec("int64"), "old_log_probs": ArraySpec("float32"
 
 
 def _classic_schema(sample: ReplaySample) -> TrajectorySchema:
-    observations = {
-        "map": ArraySpec("float32", sample.map.shape[1:]),
-        "features": ArraySpec("float32", sample.features.shape[1:]),
-    }
-    return TrajectorySchema(observations=observations, decisions=_DECISIONS, vocabulary=sample.vocabulary)
+    try:
+        observations = {
+            "map": ArraySpec("float32", sample.map.shape[1:]),
+            "features": ArraySpec("float32", sample.features.shape[1:]),
+        }
+        return TrajectorySchema(observations=observations, decisions=_DECISIONS, vocabulary=sample.vocabulary)
+    except SchemaError as error:
+        raise CaptureError(sample.path, "restore", str(error)) from error
 
 
 def trajectories_of(sample: ReplaySample, *, episode: int) -> tuple[Trajectory, ...]:
@@ -179,6 +182,9 @@ def trajectories_of(sample: ReplaySample, *, episode: int) -> tuple[Trajectory, 
     Args:
         sample: as it was read.
         episode: number to give a sample that does not know its own.
+
+    Raises:
+        CaptureError: if the arrays of a sample of the original have no schema.
     """
     if sample.trajectory is not None:
         return (sample.trajectory,)
