@@ -8,15 +8,29 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-import numpy as np
 import pytest
+from classic_files import write_originals
 from tiny_run import SETTINGS
 
-from townlet_runtime.cli import main
+from townlet_runtime.cli import main, results
 from townlet_runtime.runs.finished import read_run
+from townlet_training import ActorCritic, PolicySpec, weights_sha256
+from townlet_training.run import evaluator
+from townlet_training.run import schedule as module
+from townlet_trajectory.evaluation.results import ExportedPolicy
 from townlet_trajectory.formats.captures.manifest import read_capture_manifest
 
-FEATURES = ["need_hunger", "rivalry_max", "rivalry_avoid_count"]
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export nothing and draw nothing: what costs more than the run."""
+
+    def noted(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: int) -> ExportedPolicy:
+        path.write_text(weights_sha256(network))
+        return ExportedPolicy(path=path, weights_sha256=weights_sha256(network), file_sha256="0" * 64)
+
+    monkeypatch.setattr(evaluator, "export_policy", noted)
+    monkeypatch.setattr(results, "draw_report", lambda run, *_, **__: run)
 
 
 def command(run_dir: Path | None, *more: str) -> list[str]:
@@ -39,39 +53,7 @@ def capture() -> Path:
 
 @cache
 def originals() -> Path:
-    """Three samples as the original wrote them: observations after the actions, and `dones` in the middle."""
-    folder, rng = Path(mkdtemp()) / "idle_v9", np.random.default_rng(0)
-    folder.mkdir()
-    for name, steps in (("anna", 30), ("bert", 30), ("cleo", 30)):
-        actions = np.arange(steps) % 2
-        # The observation says what comes next, so that a clone can be right.
-        features = np.stack([1.0 - actions, rng.random(steps), np.zeros(steps)], axis=1)
-        np.savez(
-            folder / f"{name}.npz",
-            map=np.zeros((steps, 4, 3, 3), np.float32),
-            features=features.astype(np.float32),
-            actions=actions.astype(np.int64),
-            old_log_probs=np.full(steps, np.log(0.5), np.float32),
-            value_preds=np.zeros(steps + 1, np.float32),
-            rewards=actions.astype(np.float32),
-            dones=np.arange(steps) == 14,
-        )
-        description = {
-            "feature_names": FEATURES,
-            "map_shape": [4, 3, 3],
-            "timesteps": steps,
-            "value_pred_steps": steps + 1,
-            "action_lookup": {'{"kind": "wait"}': 0, '{"kind": "move"}': 1},
-            "action_dim": 2,
-            "agent_id": name,
-        }
-        (folder / f"{name}.json").write_text(json.dumps(description))
-    samples = [
-        {"sample": f"{name}.npz", "meta": f"{name}.json", "metrics": {"reward_sum": 15.0, "reward_mean": 0.5}}
-        for name in ("anna", "bert", "cleo")
-    ]
-    (folder / "idle_v9.json").write_text(json.dumps(samples))
-    return folder / "idle_v9.json"
+    return write_originals(Path(mkdtemp()) / "idle_v9")
 
 
 def schedule(folder: Path, *stages: str, manifest: Path | None = None, more: str = "") -> Path:
@@ -101,10 +83,10 @@ def test_a_schedule_on_files_of_the_original_comes_to_results_and_a_decision(
     printed = json.loads(out[out.index("\n{") :])
     assert printed.keys() == {"status", "promotion", "results"}
     assert printed["promotion"]["decision"] == "HOLD" and "fits no world" in printed["promotion"]["reason"]
-    results = json.loads((logs / "anneal_results.json").read_text())
-    assert results == printed["results"] == json.loads((tmp_path / "run" / "anneal_results.json").read_text())
-    assert [(each["cycle"], each["mode"]) for each in results] == [(0, "bc"), (1, "ppo"), (2, "ppo")]
-    assert results[0]["passed"] is True and results[0]["accuracy"] > 0.9
+    found = json.loads((logs / "anneal_results.json").read_text())
+    assert found == printed["results"] == json.loads((tmp_path / "run" / "anneal_results.json").read_text())
+    assert [(each["cycle"], each["mode"]) for each in found] == [(0, "bc"), (1, "ppo"), (2, "ppo")]
+    assert found[0]["passed"] is True and found[0]["accuracy"] > 0.9
     assert out.startswith("PPO epoch 1: {'epoch': 1, ") or "\nPPO epoch 1: {" in out
     assert lines(log) == lines(tmp_path / "run" / "metrics.jsonl")
     for row in lines(log):
@@ -116,6 +98,7 @@ def test_a_schedule_on_files_of_the_original_comes_to_results_and_a_decision(
     assert main(["policy", "check", str(tmp_path / "run" / "policy.onnx"), "-q"]) == 0
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_clone_that_fails_ends_with_exit_code_1_where_that_was_asked_for(tmp_path: Path) -> None:
     config = schedule(tmp_path, "cycle: 0, mode: bc, epochs: 1")
     config.write_text(config.read_text().replace("threshold: 0.8", "threshold: 1.0").replace("0.03", "0.000001"))
@@ -144,6 +127,7 @@ def test_replay_without_train_ppo_says_what_the_batches_hold(
     assert [batch["batch_size"] for batch in json.loads(capsys.readouterr().out)["batches"]] == [4.0]
 
 
+@pytest.mark.usefixtures("quick")
 def test_one_sample_is_a_record_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample = originals().with_name("anna.npz")
     options = ["--replay-sample", str(sample), "--replay-meta", str(sample.with_suffix(".json")), "--train-ppo"]
@@ -157,6 +141,7 @@ def test_one_sample_is_a_record_too(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "no promotion" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("streaming", [False, True])
 def test_mixed_writes_a_replay_line_then_a_rollout_line(streaming: bool, tmp_path: Path) -> None:
     more = ["--mode", "mixed", "--replay-manifest", str(capture()), "--rollout-ticks", "20", "--epochs", "2"]
@@ -176,11 +161,10 @@ def test_mixed_writes_a_replay_line_then_a_rollout_line(streaming: bool, tmp_pat
     assert len(read_capture_manifest(saved / "rollout_sample_manifest.json").accepted) >= 6
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_run_that_was_stopped_is_resumed_by_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--mode", "rollout", "--rollout-ticks", "10", "--epochs", "3", "-q"]
     assert main(command(tmp_path / "whole", *options)) == 0
-    from townlet_training.run import schedule as module
-
     real, made = module.planned_update, 0
 
     def failing(*arguments: object, **more: object) -> object:
@@ -193,20 +177,21 @@ def test_a_run_that_was_stopped_is_resumed_by_its_directory(tmp_path: Path, monk
     monkeypatch.setattr(module, "planned_update", failing)
     code = main(command(tmp_path / "run", *options))
     assert code != 0
-    monkeypatch.undo()
+    monkeypatch.setattr(module, "planned_update", real)
     assert main(["train", "--resume", str(tmp_path / "run"), "-q"]) == 0
     ours, theirs = (read_run(tmp_path / name).summary for name in ("run", "whole"))
     assert ours.weights_sha256 == theirs.weights_sha256
     assert (tmp_path / "run" / "policy.onnx").read_bytes() == (tmp_path / "whole" / "policy.onnx").read_bytes()
 
 
+@pytest.mark.usefixtures("quick")
 def test_another_record_than_the_one_begun_with_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"
     shutil.copytree(originals().parent, data)
     config = schedule(tmp_path, manifest=data / "idle_v9.json")
-    from townlet_training.run import schedule as module
+    real = module.planned_update
 
     def killed(*_: object, **__: object) -> object:
         raise KeyboardInterrupt
@@ -229,13 +214,14 @@ def test_another_record_than_the_one_begun_with_is_refused(
         )
         != 0
     )
-    monkeypatch.undo()
+    monkeypatch.setattr(module, "planned_update", real)
     (data / "idle_v9.json").write_text(json.dumps(json.loads((data / "idle_v9.json").read_text())[:2]))
     capsys.readouterr()
     assert main(["train", "--resume", str(tmp_path / "run")]) == 2
     assert "notes.record" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_social_stage_of_a_cycle_is_that_of_its_town(tmp_path: Path) -> None:
     config = schedule(
         tmp_path,
@@ -246,9 +232,9 @@ def test_the_social_stage_of_a_cycle_is_that_of_its_town(tmp_path: Path) -> None
     text = config.read_text()
     config.write_text("\n".join(line for line in text.splitlines() if "manifest" not in line) + "\n")
     assert main(command(tmp_path / "run", "-q", str(config))) == 0
-    results = json.loads((tmp_path / "run" / "anneal_results.json").read_text())
-    assert [each["data_mode"] for each in results] == ["rollout", "rollout"]
-    assert results[1]["anneal_queue_baseline"] == results[0]["queue_conflict_events"]
+    found = json.loads((tmp_path / "run" / "anneal_results.json").read_text())
+    assert [each["data_mode"] for each in found] == ["rollout", "rollout"]
+    assert found[1]["anneal_queue_baseline"] == found[0]["queue_conflict_events"]
 
 
 @pytest.mark.parametrize(

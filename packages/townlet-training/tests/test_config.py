@@ -249,3 +249,8 @@ def test_steps_that_are_added_go_to_ppo_alone() -> None:
     # The learning rate follows the longer line from where it is: 1 - 5/14 of its start, not 1 - 3/4 as before.
     assert extended.update(7).learning_rate == pytest.approx(settings.ppo.learning_rate * (1 - 5 / 14))
     assert first.update(5).learning_rate == pytest.approx(settings.ppo.learning_rate * (1 - 3 / 4))
+
+
+def test_a_run_begins_with_a_clone_of_data_or_with_a_policy() -> None:
+    with pytest.raises(ConfigError, match="begins with a clone of `data` or with a policy, not with both"):
+        plan(config(total_env_steps=10**6), from_data=True, clones=False)

@@ -251,7 +251,7 @@ def test_degenerate_differences_have_a_finite_interval(values: list[float]) -> N
 
 
 def test_a_subset_whose_mean_is_rounding_is_a_tie() -> None:
-    # 7 of the 256 subsets, the empty one among them, sum to 0 or less: more than 0.025. In binary, one sums to 6e-17.
+    # 8 of the 256 subsets, the empty one among them, sum to 0 or less: more than 0.025. In binary, one sums to 6e-17.
     tenths = [2, 7, -2, 2, 7, 0, 6, 4]
     subsets = (itertools.compress(tenths, code) for code in itertools.product((0, 1), repeat=8))
     assert sum(sum(part) <= 0 for part in subsets) / 256 > 0.025

@@ -56,6 +56,23 @@ def collected(
     )
 
 
+def test_returns_of_groups_go_with_their_episodes() -> None:
+    both = {"cat": [1.0, 2.0, 3.0], "mouse": [4.0, 5.0, 6.0]}
+    whole = EpisodeScores.of(returns=[1.0, 2.0, 3.0], seeds=[7, 8, 9], group_returns=both)
+    first = EpisodeScores.of(returns=[1.0], seeds=[7], group_returns={"cat": [1.0], "mouse": [4.0]})
+    last = EpisodeScores.of(returns=[2.0, 3.0], seeds=[8, 9], group_returns={"cat": [2.0, 3.0], "mouse": [5.0, 6.0]})
+    assert whole.first(1) == first
+    assert first.followed_by(last) == whole
+    with pytest.raises(EvaluationError, match=r"must be of the groups \['cat', 'mouse'\], got \[\]"):
+        first.followed_by(EpisodeScores.of(returns=[2.0], seeds=[8]))
+    with pytest.raises(EvaluationError, match="`group_returns.cat` must hold 2 numbers like `returns`, got 1"):
+        EpisodeScores.of(returns=[1.0, 2.0], seeds=[7, 8], group_returns={"cat": [1.0]})
+    with pytest.raises(EvaluationError, match="`group_returns.cat` must be finite, got nan in the episode with seed 7"):
+        EpisodeScores.of(returns=[1.0], seeds=[7], group_returns={"cat": [float("nan")]})
+    with pytest.raises(EvaluationError, match="the name of an agent group must be printable"):
+        EpisodeScores.of(returns=[1.0], seeds=[7], group_returns={"\n": [1.0]})
+
+
 def test_a_collection_that_is_right_is_kept_as_it_is() -> None:
     record = collected()
     assert record.batches["agents"] is BATCH and record.agent_steps == 3 and record.events == {"faint": 1.0}

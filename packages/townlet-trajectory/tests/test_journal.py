@@ -13,7 +13,7 @@ from townlet_trajectory.storage.journal import Journal, read_journal
 
 def written(path: Path, count: int) -> list[bytes]:
     """The lines of a journal with so many records."""
-    own = Journal(path=path, records=(), num_bytes=0)
+    own = Journal(path=path)
     for number in range(count):
         own.append(own.draft("counted", {"number": number}, time=100.0 - number))
         own = read_journal(path)
@@ -28,7 +28,7 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
         (2, "counted", 99.0, 1),
         (3, "counted", 98.0, 2),
     ]
-    assert own.num_bytes == sum(map(len, lines))
+    assert own.data == b"".join(lines)
     assert json.loads(lines[0])["previous"] == "0" * 64
 
 
@@ -62,6 +62,22 @@ def test_a_torn_last_line_is_as_if_never_written(tmp_path: Path) -> None:
         assert [one.content.integer("number") for one in read_journal(path).records] == [0, 1, 9]
 
 
+def test_what_is_known_is_not_parsed_again_unless_it_changed(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    lines = written(path, 4)
+    path.write_bytes(b"".join(lines[:2]))
+    known = read_journal(path)
+    path.write_bytes(b"".join(lines))
+    longer = read_journal(path, known)
+    assert all(one is other for one, other in zip(longer.records, known.records, strict=False))
+    assert len(longer.records) == 4
+    path.write_bytes(b"".join(lines[:1]))
+    assert len(read_journal(path, longer).records) == 1
+    path.write_bytes(lines[0].replace(b'"number":0', b'"number":5') + b"".join(lines[1:]))
+    with pytest.raises(ManifestError, match="does not follow the line before it"):
+        read_journal(path, longer)
+
+
 @pytest.mark.parametrize("line", [b"[]", b"{}", b"", b'{"sequence": NaN}', b"\xff"])
 def test_a_foreign_line_is_refused(tmp_path: Path, line: bytes) -> None:
     (tmp_path / "j.jsonl").write_bytes(line + b"\n")
@@ -73,10 +89,10 @@ def test_a_journal_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     path = tmp_path / "j.jsonl"
     written(path, 3)
     own = read_journal(path)
-    monkeypatch.setattr(module, "MAX_JOURNAL_BYTES", own.num_bytes + 50)
+    monkeypatch.setattr(module, "MAX_JOURNAL_BYTES", len(own.data) + 50)
     with pytest.raises(ArtifactError, match="append: a record has at most"):
         own.draft("counted", {"number": 3}, time=1.0)
-    monkeypatch.setattr(module, "MAX_JOURNAL_BYTES", own.num_bytes - 1)
+    monkeypatch.setattr(module, "MAX_JOURNAL_BYTES", len(own.data) - 1)
     with pytest.raises(ArtifactError, match="bytes are read"):
         read_journal(path)
     monkeypatch.undo()
@@ -90,4 +106,4 @@ def test_a_journal_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("time", [float("nan"), float("inf")])
 def test_a_time_is_finite(tmp_path: Path, time: float) -> None:
     with pytest.raises(ArtifactError, match="encode"):
-        Journal(path=tmp_path / "j.jsonl", records=(), num_bytes=0).draft("counted", {}, time=time)
+        Journal(path=tmp_path / "j.jsonl").draft("counted", {}, time=time)

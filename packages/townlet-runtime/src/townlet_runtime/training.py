@@ -11,29 +11,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
+from townlet_runtime.core.rollouts import Collector, CycleWorlds, Evaluator, MakeSimulation
 from townlet_runtime.errors import MissingExtraError, RunDirectoryError, SimulationError
+from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL, new_run_directory
 from townlet_runtime.runs.finished import write_results
-from townlet_runtime.runs.recorded import RecordedData
+from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, opponent_groups
+from townlet_runtime.runs.recorded import RecordedData, opened_record
 from townlet_runtime.runs.records import BegunFile, InitialSource, SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
-from townlet_trajectory import TrajectoryDataset
 from townlet_trajectory.dataset.source import TrajectorySource
-from townlet_trajectory.errors import MemoryBudgetError
 from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 
 try:
     import torch
 
-    from townlet_training.config import TrainingConfig
+    from townlet_training.config import GroupConfig, TrainingConfig
     from townlet_training.errors import ConfigError as TrainingConfigError
     from townlet_training.errors import TrainingError
     from townlet_training.network.actor_critic import PolicySpec
@@ -58,6 +58,7 @@ __all__ = [
     "CheckpointStore",
     "CycleWorlds",
     "EarlierTotal",
+    "GroupConfig",
     "InitialPolicy",
     "Progress",
     "RunSummary",
@@ -88,10 +89,11 @@ def _ignore(_: Progress) -> None:
 
 
 def train(
-    make: Callable[[int], Simulation],
+    make: Callable[[int], Simulation] | None,
     config: TrainingConfig,
     run_dir: Path | str,
     *,
+    data: Sequence[Path | str | TrajectorySource] = (),
     bridge: BridgeConfig | None = None,
     on_progress: Callable[[Progress], None] = _ignore,
     stop: Callable[[], bool] = bool,
@@ -104,16 +106,16 @@ def train(
 
     Args:
         make: builds a simulation of so many parallel worlds, to train in and for each evaluation; each simulation is
-            closed when it is no longer needed.
+            closed when it is no longer needed. None: the clone of `data` is judged by what is held out of it.
         config: of the run; `baselines` are behaviors of the simulation, and `random`. Without a behavior `scripted`,
             `anneal` becomes `ppo` and missing baselines are left out, with a warning.
         run_dir: missing or empty; with `resume` the directory of the run to go on with.
+        data: recorded steps of any format, as paths or sources, to clone in the place of the script.
         bridge: how script and policy are blended; its ratio is ignored. None: the defaults.
         on_progress: called after every update and evaluation.
         stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
         resume: go on with the run in `run_dir`, which must have been begun with the same arguments.
-        initial: the policy that the run begins with, whose network's config replaces `config.network`; copied into
-            `run_dir`, and read from there where the run is resumed. None: a fresh one.
+        initial: the policy to begin with; its config replaces `config.network`. None: a fresh one, or the run's copy.
 
     Returns:
         Scores, gates, promotion and files of the run.
@@ -121,11 +123,18 @@ def train(
     Raises:
         SimulationError: if the simulation breaks what `townlet_runtime.simulation.interface` promises.
         RunDirectoryError: if `run_dir` is not empty, or in use.
-        TrainingError: if nothing can be learned from the collections, or a run cannot be resumed.
+        TrainingError: if nothing can be learned from the collections or the data, or a run cannot be resumed.
+        ArtifactError: if data are missing or damaged.
     """
     path, threads = Path(run_dir), torch.get_num_threads()
-    with closing(OneGroup(make(config.num_envs))) as worlds, ExitStack() as claim:
-        spec, config = first_spec(worlds), _without_script(config, worlds)
+    with ExitStack() as opened, ExitStack() as claim:
+        records = [opened.enter_context(opened_record(each, warn=log.warning)) for each in data]
+        worlds = None if make is None else opened.enter_context(closing(OneGroup(make(config.num_envs))))
+        if worlds is not None:
+            config = _without_script(config, worlds)
+        noted = BegunFile.read(path / BEGUN).opponents_sha256 if resume else {}
+        specs = {} if worlds is None else worlds.specs
+        opponents = frozen_opponents(config.groups, specs, kept=path if resume else None, sha256=noted)
         initial = copied_initial(path) if resume else initial
         if initial is not None:
             config = replace(config, network=initial.network)
@@ -134,7 +143,7 @@ def train(
         orchestrator = prepare_run(
             config,
             worlds,
-            lambda num_worlds: OneGroup(make(num_worlds)),
+            lambda num_worlds: _made(make, num_worlds),
             bridge=BridgeConfig() if bridge is None else bridge,
             run_dir=path,
             threads=threads,
@@ -142,20 +151,34 @@ def train(
             stop=stop,
             notes={},
             resume=resume,
+            data={AGENTS: records} if records else None,
+            opponents=opponents,
             initial=initial,
         )
         if not resume:
-            source = None
+            kept, source = keep_opponents(path, opponents), None
             if initial is not None:
                 source = InitialSource(path=None, weights_sha256=initial.sha256)
                 initial.write(path / INITIAL)
-            BegunFile(schema_version=2, threads=threads, initial=source).write(path / BEGUN)
+            BegunFile(schema_version=2, threads=threads, opponents_sha256=kept, initial=source).write(path / BEGUN)
             claim.close()
         summary = orchestrator.run()
+        spec = None if worlds is None else first_spec(worlds)
     if not summary.interrupted:
-        record = SummaryFile.of(summary, environment=spec.name, threads=threads)
-        write_results(path, summary, record, horizon=spec.episode_ticks)
+        record = SummaryFile.of(
+            summary,
+            environment=None if spec is None else spec.name,
+            threads=threads,
+            opponents=opponent_files(config.groups, path),
+        )
+        write_results(path, summary, record, horizon=None if spec is None else spec.episode_ticks)
     return summary
+
+
+def _made(make: Callable[[int], Simulation] | None, num_worlds: int) -> OneGroup:
+    if make is None:
+        raise SimulationError("there is no world to play in")
+    return OneGroup(make(num_worlds))
 
 
 def _without_script(config: TrainingConfig, worlds: GroupedSimulation) -> TrainingConfig:
@@ -174,7 +197,7 @@ def _without_script(config: TrainingConfig, worlds: GroupedSimulation) -> Traini
 
 def prepare_run(
     config: TrainingConfig,
-    worlds: GroupedSimulation,
+    worlds: GroupedSimulation | None,
     make_scored: MakeSimulation,
     *,
     bridge: BridgeConfig,
@@ -184,6 +207,8 @@ def prepare_run(
     stop: Callable[[], bool],
     notes: Mapping[str, str],
     resume: bool,
+    data: Mapping[str, Sequence[RecordedData]] | None = None,
+    opponents: Mapping[str, FilePolicy] = {},
     initial: InitialPolicy | None = None,
     earlier_totals: Sequence[EarlierTotal] = (),
 ) -> TrainingOrchestrator:
@@ -191,7 +216,7 @@ def prepare_run(
 
     Args:
         config: of the run.
-        worlds: `config.num_envs` of them, to train in.
+        worlds: `config.num_envs` of them, to train in; None: `data` is cloned, and judged by what is held out of it.
         make_scored: builds the worlds of an evaluation.
         bridge: how script and policy are blended; its ratio is ignored.
         run_dir: an existing directory.
@@ -200,6 +225,8 @@ def prepare_run(
         stop: as of `train`.
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
+        data: recorded steps that each agent group is cloned from; None: what the script does.
+        opponents: the policies of the groups that are played by one from a file, of `frozen_opponents`.
         initial: the policy that it begins with; None: a fresh one.
         earlier_totals: of world steps, before the run was extended; oldest first.
 
@@ -207,25 +234,32 @@ def prepare_run(
         The run, to be started with its `run`.
 
     Raises:
-        SimulationError: if the worlds do not have a baseline of `config`, or are not as many as it says.
+        SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
-    spec, known = first_spec(worlds), (*worlds.behaviors, RANDOM)
-    if spec.num_worlds != config.num_envs:
-        raise SimulationError(f"expected {config.num_envs} parallel worlds of `{spec.name}`, got {spec.num_worlds}")
-    if missing := [name for name in config.baselines if name not in known]:
-        raise SimulationError(f"`{spec.name}` has no behavior {', '.join(missing)}; there are {', '.join(known)}")
     torch.set_num_threads(threads)
-    ticks = max(config.rollout_ticks, config.anneal.clone_ticks)
-    capacity = max(each.capacity for each in worlds.specs.values())
-    collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity)
-    if collector.save_state() is None:
-        log.warning("`%s` cannot be saved: a run in it that is interrupted cannot be resumed", spec.name)
+    if worlds is None:
+        collector, evaluator = None, None
+        specs = {group: _spec_of_data(records[0]) for group, records in (data or {}).items()}
+    else:
+        _require_worlds(config, worlds)
+        unrecorded = opponent_groups(config.groups, worlds)
+        ticks = max(config.rollout_ticks, config.anneal.clone_ticks)
+        capacity = max(each.capacity for each in worlds.specs.values())
+        collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
+        if collector.save_state() is None:
+            log.warning(
+                "`%s` cannot be saved: a run in it that is interrupted cannot be resumed", first_spec(worlds).name
+            )
+        evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
+        specs = {group: _spec_of(each) for group, each in worlds.specs.items()}
     return TrainingOrchestrator(
         config,
         collector,
-        Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs),
-        specs=policy_specs(worlds.specs) if initial is None else initial.fitting(policy_specs(worlds.specs)),
+        evaluator,
+        specs=specs if initial is None else initial.fitted(specs),
+        frozen=opponents,
         run_dir=run_dir,
+        data=_sources(data),
         on_progress=on_progress,
         stop=stop,
         notes=notes,
@@ -257,15 +291,16 @@ def copied_initial(run_dir: Path) -> InitialPolicy | None:
     return initial
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CycleWorlds:
-    """Worlds of one cycle of a schedule; those with the same key are the same."""
+def _require_worlds(config: TrainingConfig, worlds: GroupedSimulation) -> None:
+    spec, known = first_spec(worlds), (*worlds.behaviors, RANDOM)
+    if spec.num_worlds != config.num_envs:
+        raise SimulationError(f"expected {config.num_envs} parallel worlds of `{spec.name}`, got {spec.num_worlds}")
+    if missing := [name for name in config.baselines if name not in known]:
+        raise SimulationError(f"`{spec.name}` has no behavior {', '.join(missing)}; there are {', '.join(known)}")
 
-    key: str
-    simulation: GroupedSimulation
-    """To train in."""
-    make_scored: MakeSimulation
-    bridge: BridgeConfig
+
+def _sources(data: Mapping[str, Sequence[RecordedData]] | None) -> dict[str, list[TrajectorySource]] | None:
+    return None if data is None else {group: [each.source for each in records] for group, records in data.items()}
 
 
 def prepare_scheduled_run(
@@ -286,18 +321,13 @@ def prepare_scheduled_run(
     """Prepare a run that follows a schedule, to be started with its `run`; nothing is collected or written yet.
 
     Args:
-        config: of the run.
+        config: as of `prepare_run`, like what is not listed here.
         record: that PPO learns from.
         lessons: that a stage of cloning learns from.
         specs: of the world, by agent group; None: the policy is made for the data alone, and fits no world.
         enter: builds the worlds of a cycle.
-        run_dir: an existing directory.
-        threads: that torch computes with, in the whole process.
         on_row: called with every line of the log.
         on_rollout: called with every rollout.
-        stop: asked before every update; true ends the run, with a checkpoint.
-        notes: settings beside `config` that must be the same when the run is resumed, by name.
-        resume: go on with the run in `run_dir`.
 
     Raises:
         TrainingError: if a stage has nothing to learn from.
@@ -337,26 +367,8 @@ def prepare_scheduled_run(
 
 
 def _record(data: RecordedData, config: TrainingConfig) -> Record:
-    schedule, source = config.schedule, data.source
-    dataset = TrajectoryDataset(
-        source,
-        unit="trajectories",
-        batch_size=schedule.batch_size,
-        seed=record_seed(config),
-        shuffle=schedule.shuffle,
-        drop_last=schedule.drop_last,
-        memory_budget_bytes=_least_budget(source, schedule.batch_size) if schedule.streaming else None,
-    )
-    return Record(name=data.name, batches=dataset, baseline=data.baseline)
-
-
-def _least_budget(source: TrajectorySource, batch_size: int) -> int:
-    """The least memory in which trajectories of `source` can be read, so many at once."""
-    try:
-        TrajectoryDataset(source, unit="trajectories", batch_size=batch_size, seed=0, memory_budget_bytes=1)
-    except MemoryBudgetError as error:
-        return error.needed_bytes
-    return 1
+    reading = {name: vars(config.schedule)[name] for name in ("batch_size", "shuffle", "drop_last", "streaming")}
+    return Record(name=data.name, batches=data.batches(seed=record_seed(config), **reading), baseline=data.baseline)
 
 
 def _spec_of_data(data: RecordedData) -> PolicySpec:

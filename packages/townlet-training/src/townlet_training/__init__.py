@@ -20,7 +20,15 @@ from townlet_training.errors import (
 )
 
 if TYPE_CHECKING:
-    from townlet_training.config import AnnealConfig, GatesConfig, PlannedUpdate, Schedule, TrainingConfig, plan
+    from townlet_training.config import (
+        AnnealConfig,
+        GatesConfig,
+        GroupConfig,
+        PlannedUpdate,
+        Schedule,
+        TrainingConfig,
+        plan,
+    )
     from townlet_training.learning.bc import BCLearner
     from townlet_training.learning.config import BCConfig, PPOConfig
     from townlet_training.learning.objective import Estimates, advantages_of, gae, vtrace
@@ -103,6 +111,7 @@ __all__ = [
     "FinalEvaluation",
     "GateResult",
     "GatesConfig",
+    "GroupConfig",
     "InitialPolicy",
     "MetricsRow",
     "MetricsWriter",
@@ -159,7 +168,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "townlet_training.config": "AnnealConfig GatesConfig PlannedUpdate Schedule TrainingConfig plan",
+    "townlet_training.config": "AnnealConfig GatesConfig GroupConfig PlannedUpdate Schedule TrainingConfig plan",
     "townlet_training.learning.bc": "BCLearner",
     "townlet_training.learning.config": "BCConfig PPOConfig",
     "townlet_training.learning.objective": "Estimates advantages_of gae vtrace",

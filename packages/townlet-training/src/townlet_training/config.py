@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -67,6 +70,45 @@ class GatesConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+
+_PAST = re.compile(r"past\((?:([A-Za-z0-9_][A-Za-z0-9_.-]{0,63}) *, *)?([0-9]{1,3})\)")
+
+
+class PastSelf(NamedTuple):
+    """An earlier self of a learning group."""
+
+    group: str | None
+    """None: the learning group with the same actions and observations."""
+    updates: int
+    """How many updates ago; 0: its present weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupConfig:
+    """Who plays an agent group."""
+
+    policy: Annotated[str, Field(min_length=1)] = "learn"
+    """`learn`; `script`; `past(k)`, the weights that the learning group with the same actions and observations had k
+    updates ago, or `past(GROUP, k)` where there are several; or a policy file or run directory, which stays as it is.
+    Who does not learn decides alone, and is neither recorded nor exported."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.policy.partition("(")[0].strip() == "past" and _PAST.fullmatch(self.policy) is None:
+            raise ConfigError(f"`policy` must be past(k) or past(GROUP, k), k from 0 to 999, got {self.policy!r}")
+
+    @property
+    def past(self) -> PastSelf | None:
+        """Return the earlier self that it names; None where it names none."""
+        found = _PAST.fullmatch(self.policy)
+        return None if found is None else PastSelf(found[1], int(found[2]))
+
+    @property
+    def file(self) -> Path | None:
+        """Return the policy file or run directory that it names; None where it names none."""
+        named = self.policy not in ("learn", "script") and self.past is None
+        return Path(self.policy) if named else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +195,8 @@ class TrainingConfig:
     gates: GatesConfig = field(default_factory=GatesConfig)
     promotion: PromotionConfig = field(default_factory=PromotionConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    groups: Mapping[str, GroupConfig] = field(default_factory=dict)
+    """By agent group; those that are not named learn."""
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -169,6 +213,9 @@ class TrainingConfig:
             raise ConfigError(
                 f"mode `anneal` needs the baselines {SCRIPTED}, and {' or '.join(ZEROS)}, got {self.baselines!r}"
             )
+        opposed = [group for group, one in self.groups.items() if one.policy != "learn"]
+        if self.is_scheduled and opposed:
+            raise ConfigError(f"all `groups` learn in a run that follows a schedule, got opponents of {opposed}")
         if self.anneal.min_ratio < self.ppo.min_ratio:
             raise ConfigError(
                 f"`anneal.min_ratio` {self.anneal.min_ratio!r} must not be below `ppo.min_ratio` "
@@ -267,9 +314,11 @@ def plan(
             alone, so warm-up and blend stay as they were.
 
     Raises:
-        ConfigError: if they are too few for every stage.
+        ConfigError: if they are too few for every stage, or a run is to begin with a clone of data and with a policy.
     """
     annealing = config.mode == "anneal"
+    if annealing and from_data and not clones:
+        raise ConfigError("mode `anneal` begins with a clone of `data` or with a policy, not with both")
     ticks = config.anneal.clone_ticks if annealing and clones else config.rollout_ticks
     before = 0 if from_data else config.num_envs * ticks
     num_warmup = config.anneal.warmup_updates if annealing else 0

@@ -20,6 +20,8 @@ from townlet_runtime.cli.options import (
     Against,
     ConfigArgument,
     ControllerName,
+    DataPaths,
+    DataRoot,
     Device,
     DeviceName,
     Env,
@@ -32,8 +34,11 @@ from townlet_runtime.cli.options import (
     InitFrom,
     Jobs,
     Json,
+    Matrix,
+    MatrixOutput,
     Mode,
     NumEnvs,
+    OpponentNames,
     PolicyPath,
     PresetName,
     Quiet,
@@ -134,6 +139,7 @@ def train(
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
     group: GroupNames = None,
+    opponent: OpponentNames = None,
     mode: Mode = None,
     total_steps: TotalSteps = None,
     num_envs: NumEnvs = None,
@@ -147,6 +153,8 @@ def train(
     threads: Threads = None,
     device: Device = DeviceName.cpu,
     preset: PresetName = None,
+    data: DataPaths = None,
+    data_root: DataRoot = None,
     settings: Settings = None,
     json: Json = False,
     verbose: Verbose = False,
@@ -162,6 +170,7 @@ def train(
         _refuse_directory(run_dir, None if seeds is not None else resume)
         from townlet_runtime.cli.commands.train import TrainOptions
         from townlet_runtime.cli.commands.train_many import train_one_or_many
+        from townlet_runtime.cli.training_data import DataOptions
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(
@@ -179,7 +188,9 @@ def train(
             eval_every=eval_every,
             threads=num_threads,
             preset=preset,
+            data=DataOptions(paths=tuple(data or ()), root=data_root),
             settings=tuple(settings or ()),
+            opponents=tuple(opponent or ()),
             schedule=schedule,
         )
         return train_one_or_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)
@@ -254,9 +265,12 @@ def run(
 def evaluate(
     run_dir: FinishedRunDir,
     against: Against = None,
+    matrix: Matrix = None,
+    output: MatrixOutput = None,
     env: EnvOfRun = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
+    group: GroupNames = None,
     episodes: Episodes = 100,
     sample: Sample = False,
     json: Json = False,
@@ -273,16 +287,21 @@ def evaluate(
 
         require_finished(run_dir)
         from townlet_runtime.cli.commands.evaluate import EvaluateOptions, evaluate_run
+        from townlet_runtime.cli.commands.matrix import evaluate_matrix
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = EvaluateOptions(
             run_dir=run_dir,
-            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            world=WorldOptions(
+                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
+            ),
             against=against,
             episodes=episodes,
             sample=sample,
+            matrix=tuple(matrix or ()),
+            output=output,
         )
-        return evaluate_run(options, console)
+        return evaluate_matrix(options, console) if matrix else evaluate_run(options, console)
 
     return guarded(command, console)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from townlet_runtime.adapters.named_code import SIMULATIONS
@@ -16,6 +16,7 @@ from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.runs.adapted import AdaptedPolicy, is_adapted, read_adapted
 from townlet_runtime.runs.directory import registry_of
 from townlet_runtime.runs.finished import FinishedRun, read_run
+from townlet_runtime.runs.opponents import fits
 from townlet_runtime.runs.release import read_release
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.town.config import TOWN
@@ -25,7 +26,7 @@ from townlet_trajectory.storage.entry_points import registered_names
 
 @dataclass(frozen=True, kw_only=True)
 class NamedPolicy:
-    """The policies of all groups of agents, and where they came from."""
+    """The policies of all groups of agents that learned, and where they came from."""
 
     path: Path
     """Of the file or the directory, as it was given."""
@@ -35,6 +36,28 @@ class NamedPolicy:
     """The directory that they came from; None: a bare file, or a release."""
     config: Path | None = None
     """The config that they were trained with, where that is known."""
+    opponents: Mapping[str, FilePolicy | None] = field(default_factory=dict)
+    """Of the groups that did not learn in the run: who played them in the end; None: the script."""
+
+    @property
+    def playing(self) -> dict[str, FilePolicy]:
+        """The policies by group, those of opponents too; the script plays the groups that have none."""
+        return {**self.policies, **{group: one for group, one in self.opponents.items() if one is not None}}
+
+    def policy_for(self, group: str, spec: SimulationSpec) -> FilePolicy | None:
+        """Return the policy that can play a group: the one that learned to, else the only one that fits it.
+
+        Args:
+            group: its name.
+            spec: of the group.
+
+        Returns:
+            The policy; None where none fits, or several do.
+        """
+        fitting = {name: policy for name, policy in self.policies.items() if fits(policy, spec)}
+        if group in fitting:
+            return fitting[group]
+        return next(iter(fitting.values())) if len(fitting) == 1 else None
 
     def world_options(self, given: WorldOptions) -> WorldOptions:
         """Return `given` with the world that a bare file names, where a command can find it.
@@ -63,13 +86,14 @@ class NamedPolicy:
         Raises:
             CommandError: names the policy and what differs.
         """
-        if self.policies.keys() != specs.keys():
+        if self.policies.keys() | self.opponents.keys() != specs.keys():
+            groups = {**self.policies, **self.opponents}
             raise CommandError(
-                f"{self.path}: made for the groups {_listed(self.policies)}, the world has {_listed(specs)}; "
+                f"{self.path}: made for the groups {_listed(groups)}, the world has {_listed(specs)}; "
                 "name the directory of a run in this world"
             )
         try:
-            for group, policy in self.policies.items():
+            for group, policy in self.playing.items():
                 require_fit(policy, specs[group])
         except SimulationError as error:
             raise CommandError(f"{self.path}: {error}") from error
@@ -100,7 +124,9 @@ def policy_of(run: FinishedRun | AdaptedPolicy) -> NamedPolicy:
         PolicyFileError: if one is damaged or foreign.
     """
     policies = {group: load_file(path) for group, path in run.policies.items()}
-    return NamedPolicy(path=run.path, policies=policies, run=run, config=run.config)
+    played = run.opponents if isinstance(run, FinishedRun) else {}
+    opponents = {group: None if path is None else load_file(path) for group, path in played.items()}
+    return NamedPolicy(path=run.path, policies=policies, run=run, config=run.config, opponents=opponents)
 
 
 def _released(path: Path, folder: Path, name: str) -> NamedPolicy:

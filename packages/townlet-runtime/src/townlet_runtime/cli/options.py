@@ -92,6 +92,23 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log lines a
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
 
+DataPaths = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="Clone recorded steps: a capture, shards, Minari or npz. Repeatable. Without CONFIG and --mode: mode bc.",
+        show_default=False,
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where samples that are not below a capture's manifest are looked for.  [default: the working folder]",
+        show_default=False,
+    ),
+]
 Mode = Annotated[
     ModeName | None,
     typer.Option(
@@ -213,8 +230,18 @@ GroupNames = Annotated[
     typer.Option(
         "--group",
         metavar="NAME=AGENTS",
-        help="Agents as a group of their own, in a world with one group: ids or patterns (a,b*), a number, or a share."
-        " Repeatable.  [default: config]",
+        help="Agents as a group of their own: ids or patterns (a,b*), a number, or a share. GROUP/NAME=AGENTS in a"
+        " world with several groups. Repeatable.  [default: config]",
+        show_default=False,
+    ),
+]
+OpponentNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--opponent",
+        metavar="GROUP=POLICY",
+        help="Who plays a group of agents that does not learn: script, past(k) or past(GROUP, k) for the weights of a"
+        " learning group k updates ago, a .onnx file or a run directory. Repeatable.  [default: config]",
         show_default=False,
     ),
 ]
@@ -288,6 +315,22 @@ Against = Annotated[
         help="Behavior of the world, such as scripted or random, or another run directory."
         "  [default: scripted, or random where the world has no script]",
         show_default=False,
+    ),
+]
+Matrix = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--matrix",
+        metavar="RUN_DIR|FILE|NAME",
+        help="Let the policy and these (run directories, .onnx files, script, random) play every group of agents"
+        " against one another. Repeatable.",
+        show_default=False,
+    ),
+]
+MatrixOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", metavar="FILE.png", help="Picture of the matrix.  [default: RUN_DIR-matrix.png]", show_default=False
     ),
 ]
 Episodes = Annotated[

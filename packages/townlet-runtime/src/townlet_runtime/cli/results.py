@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.cli.console import Console, Json, duration, one_line, table
+from townlet_runtime.cli.named_policy import policy_of
 from townlet_runtime.cli.worlds import Towns
 from townlet_runtime.config import Config, bridge_config, script_config, town_config
 from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
-from townlet_runtime.policy.onnx import OnnxPolicy
 from townlet_runtime.report.writing import write_report
 from townlet_runtime.runs.directory import REPORT
 from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
 from townlet_runtime.runs.records import NO_EVIDENCE, CloningFile, SummaryFile
-from townlet_runtime.simulation.interface import AGENTS
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.town.picture import TownPicture
 from townlet_runtime.town.render import town_picture
-from townlet_trajectory.evaluation.results import CLONE, LEARNED, FinalEvaluation
+from townlet_trajectory.evaluation.results import CLONE, LEARNED, CloneRecord, FinalEvaluation
 
 _TICK = 200
 """Tick of the picture in the report: the town is settled, and no day is over."""
@@ -36,6 +38,24 @@ def show_results(run: FinishedRun, console: Console, *, failure: str | None = No
     record: Mapping[str, Json] = {"run_dir": str(run.path), **asdict(run.summary)}
     reason = failure if run.promotion is None else run.promotion.reason
     console.result(record, _lines(run, reason))
+
+
+def show_clone(clone: CloneRecord, manifest: Path, console: Console) -> None:
+    """Print a clone as the original did: `loss`, held-out `accuracy`, `mode` and `manifest`, as one JSON object.
+
+    Args:
+        clone: whose worst agent group is shown.
+        manifest: that it was made from, as it was given.
+        console: prints.
+    """
+    results = clone.results.values()
+    record: dict[str, Json] = {
+        "loss": max(each.epochs[each.best_epoch - 1].loss for each in results),
+        "accuracy": min(each.accuracy for each in results),
+        "mode": "bc",
+        "manifest": str(manifest),
+    }
+    console.result(record, json.dumps(record, indent=2).splitlines())
 
 
 def draw_report(
@@ -71,15 +91,17 @@ def _picture(run: FinishedRun, config: Config, equipment: Equipment | None) -> T
     if run.summary.env is None or not config.environment.is_town:
         return None
     town = Towns(town=town_config(config), script=script_config(config))(1)
-    simulation = (equipment or Equipment()).of(OneGroup(town))
+    simulation = split_named((equipment or Equipment()).of(OneGroup(town)), config.environment.groups or {})
+    named = policy_of(run)
     runtimes = runtimes_of(
         simulation,
         script_side(simulation),
         config=bridge_config(config, ratio=1.0),
-        policies={AGENTS: OnnxPolicy.load(run.policies[AGENTS])},
+        policies=named.playing,
         services=None,
         seed=run.summary.seed,
         greedy=True,
+        drawn=named.opponents,
     )
     loop = GroupedLoop(simulation, runtimes)
     loop.reset(run.summary.seed)

@@ -40,7 +40,7 @@ from townlet_runtime.runs.directory import BEGUN, CONFIG
 from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
-from townlet_runtime.simulation.split_groups import Members, SplitGroups
+from townlet_runtime.simulation.split_groups import Members, split_named
 from townlet_runtime.town import Town, TownConfig
 from townlet_runtime.town.config import TOWN
 from townlet_trajectory.storage.entry_points import registered_names
@@ -163,13 +163,8 @@ class _Split:
         with ExitStack() as undo:
             worlds = self.make(num_worlds)
             undo.callback(worlds.close)
-            if len(worlds.specs) > 1:
-                raise ConfigError(
-                    f"expected a world with one group of agents, got one with {', '.join(worlds.specs)}",
-                    key="environment.groups",
-                )
             try:
-                split = SplitGroups(worlds, self.groups, of=next(iter(worlds.specs)))
+                split = split_named(worlds, self.groups)
             except SimulationError as error:
                 raise ConfigError(str(error), key="environment.groups") from error
             undo.pop_all()
@@ -254,8 +249,7 @@ class Worlds:
 
     def shown(self, town: Town) -> GroupedSimulation:
         """Return a town, made by `towns`, as `make` makes them: with this script, these guardrails and these groups."""
-        worlds = self.equipment.of(OneGroup(town))
-        return SplitGroups(worlds, self.groups) if self.groups else worlds
+        return split_named(self.equipment.of(OneGroup(town)), self.groups)
 
     @property
     def options(self) -> WorldOptions:

@@ -80,7 +80,7 @@ def idle_keys(world: str) -> frozenset[str]:
     return OF_THE_TOWN if world == MODULE or world.startswith("gymnasium:") else OF_THE_TOWN | _OF_GYMNASIUM
 
 
-GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+GroupName = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,63}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 GroupMembers: TypeAlias = (
     Annotated[tuple[str, ...], Field(min_length=1)]
     | Annotated[int, Field(ge=1, le=10**9)]
@@ -111,8 +111,8 @@ class Environment(Section):
     guardrails: tuple[str, ...] | None = None
     """Names of registered guardrails, applied after the world's own; null: none."""
     groups: Mapping[GroupName, GroupMembers] | None = None
-    """Agents that become groups of their own, in a world with one group: ids or patterns of them, a number of them, or
-    a share of the places; null: none."""
+    """Agents that become groups of their own, by NAME, or by GROUP/NAME in a world with several groups: ids or patterns
+    of them, a number of them, or a share of the places; null: none."""
 
     @field_validator("name")
     @classmethod
@@ -189,6 +189,7 @@ OF_THE_RUN: Mapping[str, Any] = {
     "source": Source,
     "replay_manifest": str | None,
     "bc_manifest": str | None,
+    "data_root": str | None,
     "rollout_auto_seed_agents": bool,
     "social_reward_schedule": tuple[SocialCycle, ...],
 }
@@ -258,12 +259,17 @@ def _schema_of_training() -> dict[str, Any]:
 @cache
 def learning_section(name: str) -> type[Section]:
     """The section `name` of training's settings; `training` holds those that are in no section."""
-    schema, definitions = _schema_of_training(), _schema_of_training()["$defs"]
-    properties = schema["properties"]
+    properties = _schema_of_training()["properties"]
     if name == "training":
         hints = {key: _hint(part) for key, part in properties.items() if "$ref" not in part and key not in _OF_A_RUN}
         return _partial(name, {**hints, **OF_THE_RUN})
-    inner = definitions[properties[name]["$ref"].rpartition("/")[2]]
+    return _record(properties[name]["$ref"].rpartition("/")[2])
+
+
+@cache
+def _record(name: str) -> type[Section]:
+    """Make the section of a record of townlet-training, by the name of its class."""
+    inner = _schema_of_training()["$defs"][name]
     return _partial(name, {key: _hint(part) for key, part in inner["properties"].items()})
 
 
@@ -275,10 +281,11 @@ def _hint(part: Mapping[str, Any]) -> Any:
     if "enum" in part:
         return Literal[tuple(part["enum"])]
     if "$ref" in part:
-        name = part["$ref"].rpartition("/")[2]
-        inner = _schema_of_training()["$defs"][name]
-        section = _partial(name, {key: _hint(each) for key, each in inner["properties"].items()})
+        section = _record(part["$ref"].rpartition("/")[2])
         return Annotated[Said, _said(lambda: section)]
+    if part["type"] == "object":
+        by_name: Any = Mapping
+        return by_name[str, _hint(part["additionalProperties"])]
     if part["type"] == "array":
         items: Any = tuple.__class_getitem__((_hint(part["items"]), ...))
         return Annotated[items, Field(min_length=part.get("minItems"), max_length=part.get("maxItems"))]
@@ -338,6 +345,7 @@ def effective_keys() -> frozenset[Path]:
         keys.update(_keys(learning_section(name), (name,)))
     keys.update(_keys(town_section(), ("town",)))
     keys.update(_keys(_affordance(), ("town", "affordances", ANY)))
+    keys.update(_keys(_record("GroupConfig"), ("training", "groups", ANY)))
     keys.update((*path, need) for path in _BY_NEED for need in NEEDS)
     return frozenset(keys)
 

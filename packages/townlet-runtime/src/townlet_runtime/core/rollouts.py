@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -218,6 +218,17 @@ def _require_shown(spec: SimulationSpec, config: BridgeConfig) -> None:
 
 MakeSimulation = Callable[[int], GroupedSimulation]
 """Builds a simulation of so many parallel worlds."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CycleWorlds:
+    """Worlds of one cycle of a schedule; those with the same key are the same."""
+
+    key: str
+    simulation: GroupedSimulation
+    """To train in."""
+    make_scored: MakeSimulation
+    bridge: BridgeConfig
 
 
 class Evaluator:

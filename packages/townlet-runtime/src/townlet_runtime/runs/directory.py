@@ -47,6 +47,11 @@ def group_policy(group: str) -> str:
     return f"policy-{group}.onnx"
 
 
+def group_opponent(group: str) -> str:
+    """Name of the file of the policy that plays a group that does not learn."""
+    return f"opponent-{group}.onnx"
+
+
 def default_run_dir(*, now: datetime, mode: str, seed: int) -> Path:
     """Return `runs/YYYYMMDD-HHMMSS-MODE-SEED`.
 

@@ -20,6 +20,7 @@ from townlet_runtime.runs.directory import (
     PROMOTION,
     REPORT,
     SUMMARY,
+    group_opponent,
     group_policy,
     require_finished,
 )
@@ -48,7 +49,9 @@ class FinishedRun:
     promotion: PromotionFile | None
     """None where there was no script to replace, or no world."""
     policies: Mapping[str, Path]
-    """By agent group; `agents` where there is one."""
+    """By agent group that learned; `agents` where there is one."""
+    opponents: Mapping[str, Path | None]
+    """By agent group that did not learn, the policy that it was judged against; None: the script."""
     metrics: Path | None
     """The training log."""
     config: Path | None
@@ -116,6 +119,12 @@ def read_run(path: Path) -> FinishedRun:
         if name not in names or names[name].sha256 != digest:
             raise RunDirectoryError(path / name, f"expected the policy {digest} of {SUMMARY}")
         policies[group] = path / name
+    opponents: dict[str, Path | None] = {}
+    for group, sha256 in summary.opponents_sha256.items():
+        name = group_opponent(group)
+        if sha256 is not None and (name not in names or names[name].sha256 != sha256):
+            raise RunDirectoryError(path / name, f"expected the opponent {sha256} of {SUMMARY}")
+        opponents[group] = None if sha256 is None else path / name
     if not policies:
         raise RunDirectoryError(path, "its run ended without a policy")
     return FinishedRun(
@@ -125,6 +134,7 @@ def read_run(path: Path) -> FinishedRun:
         evaluation=EvaluationFile.read(path / EVALUATION) if EVALUATION in names else None,
         promotion=promotion,
         policies=policies,
+        opponents=opponents,
         metrics=path / METRICS if METRICS in names else None,
         config=path / CONFIG if CONFIG in names else None,
         has_report=REPORT in names and (path / REPORT).exists(),

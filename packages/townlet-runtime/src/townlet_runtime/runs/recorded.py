@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_trajectory import TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.data.schema import ACTION_MASK
 from townlet_trajectory.dataset.source import TrajectorySource
-from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.errors import ArtifactError, MemoryBudgetError
 from townlet_trajectory.formats.captures.directory import NOTE
 from townlet_trajectory.formats.captures.manifest import read_capture_manifest
 from townlet_trajectory.formats.captures.metrics import aggregate_metrics
@@ -25,6 +27,9 @@ BASELINE = ("sample_count", "reward_mean", "reward_sum", "reward_sum_mean", "log
 """Figures of a record that the lines of a log repeat as `baseline_*`."""
 _MANIFEST, _METRICS = "_manifest.json", "_metrics.json"
 _MAX_BYTES = 1 << 26
+_MAX_TEXT = 240
+_SOURCE = "source"
+"""Name of data that no path names."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,12 +58,42 @@ class RecordedData:
         observations = self.source.schema.observations
         return {name: spec.shape for name, spec in observations.items() if name != ACTION_MASK}
 
+    def batches(
+        self, *, batch_size: int, seed: int, shuffle: bool, drop_last: bool, streaming: bool
+    ) -> TrajectoryDataset[TrajectoryBatch]:
+        """Return batches of trajectories.
+
+        Args:
+            batch_size: trajectories of a batch.
+            seed: of their order.
+            shuffle: in a new order in every epoch.
+            drop_last: leave a smaller last batch out.
+            streaming: with as little in memory as is possible.
+        """
+
+        def dataset(budget: int | None) -> TrajectoryDataset[TrajectoryBatch]:
+            return TrajectoryDataset(
+                self.source,
+                unit="trajectories",
+                batch_size=batch_size,
+                seed=seed,
+                shuffle=shuffle,
+                drop_last=drop_last,
+                memory_budget_bytes=budget,
+            )
+
+        try:
+            return dataset(1 if streaming else None)
+        except MemoryBudgetError as error:
+            return dataset(error.needed_bytes)
+
     def misfit(self, spec: SimulationSpec) -> str | None:
         """Return how the world of `spec` differs, in words; None where a policy for one is a policy for the other."""
         try:
             require_fit(self, spec)
         except SimulationError as error:
-            return str(error).replace("the policy", f"{self.path}", 1).replace("in the policy", "in the data")
+            text = str(error).replace("the policy", f"{self.path}", 1).replace("in the policy", "in the data")
+            return shorten(text, _MAX_TEXT, placeholder=" ...")
         if self.feature_names and spec.feature_names and self.feature_names != spec.feature_names:
             return f"{self.path} does not fit `{spec.name}`: its features have other names"
         return None
@@ -96,6 +131,16 @@ def open_recorded(path: Path, *, data_root: Path, warn: Callable[[str], None]) -
         opened.__exit__(None, None, None)
 
 
+@contextmanager
+def opened_record(data: Path | str | TrajectorySource, *, warn: Callable[[str], None]) -> Iterator[RecordedData]:
+    """Open recorded trajectories that a program names, by a path or as a source; see `open_recorded`."""
+    if isinstance(data, Path | str):
+        with open_recorded(Path(data), data_root=Path(), warn=warn) as opened:
+            yield opened
+    else:
+        yield RecordedData(path=Path(_SOURCE), name=_SOURCE, source=data, feature_names=(), baseline={})
+
+
 def _name(path: Path) -> str:
     if path.name.endswith(_MANIFEST):
         return path.absolute().parent.name
@@ -130,3 +175,12 @@ def _metrics_in(path: Path) -> Mapping[str, JsonValue]:
 
 def _numbers(metrics: Mapping[str, JsonValue]) -> dict[str, float | None]:
     return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+
+
+def least_budget(source: TrajectorySource, batch_size: int) -> int:
+    """The least memory in which trajectories of `source` can be read, so many at once."""
+    try:
+        TrajectoryDataset(source, unit="trajectories", batch_size=batch_size, seed=0, memory_budget_bytes=1)
+    except MemoryBudgetError as error:
+        return error.needed_bytes
+    return 1

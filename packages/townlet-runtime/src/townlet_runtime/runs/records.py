@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Self
 
 from pydantic import JsonValue, TypeAdapter
@@ -55,6 +56,24 @@ NO_EVIDENCE = "no evidence: the policy fits no world"
 _GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
+def require_digests(record: str, key: str, digests: Mapping[str, str | None]) -> None:
+    """Refuse digests by agent group that are none, or whose group is no part of a file name.
+
+    Args:
+        record: named in the error.
+        key: of the digests.
+        digests: by group; None is let through.
+
+    Raises:
+        ReportError: names the group.
+    """
+    for group, digest in digests.items():
+        if _GROUP.fullmatch(group) is None:
+            expected = "names that can be part of a file name"
+            raise ReportError(record, key=key, expected=expected, came=repr(group)[:80])
+        require_digest(record, f"{key}.{group}", digest)
+
+
 class FileRecord:
     """A record that is a JSON file of a run."""
 
@@ -92,6 +111,23 @@ class Extension:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotedData:
+    """Recorded steps that a run was begun with."""
+
+    __pydantic_config__ = EXACT
+
+    path: str
+    """As it was given."""
+    root: str
+    """Where samples that are not below a capture's manifest were looked for."""
+    fingerprint: str
+    """SHA-256 of the content."""
+
+    def __post_init__(self) -> None:
+        require_digest("NotedData", "fingerprint", self.fingerprint)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BegunFile(FileRecord):
     """`begun.json`: settings that must be the same when a run is resumed, written before anything else."""
 
@@ -116,11 +152,16 @@ class BegunFile(FileRecord):
     """The policy that the run begins with; None: a fresh one."""
     extensions: tuple[Extension, ...] = ()
     """Oldest first; empty where the run still has the world steps that it was begun with."""
+    data: tuple[NotedData, ...] = ()
+    """What the policy was cloned from, in the order in which it was named; empty: from the script, or not at all."""
+    opponents_sha256: Mapping[str, str] = field(default_factory=dict)
+    """Of `opponent-GROUP.onnx`, by agent group that a frozen policy plays."""
 
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise ReportError("BegunFile", key="threads", expected="a number >= 1", came=repr(self.threads))
         require_digest("BegunFile", "config_sha256", self.config_sha256)
+        require_digests("BegunFile", "opponents_sha256", self.opponents_sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +308,9 @@ class SummaryFile(FileRecord):
     policy_sha256: str | None
     """Of `policy.onnx`; None where every group has a policy of its own."""
     policies_sha256: Mapping[str, str] | None
-    """Of `policy-GROUP.onnx`, by group; None where there is one group."""
+    """Of `policy-GROUP.onnx`, by group that learned; None where there is one group, `agents`."""
+    opponents_sha256: Mapping[str, str | None] = field(default_factory=dict)
+    """By agent group that did not learn, of `opponent-GROUP.onnx`, which played it in the end; None for the script."""
     weights_sha256: str
     controller: str | None
     """Name of the controller that played the script; None: the world's own script, or no script."""
@@ -297,11 +340,8 @@ class SummaryFile(FileRecord):
         require_interval(name, "improvement_ci", self.improvement_ci)
         for key in ("policy_sha256", "weights_sha256", "config_sha256"):
             require_digest(name, key, vars(self)[key])
-        for group, digest in (self.policies_sha256 or {}).items():
-            if _GROUP.fullmatch(group) is None:
-                expected = "names that can be part of a file name"
-                raise ReportError(name, key="policies_sha256", expected=expected, came=repr(group)[:80])
-            require_digest(name, f"policies_sha256.{group}", digest)
+        require_digests(name, "policies_sha256", self.policies_sha256 or {})
+        require_digests(name, "opponents_sha256", self.opponents_sha256)
 
     @classmethod
     def of(
@@ -314,6 +354,7 @@ class SummaryFile(FileRecord):
         guardrails: tuple[str, ...] = (),
         preset: str | None = None,
         config_sha256: str | None = None,
+        opponents: Mapping[str, Path | None] = MappingProxyType({}),
     ) -> SummaryFile:
         """Make the figures of a run from its record.
 
@@ -325,6 +366,7 @@ class SummaryFile(FileRecord):
             guardrails: names of the guardrails beside the world's own.
             preset: name of the start values of training, if any.
             config_sha256: digest of the resolved config, if there is one.
+            opponents: files of the policies that played groups that do not learn, by group; None for the script.
 
         Returns:
             The record to be written as `summary.json`.
@@ -356,8 +398,9 @@ class SummaryFile(FileRecord):
             improvement_ci=None if scripted is None else scripted.ci,
             improvement_normalized=None if final is None else final.normalized.get(SCRIPTED),
             promotion=None if summary.promotion is None else summary.promotion.decision,
-            policy_sha256=digests.get(AGENTS),
-            policies_sha256=digests if digests and AGENTS not in digests else None,
+            policy_sha256=digests[AGENTS] if digests.keys() == {AGENTS} else None,
+            policies_sha256=digests if digests and digests.keys() != {AGENTS} else None,
+            opponents_sha256={group: None if path is None else file_sha256(path) for group, path in opponents.items()},
             weights_sha256=summary.weights_sha256,
             controller=controller,
             guardrails=guardrails,

@@ -54,10 +54,13 @@ def release_files(run: FinishedRun) -> dict[str, bytes]:
     """Return the files of a release made of a run: policies, golden vectors, config, and `release.json`.
 
     Raises:
-        RunDirectoryError: if the run had no world.
+        RunDirectoryError: if the run had no world, or opponents.
         PolicyFileError: if a policy cannot be read.
         ArtifactError: if another file cannot be read.
     """
+    if run.opponents:
+        groups = ", ".join(run.opponents)
+        raise RunDirectoryError(run.path, f"expected policies of all groups, opponents played {groups} of this run")
     files = {}
     for path in run.policies.values():
         files[path.name] = read_policy_bytes(path)

@@ -154,6 +154,31 @@ class SplitGroups:
         return {group: parts[group] if group in parts else observed[group] for group in self.specs}
 
 
+def split_named(simulation: GroupedSimulation, groups: Mapping[str, Members]) -> GroupedSimulation:
+    """Split the groups of a world as a config names the new ones.
+
+    Args:
+        simulation: any.
+        groups: which agents, by `NAME`, or by `GROUP/NAME` where there are several groups.
+
+    Returns:
+        The split world; `simulation` itself where `groups` is empty.
+
+    Raises:
+        SimulationError: if a name does not say which of several groups is split, or as of `SplitGroups`.
+    """
+    split: dict[str, dict[str, Members]] = {}
+    for name, members in groups.items():
+        of, _, own = name.rpartition("/")
+        if not of and len(simulation.specs) > 1:
+            there_are = ", ".join(simulation.specs)
+            raise SimulationError(f"expected the group to split ({there_are}), as GROUP/{own}, got {own}")
+        split.setdefault(of or next(iter(simulation.specs)), {})[own] = members
+    for of, parts in split.items():
+        simulation = SplitGroups(simulation, parts, of=of)
+    return simulation
+
+
 class _Membership:
     """Which group an agent is in, by its place in its world and its id."""
 

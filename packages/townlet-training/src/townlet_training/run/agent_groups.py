@@ -29,8 +29,9 @@ from townlet_training.learning.update import PPOUpdate, joined
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_training.run.cloning import Clone, clone_record, clone_script
+from townlet_training.run.opponents import GroupOpponents, Roles
 from townlet_trajectory import Kind, TrajectoryBatch, TrajectorySource
-from townlet_trajectory.evaluation.interfaces import Collected, derive_seed
+from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, derive_seed
 from townlet_trajectory.evaluation.results import CloneEpoch
 
 log = logging.getLogger(__name__)
@@ -97,33 +98,48 @@ class GroupLearners:
     """Networks and optimizers of all groups of a run. They share nothing but the config, the plan and the worlds.
 
     Attributes:
+        specs: of the groups that learn.
         networks: the policy and critic of each group, in training.
+        opponents: who plays the groups that do not learn.
     """
 
     def __init__(
-        self, config: TrainingConfig, specs: Mapping[str, PolicySpec], *, initial: Mapping[str, Tensor] | None = None
+        self,
+        config: TrainingConfig,
+        specs: Mapping[str, PolicySpec],
+        *,
+        frozen: Mapping[str, AnyActor] = {},
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Build a network for each of `specs`.
+        """Build a network for each group that learns.
 
         Args:
-            config: of the run.
-            specs: by agent group.
+            config: of the run; says who learns.
+            specs: of all groups.
+            frozen: policies of the groups that are played by one from a file.
             initial: weights to begin with, named as those of `weights`; normalization and value scale are then kept,
                 but for inputs that no weight reads. None: fresh ones.
 
         Raises:
-            ConfigError: if there is no group, or the name of one cannot be part of a file name.
+            ConfigError: if there is no group, the name of one cannot be part of a file name, or a group cannot have the
+                opponent that `config` names.
             ShapeError: if `initial` are of other networks.
         """
         require_groups(specs)
+        roles = Roles.of(config, specs, frozen)
         self._config = config
-        self._specs = dict(specs)
-        self.networks = {group: _network(config, group, spec) for group, spec in specs.items()}
+        self.specs = dict(roles.learning)
+        self.networks = {group: _network(config, group, spec) for group, spec in self.specs.items()}
         if initial is not None:
-            for group, own in split_groups(initial, tuple(specs)).items():
+            for group, own in split_groups(initial, tuple(self.specs)).items():
                 set_weights(self.networks[group], own)
                 self.networks[group].keeps_statistics = True
-        self._generators = {group: _generator(config, "learner", group) for group in specs}
+        self.opponents = GroupOpponents(
+            roles, {group: _network(config, group, self.specs[past.learner]) for group, past in roles.past.items()}
+        )
+        if config.mode == "ppo" or initial is not None:
+            self.opponents.begin(self.networks)
+        self._generators = {group: _generator(config, "learner", group) for group in self.specs}
         self._learners = {
             group: PPOLearner(network, config=config.ppo, generator=self._generators[group])
             for group, network in self.networks.items()
@@ -138,6 +154,7 @@ class GroupLearners:
         for group, network in self.networks.items():
             with _naming("preparation", group):
                 freeze_statistics(network, batches[group], discount=self._config.ppo.discount)
+        self.opponents.begin(self.networks)
 
     def clone(self, collected: Collected, *, on_epoch: Callable[[CloneEpoch], None]) -> dict[str, Clone]:
         """Make each policy propose the script's proposals to its group; returns the clones by group.
@@ -156,6 +173,7 @@ class GroupLearners:
                     generator=_generator(self._config, "clone", group),
                     on_epoch=on_epoch,
                 )
+        self.opponents.begin(self.networks)
         return clones
 
     def clone_record(
@@ -197,6 +215,7 @@ class GroupLearners:
                     on_epoch=on_epoch,
                     fit_statistics=fit_statistics,
                 )
+        self.opponents.begin(self.networks)
         return clones
 
     def freeze_value_scale(self, batches: Mapping[str, TrajectoryBatch]) -> None:
@@ -275,6 +294,7 @@ class GroupLearners:
                 continue
             with _naming(where, group):
                 updates[group] = _updated(learner, learnable[group], planned)
+        self.opponents.note_update(self.networks)
         return updates
 
     def reseed(self, attempt: int) -> None:
@@ -284,7 +304,7 @@ class GroupLearners:
 
     def copies(self, weights: Mapping[str, Tensor]) -> dict[str, ActorCritic]:
         """Build separate networks with `weights`, named as those of `weights`."""
-        return network_of(self._specs, self._config.network, weights)
+        return network_of(self.specs, self._config.network, weights)
 
     def weights(self) -> dict[str, Tensor]:
         """Copy the parameters and buffers of all networks: `NAME`, with several groups `GROUP/NAME`."""
@@ -295,11 +315,12 @@ class GroupLearners:
         return weights_digest(self.weights())
 
     def state(self) -> dict[str, Tensor]:
-        """Copy the optimizers' moments and the random states, named as `weights` are."""
-        return join_groups({group: learner.state_dict() for group, learner in self._learners.items()})
+        """Copy the optimizers' moments and the random states, named as `weights` are, and the opponents' snapshots."""
+        own = join_groups({group: learner.state_dict() for group, learner in self._learners.items()})
+        return own | self.opponents.state()
 
     def restore(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-        """Restore networks, optimizers and random states from `weights` and `state`.
+        """Restore networks, optimizers, random states and snapshots from `weights` and `state`.
 
         Raises:
             ShapeError: if they are of other networks.
@@ -307,7 +328,7 @@ class GroupLearners:
         groups = tuple(self.networks)
         for group, own in split_groups(weights, groups).items():
             set_weights(self.networks[group], own)
-        for group, own in split_groups(state, groups).items():
+        for group, own in split_groups(self.opponents.restore(state), groups).items():
             self._learners[group].load_state_dict(own)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import TrainingError
 from townlet_training.network.onnx_export import export_policy
-from townlet_training.run.agent_groups import GroupLearners, group_seed
+from townlet_training.run.agent_groups import ONE_GROUP, GroupLearners, group_seed
 from townlet_training.run.monitor import RunClock
 from townlet_training.run.state import EvaluatorState, TrainingState
 from townlet_trajectory.evaluation.comparisons import (
@@ -71,18 +71,28 @@ class RunEvaluator:
         state: scores to compare with; they are kept in checkpoints.
     """
 
-    def __init__(self, evaluator: Evaluator | None, config: TrainingConfig, *, before_each: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator | None,
+        config: TrainingConfig,
+        *,
+        before_each: Callable[[], None],
+        opponents: Callable[[], str] = str,
+    ) -> None:
         """Remember the arguments.
 
         Args:
             evaluator: plays the episodes; None in a run without a world.
             config: of the run.
             before_each: called before every evaluation; an exception of it ends the run there.
+            opponents: tells a digest of the opponents at the moment, where they change: scores against others are
+                not compared with.
         """
         self.state = EvaluatorState()
         self._evaluator = evaluator
         self._config = config
         self._before_each = before_each
+        self._opponents = opponents
         self._zero = zero_of(config.baselines)
 
     @property
@@ -104,7 +114,7 @@ class RunEvaluator:
 
     def keep_clone(self, scores: EpisodeScores) -> None:
         """Remember the clone's `selection_scores` for the gates to come."""
-        self.state.selection[CLONE] = scores
+        self._kept_scores()[CLONE] = scores
 
     def record(self, scores: EpisodeScores, state: TrainingState, gate: GateResult | None) -> EvaluationRecord:
         """Compare the `selection_scores` of the policy with those of the baselines.
@@ -232,13 +242,22 @@ class RunEvaluator:
 
     def _of_selection(self, name: str, count: int, play: Callable[[Seeds], EpisodeScores]) -> EpisodeScores:
         """Return the scores of `name` on the first `count` episodes of selection; those that are missing are played."""
-        known = self.state.selection.get(name)
+        selection = self._kept_scores()
+        known = selection.get(name)
         num_known = 0 if known is None else len(known.seeds)
         if known is None or num_known < count:
             missing = play(selection_seeds(count)[num_known:])
             known = missing if known is None else known.followed_by(missing)
-            self.state.selection[name] = known
+            selection[name] = known
         return known.first(count)
+
+    def _kept_scores(self) -> dict[str, EpisodeScores]:
+        """Scores against the opponents of the moment, by behavior."""
+        opponents = self._opponents()
+        if self.state.opponents != opponents:
+            self.state.selection.clear()
+            self.state.opponents = opponents
+        return self.state.selection
 
     def _share_of_gain(self, difference: float, means: Mapping[str, float]) -> float | None:
         """Return `difference` of two returns as a share of the script's gain over the zero."""
@@ -309,12 +328,15 @@ def export_and_score(
         policies = {
             group: export_policy(
                 learners.networks[group],
-                run_dir / (POLICY_NAME if len(specs) == 1 else f"policy-{group}.onnx"),
+                run_dir / (POLICY_NAME if tuple(specs) == (ONE_GROUP,) else f"policy-{group}.onnx"),
                 spec=spec,
                 seed=group_seed(config.seed, "export", group),
             )
             for group, spec in specs.items()
         }
+        for group, (learner, network) in learners.opponents.earlier_selves().items():
+            seed = group_seed(config.seed, "export", group)
+            export_policy(network, run_dir / f"opponent-{group}.onnx", spec=specs[learner], seed=seed)
     if not evaluator.has_world:
         return RunResult(policies=policies, final=None, promotion=None)
     with clock.measure("final"):

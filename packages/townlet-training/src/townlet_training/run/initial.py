@@ -77,6 +77,11 @@ class InitialPolicy:
             raise ConfigError(f"the policy has the agent groups {_listed(self.specs)}, the world {_listed(specs)}")
         return {group: _with_blocks(self.specs[group], spec) for group, spec in specs.items()}
 
+    def fitted(self, specs: Mapping[str, PolicySpec]) -> dict[str, PolicySpec]:
+        """Return `specs` of a world's agent groups with the blocks of those that this policy plays; see `fitting`."""
+        played = {group: spec for group, spec in specs.items() if group in self.specs}
+        return {**specs, **self.fitting(played or specs)}
+
     def write(self, path: Path) -> None:
         """Write the directory `path`, which must not exist, all at once.
 

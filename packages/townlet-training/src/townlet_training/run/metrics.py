@@ -11,6 +11,7 @@ from pathlib import Path
 from townlet_training.config import STAGES, PlannedUpdate
 from townlet_training.errors import NonFiniteError, ShapeError
 from townlet_training.learning.update import PPOUpdate
+from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory import REWARD_TERM
 from townlet_trajectory.evaluation.anneal_results import FALL_TOLERANCE
@@ -46,8 +47,8 @@ OWN_KEYS = (
 ).split()
 
 GROUP_KEY = "group"
-"""Only lines of a run with several agent groups have it; what is counted for all of them together, such as events and
-shares of decisions, is then the same in the lines of an update."""
+"""Lines of a run with several agent groups have it, and those of a group that is not called `agents`; events, which are
+counted for all of them together, are then the same in the lines of an update."""
 
 WALL_TIME_KEYS = frozenset({"epoch_duration_sec", "wall_time_s", "env_steps_per_s"})
 """What differs between two runs with the same seed; nothing else does."""
@@ -159,7 +160,7 @@ def metrics_row(
     values |= of_update(update) | of_collection(collected, group) | _of_script(cloned)
     if cloned is not None:
         values |= _of_anneal(cloned, planned, collected)
-    if len(collected.batches) > 1:
+    if len(collected.batches) > 1 or group != ONE_GROUP:
         values[GROUP_KEY] = group
     keys = dict.fromkeys((*CONTRACT_KEYS, *ANNEAL_KEYS, *OWN_KEYS, *sorted(values.keys() - {GROUP_KEY}), GROUP_KEY))
     return MetricsRow(values={key: values[key] for key in keys if key in values})

@@ -23,7 +23,7 @@ from townlet_training.run.monitor import Interrupted, Progress, RunMonitor
 from townlet_training.run.recorded import RecordedData, fingerprints, require_origin
 from townlet_training.run.state import ClonedScript, EarlierTotal, TrainingState
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
-from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
+from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, Collected, Collector, EpisodeScores, Evaluator
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
 from townlet_trajectory.storage.files import DirectoryLock
 
@@ -89,6 +89,7 @@ class TrainingOrchestrator:
         evaluator: Evaluator | None,
         *,
         specs: Mapping[str, PolicySpec],
+        frozen: Mapping[str, AnyActor] = {},
         run_dir: Path,
         data: RecordedData | None = None,
         on_progress: Callable[[Progress], None] = _ignore,
@@ -106,6 +107,7 @@ class TrainingOrchestrator:
             evaluator: of the same kind of world, with seeds it is given. A run without a world has neither: it clones
                 `data`, judges the clone by the episodes of `data` that are held out, and exports it.
             specs: observations and actions of each agent group's policy; a single group is called `agents`.
+            frozen: policies of the agent groups that are played by one from a file, as `config.groups` says.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
             data: recorded steps that each agent group is cloned from; None: what the script does in `collector`. Its
                 fingerprints are among the settings that `resume` compares.
@@ -118,8 +120,7 @@ class TrainingOrchestrator:
                 timings). A finished run is judged once more, with the same result.
             initial: weights of `InitialPolicy` to begin with. Mode `anneal` then begins with the warm-up, and its gates
                 compare with this policy in the place of the clone; `bc` and `ppo` learn on. None: fresh networks.
-            earlier_totals: with `resume`, the totals of world steps that the run had before it was extended, oldest
-                first.
+            earlier_totals: with `resume`, those that the run had before it was extended, oldest first.
 
         Raises:
             ConfigError: if `config.total_env_steps` does not suffice for every stage, a group has no proper name, there
@@ -127,30 +128,31 @@ class TrainingOrchestrator:
         """
         if config.is_scheduled:
             raise ConfigError(f"mode `{config.mode}` with a schedule of its own is for `ScheduledRun`")
-        if config.mode == "anneal" and data is not None and initial is not None:
-            raise ConfigError("mode `anneal` begins with a clone of `data` or with a policy, not with both")
+        self._learners = GroupLearners(config, specs, frozen=frozen, initial=initial)
+        specs = self._learners.specs
         require_origin(config.mode, data, specs.keys(), has_world=collector is not None and evaluator is not None)
+        if collector is not None and evaluator is not None:
+            collector, evaluator = self._learners.opponents.against(collector, evaluator)
         self._config = config
         self._experience = RunExperience(collector, run_dir=run_dir)
         self._run_dir = run_dir
-        self._data = data
-        self._resume = resume
-        self._begins_trained, self._earlier = initial is not None, tuple(earlier_totals)
-        first_total = self._earlier[0].total_env_steps if self._earlier else None
+        self._data, self._resume = data, resume
+        self._clones, self._earlier = initial is None or config.mode == "bc", tuple(earlier_totals)
         self._schedule = None
         if config.mode != "bc":
-            self._schedule = plan(config, from_data=data is not None, clones=initial is None, first_total=first_total)
+            first = next((one.total_env_steps for one in self._earlier), None)
+            self._schedule = plan(config, from_data=data is not None, clones=self._clones, first_total=first)
         num_evaluations = self._schedule.num_evaluations if self._schedule is not None else 0
         self._gate_level = gate_level(len(specs) + num_evaluations, level=config.gates.level)
-        self._learners = GroupLearners(config, specs, initial=initial)
-        self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation)
+        opponents = self._learners.opponents.digest
+        self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation, opponents=opponents)
         self._directory = RunDirectory(run_dir, keep_last=config.keep_checkpoints)
         self._monitor = RunMonitor(on_progress=on_progress, stop=stop)
         self._state = TrainingState(
             config=config,
             specs=dict(specs),
             notes={**notes, **fingerprints(data)},
-            stage="ppo" if config.mode == "ppo" else "clone" if config.mode == "bc" or initial is None else "warmup",
+            stage="ppo" if config.mode == "ppo" else "clone" if self._clones else "warmup",
             transitions=dict.fromkeys(specs, 0),
             evaluator=self._evaluator.state,
         )
@@ -213,11 +215,10 @@ class TrainingOrchestrator:
         """Clone the script; in mode `ppo`, and with an initial policy, fit normalization to what the policy meets."""
         state, config = self._state, self._config
         self._monitor.stop_if_asked()
-        if config.mode == "ppo" or (config.mode == "anneal" and self._begins_trained):
+        if config.mode == "ppo" or not self._clones:
             collected = self._collect(self._learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
             self._learners.freeze_statistics(collected.batches)
-            scores = self._selection_scores()
-            self._note(scores, None)
+            self._note(scores := self._selection_scores(), None)
             if config.mode == "anneal":
                 self._evaluator.keep_clone(scores)
                 state.history.clone = CloneRecord(results={}, gate=None, evaluation=state.history.evaluations[-1])
@@ -318,7 +319,7 @@ class TrainingOrchestrator:
             record = history.evaluations[-1]
             history.good = state.env_steps
             if schedule.acts_alone_after(state.update_index) and (
-                history.best is None or record.return_mean > history.best.return_mean
+                history.best is None or self._learners.opponents.moving or record.return_mean > history.best.return_mean
             ):
                 history.best = record
         elif state.attempt < self._config.anneal.max_retries:

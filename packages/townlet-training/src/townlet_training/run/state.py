@@ -50,6 +50,8 @@ class EvaluatorState:
     selection: dict[str, EpisodeScores] = field(default_factory=dict)
     """By behavior, on the episodes of selection: the baselines, and the clone as `clone`. A gate that lacked evidence
     may have added episodes."""
+    opponents: str = ""
+    """Digest of the earlier selves that they were made against."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,8 @@ class PromotionRegistry:
         """
         self.path = Path(path)
         self._clock = clock
-        self.state()
+        self._journal = read_journal(self.path / JOURNAL_NAME)
+        self._state = RegistryState.of(self._journal)
 
     @classmethod
     def create(
@@ -108,7 +109,7 @@ class PromotionRegistry:
         path = Path(path)
         make_directory(path)
         with DirectoryLock(path, wait_s=WAIT_S):
-            journal = Journal(path=path / JOURNAL_NAME, records=(), num_bytes=0)
+            journal = Journal(path=path / JOURNAL_NAME)
             if journal.path.exists() and read_journal(journal.path).records:
                 raise PromotionError(f"{path}: there is a registry already")
             content: dict[str, JsonValue] = {
@@ -117,14 +118,17 @@ class PromotionRegistry:
                 "settings": settings.entries(),
             }
             first = journal.draft("created", content, time=clock())
-            RegistryState.of(Journal(path=journal.path, records=(first,), num_bytes=0))
+            RegistryState.created(first)
             make_directory(path / RELEASES_NAME)
             journal.append(first)
         return cls(path, clock=clock)
 
     def state(self) -> RegistryState:
         """Return the present state. Raises `ArtifactError` if the journal is damaged or does not follow from itself."""
-        return RegistryState.of(read_journal(self.path / JOURNAL_NAME))
+        journal = read_journal(self.path / JOURNAL_NAME, self._journal)
+        known = self._state if journal.data.startswith(self._journal.data) else None
+        self._journal, self._state = journal, RegistryState.of(journal, known)
+        return self._state
 
     def snapshot(self) -> dict[str, JsonValue]:
         """Return the present state in eleven keys; see `RegistryState.snapshot`."""
@@ -323,13 +327,12 @@ class PromotionRegistry:
         """Remove the releases that are not live, named, a candidate, or what a rollback returns to; return their
         digests. Raises `ArtifactError` if one cannot be removed: the next call tries again."""
         with DirectoryLock(self.path, wait_s=WAIT_S):
-            journal = read_journal(self.path / JOURNAL_NAME)
-            state = RegistryState.of(journal)
+            state = self.state()
             unused = sorted(state.releases.keys() - state.protected())
             if unused:
-                record = journal.draft("pruned", {"releases": list[JsonValue](unused)}, time=self._clock())
+                record = self._journal.draft("pruned", {"releases": list[JsonValue](unused)}, time=self._clock())
                 state = state.after(record)
-                journal.append(record)
+                self._journal.append(record)
             # Also what a writer left that was killed between its files and its record.
             for folder in sorted((self.path / RELEASES_NAME).iterdir()):
                 if folder.name not in state.releases:
@@ -364,12 +367,11 @@ class PromotionRegistry:
             The state afterwards.
         """
         with DirectoryLock(self.path, wait_s=WAIT_S):
-            journal = read_journal(self.path / JOURNAL_NAME)
-            state = RegistryState.of(journal)
-            record = journal.draft(event, content(state), time=self._clock())
+            state = self.state()
+            record = self._journal.draft(event, content(state), time=self._clock())
             after = state.after(record)
             prepare(after)
-            journal.append(record)
+            self._journal.append(record)
         return after
 
     def _require_intact(self, state: RegistryState) -> None:

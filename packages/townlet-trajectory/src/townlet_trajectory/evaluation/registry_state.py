@@ -58,23 +58,53 @@ class RegistryState:
     ready_since: int | None = None
 
     @classmethod
-    def of(cls, journal: Journal) -> RegistryState:
+    def of(cls, journal: Journal, state: RegistryState | None = None) -> RegistryState:
         """Derive the state from a journal.
+
+        Args:
+            journal: of the registry.
+            state: after some of its records, which need not be looked at again; None: after none of them.
 
         Raises:
             ManifestError: names the record that does not follow from those before it.
         """
-        state: RegistryState | None = None
         where = journal.path
         try:
-            for record in journal.records:
+            for record in journal.records[0 if state is None else state.sequence :]:
                 where = Path(f"{journal.path}:{record.sequence}")
-                state = _created(record) if state is None else state.after(record)
+                state = cls.created(record) if state is None else state.after(record)
         except PromotionError as error:
             raise ManifestError(where, "verify", str(error)) from error
         if state is None:
             raise ManifestError(journal.path, "parse", "not a registry: the journal is empty")
         return state
+
+    @classmethod
+    def created(cls, record: Record) -> RegistryState:
+        """Return the state after the first record.
+
+        Raises:
+            PromotionError: if it is another event, or a setting is out of range.
+            ManifestError: if a value of it is missing or of another type.
+        """
+        content = record.content
+        if record.event != "created":
+            raise PromotionError(f"a registry begins with the event `created`, got {record.event!r:.70}")
+        content.version(FORMAT, VERSION)
+        said, config = content.inside("settings"), content.inside("settings").inside("config")
+        config.require_keys({each.name for each in fields(PromotionConfig)})
+        counts = {name: config.integer(name) for name in ("required_passes", "num_episodes", "num_resamples")}
+        settings = RegistrySettings(
+            config=PromotionConfig(**counts, tail_margin=config.number("tail_margin")),
+            seed=said.integer("seed"),
+            behavior=_text(said, "behavior"),
+            config_id=_text(said, "config_id"),
+            world=said.object("world"),
+        )
+        if _DIGEST.fullmatch(settings.behavior):
+            raise PromotionError("the first behavior is no digest")
+        first = LivePeriod(release=settings.behavior, event=record.event, sequence=1, time=record.time)
+        return cls(settings=settings, sequence=1, stack=(settings.behavior,), periods=(first,), since=1)
 
     @property
     def live(self) -> str:
@@ -84,12 +114,9 @@ class RegistryState:
     @property
     def counted_passes(self) -> tuple[RegistryPass, ...]:
         """The passes in a row that the candidate has won against what is live; one that was given up ends the row."""
-        mine = [
-            each
-            for each in self.passes
-            if (each.candidate, each.incumbent) == (self.candidate, self.live) and each.opened > self.since
-        ]
-        ended = dropwhile(lambda each: each.result is None, reversed(mine))
+        # Whoever the candidate and what is live have become, they have been it since then.
+        latest = takewhile(lambda each: each.opened > self.since, reversed(self.passes))
+        ended = dropwhile(lambda each: each.result is None, latest)
         return tuple(takewhile(lambda each: each.won, ended))[::-1]
 
     @property
@@ -341,27 +368,6 @@ class RegistryState:
             release=stack[-1], event=record.event, sequence=record.sequence, time=record.time, metadata=metadata
         )
         return replace(self, stack=stack, periods=(*before, ended, begun), since=record.sequence, is_promoted=False)
-
-
-def _created(record: Record) -> RegistryState:
-    content = record.content
-    if record.event != "created":
-        raise PromotionError(f"a registry begins with the event `created`, got {record.event!r:.70}")
-    content.version(FORMAT, VERSION)
-    said, config = content.inside("settings"), content.inside("settings").inside("config")
-    config.require_keys({each.name for each in fields(PromotionConfig)})
-    counts = {name: config.integer(name) for name in ("required_passes", "num_episodes", "num_resamples")}
-    settings = RegistrySettings(
-        config=PromotionConfig(**counts, tail_margin=config.number("tail_margin")),
-        seed=said.integer("seed"),
-        behavior=_text(said, "behavior"),
-        config_id=_text(said, "config_id"),
-        world=said.object("world"),
-    )
-    if _DIGEST.fullmatch(settings.behavior):
-        raise PromotionError("the first behavior is no digest")
-    first = LivePeriod(release=settings.behavior, event=record.event, sequence=1, time=record.time)
-    return RegistryState(settings=settings, sequence=1, stack=(settings.behavior,), periods=(first,), since=1)
 
 
 def _named(release: str, behavior: str) -> dict[str, JsonValue]:

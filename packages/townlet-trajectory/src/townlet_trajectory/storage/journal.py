@@ -41,8 +41,9 @@ class Journal:
     """The records of a journal, as they were read."""
 
     path: Path
-    records: tuple[Record, ...]
-    num_bytes: int
+    records: tuple[Record, ...] = ()
+    data: bytes = b""
+    """All whole lines."""
 
     def draft(self, event: str, content: Mapping[str, JsonValue], *, time: float) -> Record:
         """Make the record that comes next; `append` writes it.
@@ -68,12 +69,12 @@ class Journal:
             line = canonical_json(document)
         except ValueError as error:
             raise ArtifactError(self.path, "encode", str(error)) from error
-        if len(line) > MAX_RECORD_BYTES or self.num_bytes + len(line) >= MAX_JOURNAL_BYTES:
+        if len(line) > MAX_RECORD_BYTES or len(self.data) + len(line) >= MAX_JOURNAL_BYTES:
             raise ArtifactError(
                 self.path,
                 "append",
                 f"a record has at most {MAX_RECORD_BYTES} bytes and a journal {MAX_JOURNAL_BYTES}, "
-                f"got {len(line)} after {self.num_bytes}",
+                f"got {len(line)} after {len(self.data)}",
             )
         return _parsed(line, number, previous, self.path)
 
@@ -86,21 +87,25 @@ class Journal:
         append_line(self.path, record.line.decode())
 
 
-def read_journal(path: Path) -> Journal:
+def read_journal(path: Path, known: Journal | None = None) -> Journal:
     """Read a journal without an unterminated last line, which a writer is writing, or was when it was killed.
+
+    Args:
+        path: of the file.
+        known: what was read of it before: where it begins with the same bytes, only the rest is parsed.
 
     Raises:
         ArtifactError: if it cannot be read, is longer than `MAX_JOURNAL_BYTES`, or a line is no object of strict JSON.
         ManifestError: if a line does not follow the one before it.
     """
-    records: list[Record] = []
-    num_bytes = 0
-    for line in io.BytesIO(read_named(path, max_bytes=MAX_JOURNAL_BYTES)):
-        if line.endswith(b"\n"):
-            previous = records[-1].line if records else None
-            records.append(_parsed(line[:-1], len(records) + 1, previous, path))
-            num_bytes += len(line)
-    return Journal(path=path, records=tuple(records), num_bytes=num_bytes)
+    data = read_named(path, max_bytes=MAX_JOURNAL_BYTES)
+    data = data[: data.rfind(b"\n") + 1]
+    begun = known if known is not None and data.startswith(known.data) else Journal(path=path)
+    records = list(begun.records)
+    for line in io.BytesIO(data[len(begun.data) :]):
+        previous = records[-1].line if records else None
+        records.append(_parsed(line.removesuffix(b"\n"), len(records) + 1, previous, path))
+    return Journal(path=path, records=tuple(records), data=data)
 
 
 def _digest(line: bytes | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,17 @@ from townlet_runtime.cli.named_policy import NamedPolicy, load_policy, policy_of
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load_of_run, require_begun_with
 from townlet_runtime.core.rollouts import Evaluator
+from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.runs.finished import read_run
+from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
-from townlet_trajectory.evaluation.interfaces import HELD_OUT, AnyActor, EpisodeScores
+from townlet_trajectory.evaluation.interfaces import HELD_OUT, AnyActor, EpisodeScores, Opponents
 from townlet_trajectory.evaluation.results import LEARNED, RANDOM, SCRIPTED, zero_of
 
 OTHER = "other"
 """Name of the policy of another run."""
 NUM_RESAMPLES = 10_000
-_RESAMPLING_SEED = 0
+RESAMPLING_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +36,17 @@ class EvaluateOptions:
     against: str | None
     episodes: int
     sample: bool
+    matrix: Sequence[str] = ()
+    """Run directories, policy files and behaviors that meet in every role; empty: a comparison."""
+    output: Path | None = None
+    """Of the picture of a matrix."""
 
 
 def evaluate_run(options: EvaluateOptions, console: Console) -> int:
     """Play the episodes, print the comparison, and return the exit code."""
     console.mute_ticks()
+    if options.output is not None:
+        raise CommandError(f"--output {options.output}: of no effect without --matrix")
     # Before its files are compared with the manifest: a changed config is named by its key.
     config, begun = load_of_run(options.run_dir, options.world.overrides(), console)
     run = read_run(options.run_dir)
@@ -53,15 +61,18 @@ def evaluate_run(options: EvaluateOptions, console: Console) -> int:
         require_same_world(options.run_dir, begun, one.specs)
         behaviors, bridge = one.behaviors, worlds.bridge(one.specs)
         against = _opponent(options.against, behaviors, worlds, named)
-        for each in named.values():
-            each.require_fit(one.specs)
+        opponents = named[LEARNED].opponents
+        named[LEARNED].require_fit(one.specs)
+        if OTHER in named:
+            learning = {group: spec for group, spec in one.specs.items() if group not in opponents}
+            named[OTHER] = _of_groups(named[OTHER], learning)
     num_worlds: int = config.training["num_envs"]  # a run writes all settings of training out
     evaluator = Evaluator(worlds.make_scored, config=bridge, seed=run.summary.seed, num_worlds=num_worlds)
     zero = zero_of((*behaviors, RANDOM)) or RANDOM
     names = (LEARNED, against, *([SCRIPTED] if SCRIPTED in behaviors else []), zero)
     with end_on_signals():
         policies = {name: each.policies for name, each in named.items()}
-        played = _play(evaluator, policies, tuple(dict.fromkeys(names)), options, console)
+        played = _play(evaluator, policies, tuple(dict.fromkeys(names)), options, console, opponents)
         found = comparison_of(played, against=against, zero=zero)
     acting = "sampled" if options.sample else "greedy"
     label = options.against or against
@@ -85,23 +96,43 @@ def _opponent(against: str | None, behaviors: Sequence[str], worlds: Worlds, nam
     return OTHER
 
 
+def _of_groups(named: NamedPolicy, specs: Mapping[str, SimulationSpec]) -> NamedPolicy:
+    """The policies of another run in the roles of `specs`.
+
+    Raises:
+        CommandError: names the first group that it has no policy for.
+    """
+    named = replace(named, opponents={})
+    if named.policies.keys() == specs.keys():
+        named.require_fit(specs)
+        return named
+    policies: dict[str, FilePolicy] = {}
+    for group, spec in specs.items():
+        policy = named.policy_for(group, spec)
+        if policy is None:
+            raise CommandError(f"{named.path}: has no policy that fits the group `{group}`, or several")
+        policies[group] = policy
+    return replace(named, policies=policies)
+
+
 def _play(
     evaluator: Evaluator,
     policies: Mapping[str, Mapping[str, AnyActor]],
     names: Sequence[str],
     options: EvaluateOptions,
     console: Console,
+    opponents: Opponents,
 ) -> dict[str, EpisodeScores]:
-    """The returns of every behavior on the same episodes, by its name."""
+    """The returns of every behavior on the same episodes, by its name, against the opponents of the run."""
     seeds = HELD_OUT + np.arange(options.episodes)
     played = {}
     with console.progress(total=len(names), unit="behaviors") as progress:
         for done, name in enumerate(names):
             progress.update("evaluate", done, name)
             played[name] = (
-                evaluator.evaluate(policies[name], seeds=seeds, sample=options.sample)
+                evaluator.evaluate(policies[name], seeds=seeds, sample=options.sample, opponents=opponents)
                 if name in policies
-                else evaluator.baseline(name, seeds=seeds)
+                else evaluator.baseline(name, seeds=seeds, opponents=opponents)
             )
         progress.update("evaluate", len(names))
     return played
@@ -139,12 +170,12 @@ def comparison_of(scores: Mapping[str, EpisodeScores], *, against: str, zero: st
     """
     bottom = scores[zero].mean
     top = scores[SCRIPTED].mean if SCRIPTED in scores else None
-    difference = compare(scores[LEARNED], scores[against], seed=_RESAMPLING_SEED, num_resamples=NUM_RESAMPLES)
+    difference = compare(scores[LEARNED], scores[against], seed=RESAMPLING_SEED, num_resamples=NUM_RESAMPLES)
     seeds = scores[LEARNED].seeds
     return Comparison(
         against=against,
         summaries={
-            name: summarize(each, seed=_RESAMPLING_SEED, num_resamples=NUM_RESAMPLES) for name, each in scores.items()
+            name: summarize(each, seed=RESAMPLING_SEED, num_resamples=NUM_RESAMPLES) for name, each in scores.items()
         },
         normalized={name: _normalized(each.mean, bottom, top) for name, each in scores.items()},
         zero=zero,

@@ -135,15 +135,16 @@ def _set_up(
     if options.record is not None:
         options.record.require(worlds.environment, is_town=worlds.towns is not None)
         require_room(ticks, specs, option="--record", remedy="--ticks")
-        if named is not None and any(isinstance(one, RecurrentOnnxPolicy) for one in named.policies.values()):
+        if named is not None and any(isinstance(one, RecurrentOnnxPolicy) for one in named.playing.values()):
             raise ConfigError("steps hold no recurrent state, and the policy has some", file="--record")
     drawn = named is None and SCRIPTED not in simulation.behaviors
-    policies: Mapping[str, FilePolicy | UniformPolicy] | None = None if named is None else named.policies
+    policies: Mapping[str, FilePolicy | UniformPolicy] | None = None if named is None else named.playing
     if drawn:
         policies = {group: UniformPolicy.of(spec) for group, spec in specs.items()}
     ratio = options.ratio if options.ratio is not None else 0.0 if policies is None else 1.0
     if SCRIPTED not in simulation.behaviors and ratio < 1.0:
         raise ConfigError(f"`{worlds.environment}` has no script that the other decisions could go to", file="--ratio")
+    opponents = {} if named is None else named.opponents
     observed = simulation.reset(seeds=training_seeds(seed, 1))
     runtimes = runtimes_of(
         simulation,
@@ -154,7 +155,10 @@ def _set_up(
         seed=seed,
         # Greedy steps have no probabilities to learn from; what is recorded is for learning.
         greedy=not recording and not drawn,
+        drawn=opponents,
     )
+    for group in opponents:
+        runtimes[group].set_anneal_ratio(1.0)
     for group, runtime in runtimes.items():
         runtime.begin(observed[group], tick=0)
     return WorldSetup(policies=policies, drawn=drawn, runtimes=runtimes)

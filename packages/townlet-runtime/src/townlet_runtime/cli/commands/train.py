@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from townlet_runtime.cli.run_starts import (
     with_network,
 )
 from townlet_runtime.cli.schedule_options import ScheduleOptions
+from townlet_runtime.cli.training_data import DataOptions, TrainingData, data_of, open_data
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import (
     Worlds,
@@ -54,6 +55,7 @@ from townlet_runtime.runs.directory import (
     require_free,
 )
 from townlet_runtime.runs.finished import read_run, write_results
+from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, sha256_of
 from townlet_runtime.runs.records import BegunFile, InitialSource, SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.spec_entries import spec_entries
@@ -61,7 +63,11 @@ from townlet_trajectory.evaluation.results import SCRIPTED, Mode, RunSummary
 from townlet_trajectory.storage.files import write_bytes_atomic
 
 if TYPE_CHECKING:
+    from townlet_runtime.policy.onnx import FilePolicy
     from townlet_runtime.training import InitialPolicy, Progress, TrainingConfig
+
+
+_SOURCE = "training.source"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,19 +88,31 @@ class TrainOptions:
     preset: str | None
     settings: Sequence[str]
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    data: DataOptions = field(default_factory=DataOptions)
+    opponents: Sequence[str] = ()
+    """`GROUP=POLICY`."""
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that the options of their own name mean."""
         return [
             *self.world.overrides(),
-            *option("training.source", self.mode, "--mode"),
+            *option(_SOURCE, self.mode, "--mode"),
             *option("training.total_env_steps", self.total_steps, "--total-steps"),
             *option("training.num_envs", self.num_envs, "--num-envs"),
             *option("training.eval_every", self.eval_every, "--eval-every"),
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
             *self.schedule.overrides(),
+            *map(_opponent, self.opponents),
         ]
+
+
+def _opponent(text: str) -> Override:
+    """The override that `--opponent GROUP=POLICY` means."""
+    group, _, policy = text.partition("=")
+    if not group or not policy:
+        raise CommandError(f"--opponent {text}: expected GROUP=script, GROUP=past(k) or GROUP=FILE")
+    return Override(path=("training", "groups", group, "policy"), value=policy, label=f"--opponent {text}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +135,17 @@ class TrainPlan:
     init_from: Path | None
     """Directory of the policy that a new run begins with; None: a fresh one."""
     threads: int
+    manifest: Path | None
+    """`--bc-manifest` of mode `bc`, whose result is then printed as the original did."""
+    named_world: bool
+    """Whether the world was named, by an option or by the config, and is not the default."""
+    data: TrainingData | None = None
+    """Recorded steps to clone; None: the script is cloned, or nothing."""
+
+    @property
+    def environment(self) -> str | None:
+        """Name of the world that the policy is trained or judged in; None: there is none."""
+        return None if self.data is not None and not self.data.fits else self.worlds.environment
 
 
 def train_policy(options: TrainOptions, console: Console) -> int:
@@ -137,10 +166,25 @@ def train_policy(options: TrainOptions, console: Console) -> int:
     if is_scheduled(plan.config, plan.mode):
         if options.init_from is not None:
             raise CommandError(f"--init-from {options.init_from}: a schedule begins with a network of its own")
-        from townlet_runtime.cli.commands.train_schedule import train_scheduled
+        from townlet_runtime.cli.commands.train_schedule import train_scheduled, with_record
 
-        return train_scheduled(plan, options.schedule, console)
-    return _train(plan, console)
+        return train_scheduled(with_record(plan, options.data), options.schedule, console)
+    with ExitStack() as opened:
+        data = open_data(
+            data_of(options.data, plan.config, plan.mode, plan.begun),
+            plan.specs,
+            mode=plan.mode,
+            named_world=plan.named_world,
+            begun=plan.begun,
+            opened=opened,
+            console=console,
+        )
+        if data is None and plan.mode != "ppo" and SCRIPTED not in plan.behaviors:
+            raise CommandError(
+                f"mode {plan.mode} begins with a script, and `{plan.worlds.environment}` has none: name one with "
+                "--controller, recorded steps with --data, or train with --mode ppo"
+            )
+        return _train(replace(plan, data=data), console)
 
 
 def _require_no_contradiction(options: TrainOptions, path: Path) -> None:
@@ -184,7 +228,8 @@ def _plan(options: TrainOptions, console: Console) -> TrainPlan:
     if options.resume is not None and begun is not None:
         require_same_world(options.resume, begun, specs)
     meant = options.schedule.mode_of(config.training.get("source"), named=options.mode is not None)
-    mode = meant or _mode(config, worlds, behaviors)
+    is_alone = options.data.paths and options.config is None and options.resume is None and not _sets(options, _SOURCE)
+    mode = meant or ("bc" if is_alone and options.mode is None else _mode(config, behaviors))
     seed = seed_of(config) if options.seed is None else options.seed
     named = options.resume or options.run_dir
     if options.run_dir is not None and options.resume is None:
@@ -201,22 +246,27 @@ def _plan(options: TrainOptions, console: Console) -> TrainPlan:
         begun=begun,
         init_from=options.init_from,
         threads=options.threads,
+        manifest=options.schedule.bc_manifest if mode == "bc" else None,
+        named_world=_names_a_world(options, config, begun),
     )
 
 
-def _mode(config: Config, worlds: Worlds, behaviors: Sequence[str]) -> Mode:
+def _names_a_world(options: TrainOptions, config: Config, begun: BegunFile | None) -> bool:
+    if begun is not None:
+        return begun.environment is not None
+    in_file = options.config is not None and "name" in config.environment.model_fields_set
+    return options.world.env is not None or _sets(options, "environment.name") or in_file
+
+
+def _sets(options: TrainOptions, key: str) -> bool:
+    return any(setting.startswith(f"{key}=") for setting in options.settings)
+
+
+def _mode(config: Config, behaviors: Sequence[str]) -> Mode:
     """The mode that is trained in; PPO alone where none is named and there is no script to begin with."""
     mode = training_mode(config)
-    if SCRIPTED in behaviors or is_scheduled(config, mode):
-        return mode
-    if "source" not in config.training:
-        return "ppo"
-    if mode != "ppo":
-        raise CommandError(
-            f"mode {mode} begins with a script, and `{worlds.environment}` has none: name one with --controller, "
-            "or train with --mode ppo"
-        )
-    return mode
+    is_silent = "source" not in config.training and not is_scheduled(config, mode)
+    return "ppo" if is_silent and SCRIPTED not in behaviors else mode
 
 
 def settings_of(plan: TrainPlan, initial: InitialPolicy | None = None) -> tuple[Config, TrainingConfig]:
@@ -246,6 +296,8 @@ def _train(plan: TrainPlan, console: Console) -> int:
     plan = replace(plan, config=config)
     # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
     require_report_extra()
+    if plan.environment is None:
+        return _train_in(None, plan, training, initial, console)
     # Built first: a contradiction is refused before anything is written.
     with closing(plan.worlds.make(training.num_envs)) as worlds:
         return _train_in(worlds, plan, training, initial, console)
@@ -264,7 +316,7 @@ def _initial(plan: TrainPlan) -> InitialPolicy | None:
 
 
 def _train_in(
-    worlds: GroupedSimulation,
+    worlds: GroupedSimulation | None,
     plan: TrainPlan,
     training: TrainingConfig,
     initial: InitialPolicy | None,
@@ -272,6 +324,8 @@ def _train_in(
 ) -> int:
     from townlet_runtime.training import TrainingError, prepare_run
 
+    kept, noted = (None, {}) if plan.begun is None else (plan.run_dir, plan.begun.opponents_sha256)
+    opponents = frozen_opponents(training.groups, plan.specs, kept=kept, sha256=noted)
     begun_at = 0 if plan.begun is None else resume_at(plan, plan.begun, console)
     with (
         stop_on_signals() as stop,
@@ -283,7 +337,7 @@ def _train_in(
             shown.update(progress.stage, progress.env_steps, note)
 
         try:
-            with claimed(plan, initial) as (run_dir, begun):
+            with claimed(plan, opponents, initial) as (run_dir, begun):
                 orchestrator = prepare_run(
                     training,
                     worlds,
@@ -297,6 +351,8 @@ def _train_in(
                     resume=plan.begun is not None,
                     initial=initial,
                     earlier_totals=earlier_totals(begun),
+                    data=None if plan.data is None else plan.data.by_group,
+                    opponents=opponents,
                 )
             summary = orchestrator.run()
         except TrainingError as error:
@@ -306,11 +362,14 @@ def _train_in(
         console.note(f"go on with: {resume_command(plan, run_dir)}")
         return stop.code
     plan = replace(plan, run_dir=run_dir, begun=begun)
-    return _finish(plan, summary, console, horizon=first_spec(worlds).episode_ticks)
+    horizon = None if worlds is None else first_spec(worlds).episode_ticks
+    return _finish(plan, training, summary, console, horizon=horizon)
 
 
 @contextmanager
-def claimed(plan: TrainPlan, initial: InitialPolicy | None = None) -> Iterator[tuple[Path, BegunFile]]:
+def claimed(
+    plan: TrainPlan, opponents: Mapping[str, FilePolicy] = {}, initial: InitialPolicy | None = None
+) -> Iterator[tuple[Path, BegunFile]]:
     """Hold the run directory while the block prepares the run; a new one then gets its first files."""
     if plan.begun is not None:
         yield plan.run_dir, plan.begun
@@ -320,15 +379,18 @@ def claimed(plan: TrainPlan, initial: InitialPolicy | None = None) -> Iterator[t
         begun = BegunFile(
             schema_version=2,
             threads=plan.threads,
-            environment=plan.worlds.environment,
+            environment=plan.environment,
             controller=plan.worlds.controller,
             guardrails=plan.worlds.guardrails,
-            specs={group: spec_entries(spec) for group, spec in plan.specs.items()},
+            specs=None if plan.environment is None else {name: spec_entries(each) for name, each in plan.specs.items()},
             config_sha256=config_digest(plan.config),
             config=resolved(plan.config),
+            data=() if plan.data is None else plan.data.noted,
+            opponents_sha256=sha256_of(opponents),
             initial=None if initial is None else InitialSource(path=str(plan.init_from), weights_sha256=initial.sha256),
         )
         yield run_dir, begun
+        keep_opponents(run_dir, opponents)
         if initial is not None:
             initial.write(run_dir / INITIAL)
         # The config comes last: a run that has one can be resumed, however early it is killed.
@@ -345,6 +407,7 @@ def notes_of(begun: BegunFile) -> dict[str, str]:
         "controller": begun.controller,
         "guardrails": " ".join(begun.guardrails) or None,
         "initial": None if begun.initial is None else begun.initial.weights_sha256,
+        "opponents_sha256": " ".join(f"{group}={one}" for group, one in begun.opponents_sha256.items()) or None,
     }
     return {name: value for name, value in notes.items() if value is not None}
 
@@ -380,20 +443,26 @@ def resume_command(plan: TrainPlan, run_dir: Path) -> str:
     return f"{command} {plan.worlds.options.code().typed()}".rstrip()
 
 
-def _finish(plan: TrainPlan, summary: RunSummary, console: Console, *, horizon: int) -> int:
+def _finish(
+    plan: TrainPlan, training: TrainingConfig, summary: RunSummary, console: Console, *, horizon: int | None
+) -> int:
     """Write the records of the run, then its report, and print the results."""
-    from townlet_runtime.cli.results import draw_report, show_results
+    from townlet_runtime.cli.results import draw_report, show_clone, show_results
 
     record = SummaryFile.of(
         summary,
-        environment=plan.worlds.environment,
+        environment=plan.environment,
         threads=plan.threads,
         controller=plan.worlds.controller,
         guardrails=plan.worlds.guardrails,
         preset=plan.config.preset,
         config_sha256=None if plan.begun is None else plan.begun.config_sha256,
+        opponents=opponent_files(training.groups, plan.run_dir),
     )
     write_results(plan.run_dir, summary, record, horizon=horizon)
     run = draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)
-    show_results(run, console, failure=summary.failure)
+    if plan.manifest is not None and summary.clone is not None:
+        show_clone(summary.clone, plan.manifest, console)
+    else:
+        show_results(run, console, failure=summary.failure)
     return GATE_FAILED if record.promotion == "FAIL" or summary.failure is not None else SUCCESS

@@ -16,6 +16,7 @@ from townlet_runtime.cli.commands.train import TrainPlan, claimed, notes_of, res
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals
 from townlet_runtime.cli.ppo_log import PPOLog
 from townlet_runtime.cli.schedule_options import ScheduleOptions
+from townlet_runtime.cli.training_data import DataOptions
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import Config
 from townlet_runtime.config.schema import SocialCycle, SocialStage
@@ -24,7 +25,7 @@ from townlet_runtime.runs.finished import read_run, write_results
 from townlet_runtime.runs.recorded import RecordedData, open_recorded
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
-from townlet_trajectory import TrajectoryBatch, TrajectoryDataset
+from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import RunSummary
 from townlet_trajectory.formats.captures.metrics import CONFLICT_FEATURES
@@ -71,6 +72,21 @@ def train_scheduled(plan: TrainPlan, options: ScheduleOptions, console: Console)
         return _train(replace(plan, config=config), training, data, options, console)
 
 
+def with_record(plan: TrainPlan, data: DataOptions) -> TrainPlan:
+    """Return the plan of a schedule, whose record and data to clone are those of `--data` where that was given.
+
+    Raises:
+        CommandError: if there are several.
+    """
+    if len(data.paths) > 1:
+        raise CommandError("--data: a schedule learns from one record")
+    named = {} if data.root is None else {"data_root": str(data.root)}
+    for path in data.paths:
+        named |= {"replay_manifest": str(path), "bc_manifest": str(path)}
+    training = {**named, **plan.config.training}
+    return replace(plan, config=plan.config.model_copy(update={"training": training}))
+
+
 def require_combination(plan: TrainPlan, options: ScheduleOptions) -> None:
     """Refuse options that say two things at once, as the original did.
 
@@ -111,13 +127,15 @@ def _open(plan: TrainPlan, options: ScheduleOptions, console: Console, opened: E
     said = plan.config.training.get("replay_manifest") if plan.mode != "rollout" else None
     named = {"record": said, "lessons": plan.config.training.get("bc_manifest") if clones else None}
 
+    root = Path(plan.config.training.get("data_root") or ".")
+
     def of(name: str) -> RecordedData | None:
         path = named[name]
         if path is None:
             return None
         if options.replay_meta is not None and name == "record":
             path = _described(Path(path), options.replay_meta)
-        return opened.enter_context(open_recorded(Path(path), data_root=Path(), warn=console.warning))
+        return opened.enter_context(open_recorded(Path(path), data_root=root, warn=console.warning))
 
     record = of("record")
     lessons = record if named["lessons"] == named["record"] else of("lessons")
@@ -135,13 +153,12 @@ def _described(sample: Path, meta: Path) -> Path:
 def _show_batches(record: RecordedData, plan: TrainPlan, options: ScheduleOptions, console: Console) -> int:
     """Print what the batches of a record hold, one line each; nothing is trained."""
     said = plan.config.schedule
-    batches: TrajectoryDataset[TrajectoryBatch] = TrajectoryDataset(
-        record.source,
-        unit="trajectories",
+    batches = record.batches(
         batch_size=said.get("batch_size", 1),
-        shuffle=said.get("shuffle", False),
         seed=said.get("shuffle_seed") or plan.seed,
+        shuffle=said.get("shuffle", False),
         drop_last=said.get("drop_last", False),
+        streaming=said.get("streaming", False),
     )
     summaries = [
         batch_summary(batch, number, record.feature_names) for number, batch in enumerate(batches.epoch(0), start=1)
