@@ -45,10 +45,10 @@ try:
     from townlet_training.run.metrics import MetricsRow
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
-    from townlet_training.run.schedule import ScheduledRun
-    from townlet_training.run.schedule_data import Record, RunWorlds, record_seed
-    from townlet_training.run.schedule_results import ScheduleOutcome
     from townlet_training.run.state import EarlierTotal, TrainingState
+    from townlet_training.scheduled.data import Record, RunWorlds, record_seed
+    from townlet_training.scheduled.results import ScheduleOutcome
+    from townlet_training.scheduled.run import ScheduledRun
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
         raise

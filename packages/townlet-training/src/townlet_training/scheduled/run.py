@@ -18,7 +18,8 @@ from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_s
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import MetricsRow
 from townlet_training.run.monitor import Interrupted, RunClock
-from townlet_training.run.schedule_data import (
+from townlet_training.run.state import TrainingState
+from townlet_training.scheduled.data import (
     ROLLOUT,
     DataMode,
     Record,
@@ -29,7 +30,7 @@ from townlet_training.run.schedule_data import (
     require_data,
     stages_of,
 )
-from townlet_training.run.schedule_results import (
+from townlet_training.scheduled.results import (
     RowMeasures,
     ScheduleOutcome,
     StageUpdate,
@@ -40,7 +41,6 @@ from townlet_training.run.schedule_results import (
     ppo_result,
     schedule_row,
 )
-from townlet_training.run.state import TrainingState
 from townlet_trajectory import TrajectoryBatch, TrajectorySource
 from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult, Status, reasons_of, status_of
 from townlet_trajectory.evaluation.gates import GateResult
