@@ -20,8 +20,8 @@ from townlet_runtime.cli.console import CommandError
 from townlet_runtime.cli.training.run_starts import extend, settle_extension
 from townlet_runtime.cli.worlds import require_unchanged
 from townlet_runtime.errors import RunDirectoryError
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.finished import read_run
-from townlet_runtime.runs.records import BegunFile
 from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
 from townlet_training.run.metrics import WALL_TIME_KEYS
 from townlet_trajectory.evaluation.gates import GateResult, Verdict

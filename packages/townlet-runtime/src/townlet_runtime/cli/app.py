@@ -55,11 +55,10 @@ from townlet_runtime.cli.options import (
     Ticks,
     TotalSteps,
     Verbose,
-    limit_threads,
-    threads_of_run,
     typed_options,
     whole_number,
 )
+from townlet_runtime.cli.threads import limit_threads, threads_of_run
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 
 app = typer.Typer(

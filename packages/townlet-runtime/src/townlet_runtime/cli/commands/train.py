@@ -45,6 +45,7 @@ from townlet_runtime.config import (
 )
 from townlet_runtime.config.dump import resolved
 from townlet_runtime.errors import require_report_extra
+from townlet_runtime.runs.begun import BegunFile, InitialSource
 from townlet_runtime.runs.directory import (
     BEGUN,
     CONFIG,
@@ -56,7 +57,7 @@ from townlet_runtime.runs.directory import (
 )
 from townlet_runtime.runs.finished import read_run, write_results
 from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, sha256_of
-from townlet_runtime.runs.records import BegunFile, InitialSource, SummaryFile
+from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.spec_entries import spec_entries
 from townlet_trajectory.evaluation.results import SCRIPTED, Mode, RunSummary
