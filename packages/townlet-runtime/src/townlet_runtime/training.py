@@ -248,9 +248,7 @@ def prepare_run(
         capacity = max(each.capacity for each in worlds.specs.values())
         collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
         if collector.save_state() is None:
-            log.warning(
-                "`%s` cannot be saved: a run in it that is interrupted cannot be resumed", first_spec(worlds).name
-            )
+            log.warning("`%s` cannot be saved: a run in it cannot be resumed", first_spec(worlds).name)
         evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
         specs = policy_specs(worlds.specs)
     return TrainingOrchestrator(

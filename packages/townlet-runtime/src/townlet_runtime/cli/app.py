@@ -164,9 +164,9 @@ def train(
 
     def command() -> int:
         _refuse_directory(run_dir, None if seeds is not None else resume)
-        from townlet_runtime.cli.commands.train import TrainOptions
+        from townlet_runtime.cli.commands.train_data import DataOptions
         from townlet_runtime.cli.commands.train_many import train_one_or_many
-        from townlet_runtime.cli.training_data import DataOptions
+        from townlet_runtime.cli.commands.train_plan import TrainOptions
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(

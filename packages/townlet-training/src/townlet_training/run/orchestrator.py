@@ -19,7 +19,7 @@ from townlet_training.run.directory import RunDirectory
 from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import metrics_row
-from townlet_training.run.monitor import Interrupted, Progress, RunMonitor
+from townlet_training.run.monitor import Interrupted, Progress, RunMonitor, ignore
 from townlet_training.run.recorded import RecordedData, fingerprints, require_origin
 from townlet_training.run.state import ClonedScript, EarlierTotal, TrainingState
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
@@ -28,10 +28,6 @@ from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSu
 from townlet_trajectory.storage.files import DirectoryLock
 
 log = logging.getLogger(__name__)
-
-
-def _ignore(progress: Progress) -> None:
-    """Watch nothing."""
 
 
 class TrainingOrchestrator:
@@ -92,7 +88,7 @@ class TrainingOrchestrator:
         frozen: Mapping[str, AnyActor] = {},
         run_dir: Path,
         data: RecordedData | None = None,
-        on_progress: Callable[[Progress], None] = _ignore,
+        on_progress: Callable[[Progress], None] = ignore,
         stop: Callable[[], bool] = bool,
         notes: Mapping[str, str] = {},
         resume: bool = False,
@@ -400,6 +396,4 @@ class TrainingOrchestrator:
         return self._learners.copies(checkpoint.weights)
 
     def _before_evaluation(self) -> None:
-        if self._monitor.scoring:
-            self._monitor.report(self._state)
-        self._monitor.stop_if_asked()
+        self._monitor.before_evaluation(self._state)

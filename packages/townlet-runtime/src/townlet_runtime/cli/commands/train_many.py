@@ -16,7 +16,8 @@ from datetime import datetime
 from pathlib import Path
 
 from townlet_behavior.errors import BehaviorError
-from townlet_runtime.cli.commands.train import TrainOptions, train_policy
+from townlet_runtime.cli.commands.train import train_policy
+from townlet_runtime.cli.commands.train_plan import TrainOptions
 from townlet_runtime.cli.comparison import compare_named, comparison_lines, comparison_record
 from townlet_runtime.cli.console import (
     SUCCESS,

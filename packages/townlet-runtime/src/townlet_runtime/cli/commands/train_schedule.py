@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from townlet_runtime.cli.commands.capture import capture_info, with_seed_agents, write_town_captures
-from townlet_runtime.cli.commands.train import TrainPlan, claimed, notes_of, resume_at, resume_command, settings_of
+from townlet_runtime.cli.commands.train import claimed, notes_of, resume_at, resume_command, settings_of
+from townlet_runtime.cli.commands.train_data import DataOptions
+from townlet_runtime.cli.commands.train_plan import TrainPlan
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals
 from townlet_runtime.cli.ppo_log import PPOLog
 from townlet_runtime.cli.schedule_options import ScheduleOptions
-from townlet_runtime.cli.training_data import DataOptions
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import Config
 from townlet_runtime.config.schema import SocialCycle, SocialStage
