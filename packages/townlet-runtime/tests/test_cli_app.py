@@ -64,7 +64,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["fly"], "No such command 'fly'"),
         (["train", "--mode", "replay"], "'replay' is not one of 'anneal', 'ppo', 'bc'"),
         (["train", "--num-envs", "0"], "'--num-envs'"),
-        (["train", "--device", "cuda"], "'cuda'"),
         (["run", "--ticks", "many"], "--ticks"),
         (["run", "--nope"], "--nope"),
         (["evaluate"], "RUN_DIR"),

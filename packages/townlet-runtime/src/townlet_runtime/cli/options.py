@@ -67,12 +67,6 @@ class ModeName(StrEnum):
     mixed = "mixed"
 
 
-class DeviceName(StrEnum):
-    """Where `townlet train` trains."""
-
-    cpu = "cpu"
-
-
 ConfigArgument = Annotated[
     Path | None,
     typer.Argument(metavar="CONFIG", help="YAML config file. Default: the built-in town.", show_default=False),
@@ -258,7 +252,6 @@ InitFrom = Annotated[
         show_default=False,
     ),
 ]
-Device = Annotated[DeviceName, typer.Option(help="Where to compute.")]
 PresetName = Annotated[
     str | None,
     typer.Option(

@@ -279,7 +279,7 @@ class SummaryFile(FileRecord):
         config_sha256: str | None = None,
         opponents: Mapping[str, Path | None] = MappingProxyType({}),
     ) -> SummaryFile:
-        """Make the figures of a run from its record.
+        """Make the figures of a run, to be written as `summary.json`, from its record.
 
         Args:
             summary: of a run that was not interrupted; its policy files are read.
@@ -290,9 +290,6 @@ class SummaryFile(FileRecord):
             preset: name of the start values of training, if any.
             config_sha256: digest of the resolved config, if there is one.
             opponents: files of the policies that played groups that do not learn, by group; None for the script.
-
-        Returns:
-            The record to be written as `summary.json`.
         """
         final, counters = summary.final, summary.counters
         learned = None if final is None else final.summaries[LEARNED]

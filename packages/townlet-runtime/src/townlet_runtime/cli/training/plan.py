@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.cli.training.run_starts import with_network
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
-from townlet_runtime.cli.training.training_data import DataOptions, TrainingData
-from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
+from townlet_runtime.cli.training.training_data import DataOptions as DataOptions
+from townlet_runtime.cli.training.training_data import TrainingData
+from townlet_runtime.cli.world_options import WorldOptions as WorldOptions
+from townlet_runtime.cli.world_options import require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, load_of_run, option, seed_of
 from townlet_runtime.config import Config, Override, is_scheduled, training_mode, training_settings, with_training
 from townlet_runtime.runs.begun import BegunFile
