@@ -51,7 +51,7 @@ def test_errors_are_one_line_and_code_2(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_the_command_imports_no_trainer() -> None:
-    code = "import sys, townlet_runtime.cli.comparison as _; "
+    code = "import sys, townlet_runtime.cli.views.comparison as _; "
     code += "raise SystemExit(str({'torch', 'scipy', 'townlet_training', 'matplotlib'} & set(sys.modules) or ''))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from several_runs import write_runs
 
-from townlet_runtime.cli.comparison import compare_named, comparison_lines, comparison_record
 from townlet_runtime.cli.console import CommandError
+from townlet_runtime.cli.views.comparison import compare_named, comparison_lines, comparison_record
 
 
 def test_lines_fit_80_columns(tmp_path: Path) -> None:

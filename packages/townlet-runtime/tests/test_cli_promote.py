@@ -229,7 +229,7 @@ def test_a_damaged_registry_is_refused(registry: Path, capsys: pytest.CaptureFix
 
 
 def test_the_command_needs_neither_the_trainer_nor_torch() -> None:
-    code = "import sys, townlet_runtime.cli.promotion, townlet_runtime.cli.registry_views; "
+    code = "import sys, townlet_runtime.cli.promotion, townlet_runtime.cli.views.registry_views; "
     code += "raise SystemExit(str({'torch', 'townlet_training'} & set(sys.modules) or ''))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""

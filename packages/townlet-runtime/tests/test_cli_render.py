@@ -3,8 +3,8 @@ import pytest
 from beginnings import begun
 from numpy.typing import NDArray
 
-from townlet_runtime.cli import render as module
-from townlet_runtime.cli.render import FRAME_S, PLAIN_FRAME_S, Frame, frame_of, screen
+from townlet_runtime.cli.views import render as module
+from townlet_runtime.cli.views.render import FRAME_S, PLAIN_FRAME_S, Frame, frame_of, screen
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor

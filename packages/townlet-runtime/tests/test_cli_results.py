@@ -6,9 +6,9 @@ import pytest
 from finished_run import CONFIG, town_policy, write_finished_run
 from report_samples import finish, leave_the_world
 
-from townlet_runtime.cli import results as module
 from townlet_runtime.cli.console import Console
-from townlet_runtime.cli.results import draw_report, show_results
+from townlet_runtime.cli.views import results as module
+from townlet_runtime.cli.views.results import draw_report, show_results
 from townlet_runtime.runs.finished import read_run
 
 

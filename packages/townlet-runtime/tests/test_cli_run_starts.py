@@ -17,7 +17,7 @@ from test_cli_adapt import STEPS, train
 
 from townlet_runtime.cli import main
 from townlet_runtime.cli.console import CommandError
-from townlet_runtime.cli.run_starts import extend, settle_extension
+from townlet_runtime.cli.training.run_starts import extend, settle_extension
 from townlet_runtime.cli.worlds import require_unchanged
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.finished import read_run

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from townlet_runtime.cli import main
-from townlet_runtime.cli.schedule_options import PANEL, ScheduleOptions, with_schedule_options
+from townlet_runtime.cli.training.schedule_options import PANEL, ScheduleOptions, with_schedule_options
 from townlet_runtime.config import load_config, training_settings
 
 ORIGINAL = """

@@ -16,7 +16,7 @@ from townlet_runtime.cli import main, results
 from townlet_runtime.runs.finished import read_run
 from townlet_training import ActorCritic, PolicySpec, weights_sha256
 from townlet_training.run import evaluator
-from townlet_training.run import schedule as module
+from townlet_training.scheduled import run as module
 from townlet_trajectory.evaluation.results import ExportedPolicy
 from townlet_trajectory.formats.captures.manifest import read_capture_manifest
 

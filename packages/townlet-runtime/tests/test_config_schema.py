@@ -243,7 +243,7 @@ OTHER_VALUES += (
     [{"id": "a"}],
 )
 ELSEWHERE = {"scenario.name", "scenario.description", "scenario.ticks", "scenario.seed"}
-ELSEWHERE |= {"environment.controller", "environment.guardrails"}
+ELSEWHERE |= {"environment.controller", "environment.groups", "environment.guardrails"}
 """What neither town nor training is made from: how long a command runs, names in its files, who plays the script."""
 ELSEWHERE |= {"affordances.affordances_file", "affordances.runtime.factory"}
 """And what is carried out when a config is loaded, or only refused."""

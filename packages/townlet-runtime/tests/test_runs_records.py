@@ -17,7 +17,8 @@ from townlet_trajectory.evaluation.promotion import Decision
 SUMMARY_KEYS = (
     "schema_version mode env preset seed threads env_steps agent_steps wall_time_s env_steps_per_s acting "
     "eval_episodes eval_return_mean eval_return_iqm eval_return_ci baseline_return_means clone_return_mean "
-    "clone_accuracies improvement_mean improvement_ci improvement_normalized promotion policy_sha256 policies_sha256 "
+    "clone_accuracies improvement_mean improvement_ci improvement_normalized promotion policy_sha256 "
+    "policies_sha256 opponents_sha256 "
     "weights_sha256 controller guardrails config_sha256 versions"
 ).split()
 DIGEST = "0" * 64

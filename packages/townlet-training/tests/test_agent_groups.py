@@ -112,7 +112,7 @@ def test_a_group_that_nothing_is_known_of_is_named() -> None:
     own, collector = pair(away=frozenset({0}))
     collected = collector.collect(None, num_ticks=48, ratio=0.0)
     with pytest.raises(EmptyBatchError, match="preparation, agent group `sleepwalker-1`: the statistics"):
-        own.freeze_statistics(collected)
+        own.freeze_statistics(collected.batches)
     with pytest.raises(EmptyBatchError, match="stage clone, agent group `sleepwalker-1`: 0 scripted episodes"):
         own.clone(collected, on_epoch=lambda epoch: None)
 

@@ -15,7 +15,8 @@ from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError
 from townlet_training.learning.bc import BCLearner, labels
 from townlet_training.learning.config import BCConfig
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory import BatchSource, TrajectoryBatch, TrajectoryDataset
+from townlet_trajectory.data.pieces import split_every
 
 
 def test_which_rows_are_labels_by_hand() -> None:
@@ -261,3 +262,72 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_alone() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"`{next(iter(wrong))}` must be .*, got {next(iter(wrong.values()))}"):
         BCConfig(**wrong)  # type: ignore[arg-type]  # ints and floats by name
+
+
+def single_steps(batch: TrajectoryBatch, order: NDArray[np.int64]) -> TrajectoryBatch:
+    """The rows of `batch` as trajectories of one step each, in `order`."""
+    return split_every(batch, 1).select(order)
+
+
+@pytest.mark.parametrize("read", [1, 7, 500])
+def test_streamed_labels_teach_what_those_in_memory_teach_in_the_same_order(read: int) -> None:
+    # Labels of the rows in memory are drawn from the generator; the dataset hands them out in that very order.
+    train, held_out = separable(257, 1, expert=np.random.default_rng(5).integers(-1, 3, 257)), separable(64, 2)
+    found = labels(train)
+    order = torch.randperm(len(found.rows), generator=torch.Generator().manual_seed(3)).numpy()
+    rest = np.setdiff1d(np.arange(257), found.rows)
+    in_memory, streamed = three_features(), three_features()
+    expected = learner_of(in_memory, seed=3, num_epochs=1).fit(train, held_out)
+    datasets = [
+        TrajectoryDataset(BatchSource(each, rows_per_block=50), batch_size=read, seed=0, shuffle=False)
+        for each in (single_steps(train, np.concatenate((found.rows[order], rest))), held_out)
+    ]
+    result = learner_of(streamed, num_epochs=1).fit(*datasets)
+    assert result == expected
+    for ours, theirs in zip(streamed.policy.parameters(), in_memory.policy.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_budget_changes_nothing_but_the_order() -> None:
+    train, held_out = separable(600, 1), separable(64, 2)
+    results = []
+    for budget in (None, 200_000):
+        datasets = [
+            TrajectoryDataset(
+                BatchSource(split_every(each, 10), rows_per_block=50),
+                batch_size=32,
+                seed=4,
+                memory_budget_bytes=budget,
+            )
+            for each in (train, held_out)
+        ]
+        results.append(learner_of(three_features(), num_epochs=10).fit(*datasets))
+    assert [(each.num_labels, each.num_held_out) for each in results] == [(600, 64)] * 2
+    assert min(each.accuracy for each in results) > 0.95
+
+
+def test_executed_actions_are_labels_of_every_row() -> None:
+    mask = np.ones((3, 3), np.bool_)
+    mask[1, 2] = False
+    batch = batch_of(
+        lengths=[3],
+        rewards=np.zeros(3),
+        terminated=[True],
+        num_actions=3,
+        observations={"features": np.zeros((3, 1), np.float32), "action_mask": mask},
+        kind=[DECISION, FORCED, FOREIGN],
+        expert_action=[1, 1, -1],
+        action=[0, 2, 1],
+    )
+    assert [part.tolist() for part in labels(batch, which="executed")[:2]] == [[0, 2], [0, 1]]
+    assert labels(batch, which="executed").num_forbidden == 1
+    assert labels(batch, which="executed", use_masks=False).actions.tolist() == [0, 2, 1]
+    assert labels(batch, use_masks=False).rows.tolist() == [0]
+
+
+def test_a_dataset_without_a_label_is_refused_before_anything_is_learned() -> None:
+    batch = separable(20, 1)
+    nothing = separable(20, 1, expert=np.full(20, -1))
+    datasets = [TrajectoryDataset(BatchSource(each), batch_size=8, seed=0) for each in (batch, nothing)]
+    with pytest.raises(EmptyBatchError, match="`held_out` has no label in 20 rows"):
+        learner_of(three_features()).fit(*datasets)

@@ -23,8 +23,8 @@ from townlet_training.network.weights import weights_sha256
 from townlet_training.run import checkpoint, directory, evaluator, metrics, schedule
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS, MetricsRow
-from townlet_training.run.schedule import ScheduledRun
-from townlet_training.run.schedule_data import Record, RunWorlds
+from townlet_training.scheduled.data import Record, RunWorlds
+from townlet_training.scheduled.run import ScheduledRun
 from townlet_trajectory import BatchSource, TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.evaluation.anneal_results import Status
 from townlet_trajectory.evaluation.promotion import Decision, PromotionConfig

@@ -9,8 +9,8 @@ import pytest
 from townlet_training.config import AnnealConfig, ScheduleConfig, StageConfig, TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.config import PPOConfig
-from townlet_training.run.schedule_data import data_of, planned_update, record_seed, stages_of
 from townlet_training.run.state import ScheduleState
+from townlet_training.scheduled.data import data_of, planned_update, record_seed, stages_of
 
 STAGES = (StageConfig(cycle=1, epochs=3, bc_weight=0.25), StageConfig(cycle=0, mode="bc"))
 ANNEAL = TrainingConfig(

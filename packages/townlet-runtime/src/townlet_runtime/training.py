@@ -45,10 +45,10 @@ try:
     from townlet_training.run.metrics import MetricsRow
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
-    from townlet_training.run.schedule import ScheduledRun
-    from townlet_training.run.schedule_data import Record, RunWorlds, record_seed
-    from townlet_training.run.schedule_results import ScheduleOutcome
     from townlet_training.run.state import EarlierTotal, TrainingState
+    from townlet_training.scheduled.data import Record, RunWorlds, record_seed
+    from townlet_training.scheduled.results import ScheduleOutcome
+    from townlet_training.scheduled.run import ScheduledRun
 except ModuleNotFoundError as error:
     if error.name not in {"townlet_training", "torch", "safetensors", "scipy", "onnx", "onnxscript"}:
         raise
@@ -342,14 +342,10 @@ def prepare_scheduled_run(
     def of_cycle(cycle: int) -> RunWorlds:
         made = enter(cycle)
         if made.key not in entered:
-            capacity = max(each.capacity for each in made.simulation.specs.values())
-            entered[made.key] = RunWorlds(
-                key=made.key,
-                collector=Collector(
-                    made.simulation, config=made.bridge, seed=config.seed, max_rows=config.rollout_ticks * capacity
-                ),
-                evaluator=Evaluator(made.make_scored, config=made.bridge, seed=config.seed, num_worlds=config.num_envs),
-            )
+            ticks = config.rollout_ticks * max(each.capacity for each in made.simulation.specs.values())
+            collector = Collector(made.simulation, config=made.bridge, seed=config.seed, max_rows=ticks)
+            judge = Evaluator(made.make_scored, config=made.bridge, seed=config.seed, num_worlds=config.num_envs)
+            entered[made.key] = RunWorlds(key=made.key, collector=collector, evaluator=judge)
         return entered[made.key]
 
     return ScheduledRun(

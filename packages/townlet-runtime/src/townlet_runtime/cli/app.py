@@ -60,7 +60,7 @@ from townlet_runtime.cli.options import (
     typed_options,
     whole_number,
 )
-from townlet_runtime.cli.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
+from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 
 app = typer.Typer(
     name="townlet",
@@ -166,7 +166,7 @@ def train(
         _refuse_directory(run_dir, None if seeds is not None else resume)
         from townlet_runtime.cli.commands.train import TrainOptions
         from townlet_runtime.cli.commands.train_many import train_one_or_many
-        from townlet_runtime.cli.training_data import DataOptions
+        from townlet_runtime.cli.training.training_data import DataOptions
         from townlet_runtime.cli.world_options import WorldOptions
 
         options = TrainOptions(

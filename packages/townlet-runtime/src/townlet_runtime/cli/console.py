@@ -103,7 +103,7 @@ class Console:
         if self.quiet:
             yield lambda lines: None
         elif sys.stderr.isatty():
-            from townlet_runtime.cli.live import live_frames
+            from townlet_runtime.cli.views.live import live_frames
 
             with live_frames(stderr=True) as show:
                 yield show
@@ -122,7 +122,7 @@ class Console:
         if self.quiet:
             yield _NoProgress()
         elif sys.stderr.isatty():
-            from townlet_runtime.cli.live import live_progress
+            from townlet_runtime.cli.views.live import live_progress
 
             with live_progress(total=total, unit=unit, begun_at=begun_at) as progress:
                 yield progress

@@ -28,7 +28,7 @@ from townlet_trajectory.evaluation.results import Mode
 log = logging.getLogger(__name__)
 
 _READ_BYTES, _MAX_READ_STEPS = 4 << 20, 4096
-"""Steps that are handed out together: about so many bytes, and at most so many."""
+"""Steps that are handed out together: about so many bytes, or a sixteenth of the budget, and at most so many."""
 _PARTS = 3
 """Datasets that each hold what they read."""
 _SLICES = 10
@@ -122,8 +122,9 @@ class RecordedSteps:
                 "and to judge by"
             )
         split = split_units(units, fraction=held_out)
-        num_steps = min(_MAX_READ_STEPS, max(1, _READ_BYTES // step_bytes(source.schema)))
         budget = config.memory_budget_bytes
+        read_bytes = min(_READ_BYTES, budget // 16)
+        num_steps = min(_MAX_READ_STEPS, max(1, read_bytes // step_bytes(source.schema)))
         held = _PARTS * int(block_memory(source).held.sum())
         dataset = TrajectoryDataset(
             source,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.cli.console import Console, table
-from townlet_runtime.cli.run_starts import initial_policy
+from townlet_runtime.cli.training.run_starts import initial_policy
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds, load
 from townlet_runtime.config import Config, config_digest, dump_config

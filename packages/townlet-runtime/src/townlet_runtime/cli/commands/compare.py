@@ -52,8 +52,8 @@ def compare(
 
 def _compare(runs: list[Path], against: Sequence[str], output: Path | None, console: Console) -> int:
     """Read the runs, draw their picture, print the comparison, and return the exit code."""
-    from townlet_runtime.cli.comparison import compare_named, show_comparison
     from townlet_runtime.cli.console import SUCCESS, CommandError
+    from townlet_runtime.cli.views.comparison import compare_named, show_comparison
     from townlet_runtime.errors import require_report_extra
     from townlet_runtime.report.writing import PICTURES, write_comparison
 

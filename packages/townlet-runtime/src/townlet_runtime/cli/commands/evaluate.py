@@ -50,6 +50,11 @@ def evaluate_run(options: EvaluateOptions, console: Console) -> int:
     # Before its files are compared with the manifest: a changed config is named by its key.
     config, begun = load_of_run(options.run_dir, options.world.overrides(), console)
     run = read_run(options.run_dir)
+    if run.summary.env is None and options.world.env is None:
+        raise CommandError(
+            f"{options.run_dir}: learned from data alone, without a world; name one whose observations and actions are "
+            "those of the data with --env"
+        )
     needs_script = options.against in (None, SCRIPTED)
     require_code(
         options.run_dir, begun, options.world, script=needs_script, otherwise=", or compare with --against random"

@@ -258,7 +258,7 @@ def adapt(
     console = Console(json=json, verbose=verbose, quiet=quiet)
 
     def command() -> int:
-        from townlet_runtime.cli.run_starts import require_initial
+        from townlet_runtime.cli.training.run_starts import require_initial
         from townlet_runtime.runs.directory import require_new
 
         require_initial(source)

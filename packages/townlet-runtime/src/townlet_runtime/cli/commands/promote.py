@@ -92,7 +92,7 @@ def candidate(
 
         require_finished(run_dir)
         from townlet_runtime.cli.promotion import EXIT_CODES, compare_candidate
-        from townlet_runtime.cli.registry_views import candidate_lines, candidate_record
+        from townlet_runtime.cli.views.registry_views import candidate_lines, candidate_record
         from townlet_runtime.cli.world_options import WorldOptions
 
         console.mute_ticks()
@@ -120,7 +120,7 @@ def history(registry: _Registry, json: Json = False, verbose: Verbose = False, q
     """Carry out `townlet promote history`."""
 
     def command(console: Console) -> int:
-        from townlet_runtime.cli.registry_views import history_lines
+        from townlet_runtime.cli.views.registry_views import history_lines
 
         state = _open(registry).state()
         console.result({"registry": str(registry), "history": state.history()}, history_lines(state))
@@ -141,7 +141,7 @@ def live(
     """Carry out `townlet promote live`."""
 
     def command(console: Console) -> int:
-        from townlet_runtime.cli.registry_views import live_lines, live_record, seconds_of
+        from townlet_runtime.cli.views.registry_views import live_lines, live_record, seconds_of
 
         state = _open(registry).state()
         if at is not None and after is not None:
@@ -243,6 +243,6 @@ def _open(path: Path) -> PromotionRegistry:
 
 
 def _show_status(registry: PromotionRegistry, console: Console) -> None:
-    from townlet_runtime.cli.registry_views import status_lines, status_record
+    from townlet_runtime.cli.views.registry_views import status_lines, status_record
 
     console.result(status_record(registry), status_lines(registry))

@@ -11,7 +11,7 @@ from townlet_runtime.cli.commands.capture import Origin, write_recording
 from townlet_runtime.cli.console import Console, Json, Progress, StopFlag, stop_on_signals, table
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.recording import Target, recorder_of, require_room
-from townlet_runtime.cli.render import frame_of, screen
+from townlet_runtime.cli.views.render import frame_of, screen
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side

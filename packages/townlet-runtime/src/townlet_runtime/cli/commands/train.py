@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, stop_on_signals
-from townlet_runtime.cli.run_starts import (
+from townlet_runtime.cli.training.run_starts import (
     earlier_totals,
     extend,
     initial_policy,
@@ -19,8 +19,8 @@ from townlet_runtime.cli.run_starts import (
     settle_extension,
     with_network,
 )
-from townlet_runtime.cli.schedule_options import ScheduleOptions
-from townlet_runtime.cli.training_data import DataOptions, TrainingData, data_of, open_data
+from townlet_runtime.cli.training.schedule_options import ScheduleOptions
+from townlet_runtime.cli.training.training_data import DataOptions, TrainingData, data_of, open_data
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import (
     Worlds,
@@ -205,7 +205,7 @@ def _require_no_contradiction(options: TrainOptions, path: Path) -> None:
 
 def _show_finished(path: Path, console: Console) -> int:
     """Print the results of a run that has finished; draw its report, if it was killed before that."""
-    from townlet_runtime.cli.results import draw_report, show_results
+    from townlet_runtime.cli.views.results import draw_report, show_results
 
     config, _ = load_of_run(path, (), console)
     run = draw_report(read_run(path), config, console)
@@ -447,7 +447,7 @@ def _finish(
     plan: TrainPlan, training: TrainingConfig, summary: RunSummary, console: Console, *, horizon: int | None
 ) -> int:
     """Write the records of the run, then its report, and print the results."""
-    from townlet_runtime.cli.results import draw_report, show_clone, show_results
+    from townlet_runtime.cli.views.results import draw_report, show_clone, show_results
 
     record = SummaryFile.of(
         summary,

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from townlet_behavior.errors import BehaviorError
 from townlet_runtime.cli.commands.train import TrainOptions, train_policy
-from townlet_runtime.cli.comparison import compare_named, comparison_lines, comparison_record
 from townlet_runtime.cli.console import (
     SUCCESS,
     CommandError,
@@ -29,6 +28,7 @@ from townlet_runtime.cli.console import (
     stop_on_signals,
 )
 from townlet_runtime.cli.options import SeedList, default_jobs
+from townlet_runtime.cli.views.comparison import compare_named, comparison_lines, comparison_record
 from townlet_runtime.cli.worlds import Worlds, load
 from townlet_runtime.errors import TownletError, require_report_extra
 from townlet_runtime.runs.directory import CONFIG, MANIFEST

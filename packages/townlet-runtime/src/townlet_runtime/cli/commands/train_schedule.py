@@ -14,14 +14,14 @@ import numpy as np
 from townlet_runtime.cli.commands.capture import capture_info, with_seed_agents, write_town_captures
 from townlet_runtime.cli.commands.train import TrainPlan, claimed, notes_of, resume_at, resume_command, settings_of
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals
-from townlet_runtime.cli.ppo_log import PPOLog
-from townlet_runtime.cli.schedule_options import ScheduleOptions
-from townlet_runtime.cli.training_data import DataOptions
+from townlet_runtime.cli.training.schedule_options import ScheduleOptions
+from townlet_runtime.cli.training.training_data import DataOptions
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import Config
 from townlet_runtime.config.schema import SocialCycle, SocialStage
 from townlet_runtime.errors import require_report_extra
 from townlet_runtime.runs.finished import read_run, write_results
+from townlet_runtime.runs.ppo_log import PPOLog
 from townlet_runtime.runs.recorded import RecordedData, open_recorded
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
@@ -323,7 +323,7 @@ def _finish(
     console: Console,
 ) -> int:
     """Write the records of the run, then its report, and print the results."""
-    from townlet_runtime.cli.results import draw_report, show_results
+    from townlet_runtime.cli.views.results import draw_report, show_results
 
     outcome = run.outcome
     if outcome is None:

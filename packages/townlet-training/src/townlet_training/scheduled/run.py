@@ -18,7 +18,8 @@ from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_s
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import MetricsRow
 from townlet_training.run.monitor import Interrupted, RunClock
-from townlet_training.run.schedule_data import (
+from townlet_training.run.state import TrainingState
+from townlet_training.scheduled.data import (
     ROLLOUT,
     DataMode,
     Record,
@@ -29,7 +30,7 @@ from townlet_training.run.schedule_data import (
     require_data,
     stages_of,
 )
-from townlet_training.run.schedule_results import (
+from townlet_training.scheduled.results import (
     RowMeasures,
     ScheduleOutcome,
     StageUpdate,
@@ -40,7 +41,6 @@ from townlet_training.run.schedule_results import (
     ppo_result,
     schedule_row,
 )
-from townlet_training.run.state import TrainingState
 from townlet_trajectory import TrajectoryBatch, TrajectorySource
 from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult, Status, reasons_of, status_of
 from townlet_trajectory.evaluation.gates import GateResult
@@ -83,7 +83,7 @@ class ScheduledRun:
             config: of the run, whose `is_scheduled` is true.
             specs: observations and actions of each agent group's policy; a single group is called `agents`.
             run_dir: an existing directory: without another run in it, or with the one to `resume`.
-            record: that PPO learns from; for one agent group alone.
+            record: that PPO learns from, of the only agent group.
             lessons: recorded steps to clone, by agent group.
             worlds: builds the worlds of a cycle; None: the policy fits no world that was named.
             on_row: called with every line of the log when it is written.
@@ -107,9 +107,8 @@ class ScheduledRun:
         self._stages = stages_of(config)
         self._data = data_of(config, has_record=record is not None)
         require_data(self._stages, self._data, specs, record=record, lessons=lessons, has_world=worlds is not None)
-        self._learners = GroupLearners(config, specs)
+        self._learners, self._clock = GroupLearners(config, specs), RunClock()
         self._directory = RunDirectory(run_dir, keep_last=1)
-        self._clock = RunClock()
         self._entered: RunWorlds | None = None
         self._experience = RunExperience(None, run_dir=run_dir)
         self._evaluator = RunEvaluator(None, config, before_each=self._stop_if_asked)

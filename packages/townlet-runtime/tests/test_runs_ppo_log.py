@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from townlet_runtime.cli.ppo_log import PPOLog
+from townlet_runtime.runs.ppo_log import PPOLog
 
 
 def offsets(path: Path) -> list[int]:

@@ -85,7 +85,7 @@ def screen(frame: Frame | None) -> Iterator[Callable[[], None] | None]:
     if not sys.stdout.isatty():
         yield show_below
         return
-    from townlet_runtime.cli.live import live_frames
+    from townlet_runtime.cli.views.live import live_frames
 
     with live_frames() as show_lines:
         yield show_in_place
