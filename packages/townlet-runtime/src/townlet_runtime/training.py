@@ -19,11 +19,12 @@ from townlet_runtime.core.rollouts import Collector, CycleWorlds, Evaluator, Mak
 from townlet_runtime.errors import MissingExtraError, RunDirectoryError, SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
+from townlet_runtime.runs.begun import BegunFile, InitialSource
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL, new_run_directory
 from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, opponent_groups
 from townlet_runtime.runs.recorded import RecordedData, opened_record
-from townlet_runtime.runs.records import BegunFile, InitialSource, SummaryFile
+from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory.dataset.source import TrajectorySource

@@ -55,11 +55,10 @@ from townlet_runtime.cli.options import (
     Ticks,
     TotalSteps,
     Verbose,
-    limit_threads,
-    threads_of_run,
     typed_options,
     whole_number,
 )
+from townlet_runtime.cli.threads import limit_threads, threads_of_run
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 
 app = typer.Typer(
@@ -164,8 +163,8 @@ def train(
 
     def command() -> int:
         _refuse_directory(run_dir, None if seeds is not None else resume)
-        from townlet_runtime.cli.commands.train import TrainOptions
         from townlet_runtime.cli.commands.train_many import train_one_or_many
+        from townlet_runtime.cli.training.plan import TrainOptions
         from townlet_runtime.cli.training.training_data import DataOptions
         from townlet_runtime.cli.world_options import WorldOptions
 

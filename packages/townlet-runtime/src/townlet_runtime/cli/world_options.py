@@ -12,7 +12,7 @@ from townlet_runtime.adapters.named_code import CONTROLLERS, GUARDRAILS, SIMULAT
 from townlet_runtime.cli.console import CommandError
 from townlet_runtime.config import Override
 from townlet_runtime.config.schema import MODULE
-from townlet_runtime.runs.records import BegunFile
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_runtime.simulation.spec_entries import spec_differences
 from townlet_trajectory.storage.entry_points import registered_names

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from townlet_runtime.cli.commands.capture import capture_info, with_seed_agents, write_town_captures
-from townlet_runtime.cli.commands.train import TrainPlan, claimed, notes_of, resume_at, resume_command, settings_of
+from townlet_runtime.cli.commands.train import claimed, notes_of, resume_at, resume_command
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals
+from townlet_runtime.cli.training.plan import TrainPlan, settings_of
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.cli.training.training_data import DataOptions
 from townlet_runtime.cli.worlds import Worlds
