@@ -153,8 +153,8 @@ def table() -> None:
                   f"{earned.min():.2f}); baked {[run['cooked'] for run in runs]}; "
                   f"clones {[run['clone'] and round(run['clone'], 2) for run in runs]}")  # fmt: skip
         if len(world) == len(WAYS):
-            pairs = zip(world["anneal"], world["ppo"], strict=True)
-            difference = [anneal["final"] - ppo["final"] for anneal, ppo in pairs]
+            by_seed = [{run["seed"]: run["final"] for run in world[way]} for way in ("anneal", "ppo")]
+            difference = [by_seed[0][seed] - by_seed[1][seed] for seed in by_seed[0].keys() & by_seed[1].keys()]
             print(f"the anneal - PPO alone: {mean_with_interval(difference)}")
 
 

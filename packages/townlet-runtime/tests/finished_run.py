@@ -11,7 +11,7 @@ from report_samples import SAMPLE, finish
 
 from townlet_runtime.config import config_digest, dump_config, load_config, parse_override, town_config
 from townlet_runtime.config.dump import resolved
-from townlet_runtime.runs.records import BegunFile
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.town import Town
 
 CONFIG = load_config(None, [parse_override("town.agents=3")]).config

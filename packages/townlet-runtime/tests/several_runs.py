@@ -12,7 +12,7 @@ from report_samples import SAMPLE, edit, finish
 
 from townlet_runtime.config import config_digest, dump_config, load_config, parse_override
 from townlet_runtime.config.dump import resolved
-from townlet_runtime.runs.records import BegunFile
+from townlet_runtime.runs.begun import BegunFile
 
 
 def write_run(

@@ -18,8 +18,8 @@ from townlet_runtime import OnnxPolicy
 from townlet_runtime.cli import main
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.adapted import AdaptedFile, is_adapted, read_adapted
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.finished import read_run
-from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_training.run.initial import InitialPolicy, initial_of_run
 

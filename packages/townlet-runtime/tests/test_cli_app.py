@@ -76,7 +76,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["fly"], "No such command 'fly'"),
         (["train", "--mode", "dream"], "'dream' is not one of 'anneal', 'ppo', 'bc', 'replay', 'rollout', 'mixed'"),
         (["train", "--num-envs", "0"], "'--num-envs'"),
-        (["train", "--device", "cuda"], "'cuda'"),
         (["run", "--ticks", "many"], "--ticks"),
         (["run", "--nope"], "--nope"),
         (["evaluate"], "RUN_DIR"),

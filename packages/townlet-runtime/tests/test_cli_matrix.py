@@ -13,8 +13,8 @@ from tiny_run import arguments, trained
 from townlet_runtime.cli import main
 from townlet_runtime.config import config_from
 from townlet_runtime.errors import ConfigError
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.finished import read_run
-from townlet_runtime.runs.records import BegunFile
 
 HALF = ["--group", "half=0.5"]
 

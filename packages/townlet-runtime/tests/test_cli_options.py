@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from townlet_runtime.cli import options
-from townlet_runtime.cli.options import BEGUN, limit_threads, threads_of_run
+from townlet_runtime.cli.options import BEGUN
+from townlet_runtime.cli.threads import limit_threads, threads_of_run
 from townlet_runtime.runs import directory
 
 

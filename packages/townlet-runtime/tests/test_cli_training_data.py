@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from townlet_runtime.cli import main
-from townlet_runtime.runs.records import BegunFile, SummaryFile
+from townlet_runtime.runs.begun import BegunFile
+from townlet_runtime.runs.records import SummaryFile
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.formats.batch_file import save_batch
 

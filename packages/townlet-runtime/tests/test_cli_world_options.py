@@ -13,7 +13,7 @@ from townlet_runtime.cli.world_options import (
     require_code,
     require_same_world,
 )
-from townlet_runtime.runs.records import BegunFile
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.simulation.spec_entries import spec_entries
 from townlet_runtime.testing import Corridor
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from report_samples import SAMPLE, copy_run, edit, leave_the_world
 
-from townlet_runtime.runs.records import BegunFile, CloningFile, EvaluationFile, PromotionFile, SummaryFile
+from townlet_runtime.runs.begun import BegunFile
+from townlet_runtime.runs.records import CloningFile, EvaluationFile, PromotionFile, SummaryFile
 from townlet_runtime.runs.strict_json import ReportError
 from townlet_trajectory.evaluation.promotion import Decision
 

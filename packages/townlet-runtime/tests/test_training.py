@@ -91,7 +91,7 @@ def test_a_simulation_of_three_members_is_trained_in_from_scratch(
     assert lines[0]["reward/soil"] == 2.0 and lines[0]["events/harvests"] == 20.0  # two worlds, ten ticks
     messages = [record.getMessage() for record in caplog.records]
     assert "`garden` has no behavior `scripted`: PPO begins from scratch, and is compared with random" in messages
-    assert "`garden` cannot be saved: a run in it that is interrupted cannot be resumed" in messages
+    assert "`garden` cannot be saved: a run in it cannot be resumed" in messages
 
 
 def test_what_a_simulation_does_not_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def use(folder: Path) -> list[str]:
 def use_runtime(folder: Path) -> None:
     """Claim a run directory, find it in use, and leave nothing beside it."""
     from townlet_runtime.cli.console import ENDING, end_on_signals
-    from townlet_runtime.cli.options import threads_of_run
+    from townlet_runtime.cli.threads import threads_of_run
     from townlet_runtime.errors import PolicyFileError, RunDirectoryError
     from townlet_runtime.policy.file import read_policy_bytes
     from townlet_runtime.runs.directory import new_run_directory, require_free

@@ -9,25 +9,25 @@ print(summary.final.summaries["learned"].mean, summary.policies["agents"].path)
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from townlet_behavior import BridgeConfig
-from townlet_runtime.core.rollouts import Collector, CycleWorlds, Evaluator, MakeSimulation
+from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
 from townlet_runtime.errors import MissingExtraError, RunDirectoryError, SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
+from townlet_runtime.runs.begun import BegunFile, InitialSource
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL, new_run_directory
 from townlet_runtime.runs.finished import write_results
 from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, opponent_groups
 from townlet_runtime.runs.recorded import RecordedData, opened_record
-from townlet_runtime.runs.records import BegunFile, InitialSource, SummaryFile
+from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_trajectory.dataset.source import TrajectorySource
-from townlet_trajectory.evaluation.interfaces import Collected
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 
 try:
@@ -56,12 +56,14 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "CheckpointStore",
-    "CycleWorlds",
     "EarlierTotal",
     "GroupConfig",
     "InitialPolicy",
+    "MetricsRow",
     "Progress",
+    "Record",
     "RunSummary",
+    "RunWorlds",
     "ScheduleOutcome",
     "ScheduledRun",
     "TrainingConfig",
@@ -74,11 +76,13 @@ __all__ = [
     "newest_state",
     "policy_specs",
     "prepare_run",
-    "prepare_scheduled_run",
     "preset",
     "preset_for",
     "read_checkpoint",
+    "record_seed",
+    "spec_of_data",
     "train",
+    "use_threads",
 ]
 
 log = logging.getLogger(__name__)
@@ -100,13 +104,13 @@ def train(
     resume: bool = False,
     initial: InitialPolicy | None = None,
 ) -> RunSummary:
-    """Train a policy in worlds of your own, judge it on episodes of their own, and export it.
+    """Train a policy in worlds of your own, judge it on episodes of their own, export it, and return the scores.
 
     Writes policy, scores, log, checkpoints, and at last a manifest of them; `OnnxPolicy.load` acts without torch.
 
     Args:
-        make: builds a simulation of so many parallel worlds, to train in and for each evaluation; each simulation is
-            closed when it is no longer needed. None: the clone of `data` is judged by what is held out of it.
+        make: builds so many parallel worlds, to train in and for each evaluation; they are closed when they are no
+            longer needed. None: the clone of `data` is judged by what is held out of it.
         config: of the run; `baselines` are behaviors of the simulation, and `random`. Without a behavior `scripted`,
             `anneal` becomes `ppo` and missing baselines are left out, with a warning.
         run_dir: missing or empty; with `resume` the directory of the run to go on with.
@@ -115,65 +119,68 @@ def train(
         on_progress: called after every update and evaluation.
         stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
         resume: go on with the run in `run_dir`, which must have been begun with the same arguments.
-        initial: the policy that the run begins with, whose network's config replaces `config.network`; copied into
-            `run_dir`, and read from there where the run is resumed. None: a fresh one.
-
-    Returns:
-        Scores, gates, promotion and files of the run.
+        initial: the policy that the run begins with, network and all; copied into `run_dir`. None: a fresh one.
 
     Raises:
         SimulationError: if the simulation breaks what `townlet_runtime.simulation.interface` promises.
         RunDirectoryError: if `run_dir` is not empty, or in use.
-        TrainingError: if nothing can be learned from the collections or the data, or a run cannot be resumed.
-        ArtifactError: if data are missing or damaged.
+        TrainingError, ArtifactError: if nothing can be learned from collections or data, or a run cannot be resumed.
     """
     path, threads = Path(run_dir), torch.get_num_threads()
-    with ExitStack() as opened, ExitStack() as claim:
+    with ExitStack() as opened:
         records = [opened.enter_context(opened_record(each, warn=log.warning)) for each in data]
         worlds = None if make is None else opened.enter_context(closing(OneGroup(make(config.num_envs))))
-        if worlds is not None:
-            config = _without_script(config, worlds)
         initial = copied_initial(path) if resume else initial
-        if initial is not None:
-            config = replace(config, network=initial.network)
-        noted = BegunFile.read(path / BEGUN).opponents_sha256 if resume else {}
-        specs = {} if worlds is None else worlds.specs
-        opponents = frozen_opponents(config.groups, specs, kept=path if resume else None, sha256=noted)
-        if not resume:
-            claim.enter_context(new_run_directory(path))
-        orchestrator = prepare_run(
-            config,
-            worlds,
-            lambda num_worlds: _made(make, num_worlds),
-            bridge=BridgeConfig() if bridge is None else bridge,
-            run_dir=path,
-            threads=threads,
-            on_progress=on_progress,
-            stop=stop,
-            notes={},
-            resume=resume,
-            data={AGENTS: records} if records else None,
-            opponents=opponents,
-            initial=initial,
-        )
-        if not resume:
-            kept, source = keep_opponents(path, opponents), None
-            if initial is not None:
-                source = InitialSource(path=None, weights_sha256=initial.sha256)
-                initial.write(path / INITIAL)
-            BegunFile(schema_version=2, threads=threads, opponents_sha256=kept, initial=source).write(path / BEGUN)
-            claim.close()
+        config = _as_can_be(config, worlds, initial)
+        opponents = _opponents(config, worlds, kept=path if resume else None)
+        with _claimed(path, threads, opponents, initial, resume=resume):
+            orchestrator = prepare_run(
+                config,
+                worlds,
+                lambda num_worlds: _made(make, num_worlds),
+                bridge=BridgeConfig() if bridge is None else bridge,
+                run_dir=path,
+                threads=threads,
+                on_progress=on_progress,
+                stop=stop,
+                resume=resume,
+                data={AGENTS: records} if records else None,
+                opponents=opponents,
+                initial=initial,
+            )
         summary = orchestrator.run()
-        spec = None if worlds is None else first_spec(worlds)
     if not summary.interrupted:
-        record = SummaryFile.of(
-            summary,
-            environment=None if spec is None else spec.name,
-            threads=threads,
-            opponents=opponent_files(config.groups, path),
-        )
-        write_results(path, summary, record, horizon=None if spec is None else spec.episode_ticks)
+        _write_results(path, summary, config, None if worlds is None else first_spec(worlds), threads)
     return summary
+
+
+@contextmanager
+def _claimed(
+    path: Path, threads: int, opponents: Mapping[str, FilePolicy], initial: InitialPolicy | None, *, resume: bool
+) -> Iterator[None]:
+    """Hold the directory of a new run while the block prepares the run, which is then noted in it."""
+    if resume:
+        yield
+        return
+    with new_run_directory(path):
+        yield
+        kept, source = keep_opponents(path, opponents), None
+        if initial is not None:
+            source = InitialSource(path=None, weights_sha256=initial.sha256)
+            initial.write(path / INITIAL)
+        BegunFile(schema_version=2, threads=threads, opponents_sha256=kept, initial=source).write(path / BEGUN)
+
+
+def _write_results(
+    path: Path, summary: RunSummary, config: TrainingConfig, spec: SimulationSpec | None, threads: int
+) -> None:
+    record = SummaryFile.of(
+        summary,
+        environment=None if spec is None else spec.name,
+        threads=threads,
+        opponents=opponent_files(config.groups, path),
+    )
+    write_results(path, summary, record, horizon=None if spec is None else spec.episode_ticks)
 
 
 def _made(make: Callable[[int], Simulation] | None, num_worlds: int) -> OneGroup:
@@ -182,9 +189,18 @@ def _made(make: Callable[[int], Simulation] | None, num_worlds: int) -> OneGroup
     return OneGroup(make(num_worlds))
 
 
-def _without_script(config: TrainingConfig, worlds: GroupedSimulation) -> TrainingConfig:
+def _opponents(config: TrainingConfig, worlds: GroupedSimulation | None, *, kept: Path | None) -> dict[str, FilePolicy]:
+    noted = {} if kept is None else BegunFile.read(kept / BEGUN).opponents_sha256
+    return frozen_opponents(config.groups, {} if worlds is None else worlds.specs, kept=kept, sha256=noted)
+
+
+def _as_can_be(
+    config: TrainingConfig, worlds: GroupedSimulation | None, initial: InitialPolicy | None
+) -> TrainingConfig:
     """Return the config of a run that begins from scratch, where the worlds have no script to begin with."""
-    if SCRIPTED in worlds.behaviors or config.mode != "anneal":
+    if initial is not None:
+        config = replace(config, network=initial.network)
+    if worlds is None or SCRIPTED in worlds.behaviors or config.mode != "anneal":
         return config
     baselines = tuple(name for name in config.baselines if name in (*worlds.behaviors, RANDOM))
     log.warning(
@@ -194,6 +210,11 @@ def _without_script(config: TrainingConfig, worlds: GroupedSimulation) -> Traini
         ", ".join(baselines) or "nothing",
     )
     return replace(config, mode="ppo", baselines=baselines)
+
+
+def use_threads(threads: int) -> None:
+    """Let torch compute with so many threads, in the whole process."""
+    torch.set_num_threads(threads)
 
 
 def prepare_run(
@@ -206,14 +227,14 @@ def prepare_run(
     threads: int,
     on_progress: Callable[[Progress], None],
     stop: Callable[[], bool],
-    notes: Mapping[str, str],
     resume: bool,
+    notes: Mapping[str, str] = {},
     data: Mapping[str, Sequence[RecordedData]] | None = None,
     opponents: Mapping[str, FilePolicy] = {},
     initial: InitialPolicy | None = None,
     earlier_totals: Sequence[EarlierTotal] = (),
 ) -> TrainingOrchestrator:
-    """Prepare a run of townlet_training in worlds of the runtime; nothing is collected or written yet.
+    """Prepare a run of townlet_training, to be started with its `run`; nothing is collected or written yet.
 
     Args:
         config: of the run.
@@ -222,8 +243,7 @@ def prepare_run(
         bridge: how script and policy are blended; its ratio is ignored.
         run_dir: an existing directory.
         threads: that torch computes with, in the whole process.
-        on_progress: as of `train`.
-        stop: as of `train`.
+        on_progress, stop: as of `train`.
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
         data: recorded steps that each agent group is cloned from; None: what the script does.
@@ -231,26 +251,15 @@ def prepare_run(
         initial: the policy that it begins with; None: a fresh one.
         earlier_totals: of world steps, before the run was extended; oldest first.
 
-    Returns:
-        The run, to be started with its `run`.
-
     Raises:
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
-    torch.set_num_threads(threads)
+    use_threads(threads)
+    collector, evaluator = None, None
     if worlds is None:
-        collector, evaluator = None, None
-        specs = {group: _spec_of_data(records[0]) for group, records in (data or {}).items()}
+        specs = {group: spec_of_data(records[0]) for group, records in (data or {}).items()}
     else:
-        _require_worlds(config, worlds)
-        unrecorded = opponent_groups(config.groups, worlds)
-        ticks = max(config.rollout_ticks, config.anneal.clone_ticks)
-        capacity = max(each.capacity for each in worlds.specs.values())
-        collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
-        if collector.save_state() is None:
-            log.warning(
-                "`%s` cannot be saved: a run in it that is interrupted cannot be resumed", first_spec(worlds).name
-            )
+        collector = _collector(config, worlds, bridge)
         evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
         specs = policy_specs(worlds.specs)
     return TrainingOrchestrator(
@@ -268,6 +277,18 @@ def prepare_run(
         initial=None if initial is None else initial.weights,
         earlier_totals=earlier_totals,
     )
+
+
+def _collector(config: TrainingConfig, worlds: GroupedSimulation, bridge: BridgeConfig) -> Collector:
+    """Make the collector of a run in `worlds`, which must be as `config` says."""
+    _require_worlds(config, worlds)
+    unrecorded = opponent_groups(config.groups, worlds)
+    ticks = max(config.rollout_ticks, config.anneal.clone_ticks)
+    capacity = max(each.capacity for each in worlds.specs.values())
+    collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
+    if collector.save_state() is None:
+        log.warning("`%s` cannot be saved: a run in it cannot be resumed", first_spec(worlds).name)
+    return collector
 
 
 def _require_worlds(config: TrainingConfig, worlds: GroupedSimulation) -> None:
@@ -304,71 +325,8 @@ def _sources(data: Mapping[str, Sequence[RecordedData]] | None) -> dict[str, lis
     return None if data is None else {group: [each.source for each in records] for group, records in data.items()}
 
 
-def prepare_scheduled_run(
-    config: TrainingConfig,
-    *,
-    record: RecordedData | None,
-    lessons: RecordedData | None,
-    specs: Mapping[str, SimulationSpec] | None,
-    enter: Callable[[int], CycleWorlds],
-    run_dir: Path,
-    threads: int,
-    on_row: Callable[[MetricsRow], None],
-    on_rollout: Callable[[Collected], None],
-    stop: Callable[[], bool],
-    notes: Mapping[str, str],
-    resume: bool,
-) -> ScheduledRun:
-    """Prepare a run that follows a schedule, to be started with its `run`; nothing is collected or written yet.
-
-    Args:
-        config: as of `prepare_run`, like what is not listed here.
-        record: that PPO learns from.
-        lessons: that a stage of cloning learns from.
-        specs: of the world, by agent group; None: the policy is made for the data alone, and fits no world.
-        enter: builds the worlds of a cycle.
-        on_row: called with every line of the log.
-        on_rollout: called with every rollout.
-
-    Raises:
-        TrainingError: if a stage has nothing to learn from.
-    """
-    torch.set_num_threads(threads)
-    data, policies = record or lessons, policy_specs(specs or {})
-    if specs is None and data is not None:
-        policies[AGENTS] = _spec_of_data(data)
-    entered: dict[str, RunWorlds] = {}
-
-    def of_cycle(cycle: int) -> RunWorlds:
-        made = enter(cycle)
-        if made.key not in entered:
-            ticks = config.rollout_ticks * max(each.capacity for each in made.simulation.specs.values())
-            collector = Collector(made.simulation, config=made.bridge, seed=config.seed, max_rows=ticks)
-            judge = Evaluator(made.make_scored, config=made.bridge, seed=config.seed, num_worlds=config.num_envs)
-            entered[made.key] = RunWorlds(key=made.key, collector=collector, evaluator=judge)
-        return entered[made.key]
-
-    return ScheduledRun(
-        config,
-        specs=policies,
-        run_dir=run_dir,
-        record=None if record is None else _record(record, config),
-        lessons=None if lessons is None else {AGENTS: [lessons.source]},
-        worlds=None if specs is None else of_cycle,
-        on_row=on_row,
-        on_rollout=on_rollout,
-        stop=stop,
-        notes=notes,
-        resume=resume,
-    )
-
-
-def _record(data: RecordedData, config: TrainingConfig) -> Record:
-    reading = {name: vars(config.schedule)[name] for name in ("batch_size", "shuffle", "drop_last", "streaming")}
-    return Record(name=data.name, batches=data.batches(seed=record_seed(config), **reading), baseline=data.baseline)
-
-
-def _spec_of_data(data: RecordedData) -> PolicySpec:
+def spec_of_data(data: RecordedData) -> PolicySpec:
+    """Return what a policy sees and does that is made for recorded steps alone."""
     return PolicySpec(
         world=f"data:{data.name}",
         vocabulary=data.vocabulary,

@@ -22,8 +22,6 @@ from townlet_runtime.cli.options import (
     ControllerName,
     DataPaths,
     DataRoot,
-    Device,
-    DeviceName,
     Env,
     EnvOfRun,
     Episodes,
@@ -55,11 +53,10 @@ from townlet_runtime.cli.options import (
     Ticks,
     TotalSteps,
     Verbose,
-    limit_threads,
-    threads_of_run,
     typed_options,
     whole_number,
 )
+from townlet_runtime.cli.threads import limit_threads, threads_of_run
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 
 app = typer.Typer(
@@ -128,7 +125,6 @@ def _root(
 @with_schedule_options("schedule")
 def train(
     context: typer.Context,
-    *,
     schedule: ScheduleOptions,
     config: ConfigArgument = None,
     env: Env = None,
@@ -147,7 +143,6 @@ def train(
     init_from: InitFrom = None,
     eval_every: EvalEvery = None,
     threads: Threads = None,
-    device: Device = DeviceName.cpu,
     preset: PresetName = None,
     data: DataPaths = None,
     data_root: DataRoot = None,
@@ -164,16 +159,12 @@ def train(
 
     def command() -> int:
         _refuse_directory(run_dir, None if seeds is not None else resume)
-        from townlet_runtime.cli.commands.train import TrainOptions
         from townlet_runtime.cli.commands.train_many import train_one_or_many
-        from townlet_runtime.cli.training.training_data import DataOptions
-        from townlet_runtime.cli.world_options import WorldOptions
+        from townlet_runtime.cli.training.plan import DataOptions, TrainOptions, WorldOptions
 
         options = TrainOptions(
             config=config,
-            world=WorldOptions(
-                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
-            ),
+            world=WorldOptions.of(env, controller, guardrail, group),
             mode=None if mode is None else mode.value,
             total_steps=total_steps,
             num_envs=num_envs,
@@ -241,9 +232,7 @@ def run(
 
         options = RunOptions(
             config=config,
-            world=WorldOptions(
-                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
-            ),
+            world=WorldOptions.of(env, controller, guardrail, group),
             policy=policy,
             ratio=ratio,
             ticks=ticks,
@@ -288,9 +277,7 @@ def evaluate(
 
         options = EvaluateOptions(
             run_dir=run_dir,
-            world=WorldOptions(
-                env=env, controller=controller, guardrails=tuple(guardrail or ()), groups=tuple(group or ())
-            ),
+            world=WorldOptions.of(env, controller, guardrail, group),
             against=against,
             episodes=episodes,
             sample=sample,
@@ -346,7 +333,7 @@ def rollout(
 
         options = RolloutOptions(
             config=config,
-            world=WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ())),
+            world=WorldOptions.of(env, controller, guardrail),
             ticks=ticks,
             output=parse_target(output),
             prefix=prefix,

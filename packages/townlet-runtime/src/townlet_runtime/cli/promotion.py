@@ -17,8 +17,9 @@ from townlet_runtime.config import Config, config_from
 from townlet_runtime.core.rollouts import Evaluator
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import require_fit
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.finished import FinishedRun, read_run
-from townlet_runtime.runs.records import PACKAGES, BegunFile
+from townlet_runtime.runs.records import PACKAGES
 from townlet_runtime.runs.release import Release, read_release, release_files
 from townlet_runtime.runs.strict_json import parse_record
 from townlet_runtime.simulation.interface import SimulationSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from townlet_runtime.adapters.named_code import CONTROLLERS, GUARDRAILS, SIMULAT
 from townlet_runtime.cli.console import CommandError
 from townlet_runtime.config import Override
 from townlet_runtime.config.schema import MODULE
-from townlet_runtime.runs.records import BegunFile
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_runtime.simulation.spec_entries import spec_differences
 from townlet_trajectory.storage.entry_points import registered_names
@@ -30,6 +30,17 @@ class WorldOptions:
     """They replace those of the config."""
     groups: tuple[str, ...] = ()
     """`NAME=MEMBERS`; those of the config stay."""
+
+    @classmethod
+    def of(
+        cls,
+        env: str | None,
+        controller: str | None,
+        guardrails: Sequence[str] | None,
+        groups: Sequence[str] | None = None,
+    ) -> WorldOptions:
+        """Make them of the values that a command line gives; None where an option was not given."""
+        return cls(env=env, controller=controller, guardrails=tuple(guardrails or ()), groups=tuple(groups or ()))
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that they mean. Code is in no config, which says `module` of its world."""

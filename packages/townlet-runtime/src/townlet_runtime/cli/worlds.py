@@ -36,11 +36,12 @@ from townlet_runtime.config import (
 )
 from townlet_runtime.config.schema import MODULE
 from townlet_runtime.errors import ConfigError, SimulationError
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import BEGUN, CONFIG
-from townlet_runtime.runs.records import BegunFile
+from townlet_runtime.simulation.group_members import Members
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
-from townlet_runtime.simulation.split_groups import Members, split_named
+from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.town import Town, TownConfig
 from townlet_runtime.town.config import TOWN
 from townlet_trajectory.storage.entry_points import registered_names

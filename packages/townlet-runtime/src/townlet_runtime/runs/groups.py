@@ -10,9 +10,10 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from townlet_runtime.errors import RunDirectoryError
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import BEGUN, MANIFEST, require_finished
 from townlet_runtime.runs.finished import FinishedRun, read_run
-from townlet_runtime.runs.records import BegunFile, EvaluationFile, SummaryFile
+from townlet_runtime.runs.records import EvaluationFile, SummaryFile
 from townlet_trajectory.evaluation.run_sets import RunScores
 from townlet_trajectory.storage.json import JsonValue, canonical_json
 

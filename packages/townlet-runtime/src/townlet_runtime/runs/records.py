@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Self
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import TypeAdapter
 
 from townlet_runtime.runs.directory import file_sha256
 from townlet_runtime.runs.strict_json import (
@@ -85,83 +85,6 @@ class FileRecord:
     def read(cls, path: Path) -> Self:
         """Read the record in `path`; `ReportError` names the file, the key, what was expected and what came."""
         return read_record(TypeAdapter(cls), path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NotedData:
-    """Recorded steps that a run was begun with."""
-
-    __pydantic_config__ = EXACT
-
-    path: str
-    """As it was given."""
-    root: str
-    """Where samples that are not below a capture's manifest were looked for."""
-    fingerprint: str
-    """SHA-256 of the content."""
-
-    def __post_init__(self) -> None:
-        require_digest("NotedData", "fingerprint", self.fingerprint)
-
-
-@dataclass(frozen=True, kw_only=True)
-class InitialSource:
-    """The policy that a run begins with; its weights are copied into the folder `initial` of the run."""
-
-    path: str | None
-    """Of a run or an adapted policy, as it was given; None where it was given in Python."""
-    weights_sha256: str
-
-    def __post_init__(self) -> None:
-        require_digest("InitialSource", "weights_sha256", self.weights_sha256)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extension:
-    """Settings that a run had until it was extended."""
-
-    total_env_steps: int
-    config_sha256: str
-
-    def __post_init__(self) -> None:
-        require_digest("Extension", "config_sha256", self.config_sha256)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BegunFile(FileRecord):
-    """`begun.json`: settings that must be the same when a run is resumed, written before anything else."""
-
-    __pydantic_config__ = EXACT
-
-    schema_version: Literal[2]
-    threads: int
-    """Of the numerical libraries; results depend on their number in the last bits."""
-    environment: str | None = None
-    """Name of the world, `module:name` included; None where it was made in Python, and in a run without a world."""
-    controller: str | None = None
-    """Name of the controller that plays the script; None: the world's own script, or no script."""
-    guardrails: tuple[str, ...] = ()
-    """Names of the guardrails beside the world's own."""
-    specs: Mapping[str, Mapping[str, JsonValue]] | None = None
-    """`spec_entries` of the world by group of agents."""
-    config_sha256: str | None = None
-    """Digest of the resolved config; None where the world was made in Python."""
-    config: Mapping[str, JsonValue] | None = None
-    """The resolved config itself, so that a key that was changed later can be named."""
-    data: tuple[NotedData, ...] = ()
-    """What the policy was cloned from, in the order in which it was named; empty: from the script, or not at all."""
-    opponents_sha256: Mapping[str, str] = field(default_factory=dict)
-    """Of `opponent-GROUP.onnx`, by agent group that a frozen policy plays."""
-    initial: InitialSource | None = None
-    """The policy that the run begins with; None: a fresh one."""
-    extensions: tuple[Extension, ...] = ()
-    """Oldest first; empty where the run still has the world steps that it was begun with."""
-
-    def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise ReportError("BegunFile", key="threads", expected="a number >= 1", came=repr(self.threads))
-        require_digest("BegunFile", "config_sha256", self.config_sha256)
-        require_digests("BegunFile", "opponents_sha256", self.opponents_sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -356,7 +279,7 @@ class SummaryFile(FileRecord):
         config_sha256: str | None = None,
         opponents: Mapping[str, Path | None] = MappingProxyType({}),
     ) -> SummaryFile:
-        """Make the figures of a run from its record.
+        """Make the figures of a run, to be written as `summary.json`, from its record.
 
         Args:
             summary: of a run that was not interrupted; its policy files are read.
@@ -367,9 +290,6 @@ class SummaryFile(FileRecord):
             preset: name of the start values of training, if any.
             config_sha256: digest of the resolved config, if there is one.
             opponents: files of the policies that played groups that do not learn, by group; None for the script.
-
-        Returns:
-            The record to be written as `summary.json`.
         """
         final, counters = summary.final, summary.counters
         learned = None if final is None else final.summaries[LEARNED]

@@ -116,8 +116,8 @@ class BCLearner:
     ) -> CloneResult:
         """Minimize the cross-entropy of the labels of `train`; keep the weights that did best on `held_out`.
 
-        The two should hold different episodes: agents of one episode see each other. A dataset is streamed: the labels
-        of a batch of it are found, encoded and learned from before the next one is read, in the order of its epochs.
+        The two should hold different episodes: agents of one episode see each other. A dataset is streamed, in the
+        order of its epochs: the labels of a batch of it are found and learned from before the next one is read.
         One with a memory budget is read anew in each pass, so that two of them never hold their windows at once.
 
         Args:
@@ -137,8 +137,8 @@ class BCLearner:
         """
         learned = _source(self._network, train, self._config, name="train")
         judged = _source(self._network, held_out, self._config, name="held_out")
-        for source in (learned, judged):
-            source.require_labels()
+        learned.require_labels()
+        judged.require_labels()
         parameters = dict(self._network.policy.named_parameters())
         optimizer = Optimizer(
             parameters,
@@ -146,8 +146,7 @@ class BCLearner:
             weight_decay=self._config.weight_decay,
             eps=_ADAM_EPS,
         )
-        epochs: list[CloneEpoch] = []
-        best, best_score = 0, (-1.0, 0.0)
+        epochs, best, best_score = list[CloneEpoch](), 0, (-1.0, 0.0)
         best_weights: dict[str, Tensor] = {}
         for epoch in range(1, self._config.num_epochs + 1):
             loss = self._pass(learned, optimizer, epoch)

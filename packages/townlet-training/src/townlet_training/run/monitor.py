@@ -89,6 +89,10 @@ class RunClock:
         )
 
 
+def ignore(progress: Progress) -> None:
+    """Watch nothing."""
+
+
 class RunMonitor:
     """Reports the progress of a run to those who watch it, and ends the run where they ask it to stop.
 
@@ -120,6 +124,12 @@ class RunMonitor:
                 last_return=evaluations[-1].return_mean if evaluations else None,
             )
         )
+
+    def before_evaluation(self, state: TrainingState) -> None:
+        """Report where the result is judged by now; raise `Interrupted` if the run was asked to stop."""
+        if self.scoring:
+            self.report(state)
+        self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
         """Raise `Interrupted` if the run was asked to stop."""

@@ -185,9 +185,11 @@ class GroupOpponents:
         self._show()
         return rest
 
-    def against(self, collector: Collector, evaluator: Evaluator) -> tuple[Collector, Evaluator]:
-        """Return both as they are against these opponents; as they are, where there is none."""
-        if not self._roles.fixed and not self._roles.past:
+    def against(
+        self, collector: Collector | None, evaluator: Evaluator | None
+    ) -> tuple[Collector | None, Evaluator | None]:
+        """Return both as they are against these opponents; as they are, where there is none, or no world."""
+        if collector is None or evaluator is None or not (self._roles.fixed or self._roles.past):
             return collector, evaluator
         return _OpposedCollector(collector, self), _OpposedEvaluator(evaluator, self)
 

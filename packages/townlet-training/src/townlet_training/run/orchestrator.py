@@ -19,7 +19,7 @@ from townlet_training.run.directory import RunDirectory
 from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import metrics_row
-from townlet_training.run.monitor import Interrupted, Progress, RunMonitor
+from townlet_training.run.monitor import Interrupted, Progress, RunMonitor, ignore
 from townlet_training.run.recorded import RecordedData, fingerprints, require_origin
 from townlet_training.run.state import ClonedScript, EarlierTotal, TrainingState
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
@@ -28,10 +28,6 @@ from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSu
 from townlet_trajectory.storage.files import DirectoryLock
 
 log = logging.getLogger(__name__)
-
-
-def _ignore(progress: Progress) -> None:
-    """Watch nothing."""
 
 
 class TrainingOrchestrator:
@@ -80,6 +76,30 @@ class TrainingOrchestrator:
         ...     summary = TrainingOrchestrator(config, worlds, worlds, specs=specs, run_dir=Path(folder)).run()
         >>> summary.final.learned.mean, summary.final.paired["random"].mean, summary.counters.num_updates
         (1.0, 0.5, 4)
+
+    Args:
+        config: of the run.
+        collector: of `config.num_envs` worlds, with training seeds; it has not collected yet.
+        evaluator: of the same kind of world, with seeds it is given. A run without a world has neither: it clones
+            `data`, judges the clone by the episodes of `data` that are held out, and exports it.
+        specs: observations and actions of each agent group's policy; a single group is called `agents`.
+        frozen: policies of the agent groups that are played by one from a file, as `config.groups` says.
+        run_dir: an existing directory: without another run in it, or with the one to `resume`.
+        data: recorded steps that each agent group is cloned from; None: what the script does in `collector`. Its
+            fingerprints are among the settings that `resume` compares.
+        on_progress: called after every pass of cloning, every update and every evaluation, and before those at the
+            end.
+        stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
+        notes: other facts that the run depends on, such as the name of a controller, for `resume` to compare.
+        resume: continue the run in `run_dir` where it was interrupted, in whatever way, to the same weights, log
+            (apart from `WALL_TIME_KEYS`) and summary (apart from timings). A finished run is judged once more.
+        initial: weights of `InitialPolicy` to begin with. Mode `anneal` then begins with the warm-up, and its gates
+            compare with this policy in the place of the clone. None: fresh networks.
+        earlier_totals: totals of world steps that a resumed run had before it was extended, oldest first.
+
+    Raises:
+        ConfigError: if `config.total_env_steps` does not suffice for every stage, a group has no proper name, there
+            is no data of a group, the mode needs a world or has no use for data, or is one of `ScheduledRun`.
     """
 
     def __init__(
@@ -92,60 +112,27 @@ class TrainingOrchestrator:
         frozen: Mapping[str, AnyActor] = {},
         run_dir: Path,
         data: RecordedData | None = None,
-        on_progress: Callable[[Progress], None] = _ignore,
+        on_progress: Callable[[Progress], None] = ignore,
         stop: Callable[[], bool] = bool,
         notes: Mapping[str, str] = {},
         resume: bool = False,
         initial: Mapping[str, Tensor] | None = None,
         earlier_totals: Sequence[EarlierTotal] = (),
     ) -> None:
-        """Build the networks; nothing is collected or written before `run`.
-
-        Args:
-            config: of the run.
-            collector: of `config.num_envs` worlds, with training seeds; it has not collected yet.
-            evaluator: of the same kind of world, with seeds it is given. A run without a world has neither: it clones
-                `data`, judges the clone by the episodes of `data` that are held out, and exports it.
-            specs: observations and actions of each agent group's policy; a single group is called `agents`.
-            frozen: policies of the agent groups that are played by one from a file, as `config.groups` says.
-            run_dir: an existing directory: without another run in it, or with the one to `resume`.
-            data: recorded steps that each agent group is cloned from; None: what the script does in `collector`. Its
-                fingerprints are among the settings that `resume` compares.
-            on_progress: called after every pass of cloning, every update and every evaluation, and before those at the
-                end.
-            stop: asked before every collection and evaluation; true ends the run there, with a checkpoint.
-            notes: other facts that the run depends on, such as the name of a controller, for `resume` to compare.
-            resume: continue the run in `run_dir` where it was interrupted, in whatever way. It comes to the same result
-                as without the interruption: weights, log (apart from `WALL_TIME_KEYS`) and summary (apart from
-                timings). A finished run is judged once more, with the same result.
-            initial: weights of `InitialPolicy` to begin with. Mode `anneal` then begins with the warm-up, and its gates
-                compare with this policy in the place of the clone; `bc` and `ppo` learn on. None: fresh networks.
-            earlier_totals: with `resume`, the totals of world steps that the run had before it was extended, oldest
-                first.
-
-        Raises:
-            ConfigError: if `config.total_env_steps` does not suffice for every stage, a group has no proper name, there
-                is no data of a group, the mode needs a world or has no use for data, or is one of `ScheduledRun`.
-        """
+        """Build the networks; nothing is collected or written before `run`. See `TrainingOrchestrator`."""
         if config.is_scheduled:
             raise ConfigError(f"mode `{config.mode}` with a schedule of its own is for `ScheduledRun`")
-        if config.mode == "anneal" and data is not None and initial is not None:
-            raise ConfigError("mode `anneal` begins with a clone of `data` or with a policy, not with both")
         self._learners = GroupLearners(config, specs, frozen=frozen, initial=initial)
-        specs = self._learners.specs
-        require_origin(config.mode, data, specs.keys(), has_world=collector is not None and evaluator is not None)
-        if collector is not None and evaluator is not None:
-            collector, evaluator = self._learners.opponents.against(collector, evaluator)
+        specs, has_world = self._learners.specs, collector is not None and evaluator is not None
+        require_origin(config.mode, data, specs.keys(), has_world=has_world, begins_trained=initial is not None)
+        collector, evaluator = self._learners.opponents.against(collector, evaluator)
         self._config = config
         self._experience = RunExperience(collector, run_dir=run_dir)
         self._run_dir = run_dir
         self._data = data
         self._resume = resume
         self._begins_trained, self._earlier = initial is not None, tuple(earlier_totals)
-        first_total = self._earlier[0].total_env_steps if self._earlier else None
-        self._schedule = None
-        if config.mode != "bc":
-            self._schedule = plan(config, from_data=data is not None, clones=initial is None, first_total=first_total)
+        self._schedule = None if config.mode == "bc" else self._planned(from_data=data is not None)
         num_evaluations = self._schedule.num_evaluations if self._schedule is not None else 0
         self._gate_level = gate_level(len(specs) + num_evaluations, level=config.gates.level)
         opponents = self._learners.opponents.digest
@@ -160,6 +147,10 @@ class TrainingOrchestrator:
             transitions=dict.fromkeys(specs, 0),
             evaluator=self._evaluator.state,
         )
+
+    def _planned(self, *, from_data: bool) -> Schedule:
+        first_total = self._earlier[0].total_env_steps if self._earlier else None
+        return plan(self._config, from_data=from_data, clones=not self._begins_trained, first_total=first_total)
 
     def run(self) -> RunSummary:
         """Train, export and score.
@@ -400,6 +391,4 @@ class TrainingOrchestrator:
         return self._learners.copies(checkpoint.weights)
 
     def _before_evaluation(self) -> None:
-        if self._monitor.scoring:
-            self._monitor.report(self._state)
-        self._monitor.stop_if_asked()
+        self._monitor.before_evaluation(self._state)

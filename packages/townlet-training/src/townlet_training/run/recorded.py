@@ -39,7 +39,9 @@ RecordedData = Mapping[str, Sequence[TrajectorySource]]
 """Recorded steps by agent group."""
 
 
-def require_origin(mode: Mode, data: RecordedData | None, groups: Set[str], *, has_world: bool) -> None:
+def require_origin(
+    mode: Mode, data: RecordedData | None, groups: Set[str], *, has_world: bool, begins_trained: bool = False
+) -> None:
     """Refuse a run that has nothing to learn from, or data that it has no use for.
 
     Args:
@@ -47,10 +49,13 @@ def require_origin(mode: Mode, data: RecordedData | None, groups: Set[str], *, h
         data: recorded steps to clone; None: there are none.
         groups: names of the agent groups.
         has_world: whether there are worlds to train and to be judged in.
+        begins_trained: whether the run begins with a policy.
 
     Raises:
         ConfigError: says what is missing, or of no use.
     """
+    if mode == "anneal" and data is not None and begins_trained:
+        raise ConfigError("mode `anneal` begins with a clone of `data` or with a policy, not with both")
     if mode == "ppo" and data is not None:
         raise ConfigError("mode `ppo` learns from what its own policy does: it has no use for `data`")
     if not has_world and (mode != "bc" or data is None):

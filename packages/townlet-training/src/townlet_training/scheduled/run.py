@@ -333,7 +333,8 @@ class ScheduledRun:
     def _finish(self) -> RunSummary:
         """Export and score the policy; let it try to replace the script where every stage passed."""
         results = self._state.schedule.results if self._config.mode == "anneal" else ()
-        status, reasons = status_of(results), reasons_of(results)
+        reasons = reasons_of(results, RESULTS_NAME)
+        status = status_of(reasons)
         result = export_and_score(
             self._learners,
             self._evaluator,

@@ -8,22 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from townlet_trajectory.errors import ManifestError
+from townlet_trajectory.evaluation.anneal_results import Status, reasons_of, status_of
 from townlet_trajectory.evaluation.promotion import Decision
 from townlet_trajectory.storage.json import Fields, JsonValue
 
 NOT_READY = "candidate_not_ready"
 NO_RESULTS = "no_results"
-_FLAGS = ("loss", "queue", "intensity")
 _ONE_STAGE = {"bc_accuracy", "bc_threshold"}
-
-
-class _Mode(StrEnum):
-    BC = "bc"
-    PPO = "ppo"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,22 +75,20 @@ def decide_anneal(document: JsonValue, source: str | Path) -> AnnealDecision:
     if "results" not in document and document.keys() >= _ONE_STAGE:
         document = {"results": [_only_stage(document, source)]}
     given = Fields(document, source, error=ManifestError)
-    stages = given.objects("results")
-    failed = [reason for stage in stages for reason in _failures(stage)]
-    flagged = [reason for stage in stages for reason in _flags(stage)]
-    status = "fail" if failed else "hold" if flagged or not stages else "pass"
-    ready = status == "pass" and ("promotion" not in document or _is_ready(given.inside("promotion")))
-    decision = {"fail": Decision.FAIL, "pass": Decision.PROMOTE}.get(status, Decision.HOLD)
-    reasons = [*failed, *flagged] if stages else [NO_RESULTS]
-    if status == "pass" and not ready:
-        decision, reasons = Decision.HOLD, [NOT_READY]
+    results = tuple(stage.values for stage in given.objects("results"))
+    reasons = reasons_of(results, source) if results else (NO_RESULTS,)
+    status = status_of(reasons)
+    ready = status is Status.PASS and ("promotion" not in document or _is_ready(given.inside("promotion")))
+    decision = {Status.FAIL: Decision.FAIL, Status.PASS: Decision.PROMOTE}.get(status, Decision.HOLD)
+    if status is Status.PASS and not ready:
+        decision, reasons = Decision.HOLD, (NOT_READY,)
     return AnnealDecision(
-        status=status,
+        status=status.lower(),
         decision=decision,
         candidate_ready=ready,
         promotion=given.object("promotion") if "promotion" in document else {},
-        results=tuple(stage.values for stage in stages),
-        reasons=tuple(reasons),
+        results=results,
+        reasons=reasons,
     )
 
 
@@ -107,30 +99,6 @@ def _only_stage(document: Mapping[str, JsonValue], source: str | Path) -> dict[s
     passed = given.flag("bc_passed") if "bc_passed" in document else accuracy >= threshold
     cycle = document.get("cycle", 0)
     return {"mode": "bc", "cycle": cycle, "passed": passed, "accuracy": accuracy, "threshold": threshold}
-
-
-def _failures(stage: Fields) -> list[str]:
-    if stage.choice("mode", _Mode) is not _Mode.BC:
-        return []
-    passed = stage.flag("passed") and stage.number("accuracy") >= stage.number("threshold")
-    return [] if passed else [f"bc_stage_failed_cycle_{_cycle(stage)}"]
-
-
-def _flags(stage: Fields) -> list[str]:
-    """The flags of a `ppo` stage that are up; one without a baseline has none."""
-    if stage.choice("mode", _Mode) is not _Mode.PPO:
-        return []
-    return [
-        f"{name}_flag_cycle_{_cycle(stage)}"
-        for name in _FLAGS
-        if (key := f"anneal_{name}_flag") in stage.values and stage.flag(key)
-    ]
-
-
-def _cycle(stage: Fields) -> str:
-    """The number as the file spells it, `2` or `2.0`, because readers look for that text."""
-    stage.number("cycle")
-    return repr(stage.values["cycle"])
 
 
 def _is_ready(promotion: Fields) -> bool:

@@ -6,7 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeAlias
+
+from townlet_trajectory.errors import ManifestError
+from townlet_trajectory.storage.json import Fields, JsonValue
 
 StageResult: TypeAlias = Mapping[str, int | float | str | bool | None]
 """One stage. Of mode `bc`: `cycle mode accuracy loss threshold passed bc_weight`, and `rolled_back` where it failed; of
@@ -20,6 +24,12 @@ _LEAST_LOSS = 1e-6
 """The size that a baseline of 0 counts as: rounding is no drift."""
 
 _FLAGS = ("loss", "queue", "intensity")
+_FAILED = "bc_stage_failed_cycle_"
+
+
+class _Mode(StrEnum):
+    BC = "bc"
+    PPO = "ppo"
 
 
 class Status(StrEnum):
@@ -72,21 +82,49 @@ def flags_of(measured: StageBaseline, baseline: StageBaseline | None) -> dict[st
     }
 
 
-def status_of(results: Sequence[StageResult]) -> Status:
-    """Return `FAIL` where a stage of cloning did not pass, `HOLD` where a stage raised a flag, else `PASS`."""
-    reasons = reasons_of(results)
-    if any(reason.startswith("bc_stage_failed") for reason in reasons):
+def reasons_of(results: Sequence[Mapping[str, JsonValue]], source: str | Path) -> tuple[str, ...]:
+    """Return why the status is not `PASS`: first each `bc_stage_failed_cycle_N`, then each `loss_flag_cycle_N`,
+    `queue_flag_cycle_N` and `intensity_flag_cycle_N`, with N as the file spells it, `2` or `2.0`.
+
+    A stage of cloning fails where its accuracy is below its threshold, or it says that it did not pass. A flag that is
+    missing or null is not up.
+
+    Args:
+        results: the stages, in order.
+        source: name of their file, for errors.
+
+    Raises:
+        ManifestError: if a stage lacks a value.
+    """
+    stages = [Fields(result, source, error=ManifestError) for result in results]
+    return tuple(reason for rule in (_failures, _flags) for stage in stages for reason in rule(stage))
+
+
+def status_of(reasons: Sequence[str]) -> Status:
+    """Return `FAIL` where one of the `reasons` is a stage of cloning that failed, `HOLD` for others, else `PASS`."""
+    if any(reason.startswith(_FAILED) for reason in reasons):
         return Status.FAIL
     return Status.HOLD if reasons else Status.PASS
 
 
-def reasons_of(results: Sequence[StageResult]) -> tuple[str, ...]:
-    """Return why the status is not `PASS`: `bc_stage_failed_cycle_N`, `loss_flag_cycle_N`, `queue_flag_cycle_N` and
-    `intensity_flag_cycle_N`, in the order of the stages."""
-    reasons = []
-    for result in results:
-        cycle = int(float(result.get("cycle") or 0))
-        if result.get("mode") == "bc" and not result.get("passed"):
-            reasons.append(f"bc_stage_failed_cycle_{cycle}")
-        reasons += [f"{flag}_flag_cycle_{cycle}" for flag in _FLAGS if result.get(f"anneal_{flag}_flag") is True]
-    return tuple(reasons)
+def _failures(stage: Fields) -> list[str]:
+    if stage.choice("mode", _Mode) is not _Mode.BC:
+        return []
+    passed = stage.flag("passed") and stage.number("accuracy") >= stage.number("threshold")
+    return [] if passed else [f"{_FAILED}{_cycle(stage)}"]
+
+
+def _flags(stage: Fields) -> list[str]:
+    if stage.choice("mode", _Mode) is not _Mode.PPO:
+        return []
+    return [
+        f"{name}_flag_cycle_{_cycle(stage)}"
+        for name in _FLAGS
+        if stage.values.get(key := f"anneal_{name}_flag") is not None and stage.flag(key)
+    ]
+
+
+def _cycle(stage: Fields) -> str:
+    """The number as the file spells it, because readers look for that text."""
+    stage.number("cycle")
+    return repr(stage.values["cycle"])

@@ -21,9 +21,9 @@ from townlet_runtime.config.dump import resolved
 from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.adapted import AdaptedFile, AdaptedGroupRecord, AddedActionRecord
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import ADAPTED, BEGUN, CONFIG, INITIAL, POLICY, file_sha256, group_policy
 from townlet_runtime.runs.finished import write_manifest
-from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_runtime.simulation.spec_entries import spec_entries
 from townlet_trajectory import TrajectoryBatch

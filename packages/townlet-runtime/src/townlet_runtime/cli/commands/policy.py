@@ -20,9 +20,9 @@ from townlet_runtime.cli.options import (
     Quiet,
     Settings,
     Verbose,
-    limit_threads,
     whole_number,
 )
+from townlet_runtime.cli.threads import limit_threads
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console

@@ -19,8 +19,8 @@ from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import registry_of
-from townlet_runtime.runs.records import BegunFile
 from townlet_runtime.simulation.interface import GroupedSimulation
 from townlet_trajectory.evaluation.interfaces import training_seeds
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from townlet_behavior.errors import BehaviorError
-from townlet_runtime.cli.commands.train import TrainOptions, train_policy
+from townlet_runtime.cli.commands.train import train_policy
 from townlet_runtime.cli.console import (
     SUCCESS,
     CommandError,
@@ -27,7 +27,9 @@ from townlet_runtime.cli.console import (
     signalled,
     stop_on_signals,
 )
-from townlet_runtime.cli.options import SeedList, default_jobs
+from townlet_runtime.cli.options import SeedList
+from townlet_runtime.cli.threads import default_jobs
+from townlet_runtime.cli.training.plan import TrainOptions
 from townlet_runtime.cli.views.comparison import compare_named, comparison_lines, comparison_record
 from townlet_runtime.cli.worlds import Worlds, load
 from townlet_runtime.errors import TownletError, require_report_extra

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from townlet_runtime.cli.commands.capture import capture_info, with_seed_agents, write_town_captures
-from townlet_runtime.cli.commands.train import TrainPlan, claimed, notes_of, resume_at, resume_command, settings_of
+from townlet_runtime.cli.commands.train import claimed, notes_of, resume_at, resume_command
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals
+from townlet_runtime.cli.training.plan import TrainPlan, settings_of
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.cli.training.training_data import DataOptions
 from townlet_runtime.cli.worlds import Worlds
@@ -33,7 +34,8 @@ from townlet_trajectory.storage.files import write_json_atomic
 from townlet_trajectory.storage.json import JsonValue
 
 if TYPE_CHECKING:
-    from townlet_runtime.training import CycleWorlds, ScheduledRun, ScheduleOutcome, TrainingConfig
+    from townlet_runtime.core.rollouts import CycleWorlds
+    from townlet_runtime.training import ScheduledRun, ScheduleOutcome, TrainingConfig
 
 RESULTS = "anneal_results.json"
 _LESSONS = "training.bc.manifest"
@@ -194,7 +196,8 @@ def batch_summary(batch: TrajectoryBatch, number: int, feature_names: tuple[str,
 
 
 def _train(plan: TrainPlan, training: TrainingConfig, data: _Data, options: ScheduleOptions, console: Console) -> int:
-    from townlet_runtime.training import TrainingError, prepare_scheduled_run
+    from townlet_runtime.training import TrainingError
+    from townlet_runtime.training_schedules import prepare_scheduled_run
 
     fits = _fits(plan, data, console)
     if plan.begun is not None:
@@ -269,7 +272,7 @@ def _entered(plan: TrainPlan, num_envs: int) -> Iterator[Callable[[int], CycleWo
 
     The stage of the social rewards is that of the last entry of `training.social_reward_schedule` whose cycle has come.
     """
-    from townlet_runtime.training import CycleWorlds
+    from townlet_runtime.core.rollouts import CycleWorlds
 
     schedule: tuple[SocialCycle, ...] = plan.config.training.get("social_reward_schedule", ())
     ordered = sorted(schedule, key=lambda entry: entry.cycle)

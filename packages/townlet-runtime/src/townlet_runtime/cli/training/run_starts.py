@@ -25,9 +25,9 @@ from townlet_runtime.config import (
 from townlet_runtime.config.dump import resolved
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.adapted import is_adapted, read_adapted
+from townlet_runtime.runs.begun import BegunFile, Extension
 from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, CONFIG, INITIAL, MANIFEST
 from townlet_runtime.runs.finished import read_run
-from townlet_runtime.runs.records import BegunFile, Extension
 from townlet_trajectory.storage.files import remove_file, write_bytes_atomic
 from townlet_trajectory.storage.locks import DirectoryLock
 

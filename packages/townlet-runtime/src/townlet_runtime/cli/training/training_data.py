@@ -9,8 +9,8 @@ from pathlib import Path
 
 from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.config import Config
+from townlet_runtime.runs.begun import BegunFile, NotedData
 from townlet_runtime.runs.recorded import RecordedData, open_recorded
-from townlet_runtime.runs.records import BegunFile, NotedData
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_trajectory.evaluation.results import Mode
 

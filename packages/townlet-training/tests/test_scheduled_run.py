@@ -20,9 +20,10 @@ from townlet_training.errors import ConfigError, EmptyBatchError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import weights_sha256
-from townlet_training.run import checkpoint, directory, evaluator, metrics, schedule
+from townlet_training.run import checkpoint, directory, evaluator, metrics
 from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS, MetricsRow
+from townlet_training.scheduled import run as scheduled_run
 from townlet_training.scheduled.data import Record, RunWorlds
 from townlet_training.scheduled.run import ScheduledRun
 from townlet_trajectory import BatchSource, TrajectoryBatch, TrajectoryDataset
@@ -254,7 +255,7 @@ WRITERS = [
     (directory, "write_bytes_atomic"),
     (checkpoint, "write_directory"),
     (checkpoint, "remove_directory"),
-    (schedule, "write_json_atomic"),
+    (scheduled_run, "write_json_atomic"),
     (evaluator, "export_policy"),
 ]
 

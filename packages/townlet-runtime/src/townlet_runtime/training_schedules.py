@@ -1,0 +1,86 @@
+"""Runs of townlet_training that follow a schedule, in worlds of the runtime or on records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from townlet_runtime.core.rollouts import Collector, CycleWorlds, Evaluator
+from townlet_runtime.runs.recorded import RecordedData
+from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
+from townlet_runtime.training import (
+    MetricsRow,
+    Record,
+    RunWorlds,
+    ScheduledRun,
+    TrainingConfig,
+    policy_specs,
+    record_seed,
+    spec_of_data,
+    use_threads,
+)
+from townlet_trajectory.evaluation.interfaces import Collected
+
+
+def prepare_scheduled_run(
+    config: TrainingConfig,
+    *,
+    record: RecordedData | None,
+    lessons: RecordedData | None,
+    specs: Mapping[str, SimulationSpec] | None,
+    enter: Callable[[int], CycleWorlds],
+    run_dir: Path,
+    threads: int,
+    on_row: Callable[[MetricsRow], None],
+    on_rollout: Callable[[Collected], None],
+    stop: Callable[[], bool],
+    notes: Mapping[str, str],
+    resume: bool,
+) -> ScheduledRun:
+    """Prepare a run that follows a schedule, to be started with its `run`; nothing is collected or written yet.
+
+    Args:
+        config: as of `prepare_run`, like what is not listed here.
+        record: that PPO learns from.
+        lessons: that a stage of cloning learns from.
+        specs: of the world, by agent group; None: the policy is made for the data alone, and fits no world.
+        enter: builds the worlds of a cycle.
+        on_row: called with every line of the log.
+        on_rollout: called with every rollout.
+
+    Raises:
+        TrainingError: if a stage has nothing to learn from.
+    """
+    use_threads(threads)
+    data, policies = record or lessons, policy_specs(specs or {})
+    if specs is None and data is not None:
+        policies[AGENTS] = spec_of_data(data)
+    entered: dict[str, RunWorlds] = {}
+
+    def of_cycle(cycle: int) -> RunWorlds:
+        made = enter(cycle)
+        if made.key not in entered:
+            ticks = config.rollout_ticks * max(each.capacity for each in made.simulation.specs.values())
+            collector = Collector(made.simulation, config=made.bridge, seed=config.seed, max_rows=ticks)
+            judge = Evaluator(made.make_scored, config=made.bridge, seed=config.seed, num_worlds=config.num_envs)
+            entered[made.key] = RunWorlds(key=made.key, collector=collector, evaluator=judge)
+        return entered[made.key]
+
+    return ScheduledRun(
+        config,
+        specs=policies,
+        run_dir=run_dir,
+        record=None if record is None else _record(record, config),
+        lessons=None if lessons is None else {AGENTS: [lessons.source]},
+        worlds=None if specs is None else of_cycle,
+        on_row=on_row,
+        on_rollout=on_rollout,
+        stop=stop,
+        notes=notes,
+        resume=resume,
+    )
+
+
+def _record(data: RecordedData, config: TrainingConfig) -> Record:
+    reading = {name: vars(config.schedule)[name] for name in ("batch_size", "shuffle", "drop_last", "streaming")}
+    return Record(name=data.name, batches=data.batches(seed=record_seed(config), **reading), baseline=data.baseline)
