@@ -20,8 +20,8 @@ _Against = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME|RUN_DIR",
-        help="What to compare with: a behavior that the runs were scored beside, or other runs or a folder of them (repeatable)."
-        "  [default: scripted, or random; and the first of several groups]",
+        help="What to compare with: a behavior that the runs were scored beside, or other runs or a folder of them"
+        " (repeatable).  [default: scripted, or random; and the first of several groups]",
         show_default=False,
     ),
 ]
