@@ -56,7 +56,9 @@ _Env = Annotated[
 _Spec = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="JSON with the vocabulary, and more of the policy's card as wanted.", show_default=False
+        metavar="FILE",
+        help="JSON with the vocabulary; if wanted world, observations, feature_names.",
+        show_default=False,
     ),
 ]
 _Group = Annotated[
