@@ -367,6 +367,6 @@ def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount:
 
 
 def freeze_value_scale(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
-    """Fit the unit of values to `batch`, where the network's config says so; arguments as of `freeze_statistics`."""
+    """Fit the unit of values to `batch`, where the network's config says so; see `freeze_statistics`."""
     if network.config.value_scale == "frozen" and not network.keeps_statistics:
         network.set_value_scale(return_scale(batch, discount=discount))

@@ -262,7 +262,16 @@ def prior_biases(
 def mean_probabilities(
     log_totals: NDArray[np.float64], legal: NDArray[np.bool_], biases: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Compute the left side of the equation of `prior_biases`, [K]."""
+    """Compute the left side of the equation of `prior_biases`.
+
+    Args:
+        log_totals: [N], logarithm of the summed weights of the old legal actions in each row.
+        legal: [N, K], of the new actions.
+        biases: [K], of the new actions.
+
+    Returns:
+        Mean probability [K] of each new action over the rows in which it is legal.
+    """
     return np.array(
         [expit(bias - _others(action, biases, log_totals, legal)).mean() for action, bias in enumerate(biases)]
     )

@@ -121,6 +121,14 @@ def require_data(
 ) -> None:
     """Refuse a run with a stage that has nothing to learn from.
 
+    Args:
+        stages: of the run.
+        data: of its updates by PPO: the record, rollouts, or both.
+        specs: of the policies, by agent group.
+        record: that PPO learns from.
+        lessons: data to clone, by agent group.
+        has_world: whether there are rollouts.
+
     Raises:
         ConfigError: names what is missing.
     """

@@ -272,7 +272,17 @@ def measured_by(update: PPOUpdate, scores: EpisodeScores | None) -> StageBaselin
 def outcome_of(
     results: tuple[StageResult, ...], status: Status, reasons: tuple[str, ...], summary: RunSummary
 ) -> ScheduleOutcome:
-    """Decide about the policy: what its stages amount to, and what its passes against the script showed."""
+    """Decide about the policy: what its stages amount to, and what its passes against the script showed.
+
+    Args:
+        results: of the stages, in order.
+        status: of all stages together.
+        reasons: for the status; empty with PASS.
+        summary: of the run, with its passes where there was a script.
+
+    Returns:
+        The outcome, with the decision and its reason.
+    """
     promotion = summary.promotion
     if status is Status.FAIL:
         decision, reason = Decision.FAIL, f"the schedule failed: {', '.join(reasons)}"

@@ -290,7 +290,7 @@ class Evaluator(Protocol):
         """
 
     def baseline(self, name: str, *, seeds: NDArray[np.int64], opponents: Opponents = NO_OPPONENTS) -> EpisodeScores:
-        """Score a behavior without weights, by its name, in the same worlds against the same `opponents`."""
+        """Score a behavior without weights, by its name, in the same worlds; for the other arguments see `evaluate`."""
 
 
 HELD_OUT = 2**31
