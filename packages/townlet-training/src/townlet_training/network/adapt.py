@@ -262,7 +262,16 @@ def prior_biases(
 def mean_probabilities(
     log_totals: NDArray[np.float64], legal: NDArray[np.bool_], biases: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Compute the left side of the equation of `prior_biases`, [K]."""
+    """Compute the left side of the equation of `prior_biases`.
+
+    Args:
+        log_totals: [N]; log Z_i of the old actions that are legal in row i, finite.
+        legal: [N, K]; whether new action k is legal in row i; each somewhere.
+        biases: [K]; logits of the new actions.
+
+    Returns:
+        [K]; mean probability of each new action over the rows where it is legal.
+    """
     return np.array(
         [expit(bias - _others(action, biases, log_totals, legal)).mean() for action, bias in enumerate(biases)]
     )

@@ -122,6 +122,14 @@ def require_data(
 ) -> None:
     """Refuse a run with a stage that has nothing to learn from.
 
+    Args:
+        stages: of the run.
+        data: what the updates of a ppo stage learn from, in order.
+        specs: of the policies, by agent group.
+        record: that ppo stages replay; None: there is none.
+        lessons: data to clone, by agent group; None: there is none.
+        has_world: whether there is a world that the policy fits.
+
     Raises:
         ConfigError: names what is missing.
     """

@@ -272,7 +272,17 @@ def measured_by(update: PPOUpdate, scores: EpisodeScores | None) -> StageBaselin
 def outcome_of(
     results: tuple[StageResult, ...], status: Status, reasons: tuple[str, ...], summary: RunSummary
 ) -> ScheduleOutcome:
-    """Decide about the policy: what its stages amount to, and what its passes against the script showed."""
+    """Decide about the policy: what its stages amount to, and what its passes against the script showed.
+
+    Args:
+        results: of the stages.
+        status: that they amount to.
+        reasons: why that is not `PASS`.
+        summary: of the run.
+
+    Returns:
+        The outcome: FAIL or HOLD where `status` is, else the decision that `summary` holds; HOLD where there is none.
+    """
     promotion = summary.promotion
     if status is Status.FAIL:
         decision, reason = Decision.FAIL, f"the schedule failed: {', '.join(reasons)}"
