@@ -1,19 +1,31 @@
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 
 import pytest
+import typer
+from typer.core import TyperCommand, TyperGroup
 
 from townlet_runtime.cli import main
+from townlet_runtime.cli.app import app
 from townlet_runtime.cli.options import whole_number
 
-COMMANDS = ("train", "run", "evaluate")
 HEAVY = ("numpy", "torch", "onnxruntime", "yaml", "pydantic", "rich", "townlet_runtime.config", "townlet_behavior")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in COMMANDS)])
-def test_help_fits_a_terminal_of_80_columns(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 0
+def named_commands(command: TyperCommand | TyperGroup, *path: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words that name a command, and those of all commands below it."""
+    yield path
+    if isinstance(command, TyperGroup):
+        for name, one in command.commands.items():
+            assert isinstance(one, TyperCommand | TyperGroup)
+            yield from named_commands(one, *path, name)
+
+
+@pytest.mark.parametrize("words", list(named_commands(typer.main.get_command(app))), ids=" ".join)
+def test_help_fits_a_terminal_of_80_columns(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--help"]) == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     assert not [line for line in text.splitlines()[1:] if line.endswith("...")]
@@ -62,7 +74,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "Missing command"),
         (["fly"], "No such command 'fly'"),
-        (["train", "--mode", "replay"], "'replay' is not one of 'anneal', 'ppo', 'bc'"),
+        (["train", "--mode", "dream"], "'dream' is not one of 'anneal', 'ppo', 'bc', 'replay', 'rollout', 'mixed'"),
         (["train", "--num-envs", "0"], "'--num-envs'"),
         (["run", "--ticks", "many"], "--ticks"),
         (["run", "--nope"], "--nope"),

@@ -197,7 +197,7 @@ def test_people_get_tables(registry: Path, winning: list[list[int]], capsys: pyt
         (["candidate", "nowhere"], "nowhere: expected the directory of a finished run"),
         (["live", "--at", "noon"], "--at noon: expected a time"),
         (["live", "--at", "nan"], "--at nan: expected a time"),
-        (["live", "--at", "1", "--after", "1"], "exclude each other"),
+        (["live", "--at", "1", "--after", "1"], "townlet: error: --at 1 and --after 1 exclude each other"),
         (["swap", "nobody", "--reason", "r", "--by", "b"], "'nobody' means 0 releases"),
         (["swap", "scripted", "--reason", "r"], "--by"),
         (["alias", "champion", "scripted"], "an alias is other than"),

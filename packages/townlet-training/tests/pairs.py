@@ -10,7 +10,7 @@ import numpy as np
 from corridor import SPEC, CorridorCollector, CorridorEvaluator, agents
 from numpy.typing import NDArray
 
-from townlet_training.run.agent_groups import ONE_GROUP
+from townlet_training.config import ONE_GROUP
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, EpisodeScores
 

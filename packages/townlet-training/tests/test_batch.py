@@ -25,6 +25,7 @@ from strategies import (
     weights_of,
 )
 
+from townlet_training.config import ONE_GROUP
 from townlet_training.errors import (
     ActionMaskError,
     EmptyBatchError,
@@ -35,7 +36,6 @@ from townlet_training.errors import (
 from townlet_training.learning.batch import freeze_statistics, prepare
 from townlet_training.learning.ppo import PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
-from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_trajectory import TrajectoryBatch
 
 

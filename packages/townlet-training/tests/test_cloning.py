@@ -7,13 +7,12 @@ import pytest
 import torch
 from corridor import HORIZON, RIGHT, SPEC, WAIT, CorridorCollector, network
 
-from townlet_training.config import TrainingConfig
+from townlet_training.config import ONE_GROUP, TrainingConfig
 from townlet_training.errors import EmptyBatchError
 from townlet_training.learning.batch import freeze_statistics
 from townlet_training.learning.config import BCConfig
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.weights import weights_sha256
-from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.cloning import clone_script, episode_accuracies, split_episodes
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult

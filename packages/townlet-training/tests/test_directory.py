@@ -8,8 +8,8 @@ import pytest
 from corridor import SPEC
 from test_checkpoint import checkpoint_of, learners
 
+from townlet_training.config import ONE_GROUP
 from townlet_training.errors import CheckpointError, ConfigError, ResumeError, TrainingError
-from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import Checkpoint, read_checkpoint
 from townlet_training.run.directory import RunDirectory
 from townlet_training.run.state import LogMark, RunHistory

@@ -8,9 +8,8 @@ import pytest
 from corridor import SPEC, CorridorCollector
 from numpy.typing import NDArray
 
-from townlet_training.config import TrainingConfig
+from townlet_training.config import ONE_GROUP, TrainingConfig
 from townlet_training.errors import ConfigError, ResumeError
-from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.state import TrainingState

@@ -17,13 +17,12 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from strategies import spread_out
 
-from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
+from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError, TrainingError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import weights_digest, weights_of, weights_sha256
 from townlet_training.run import evaluator as evaluator_module
-from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import read_checkpoint
 from townlet_training.run.initial import INITIAL_NAME, InitialPolicy, initial_of_run
 from townlet_training.run.orchestrator import TrainingOrchestrator

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 from corridor import SPEC
 
-from townlet_training.config import TrainingConfig
+from townlet_training.config import ONE_GROUP, TrainingConfig
 from townlet_training.run import monitor
-from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.monitor import Interrupted, Progress, RunClock, RunMonitor
 from townlet_training.run.state import TrainingState
 

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from townlet_training.config import AnnealConfig, GatesConfig, GroupConfig, PastSelf, TrainingConfig
+from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, GroupConfig, PastSelf, TrainingConfig
 from townlet_training.errors import ConfigError, ShapeError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
 from townlet_training.network.weights import weights_sha256
-from townlet_training.run.agent_groups import ONE_GROUP, GroupLearners
+from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import read_checkpoint
 from townlet_training.run.metrics import WALL_TIME_KEYS
 from townlet_training.run.opponents import EarlierSelf, GroupOpponents, Roles

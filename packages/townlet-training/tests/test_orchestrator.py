@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from pairs import SLEEPWALKER, WALKER, PairCollector, PairEvaluator
 from pairs import SPECS as PAIR_SPECS
 
-from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig, plan
+from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, TrainingConfig, plan
 from townlet_training.errors import ConfigError, TrainingError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_sha256
 from townlet_training.run import evaluator as evaluator_module
-from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import read_checkpoint
 from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS
 from townlet_training.run.monitor import Progress

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from corridor import HORIZON, CorridorCollector
 
+from townlet_training.config import ONE_GROUP
 from townlet_training.errors import ConfigError, EmptyBatchError
 from townlet_training.learning.config import BCConfig
-from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.recorded import RecordedSteps, require_origin, split_units, view_of
 from townlet_trajectory import BatchSource, TrajectoryBatch
 from townlet_trajectory.dataset.source import ChainedSource

@@ -24,13 +24,12 @@ from pairs import PairCollector, PairEvaluator
 from strategies import spread_out
 from torch import Tensor
 
-from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
+from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import CheckpointError, ResumeError, TrainingError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import weights_of, weights_sha256
 from townlet_training.run import checkpoint, directory, evaluator, metrics
-from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
 from townlet_training.run.metrics import WALL_TIME_KEYS
 from townlet_training.run.monitor import Progress

@@ -15,13 +15,12 @@ import pytest
 from corridor import SPEC, CorridorCollector, CorridorEvaluator
 from strategies import FOREIGN, replaced
 
-from townlet_training.config import AnnealConfig, GatesConfig, ScheduleConfig, StageConfig, TrainingConfig
+from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, ScheduleConfig, StageConfig, TrainingConfig
 from townlet_training.errors import ConfigError, EmptyBatchError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import weights_sha256
 from townlet_training.run import checkpoint, directory, evaluator, metrics
-from townlet_training.run.agent_groups import ONE_GROUP
 from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS, MetricsRow
 from townlet_training.scheduled import run as scheduled_run
 from townlet_training.scheduled.data import Record, RunWorlds

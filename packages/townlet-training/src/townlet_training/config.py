@@ -23,6 +23,9 @@ Episodes = Annotated[int, Field(ge=MIN_EPISODES, le=10**6)]
 """Episodes of one evaluation: the intervals of fewer miss the mean far more often than they say."""
 Coefficient = Annotated[float, Field(ge=0.0, le=100.0)]
 
+ONE_GROUP = "agents"
+"""Name of the agent group where there is only one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnnealConfig:

@@ -100,7 +100,7 @@ _Output = Annotated[
 ]
 _Prefix = Annotated[str, typer.Option(metavar="NAME", help="Beginning of every file name.")]
 _AutoSeed = Annotated[
-    bool, typer.Option("--auto-seed-agents", help="Where the scenario places nobody: alice, bob and a stove.")
+    bool, typer.Option("--auto-seed-agents", help="If no agent is placed: add alice, bob and a stove.")
 ]
 _AgentId = Annotated[
     str | None, typer.Option(metavar="ID", help="Write the samples of this agent alone.", show_default=False)

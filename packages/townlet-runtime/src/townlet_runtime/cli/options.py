@@ -149,7 +149,7 @@ Jobs = Annotated[
     typer.Option(
         parser=whole_number(1, MAX_RUNS),
         metavar="N",
-        help="Of --seeds: runs side by side.  [default: CPUs / threads]",
+        help="Runs of --seeds side by side.  [default: CPUs / threads]",
         show_default=False,
     ),
 ]

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import JsonValue
+
 from townlet_runtime.runs.records import FileRecord, require_digests
 from townlet_runtime.runs.strict_json import EXACT, ReportError, require_digest
-from townlet_trajectory.storage.json import JsonValue
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,13 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from townlet_training.config import PlannedUpdate, TrainingConfig
+from townlet_training.config import ONE_GROUP, PlannedUpdate, TrainingConfig
 from townlet_training.errors import (
     ActionMaskError,
     ConfigError,
@@ -28,16 +28,15 @@ from townlet_training.learning.record import decisions_of, freeze_to_record
 from townlet_training.learning.update import PPOUpdate, joined
 from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
-from townlet_training.run.cloning import Clone, clone_record, clone_script
 from townlet_training.run.opponents import GroupOpponents, Roles
 from townlet_trajectory import Kind, TrajectoryBatch, TrajectorySource
 from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, derive_seed
 from townlet_trajectory.evaluation.results import CloneEpoch
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from townlet_training.run.cloning import Clone
 
-ONE_GROUP = "agents"
-"""Name of the agent group where there is only one."""
+log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
@@ -162,6 +161,8 @@ class GroupLearners:
         Raises:
             EmptyBatchError: if a group has nothing to learn from, or nothing to judge by.
         """
+        from townlet_training.run.cloning import clone_script  # a run of mode `ppo` needs none of it
+
         clones = {}
         for group, network in self.networks.items():
             with _naming("stage clone", group):
@@ -200,6 +201,8 @@ class GroupLearners:
             ShapeError: if the steps are of other observations or actions.
             TrajectoryError: if a source cannot be read, or is beyond the memory budget.
         """
+        from townlet_training.run.cloning import clone_record
+
         clones, config = {}, self._config
         if num_epochs is not None:
             config = replace(config, bc=replace(config.bc, num_epochs=num_epochs))

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_training.config import TrainingConfig
+from townlet_training.config import ONE_GROUP, TrainingConfig
 from townlet_training.errors import TrainingError
 from townlet_training.network.onnx_export import export_policy
-from townlet_training.run.agent_groups import ONE_GROUP, GroupLearners, group_seed
+from townlet_training.run.agent_groups import GroupLearners, group_seed
 from townlet_training.run.monitor import RunClock
 from townlet_training.run.state import EvaluatorState, TrainingState
 from townlet_trajectory.evaluation.comparisons import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict
 
@@ -12,11 +13,13 @@ from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.update import PPOUpdate
 from townlet_training.network.actor_critic import PolicySpec
-from townlet_training.run.cloning import Clone
 from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
 from townlet_trajectory.evaluation.results import CloneRecord, EvaluationRecord, RunCounters, Stage
+
+if TYPE_CHECKING:
+    from townlet_training.run.cloning import Clone
 
 SCHEMA_VERSION = 4
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from townlet_training.config import StageConfig, TrainingConfig
+from townlet_training.config import ONE_GROUP, StageConfig, TrainingConfig
 from townlet_training.network.actor_critic import PolicySpec
-from townlet_training.run.agent_groups import ONE_GROUP, GroupLearners
+from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.directory import RunDirectory
 from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of

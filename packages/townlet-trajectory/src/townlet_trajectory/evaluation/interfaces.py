@@ -8,13 +8,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from townlet_trajectory.data.batch import TrajectoryBatch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
 
 _RunDirs = Annotated[
-    list[Path], typer.Argument(metavar="RUN_DIR...", help="Directories of finished runs, or folders of them.")
+    list[Path], typer.Argument(metavar="RUN_DIR", help="Directories of finished runs, or folders of them.")
 ]
 _Against = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME|RUN_DIR",
-        help="Behavior that the runs were scored beside, or a folder of other runs, or (repeatable) their directories."
-        "  [default: scripted, or random; and the first of several groups]",
+        help="What to compare with: a behavior that the runs were scored beside, or other runs or a folder of them"
+        " (repeatable).  [default: scripted, or random; and the first of several groups]",
         show_default=False,
     ),
 ]

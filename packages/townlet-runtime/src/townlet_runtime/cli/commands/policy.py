@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from townlet_runtime.policy.seal import SealedPolicy
 
 policy_app = typer.Typer(
-    help="Seal models of other libraries as policies; check policies; adapt them to larger worlds.",
+    help="Seal foreign models, check policies, adapt them to new worlds.",
     rich_markup_mode=None,
 )
 
@@ -56,7 +56,9 @@ _Env = Annotated[
 _Spec = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="JSON with vocabulary, and as wanted observations, world, ....", show_default=False
+        metavar="FILE",
+        help="JSON with the vocabulary; if wanted world, observations, feature_names.",
+        show_default=False,
     ),
 ]
 _Group = Annotated[
@@ -89,7 +91,7 @@ _States = Annotated[
     ),
 ]
 _VectorSeed = Annotated[
-    int, typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Of the golden vectors' inputs.")
+    int, typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Seed of the golden vectors' inputs.")
 ]
 _Policy = Annotated[Path, typer.Argument(metavar="FILE", help="Policy file.")]
 _Vectors = Annotated[
@@ -112,8 +114,8 @@ _Reference = Annotated[
     Path | None,
     typer.Option(
         metavar="DATA",
-        help="Data set whose rows the new actions' mean probabilities are over.  [default: a rollout of the old policy"
-        " in the new world]",
+        help="Data set over whose rows the new actions' mean probabilities are taken.  [default: a rollout of the old"
+        " policy in the new world]",
         show_default=False,
     ),
 ]
@@ -139,7 +141,7 @@ _Renames = Annotated[
     ),
 ]
 _AdaptSeed = Annotated[
-    int, typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Of the rollout and the golden vectors.")
+    int, typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Seed of the rollout and the golden vectors.")
 ]
 
 
@@ -232,7 +234,8 @@ def check(
 
 @policy_app.command(
     help="Add the observations and actions of a world to the policy of a run.\n\n"
-    "Old actions keep their logits bit for bit. DIR acts at once, and `train --init-from DIR` trains on."
+    "Old actions keep their logits bit for bit. `run --policy DIR` acts by the result, and `train --init-from DIR` "
+    "trains it further."
 )
 def adapt(
     source: _Source,

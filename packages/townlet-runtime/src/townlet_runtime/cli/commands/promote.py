@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
     from townlet_trajectory.evaluation.registry import PromotionRegistry
 
-promote_app = typer.Typer(
-    help="Keep releases of a policy, let better ones in by evidence, and take them back.", rich_markup_mode=None
-)
+promote_app = typer.Typer(help="Keep releases of a policy, and promote better ones by evidence.", rich_markup_mode=None)
 
 _Registry = Annotated[Path, typer.Option("--registry", metavar="DIR", help="Directory of the promotion registry.")]
 _Seed = Annotated[
     int,
-    typer.Option(parser=whole_number(0, MAX_SEED), metavar="N", help="Of a registry that is made: its worlds."),
+    typer.Option(
+        parser=whole_number(0, MAX_SEED), metavar="N", help="Seed of the worlds, where the registry is made now."
+    ),
 ]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Play and record the passes, promote nothing; exit code 0.")]
 _At = Annotated[
@@ -64,12 +64,13 @@ _Release = Annotated[
 ]
 _AliasName = Annotated[str, typer.Argument(metavar="NAME", help="Free name, other than champion and challenger.")]
 _Target = Annotated[
-    str | None, typer.Argument(metavar="RELEASE", help="What it is to mean; without: take it away.", show_default=False)
+    str | None,
+    typer.Argument(metavar="RELEASE", help="Release of that name.  [default: take the name away]", show_default=False),
 ]
 
 
 @promote_app.command(
-    help="Compare the policy of a run with the champion, and promote it by evidence.\n\n"
+    help="Promote the policy of a run if it is better than the champion.\n\n"
     "Passes are played on fresh seeds until one is not won or enough are. Where there is no registry, one is made with "
     "the world of the run, and the script is the champion. Exit code: PROMOTE 0, HOLD 1, FAIL 2; an error 2."
 )
@@ -104,7 +105,7 @@ def candidate(
     return _guarded(command, json=json, verbose=verbose, quiet=quiet)
 
 
-@promote_app.command(help="Show what is live, who wants to be, and what there is.")
+@promote_app.command(help="Show what is live, the candidates, and all releases.")
 def status(registry: _Registry, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
     """Carry out `townlet promote status`."""
 
@@ -129,7 +130,7 @@ def history(registry: _Registry, json: Json = False, verbose: Verbose = False, q
     return _guarded(command, json=json, verbose=verbose, quiet=quiet)
 
 
-@promote_app.command(help="Show what was live at a time, or after a record of the registry.")
+@promote_app.command(help="Show what was live at a time, or after a record.")
 def live(
     registry: _Registry,
     at: _At = None,
@@ -141,11 +142,12 @@ def live(
     """Carry out `townlet promote live`."""
 
     def command(console: Console) -> int:
+        from townlet_runtime.cli.console import CommandError
         from townlet_runtime.cli.views.registry_views import live_lines, live_record, seconds_of
 
         state = _open(registry).state()
         if at is not None and after is not None:
-            raise typer.BadParameter("--at and --after exclude each other")
+            raise CommandError(f"--at {at} and --after {after} exclude each other")
         periods = state.live_at(seconds_of(at)) if at is not None else (state.live_after(after or state.sequence),)
         console.result({"registry": str(registry), "live": live_record(periods)}, live_lines(periods))
         return 0
@@ -153,7 +155,9 @@ def live(
     return _guarded(command, json=json, verbose=verbose, quiet=quiet)
 
 
-@promote_app.command(help="Go back to what was live before the current release; once more: one release further.")
+@promote_app.command(
+    help="Return to what was live before the current release.\n\nOnce more: to what was live before that."
+)
 def rollback(
     registry: _Registry,
     reason: _Reason = "rolled back by hand",
@@ -173,7 +177,7 @@ def rollback(
     return _guarded(command, json=json, verbose=verbose, quiet=quiet)
 
 
-@promote_app.command(help="Let a release be live without evidence, on the word of a person.")
+@promote_app.command(help="Make a release live without evidence, on a person's word.")
 def swap(
     release: _Release,
     registry: _Registry,
@@ -217,7 +221,10 @@ def alias(
     return _guarded(command, json=json, verbose=verbose, quiet=quiet)
 
 
-@promote_app.command(help="Remove releases that are not live, named, a candidate, or what a rollback returns to.")
+@promote_app.command(
+    help="Remove the releases that are not needed.\n\n"
+    "Needed is what is live or has a name, a candidate, and what a rollback returns to."
+)
 def prune(registry: _Registry, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
     """Carry out `townlet promote prune`."""
 

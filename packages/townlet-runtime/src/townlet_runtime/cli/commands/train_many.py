@@ -16,7 +16,6 @@ from datetime import datetime
 from pathlib import Path
 
 from townlet_behavior.errors import BehaviorError
-from townlet_runtime.cli.commands.train import train_policy
 from townlet_runtime.cli.console import (
     SUCCESS,
     CommandError,
@@ -145,6 +144,8 @@ def train_one_or_many(
         CommandError: if an option contradicts another one.
     """
     if seeds is None and jobs is None:
+        from townlet_runtime.cli.commands.train import train_policy
+
         return train_policy(train, console)
     if seeds is None:
         raise CommandError("--jobs: runs side by side are those of --seeds; leave it out")

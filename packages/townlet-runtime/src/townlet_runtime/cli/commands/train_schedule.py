@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from townlet_runtime.cli.commands.capture import capture_info, with_seed_agents, write_town_captures
-from townlet_runtime.cli.commands.train import claimed, notes_of, resume_at, resume_command
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals
 from townlet_runtime.cli.training.plan import TrainPlan, settings_of
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
@@ -196,6 +195,7 @@ def batch_summary(batch: TrajectoryBatch, number: int, feature_names: tuple[str,
 
 
 def _train(plan: TrainPlan, training: TrainingConfig, data: _Data, options: ScheduleOptions, console: Console) -> int:
+    from townlet_runtime.cli.commands.train import claimed, notes_of, resume_at, resume_command
     from townlet_runtime.training import TrainingError
     from townlet_runtime.training_schedules import prepare_scheduled_run
 

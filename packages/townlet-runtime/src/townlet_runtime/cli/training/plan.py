@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import CommandError, Console
-from townlet_runtime.cli.training.run_starts import with_network
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.cli.training.training_data import DataOptions as DataOptions
 from townlet_runtime.cli.training.training_data import TrainingData
@@ -169,6 +168,7 @@ def _mode(config: Config, behaviors: Sequence[str]) -> Mode:
 
 def settings_of(plan: TrainPlan, initial: InitialPolicy | None = None) -> tuple[Config, TrainingConfig]:
     """Decide the settings of training completely; return the config with all of them written out, and themselves."""
+    from townlet_runtime.cli.training.run_starts import with_network
     from townlet_runtime.training_settings import preset_name_for, training_config, training_fields
 
     config = plan.config

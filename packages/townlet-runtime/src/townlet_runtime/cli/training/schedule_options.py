@@ -45,7 +45,9 @@ class ScheduleOptions:
 
     replay_manifest: Annotated[
         Path | None,
-        _option("Record for PPO: a manifest, or any other data set.  [default: training.replay_manifest]"),
+        _option(
+            "Record for PPO: a manifest, or any other data set.  [default: training.replay_manifest]", metavar="PATH"
+        ),
     ] = None
     capture_dir: Annotated[Path | None, _option("The same: the directory of a capture.", metavar="DIR")] = None
     replay_sample: Annotated[Path | None, _option("The same: one replay sample (.npz).", metavar="FILE")] = None
@@ -53,30 +55,33 @@ class ScheduleOptions:
         Path | None, _option("Description of that sample.  [default: the .json beside it]", metavar="FILE")
     ] = None
     train_ppo: Annotated[
-        bool, _flag("--train-ppo", "Train in mode replay, which otherwise prints what the batches of the record hold.")
+        bool, _flag("--train-ppo", "Train in mode replay, which otherwise describes the batches of the record.")
     ] = False
-    replay_batch_size: Annotated[int | None, _count("Trajectories learned from at once.", _MOST_ROWS)] = None
-    replay_shuffle: Annotated[bool, _flag("--replay-shuffle", "In a new order in every update.")] = False
-    replay_seed: Annotated[int | None, _count("Seed of these orders.  [default: from --seed]", MAX_SEED, 0)] = None
+    replay_batch_size: Annotated[int | None, _count("Trajectories in a batch.", _MOST_ROWS)] = None
+    replay_shuffle: Annotated[
+        bool, _flag("--replay-shuffle", "Take the trajectories in a new order in every update.")
+    ] = False
+    replay_seed: Annotated[int | None, _count("Seed of the orders.  [default: from --seed]", MAX_SEED, 0)] = None
     replay_drop_last: Annotated[bool, _flag("--replay-drop-last", "Leave a smaller last batch out.")] = False
     replay_streaming: Annotated[bool, _flag("--replay-streaming", "Keep the record on disk.")] = False
     bc_manifest: Annotated[
-        Path | None, _option("Data to clone: a manifest, or any other data set.  [default: training.bc.manifest]")
+        Path | None,
+        _option("Data to clone: a manifest, or any other data set.  [default: training.bc.manifest]", metavar="PATH"),
     ] = None
     epochs: Annotated[int | None, _count("Updates of the modes replay, rollout and mixed.", _MOST_UPDATES)] = None
     rollout_ticks: Annotated[int | None, _count("Ticks of a rollout in each world.", 10**9)] = None
     rollout_auto_seed_agents: Annotated[
-        bool, _flag("--rollout-auto-seed-agents", "If nobody is placed: alice, bob, a stove.")
+        bool, _flag("--rollout-auto-seed-agents", "If no agent is placed: add alice, bob, a stove.")
     ] = False
     rollout_save_dir: Annotated[Path | None, _option("Write the last rollout as a capture.", metavar="DIR")] = None
     anneal_log_dir: Annotated[Path | None, _option("Write anneal_results.json there too.", metavar="DIR")] = None
-    anneal_exit_on_failure: Annotated[bool, _flag("--anneal-exit-on-failure", "Exit code 1 unless it passed.")] = False
+    anneal_exit_on_failure: Annotated[
+        bool, _flag("--anneal-exit-on-failure", "Exit code 1 unless the status is PASS.")
+    ] = False
     ppo_log: Annotated[Path | None, _option("Append the log's lines to this file too.", metavar="FILE")] = None
-    ppo_log_frequency: Annotated[int, _count("Every Nth line alone.")] = 1
-    ppo_log_max_entries: Annotated[int | None, _count("Lines of a file; the next ones go to FILE.1, FILE.2, ...")] = (
-        None
-    )
-    ppo_learning_rate: Annotated[float | None, _number("Of Adam.")] = None
+    ppo_log_frequency: Annotated[int, _count("Write every Nth line only.")] = 1
+    ppo_log_max_entries: Annotated[int | None, _count("Lines of a file; more go to FILE.1, then FILE.2.")] = None
+    ppo_learning_rate: Annotated[float | None, _number("Learning rate of Adam.")] = None
     ppo_clip_param: Annotated[float | None, _number("Range of the clipped surrogate.")] = None
     ppo_value_loss_coef: Annotated[float | None, _number("Coefficient of the value loss.")] = None
     ppo_entropy_coef: Annotated[float | None, _number("Coefficient of the entropy bonus.")] = None
