@@ -367,6 +367,12 @@ def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount:
 
 
 def freeze_value_scale(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
-    """Fit the unit of values to `batch`, where the network's config says so; see `freeze_statistics`."""
+    """Fit the unit of values to `batch`, where the network's config says so.
+
+    Args:
+        network: whose unit is set, unless it `keeps_statistics`.
+        batch: the rows to fit to.
+        discount: of the returns that give the unit.
+    """
     if network.config.value_scale == "frozen" and not network.keeps_statistics:
         network.set_value_scale(return_scale(batch, discount=discount))

@@ -265,12 +265,12 @@ def mean_probabilities(
     """Compute the left side of the equation of `prior_biases`.
 
     Args:
-        log_totals: [N], logarithm of the summed weights of the old legal actions in each row.
-        legal: [N, K], of the new actions.
-        biases: [K], of the new actions.
+        log_totals: [N]; log Z_i of the old actions that are legal in row i, finite.
+        legal: [N, K]; whether new action k is legal in row i; each somewhere.
+        biases: [K]; logits of the new actions.
 
     Returns:
-        Mean probability [K] of each new action over the rows in which it is legal.
+        [K]; mean probability of each new action over the rows where it is legal.
     """
     return np.array(
         [expit(bias - _others(action, biases, log_totals, legal)).mean() for action, bias in enumerate(biases)]

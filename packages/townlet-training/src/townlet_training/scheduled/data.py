@@ -123,11 +123,11 @@ def require_data(
 
     Args:
         stages: of the run.
-        data: of its updates by PPO: the record, rollouts, or both.
+        data: what the updates of a ppo stage learn from, in order.
         specs: of the policies, by agent group.
-        record: that PPO learns from.
-        lessons: data to clone, by agent group.
-        has_world: whether there are rollouts.
+        record: that ppo stages replay; None: there is none.
+        lessons: data to clone, by agent group; None: there is none.
+        has_world: whether there is a world that the policy fits.
 
     Raises:
         ConfigError: names what is missing.

@@ -275,13 +275,13 @@ def outcome_of(
     """Decide about the policy: what its stages amount to, and what its passes against the script showed.
 
     Args:
-        results: of the stages, in order.
-        status: of all stages together.
-        reasons: for the status; empty with PASS.
-        summary: of the run, with its passes where there was a script.
+        results: of the stages.
+        status: that they amount to.
+        reasons: why that is not `PASS`.
+        summary: of the run.
 
     Returns:
-        The outcome, with the decision and its reason.
+        The outcome: FAIL or HOLD where `status` is, else the decision that `summary` holds; HOLD where there is none.
     """
     promotion = summary.promotion
     if status is Status.FAIL:

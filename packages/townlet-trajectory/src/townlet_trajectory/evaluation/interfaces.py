@@ -286,11 +286,20 @@ class Evaluator(Protocol):
             opponents: play the other groups.
 
         Returns:
-            Returns [n], that of an episode being of all groups together but the opponents'.
+            Scores [n], each of all groups together but the opponents'.
         """
 
     def baseline(self, name: str, *, seeds: NDArray[np.int64], opponents: Opponents = NO_OPPONENTS) -> EpisodeScores:
-        """Score a behavior without weights, by its name, in the same worlds; for the other arguments see `evaluate`."""
+        """Score a behavior without weights.
+
+        Args:
+            name: of the behavior.
+            seeds: [n], of the worlds, as of `evaluate`.
+            opponents: play the other groups.
+
+        Returns:
+            Scores [n].
+        """
 
 
 HELD_OUT = 2**31
