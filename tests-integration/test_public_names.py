@@ -51,7 +51,16 @@ PUBLIC_MODULES = {
         "storage.yaml",
     ),
     "townlet_training": (),
-    "townlet_runtime": ("config", "errors", "report", "testing", "town", "training"),
+    "townlet_runtime": (
+        "config",
+        "errors",
+        "report",
+        "testing",
+        "town",
+        "training",
+        "training_schedules",
+        "training_settings",
+    ),
 }
 """Modules whose names are imported from them, beside those of the package itself."""
 packages = pytest.mark.parametrize("package", PACKAGES)

@@ -70,6 +70,7 @@ def data_of(run: Path = SAMPLE) -> ReportData:
             evaluation=EvaluationFile.read(evaluation) if evaluation.exists() else None,
             promotion=PromotionFile.read(promotion) if promotion.exists() else None,
             policies={},
+            opponents={},
             metrics=metrics if metrics.exists() else None,
             config=run / "config.yaml",
             has_report=False,

@@ -10,7 +10,15 @@ from config_content import config_of
 from townlet_runtime.config import bridge_config, script_config, town_config, training_mode, training_settings
 from townlet_runtime.config.dump import resolved
 from townlet_runtime.config.keys import ANY, NO_EFFECT, OF_THE_TOWN, as_spelled, respelled_path
-from townlet_runtime.config.schema import Config, KeysAlone, effective_keys, known_keys, learning_section, town_section
+from townlet_runtime.config.schema import (
+    OF_THE_RUN,
+    Config,
+    KeysAlone,
+    effective_keys,
+    known_keys,
+    learning_section,
+    town_section,
+)
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.town.config import TownConfig
 
@@ -123,7 +131,7 @@ def test_every_key_of_the_format_is_known_with_its_default_and_its_range(key: st
             assert accepts(key, value) or (key == "affordances.runtime.factory" and value is not None)
         return
     assert tuple(key.split(".")) in known_keys()
-    of_training = respelled_path(tuple(key.split(".")))[0] in ("training", "ppo", "bc", "gates")
+    of_training = respelled_path(tuple(key.split(".")))[0] in ("training", "ppo", "bc", "gates", "schedule")
     if "properties" not in inner and "default" in part and not of_training and key not in MADE_BY_FUNCTION:
         found: Any = resolved(SILENT)
         for name in respelled_path(tuple(key.split("."))):
@@ -234,6 +242,7 @@ def plain_keys() -> list[str]:
 
 OTHER_VALUES: tuple[object, ...] = (True, False, 2, 3, 7, 123, 0.0075, 0.45, 0.55, 0.6, 1.2, -3.0, [9, 9], {"wait": 3})
 OTHER_VALUES += ("C2", "bc", "town", "relu", "sampled", "constant", "linear", "none", "pettingzoo:town")
+OTHER_VALUES += ("executed", "trajectories", "canonical")
 OTHER_VALUES += (
     {"bed": {"cost": 0.9}},
     {"stoic": 1.0},
@@ -241,6 +250,8 @@ OTHER_VALUES += (
     {"baker": {}},
     [{"id": "a", "type": "bed"}],
     [{"id": "a"}],
+    [{"cycle": 3, "mode": "ppo"}],
+    [{"cycle": 3, "stage": "C2"}],
 )
 ELSEWHERE = {"scenario.name", "scenario.description", "scenario.ticks", "scenario.seed"}
 ELSEWHERE |= {"environment.controller", "environment.groups", "environment.guardrails"}
@@ -257,7 +268,8 @@ def meaning(content: dict[str, Any]) -> tuple[object, ...]:
     mode = source if source in ("replay", "mixed") else training_mode(config)
     named = (config.config_id, config.seed, config.preset, config.environment.name)
     parts = (town_config(config), script_config(config), bridge_config(config, ratio=0.0))
-    return (*parts, training_settings(config), mode, named)
+    of_the_run = {name: value for name, value in config.training.items() if name in OF_THE_RUN and name != "source"}
+    return (*parts, training_settings(config), of_the_run, mode, named)
 
 
 def is_effective(key: str, value: object) -> bool:

@@ -39,7 +39,15 @@ try:
     from townlet_training.network.actor_critic import PolicySpec
     from townlet_training.network.onnx_export import export_policy
     from townlet_training.presets import preset, preset_for
-    from townlet_training.run import adapting
+    from townlet_training.run.adapting import (
+        AdaptedGroup,
+        AddedAction,
+        ReferenceRows,
+        adapted_groups,
+        adapted_policy,
+        reference_rows,
+        set_priors,
+    )
     from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint
     from townlet_training.run.initial import InitialPolicy, initial_of_run
     from townlet_training.run.metrics import MetricsRow
@@ -55,6 +63,8 @@ except ModuleNotFoundError as error:
     raise MissingExtraError(f"training needs `{error.name}`: install 'townlet-runtime[training]'") from error
 
 __all__ = [
+    "AdaptedGroup",
+    "AddedAction",
     "CheckpointStore",
     "EarlierTotal",
     "GroupConfig",
@@ -62,6 +72,7 @@ __all__ = [
     "MetricsRow",
     "Progress",
     "Record",
+    "ReferenceRows",
     "RunSummary",
     "RunWorlds",
     "ScheduleOutcome",
@@ -69,7 +80,8 @@ __all__ = [
     "TrainingConfig",
     "TrainingConfigError",
     "TrainingError",
-    "adapting",
+    "adapted_groups",
+    "adapted_policy",
     "copied_initial",
     "export_policy",
     "initial_of_run",
@@ -80,6 +92,8 @@ __all__ = [
     "preset_for",
     "read_checkpoint",
     "record_seed",
+    "reference_rows",
+    "set_priors",
     "spec_of_data",
     "train",
     "use_threads",

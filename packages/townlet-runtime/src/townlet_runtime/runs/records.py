@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -232,7 +232,7 @@ class SummaryFile(FileRecord):
     """Of `policy.onnx`; None where every group has a policy of its own."""
     policies_sha256: Mapping[str, str] | None
     """Of `policy-GROUP.onnx`, by group that learned; None where there is one group, `agents`."""
-    opponents_sha256: Mapping[str, str | None] = field(default_factory=dict)
+    opponents_sha256: Mapping[str, str | None]
     """By agent group that did not learn, of `opponent-GROUP.onnx`, which played it in the end; None for the script."""
     weights_sha256: str
     controller: str | None

@@ -26,14 +26,13 @@ from townlet_runtime.runs.directory import ADAPTED, BEGUN, CONFIG, INITIAL, POLI
 from townlet_runtime.runs.finished import write_manifest
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_runtime.simulation.spec_entries import spec_entries
-from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Actor, derive_seed
 from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.storage.files import filled_directory, make_directory, write_bytes_atomic
 from townlet_trajectory.storage.json import JsonValue
 
 if TYPE_CHECKING:
-    from townlet_runtime.training import InitialPolicy, adapting
+    from townlet_runtime.training import AdaptedGroup, AddedAction, InitialPolicy, ReferenceRows
 
 DEFAULT_PRIOR = 0.01
 DEFAULT_TICKS = 256
@@ -63,16 +62,16 @@ class AdaptOptions:
 
 
 class _Rows(NamedTuple):
-    """Reference rows before they are looked at, and where they are from."""
+    """Reference rows, and where they are from."""
 
-    batches: Mapping[str, Sequence[TrajectoryBatch]]
+    rows: Mapping[str, ReferenceRows]
     """By agent group."""
     fingerprint: str | None
 
 
 def adapt_policy(options: AdaptOptions, console: Console) -> int:
     """Adapt the policy, write its directory, print the probabilities of new actions, and return the exit code."""
-    from townlet_runtime.training import TrainingError, adapting, policy_specs
+    from townlet_runtime.training import TrainingError, adapted_groups, policy_specs, set_priors
 
     config = load(options.config, options.settings, options.world.overrides(), console).config
     worlds = Worlds.of(config, options.world)
@@ -80,18 +79,17 @@ def adapt_policy(options: AdaptOptions, console: Console) -> int:
         specs = one.specs
     try:
         source = initial_policy(options.source)
-        groups = adapting.adapted_groups(source, policy_specs(specs), options.renamed)
+        groups = adapted_groups(source, policy_specs(specs), options.renamed)
         priors = _priors(options.priors, [key for each in groups.values() for key in each.added_actions])
-        added: dict[str, dict[str, adapting.AddedAction]] = {group: {} for group in groups}
+        added: dict[str, dict[str, AddedAction]] = {group: {} for group in groups}
         num_rows: dict[str, int] = {}
         fingerprint = None
         if any(each.added_actions for each in groups.values()):
-            taken = _dataset(options.reference, groups) if options.reference else _rollout(worlds, groups, options)
+            taken = _taken(worlds, groups, options)
             fingerprint = taken.fingerprint
             for group, each in groups.items():
-                rows = adapting.reference_rows(taken.batches[group], each, options.renamed)
-                num_rows[group] = len(rows.legal)
-                added[group] = adapting.set_priors(each, rows, priors)
+                num_rows[group] = len(taken.rows[group].legal)
+                added[group] = set_priors(each, taken.rows[group], priors)
     except TrainingError as error:
         raise ConfigError(str(error), file=str(options.source)) from error
     record = _write(options, config, worlds, specs, source, groups, added, num_rows, fingerprint)
@@ -119,19 +117,18 @@ def _priors(given: Sequence[str], keys: Sequence[str]) -> dict[str, float]:
     return {key: own.get(key, of_all) for key in keys}
 
 
-def _dataset(path: Path, groups: Mapping[str, adapting.AdaptedGroup]) -> _Rows:
-    """Read the rows of a data set, as many as are looked at."""
+def _taken(worlds: Worlds, groups: Mapping[str, AdaptedGroup], options: AdaptOptions) -> _Rows:
+    """Take the rows of the data set that was named, as many as are looked at, else of a rollout."""
+    if options.reference is None:
+        return _rollout(worlds, groups, options)
     if len(groups) > 1:
         raise ConfigError("a data set is of one agent group, and the policy has several", file="--reference")
-    from townlet_runtime.training import adapting
+    from townlet_runtime.training import reference_rows
 
-    with open_dataset(path) as opened:
-        batches: list[TrajectoryBatch] = []
-        for block in range(len(opened.source.block_offsets) - 1):
-            batches.append(opened.source.load_block(block))
-            if sum(batch.num_steps for batch in batches) >= adapting.MAX_REFERENCE_ROWS:
-                break
-        return _Rows({group: batches for group in groups}, opened.source.fingerprint)
+    ((group, adapted),) = groups.items()
+    with open_dataset(options.reference) as opened:
+        blocks = map(opened.source.load_block, range(len(opened.source.block_offsets) - 1))
+        return _Rows({group: reference_rows(blocks, adapted, options.renamed)}, opened.source.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +148,10 @@ class _OldActions:
         return self.network.act(observations, np.where(old.any(axis=1, keepdims=True), old, legal))
 
 
-def _rollout(worlds: Worlds, groups: Mapping[str, adapting.AdaptedGroup], options: AdaptOptions) -> _Rows:
+def _rollout(worlds: Worlds, groups: Mapping[str, AdaptedGroup], options: AdaptOptions) -> _Rows:
     """Let the old policy act in the new world, its actions drawn."""
+    from townlet_runtime.training import reference_rows
+
     with closing(worlds.make(_NUM_WORLDS)) as simulation:
         most = max(spec.capacity for spec in simulation.specs.values())
         collector = Collector(
@@ -168,7 +167,10 @@ def _rollout(worlds: Worlds, groups: Mapping[str, adapting.AdaptedGroup], option
             for group, each in groups.items()
         }
         collected = collector.collect(actors, num_ticks=options.reference_ticks, ratio=1.0)
-    return _Rows({group: [batch] for group, batch in collected.batches.items()}, None)
+    rows = {
+        group: reference_rows([batch], groups[group], options.renamed) for group, batch in collected.batches.items()
+    }
+    return _Rows(rows, None)
 
 
 def _write(
@@ -177,18 +179,18 @@ def _write(
     worlds: Worlds,
     specs: Mapping[str, SimulationSpec],
     source: InitialPolicy,
-    groups: Mapping[str, adapting.AdaptedGroup],
-    added: Mapping[str, Mapping[str, adapting.AddedAction]],
+    groups: Mapping[str, AdaptedGroup],
+    added: Mapping[str, Mapping[str, AddedAction]],
     num_rows: Mapping[str, int],
     fingerprint: str | None,
 ) -> AdaptedFile:
     """Fill a new directory, which becomes `options.output` all at once."""
-    from townlet_runtime.training import adapting, export_policy
+    from townlet_runtime.training import adapted_policy, export_policy
 
     make_directory(options.output.absolute().parent)
     with ExitStack() as stack:
         folder = stack.enter_context(filled_directory(options.output.absolute()))
-        initial = adapting.adapted_policy(source, groups)
+        initial = adapted_policy(source, groups)
         initial.write(folder / INITIAL)
         records = {}
         for group, each in groups.items():
