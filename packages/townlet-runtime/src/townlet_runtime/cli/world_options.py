@@ -39,7 +39,14 @@ class WorldOptions:
         guardrails: Sequence[str] | None,
         groups: Sequence[str] | None = None,
     ) -> WorldOptions:
-        """Make them of the values that a command line gives; None where an option was not given."""
+        """Make them of the values that a command line gives; None where an option was not given.
+
+        Args:
+            env: name of a world, or `module:name`.
+            controller: name, or `module:name`.
+            guardrails: names, or `module:name`.
+            groups: `NAME=MEMBERS`.
+        """
         return cls(env=env, controller=controller, guardrails=tuple(guardrails or ()), groups=tuple(groups or ()))
 
     def overrides(self) -> list[Override]:

@@ -34,6 +34,14 @@ class Cast:
     def of(cls, simulation: GroupedSimulation, players: Mapping[str, AnyActor | str], opponents: Opponents) -> Cast:
         """Cast `players`, which are judged, and `opponents`.
 
+        Args:
+            simulation: whose groups are cast.
+            players: by group, a policy, or the name of a behavior of the simulation or of `random`.
+            opponents: by group, a policy; None for the script.
+
+        Returns:
+            The cast, in which each group has one player.
+
         Raises:
             SimulationError: if a group is left without a player, or a behavior is not the simulation's.
         """

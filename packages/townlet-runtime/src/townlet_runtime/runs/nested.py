@@ -37,6 +37,11 @@ def leaves_of(record: object, prefix: str = "") -> Iterator[tuple[str, Setting]]
 def put_at(content: Nested, path: list[str], value: Setting) -> None:
     """Set the setting at `path`, making the sections that are missing.
 
+    Args:
+        content: is changed.
+        path: sections from the outside in, then the name of the setting; at least one name.
+        value: of the setting.
+
     Raises:
         ConfigError: if a setting stands where there should be a section.
     """

@@ -43,7 +43,7 @@ def compare(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Carry out `townlet compare`."""
+    """Carry out `townlet compare`; see `cli.views.comparison.compare_named`."""
     from townlet_runtime.cli.console import Console, guarded
 
     console = Console(json=json, verbose=verbose, quiet=quiet)

@@ -107,7 +107,7 @@ def candidate(
 
 @promote_app.command(help="Show what is live, the candidates, and all releases.")
 def status(registry: _Registry, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
-    """Carry out `townlet promote status`."""
+    """Carry out `townlet promote status`; see `PromotionRegistry.state`."""
 
     def command(console: Console) -> int:
         _show_status(_open(registry), console)
@@ -118,7 +118,7 @@ def status(registry: _Registry, json: Json = False, verbose: Verbose = False, qu
 
 @promote_app.command(help="Show every promotion, rollback and swap.")
 def history(registry: _Registry, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
-    """Carry out `townlet promote history`."""
+    """Carry out `townlet promote history`; see `RegistryState.history`."""
 
     def command(console: Console) -> int:
         from townlet_runtime.cli.views.registry_views import history_lines
@@ -139,7 +139,7 @@ def live(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Carry out `townlet promote live`."""
+    """Carry out `townlet promote live`; see `RegistryState.live_at`."""
 
     def command(console: Console) -> int:
         from townlet_runtime.cli.console import CommandError
@@ -166,7 +166,7 @@ def rollback(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Carry out `townlet promote rollback`."""
+    """Carry out `townlet promote rollback`; see `PromotionRegistry.register_rollback`."""
 
     def command(console: Console) -> int:
         opened = _open(registry)
@@ -188,7 +188,7 @@ def swap(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Carry out `townlet promote swap`."""
+    """Carry out `townlet promote swap`; see `PromotionRegistry.record_manual_swap`."""
 
     def command(console: Console) -> int:
         opened = _open(registry)
@@ -210,7 +210,7 @@ def alias(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> int:
-    """Carry out `townlet promote alias`."""
+    """Carry out `townlet promote alias`; see `PromotionRegistry.set_alias`."""
 
     def command(console: Console) -> int:
         opened = _open(registry)
@@ -226,7 +226,7 @@ def alias(
     "Needed is what is live or has a name, a candidate, and what a rollback returns to."
 )
 def prune(registry: _Registry, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
-    """Carry out `townlet promote prune`."""
+    """Carry out `townlet promote prune`; see `PromotionRegistry.prune`."""
 
     def command(console: Console) -> int:
         removed = _open(registry).prune()

@@ -201,7 +201,16 @@ def _train_in(
 def claimed(
     plan: TrainPlan, opponents: Mapping[str, FilePolicy] = {}, initial: InitialPolicy | None = None
 ) -> Iterator[tuple[Path, BegunFile]]:
-    """Hold the run directory while the block prepares the run; a new one then gets its first files."""
+    """Hold the run directory while the block prepares the run; a new one then gets its first files.
+
+    Args:
+        plan: of the run.
+        opponents: policies of the groups that do not learn, to be copied into a new run.
+        initial: policy that a new run begins with; None: a fresh one.
+
+    Yields:
+        The directory, and the settings that the run was or is begun with.
+    """
     if plan.begun is not None:
         yield plan.run_dir, plan.begun
         return
@@ -245,6 +254,14 @@ def notes_of(begun: BegunFile) -> dict[str, str]:
 
 def resume_at(plan: TrainPlan, begun: BegunFile, console: Console) -> int:
     """Say where a run goes on, and return the env steps that it has made.
+
+    Args:
+        plan: of the run that is resumed.
+        begun: settings that it was begun with.
+        console: shows where the run goes on.
+
+    Returns:
+        Env steps of its newest checkpoint; 0 without one.
 
     Raises:
         CommandError: if its newest checkpoint is damaged, or it was begun with other threads or other code.

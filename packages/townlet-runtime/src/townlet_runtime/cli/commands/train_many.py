@@ -207,7 +207,13 @@ def _unchanged(config: Path | None) -> Callable[[], bool]:
 
 
 def carry_out(pool: SeedPool, stop: Callable[[], bool], show: Callable[[Sequence[str]], None]) -> None:
-    """Keep `jobs` runs alive until all have ended, or until the end is asked for."""
+    """Keep `jobs` runs alive until all have ended, or until the end is asked for.
+
+    Args:
+        pool: the runs, and how many are alive at once.
+        stop: asked repeatedly; once true, runs that are alive are told to end, and no other is begun.
+        show: called repeatedly, with a line for each run that is alive and one for all of them.
+    """
     with ThreadPoolExecutor(max_workers=pool.jobs) as threads:
         pending: set[Future[None]] = {threads.submit(pool.start, run) for run in pool.runs}
         try:

@@ -57,6 +57,14 @@ class _Data:
 def train_scheduled(plan: TrainPlan, options: ScheduleOptions, console: Console) -> int:
     """Carry the schedule out, write the run directory, print the results, and return the exit code.
 
+    Args:
+        plan: of the run, from config and options.
+        options: those of `townlet train` that a schedule alone has.
+        console: prints the results.
+
+    Returns:
+        The exit code.
+
     Raises:
         CommandError: if options contradict each other, or a stage has nothing to learn from.
         ArtifactError: if data cannot be read.
