@@ -199,7 +199,10 @@ def test_an_environment_that_a_module_registers_is_named_with_it(
         (f"run --env {NAME} --render", f"--render: `{NAME}` does not render"),
         (f"run --env {NAME} --record captures:samples", "captures hold what a town shows"),
         (f"train --env {NAME} --mode anneal", f"mode anneal begins with a script, and `{NAME}` has none"),
-        (f"train --env {NAME} --mode bc", "name one with --controller, or train with --mode ppo"),
+        (
+            f"train --env {NAME} --mode bc",
+            "name one with --controller, recorded steps with --data, or train with --mode ppo",
+        ),
         ("train --resume nowhere", "nowhere: expected the directory of a run, found no directory"),
     ],
 )

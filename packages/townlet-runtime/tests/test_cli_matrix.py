@@ -39,7 +39,10 @@ def test_against_the_script_only_the_other_group_learns_and_is_exported() -> Non
     assert scores.returns == scores.group_returns["half"]
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert {line["group"] for line in lines} == {"half"}
-    assert {line["tick_share_scripted"] for line in lines if line["ratio"] == 1.0} == {0.0}
+    # decisions of the script's group would halve the share; ticks may still be of what the script began before
+    full = [line for line in lines if line["ratio"] == 1.0]
+    assert {line["decision_share_learned"] for line in full} == {1.0}
+    assert all(line["tick_share_learned"] > 0.9 for line in full)
 
 
 def test_a_frozen_opponent_is_kept_noted_and_unchanged(capsys: pytest.CaptureFixture[str]) -> None:

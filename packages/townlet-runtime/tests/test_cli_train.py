@@ -147,7 +147,10 @@ def test_a_directory_with_something_in_it_is_refused(tmp_path: Path, capsys: pyt
         (["--preset", "tow"], "no preset `tow`"),
         (["--total-steps", "3"], "total_env_steps"),
         (["--seed", str(2**31)], "`seed`: must be less than 2147483648, got 2147483648"),
-        (["--set", "training.source=replay"], "say what to train with --mode"),
+        (
+            ["--set", "training.source=replay"],
+            "mode replay learns from a record: name one with --replay-manifest or --capture-dir",
+        ),
         (["--set", "town.local_window=4"], "odd number of cells"),
     ],
 )

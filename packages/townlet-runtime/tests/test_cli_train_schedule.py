@@ -12,7 +12,8 @@ import pytest
 from classic_files import write_originals
 from tiny_run import SETTINGS
 
-from townlet_runtime.cli import main, results
+from townlet_runtime.cli import main
+from townlet_runtime.cli.views import results
 from townlet_runtime.runs.finished import read_run
 from townlet_training import ActorCritic, PolicySpec, weights_sha256
 from townlet_training.run import evaluator

@@ -209,7 +209,7 @@ def test_decisions_that_the_policy_could_not_take_are_selected_out(log_zero: flo
 def test_the_divergence_is_a_mean_over_the_decisions_that_the_policy_could_take() -> None:
     # After the batch was evaluated the first logit rises by 1: r = 2 σ(1) = 1.4621, w = 2/3, one row of two decisions.
     network = blank_network()
-    network.policy.append(Drifting())
+    network.policy.register_forward_hook(Drifting())
     update = learner_of(network, PLAIN).update(half_possible(-np.inf))
     ratio = 2.0 / (1.0 + math.exp(-1.0))
     assert update.kl == pytest.approx(2 / 3 * (ratio - 1.0 - math.log(ratio)), rel=1e-5)
@@ -373,14 +373,12 @@ def test_equal_advantages_are_normalized_to_nothing() -> None:
     assert update.policy_loss == 0.0 and update.adv_mean == pytest.approx(3.0)
 
 
-class Drifting(torch.nn.Module):
-    """Prefers the first action from its second call on."""
+class Drifting:
+    """A hook of the policy, which prefers the first action from its second call on."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.num_calls = 0
+    num_calls = 0
 
-    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+    def __call__(self, policy: torch.nn.Module, inputs: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
         self.num_calls += 1
         return logits + (self.num_calls > 1) * torch.eye(logits.shape[1])[0]
 
@@ -388,7 +386,7 @@ class Drifting(torch.nn.Module):
 def test_an_update_that_stops_before_its_first_step_changes_nothing() -> None:
     network = spread_out(make_network())
     batch = acted_batch(network, lengths=LENGTHS)
-    network.policy.append(Drifting())
+    network.policy.register_forward_hook(Drifting())
     before = weights_of(network)
     update = learner_of(network, PPOConfig(target_kl=1e-3)).update(batch)
     assert update.stopped_early and update.kl > 1.5e-3

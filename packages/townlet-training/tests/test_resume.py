@@ -559,7 +559,7 @@ def test_a_checkpoint_of_the_first_version_is_refused(wholes: dict[str, Whole], 
     files = {"state.json": b'{"schema_version": 1}', "weights.safetensors": b"", "optimizer.safetensors": b""}
     shutil.rmtree(path)
     write_directory(path, files)
-    with pytest.raises(CheckpointError, match="`schema_version` must be 3, got 1"):
+    with pytest.raises(CheckpointError, match="`schema_version` must be 4, got 1"):
         wholes["anneal"].case.run(broken, resume=True)
 
 

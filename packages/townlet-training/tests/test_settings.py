@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import pytest
 from pydantic import Field, TypeAdapter
 
-from townlet_training.config import TrainingConfig
+from townlet_training.config import GroupConfig, StageConfig, TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.settings import check_settings
 from townlet_trajectory.evaluation.promotion import PromotionConfig
@@ -96,6 +96,6 @@ def test_every_setting_of_a_run_is_held_to_its_annotation() -> None:
     # The promotion's are declared in townlet-trajectory, which has no pydantic: it checks them by hand.
     hints = get_type_hints(TrainingConfig).values()
     nested = [hint for hint in hints if is_dataclass(hint) and hint is not PromotionConfig]
-    assert len(nested) == 5
-    for record in (TrainingConfig, *nested):
+    assert len(nested) == 6
+    for record in (TrainingConfig, *nested, StageConfig, GroupConfig):
         assert [each.name for each in fields(record) if not refused(record, each.name)] == []

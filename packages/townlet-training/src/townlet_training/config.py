@@ -145,7 +145,7 @@ class ScheduleConfig:
     """Trajectories of a record that are learned from at once."""
     shuffle: bool = False
     """Whether the trajectories of a record are in a new order in every update."""
-    shuffle_seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    shuffle_seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
     """Of these orders; None: one that follows from the seed of the run."""
     drop_last: bool = False
     """Whether a last batch of less than `batch_size` trajectories is left out."""

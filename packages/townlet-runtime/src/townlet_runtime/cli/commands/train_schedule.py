@@ -164,7 +164,7 @@ def _show_batches(record: RecordedData, plan: TrainPlan, options: ScheduleOption
     said = plan.config.schedule
     batches = record.batches(
         batch_size=said.get("batch_size", 1),
-        seed=said.get("shuffle_seed") or plan.seed,
+        seed=plan.seed if (seed := said.get("shuffle_seed")) is None else seed,
         shuffle=said.get("shuffle", False),
         drop_last=said.get("drop_last", False),
         streaming=said.get("streaming", False),
