@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from townlet_runtime.cli import options
-from townlet_runtime.cli.options import BEGUN
-from townlet_runtime.cli.threads import limit_threads, threads_of_run
+from townlet_runtime.cli.threads import BEGUN, limit_threads, threads_of_run
 from townlet_runtime.runs import directory
 
 
