@@ -46,7 +46,7 @@ def capture() -> Path:
     folder = Path(mkdtemp())
     config = folder / "town.yaml"
     config.write_text(
-        "config_id: tiny\ntown: {agents: 3, episode_ticks: 40, option_ticks: {move: 1}}\nworld: {grid_size: [8, 8]}\n"
+        "config_id: tiny\ntown: {agents: 3, episode_ticks: 40, local_window: 7}\nworld: {grid_size: [8, 8]}\n"
     )
     assert main(["capture", "rollout", str(config), "--output", str(folder / "cap"), "--ticks", "40", "-q"]) == 0
     return folder / "cap"
@@ -60,11 +60,11 @@ def originals() -> Path:
 def schedule(folder: Path, *stages: str, manifest: Path | None = None, more: str = "") -> Path:
     path = folder / "schedule.yaml"
     data = originals() if manifest is None else manifest
-    listed = "".join(f"    - {{{stage}}}\n" for stage in stages)
+    listed = ", ".join(f"{{{stage}}}" for stage in stages)
     path.write_text(
         "config_id: schedule\nnetwork: {hidden_sizes: [8]}\nbc: {learning_rate: 0.03}\ntraining:\n  source: anneal\n"
         f"  replay_manifest: {data}\n  bc: {{manifest: {data}}}\n  anneal_accuracy_threshold: 0.8\n{more}"
-        f"  anneal_schedule:\n{listed}"
+        f"  anneal_schedule: [{listed}]\n"
     )
     return path
 

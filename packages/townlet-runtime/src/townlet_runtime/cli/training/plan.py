@@ -124,8 +124,11 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         behaviors, specs = one.behaviors, one.specs
     if options.resume is not None and begun is not None:
         require_same_world(options.resume, begun, specs)
-    meant = options.schedule.mode_of(config.training.get("source"), named=options.mode is not None)
-    is_alone = options.data.paths and options.config is None and options.resume is None and not _sets(options, _SOURCE)
+    # The built-in config names a mode, but nobody asked for it.
+    is_silent = options.config is None and options.resume is None and not _sets(options, _SOURCE)
+    source = None if is_silent else config.training.get("source")
+    meant = options.schedule.mode_of(source, named=options.mode is not None or options.resume is not None)
+    is_alone = options.data.paths and is_silent
     mode = meant or ("bc" if is_alone and options.mode is None else _mode(config, behaviors))
     seed = seed_of(config) if options.seed is None else options.seed
     named = options.resume or options.run_dir
