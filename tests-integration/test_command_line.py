@@ -22,6 +22,7 @@ RUN_DIRECTORY = {
     "checkpoints",
     "policy.onnx",
     "policy.vectors.json",
+    "cloning.json",
     "evaluation.json",
     "promotion.json",
     "summary.json",
@@ -31,7 +32,7 @@ RUN_DIRECTORY = {
 SUMMARY_KEYS = set(
     "schema_version mode env preset seed threads env_steps agent_steps wall_time_s env_steps_per_s acting eval_episodes"
     " eval_return_mean eval_return_iqm eval_return_ci baseline_return_means"
-    " clone_return_mean improvement_mean improvement_ci improvement_normalized promotion"
+    " clone_return_mean clone_accuracies improvement_mean improvement_ci improvement_normalized promotion"
     " policy_sha256 policies_sha256 weights_sha256 controller config_sha256 versions".split()
 )
 METRIC_KEYS = set(
