@@ -270,13 +270,11 @@ def prepare_run(
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     use_threads(threads)
+    specs = _specs_of(worlds, data)
     collector, evaluator = None, None
-    if worlds is None:
-        specs = {group: spec_of_data(records[0]) for group, records in (data or {}).items()}
-    else:
+    if worlds is not None:
         collector = _collector(config, worlds, bridge)
         evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
-        specs = policy_specs(worlds.specs)
     return TrainingOrchestrator(
         config,
         collector,
@@ -292,6 +290,14 @@ def prepare_run(
         initial=None if initial is None else initial.weights,
         earlier_totals=earlier_totals,
     )
+
+
+def _specs_of(
+    worlds: GroupedSimulation | None, data: Mapping[str, Sequence[RecordedData]] | None
+) -> dict[str, PolicySpec]:
+    if worlds is not None:
+        return policy_specs(worlds.specs)
+    return {group: spec_of_data(records[0]) for group, records in (data or {}).items()}
 
 
 def _collector(config: TrainingConfig, worlds: GroupedSimulation, bridge: BridgeConfig) -> Collector:
