@@ -34,7 +34,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "test_minari_reader.py",
         "test_minari_writer.py",
     ),
-    "scipy": ("test_across_runs.py", "test_comparisons.py", "test_run_sets.py"),
+    "scipy": ("test_across_runs.py", "test_comparisons.py", "test_cross_play.py", "test_run_sets.py"),
     "yaml": (
         "test_audit_yaml.py",
         "test_capture_source_yaml.py",
