@@ -17,12 +17,11 @@ from townlet_trajectory.data.pieces import split_where
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import Array
 from townlet_trajectory.data.split import episode_hash, unit_hash
-from townlet_trajectory.data.table import TrajectoryTable
+from townlet_trajectory.data.table import TrajectoryTable, trajectory_hash
 from townlet_trajectory.dataset.canonical import CanonicalOrder
 from townlet_trajectory.dataset.classic import ClassicColumns
 from townlet_trajectory.dataset.memory import block_memory, step_bytes
 from townlet_trajectory.dataset.source import ChainedSource
-from townlet_trajectory.dataset.split import LearningSplit, trajectory_hash
 from townlet_trajectory.evaluation.results import Mode
 
 log = logging.getLogger(__name__)
@@ -73,6 +72,18 @@ def fingerprints(data: RecordedData | None) -> dict[str, str]:
     """Return what tells the content of `data` from any other, by `data.GROUP`."""
     by_group = {} if data is None else data
     return {f"data.{group}": " ".join(each.fingerprint for each in sources) for group, sources in by_group.items()}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LearningSplit:
+    """Trajectories by their use, as masks over a table. Each is in one part."""
+
+    train: NDArray[np.bool_]
+    """[B]; to learn from."""
+    choose: NDArray[np.bool_]
+    """[B]; to choose between what was learned."""
+    judge: NDArray[np.bool_]
+    """[B]; chooses nothing, and measures what was chosen."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.checks import check_array
 from townlet_trajectory.data.schema import Array, ArraySpec
+from townlet_trajectory.data.split import unit_hash
 from townlet_trajectory.data.trajectory import ManyTrajectories
 from townlet_trajectory.errors import ShapeError
 
@@ -129,3 +131,15 @@ def _distinct(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     distinct = np.empty_like(codes)
     distinct[order] = ((np.arange(len(codes)) - np.searchsorted(ranked, ranked)) << 32) + ranked
     return distinct
+
+
+def trajectory_hash(seed: int, table: TrajectoryTable) -> NDArray[np.float64]:
+    """A number in [0, 1) for each trajectory, uniform over trajectories; pieces of one have the number of the first.
+
+    It depends on (seed, world, episode, agent id, first tick) alone. Returns [B].
+    """
+    first = first_piece_of(table)
+    ids, which = np.unique(table.agent_ids[first], return_inverse=True)
+    digests = [hashlib.blake2b(str(name).encode(errors="surrogatepass"), digest_size=8).digest() for name in ids]
+    agents = np.frombuffer(b"".join(digests), "<u8")[which]
+    return unit_hash(seed, table.worlds[first], table.episodes[first], agents, table.first_ticks[first])
