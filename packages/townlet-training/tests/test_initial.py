@@ -24,7 +24,7 @@ from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, Po
 from townlet_training.network.weights import weights_digest, weights_of, weights_sha256
 from townlet_training.run import evaluator as evaluator_module
 from townlet_training.run.checkpoint import read_checkpoint
-from townlet_training.run.initial import INITIAL_NAME, InitialPolicy, initial_of_run
+from townlet_training.run.initial import InitialPolicy, initial_of_run
 from townlet_training.run.orchestrator import TrainingOrchestrator
 from townlet_trajectory.evaluation.interfaces import EpisodeScores
 from townlet_trajectory.evaluation.promotion import PromotionConfig
@@ -147,8 +147,8 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     new, spec = adapted(trained(OLD, NetworkConfig(hidden_sizes=(8,))), OLD, NEW)
     written = InitialPolicy(specs={"a": spec, "b": OLD}, network=new.config, weights=weights_of(new))
-    written.write(tmp_path / INITIAL_NAME)
-    found = InitialPolicy.read(tmp_path / INITIAL_NAME)
+    written.write(tmp_path / "initial")
+    found = InitialPolicy.read(tmp_path / "initial")
     assert (found.specs, found.network, found.sha256) == (written.specs, written.network, written.sha256)
     assert weights_digest(found.weights) == weights_digest(written.weights)
     one = replace(found, specs={"a": spec}).networks()["a"]

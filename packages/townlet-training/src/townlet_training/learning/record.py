@@ -138,10 +138,6 @@ def freeze_to_record(
     if not num_rows:
         raise EmptyBatchError("the statistics of a record need at least one row")
     if normalizer and network.config.normalize_observations == "frozen":
-        found = [running.moments for running in moments.values()]
-        network.set_normalizer(
-            np.concatenate([each.mean.reshape(-1) for each in found]),
-            np.concatenate([each.std.reshape(-1) for each in found]),
-        )
+        network.set_moments({name: running.moments for name, running in moments.items()})
     if network.config.value_scale == "frozen" and not network.keeps_statistics:
         network.set_value_scale(float(np.sqrt(squares / num_rows)) or 1.0)

@@ -18,6 +18,7 @@ from townlet_training.network.blocks import PolicyBlock, Wiring, num_inputs_of, 
 from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trunk, array_trunk
 from townlet_training.settings import check_settings
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
+from townlet_trajectory.data.statistics import Moments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,9 +249,17 @@ class ActorCritic(nn.Module):
         ]
         mean = np.concatenate([column.mean(axis=0, dtype=np.float64) for column in columns])
         std = np.concatenate([column.std(axis=0, dtype=np.float64) for column in columns])
-        self.set_normalizer(mean, std)
+        self._set_normalizer(mean, std)
 
-    def set_normalizer(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> None:
+    def set_moments(self, moments: Mapping[str, Moments]) -> None:
+        """Set the frozen mean and standard deviation of every input to those of `moments`, by its name."""
+        found = [moments[name] for name in self.observation_shapes]
+        self._set_normalizer(
+            np.concatenate([each.mean.reshape(-1) for each in found]),
+            np.concatenate([each.std.reshape(-1) for each in found]),
+        )
+
+    def _set_normalizer(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> None:
         """Set the frozen `mean` and standard deviation `std` [F] of all inputs, flattened, in the order of their names.
 
         A feature that never varies has standard deviation 1: it is shifted to 0 and stays on its scale, should it

@@ -83,7 +83,7 @@ class ReferenceRows:
 def adapted_groups(
     source: InitialPolicy, targets: Mapping[str, PolicySpec], names: Mapping[str, str]
 ) -> dict[str, AdaptedGroup]:
-    """Adapt the policies of all agent groups, whose new actions have a bias of 0 for now.
+    """Adapt the policies of all agent groups, whose new actions have a bias of 0 until `set_priors`.
 
     Args:
         source: the trained policy.

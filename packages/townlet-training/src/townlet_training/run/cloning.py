@@ -42,7 +42,7 @@ class CloneEpisodes(NamedTuple):
     """They choose nothing, and are judged by."""
 
 
-def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int, allow_two: bool = False) -> CloneEpisodes:
+def split_episodes(batch: TrajectoryBatch, *, fraction: float, seed: int) -> CloneEpisodes:
     """Split scripted trajectories by episode of the world.
 
     Args:
@@ -244,11 +244,7 @@ def _measured(network: ActorCritic, steps: RecordedSteps, *, fit: bool) -> float
                 for name, running in moments.items():
                     running.add(np.asarray(batch.observations[name], np.float32))
     if fit and network.config.normalize_observations == "frozen":
-        found = [running.moments for running in moments.values()]
-        network.set_normalizer(
-            np.concatenate([each.mean.reshape(-1) for each in found]),
-            np.concatenate([each.std.reshape(-1) for each in found]),
-        )
+        network.set_moments({name: running.moments for name, running in moments.items()})
     return reward_sum
 
 

@@ -20,8 +20,6 @@ from townlet_trajectory import ArtifactError
 from townlet_trajectory.storage.json import readable_json
 from townlet_trajectory.storage.manifest import read_directory, write_directory
 
-INITIAL_NAME = "initial"
-"""Of the folder in the directory of a run, or of an adapted policy."""
 _WEIGHTS, _RECORD_NAME = "weights.safetensors", "initial.json"
 
 
