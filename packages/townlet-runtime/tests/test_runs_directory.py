@@ -13,8 +13,8 @@ from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs import directory as rundir
 from townlet_runtime.runs.directory import (
     default_run_dir,
-    group_policy,
     new_run_directory,
+    policy_file,
     require_finished,
     require_free,
     require_resumable,
@@ -82,7 +82,10 @@ def test_where_nothing_was_written_no_directory_that_was_made_stays(tmp_path: Pa
 
 
 def test_the_policy_of_a_group_has_its_name() -> None:
-    assert group_policy("listener") == "policy-listener.onnx"
+    groups = ("listener", "speaker")
+    assert policy_file("listener", groups) == "policy-listener.onnx"
+    assert policy_file("agents", ("agents",)) == "policy.onnx"
+    assert policy_file("miners", ("miners",)) == "policy-miners.onnx"  # a lone group of another name
 
 
 def test_a_directory_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:

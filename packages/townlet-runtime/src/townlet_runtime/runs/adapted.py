@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from townlet_runtime.errors import RunDirectoryError
-from townlet_runtime.runs.directory import ADAPTED, CONFIG, POLICY, group_policy, require_finished
+from townlet_runtime.runs.directory import ADAPTED, CONFIG, policy_file, require_finished
 from townlet_runtime.runs.finished import verified_files
 from townlet_runtime.runs.records import FileRecord
 from townlet_runtime.runs.strict_json import EXACT, ReportError, require_digest
@@ -111,7 +111,7 @@ def read_adapted(path: Path) -> AdaptedPolicy:
     record = AdaptedFile.read(path / ADAPTED)
     policies = {}
     for group, one in record.groups.items():
-        name = POLICY if len(record.groups) == 1 else group_policy(group)
+        name = policy_file(group, record.groups)
         if name not in names or names[name].sha256 != one.policy_sha256:
             raise RunDirectoryError(path / name, f"expected the policy {one.policy_sha256} of {ADAPTED}")
         policies[group] = path / name

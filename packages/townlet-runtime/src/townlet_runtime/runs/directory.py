@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from itertools import count
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.policy.file import read_policy_bytes, verified_digest
+from townlet_runtime.simulation.interface import AGENTS
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.evaluation.registry import JOURNAL_NAME
 from townlet_trajectory.evaluation.registry_state import CHAMPION
@@ -25,7 +26,7 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 POLICY = "policy.onnx"
-"""Of a run with one group of agents; see `group_policy`."""
+"""Of a run whose only group of agents is `agents`; see `policy_file`."""
 CLONING = "cloning.json"
 EVALUATION = "evaluation.json"
 PROMOTION = "promotion.json"
@@ -42,9 +43,9 @@ _ANOTHER = "; name another one with --run-dir"
 _LOCKS = Path("/proc/locks")
 
 
-def group_policy(group: str) -> str:
-    """Name of the policy file of one group of several."""
-    return f"policy-{group}.onnx"
+def policy_file(group: str, groups: Collection[str]) -> str:
+    """Name of the policy file of one of the `groups` of a run."""
+    return POLICY if set(groups) == {AGENTS} else f"policy-{group}.onnx"
 
 
 def group_opponent(group: str) -> str:

@@ -16,12 +16,11 @@ from townlet_runtime.runs.directory import (
     EVALUATION,
     MANIFEST,
     METRICS,
-    POLICY,
     PROMOTION,
     REPORT,
     SUMMARY,
     group_opponent,
-    group_policy,
+    policy_file,
     require_finished,
 )
 from townlet_runtime.runs.records import CloningFile, EvaluationFile, PromotionFile, SummaryFile
@@ -185,6 +184,6 @@ def _entry(run_dir: Path, name: str, *, max_bytes: int) -> FileEntry:
 
 def _policies(summary: SummaryFile) -> Mapping[str, tuple[str, str]]:
     """File name and SHA-256 by group."""
-    if summary.policy_sha256 is not None:
-        return {AGENTS: (POLICY, summary.policy_sha256)}
-    return {group: (group_policy(group), digest) for group, digest in (summary.policies_sha256 or {}).items()}
+    alone = summary.policy_sha256
+    digests = (summary.policies_sha256 or {}) if alone is None else {AGENTS: alone}
+    return {group: (policy_file(group, digests), digest) for group, digest in digests.items()}

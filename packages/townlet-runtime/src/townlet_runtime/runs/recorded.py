@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -111,11 +111,10 @@ def open_recorded(path: Path, *, data_root: Path, warn: Callable[[str], None]) -
     Raises:
         ArtifactError: if it is none of the formats, missing or damaged.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        opened = open_dataset(path, data_root=data_root)
-        dataset = opened.__enter__()
-    try:
+    with ExitStack() as stack:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            dataset = stack.enter_context(open_dataset(path, data_root=data_root))
         for warning in caught:
             warn(str(warning.message))
         note = dataset.info.notes.get(NOTE)
@@ -127,8 +126,6 @@ def open_recorded(path: Path, *, data_root: Path, warn: Callable[[str], None]) -
             feature_names=tuple(str(each) for each in names) if isinstance(names, list) else (),
             baseline=_baseline(path, data_root=data_root),
         )
-    finally:
-        opened.__exit__(None, None, None)
 
 
 @contextmanager
@@ -175,12 +172,3 @@ def _metrics_in(path: Path) -> Mapping[str, JsonValue]:
 
 def _numbers(metrics: Mapping[str, JsonValue]) -> dict[str, float | None]:
     return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
-
-
-def least_budget(source: TrajectorySource, batch_size: int) -> int:
-    """The least memory in which trajectories of `source` can be read, so many at once."""
-    try:
-        TrajectoryDataset(source, unit="trajectories", batch_size=batch_size, seed=0, memory_budget_bytes=1)
-    except MemoryBudgetError as error:
-        return error.needed_bytes
-    return 1

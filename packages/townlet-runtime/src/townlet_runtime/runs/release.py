@@ -12,10 +12,9 @@ from pydantic import TypeAdapter
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.policy.file import read_policy_bytes, verified_digest
 from townlet_runtime.policy.onnx import FilePolicy, policy_of
-from townlet_runtime.runs.directory import CONFIG, POLICY, group_policy
+from townlet_runtime.runs.directory import CONFIG, policy_file
 from townlet_runtime.runs.finished import FinishedRun
 from townlet_runtime.runs.strict_json import EXACT, parse_record
-from townlet_runtime.simulation.interface import AGENTS
 from townlet_trajectory.evaluation.golden_vectors import vectors_path
 from townlet_trajectory.evaluation.results import Acting
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, readable_json
@@ -99,7 +98,7 @@ def read_release(files: Mapping[str, bytes], folder: Path) -> Release:
     record = parse_record(TypeAdapter(ReleaseFile), _file(files, RELEASE, folder), file=folder / RELEASE)
     policies = {}
     for group in record.groups:
-        name = POLICY if record.groups == (AGENTS,) else group_policy(group)
+        name = policy_file(group, record.groups)
         data = _file(files, name, folder)
         policies[group] = policy_of(data, verified_digest(data, folder / name), folder / name)
     config = folder / CONFIG if CONFIG in files else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +22,7 @@ from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.adapted import AdaptedFile, AdaptedGroupRecord, AddedActionRecord
 from townlet_runtime.runs.begun import BegunFile
-from townlet_runtime.runs.directory import ADAPTED, BEGUN, CONFIG, INITIAL, POLICY, file_sha256, group_policy
+from townlet_runtime.runs.directory import ADAPTED, BEGUN, CONFIG, INITIAL, file_sha256, policy_file
 from townlet_runtime.runs.finished import write_manifest
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_runtime.simulation.spec_entries import spec_entries
@@ -188,13 +188,12 @@ def _write(
     from townlet_runtime.training import adapted_policy, export_policy
 
     make_directory(options.output.absolute().parent)
-    with ExitStack() as stack:
-        folder = stack.enter_context(filled_directory(options.output.absolute()))
+    with filled_directory(options.output.absolute()) as folder:
         initial = adapted_policy(source, groups)
         initial.write(folder / INITIAL)
         records = {}
         for group, each in groups.items():
-            path = folder / (POLICY if len(groups) == 1 else group_policy(group))
+            path = folder / policy_file(group, groups)
             export_policy(each.network, path, spec=each.new, seed=derive_seed(options.seed, f"export/{group}", 0))
             records[group] = AdaptedGroupRecord(
                 observations=each.added_observations,
