@@ -233,7 +233,7 @@ def unfinished(unbroken: Path, tmp_path: Path) -> Path:
         (["--seed", "3"], "--seed 3: "),
         (["--mode", "ppo"], "--mode ppo: "),
         (["--env", "town"], "--env town: "),
-        (["--total-steps", "300"], "--total-steps 300: "),
+        (["--total-steps", "250"], "--total-steps 250: "),
         (["--preset", "town"], "--preset town: "),
         (["--set", "ppo.gamma=0.5"], "--set ppo.gamma=0.5: "),
     ],
