@@ -12,12 +12,12 @@ from townlet_runtime.config import town_config
 from townlet_runtime.errors import ConfigError, PolicyFileError, RunDirectoryError, SimulationError
 from townlet_runtime.runs.finished import read_run
 from townlet_runtime.runs.opponents import (
-    fits,
     frozen_opponents,
     keep_opponents,
     kept_opponents,
     opponent_files,
     opponent_groups,
+    policy_for,
     read_opponent,
     sha256_of,
 )
@@ -47,15 +47,22 @@ def test_a_file_and_the_run_that_it_is_of_hold_the_same_opponent(tmp_path: Path)
 @pytest.mark.parametrize("spec", [Corridor().spec, replace(SPEC, feature_names=SPEC.feature_names[::-1])])
 def test_an_opponent_must_fit_the_group_that_it_plays(tmp_path: Path, spec: SimulationSpec) -> None:
     path = policy_in(tmp_path)
-    fitting = fits(read_opponent(path, "rivals", SPEC), spec)
+    given = read_opponent(path, "rivals", SPEC)
+    playing = policy_for("rivals", spec, {"agents": given})
     if spec.name == "corridor":
-        assert not fitting
+        assert playing is None
         with pytest.raises(SimulationError, match="the policy does not fit `corridor`"):
             read_opponent(path, "rivals", spec)
         with pytest.raises(RunDirectoryError, match="expected a policy for the group `rivals`.* which do not fit"):
             read_opponent(write_finished_run(tmp_path / "run"), "rivals", spec)
     else:
-        assert fitting  # its label does not name its features
+        assert playing is given  # its label does not name its features
+
+
+def test_of_several_that_fit_a_group_plays_with_its_own_policy(tmp_path: Path) -> None:
+    first, second = (read_opponent(policy_in(tmp_path), "rivals", SPEC) for _ in range(2))
+    assert policy_for("rivals", SPEC, {"agents": first, "rivals": second}) is second
+    assert policy_for("others", SPEC, {"agents": first, "rivals": second}) is None
 
 
 def test_what_is_kept_is_what_is_read_again(tmp_path: Path) -> None:

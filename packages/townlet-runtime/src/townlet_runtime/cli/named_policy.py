@@ -16,7 +16,7 @@ from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.runs.adapted import AdaptedPolicy, is_adapted, read_adapted
 from townlet_runtime.runs.directory import registry_of
 from townlet_runtime.runs.finished import FinishedRun, read_run
-from townlet_runtime.runs.opponents import fits
+from townlet_runtime.runs.opponents import policy_for
 from townlet_runtime.runs.release import read_release
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.town.config import TOWN
@@ -54,10 +54,7 @@ class NamedPolicy:
         Returns:
             The policy; None where none fits, or several do.
         """
-        fitting = {name: policy for name, policy in self.policies.items() if fits(policy, spec)}
-        if group in fitting:
-            return fitting[group]
-        return next(iter(fitting.values())) if len(fitting) == 1 else None
+        return policy_for(group, spec, self.policies)
 
     def world_options(self, given: WorldOptions) -> WorldOptions:
         """Return `given` with the world that a bare file names, where a command can find it.

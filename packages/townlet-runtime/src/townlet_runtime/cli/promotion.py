@@ -80,10 +80,19 @@ class Arena:
             raise CommandError(f"{place}: {error}") from error
         return release
 
-    def compare(self, candidate: Release, one: OpenPass) -> PairedComparison:
-        """Play a pass: the candidate and what is live, on the same episodes."""
+    def incumbent(self, one: OpenPass) -> Release | None:
+        """Read the release that a pass is played against; None for a behavior."""
+        return None if one.incumbent == self.registry.state().settings.behavior else self.read(one.incumbent)
+
+    def compare(self, candidate: Release, incumbent: Release | None, one: OpenPass) -> PairedComparison:
+        """Play a pass: the candidate and what is live, on the same episodes.
+
+        Args:
+            candidate: release.
+            incumbent: of `incumbent`.
+            one: the pass.
+        """
         settings = self.registry.state().settings
-        incumbent = None if one.incumbent == settings.behavior else self.read(one.incumbent)
         with end_on_signals():
             ours = self._scores(candidate, one)
             theirs = (
@@ -98,14 +107,12 @@ class Arena:
             num_resamples=settings.config.num_resamples,
         )
 
-    def evidence(self, candidate: Release, one: OpenPass) -> dict[str, JsonValue]:
+    def evidence(self, candidate: Release, incumbent: Release | None) -> dict[str, JsonValue]:
         """Return how a pass is played: acting, digest of the world's settings, and versions."""
-        behavior = self.registry.state().settings.behavior
-        acting = None if one.incumbent == behavior else self.read(one.incumbent).acting
         versions: dict[str, JsonValue] = {name: each for name in PACKAGES if (each := _version(name)) is not None}
         return {
             "acting": candidate.acting,
-            "incumbent_acting": acting,
+            "incumbent_acting": None if incumbent is None else incumbent.acting,
             "world_sha256": self.world_sha256,
             "versions": versions,
         }
@@ -172,12 +179,12 @@ def _is_ready(registry: PromotionRegistry, candidate: str) -> bool:
 
 
 def _play(arena: Arena, one: OpenPass, release: Release, gates: tuple[GateResult, ...]) -> PromotionDecision:
-    failed = any(gate.failed for gate in gates)
+    incumbent, failed = arena.incumbent(one), any(gate.failed for gate in gates)
     return arena.registry.record_pass(
         one.number,
-        comparison=None if failed else arena.compare(release, one),
+        comparison=None if failed else arena.compare(release, incumbent, one),
         gates=gates,
-        evidence=arena.evidence(release, one),
+        evidence=arena.evidence(release, incumbent),
     )
 
 

@@ -148,11 +148,11 @@ class LoopReport:
             agent_ticks=agent_ticks,
             wall_time_s=sum(report.wall_time_s for report in reports),
             mean_reward=reward_sum / max(agent_ticks, 1),
-            events=_summed([report.events for report in reports]),
-            decisions_by_source=_summed([report.decisions_by_source for report in reports]),
-            ticks_by_source=_summed([report.ticks_by_source for report in reports]),
+            events=summed([report.events for report in reports]),
+            decisions_by_source=summed([report.decisions_by_source for report in reports]),
+            ticks_by_source=summed([report.ticks_by_source for report in reports]),
             vetoes=sum(report.vetoes for report in reports),
-            reward_terms=_summed([report.reward_terms for report in reports]),
+            reward_terms=summed([report.reward_terms for report in reports]),
         )
 
     @property
@@ -267,8 +267,8 @@ class GroupedLoop:
             wall_time_s=wall_time_s,
             mean_reward=reward_sum / max(agent_ticks, 1),
             events=dict(zip(spec.event_names, events.sum(axis=0).tolist(), strict=True)),
-            decisions_by_source=_summed([one.decisions for one in after], less=[one.decisions for one in before]),
-            ticks_by_source=_summed([one.ticks for one in after], less=[one.ticks for one in before]),
+            decisions_by_source=summed([one.decisions for one in after], less=[one.decisions for one in before]),
+            ticks_by_source=summed([one.ticks for one in after], less=[one.ticks for one in before]),
             vetoes=sum(sum(one.vetoes.values()) for one in after) - sum(sum(one.vetoes.values()) for one in before),
             reward_terms=terms,
         )
@@ -334,6 +334,11 @@ class BatchLoop:
         return self._loop.run_for(ticks)
 
 
-def _summed(counts: Sequence[Mapping[str, _N]], *, less: Sequence[Mapping[str, _N]] = ()) -> dict[str, _N]:
-    """Add up counts by name, and subtract others."""
+def summed(counts: Sequence[Mapping[str, _N]], *, less: Sequence[Mapping[str, _N]] = ()) -> dict[str, _N]:
+    """Add up counts by name.
+
+    Args:
+        counts: at least one; all have the names of the first.
+        less: counts to subtract.
+    """
     return {name: sum(one[name] for one in counts) - sum(one[name] for one in less) for name in counts[0]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BridgeConfig, SavedState, join_groups, split_groups
 from townlet_runtime.core.episodes import Cast, EpisodeSums
-from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side
+from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side, summed
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import (
     GroupedSimulation,
@@ -150,16 +150,16 @@ class Collector:
             playing = opponents[group] if group in opponents else None if actors is None else actors[group]
             runtime.set_policy(playing, keep_state=True)
             runtime.set_anneal_ratio(1.0 if group in opponents else ratio)
-        before = {group: self._runtimes[group].counts() for group in self._recorded}
+        before = [self._runtimes[group].counts() for group in self._recorded]
         report = self._loop.run_for(num_ticks)
         batches = {group: service.collect() for group, service in self._services.items()}
-        counted = [(before[group], self._runtimes[group].counts()) for group in self._recorded]
+        after = [self._runtimes[group].counts() for group in self._recorded]
         return Collected(
             batches=batches,
             events={**report.events, **_conflict(batches, self.specs)},
-            decisions_by_source=_added([(one.decisions, other.decisions) for one, other in counted]),
-            ticks_by_source=_added([(one.ticks, other.ticks) for one, other in counted]),
-            vetoes=sum(sum(other.vetoes.values()) - sum(one.vetoes.values()) for one, other in counted),
+            decisions_by_source=summed([one.decisions for one in after], less=[one.decisions for one in before]),
+            ticks_by_source=summed([one.ticks for one in after], less=[one.ticks for one in before]),
+            vetoes=sum(sum(one.vetoes.values()) for one in after) - sum(sum(one.vetoes.values()) for one in before),
             env_steps=report.env_steps,
             agent_steps=sum(batch.num_steps for batch in batches.values()),
         )
@@ -184,11 +184,6 @@ class Collector:
             raise SimulationError(f"expected the saved state of a collector with seed {self._seed}, got {seed}")
         self._populate()
         self._loop.restore(loop)
-
-
-def _added(counts: Sequence[tuple[Mapping[str, int], Mapping[str, int]]]) -> dict[str, int]:
-    """Add up what was counted between two moments, by name."""
-    return {name: sum(after[name] - before[name] for before, after in counts) for name in counts[0][0]}
 
 
 def _conflict(batches: Mapping[str, TrajectoryBatch], specs: Mapping[str, SimulationSpec]) -> dict[str, float]:

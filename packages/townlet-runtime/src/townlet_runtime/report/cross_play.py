@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from townlet_runtime.report.figures import picture_bytes
 from townlet_trajectory.evaluation.cross_play import CrossPlay
 
 _CELL, _MARGIN = 1.05, 1.9
@@ -18,18 +17,13 @@ _CELL, _MARGIN = 1.05, 1.9
 
 def cross_play_picture(tables: Sequence[CrossPlay]) -> bytes:
     """Return a PNG with a heat map of each table: rows play the group, columns play the others."""
-    with matplotlib.rc_context():
-        # A user's own matplotlibrc must not change the picture.
-        matplotlib.rcdefaults()
-        # Names of policies are other people's, and `$` is no mathematics in them.
-        matplotlib.rcParams.update({"text.parse_math": False, "font.size": 8.5})
-        side = _CELL * len(tables[0].policies) + _MARGIN
-        figure = Figure(figsize=(side * len(tables) + 0.4, side), layout="constrained", dpi=150)
+    side = _CELL * len(tables[0].policies) + _MARGIN
+
+    def draw(figure: Figure) -> None:
         for axes, table in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables, strict=True):
             _draw(figure, axes, table)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+
+    return picture_bytes(draw, kind="png", width=side * len(tables) + 0.4, height=side)
 
 
 def _draw(figure: Figure, axes: Axes, table: CrossPlay) -> None:

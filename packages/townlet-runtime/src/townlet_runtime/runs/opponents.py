@@ -43,24 +43,39 @@ def read_opponent(path: Path, group: str, spec: SimulationSpec) -> FilePolicy:
         SimulationError: if the policy was made for other actions or observations.
     """
     if not path.is_dir():
-        policy = load_policy(path)
-        require_fit(policy, spec)
-        return policy
+        given = load_policy(path)
+        require_fit(given, spec)
+        return given
     policies = {name: load_policy(file) for name, file in read_run(path).policies.items()}
-    fitting = {name: policy for name, policy in policies.items() if fits(policy, spec)}
-    if group in fitting:
-        return fitting[group]
-    if len(fitting) != 1:
+    policy = policy_for(group, spec, policies)
+    if policy is None:
+        fitting = [name for name, each in policies.items() if _fits(each, spec)]
         raise RunDirectoryError(
             path,
             f"expected a policy for the group `{group}`, or one other that fits it, found those of "
             f"{', '.join(fitting or policies)}" + ("" if fitting else ", which do not fit"),
         )
-    return next(iter(fitting.values()))
+    return policy
 
 
-def fits(policy: FilePolicy, spec: SimulationSpec) -> bool:
-    """Tell whether a policy was made for these actions and observations."""
+def policy_for(group: str, spec: SimulationSpec, policies: Mapping[str, FilePolicy]) -> FilePolicy | None:
+    """Return the policy that can play a group: the one that learned to, else the only one that fits it.
+
+    Args:
+        group: its name.
+        spec: of the group.
+        policies: by the group that each learned to play.
+
+    Returns:
+        The policy; None where none fits, or several do.
+    """
+    fitting = {name: policy for name, policy in policies.items() if _fits(policy, spec)}
+    if group in fitting:
+        return fitting[group]
+    return next(iter(fitting.values())) if len(fitting) == 1 else None
+
+
+def _fits(policy: FilePolicy, spec: SimulationSpec) -> bool:
     try:
         require_fit(policy, spec)
     except SimulationError:

@@ -183,8 +183,8 @@ def adapted_network(
     state: dict[str, Tensor] = dict(network.state_dict())
     for name, tensor in weights.items():
         if name in _BY_PLACE:
-            for now, before in zip(new.wiring.inputs, old.wiring.inputs, strict=False):
-                state[name][list(now)] = tensor[list(before)]
+            for new_places, old_places in zip(new.wiring.inputs, old.wiring.inputs, strict=False):
+                state[name][list(new_places)] = tensor[list(old_places)]
         elif name.rpartition(".")[2] in ("columns", "order"):
             continue
         elif name not in state or state[name].shape != tensor.shape:

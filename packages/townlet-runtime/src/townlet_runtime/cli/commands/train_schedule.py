@@ -15,7 +15,7 @@ from townlet_runtime.cli.commands.capture import capture_info, with_seed_agents,
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals
 from townlet_runtime.cli.training.plan import TrainPlan, settings_of
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
-from townlet_runtime.cli.training.training_data import DataOptions
+from townlet_runtime.cli.training.training_data import DataOptions, misfits_of, require_alike
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import Config
 from townlet_runtime.config.schema import SocialCycle, SocialStage
@@ -26,7 +26,7 @@ from townlet_runtime.runs.recorded import RecordedData, open_recorded
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
 from townlet_trajectory import TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Collected
+from townlet_trajectory.evaluation.interfaces import Collected, derive_seed
 from townlet_trajectory.evaluation.results import RunSummary
 from townlet_trajectory.formats.captures.metrics import CONFLICT_FEATURES
 from townlet_trajectory.storage.files import write_json_atomic
@@ -164,7 +164,7 @@ def _show_batches(record: RecordedData, plan: TrainPlan, options: ScheduleOption
     said = plan.config.schedule
     batches = record.batches(
         batch_size=said.get("batch_size", 1),
-        seed=plan.seed if (seed := said.get("shuffle_seed")) is None else seed,
+        seed=derive_seed(plan.seed, "record", 0) if (seed := said.get("shuffle_seed")) is None else seed,
         shuffle=said.get("shuffle", False),
         drop_last=said.get("drop_last", False),
         streaming=said.get("streaming", False),
@@ -258,14 +258,9 @@ def _fits(plan: TrainPlan, data: _Data, console: Console) -> bool:
         CommandError: if it is not, and the mode learns in the world too, or if two data sets do not fit each other.
     """
     named = [each for each in (data.record, data.lessons) if each is not None]
-    if len(named) == 2 and named[0].source is not named[1].source:
-        record, lessons = named
-        if (record.vocabulary, dict(record.observation_shapes)) != (
-            lessons.vocabulary,
-            dict(lessons.observation_shapes),
-        ):
-            raise CommandError(f"{lessons.path} and {record.path}: have other actions or observations, and one policy")
-    misfits = [text for each in named for text in [each.misfit(next(iter(plan.specs.values())))] if text is not None]
+    if named:
+        require_alike(named)
+    misfits = misfits_of(named, plan.specs)
     if not misfits:
         return True
     if plan.mode in ("mixed", "rollout"):

@@ -118,8 +118,8 @@ def open_data(
     )
     if begun is not None:
         _require_same(records, begun.data)
-    _require_alike(records)
-    misfits = [text for each in records if (text := _misfit(each, specs)) is not None]
+    require_alike(records)
+    misfits = misfits_of(records, specs)
     if misfits and (named_world or mode != "bc"):
         rest = "" if mode != "bc" else ", or train without a world: leave it out"
         raise CommandError(f"{misfits[0]}; name a world that they fit with --env{rest}")
@@ -129,13 +129,20 @@ def open_data(
     return TrainingData(records=records, root=root, group=group, fits=not misfits)
 
 
-def _misfit(record: RecordedData, specs: Mapping[str, SimulationSpec]) -> str | None:
+def misfits_of(records: Sequence[RecordedData], specs: Mapping[str, SimulationSpec]) -> list[str]:
+    """Say of each record that does not fit the world of `specs`, by agent group, why."""
     if len(specs) > 1:
-        return f"{record.path}: holds one group of agents, and the world has {', '.join(specs)}"
-    return record.misfit(next(iter(specs.values())))
+        return [f"{each.path}: holds one group of agents, and the world has {', '.join(specs)}" for each in records]
+    spec = next(iter(specs.values()))
+    return [text for each in records if (text := each.misfit(spec)) is not None]
 
 
-def _require_alike(records: Sequence[RecordedData]) -> None:
+def require_alike(records: Sequence[RecordedData]) -> None:
+    """Refuse records that one policy cannot learn from.
+
+    Raises:
+        CommandError: if the actions or observations of one are not those of the first.
+    """
     first = records[0]
     for other in records[1:]:
         if other.vocabulary != first.vocabulary or dict(other.observation_shapes) != dict(first.observation_shapes):
