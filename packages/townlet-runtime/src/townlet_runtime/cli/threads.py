@@ -32,7 +32,9 @@ def limit_threads(threads: int | None) -> int:
 
 def default_jobs(threads: int) -> int:
     """Return how many runs of so many threads the CPUs of this process can carry, at least one."""
-    cpus = (os.cpu_count() or 1) if sys.platform in ("win32", "darwin") else len(os.sched_getaffinity(0))
+    cpus = os.cpu_count() or 1
+    if sys.platform == "linux":
+        cpus = len(os.sched_getaffinity(0))  # a container may leave a process fewer than the machine has
     return max(1, cpus // threads)
 
 
