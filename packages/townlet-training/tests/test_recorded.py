@@ -102,6 +102,20 @@ def test_steps_beyond_the_budget_are_read_in_windows() -> None:
     assert split(whole, memory_budget_mb=512).train.reader.options.memory_budget_bytes is None
 
 
+def test_a_budget_below_one_block_is_refused_and_another_one_named() -> None:
+    source = BatchSource(batch(num_worlds=200, num_ticks=4 * HORIZON))
+
+    def budget(megabytes: int) -> RecordedSteps:
+        return RecordedSteps.of(
+            [source], BCConfig(memory_budget_mb=megabytes), held_out=0.3, split_seed=1, order_seed=2
+        )
+
+    with pytest.raises(ConfigError, match=r"`bc\.memory_budget_mb` is 1, and \d+ is enough: one block takes") as caught:
+        budget(1)
+    enough = int(str(caught.value).split("and ")[1].split()[0])
+    assert budget(enough).parts
+
+
 def test_a_run_has_an_origin() -> None:
     sources = {ONE_GROUP: [BatchSource(batch())]}
     require_origin("bc", sources, sources.keys(), has_world=False)

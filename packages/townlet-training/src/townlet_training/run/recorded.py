@@ -20,8 +20,9 @@ from townlet_trajectory.data.split import episode_hash, unit_hash
 from townlet_trajectory.data.table import TrajectoryTable, trajectory_hash
 from townlet_trajectory.dataset.canonical import CanonicalOrder
 from townlet_trajectory.dataset.classic import ClassicColumns
-from townlet_trajectory.dataset.memory import block_memory, step_bytes
+from townlet_trajectory.dataset.memory import BATCHES_HELD, block_memory, step_bytes
 from townlet_trajectory.dataset.source import ChainedSource
+from townlet_trajectory.errors import MemoryBudgetError
 from townlet_trajectory.evaluation.results import Mode
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class RecordedSteps:
         Raises:
             EmptyBatchError: if there are fewer than three steps.
             DatasetError, SchemaError: if there is no source, or the schemas differ.
-            MemoryBudgetError: if one block of a source is too much.
+            ConfigError: if one block of a source is too much for `bc.memory_budget_mb`; says how much is enough.
         """
         source = view_of(sources, config)
         source, hashes = _units_of(source, config, seed=split_seed)
@@ -142,12 +143,19 @@ class RecordedSteps:
         read_bytes = min(_READ_BYTES, budget // 16)
         num_steps = min(_MAX_READ_STEPS, max(1, read_bytes // step_bytes(source.schema)))
         held = _PARTS * int(block_memory(source).held.sum())
-        dataset = TrajectoryDataset(
-            source,
-            batch_size=num_steps,
-            seed=order_seed,
-            memory_budget_bytes=None if held <= budget else budget,
-        )
+        try:
+            dataset = TrajectoryDataset(
+                source,
+                batch_size=num_steps,
+                seed=order_seed,
+                memory_budget_bytes=None if held <= budget else budget,
+            )
+        except MemoryBudgetError as error:
+            # A larger budget has larger batches.
+            enough = (error.needed_bytes + BATCHES_HELD * _READ_BYTES >> 20) + 1
+            raise ConfigError(
+                f"`bc.memory_budget_mb` is {config.memory_budget_mb}, and {enough} is enough: {error.reason}"
+            ) from error
         return cls(
             train=dataset.restricted(split.train),
             choose=dataset.restricted(split.choose),
