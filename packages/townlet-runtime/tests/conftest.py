@@ -87,8 +87,10 @@ NEEDS = {
     "mesa": ("test_adapters_mesa.py",),
     "networkx": ("test_adapters_mesa.py",),  # Mesa's own examples import it, Mesa does not
     "py_trees": ("test_adapters_py_trees.py",),
+    "pyarrow": ("test_cli_training_data.py",),
+    "h5py": ("test_cli_training_data.py",),
 }
-"""Modules of the extras, and the files that import what imports them."""
+"""Modules of the extras, of those of townlet-trajectory too, and the files that import what imports them."""
 ABSENT = tuple(module for module in NEEDS if find_spec(module) is None)
 
 collect_ignore = sorted({file for module in ABSENT for file in NEEDS[module]})
