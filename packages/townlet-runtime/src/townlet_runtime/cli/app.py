@@ -7,15 +7,15 @@ at it is refused before the rest is imported.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from townlet_runtime.cli.commands.captures import capture_app
 from townlet_runtime.cli.commands.compare import compare
 from townlet_runtime.cli.commands.policy import policy_app
 from townlet_runtime.cli.commands.promote import promote_app
 from townlet_runtime.cli.options import (
-    MAX_COUNT,
     OF_ALL_RUNS,
     Against,
     ConfigArgument,
@@ -54,8 +54,8 @@ from townlet_runtime.cli.options import (
     TotalSteps,
     Verbose,
     typed_options,
-    whole_number,
 )
+from townlet_runtime.cli.start import start
 from townlet_runtime.cli.threads import limit_threads, threads_of_run
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 
@@ -68,10 +68,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 
-capture_app = typer.Typer(help="Write what a world does as replay samples.", rich_markup_mode=None)
 app.add_typer(capture_app, name="capture")
 app.add_typer(policy_app, name="policy")
 app.add_typer(promote_app, name="promote")
+
+if TYPE_CHECKING:
+    from townlet_runtime.cli.console import Console
 
 # Typer does not export the base of its usage errors; it is click's, or Typer's own copy of it, by version.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -83,29 +85,6 @@ def _show_version(value: bool) -> None:
 
         typer.echo(f"townlet {version('townlet-runtime')}")
         raise typer.Exit
-
-
-_Ticks = Annotated[
-    int,
-    typer.Option(
-        parser=whole_number(1, MAX_COUNT), metavar="N", help="Ticks to live, where the scenario does not say."
-    ),
-]
-_Output = Annotated[
-    str,
-    typer.Option(
-        metavar="DIR",
-        help="Directory to write to; made where missing. FORMAT:DIR or SINK:TARGET: another form, as `run --record`.",
-    ),
-]
-_Prefix = Annotated[str, typer.Option(metavar="NAME", help="Beginning of every file name.")]
-_AutoSeed = Annotated[
-    bool, typer.Option("--auto-seed-agents", help="If no agent is placed: add alice, bob and a stove.")
-]
-_AgentId = Annotated[
-    str | None, typer.Option(metavar="ID", help="Write the samples of this agent alone.", show_default=False)
-]
-_Compress = Annotated[bool, typer.Option("--compress", help="Of no effect: samples are always compressed.")]
 
 
 @app.callback()
@@ -153,11 +132,8 @@ def train(
 ) -> int:
     """Carry out `townlet train`; see `TrainOptions`."""
     num_threads = limit_threads(threads_of_run(resume) if threads is None and resume is not None else threads)
-    from townlet_runtime.cli.console import Console, guarded
 
-    console = Console(json=json, verbose=verbose, quiet=quiet)
-
-    def command() -> int:
+    def command(console: Console) -> int:
         _refuse_directory(run_dir, None if seeds is not None else resume)
         from townlet_runtime.cli.commands.train_many import train_one_or_many
         from townlet_runtime.cli.training.plan import DataOptions, TrainOptions, WorldOptions
@@ -182,7 +158,7 @@ def train(
         )
         return train_one_or_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)
 
-    return guarded(command, console)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 def _refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
@@ -215,11 +191,8 @@ def run(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet run`; see `RunOptions`."""
-    from townlet_runtime.cli.console import Console, guarded
 
-    console = Console(json=json, verbose=verbose, quiet=quiet)
-
-    def command() -> int:
+    def command(console: Console) -> int:
         from townlet_runtime.runs.directory import require_empty, require_policy
 
         if policy is not None:
@@ -243,7 +216,7 @@ def run(
         )
         return run_world(options, console)
 
-    return guarded(command, console)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 @app.command(help="Compare a policy with another behavior, pairwise.")
@@ -263,11 +236,8 @@ def evaluate(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet evaluate`; see `EvaluateOptions`."""
-    from townlet_runtime.cli.console import Console, guarded
 
-    console = Console(json=json, verbose=verbose, quiet=quiet)
-
-    def command() -> int:
+    def command(console: Console) -> int:
         from townlet_runtime.runs.directory import require_finished
 
         require_finished(run_dir)
@@ -286,63 +256,13 @@ def evaluate(
         )
         return evaluate_matrix(options, console) if matrix else evaluate_run(options, console)
 
-    return guarded(command, console)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 app.command(
     help="Compare ways of training over their seeds.\n\n"
     "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
 )(compare)
-
-
-@capture_app.callback()
-def _group() -> None:
-    # With a callback, one subcommand is still a subcommand.
-    pass
-
-
-@capture_app.command(help="Let a world live by its script, and write a sample of each agent.")
-def rollout(
-    output: _Output,
-    config: ConfigArgument = None,
-    env: Env = None,
-    controller: ControllerName = None,
-    guardrail: GuardrailNames = None,
-    ticks: _Ticks = 100,
-    prefix: _Prefix = "rollout_sample",
-    auto_seed_agents: _AutoSeed = False,
-    agent_id: _AgentId = None,
-    compress: _Compress = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
-) -> int:
-    """Carry out `townlet capture rollout`; see `RolloutOptions`."""
-    from townlet_runtime.cli.console import Console, guarded
-
-    console = Console(json=json, verbose=verbose, quiet=quiet)
-
-    def command() -> int:
-        from townlet_runtime.runs.directory import require_writable
-
-        if ":" not in output:
-            require_writable(Path(output))
-        from townlet_runtime.cli.commands.capture import RolloutOptions, capture_rollout
-        from townlet_runtime.cli.recording import parse_target
-        from townlet_runtime.cli.world_options import WorldOptions
-
-        options = RolloutOptions(
-            config=config,
-            world=WorldOptions.of(env, controller, guardrail),
-            ticks=ticks,
-            output=parse_target(output),
-            prefix=prefix,
-            auto_seed_agents=auto_seed_agents,
-            agent_id=agent_id,
-        )
-        return capture_rollout(options, console)
-
-    return guarded(command, console)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from townlet_runtime.cli.options import Json, Quiet, Verbose
+from townlet_runtime.cli.start import start
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -44,10 +45,9 @@ def compare(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet compare`; see `cli.views.comparison.compare_named`."""
-    from townlet_runtime.cli.console import Console, guarded
-
-    console = Console(json=json, verbose=verbose, quiet=quiet)
-    return guarded(lambda: _compare(runs, against or (), output, console), console)
+    return start(
+        lambda console: _compare(runs, against or (), output, console), json=json, verbose=verbose, quiet=quiet
+    )
 
 
 def _compare(runs: list[Path], against: Sequence[str], output: Path | None, console: Console) -> int:

@@ -22,6 +22,7 @@ from townlet_runtime.cli.options import (
     Verbose,
     whole_number,
 )
+from townlet_runtime.cli.start import start
 from townlet_runtime.cli.threads import limit_threads
 
 if TYPE_CHECKING:
@@ -168,11 +169,8 @@ def seal(
     quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet policy seal`; see `townlet_runtime.policy.seal.seal`."""
-    from townlet_runtime.cli.console import Console, guarded
 
-    console = Console(json=json, verbose=verbose, quiet=quiet)
-
-    def command() -> int:
+    def command(console: Console) -> int:
         from townlet_runtime.policy.foreign import ModelParts
         from townlet_runtime.policy.seal import seal as seal_model
 
@@ -192,7 +190,7 @@ def seal(
         _report(made, console, from_world=env is not None)
         return 0
 
-    return guarded(command, console)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 @policy_app.command(
@@ -202,11 +200,8 @@ def check(
     policy: _Policy, vectors: _Vectors = None, json: Json = False, verbose: Verbose = False, quiet: Quiet = False
 ) -> int:
     """Carry out `townlet policy check`; see `townlet_runtime.policy.vectors.check_vectors`."""
-    from townlet_runtime.cli.console import Console, guarded
 
-    console = Console(json=json, verbose=verbose, quiet=quiet)
-
-    def command() -> int:
+    def command(console: Console) -> int:
         from townlet_runtime.policy.vectors import check_vectors
 
         found = check_vectors(policy, vectors)
@@ -229,7 +224,7 @@ def check(
         )
         return 0 if found.passed else 1
 
-    return guarded(command, console)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 @policy_app.command(
@@ -256,11 +251,8 @@ def adapt(
 ) -> int:
     """Carry out `townlet policy adapt`; see `AdaptOptions`."""
     threads = limit_threads(None)
-    from townlet_runtime.cli.console import Console, guarded
 
-    console = Console(json=json, verbose=verbose, quiet=quiet)
-
-    def command() -> int:
+    def command(console: Console) -> int:
         from townlet_runtime.cli.training.run_starts import require_initial
         from townlet_runtime.runs.directory import require_new
 
@@ -284,7 +276,7 @@ def adapt(
         )
         return adapt_policy(options, console)
 
-    return guarded(command, console)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 def _report(made: SealedPolicy, console: Console, *, from_world: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from townlet_runtime.cli.options import (
     Verbose,
     whole_number,
 )
+from townlet_runtime.cli.start import start
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -102,7 +102,7 @@ def candidate(
         console.result(candidate_record(opened, found), candidate_lines(opened, found))
         return 0 if dry_run else EXIT_CODES[found.decision]
 
-    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 @promote_app.command(help="Show what is live, the candidates, and all releases.")
@@ -113,7 +113,7 @@ def status(registry: _Registry, json: Json = False, verbose: Verbose = False, qu
         _show_status(_open(registry), console)
         return 0
 
-    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 @promote_app.command(help="Show every promotion, rollback and swap.")
@@ -127,7 +127,7 @@ def history(registry: _Registry, json: Json = False, verbose: Verbose = False, q
         console.result({"registry": str(registry), "history": state.history()}, history_lines(state))
         return 0
 
-    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 @promote_app.command(help="Show what was live at a time, or after a record.")
@@ -152,7 +152,7 @@ def live(
         console.result({"registry": str(registry), "live": live_record(periods)}, live_lines(periods))
         return 0
 
-    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 @promote_app.command(
@@ -174,7 +174,7 @@ def rollback(
         _show_status(opened, console)
         return 0
 
-    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 @promote_app.command(help="Make a release live without evidence, on a person's word.")
@@ -198,7 +198,7 @@ def swap(
         _show_status(opened, console)
         return 0
 
-    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 @promote_app.command(help="Give a release another name, or take the name away.")
@@ -218,7 +218,7 @@ def alias(
         _show_status(opened, console)
         return 0
 
-    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 @promote_app.command(
@@ -233,14 +233,7 @@ def prune(registry: _Registry, json: Json = False, verbose: Verbose = False, qui
         console.result({"registry": str(registry), "removed": list(removed)}, [f"removed {one}" for one in removed])
         return 0
 
-    return _guarded(command, json=json, verbose=verbose, quiet=quiet)
-
-
-def _guarded(command: Callable[[Console], int], *, json: bool, verbose: bool, quiet: bool) -> int:
-    from townlet_runtime.cli.console import Console, guarded
-
-    console = Console(json=json, verbose=verbose, quiet=quiet)
-    return guarded(lambda: command(console), console)
+    return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
 def _open(path: Path) -> PromotionRegistry:
