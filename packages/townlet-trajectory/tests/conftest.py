@@ -21,6 +21,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "test_convert.py",
         "test_dataset_classic.py",
         "test_faults_extras.py",
+        "test_parquet.py",
         "test_shard_columns.py",
         "test_shard_layout.py",
         "test_shard_reader.py",

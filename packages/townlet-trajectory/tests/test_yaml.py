@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from townlet_trajectory import ArtifactError
 from townlet_trajectory.formats.captures.directory import UnnamedActionsWarning, read_captures
 from townlet_trajectory.storage.json import MAX_JSON_DEPTH, JsonValue
-from townlet_trajectory.storage.yaml import MAX_YAML_BYTES, dump_yaml, parse_value, parse_yaml, read_yaml
+from townlet_trajectory.storage.yaml import (
+    MAX_YAML_BYTES,
+    Marks,
+    dump_yaml,
+    parse_value,
+    parse_yaml,
+    place_of,
+    read_yaml,
+)
 
 _WORDS = ["yes", "On", "no", "off"]
 PATH = Path("manifest.yaml")
@@ -60,9 +68,9 @@ def test_dumped_text_is_quoted_where_either_version_of_yaml_would_not_read_text(
 
 
 @pytest.mark.property
-@given(values(st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]))))
+@given(values(st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=150)))
 def test_json_is_yaml(value: object) -> None:
-    # but for surrogate pairs: YAML escapes characters, not UTF-16
+    # but for surrogate pairs (YAML escapes characters, not UTF-16), and keys of more than 1024 characters
     assert parse(json.dumps(value)) == value
 
 
@@ -236,3 +244,62 @@ def test_yaml_that_is_refused(tmp_path: Path) -> None:
     path.write_text("samples: &a [x.npz]\nmore: *a\n")
     with pytest.raises(ArtifactError, match="m.yaml: parse: .*anchors and aliases are not allowed"):
         read_captures(path)
+
+
+def paths_of(value: JsonValue, prefix: tuple[str | int, ...] = ()) -> set[tuple[str | int, ...]]:
+    """Every key and item in `value`, by path."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = set[tuple[str | int, ...]]()
+    for name, inner in items:
+        found |= {(*prefix, name)} | paths_of(inner, (*prefix, name))
+    return found
+
+
+def test_the_place_of_every_key_and_item_is_noted() -> None:
+    marks: Marks = {}
+    parse_yaml(b"a: 1\nb:\n  - {c: 2, d: [3, 44]}\n  - x\n  - [[5]]\n'': [{}]\n", PATH, marks)
+    assert marks == {
+        ("a",): (1, 1),
+        ("b",): (2, 1),
+        ("b", 0): (3, 5),
+        ("b", 0, "c"): (3, 6),
+        ("b", 0, "d"): (3, 12),
+        ("b", 0, "d", 0): (3, 16),
+        ("b", 0, "d", 1): (3, 19),
+        ("b", 1): (4, 5),
+        ("b", 2): (5, 5),
+        ("b", 2, 0): (5, 6),
+        ("b", 2, 0, 0): (5, 7),
+        ("",): (6, 1),
+        ("", 0): (6, 6),
+    }
+
+
+@pytest.mark.property
+@given(values(st.text(st.sampled_from("ab"), max_size=2)))
+def test_what_has_a_place_is_what_is_there(value: JsonValue) -> None:
+    marks: Marks = {}
+    assert parse_yaml(dump_yaml(value).encode(), PATH, marks) == value
+    assert set(marks) == paths_of(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a: 1\n a: 2", (2, 3)),
+        ("a: 1\nb: .nan", (2, 4)),
+        ("a: 1\nb: {", (3, 1)),
+        ("a: \x07", (1, None)),
+        ("a: 1\n\na: 2", (3, 1)),
+    ],
+)
+def test_the_place_of_an_error_is_told_apart_from_its_words(text: str, place: tuple[int, int | None]) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        parse(text)
+    assert place_of(caught.value) == place
+
+
+def test_an_error_without_a_place_has_none() -> None:
+    with pytest.raises(ArtifactError) as caught:
+        parse_yaml(b"\xff", PATH)
+    assert place_of(caught.value) is None

@@ -17,7 +17,7 @@ from townlet_trajectory.data.table import overlapping, sums_of_wholes, whole_of_
 from townlet_trajectory.dataset.info import DatasetManifest
 from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, joined_tables, table_of
 from townlet_trajectory.errors import ArtifactError, NonFiniteError, TrajectoryError
-from townlet_trajectory.formats.captures.directory import NOTE
+from townlet_trajectory.formats.captures.directory import named_features
 from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.formats.shards.reader import ShardReader
 from townlet_trajectory.storage.locks import is_unfinished
@@ -77,10 +77,9 @@ def _audit_path(
         with open_dataset(path, data_root=data_root) as opened:
             if isinstance(opened.source, ShardReader):
                 _compare_files(path, opened.source.manifest, found)
-            # The names of the features, where a dataset was a capture once.
-            note = opened.info.notes.get(NOTE)
-            noted = note.get("feature_names") if isinstance(note, dict) else None
-            known = {"features": [str(name) for name in noted]} if isinstance(noted, list) else {}
+            # Where a dataset was a capture once.
+            features = named_features(opened.info)
+            known = {"features": features} if features else {}
             _audit_source(opened.source, found, label, {**known, **names})
             return int(opened.source.block_offsets[-1])
     except ArtifactError as error:

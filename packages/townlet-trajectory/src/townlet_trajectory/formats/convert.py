@@ -17,9 +17,18 @@ from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
 from townlet_trajectory.errors import ArtifactError, SchemaError
 from townlet_trajectory.formats.batch_file import save_batch
 from townlet_trajectory.formats.captures.directory import NOTE, CaptureForm, form_of
-from townlet_trajectory.formats.open import OpenDataset, format_names, open_dataset, registered_format
+from townlet_trajectory.formats.open import FORMATS, OpenDataset, format_names, open_dataset, registered_format
 from townlet_trajectory.storage.files import filled_directory, make_directory
 from townlet_trajectory.storage.npz import MAX_NPZ_BYTES
+
+PARQUET = "parquet"
+"""The form that is written and not read back; see `formats.parquet`."""
+
+
+def target_names() -> tuple[str, ...]:
+    """Return the names of all forms that are written: this package's and `parquet`, then those of other packages."""
+    own = (*FORMATS, PARQUET)
+    return (*own, *(name for name in format_names() if name not in own))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +55,16 @@ def convert(
 ) -> Conversion:
     """Write trajectories in another format. The target appears whole, or not at all.
 
-    Every column, agent id, world, episode, tick and final observation is kept. Pieces of a trajectory, which shards and
-    recorders cut, are put together where they meet. Shards and Minari are written block by block, in bounded memory;
-    captures and npz, which are one whole, are collected first, up to 2 GiB.
+    Every column, agent id, world, episode, tick and final observation is kept, but for `parquet`, which is no dataset.
+    Pieces of a trajectory, which shards and recorders cut, are put together where they meet. Shards, Minari and Parquet
+    are written block by block, in bounded memory; captures and npz, which are one whole, are collected first, up to 2
+    GiB.
 
     Args:
         source: a path of any format (`format_of`), a source, or a batch.
         target: must not exist: a file for npz, a directory for the others; of Minari, its last part is the dataset's id
             (`NAME-vN`) and the rest the folder of all datasets.
-        to: one of `format_names()`.
+        to: one of `target_names()`.
         info: where the data comes from. None: what the source says.
         capture: for captures, what they say beside the trajectories. None: what the capture said from which the source
             was made.
@@ -69,15 +79,12 @@ def convert(
         MissingExtraError: if a format needs an extra that is not installed.
     """
     target = Path(target)
-    if to not in format_names():
-        raise SchemaError(f"`to` must be one of {format_names()}, got {to!r}")
-    if os.path.lexists(target):
-        raise ArtifactError(target, "write", "exists already")
     with ExitStack() as stack:
         opened = stack.enter_context(_opened(source, data_root))
         chosen = opened.info if info is None else info
-        make_directory(target.parent)
-        with _sink(target, to, opened.source.schema, chosen, capture, compression) as sink:
+        with dataset_sink(
+            target, opened.source.schema, to=to, info=chosen, capture=capture, compression=compression
+        ) as sink:
             num_trajectories = reshard(opened.source, sink)
         num_steps = int(opened.source.table.lengths.sum())
     left_out = _left_out(chosen, to)
@@ -92,6 +99,39 @@ def _opened(source: str | Path | TrajectorySource | TrajectoryBatch, data_root: 
     else:
         inside = BatchSource(source) if isinstance(source, TrajectoryBatch) else source
         yield OpenDataset(source=inside, info=DatasetInfo())
+
+
+@contextmanager
+def dataset_sink(
+    target: str | Path,
+    schema: TrajectorySchema,
+    *,
+    to: str,
+    info: DatasetInfo,
+    capture: CaptureForm | None = None,
+    compression: str = "lz4",
+) -> Iterator[BatchSink]:
+    """Open what takes batches of one schema; the target appears whole when the block ends without an exception.
+
+    Args:
+        target: as `convert`, and so the other arguments.
+        schema: of the batches.
+        to: the format.
+        info: where the data comes from.
+        capture: for captures, what they say beside the trajectories. None: what `info` says.
+        compression: of shards.
+
+    Raises:
+        ArtifactError, CaptureError, SchemaError, MissingExtraError: as `convert`.
+    """
+    target = Path(target)
+    if to not in target_names():
+        raise SchemaError(f"`to` must be one of {target_names()}, got {to!r}")
+    if os.path.lexists(target):
+        raise ArtifactError(target, "write", "exists already")
+    make_directory(target.parent)
+    with _sink(target, to, schema, info, capture, compression) as sink:
+        yield sink
 
 
 @contextmanager
@@ -112,6 +152,11 @@ def _sink(
 
         with MinariWriter(target.parent, target.name, schema, info=info) as episodes:
             yield episodes
+    elif to == PARQUET:
+        from townlet_trajectory.formats.parquet import parquet_sink
+
+        with parquet_sink(target, schema, info=info) as steps:
+            yield steps
     elif to == "npz":
         collected = _Collected(target, schema)
         yield collected

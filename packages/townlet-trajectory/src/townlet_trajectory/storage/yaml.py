@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from townlet_trajectory.errors import ArtifactError, require
 from townlet_trajectory.storage.json import MAX_JSON_DEPTH, JsonValue, canonical_json
@@ -35,6 +35,20 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
+_PLACE = re.compile(r"\(line (\d+)(?:, column (\d+))?\)$")
+
+
+class Mark(NamedTuple):
+    """A place in a file; lines and columns are counted from 1."""
+
+    line: int
+    column: int | None
+
+
+Marks: TypeAlias = dict[tuple[str | int, ...], Mark]
+"""By path: where a key of a mapping, or an item of a list, begins."""
+
+
 def read_yaml(path: str | Path, *, max_bytes: int = MAX_YAML_BYTES) -> JsonValue:
     """Read the one document of a YAML file that the user named; None for an empty file.
 
@@ -43,16 +57,22 @@ def read_yaml(path: str | Path, *, max_bytes: int = MAX_YAML_BYTES) -> JsonValue
     return parse_yaml(read_named(path, max_bytes=max_bytes), path)
 
 
-def parse_yaml(data: bytes, path: str | Path) -> JsonValue:
+def parse_yaml(data: bytes, path: str | Path, marks: Marks | None = None) -> JsonValue:
     """Parse YAML that came from `path` (for the error). Raises `ArtifactError` if it is longer than `MAX_YAML_BYTES`,
     nested deeper than `MAX_JSON_DEPTH`, not UTF-8, not YAML, more than one document, repeats a key, has a key that is
-    not text, or holds a tag, an anchor, an alias, NaN or infinity; names line and column."""
+    not text, or holds a tag, an anchor, an alias, NaN or infinity; names line and column.
+
+    Args:
+        data: of the file.
+        path: of the file, for errors.
+        marks: is filled with the place of every key and item; None: nobody asks for them.
+    """
     if len(data) > MAX_YAML_BYTES:
         raise ArtifactError(path, "parse", f"at most {MAX_YAML_BYTES} bytes of YAML are read, got {len(data)}")
     try:
         text = data.decode()
         _check_characters(text)
-        return _Builder().build(yaml.parse(text, Loader=_LOADER))
+        return _Builder(marks).build(yaml.parse(text, Loader=_LOADER))
     except UnicodeDecodeError as error:
         raise ArtifactError(path, "parse", f"not UTF-8 at byte {error.start}") from error
     except ValueError as error:
@@ -62,6 +82,12 @@ def parse_yaml(data: bytes, path: str | Path) -> JsonValue:
         raise ArtifactError(path, "parse", f"not YAML: {problem}{_place(error.problem_mark)}") from error
     except yaml.YAMLError as error:
         raise ArtifactError(path, "parse", f"not YAML: {' '.join(str(error).split())}") from error
+
+
+def place_of(error: ArtifactError) -> Mark | None:
+    """Return the place that an error of `parse_yaml` names; None where it names none."""
+    found = _PLACE.search(error.reason)
+    return None if found is None else Mark(int(found[1]), None if found[2] is None else int(found[2]))
 
 
 def parse_value(text: str, path: str | Path) -> JsonValue:
@@ -110,10 +136,13 @@ _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.012345
 class _Builder:
     """Puts the parser's events together, with a list for a stack: depth costs no recursion, an alias no expansion."""
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Marks | None = None) -> None:
+        self._marks = marks
         self._open: list[list[JsonValue] | dict[str, JsonValue]] = []
         self._keys: list[str | None] = []
         """Of each open collection: the key that waits for its value."""
+        self._names: list[str | int] = []
+        """Of each open collection but the first: its key or place in the one around it."""
         self._roots: list[JsonValue] = []
 
     def build(self, events: Iterable[yaml.Event]) -> JsonValue:
@@ -125,6 +154,7 @@ class _Builder:
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._open.pop()
                 self._keys.pop()
+                self._names[-1:] = []
         return self._roots[0] if self._roots else None
 
     def _begin(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
@@ -136,11 +166,20 @@ class _Builder:
             self._add(_scalar(event), event)
             return
         value: list[JsonValue] | dict[str, JsonValue] = {} if isinstance(event, yaml.MappingStartEvent) else []
+        name = self._next_name()
         self._add(value, event)
+        self._names += [] if name is None else [name]
         self._open.append(value)
         self._keys.append(None)
         if len(self._open) > MAX_JSON_DEPTH:
             raise _refused(f"more than {MAX_JSON_DEPTH} levels deep", event)
+
+    def _next_name(self) -> str | int | None:
+        """The key or place of what begins now; None of a document."""
+        if not self._open:
+            return None
+        into = self._open[-1]
+        return len(into) if isinstance(into, list) else self._keys[-1]
 
     def _add(self, value: JsonValue, event: yaml.Event) -> None:
         if not self._open:
@@ -150,6 +189,7 @@ class _Builder:
             return
         into = self._open[-1]
         if isinstance(into, list):
+            self._mark(len(into), event)
             into.append(value)
         elif (key := self._keys[-1]) is not None:
             into[key], self._keys[-1] = value, None
@@ -159,6 +199,12 @@ class _Builder:
             raise _refused(f"the key {value!r:.80} twice", event)
         else:
             self._keys[-1] = value
+            self._mark(value, event)
+
+    def _mark(self, name: str | int, event: yaml.Event) -> None:
+        mark = event.start_mark
+        if self._marks is not None and mark is not None:
+            self._marks[*self._names, name] = Mark(mark.line + 1, mark.column + 1)
 
 
 def _scalar(event: yaml.ScalarEvent) -> JsonValue:

@@ -263,6 +263,14 @@ def info_of_captures(path: str | Path, *, data_root: str | Path = ".", tags: tup
         raise CaptureError(path, "parse", str(error)) from error
 
 
+def named_features(origin: DatasetInfo) -> tuple[str, ...]:
+    """The names of the features that `info_of_captures` kept, or a recorder in a note `feature_names`; none where there
+    are none."""
+    note = origin.notes.get(NOTE)
+    names = (note if isinstance(note, dict) else origin.notes).get("feature_names")
+    return tuple(str(name) for name in names) if isinstance(names, list) else ()
+
+
 def form_of(origin: DatasetInfo, path: str | Path) -> CaptureForm:
     """The form that `info_of_captures` kept; `CaptureError` if there is none, or it lacks what a capture must say."""
     if NOTE not in origin.notes:

@@ -9,7 +9,7 @@ without a classic array, `kind` and `source` among them, so that steps that no p
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,7 @@ def encode_sample(
     info: Mapping[str, JsonValue],
     own: Mapping[str, JsonValue],
     npz_path: Path,
+    tags: Sequence[str] = (),
 ) -> tuple[bytes, bytes, dict[str, float]]:
     """Encode one trajectory as the bytes of its npz file and of its description, and compute its metrics.
 
@@ -166,6 +167,7 @@ def encode_sample(
         info: the capture's own metadata, repeated in each sample.
         own: keys of the world's own for the description.
         npz_path: where the arrays will be, for names and messages.
+        tags: words that data sets are chosen by.
 
     Returns:
         Content of the npz file, content of the description, metrics by name.
@@ -188,7 +190,7 @@ def encode_sample(
     )
     if not all(map(np.isfinite, metrics.values())):
         raise CaptureError(npz_path, "encode", f"metrics must be finite, got {metrics}")
-    document = _description(trajectory, layout, info, metrics, npz_path.stem)
+    document = {**_description(trajectory, layout, info, metrics, npz_path.stem), "tags": list[JsonValue](tags)}
     if taken := sorted({*document, SECTION} & own.keys()):
         raise CaptureError(npz_path, "encode", f"a description says {taken} itself")
     document = {**own, **document}
@@ -313,9 +315,8 @@ def _description(
         "trajectory_id": stem,
         "frame_count": len(trajectory),
         "metrics": dict(metrics),
-        "tags": [],
         "scenario": info.get("scenario_name"),
-        "quality_metrics": {name: metrics[name] for name in ("reward_sum", "timesteps")},
+        "quality_metrics": {"reward_sum": metrics["reward_sum"], "timesteps": len(trajectory)},
         "capture_metadata": dict(info),
     }
 
