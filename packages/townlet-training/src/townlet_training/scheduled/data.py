@@ -112,7 +112,7 @@ def planned_update(config: TrainingConfig, stage: StageConfig, data: DataMode, d
 
 def require_data(
     stages: tuple[StageConfig, ...],
-    data: tuple[DataMode, ...],
+    data: Sequence[DataMode],
     specs: Mapping[str, PolicySpec],
     *,
     record: Record | None,

@@ -76,6 +76,7 @@ class ScheduledRun:
         stop: Callable[[], bool] = bool,
         notes: Mapping[str, str] = {},
         resume: bool = False,
+        turn: int = 1,
     ) -> None:
         """Build the networks; nothing is collected or written before `run`.
 
@@ -91,21 +92,20 @@ class ScheduledRun:
             stop: asked before every update, pass and evaluation; true ends the run there, with a checkpoint.
             notes: other facts that the run depends on, such as digests of data, for `resume` to compare.
             resume: continue the run in `run_dir` where it was interrupted.
+            turn: updates in a row on the record, and then on rollouts, in mode `mixed`.
 
         Raises:
             ConfigError: if a stage has nothing to learn from, or a group has no proper name.
         """
         self._config = config
         self._run_dir = run_dir
-        self._record = record
-        self._lessons = lessons
+        self._record, self._lessons = record, lessons
         self._worlds = worlds
-        self._on_row = on_row
-        self._on_rollout = on_rollout
+        self._on_row, self._on_rollout = on_row, on_rollout
         self._stop = stop
         self._resume = resume
         self._stages = stages_of(config)
-        self._data = data_of(config, has_record=record is not None)
+        self._data = [each for each in data_of(config, has_record=record is not None) for _ in range(turn)]
         require_data(self._stages, self._data, specs, record=record, lessons=lessons, has_world=worlds is not None)
         self._learners, self._clock = GroupLearners(config, specs), RunClock()
         self._directory = RunDirectory(run_dir, keep_last=1)
