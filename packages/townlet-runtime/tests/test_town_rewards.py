@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from townlet_runtime.errors import TownConfigError
 from townlet_runtime.town import RewardConfig, Town, TownConfig
-from townlet_runtime.town.rules.rewards import Attendance, can_clip, faint_penalty, need_rates, tick_rewards
+from townlet_runtime.town.rules.rewards import (
+    Attendance,
+    can_clip,
+    faint_penalty,
+    need_rates,
+    reward_parts,
+    tick_rewards,
+)
 
 RULES = RewardConfig(
     survival_tick=0.01,
@@ -44,6 +51,54 @@ def test_reward_by_hand() -> None:
     # 3: 0.01 - 0.02 - 0.004 - 0.2 = -0.214, clipped to -0.06
     # 4: lacks 2 / 4, so 0.01 - 0.01, and faints: -1.5 beyond the clip
     assert rewards == pytest.approx([0.05, -0.004, 0.06, -0.06, -1.5])
+
+
+def test_the_parts_of_a_reward_by_hand() -> None:
+    needs = np.array([[1.0, 1.0, 1.0], [0.5, 0.0, 1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
+    attendance = Attendance(working=flags(1, 0, 1, 0, 0), late=flags(0, 1, 0, 1, 0), begins=flags(0, 0, 1, 1, 0))
+    chats, partings = np.array([0.01, 0.0, 0.0, 0.0, 0.0]), np.array([0.002, 0.0, 0.0, 0.0, 0.0])
+    fainted, lateness = flags(0, 0, 0, 0, 1), np.array([0.0, 0.0, 0.0, 0.2, 0.0])
+    rates = need_rates(RULES)
+    rewards = tick_rewards(
+        needs,
+        attendance,
+        fainted,
+        lateness,
+        chats + partings,
+        config=RULES,
+        need_rates=rates,
+        faint_penalty=1.5,
+        clips=True,
+    )
+    parts = reward_parts(
+        rewards,
+        needs,
+        attendance,
+        fainted,
+        lateness,
+        chats,
+        partings,
+        config=RULES,
+        need_rates=rates,
+        faint_penalty=1.5,
+    )
+    # As above; 2 had 0.03 too much for the clip, 3 was 0.154 below it: 0.01 - 0.02 - 0.004 - 0.2 = -0.214.
+    expected = {
+        "survival": [0.01] * 5,
+        "needs_penalty": [0.0, -0.01, 0.0, -0.02, -0.01],
+        "social_bonus": [0.01, 0.0, 0.0, 0.0, 0.0],
+        "social_penalty": [0.0] * 5,
+        "social_avoidance": [0.002, 0.0, 0.0, 0.0, 0.0],
+        "social": [0.012, 0.0, 0.0, 0.0, 0.0],
+        "wage": [0.03, 0.0, 0.03, 0.0, 0.0],
+        "punctuality": [0.0, -0.004, 0.05, -0.204, 0.0],
+        "terminal_penalty": [0.0, 0.0, 0.0, 0.0, -1.5],
+        "clip_adjustment": [0.0, 0.0, -0.03, 0.154, 0.0],
+        "total": [0.052, -0.004, 0.06, -0.06, -1.5],
+    }
+    assert {name: column.tolist() for name, column in vars(parts).items()} == {
+        name: pytest.approx(column) for name, column in expected.items()
+    }
 
 
 def test_the_penalty_of_fainting_covers_the_worst_stream_by_hand() -> None:

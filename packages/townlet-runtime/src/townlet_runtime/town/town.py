@@ -27,7 +27,15 @@ from townlet_runtime.town.observations import FEATURES, HELD_START, MAP_CHANNELS
 from townlet_runtime.town.place import TABLE, build_place
 from townlet_runtime.town.relations import EDGES, FADE_TICKS
 from townlet_runtime.town.rules.population import Population
-from townlet_runtime.town.rules.rewards import attend, can_clip, faint_penalty, need_rates, tick_rewards
+from townlet_runtime.town.rules.rewards import (
+    RewardParts,
+    attend,
+    can_clip,
+    faint_penalty,
+    need_rates,
+    reward_parts,
+    tick_rewards,
+)
 from townlet_runtime.town.rules.social import begin_talks, chat_scores, finish_talks, gather, partings
 from townlet_runtime.town.rules.targets import TargetResolver
 from townlet_runtime.town.rules.using import act_out, deliver, grant_turns, pass_stale_turns, progress
@@ -85,6 +93,10 @@ class Town:
         self._need_rates = need_rates(config.rewards)
         self._rewards_partings = config.social.social_rewards in ("C2", "C3")
         self._no_scores = np.zeros(self._num_slots)
+        self.takes_rewards_apart = False
+        """Whether each tick keeps what its rewards are made of in `reward_parts`, for people who ask why."""
+        self.reward_parts: RewardParts | None = None
+        """Of the latest tick, by slot; None where nobody asked."""
         self._rows: Ints | None = None
         self._observed: TownObserved | None = None
         self._episode_of_slot = self._worlds
@@ -180,7 +192,8 @@ class Town:
         state.events = np.zeros(state.events.shape)
         state.option_done = np.zeros(self._num_slots, dtype=np.bool_)
         standing = None if self._schedules is None else self._schedules.standing(state)
-        company = self._live_together(before, actions)
+        chats, parted = self._live_together(before, actions)
+        company = chats if parted is None else parted if chats is None else chats + parted
         progress(state, place, config)
         pass_stale_turns(state, place, config)
         grant_turns(state, place, config)
@@ -204,13 +217,26 @@ class Town:
             faint_penalty=self.faint_penalty,
             clips=self._clips,
         )
+        if self.takes_rewards_apart:
+            self.reward_parts = reward_parts(
+                rewards,
+                state.needs,
+                attendance,
+                fainted,
+                place.timetable.lateness_penalty[state.job],
+                chats,
+                parted,
+                config=config.rewards,
+                need_rates=self._need_rates,
+                faint_penalty=self.faint_penalty,
+            )
         if self._schedules is not None and standing is not None:
             self._schedules.advance(state, standing)
         state.tick += 1
         return self._close_tick(before, rewards, fainted)
 
-    def _live_together(self, before: TownObserved, actions: Ints) -> Floats | None:
-        """Act [N], and hold chats on the way; return what company earns, [S], None for nothing."""
+    def _live_together(self, before: TownObserved, actions: Ints) -> tuple[Floats | None, Floats | None]:
+        """Act [N], and hold chats on the way; return what chats and partings earn, [S] each, None for nothing."""
         state, place, config = self.state, self.place, self.config
         if before.rows is not None:  # empty slots wait
             acting, actions = actions, np.zeros(self._num_slots, dtype=np.int64)
@@ -220,10 +246,10 @@ class Town:
             talks = begin_talks(state, before.company, (actions == _CHAT).nonzero()[0], before.may_chat)
         act_out(state, place, actions, before.targets, config)
         earned = None if talks is None else finish_talks(state, talks, self._worlds, config)
+        parted = None
         if self._rewards_partings and state.relations.avoiding.size:
             parted = partings(state, before.company, worth=config.social.avoid_conflict)
-            earned = parted if earned is None else earned + parted
-        return earned
+        return earned, parted
 
     def _close_tick(self, before: TownObserved, rewards: Floats, fainted: Bools | None) -> Stepped:
         """Take the final observations, dismiss agents that faint or travel, admit those that are back, observe."""

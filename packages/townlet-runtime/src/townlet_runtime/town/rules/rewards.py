@@ -169,6 +169,86 @@ def tick_rewards(
     return rewards
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RewardParts:
+    """What the reward of one tick is made of, [S] each; rows of absent agents mean nothing.
+
+    total = survival + needs_penalty + social + wage + punctuality + terminal_penalty + clip_adjustment
+    social = social_bonus + social_penalty + social_avoidance
+    """
+
+    survival: Floats
+    needs_penalty: Floats
+    social_bonus: Floats
+    """Of chats."""
+    social_penalty: Floats
+    """0: a chat that fails costs trust, and no reward."""
+    social_avoidance: Floats
+    """Of walking away from a rival."""
+    social: Floats
+    wage: Floats
+    punctuality: Floats
+    """Of the beginning of a shift, less what its late ticks cost."""
+    terminal_penalty: Floats
+    clip_adjustment: Floats
+    total: Floats
+
+
+def reward_parts(
+    rewards: Floats,
+    needs: Floats,
+    attendance: Attendance | None,
+    fainted: Bools | None,
+    lateness_penalty: Floats,
+    chats: Floats | None,
+    partings: Floats | None,
+    *,
+    config: RewardConfig,
+    need_rates: Floats,
+    faint_penalty: float,
+) -> RewardParts:
+    """Take the rewards of a tick apart.
+
+    Args:
+        rewards: [S], of `tick_rewards` with the same arguments.
+        needs: as there; so too what is not listed here.
+        attendance: of this tick.
+        fainted: [S].
+        lateness_penalty: [S].
+        chats: [S], what chats have earned; None: 0 for everybody.
+        partings: [S], what walking away has earned; None: 0 for everybody.
+        config: of the rewards.
+        need_rates: [3].
+        faint_penalty: not negative.
+    """
+    nothing: Floats = np.zeros(len(rewards))
+    survival = nothing + config.survival_tick
+    needs_penalty: Floats = needs @ need_rates - config.needs_penalty
+    social_bonus, social_avoidance = (nothing if each is None else each for each in (chats, partings))
+    wage, punctuality, terminal_penalty = nothing.copy(), nothing.copy(), nothing.copy()
+    if attendance is not None:
+        wage += config.wage_rate * attendance.working
+        punctuality -= config.late_tick_penalty * attendance.late
+        if attendance.begins is not None:
+            punctuality += attendance.begins * np.where(attendance.late, -lateness_penalty, config.punctuality_bonus)
+    if fainted is not None:
+        terminal_penalty -= faint_penalty * fainted
+    social = social_bonus + social_avoidance
+    return RewardParts(
+        survival=survival,
+        needs_penalty=needs_penalty,
+        social_bonus=social_bonus,
+        social_penalty=nothing,
+        social_avoidance=social_avoidance,
+        social=social,
+        wage=wage,
+        punctuality=punctuality,
+        terminal_penalty=terminal_penalty,
+        clip_adjustment=rewards - (survival + needs_penalty + social + wage + punctuality + terminal_penalty),
+        total=rewards,
+    )
+
+
 def can_clip(config: RewardConfig, *, max_lateness_penalty: float) -> bool:
     """Whether some tick without company is worth more than the clip, or less than its negative."""
     best = config.survival_tick + config.wage_rate + config.punctuality_bonus
