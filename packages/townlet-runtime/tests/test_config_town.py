@@ -428,12 +428,14 @@ def test_affordances_can_be_changed_value_by_value() -> None:
     assert town.jobs[0].wage_rate == 0.5
 
 
-def test_one_commitment_length_is_for_every_kind_but_waiting() -> None:
+def test_one_commitment_length_is_for_every_kind_but_waiting_steps_and_giving_up() -> None:
+    """A step away from a rival, held for 15 ticks, would walk across the town."""
     silent = town_config(config_of({})).option_ticks
-    assert silent["wait"] == 0
-    assert {ticks for kind, ticks in silent.items() if kind != "wait"} == {15}
-    changed = town_config(config_of({"policy_runtime": {"option_commit_ticks": {"move": 4}}})).option_ticks
-    assert changed == {**TownConfig().option_ticks, "move": 4}
+    assert silent == {"move": 1, "wait": 0, "chat": 15, "request": 15, "start": 15, "work": 15, "release": 1}
+    changed = town_config(config_of({"policy_runtime": {"option_commit_ticks": {"move": 4, "chat": 4}}})).option_ticks
+    assert changed == {**TownConfig().option_ticks, "chat": 4}
+    bridge = bridge_config(config_of({"policy_runtime": {"option_commit_ticks": 9}}), ratio=0.0)
+    assert (bridge.commitment.ticks["move"], bridge.commitment.ticks["chat"]) == (1, 9)  # type: ignore[index]
     with pytest.raises(ConfigError, match=r"`policy_runtime.option_commit_ticks`: expected kinds among .*, got mvoe"):
         town_config(config_of({"policy_runtime": {"option_commit_ticks": {"mvoe": 4}}}))
 

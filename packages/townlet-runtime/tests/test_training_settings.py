@@ -12,7 +12,13 @@ import pytest
 from townlet_runtime.cli.worlds import seed_of
 from townlet_runtime.config import Config, config_from, dump_config, load_config, training_settings, with_training
 from townlet_runtime.errors import ConfigError
-from townlet_runtime.training_settings import preset_name_for, settings_schema, training_config, training_fields
+from townlet_runtime.training_settings import (
+    preset_name_for,
+    preset_settings,
+    settings_schema,
+    training_config,
+    training_fields,
+)
 from townlet_training import AnnealConfig, BCConfig, GatesConfig, PPOConfig
 from townlet_training.errors import ConfigError as TrainingConfigError
 
@@ -144,6 +150,12 @@ def test_the_settings_known_without_the_trainer_are_those_that_it_declares() -> 
     # After a change: python -c "from townlet_runtime.training_settings import *; print(settings_schema())"
     kept = resources.files("townlet_runtime.config").joinpath("data/training.json").read_text(encoding="utf-8")
     assert kept == settings_schema() + "\n"
+
+
+def test_the_presets_known_without_the_trainer_are_those_that_it_has() -> None:
+    # After a change: python -c "from townlet_runtime.training_settings import *; print(preset_settings())"
+    kept = resources.files("townlet_runtime.config").joinpath("data/presets.json").read_text(encoding="utf-8")
+    assert kept == preset_settings() + "\n"
 
 
 def test_every_end_of_a_range_that_is_declared_holds_for_a_config_and_for_the_trainer() -> None:

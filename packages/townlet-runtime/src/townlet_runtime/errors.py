@@ -30,11 +30,14 @@ class UnknownKeyError(ConfigError):
 
     Attributes:
         path: the key.
+        nearest: the known key that is most like it; None: not looked for.
     """
 
-    def __init__(self, path: tuple[str, ...]) -> None:
+    def __init__(self, path: tuple[str, ...], *, file: str | None = None, nearest: str | None = None) -> None:
         self.path = path
-        super().__init__("unknown key", key=".".join(path))
+        self.nearest = nearest
+        near = "" if nearest is None else f"; the nearest known key is `{nearest}`"
+        super().__init__(f"unknown key{near}", file=file, key=".".join(path))
 
 
 class WrongValueError(ConfigError):

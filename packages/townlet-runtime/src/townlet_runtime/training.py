@@ -38,7 +38,7 @@ try:
     from townlet_training.errors import TrainingError
     from townlet_training.network.actor_critic import PolicySpec
     from townlet_training.network.onnx_export import export_policy
-    from townlet_training.presets import preset, preset_for
+    from townlet_training.presets import PRESETS, preset, preset_for
     from townlet_training.run.adapting import (
         AdaptedGroup,
         AddedAction,
@@ -90,6 +90,7 @@ __all__ = [
     "prepare_run",
     "preset",
     "preset_for",
+    "preset_names",
     "read_checkpoint",
     "record_seed",
     "reference_rows",
@@ -224,6 +225,11 @@ def _as_can_be(
         ", ".join(baselines) or "nothing",
     )
     return replace(config, mode="ppo", baselines=baselines)
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the name of every preset."""
+    return tuple(each.name for each in PRESETS)
 
 
 def use_threads(threads: int) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import is_dataclass
+from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from townlet_runtime.config.prose import prose_of
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.nested import Nested, Setting, leaves_of, put_at, without_prose
-from townlet_runtime.training import TrainingConfig, TrainingConfigError, preset, preset_for
+from townlet_runtime.training import TrainingConfig, TrainingConfigError, preset, preset_for, preset_names
 from townlet_trajectory.evaluation.results import RANDOM
+from townlet_trajectory.storage.json import JsonValue
 
 CONTRACT = "contract"
 """The preset that holds the defaults of the config file format."""
 _LABELS = frozenset({"name", "source"})
 """Fields of a preset that are no settings."""
+_OF_RUN = frozenset({"mode", "seed", "baselines"})
+"""Fields that a run is given apart from its preset."""
 
 
 def preset_name_for(world: str) -> str:
@@ -61,8 +67,54 @@ def training_config(
 
 
 def settings_schema() -> str:
-    """Return the JSON schema of `TrainingConfig`; `townlet_runtime.config` keeps a copy, to be read without torch."""
-    return json.dumps(without_prose(TypeAdapter(TrainingConfig).json_schema()), indent=1)
+    """Return the JSON schema of `TrainingConfig`, with what each field says about itself.
+
+    `townlet_runtime.config` keeps a copy, to be read without torch.
+    """
+    schema = without_prose(TypeAdapter(TrainingConfig).json_schema())
+    described: dict[str, type[Any]] = {"": TrainingConfig}
+    described |= {record.__name__: record for record in _records(TrainingConfig)}
+    if isinstance(schema, dict) and isinstance(definitions := schema["$defs"], dict):
+        for name, record in described.items():
+            _describe(schema if not name else definitions[name], record)
+    return json.dumps(schema, indent=1)
+
+
+def preset_settings() -> str:
+    """Return the settings of every preset by dotted field, as JSON.
+
+    `townlet_runtime.config` keeps a copy, to be read without torch.
+    """
+    named = {
+        each: {name: value for name, value in training_fields(_start_of(each)).items() if name not in _OF_RUN}
+        for each in preset_names()
+    }
+    return json.dumps(named, indent=1)
+
+
+def _start_of(name: str) -> TrainingConfig:
+    return training_config({}, preset_name=name, mode="ppo", seed=0, behaviors=())
+
+
+def _records(record: type[Any]) -> Iterator[type[Any]]:
+    """Every record of settings inside of one."""
+    waiting: list[Any] = list(get_type_hints(record).values())
+    while waiting:
+        hint = waiting.pop()
+        if is_dataclass(hint) and isinstance(hint, type):
+            yield hint
+            yield from _records(hint)
+        waiting += get_args(hint)
+
+
+def _describe(part: JsonValue, record: type[Any]) -> None:
+    if not isinstance(part, dict):
+        return
+    part["description"] = (record.__doc__ or "").partition("\n")[0]
+    properties = part.get("properties")
+    for name, text in prose_of(record).items():
+        if isinstance(properties, dict) and isinstance(inner := properties.get(name), dict):
+            inner["description"] = text
 
 
 def training_fields(config: TrainingConfig) -> dict[str, Setting]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,7 @@ MAX_BYTES = 2**20
 """A larger file is refused unread."""
 
 _UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+_LENGTH = re.compile(r"^(?:Tuple|List) should have (at (?:most|least) \d+ items?) after validation, not \d+$")
 _NO_SECTION = frozenset({"model_type", "dataclass_type"})
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -98,7 +100,8 @@ def path_of(detail: ErrorDetails, content: JsonValue) -> tuple[str, ...]:
 
 def problem_of(details: Sequence[ErrorDetails]) -> str:
     """Say in one line which value was expected and which came, from all errors about one key."""
-    messages = [detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ") for detail in details]
+    messages = [_LENGTH.sub(r"a list with \1", detail["msg"]) for detail in details]
+    messages = [message.removeprefix("Value error, ").removeprefix("Input should be ") for message in messages]
     first = details[0]
     if first["type"].startswith("missing"):
         return "must be there"

@@ -80,7 +80,7 @@ def _of_the_run(config: Config) -> dict[str, Any]:
     return {name: value for name, value in config.training.items() if name in OF_THE_RUN}
 
 
-_SAID_ELSEWHERE = frozenset({"behavior.personality_profiles", "behavior.reward_multipliers"})
+SAID_ELSEWHERE = frozenset({"behavior.personality_profiles", "behavior.reward_multipliers"})
 """Fields of `ScriptedConfig` that `personality` says, for the town and the script at once."""
 
 
@@ -105,7 +105,7 @@ def config_digest(config: Config) -> str:
 
 def config_differences(first: Config, second: Config) -> list[Difference]:
     """Return every dotted key that `first` and `second` say different things of, in order of the keys."""
-    one, two = (dict(_leaves(resolved(config))) for config in (first, second))
+    one, two = (dict(leaves_of_content(resolved(config))) for config in (first, second))
     return [
         Difference(key, one.get(key), two.get(key))
         for key in sorted(one.keys() | two.keys())
@@ -117,7 +117,7 @@ def resolved(config: Config) -> dict[str, JsonValue]:
     """Return every key of `config` that has an effect, with its value, as a file would say it."""
     content = _section(config)
     content["town"] = {name: _plain(value) for name, value in config.town.items() if value is not None}
-    for key in _SAID_ELSEWHERE | idle_keys(config.environment.name):
+    for key in SAID_ELSEWHERE | idle_keys(config.environment.name):
         section, _, name = key.rpartition(".")
         inside = content.get(section) if section else content
         if isinstance(inside, dict):
@@ -147,10 +147,10 @@ def _plain(value: object) -> JsonValue:
     raise TypeError(f"a config holds a {type(value).__name__}, which no file can")
 
 
-def _leaves(content: JsonValue, key: str = "") -> Iterator[tuple[str, JsonValue]]:
-    """Every value that is no section, by dotted key."""
+def leaves_of_content(content: JsonValue, key: str = "") -> Iterator[tuple[str, JsonValue]]:
+    """Yield every value that is no section, by dotted key."""
     if not isinstance(content, dict) or not content:
         yield key, content
         return
     for name, value in content.items():
-        yield from _leaves(value, f"{key}.{name}" if key else name)
+        yield from leaves_of_content(value, f"{key}.{name}" if key else name)

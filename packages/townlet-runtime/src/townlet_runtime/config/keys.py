@@ -77,8 +77,10 @@ SPELLINGS: Mapping[Path, Path] = MappingProxyType(
 over both. Where the value is a section, so are both keys."""
 
 OVERRIDE_OF_STAGE = _split("training.social_reward_stage_override")
-_SCHEDULE: Path = ("scenario", "agents", ANY, "schedule", ANY)
-_IN_SCHEDULES = {"object": "object_id", "affordance": "affordance_id", "target": "target_agent"}
+SCHEDULES: Path = ("scenario", "agents", ANY, "schedule", ANY)
+STAGES = ("OFF", "A", "B", "C1", "C2", "C3")
+"""Of relationships, in the original file format."""
+IN_SCHEDULES: Mapping[str, str] = {"object": "object_id", "affordance": "affordance_id", "target": "target_agent"}
 """The same for what a schedule holds."""
 
 FORMAT_DEFAULTS: Mapping[str, JsonValue] = MappingProxyType(
@@ -183,7 +185,7 @@ def respelled(content: Content) -> tuple[Content, dict[Path, Path]]:
             moved = merge(moved, nested(ours, _stage(value) if theirs[-1] == "relationships" else value))
             spelled[ours] = theirs
     for entry in schedule_entries(rest):
-        for theirs_here, ours_here in _IN_SCHEDULES.items():
+        for theirs_here, ours_here in IN_SCHEDULES.items():
             if theirs_here in entry:
                 entry.setdefault(ours_here, entry.pop(theirs_here))
     return merge(moved, rest), spelled
@@ -228,7 +230,7 @@ def prune(content: Content, known: Collection[Path]) -> None:
 
 def schedule_entries(content: Content) -> Iterator[Content]:
     """Every entry of every schedule in `scenario.agents`."""
-    for entry, _ in _sections(content, _SCHEDULE):
+    for entry, _ in _sections(content, SCHEDULES):
         yield entry
 
 
@@ -246,10 +248,9 @@ def _sections(content: JsonValue, path: Path, where: Path = ()) -> Iterator[tupl
 
 def _stage(value: JsonValue) -> JsonValue:
     """Whether there are relationships: every stage but `OFF` is the same here."""
-    stages = ("OFF", "A", "B", "C1", "C2", "C3")
-    if value not in stages:
+    if value not in STAGES:
         raise WrongValueError(
-            f"must be one of {', '.join(stages)}, got {value!r:.80}", ("features", "stages", "relationships")
+            f"must be one of {', '.join(STAGES)}, got {value!r:.80}", ("features", "stages", "relationships")
         )
     return value != "OFF"
 
@@ -276,7 +277,7 @@ def _is_below(known_parent: Path, parent: Sequence[str]) -> bool:
 
 def spellings() -> Iterator[Path]:
     """Every key in the spelling of the original file format, and every key without effect, with their sections."""
-    keys = {*SPELLINGS, *map(_split, NO_EFFECT), *((*_SCHEDULE, name) for name in _IN_SCHEDULES)}
+    keys = {*SPELLINGS, *map(_split, NO_EFFECT), *((*SCHEDULES, name) for name in IN_SCHEDULES)}
     for key in keys:
         yield from (key[:length] for length in range(1, len(key) + 1) if key[length - 1] != ANY)
 

@@ -64,8 +64,21 @@ class LoadedConfig:
     config: Config
     source: str
     """The file's path, or `BUILT_IN`."""
-    warning: str | None
-    """Names every key that has no effect."""
+    without_effect: tuple[str, ...] = ()
+    """Keys that are accepted, and that nothing acts on."""
+    unknown: tuple[str, ...] = ()
+    """Sections that nothing here knows; they are left out."""
+
+    @property
+    def warning(self) -> str | None:
+        """Names every key that has no effect; None: there is none."""
+        parts = []
+        if self.without_effect:
+            parts.append(f"without effect here: {', '.join(self.without_effect)}")
+        if self.unknown:
+            named = [f"{key} (nearest known key: {nearest_key([key], known_keys())})" for key in self.unknown]
+            parts.append(f"unknown and left out: {', '.join(named)}")
+        return f"{self.source}: {'; '.join(parts)}" if parts else None
 
 
 def parse_override(text: str) -> Override:
@@ -153,11 +166,16 @@ def config_from(
             # A section that is known by name: what is not known is in it.
             key = next(iter(section))
             path, section = (*path, key), section[key]
-        raise _unknown(path, _origin(error.path, overrides, source)) from error
+        raise _unknown(_as_listed(path, content), _origin(error.path, overrides, source)) from error
     except WrongValueError as error:
-        key = ".".join(as_spelled(error.path, spelled))
+        key = ".".join(_as_listed(as_spelled(error.path, spelled), content))
         raise ConfigError(error.problem, file=_origin(error.path, overrides, source), key=key) from error
-    return LoadedConfig(config=config, source=source, warning=_warning([*idle, *more], unknown, source))
+    return LoadedConfig(config=config, source=source, without_effect=(*idle, *more), unknown=tuple(unknown))
+
+
+def built_in_config() -> bytes:
+    """Return the YAML of the built-in config."""
+    return resources.files("townlet_runtime.config").joinpath("data/default.yaml").read_bytes()
 
 
 def _built_in(overrides: Sequence[Override]) -> Content:
@@ -165,8 +183,7 @@ def _built_in(overrides: Sequence[Override]) -> Content:
     named = [override.value for override in overrides if override.path == ("environment", "name")]
     if named and named[-1] != TOWN:
         return {}
-    data = resources.files("townlet_runtime.config").joinpath("data/default.yaml").read_bytes()
-    content = parse(data, BUILT_IN)
+    content = parse(built_in_config(), BUILT_IN)
     return content if isinstance(content, dict) else {}
 
 
@@ -213,11 +230,7 @@ def _take_unplaced(said: Content) -> list[str]:
     objects = scenario.get("objects") if isinstance(scenario, dict) else None
     if not isinstance(scenario, dict) or not isinstance(objects, list):
         return []
-    unplaced = [
-        item
-        for item in objects
-        if isinstance(item, dict) and isinstance(item.get("type"), str) and item["type"] not in OBJECT_TYPES
-    ]
+    unplaced = [item for item in objects if isinstance(item, dict) and _is_unplaced(item)]
     scenario["objects"] = [item for item in objects if item not in unplaced]
     names = [item.get("id") for item in unplaced]
     for entry in schedule_entries(said):
@@ -225,6 +238,20 @@ def _take_unplaced(said: Content) -> list[str]:
             entry.clear()
             entry["kind"] = "wait"
     return [f"scenario.objects[{item.get('id')}] (type `{item['type']}`)" for item in unplaced]
+
+
+def _is_unplaced(item: JsonValue) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("type"), str) and item["type"] not in OBJECT_TYPES
+
+
+def _as_listed(path: Key, content: Content) -> Key:
+    """The key with the place that an object has in the file, where others before it were taken out."""
+    objects = _value_at(content, path[:2])
+    if path[:2] != ("scenario", "objects") or len(path) < 3 or not path[2].isdecimal() or not isinstance(objects, list):
+        return path
+    kept = [index for index, item in enumerate(objects) if not _is_unplaced(item)]
+    number = int(path[2])
+    return (*path[:2], str(kept[number]), *path[3:]) if number < len(kept) else path
 
 
 def _checked(said: Content, defaults: Mapping[str, JsonValue]) -> Config:
@@ -281,9 +308,8 @@ def _with_affordance_file(config: Config, folder: Path, source: str) -> tuple[Co
     return with_affordances(config, file), (*replaced, *file.without_effect)
 
 
-def _unknown(path: Sequence[str], origin: str) -> ConfigError:
-    problem = f"unknown key; the nearest known key is `{nearest_key(path, known_keys())}`"
-    return ConfigError(problem, file=origin, key=".".join(path))
+def _unknown(path: Sequence[str], origin: str) -> UnknownKeyError:
+    return UnknownKeyError(tuple(path), file=origin, nearest=nearest_key(path, known_keys()))
 
 
 def _origin(path: Key, overrides: Sequence[Override], source: str) -> str:
@@ -295,13 +321,3 @@ def _origin(path: Key, overrides: Sequence[Override], source: str) -> str:
 def _touches(override: Key, path: Key) -> bool:
     shared = min(len(override), len(path))
     return override[:shared] == path[:shared]
-
-
-def _warning(without_effect: Sequence[str], unknown: Sequence[str], source: str) -> str | None:
-    parts = []
-    if without_effect:
-        parts.append(f"without effect here: {', '.join(without_effect)}")
-    if unknown:
-        named = [f"{key} (nearest known key: {nearest_key([key], known_keys())})" for key in unknown]
-        parts.append(f"unknown and left out: {', '.join(named)}")
-    return f"{source}: {'; '.join(parts)}" if parts else None

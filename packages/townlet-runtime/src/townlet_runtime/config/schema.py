@@ -134,12 +134,16 @@ class Scenario(Section):
     """`scenario`: agents and objects of the town at the start."""
 
     name: str | None = None
+    """Noted in captures, as the description is."""
     description: str | None = None
     ticks: Ticks | None = None
     """Length of an episode and of `townlet run`, where nothing else says so."""
     seed: Seed | None = None
+    """Goes before the seed of the config."""
     objects: tuple[ObjectSpec, ...] = ()
+    """Empty: a layout that grows with the population."""
     agents: tuple[AgentSpec, ...] = ()
+    """Empty: `town.num_agents` agents whose places, needs, wallets and jobs are drawn."""
 
 
 class Job(Section):
@@ -160,9 +164,13 @@ class Economy(Section):
     """`economy`: what things cost; null: the town's own price."""
 
     meal_cost: float | None = None
+    """Paid for a use of a fridge."""
     ingredients_cost: float | None = None
+    """Paid for a use of a stove."""
     cook_energy_cost: float | None = None
+    """Energy that cooking takes."""
     cook_hygiene_cost: float | None = None
+    """Hygiene that cooking takes."""
     wage_income: float = JobSpec.wage_rate
     """Money per tick worked in jobs without a `wage_rate`."""
 
@@ -224,7 +232,8 @@ def _said(section: Callable[[], type[Section]], *, complete: bool = False) -> Wr
 
 
 @cache
-def _affordance() -> type[Section]:
+def affordance_section() -> type[Section]:
+    """Make the section of one entry of `town.affordances`: what it says is laid over the town's own."""
     hints = get_type_hints(AffordanceSpec, include_extras=True)
     effects = _partial("Effects", get_type_hints(hints["effects"], include_extras=True))
     own = {"effects": Annotated[Said, _said(lambda: effects)], "cost": Annotated[float, Field(ge=0.0)]}
@@ -238,7 +247,7 @@ def town_section() -> type[Section]:
     declared = get_type_hints(TownConfig, include_extras=True)
     hints = {name: declared[name] for name in defaults} | {
         "episode_ticks": Ticks | None,
-        "affordances": Mapping[ObjectType, Annotated[Said, _said(_affordance)]],
+        "affordances": Mapping[ObjectType, Annotated[Said, _said(affordance_section)]],
         "option_ticks": OptionTicks | Mapping[str, OptionTicks],
     }
     return _partial(
@@ -249,8 +258,8 @@ def town_section() -> type[Section]:
 
 
 @cache
-def _schema_of_training() -> dict[str, Any]:
-    """The JSON schema of townlet-training's `TrainingConfig`."""
+def schema_of_training() -> dict[str, Any]:
+    """Return the JSON schema of townlet-training's `TrainingConfig`."""
     text = resources.files("townlet_runtime.config").joinpath("data/training.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
@@ -259,7 +268,7 @@ def _schema_of_training() -> dict[str, Any]:
 @cache
 def learning_section(name: str) -> type[Section]:
     """The section `name` of training's settings; `training` holds those that are in no section."""
-    properties = _schema_of_training()["properties"]
+    properties = schema_of_training()["properties"]
     if name == "training":
         hints = {key: _hint(part) for key, part in properties.items() if "$ref" not in part and key not in _OF_A_RUN}
         return _partial(name, {**hints, **OF_THE_RUN})
@@ -269,7 +278,7 @@ def learning_section(name: str) -> type[Section]:
 @cache
 def _record(name: str) -> type[Section]:
     """Make the section of a record of townlet-training, by the name of its class."""
-    inner = _schema_of_training()["$defs"][name]
+    inner = schema_of_training()["$defs"][name]
     return _partial(name, {key: _hint(part) for key, part in inner["properties"].items()})
 
 
@@ -305,7 +314,9 @@ class Config(Section):
     """
 
     config_id: str = "townlet"
+    """A name of your own; noted in captures."""
     seed: Seed | None = None
+    """Everything random follows from it, where neither the scenario nor the command line has one; null: 0."""
     preset: str | None = None
     """Start values of training by world; keys that a file or an override sets win over them."""
     environment: Environment = Environment()
@@ -344,7 +355,7 @@ def effective_keys() -> frozenset[Path]:
     for name in ("training", *SECTIONS_OF_TRAINING):
         keys.update(_keys(learning_section(name), (name,)))
     keys.update(_keys(town_section(), ("town",)))
-    keys.update(_keys(_affordance(), ("town", "affordances", ANY)))
+    keys.update(_keys(affordance_section(), ("town", "affordances", ANY)))
     keys.update(_keys(_record("GroupConfig"), ("training", "groups", ANY)))
     keys.update((*path, need) for path in _BY_NEED for need in NEEDS)
     return frozenset(keys)

@@ -348,13 +348,21 @@ def _jobs(config: Config) -> tuple[JobSpec, ...]:
     )
 
 
+_ONE_TICK = frozenset({"move", "release"})
+"""Kinds whose options are done after one tick."""
+
+
 def _option_ticks(config: Config) -> Mapping[str, int]:
-    """Commitment length by kind. A single length is that of every kind but `wait`; a mapping changes the town's own."""
+    """Commitment length by kind. A single length is that of every kind but `wait`; a mapping changes the town's own.
+
+    A step and giving up a turn are done after one tick, whatever the number says: held longer, a step would go on in a
+    direction that had its reason in another cell.
+    """
     own: Mapping[str, int] = TownConfig().option_ticks
     said: int | Mapping[str, int] = config.town["option_ticks"]
     if isinstance(said, int):
-        return {kind: 0 if kind == "wait" else said for kind in own}
+        said = {kind: 0 if kind == "wait" else said for kind in own}
     unknown = sorted(set(said) - set(own))
     if unknown:
         raise TownConfigError(f"expected kinds among {', '.join(own)}, got {', '.join(unknown)}", key="option_ticks")
-    return {**own, **said}
+    return {kind: min(ticks, 1) if kind in _ONE_TICK else ticks for kind, ticks in {**own, **said}.items()}
