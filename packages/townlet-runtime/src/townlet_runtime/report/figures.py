@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from townlet_runtime.errors import TownletError
 from townlet_runtime.report.palette import color, themed
 from townlet_trajectory.storage.json import printable
 
@@ -29,6 +30,10 @@ _LINE_HEIGHT = 11.0
 _ID = re.compile(r'\bid="([^"]+)"')
 _REFERENCE = re.compile(r'(?:xlink:)?href="#([^"]+)"')
 _URL = re.compile(r"url\(#([^)]+)\)")
+
+
+class NoWindowError(TownletError):
+    """A figure is to be shown where matplotlib can open no window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +87,34 @@ def picture_bytes(draw: Callable[[Figure], None], *, kind: str, width: float, he
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(buffer, format=kind, metadata=metadata, dpi=_DPI)
     return buffer.getvalue()
+
+
+def show_window(draw: Callable[[Figure], None], *, width: float, height: float) -> None:
+    """Show a figure in a window, until it is closed.
+
+    Args:
+        draw: draws it.
+        width: inches.
+        height: inches.
+
+    Raises:
+        NoWindowError: where matplotlib has no display, or only backends that draw files.
+    """
+    from matplotlib import pyplot  # chooses a backend, which files do without
+
+    with _style("window"):
+        try:
+            figure = pyplot.figure(figsize=(width, height), layout="constrained", facecolor=color("paper"))
+        except ImportError as error:
+            raise NoWindowError(f"matplotlib can open no window here: {error}") from error
+        try:
+            if figure.canvas.required_interactive_framework is None:
+                backend = pyplot.get_backend()
+                raise NoWindowError(f"matplotlib can open no window here (its backend is {backend}); write a file")
+            draw(figure)
+            pyplot.show(block=True)
+        finally:
+            pyplot.close(figure)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from townlet_runtime.runs.records import CloningFile, EvaluationFile, PromotionF
 from townlet_runtime.simulation.interface import AGENTS
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.evaluation.results import RunSummary
-from townlet_trajectory.storage.files import write_bytes_atomic
+from townlet_trajectory.storage.files import remove_file, write_bytes_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
 from townlet_trajectory.storage.manifest import MAX_FILE_BYTES, FileEntry, Manifest, parse_manifest
 from townlet_trajectory.storage.paths import open_below, read_below
@@ -68,6 +68,24 @@ def write_manifest(run_dir: Path) -> None:
     names = sorted(path.as_posix() for path in found if path != Path(MANIFEST))
     files = {name: _entry(run_dir, name, max_bytes=MAX_FILE_BYTES) for name in names}
     write_bytes_atomic(run_dir / MANIFEST, Manifest(files=files).encode())
+
+
+def replace_report(run_dir: Path, page: bytes) -> Path:
+    """Put another page in the place of a finished run's report, and return its path.
+
+    Whenever this ends, the files of the run are those of its manifest.
+
+    Raises:
+        RunDirectoryError: names another file of the run that is missing, damaged or exchanged.
+        ArtifactError: if a file cannot be written.
+    """
+    path = run_dir / REPORT
+    others = {name: entry for name, entry in verified_files(run_dir).items() if name != REPORT}
+    remove_file(path)
+    write_bytes_atomic(run_dir / MANIFEST, Manifest(files=others).encode())
+    write_bytes_atomic(path, page)
+    write_bytes_atomic(run_dir / MANIFEST, Manifest(files={**others, REPORT: FileEntry.of(page)}).encode())
+    return path
 
 
 def write_results(run_dir: Path, run: RunSummary, summary: SummaryFile, *, horizon: int | None) -> None:

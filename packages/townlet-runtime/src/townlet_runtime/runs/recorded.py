@@ -16,7 +16,7 @@ from townlet_trajectory import TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.data.schema import ACTION_MASK
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.errors import ArtifactError, MemoryBudgetError
-from townlet_trajectory.formats.captures.directory import NOTE
+from townlet_trajectory.formats.captures.directory import named_features
 from townlet_trajectory.formats.captures.manifest import read_capture_manifest
 from townlet_trajectory.formats.captures.metrics import aggregate_metrics
 from townlet_trajectory.formats.open import format_of, open_dataset
@@ -117,13 +117,11 @@ def open_recorded(path: Path, *, data_root: Path, warn: Callable[[str], None]) -
             dataset = stack.enter_context(open_dataset(path, data_root=data_root))
         for warning in caught:
             warn(str(warning.message))
-        note = dataset.info.notes.get(NOTE)
-        names = note.get("feature_names") if isinstance(note, dict) else None
         yield RecordedData(
             path=path,
             name=_name(path),
             source=dataset.source,
-            feature_names=tuple(str(each) for each in names) if isinstance(names, list) else (),
+            feature_names=named_features(dataset.info),
             baseline=_baseline(path, data_root=data_root),
         )
 
