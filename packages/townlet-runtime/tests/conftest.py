@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+# Tables fit the terminal; where a test does not say one, there is none, in every process of pytest-xdist too.
+os.environ.pop("COLUMNS", None)
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -21,13 +23,19 @@ NEEDS = {
         "test_cli_environments.py",
         "test_cli_evaluate.py",
         "test_cli_matrix.py",
+        "test_cli_numbers.py",
         "test_cli_promote.py",
+        "test_cli_promote_rehearse.py",
+        "test_cli_report_own_logs.py",
         "test_cli_resume.py",
         "test_cli_run_starts.py",
+        "test_cli_soak.py",
         "test_cli_train.py",
+        "test_cli_train_bc.py",
         "test_cli_train_many.py",
         "test_cli_train_schedule.py",
         "test_cli_training_data.py",
+        "test_legacy_harness.py",
         "test_training.py",
         "test_training_settings.py",
     ),
@@ -38,15 +46,21 @@ NEEDS = {
         "test_cli_evaluate.py",
         "test_cli_matrix.py",
         "test_cli_promote.py",
+        "test_cli_promote_rehearse.py",
+        "test_cli_report_own_logs.py",
+        "test_cli_report_runs.py",
         "test_cli_results.py",
         "test_cli_resume.py",
         "test_cli_run_starts.py",
         "test_cli_train.py",
+        "test_cli_train_bc.py",
         "test_cli_train_many.py",
         "test_cli_train_schedule.py",
         "test_cli_training_data.py",
+        "test_legacy_harness.py",
         "test_report_comparison.py",
         "test_report_figures.py",
+        "test_report_log_plot.py",
         "test_report_page.py",
         "test_report_plots.py",
         "test_report_town_plot.py",
@@ -57,12 +71,17 @@ NEEDS = {
         "test_cli_environments.py",
         "test_cli_matrix.py",
         "test_cli_promote.py",
+        "test_cli_promote_rehearse.py",
+        "test_cli_report_own_logs.py",
+        "test_cli_report_runs.py",
         "test_cli_resume.py",
         "test_cli_run_starts.py",
         "test_cli_train.py",
+        "test_cli_train_bc.py",
         "test_cli_train_many.py",
         "test_cli_train_schedule.py",
         "test_cli_training_data.py",
+        "test_legacy_harness.py",
         "test_report_comparison.py",
         "test_report_page.py",
     ),
@@ -87,8 +106,8 @@ NEEDS = {
     "mesa": ("test_adapters_mesa.py",),
     "networkx": ("test_adapters_mesa.py",),  # Mesa's own examples import it, Mesa does not
     "py_trees": ("test_adapters_py_trees.py",),
-    "pyarrow": ("test_cli_training_data.py",),
-    "h5py": ("test_cli_training_data.py",),
+    "pyarrow": ("test_cli_dataset_rewriting.py", "test_cli_training_data.py"),
+    "h5py": ("test_cli_dataset_rewriting.py", "test_cli_training_data.py"),
 }
 """Modules of the extras, of those of townlet-trajectory too, and the files that import what imports them."""
 ABSENT = tuple(module for module in NEEDS if find_spec(module) is None)

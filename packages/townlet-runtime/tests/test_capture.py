@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from config_content import config_of
 
+from townlet_runtime.cli.capturing.surroundings import local_summaries
 from townlet_runtime.cli.commands.capture import (
     capture_info,
-    local_summaries,
     record_world,
     with_seed_agents,
     write_town_captures,

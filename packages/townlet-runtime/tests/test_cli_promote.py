@@ -1,5 +1,6 @@
 """Candidates come in by evidence, releases go back, and every answer is there for people and for programs."""
 
+import io
 import json
 import subprocess
 import sys
@@ -20,6 +21,13 @@ KEYS = (
     "state pass_streak required_passes candidate_ready candidate_ready_tick last_result last_evaluated_tick "
     "current_release initial_release candidate history"
 ).split()
+
+
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -120,12 +128,13 @@ def test_a_candidate_meets_the_champion_and_releases_go_back_one_by_one(
     found = answer(capsys, registry, "alias", "stable", first)
     assert found["aliases"] == {"stable": first, "champion": second}
     assert found["releases"][second]["run"] == str(other)
-    assert answer(capsys, registry, "rollback", "--from", "champion")["promotion"]["state"] == "monitoring"
+    assert answer(capsys, registry, "rollback", "--yes", "--from", "champion")["promotion"]["state"] == "monitoring"
     assert promote(registry, "rollback", "--from", second) == 2
     assert "is no longer live" in capsys.readouterr().err
-    assert answer(capsys, registry, "swap", second[:9], "--reason", "r", "--by", "me")["aliases"]["champion"] == second
+    swap = ("swap", second[:9], "--reason", "r", "--by", "me", "--yes")
+    assert answer(capsys, registry, *swap)["aliases"]["champion"] == second
     for expected in (first, "scripted"):
-        assert answer(capsys, registry, "rollback")["aliases"]["champion"] == expected
+        assert answer(capsys, registry, "rollback", "--yes")["aliases"]["champion"] == expected
     assert promote(registry, "rollback") == 2
     assert "nothing was before it" in capsys.readouterr().err
     events = answer(capsys, registry, "history")["history"]
@@ -139,6 +148,20 @@ def test_a_candidate_meets_the_champion_and_releases_go_back_one_by_one(
     assert main(["run", "--policy", f"{registry}:stable", "--ticks", "2", "-q"]) == 0
     assert main(["run", "--policy", str(registry), "--ticks", "2"]) == 2
     assert "no release is live, `scripted` acts; leave --policy out" in capsys.readouterr().err
+
+
+def test_at_a_terminal_a_candidate_that_has_passed_needs_a_word(
+    registry: Path, winning: list[list[int]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir, _ = trained()
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    found = answer(capsys, registry, "candidate", str(run_dir), code=1)
+    assert (found["decision"], found["promoted"], found["promotion"]["state"]) == ("PROMOTE", False, "ready")
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert promote(registry, "candidate", str(run_dir)) == 0
+    digest = PromotionRegistry(registry).state().live
+    assert f"scripted is live. Replace it by {digest[:12]}? [y/N]: " in capsys.readouterr().err
+    assert len(winning) == 2
 
 
 def test_a_failed_gate_comes_first(
@@ -173,7 +196,7 @@ def test_people_get_tables(registry: Path, winning: list[list[int]], capsys: pyt
         "PROMOTE: better than scripted in 2 passes in a row: mean difference 1.5, 95 % interval [1, 2]"
     )
     assert lines[-1] == f"live: {digest[:12]} (the candidate)"
-    assert promote(registry, "swap", "scripted", "--reason", "\x1b[31m\nred", "--by", "me") == 0
+    assert promote(registry, "swap", "scripted", "--reason", "\x1b[31m\nred", "--by", "me", "-y") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("monitoring: scripted is live since 20")
     assert lines[1:3] == [

@@ -73,7 +73,7 @@ def elsewhere(**more: object) -> Config:
 
 def test_options_bind_as_the_config_of_a_town_or_the_specification_of_another_world_says() -> None:
     towns = Worlds.of(config_of({"town": {"option_ticks": 4}}))
-    assert towns.bridge({}).commitment.ticks["move"] == 4  # type: ignore[index]
+    assert towns.bridge({}).commitment.ticks["chat"] == 4  # type: ignore[index]
     corridors = Worlds.of(elsewhere(), WorldOptions(env=CORRIDOR))
     with closing(corridors.make(1)) as worlds:
         assert corridors.bridge(worlds.specs).commitment.ticks == {"wait": 0, "move": 1, "start": 3}

@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from townlet_runtime.cli.checking.commands import bench, replay, soak
 from townlet_runtime.cli.commands.captures import capture_app
 from townlet_runtime.cli.commands.compare import compare
 from townlet_runtime.cli.commands.policy import policy_app
 from townlet_runtime.cli.commands.promote import promote_app
+from townlet_runtime.cli.completion import is_completing, leave_markup
+from townlet_runtime.cli.configs.app import config_app
+from townlet_runtime.cli.datasets.app import dataset_app
+from townlet_runtime.cli.help import DescribedGroup, RootGroup
 from townlet_runtime.cli.options import (
     OF_ALL_RUNS,
     Against,
@@ -49,28 +54,36 @@ from townlet_runtime.cli.options import (
     Seed,
     Seeds,
     Settings,
+    StreamTelemetry,
+    TelemetryPath,
     Threads,
     Ticks,
     TotalSteps,
     Verbose,
     typed_options,
 )
+from townlet_runtime.cli.reports.app import report_app
+from townlet_runtime.cli.reports.watch import watch
 from townlet_runtime.cli.start import start
 from townlet_runtime.cli.threads import limit_threads, threads_of_run
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 
 app = typer.Typer(
     name="townlet",
+    cls=RootGroup,
     help="Agents that begin as scripts and end up with a better, learned policy.",
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 
-app.add_typer(capture_app, name="capture")
-app.add_typer(policy_app, name="policy")
-app.add_typer(promote_app, name="promote")
+app.add_typer(capture_app, name="capture", cls=DescribedGroup)
+app.add_typer(config_app, name="config", cls=DescribedGroup)
+app.add_typer(dataset_app, name="dataset", cls=DescribedGroup)
+app.add_typer(policy_app, name="policy", cls=DescribedGroup)
+app.add_typer(promote_app, name="promote", cls=DescribedGroup)
+app.add_typer(report_app, name="report", cls=DescribedGroup)
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -171,7 +184,9 @@ def _refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
 
 
 @app.command(
-    help="Run a world: by the script, a policy, or both.\n\nWhere there is neither, actions are drawn at random."
+    cls=PanelledCommand,
+    help="Run a world: by the script, a policy, or both.\n\nWhere there is neither, actions are drawn at random. Exit "
+    "code 1 when a tick failed.",
 )
 def run(
     config: ConfigArgument = None,
@@ -183,6 +198,8 @@ def run(
     ratio: Ratio = None,
     ticks: Ticks = None,
     record: RecordTarget = None,
+    telemetry_path: TelemetryPath = None,
+    stream_telemetry: StreamTelemetry = False,
     render: Render = False,
     seed: Seed = None,
     settings: Settings = None,
@@ -213,13 +230,15 @@ def run(
             render=render,
             seed=seed,
             settings=tuple(settings or ()),
+            telemetry_path=telemetry_path,
+            stream_telemetry=stream_telemetry,
         )
         return run_world(options, console)
 
     return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
-@app.command(help="Compare a policy with another behavior, pairwise.")
+@app.command(cls=PanelledCommand, help="Compare a policy with another behavior, pairwise.")
 def evaluate(
     run_dir: FinishedRunDir,
     against: Against = None,
@@ -263,10 +282,21 @@ app.command(
     help="Compare ways of training over their seeds.\n\n"
     "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
 )(compare)
+app.command(help="Show what one replay sample holds, and whether it is sound.")(replay)
+app.command(help="Measure how long a tick of a world takes, by its script.")(bench)
+app.command(help="Train by turns on a record and on rollouts, for many cycles, and log every update.")(soak)
+
+app.command(
+    cls=PanelledCommand,
+    help="Watch a log, and end with exit code 1 at the first broken limit.\n\n"
+    "Limits of events apply to rollouts alone, those of an anneal to its records.",
+)(watch)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 (a gate failed), 2 (error, wrong usage), 128 + n (signal n)."""
+    if is_completing():
+        leave_markup()
     try:
         code = app(args=arguments, prog_name="townlet", standalone_mode=False)
     except _UsageError as error:
@@ -277,7 +307,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except typer.Abort:
         return 130
-    except SystemExit:
+    except SystemExit as error:
+        if is_completing() or not error.code:
+            return int(error.code or 0)
         # Typer's own end where the reader of the help is gone; its code would say that a gate failed.
         from townlet_runtime.cli.console import BROKEN_PIPE
 

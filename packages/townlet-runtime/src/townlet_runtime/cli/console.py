@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Protocol, TextIO, TypeAlias
 
 from townlet_behavior.errors import BehaviorError
+from townlet_runtime.cli.views.tables import aligned, terminal_width
 from townlet_runtime.errors import EnvironmentFaultError, TownletError
 from townlet_trajectory.errors import TrajectoryError
 from townlet_trajectory.storage.json import printable
@@ -214,15 +215,17 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table; the first column is aligned left, the others right."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    return ["  ".join(_aligned(row, widths)).rstrip() for row in (header, *rows)]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: bool = False) -> list[str]:
+    """Return the lines of a table, none of which is wider than the terminal; the first column is aligned left.
 
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    first, *rest = row
-    return [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
+    Args:
+        header: names of the columns.
+        rows: as many cells each.
+        left: align the other columns left too, not right.
+    """
+    # What cannot be printed is escaped before it is measured.
+    cells = [[printable(cell) for cell in row] for row in rows]
+    return aligned(header, cells, left=left, width=terminal_width())
 
 
 SUCCESS = 0

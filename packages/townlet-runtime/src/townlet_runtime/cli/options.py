@@ -11,6 +11,10 @@ from typing import Annotated
 
 import typer
 
+from townlet_runtime.cli.completion import behaviors, controllers, guardrails, presets, worlds
+
+WORLD, OUTPUT = "World", "Output"
+"""Headings of options in the help of commands with many."""
 MAX_SEED = 2**63 - 1
 MAX_COUNT = 10**12
 MAX_EPISODES = 2**20
@@ -77,9 +81,14 @@ Settings = Annotated[
         "--set", metavar="KEY=VALUE", help="Override a config key, as town.agents=50. Repeatable.", show_default=False
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show log lines and tracebacks.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object on standard output, nothing else.", rich_help_panel=OUTPUT),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show log lines and tracebacks.", rich_help_panel=OUTPUT)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.", rich_help_panel=OUTPUT)]
 
 
 DataPaths = Annotated[
@@ -183,6 +192,8 @@ Env = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
+        autocompletion=worlds,
+        rich_help_panel=WORLD,
         help="World: town, gymnasium:ID, pettingzoo:NAME, a registered name, or module:name."
         "  [default: config, else town]",
         show_default=False,
@@ -193,6 +204,7 @@ EnvOfRun = Annotated[
     typer.Option(
         "--env",
         metavar="MODULE:NAME",
+        rich_help_panel=WORLD,
         help="World of the run, where it was named so; no file may name code.  [default: as the run says]",
         show_default=False,
     ),
@@ -201,6 +213,8 @@ ControllerName = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
+        autocompletion=controllers,
+        rich_help_panel=WORLD,
         help="Script: a registered name, or module:name.  [default: config, else the world's own, if any]",
         show_default=False,
     ),
@@ -210,6 +224,8 @@ GuardrailNames = Annotated[
     typer.Option(
         "--guardrail",
         metavar="NAME",
+        autocompletion=guardrails,
+        rich_help_panel=WORLD,
         help="Rule on executed actions, after the world's own: a registered name, or module:name. Repeatable."
         "  [default: config]",
         show_default=False,
@@ -220,6 +236,7 @@ GroupNames = Annotated[
     typer.Option(
         "--group",
         metavar="NAME=AGENTS",
+        rich_help_panel=WORLD,
         help="Agents as a group of their own: ids or patterns (a,b*), a number, or a share. GROUP/NAME=AGENTS in a"
         " world with several groups. Repeatable.  [default: config]",
         show_default=False,
@@ -256,6 +273,7 @@ PresetName = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
+        autocompletion=presets,
         help="Start values of training by name, such as town.  [default: config, else the world's own]",
         show_default=False,
     ),
@@ -296,11 +314,23 @@ RecordTarget = Annotated[
     ),
 ]
 Render = Annotated[bool, typer.Option("--render", help="Draw the town in the terminal.")]
+TelemetryPath = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write one JSON object a tick: events, rewards by their parts, decisions.",
+        show_default=False,
+    ),
+]
+StreamTelemetry = Annotated[
+    bool, typer.Option("--stream-telemetry", help="Print these objects on standard output instead.")
+]
 FinishedRunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run.")]
 Against = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|RUN_DIR",
+        autocompletion=behaviors,
         help="Behavior of the world, such as scripted or random, or another run directory."
         "  [default: scripted, or random where the world has no script]",
         show_default=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -122,7 +122,14 @@ class Arena:
 
 
 def compare_candidate(
-    run_dir: Path, registry_dir: Path, options: WorldOptions, *, seed: int, promote: bool, console: Console
+    run_dir: Path,
+    registry_dir: Path,
+    options: WorldOptions,
+    *,
+    seed: int,
+    promote: bool,
+    console: Console,
+    confirm: Callable[[str, str], bool] = lambda before, after: True,
 ) -> tuple[PromotionRegistry, CandidateResult]:
     """Submit the policy of a run, and let it play passes until one is not won, or it is ready.
 
@@ -133,6 +140,7 @@ def compare_candidate(
         seed: of a registry that is made.
         promote: let a candidate that is ready be live.
         console: shows progress.
+        confirm: given what is live and the candidate that is ready, says whether to promote.
 
     Raises:
         CommandError: if the run fits no world, or not that of the registry.
@@ -161,7 +169,8 @@ def compare_candidate(
             progress.update("compare", len(decisions))
             decisions.append(_play(arena, registry.begin_pass(candidate), release, gates))
     incumbent = decisions[-1].latest.incumbent if decisions else registry.state().live
-    if promote and ready:
+    is_promoted = promote and ready and confirm(incumbent, candidate)
+    if is_promoted:
         registry.mark_promoted(candidate, incumbent=incumbent)
     return registry, CandidateResult(
         candidate=candidate,
@@ -169,7 +178,7 @@ def compare_candidate(
         decisions=tuple(decisions),
         decision=decisions[-1].decision if decisions else Decision.PROMOTE,
         reason=decisions[-1].reason if decisions else f"better than {incumbent} in {required} passes before",
-        is_promoted=promote and ready,
+        is_promoted=is_promoted,
     )
 
 

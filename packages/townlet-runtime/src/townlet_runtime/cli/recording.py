@@ -15,8 +15,7 @@ from townlet_runtime.simulation.interface import Observed, SimulationSpec, schem
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 from townlet_trajectory.data.batch import BatchSink
 from townlet_trajectory.dataset.info import DatasetInfo
-from townlet_trajectory.formats.convert import convert
-from townlet_trajectory.formats.open import format_names
+from townlet_trajectory.formats.convert import convert, target_names
 from townlet_trajectory.storage.entry_points import registered_names
 
 MAX_ROWS = 2_000_000
@@ -132,7 +131,7 @@ def parse_target(text: str) -> Target:
     name, colon, rest = text.partition(":")
     if colon and name in registered_names(SINKS):
         return SinkTarget(name=name, target=rest)
-    if colon and name in format_names():
+    if colon and name in target_names():
         return FileTarget(folder=Path(rest), format=name)
     return FileTarget(folder=Path(text), format=None)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_runtime.cli.capturing.surroundings import descriptions_of
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, end_on_signals
 from townlet_runtime.cli.recording import (
     CAPTURES,
@@ -37,17 +38,6 @@ from townlet_trajectory.storage.json import JsonValue, canonical_json
 
 # The original's files know no kind `work`: its scripted agents moved to work.
 _CLASSIC_KINDS = {"work": "move"}
-_AGENTS_PER_UNIT = 4.0
-"""Agents in a cell of the map's channels `agents` and `reservations` where it is 1."""
-# The original's features had slots for the others whom an agent knows best; the town's have none.
-_NO_SOCIAL_SLOTS: Mapping[str, JsonValue] = {
-    "configured_slots": 0,
-    "slot_dim": 0,
-    "aggregates": [],
-    "filled_slots": 0,
-    "relation_source": "none",
-    "has_data": False,
-}
 _SEED_AGENTS = (
     AgentSpec(id="alice", position=(0, 0), needs=Needs(hunger=0.3, hygiene=0.4, energy=0.5), wallet=2.0),
     AgentSpec(id="bob", position=(1, 0), needs=Needs(hunger=0.6, hygiene=0.7, energy=0.8), wallet=3.0),
@@ -82,15 +72,45 @@ class Origin:
     seed: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Captured:
+    """What `capture_world` has written."""
+
+    samples: int
+    ticks: int
+    places: Sequence[str]
+    """The manifest of captures, else a place for each group."""
+
+    def record(self) -> dict[str, Json]:
+        """Return it as JSON."""
+        record: dict[str, Json] = {"samples": self.samples, "ticks": self.ticks, "manifest": self.places[0]}
+        return record if len(self.places) == 1 else {**record, "files": self.places}
+
+
 def capture_rollout(options: RolloutOptions, console: Console) -> int:
     """Live, write the capture, print the number of samples, and return the exit code.
 
     Raises:
-        CommandError: if there is no such agent, or an option of the town is given for another world.
         ConfigError: if the config is wrong.
+        CommandError, ArtifactError: as `capture_world`.
+    """
+    found = capture_world(load(options.config, (), options.world.overrides(), console).config, options, console)
+    console.result(found.record(), [f"Captured {found.samples} replay samples to {options.output.place}"])
+    return SUCCESS
+
+
+def capture_world(config: Config, options: RolloutOptions, console: Console) -> Captured:
+    """Let the world of a config live, and write what happened.
+
+    Args:
+        config: of `options.config`.
+        options: of the capture.
+        console: says what is odd.
+
+    Raises:
+        CommandError: if there is no such agent, or an option of the town is given for another world.
         ArtifactError: if the capture cannot be written.
     """
-    config = load(options.config, (), options.world.overrides(), console).config
     worlds = Worlds.of(config, options.world)
     if options.auto_seed_agents:
         if worlds.towns is None:
@@ -107,12 +127,7 @@ def capture_rollout(options: RolloutOptions, console: Console) -> int:
             batches = _only(batches, options.agent_id)
         origin = Origin(config=config, path=options.config, worlds=worlds, policies=policies, ticks=ticks, seed=seed)
         places = write_recording(options.output, batches, specs, origin, prefix=options.prefix)
-    num_samples = sum(map(len, batches.values()))
-    record: dict[str, Json] = {"samples": num_samples, "ticks": ticks, "manifest": places[0]}
-    if len(places) > 1:
-        record["files"] = places
-    console.result(record, [f"Captured {num_samples} replay samples to {options.output.place}"])
-    return SUCCESS
+    return Captured(samples=sum(map(len, batches.values())), ticks=ticks, places=places)
 
 
 def _only(batches: Mapping[str, TrajectoryBatch], agent_id: str) -> dict[str, TrajectoryBatch]:
@@ -137,7 +152,7 @@ def with_seed_agents(config: Config) -> Config:
 
 
 def record_world(
-    worlds: Worlds, *, ticks: int, seed: int
+    worlds: Worlds, *, ticks: int, seed: int, behavior: str = SCRIPTED
 ) -> tuple[dict[str, TrajectoryBatch], Mapping[str, SimulationSpec], Mapping[str, MadeForSpec] | None]:
     """Let a world live by its script, or by drawn actions where it has none; return all that happened.
 
@@ -145,6 +160,7 @@ def record_world(
         worlds: builds it.
         ticks: at least 1.
         seed: of the world and of every draw.
+        behavior: that decides, by its name in the world.
 
     Returns:
         The trajectories of all agents, and the specifications, by group; the policies that drew, None with a script.
@@ -155,13 +171,13 @@ def record_world(
     with closing(worlds.make(1)) as simulation:
         specs = simulation.specs
         require_room(ticks, specs, option="--ticks", remedy="it")
-        drawn = SCRIPTED not in simulation.behaviors
+        drawn = behavior not in simulation.behaviors
         policies = {group: UniformPolicy.of(spec) for group, spec in specs.items()} if drawn else None
         observed = simulation.reset(seeds=training_seeds(seed, 1))
         services = {group: recorder_of(spec, observed[group]) for group, spec in specs.items()}
         runtimes = runtimes_of(
             simulation,
-            script_side(simulation),
+            script_side(simulation) if drawn else simulation.scripted(behavior),
             config=replace(worlds.bridge(specs), ratio=1.0 if drawn else 0.0),
             policies=policies,
             services=services,
@@ -201,7 +217,9 @@ def write_recording(
     if isinstance(target, FileTarget) and (target.format == CAPTURES or (is_town and target.format is None)):
         return [str(_write_captures(target.folder, batches[AGENTS], specs[AGENTS], origin, prefix=prefix))]
     before = f"{prefix}_" if prefix else ""
-    return [str(target.write(batch, _info(origin, group), prefix=before)) for group, batch in batches.items()]
+    return [
+        str(target.write(batch, _info(origin, group, specs[group]), prefix=before)) for group, batch in batches.items()
+    ]
 
 
 def _write_captures(folder: Path, batch: TrajectoryBatch, spec: SimulationSpec, origin: Origin, *, prefix: str) -> Path:
@@ -212,7 +230,7 @@ def _write_captures(folder: Path, batch: TrajectoryBatch, spec: SimulationSpec, 
     return record_captures(folder, batch, spec, policy=policy, info=info)
 
 
-def _info(origin: Origin, group: str) -> DatasetInfo:
+def _info(origin: Origin, group: str, spec: SimulationSpec) -> DatasetInfo:
     """Describe where the trajectories of one group come from, in any format but captures."""
     policy = None if origin.policies is None else origin.policies[group]
     digest = None if policy is None else policy.digest
@@ -223,6 +241,8 @@ def _info(origin: Origin, group: str) -> DatasetInfo:
         "config_id": origin.config.config_id,
         "ticks": origin.ticks,
     }
+    if spec.feature_names:
+        notes["feature_names"] = [*spec.feature_names]
     return DatasetInfo(
         group=group, seeds={"world": origin.seed}, policies={} if digest is None else {LEARNED: digest}, notes=notes
     )
@@ -272,18 +292,20 @@ def write_town_captures(
     Raises:
         ArtifactError: if a file cannot be written.
     """
-    layout = CaptureLayout(
-        feature_names=spec.feature_names, map_channels=MAP_CHANNELS, action_texts=_action_texts(spec)
-    )
     return write_captures(
         folder,
         batch,
         final_values=_final_values(batch, spec, policy),
-        layout=layout,
+        layout=town_layout(spec),
         info=info,
         prefix=prefix,
-        descriptions=_descriptions(batch),
+        descriptions=descriptions_of(batch),
     )
+
+
+def town_layout(spec: SimulationSpec) -> CaptureLayout:
+    """Return what the numbers of a town's samples mean."""
+    return CaptureLayout(feature_names=spec.feature_names, map_channels=MAP_CHANNELS, action_texts=_action_texts(spec))
 
 
 def _action_texts(spec: SimulationSpec) -> tuple[str, ...]:
@@ -308,55 +330,6 @@ def _final_values(batch: TrajectoryBatch, spec: SimulationSpec, policy: MadeForS
     observations = {name: batch.final_observations[name].astype(np.float32) for name in spec.observation_shapes}
     _, values = policy.act(observations, None)
     return np.zeros(len(batch), np.float32) if values is None else values
-
-
-def _descriptions(batch: TrajectoryBatch) -> Sequence[Mapping[str, JsonValue]]:
-    """What readers of the original's samples find in each beside the arrays, of the first observation."""
-    surroundings = local_summaries(batch.observations["map"][batch.offsets[:-1]].astype(np.float32))
-    numbers: dict[tuple[int, str], int] = {}
-    return [
-        {
-            "variant": "hybrid",
-            "embedding_slot": numbers.setdefault(agent, len(numbers)),
-            "social_context": {**_NO_SOCIAL_SLOTS},
-            "local_summary": {**surroundings[index]},
-        }
-        for index, agent in enumerate(zip(batch.worlds.tolist(), batch.agent_ids.tolist(), strict=True))
-    ]
-
-
-def local_summaries(maps: NDArray[np.float32]) -> list[dict[str, float]]:
-    """Count what agents see around them.
-
-    The distance is that to the nearest other agent in sight, in a straight line; the radius of sight where there is
-    none.
-
-    Args:
-        maps: [B, 4, side, side] with the town's channels; the agent is in the middle.
-
-    Returns:
-        [B]; the keys of the original.
-    """
-    side = maps.shape[-1]
-    radius, cells = side // 2, side * side
-    agents, objects, reservations = maps[:, 1], maps[:, 2], maps[:, 3]
-    offset = np.arange(side) - radius
-    away = np.where(agents > 0.0, np.hypot(offset[:, None], offset), np.inf).min(axis=(1, 2))
-    nearest = np.where(np.isfinite(away), away, float(radius))
-    columns = {
-        "agent_count": np.rint(agents.sum(axis=(1, 2)) * _AGENTS_PER_UNIT),
-        "object_count": np.count_nonzero(objects, axis=(1, 2)),
-        "reserved_tiles": np.count_nonzero(reservations, axis=(1, 2)),
-        "radius": np.full(len(maps), radius),
-    }
-    columns |= {
-        "agent_ratio": columns["agent_count"] / max(cells - 1, 1),
-        "object_ratio": columns["object_count"] / cells,
-        "reserved_ratio": columns["reserved_tiles"] / cells,
-        "nearest_agent_distance": nearest,
-        "nearest_agent_distance_norm": np.minimum(nearest / max(radius, 1), 1.0),
-    }
-    return [{name: float(column[row]) for name, column in columns.items()} for row in range(len(maps))]
 
 
 def record_captures(

@@ -48,10 +48,31 @@ _AgentId = Annotated[
 _Compress = Annotated[bool, typer.Option("--compress", help="Of no effect: samples are always compressed.")]
 
 
-@capture_app.callback()
-def _group() -> None:
-    # With a callback, one subcommand is still a subcommand.
-    pass
+_Configs = Annotated[
+    list[Path], typer.Argument(metavar="CONFIG", help="YAML config files, each captured to ROOT/NAME.")
+]
+_Root = Annotated[Path, typer.Option(metavar="ROOT", help="Folder of the captures; made where missing.")]
+_AgentFilter = Annotated[
+    str | None, typer.Option(metavar="ID", help="Write the samples of this agent alone.", show_default=False)
+]
+_Retries = Annotated[
+    int,
+    typer.Option(
+        parser=whole_number(1, 100),
+        metavar="N",
+        help="Attempts at each config, with a pause between them. Tried again is what the system did not write (a full"
+        " disk, a folder in use) and an environment that failed; what is wrong in a config is not.",
+    ),
+]
+_Scenario = Annotated[
+    str, typer.Option(metavar="NAME", help="Behavior that decides for every agent: idle, scripted or nearest.")
+]
+_ScriptedTicks = Annotated[int, typer.Option(parser=whole_number(1, MAX_COUNT), metavar="N", help="Ticks to live.")]
+_Folder = Annotated[Path, typer.Option(metavar="DIR", help="Directory to write to; made where missing.")]
+_Tags = Annotated[
+    str,
+    typer.Option(metavar="A,B", help="Words to choose samples by.  [default: the behavior's name]", show_default=False),
+]
 
 
 @capture_app.command(help="Let a world live by its script, and write a sample of each agent.")
@@ -91,5 +112,77 @@ def rollout(
             agent_id=agent_id,
         )
         return capture_rollout(options, console)
+
+    return start(command, json=json, verbose=verbose, quiet=quiet)
+
+
+@capture_app.command(
+    help="Capture several configs.\n\nOne that cannot be captured keeps no other from it; exit code 2 then."
+)
+def suite(
+    configs: _Configs,
+    ticks: _Ticks = 100,
+    output_root: _Root = Path("captures"),
+    env: Env = None,
+    controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
+    auto_seed_agents: _AutoSeed = False,
+    agent_filter: _AgentFilter = None,
+    compress: _Compress = False,
+    retries: _Retries = 1,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet capture suite`; see `SuiteOptions`."""
+
+    def command(console: Console) -> int:
+        from townlet_runtime.runs.directory import require_writable
+
+        require_writable(output_root)
+        from townlet_runtime.cli.capturing.suite import SuiteOptions, capture_suite
+        from townlet_runtime.cli.world_options import WorldOptions
+
+        options = SuiteOptions(
+            configs=configs,
+            world=WorldOptions.of(env, controller, guardrail),
+            ticks=ticks,
+            output_root=output_root,
+            auto_seed_agents=auto_seed_agents,
+            agent_filter=agent_filter,
+            retries=retries,
+        )
+        return capture_suite(options, console)
+
+    return start(command, json=json, verbose=verbose, quiet=quiet)
+
+
+@capture_app.command(
+    help="Let all agents of a town live by one behavior, and write a sample of each.\n\n"
+    "If no agent is placed, alice, bob and a stove are added. There is no manifest: `townlet dataset curate` makes one."
+)
+def scripted(
+    output: _Folder,
+    config: ConfigArgument = None,
+    scenario: _Scenario = "idle",
+    ticks: _ScriptedTicks = 50,
+    tags: _Tags = "",
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet capture scripted`; see `ScriptedOptions`."""
+
+    def command(console: Console) -> int:
+        from townlet_runtime.cli.capturing.scripted import ScriptedOptions, capture_scripted
+
+        options = ScriptedOptions(
+            config=config,
+            scenario=scenario,
+            ticks=ticks,
+            output=output,
+            tags=tuple(tag for part in tags.split(",") if (tag := part.strip())),
+        )
+        return capture_scripted(options, console)
 
     return start(command, json=json, verbose=verbose, quiet=quiet)

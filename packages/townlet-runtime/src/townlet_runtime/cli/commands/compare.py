@@ -14,10 +14,10 @@ from townlet_runtime.cli.start import start
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
 
-_RunDirs = Annotated[
+RunDirs = Annotated[
     list[Path], typer.Argument(metavar="RUN_DIR", help="Directories of finished runs, or folders of them.")
 ]
-_Against = Annotated[
+AgainstNames = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME|RUN_DIR",
@@ -37,8 +37,8 @@ _Output = Annotated[
 
 
 def compare(
-    runs: _RunDirs,
-    against: _Against = None,
+    runs: RunDirs,
+    against: AgainstNames = None,
     output: _Output = None,
     json: Json = False,
     verbose: Verbose = False,

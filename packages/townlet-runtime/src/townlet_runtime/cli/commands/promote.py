@@ -18,6 +18,7 @@ from townlet_runtime.cli.options import (
     Verbose,
     whole_number,
 )
+from townlet_runtime.cli.promoting.commands import DRILL, EVALUATE, REHEARSE, drill, evaluate, rehearse
 from townlet_runtime.cli.start import start
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from townlet_trajectory.evaluation.registry import PromotionRegistry
 
 promote_app = typer.Typer(help="Keep releases of a policy, and promote better ones by evidence.", rich_markup_mode=None)
+promote_app.command(help=EVALUATE)(evaluate)
+promote_app.command(help=DRILL)(drill)
+promote_app.command(help=REHEARSE)(rehearse)
+
+DECLINED = 1
+"""Exit code where a person was asked, and said no."""
 
 _Registry = Annotated[Path, typer.Option("--registry", metavar="DIR", help="Directory of the promotion registry.")]
 _Seed = Annotated[
@@ -34,6 +41,10 @@ _Seed = Annotated[
     ),
 ]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Play and record the passes, promote nothing; exit code 0.")]
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even at a terminal.")]
+_SureYes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do not ask. Needed where standard input is no terminal, as in a script.")
+]
 _At = Annotated[
     str | None,
     typer.Option(
@@ -72,7 +83,9 @@ _Target = Annotated[
 @promote_app.command(
     help="Promote the policy of a run if it is better than the champion.\n\n"
     "Passes are played on fresh seeds until one is not won or enough are. Where there is no registry, one is made with "
-    "the world of the run, and the script is the champion. Exit code: PROMOTE 0, HOLD 1, FAIL 2; an error 2."
+    "the world of the run, and the script is the champion. At a terminal you are asked before a candidate that has "
+    "passed is live; elsewhere its passes decide. Exit code: PROMOTE 0, HOLD 1 (also where you say no), FAIL 2; an "
+    "error 2."
 )
 def candidate(
     run_dir: FinishedRunDir,
@@ -82,6 +95,7 @@ def candidate(
     guardrail: GuardrailNames = None,
     seed: _Seed = 0,
     dry_run: _DryRun = False,
+    yes: _Yes = False,
     json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -92,15 +106,27 @@ def candidate(
         from townlet_runtime.runs.directory import require_finished
 
         require_finished(run_dir)
-        from townlet_runtime.cli.promotion import EXIT_CODES, compare_candidate
+        from townlet_runtime.cli.promoting.confirmation import confirm_change
+        from townlet_runtime.cli.promotion import EXIT_CODES, HOLD, compare_candidate
         from townlet_runtime.cli.views.registry_views import candidate_lines, candidate_record
         from townlet_runtime.cli.world_options import WorldOptions
 
         console.mute_ticks()
         world = WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ()))
-        opened, found = compare_candidate(run_dir, registry, world, seed=seed, promote=not dry_run, console=console)
+        opened, found = compare_candidate(
+            run_dir,
+            registry,
+            world,
+            seed=seed,
+            promote=not dry_run,
+            console=console,
+            confirm=lambda before, after: confirm_change(before, after, yes=yes, unattended=True),
+        )
         console.result(candidate_record(opened, found), candidate_lines(opened, found))
-        return 0 if dry_run else EXIT_CODES[found.decision]
+        if dry_run:
+            return 0
+        held_back = found.decision == "PROMOTE" and not found.is_promoted
+        return HOLD if held_back else EXIT_CODES[found.decision]
 
     return start(command, json=json, verbose=verbose, quiet=quiet)
 
@@ -156,12 +182,14 @@ def live(
 
 
 @promote_app.command(
-    help="Return to what was live before the current release.\n\nOnce more: to what was live before that."
+    help="Return to what was live before the current release.\n\nOnce more: to what was live before that. At a "
+    "terminal you are asked first; exit code 1 where you say no."
 )
 def rollback(
     registry: _Registry,
     reason: _Reason = "rolled back by hand",
     live: _From = None,
+    yes: _SureYes = False,
     json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -170,20 +198,31 @@ def rollback(
 
     def command(console: Console) -> int:
         opened = _open(registry)
-        opened.register_rollback(reason=reason, live=None if live is None else opened.state().resolve(live))
+        state = opened.state()
+        expected = None if live is None else state.resolve(live)
+        # Where nothing was before what is live, the registry refuses; so it does what is no longer live.
+        if len(state.stack) > 1 and expected in (None, state.live):
+            if not _confirmed(state.live, state.stack[-2], yes=yes, console=console):
+                return DECLINED
+            expected = state.live
+        opened.register_rollback(reason=reason, live=expected)
         _show_status(opened, console)
         return 0
 
     return start(command, json=json, verbose=verbose, quiet=quiet)
 
 
-@promote_app.command(help="Make a release live without evidence, on a person's word.")
+@promote_app.command(
+    help="Make a release live without evidence, on a person's word.\n\n"
+    "At a terminal you are asked first; exit code 1 where you say no."
+)
 def swap(
     release: _Release,
     registry: _Registry,
     reason: _Reason,
     by: _By,
     live: _From = None,
+    yes: _SureYes = False,
     json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -193,8 +232,12 @@ def swap(
     def command(console: Console) -> int:
         opened = _open(registry)
         state = opened.state()
-        expected = None if live is None else state.resolve(live)
-        opened.record_manual_swap(state.resolve(release), reason=reason, by=by, live=expected)
+        expected, target = None if live is None else state.resolve(live), state.resolve(release)
+        if target != state.live and expected in (None, state.live):
+            if not _confirmed(state.live, target, yes=yes, console=console):
+                return DECLINED
+            expected = state.live
+        opened.record_manual_swap(target, reason=reason, by=by, live=expected)
         _show_status(opened, console)
         return 0
 
@@ -240,6 +283,15 @@ def _open(path: Path) -> PromotionRegistry:
     from townlet_trajectory.evaluation.registry import PromotionRegistry
 
     return PromotionRegistry(path)
+
+
+def _confirmed(before: str, after: str, *, yes: bool, console: Console) -> bool:
+    from townlet_runtime.cli.promoting.confirmation import confirm_change
+
+    if confirm_change(before, after, yes=yes):
+        return True
+    console.note("nothing was changed")
+    return False
 
 
 def _show_status(registry: PromotionRegistry, console: Console) -> None:

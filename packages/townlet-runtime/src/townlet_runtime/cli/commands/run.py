@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from townlet_behavior.errors import BehaviorError
 from townlet_runtime.cli.commands.capture import Origin, write_recording
-from townlet_runtime.cli.console import Console, Json, Progress, StopFlag, stop_on_signals, table
+from townlet_runtime.cli.console import (
+    ENVIRONMENT_FAILED,
+    CommandError,
+    Console,
+    Json,
+    Progress,
+    StopFlag,
+    one_line,
+    stop_on_signals,
+    table,
+)
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.recording import Target, recorder_of, require_room
+from townlet_runtime.cli.telemetry import TelemetryLoop, telemetry_stream
 from townlet_runtime.cli.views.render import frame_of, screen
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
 from townlet_runtime.core.runtime import BatchRuntime
-from townlet_runtime.errors import ConfigError
+from townlet_runtime.errors import ConfigError, TownletError
 from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import registry_of
 from townlet_runtime.simulation.interface import GroupedSimulation
+from townlet_runtime.town import Town
 from townlet_trajectory.evaluation.interfaces import training_seeds
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
 
 DEFAULT_TICKS = 1000
+TICK_FAILED = ENVIRONMENT_FAILED
+"""Exit code; what is wrong before the first tick is 2, as of every command."""
 _CHUNK_TICKS = 100
 """Ticks between two looks at signals and progress."""
 SOURCES = ("scripted", "learned", "external")
@@ -44,6 +59,8 @@ class RunOptions:
     render: bool
     seed: int | None
     settings: Sequence[str]
+    telemetry_path: Path | None = None
+    stream_telemetry: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +75,7 @@ class WorldSetup:
 
 
 def run_world(options: RunOptions, console: Console) -> int:
-    """Run the world, print its counts, and return the exit code."""
+    """Run the world, print its counts, and return the exit code, which is `TICK_FAILED` where a tick failed."""
     _check(options, console)
     begun = None
     if options.policy is not None and options.policy.is_dir() and registry_of(options.policy) is None:
@@ -85,11 +102,19 @@ def run_world(options: RunOptions, console: Console) -> int:
         world = _set_up(simulation, worlds, named, options, seed=seed, ticks=ticks)
         if world.drawn:
             console.note(f"{worlds.environment} has no script, and no policy was named: actions are drawn")
-        loop = GroupedLoop(simulation, world.runtimes)
-        with stop_on_signals() as stop, console.progress(total=ticks, unit="ticks") as progress:
-            frame = frame_of(simulation, town, worlds.environment) if options.render else None
-            with screen(frame) as show:
+        frame = frame_of(simulation, town, worlds.environment) if options.render else None
+        with (
+            _loop(simulation, world.runtimes, town, options) as loop,
+            stop_on_signals() as stop,
+            console.progress(total=ticks, unit="ticks") as progress,
+            screen(frame) as show,
+        ):
+            try:
                 reports = list(_ticks(loop, ticks, stop, progress, show))
+            except (TownletError, BehaviorError) as error:
+                console.trace(error)
+                console.error(one_line(error))
+                return TICK_FAILED
         if options.record is not None and reports:
             batches = {group: runtime.collect_trajectory() for group, runtime in world.runtimes.items()}
             origin = Origin(
@@ -103,13 +128,36 @@ def run_world(options: RunOptions, console: Console) -> int:
             for place in write_recording(options.record, batches, simulation.specs, origin):
                 console.note(f"recorded {place}")
     if reports:
-        # As many as there is room for: the population of a town.
-        room = [spec.capacity for spec in simulation.specs.values()]
-        agents = max(room) if worlds.groups else sum(room)  # a group that was split off has the room of all
-        report = LoopReport.of_all(reports)
-        sources = _sources(report, drawn=world.drawn)
-        console.result(_record(report, sources, agents=agents), _lines(report, sources, agents=agents))
+        _show_result(LoopReport.of_all(reports), simulation, worlds, world, options, console)
     return stop.code
+
+
+def _show_result(
+    report: LoopReport,
+    simulation: GroupedSimulation,
+    worlds: Worlds,
+    world: WorldSetup,
+    options: RunOptions,
+    console: Console,
+) -> None:
+    # As many as there is room for: the population of a town.
+    room = [spec.capacity for spec in simulation.specs.values()]
+    agents = max(room) if worlds.groups else sum(room)  # a group that was split off has the room of all
+    sources = _sources(report, drawn=world.drawn)
+    written = [] if options.telemetry_path is None else [f"Telemetry stream written to {options.telemetry_path}"]
+    console.result(_record(report, sources, agents=agents), [*written, *_lines(report, sources, agents=agents)])
+
+
+@contextmanager
+def _loop(
+    simulation: GroupedSimulation, runtimes: Mapping[str, BatchRuntime], town: Town | None, options: RunOptions
+) -> Iterator[GroupedLoop]:
+    """Give a loop, which tells every tick where telemetry was asked for."""
+    if options.telemetry_path is None and not options.stream_telemetry:
+        yield GroupedLoop(simulation, runtimes)
+        return
+    with telemetry_stream(options.telemetry_path) as stream:
+        yield TelemetryLoop(simulation, runtimes, stream=stream, town=town)
 
 
 def _require_same_world(simulation: GroupedSimulation, begun: BegunFile, options: RunOptions) -> None:
@@ -169,8 +217,13 @@ def _check(options: RunOptions, console: Console) -> None:
         raise ConfigError(f"expected a share in [0, 1], got {options.ratio}", file="--ratio")
     if options.ratio and options.policy is None:
         raise ConfigError("a ratio above 0 needs a policy that decides (--policy)", file="--ratio")
-    if options.render and console.json:
-        raise ConfigError("draws on standard output, where --json allows nothing but its object", file="--render")
+    if options.stream_telemetry and options.telemetry_path is not None:
+        raise CommandError("--stream-telemetry cannot be combined with --telemetry-path")
+    for name, is_given in (("--render", options.render), ("--stream-telemetry", options.stream_telemetry)):
+        if is_given and console.json:
+            raise ConfigError("writes to standard output, where --json allows nothing but its object", file=name)
+    if options.render and options.stream_telemetry:
+        raise CommandError("--render and --stream-telemetry: both write to standard output")
 
 
 def _ticks(

@@ -310,7 +310,7 @@ def _finish(
     write_results(plan.run_dir, summary, record, horizon=horizon)
     run = draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)
     if plan.manifest is not None and summary.clone is not None:
-        show_clone(summary.clone, plan.manifest, console)
+        show_clone(summary.clone, plan.manifest, plan.run_dir, console)
     else:
         show_results(run, console, failure=summary.failure)
     return GATE_FAILED if record.promotion == "FAIL" or summary.failure is not None else SUCCESS

@@ -14,15 +14,16 @@ import numpy as np
 from townlet_runtime.cli.commands.capture import capture_info, with_seed_agents, write_town_captures
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals
 from townlet_runtime.cli.training.plan import TrainPlan, settings_of
+from townlet_runtime.cli.training.schedule_data import ScheduleData, fits_world, open_data_of_schedule
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
-from townlet_runtime.cli.training.training_data import DataOptions, misfits_of, require_alike
+from townlet_runtime.cli.training.training_data import DataOptions
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import Config
 from townlet_runtime.config.schema import SocialCycle, SocialStage
 from townlet_runtime.errors import require_report_extra
 from townlet_runtime.runs.finished import read_run, write_results
 from townlet_runtime.runs.ppo_log import PPOLog
-from townlet_runtime.runs.recorded import RecordedData, open_recorded
+from townlet_runtime.runs.recorded import RecordedData
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
 from townlet_trajectory import TrajectoryBatch
@@ -37,21 +38,6 @@ if TYPE_CHECKING:
     from townlet_runtime.training import ScheduledRun, ScheduleOutcome, TrainingConfig
 
 RESULTS = "anneal_results.json"
-_LESSONS = "training.bc.manifest"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Data:
-    """What a run learns from, apart from rollouts."""
-
-    record: RecordedData | None
-    lessons: RecordedData | None
-
-    @property
-    def notes(self) -> dict[str, str]:
-        """Digests of the data, which must be the same when the run is resumed."""
-        named = {"record": self.record, "lessons": self.lessons}
-        return {name: data.source.fingerprint for name, data in named.items() if data is not None}
 
 
 def train_scheduled(plan: TrainPlan, options: ScheduleOptions, console: Console) -> int:
@@ -71,9 +57,9 @@ def train_scheduled(plan: TrainPlan, options: ScheduleOptions, console: Console)
     """
     require_combination(plan, options)
     if plan.config.training.get("rollout_auto_seed_agents"):
-        plan = _with_seed_agents(plan)
+        plan = plan_with_seed_agents(plan)
     with ExitStack() as opened:
-        data = _open(plan, options, console, opened)
+        data = open_data_of_schedule(plan, options, console, opened)
         if plan.mode == "replay" and not options.train_ppo and plan.begun is None:
             return _show_batches(cast(RecordedData, data.record), plan, options, console)
         config, training = settings_of(plan)
@@ -122,41 +108,12 @@ def require_combination(plan: TrainPlan, options: ScheduleOptions) -> None:
         raise CommandError(f"--rollout-save-dir: captures are of the town, not of `{plan.worlds.environment}`")
 
 
-def _with_seed_agents(plan: TrainPlan) -> TrainPlan:
+def plan_with_seed_agents(plan: TrainPlan) -> TrainPlan:
+    """Return the plan with alice, bob and a stove where nobody is placed."""
     config = with_seed_agents(plan.config)
     worlds = Worlds.of(config, plan.worlds.options)
     with closing(worlds.make(1)) as one:
         return replace(plan, config=config, worlds=worlds, specs=one.specs, behaviors=one.behaviors)
-
-
-def _open(plan: TrainPlan, options: ScheduleOptions, console: Console, opened: ExitStack) -> _Data:
-    """Open the record and the data to clone; where the latter is not named, it is the former."""
-    stages = plan.config.schedule.get("stages", ()) if plan.mode == "anneal" else ()
-    clones = any(stage.get("mode") == "bc" for stage in stages)
-    said = plan.config.training.get("replay_manifest") if plan.mode != "rollout" else None
-    named = {"record": said, "lessons": plan.config.training.get("bc_manifest") if clones else None}
-
-    root = Path(plan.config.training.get("data_root") or ".")
-
-    def of(name: str) -> RecordedData | None:
-        path = named[name]
-        if path is None:
-            return None
-        if options.replay_meta is not None and name == "record":
-            path = _described(Path(path), options.replay_meta)
-        return opened.enter_context(open_recorded(Path(path), data_root=root, warn=console.warning))
-
-    record = of("record")
-    lessons = record if named["lessons"] == named["record"] else of("lessons")
-    if clones and lessons is None and record is None:
-        raise CommandError(f"a stage `bc` clones data: name it with --bc-manifest, or `{_LESSONS}`")
-    return _Data(record=record, lessons=(lessons or record) if clones else None)
-
-
-def _described(sample: Path, meta: Path) -> Path:
-    if meta.absolute() != sample.with_suffix(".json").absolute():
-        raise CommandError(f"--replay-meta {meta}: the description of {sample} must lie beside it, with the same name")
-    return sample
 
 
 def _show_batches(record: RecordedData, plan: TrainPlan, options: ScheduleOptions, console: Console) -> int:
@@ -202,17 +159,19 @@ def batch_summary(batch: TrajectoryBatch, number: int, feature_names: tuple[str,
     return summary
 
 
-def _train(plan: TrainPlan, training: TrainingConfig, data: _Data, options: ScheduleOptions, console: Console) -> int:
+def _train(
+    plan: TrainPlan, training: TrainingConfig, data: ScheduleData, options: ScheduleOptions, console: Console
+) -> int:
     from townlet_runtime.cli.commands.train import claimed, notes_of, resume_at, resume_command
     from townlet_runtime.training import TrainingError
     from townlet_runtime.training_schedules import prepare_scheduled_run
 
-    fits = _fits(plan, data, console)
+    fits = fits_world(plan, data, console)
     if plan.begun is not None:
         resume_at(plan, plan.begun, console)
     log = PPOLog(options.ppo_log, every=options.ppo_log_frequency, max_lines=options.ppo_log_max_entries)
     rollout = _LastRollout()
-    with stop_on_signals() as stop, _entered(plan, training.num_envs) as enter:
+    with stop_on_signals() as stop, entered_worlds(plan, training.num_envs) as enter:
         try:
             with claimed(plan) as (run_dir, begun):
                 run = prepare_scheduled_run(
@@ -251,26 +210,8 @@ class _LastRollout:
         self.batch = collected.batches.get(AGENTS)
 
 
-def _fits(plan: TrainPlan, data: _Data, console: Console) -> bool:
-    """Whether a policy for the data is one for the world.
-
-    Raises:
-        CommandError: if it is not, and the mode learns in the world too, or if two data sets do not fit each other.
-    """
-    named = [each for each in (data.record, data.lessons) if each is not None]
-    if named:
-        require_alike(named)
-    misfits = misfits_of(named, plan.specs)
-    if not misfits:
-        return True
-    if plan.mode in ("mixed", "rollout"):
-        raise CommandError(f"mode {plan.mode} learns in the world too: {misfits[0]}")
-    console.warning(f"{misfits[0]}: the policy is not evaluated, and not promoted")
-    return False
-
-
 @contextmanager
-def _entered(plan: TrainPlan, num_envs: int) -> Iterator[Callable[[int], CycleWorlds]]:
+def entered_worlds(plan: TrainPlan, num_envs: int) -> Iterator[Callable[[int], CycleWorlds]]:
     """Give the worlds of each cycle, built where they are entered, until the block ends.
 
     The stage of the social rewards is that of the last entry of `training.social_reward_schedule` whose cycle has come.
@@ -324,7 +265,7 @@ def _finish(
     plan: TrainPlan,
     run: ScheduledRun,
     summary: RunSummary,
-    data: _Data,
+    data: ScheduleData,
     options: ScheduleOptions,
     console: Console,
 ) -> int:

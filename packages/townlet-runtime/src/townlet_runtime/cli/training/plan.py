@@ -94,7 +94,7 @@ class TrainPlan:
     """Directory of the policy that a new run begins with; None: a fresh one."""
     threads: int
     manifest: Path | None
-    """`--bc-manifest` of mode `bc`, whose result is then printed as the original did."""
+    """Of mode `bc`: `--bc-manifest`, or `training.bc.manifest`. The result is then printed as the original did."""
     named_world: bool
     """Whether the world was named, by an option or by the config, and is not the default."""
     data: TrainingData | None = None
@@ -146,9 +146,18 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         begun=begun,
         init_from=options.init_from,
         threads=options.threads,
-        manifest=options.schedule.bc_manifest if mode == "bc" else None,
+        manifest=_manifest(options, config, begun) if mode == "bc" else None,
         named_world=_names_a_world(options, config, begun),
     )
+
+
+def _manifest(options: TrainOptions, config: Config, begun: BegunFile | None) -> Path | None:
+    """The data that the config names, unless `--data` names others, now or when the run was begun."""
+    named = config.training.get("bc_manifest")
+    if named is None or options.data.paths:
+        return None
+    manifest = Path(named)
+    return manifest if begun is None or [each.path for each in begun.data] == [str(manifest)] else None
 
 
 def _names_a_world(options: TrainOptions, config: Config, begun: BegunFile | None) -> bool:

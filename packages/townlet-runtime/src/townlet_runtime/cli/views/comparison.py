@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from townlet_runtime.cli.console import CommandError, Console, Json, table
+from townlet_runtime.cli.views.tables import terminal_width
 from townlet_runtime.runs.comparison import Difference, RunsComparison, common_behaviors, compare_groups, unit_words
 from townlet_runtime.runs.groups import find_runs, group_runs
 
@@ -98,18 +99,19 @@ def comparison_lines(found: RunsComparison) -> list[str]:
     ]
     rows += [(name, "", f"{mean:.3f}", "", "") for name, mean in found.behaviors.items()]
     lines = table(("mean return", "runs", "mean", "IQM", "95 % of the IQM"), rows)
+    width = min(_WIDTH, terminal_width() or _WIDTH)
     lines += [""] if found.differences else []
     for each in found.differences:
-        lines += textwrap.wrap(_difference(each), _WIDTH, subsequent_indent="  ")
+        lines += textwrap.wrap(_difference(each), width, subsequent_indent="  ")
     words = (
         f"{unit_words(found)} IQM: interquartile mean over runs, with its bootstrap interval. The intervals of "
         "differences are Student's, paired by training seed, or Welch's."
     )
-    lines += ["", *textwrap.wrap(words, _WIDTH)]
+    lines += ["", *textwrap.wrap(words, width)]
     for group in found.groups:
         if len(found.groups) > 1 and (len(group.settings) > 1 or _cut(group.name) != group.name):
             said = ", ".join(f"{key}={value}" for key, value in group.settings.items())
-            lines += textwrap.wrap(f"{_cut(group.name)}: {said or group.name}", _WIDTH, subsequent_indent="  ")
+            lines += textwrap.wrap(f"{_cut(group.name)}: {said or group.name}", width, subsequent_indent="  ")
     return lines
 
 

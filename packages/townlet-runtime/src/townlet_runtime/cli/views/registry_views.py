@@ -15,8 +15,6 @@ from townlet_trajectory.evaluation.registry_state import RegistryState
 
 _SHORT = 12
 """Characters of a digest in a table."""
-_SHOWN = 40
-"""Characters of a reason in a table."""
 
 
 def candidate_record(registry: PromotionRegistry, found: CandidateResult) -> dict[str, Json]:
@@ -70,7 +68,7 @@ def status_lines(registry: PromotionRegistry) -> list[str]:
     snapshot, config = state.snapshot(), state.settings.config
     names = {**state.aliases, **_own_aliases(state)}
     rows = [
-        (_short(digest), ", ".join(sorted(name for name, target in names.items() if target == digest)), _clip(said))
+        (_short(digest), ", ".join(sorted(name for name, target in names.items() if target == digest)), said)
         for digest, said in ((state.settings.behavior, "the first behavior"), *_runs(state))
     ]
     streak = f"{len(state.counted_passes)} of {config.required_passes} passes in a row"
@@ -91,7 +89,7 @@ def history_lines(state: RegistryState) -> list[str]:
             _when(each.time),
             each.event.replace("_", " "),
             _short(each.release),
-            _clip("; ".join(str(each.metadata[name]) for name in ("by", "reason") if name in each.metadata)),
+            "; ".join(str(each.metadata[name]) for name in ("by", "reason") if name in each.metadata),
         )
         for each in state.periods
     ]
@@ -176,10 +174,6 @@ def _runs(state: RegistryState) -> list[tuple[str, str]]:
 
 def _short(release: str) -> str:
     return release[:_SHORT] if len(release) == 64 else release
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def _when(seconds: float) -> str:

@@ -40,12 +40,13 @@ def show_results(run: FinishedRun, console: Console, *, failure: str | None = No
     console.result(record, _lines(run, reason))
 
 
-def show_clone(clone: CloneRecord, manifest: Path, console: Console) -> None:
+def show_clone(clone: CloneRecord, manifest: Path, run_dir: Path, console: Console) -> None:
     """Print a clone as the original did: `loss`, held-out `accuracy`, `mode` and `manifest`, as one JSON object.
 
     Args:
         clone: whose worst agent group is shown.
         manifest: that it was made from, as it was given.
+        run_dir: of the run, which `--json` names too.
         console: prints.
     """
     results = clone.results.values()
@@ -55,7 +56,7 @@ def show_clone(clone: CloneRecord, manifest: Path, console: Console) -> None:
         "mode": "bc",
         "manifest": str(manifest),
     }
-    console.result(record, json.dumps(record, indent=2).splitlines())
+    console.result({**record, "run_dir": str(run_dir)}, json.dumps(record, indent=2).splitlines())
 
 
 def draw_report(
@@ -77,7 +78,7 @@ def draw_report(
     if run.has_report:
         return run
     try:
-        write_report(run, town_picture=_picture(run, config, equipment))
+        write_report(run, town_picture=picture_of(run, config, equipment))
         write_manifest(run.path)
     except Exception as error:
         # Not one of a list: plots of foreign names and numbers can fail in every way that a drawing library can.
@@ -86,8 +87,17 @@ def draw_report(
     return read_run(run.path)
 
 
-def _picture(run: FinishedRun, config: Config, equipment: Equipment | None) -> TownPicture | None:
-    """Let the policy act alone in one town for a while, and draw the town; None for another world, or none."""
+def picture_of(run: FinishedRun, config: Config, equipment: Equipment | None) -> TownPicture | None:
+    """Let the policy act alone in one town for a while, and draw the town.
+
+    Args:
+        run: as `read_run` returns it.
+        config: that the run was begun with.
+        equipment: script and guardrails that were named; None: none.
+
+    Returns:
+        A still of the town; None for another world, or none.
+    """
     if run.summary.env is None or not config.environment.is_town:
         return None
     town = Towns(town=town_config(config), script=script_config(config))(1)

@@ -1,0 +1,1 @@
+"""`townlet replay`, `bench` and `soak`: a look at one sample, the time of a tick, and training for a long while."""

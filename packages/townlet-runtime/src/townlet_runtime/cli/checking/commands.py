@@ -1,0 +1,146 @@
+"""The commands `townlet replay`, `bench` and `soak`, with their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from townlet_runtime.cli.options import (
+    MAX_COUNT,
+    ConfigArgument,
+    ControllerName,
+    Env,
+    GuardrailNames,
+    Json,
+    Quiet,
+    Threads,
+    Verbose,
+    whole_number,
+)
+from townlet_runtime.cli.start import start
+from townlet_runtime.cli.threads import limit_threads
+
+if TYPE_CHECKING:
+    from townlet_runtime.cli.console import Console
+
+_MOST_UPDATES = 10**6
+
+
+def _count(help: str, high: int = MAX_COUNT) -> typer.models.OptionInfo:
+    found: typer.models.OptionInfo = typer.Option(parser=whole_number(1, high), metavar="N", help=help)
+    return found
+
+
+_Sample = Annotated[Path, typer.Argument(metavar="SAMPLE", help="Replay sample (.npz).")]
+_Meta = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Description of it.  [default: the .json beside it]", show_default=False),
+]
+_Telemetry = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Telemetry of the run, to sum up what it tells of the sample's agent.", show_default=False
+    ),
+]
+_Validate = Annotated[bool, typer.Option("--validate", help="Say only that the sample is sound.")]
+_Ticks = Annotated[int, _count("Ticks to run.")]
+_JobLoop = Annotated[
+    bool,
+    typer.Option("--enforce-job-loop", help="Of no effect: the town's shifts are always on, and paid by the tick."),
+]
+_Baseline = Annotated[
+    Path, typer.Option("--baseline-dir", metavar="DIR", help="Capture, or other record, that even cycles learn from.")
+]
+_OutputDir = Annotated[Path, typer.Option(metavar="DIR", help="Where ppo_soak.jsonl is written, each time anew.")]
+_Cycles = Annotated[int, _count("Cycles: 0, 2, 4, ... on the record, 1, 3, 5, ... on rollouts.", _MOST_UPDATES)]
+_Epochs = Annotated[int, _count("Updates of a cycle.", _MOST_UPDATES)]
+_RolloutTicks = Annotated[int, _count("Ticks of a rollout in each world.", 10**9)]
+_ReplayBatch = Annotated[int, _count("Trajectories of the record learned from at once.", 2**31 - 1)]
+_RolloutBatch = Annotated[int, _count("Of no effect: a rollout is split as `ppo` of the config says.", 2**31 - 1)]
+_Frequency = Annotated[int, _count("Write every Nth line only.")]
+
+
+def replay(
+    sample: _Sample,
+    meta: _Meta = None,
+    telemetry: _Telemetry = None,
+    validate: _Validate = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet replay`; see `ReplayOptions`."""
+
+    def command(console: Console) -> int:
+        from townlet_runtime.cli.checking.replay import ReplayOptions, replay_sample
+
+        options = ReplayOptions(sample=sample, meta=meta, telemetry=telemetry, validate=validate)
+        return replay_sample(options, console)
+
+    return start(command, json=json, verbose=verbose, quiet=quiet)
+
+
+def bench(
+    config: ConfigArgument = None,
+    ticks: _Ticks = 2000,
+    env: Env = None,
+    controller: ControllerName = None,
+    guardrail: GuardrailNames = None,
+    enforce_job_loop: _JobLoop = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet bench`; see `BenchOptions`."""
+
+    def command(console: Console) -> int:
+        from townlet_runtime.cli.checking.bench import BenchOptions, measure_ticks
+        from townlet_runtime.cli.world_options import WorldOptions
+
+        options = BenchOptions(config=config, world=WorldOptions.of(env, controller, guardrail), ticks=ticks)
+        return measure_ticks(options, console)
+
+    return start(command, json=json, verbose=verbose, quiet=quiet)
+
+
+def soak(
+    baseline_dir: _Baseline,
+    output_dir: _OutputDir,
+    config: ConfigArgument = None,
+    cycles: _Cycles = 12,
+    epochs: _Epochs = 1,
+    rollout_ticks: _RolloutTicks = 40,
+    replay_batch_size: _ReplayBatch = 1,
+    rollout_batch_size: _RolloutBatch = 2,
+    log_frequency: _Frequency = 1,
+    threads: Threads = None,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> int:
+    """Carry out `townlet soak`; see `SoakOptions`."""
+    num_threads = limit_threads(threads)
+
+    def command(console: Console) -> int:
+        from townlet_runtime.runs.directory import require_writable
+
+        require_writable(output_dir)
+        from townlet_runtime.cli.checking.soak import SoakOptions
+        from townlet_runtime.cli.checking.soak import soak as carry_out
+
+        options = SoakOptions(
+            config=config,
+            baseline_dir=baseline_dir,
+            output_dir=output_dir,
+            cycles=cycles,
+            epochs=epochs,
+            rollout_ticks=rollout_ticks,
+            replay_batch_size=replay_batch_size,
+            log_frequency=log_frequency,
+            threads=num_threads,
+        )
+        return carry_out(options, console)
+
+    return start(command, json=json, verbose=verbose, quiet=quiet)

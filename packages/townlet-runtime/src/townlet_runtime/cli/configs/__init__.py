@@ -1,0 +1,1 @@
+"""`townlet config`: config files are begun, shown, explained to editors and checked."""

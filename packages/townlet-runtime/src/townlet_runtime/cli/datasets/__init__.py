@@ -1,0 +1,1 @@
+"""`townlet dataset`: recorded data looked at, checked, curated and written in another form."""

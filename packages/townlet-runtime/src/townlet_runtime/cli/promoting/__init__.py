@@ -1,0 +1,1 @@
+"""The parts of `townlet promote` beside candidates: decisions about files, drills, rehearsals, and asking first."""

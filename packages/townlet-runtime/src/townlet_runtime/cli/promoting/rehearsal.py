@@ -1,0 +1,144 @@
+"""`townlet promote rehearse`: a whole schedule on one data set, and the decision that it comes to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json
+from townlet_runtime.cli.training.plan import TrainOptions
+from townlet_runtime.cli.training.schedule_options import ScheduleOptions
+from townlet_runtime.cli.world_options import WorldOptions
+from townlet_runtime.config import load_config
+from townlet_runtime.runs.directory import default_run_dir, require_writable
+from townlet_trajectory.evaluation.anneal_decision import decide_anneal
+from townlet_trajectory.storage.files import make_directory, write_json_atomic
+from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_json
+from townlet_trajectory.storage.paths import read_named
+
+SCHEDULE = "[{cycle: 0, mode: bc}, {cycle: 1, mode: ppo, epochs: 2}, {cycle: 2, mode: ppo, epochs: 1}]"
+"""Of a config that has none."""
+_FLAGS = ("loss", "queue", "intensity")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RehearsalOptions:
+    """The options of `townlet promote rehearse`."""
+
+    config: Path | None
+    manifest: Path | None
+    """None: the one that the config names."""
+    log_dir: Path
+    summary: Path
+    run_dir: Path | None
+    """None: a new folder in `log_dir`."""
+    exit_on_failure: bool
+    threads: int
+
+
+class _Keeper(Console):
+    """A console that keeps the result of a command inside another, and prints everything else.
+
+    Args:
+        console: of the outer command.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(json=console.json, verbose=console.verbose, quiet=console.quiet)
+        self.kept: Mapping[str, Json] | None = None
+
+    def result(self, record: Mapping[str, Json], lines: Sequence[str]) -> None:
+        """Keep the result."""
+        self.kept = record
+
+
+def rehearse(options: RehearsalOptions, console: Console) -> int:
+    """Train by the schedule, write and print the summary, and return the exit code.
+
+    Raises:
+        CommandError: if there is no data set, or a stage has nothing to learn from.
+        ConfigError: if the config is wrong.
+        ArtifactError: if a file cannot be read or written.
+    """
+    from townlet_runtime.cli.commands.train import train_policy
+    from townlet_runtime.cli.commands.train_schedule import RESULTS
+
+    require_writable(options.log_dir)
+    require_writable(options.summary.parent)
+    keeper = _Keeper(console)
+    code = train_policy(_train_options(options), keeper)
+    if keeper.kept is None:
+        return code  # a signal has come, and the run says how to go on
+    source = options.log_dir / RESULTS
+    results = parse_json(read_named(source, max_bytes=MAX_JSON_BYTES), source)
+    promotion = parse_json(json.dumps(keeper.kept["promotion"], allow_nan=False).encode(), source)
+    summary = rehearsal_summary(results, promotion, source=source)
+    make_directory(options.summary.parent)
+    write_json_atomic(options.summary, summary)
+    console.result(summary, json.dumps(summary, indent=2).splitlines())
+    return GATE_FAILED if options.exit_on_failure and summary["status"] != "PASS" else SUCCESS
+
+
+def rehearsal_summary(results: JsonValue, promotion: JsonValue, *, source: Path) -> dict[str, JsonValue]:
+    """Return the summary of a rehearsal; nothing in it is taken from a claim.
+
+    Args:
+        results: the stages, as `anneal_results.json` holds them.
+        promotion: where the policy stands.
+        source: of the results, for errors.
+    """
+    decision = decide_anneal({"results": results, "promotion": promotion}, source)
+    clones = [one for one in decision.results if one["mode"] == "bc"]
+    updates = [one for one in decision.results if one["mode"] == "ppo"]
+    flags = {f"{name}_flag": any(one.get(f"anneal_{name}_flag") is True for one in updates) for name in _FLAGS}
+    return {
+        "status": decision.status.upper(),
+        "results": results,
+        "promotion": promotion,
+        "bc": dict(clones[-1]) if clones else None,
+        "ppo": dict(updates[-1]) if updates else None,
+        "bc_passed": not any(reason.startswith("bc_stage_failed") for reason in decision.reasons),
+        **flags,
+        "decision": str(decision.decision),
+        "candidate_ready": decision.candidate_ready,
+        "reasons": [*decision.reasons],
+    }
+
+
+def _train_options(options: RehearsalOptions) -> TrainOptions:
+    said = load_config(options.config).config
+    settings = () if said.schedule.get("stages") else (f"training.anneal_schedule={SCHEDULE}",)
+    manifest = options.manifest
+    if manifest is None:
+        named = said.training.get("bc_manifest") or said.training.get("replay_manifest")
+        if named is None:
+            raise CommandError("a rehearsal learns from a data set: name it with --manifest, or `training.bc.manifest`")
+        manifest = Path(named)
+    return TrainOptions(
+        config=options.config,
+        world=WorldOptions(),
+        mode="anneal",
+        total_steps=None,
+        num_envs=None,
+        seed=None,
+        run_dir=options.run_dir or _free_folder(options.log_dir),
+        resume=None,
+        init_from=None,
+        eval_every=None,
+        threads=options.threads,
+        preset=None,
+        settings=settings,
+        schedule=ScheduleOptions(replay_manifest=manifest, bc_manifest=manifest, anneal_log_dir=options.log_dir),
+    )
+
+
+def _free_folder(log_dir: Path) -> Path:
+    """A folder for the run that is not there yet."""
+    name, number = default_run_dir(now=datetime.now(), mode="rehearsal", seed=0).name.removesuffix("-0"), 1
+    while (log_dir / name).exists():
+        number += 1
+        name = f"{name.partition('rehearsal')[0]}rehearsal-{number}"
+    return log_dir / name

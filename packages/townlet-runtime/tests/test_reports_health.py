@@ -1,0 +1,62 @@
+"""Health lines of ticks are found among others, and a damaged one is refused."""
+
+import logging
+
+import pytest
+from training_logs import HEALTH
+
+from townlet_runtime.cli.reports.health import health_line, parse_health
+from townlet_runtime.cli.reports.records import RecordError
+from townlet_runtime.core.telemetry import log_tick_health
+
+SAID = {
+    "tick": 1,
+    "duration_ms": 1.25,
+    "queue": 0,
+    "dropped": 0,
+    "perturbations_pending": 0,
+    "perturbations_active": 0,
+    "exit_queue": 0,
+}
+SHOWN = "Tick 1: duration=1.25 ms, queue=0, dropped=0, perturbations pending=0, active=0, exit_queue=0"
+
+
+def test_the_line_of_the_original_is_read_and_shown() -> None:
+    first, second = HEALTH.read_bytes().splitlines()
+    found = parse_health(first, "log:1")
+    assert found == SAID and health_line(found) == SHOWN
+    assert parse_health(second, "log:2") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "noise", "tick_healthy tick=1", "no_tick_health tick=1", "tick=1 duration_ms=1.25 queue=0 dropped=0"]
+)
+def test_other_lines_are_ignored(text: str) -> None:
+    assert parse_health(text.encode(), "log:1") is None
+
+
+def test_what_stands_before_and_after_does_not_matter() -> None:
+    text = b"2025-01-01 INFO tick_health dropped=2 queue=1 tick=7 duration_ms=3 more=x\r"
+    assert parse_health(text, "log:1") == {**SAID, "tick": 7, "duration_ms": 3.0, "queue": 1, "dropped": 2}
+
+
+def test_the_line_that_our_runtime_logs_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        log_tick_health(tick=12, duration_ms=0.51234, queue=3, dropped=4)
+    found = parse_health(caplog.messages[0].encode(), "log:1")
+    assert found == {**SAID, "tick": 12, "duration_ms": 0.512, "queue": 3, "dropped": 4}
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("tick=1 queue=0", r"log:3: health line missing keys: \['dropped', 'duration_ms'\]"),
+        ("tick=1 duration_ms=nan queue=0 dropped=0", "field 'duration_ms' must be a number from 0, got 'nan'"),
+        ("tick=1 duration_ms=-1 queue=0 dropped=0", "field 'duration_ms'"),
+        ("tick=1.5 duration_ms=1 queue=0 dropped=0", "field 'tick'"),
+        ("tick=1 duration_ms=1 queue=0 dropped=0 exit_queue=many", "field 'exit_queue'"),
+    ],
+)
+def test_a_damaged_health_line_is_refused(said: str, problem: str) -> None:
+    with pytest.raises(RecordError, match=problem):
+        parse_health(f"tick_health {said}".encode(), "log:3")
