@@ -36,6 +36,7 @@ def prepare_scheduled_run(
     stop: Callable[[], bool],
     notes: Mapping[str, str],
     resume: bool,
+    turn: int = 1,
 ) -> ScheduledRun:
     """Prepare a run that follows a schedule, to be started with its `run`; nothing is collected or written yet.
 
@@ -47,6 +48,7 @@ def prepare_scheduled_run(
         enter: builds the worlds of a cycle.
         on_row: called with every line of the log.
         on_rollout: called with every rollout.
+        turn: updates in a row on the record, and then on rollouts, in mode `mixed`.
 
     Raises:
         TrainingError: if a stage has nothing to learn from.
@@ -78,6 +80,7 @@ def prepare_scheduled_run(
         stop=stop,
         notes=notes,
         resume=resume,
+        turn=turn,
     )
 
 
