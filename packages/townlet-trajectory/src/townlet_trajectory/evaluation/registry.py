@@ -391,6 +391,6 @@ class PromotionRegistry:
 
 def __getattr__(name: str) -> type[PromotionRegistry]:
     if name == "PromotionManager":
-        warnings.warn("PromotionManager is called PromotionRegistry", DeprecationWarning, stacklevel=2)
+        warnings.warn("PromotionManager is called PromotionRegistry since 0.1; the old name goes in 0.3", DeprecationWarning, stacklevel=2)
         return PromotionRegistry
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
