@@ -18,11 +18,13 @@ def test_the_version_is_that_of_the_distribution() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", townlet_behavior.__version__)
 
 
-def test_the_readme_example_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    (printed,) = re.findall(r"prints\n\n```text\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    exec(compile(example, str(README), "exec"), {"__name__": "readme"})
-    assert capsys.readouterr().out == printed
+def test_the_readme_examples_print_what_they_say(capsys: pytest.CaptureFixture[str]) -> None:
+    text = README.read_text()
+    examples = re.findall(r"```python\n(.*?)```.*?prints\n\n```text\n(.*?)```", text, flags=re.DOTALL)
+    assert len(examples) == text.count("```python\n") == 2
+    for example, printed in examples:
+        exec(compile(example, str(README), "exec"), {"__name__": "readme"})
+        assert capsys.readouterr().out == printed
 
 
 def test_the_readme_lists_the_columns_of_a_decision() -> None:

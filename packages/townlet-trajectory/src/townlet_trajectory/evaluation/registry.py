@@ -391,6 +391,7 @@ class PromotionRegistry:
 
 def __getattr__(name: str) -> type[PromotionRegistry]:
     if name == "PromotionManager":
-        warnings.warn("PromotionManager is called PromotionRegistry since 0.1; the old name goes in 0.3", DeprecationWarning, stacklevel=2)
+        message = "PromotionManager is called PromotionRegistry since 0.1; the old name goes in 0.3"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
         return PromotionRegistry
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
