@@ -107,6 +107,17 @@ def test_the_other_modes_leave_a_whole_run_directory_too(tmp_path: Path, capsys:
         assert {path.name for path in run_dir.iterdir()} | {"metrics.jsonl"} | cloning == FILES
 
 
+def test_the_log_is_copied_where_no_schedule_is_followed(tmp_path: Path) -> None:
+    run_dir, copy = tmp_path / "run", tmp_path / "ppo.jsonl"
+    copy.write_text('{"kept": 1}\n')
+    more = ("--mode", "ppo", "--total-steps", "240", "-q", "--ppo-log", str(copy), "--ppo-log-frequency", "2")
+    assert main(arguments(run_dir, *more)) in (0, 1)
+    kept, *lines = copy.read_text().splitlines()
+    written = (run_dir / "metrics.jsonl").read_text().splitlines()
+    assert kept == '{"kept": 1}' and len(written) >= 4
+    assert list(map(json.loads, lines)) == list(map(json.loads, written[1::2]))
+
+
 def test_an_option_wins_over_the_seed_of_the_scenario_in_the_files_of_the_run_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

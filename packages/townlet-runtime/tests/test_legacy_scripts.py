@@ -15,7 +15,10 @@ def test_the_twenty_scripts_have_commands_with_help(capsys: pytest.CaptureFixtur
         assert run_script([f"{script}.py", "--help"]) == 0
         out, err = capsys.readouterr()
         assert out.startswith(f"Usage: townlet {' '.join(words)} ")
-        assert err == f"DeprecationWarning: {script}.py is `townlet {' '.join(words)}` now; this way goes in townlet-runtime 0.3\n"
+        said = (
+            f"DeprecationWarning: {script}.py is `townlet {' '.join(words)}` now; this way goes in townlet-runtime 0.3"
+        )
+        assert err == f"{said}\n"
 
 
 def test_a_name_is_taken_with_and_without_its_ending() -> None:

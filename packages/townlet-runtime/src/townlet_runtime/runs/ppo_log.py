@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from townlet_trajectory.storage.files import append_line
-
-Value = int | float | str | bool | None
+from townlet_trajectory.storage.json import JsonValue
 
 
 class PPOLog:
@@ -31,7 +30,7 @@ class PPOLog:
                 self._number += 1
         self._num_lines = 0 if path is None else _count_lines(self._path(self._number))
 
-    def write(self, values: Mapping[str, Value]) -> None:
+    def write(self, values: Mapping[str, JsonValue]) -> None:
         """Append a line of the run's log, if it is one of those to be written.
 
         Raises:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, stop_on_signals
+from townlet_runtime.cli.training.log_copy import LogCopy
 from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, settings_of
 from townlet_runtime.cli.training.run_starts import (
     earlier_totals,
@@ -43,6 +44,7 @@ from townlet_runtime.runs.directory import (
 )
 from townlet_runtime.runs.finished import read_run, write_results
 from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, sha256_of
+from townlet_runtime.runs.ppo_log import PPOLog
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import GroupedSimulation, first_spec
 from townlet_runtime.simulation.spec_entries import spec_entries
@@ -90,7 +92,7 @@ def train_policy(options: TrainOptions, console: Console) -> int:
                 f"mode {plan.mode} begins with a script, and `{plan.worlds.environment}` has none: name one with "
                 "--controller, recorded steps with --data, or train with --mode ppo"
             )
-        return _train(replace(plan, data=data), console)
+        return _train(replace(plan, data=data), options.schedule.log(), console)
 
 
 def _require_no_contradiction(options: TrainOptions, path: Path) -> None:
@@ -120,7 +122,7 @@ def _show_finished(path: Path, console: Console) -> int:
     return SUCCESS
 
 
-def _train(plan: TrainPlan, console: Console) -> int:
+def _train(plan: TrainPlan, log: PPOLog, console: Console) -> int:
     # Not before everything that can be refused without it was: the trainer takes seconds to import.
     initial = _initial(plan)
     config, training = settings_of(plan, initial)
@@ -128,10 +130,10 @@ def _train(plan: TrainPlan, console: Console) -> int:
     # After the trainer, whose extra brings what the report needs; before the run, at whose end it is written.
     require_report_extra()
     if plan.environment is None:
-        return _train_in(None, plan, training, initial, console)
+        return _train_in(None, plan, training, initial, log, console)
     # Built first: a contradiction is refused before anything is written.
     with closing(plan.worlds.make(training.num_envs)) as worlds:
-        return _train_in(worlds, plan, training, initial, console)
+        return _train_in(worlds, plan, training, initial, log, console)
 
 
 def _initial(plan: TrainPlan) -> InitialPolicy | None:
@@ -151,6 +153,7 @@ def _train_in(
     plan: TrainPlan,
     training: TrainingConfig,
     initial: InitialPolicy | None,
+    log: PPOLog,
     console: Console,
 ) -> int:
     from townlet_runtime.training import TrainingError, prepare_run
@@ -160,10 +163,12 @@ def _train_in(
     begun_at = 0 if plan.begun is None else resume_at(plan, plan.begun, console)
     with (
         stop_on_signals() as stop,
+        closing(LogCopy(log)) as copy,
         console.progress(total=training.total_env_steps, unit="env steps", begun_at=begun_at) as shown,
     ):
 
         def on_progress(progress: Progress) -> None:
+            copy.update()
             note = "" if progress.last_return is None else f"return {progress.last_return:.3f}"
             shown.update(progress.stage, progress.env_steps, note)
 
@@ -185,7 +190,9 @@ def _train_in(
                     initial=initial,
                     earlier_totals=earlier_totals(begun),
                 )
+            copy.begin(run_dir)
             summary = orchestrator.run()
+            copy.update()
         except TrainingError as error:
             raise CommandError(str(error)) from error
     if summary.interrupted:

@@ -169,7 +169,7 @@ def _train(
     fits = fits_world(plan, data, console)
     if plan.begun is not None:
         resume_at(plan, plan.begun, console)
-    log = PPOLog(options.ppo_log, every=options.ppo_log_frequency, max_lines=options.ppo_log_max_entries)
+    log = options.log()
     rollout = _LastRollout()
     with stop_on_signals() as stop, entered_worlds(plan, training.num_envs) as enter:
         try:

@@ -16,6 +16,7 @@ from townlet_runtime.cli.options import MAX_COUNT, MAX_SEED, whole_number
 
 if TYPE_CHECKING:
     from townlet_runtime.config import Override
+    from townlet_runtime.runs.ppo_log import PPOLog
 
 PANEL = "Options for records and schedules"
 """Heading of these options in `--help`."""
@@ -152,6 +153,12 @@ class ScheduleOptions:
             return "rollout"
         named_record = any((self.replay_manifest, self.capture_dir, self.replay_sample))
         return "replay" if source is None and named_record else None
+
+    def log(self) -> PPOLog:
+        """Return the log that these options name."""
+        from townlet_runtime.runs.ppo_log import PPOLog
+
+        return PPOLog(self.ppo_log, every=self.ppo_log_frequency, max_lines=self.ppo_log_max_entries)
 
     @property
     def given(self) -> bool:
