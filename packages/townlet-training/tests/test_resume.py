@@ -7,7 +7,9 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -407,6 +409,8 @@ def in_child(work: Callable[[], object]) -> int:
         work()
         os._exit(0)
     finally:
+        traceback.print_exc()  # pytest shows it where the test fails
+        sys.stderr.flush()
         os._exit(1)
 
 
@@ -462,6 +466,7 @@ def test_killed_between_two_calls_it_comes_to_the_same(
 
     child = in_child(lambda: each.case.run(tmp_path, resume=False, stop=stop))
     while not (log.exists() and log.read_bytes().count(b"\n") >= num_lines):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended by itself"
         time.sleep(0.002)
     os.kill(child, signal.SIGKILL)
     assert exit_code(child) == -signal.SIGKILL
