@@ -12,8 +12,8 @@ import numpy as np
 from townlet_runtime.config import bridge_config, load_config, script_config, town_config
 from townlet_runtime.core.rollouts import Evaluator
 from townlet_runtime.simulation.one_group import OneGroup
-from townlet_runtime.town.config import OBJECT_TYPES
-from townlet_runtime.town.place import TABLE
+from townlet_runtime.town.actions import TABLE
+from townlet_runtime.town.objects import OBJECT_TYPES
 from townlet_runtime.town.town import Town
 from townlet_trajectory.evaluation.interfaces import EpisodeScores
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from naive_town import TYPES, NaiveTown
+from naive_town import NaiveTown
 
 WAYS = ("first", "nearest", "least_busy")
 
@@ -26,7 +26,7 @@ def features(town: NaiveTown, slot: int, *, arrival_buffer: int, episode_ticks: 
     seen["use_remaining"] = agent.remaining / 30.0
     for name, kind in (("meals_in_town", "fridge"), ("ingredients_in_town", "stove")):
         seen[name] = sum(item.stock for item in town.objects if item.spec.type == kind) / 20.0
-    for kind in TYPES:
+    for kind in town.kinds:
         for way in WAYS:
             seen.update({f"{what}_{kind}_{way}": v for what, v in _choice(town, slot, kind, way).items()})
     return seen
@@ -90,6 +90,6 @@ def window(town: NaiveTown, slot: int) -> np.ndarray:
             seen[1, row, column] = sum(o.cell == cell for s, o in town.agents.items() if s != slot) / 4.0
             for index, item in enumerate(town.objects):
                 if item.spec.position == cell:
-                    seen[2, row, column] = (TYPES.index(item.spec.type) + 1) / 4.0
+                    seen[2, row, column] = (town.kinds.index(item.spec.type) + 1) / 4.0
                     seen[3, row, column] = town.load(index) / 4.0
     return seen

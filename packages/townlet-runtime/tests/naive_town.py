@@ -13,6 +13,8 @@ from townlet_behavior.personality import PROFILES
 from townlet_runtime.town.config import AffordanceSpec, JobSpec, ObjectSpec, TownConfig
 
 TYPES = ("fridge", "stove", "shower", "bed")
+PLAIN = AffordanceSpec(id="plain", duration=10, effects=(0.0, 0.0, 0.0))
+"""What a use of any other type is."""
 SIDES = {"east": (1, 0), "west": (-1, 0), "south": (0, 1), "north": (0, -1)}
 
 
@@ -71,8 +73,12 @@ class NaiveTown:
         self.events: dict[str, float] = {}
         self.blocked: set[int] = set()
 
-    def rule(self, index: int) -> AffordanceSpec:
-        return self.config.affordances[self.objects[index].spec.type]
+    @property
+    def kinds(self) -> list[str]:
+        return [*TYPES, *sorted({item.spec.type for item in self.objects if item.spec.type not in TYPES})]
+
+    def rule(self, kind: str) -> AffordanceSpec:
+        return self.config.affordances[kind] if kind in TYPES else PLAIN
 
     def load(self, index: int) -> int:
         return sum(agent.at == index for agent in self.agents.values())
@@ -85,7 +91,7 @@ class NaiveTown:
         """The object that `request:KIND:WAY` means."""
         if agent.at is not None and self.objects[agent.at].spec.type == kind:
             return agent.at
-        rule = self.config.affordances[kind]
+        rule = self.rule(kind)
         usable = [
             i
             for i, item in enumerate(self.objects)
@@ -290,7 +296,7 @@ class NaiveTown:
         for slot in takers:
             agent = self.agents[slot]
             index = agent.at
-            rule = self.rule(index)
+            rule = self.rule(self.objects[index].spec.type)
             stocked = not rule.uses_stock or before[index] > begun[index]
             begun[index] += 1
             if agent.wallet < rule.cost or not stocked:
@@ -345,9 +351,11 @@ class NaiveTown:
             agent.remaining -= 1
             if agent.remaining:
                 continue
-            rule, kind = self.rule(agent.at), self.objects[agent.at].spec.type
+            kind = self.objects[agent.at].spec.type
+            rule = self.rule(kind)
             agent.needs = [min(max(n + e, 0.0), 1.0) for n, e in zip(agent.needs, rule.effects, strict=True)]
-            self.count(names[TYPES.index(kind)])
+            if kind in TYPES:
+                self.count(names[TYPES.index(kind)])
             made += rule.meals_made
             done.append(slot)
             company = [s for s in eating if s != slot]

@@ -10,7 +10,7 @@ from townlet_runtime.config import town_config
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.directory import require_empty
 from townlet_runtime.town import Town
-from townlet_runtime.town.place import TABLE
+from townlet_runtime.town.actions import TABLE
 from townlet_trajectory import Source
 from townlet_trajectory.formats.captures.directory import read_captures
 

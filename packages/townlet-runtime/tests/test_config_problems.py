@@ -66,14 +66,14 @@ def test_every_error_is_told_with_line_column_key_and_nearest_key(tmp_path: Path
     assert str(by_key["seed"]) == f"{found.file}:2:1: `seed`: must be greater than or equal to 0, got -1"
 
 
-def test_what_nothing_acts_on_is_a_warning_with_its_place(tmp_path: Path) -> None:
+def test_what_nothing_acts_on_and_what_satisfies_nothing_is_a_warning_with_its_place(tmp_path: Path) -> None:
     found = problems(tmp_path, BAD)
     assert [(each.line, each.key, each.nearest) for each in found.warnings] == [
         (16, "scenario.objects[o]", None),
         (17, "telemetry", None),
         (18, "tonw", "town"),
     ]
-    assert found.warnings[0].problem == "nothing acts on it here (type `bench`)"
+    assert found.warnings[0].problem == "a plain object: using it satisfies nothing (type `bench`)"
 
 
 def test_a_spelling_of_the_original_is_named_as_it_stands(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from townlet_runtime.config.town import (
 )
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.town.config import (
-    OBJECT_TYPES,
     AffordanceSpec,
     Effects,
     LifecycleConfig,
@@ -31,6 +30,7 @@ from townlet_runtime.town.config import (
     SocialConfig,
     TownConfig,
 )
+from townlet_runtime.town.objects import OBJECT_TYPES
 from townlet_trajectory.storage.yaml import read_yaml
 
 SAMPLE = Path(__file__).parent / "data" / "affordances_core.yaml"
@@ -105,12 +105,12 @@ def test_objects_have_a_place_or_are_named(tmp_path: Path) -> None:
 - {type: affordance, id: lounge, object_type: sofa, duration: 3, effects: {energy: 0.1}, preconds: [anything]}
 """,
     )
-    assert [(item.id, item.position) for item in file.objects] == [("b1", (2, 3))]
+    assert [(item.id, item.position) for item in file.objects] == [("b1", (2, 3)), ("sofa_1", (1, 1))]
     source = tmp_path / "a.yaml"
     assert file.without_effect == (
         f"{source}: b1 (stock)",
         f"{source}: b2 (no position)",
-        f"{source}: sofa_1, lounge (type `sofa`)",
+        f"{source}: lounge (type `sofa`)",
     )
     assert file.affordances == {}
 
@@ -375,12 +375,14 @@ def test_the_stage_of_training_is_that_of_every_command() -> None:
     assert town_config(config_of(content)).social.social_rewards == "OFF"
 
 
-def test_what_is_wanted_of_an_object_that_the_town_does_not_have_is_a_tick_of_waiting() -> None:
+def test_objects_of_other_types_stay_with_what_schedules_want_of_them() -> None:
     objects = [{"id": "bench_1", "type": "bench"}, {"id": "bed_1", "type": "bed"}]
     schedule = [{"kind": "start", "object": "bench_1"}, {"kind": "start", "object": "bed_1"}]
     content = {"scenario": {"objects": objects, "agents": [{"id": "gina", "schedule": schedule}]}}
-    (gina,) = town_config(config_of(content)).agents
-    assert gina.schedule == (ScheduledIntent(kind="wait"), ScheduledIntent(kind="start", object_id="bed_1"))
+    town = town_config(config_of(content))
+    assert [(item.id, item.type) for item in town.objects] == [("bench_1", "bench"), ("bed_1", "bed")]
+    (gina,) = town.agents
+    assert gina.schedule == tuple(ScheduledIntent(kind="start", object_id=name) for name in ("bench_1", "bed_1"))
 
 
 def test_the_bound_of_the_environment_is_one_of_the_town_too() -> None:

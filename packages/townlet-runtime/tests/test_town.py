@@ -12,8 +12,8 @@ from townlet_behavior import RivalryGuardrail, ScriptedConfig
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.testing import check_simulation
 from townlet_runtime.town import AgentSpec, JobSpec, LifecycleConfig, ObjectSpec, SocialConfig, Town, TownConfig
+from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.observations import FEATURES, HELD_START
-from townlet_runtime.town.place import TABLE
 from townlet_runtime.town.render import render_lines, town_picture
 
 LIVELY = LifecycleConfig(respawn_delay_ticks=5, departure_rate=0.02, away_ticks=4)

@@ -27,8 +27,8 @@ from townlet_runtime.town import (
     TownConfig,
     TownObserved,
 )
+from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.behaviors import town_script
-from townlet_runtime.town.place import TABLE
 
 SCENARIOS = Path(__file__).parent / "data" / "scenarios"
 KEYS = TABLE.vocabulary.keys

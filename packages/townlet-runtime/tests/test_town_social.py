@@ -19,8 +19,8 @@ from townlet_runtime.town import (
     TownConfig,
     TownObserved,
 )
+from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.observations import FEATURES
-from townlet_runtime.town.place import TABLE
 from townlet_runtime.town.state import EVENTS, USING
 
 WAIT, CHAT, START = TABLE.index("wait"), TABLE.index("chat"), TABLE.index("start")

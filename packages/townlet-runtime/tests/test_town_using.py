@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from townlet_runtime.town import AgentSpec, ObjectSpec, QueueConfig, Town, TownConfig
-from townlet_runtime.town.place import TABLE
+from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.rules.using import equals_before, first_of_each
 from townlet_runtime.town.state import EVENTS, FREE, HOLDS_TURN, IN_LINE, USING, count_at
 

@@ -21,7 +21,6 @@ from townlet_runtime.config.keys import (
     prune,
     respelled,
     respelled_path,
-    schedule_entries,
     take_without_effect,
 )
 from townlet_runtime.config.keys import Path as Key
@@ -35,7 +34,8 @@ from townlet_runtime.config.town import (
     with_affordances,
 )
 from townlet_runtime.errors import ConfigError, TownConfigError, UnknownKeyError, WrongValueError
-from townlet_runtime.town.config import OBJECT_TYPES, TOWN
+from townlet_runtime.town.config import TOWN
+from townlet_runtime.town.objects import OBJECT_TYPES
 from townlet_trajectory.errors import ArtifactError
 from townlet_trajectory.storage.json import JsonValue
 from townlet_trajectory.storage.yaml import parse_value
@@ -70,6 +70,13 @@ class LoadedConfig:
     """Sections that nothing here knows; they are left out."""
 
     @property
+    def plain_objects(self) -> tuple[str, ...]:
+        """Objects of the town, with their types, whose use satisfies nothing: a type could be a misspelt one."""
+        objects = self.config.scenario.objects if self.config.environment.is_town else ()
+        plain = [item for item in objects if item.type not in OBJECT_TYPES]
+        return tuple(f"scenario.objects[{item.id}] (type `{item.type}`)" for item in plain)
+
+    @property
     def warning(self) -> str | None:
         """Names every key that has no effect; None: there is none."""
         parts = []
@@ -78,6 +85,8 @@ class LoadedConfig:
         if self.unknown:
             named = [f"{key} (nearest known key: {nearest_key([key], known_keys())})" for key in self.unknown]
             parts.append(f"unknown and left out: {', '.join(named)}")
+        if self.plain_objects:
+            parts.append(f"plain objects, whose use satisfies nothing: {', '.join(self.plain_objects)}")
         return f"{self.source}: {'; '.join(parts)}" if parts else None
 
 
@@ -166,9 +175,9 @@ def config_from(
             # A section that is known by name: what is not known is in it.
             key = next(iter(section))
             path, section = (*path, key), section[key]
-        raise _unknown(_as_listed(path, content), _origin(error.path, overrides, source)) from error
+        raise _unknown(path, _origin(error.path, overrides, source)) from error
     except WrongValueError as error:
-        key = ".".join(_as_listed(as_spelled(error.path, spelled), content))
+        key = ".".join(as_spelled(error.path, spelled))
         raise ConfigError(error.problem, file=_origin(error.path, overrides, source), key=key) from error
     return LoadedConfig(config=config, source=source, without_effect=(*idle, *more), unknown=tuple(unknown))
 
@@ -215,43 +224,13 @@ def _take_idle(said: Content, content: Content, overrides: Sequence[Override], s
     without_effect = [".".join(as_spelled(key, spelled)) for key in take_without_effect(said, effective_keys())]
     named = [key for key in without_effect if not any(key.startswith(f"{each}.") for each in idle)]
     prune(said, effective_keys())
-    return [*idle, *(key for key in named if key not in idle), *(_take_unplaced(said) if name == TOWN else ())]
+    return [*idle, *(key for key in named if key not in idle)]
 
 
 def _value_at(content: JsonValue, path: Key) -> JsonValue:
     for part in path:
         content = content.get(part) if isinstance(content, dict) else None
     return content
-
-
-def _take_unplaced(said: Content) -> list[str]:
-    """Take out objects that the town does not have, and return them; to want one becomes a tick of waiting."""
-    scenario = said.get("scenario")
-    objects = scenario.get("objects") if isinstance(scenario, dict) else None
-    if not isinstance(scenario, dict) or not isinstance(objects, list):
-        return []
-    unplaced = [item for item in objects if isinstance(item, dict) and _is_unplaced(item)]
-    scenario["objects"] = [item for item in objects if item not in unplaced]
-    names = [item.get("id") for item in unplaced]
-    for entry in schedule_entries(said):
-        if entry.get("object_id") in names:
-            entry.clear()
-            entry["kind"] = "wait"
-    return [f"scenario.objects[{item.get('id')}] (type `{item['type']}`)" for item in unplaced]
-
-
-def _is_unplaced(item: JsonValue) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("type"), str) and item["type"] not in OBJECT_TYPES
-
-
-def _as_listed(path: Key, content: Content) -> Key:
-    """The key with the place that an object has in the file, where others before it were taken out."""
-    objects = _value_at(content, path[:2])
-    if path[:2] != ("scenario", "objects") or len(path) < 3 or not path[2].isdecimal() or not isinstance(objects, list):
-        return path
-    kept = [index for index, item in enumerate(objects) if not _is_unplaced(item)]
-    number = int(path[2])
-    return (*path[:2], str(kept[number]), *path[3:]) if number < len(kept) else path
 
 
 def _checked(said: Content, defaults: Mapping[str, JsonValue]) -> Config:

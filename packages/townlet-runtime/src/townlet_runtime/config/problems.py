@@ -46,7 +46,7 @@ class Checked:
     errors: tuple[Problem, ...]
     """In the order of their lines."""
     warnings: tuple[Problem, ...]
-    """Keys that nothing acts on."""
+    """Keys that nothing acts on, and objects whose use satisfies nothing."""
 
 
 Further = Callable[[Config], None]
@@ -118,6 +118,7 @@ def _problem(error: ConfigError, source: str, file: Located | None) -> Problem:
 
 def _warnings(loaded: LoadedConfig, file: Located) -> tuple[Problem, ...]:
     said: list[tuple[str, str, str | None]] = [(key, "nothing acts on it here", None) for key in loaded.without_effect]
+    said += [(key, "a plain object: using it satisfies nothing", None) for key in loaded.plain_objects]
     for key in loaded.unknown:
         near = nearest_key([key], known_keys())
         said.append((key, f"unknown, and left out; the nearest known key is `{near}`", near))

@@ -28,7 +28,6 @@ from townlet_runtime.town.config import (
     JobSpec,
     LifecycleConfig,
     ObjectSpec,
-    ObjectType,
     PersonalityConfig,
     QueueConfig,
     RewardConfig,
@@ -38,6 +37,7 @@ from townlet_runtime.town.config import (
     Ticks,
     TownConfig,
 )
+from townlet_runtime.town.objects import ObjectType
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 
 Said: TypeAlias = Mapping[str, Any]

@@ -18,16 +18,15 @@ from townlet_runtime.config.keys import Content, merge
 from townlet_runtime.config.schema import Config, Section
 from townlet_runtime.errors import ConfigError, TownConfigError, UnknownKeyError, WrongValueError
 from townlet_runtime.town.config import (
-    OBJECT_TYPES,
     AffordanceSpec,
     Effect,
     Effects,
     JobSpec,
     ObjectSpec,
-    ObjectType,
     Ticks,
     TownConfig,
 )
+from townlet_runtime.town.objects import OBJECT_TYPES, ObjectType, TypeName
 from townlet_trajectory.storage.json import JsonValue
 
 DEFAULT_FILE = "configs/affordances/core.yaml"
@@ -111,7 +110,7 @@ class PlacedObject(Section):
 
     type: Literal["object"]
     id: _Name
-    object_type: _Name
+    object_type: TypeName
     position: tuple[int, int] | None = None
     stock: Mapping[str, Annotated[int, Field(ge=0)]] = {}
 
@@ -123,7 +122,7 @@ class AffordanceFile:
     affordances: Mapping[str, Affordance]
     """By object type of the town."""
     objects: tuple[PlacedObject, ...]
-    """Those of the town's types that have a position."""
+    """Those that have a position."""
     without_effect: tuple[str, ...]
     """Entries and keys that the town does nothing with."""
 
@@ -167,7 +166,7 @@ def _parsed(content: JsonValue, source: str) -> AffordanceFile:
         if entry.id in ids:
             raise ConfigError("another entry has this id", file=source, key=f"{label}.id")
         ids.add(entry.id)
-        if entry.object_type not in OBJECT_TYPES:
+        if isinstance(entry, Affordance) and entry.object_type not in OBJECT_TYPES:
             idle.setdefault(f"type `{entry.object_type}`", []).append(entry.id)
         elif isinstance(entry, Affordance):
             _check(entry, affordances, label, source)
@@ -232,9 +231,8 @@ def with_affordances(config: Config, file: AffordanceFile) -> Config:
     said: Content = {kind: _entry_as_settings(entry, _prices(config, kind)) for kind, entry in file.affordances.items()}
     town = {**config.town, "affordances": merge(said, dict(config.town["affordances"]))}
     known = {item.id for item in config.scenario.objects}
-    types: dict[str, ObjectType] = {name: name for name in OBJECT_TYPES}
     placed = tuple(
-        ObjectSpec(id=item.id, type=types[item.object_type], position=item.position)
+        ObjectSpec(id=item.id, type=item.object_type, position=item.position)
         for item in file.objects
         if item.position is not None and item.id not in known
     )

@@ -9,7 +9,8 @@ by tick, until the world has done it:
 - `release` takes one tick and gives up the object (no other than the named one).
 - `move` walks one cell a tick, first along x, until the agent stands there.
 - `request` walks to the object and stands in its line until the agent holds its turn; it takes no turn.
-- `start` does the same and takes the turn; it is done in the tick in which the use begins.
+- `start` does the same and takes the turn; it is done in the tick in which the use begins. A plain object that a later
+  `release` gives up, with only `wait` in between, is held until then.
 
 While the agent uses something, it waits: only `wait` and `release` go on. An object whose stock is empty, or that the
 agent cannot pay, is walked to and waited for. Every intent takes a tick at least.
@@ -33,9 +34,10 @@ from townlet_behavior import (
     ScriptedController,
 )
 from townlet_runtime.errors import SimulationError, TownConfigError
+from townlet_runtime.town.actions import DIRECTIONS, SELECTORS, TABLE
 from townlet_runtime.town.arrays import Ints
 from townlet_runtime.town.config import AgentSpec, ScheduledIntent, TownConfig
-from townlet_runtime.town.place import DIRECTIONS, SELECTORS, TABLE, Place
+from townlet_runtime.town.place import Place
 from townlet_runtime.town.state import FREE, HOLDS_TURN, USING, TownState
 
 if TYPE_CHECKING:
@@ -185,7 +187,7 @@ def _requests(view: TownObserved, slots: Ints, goal: Ints) -> Ints:
     columns = view.place.local_type[goal][:, None] * len(SELECTORS) + _SELECTORS
     means = view.targets.local[slots[:, None], columns] == goal[:, None]
     chosen = columns[np.arange(len(slots)), means.argmax(axis=1)]
-    return np.where(means.any(axis=1), TABLE.requests.start + chosen, -1)
+    return np.where(means.any(axis=1), view.place.actions.request_of[chosen], -1)
 
 
 def _rows(view: TownObserved, slots: Ints) -> Ints:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, is_dataclass
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple, cast, get_type_hints
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from townlet_behavior.personality import PROFILES
 from townlet_runtime.errors import TownConfigError
+from townlet_runtime.town.checks import wrong_setting
+from townlet_runtime.town.objects import MAX_PLAIN_TYPES, OBJECT_TYPES, ObjectType, TypeName
 
 SocialStage = Literal["OFF", "C1", "C2", "C3"]
 """Stages of social rewards; each has what those before it have."""
@@ -125,39 +126,21 @@ def check_profile(name: str, *, key: str) -> None:
 
 
 def check_settings(record: object, section: str | None = None) -> None:
-    """Check every field of a dataclass against the type and range in its annotation, where alone they are declared.
+    """Check every field of a dataclass against its annotation, as its `__post_init__`.
 
-    Args:
-        record: called by its `__post_init__`.
-        section: that errors put before the name of the field.
+    `section` is what errors put before the name of the field.
 
     Raises:
         TownConfigError: names the first field that has another type or is out of range, and what was expected.
     """
-    # mypy takes the hash of a class for that of its instances.
-    for name, adapter in _adapters(cast(Hashable, type(record))).items():
-        value = vars(record)[name]
-        try:
-            # Of mappings, pydantic takes nothing but a dict when it is strict.
-            adapter.validate_python(dict(value) if isinstance(value, Mapping) else value, strict=True)
-        except ValidationError as error:
-            expected = error.errors(include_url=False)[0]["msg"].removeprefix("Input should be ")
-            key = f"{section}.{name}" if section else name
-            raise TownConfigError(f"must be {expected}, got {value!r}", key=key) from error
-
-
-@cache
-def _adapters(record: Hashable) -> Mapping[str, TypeAdapter[Any]]:
-    """By field. A record inside of the record has checked itself, so only its type is looked at."""
-    finite = ConfigDict(allow_inf_nan=False)
-    hints = get_type_hints(record, include_extras=True)
-    return {name: TypeAdapter(hint, config=None if is_dataclass(hint) else finite) for name, hint in hints.items()}
+    found = wrong_setting(record)
+    if found is not None:
+        name, problem = found
+        raise TownConfigError(problem, key=f"{section}.{name}" if section else name)
 
 
 TOWN = "town"
 """Name of the embedded town among environments."""
-ObjectType = Literal["fridge", "stove", "shower", "bed"]
-OBJECT_TYPES: tuple[ObjectType, ...] = ("fridge", "stove", "shower", "bed")
 NEEDS = ("hunger", "hygiene", "energy")
 
 # What one array of a town can hold, with room for many worlds beside each other.
@@ -204,7 +187,7 @@ class ObjectSpec:
     """One object of the town that agents line up for."""
 
     id: str
-    type: ObjectType
+    type: TypeName
     position: tuple[int, int] = (0, 0)
     places: Annotated[int, Field(ge=1, le=1000)] = 1
     """Agents that can use it at the same time; one is let in per tick."""
@@ -387,6 +370,11 @@ class TownConfig:
         for name, ids in names.items():
             if len(set(ids)) != len(ids):
                 raise TownConfigError(f"expected unique names, got {sorted(ids)}", key=name)
+        if len(self.plain_types) > MAX_PLAIN_TYPES:
+            own, most = ", ".join(OBJECT_TYPES), MAX_PLAIN_TYPES
+            raise TownConfigError(
+                f"expected at most {most} types beside {own}, got {len(self.plain_types)}", key="objects"
+            )
         for agent in self.agents:
             key = f"agents[{agent.id}]"
             if agent.job is not None and agent.job not in jobs:
@@ -398,3 +386,8 @@ class TownConfig:
     def population(self) -> int:
         """Agents at the start of an episode."""
         return len(self.agents) or self.num_agents
+
+    @property
+    def plain_types(self) -> tuple[str, ...]:
+        """Types of the plain objects, in the order of their names."""
+        return tuple(sorted({item.type for item in self.objects} - set(OBJECT_TYPES)))

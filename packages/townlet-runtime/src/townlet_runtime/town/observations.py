@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from townlet_behavior.guardrails import CHAT_RIVAL
 from townlet_runtime.simulation.interface import Observed
+from townlet_runtime.town.actions import SELECTORS, TABLE, ActionTable
 from townlet_runtime.town.arrays import Bools, Floats, Ints
-from townlet_runtime.town.config import NEEDS, OBJECT_TYPES, TownConfig
-from townlet_runtime.town.place import NUM_TARGETS, SELECTORS, TABLE, Place
+from townlet_runtime.town.config import NEEDS, TownConfig
+from townlet_runtime.town.objects import OBJECT_TYPES
+from townlet_runtime.town.place import Place
 from townlet_runtime.town.relations import SHUNNED
 from townlet_runtime.town.state import HOLDS_TURN, USING, Company, Targets, TownState
 
@@ -169,12 +171,10 @@ def rows_of(column: NDArray[_T], rows: Ints | None) -> NDArray[_T]:
 
 
 MAP_CHANNELS = ("self", "agents", "objects", "reservations")
-_COLUMNS = tuple(f"{kind}_{how}" for kind in OBJECT_TYPES for how in SELECTORS)
-
 _KNOWN = ("usable", "distance", "busy", "cooldown")
 """Columns for the object that each target means."""
 
-FEATURES = (
+_OF_ITSELF = (
     *(f"need_{need}" for need in NEEDS),
     "wallet",
     "lateness_counter",
@@ -201,14 +201,23 @@ FEATURES = (
     "use_remaining",
     "meals_in_town",
     "ingredients_in_town",
-    *(f"{what}_{c}" for c in _COLUMNS for what in _KNOWN),
-    *(f"held_{key}" for key in TABLE.vocabulary.keys),
-    "held_ticks_left",
 )
-"""Columns of `features`. The last ones, from `held_` on, are filled by the runtime."""
+"""The first columns of `features`, in every town."""
+_AT = {name: i for i, name in enumerate(_OF_ITSELF)}
 
+
+def feature_names(actions: ActionTable) -> tuple[str, ...]:
+    """Name the columns of `features` in a town with these actions.
+
+    The last ones, from `held_` on, are filled by the runtime.
+    """
+    targets = (f"{what}_{kind}_{how}" for kind in actions.types for how in SELECTORS for what in _KNOWN)
+    return (*_OF_ITSELF, *targets, *(f"held_{key}" for key in actions.vocabulary.keys), "held_ticks_left")
+
+
+FEATURES = feature_names(TABLE)
+"""Of a town without plain objects."""
 HELD_START = FEATURES.index(f"held_{TABLE.vocabulary.keys[0]}")
-_AT = {name: i for i, name in enumerate(FEATURES)}
 
 
 def _columns(first: str, last: str) -> slice:
@@ -220,7 +229,6 @@ _SHIFT = _columns("on_shift", "shift_pre")
 _TIME = _columns("time_sin", "time_cos")
 _PHASE = _columns("in_queue", "using_object")
 _STOCKS = _columns("meals_in_town", "ingredients_in_town")
-_TARGETS = _columns(f"usable_{_COLUMNS[0]}", f"cooldown_{_COLUMNS[-1]}")
 _PER_MONEY, _PER_AGENT, _PER_USE_TICK, _PER_LATE_TICK, _PER_UNIT = (np.array(1.0 / n) for n in (2, 4, 30, 50, 20))
 """Scales of the features; arrays without axes are faster here than numbers."""
 _MOST_MONEY, _LEAST_SCORE, _NONE, _ONE = np.array(3.0), np.array(-1.0), np.array(0), np.array(1)
@@ -233,6 +241,11 @@ class Observer:
 
     def __init__(self, config: TownConfig, place: Place, *, arrival_buffer: int) -> None:
         self._config, self._place = config, place
+        self.names = feature_names(place.actions)
+        """Of the columns of `features`."""
+        self.held_start = len(_OF_ITSELF) + place.actions.num_targets * len(_KNOWN)
+        """First column of the held action."""
+        self._of_targets = slice(len(_OF_ITSELF), self.held_start)
         slots, grid = place.num_worlds * config.population, place.grid
         self._per_step = np.array(1.0 / place.farthest)
         self._build_known(slots)
@@ -246,7 +259,7 @@ class Observer:
         work_x, work_y = place.timetable.x[:-1, None], place.timetable.y[:-1, None]
         self._to_work = np.ones((len(work_x) + 1, int(grid.own.max()) + 1), dtype=np.float32)
         self._to_work[:-1, inner] = (np.abs(work_x - x) + np.abs(work_y - y)) * self._per_step
-        self._features = np.zeros((slots, len(FEATURES)), dtype=np.float32)
+        self._features = np.zeros((slots, len(self.names)), dtype=np.float32)
         # What the columns that change seldom were made from.
         self._stock_seen = self._late_seen = b""
         self._extroversion_seen = np.empty(0)
@@ -257,7 +270,7 @@ class Observer:
         place = self._place
         # Taking from a full matrix of offsets is faster than from a column of them.
         first = np.arange(slots) * (place.num_objects + 1)
-        self._first_known = first.repeat(NUM_TARGETS).reshape(slots, NUM_TARGETS)
+        self._first_known = first.repeat(place.actions.num_targets).reshape(slots, -1)
         self._known = np.zeros((slots, place.num_objects + 1, len(_KNOWN)), dtype=np.float32)
         self._known[:, :-1, 0] = 1.0
         inner, x, y = place.grid.inner()
@@ -281,7 +294,8 @@ class Observer:
         self._itself[side * side // 2] = 1.0
 
     def map(self, state: TownState, company: Company) -> NDArray[np.float32]:
-        """[S, 4, H, W]: itself, other agents (count / 4), objects ((type + 1) / 4), agents at objects (count / 4)."""
+        """[S, 4, H, W]: itself, other agents (count / 4), objects ((type + 1) / 4, above 1 for plain objects), agents
+        at objects (count / 4)."""
         layers, side = self._layers, self._side
         layers[self._crowded] = 0.0
         self._crowded = company.here
@@ -308,7 +322,7 @@ class Observer:
             scores: [S] of `chat_scores`.
 
         Returns:
-            [S, len(FEATURES)].
+            [S, len(names)].
         """
         out = self._features
         out[:, _NEEDS] = state.needs
@@ -363,7 +377,7 @@ class Observer:
             self._shows_cooldowns = cools
             np.greater(state.cooldown_until, state.tick, out=known[:, :, 3], casting="unsafe")
         flat = known.reshape(-1, len(_KNOWN))
-        out[:, _TARGETS] = flat.take(targets.local + self._first_known, axis=0).reshape(len(out), -1)
+        out[:, self._of_targets] = flat.take(targets.local + self._first_known, axis=0).reshape(len(out), -1)
 
 
 def _shift_table(place: Place, arrival_buffer: int) -> NDArray[np.float32]:

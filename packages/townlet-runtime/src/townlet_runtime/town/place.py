@@ -1,4 +1,4 @@
-"""The arrays of a town that never change: its actions, cells, objects, ways and shifts."""
+"""The arrays of a town that never change: its cells, objects, ways and shifts."""
 
 from __future__ import annotations
 
@@ -6,64 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary
+from townlet_runtime.town.actions import DIRECTIONS, SELECTORS, ActionTable, action_table
 from townlet_runtime.town.arrays import Bools, Floats, Ints
-from townlet_runtime.town.config import OBJECT_TYPES, JobSpec, ObjectSpec, TownConfig
+from townlet_runtime.town.config import AffordanceSpec, AgentSpec, Effects, JobSpec, ObjectSpec, TownConfig
+from townlet_runtime.town.objects import OBJECT_TYPES
 
-WAIT, CHAT, START, RELEASE, MOVE, REQUEST, WORK = (np.array(act) for act in range(7))
-"""Effects of actions; arrays without axes, as the phases of `townlet_runtime.town.state` are. Up to `START` an agent
-stays at its object."""
-
-SELECTORS = ("first", "nearest", "least_busy")
-"""How `request` selects an object of its type: the lowest index, the fewest steps, the fewest agents at it."""
-
-DIRECTIONS = {"east": (1, 0), "west": (-1, 0), "south": (0, 1), "north": (0, -1)}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ActionTable:
-    """Columns by action index, [A] each."""
-
-    vocabulary: ActionVocabulary
-    act: NDArray[np.int64]
-    """`WAIT` to `WORK`."""
-    target: NDArray[np.int64]
-    """Column of the targets (type * 3 + selector) that a request refers to; for another action, a column beyond those
-    of all agents."""
-    moves: slice
-    """The steps, in the order of `DIRECTIONS`."""
-    requests: slice
-    """The actions that are requests, in the order of the columns of the targets."""
-
-    def index(self, key: str) -> int:
-        """Return the index of `key`."""
-        return self.vocabulary.index(key)
-
-
-def _build() -> ActionTable:
-    rows: list[tuple[str, str, NDArray[np.int64]]] = [("wait", "wait", WAIT)]
-    rows += [(f"move:{name}", "move", MOVE) for name in DIRECTIONS]
-    first_request = len(rows)
-    rows += [(f"request:{kind}:{how}", "request", REQUEST) for kind in OBJECT_TYPES for how in SELECTORS]
-    end_request = len(rows)
-    rows += [("start", "start", START), ("go_to:workplace", "work", WORK)]
-    rows += [("release", "release", RELEASE), ("chat", "chat", CHAT)]
-    num_targets = end_request - first_request
-    target = np.full(len(rows), 1 << 40)
-    target[first_request:end_request] = np.arange(num_targets)
-    return ActionTable(
-        vocabulary=ActionVocabulary(keys=tuple(r[0] for r in rows), kinds=tuple(r[1] for r in rows), wait=0),
-        act=np.array([r[2] for r in rows], dtype=np.int64),
-        target=target,
-        moves=slice(1, 1 + len(DIRECTIONS)),
-        requests=slice(first_request, end_request),
-    )
-
-
-TABLE = _build()
-NUM_TARGETS = len(OBJECT_TYPES) * len(SELECTORS)
+PLAIN_USE = AffordanceSpec(id="use", duration=10, effects=Effects())
+"""Of a plain object; where a schedule holds one for longer, every use of it lasts until that schedule's release."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,8 +94,15 @@ class Ways:
     of nowhere."""
 
 
-def build_ways(grid: Grid, objects: tuple[ObjectSpec, ...], jobs: tuple[JobSpec, ...]) -> Ways:
-    """Work out every step from every cell; see `Ways`."""
+def build_ways(grid: Grid, objects: tuple[ObjectSpec, ...], jobs: tuple[JobSpec, ...], actions: ActionTable) -> Ways:
+    """Work out every step from every cell; see `Ways`.
+
+    Args:
+        grid: of all worlds.
+        objects: of one world.
+        jobs: of one world.
+        actions: of the town.
+    """
     inner, x, y = grid.inner()
     targets = [*(item.position for item in objects), *(job.location for job in jobs)]
     steps = [_towards(grid, x, y, to_x, to_y) for to_x, to_y in targets]
@@ -155,8 +112,8 @@ def build_ways(grid: Grid, objects: tuple[ObjectSpec, ...], jobs: tuple[JobSpec,
         steps.append(inside * (dy * grid.cells_per_row + dx))
     table = np.zeros((int(grid.own.max()) + 1, len(steps)), dtype=np.int64)
     table[inner] = np.stack(steps, axis=1)
-    of_action = np.zeros(len(TABLE.vocabulary), dtype=np.int64)
-    of_action[TABLE.moves] = len(jobs) + 1 + np.arange(len(DIRECTIONS))
+    of_action = np.zeros(len(actions.vocabulary), dtype=np.int64)
+    of_action[actions.moves] = len(jobs) + 1 + np.arange(len(DIRECTIONS))
     return Ways(steps=table.ravel(), count=np.array(len(steps)), of_action=of_action)
 
 
@@ -257,10 +214,35 @@ def objects_of(config: TownConfig) -> tuple[ObjectSpec, ...]:
         places = math.ceil(config.population / 10)
         cells = [(kind, (int(fx * width), int(fy * height))) for kind, (fx, fy) in _DEFAULT_OBJECTS]
         objects = tuple(
-            ObjectSpec(id=f"{kind}_{sum(k == kind for k, _ in cells[: i + 1])}", type=kind, position=xy, places=places)  # type: ignore[arg-type]
+            ObjectSpec(id=f"{kind}_{sum(k == kind for k, _ in cells[: i + 1])}", type=kind, position=xy, places=places)
             for i, (kind, xy) in enumerate(cells)
         )
-    return tuple(sorted(objects, key=lambda o: OBJECT_TYPES.index(o.type)))
+    types = (*OBJECT_TYPES, *config.plain_types)
+    return tuple(sorted(objects, key=lambda o: types.index(o.type)))
+
+
+def use_ticks(item: ObjectSpec, config: TownConfig) -> int:
+    """Return how long a use of an object lasts that nobody releases earlier."""
+    if item.type in OBJECT_TYPES:
+        return config.affordances[item.type].duration
+    return max((PLAIN_USE.duration, *(_held(item.id, agent) + 1 for agent in config.agents)))
+
+
+def _held(object_id: str, agent: AgentSpec) -> int:
+    """Ticks from a `start` of a schedule to its `release` of the same object, at most; 0 for no release.
+
+    In between are only intents that go on during a use.
+    """
+    most, since = 0, None
+    # Twice, as it begins anew after its end.
+    for tick, intent in enumerate(agent.schedule * 2):
+        if intent.blocked or intent.kind not in ("start", "wait", "release"):
+            since = None
+        elif intent.kind == "start":
+            since = tick if intent.object_id == object_id else None
+        elif intent.kind == "release" and since is not None and intent.object_id in (None, object_id):
+            most, since = max(most, tick - since), None
+    return most
 
 
 def jobs_of(config: TownConfig) -> tuple[JobSpec, ...]:
@@ -282,6 +264,7 @@ class Place:
 
     objects: tuple[ObjectSpec, ...]
     jobs: tuple[JobSpec, ...]
+    actions: ActionTable
     num_worlds: int
     num_objects: int
     """O, per world."""
@@ -290,7 +273,7 @@ class Place:
     present: Ints
     """[P]; the types that are present."""
     object_type: Ints
-    """[W * O + 1]; index into `OBJECT_TYPES`."""
+    """[W * O + 1]; index into `actions.types`."""
     column_of_type: Ints
     """[W * O + 1]; first of the columns of the targets that belong to that type."""
     capacity: Ints
@@ -325,12 +308,13 @@ class Place:
     local_type: Ints
     timetable: Timetable
     duration: Ints
+    """[W * O + 1]; ticks of a use."""
     cost: Floats
     uses_stock: Bools
     meals_made: Ints
-    """[4], by type."""
+    """[K], by type."""
     effects: Floats
-    """[4, 3]."""
+    """[K, 3]."""
 
 
 def _goals(num_worlds: int, count: int) -> Ints:
@@ -342,7 +326,8 @@ def _goals(num_worlds: int, count: int) -> Ints:
 def build_place(config: TownConfig, num_worlds: int) -> Place:
     """Lay out `num_worlds` copies of the town that `config` describes."""
     objects, jobs = objects_of(config), jobs_of(config)
-    types = np.array([OBJECT_TYPES.index(o.type) for o in objects], dtype=np.int64)
+    actions = action_table(config.plain_types)
+    types = np.array([actions.types.index(o.type) for o in objects], dtype=np.int64)
     present, segments = np.unique(types, return_index=True)
     local_x = np.array([o.position[0] for o in objects], dtype=np.int64)
     local_y = np.array([o.position[1] for o in objects], dtype=np.int64)
@@ -350,7 +335,7 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
     def all_worlds(column: Ints) -> Ints:
         return np.append(np.tile(column, num_worlds), 0)
 
-    kinds = [config.affordances[kind] for kind in OBJECT_TYPES]
+    kinds = [*(config.affordances[kind] for kind in OBJECT_TYPES), *(PLAIN_USE for _ in config.plain_types)]
     uses_stock = np.array([k.uses_stock for k in kinds], dtype=np.bool_)
     world_of_slot = np.repeat(np.arange(num_worlds), config.population)
     grid = build_grid(config, num_worlds)
@@ -358,6 +343,7 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
     return Place(
         objects=objects,
         jobs=jobs,
+        actions=actions,
         num_worlds=num_worlds,
         num_objects=len(objects),
         segments=segments.astype(np.int64),
@@ -366,7 +352,7 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
         column_of_type=all_worlds(types * len(SELECTORS)),
         capacity=all_worlds(np.array([o.places for o in objects], dtype=np.int64)),
         needs_stock=np.tile(uses_stock[types], num_worlds),
-        ways=build_ways(grid, objects, jobs),
+        ways=build_ways(grid, objects, jobs, actions),
         object_cell=np.append(
             grid.cells(object_worlds, np.tile(local_x, num_worlds), np.tile(local_y, num_worlds)), -1
         ),
@@ -378,7 +364,7 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
         count=np.array(len(objects)),
         goal_of=_goals(num_worlds, len(objects)),
         goal_base=world_of_slot * (len(objects) + 1),
-        row_of_targets=np.arange(len(world_of_slot)) * NUM_TARGETS,
+        row_of_targets=np.arange(len(world_of_slot)) * actions.num_targets,
         knows_chats=config.social.relationships,
         local_x=local_x,
         local_y=local_y,
@@ -386,7 +372,7 @@ def build_place(config: TownConfig, num_worlds: int) -> Place:
         timetable=build_timetable(
             jobs, ticks_per_day=config.ticks_per_day, takeover_ticks=config.social.takeover_ticks
         ),
-        duration=np.array([k.duration for k in kinds], dtype=np.int64),
+        duration=all_worlds(np.array([use_ticks(o, config) for o in objects], dtype=np.int64)),
         cost=np.array([k.cost for k in kinds], dtype=np.float64),
         uses_stock=uses_stock,
         meals_made=np.array([k.meals_made for k in kinds], dtype=np.int64),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 import numpy as np
 
 from townlet_runtime.town.picture import PictureAgent, PictureObject, TownPicture
@@ -9,7 +11,7 @@ from townlet_runtime.town.state import IN_LINE, USING
 from townlet_runtime.town.town import Town
 
 _SYMBOLS = {"fridge": "F", "stove": "S", "shower": "H", "bed": "B"}
-_WORKPLACE = "W"
+_PLAIN, _WORKPLACE = "o", "W"
 _LEGEND = "F fridge  S stove  H shower  B bed  W workplace  1-9 agents (+ more)  . free"
 
 
@@ -24,7 +26,7 @@ def render_lines(town: Town, *, world: int = 0) -> list[str]:
     for job in place.jobs:
         cells[job.location[1], job.location[0]] = _WORKPLACE
     for item in place.objects:
-        cells[item.position[1], item.position[0]] = _SYMBOLS[item.type]
+        cells[item.position[1], item.position[0]] = _SYMBOLS.get(item.type, _PLAIN)
     here = _slots(town, world)
     crowd = np.zeros((height, width), dtype=np.int64)
     np.add.at(crowd, (state.y[here], state.x[here]), 1)
@@ -35,7 +37,9 @@ def render_lines(town: Town, *, world: int = 0) -> list[str]:
         f"tick {state.tick:4d}  agents {here.size}  hunger {needs[0]:.2f}  hygiene {needs[1]:.2f}  "
         f"energy {needs[2]:.2f}  wallet {state.wallet[here].mean() if here.size else 0.0:.2f}"
     )
-    return [news, *(" ".join(row) for row in cells), _LEGEND]
+    plain = town.config.plain_types
+    named = wrap(f"{_PLAIN} {', '.join(plain)}", 79) if plain else []
+    return [news, *(" ".join(row) for row in cells), _LEGEND, *named]
 
 
 def town_picture(town: Town, *, world: int = 0, title: str) -> TownPicture:

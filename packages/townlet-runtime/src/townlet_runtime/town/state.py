@@ -9,7 +9,7 @@ import numpy as np
 
 from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.config import TownConfig
-from townlet_runtime.town.place import NUM_TARGETS, TABLE, Grid, Place
+from townlet_runtime.town.place import Grid, Place
 from townlet_runtime.town.relations import Relations
 
 FREE, IN_LINE, HOLDS_TURN, USING = (np.array(phase) for phase in range(4))
@@ -41,7 +41,7 @@ EVENTS = (
 COMPLETED = tuple(
     EVENTS.index(name) for name in ("meal_events", "cook_events", "shower_complete_events", "sleep_complete_events")
 )
-"""Event of a completed use, by object type."""
+"""Event of a completed use, by the town's own types; that of a plain object is none."""
 
 
 @dataclass(eq=False)
@@ -137,7 +137,7 @@ class Targets(NamedTuple):
     own_cell: Ints
     """[S]; number of each agent's cell in its world."""
     meant: Ints
-    """[S * 12 + 1]; object of the world that each (type, way of choosing) means to each agent, O for none; so in the
+    """[S * T + 1]; object of the world that each (type, way of choosing) means to each agent, O for none; so in the
     spare last one."""
     some_unusable: bool
     """Some object of a type that is present is out of stock or too dear for somebody."""
@@ -146,13 +146,13 @@ class Targets(NamedTuple):
 
     @property
     def local(self) -> Ints:
-        """[S, 12]; `meant` by agent."""
-        return self.meant[:-1].reshape(-1, NUM_TARGETS)
+        """[S, T]; `meant` by agent."""
+        return self.meant[:-1].reshape(-1, self.place.actions.num_targets)
 
     def wanted(self, actions: Ints) -> Ints:
         """[S]; the object of the world that each of `actions` [S] asks for, O for none."""
         # What is no request has a column beyond all, which is clipped to the spare one.
-        return self.meant.take(TABLE.target.take(actions) + self.place.row_of_targets, mode="clip")
+        return self.meant.take(self.place.actions.target.take(actions) + self.place.row_of_targets, mode="clip")
 
     def goals(self, actions: Ints) -> Ints:
         """[S]; the same over all worlds, -1 for none."""
@@ -213,7 +213,8 @@ def empty_state(config: TownConfig, place: Place) -> TownState:
 
 def initial_stock(config: TownConfig, place: Place) -> Ints:
     """Return meals in fridges and ingredients at stoves at the start; other objects have none."""
-    by_type = np.array([config.fridge_stock, config.stove_stock, 0, 0], dtype=np.int64)
+    by_type = np.zeros(len(place.actions.types), dtype=np.int64)
+    by_type[:2] = config.fridge_stock, config.stove_stock
     stock = by_type[place.object_type]
     stock[-1] = 0
     return stock

@@ -20,11 +20,12 @@ from townlet_behavior import (
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import CommitmentColumns, SimulationSpec, Stepped, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
+from townlet_runtime.town.actions import TABLE
 from townlet_runtime.town.arrays import Bools, Floats, Ints
 from townlet_runtime.town.behaviors import BEHAVIORS, behavior_named, build_schedules
 from townlet_runtime.town.config import TownConfig
-from townlet_runtime.town.observations import FEATURES, HELD_START, MAP_CHANNELS, Observer, TownObserved, rows_of
-from townlet_runtime.town.place import TABLE, build_place
+from townlet_runtime.town.observations import MAP_CHANNELS, Observer, TownObserved, rows_of
+from townlet_runtime.town.place import build_place
 from townlet_runtime.town.relations import EDGES, FADE_TICKS
 from townlet_runtime.town.rules.population import Population
 from townlet_runtime.town.rules.rewards import (
@@ -100,18 +101,20 @@ class Town:
         self._rows: Ints | None = None
         self._observed: TownObserved | None = None
         self._episode_of_slot = self._worlds
-        side = config.local_window
+        side, features = config.local_window, self._observer.names
         self.spec = SimulationSpec(
             name="town",
-            vocabulary=TABLE.vocabulary,
-            observation_shapes={"features": (len(FEATURES),), "map": (len(MAP_CHANNELS), side, side)},
-            feature_names=FEATURES,
+            vocabulary=self.place.actions.vocabulary,
+            observation_shapes={"features": (len(features),), "map": (len(MAP_CHANNELS), side, side)},
+            feature_names=features,
             num_worlds=num_worlds,
             capacity=self._num_slots,
             episode_ticks=config.episode_ticks,
             event_names=EVENTS,
             commitment_columns=CommitmentColumns(
-                observation="features", start=HELD_START, max_ticks=max(1, *config.option_ticks.values())
+                observation="features",
+                start=self._observer.held_start,
+                max_ticks=max(1, *config.option_ticks.values()),
             ),
             option_ticks=config.option_ticks,
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from townlet_runtime.town.actions import DIRECTIONS, NUM_KNOWN, SELECTORS, TABLE, ActionTable
 from townlet_runtime.town.arrays import Bools, Ints
-from townlet_runtime.town.config import OBJECT_TYPES, TownConfig
-from townlet_runtime.town.place import DIRECTIONS, NUM_TARGETS, REQUEST, SELECTORS, TABLE, Place
+from townlet_runtime.town.config import TownConfig
+from townlet_runtime.town.place import Place
 from townlet_runtime.town.state import HOLDS_TURN, USING, Targets, TownState
 
 _START, _RELEASE = TABLE.index("start"), TABLE.index("release")
@@ -26,7 +27,7 @@ class TargetResolver:
 
     def __init__(self, config: TownConfig, place: Place) -> None:
         self._place = place
-        count, grid = place.num_objects, place.grid
+        count, grid, actions = place.num_objects, place.grid, place.actions
         # A sort key per object: agents at it, then steps to it, then its index as the last digits; least is best.
         unit = 1 << count.bit_length()
         self._digits = np.array(unit - 1)
@@ -36,17 +37,18 @@ class TargetResolver:
         cells = int(grid.own.max()) + 1
         self._steps_key = np.zeros((cells, count), dtype=np.int64)
         self._steps_key[inner] = steps * unit + np.arange(count)
-        self._legal_on = np.zeros((cells, len(TABLE.vocabulary)), dtype=np.bool_)
-        self._legal_on[:, TABLE.vocabulary.wait] = True
-        self._legal_on[:, TABLE.requests] = np.isin(np.arange(NUM_TARGETS) // _WAYS, place.present)
-        for action, (dx, dy) in enumerate(DIRECTIONS.values(), start=TABLE.moves.start):
+        self._legal_on = np.zeros((cells, len(actions.vocabulary)), dtype=np.bool_)
+        self._legal_on[:, actions.vocabulary.wait] = True
+        self._legal_on[:, actions.request_of] = np.isin(np.arange(actions.num_targets) // _WAYS, place.present)
+        for action, (dx, dy) in enumerate(DIRECTIONS.values(), start=actions.moves.start):
             to_x, to_y = x + dx, y + dy
             self._legal_on[inner, action] = (to_x >= 0) & (to_x < grid.width) & (to_y >= 0) & (to_y < grid.height)
         slots = place.num_worlds * config.population
-        self._meant = np.full(slots * NUM_TARGETS + 1, count)
-        self._rows = np.arange(slots) * len(TABLE.vocabulary)
+        self._meant = np.full(slots * actions.num_targets + 1, count)
+        self._rows = np.arange(slots) * len(actions.vocabulary)
+        self._while_using = _while_using(actions)
         self._dearest = np.array(place.cost_present.max())
-        self._kinds: Ints | slice = slice(None) if len(place.present) == len(OBJECT_TYPES) else place.present
+        self._kinds: Ints | slice = slice(None) if len(place.present) == len(actions.types) else place.present
         self._stock_seen: bytes | None = None
         self._barred: Ints | None = None
         self._kind_is_out = False
@@ -70,7 +72,7 @@ class TargetResolver:
         best = np.minimum.reduceat(keys, place.segments, axis=2)
 
         meant = self._meant.copy()
-        by_kind = meant[:-1].reshape(slots, len(OBJECT_TYPES), _WAYS)
+        by_kind = meant[:-1].reshape(slots, len(place.actions.types), _WAYS)
         by_kind[:, self._kinds, _NEAREST:] = (best & self._digits).transpose(1, 2, 0)
         if self._kind_is_out:
             agents, kinds = (best[0] >= _BARRED).nonzero()
@@ -99,7 +101,7 @@ class TargetResolver:
         out = first >= _BARRED
         first[out] = place.num_objects
         self._kind_is_out = bool(np.count_nonzero(out))
-        by_kind = self._meant[:-1].reshape(-1, len(OBJECT_TYPES), _WAYS)
+        by_kind = self._meant[:-1].reshape(-1, len(place.actions.types), _WAYS)
         by_kind[:, self._kinds, _FIRST] = first[place.world_of_slot]
         self._barred = (barred * _BARRED).reshape(place.num_worlds, 1, -1) if np.count_nonzero(barred) else None
 
@@ -120,7 +122,8 @@ class TargetResolver:
         place = self._place
         mask = self._legal_on.take(targets.own_cell, axis=0)
         if targets.some_unusable:
-            np.less(targets.local, place.count, out=mask[:, TABLE.requests])
+            # A plain object is always usable.
+            np.less(targets.local[:, :NUM_KNOWN], place.count, out=mask[:, TABLE.requests])
         mask[:, _WORK] = state.job >= 0
         if place.knows_chats:
             np.logical_and(num_others, state.chat_ready_at <= state.tick, out=mask[:, _CHAT])
@@ -132,18 +135,13 @@ class TargetResolver:
             flat[rows + _RELEASE] = True
             using = busy[phase == USING]
             if using.size:
-                mask[using] = _WHILE_USING.take(place.object_type[state.object[using]], axis=0)
+                mask[using] = self._while_using.take(place.object_type[state.object[using]], axis=0)
         return mask
 
 
-def _while_using() -> Bools:
-    """[4, A]; what an agent may do while it uses an object of each type."""
-    allowed = np.zeros((len(OBJECT_TYPES), len(TABLE.vocabulary)), dtype=np.bool_)
+def _while_using(actions: ActionTable) -> Bools:
+    """[K, A]; what an agent may do while it uses an object of each type."""
+    allowed = np.zeros((len(actions.types), len(actions.vocabulary)), dtype=np.bool_)
     allowed[:, [0, _START, _RELEASE]] = True
-    requests = (TABLE.act == REQUEST).nonzero()[0]
-    kinds = TABLE.target[requests] // _WAYS
-    allowed[kinds, requests] = True
+    allowed[np.arange(actions.num_targets) // _WAYS, actions.request_of] = True
     return allowed
-
-
-_WHILE_USING = _while_using()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_runtime.town.actions import RELEASE, START, WORK
 from townlet_runtime.town.arrays import Bools, Ints
 from townlet_runtime.town.config import TownConfig
-from townlet_runtime.town.place import RELEASE, START, TABLE, WORK, Place
+from townlet_runtime.town.place import Place
 from townlet_runtime.town.relations import SHARED_MEAL
 from townlet_runtime.town.state import COMPLETED, EVENTS, FREE, HOLDS_TURN, IN_LINE, USING, Targets, TownState, count_at
 
@@ -29,7 +30,7 @@ def act_out(state: TownState, place: Place, actions: Ints, targets: Targets, con
         targets: of this very state.
         config: of the town.
     """
-    act = TABLE.act.take(actions)
+    act = place.actions.act.take(actions)
     wanted = targets.wanted(actions)
     goal = place.goal_of.take(wanted + place.goal_base)
     busy = targets.busy
@@ -226,7 +227,7 @@ def begin(state: TownState, place: Place, agents: Ints, config: TownConfig) -> N
         agents, objects, kinds, needs_stock = agents[able], objects[able], kinds[able], needs_stock[able]
     np.subtract.at(state.stock, objects, needs_stock.astype(np.int64))
     state.wallet[agents] -= place.cost[kinds]
-    state.remaining[agents] = place.duration[kinds]
+    state.remaining[agents] = place.duration[objects]
     state.phase[agents] = USING
     state.since[agents] = state.tick
 
@@ -248,7 +249,8 @@ def _complete(state: TownState, place: Place, agents: Ints, config: TownConfig) 
     kinds = place.object_type[objects]
     worlds = objects // place.num_objects
     state.needs[agents] = np.minimum(np.maximum(state.needs[agents] + place.effects[kinds], 0.0), 1.0)
-    np.add.at(state.events, (worlds, _COMPLETED[kinds]), 1.0)
+    own = kinds < len(_COMPLETED)
+    np.add.at(state.events, (worlds[own], _COMPLETED[kinds[own]]), 1.0)
     meals = place.meals_made[kinds]
     cooked = meals.nonzero()[0]
     if cooked.size:
