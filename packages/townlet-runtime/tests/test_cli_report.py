@@ -170,7 +170,6 @@ def test_the_rows_and_ranges_of_a_log_are_shown_without_a_picture(
         (["report", "validate", str(NEW), "--drift-threshold", "inf"], "expected a finite number, got inf"),
         (["report", "rewards"], "PATH"),
         (["report", "render", "."], "found no manifest.json"),
-        (["report", "compare", "."], "found no manifest.json"),
     ],
 )
 def test_errors_are_one_line_and_code_2(

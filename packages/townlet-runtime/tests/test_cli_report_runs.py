@@ -106,3 +106,13 @@ def test_runs_are_compared_on_one_page(
     assert main(["report", "compare", "a", "b", "--output", "page.png", "--json"]) == 0
     assert Path("page.png").read_bytes().startswith(b"\x89PNG")
     assert "groups" in json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_what_holds_no_run_is_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "compare", "."]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "found no manifest.json" in err
+    assert list(tmp_path.iterdir()) == []
