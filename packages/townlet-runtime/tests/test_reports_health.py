@@ -41,7 +41,7 @@ def test_what_stands_before_and_after_does_not_matter() -> None:
 
 
 def test_the_line_that_our_runtime_logs_is_read(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="townlet_runtime.core.telemetry"):
         log_tick_health(tick=12, duration_ms=0.51234, queue=3, dropped=4)
     found = parse_health(caplog.messages[0].encode(), "log:1")
     assert found == {**SAID, "tick": 12, "duration_ms": 0.512, "queue": 3, "dropped": 4}
