@@ -336,6 +336,7 @@ def test_a_frozen_policy_and_the_script_play_from_the_first_tick_to_the_last(tmp
     assert not (tmp_path / "frozen" / "opponent-right.onnx").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["anneal", "ppo"])
 def test_a_run_against_an_earlier_self_goes_on_where_it_was_broken_off(tmp_path: Path, mode: str) -> None:
     config = replace(of(right="past(3)"), mode=mode)

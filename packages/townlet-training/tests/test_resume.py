@@ -50,6 +50,8 @@ from townlet_trajectory.evaluation.promotion import PromotionConfig
 from townlet_trajectory.evaluation.results import ExportedPolicy, RunSummary
 from townlet_trajectory.storage.manifest import write_directory
 
+pytestmark = pytest.mark.long
+
 ANNEAL = TrainingConfig(
     seed=7,
     total_env_steps=4 * (24 + 8 * 6),

@@ -220,6 +220,7 @@ def outcome_of(summary: RunSummary, run_dir: Path) -> dict[str, object]:
     return {**fallen(run_dir), "weights": summary.weights_sha256, "final": summary.final, "history": summary.history}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["anneal", "mixed", "rollout"])
 def test_a_run_that_is_stopped_anywhere_comes_to_the_same(mode: str, tmp_path: Path) -> None:
     config = CONFIG if mode == "anneal" else replace(CONFIG, mode=mode, schedule=replace(CONFIG.schedule, epochs=5))
@@ -259,6 +260,7 @@ WRITERS = [
 ]
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_at_any_write_comes_to_the_same(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     whole = outcome_of(scheduled(CONFIG, tmp_path / "whole").run(), tmp_path / "whole")
