@@ -239,7 +239,7 @@ def test_without_the_library_it_is_named(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_a_script_that_raises_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    said = refusal(capsys, "run", "--env", NAME, "--controller", "walk:failing", "-q")
+    said = refusal(capsys, "run", "--env", NAME, "--controller", "walk:failing", "-q", code=1)
     assert said == "townlet: error: the script raised ZeroDivisionError for 'agent': integer division or modulo by zero"
 
 
