@@ -90,7 +90,10 @@ def test_what_a_form_has_no_place_for_is_said(folder: Path, run: Run) -> None:
         (("--to", "csv", "--output", "x"), "`to` must be one of ('captures', 'npz', 'shards', 'minari', 'parquet')"),
         (("--to", "shards", "--output", "cap"), "cap: write: exists already"),
         (("--to", "captures", "--output", "x"), "--to captures: 6 of 7 trajectories were cut; name the worth"),
-        (("--to", "captures", "--output", "x", "--final-value", "inf"), "--final-value inf: expected a finite number"),
+        (
+            ("--to", "captures", "--output", "x", "--final-value", "inf"),
+            "Invalid value for '--final-value': expected a finite number, got inf",
+        ),
         (("--to", "captures", "--output", "x", "--final-value", "0"), "x: encode: names of features"),
     ],
 )
@@ -201,7 +204,7 @@ def test_a_filter_by_tags_needs_all_of_them(folder: Path, run: Run) -> None:
         ((), "expected a condition, as --min-length 10, got none"),
         (("--agent", "nobody"), "town.npz: none of 7 trajectories meets the conditions"),
         (("--min-length", "5", "--max-length", "3"), "`min_length` 5 is above `max_length` 3"),
-        (("--min-return", "nan"), "limits of the return must be finite, got nan"),
+        (("--min-return", "nan"), "Invalid value for '--min-return': expected a finite number, got nan"),
         (
             ("--min-share", "robot=0.5"),
             "--min-share robot=0.5: expected scripted, learned, external and a share from 0 to 1, as learned=0.5",

@@ -40,11 +40,9 @@ def numbers(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], str, ty
             yield (*path, *needed), parameter.opts[0], found.pop()
 
 
-LATER = {"--min-reward", "--final-value", "--min-return", "--max-return"}
-"""Refused by the command itself, once it has all that it needs."""
 ENDLESS = {"--top"}
 """At most so many lines of what there is: more of them are all of it."""
-ALL = [each for each in numbers(typer.main.get_command(app)) if each[1] not in LATER | ENDLESS]
+ALL = [each for each in numbers(typer.main.get_command(app)) if each[1] not in ENDLESS]
 
 
 @pytest.mark.parametrize(("words", "option", "kind"), ALL, ids=lambda each: str(each))

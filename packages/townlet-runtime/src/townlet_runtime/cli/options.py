@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -20,6 +21,17 @@ MAX_COUNT = 10**12
 MAX_EPISODES = 2**20
 MAX_THREADS = 1024
 MAX_RUNS = 1000
+
+
+def finite_number(text: str) -> float:
+    """Return the number that `text` is; NaN and infinity are refused."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"expected a finite number, got {text}")
+    return value
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

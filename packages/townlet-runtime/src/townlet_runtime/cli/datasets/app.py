@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from townlet_runtime.cli.options import MAX_COUNT, MAX_SEED, DataRoot, Json, Quiet, Verbose, whole_number
+from townlet_runtime.cli.options import MAX_COUNT, MAX_SEED, DataRoot, Json, Quiet, Verbose, finite_number, whole_number
 from townlet_runtime.cli.start import start
 
 if TYPE_CHECKING:
@@ -36,7 +36,12 @@ _MinTimesteps = Annotated[
 ]
 _MinReward = Annotated[
     float | None,
-    typer.Option(metavar="X", help="Sum of the rewards of an accepted sample.  [default: any]", show_default=False),
+    typer.Option(
+        parser=finite_number,
+        metavar="X",
+        help="Sum of the rewards of an accepted sample.  [default: any]",
+        show_default=False,
+    ),
 ]
 _CapturesRoot = Annotated[
     Path,
@@ -72,6 +77,7 @@ _NewTarget = Annotated[
 _FinalValue = Annotated[
     float | None,
     typer.Option(
+        parser=finite_number,
         metavar="V",
         help="For captures: worth of the observation after a trajectory that was cut. Required where there is one.",
         show_default=False,
@@ -88,14 +94,18 @@ def _length(help: str) -> Any:
     return typer.Option(parser=whole_number(1, MAX_COUNT), metavar="N", help=help, show_default=False)
 
 
+def _return(help: str) -> Any:
+    return typer.Option(parser=finite_number, metavar="X", help=help, show_default=False)
+
+
 def _option(help: str, metavar: str, *names: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=help, show_default=False)
 
 
 _MinLength = Annotated[int | None, _length("At least so many steps.")]
 _MaxLength = Annotated[int | None, _length("At most so many steps.")]
-_MinReturn = Annotated[float | None, _option("The rewards add up to at least this.", "X")]
-_MaxReturn = Annotated[float | None, _option("The rewards add up to at most this.", "X")]
+_MinReturn = Annotated[float | None, _return("The rewards add up to at least this.")]
+_MaxReturn = Annotated[float | None, _return("The rewards add up to at most this.")]
 _Agents = Annotated[list[str] | None, _option("Trajectories of this agent. Repeatable.", "ID", "--agent")]
 _Tags = Annotated[list[str] | None, _option("Tagged so; with all, where repeated.", "TAG", "--tag")]
 _MinShares = Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,8 +53,6 @@ def curate_samples(
         min_timesteps: steps that an accepted sample has.
         min_reward: what the rewards of an accepted sample add up to at least; None: anything.
     """
-    if min_reward is not None and not math.isfinite(min_reward):
-        raise CommandError(f"--min-reward {min_reward}: expected a finite number")
     root = _root_of(samples, output)
     entries = list_captures(samples, relative_to=root, min_length=min_timesteps, min_return=min_reward)
     make_directory(output.parent)

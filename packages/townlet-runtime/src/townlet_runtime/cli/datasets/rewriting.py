@@ -106,8 +106,6 @@ def convert_named(options: ConvertOptions, console: Console) -> int:
 def _capture_form(opened: OpenDataset, options: ConvertOptions) -> CaptureForm:
     """What a capture says beside the trajectories."""
     value, table = options.final_value, opened.source.table
-    if value is not None and not math.isfinite(value):
-        raise CommandError(f"--final-value {value}: expected a finite number")
     if value is None and not table.terminated.all():
         cut = np.count_nonzero(~table.terminated)
         raise CommandError(

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from townlet_runtime.cli.commands.compare import AgainstNames, RunDirs, compare
-from townlet_runtime.cli.options import MAX_COUNT, ControllerName, EnvOfRun, GuardrailNames, Json, Quiet, Verbose
-from townlet_runtime.cli.options import whole_number as _whole
-from townlet_runtime.cli.reports.watch import finite_number
+from townlet_runtime.cli.options import (
+    MAX_COUNT,
+    ControllerName,
+    EnvOfRun,
+    GuardrailNames,
+    Json,
+    Quiet,
+    Verbose,
+    finite_number,
+    whole_number,
+)
 from townlet_runtime.cli.start import start
 
 if TYPE_CHECKING:
@@ -117,7 +125,7 @@ def summary(
     last: Annotated[
         int | None,
         typer.Option(
-            parser=_whole(0, MAX_COUNT), metavar="N", help="The last N records alone; 0: all.", show_default=False
+            parser=whole_number(0, MAX_COUNT), metavar="N", help="The last N records alone; 0: all.", show_default=False
         ),
     ] = None,
     json: Json = False,

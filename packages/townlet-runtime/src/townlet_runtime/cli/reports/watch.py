@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import wraps
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from townlet_runtime.cli.options import MAX_COUNT, Quiet, Verbose, whole_number
+from townlet_runtime.cli.options import MAX_COUNT, Quiet, Verbose, finite_number, whole_number
 from townlet_runtime.cli.reports.limits import HEALTH_LIMITS, PPO_LIMITS, Limit
 from townlet_runtime.cli.start import start
 
@@ -30,17 +29,6 @@ class WatchMode(StrEnum):
 
     health = "health"
     ppo = "ppo"
-
-
-def finite_number(text: str) -> float:
-    """Return the number that `text` is; NaN and infinity are refused."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise typer.BadParameter(f"expected a finite number, got {text}")
-    return value
 
 
 def _interval(text: str) -> float:
