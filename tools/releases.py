@@ -55,6 +55,8 @@ def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True, cwd=ROOT)
     except subprocess.CalledProcessError as error:
         raise WorkspaceError(f"git {' '.join(arguments)}: {error.stderr.strip()}") from error
+    except FileNotFoundError as error:
+        raise WorkspaceError("git is not installed") from error
     return done.stdout.strip()
 
 
