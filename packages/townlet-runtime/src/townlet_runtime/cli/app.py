@@ -21,7 +21,6 @@ from townlet_runtime.cli.configs.app import config_app
 from townlet_runtime.cli.datasets.app import dataset_app
 from townlet_runtime.cli.help import DescribedGroup, RootGroup
 from townlet_runtime.cli.options import (
-    OF_ALL_RUNS,
     Against,
     ConfigArgument,
     ControllerName,
@@ -60,13 +59,13 @@ from townlet_runtime.cli.options import (
     Ticks,
     TotalSteps,
     Verbose,
-    typed_options,
 )
 from townlet_runtime.cli.reports.app import report_app
 from townlet_runtime.cli.reports.watch import watch
 from townlet_runtime.cli.start import start
 from townlet_runtime.cli.threads import limit_threads, threads_of_run
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
+from townlet_runtime.cli.typed import OF_ALL_RUNS, typed_options
 
 app = typer.Typer(
     name="townlet",
