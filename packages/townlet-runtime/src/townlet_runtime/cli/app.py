@@ -62,7 +62,7 @@ from townlet_runtime.cli.options import (
 )
 from townlet_runtime.cli.reports.app import report_app
 from townlet_runtime.cli.reports.watch import watch
-from townlet_runtime.cli.start import start
+from townlet_runtime.cli.start import start, with_console
 from townlet_runtime.cli.threads import limit_threads, threads_of_run
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 from townlet_runtime.cli.typed import OF_ALL_RUNS, typed_options
@@ -187,7 +187,9 @@ def _refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
     help="Run a world: by the script, a policy, or both.\n\nWhere there is neither, actions are drawn at random. Exit "
     "code 1 when a tick failed.",
 )
+@with_console
 def run(
+    console: Console,
     config: ConfigArgument = None,
     env: Env = None,
     controller: ControllerName = None,
@@ -202,43 +204,38 @@ def run(
     render: Render = False,
     seed: Seed = None,
     settings: Settings = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet run`; see `RunOptions`."""
+    from townlet_runtime.runs.directory import require_empty, require_policy
 
-    def command(console: Console) -> int:
-        from townlet_runtime.runs.directory import require_empty, require_policy
+    if policy is not None:
+        require_policy(policy)
+    if record is not None and ":" not in record:
+        require_empty(Path(record))
+    from townlet_runtime.cli.commands.run import RunOptions, run_world
+    from townlet_runtime.cli.recording import parse_target
+    from townlet_runtime.cli.world_options import WorldOptions
 
-        if policy is not None:
-            require_policy(policy)
-        if record is not None and ":" not in record:
-            require_empty(Path(record))
-        from townlet_runtime.cli.commands.run import RunOptions, run_world
-        from townlet_runtime.cli.recording import parse_target
-        from townlet_runtime.cli.world_options import WorldOptions
-
-        options = RunOptions(
-            config=config,
-            world=WorldOptions.of(env, controller, guardrail, group),
-            policy=policy,
-            ratio=ratio,
-            ticks=ticks,
-            record=None if record is None else parse_target(record),
-            render=render,
-            seed=seed,
-            settings=tuple(settings or ()),
-            telemetry_path=telemetry_path,
-            stream_telemetry=stream_telemetry,
-        )
-        return run_world(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = RunOptions(
+        config=config,
+        world=WorldOptions.of(env, controller, guardrail, group),
+        policy=policy,
+        ratio=ratio,
+        ticks=ticks,
+        record=None if record is None else parse_target(record),
+        render=render,
+        seed=seed,
+        settings=tuple(settings or ()),
+        telemetry_path=telemetry_path,
+        stream_telemetry=stream_telemetry,
+    )
+    return run_world(options, console)
 
 
 @app.command(cls=PanelledCommand, help="Compare a policy with another behavior, pairwise.")
+@with_console
 def evaluate(
+    console: Console,
     run_dir: FinishedRunDir,
     against: Against = None,
     matrix: Matrix = None,
@@ -249,32 +246,25 @@ def evaluate(
     group: GroupNames = None,
     episodes: Episodes = 100,
     sample: Sample = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet evaluate`; see `EvaluateOptions`."""
+    from townlet_runtime.runs.directory import require_finished
 
-    def command(console: Console) -> int:
-        from townlet_runtime.runs.directory import require_finished
+    require_finished(run_dir)
+    from townlet_runtime.cli.commands.evaluate import EvaluateOptions, evaluate_run
+    from townlet_runtime.cli.commands.matrix import evaluate_matrix
+    from townlet_runtime.cli.world_options import WorldOptions
 
-        require_finished(run_dir)
-        from townlet_runtime.cli.commands.evaluate import EvaluateOptions, evaluate_run
-        from townlet_runtime.cli.commands.matrix import evaluate_matrix
-        from townlet_runtime.cli.world_options import WorldOptions
-
-        options = EvaluateOptions(
-            run_dir=run_dir,
-            world=WorldOptions.of(env, controller, guardrail, group),
-            against=against,
-            episodes=episodes,
-            sample=sample,
-            matrix=tuple(matrix or ()),
-            output=output,
-        )
-        return evaluate_matrix(options, console) if matrix else evaluate_run(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = EvaluateOptions(
+        run_dir=run_dir,
+        world=WorldOptions.of(env, controller, guardrail, group),
+        against=against,
+        episodes=episodes,
+        sample=sample,
+        matrix=tuple(matrix or ()),
+        output=output,
+    )
+    return evaluate_matrix(options, console) if matrix else evaluate_run(options, console)
 
 
 app.command(

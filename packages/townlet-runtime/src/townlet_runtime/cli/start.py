@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from townlet_runtime.cli.options import Json, Quiet, Verbose
+from townlet_runtime.cli.signatures import described, option, parameters_of
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
+
+_PRINTING = (option("json", Json, False), option("verbose", Verbose, False), option("quiet", Quiet, False))
+
+
+def with_console(function: Callable[..., int]) -> Callable[..., int]:
+    """Make a command of a function: its first parameter, `console`, becomes `--json`, `-v` and `-q`; see `start`."""
+
+    @wraps(function)
+    def command(*, json: bool, verbose: bool, quiet: bool, **values: Any) -> int:
+        return start(lambda console: function(console, **values), json=json, verbose=verbose, quiet=quiet)
+
+    return described(command, [*parameters_of(function, without="console"), *_PRINTING])
 
 
 def start(command: Callable[[Console], int], *, json: bool, verbose: bool, quiet: bool) -> int:

@@ -19,7 +19,7 @@ from townlet_runtime.cli.options import (
     Verbose,
     whole_number,
 )
-from townlet_runtime.cli.start import start
+from townlet_runtime.cli.start import start, with_console
 from townlet_runtime.cli.threads import limit_threads
 
 if TYPE_CHECKING:
@@ -62,47 +62,37 @@ _RolloutBatch = Annotated[int, _count("Of no effect: a rollout is split as `ppo`
 _Frequency = Annotated[int, _count("Write every Nth line only.")]
 
 
+@with_console
 def replay(
+    console: Console,
     sample: _Sample,
     meta: _Meta = None,
     telemetry: _Telemetry = None,
     validate: _Validate = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet replay`; see `ReplayOptions`."""
+    from townlet_runtime.cli.checking.replay import ReplayOptions, replay_sample
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.checking.replay import ReplayOptions, replay_sample
-
-        options = ReplayOptions(sample=sample, meta=meta, telemetry=telemetry, validate=validate)
-        return replay_sample(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = ReplayOptions(sample=sample, meta=meta, telemetry=telemetry, validate=validate)
+    return replay_sample(options, console)
 
 
+@with_console
 def bench(
+    console: Console,
     config: ConfigArgument = None,
     ticks: _Ticks = 2000,
     env: Env = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
     enforce_job_loop: _JobLoop = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet bench`; see `BenchOptions`."""
+    from townlet_runtime.cli.checking.bench import BenchOptions, measure_ticks
+    from townlet_runtime.cli.world_options import WorldOptions
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.checking.bench import BenchOptions, measure_ticks
-        from townlet_runtime.cli.world_options import WorldOptions
-
-        options = BenchOptions(config=config, world=WorldOptions.of(env, controller, guardrail), ticks=ticks)
-        return measure_ticks(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = BenchOptions(config=config, world=WorldOptions.of(env, controller, guardrail), ticks=ticks)
+    return measure_ticks(options, console)
 
 
 def soak(

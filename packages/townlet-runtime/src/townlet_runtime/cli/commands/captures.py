@@ -13,12 +13,9 @@ from townlet_runtime.cli.options import (
     ControllerName,
     Env,
     GuardrailNames,
-    Json,
-    Quiet,
-    Verbose,
     whole_number,
 )
-from townlet_runtime.cli.start import start
+from townlet_runtime.cli.start import with_console
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -76,7 +73,9 @@ _Tags = Annotated[
 
 
 @capture_app.command(help="Let a world live by its script, and write a sample of each agent.")
+@with_console
 def rollout(
+    console: Console,
     output: _Output,
     config: ConfigArgument = None,
     env: Env = None,
@@ -87,39 +86,34 @@ def rollout(
     auto_seed_agents: _AutoSeed = False,
     agent_id: _AgentId = None,
     compress: _Compress = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet capture rollout`; see `RolloutOptions`."""
+    from townlet_runtime.runs.directory import require_writable
 
-    def command(console: Console) -> int:
-        from townlet_runtime.runs.directory import require_writable
+    if ":" not in output:
+        require_writable(Path(output))
+    from townlet_runtime.cli.commands.capture import RolloutOptions, capture_rollout
+    from townlet_runtime.cli.recording import parse_target
+    from townlet_runtime.cli.world_options import WorldOptions
 
-        if ":" not in output:
-            require_writable(Path(output))
-        from townlet_runtime.cli.commands.capture import RolloutOptions, capture_rollout
-        from townlet_runtime.cli.recording import parse_target
-        from townlet_runtime.cli.world_options import WorldOptions
-
-        options = RolloutOptions(
-            config=config,
-            world=WorldOptions.of(env, controller, guardrail),
-            ticks=ticks,
-            output=parse_target(output),
-            prefix=prefix,
-            auto_seed_agents=auto_seed_agents,
-            agent_id=agent_id,
-        )
-        return capture_rollout(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = RolloutOptions(
+        config=config,
+        world=WorldOptions.of(env, controller, guardrail),
+        ticks=ticks,
+        output=parse_target(output),
+        prefix=prefix,
+        auto_seed_agents=auto_seed_agents,
+        agent_id=agent_id,
+    )
+    return capture_rollout(options, console)
 
 
 @capture_app.command(
     help="Capture several configs.\n\nOne that cannot be captured keeps no other from it; exit code 2 then."
 )
+@with_console
 def suite(
+    console: Console,
     configs: _Configs,
     ticks: _Ticks = 100,
     output_root: _Root = Path("captures"),
@@ -130,59 +124,47 @@ def suite(
     agent_filter: _AgentFilter = None,
     compress: _Compress = False,
     retries: _Retries = 1,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet capture suite`; see `SuiteOptions`."""
+    from townlet_runtime.runs.directory import require_writable
 
-    def command(console: Console) -> int:
-        from townlet_runtime.runs.directory import require_writable
+    require_writable(output_root)
+    from townlet_runtime.cli.capturing.suite import SuiteOptions, capture_suite
+    from townlet_runtime.cli.world_options import WorldOptions
 
-        require_writable(output_root)
-        from townlet_runtime.cli.capturing.suite import SuiteOptions, capture_suite
-        from townlet_runtime.cli.world_options import WorldOptions
-
-        options = SuiteOptions(
-            configs=configs,
-            world=WorldOptions.of(env, controller, guardrail),
-            ticks=ticks,
-            output_root=output_root,
-            auto_seed_agents=auto_seed_agents,
-            agent_filter=agent_filter,
-            retries=retries,
-        )
-        return capture_suite(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = SuiteOptions(
+        configs=configs,
+        world=WorldOptions.of(env, controller, guardrail),
+        ticks=ticks,
+        output_root=output_root,
+        auto_seed_agents=auto_seed_agents,
+        agent_filter=agent_filter,
+        retries=retries,
+    )
+    return capture_suite(options, console)
 
 
 @capture_app.command(
     help="Let all agents of a town live by one behavior, and write a sample of each.\n\n"
     "If no agent is placed, alice, bob and a stove are added. There is no manifest: `townlet dataset curate` makes one."
 )
+@with_console
 def scripted(
+    console: Console,
     output: _Folder,
     config: ConfigArgument = None,
     scenario: _Scenario = "idle",
     ticks: _ScriptedTicks = 50,
     tags: _Tags = "",
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet capture scripted`; see `ScriptedOptions`."""
+    from townlet_runtime.cli.capturing.scripted import ScriptedOptions, capture_scripted
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.capturing.scripted import ScriptedOptions, capture_scripted
-
-        options = ScriptedOptions(
-            config=config,
-            scenario=scenario,
-            ticks=ticks,
-            output=output,
-            tags=tuple(tag for part in tags.split(",") if (tag := part.strip())),
-        )
-        return capture_scripted(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = ScriptedOptions(
+        config=config,
+        scenario=scenario,
+        ticks=ticks,
+        output=output,
+        tags=tuple(tag for part in tags.split(",") if (tag := part.strip())),
+    )
+    return capture_scripted(options, console)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from townlet_runtime.cli.options import Json, Quiet, Verbose
-from townlet_runtime.cli.start import start
+from townlet_runtime.cli.start import with_console
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -36,22 +35,24 @@ _Output = Annotated[
 ]
 
 
-def compare(
-    runs: RunDirs,
-    against: AgainstNames = None,
-    output: _Output = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
-) -> int:
-    """Carry out `townlet compare`; see `cli.views.comparison.compare_named`."""
-    return start(
-        lambda console: _compare(runs, against or (), output, console), json=json, verbose=verbose, quiet=quiet
-    )
+@with_console
+def compare(console: Console, runs: RunDirs, against: AgainstNames = None, output: _Output = None) -> int:
+    """Carry out `townlet compare`; see `compare_runs`."""
+    return compare_runs(runs, against or (), output, console)
 
 
-def _compare(runs: list[Path], against: Sequence[str], output: Path | None, console: Console) -> int:
-    """Read the runs, draw their picture, print the comparison, and return the exit code."""
+def compare_runs(runs: list[Path], against: Sequence[str], output: Path | None, console: Console) -> int:
+    """Read runs, draw their picture, print the comparison, and return the exit code.
+
+    Args:
+        runs: directories of finished runs, or folders of them.
+        against: what they are compared with; empty: as `compare_named` decides.
+        output: picture to write; None: none.
+        console: prints.
+
+    Raises:
+        CommandError: if the picture's form is not known, or as `compare_named`.
+    """
     from townlet_runtime.cli.console import SUCCESS, CommandError
     from townlet_runtime.cli.views.comparison import compare_named, show_comparison
     from townlet_runtime.errors import require_report_extra

@@ -22,7 +22,7 @@ from townlet_runtime.cli.options import (
     Verbose,
     whole_number,
 )
-from townlet_runtime.cli.start import start
+from townlet_runtime.cli.start import start, with_console
 from townlet_runtime.cli.threads import limit_threads
 
 if TYPE_CHECKING:
@@ -150,7 +150,9 @@ _AdaptSeed = Annotated[
     help="Make a policy file of an ONNX model of another library.\n\n"
     "What it is for is named by one of --env, --spec and --vocabulary. Golden vectors are written beside it."
 )
+@with_console
 def seal(
+    console: Console,
     model: _Model,
     output: _Output,
     vocabulary: _Vocabulary = None,
@@ -164,67 +166,59 @@ def seal(
     states: _States = None,
     vector_seed: _VectorSeed = 0,
     settings: Settings = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet policy seal`; see `townlet_runtime.policy.seal.seal`."""
+    from townlet_runtime.policy.foreign import ModelParts
+    from townlet_runtime.policy.seal import seal as seal_model
 
-    def command(console: Console) -> int:
-        from townlet_runtime.policy.foreign import ModelParts
-        from townlet_runtime.policy.seal import seal as seal_model
-
-        made = seal_model(
-            model,
-            output,
-            spec=_spec_of(vocabulary, env, spec, group, settings or (), console),
-            parts=ModelParts(
-                output=actions,
-                output_kind=output_kind.value,
-                values=values,
-                inputs=_pairs(inputs, "--input"),
-                states=_pairs(states, "--state"),
-            ),
-            seed=vector_seed,
-        )
-        _report(made, console, from_world=env is not None)
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    made = seal_model(
+        model,
+        output,
+        spec=_spec_of(vocabulary, env, spec, group, settings or (), console),
+        parts=ModelParts(
+            output=actions,
+            output_kind=output_kind.value,
+            values=values,
+            inputs=_pairs(inputs, "--input"),
+            states=_pairs(states, "--state"),
+        ),
+        seed=vector_seed,
+    )
+    _report(made, console, from_world=env is not None)
+    return 0
 
 
 @policy_app.command(
     help="Compute the golden vectors of a policy file again.\n\nExit code 1 when a difference is too large."
 )
+@with_console
 def check(
-    policy: _Policy, vectors: _Vectors = None, json: Json = False, verbose: Verbose = False, quiet: Quiet = False
+    console: Console,
+    policy: _Policy,
+    vectors: _Vectors = None,
 ) -> int:
     """Carry out `townlet policy check`; see `townlet_runtime.policy.vectors.check_vectors`."""
+    from townlet_runtime.policy.vectors import check_vectors
 
-    def command(console: Console) -> int:
-        from townlet_runtime.policy.vectors import check_vectors
-
-        found = check_vectors(policy, vectors)
-        # JSON has no infinity: an output that is missing or of another shape has no difference in numbers.
-        differences = {name: one if one < float("inf") else None for name, one in found.differences.items()}
-        console.result(
-            {
-                "policy": str(policy),
-                "sha256": found.digest,
-                "rows": found.rows,
-                "tolerance": found.tolerance,
-                "differences": differences,
-                "passed": found.passed,
-            },
-            [
-                f"{policy}: SHA-256 {found.digest}",
-                *(f"{name}: largest difference {one:.3g}" for name, one in found.differences.items()),
-                f"{'within' if found.passed else 'BEYOND'} the tolerance of {found.tolerance:g} on {found.rows} agents",
-            ],
-        )
-        return 0 if found.passed else 1
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    found = check_vectors(policy, vectors)
+    # JSON has no infinity: an output that is missing or of another shape has no difference in numbers.
+    differences = {name: one if one < float("inf") else None for name, one in found.differences.items()}
+    console.result(
+        {
+            "policy": str(policy),
+            "sha256": found.digest,
+            "rows": found.rows,
+            "tolerance": found.tolerance,
+            "differences": differences,
+            "passed": found.passed,
+        },
+        [
+            f"{policy}: SHA-256 {found.digest}",
+            *(f"{name}: largest difference {one:.3g}" for name, one in found.differences.items()),
+            f"{'within' if found.passed else 'BEYOND'} the tolerance of {found.tolerance:g} on {found.rows} agents",
+        ],
+    )
+    return 0 if found.passed else 1
 
 
 @policy_app.command(

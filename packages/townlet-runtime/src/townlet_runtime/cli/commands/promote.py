@@ -13,13 +13,10 @@ from townlet_runtime.cli.options import (
     EnvOfRun,
     FinishedRunDir,
     GuardrailNames,
-    Json,
-    Quiet,
-    Verbose,
     whole_number,
 )
 from townlet_runtime.cli.promoting.commands import DRILL, EVALUATE, REHEARSE, drill, evaluate, rehearse
-from townlet_runtime.cli.start import start
+from townlet_runtime.cli.start import with_console
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -87,7 +84,9 @@ _Target = Annotated[
     "passed is live; elsewhere its passes decide. Exit code: PROMOTE 0, HOLD 1 (also where you say no), FAIL 2; an "
     "error 2."
 )
+@with_console
 def candidate(
+    console: Console,
     run_dir: FinishedRunDir,
     registry: _Registry,
     env: EnvOfRun = None,
@@ -96,187 +95,160 @@ def candidate(
     seed: _Seed = 0,
     dry_run: _DryRun = False,
     yes: _Yes = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet promote candidate`; see `cli.promotion.compare_candidate`."""
+    from townlet_runtime.runs.directory import require_finished
 
-    def command(console: Console) -> int:
-        from townlet_runtime.runs.directory import require_finished
+    require_finished(run_dir)
+    from townlet_runtime.cli.promoting.confirmation import confirm_change
+    from townlet_runtime.cli.promotion import EXIT_CODES, HOLD, compare_candidate
+    from townlet_runtime.cli.views.registry_views import candidate_lines, candidate_record
+    from townlet_runtime.cli.world_options import WorldOptions
 
-        require_finished(run_dir)
-        from townlet_runtime.cli.promoting.confirmation import confirm_change
-        from townlet_runtime.cli.promotion import EXIT_CODES, HOLD, compare_candidate
-        from townlet_runtime.cli.views.registry_views import candidate_lines, candidate_record
-        from townlet_runtime.cli.world_options import WorldOptions
-
-        console.mute_ticks()
-        world = WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ()))
-        opened, found = compare_candidate(
-            run_dir,
-            registry,
-            world,
-            seed=seed,
-            promote=not dry_run,
-            console=console,
-            confirm=lambda before, after: confirm_change(before, after, yes=yes, unattended=True),
-        )
-        console.result(candidate_record(opened, found), candidate_lines(opened, found))
-        if dry_run:
-            return 0
-        held_back = found.decision == "PROMOTE" and not found.is_promoted
-        return HOLD if held_back else EXIT_CODES[found.decision]
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    console.mute_ticks()
+    world = WorldOptions(env=env, controller=controller, guardrails=tuple(guardrail or ()))
+    opened, found = compare_candidate(
+        run_dir,
+        registry,
+        world,
+        seed=seed,
+        promote=not dry_run,
+        console=console,
+        confirm=lambda before, after: confirm_change(before, after, yes=yes, unattended=True),
+    )
+    console.result(candidate_record(opened, found), candidate_lines(opened, found))
+    if dry_run:
+        return 0
+    held_back = found.decision == "PROMOTE" and not found.is_promoted
+    return HOLD if held_back else EXIT_CODES[found.decision]
 
 
 @promote_app.command(help="Show what is live, the candidates, and all releases.")
-def status(registry: _Registry, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
+@with_console
+def status(
+    console: Console,
+    registry: _Registry,
+) -> int:
     """Carry out `townlet promote status`; see `PromotionRegistry.state`."""
-
-    def command(console: Console) -> int:
-        _show_status(_open(registry), console)
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    _show_status(_open(registry), console)
+    return 0
 
 
 @promote_app.command(help="Show every promotion, rollback and swap.")
-def history(registry: _Registry, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
+@with_console
+def history(
+    console: Console,
+    registry: _Registry,
+) -> int:
     """Carry out `townlet promote history`; see `RegistryState.history`."""
+    from townlet_runtime.cli.views.registry_views import history_lines
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.views.registry_views import history_lines
-
-        state = _open(registry).state()
-        console.result({"registry": str(registry), "history": state.history()}, history_lines(state))
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    state = _open(registry).state()
+    console.result({"registry": str(registry), "history": state.history()}, history_lines(state))
+    return 0
 
 
 @promote_app.command(help="Show what was live at a time, or after a record.")
+@with_console
 def live(
+    console: Console,
     registry: _Registry,
     at: _At = None,
     after: _After = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet promote live`; see `RegistryState.live_at`."""
+    from townlet_runtime.cli.console import CommandError
+    from townlet_runtime.cli.views.registry_views import live_lines, live_record, seconds_of
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.console import CommandError
-        from townlet_runtime.cli.views.registry_views import live_lines, live_record, seconds_of
-
-        state = _open(registry).state()
-        if at is not None and after is not None:
-            raise CommandError(f"--at {at} and --after {after} exclude each other")
-        periods = state.live_at(seconds_of(at)) if at is not None else (state.live_after(after or state.sequence),)
-        console.result({"registry": str(registry), "live": live_record(periods)}, live_lines(periods))
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    state = _open(registry).state()
+    if at is not None and after is not None:
+        raise CommandError(f"--at {at} and --after {after} exclude each other")
+    periods = state.live_at(seconds_of(at)) if at is not None else (state.live_after(after or state.sequence),)
+    console.result({"registry": str(registry), "live": live_record(periods)}, live_lines(periods))
+    return 0
 
 
 @promote_app.command(
     help="Return to what was live before the current release.\n\nOnce more: to what was live before that. At a "
     "terminal you are asked first; exit code 1 where you say no."
 )
+@with_console
 def rollback(
+    console: Console,
     registry: _Registry,
     reason: _Reason = "rolled back by hand",
     live: _From = None,
     yes: _SureYes = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet promote rollback`; see `PromotionRegistry.register_rollback`."""
-
-    def command(console: Console) -> int:
-        opened = _open(registry)
-        state = opened.state()
-        expected = None if live is None else state.resolve(live)
-        # Where nothing was before what is live, the registry refuses; so it does what is no longer live.
-        if len(state.stack) > 1 and expected in (None, state.live):
-            if not _confirmed(state.live, state.stack[-2], yes=yes, console=console):
-                return DECLINED
-            expected = state.live
-        opened.register_rollback(reason=reason, live=expected)
-        _show_status(opened, console)
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    opened = _open(registry)
+    state = opened.state()
+    expected = None if live is None else state.resolve(live)
+    # Where nothing was before what is live, the registry refuses; so it does what is no longer live.
+    if len(state.stack) > 1 and expected in (None, state.live):
+        if not _confirmed(state.live, state.stack[-2], yes=yes, console=console):
+            return DECLINED
+        expected = state.live
+    opened.register_rollback(reason=reason, live=expected)
+    _show_status(opened, console)
+    return 0
 
 
 @promote_app.command(
     help="Make a release live without evidence, on a person's word.\n\n"
     "At a terminal you are asked first; exit code 1 where you say no."
 )
+@with_console
 def swap(
+    console: Console,
     release: _Release,
     registry: _Registry,
     reason: _Reason,
     by: _By,
     live: _From = None,
     yes: _SureYes = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet promote swap`; see `PromotionRegistry.record_manual_swap`."""
-
-    def command(console: Console) -> int:
-        opened = _open(registry)
-        state = opened.state()
-        expected, target = None if live is None else state.resolve(live), state.resolve(release)
-        if target != state.live and expected in (None, state.live):
-            if not _confirmed(state.live, target, yes=yes, console=console):
-                return DECLINED
-            expected = state.live
-        opened.record_manual_swap(target, reason=reason, by=by, live=expected)
-        _show_status(opened, console)
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    opened = _open(registry)
+    state = opened.state()
+    expected, target = None if live is None else state.resolve(live), state.resolve(release)
+    if target != state.live and expected in (None, state.live):
+        if not _confirmed(state.live, target, yes=yes, console=console):
+            return DECLINED
+        expected = state.live
+    opened.record_manual_swap(target, reason=reason, by=by, live=expected)
+    _show_status(opened, console)
+    return 0
 
 
 @promote_app.command(help="Give a release another name, or take the name away.")
+@with_console
 def alias(
+    console: Console,
     name: _AliasName,
     registry: _Registry,
     release: _Target = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet promote alias`; see `PromotionRegistry.set_alias`."""
-
-    def command(console: Console) -> int:
-        opened = _open(registry)
-        opened.set_alias(name, None if release is None else opened.state().resolve(release))
-        _show_status(opened, console)
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    opened = _open(registry)
+    opened.set_alias(name, None if release is None else opened.state().resolve(release))
+    _show_status(opened, console)
+    return 0
 
 
 @promote_app.command(
     help="Remove the releases that are not needed.\n\n"
     "Needed is what is live or has a name, a candidate, and what a rollback returns to."
 )
-def prune(registry: _Registry, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
+@with_console
+def prune(
+    console: Console,
+    registry: _Registry,
+) -> int:
     """Carry out `townlet promote prune`; see `PromotionRegistry.prune`."""
-
-    def command(console: Console) -> int:
-        removed = _open(registry).prune()
-        console.result({"registry": str(registry), "removed": list(removed)}, [f"removed {one}" for one in removed])
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    removed = _open(registry).prune()
+    console.result({"registry": str(registry), "removed": list(removed)}, [f"removed {one}" for one in removed])
+    return 0
 
 
 def _open(path: Path) -> PromotionRegistry:

@@ -13,13 +13,10 @@ from townlet_runtime.cli.options import (
     Env,
     GroupNames,
     GuardrailNames,
-    Json,
     PresetName,
-    Quiet,
     Settings,
-    Verbose,
 )
-from townlet_runtime.cli.start import start
+from townlet_runtime.cli.start import with_console
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -42,28 +39,25 @@ _Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="YAML 
     help="Write a config with every key: its meaning, range and default.\n\n"
     "Every key is commented out, so that it says nothing until you change it."
 )
+@with_console
 def init(
+    console: Console,
     file: _File = None,
     env: _World = "town",
     preset: PresetName = None,
     force: _Force = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet config init`; see `annotated_config`."""
+    from townlet_runtime.cli.configs.writing import write_config
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.configs.writing import write_config
-
-        write_config(file, world=env, preset=preset, force=force, console=console)
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    write_config(file, world=env, preset=preset, force=force, console=console)
+    return 0
 
 
 @config_app.command(help="Show every value that a config comes to, and where it comes from.")
+@with_console
 def show(
+    console: Console,
     config: ConfigArgument = None,
     env: Env = None,
     controller: ControllerName = None,
@@ -72,61 +66,49 @@ def show(
     preset: PresetName = None,
     settings: Settings = None,
     changed: _Changed = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet config show`; see `values_of`."""
+    from townlet_runtime.cli.configs.showing import show_config
+    from townlet_runtime.cli.world_options import WorldOptions
+    from townlet_runtime.cli.worlds import option
+    from townlet_runtime.config import parse_override
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.configs.showing import show_config
-        from townlet_runtime.cli.world_options import WorldOptions
-        from townlet_runtime.cli.worlds import option
-        from townlet_runtime.config import parse_override
-
-        overrides = [
-            *map(parse_override, settings or ()),
-            *WorldOptions.of(env, controller, guardrail, group).overrides(),
-            *option("preset", preset, "--preset"),
-        ]
-        show_config(config, overrides, changed=changed, console=console)
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    overrides = [
+        *map(parse_override, settings or ()),
+        *WorldOptions.of(env, controller, guardrail, group).overrides(),
+        *option("preset", preset, "--preset"),
+    ]
+    show_config(config, overrides, changed=changed, console=console)
+    return 0
 
 
 @config_app.command(
     help="Print the JSON Schema of config files, for editors.\n\n"
     "An editor with a YAML language server completes and checks keys with it."
 )
+@with_console
 def schema(
+    console: Console,
     file: _File = None,
     force: _Force = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet config schema`; see `file_schema`."""
+    from townlet_runtime.cli.configs.writing import write_schema
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.configs.writing import write_schema
-
-        write_schema(file, force=force, console=console)
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    write_schema(file, force=force, console=console)
+    return 0
 
 
 @config_app.command(
     help="Name everything that is wrong with config files, with its line.\n\n"
     "Keys that nothing acts on are warnings. Exit code 2 when anything is wrong."
 )
-def check(configs: _Configs, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> int:
+@with_console
+def check(
+    console: Console,
+    configs: _Configs,
+) -> int:
     """Carry out `townlet config check`; see `config_problems`."""
+    from townlet_runtime.cli.configs.checking import check_configs
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.configs.checking import check_configs
-
-        return check_configs(configs, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    return check_configs(configs, console)

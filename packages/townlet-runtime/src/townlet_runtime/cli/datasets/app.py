@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from townlet_runtime.cli.options import MAX_COUNT, MAX_SEED, DataRoot, Json, Quiet, Verbose, finite_number, whole_number
-from townlet_runtime.cli.start import start
+from townlet_runtime.cli.start import start, with_console
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -184,51 +184,41 @@ def curate(
     cls=_SeveralNames,
     help="Collect the figures of captured scenarios in one file.\n\nWhat it holds of other scenarios is kept.",
 )
+@with_console
 def merge_metrics(
+    console: Console,
     input_root: _CapturesRoot,
     golden: _Golden = None,
     output: _MergedFile = None,
     include: _Include = None,
     allow_template: _AllowTemplate = False,
     dry_run: _DryRun = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet dataset merge-metrics`; see `cli.datasets.metrics`."""
+    from townlet_runtime.cli.datasets.metrics import MergeOptions, merge_scenarios
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.datasets.metrics import MergeOptions, merge_scenarios
-
-        options = MergeOptions(
-            input_root=input_root,
-            golden=golden,
-            output=output,
-            include=tuple(include or ()),
-            allow_template=allow_template,
-            dry_run=dry_run,
-        )
-        return merge_scenarios(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = MergeOptions(
+        input_root=input_root,
+        golden=golden,
+        output=output,
+        include=tuple(include or ()),
+        allow_template=allow_template,
+        dry_run=dry_run,
+    )
+    return merge_scenarios(options, console)
 
 
 @dataset_app.command(help="Show sizes, lengths, returns, actions and who decided.")
+@with_console
 def describe(
+    console: Console,
     dataset: _Dataset,
     data_root: DataRoot = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet dataset describe`; see `describe_dataset` of townlet_trajectory."""
+    from townlet_runtime.cli.datasets.content import describe_named
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.datasets.content import describe_named
-
-        return describe_named(dataset, data_root or Path(), console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    return describe_named(dataset, data_root or Path(), console)
 
 
 @dataset_app.command(
@@ -236,81 +226,68 @@ def describe(
     "Lengths, returns, entropies of the actions and mean features are compared with their medians, in scaled median "
     "absolute deviations."
 )
+@with_console
 def outliers(
+    console: Console,
     dataset: _Dataset,
     top: _Top = 8,
     data_root: DataRoot = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet dataset outliers`; see `find_outliers` of townlet_trajectory."""
+    from townlet_runtime.cli.datasets.content import show_outliers
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.datasets.content import show_outliers
-
-        return show_outliers(dataset, top, data_root or Path(), console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    return show_outliers(dataset, top, data_root or Path(), console)
 
 
 @dataset_app.command(
     help="Write data in another form.\n\n"
     "parquet is one row per step for DuckDB, pandas, Polars and Spark, and is not read back."
 )
+@with_console
 def convert(
+    console: Console,
     dataset: _Dataset,
     to: _To,
     output: _NewTarget,
     final_value: _FinalValue = None,
     data_root: DataRoot = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet dataset convert`; see `convert` of townlet_trajectory."""
+    from townlet_runtime.cli.datasets.rewriting import ConvertOptions, convert_named
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.datasets.rewriting import ConvertOptions, convert_named
-
-        options = ConvertOptions(
-            dataset=dataset, output=output, to=to, data_root=data_root or Path(), final_value=final_value
-        )
-        return convert_named(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = ConvertOptions(
+        dataset=dataset, output=output, to=to, data_root=data_root or Path(), final_value=final_value
+    )
+    return convert_named(options, console)
 
 
 @dataset_app.command(help="Write data as two datasets, episodes whole.")
+@with_console
 def split(
+    console: Console,
     dataset: _Dataset,
     fraction: _Fraction,
     output: _SplitTarget,
     seed: _SplitSeed = 0,
     to: _To = "shards",
     data_root: DataRoot = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet dataset split`; see `split_dataset` of townlet_trajectory."""
+    from townlet_runtime.cli.datasets.rewriting import SplitOptions, split_named
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.datasets.rewriting import SplitOptions, split_named
-
-        options = SplitOptions(
-            dataset=dataset, output=output, to=to, data_root=data_root or Path(), fraction=fraction, seed=seed
-        )
-        return split_named(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = SplitOptions(
+        dataset=dataset, output=output, to=to, data_root=data_root or Path(), fraction=fraction, seed=seed
+    )
+    return split_named(options, console)
 
 
 @dataset_app.command(
     "filter",
     help="Write the trajectories that meet every condition named.\n\nSamples that are not accepted are left out.",
 )
+@with_console
 def filter_(
+    console: Console,
     dataset: _Dataset,
     output: _NewTarget,
     min_length: _MinLength = None,
@@ -323,29 +300,22 @@ def filter_(
     max_share: _MaxShares = None,
     to: _To = "shards",
     data_root: DataRoot = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet dataset filter`; see `TrajectoryFilter` of townlet_trajectory."""
+    from townlet_runtime.cli.datasets.rewriting import FilterOptions, filter_named, shares_of
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.datasets.rewriting import FilterOptions, filter_named, shares_of
-
-        options = FilterOptions(
-            dataset=dataset,
-            output=output,
-            to=to,
-            data_root=data_root or Path(),
-            min_length=min_length,
-            max_length=max_length,
-            min_return=min_return,
-            max_return=max_return,
-            min_shares=shares_of("--min-share", min_share or ()),
-            max_shares=shares_of("--max-share", max_share or ()),
-            agents=tuple(agent or ()),
-            tags=tuple(tag or ()),
-        )
-        return filter_named(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = FilterOptions(
+        dataset=dataset,
+        output=output,
+        to=to,
+        data_root=data_root or Path(),
+        min_length=min_length,
+        max_length=max_length,
+        min_return=min_return,
+        max_return=max_return,
+        min_shares=shares_of("--min-share", min_share or ()),
+        max_shares=shares_of("--max-share", max_share or ()),
+        agents=tuple(agent or ()),
+        tags=tuple(tag or ()),
+    )
+    return filter_named(options, console)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from townlet_runtime.cli.options import Json, Quiet, Threads, Verbose
-from townlet_runtime.cli.start import start
+from townlet_runtime.cli.start import start, with_console
 from townlet_runtime.cli.threads import limit_threads
 
 if TYPE_CHECKING:
@@ -82,42 +82,32 @@ _RunDir = Annotated[
 _ExitOnFailure = Annotated[bool, typer.Option("--exit-on-failure", help="Exit code 1 unless the status is PASS.")]
 
 
+@with_console
 def evaluate(
+    console: Console,
     input: _Input = None,
     summary: _Summary = None,
     format: _FormatOption = _Format.json,
     dry_run: _DryRun = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet promote evaluate`; see `EvaluationOptions`."""
+    from townlet_runtime.cli.promoting.evaluation import EvaluationOptions, evaluate_stages
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.promoting.evaluation import EvaluationOptions, evaluate_stages
-
-        options = EvaluationOptions(input=input, summary=summary, as_json=format is _Format.json, dry_run=dry_run)
-        return evaluate_stages(options, console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    options = EvaluationOptions(input=input, summary=summary, as_json=format is _Format.json, dry_run=dry_run)
+    return evaluate_stages(options, console)
 
 
+@with_console
 def drill(
+    console: Console,
     config: _DrillConfig,
     output: _DrillOutput = Path("artifacts/m7/drill"),
     checkpoint: _Checkpoint = Path("promotion_drill_checkpoint.pt"),
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet promote drill`; see `DrillOptions`."""
+    from townlet_runtime.cli.promoting.drill import DrillOptions, run_drill
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.promoting.drill import DrillOptions, run_drill
-
-        return run_drill(DrillOptions(config=config, output=output, checkpoint=checkpoint), console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    return run_drill(DrillOptions(config=config, output=output, checkpoint=checkpoint), console)
 
 
 def rehearse(

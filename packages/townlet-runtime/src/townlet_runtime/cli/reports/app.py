@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from townlet_runtime.cli.commands.compare import AgainstNames, RunDirs, compare
+from townlet_runtime.cli.commands.compare import AgainstNames, RunDirs, compare_runs
 from townlet_runtime.cli.options import (
     MAX_COUNT,
     ControllerName,
@@ -20,7 +20,7 @@ from townlet_runtime.cli.options import (
     finite_number,
     whole_number,
 )
-from townlet_runtime.cli.start import start
+from townlet_runtime.cli.start import start, with_console
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
@@ -47,31 +47,21 @@ _Log = Annotated[Path, typer.Argument(metavar="LOG", help="Training log: one JSO
 _Format = Annotated[Format, typer.Option("--format", help="Form of the summary; json is the same as --json.")]
 
 
-@report_app.callback()
-def _group() -> None:
-    pass
-
-
 @report_app.command(help="Sum up accuracies of clones: how many, their mean and the least.")
+@with_console
 def bc(
+    console: Console,
     metrics: Annotated[Path, typer.Argument(metavar="METRICS", help="JSON object, or list of them, with `accuracy`.")],
     form: Annotated[TableFormat, typer.Option("--format", help="Form of the summary.")] = TableFormat.json,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet report bc`; see `accuracy_summary`."""
+    from townlet_runtime.cli.reports.accuracy import accuracy_markdown, accuracy_summary, read_accuracies
+    from townlet_trajectory.storage.json import readable_json
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.reports.accuracy import accuracy_markdown, accuracy_summary, read_accuracies
-        from townlet_trajectory.storage.json import readable_json
-
-        summary = accuracy_summary(read_accuracies(metrics))
-        as_json = readable_json({**summary}).decode().splitlines()
-        console.result(summary, as_json if form is TableFormat.json else accuracy_markdown(summary))
-        return 0
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    summary = accuracy_summary(read_accuracies(metrics))
+    as_json = readable_json({**summary}).decode().splitlines()
+    console.result(summary, as_json if form is TableFormat.json else accuracy_markdown(summary))
+    return 0
 
 
 @report_app.command(help="Sum up the parts of the reward in telemetry.\n\nExit code 1 where a file cannot be read.")
@@ -156,7 +146,9 @@ def summary(
     help="Check training logs, and how far their baselines drifted.\n\n"
     "Exit code 1 at the first log with a bad record, or with a drift over the threshold."
 )
+@with_console
 def validate(
+    console: Console,
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Training logs: one JSON object a line.")],
     baseline: Annotated[
         Path | None,
@@ -167,76 +159,58 @@ def validate(
         typer.Option(parser=finite_number, metavar="X", help="Most that a baseline may differ.", show_default=False),
     ] = None,
     relative: Annotated[bool, typer.Option("--relative", help="Show drift in per cent of the baseline too.")] = False,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet report validate`; see `validate_logs`."""
+    from townlet_runtime.cli.reports.validation import validate_logs
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.reports.validation import validate_logs
-
-        return validate_logs(logs, baseline, drift_threshold, console, relative=relative)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    return validate_logs(logs, baseline, drift_threshold, console, relative=relative)
 
 
 @report_app.command(help="Draw loss and KL divergence of a training log.")
+@with_console
 def plot(
+    console: Console,
     log: _Log,
     show: Annotated[bool, typer.Option("--show", help="Open a window.")] = False,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Picture to write: .png or .svg.", show_default=False)
     ] = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet report plot`; see `plot_log`."""
+    from townlet_runtime.cli.reports.plotting import plot_log
 
-    def command(console: Console) -> int:
-        from townlet_runtime.cli.reports.plotting import plot_log
-
-        return plot_log(log, output, console, show=show)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    return plot_log(log, output, console, show=show)
 
 
 @report_app.command(help="Draw the report of finished runs anew: RUN_DIR/report.html.")
+@with_console
 def render(
+    console: Console,
     run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Directories of finished runs.")],
     env: EnvOfRun = None,
     controller: ControllerName = None,
     guardrail: GuardrailNames = None,
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
     """Carry out `townlet report render`; see `render_runs`."""
+    from townlet_runtime.runs.directory import require_finished
 
-    def command(console: Console) -> int:
-        from townlet_runtime.runs.directory import require_finished
+    for run_dir in run_dirs:
+        require_finished(run_dir)
+    from townlet_runtime.cli.reports.rendering import render_runs
+    from townlet_runtime.cli.world_options import WorldOptions
 
-        for run_dir in run_dirs:
-            require_finished(run_dir)
-        from townlet_runtime.cli.reports.rendering import render_runs
-        from townlet_runtime.cli.world_options import WorldOptions
-
-        return render_runs(run_dirs, WorldOptions.of(env, controller, guardrail), console)
-
-    return start(command, json=json, verbose=verbose, quiet=quiet)
+    return render_runs(run_dirs, WorldOptions.of(env, controller, guardrail), console)
 
 
 @report_app.command("compare", help="Draw one page that compares runs side by side.\n\nThe same as `townlet compare`.")
+@with_console
 def compare_page(
+    console: Console,
     runs: RunDirs,
     against: AgainstNames = None,
     output: Annotated[Path, typer.Option(metavar="FILE", help="The page; or a picture: .png or .svg.")] = Path(
         "comparison.html"
     ),
-    json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
 ) -> int:
-    """Carry out `townlet report compare`; see `cli.views.comparison.compare_named`."""
-    return compare(runs, against, output, json, verbose, quiet)
+    """Carry out `townlet report compare`; see `compare_runs`."""
+    return compare_runs(runs, against or (), output, console)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from townlet_runtime.cli.options import MAX_COUNT, Quiet, Verbose, finite_number, whole_number
 from townlet_runtime.cli.reports.limits import HEALTH_LIMITS, PPO_LIMITS, Limit
+from townlet_runtime.cli.signatures import option, with_options
 from townlet_runtime.cli.start import start
 
 if TYPE_CHECKING:
@@ -38,41 +38,16 @@ def _interval(text: str) -> float:
     return value
 
 
-_Function = TypeVar("_Function", bound=Callable[..., int])
-
-
-def with_limits(name: str) -> Callable[[_Function], Callable[..., int]]:
-    """Give a command an option for each limit; it gets their values by option, as one argument called `name`."""
-    added = [_parameter(limit) for limit in (*PPO_LIMITS, *HEALTH_LIMITS)]
-
-    def decorate(function: _Function) -> Callable[..., int]:
-        signature = inspect.signature(function, eval_str=True)
-        own = [parameter for parameter in signature.parameters.values() if parameter.name != name]
-
-        @wraps(function)
-        def command(**values: Any) -> int:
-            bounds = {each.name: values.pop(each.name) for each in added}
-            return function(**values, **{name: bounds})
-
-        parameters = [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own), *added]
-        described: Any = command
-        described.__signature__ = signature.replace(parameters=parameters)
-        described.__annotations__ = {each.name: each.annotation for each in parameters}
-        return command
-
-    return decorate
-
-
 def _parameter(limit: Limit) -> inspect.Parameter:
-    option = typer.Option(
+    declared = typer.Option(
         help=limit.help,
         parser=whole_number(0, MAX_COUNT) if limit.whole else finite_number,
         metavar="N" if limit.whole else "X",
         show_default=False,
         rich_help_panel=PANEL,
     )
-    annotation: Any = Annotated[int | None, option] if limit.whole else Annotated[float | None, option]
-    return inspect.Parameter(limit.option, inspect.Parameter.KEYWORD_ONLY, default=limit.default, annotation=annotation)
+    annotation: Any = Annotated[int | None, declared] if limit.whole else Annotated[float | None, declared]
+    return option(limit.option, annotation, limit.default)
 
 
 _Log = Annotated[Path, typer.Argument(metavar="LOG", help="Training log, or a log with health lines of ticks.")]
@@ -86,7 +61,7 @@ _Interval = Annotated[
 _JsonLines = Annotated[bool, typer.Option("--json", help="Print each record as a line of JSON, nothing else.")]
 
 
-@with_limits("bounds")
+@with_options("bounds", [_parameter(limit) for limit in (*PPO_LIMITS, *HEALTH_LIMITS)], dict)
 def watch(
     log: _Log,
     bounds: Mapping[str, float | None],

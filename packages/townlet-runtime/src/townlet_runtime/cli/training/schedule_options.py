@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from townlet_runtime.cli.options import MAX_COUNT, MAX_SEED, whole_number
+from townlet_runtime.cli.signatures import Command, option, with_options
 
 if TYPE_CHECKING:
     from townlet_runtime.config import Override
@@ -168,35 +167,12 @@ class ScheduleOptions:
 
 _PPO_KEYS = {"ppo_normalize_advantages": "ppo.advantage_normalization"}
 
-_Function = TypeVar("_Function", bound=Callable[..., int])
 
-
-def with_schedule_options(name: str) -> Callable[[_Function], Callable[..., int]]:
+def with_schedule_options(name: str) -> Callable[[Command], Callable[..., int]]:
     """Give a command the options of `ScheduleOptions`; it gets them as one argument called `name`."""
     hints = get_type_hints(ScheduleOptions, include_extras=True)
-    added = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(ScheduleOptions)
-    ]
-
-    def decorate(function: _Function) -> Callable[..., int]:
-        signature = inspect.signature(function, eval_str=True)
-        own = [parameter for parameter in signature.parameters.values() if parameter.name != name]
-
-        @wraps(function)
-        def command(**values: Any) -> int:
-            options = ScheduleOptions(**{each.name: values.pop(each.name) for each in added})
-            return function(**values, **{name: options})
-
-        parameters = [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own), *added]
-        described: Any = command
-        described.__signature__ = signature.replace(parameters=parameters)
-        described.__annotations__ = {each.name: each.annotation for each in parameters}
-        return command
-
-    return decorate
+    added = [option(each.name, hints[each.name], each.default) for each in fields(ScheduleOptions)]
+    return with_options(name, added, lambda values: ScheduleOptions(**values))
 
 
 class PanelledCommand(TyperCommand):
