@@ -56,7 +56,7 @@ def test_a_schedule_comes_to_a_summary(tmp_path: Path, capsys: pytest.CaptureFix
     evaluated = json.loads(capsys.readouterr().out)
     assert [evaluated[name] for name in ("decision", "reasons")] == ["HOLD", ["candidate_not_ready"]]
     (run,) = [path for path in (tmp_path / "rl").iterdir() if path.is_dir()]
-    assert run.name.endswith("-rehearsal") and (run / "policy.onnx").is_file()
+    assert run.name.endswith("-anneal-0") and (run / "policy.onnx").is_file()
 
 
 def test_a_clone_that_fails_is_a_failure_and_its_claims_count_for_nothing(

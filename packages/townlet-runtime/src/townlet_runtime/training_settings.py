@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import is_dataclass
-from typing import Any, get_args, get_type_hints
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from townlet_runtime.config.prose import prose_of
+from townlet_runtime.config.prose import prose_of, sections_of
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.nested import Nested, Setting, leaves_of, put_at, without_prose
 from townlet_runtime.training import TrainingConfig, TrainingConfigError, preset, preset_for, preset_names
@@ -72,11 +71,9 @@ def settings_schema() -> str:
     `townlet_runtime.config` keeps a copy, to be read without torch.
     """
     schema = without_prose(TypeAdapter(TrainingConfig).json_schema())
-    described: dict[str, type[Any]] = {"": TrainingConfig}
-    described |= {record.__name__: record for record in _records(TrainingConfig)}
     if isinstance(schema, dict) and isinstance(definitions := schema["$defs"], dict):
-        for name, record in described.items():
-            _describe(schema if not name else definitions[name], record)
+        for record in sections_of(TrainingConfig):
+            _describe(schema if record is TrainingConfig else definitions[record.__name__], record)
     return json.dumps(schema, indent=1)
 
 
@@ -94,17 +91,6 @@ def preset_settings() -> str:
 
 def _start_of(name: str) -> TrainingConfig:
     return training_config({}, preset_name=name, mode="ppo", seed=0, behaviors=())
-
-
-def _records(record: type[Any]) -> Iterator[type[Any]]:
-    """Every record of settings inside of one."""
-    waiting: list[Any] = list(get_type_hints(record).values())
-    while waiting:
-        hint = waiting.pop()
-        if is_dataclass(hint) and isinstance(hint, type):
-            yield hint
-            yield from _records(hint)
-        waiting += get_args(hint)
 
 
 def _describe(part: JsonValue, record: type[Any]) -> None:

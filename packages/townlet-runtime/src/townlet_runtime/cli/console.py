@@ -131,6 +131,17 @@ class Console:
             yield _PlainProgress(total=total, unit=unit, begun_at=begun_at)
 
 
+class ResultKeeper(Console):
+    """A console that keeps the result of a command, which is a part of another, and prints everything else."""
+
+    kept: Mapping[str, Json] | None = None
+    """None: the command has shown none."""
+
+    def result(self, record: Mapping[str, Json], lines: Sequence[str]) -> None:
+        """Keep the result."""
+        self.kept = record
+
+
 class _PrintableFormatter(logging.Formatter):
     """Each line of a record with everything unprintable in it escaped."""
 

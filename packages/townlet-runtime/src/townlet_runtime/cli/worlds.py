@@ -35,7 +35,10 @@ from townlet_runtime.config import (
     town_config,
 )
 from townlet_runtime.config.schema import MODULE
+from townlet_runtime.core.loop import runtimes_of, script_side
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError, SimulationError
+from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import BEGUN, CONFIG
 from townlet_runtime.simulation.group_members import Members
@@ -44,6 +47,8 @@ from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.town import Town, TownConfig
 from townlet_runtime.town.config import TOWN
+from townlet_trajectory import TrajectoryService
+from townlet_trajectory.evaluation.results import SCRIPTED
 from townlet_trajectory.storage.entry_points import registered_names
 from townlet_trajectory.storage.json import JsonValue
 
@@ -251,6 +256,37 @@ class Worlds:
     def shown(self, town: Town) -> GroupedSimulation:
         """Return a town, made by `towns`, as `make` makes them: with this script, these guardrails and these groups."""
         return split_named(self.equipment.of(OneGroup(town)), self.groups)
+
+    def by_script(
+        self,
+        simulation: GroupedSimulation,
+        *,
+        seed: int,
+        services: Mapping[str, TrajectoryService] | None,
+        behavior: str = SCRIPTED,
+    ) -> tuple[dict[str, BatchRuntime], Mapping[str, UniformPolicy] | None]:
+        """Give every agent of a world its script, or actions that are drawn where the world has none.
+
+        Args:
+            simulation: that `make` has built.
+            seed: of every draw.
+            services: that record what happens, by group; None: nothing is recorded.
+            behavior: that is the script, by its name in the world.
+
+        Returns:
+            The runtimes by group, and the policies that draw; None with a script.
+        """
+        drawn = behavior not in simulation.behaviors
+        policies = {group: UniformPolicy.of(spec) for group, spec in simulation.specs.items()} if drawn else None
+        runtimes = runtimes_of(
+            simulation,
+            script_side(simulation) if drawn else simulation.scripted(behavior),
+            config=replace(self.bridge(simulation.specs), ratio=1.0 if drawn else 0.0),
+            policies=policies,
+            services=services,
+            seed=seed,
+        )
+        return runtimes, policies
 
     @property
     def options(self) -> WorldOptions:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import is_dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, TypeAlias, get_args, get_type_hints
+from typing import Any, TypeAlias
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from townlet_runtime.config.keys import (
     ANY,
@@ -22,7 +21,7 @@ from townlet_runtime.config.keys import (
     STAGES,
     Path,
 )
-from townlet_runtime.config.prose import prose_of
+from townlet_runtime.config.prose import prose_of, sections_of
 from townlet_runtime.config.schema import (
     SECTIONS_OF_TRAINING,
     Config,
@@ -87,9 +86,6 @@ def own_schema() -> Schema:
     definitions["Town"]["properties"]["affordances"]["additionalProperties"] = {"$ref": "#/$defs/Affordance"}
     _add(definitions, "Effects", TypeAdapter(Effects).json_schema())
     definitions["Affordance"]["properties"]["effects"] = {"$ref": "#/$defs/Effects"}
-    # What the town does not have is left out with a warning.
-    kinds = definitions["ObjectSpec"]["properties"]
-    kinds["type"] = {"anyOf": [kinds["type"], {"type": "string"}]}
     _describe(definitions)
     _add_training(definitions)
     for name in ("town", "training", *SECTIONS_OF_TRAINING):
@@ -129,7 +125,7 @@ def _add_training(definitions: Schema) -> None:
 
 def _describe(definitions: Schema) -> None:
     """Give each property what its field says about itself, and each set of numbers by need its names."""
-    for section in {*_classes(Config), *_classes(TownConfig)}:
+    for section in {*sections_of(Config), *sections_of(TownConfig)}:
         part = definitions.get("Town" if section is TownConfig else section.__name__)
         if part is None:
             continue
@@ -141,18 +137,6 @@ def _describe(definitions: Schema) -> None:
         for name, text in prose_of(section).items():
             if name in part.get("properties", ()):
                 part["properties"][name]["description"] = text
-
-
-def _classes(section: type[Any]) -> Iterator[type[Any]]:
-    """A class of settings, and those inside of it."""
-    yield section
-    waiting: list[Any] = list(get_type_hints(section).values())
-    while waiting:
-        hint = waiting.pop()
-        is_section = is_dataclass(hint) or (isinstance(hint, type) and issubclass(hint, BaseModel))
-        if is_section or getattr(hint, "_fields", None) == NEEDS:
-            yield from _classes(hint)
-        waiting += get_args(hint)
 
 
 def _set_defaults(schema: Schema) -> None:

@@ -6,9 +6,12 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel
 
 _NONE = re.compile(r"\bNone\b")
 
@@ -24,6 +27,17 @@ def prose_of(section: type[Any]) -> dict[str, str]:
         if each.__module__.startswith("townlet_"):
             found |= _prose_of_module(each.__module__).get(each.__name__, {})
     return found
+
+
+def sections_of(section: type[Any]) -> Iterator[type[Any]]:
+    """Yield a class of settings, and those inside of it: dataclasses, models of pydantic, named tuples."""
+    yield section
+    waiting: list[Any] = list(get_type_hints(section).values())
+    while waiting:
+        hint = waiting.pop()
+        if isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, BaseModel) or hasattr(hint, "_fields")):
+            yield from sections_of(hint)
+        waiting += get_args(hint)
 
 
 @cache

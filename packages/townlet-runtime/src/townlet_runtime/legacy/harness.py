@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from townlet_runtime.cli.commands.capture import Origin, record_world, with_seed_agents, write_recording
-from townlet_runtime.cli.console import CommandError, Console, Json
+from townlet_runtime.cli.console import CommandError, ResultKeeper
 from townlet_runtime.cli.recording import parse_target
 from townlet_runtime.cli.threads import limit_threads
 from townlet_runtime.cli.training.plan import TrainOptions
@@ -35,19 +35,15 @@ log = logging.getLogger(__name__)
 PathLike = str | os.PathLike[str]
 
 
-class _Kept(Console):
-    """Keeps the result of a command in the place of printing it; warnings are logged."""
+class _Silent(ResultKeeper):
+    """Keeps the result of a command, and logs warnings."""
 
     def __init__(self) -> None:
         # Not as `Console` begins: that sets up the log of a whole process.
         self.json, self.verbose, self.quiet = True, False, True
-        self.record: Mapping[str, Any] = {}
 
     def warning(self, message: str) -> None:
         log.warning("%s", message)
-
-    def result(self, record: Mapping[str, Json], lines: Sequence[str]) -> None:
-        self.record = record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +76,6 @@ class PolicyTrainingOrchestrator:
         self._settings = read_settings(config)
         self._config = config
         self._folder = Path(run_dir)
-        self._num_runs = 0
         self._status: str | None = None
         self._promotion = LastPromotion()
         self.last_run_dir: Path | None = None
@@ -102,7 +97,7 @@ class PolicyTrainingOrchestrator:
         Args:
             dataset_config: a manifest, or any other data set.
         """
-        record, _ = self._train("replay", ScheduleOptions(replay_manifest=Path(dataset_config)))
+        record = self._train("replay", ScheduleOptions(replay_manifest=Path(dataset_config)))
         return dict(record["batches"][-1])
 
     def capture_rollout(
@@ -167,7 +162,7 @@ class PolicyTrainingOrchestrator:
             ppo_log_frequency=log_frequency,
             ppo_log_max_entries=max_log_entries,
         )
-        return _last_line(self._train("rollout", options)[1])
+        return _last_line(self._train("rollout", options))
 
     def run_bc_training(self, *, manifest: PathLike | None = None) -> dict[str, Any]:
         """Clone a record, and return `loss`, held-out `accuracy`, `mode` and `manifest`.
@@ -178,7 +173,7 @@ class PolicyTrainingOrchestrator:
         named = self._settings.training.get("bc_manifest") if manifest is None else manifest
         if named is None:
             raise CommandError("expected a manifest to clone, as an argument or as `training.bc.manifest`")
-        record, _ = self._train("bc", ScheduleOptions(bc_manifest=Path(named)))
+        record = self._train("bc", ScheduleOptions(bc_manifest=Path(named)))
         return {name: record[name] for name in ("loss", "accuracy", "mode", "manifest")}
 
     def run_anneal(
@@ -203,7 +198,7 @@ class PolicyTrainingOrchestrator:
                 bc_manifest=_path(bc_manifest),
                 anneal_log_dir=Path(unwanted) if log_dir is None else Path(log_dir),
             )
-            record, _ = self._train("anneal", options)
+            record = self._train("anneal", options)
         self._status = record["status"]
         self._promotion = LastPromotion(values=record["promotion"])
         return [dict(stage) for stage in record["results"]]
@@ -233,45 +228,30 @@ class PolicyTrainingOrchestrator:
             ppo_log_frequency=log_frequency,
             ppo_log_max_entries=max_log_entries,
         )
-        return _last_line(self._train("replay", options)[1])
+        return _last_line(self._train("replay", options))
 
     def evaluate_anneal_results(self, results: Sequence[Mapping[str, JsonValue]]) -> str:
         """Return `PASS`, `HOLD` or `FAIL`, as it follows from the stages of a schedule."""
         return str(status_of(reasons_of(results, "(results)")))
 
-    def _train(self, mode: str, schedule: ScheduleOptions) -> tuple[Mapping[str, Any], Path]:
-        """Carry out `townlet train`; return its JSON, and where the run is, where there is one."""
+    def _train(self, mode: str, schedule: ScheduleOptions) -> Mapping[str, Any]:
+        """Carry out `townlet train`, and return its JSON."""
         from townlet_runtime.cli.commands.train import train_policy  # what captures alone has no need of it
 
-        place, console = self._free_place(mode), _Kept()
+        console = _Silent()
         with TemporaryDirectory() as folder:
             options = TrainOptions(
                 config=self._file(Path(folder)),
-                world=WorldOptions(),
                 mode=mode,
-                total_steps=None,
-                num_envs=None,
-                seed=None,
-                run_dir=place,
-                resume=None,
-                init_from=None,
-                eval_every=None,
+                folder=self._folder,
                 threads=limit_threads(None),
-                preset=None,
-                settings=(),
                 schedule=schedule,
             )
             train_policy(options, console)
-        if place.exists():
-            self.last_run_dir = place
-        return console.record, place
-
-    def _free_place(self, mode: str) -> Path:
-        while True:
-            self._num_runs += 1
-            place = self._folder / f"{mode}-{self._num_runs}"
-            if not place.exists():
-                return place
+        record: Mapping[str, Any] = console.kept or {}
+        if "run_dir" in record:
+            self.last_run_dir = Path(record["run_dir"])
+        return record
 
     def _file(self, folder: Path) -> Path:
         """The config as a file, made in `folder` where it came as anything else."""
@@ -310,7 +290,7 @@ def _path(path: PathLike | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _last_line(run_dir: Path) -> dict[str, Any]:
-    path = run_dir / METRICS
+def _last_line(record: Mapping[str, Any]) -> dict[str, Any]:
+    path = Path(record["run_dir"]) / METRICS
     *_, last = path.read_bytes().splitlines()
     return parse_object(last, path)

@@ -53,15 +53,20 @@ def group_opponent(group: str) -> str:
     return f"opponent-{group}.onnx"
 
 
-def default_run_dir(*, now: datetime, mode: str, seed: int) -> Path:
-    """Return `runs/YYYYMMDD-HHMMSS-MODE-SEED`.
+RUNS = Path("runs")
+"""Where runs are that no directory was named for."""
+
+
+def default_run_dir(folder: Path = RUNS, *, now: datetime, mode: str, seed: int) -> Path:
+    """Return `FOLDER/YYYYMMDD-HHMMSS-MODE-SEED`.
 
     Args:
+        folder: of the run directories.
         now: local time.
         mode: of training.
         seed: of the run.
     """
-    return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{mode}-{seed}"
+    return folder / f"{now:%Y%m%d-%H%M%S}-{mode}-{seed}"
 
 
 def require_free(path: Path) -> None:

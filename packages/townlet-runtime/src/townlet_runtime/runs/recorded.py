@@ -100,6 +100,18 @@ class RecordedData:
 
 
 @contextmanager
+def warnings_to(warn: Callable[[str], None]) -> Iterator[None]:
+    """Collect the warnings of the block, such as those of readers of recorded data; say each once when it ends."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for message in dict.fromkeys(str(one.message) for one in caught):
+                warn(message)
+
+
+@contextmanager
 def open_recorded(path: Path, *, data_root: Path, warn: Callable[[str], None]) -> Iterator[RecordedData]:
     """Open recorded trajectories of any format until the block ends.
 
@@ -112,11 +124,8 @@ def open_recorded(path: Path, *, data_root: Path, warn: Callable[[str], None]) -
         ArtifactError: if it is none of the formats, missing or damaged.
     """
     with ExitStack() as stack:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with warnings_to(warn):
             dataset = stack.enter_context(open_dataset(path, data_root=data_root))
-        for warning in caught:
-            warn(str(warning.message))
         yield RecordedData(
             path=path,
             name=_name(path),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from townlet_runtime.cli.console import SUCCESS, Console, end_on_signals
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds, load, seed_of
-from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
-from townlet_runtime.policy.policy import UniformPolicy
-from townlet_trajectory.evaluation.results import SCRIPTED
+from townlet_runtime.core.loop import GroupedLoop, LoopReport
 
 _CHUNK_TICKS = 100
 
@@ -37,16 +35,7 @@ def measure_ticks(options: BenchOptions, console: Console) -> int:
     worlds, seed = Worlds.of(config, options.world), seed_of(config)
     console.mute_ticks()
     with closing(worlds.make(1)) as simulation, end_on_signals():
-        specs = simulation.specs
-        drawn = SCRIPTED not in simulation.behaviors
-        runtimes = runtimes_of(
-            simulation,
-            script_side(simulation),
-            config=replace(worlds.bridge(specs), ratio=1.0 if drawn else 0.0),
-            policies={group: UniformPolicy.of(spec) for group, spec in specs.items()} if drawn else None,
-            services=None,
-            seed=seed,
-        )
+        runtimes, _ = worlds.by_script(simulation, seed=seed, services=None)
         loop = GroupedLoop(simulation, runtimes)
         loop.reset(seed)
         with console.progress(total=options.ticks, unit="ticks") as progress:

@@ -14,7 +14,6 @@ from townlet_runtime.cli.console import CommandError, Console, Json, stop_on_sig
 from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, settings_of
 from townlet_runtime.cli.training.schedule_data import fits_world, open_data_of_schedule
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
-from townlet_runtime.cli.world_options import WorldOptions
 from townlet_trajectory.storage.files import append_line, make_directory, remove_file
 
 if TYPE_CHECKING:
@@ -90,7 +89,9 @@ def soak(options: SoakOptions, console: Console) -> int:
         # One turn more than there is to do: the run is stopped before it, and so ends without an evaluation.
         epochs=(options.cycles // 2 + 2) * options.epochs,
     )
-    plan = plan_of(_train_options(options, schedule), console)
+    plan = plan_of(
+        TrainOptions(config=options.config, mode="mixed", threads=options.threads, schedule=schedule), console
+    )
     require_combination(plan, schedule)
     if plan.config.training.get("rollout_auto_seed_agents"):
         plan = plan_with_seed_agents(plan)
@@ -116,25 +117,6 @@ def _told(values: Mapping[str, object]) -> dict[str, Json]:
     names = ("data_mode", "cycle_id", "loss_total", "kl_divergence", "grad_norm")
     found = {name: values.get(name) for name in names}
     return {name: value if isinstance(value, str | int | float) else None for name, value in found.items()}
-
-
-def _train_options(options: SoakOptions, schedule: ScheduleOptions) -> TrainOptions:
-    return TrainOptions(
-        config=options.config,
-        world=WorldOptions(),
-        mode="mixed",
-        total_steps=None,
-        num_envs=None,
-        seed=None,
-        run_dir=None,
-        resume=None,
-        init_from=None,
-        eval_every=None,
-        threads=options.threads,
-        preset=None,
-        settings=(),
-        schedule=schedule,
-    )
 
 
 def _train(plan: TrainPlan, schedule: ScheduleOptions, log: _Log, opened: ExitStack) -> int:

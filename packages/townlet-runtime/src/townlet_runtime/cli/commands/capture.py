@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,8 +23,8 @@ from townlet_runtime.cli.recording import (
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds, load, seed_of
 from townlet_runtime.config import Config
-from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
-from townlet_runtime.policy.policy import MadeForSpec, Policy, UniformPolicy
+from townlet_runtime.core.loop import GroupedLoop
+from townlet_runtime.policy.policy import MadeForSpec, Policy
 from townlet_runtime.runs.directory import require_empty
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.town.config import AgentSpec, Needs, ObjectSpec
@@ -171,18 +171,9 @@ def record_world(
     with closing(worlds.make(1)) as simulation:
         specs = simulation.specs
         require_room(ticks, specs, option="--ticks", remedy="it")
-        drawn = behavior not in simulation.behaviors
-        policies = {group: UniformPolicy.of(spec) for group, spec in specs.items()} if drawn else None
         observed = simulation.reset(seeds=training_seeds(seed, 1))
         services = {group: recorder_of(spec, observed[group]) for group, spec in specs.items()}
-        runtimes = runtimes_of(
-            simulation,
-            script_side(simulation) if drawn else simulation.scripted(behavior),
-            config=replace(worlds.bridge(specs), ratio=1.0 if drawn else 0.0),
-            policies=policies,
-            services=services,
-            seed=seed,
-        )
+        runtimes, policies = worlds.by_script(simulation, seed=seed, services=services, behavior=behavior)
         for group, runtime in runtimes.items():
             runtime.begin(observed[group], tick=0)
         GroupedLoop(simulation, runtimes).run_for(ticks)

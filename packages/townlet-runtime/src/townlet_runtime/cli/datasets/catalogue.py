@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console
-from townlet_runtime.cli.datasets.reading import warnings_shown
+from townlet_runtime.runs.recorded import warnings_to
 from townlet_trajectory.audit.captures import audit_catalogue
 from townlet_trajectory.audit.dataset import audit_dataset
 from townlet_trajectory.formats.captures.manifest import list_captures
@@ -29,7 +29,7 @@ def audit_named(
     Raises:
         CommandError: if both or neither are named.
     """
-    with warnings_shown(console):
+    with warnings_to(console.warning):
         if versions is not None and dataset is None:
             report = audit_catalogue(versions, data_root=data_root)
         elif dataset is not None and versions is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from townlet_runtime.cli.console import SUCCESS, Console
-from townlet_runtime.cli.datasets.reading import warnings_shown
+from townlet_runtime.runs.recorded import warnings_to
 from townlet_trajectory.audit.describe import describe_dataset, short, text_of
 from townlet_trajectory.audit.outliers import LIMIT, NamedOutlier, OutlierReport, Reason, find_outliers
 
@@ -18,7 +18,7 @@ def describe_named(dataset: Path, data_root: Path, console: Console) -> int:
         data_root: where samples that are not below a manifest are looked for.
         console: to print with.
     """
-    with warnings_shown(console):
+    with warnings_to(console.warning):
         description = describe_dataset(dataset, data_root=data_root)
     console.result(description.document(), text_of(description).splitlines())
     return SUCCESS
@@ -33,7 +33,7 @@ def show_outliers(dataset: Path, top: int, data_root: Path, console: Console) ->
         data_root: where samples that are not below a manifest are looked for.
         console: to print with.
     """
-    with warnings_shown(console):
+    with warnings_to(console.warning):
         report = find_outliers(dataset, top=top, data_root=data_root)
     console.result(report.document(), outlier_lines(report))
     return SUCCESS

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json
-from townlet_runtime.cli.datasets.reading import warnings_shown
+from townlet_runtime.runs.recorded import warnings_to
 from townlet_trajectory.data.schema import Source
 from townlet_trajectory.dataset.curation import CurationResult, filter_dataset, split_dataset
 from townlet_trajectory.dataset.filter import TrajectoryFilter
@@ -87,7 +87,7 @@ def convert_named(options: ConvertOptions, console: Console) -> int:
     """Write a dataset in another form; return the exit code."""
     output, to = options.output, options.to
     _require_name(output, to)
-    with warnings_shown(console), open_dataset(options.dataset, data_root=options.data_root) as opened:
+    with warnings_to(console.warning), open_dataset(options.dataset, data_root=options.data_root) as opened:
         capture = _capture_form(opened, options) if to == "captures" else None
         done = convert(opened.source, output, to=to, info=opened.info, capture=capture)
     if done.left_out:
@@ -120,7 +120,7 @@ def split_named(options: SplitOptions, console: Console) -> int:
     """Write a dataset as two; return the exit code."""
     targets = [options.output / _NAMES.get(options.to, "{}").format(name) for name in (TRAIN, HELD_OUT)]
     _require_missing(*targets)
-    with warnings_shown(console), open_dataset(options.dataset, data_root=options.data_root) as opened:
+    with warnings_to(console.warning), open_dataset(options.dataset, data_root=options.data_root) as opened:
         source, info = opened.source, opened.info
         train, held_out = (dataset_sink(path, source.schema, to=options.to, info=info) for path in targets)
         with train as rest, held_out as apart:
@@ -145,7 +145,7 @@ def filter_named(options: FilterOptions, console: Console) -> int:
     if condition == TrajectoryFilter():
         raise CommandError("expected a condition, as --min-length 10, got none")
     _require_name(options.output, options.to)
-    with warnings_shown(console), open_dataset(options.dataset, data_root=options.data_root) as opened:
+    with warnings_to(console.warning), open_dataset(options.dataset, data_root=options.data_root) as opened:
         with dataset_sink(options.output, opened.source.schema, to=options.to, info=opened.info) as sink:
             result = filter_dataset(opened.source, sink, condition)
             if not result.accepted:

@@ -75,7 +75,7 @@ _RunDir = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="New or empty directory of the run.  [default: LOG_DIR/YYYYMMDD-HHMMSS-rehearsal]",
+        help="New or empty directory of the run.  [default: LOG_DIR/YYYYMMDD-HHMMSS-anneal-SEED]",
         show_default=False,
     ),
 ]

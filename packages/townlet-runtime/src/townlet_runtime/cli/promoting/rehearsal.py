@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json
+from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, ResultKeeper
 from townlet_runtime.cli.training.plan import TrainOptions
 from townlet_runtime.cli.training.schedule_options import ScheduleOptions
-from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.config import load_config
-from townlet_runtime.runs.directory import default_run_dir, require_writable
+from townlet_runtime.runs.directory import require_writable
 from townlet_trajectory.evaluation.anneal_decision import decide_anneal
 from townlet_trajectory.storage.files import make_directory, write_json_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, JsonValue, parse_json
@@ -39,22 +36,6 @@ class RehearsalOptions:
     threads: int
 
 
-class _Keeper(Console):
-    """A console that keeps the result of a command inside another, and prints everything else.
-
-    Args:
-        console: of the outer command.
-    """
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(json=console.json, verbose=console.verbose, quiet=console.quiet)
-        self.kept: Mapping[str, Json] | None = None
-
-    def result(self, record: Mapping[str, Json], lines: Sequence[str]) -> None:
-        """Keep the result."""
-        self.kept = record
-
-
 def rehearse(options: RehearsalOptions, console: Console) -> int:
     """Train by the schedule, write and print the summary, and return the exit code.
 
@@ -68,7 +49,7 @@ def rehearse(options: RehearsalOptions, console: Console) -> int:
 
     require_writable(options.log_dir)
     require_writable(options.summary.parent)
-    keeper = _Keeper(console)
+    keeper = ResultKeeper(json=console.json, verbose=console.verbose, quiet=console.quiet)
     code = train_policy(_train_options(options), keeper)
     if keeper.kept is None:
         return code  # a signal has come, and the run says how to go on
@@ -119,26 +100,10 @@ def _train_options(options: RehearsalOptions) -> TrainOptions:
         manifest = Path(named)
     return TrainOptions(
         config=options.config,
-        world=WorldOptions(),
         mode="anneal",
-        total_steps=None,
-        num_envs=None,
-        seed=None,
-        run_dir=options.run_dir or _free_folder(options.log_dir),
-        resume=None,
-        init_from=None,
-        eval_every=None,
+        run_dir=options.run_dir,
+        folder=options.log_dir,
         threads=options.threads,
-        preset=None,
         settings=settings,
         schedule=ScheduleOptions(replay_manifest=manifest, bc_manifest=manifest, anneal_log_dir=options.log_dir),
     )
-
-
-def _free_folder(log_dir: Path) -> Path:
-    """A folder for the run that is not there yet."""
-    name, number = default_run_dir(now=datetime.now(), mode="rehearsal", seed=0).name.removesuffix("-0"), 1
-    while (log_dir / name).exists():
-        number += 1
-        name = f"{name.partition('rehearsal')[0]}rehearsal-{number}"
-    return log_dir / name

@@ -94,10 +94,10 @@ def _curves(records: list[LogRecord], log: Path) -> list[LogCurve]:
 
 
 def _range(values: Sequence[float | None]) -> dict[str, Json]:
-    there = present(iter(values))
+    there = present(values)
     return {"min": min(there, default=None), "max": max(there, default=None)}
 
 
 def _range_text(values: Sequence[float | None], digits: int) -> str:
-    there = present(iter(values))
+    there = present(values)
     return f"{shown(min(there, default=None), digits)} → {shown(max(there, default=None), digits)}"

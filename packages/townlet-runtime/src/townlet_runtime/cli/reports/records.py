@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias, TypeGuard
@@ -95,6 +95,6 @@ def shown(value: float | None, digits: int) -> str:
     return "n/a" if value is None else f"{value:.{digits}f}"
 
 
-def present(values: Iterator[float | None]) -> list[float]:
+def present(values: Iterable[float | None]) -> list[float]:
     """Return the numbers that there are."""
     return [value for value in values if value is not None]

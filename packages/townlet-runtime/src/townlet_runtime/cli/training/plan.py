@@ -18,7 +18,7 @@ from townlet_runtime.cli.world_options import require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, load_of_run, option, seed_of
 from townlet_runtime.config import Config, Override, is_scheduled, training_mode, training_settings, with_training
 from townlet_runtime.runs.begun import BegunFile
-from townlet_runtime.runs.directory import default_run_dir, require_free
+from townlet_runtime.runs.directory import RUNS, default_run_dir, require_free
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_trajectory.evaluation.results import SCRIPTED, Mode
 
@@ -32,19 +32,21 @@ _SOURCE = "training.source"
 class TrainOptions:
     """The options of `townlet train`; None where one was not given."""
 
-    config: Path | None
-    world: WorldOptions
-    mode: str | None
-    total_steps: int | None
-    num_envs: int | None
-    seed: int | None
-    run_dir: Path | None
-    resume: Path | None
-    init_from: Path | None
-    eval_every: int | None
     threads: int
-    preset: str | None
-    settings: Sequence[str]
+    config: Path | None = None
+    world: WorldOptions = field(default_factory=WorldOptions)
+    mode: str | None = None
+    total_steps: int | None = None
+    num_envs: int | None = None
+    seed: int | None = None
+    run_dir: Path | None = None
+    folder: Path = RUNS
+    """Where a run without a `run_dir` gets one."""
+    resume: Path | None = None
+    init_from: Path | None = None
+    eval_every: int | None = None
+    preset: str | None = None
+    settings: Sequence[str] = ()
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     data: DataOptions = field(default_factory=DataOptions)
     opponents: Sequence[str] = ()
@@ -141,7 +143,7 @@ def plan_of(options: TrainOptions, console: Console) -> TrainPlan:
         worlds=worlds,
         behaviors=behaviors,
         specs=specs,
-        run_dir=named or default_run_dir(now=datetime.now(), mode=mode, seed=seed),
+        run_dir=named or default_run_dir(options.folder, now=datetime.now(), mode=mode, seed=seed),
         named=named is not None,
         begun=begun,
         init_from=options.init_from,
