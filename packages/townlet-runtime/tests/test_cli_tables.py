@@ -32,18 +32,23 @@ def test_the_widest_column_wraps_between_words() -> None:
     rows = [("one", "a reason of many words", "3")]
     assert aligned(("who", "why", "n"), rows, left=False, width=20) == [
         "who           why  n",
+        "one   a reason of  3",
+        "       many words",
+    ]
+    assert aligned(("who", "why", "n"), rows, left=True, width=20) == [
+        "who  why           n",
         "one  a reason of   3",
         "     many words",
     ]
 
 
-def test_where_words_do_not_fit_each_row_is_a_list() -> None:
+def test_a_word_that_does_not_fit_is_folded() -> None:
     rows = [("first", "a-very-long-word-of-one-piece", "3")]
-    assert aligned(("who", "why", "n"), rows, left=False, width=20) == [
-        "first",
-        "  why: a-very-long-w",
-        "    ord-of-one-piece",
-        "  n: 3",
+    assert aligned(("who", "why", "n"), rows, left=True, width=20) == [
+        "who    why         n",
+        "first  a-very-lon  3",
+        "       g-word-of-",
+        "       one-piece",
     ]
 
 
