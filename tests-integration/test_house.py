@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,3 +125,17 @@ def test_no_import_leads_far_down(package: str) -> None:
 def test_nesting_counts_blocks(body: str, depth: int) -> None:
     tree = ast.parse("def outer():\n" + "\n".join("  " + line for line in body.splitlines()))
     assert nesting(next(functions(tree))) == depth
+
+
+def test_the_picture_of_the_layout_names_every_module() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    picture = page.partition("## Layout")[2].split("```")[1]
+    words = set(re.findall(r"[\w/*]+", picture))
+    beginnings = tuple(word.removesuffix("*") for word in words if word.endswith("*"))
+
+    def is_named(path: Path) -> bool:
+        # A folder within a folder of a package is named as a whole.
+        inner = any(f"{folder}/" in words for folder in path.relative_to(ROOT).parts[5:-1])
+        return inner or path.stem in words or path.stem.startswith(beginnings)
+
+    assert [str(path.relative_to(ROOT)) for path in MODULES if path.stem[0] != "_" and not is_named(path)] == []

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from townlet_runtime.cli import main
 from townlet_trajectory import ArraySpec, Trajectory, TrajectoryBatch, TrajectorySchema, save_batch
+
+KITCHEN = Path(__file__).parent / "data" / "captures" / "kitchen_capture"
+Run = Callable[..., tuple[int, str, str]]
+"""Runs `townlet dataset`, and returns its exit code and what it printed."""
 
 SCHEMA = TrajectorySchema(
     observations={"features": ArraySpec("float32", (2,))},
@@ -46,3 +53,14 @@ def town() -> TrajectoryBatch:
 def save_town(path: Path) -> None:
     """Write the lives as npz."""
     save_batch(path, town())
+
+
+def dataset_caller(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs `townlet dataset` within a test."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = main(["dataset", *map(str, words)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import chdir
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_samples import save_town
+from dataset_samples import KITCHEN, Run, dataset_caller, save_town
 
-from townlet_runtime.cli import main
 from townlet_trajectory.formats.captures.manifest import sample_digest
 from townlet_trajectory.formats.open import open_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore::townlet_trajectory.formats.captures.directory.UnnamedActionsWarning")
-KITCHEN = Path(__file__).parent / "data" / "captures" / "kitchen_capture"
 FIGURES = {
     *("action_blocked_ratio", "action_entropy", "action_nonzero", "action_total", "action_unknown_count"),
     *("lateness_mean", "log_prob_mean", "reward_mean", "reward_sum", "rivalry_avoid_count_max"),
@@ -26,19 +24,10 @@ FIGURES = {
 }
 """Of each sample, as the original wrote them."""
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `townlet dataset`, and returns its exit code and what it printed."""
-
-    def run_(*words: object) -> tuple[int, str, str]:
-        code = main(["dataset", *map(str, words)])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run_
+    return dataset_caller(capsys)
 
 
 @pytest.fixture

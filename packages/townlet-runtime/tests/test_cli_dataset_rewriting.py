@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_samples import RETURNS, save_town, town
+from dataset_samples import KITCHEN, RETURNS, Run, dataset_caller, save_town, town
 from pyarrow import parquet
 
 from townlet_runtime.cli import main
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.formats.open import format_of, open_dataset
 
-KITCHEN = Path(__file__).parent / "data" / "captures" / "kitchen_capture"
-
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `townlet dataset`, and returns its exit code and what it printed."""
-
-    def run_(*words: object) -> tuple[int, str, str]:
-        code = main(["dataset", *map(str, words)])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run_
+    return dataset_caller(capsys)
 
 
 @pytest.fixture

@@ -30,6 +30,11 @@ class PPOLog:
                 self._number += 1
         self._num_lines = 0 if path is None else _count_lines(self._path(self._number))
 
+    @property
+    def is_named(self) -> bool:
+        """Whether there is a file to write to."""
+        return self._first is not None
+
     def write(self, values: Mapping[str, JsonValue]) -> None:
         """Append a line of the run's log, if it is one of those to be written.
 

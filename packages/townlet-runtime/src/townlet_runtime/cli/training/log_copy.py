@@ -22,7 +22,9 @@ class LogCopy:
         self._tail: Tail | None = None
 
     def begin(self, run_dir: Path) -> None:
-        """Begin after the lines that the log of this run has."""
+        """Begin after the lines that the log of this run has; where no file is named, nothing is read."""
+        if not self._copy.is_named:
+            return
         self._tail = Tail(run_dir / METRICS, numbered=False)
         for _ in self._tail.look():
             pass
