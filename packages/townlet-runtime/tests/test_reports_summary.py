@@ -8,7 +8,7 @@ from training_logs import line, without
 from townlet_runtime.cli.reports.records import RecordError
 from townlet_runtime.cli.reports.summary import ANNEAL, EXTREMES, LATEST, read_baseline, summarize
 from townlet_runtime.cli.reports.summary_views import markdown_lines, text_lines
-from townlet_runtime.cli.reports.watched import EVENTS
+from townlet_runtime.cli.reports.watched import EVENTS, LATER_EVENTS
 
 LOG = Path("log")
 RECORDED = [
@@ -122,11 +122,21 @@ def test_drift_is_of_the_last_record(tmp_path: Path) -> None:
 
 
 def test_missing_numbers_are_null_and_absent_ones_0() -> None:
-    found = summarize([without(line(reward_advantage_corr=None, loss_total=None), *EVENTS)], None, LOG)
+    some = without(line(reward_advantage_corr=None, loss_total=None), "shared_meal_events", "rollout_ticks")
+    found = summarize([some], None, LOG)
     assert found.latest["reward_advantage_corr"] is None and found.extremes["loss_total"].least is None
-    assert found.latest["queue_conflict_events"] == 0.0
+    assert found.latest["shared_meal_events"] == found.latest["rollout_ticks"] == 0.0
+    assert found.latest["shower_complete_events"] == found.extremes["shower_complete_events"].greatest == 0.0
     lines = text_lines(found)
     assert "loss_total=n/a" in lines[1] and "loss_total[min=n/a, max=n/a]" in lines[-1]
+
+
+def test_a_world_that_counts_no_events_has_no_zeros_of_them() -> None:
+    found = summarize([without(line(), *EVENTS)] * 2, None, LOG)
+    assert {key for key, value in found.latest.items() if value is None} == {*EVENTS, *LATER_EVENTS}
+    assert found.extremes["shower_complete_events"].least is None
+    said = "\n".join([*text_lines(found), *markdown_lines(found)])
+    assert "event" not in said and "n/a" not in said and "Queue" not in said and "loss_total" in said
 
 
 def test_later_events_are_found_among_a_world_s_other_events() -> None:

@@ -23,7 +23,7 @@ LATEST = (
     *EVENTS,
     *LATER_EVENTS,
 )
-"""Keys whose last number is shown; 0 where a log does not have them."""
+"""Keys whose last number is shown; 0 where a log does not have them, null for events of a world that counts none."""
 EXTREMES = (
     "loss_total",
     "kl_divergence",
@@ -116,8 +116,12 @@ def summarize(records: Sequence[LogRecord], baseline: Mapping[str, float] | None
         RecordError: if there is something else in the place of a number.
     """
     last, where = records[-1], str(path)
+    # A world that counts none of these events has no zeros of them.
+    counts = any(key in record for record in records for key in EVENTS)
 
     def number(record: LogRecord, key: str) -> float | None:
+        if key in (*EVENTS, *LATER_EVENTS) and not counts:
+            return None
         return later_event(record, key, where) if key in LATER_EVENTS else number_of(record, key, where, absent=0.0)
 
     def extremes(key: str) -> Extremes:

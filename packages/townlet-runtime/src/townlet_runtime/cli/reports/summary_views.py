@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from townlet_runtime.cli.reports.records import is_number, shown
 from townlet_runtime.cli.reports.summary import Delta, LogSummary
+from townlet_runtime.cli.reports.watched import EVENTS, LATER_EVENTS
 from townlet_trajectory.storage.json import JsonValue
 
 _DIGITS = {"loss_total": 6, "kl_divergence": 6, "grad_norm": 6, "chat_quality_mean": 3}
@@ -34,6 +35,26 @@ def text_lines(summary: LogSummary) -> list[str]:
             ],
         ),
         *([(indent, [latest("rollout_ticks", "rollout_ticks", 0)])] if summary.latest["rollout_ticks"] else []),
+        *_events_text(latest, summary),
+        ("Extremes: ", [extremes(key) for key in ("loss_total", "kl_divergence", "grad_norm")]),
+    ]
+    return [
+        f"Epochs analysed: {summary.epochs} (mode={summary.data_mode}, cycle_id={summary.cycle_id})",
+        *(heading + ", ".join(said) for heading, said in parts),
+        *_anneal_text(summary),
+        *(["Baseline drift:"] if summary.drift else []),
+        *(
+            f"  {key}: delta={each.delta:+.6f} ({_percent(each)})"
+            for key, each in ({} if summary.drift is None else summary.drift).items()
+        ),
+    ]
+
+
+def _events_text(latest: Callable[[str, str, int], str], summary: LogSummary) -> list[tuple[str, list[str]]]:
+    """The lines of events; none for a world that counts none."""
+    if not _counts_events(summary):
+        return []
+    return [
         (
             "Queue conflicts: ",
             [
@@ -60,18 +81,11 @@ def text_lines(summary: LogSummary) -> list[str]:
                 latest("sleeps", "sleep_complete_events", 1),
             ],
         ),
-        ("Extremes: ", [extremes(key) for key in ("loss_total", "kl_divergence", "grad_norm")]),
     ]
-    return [
-        f"Epochs analysed: {summary.epochs} (mode={summary.data_mode}, cycle_id={summary.cycle_id})",
-        *(heading + ", ".join(said) for heading, said in parts),
-        *_anneal_text(summary),
-        *(["Baseline drift:"] if summary.drift else []),
-        *(
-            f"  {key}: delta={each.delta:+.6f} ({_percent(each)})"
-            for key, each in ({} if summary.drift is None else summary.drift).items()
-        ),
-    ]
+
+
+def _counts_events(summary: LogSummary) -> bool:
+    return any(summary.latest[key] is not None for key in EVENTS)
 
 
 def _anneal_text(summary: LogSummary) -> list[str]:
@@ -104,7 +118,9 @@ def markdown_lines(summary: LogSummary) -> list[str]:
     rows = [
         (key, shown(each.least, _DIGITS.get(key, 1)), shown(each.greatest, _DIGITS.get(key, 1)))
         for key, each in summary.extremes.items()
+        if _counts_events(summary) or key not in (*EVENTS, *LATER_EVENTS)
     ]
+    events = [f"- Queue conflicts: `{conflicts}` events (intensity sum `{intensity}`)"]
     return [
         "### PPO Telemetry Summary",
         "",
@@ -112,7 +128,7 @@ def markdown_lines(summary: LogSummary) -> list[str]:
         f"- Data mode: **{summary.data_mode}** (cycle `{summary.cycle_id}`)",
         f"- Latest metrics: {metrics}",
         f"- Epoch duration: `{duration}s`, roll-out ticks: `{ticks}`",
-        f"- Queue conflicts: `{conflicts}` events (intensity sum `{intensity}`)",
+        *(events if _counts_events(summary) else []),
         *_anneal_markdown(summary),
         "",
         *markdown_table(("Metric", "Min", "Max"), rows),
