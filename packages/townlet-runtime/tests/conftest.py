@@ -1,7 +1,9 @@
 """Hypothesis profiles, the way to this folder's own modules, and what is left out where an extra is not installed."""
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -113,6 +115,16 @@ NEEDS = {
 ABSENT = tuple(module for module in NEEDS if find_spec(module) is None)
 
 collect_ignore = sorted({file for module in ABSENT for file in NEEDS[module]})
+
+
+@pytest.fixture(autouse=True)
+def root_logger_as_it_was() -> Iterator[None]:
+    """A command sets up the log of its process, which here is that of all tests."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

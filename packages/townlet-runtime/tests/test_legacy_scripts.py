@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,5 +84,6 @@ def test_a_process_of_its_own(tmp_path: Path) -> None:
 
 def test_nothing_else_imports_this_folder() -> None:
     source = Path(sys.modules["townlet_runtime.legacy"].__file__ or "").parents[1]
-    named = [path for path in source.rglob("*.py") if "legacy" in path.read_text(encoding="utf-8")]
+    importing = re.compile(r"(townlet_runtime\.|from \.*|import )legacy\b")
+    named = [path for path in source.rglob("*.py") if importing.search(path.read_text(encoding="utf-8"))]
     assert {path.parent.name for path in named} == {"legacy"}
