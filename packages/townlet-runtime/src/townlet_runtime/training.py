@@ -34,6 +34,8 @@ try:
     import torch
 
     from townlet_training.config import GroupConfig, TrainingConfig
+    from townlet_training.distil.config import DistilConfig
+    from townlet_training.distil.run import DistilProgress, DistilRun
     from townlet_training.errors import ConfigError as TrainingConfigError
     from townlet_training.errors import TrainingError
     from townlet_training.network.actor_critic import PolicySpec
@@ -66,6 +68,9 @@ __all__ = [
     "AdaptedGroup",
     "AddedAction",
     "CheckpointStore",
+    "DistilConfig",
+    "DistilProgress",
+    "DistilRun",
     "EarlierTotal",
     "GroupConfig",
     "InitialPolicy",

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
         TrainingConfig,
         plan,
     )
+    from townlet_training.distil.agreement import HeldOutPlay
+    from townlet_training.distil.config import DistilConfig
+    from townlet_training.distil.run import DistilProgress, DistilRun
     from townlet_training.learning.bc import BCLearner
     from townlet_training.learning.config import BCConfig, PPOConfig
     from townlet_training.learning.objective import Estimates, advantages_of, gae, vtrace
@@ -57,7 +60,15 @@ if TYPE_CHECKING:
     from townlet_training.run.state import EarlierTotal, TrainingState
     from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
     from townlet_trajectory.evaluation.gates import GateResult, Verdict
-    from townlet_trajectory.evaluation.interfaces import Actor, Collected, Collector, EpisodeScores, Evaluator
+    from townlet_trajectory.evaluation.interfaces import (
+        Actor,
+        Collected,
+        Collector,
+        EpisodeScores,
+        Evaluator,
+        Taught,
+        Teacher,
+    )
     from townlet_trajectory.evaluation.promotion import (
         Decision,
         PromotionConfig,
@@ -66,9 +77,12 @@ if TYPE_CHECKING:
         RunPromotion,
     )
     from townlet_trajectory.evaluation.results import (
+        Agreement,
         CloneEpoch,
         CloneRecord,
         CloneResult,
+        DistilRecord,
+        DistilRound,
         EvaluationRecord,
         ExportedPolicy,
         FinalEvaluation,
@@ -87,6 +101,7 @@ __all__ = [
     "ActorCritic",
     "AdaptedGroup",
     "AddedAction",
+    "Agreement",
     "AnnealConfig",
     "BCConfig",
     "BCLearner",
@@ -100,6 +115,11 @@ __all__ = [
     "Collector",
     "ConfigError",
     "Decision",
+    "DistilConfig",
+    "DistilProgress",
+    "DistilRecord",
+    "DistilRound",
+    "DistilRun",
     "EarlierTotal",
     "EmptyBatchError",
     "EpisodeScores",
@@ -112,6 +132,7 @@ __all__ = [
     "GateResult",
     "GatesConfig",
     "GroupConfig",
+    "HeldOutPlay",
     "InitialPolicy",
     "MetricsRow",
     "MetricsWriter",
@@ -138,6 +159,8 @@ __all__ = [
     "ScoreSummary",
     "ShapeError",
     "StaleBatchError",
+    "Taught",
+    "Teacher",
     "TrainingConfig",
     "TrainingError",
     "TrainingOrchestrator",
@@ -169,6 +192,9 @@ __all__ = [
 
 _MODULES = {
     "townlet_training.config": "AnnealConfig GatesConfig GroupConfig PlannedUpdate Schedule TrainingConfig plan",
+    "townlet_training.distil.agreement": "HeldOutPlay",
+    "townlet_training.distil.config": "DistilConfig",
+    "townlet_training.distil.run": "DistilProgress DistilRun",
     "townlet_training.learning.bc": "BCLearner",
     "townlet_training.learning.config": "BCConfig PPOConfig",
     "townlet_training.learning.objective": "Estimates advantages_of gae vtrace",
@@ -191,12 +217,13 @@ _MODULES = {
     "townlet_training.run.state": "EarlierTotal TrainingState",
     "townlet_trajectory.evaluation.comparisons": "PairedComparison ScoreSummary compare normalized summarize",
     "townlet_trajectory.evaluation.gates": "GateResult Verdict",
-    "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator",
+    "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator Taught Teacher",
     "townlet_trajectory.evaluation.promotion": (
         "Decision PromotionConfig PromotionDecision PromotionPass RunPromotion"
     ),
     "townlet_trajectory.evaluation.results": (
-        "CloneEpoch CloneRecord CloneResult EvaluationRecord ExportedPolicy FinalEvaluation RunCounters RunSummary"
+        "Agreement CloneEpoch CloneRecord CloneResult DistilRecord DistilRound EvaluationRecord ExportedPolicy "
+        "FinalEvaluation RunCounters RunSummary"
     ),
 }
 

@@ -64,6 +64,8 @@ from townlet_runtime.cli.reports.app import report_app
 from townlet_runtime.cli.reports.watch import watch
 from townlet_runtime.cli.start import start, with_console
 from townlet_runtime.cli.threads import limit_threads, threads_of_run
+from townlet_runtime.cli.training.distilling import HELP as DISTILL_HELP
+from townlet_runtime.cli.training.distilling import distill
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 from townlet_runtime.cli.typed import OF_ALL_RUNS, typed_options
 
@@ -180,6 +182,9 @@ def _refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
         require_resumable(resume)
     elif run_dir is not None:
         require_free(run_dir)
+
+
+app.command(cls=PanelledCommand, help=DISTILL_HELP)(distill)
 
 
 @app.command(

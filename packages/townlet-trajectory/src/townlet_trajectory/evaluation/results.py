@@ -177,3 +177,81 @@ class RunSummary:
     """Seconds that the run took, in all the processes that it went through."""
     timings: Mapping[str, float]
     """Seconds by part of the run."""
+
+
+Strategy = Literal["uncertain", "disagree", "uniform"]
+"""Which states a teacher is asked about: where the student is unsure, where it differs from the script, or any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilRound:
+    """One round of a distillation: states that were met, and questions about some of them."""
+
+    number: int
+    """Counted from 1."""
+    num_states: int
+    """Decisions that were met in the round."""
+    num_asked: int
+    """Questions; the labels that were spent."""
+    num_declined: int
+    """Questions without a legal answer."""
+    agreement_before: float | None
+    """Share of the answers that the student would have given before it learned them; None in the first round."""
+    tokens: int
+    cost: float
+    loss: float
+    """Mean cross-entropy over all labels so far, in the last pass over them, nats."""
+    labels_sha256: str
+    """Of the file of the round's labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How often a student does what its teacher says, and the teacher what it said before, in held-out episodes."""
+
+    num_states: int
+    student: tuple[float, ...]
+    """[E]; share of the states of each episode in which the student does what the teacher answered first."""
+    repeat: tuple[float, ...]
+    """[E]; share in which the teacher's second answer is its first."""
+    student_mean: float
+    student_ci: tuple[float, float]
+    """95 % bootstrap interval of the mean over the episodes."""
+    repeat_mean: float
+    repeat_ci: tuple[float, float]
+    student_balanced: float
+    """Mean over the teacher's actions of the share of the states with this first answer in which the student agrees."""
+    repeat_balanced: float
+
+    @property
+    def share(self) -> float:
+        """The student's agreement as a share of the teacher's own."""
+        return self.student_mean / self.repeat_mean if self.repeat_mean > 0.0 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilRecord:
+    """A distillation that has ended."""
+
+    rounds: tuple[DistilRound, ...]
+    agreement: Agreement
+    """Of the states of both kinds of play, an episode counting as one."""
+    in_play_of: Mapping[str, Agreement]
+    """By who played: `student`, and `teacher`, who plays one agent of each world."""
+    num_judged: int
+    """Questions of the held-out episodes, the second ones included."""
+    judged_tokens: int
+    judged_cost: float
+    gate: GateResult
+
+    @property
+    def num_labels(self) -> int:
+        """Questions of all rounds."""
+        return sum(each.num_asked for each in self.rounds)
+
+    @property
+    def cost_per_1000(self) -> float:
+        """Cost of 1,000 decisions of the teacher, over all questions."""
+        asked = self.num_labels + self.num_judged
+        cost = self.judged_cost + sum(each.cost for each in self.rounds)
+        return 1000.0 * cost / asked if asked else 0.0

@@ -1,0 +1,1 @@
+"""A slow or costly mind taught to a small network, in rounds of questions."""
