@@ -19,6 +19,7 @@ from townlet_training.learning.objective import (
     importance_weights,
     largest_reward,
     return_scale,
+    truncated_share,
 )
 from townlet_training.network.actor_critic import (
     ActorCritic,
@@ -76,6 +77,8 @@ class LearnerBatch:
     policy: PolicyRows
     num_decisions: int
     """All decisions, also those whose action the policy could not have chosen."""
+    truncated_share: float
+    """Share of them whose weight π/μ was truncated to 1/β_min."""
     mean_entropy: float
     """Of the policy that acted, over the P policy rows, in nats; 0 without any."""
     explained_variance: float | None
@@ -141,6 +144,7 @@ def prepare(
         scaled_targets=_float32("value targets", targets / scale, extremes),
         policy=policy,
         num_decisions=len(decisions),
+        truncated_share=truncated_share(batch, min_ratio=min_ratio),
         mean_entropy=mean_entropy,
         explained_variance=_explained_variance(values[learned], targets),
         reward_advantage_corr=_correlation(batch.rewards[learned[policy.position.numpy()]], policy.advantages.numpy()),
