@@ -30,6 +30,7 @@ from townlet_training.network.actor_critic import (
 )
 from townlet_trajectory import ACTION_MASK, Kind, StepBatch, TrajectoryBatch
 
+_READ = ("kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
 CHUNK = 4096
 """Rows evaluated at once: the hidden layers of all rows of a batch would fill the memory."""
 # log of the smallest normal float32: an action that is less likely than this has probability 0.
@@ -111,8 +112,7 @@ def prepare(
         ActionMaskError: if a decision has no legal action.
         StaleBatchError: if a recorded `policy_log_prob` differs from the network's.
     """
-    names = ("kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
-    require_columns(batch, *names, otherwise="; records of other policies are for `PPOLearner.replay`")
+    require_columns(batch, *_READ, otherwise="; records of other policies are for `PPOLearner.replay`")
     kind = batch.columns["kind"]
     learned = np.flatnonzero(kind != Kind.FOREIGN)
     if not learned.size:
