@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -13,9 +14,9 @@ from strategies import DECISION, FORCED, FOREIGN, batch_of, make_network
 
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_training.learning.bc import BCLearner, labels
-from townlet_training.learning.config import BCConfig
+from townlet_training.learning.config import BCConfig, LabelFilter, LabelKind, LabelSource
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_trajectory import BatchSource, TrajectoryBatch, TrajectoryDataset
+from townlet_trajectory import BatchSource, Kind, Source, TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.data.pieces import split_every
 
 
@@ -39,6 +40,105 @@ def test_which_rows_are_labels_by_hand() -> None:
     assert rows.tolist() == [0, 2, 5, 7]
     assert actions.tolist() == [1, 2, 1, 2]
     assert num_forbidden == 2
+
+
+PROPOSERS = ("script", "mind")
+ROWS = list(itertools.product(Kind, Source, (-1, 0, 1), (False, True)))
+"""Every combination of kind, source, proposer and demonstrated: [R]."""
+
+
+def every_row() -> TrajectoryBatch:
+    """In each row action 0 was carried out, and action 1 proposed, if anything was."""
+    batch = batch_of(
+        lengths=[len(ROWS)],
+        rewards=np.zeros(len(ROWS)),
+        terminated=[True],
+        kind=[row[0] for row in ROWS],
+        source=[row[1] for row in ROWS],
+        proposer=[row[2] for row in ROWS],
+        expert_action=[-1 if row[2] < 0 else 1 for row in ROWS],
+        demonstrated=[row[3] for row in ROWS],
+    )
+    return dataclasses.replace(batch, schema=dataclasses.replace(batch.schema, proposers=PROPOSERS))
+
+
+def label_by_hand(row: tuple[Kind, Source, int, bool], which: LabelKind, only: LabelFilter) -> int | None:
+    """The label of one row, word for word as the filters are described."""
+    kind, source, proposer, demonstrated = row
+    if only.sources is not None and source.name.lower() not in only.sources:
+        return None
+    if only.demonstrated is not None and demonstrated != only.demonstrated:
+        return None
+    named = only.proposers is None or (proposer >= 0 and PROPOSERS[proposer] in only.proposers)
+    if which == "executed":
+        return 0 if named or source != Source.SCRIPTED else None
+    if demonstrated:
+        return 0
+    return 1 if named and proposer >= 0 and kind != Kind.FORCED else None
+
+
+@pytest.mark.parametrize("which", ["proposed", "executed"])
+@pytest.mark.parametrize("sources", [None, ("scripted",), ("learned", "external")])
+@pytest.mark.parametrize("proposers", [None, ("mind",), ("mind", "script"), ("mind", "somebody else")])
+@pytest.mark.parametrize("demonstrated", [None, True, False])
+def test_filters_give_the_labels_of_every_combination(
+    which: LabelKind,
+    sources: tuple[LabelSource, ...] | None,
+    proposers: tuple[str, ...] | None,
+    demonstrated: bool | None,
+) -> None:
+    only = LabelFilter(sources=sources, proposers=proposers, demonstrated=demonstrated)
+    found = labels(every_row(), which=which, only=only)
+    expected = [label_by_hand(row, which, only) for row in ROWS]
+    assert found.rows.tolist() == [row for row, label in enumerate(expected) if label is not None]
+    assert found.actions.tolist() == [label for label in expected if label is not None]
+
+
+def test_a_mind_is_learned_from_without_its_fallback_and_demonstrations_stay() -> None:
+    batch = batch_of(
+        lengths=[5],
+        rewards=np.zeros(5),
+        terminated=[True],
+        num_actions=3,
+        #        fallback, mind, demonstrated, nothing proposed, forced with the mind's proposal
+        kind=[DECISION, DECISION, FOREIGN, DECISION, FORCED],
+        proposer=[0, 1, 0, -1, 1],
+        expert_action=[1, 2, 1, -1, 2],
+        demonstrated=[False, False, True, False, False],
+        action=[0, 0, 0, 0, 0],
+    )
+    batch = dataclasses.replace(batch, schema=dataclasses.replace(batch.schema, proposers=("fallback", "mind")))
+    assert [part.tolist() for part in labels(batch)[:2]] == [[0, 1, 2], [1, 2, 0]]
+    mind = LabelFilter(proposers=("mind",))
+    assert [part.tolist() for part in labels(batch, only=mind)[:2]] == [[1, 2], [2, 0]]
+    alone = LabelFilter(proposers=("mind",), demonstrated=False)
+    assert [part.tolist() for part in labels(batch, only=alone)[:2]] == [[1], [2]]
+
+
+def test_a_proposer_that_nobody_was_is_an_error() -> None:
+    expected = r"`proposers` must be among those of the record, script, mind, got \('minde',\)"
+    with pytest.raises(ConfigError, match=expected):
+        labels(every_row(), only=LabelFilter(proposers=("minde",)))
+    without = batch_of(lengths=[1], rewards=[0], terminated=[True])
+    with pytest.raises(ConfigError, match="those of the record, none"):
+        labels(without, only=LabelFilter(proposers=("mind",)))
+
+
+def test_a_clone_of_the_mind_alone_knows_nothing_of_its_fallback() -> None:
+    batch = separable(64, 1)
+    fallback = dataclasses.replace(
+        batch,
+        schema=dataclasses.replace(batch.schema, proposers=("fallback", "mind")),
+        columns={
+            **batch.columns,
+            "expert_action": np.where(np.arange(64) % 2, batch.columns["expert_action"], 0),
+            "proposer": (np.arange(64) % 2).astype(np.int8),
+        },
+    )
+    network = three_features()
+    config = BCConfig(learning_rate=1e-2, num_epochs=30, batch_size=16, proposers=("mind",))
+    result = BCLearner(network, config=config, generator=torch.Generator().manual_seed(0)).fit(fallback, fallback)
+    assert result.num_labels == 32 and result.accuracy == 1.0
 
 
 def test_without_a_mask_nothing_is_forbidden() -> None:

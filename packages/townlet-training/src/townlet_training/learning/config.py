@@ -18,6 +18,9 @@ LabelKind = Literal["proposed", "executed"]
 SplitUnit = Literal["episodes", "trajectories"]
 RowOrder = Literal["source", "canonical"]
 
+LabelSource = Literal["scripted", "learned", "external"]
+EpisodeLabelName = Literal["none", "success", "failure", "discard"]
+
 DEFAULT_NUM_MINIBATCHES = 4
 
 
@@ -79,6 +82,24 @@ class PPOConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelFilter:
+    """Which labels are learned from; a row must pass every one of these. None: any."""
+
+    sources: tuple[LabelSource, ...] | None = None
+    """Who decided about the row (column `source`)."""
+    proposers: tuple[str, ...] | None = None
+    """Names of those whose proposals are labels (column `proposer`). It does not ask after labels that are nobody's
+    proposal: demonstrations, and executed actions of a policy or a possessor."""
+    demonstrated: bool | None = None
+    """Whether the row is a demonstration."""
+    episode_labels: tuple[EpisodeLabelName, ...] = ("none", "success", "failure")
+    """What was said of the episode; a discarded one is left out unless it is asked for."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BCConfig:
     """One cloning."""
 
@@ -94,6 +115,15 @@ class BCConfig:
     """`proposed`: the script's proposals, and demonstrations; `executed`: every action that was carried out."""
     use_masks: bool = True
     """Whether recorded masks of legal actions drop labels and bound the policy's distribution."""
+    sources: tuple[LabelSource, ...] | None = None
+    """Who must have decided about a row for its label to be learned; None: anybody."""
+    proposers: tuple[str, ...] | None = None
+    """Names of those whose proposals are learned, such as that of a slow mind and not its fallback; None: everybody's.
+    Demonstrations are nobody's proposal, and are learned in any case."""
+    demonstrated: bool | None = None
+    """True: demonstrations alone; False: everything else; None: both."""
+    episode_labels: tuple[EpisodeLabelName, ...] = ("none", "success", "failure")
+    """What may have been said of an episode whose labels are learned."""
     split: SplitUnit = "episodes"
     """The unit that is learned from, or held out, as a whole; agents of one episode see each other."""
     row_order: RowOrder = "source"
@@ -104,6 +134,16 @@ class BCConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    @property
+    def label_filter(self) -> LabelFilter:
+        """Which labels are learned."""
+        return LabelFilter(
+            sources=self.sources,
+            proposers=self.proposers,
+            demonstrated=self.demonstrated,
+            episode_labels=self.episode_labels,
+        )
 
     @property
     def memory_budget_bytes(self) -> int:

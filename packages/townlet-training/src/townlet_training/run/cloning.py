@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError, ShapeError
 from townlet_training.learning.batch import freeze_statistics
-from townlet_training.learning.bc import BCLearner, labels, opened
+from townlet_training.learning.bc import BCLearner, labels_of, opened
 from townlet_training.learning.config import BCConfig
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.run.recorded import RecordedSteps, split_units
@@ -118,7 +118,7 @@ def _judged(
     network: ActorCritic, batch: TrajectoryBatch | StepBatch, config: BCConfig
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The labelled rows [L], and whether the label is the most likely action [L]."""
-    rows, actions, _ = labels(batch, which=config.labels, use_masks=config.use_masks)
+    rows, actions, _ = labels_of(config, batch)
     mask = batch.observations.get(ACTION_MASK) if config.use_masks else None
     legal = None if mask is None else np.asarray(mask[rows], np.bool_)
     seen = {name: np.asarray(batch.observations[name][rows], np.float32) for name in network.observation_shapes}
