@@ -97,7 +97,8 @@ class RuleTeacher:
 class Bench:
     """The town, the teacher, and the rounds of one strategy."""
 
-    def __init__(self, *, overlooked: float) -> None:
+    def __init__(self, *, overlooked: float, from_script: bool, decay: float) -> None:
+        self._from_script, self._decay = from_script, decay
         config = load_config(None, [parse_override(each) for each in TOWN]).config
         self._town, self._script = town_config(config), script_config(config)
         self._bridge: BridgeConfig = bridge_config(config, ratio=0.0)
@@ -116,11 +117,14 @@ class Bench:
         student, spent, number = None, 0, 0
         while spent < most:
             number += 1
-            batch = self._met(student, distil, seed=derive_seed(seed, "bench/worlds", number))
+            ratio = 0.0 if student is None else 1.0 - self._decay ** (number - 1)
+            batch = self._met(student, distil, ratio, seed=derive_seed(seed, "bench/worlds", number))
             if student is None:
                 network = self._network(seed)
                 network.fit_normalizer(batch)
                 student = Student(network, distil, BCConfig(), seed=seed)
+                if self._from_script:
+                    student.begin_as_script(batch)
             rows = student.chosen(batch, decision_rows(batch), number=number)
             student.labels.append(labelled(batch, rows, teacher.label(batch, rows).actions))
             student.fit(number=number)
@@ -136,12 +140,11 @@ class Bench:
             self._spec.observation_shapes, len(self._spec.vocabulary), NetworkConfig(), generator=generator
         )
 
-    def _met(self, student: Student | None, distil: DistilConfig, *, seed: int):  # type: ignore[no-untyped-def]
+    def _met(self, student: Student | None, distil: DistilConfig, ratio: float, *, seed: int):  # type: ignore[no-untyped-def]
         with closing(self._make(NUM_WORLDS)) as simulation:
             most = distil.round_ticks * self._spec.capacity * NUM_WORLDS
             collector = Collector(simulation, config=self._bridge, seed=seed, max_rows=most)
             actors = None if student is None else {AGENTS: student.network}
-            ratio = 0.0 if student is None else 1.0
             return collector.collect(actors, num_ticks=distil.round_ticks, ratio=ratio).batches[AGENTS]
 
     def _judged(self, student: Student, play: TaughtPlay, teacher: ArrayTeacher, seed: int) -> dict[str, object]:
@@ -174,9 +177,11 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=50)
     parser.add_argument("--uniform-labels", type=int, default=200)
     parser.add_argument("--overlooked", type=float, default=0.1)
+    parser.add_argument("--from-script", action="store_true", help="begin as a clone of the script")
+    parser.add_argument("--decay", type=float, default=0.0, help="share of decisions that the script keeps, by round")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Bench(overlooked=options.overlooked)
+    bench = Bench(overlooked=options.overlooked, from_script=options.from_script, decay=options.decay)
     for seed in range(options.seeds):
         for strategy in options.strategies.split(","):
             labels = options.uniform_labels if strategy == "uniform" else options.labels

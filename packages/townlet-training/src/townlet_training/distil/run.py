@@ -66,6 +66,7 @@ class DistilRun:
         on_progress: called before every round, and at the end.
         stop: asked before every round and evaluation; true ends the run there.
         notes: other facts that the run depends on.
+        has_script: whether the worlds have a script; else the first round is played by the student.
 
     Raises:
         ConfigError: if there are several agent groups, or the mode is another one.
@@ -150,6 +151,8 @@ class DistilRun:
             if student is None:
                 freeze_statistics(network, batch, discount=self._config.ppo.discount)
                 student = Student(network, self._distil, self._config.bc, seed=self._config.seed)
+                if self._has_script and self._distil.begin_as_script:
+                    student.begin_as_script(batch)
             if is_done:
                 student.labels.append(self._read(number))
                 if number == len(self._rounds):

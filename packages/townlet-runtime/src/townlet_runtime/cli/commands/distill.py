@@ -122,7 +122,11 @@ def _begun(options: DistillOptions, path: Path) -> DistilFile:
 
 
 def _questions(options: DistillOptions, before: DistilFile | None) -> dict[str, Any]:
-    return dict(options.questions if before is None else before.settings)
+    if before is not None:
+        return dict(before.settings)
+    # A student of the script that began as its clone would be given the answers.
+    is_script = options.teacher is not None and options.teacher.partition(":")[0] == SCRIPT
+    return {"begin_as_script": not is_script, **options.questions}
 
 
 def _teaching(options: DistillOptions, before: DistilFile | None, plan: TrainPlan, distil: DistilConfig) -> _Teaching:
