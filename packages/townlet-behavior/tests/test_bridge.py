@@ -291,6 +291,7 @@ def test_a_veto_of_a_held_action_ends_the_commitment() -> None:
 
 def test_the_mask_is_the_first_guardrail_for_everybody() -> None:
     bridge = bridge_of(Script(WORK, EAT), Forbid(EAT))
+    bridge.possession.present(ints(0, 1))
     bridge.possession.acquire(0, tick=0)
     bridge.possession.feed(0, WORK)
     decisions = bridge.decide(view_of(0, 1, mask=mask_of((WAIT, EAT), (WAIT, EAT))), tick=0)
@@ -302,6 +303,7 @@ def test_the_mask_is_the_first_guardrail_for_everybody() -> None:
 
 def test_a_possessed_agent_does_what_it_is_fed_once_and_else_waits() -> None:
     bridge = bridge_of(Script(EAT, EAT), ratio=1.0)
+    bridge.possession.present(ints(0, 1))
     bridge.possession.acquire(1, tick=0)
     bridge.possession.feed(1, COOK)
     first, second = (
@@ -329,6 +331,7 @@ def test_possession_clears_the_commitment_even_if_it_is_over_at_once() -> None:
 
 def test_a_possessors_action_does_not_bind() -> None:
     bridge = bridge_of(Script(EAT), ticks=9)
+    bridge.possession.present(ints(0))
     bridge.possession.acquire(0, tick=0)
     bridge.possession.feed(0, WORK)
     bridge.decide(view_of(0), tick=0)
@@ -339,6 +342,7 @@ def test_a_possessors_action_does_not_bind() -> None:
 def test_a_tick_that_fails_uses_no_fed_action_up() -> None:
     script = Script(EAT)
     bridge = bridge_of(script)
+    bridge.possession.present(ints(0))
     bridge.possession.acquire(0, tick=0, lease_ticks=1)
     bridge.possession.feed(0, COOK)
     script.actions = ints(99)

@@ -45,6 +45,7 @@ from .guardrails import (
     Verdicts,
 )
 from .intent import Action, AgentIntent, IntentKind
+from .locks import CallbackLock
 from .personality import CHAT_PREFERENCE, PROFILES, Profile, arrival_buffers, avoid_thresholds, need_thresholds
 from .possession import Possession
 from .proposals import Proposals
@@ -62,6 +63,7 @@ from .scripted import (
 from .scripted_behavior import ScriptedBehavior, Shift
 from .social import chat_quality, chat_score
 from .tally import Tally
+from .tickets import EndReason, Ticket, TicketEnd
 from .views import ArgumentsView, View, WorldView
 from .vocabulary import ActionVocabulary
 
@@ -83,6 +85,7 @@ __all__ = [
     "BehaviorBridge",
     "BehaviorError",
     "BridgeConfig",
+    "CallbackLock",
     "Cancellable",
     "Codec",
     "CommitmentConfig",
@@ -92,6 +95,7 @@ __all__ = [
     "ControllerError",
     "DecisionBatch",
     "Decoder",
+    "EndReason",
     "FirstOf",
     "Guardrail",
     "GuardrailError",
@@ -127,6 +131,8 @@ __all__ = [
     "StatelessController",
     "StatelessGuardrail",
     "Tally",
+    "Ticket",
+    "TicketEnd",
     "UnknownActionError",
     "Verdicts",
     "View",
