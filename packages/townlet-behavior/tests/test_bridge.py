@@ -352,6 +352,23 @@ def test_a_tick_that_fails_uses_no_fed_action_up() -> None:
     assert bridge.decide(view_of(0), tick=0).action.tolist() == [COOK]
 
 
+def test_what_a_guardrail_feeds_while_a_decision_is_made_is_for_the_next_one() -> None:
+    tickets = []
+
+    class Feeding(Forbid):
+        def review(self, view: View, actions: np.ndarray) -> Verdicts:
+            if not tickets:
+                bridge.possession.acquire(0, tick=0)
+                tickets.append(bridge.possession.feed(0, COOK))
+            return super().review(view, actions)
+
+    bridge = bridge_of(Script(EAT), Feeding(WORK))
+    assert bridge.decide(view_of(0), tick=0).action.tolist() == [EAT]
+    assert tickets[0].end is None
+    assert bridge.decide(view_of(0), tick=1).action.tolist() == [COOK]
+    assert tickets[0].end == ("executed", 1)
+
+
 def test_the_script_hears_what_was_executed_after_everything_else() -> None:
     events: list[str] = []
 

@@ -14,6 +14,11 @@ def queues_of() -> InputQueues:
     return InputQueues(capacity=4, num_actions=NUM_ACTIONS)
 
 
+def decide(queues: InputQueues, *, tick: int) -> None:
+    queues.offer(np.arange(4))
+    queues.use_up(np.arange(4), None, tick=tick)
+
+
 def test_a_thread_waits_for_the_end_of_a_ticket() -> None:
     queues = queues_of()
     ticket = queues.accept(2, EAT, "ann")
@@ -27,7 +32,7 @@ def test_a_thread_waits_for_the_end_of_a_ticket() -> None:
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(wait)
         assert waiting.wait(timeout=60)
-        queues.end_first(2, TicketEnd("executed", 7))
+        decide(queues, tick=7)
         assert answer.result(timeout=60) == ("executed", 7)
     assert ticket.wait() == ticket.end == TicketEnd(reason="executed", tick=7)
     assert repr(ticket) == "Ticket(number=0, slot=2, action=2, end=TicketEnd(reason='executed', tick=7))"
@@ -37,13 +42,36 @@ def test_the_first_input_of_each_slot_is_shown() -> None:
     queues = queues_of()
     for slot, action in ((3, EAT), (3, WORK), (0, WORK)):
         queues.accept(slot, action, None)
-    assert queues.first.tolist() == [WORK, -1, -1, EAT]
-    queues.end_first(3, TicketEnd("executed", 0))
-    assert queues.first.tolist() == [WORK, -1, -1, WORK]
+    assert queues.offer(np.arange(4)).tolist() == [WORK, -1, -1, EAT]
+    assert queues.offer(ints(1, 3)).tolist() == [-1, EAT]
+    queues.use_up(ints(1, 3), None, tick=5)
+    assert queues.offer(np.arange(4)).tolist() == [WORK, -1, -1, WORK]
     queues.end_all(3, "released")
-    queues.end_first(0, TicketEnd("vetoed", 0))
-    assert queues.first.tolist() == [-1, -1, -1, -1]
-    assert [ticket.end for ticket in queues.take_ended()] == [("executed", 0), ("released", None), ("vetoed", 0)]
+    queues.use_up(np.arange(4), np.array([True, False, False, False]), tick=6)
+    assert queues.offer(np.arange(4)).tolist() == [-1, -1, -1, -1]
+    assert [ticket.end for ticket in queues.take_ended()] == [("executed", 5), ("released", None), ("vetoed", 6)]
+
+
+def test_an_input_that_comes_while_a_decision_is_made_is_for_the_next_one() -> None:
+    queues = queues_of()
+    first = queues.accept(1, EAT, None)
+    assert queues.offer(ints(1, 2)).tolist() == [EAT, -1]
+    late = queues.accept(2, WORK, None)
+    queues.end_all(1, "superseded")
+    instead = queues.accept(1, WORK, None)
+    queues.use_up(ints(1, 2), None, tick=0)
+    assert (first.end, late.end, instead.end) == (("superseded", None), None, None)
+    decide(queues, tick=1)
+    assert late.end == instead.end == ("executed", 1)
+
+
+def test_a_decision_that_fails_uses_nothing_up() -> None:
+    queues = queues_of()
+    ticket = queues.accept(1, EAT, None)
+    queues.offer(ints(1))
+    assert queues.offer(ints(2)).tolist() == [-1]
+    queues.use_up(ints(1, 2), None, tick=1)
+    assert ticket.end is None
 
 
 def test_of_very_many_ends_the_newest_are_kept_and_all_are_counted() -> None:
@@ -61,7 +89,8 @@ def busy() -> InputQueues:
     queues = queues_of()
     for slot, action in ((1, WORK), (2, EAT), (0, EAT), (2, WORK)):
         queues.accept(slot, action, None)
-    queues.end_first(1, TicketEnd("executed", 0))
+    queues.offer(ints(1))
+    queues.use_up(ints(1), None, tick=0)
     return queues
 
 
@@ -75,7 +104,7 @@ def test_inputs_that_wait_are_saved_by_value() -> None:
         (3, 2, WORK, "ann"),
         (2, 0, EAT, None),
     ]
-    assert restored.first.tolist() == [EAT, -1, EAT, -1]
+    assert restored.offer(np.arange(4)).tolist() == [EAT, -1, EAT, -1]
     assert restored.counts() == busy().counts()
     assert restored.accept(3, EAT, None).number == 4
 

@@ -12,7 +12,7 @@ from .errors import PossessionError, StateError, UnknownActionError
 from .handover import Handover
 from .locks import CallbackLock
 from .saving import SavedState, check_array, check_names, join_groups, restore_names, save_names, split_groups
-from .tickets import EndReason, InputQueues, Ticket, TicketEnd
+from .tickets import EndReason, InputQueues, Ticket
 
 _FOR_EVER = 2**62
 _FREE = -(2**62)
@@ -29,7 +29,7 @@ class Possession:
     or too late for one.
 
     The bridge's calls (`present`, `wishes`, `handed_over`, `use_up`) belong together: `lock` is held from the first of
-    a decision to the last.
+    a decision to the last. What a script or a guardrail feeds while it is made is for the next one.
 
     Examples:
         >>> possession = Possession(capacity=4, num_actions=3, on_acquire=lambda slot: None)
@@ -262,7 +262,7 @@ class Possession:
             return np.zeros(len(slots), np.bool_), self._no_wishes[: len(slots)]
         with self.lock:
             self._expire(tick)
-            return self._until.take(slots) != _FREE, self._inputs.first.take(slots)
+            return self._until.take(slots) != _FREE, self._inputs.offer(slots)
 
     def handed_over(self, slots: NDArray[np.int64], tick: int) -> NDArray[np.float32] | None:
         """Return how far agents are under script and policy again: a factor of the ratio.
@@ -279,7 +279,7 @@ class Possession:
         return self._handover.shares(slots, tick)
 
     def use_up(self, slots: NDArray[np.int64], tick: int, *, vetoed: NDArray[np.bool_] | None = None) -> None:
-        """End the inputs of the agents in `slots` that the decision of `tick` has used.
+        """End the inputs of the agents in `slots` that `wishes` told of and the decision of `tick` has used.
 
         Leases whose last decision this was end now.
 
@@ -293,9 +293,7 @@ class Possession:
         if not self._num_possessed:
             return
         with self.lock:
-            for row in np.flatnonzero(self._inputs.first.take(slots) >= 0).tolist():
-                reason: EndReason = "vetoed" if vetoed is not None and vetoed[row] else "executed"
-                self._inputs.end_first(int(slots[row]), TicketEnd(reason, tick))
+            self._inputs.use_up(slots, vetoed, tick=tick)
             self._expire(tick + 1)
 
     def forget(self, slots: NDArray[np.int64]) -> None:

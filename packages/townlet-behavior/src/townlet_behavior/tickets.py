@@ -84,8 +84,10 @@ class InputQueues:
 
     def __init__(self, *, capacity: int, num_actions: int) -> None:
         self._num_actions = num_actions
-        self.first: NDArray[np.int64] = np.full(capacity, NO_ACTION, np.int64)
+        self._first: NDArray[np.int64] = np.full(capacity, NO_ACTION, np.int64)
         """[capacity]; the action of the first input that waits, -1 for none."""
+        self._offered: dict[int, Ticket] = {}
+        """By slot, the inputs that the decision being made is carrying out."""
         self._queues: dict[int, deque[_Waiting]] = {}
         self._ends = dict.fromkeys(END_REASONS, 0)
         self._accepted = 0
@@ -109,19 +111,29 @@ class InputQueues:
         self._accepted += 1
         return ticket
 
-    def end_first(self, slot: int, end: TicketEnd) -> None:
-        """End the first input that waits in `slot`, which has one."""
-        queue = self._queues[slot]
-        self._end(queue.popleft(), end)
-        if queue:
-            self.first[slot] = queue[0].ticket.action
-        else:
-            self.first[slot] = NO_ACTION
-            del self._queues[slot]
+    def offer(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the actions of the first inputs of `slots` [N] for a decision, -1 where none waits."""
+        actions = self._first.take(slots)
+        self._offered = {slot: self._queues[slot][0].ticket for slot in slots[actions >= 0].tolist()}
+        return actions
+
+    def use_up(self, slots: NDArray[np.int64], vetoed: NDArray[np.bool_] | None, *, tick: int) -> None:
+        """End the inputs that were offered for a decision, where they still wait: others came while it was made.
+
+        Args:
+            slots: [N]; of the decision.
+            vetoed: [N]; whether it replaced the input; None: nowhere.
+            tick: of the decision.
+        """
+        for row in np.flatnonzero(self._first.take(slots) >= 0).tolist():
+            slot = int(slots[row])
+            if self._queues[slot][0].ticket is self._offered.get(slot):
+                self._end_first(slot, TicketEnd("vetoed" if vetoed is not None and vetoed[row] else "executed", tick))
+        self._offered = {}
 
     def end_all(self, slot: int, reason: EndReason) -> None:
         """End every input that waits in `slot`, without a decision."""
-        self.first[slot] = NO_ACTION
+        self._first[slot] = NO_ACTION
         for waiting in self._queues.pop(slot, ()):
             self._end(waiting, TicketEnd(reason, None))
 
@@ -160,7 +172,7 @@ class InputQueues:
         """
         check_names(state, ("slot", "action", "number", "accepted", "ends"), of="the inputs")
         like: NDArray[np.int64] = np.empty(state["slot"].size, np.int64)
-        check_array(state, "slot", like=like, low=0, high=len(self.first) - 1)
+        check_array(state, "slot", like=like, low=0, high=len(self._first) - 1)
         check_array(state, "action", like=like, low=0, high=self._num_actions - 1)
         check_array(state, "accepted", like=np.array(0), low=0, high=_MOST)
         check_array(state, "number", like=like, low=0, high=int(state["accepted"]) - 1)
@@ -191,9 +203,16 @@ class InputQueues:
         ticket = Ticket(number, slot, action, owner, promise)
         queue = self._queues.setdefault(slot, deque())
         if not queue:
-            self.first[slot] = action
+            self._first[slot] = action
         queue.append(_Waiting(ticket, promise))
         return ticket
+
+    def _end_first(self, slot: int, end: TicketEnd) -> None:
+        queue = self._queues[slot]
+        self._end(queue.popleft(), end)
+        self._first[slot] = queue[0].ticket.action if queue else NO_ACTION
+        if not queue:
+            del self._queues[slot]
 
     def _end(self, waiting: _Waiting, end: TicketEnd) -> None:
         self._ends[end.reason] += 1
