@@ -339,6 +339,22 @@ def test_a_possessors_action_does_not_bind() -> None:
     assert bridge.decide(view_of(0), tick=1).action.tolist() == [EAT]
 
 
+def test_who_is_given_back_or_whose_lease_lapses_chooses_freely() -> None:
+    # The option that was in force when each was taken over would still bind at the end.
+    script = Script(EAT, EAT)
+    bridge = bridge_of(script, ticks=9)
+    bridge.decide(view_of(0, 1), tick=0)
+    bridge.possession.acquire(0, tick=1)
+    bridge.possession.acquire(1, tick=1, lease_ticks=1)
+    bridge.decide(view_of(0, 1), tick=1)
+    bridge.possession.release(0)
+    script.actions = ints(WORK, WORK)
+    assert bridge.held(view_of(0, 1), tick=2)[0].tolist() == [-1, -1]
+    decisions = bridge.decide(view_of(0, 1), tick=2)
+    assert (decisions.action.tolist(), decisions.kind.tolist()) == ([WORK, WORK], [Kind.FOREIGN, Kind.FOREIGN])
+    assert bridge.held(view_of(0, 1), tick=3)[0].tolist() == [WORK, WORK]
+
+
 def test_a_tick_that_fails_uses_no_fed_action_up() -> None:
     script = Script(EAT)
     bridge = bridge_of(script)

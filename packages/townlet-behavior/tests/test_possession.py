@@ -5,7 +5,10 @@ from itertools import count
 
 import numpy as np
 import pytest
-from strategies import COOK, EAT, NORTH, NUM_ACTIONS, WORK, Script, bools, ints, view_of
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from strategies import COOK, EAT, NORTH, NUM_ACTIONS, WAIT, WORK, Script, bools, ints, through_a_file, view_of
+from twin import Twin
 
 from townlet_behavior import (
     ActionVocabulary,
@@ -13,6 +16,7 @@ from townlet_behavior import (
     BridgeConfig,
     Possession,
     PossessionError,
+    Ticket,
     UnknownActionError,
 )
 
@@ -512,6 +516,170 @@ def test_who_is_there_and_who_is_handed_over_is_saved() -> None:
             restored.acquire(slot, tick=0)
     assert restored.acquire(3, tick=0)
 
+
+# against a twin without arrays
+
+CAPACITY = 4
+slots = st.integers(0, CAPACITY - 1)
+owners = st.sampled_from(["ann", None])
+leases = st.none() | st.integers(1, 4)
+
+
+class PossessionMachine(RuleBasedStateMachine):
+    """Everything that people and a bridge do to possession, in any order, done to its twin too."""
+
+    @initialize(handover_ticks=st.integers(0, 3), tick=st.sampled_from([0, 7, 2**40]))
+    def begin(self, handover_ticks: int, tick: int) -> None:
+        self.handover_ticks, self.tick = handover_ticks, tick
+        self.twin = Twin(wait=WAIT, lengths=[0] * NUM_ACTIONS, seed=0, min_ratio=0.1, forbidden=EAT)
+        self.since: dict[int, int | None] = {}
+        """By slot, the first tick after a possession; None before it."""
+        self.tickets: dict[int, Ticket] = {}
+        self.renewed()
+        self.look(set(range(CAPACITY)))
+
+    def renewed(self) -> None:
+        """A possession of its own, which knows nothing."""
+        self.told: list[tuple[int, str | None, str]] = []
+        self.possession = Possession(
+            capacity=CAPACITY,
+            num_actions=NUM_ACTIONS,
+            on_acquire=lambda slot: None,
+            on_end=lambda *end: self.told.append(end),
+            handover_ticks=self.handover_ticks,
+        )
+
+    @rule(present=st.sets(slots))
+    def look(self, present: set[int]) -> None:
+        self.possession.present(ints(*sorted(present)), tick=self.tick)
+        self.twin.look(sorted(present))
+        self.expire(self.tick)
+
+    def expire(self, tick: int) -> None:
+        before = set(self.twin.takeovers)
+        self.twin.expire(tick)
+        self.since |= dict.fromkeys(before - self.twin.takeovers.keys())
+
+    def refusal(self, slot: int, owner: str | None) -> str | None:
+        """What the error of a call of people says; None where there is none."""
+        if slot not in self.twin.present:
+            return "holds nobody"
+        if slot not in self.twin.takeovers:
+            return "must be possessed"
+        return None if self.twin.takeovers[slot].owner == owner else "possessed by"
+
+    @rule(slot=slots, owner=owners, lease=leases)
+    def acquire(self, slot: int, owner: str | None, lease: int | None) -> None:
+        if slot not in self.twin.present:
+            with pytest.raises(PossessionError, match="holds nobody"):
+                self.possession.acquire(slot, tick=self.tick, owner=owner, lease_ticks=lease)
+            return
+        expected = self.twin.acquire(slot, self.tick, owner, lease)
+        assert self.possession.acquire(slot, tick=self.tick, owner=owner, lease_ticks=lease) is expected
+        if expected:
+            self.since.pop(slot, None)
+
+    @rule(slot=slots, owner=owners, action=st.integers(0, NUM_ACTIONS - 1), queue=st.booleans())
+    def feed(self, slot: int, owner: str | None, action: int, queue: bool) -> None:
+        if problem := self.refusal(slot, owner):
+            with pytest.raises(PossessionError, match=problem):
+                self.possession.feed(slot, action, owner=owner, queue=queue)
+            return
+        ticket = self.possession.feed(slot, action, owner=owner, queue=queue)
+        assert (ticket.number, ticket.owner) == (self.twin.num_inputs, owner)
+        self.twin.feed(slot, action, queue=queue)
+        self.tickets[ticket.number] = ticket
+
+    @rule(slot=slots, owner=owners, lease=leases)
+    def renew(self, slot: int, owner: str | None, lease: int | None) -> None:
+        self.look(self.twin.present)
+        if problem := self.refusal(slot, owner):
+            with pytest.raises(PossessionError, match=problem):
+                self.possession.renew(slot, lease, owner)
+            return
+        self.possession.renew(slot, lease, owner)
+        self.twin.renew(slot, self.tick, lease)
+
+    @rule(slot=slots, owner=owners)
+    def release(self, slot: int, owner: str | None) -> None:
+        problem = self.refusal(slot, owner)
+        if problem == "must be possessed":
+            assert not self.possession.release(slot, owner=owner)
+        elif problem:
+            with pytest.raises(PossessionError, match=problem):
+                self.possession.release(slot, owner=owner)
+        else:
+            assert self.possession.release(slot, owner=owner)
+            self.twin.release(slot)
+            self.since[slot] = None
+
+    @rule(gone=st.sets(slots))
+    def terminate(self, gone: set[int]) -> None:
+        self.possession.forget(ints(*sorted(gone)))
+        for slot in gone:
+            self.twin.forget(slot)
+            self.since.pop(slot, None)
+
+    @rule(vetoes=st.sets(slots), fails=st.booleans(), later=st.integers(1, 3))
+    def decide(self, vetoes: set[int], fails: bool, later: int) -> None:
+        rows = sorted(self.twin.present)
+        self.expire(self.tick)
+        takeovers = [self.twin.takeovers.get(slot) for slot in rows]
+        with self.possession.lock:
+            possessed, wishes = self.possession.wishes(ints(*rows), self.tick)
+            assert possessed.tolist() == [takeover is not None for takeover in takeovers]
+            firsts = [takeover.inputs[0][1] if takeover and takeover.inputs else -1 for takeover in takeovers]
+            assert wishes.tolist() == firsts
+            self.compare_handover(rows)
+            if fails:
+                return
+            vetoed = bools(*(slot in vetoes for slot in rows))
+            self.possession.use_up(ints(*rows), self.tick, vetoed=vetoed)
+        for slot, takeover in zip(rows, takeovers, strict=True):
+            if takeover is not None and takeover.inputs:
+                number, _ = takeover.inputs.pop(0)
+                self.twin.ends[number] = "vetoed" if slot in vetoes else "executed", self.tick
+        self.since = {slot: self.tick if begun is None else begun for slot, begun in self.since.items()}
+        self.expire(self.tick + 1)
+        self.tick += later
+
+    def compare_handover(self, rows: list[int]) -> None:
+        """k ticks of 1/(k+1) ... k/(k+1) after a possession."""
+        passed = {slot: self.tick - (self.tick if begun is None else begun) for slot, begun in self.since.items()}
+        share = {slot: (ticks + 1) / (self.handover_ticks + 1) for slot, ticks in passed.items()}
+        expected = [np.float32(min(share.get(slot, 1.0), 1.0)) for slot in rows]
+        found = self.possession.handed_over(ints(*rows), self.tick)
+        assert ([1.0] * len(rows) if found is None else found.tolist()) == expected
+        assert found is None or min(expected) < 1.0
+
+    @rule()
+    def save_and_restore(self) -> None:
+        state = self.possession.save_state()
+        self.compare_ends()
+        self.renewed()
+        self.possession.restore(through_a_file(state))
+        self.tickets.clear()  # they are those of the possession that is gone
+
+    @invariant()
+    def compare_ends(self) -> None:
+        """Inputs and possessions have ended as those of the twin have, each once."""
+        for ticket in self.possession.take_ended():
+            assert ticket.end == self.twin.ends.pop(ticket.number)
+            assert self.tickets.pop(ticket.number, ticket) is ticket
+        assert self.twin.ends == {}
+        assert all(ticket.end is None for ticket in self.tickets.values())
+        waiting = [one for takeover in self.twin.takeovers.values() for one in takeover.inputs]
+        assert sorted((one.number, one.action) for one in self.possession.waiting()) == sorted(waiting)
+        counts = self.possession.counts()
+        assert counts.pop("accepted") == self.twin.num_inputs == sum(counts.values())
+        assert self.possession.slots().tolist() == sorted(self.twin.takeovers)
+        assert sorted(self.told, key=repr) == sorted(self.twin.told, key=repr)
+        self.told.clear(), self.twin.told.clear()
+
+
+TestPossession = pytest.mark.property(PossessionMachine.TestCase)
+
+# threads
 
 NUM_PEOPLE, NUM_FEEDS = 4, 3000
 MANY = ActionVocabulary(
