@@ -14,6 +14,7 @@ import typer
 from townlet_runtime.cli.checking.commands import bench, replay, soak
 from townlet_runtime.cli.commands.captures import capture_app
 from townlet_runtime.cli.commands.compare import compare
+from townlet_runtime.cli.commands.explain import explain
 from townlet_runtime.cli.commands.policy import policy_app
 from townlet_runtime.cli.commands.promote import promote_app
 from townlet_runtime.cli.completion import is_completing, leave_markup
@@ -267,6 +268,10 @@ def evaluate(
     return evaluate_matrix(options, console) if matrix else evaluate_run(options, console)
 
 
+app.command(
+    help="Say what an agent saw at a recorded tick, who decided and why, and what came of it.\n\n"
+    "Without --tick: all its ticks, and which of them are worth a look."
+)(explain)
 app.command(
     help="Compare ways of training over their seeds.\n\n"
     "Runs whose settings differ in the seed alone are one group; intervals are over seeds."

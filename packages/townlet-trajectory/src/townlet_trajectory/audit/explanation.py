@@ -1,0 +1,210 @@
+"""The explanation of one decision as a record: seen, proposed, decided and why, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from townlet_trajectory.storage.json import JsonValue
+
+
+class Decider(StrEnum):
+    """Who or which rule made the choice of a step, before guardrails judged it."""
+
+    SCRIPT = "script"
+    POLICY = "policy"
+    COMMITMENT = "commitment"
+    ONLY_ACTION = "only_action"
+    POSSESSOR = "possessor"
+    OUTSIDE = "outside"
+    """Of a record that another program made."""
+    UNKNOWN = "unknown"
+    """The record does not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenNumber:
+    """One number that the agent saw."""
+
+    name: str
+    """Of the feature; `NAME[3]` of an observation whose columns have no names."""
+    value: float
+    mean: float | None = None
+    """Over all steps of the agent in the record; None where there are no other steps."""
+    deviations: float | None = None
+    """(value - mean) / standard deviation over the same steps; 0 where the number never changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenArray:
+    """An observation that is too large to list: a map, a picture."""
+
+    name: str
+    shape: tuple[int, ...]
+    nonzero: int
+    """Of its numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionInForce:
+    """The option that was held when the decision was made."""
+
+    action: str
+    ticks_left: int
+    """This one included."""
+    since: int | None
+    """Tick of the choice that began it; None where the record does not reach back to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionProbability:
+    """An action and its probability under a policy."""
+
+    action: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyAnswer:
+    """The answer of a policy to what was seen, computed now."""
+
+    top_actions: tuple[ActionProbability, ...]
+    """The most probable ones, at most five, most probable first."""
+    chosen_log_prob: float
+    """log π of the chosen action."""
+    agrees: bool | None
+    """Whether that is the recorded log-probability; None where none was recorded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepExplanation:
+    """One decision of one agent, in words and numbers. A field is None where the record does not have it.
+
+    Examples:
+        >>> import numpy as np
+        >>> from townlet_trajectory import ArraySpec, TrajectorySchema
+        >>> from townlet_trajectory.audit.explain import RecordedStep, explain_step
+        >>> schema = TrajectorySchema(
+        ...     observations={"features": ArraySpec("float32", (1,))},
+        ...     decisions={"action": ArraySpec("int64"), "source": ArraySpec("int8"), "ratio": ArraySpec("float32")},
+        ...     vocabulary=("wait", "eat"),
+        ...     feature_names=("hunger",),
+        ... )
+        >>> columns = {"action": np.array(1), "source": np.array(0, np.int8), "ratio": np.array(0, np.float32)}
+        >>> seen = {"features": np.array([0.9], np.float32)}
+        >>> step = RecordedStep(agent_id="ann", tick=7, observations=seen, columns=columns)
+        >>> explained = explain_step(schema, step)
+        >>> explained.action, explained.why
+        ('eat', ('The script decided: the policy has no share of the decisions (ratio 0).',))
+    """
+
+    agent_id: str
+    world: int
+    episode: int | None
+    tick: int
+    # What it saw
+    numbers: tuple[SeenNumber, ...]
+    """The most telling first: by the distance from the agent's own mean, else by column."""
+    arrays: tuple[SeenArray, ...]
+    legal_actions: tuple[str, ...] | None
+    illegal_actions: tuple[str, ...] | None
+    num_actions: int
+    """Of the vocabulary."""
+    # What was proposed
+    option: OptionInForce | None
+    expert_action: str | None
+    """Proposed on the script's side."""
+    proposer: str | None
+    """Who proposed it."""
+    proposal_age: int | None
+    """Ticks since the proposer saw what it proposed from."""
+    drawn_action: str | None
+    """Drawn by the blend, also where an option was held or the agent possessed."""
+    policy_probability: float | None
+    """Of the chosen action under the policy that acted; None where nothing was drawn."""
+    behavior_probability: float | None
+    """Of the chosen action under the blend; None likewise."""
+    value: float | None
+    """The policy's estimate of the rewards to come."""
+    answer: PolicyAnswer | None
+    """Of a policy that was asked again."""
+    # Difficulty
+    ratio: float | None
+    temperature: float | None
+    observation_age: int | None
+    # Who decided
+    decider: Decider
+    chosen_action: str | None
+    kind: str | None
+    source: str | None
+    possessed: bool
+    demonstrated: bool
+    veto_reason: str | None
+    """Name of the reason; its code where the record has no names; None: no veto."""
+    why: tuple[str, ...]
+    """In sentences."""
+    # What came
+    action: str
+    """Executed."""
+    reward: float | None
+    """None: not known yet."""
+    reward_terms: Mapping[str, float]
+    end: str | None
+    """`terminated`, `truncated`, or `cut` where the record stops at this step; None: the trajectory goes on."""
+
+    def document(self) -> dict[str, JsonValue]:
+        """As JSON, under keys that stay: `docs/how-to/explain.md` has the list."""
+        return {
+            "agent_id": self.agent_id,
+            "world": self.world,
+            "episode": self.episode,
+            "tick": self.tick,
+            "saw": {
+                "numbers": [_document(one) for one in self.numbers],
+                "arrays": [{**_document(one), "shape": [*one.shape]} for one in self.arrays],
+                "legal_actions": None if self.legal_actions is None else [*self.legal_actions],
+                "illegal_actions": None if self.illegal_actions is None else [*self.illegal_actions],
+                "num_actions": self.num_actions,
+            },
+            "option": None if self.option is None else _document(self.option),
+            "proposed": {
+                "expert_action": self.expert_action,
+                "proposer": self.proposer,
+                "proposal_age": self.proposal_age,
+                "drawn_action": self.drawn_action,
+                "policy_probability": self.policy_probability,
+                "behavior_probability": self.behavior_probability,
+                "value": self.value,
+                "policy": None if self.answer is None else _answer_document(self.answer),
+            },
+            "difficulty": {
+                "ratio": self.ratio,
+                "temperature": self.temperature,
+                "observation_age": self.observation_age,
+            },
+            "decided": {
+                "by": str(self.decider),
+                "chosen_action": self.chosen_action,
+                "action": self.action,
+                "kind": self.kind,
+                "source": self.source,
+                "possessed": self.possessed,
+                "demonstrated": self.demonstrated,
+                "veto_reason": self.veto_reason,
+                "why": [*self.why],
+            },
+            "came": {"reward": self.reward, "reward_terms": {**self.reward_terms}, "end": self.end},
+        }
+
+
+def _document(record: SeenNumber | SeenArray | OptionInForce | ActionProbability) -> dict[str, JsonValue]:
+    return {**vars(record)}
+
+
+def _answer_document(answer: PolicyAnswer) -> dict[str, JsonValue]:
+    return {
+        "top_actions": [_document(one) for one in answer.top_actions],
+        "chosen_log_prob": answer.chosen_log_prob,
+        "agrees": answer.agrees,
+    }

@@ -1,0 +1,116 @@
+"""Who decided a step, and why, in sentences."""
+
+from __future__ import annotations
+
+from townlet_trajectory.audit.explanation import Decider, OptionInForce
+from townlet_trajectory.audit.step_row import StepRow
+from townlet_trajectory.data.schema import Source
+
+SCRIPT, FALLBACK = "script", "fallback"
+"""Proposers that are no slow mind: the script itself, and the one that stands in for a mind without an answer."""
+
+_BEGAN = {
+    int(Source.SCRIPTED): "the script",
+    int(Source.LEARNED): "the policy",
+    int(Source.EXTERNAL): "a possessor",
+}
+
+
+def reasons_of(row: StepRow) -> tuple[str, ...]:
+    """Say who made the choice of a step, why that one, and what guardrails made of it."""
+    return (*_choice(row), *_veto(row))
+
+
+def _choice(row: StepRow) -> list[str]:
+    option, chosen = row.option, row.action("chosen_action") or row.executed
+    match row.decider:
+        case Decider.POSSESSOR:
+            return [_of_possessor(row, chosen)]
+        case Decider.COMMITMENT if option is not None:
+            return _of_commitment(row, option)
+        case Decider.ONLY_ACTION:
+            return [f"There was nothing to decide: {chosen} was the only legal action."]
+        case Decider.SCRIPT:
+            return [_of_script(row, chosen), *_of_delay(row)]
+        case Decider.POLICY:
+            return [_of_policy(row, chosen), *_of_delay(row)]
+        case Decider.OUTSIDE:
+            return ["Another program decided; the record has no more of it than the action."]
+        case _:
+            return ["The record does not say who decided."]
+
+
+def _of_possessor(row: StepRow, chosen: str) -> str:
+    # A possessor's action that was refused is recorded as chosen, and not as demonstrated.
+    if row.flag("demonstrated") or row.flag("vetoed"):
+        return f"The agent was possessed, and its possessor asked for {chosen}: no blend, no option."
+    return f"The agent was possessed, and its possessor asked for nothing at this tick, so it did {chosen}."
+
+
+def _of_commitment(row: StepRow, option: OptionInForce) -> list[str]:
+    began = _BEGAN.get(row.number("source") or 0, "an unknown source")
+    when = "before the record begins" if option.since is None else f"at tick {option.since}"
+    left = "until this tick" if option.ticks_left == 1 else f"for {option.ticks_left} ticks from this one on"
+    said = [f"An option was in force, and nothing was decided: {began} chose {option.action} {when}, held {left}."]
+    drawn = row.action("drawn_action")
+    if drawn is not None and drawn != option.action:
+        said.append(f"Without it, the blend would have drawn {drawn}.")
+    return said
+
+
+def _of_script(row: StepRow, chosen: str) -> str:
+    ratio, side = row.real("ratio"), _script_side(row)
+    proposed = "" if row.action("expert_action") is not None else " It proposed nothing, which is waiting."
+    if row.is_drawn and ratio is not None:
+        probability = row.probability("policy_log_prob")
+        gave = "" if probability is None else f" The policy gave {chosen} {percent(probability)}."
+        share = f"which has {percent(1.0 - ratio)} of the decisions (ratio {ratio:.4g})"
+        return f"The blend drew {side}, {share}.{proposed}{gave}"
+    if ratio == 0.0:
+        return f"The choice is that of {side}: the policy has no share of the decisions (ratio 0).{proposed}"
+    return (
+        f"The choice is that of {side}, and no recorded probability describes it: there was no policy, it had no "
+        f"opinion or took its most probable action, or its share is too small to learn from.{proposed}"
+    )
+
+
+def _of_policy(row: StepRow, chosen: str) -> str:
+    ratio, probability = row.real("ratio"), row.probability("policy_log_prob")
+    share = "" if ratio is None else f", which has {percent(ratio)} of the decisions (ratio {ratio:.4g})"
+    if row.is_drawn and probability is not None:
+        return f"The blend drew the policy{share}; to {chosen} it gave {percent(probability)}."
+    return f"The blend drew the policy{share}; no recorded probability describes its choice."
+
+
+def _of_delay(row: StepRow) -> list[str]:
+    age = row.number("observation_age") or 0
+    return [f"It was drawn at tick {row.tick - age}: the agent reacts {ticks(age)} late."] if age > 0 else []
+
+
+def _script_side(row: StepRow) -> str:
+    """The script's side of the blend, by the name of who proposed there."""
+    name, age = row.proposer, row.number("proposal_age") or 0
+    if name is None or name == SCRIPT:
+        return "the script"
+    if name == FALLBACK:
+        return "the script, which stood in for a mind without an answer"
+    seen = f", from what it saw at tick {row.tick - age}" if age > 0 else ""
+    return f"the script's side, where `{name}` proposed{seen}"
+
+
+def _veto(row: StepRow) -> list[str]:
+    reason, chosen = row.veto_reason, row.action("chosen_action") or "the choice"
+    if reason is None:
+        return []
+    ended = "" if row.option is None else " This ended the option."
+    return [f"A guardrail vetoed {chosen}, for the reason `{reason}`: the agent did {row.executed} instead.{ended}"]
+
+
+def percent(share: float) -> str:
+    """A share with three digits."""
+    return f"{100.0 * share:.3g} %"
+
+
+def ticks(count: int) -> str:
+    """A number of ticks in words."""
+    return "1 tick" if count == 1 else f"{count:,} ticks"
