@@ -86,6 +86,53 @@ def test_a_vocabulary_may_be_empty() -> None:
     assert schema.vocabulary_digest == vocabulary_digest(())
 
 
+def named_schema(**names: tuple[str, ...]) -> TrajectorySchema:
+    return TrajectorySchema(
+        observations={"features": ArraySpec("float32", (2,))},
+        decisions={"action": ArraySpec("int64")},
+        vocabulary=("a",),
+        **names,
+    )
+
+
+def test_names_that_are_known_are_kept() -> None:
+    schema = named_schema(veto_reasons=("action_mask", "rivalry"), feature_names=("hunger", "wallet"))
+    document = schema_document(schema)
+    assert (document["veto_reasons"], document["feature_names"]) == (["action_mask", "rivalry"], ["hunger", "wallet"])
+    assert parse(json.loads(canonical_json(document))) == schema
+    # A record of an earlier version has no names, and says so by leaving them out.
+    assert schema_document(named_schema()).keys() == {"observations", "decisions", "vocabulary"}
+    assert parse(schema_document(named_schema())) == named_schema()
+
+
+def test_names_for_people_are_not_compared() -> None:
+    named_schema(veto_reasons=("a",), feature_names=("x", "y")).require_equal(named_schema(veto_reasons=("b", "c")))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"veto_reasons": ("x", "x")}, r"`veto_reasons` repeats \['x'\]"),
+        ({"veto_reasons": ["x"]}, "`veto_reasons` must be a tuple of non-empty strings"),
+        ({"feature_names": ("x", "")}, "`feature_names` must be a tuple of non-empty strings"),
+        ({"feature_names": ("x",)}, r"`features`, whose columns have 1 names, must be .*\(1,\)\), got .*\(2,\)\)"),
+    ],
+)
+def test_bad_names(names: dict[str, tuple[str, ...]], message: str) -> None:
+    with pytest.raises(SchemaError, match=message):
+        named_schema(**names)
+
+
+def test_features_that_are_not_there_have_no_names() -> None:
+    with pytest.raises(SchemaError, match=r"must be ArraySpec\(.*\), got None"):
+        TrajectorySchema(
+            observations={"seen": ArraySpec("float32", (2,))},
+            decisions={"action": ArraySpec("int64")},
+            vocabulary=(),
+            feature_names=("x", "y"),
+        )
+
+
 def test_require_equal_names_the_difference() -> None:
     decisions = {**SCHEMA.decisions, "value": ArraySpec("float64")}
     other = TrajectorySchema(observations=SCHEMA.observations, decisions=decisions, vocabulary=SCHEMA.vocabulary)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.audit.explain import RecordedStep, explain_step, moments_of
-from townlet_trajectory.audit.explanation import Decider, StepExplanation
+from townlet_trajectory.audit.explanation import Decider, StepExplanation, StepNames
 from townlet_trajectory.audit.reasons import FALLBACK, SCRIPT
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
@@ -40,8 +40,8 @@ class Mark(StrEnum):
     TAKEOVER = "takeover"
     """Possession began or ended."""
     POSSESSED = "possessed"
-    MIND = "mind"
-    """A slow mind's answer was proposed, not the script's."""
+    PROPOSER = "proposer"
+    """The proposal was another's than the script's: of a slow mind, or of a schedule."""
     SOURCE = "source"
     """Another source than at the step before."""
     HELD = "held"
@@ -81,8 +81,8 @@ class AgentSteps:
         DatasetError: if there is none.
     """
 
-    schema: TrajectorySchema
-    """Of the record, with the names of the features where they are known otherwise."""
+    names: StepNames
+    """That the record knows."""
     trajectories: tuple[Trajectory, ...]
     """At least one; pieces are joined."""
 
@@ -132,10 +132,11 @@ class AgentSteps:
             reward=float(trajectory.rewards[row]),
             end=_end_at(trajectory, row),
             option_since=option_begun(trajectory.columns, row, trajectory.ticks),
+            first_tick=int(trajectory.ticks[0]),
             moments=self.moments,
             log_probs=log_probs,
         )
-        return explain_step(self.schema, step)
+        return explain_step(self.names, step)
 
 
 def steps_of_agent(
@@ -176,7 +177,7 @@ def steps_of_agent(
             parts.append(source.load_block(block).select(here))
     whole = joined(TrajectoryBatch.concatenate(parts))
     in_order = sorted(whole, key=lambda one: (one.episode, int(one.ticks[0])))
-    return AgentSteps(schema=_with_names(source.schema, opened.info), trajectories=tuple(in_order))
+    return AgentSteps(names=_names_of(source.schema, opened.info), trajectories=tuple(in_order))
 
 
 def marks_of(trajectory: Trajectory) -> dict[Mark, NDArray[np.bool_]]:
@@ -185,12 +186,12 @@ def marks_of(trajectory: Trajectory) -> dict[Mark, NDArray[np.bool_]]:
     nowhere = np.zeros(size, np.bool_)
     possessed = columns.get("possessed", nowhere).astype(np.bool_)
     source = columns.get("source", nowhere.astype(np.int8))
-    minds = [code for code, name in enumerate(trajectory.schema.proposers) if name not in (SCRIPT, FALLBACK)]
+    others = [code for code, name in enumerate(trajectory.schema.proposers) if name not in (SCRIPT, FALLBACK)]
     return {
         Mark.VETO: columns.get("vetoed", nowhere).astype(np.bool_),
         Mark.TAKEOVER: np.diff(possessed, prepend=False),
         Mark.POSSESSED: possessed,
-        Mark.MIND: np.isin(columns.get("proposer", np.full(size, -1, np.int8)), minds),
+        Mark.PROPOSER: np.isin(columns.get("proposer", np.full(size, -1, np.int8)), others),
         Mark.SOURCE: np.diff(source, prepend=source[:1]) != 0,
         Mark.HELD: columns.get("held_action", np.full(size, -1)).astype(np.int64) >= 0,
     }
@@ -260,7 +261,7 @@ def _reason_at(trajectory: Trajectory, row: int) -> _Reason:
         observations={},
         columns=_columns_at(trajectory, row),
     )
-    explained = explain_step(trajectory.schema, step)
+    explained = explain_step(StepNames.of(trajectory.schema), step)
     return _Reason(**{name: vars(explained)[name] for name in _Reason._fields})
 
 
@@ -274,12 +275,12 @@ def _end_at(trajectory: Trajectory, row: int) -> str | None:
     return "terminated" if trajectory.terminated else "truncated" if trajectory.truncated else "cut"
 
 
-def _with_names(schema: TrajectorySchema, info: DatasetInfo) -> TrajectorySchema:
-    """The schema, with the names of features that an earlier version kept beside it."""
-    names = named_features(info)
-    if schema.feature_names or not names or schema.observations.get(FEATURES) != ArraySpec("float32", (len(names),)):
-        return schema
-    return replace(schema, feature_names=names)
+def _names_of(schema: TrajectorySchema, info: DatasetInfo) -> StepNames:
+    """The names of the schema, and of features where an earlier version kept them beside it."""
+    names, beside = StepNames.of(schema), named_features(info)
+    if names.feature_names or schema.observations.get(FEATURES, ArraySpec("float32")).shape != (len(beside),):
+        return names
+    return replace(names, feature_names=beside)
 
 
 def _nearest_agents(agent_id: str, ids: NDArray[np.object_]) -> str:

@@ -15,10 +15,11 @@ from townlet_trajectory.audit.explanation import (
     SeenArray,
     SeenNumber,
     StepExplanation,
+    StepNames,
 )
 from townlet_trajectory.audit.reasons import reasons_of
 from townlet_trajectory.audit.step_row import StepRow, key_of
-from townlet_trajectory.data.schema import ACTION_MASK, FEATURES, Array, Kind, Source, TrajectorySchema
+from townlet_trajectory.data.schema import ACTION_MASK, FEATURES, Array, Kind, Source
 from townlet_trajectory.data.statistics import Moments
 from townlet_trajectory.errors import ShapeError
 
@@ -52,17 +53,19 @@ class RecordedStep:
     """See `StepExplanation.end`."""
     option_since: int | None = None
     """See `OptionInForce.since`."""
+    first_tick: int | None = None
+    """Of the agent's trajectory; None: not known."""
     moments: Mapping[str, Moments] = field(default_factory=dict)
     """Of each observation over all steps of the agent; empty: not known."""
     log_probs: NDArray[np.float32] | None = None
     """[A]; of a policy that was asked again."""
 
 
-def explain_step(schema: TrajectorySchema, step: RecordedStep) -> StepExplanation:
+def explain_step(names: StepNames, step: RecordedStep) -> StepExplanation:
     """Explain one step.
 
     Args:
-        schema: of the record, with the names that it knows.
+        names: that the record knows.
         step: the row.
 
     Returns:
@@ -71,7 +74,13 @@ def explain_step(schema: TrajectorySchema, step: RecordedStep) -> StepExplanatio
     Raises:
         ShapeError: if the policy's answer is for another number of actions.
     """
-    row = StepRow(schema=schema, columns=step.columns, tick=step.tick, option_since=step.option_since)
+    row = StepRow(
+        names=names,
+        columns=step.columns,
+        tick=step.tick,
+        option_since=step.option_since,
+        first_tick=step.first_tick,
+    )
     mask = step.observations.get(ACTION_MASK)
     expert = row.action("expert_action")
     return StepExplanation(
@@ -79,11 +88,11 @@ def explain_step(schema: TrajectorySchema, step: RecordedStep) -> StepExplanatio
         world=step.world,
         episode=step.episode,
         tick=step.tick,
-        numbers=_numbers(schema, step),
-        arrays=_arrays(step),
-        legal_actions=None if mask is None else _keys(schema, mask.astype(np.bool_)),
-        illegal_actions=None if mask is None else _keys(schema, ~mask.astype(np.bool_)),
-        num_actions=len(schema.vocabulary),
+        numbers=numbers_of(names, step.observations, step.moments),
+        arrays=arrays_of(step.observations),
+        legal_actions=None if mask is None else _keys(names, mask.astype(np.bool_)),
+        illegal_actions=None if mask is None else _keys(names, ~mask.astype(np.bool_)),
+        num_actions=len(names.vocabulary),
         option=row.option,
         expert_action=expert,
         proposer=row.proposer,
@@ -111,41 +120,49 @@ def explain_step(schema: TrajectorySchema, step: RecordedStep) -> StepExplanatio
     )
 
 
-def _keys(schema: TrajectorySchema, where: NDArray[np.bool_]) -> tuple[str, ...]:
-    return tuple(key_of(schema, at) for at in np.flatnonzero(where).tolist())
+def _keys(names: StepNames, where: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(key_of(names, at) for at in np.flatnonzero(where).tolist())
 
 
 def _answer(row: StepRow, log_probs: NDArray[np.float32]) -> PolicyAnswer:
-    size = len(row.schema.vocabulary)
+    size = len(row.names.vocabulary)
     if log_probs.shape != (size,):
         raise ShapeError(f"`log_probs` must be [{size}], got {log_probs.shape}")
     order = np.argsort(-log_probs, kind="stable")[:TOP_ACTIONS].tolist()
-    top = [ActionProbability(action=key_of(row.schema, at), probability=math.exp(log_probs[at])) for at in order]
+    top = [ActionProbability(action=key_of(row.names, at), probability=math.exp(log_probs[at])) for at in order]
     chosen, executed, recorded = row.number("chosen_action"), row.number("action"), row.real("policy_log_prob")
     of_chosen = float(log_probs[(executed or 0) if chosen is None else chosen])
     agrees = None if recorded is None or not row.is_drawn else abs(of_chosen - recorded) <= AGREEMENT
     return PolicyAnswer(top_actions=tuple(top), chosen_log_prob=of_chosen, agrees=agrees)
 
 
-def _numbers(schema: TrajectorySchema, step: RecordedStep) -> tuple[SeenNumber, ...]:
-    """Every number of the observations with one axis at most, but those that show the option in force."""
-    shown_elsewhere = {_HELD + key for key in schema.vocabulary} | {_HELD + "ticks_left"}
+def numbers_of(
+    names: StepNames, observations: Mapping[str, Array], moments: Mapping[str, Moments]
+) -> tuple[SeenNumber, ...]:
+    """Name every number that an agent saw, the most telling first: by the distance from its mean, then by column.
+
+    Larger observations, the mask, and features that show the option in force are left out.
+
+    Args:
+        names: of the features.
+        observations: of one step, each [...].
+        moments: of the same observations over all steps of the agent; of none where they are not known.
+    """
+    shown_elsewhere = {_HELD + key for key in (*names.vocabulary, "ticks_left")}
     numbers = []
-    for name, array in step.observations.items():
+    for name, array in observations.items():
         if name == ACTION_MASK or not _is_listed(array):
             continue
-        moments = step.moments.get(name)
-        flat = np.atleast_1d(array).astype(np.float64)
-        for place, value in enumerate(flat.tolist()):
-            label = _label(schema, name, array, place)
+        for place, value in enumerate(np.atleast_1d(array).astype(np.float64).tolist()):
+            label = _label(names, name, array, place)
             if label not in shown_elsewhere:
-                numbers.append(_number(label, value, moments, place))
+                numbers.append(_number(label, value, moments.get(name), place))
     return tuple(sorted(numbers, key=lambda one: -abs(one.deviations or 0.0)))
 
 
-def _label(schema: TrajectorySchema, name: str, array: Array, place: int) -> str:
-    if name == FEATURES and schema.feature_names:
-        return schema.feature_names[place]
+def _label(names: StepNames, name: str, array: Array, place: int) -> str:
+    if name == FEATURES and names.feature_names:
+        return names.feature_names[place]
     return f"{name}[{place}]" if array.shape else name
 
 
@@ -162,10 +179,11 @@ def _is_listed(array: Array) -> bool:
     return array.ndim == 0 or (array.ndim == 1 and len(array) <= MAX_LISTED)
 
 
-def _arrays(step: RecordedStep) -> tuple[SeenArray, ...]:
+def arrays_of(observations: Mapping[str, Array]) -> tuple[SeenArray, ...]:
+    """Count the numbers of the observations [...] of one step that are too large to list."""
     return tuple(
         SeenArray(name=name, shape=array.shape, nonzero=int(np.count_nonzero(array)))
-        for name, array in step.observations.items()
+        for name, array in observations.items()
         if name != ACTION_MASK and not _is_listed(array)
     )
 

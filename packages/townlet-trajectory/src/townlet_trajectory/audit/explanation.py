@@ -6,7 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.storage.json import JsonValue
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepNames:
+    """What the codes of decisions mean; empty where that is not known."""
+
+    vocabulary: tuple[str, ...]
+    """Keys of the actions."""
+    proposers: tuple[str, ...] = ()
+    veto_reasons: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    """Of the columns of the observation `features`."""
+    reward_terms: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, schema: TrajectorySchema) -> StepNames:
+        """The names that a record knows."""
+        return cls(
+            vocabulary=schema.vocabulary,
+            proposers=schema.proposers,
+            veto_reasons=schema.veto_reasons,
+            feature_names=schema.feature_names,
+            reward_terms=schema.reward_terms,
+        )
 
 
 class Decider(StrEnum):
@@ -83,20 +108,15 @@ class StepExplanation:
 
     Examples:
         >>> import numpy as np
-        >>> from townlet_trajectory import ArraySpec, TrajectorySchema
         >>> from townlet_trajectory.audit.explain import RecordedStep, explain_step
-        >>> schema = TrajectorySchema(
-        ...     observations={"features": ArraySpec("float32", (1,))},
-        ...     decisions={"action": ArraySpec("int64"), "source": ArraySpec("int8"), "ratio": ArraySpec("float32")},
-        ...     vocabulary=("wait", "eat"),
-        ...     feature_names=("hunger",),
-        ... )
+        >>> from townlet_trajectory.audit.explanation import StepNames
+        >>> names = StepNames(vocabulary=("wait", "eat"), feature_names=("hunger",))
         >>> columns = {"action": np.array(1), "source": np.array(0, np.int8), "ratio": np.array(0, np.float32)}
         >>> seen = {"features": np.array([0.9], np.float32)}
         >>> step = RecordedStep(agent_id="ann", tick=7, observations=seen, columns=columns)
-        >>> explained = explain_step(schema, step)
+        >>> explained = explain_step(names, step)
         >>> explained.action, explained.why
-        ('eat', ('The script decided: the policy has no share of the decisions (ratio 0).',))
+        ('eat', ('The choice is that of the script: the policy has no share of the decisions (ratio 0).',))
     """
 
     agent_id: str

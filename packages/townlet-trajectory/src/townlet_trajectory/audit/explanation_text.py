@@ -15,6 +15,8 @@ from townlet_trajectory.storage.json import printable
 
 MAX_NUMBERS = 8
 """Numbers that an agent saw that are shown; the rest are counted."""
+MAX_KEYS = 10
+"""Actions that are named where several are legal, or not."""
 MAX_TICKS = 8
 """Ticks, or ranges of them, that are named of each mark."""
 
@@ -34,7 +36,7 @@ _MARKS = {
     Mark.VETO: "vetoes",
     Mark.TAKEOVER: "taken over or given back",
     Mark.POSSESSED: "possessed",
-    Mark.MIND: "a slow mind proposed",
+    Mark.PROPOSER: "another than the script",
     Mark.SOURCE: "another source than before",
     Mark.HELD: "an option was held",
 }
@@ -77,8 +79,8 @@ def _saw(step: StepExplanation) -> list[str]:
     lines = [f"{'':<{width}}{'value':>10}{'its mean':>12}{'deviations':>12}"] if compared and shown else []
     lines += [_number(one, width) for one in shown]
     if rest := len(step.numbers) - len(shown):
-        others = "nearer to their means" if compared else "0" if len(telling) == len(shown) else "not shown"
-        lines.append(f"({rest} other numbers: {others})")
+        others = "no further from their means" if compared else "0" if len(telling) == len(shown) else "not shown"
+        lines.append(f"(and {rest} more, {others})")
     for array in step.arrays:
         shape = ", ".join(map(str, array.shape))
         lines.append(f"{array.name} [{shape}]: {array.nonzero} of {math.prod(array.shape)} numbers are not 0")
@@ -97,8 +99,13 @@ def _could(step: StepExplanation) -> str:
     if legal is None or len(legal) == size:
         return f"any of {size} actions" if size else "any action"
     if step.illegal_actions and len(step.illegal_actions) < len(legal):
-        return f"{len(legal)} of {size} actions; not {', '.join(step.illegal_actions)}"
-    return f"{len(legal)} of {size} actions: {', '.join(legal)}"
+        return f"{len(legal)} of {size} actions; not {_listed(step.illegal_actions)}"
+    return f"{len(legal)} of {size} actions: {_listed(legal)}"
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - MAX_KEYS} more" if len(keys) > MAX_KEYS else ""
+    return ", ".join(keys[:MAX_KEYS]) + more
 
 
 def _option(step: StepExplanation) -> str:
@@ -110,16 +117,16 @@ def _option(step: StepExplanation) -> str:
 
 
 def _proposed(step: StepExplanation) -> list[str]:
-    who = f"`{step.proposer}`" if step.proposer is not None else "script"
+    who = "script" if step.proposer is None else step.proposer
     age = step.proposal_age or 0
     seen = f" (from what it saw {ticks(age)} before)" if age else ""
     rows = [(who, "nothing" if step.expert_action is None else f"{step.expert_action}{seen}")]
     if step.drawn_action is not None:
-        rows.append(("drawn", step.drawn_action))
+        rows.append(("blend drew", step.drawn_action))
     if step.policy_probability is not None:
-        rows.append(("policy", f"{percent(step.policy_probability)} for {step.chosen_action}"))
+        rows.append(("policy gives", f"{percent(step.policy_probability)} to {step.chosen_action}"))
     if step.behavior_probability is not None:
-        rows.append(("blend", f"{percent(step.behavior_probability)} for {step.chosen_action}"))
+        rows.append(("blend gives", f"{percent(step.behavior_probability)} to {step.chosen_action}"))
     settings = [
         f"{name} {short(value)}"
         for name, value in (("ratio", step.ratio), ("temperature", step.temperature))
@@ -128,9 +135,9 @@ def _proposed(step: StepExplanation) -> list[str]:
     if step.observation_age:
         settings.append(f"reaction delay {ticks(step.observation_age)}")
     if settings:
-        rows.append(("with", ", ".join(settings)))
+        rows.append(("settings", ", ".join(settings)))
     if step.value is not None and step.policy_probability is not None:
-        rows.append(("value", f"{short(step.value)}, the policy's estimate of the rewards to come"))
+        rows.append(("value", f"{short(step.value)}: the rewards that the policy expects"))
     width = max(len(name) for name, _ in rows) + 2
     return [f"{name:<{width}}{text}" for name, text in rows]
 

@@ -30,10 +30,12 @@ def _choice(row: StepRow) -> list[str]:
             return _of_commitment(row, option)
         case Decider.ONLY_ACTION:
             return [f"There was nothing to decide: {chosen} was the only legal action."]
+        case Decider.SCRIPT | Decider.POLICY if (row.number("observation_age") or 0) > 0:
+            return [_of_delay(row, row.number("observation_age") or 0)]
         case Decider.SCRIPT:
-            return [_of_script(row, chosen), *_of_delay(row)]
+            return [_of_script(row, chosen)]
         case Decider.POLICY:
-            return [_of_policy(row, chosen), *_of_delay(row)]
+            return [_of_policy(row, chosen)]
         case Decider.OUTSIDE:
             return ["Another program decided; the record has no more of it than the action."]
         case _:
@@ -41,10 +43,11 @@ def _choice(row: StepRow) -> list[str]:
 
 
 def _of_possessor(row: StepRow, chosen: str) -> str:
-    # A possessor's action that was refused is recorded as chosen, and not as demonstrated.
-    if row.flag("demonstrated") or row.flag("vetoed"):
-        return f"The agent was possessed, and its possessor asked for {chosen}: no blend, no option."
-    return f"The agent was possessed, and its possessor asked for nothing at this tick, so it did {chosen}."
+    if row.flag("demonstrated"):
+        return f"The agent was possessed, and its possessor asked for {chosen}: neither blend nor option counts."
+    if row.flag("vetoed"):
+        return f"The agent was possessed, and the choice that its possessor asked for (or waiting) was {chosen}."
+    return f"The agent was possessed, and its possessor asked for nothing at this tick: it did {chosen}."
 
 
 def _of_commitment(row: StepRow, option: OptionInForce) -> list[str]:
@@ -62,10 +65,8 @@ def _of_script(row: StepRow, chosen: str) -> str:
     ratio, side = row.real("ratio"), _script_side(row)
     proposed = "" if row.action("expert_action") is not None else " It proposed nothing, which is waiting."
     if row.is_drawn and ratio is not None:
-        probability = row.probability("policy_log_prob")
-        gave = "" if probability is None else f" The policy gave {chosen} {percent(probability)}."
         share = f"which has {percent(1.0 - ratio)} of the decisions (ratio {ratio:.4g})"
-        return f"The blend drew {side}, {share}.{proposed}{gave}"
+        return f"The blend drew {side}, {share}.{proposed}{_policy_gave(row, chosen)}"
     if ratio == 0.0:
         return f"The choice is that of {side}: the policy has no share of the decisions (ratio 0).{proposed}"
     return (
@@ -75,16 +76,27 @@ def _of_script(row: StepRow, chosen: str) -> str:
 
 
 def _of_policy(row: StepRow, chosen: str) -> str:
-    ratio, probability = row.real("ratio"), row.probability("policy_log_prob")
+    ratio = row.real("ratio")
     share = "" if ratio is None else f", which has {percent(ratio)} of the decisions (ratio {ratio:.4g})"
-    if row.is_drawn and probability is not None:
-        return f"The blend drew the policy{share}; to {chosen} it gave {percent(probability)}."
+    if row.is_drawn:
+        return f"The blend drew the policy{share}.{_policy_gave(row, chosen)}"
     return f"The blend drew the policy{share}; no recorded probability describes its choice."
 
 
-def _of_delay(row: StepRow) -> list[str]:
-    age = row.number("observation_age") or 0
-    return [f"It was drawn at tick {row.tick - age}: the agent reacts {ticks(age)} late."] if age > 0 else []
+def _policy_gave(row: StepRow, chosen: str) -> str:
+    probability, temperature = row.probability("policy_log_prob"), row.real("temperature")
+    if probability is None:
+        return ""
+    tempered = "" if temperature in (None, 1.0) else f", and was drawn from at temperature {temperature:.4g}"
+    return f" The policy gave {chosen} {percent(probability)}{tempered}."
+
+
+def _of_delay(row: StepRow, age: int) -> str:
+    side = "the policy" if row.decider is Decider.POLICY else "the script's side"
+    then = row.tick - age
+    if row.first_tick is not None and then < row.first_tick:
+        return f"The agent reacts {ticks(age)} late, and of tick {then} nothing is recorded: it waits where it was new."
+    return f"The agent reacts {ticks(age)} late: the choice is the one that was drawn from {side} at tick {then}."
 
 
 def _script_side(row: StepRow) -> str:

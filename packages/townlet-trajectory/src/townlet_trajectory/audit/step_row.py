@@ -9,8 +9,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from townlet_trajectory.audit.explanation import Decider, OptionInForce
-from townlet_trajectory.data.schema import REWARD_TERM, Array, Kind, Source, TrajectorySchema
+from townlet_trajectory.audit.explanation import Decider, OptionInForce, StepNames
+from townlet_trajectory.data.schema import REWARD_TERM, Array, Kind, Source
 
 _BY_SOURCE = {
     int(Source.SCRIPTED): Decider.SCRIPT,
@@ -23,12 +23,14 @@ _BY_SOURCE = {
 class StepRow:
     """One row of decision columns, any of which may be missing."""
 
-    schema: TrajectorySchema
+    names: StepNames
     columns: Mapping[str, Array]
     """Each of one row."""
     tick: int
     option_since: int | None = None
     """Tick of the choice that began the option in force; None: not known."""
+    first_tick: int | None = None
+    """Of the agent's trajectory; None: not known."""
 
     def number(self, name: str) -> int | None:
         """An integer column."""
@@ -59,7 +61,7 @@ class StepRow:
         """The key of a discrete action; None where there is none (-1)."""
         if name not in self.columns or self.columns[name].shape or (index := int(self.columns[name])) < 0:
             return None
-        return key_of(self.schema, index)
+        return key_of(self.names, index)
 
     @property
     def executed(self) -> str:
@@ -80,7 +82,7 @@ class StepRow:
         code = self.number("proposer")
         if code is None or code < 0:
             return None
-        names = self.schema.proposers
+        names = self.names.proposers
         return names[code] if code < len(names) else f"proposer {code}"
 
     @property
@@ -96,7 +98,7 @@ class StepRow:
         """Name of the reason; None without a veto."""
         if not self.flag("vetoed"):
             return None
-        code, names = self.number("veto_reason") or 0, self.schema.veto_reasons
+        code, names = self.number("veto_reason") or 0, self.names.veto_reasons
         return names[code - 1] if 1 <= code <= len(names) else f"reason {code}"
 
     @property
@@ -116,10 +118,10 @@ class StepRow:
     @property
     def reward_terms(self) -> dict[str, float]:
         """Named parts of the reward; empty before they are known."""
-        terms = {term: REWARD_TERM + term for term in self.schema.reward_terms}
+        terms = {term: REWARD_TERM + term for term in self.names.reward_terms}
         return {term: float(self.columns[name]) for term, name in terms.items() if name in self.columns}
 
 
-def key_of(schema: TrajectorySchema, index: int) -> str:
+def key_of(names: StepNames, index: int) -> str:
     """The key of an action."""
-    return schema.vocabulary[index] if index < len(schema.vocabulary) else f"action {index}"
+    return names.vocabulary[index] if index < len(names.vocabulary) else f"action {index}"
