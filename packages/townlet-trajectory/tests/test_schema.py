@@ -114,7 +114,8 @@ def test_names_for_people_are_not_compared() -> None:
     [
         ({"veto_reasons": ("x", "x")}, r"`veto_reasons` repeats \['x'\]"),
         ({"veto_reasons": ["x"]}, "`veto_reasons` must be a tuple of non-empty strings"),
-        ({"feature_names": ("x", "")}, "`feature_names` must be a tuple of non-empty strings"),
+        ({"feature_names": ["x", "y"]}, "`feature_names` must be a tuple of strings"),
+        ({"feature_names": (1, 2)}, "`feature_names` must be a tuple of strings"),
         ({"feature_names": ("x",)}, r"`features`, whose columns have 1 names, must be .*\(1,\)\), got .*\(2,\)\)"),
     ],
 )

@@ -269,8 +269,8 @@ def evaluate(
 
 
 app.command(
-    help="Say what an agent saw at a recorded tick, who decided and why, and what came of it.\n\n"
-    "Without --tick: all its ticks, and which of them are worth a look."
+    help="Say of a recorded tick what an agent saw, who decided and why.\n\n"
+    "Without --tick: all ticks of the agent, and which of them are worth a look."
 )(explain)
 app.command(
     help="Compare ways of training over their seeds.\n\n"
@@ -278,7 +278,7 @@ app.command(
 )(compare)
 app.command(help="Show what one replay sample holds, and whether it is sound.")(replay)
 app.command(help="Measure how long a tick of a world takes, by its script.")(bench)
-app.command(help="Train by turns on a record and on rollouts, for many cycles, and log every update.")(soak)
+app.command(help="Train by turns on a record and on rollouts, and log every update.")(soak)
 
 app.command(
     cls=PanelledCommand,

@@ -130,7 +130,7 @@ def open_recorded(path: Path, *, data_root: Path, warn: Callable[[str], None]) -
             path=path,
             name=_name(path),
             source=dataset.source,
-            feature_names=named_features(dataset.info),
+            feature_names=dataset.source.schema.feature_names or named_features(dataset.info),
             baseline=_baseline(path, data_root=data_root),
         )
 

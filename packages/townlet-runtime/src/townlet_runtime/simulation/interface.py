@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from townlet_behavior import ActionVocabulary, BatchController, Guardrail, SavedState
 from townlet_runtime.errors import SimulationError
 from townlet_trajectory import ACTION_MASK, REWARD_TERM, ArraySpec, TrajectorySchema, default_decision_columns
+from townlet_trajectory.data.schema import FEATURES
 
 AGENTS = "agents"
 """Name of the group where there is only one."""
@@ -357,7 +358,12 @@ def schema_of(spec: SimulationSpec, *, masked: bool) -> TrajectorySchema:
         observations[ACTION_MASK] = ArraySpec(dtype="bool", shape=(len(spec.vocabulary),))
     terms = {REWARD_TERM + term: ArraySpec(dtype="float32") for term in spec.reward_terms}
     decisions = default_decision_columns() | terms
-    return TrajectorySchema(observations=observations, decisions=decisions, vocabulary=spec.vocabulary.keys)
+    return TrajectorySchema(
+        observations=observations,
+        decisions=decisions,
+        vocabulary=spec.vocabulary.keys,
+        feature_names=spec.feature_names if FEATURES in observations else (),
+    )
 
 
 def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32] | NDArray[np.bool_]]:

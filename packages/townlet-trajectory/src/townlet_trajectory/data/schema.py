@@ -122,7 +122,7 @@ class TrajectorySchema:
     veto_reasons: tuple[str, ...] = ()
     """Names of the reasons of vetoes: `veto_reason` of a decision is 1 + index into this; empty: not known."""
     feature_names: tuple[str, ...] = ()
-    """Names of the columns of the observation `features`; empty: not known."""
+    """Names of the columns of the observation `features`, as the world has them; empty: not known."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "observations", dict(self.observations))
@@ -138,8 +138,7 @@ class TrajectorySchema:
         for term in self.reward_terms:
             if (spec := self.decisions[REWARD_TERM + term]) != ArraySpec("float32"):
                 raise SchemaError(f"`{REWARD_TERM}{term}`, a part of the reward, must be float32, got {spec}")
-        _check_names("vocabulary", self.vocabulary)
-        for field in _NAMES:
+        for field in ("vocabulary", "proposers", "veto_reasons"):
             _check_names(field, vars(self)[field])
         self._check_features()
         mask = self.observations.get(ACTION_MASK)
@@ -148,6 +147,8 @@ class TrajectorySchema:
             raise SchemaError(f"`{ACTION_MASK}` must be {expected}, got {mask}")
 
     def _check_features(self) -> None:
+        if not isinstance(self.feature_names, tuple) or not all(isinstance(name, str) for name in self.feature_names):
+            raise SchemaError(f"`feature_names` must be a tuple of strings, got {self.feature_names!r:.80}")
         if not self.feature_names:
             return
         expected, named = ArraySpec("float32", (len(self.feature_names),)), self.observations.get(FEATURES)

@@ -67,9 +67,10 @@ def explain_record(options: ExplainOptions, console: Console) -> int:
 
 
 def _show_life(steps: AgentSteps, console: Console) -> None:
-    """Show all steps in spans, and the ticks that are worth a look."""
+    """Show all steps in spans, and then the ticks that are worth a look."""
     record: list[Json] = []
     lines: list[str] = []
+    ends: list[str] = []
     for one in steps.trajectories:
         marked = {mark: one.ticks[where].tolist() for mark, where in marks_of(one).items() if where.any()}
         spans = spans_of(one)
@@ -85,15 +86,17 @@ def _show_life(steps: AgentSteps, console: Console) -> None:
                 "spans": [span.document() for span in spans],
             }
         )
-        lines += [*_span_lines(spans), "", *_head(one), *mark_lines(marked), ""]
-    lines.append("Name one of these ticks with --tick to see why.")
-    console.result({"agent_id": steps.agent_id, "trajectories": record}, lines)
+        head = _head(one)
+        lines += [head, *_span_lines(spans), ""]
+        ends += [head, *mark_lines(marked)]
+    ends.append("Name one of these ticks with --tick to see why.")
+    console.result({"agent_id": steps.agent_id, "trajectories": record}, [*lines, *ends])
 
 
-def _head(one: Trajectory) -> list[str]:
+def _head(one: Trajectory) -> str:
     first, last = int(one.ticks[0]), int(one.ticks[-1])
     total = short(float(one.rewards.sum(dtype=np.float64)))
-    return [f"{one.agent_id}, world {one.world}, episode {one.episode}: ticks {first} to {last}, return {total}"]
+    return f"{one.agent_id}, world {one.world}, episode {one.episode}: ticks {first} to {last}, return {total}"
 
 
 def _span_lines(spans: list[Span]) -> list[str]:
