@@ -22,7 +22,7 @@ from townlet_trajectory.data.pieces import canonical, joined, split_every
 from townlet_trajectory.data.schema import DTYPES, default_decision_columns
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource
-from townlet_trajectory.formats.captures.directory import CaptureForm, CaptureInfo
+from townlet_trajectory.formats.captures.directory import CaptureForm, CaptureInfo, named_features
 from townlet_trajectory.formats.captures.sample import CaptureLayout
 from townlet_trajectory.formats.convert import convert
 from townlet_trajectory.formats.open import OpenDataset, open_dataset
@@ -38,6 +38,7 @@ FORMS = {
 }
 NAMES = {"captures": "capture", "original": "original", "shards": "shards", "minari": "town-v0", "npz": "batch.npz"}
 FEATURES = ("rivalry_max", "rivalry_avoid_count")
+REASONS = ("action_mask", "rivalry")
 TEXTS = ('{"kind":"wait"}', '{"kind":"chat"}', '{"kind":"move"}')
 INFO = DatasetInfo(group="villagers", tags=("night",), seeds={"town": 7}, notes={"weather": "rain"})
 OF_DTYPES = {f"seen_{name}": ArraySpec(name, (2,)) for name in sorted(DTYPES)}
@@ -50,6 +51,8 @@ SCHEMA = TrajectorySchema(
     },
     decisions={**default_decision_columns(), "reward_meal": ArraySpec("float32")},
     vocabulary=TEXTS,
+    veto_reasons=REASONS,
+    feature_names=FEATURES,
 )
 FORM = CaptureForm(
     layout=CaptureLayout(feature_names=FEATURES, map_channels=("self", "others"), action_texts=TEXTS),
@@ -234,9 +237,9 @@ def feature_names(found: Read) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             with open_dataset(target) as opened:
-                note = opened.info.notes.get("capture")
-    known = isinstance(note, dict) and note["feature_names"] == list(FEATURES)
-    return ("yes" if found.form in ("captures", "original") else "of a capture converted") if known else "no"
+                beside = named_features(opened.info)
+    of_a_record, of_a_capture = found.got.schema.feature_names == FEATURES, beside == FEATURES
+    return "yes" if of_a_record or found.form == "original" else "of a capture converted" if of_a_capture else "no"
 
 
 def order(found: Read) -> str:
@@ -403,6 +406,7 @@ FACTS: dict[str, Callable[[Read], str]] = {
     "order of columns": columns_in_order,
     "vocabulary": vocabulary,
     "names of features": feature_names,
+    "names of veto reasons": lambda found: yes_no(found.got.schema.veto_reasons == REASONS),
     "group, seeds, policies, tags, notes": info_kept,
     "order of trajectories": order,
     "pieces that a recorder cut, written as they are": pieces,

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_behavior import BehaviorBridge
 from townlet_runtime.core.telemetry import Decided
-from townlet_runtime.simulation.interface import recorded_observations
-from townlet_trajectory.audit.explain import RecordedStep, explain_step
+from townlet_runtime.simulation.interface import SimulationSpec, recorded_observations
+from townlet_trajectory.audit.explain import RecordedStep, arrays_of, explain_step, numbers_of
 from townlet_trajectory.audit.explanation import StepExplanation, StepNames
+
+
+def names_of(spec: SimulationSpec, bridge: BehaviorBridge) -> StepNames:
+    """Return what the codes in the decisions of a bridge mean."""
+    return StepNames(
+        vocabulary=spec.vocabulary.keys,
+        veto_reasons=bridge.veto_reasons,
+        feature_names=spec.feature_names,
+        reward_terms=spec.reward_terms,
+    )
 
 
 def explain_decided(
@@ -43,3 +57,17 @@ def explain_decided(
         )
         explained[agent_id] = explain_step(names, step)
     return explained
+
+
+def with_seen(
+    explained: StepExplanation, observations: Mapping[str, NDArray[np.float32]], names: StepNames
+) -> StepExplanation:
+    """Add what an agent saw, where the view of the decision does not have it.
+
+    Args:
+        explained: the decision.
+        observations: of the agent, each [...].
+        names: of the features.
+    """
+    numbers = numbers_of(names, observations, {})
+    return replace(explained, numbers=numbers, arrays=arrays_of(observations))

@@ -22,7 +22,7 @@ from townlet_behavior import (
     split_groups,
 )
 from townlet_runtime.core.agents import ids_of, name_agent, slot_of
-from townlet_runtime.core.explained import explain_decided
+from townlet_runtime.core.explained import explain_decided, names_of
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import ActingPolicy
@@ -35,7 +35,7 @@ from townlet_runtime.simulation.interface import (
 )
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
-from townlet_trajectory.audit.explanation import StepExplanation, StepNames
+from townlet_trajectory.audit.explanation import StepExplanation
 from townlet_trajectory.evaluation.interfaces import AnyActor
 
 _PARTS = ("runtime", "bridge", "switches", "policy")
@@ -98,6 +98,8 @@ class BatchRuntime:
             spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
         self._option_ticks = config.commitment.lengths(spec.vocabulary)
+        self.names = names_of(spec, self._bridge)
+        """What the codes of its decisions mean."""
         self._service = service
         self._records_terms = service is not None and bool(service.schema.reward_terms)
         self._seed = seed
@@ -272,12 +274,7 @@ class BatchRuntime:
         """Explain the last decision of every agent of a world, by agent id; empty before the first."""
         if self._decided is None:
             return {}
-        names = StepNames(
-            vocabulary=self._spec.vocabulary.keys,
-            veto_reasons=self._bridge.veto_reasons,
-            feature_names=self._spec.feature_names,
-        )
-        return explain_decided(self._decided, names, world=world, option_ticks=self._option_ticks)
+        return explain_decided(self._decided, self.names, world=world, option_ticks=self._option_ticks)
 
     def consume_option_switch_counts(self, *, world: int = 0) -> dict[str, int]:
         """Changes from one non-wait kind directly to another since the last call, by agent id, where there are any."""
