@@ -21,11 +21,6 @@ NAMES = StepNames(
 )
 COLUMNS = {
     **default_decision_columns(),
-    "drawn_action": ArraySpec("int64"),
-    "proposer": ArraySpec("int8"),
-    "proposal_age": ArraySpec("int32"),
-    "observation_age": ArraySpec("int32"),
-    "temperature": ArraySpec("float32"),
     "reward_food": ArraySpec("float32"),
 }
 SCHEMA = TrajectorySchema(

@@ -19,6 +19,7 @@ def names_of(spec: SimulationSpec, bridge: BehaviorBridge) -> StepNames:
     """Return what the codes in the decisions of a bridge mean."""
     return StepNames(
         vocabulary=spec.vocabulary.keys,
+        proposers=bridge.proposers,
         veto_reasons=bridge.veto_reasons,
         feature_names=spec.feature_names,
         reward_terms=spec.reward_terms,

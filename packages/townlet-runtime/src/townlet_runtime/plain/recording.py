@@ -15,8 +15,6 @@ from townlet_trajectory.data.schema import FEATURES
 
 METADATA = "metadata"
 """Of an agent's observation; it is no array, and goes into frames as it is."""
-DRAWN_ACTION = "drawn_action"
-"""The column of the choices that the blend drew, also where an option is held."""
 
 Arrays = Mapping[str, NDArray[np.float32]]
 """What one agent sees, by name."""
@@ -109,8 +107,9 @@ class PlainRecorder:
     def __init__(self, names: StepNames, shapes: Mapping[str, tuple[int, ...]], *, max_rows: int) -> None:
         schema = TrajectorySchema(
             observations={name: ArraySpec("float32", shape) for name, shape in shapes.items()},
-            decisions={**default_decision_columns(), DRAWN_ACTION: ArraySpec("int64")},
+            decisions=default_decision_columns(),
             vocabulary=names.vocabulary,
+            proposers=names.proposers,
             veto_reasons=names.veto_reasons,
             feature_names=names.feature_names,
         )

@@ -211,6 +211,11 @@ def default_decision_columns() -> dict[str, ArraySpec]:
         "ratio": ArraySpec("float32"),
         "held_action": ArraySpec("int64"),
         "ticks_left": ArraySpec("int32"),
+        "drawn_action": ArraySpec("int64"),
+        "proposer": ArraySpec("int8"),
+        "proposal_age": ArraySpec("int32"),
+        "observation_age": ArraySpec("int32"),
+        "temperature": ArraySpec("float32"),
     }
 
 
