@@ -18,7 +18,13 @@ from townlet_trajectory import (
     default_decision_columns,
     vocabulary_digest,
 )
-from townlet_trajectory.data.schema import MAX_ROW_BYTES, MAX_ROW_DIMENSIONS, parse_schema, schema_document
+from townlet_trajectory.data.schema import (
+    MAX_ROW_BYTES,
+    MAX_ROW_DIMENSIONS,
+    common_schema,
+    parse_schema,
+    schema_document,
+)
 from townlet_trajectory.storage.json import Fields, canonical_json
 
 
@@ -128,6 +134,17 @@ def test_names_that_are_known_are_kept() -> None:
     # A record of an earlier version has no names, and says so by leaving them out.
     assert schema_document(named_schema()).keys() == {"observations", "decisions", "vocabulary"}
     assert parse(schema_document(named_schema())) == named_schema()
+
+
+def test_rows_of_several_schemas_have_the_names_that_agree() -> None:
+    known = named_schema(veto_reasons=("mask", "rivalry"), feature_names=("x", "y"))
+    assert common_schema([known, named_schema(), known]) == known
+    # What later schemas say is not said of the rows of the first.
+    assert common_schema([named_schema(), known]) == named_schema()
+    other = named_schema(veto_reasons=("mask", "curfew"), feature_names=("x", "y"))
+    assert common_schema([known, other]) == named_schema(feature_names=("x", "y"))
+    with pytest.raises(SchemaError, match="decision `action` differs"):
+        common_schema([known, replace(known, decisions={"action": ArraySpec("int32")})])
 
 
 def test_names_for_people_are_not_compared() -> None:

@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,9 @@ MAX_ROW_BYTES = 1 << 30
 
 _NAMES = ("proposers", "veto_reasons", "feature_names")
 """Fields of a schema that records of earlier versions lack."""
+
+_FOR_PEOPLE = ("veto_reasons", "feature_names")
+"""Those among them that change nothing of what a row holds."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -185,6 +188,21 @@ class TrajectorySchema:
             for name in sorted(ours.keys() | theirs.keys()):
                 if ours.get(name) != theirs.get(name):
                     raise SchemaError(f"{kind} `{name}` differs: {ours.get(name)} and {theirs.get(name)}")
+
+
+def common_schema(schemas: Sequence[TrajectorySchema]) -> TrajectorySchema:
+    """Return the schema of the rows of all of `schemas`, at least one: the first, without names that others contradict.
+
+    Raises:
+        SchemaError: as `TrajectorySchema.require_equal`.
+    """
+    first, others = schemas[0], schemas[1:]
+    for other in others:
+        first.require_equal(other)
+    contradicted: dict[str, Any] = {
+        field: () for field in _FOR_PEOPLE if any(vars(one)[field] not in ((), vars(first)[field]) for one in others)
+    }
+    return replace(first, **contradicted) if contradicted else first
 
 
 def vocabulary_digest(keys: tuple[str, ...]) -> str:
