@@ -16,7 +16,7 @@ from townlet_trajectory.audit.explain import (
     moments_of,
     numbers_of,
 )
-from townlet_trajectory.audit.explanation import ActionProbability, Decider, SeenArray, SeenNumber, StepNames
+from townlet_trajectory.audit.explanation import LikelyAction, Decider, SeenArray, SeenNumber, StepNames
 from townlet_trajectory.data.schema import ACTION_MASK
 from townlet_trajectory.errors import ShapeError
 
@@ -82,7 +82,7 @@ def test_long_observations_are_counted_not_listed() -> None:
     assert moments_of([{"rays": long[None], "load": short[None], ACTION_MASK: MASK[None]}]).keys() == {"load"}
 
 
-def answer_of(log_probs: list[float], **changes: object) -> tuple[tuple[ActionProbability, ...], float, bool | None]:
+def answer_of(log_probs: list[float], **changes: object) -> tuple[tuple[LikelyAction, ...], float, bool | None]:
     step = RecordedStep(
         agent_id="ann", tick=0, observations={}, columns=row_of(**changes), log_probs=np.array(log_probs, np.float32)
     )

@@ -41,8 +41,9 @@ def test_a_screen_by_hand() -> None:
         "           work      10 %   script's",
         "           log-probability -1.6094 of eat is the recorded one",
         "Decided    The blend drew the policy, which has 25 % of the decisions (ratio",
-        "           0.25). The policy gave eat 20 %. A guardrail vetoed eat, for the",
-        "           reason `rivalry`: the agent did wait instead.",
+        "           0.25). The policy gave eat 20 %.",
+        "           A guardrail vetoed eat, for the reason `rivalry`: the agent did wait",
+        "           instead.",
         "Did        wait, in the place of eat",
         "Came       reward 2: food 0.5",
         "           It ended here: terminated, a true end.",
@@ -57,7 +58,7 @@ def lines_of(**changes: Any) -> list[str]:
 
 def test_the_parts_of_other_steps() -> None:
     held = lines_of(kind=Kind.FORCED, held_action=EAT, ticks_left=1, observation_age=2, expert_action=-1, proposer=-1)
-    assert "Option     eat, 1 tick left with this one" in held
+    assert "Option     eat, 1 tick left" in held
     assert "Proposed   script      nothing" in held
     assert "           settings    ratio 0.25, temperature 1, reaction delay 2 ticks" in held
     assert not any("policy gives" in line for line in held if line.startswith("           "))

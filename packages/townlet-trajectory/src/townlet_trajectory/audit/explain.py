@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.audit.explanation import (
-    ActionProbability,
+    LikelyAction,
     PolicyAnswer,
     SeenArray,
     SeenNumber,
@@ -129,7 +129,7 @@ def _answer(row: StepRow, log_probs: NDArray[np.float32]) -> PolicyAnswer:
     if log_probs.shape != (size,):
         raise ShapeError(f"`log_probs` must be [{size}], got {log_probs.shape}")
     order = np.argsort(-log_probs, kind="stable")[:TOP_ACTIONS].tolist()
-    top = [ActionProbability(action=key_of(row.names, at), probability=math.exp(log_probs[at])) for at in order]
+    top = [LikelyAction(action=key_of(row.names, at), probability=math.exp(log_probs[at])) for at in order]
     chosen, executed, recorded = row.number("chosen_action"), row.number("action"), row.real("policy_log_prob")
     of_chosen = float(log_probs[(executed or 0) if chosen is None else chosen])
     agrees = None if recorded is None or not row.is_drawn else abs(of_chosen - recorded) <= AGREEMENT

@@ -83,7 +83,7 @@ class OptionInForce:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionProbability:
+class LikelyAction:
     """An action and its probability under a policy."""
 
     action: str
@@ -94,7 +94,7 @@ class ActionProbability:
 class PolicyAnswer:
     """The answer of a policy to what was seen, computed now."""
 
-    top_actions: tuple[ActionProbability, ...]
+    top_actions: tuple[LikelyAction, ...]
     """The most probable ones, at most five, most probable first."""
     chosen_log_prob: float
     """log π of the chosen action."""
@@ -218,7 +218,7 @@ class StepExplanation:
         }
 
 
-def _document(record: SeenNumber | SeenArray | OptionInForce | ActionProbability) -> dict[str, JsonValue]:
+def _document(record: SeenNumber | SeenArray | OptionInForce | LikelyAction) -> dict[str, JsonValue]:
     return {**vars(record)}
 
 

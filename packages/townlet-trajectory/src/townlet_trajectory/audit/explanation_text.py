@@ -52,7 +52,7 @@ def explanation_lines(step: StepExplanation) -> list[str]:
         ("Option", [_option(step)]),
         ("Proposed", _proposed(step)),
         ("Policy", [] if step.answer is None else _answer(step, step.answer)),
-        ("Decided", [" ".join(step.why)]),
+        ("Decided", step.why),
         ("Did", [_did(step)]),
         ("Came", _came(step)),
     ):
@@ -112,8 +112,8 @@ def _option(step: StepExplanation) -> str:
     option = step.option
     if option is None:
         return "none was in force"
-    since = "" if option.since is None else f", chosen at tick {option.since}"
-    return f"{option.action}{since}, {ticks(option.ticks_left)} left with this one"
+    since = "" if option.since is None else f" since tick {option.since}"
+    return f"{option.action}{since}, {ticks(option.ticks_left)} left"
 
 
 def _proposed(step: StepExplanation) -> list[str]:
