@@ -225,23 +225,6 @@ def columns_in_order(found: Read) -> str:
     return yes_no(ours == list(found.got.schema.observations))
 
 
-def feature_names(found: Read) -> str:
-    """Of the capture itself, or of what was made of one."""
-    with tempfile.TemporaryDirectory() as folder:
-        origin, target = read("captures", found.wrote, Path(folder)), Path(folder) / "again"
-        if found.form in ("captures", "original"):
-            target = found.path
-        else:
-            target = target.with_name(NAMES[found.form])
-            convert(origin.path, target, to=found.form)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            with open_dataset(target) as opened:
-                beside = named_features(opened.info)
-    of_a_record, of_a_capture = found.got.schema.feature_names == FEATURES, beside == FEATURES
-    return "yes" if of_a_record or found.form == "original" else "of a capture converted" if of_a_capture else "no"
-
-
 def order(found: Read) -> str:
     ids = found.opened.source.table.agent_ids.tolist()
     assert ids in (sorted(ids), sorted(ids, reverse=True))  # written by number, and those of great numbers begin first
@@ -405,7 +388,9 @@ FACTS: dict[str, Callable[[Read], str]] = {
     "continuous actions": lambda found: continuous(found.form),
     "order of columns": columns_in_order,
     "vocabulary": vocabulary,
-    "names of features": feature_names,
+    "names of features": lambda found: yes_no(
+        FEATURES in (found.got.schema.feature_names, named_features(found.opened.info))
+    ),
     "names of veto reasons": lambda found: yes_no(found.got.schema.veto_reasons == REASONS),
     "group, seeds, policies, tags, notes": info_kept,
     "order of trajectories": order,

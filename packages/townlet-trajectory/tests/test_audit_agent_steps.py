@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from steps_by_hand import EAT, SCHEMA, WAIT, WORK, trajectory_of
 
 from townlet_trajectory import Trajectory, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.audit.agent_steps import AgentSteps, Mark, marks_of, option_begun, spans_of, steps_of_agent
-from townlet_trajectory.audit.explanation import Decider, StepNames
+from townlet_trajectory.audit.agent_steps import AgentSteps, marks_of, option_begun, spans_of, steps_of_agent
+from townlet_trajectory.audit.explanation import Decider, StepNames, TickMark
 from townlet_trajectory.data.pieces import split_every
 from townlet_trajectory.data.schema import Kind, Source
 from townlet_trajectory.dataset.info import DatasetInfo
@@ -43,17 +43,17 @@ def opened(*trajectories: Trajectory, info: DatasetInfo | None = None, every: in
 def test_the_steps_that_are_worth_a_look() -> None:
     marked = {mark: (10 + np.flatnonzero(where)).tolist() for mark, where in marks_of(trajectory_of(*LIFE)).items()}
     assert marked == {
-        Mark.VETO: [14],
-        Mark.TAKEOVER: [15, 17],
-        Mark.POSSESSED: [15, 16],
-        Mark.PROPOSER: [17],
-        Mark.SOURCE: [13, 15, 17],
-        Mark.HELD: [11, 12],
+        TickMark.VETO: [14],
+        TickMark.TAKEOVER: [15, 17],
+        TickMark.POSSESSED: [15, 16],
+        TickMark.PROPOSER: [17],
+        TickMark.SOURCE: [13, 15, 17],
+        TickMark.HELD: [11, 12],
     }
 
 
 def test_a_life_that_begins_possessed_begins_with_a_takeover() -> None:
-    assert marks_of(trajectory_of(POSSESSED, {}))[Mark.TAKEOVER].tolist() == [True, True]
+    assert marks_of(trajectory_of(POSSESSED, {}))[TickMark.TAKEOVER].tolist() == [True, True]
 
 
 def test_nothing_is_marked_where_a_record_says_nothing() -> None:
@@ -81,7 +81,7 @@ def test_a_life_in_spans() -> None:
         (16, 16, "wait", Decider.POSSESSOR, 7.0),
         (17, 17, "eat", Decider.SCRIPT, 8.0),
     ]
-    assert (spans[3].chosen_action, spans[3].veto_reason, spans[3].marks) == ("eat", "rivalry", (Mark.VETO,))
+    assert (spans[3].chosen_action, spans[3].veto_reason, spans[3].marks) == ("eat", "rivalry", (TickMark.VETO,))
     assert (spans[4].demonstrated, spans[5].demonstrated) == (True, False)
     assert spans[6].proposer == "model A"
     assert spans[4].document()["marks"] == ["takeover", "possessed", "source"]

@@ -16,7 +16,7 @@ from townlet_trajectory.audit.explain import (
     moments_of,
     numbers_of,
 )
-from townlet_trajectory.audit.explanation import LikelyAction, Decider, SeenArray, SeenNumber, StepNames
+from townlet_trajectory.audit.explanation import Decider, LikelyAction, SeenArray, SeenNumber, StepNames
 from townlet_trajectory.data.schema import ACTION_MASK
 from townlet_trajectory.errors import ShapeError
 

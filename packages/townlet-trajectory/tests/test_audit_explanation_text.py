@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steps_by_hand import EAT, NAMES, WAIT, WORK, row_of, trajectory_of
 
-from townlet_trajectory.audit.agent_steps import AgentSteps, Mark, spans_of
+from townlet_trajectory.audit.agent_steps import AgentSteps, spans_of
 from townlet_trajectory.audit.explain import RecordedStep, explain_step
-from townlet_trajectory.audit.explanation import StepNames
+from townlet_trajectory.audit.explanation import StepNames, TickMark
 from townlet_trajectory.audit.explanation_text import decided_by, explanation_lines, mark_lines
 from townlet_trajectory.data.schema import ACTION_MASK, Kind, Source
 
@@ -117,12 +117,12 @@ def test_who_decided_spans() -> None:
 
 
 def test_marks_name_their_first_ticks() -> None:
-    marked = {Mark.VETO: [3], Mark.HELD: [1, 2, 3, 7, 9, 10]}
+    marked = {TickMark.VETO: [3], TickMark.HELD: [1, 2, 3, 7, 9, 10]}
     assert mark_lines(marked) == [
         "  vetoes                          1   3",
         "  an option was held              6   1-3, 7, 9-10",
     ]
-    (line,) = mark_lines({Mark.SOURCE: list(range(0, 40, 2))})
+    (line,) = mark_lines({TickMark.SOURCE: list(range(0, 40, 2))})
     assert line.endswith("20   0, 2, 4, 6, 8, 10, 12, 14, ...")
 
 

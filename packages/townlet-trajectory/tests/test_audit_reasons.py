@@ -1,6 +1,5 @@
 """Why a step was decided as it was, for each combination of kind, source, veto, possession and option."""
 
-import math
 from itertools import product
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from steps_by_hand import EAT, NAMES, WAIT, WORK, row_of
 
 from townlet_trajectory.audit.explanation import Decider
-from townlet_trajectory.audit.reasons import percent, reasons_of, ticks
+from townlet_trajectory.audit.reasons import reasons_of
 from townlet_trajectory.audit.step_row import StepRow
 from townlet_trajectory.data.schema import Kind, Source
 
@@ -138,8 +137,3 @@ def test_every_combination_says_who_and_why() -> None:
         assert sum("guardrail" in sentence for sentence in said) == vetoed
         assert ("possessed" in said[0]) == possessed
         assert ("option was in force" in said[0]) == (held >= 0 and not possessed)
-
-
-def test_shares_and_ticks_in_words() -> None:
-    assert [percent(share) for share in (1.0, 0.12345, math.exp(-12))] == ["100 %", "12.3 %", "0.000614 %"]
-    assert [ticks(count) for count in (1, 2, 1200)] == ["1 tick", "2 ticks", "1,200 ticks"]

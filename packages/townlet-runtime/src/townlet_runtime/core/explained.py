@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BehaviorBridge
-from townlet_runtime.core.telemetry import Decided
 from townlet_runtime.simulation.interface import SimulationSpec, recorded_observations
 from townlet_trajectory.audit.explain import RecordedStep, arrays_of, explain_step, numbers_of
 from townlet_trajectory.audit.explanation import StepExplanation, StepNames
+
+if TYPE_CHECKING:
+    from townlet_runtime.core.telemetry import Decided
 
 
 def names_of(spec: SimulationSpec, bridge: BehaviorBridge) -> StepNames:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from enum import StrEnum
 from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.audit.explain import RecordedStep, explain_step, moments_of
-from townlet_trajectory.audit.explanation import Decider, StepExplanation, StepNames
+from townlet_trajectory.audit.explanation import Decider, Span, StepExplanation, StepNames, TickMark
 from townlet_trajectory.audit.reasons import FALLBACK, SCRIPT
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
@@ -26,51 +25,9 @@ from townlet_trajectory.dataset.source import blocks_of
 from townlet_trajectory.errors import DatasetError
 from townlet_trajectory.formats.captures.directory import named_features
 from townlet_trajectory.formats.open import OpenDataset
-from townlet_trajectory.storage.json import JsonValue
 
 _MOST_NAMED = 5
 """Worlds that an error lists."""
-
-
-class Mark(StrEnum):
-    """Why a step is worth a look."""
-
-    VETO = "veto"
-    """A guardrail replaced the choice."""
-    TAKEOVER = "takeover"
-    """Possession began or ended."""
-    POSSESSED = "possessed"
-    PROPOSER = "proposer"
-    """The proposal was another's than the script's: of a slow mind, or of a schedule."""
-    SOURCE = "source"
-    """Another source than at the step before."""
-    HELD = "held"
-    """An option was held."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """Consecutive steps at which the same was done for the same reason."""
-
-    first_tick: int
-    last_tick: int
-    action: str
-    """Executed."""
-    chosen_action: str | None
-    """Another than `action` where it was vetoed; None where the record does not have it."""
-    decider: Decider
-    source: str | None
-    proposer: str | None
-    veto_reason: str | None
-    demonstrated: bool
-    reward: float
-    """Sum over the steps."""
-    marks: tuple[Mark, ...]
-    """Of any of its steps."""
-
-    def document(self) -> dict[str, JsonValue]:
-        """As JSON."""
-        return {**vars(self), "decider": str(self.decider), "marks": [str(mark) for mark in self.marks]}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -180,7 +137,7 @@ def steps_of_agent(
     return AgentSteps(names=_names_of(source.schema, opened.info), trajectories=tuple(in_order))
 
 
-def marks_of(trajectory: Trajectory) -> dict[Mark, NDArray[np.bool_]]:
+def marks_of(trajectory: Trajectory) -> dict[TickMark, NDArray[np.bool_]]:
     """Find the steps that are worth a look: [T] for each mark."""
     columns, size = trajectory.columns, len(trajectory)
     nowhere = np.zeros(size, np.bool_)
@@ -188,12 +145,12 @@ def marks_of(trajectory: Trajectory) -> dict[Mark, NDArray[np.bool_]]:
     source = columns.get("source", nowhere.astype(np.int8))
     others = [code for code, name in enumerate(trajectory.schema.proposers) if name not in (SCRIPT, FALLBACK)]
     return {
-        Mark.VETO: columns.get("vetoed", nowhere).astype(np.bool_),
-        Mark.TAKEOVER: np.diff(possessed, prepend=False),
-        Mark.POSSESSED: possessed,
-        Mark.PROPOSER: np.isin(columns.get("proposer", np.full(size, -1, np.int8)), others),
-        Mark.SOURCE: np.diff(source, prepend=source[:1]) != 0,
-        Mark.HELD: columns.get("held_action", np.full(size, -1)).astype(np.int64) >= 0,
+        TickMark.VETO: columns.get("vetoed", nowhere).astype(np.bool_),
+        TickMark.TAKEOVER: np.diff(possessed, prepend=False),
+        TickMark.POSSESSED: possessed,
+        TickMark.PROPOSER: np.isin(columns.get("proposer", np.full(size, -1, np.int8)), others),
+        TickMark.SOURCE: np.diff(source, prepend=source[:1]) != 0,
+        TickMark.HELD: columns.get("held_action", np.full(size, -1)).astype(np.int64) >= 0,
     }
 
 

@@ -218,6 +218,47 @@ class StepExplanation:
         }
 
 
+class TickMark(StrEnum):
+    """Why a step is worth a look."""
+
+    VETO = "veto"
+    """A guardrail replaced the choice."""
+    TAKEOVER = "takeover"
+    """Possession began or ended."""
+    POSSESSED = "possessed"
+    PROPOSER = "proposer"
+    """The proposal was another's than the script's: of a slow mind, or of a schedule."""
+    SOURCE = "source"
+    """Another source than at the step before."""
+    HELD = "held"
+    """An option was held."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Consecutive steps at which the same was done for the same reason."""
+
+    first_tick: int
+    last_tick: int
+    action: str
+    """Executed."""
+    chosen_action: str | None
+    """Another than `action` where it was vetoed; None where the record does not have it."""
+    decider: Decider
+    source: str | None
+    proposer: str | None
+    veto_reason: str | None
+    demonstrated: bool
+    reward: float
+    """Sum over the steps."""
+    marks: tuple[TickMark, ...]
+    """Of any of its steps."""
+
+    def document(self) -> dict[str, JsonValue]:
+        """As JSON."""
+        return {**vars(self), "decider": str(self.decider), "marks": [str(mark) for mark in self.marks]}
+
+
 def _document(record: SeenNumber | SeenArray | OptionInForce | LikelyAction) -> dict[str, JsonValue]:
     return {**vars(record)}
 

@@ -7,10 +7,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from townlet_trajectory.audit.agent_steps import Mark, Span
-from townlet_trajectory.audit.describe import WIDTH, short
-from townlet_trajectory.audit.explanation import Decider, PolicyAnswer, SeenNumber, StepExplanation
-from townlet_trajectory.audit.reasons import percent, ticks
+from townlet_trajectory.audit.explanation import Decider, PolicyAnswer, SeenNumber, Span, StepExplanation, TickMark
+from townlet_trajectory.audit.words import WIDTH, percent, short, ticks
 from townlet_trajectory.storage.json import printable
 
 MAX_NUMBERS = 8
@@ -33,12 +31,12 @@ _BY = {
     Decider.UNKNOWN: "not recorded",
 }
 _MARKS = {
-    Mark.VETO: "vetoes",
-    Mark.TAKEOVER: "taken over or given back",
-    Mark.POSSESSED: "possessed",
-    Mark.PROPOSER: "another than the script",
-    Mark.SOURCE: "another source than before",
-    Mark.HELD: "an option was held",
+    TickMark.VETO: "vetoes",
+    TickMark.TAKEOVER: "taken over or given back",
+    TickMark.POSSESSED: "possessed",
+    TickMark.PROPOSER: "another than the script",
+    TickMark.SOURCE: "another source than before",
+    TickMark.HELD: "an option was held",
 }
 
 
@@ -177,7 +175,7 @@ def decided_by(span: Span) -> str:
     return _BY.get(span.decider, str(span.decider))
 
 
-def mark_lines(marked: Mapping[Mark, Sequence[int]]) -> list[str]:
+def mark_lines(marked: Mapping[TickMark, Sequence[int]]) -> list[str]:
     """Return a line for each mark: how many steps have it, and the first of them.
 
     Args:

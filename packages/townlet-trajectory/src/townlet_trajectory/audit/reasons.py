@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from townlet_trajectory.audit.explanation import Decider, OptionInForce
 from townlet_trajectory.audit.step_row import StepRow
+from townlet_trajectory.audit.words import percent, ticks
 from townlet_trajectory.data.schema import Source
 
 SCRIPT, FALLBACK = "script", "fallback"
@@ -63,7 +64,7 @@ def _of_commitment(row: StepRow, option: OptionInForce) -> list[str]:
 
 def _of_script(row: StepRow, chosen: str) -> str:
     ratio, side = row.real("ratio"), _script_side(row)
-    proposed = "" if row.action("expert_action") is not None else " It proposed nothing, which is waiting."
+    proposed = " It proposed nothing, which is waiting." if row.number("expert_action") == -1 else ""
     if row.is_drawn and ratio is not None:
         share = f"which has {percent(1.0 - ratio)} of the decisions (ratio {ratio:.4g})"
         return f"The blend drew {side}, {share}.{proposed}{_policy_gave(row, chosen)}"
@@ -116,13 +117,3 @@ def _veto(row: StepRow) -> list[str]:
         return []
     ended = "" if row.option is None else " This ended the option."
     return [f"A guardrail vetoed {chosen}, for the reason `{reason}`: the agent did {row.executed} instead.{ended}"]
-
-
-def percent(share: float) -> str:
-    """A share with three digits."""
-    return f"{100.0 * share:.3g} %"
-
-
-def ticks(count: int) -> str:
-    """A number of ticks in words."""
-    return "1 tick" if count == 1 else f"{count:,} ticks"

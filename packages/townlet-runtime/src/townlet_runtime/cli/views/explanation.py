@@ -13,9 +13,10 @@ from townlet_runtime.cli.named_policy import load_policy
 from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
 from townlet_runtime.runs.recorded import warnings_to
 from townlet_trajectory import ACTION_MASK, Trajectory
-from townlet_trajectory.audit.agent_steps import AgentSteps, Span, marks_of, spans_of, steps_of_agent
-from townlet_trajectory.audit.describe import short
+from townlet_trajectory.audit.agent_steps import AgentSteps, marks_of, spans_of, steps_of_agent
+from townlet_trajectory.audit.explanation import Span
 from townlet_trajectory.audit.explanation_text import decided_by, explanation_lines, mark_lines
+from townlet_trajectory.audit.words import short
 from townlet_trajectory.formats.open import open_dataset
 
 
