@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from steps_by_hand import EAT, SCHEMA, WAIT, WORK, trajectory_of
 
 from townlet_trajectory import Trajectory, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.audit.agent_steps import AgentSteps, marks_of, option_begun, spans_of, steps_of_agent
+from townlet_trajectory.audit.agent_steps import AgentSteps, marks_of, row_of_choice, spans_of, steps_of_agent
 from townlet_trajectory.audit.explanation import Decider, StepNames, TickMark
 from townlet_trajectory.data.pieces import split_every
 from townlet_trajectory.data.schema import Kind, Source
@@ -107,17 +107,31 @@ def test_spans_hold_every_step_once(life: list[dict[str, Any]]) -> None:
 
 def test_the_choice_that_began_an_option() -> None:
     whole = trajectory_of(*LIFE, {**HELD, "ticks_left": 7})
-    begun = [option_begun(whole.columns, row, whole.ticks) for row in range(len(whole))]
-    # The mind's answer of tick 17 began another option to eat.
-    assert begun == [None, 10, 10, None, None, None, None, None, 17]
+    begun = [row_of_choice(whole.columns, row) for row in range(len(whole))]
+    # The mind's answer of the eighth row began another option to eat.
+    assert begun == [None, 0, 0, None, None, None, None, None, 7]
+    assert [(span.decider, span.proposer) for span in spans_of(whole)[-2:]] == [
+        (Decider.SCRIPT, "model A"),
+        (Decider.COMMITMENT, "model A"),
+    ]
+    steps = AgentSteps(names=StepNames.of(SCHEMA), trajectories=(whole,))
+    option = steps.explain(whole, 8).option
+    assert option is not None
+    assert (option.since, option.proposer, option.ticks_left) == (17, "model A", 7)
     late = trajectory_of(*LIFE[1:])
-    assert option_begun(late.columns, 1, late.ticks) is None
-    assert option_begun({}, 0, late.ticks) is None
+    assert row_of_choice(late.columns, 1) is None
+    assert row_of_choice({}, 0) is None
 
 
 def test_the_same_option_twice_is_told_apart() -> None:
     whole = trajectory_of({}, {**HELD, "ticks_left": 1}, {}, {**HELD, "ticks_left": 2}, {**HELD, "ticks_left": 1})
-    assert [option_begun(whole.columns, row, whole.ticks) for row in (1, 3, 4)] == [10, 12, 12]
+    assert [row_of_choice(whole.columns, row) for row in (1, 3, 4)] == [0, 2, 2]
+
+
+def test_proposals_that_do_not_count_part_no_span() -> None:
+    whole = trajectory_of({}, {**HELD, "ticks_left": 2, "proposer": 1}, {**HELD, "ticks_left": 1})
+    assert [(span.first_tick, span.last_tick) for span in spans_of(whole)] == [(10, 10), (11, 12)]
+    assert not marks_of(whole)[TickMark.PROPOSER].any()
 
 
 def test_a_step_is_compared_with_all_of_the_agent() -> None:

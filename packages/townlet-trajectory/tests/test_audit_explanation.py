@@ -59,7 +59,7 @@ def test_the_keys_stay() -> None:
     again = json.loads(json.dumps(document, allow_nan=False))
     assert again == document
     assert {name: set(again[name]) for name in KEYS} == KEYS
-    assert again["option"] == {"action": "work", "ticks_left": 3, "since": 18}
+    assert again["option"] == {"action": "work", "ticks_left": 3, "since": 18, "proposer": None}
     assert again["saw"]["numbers"][0] == {"name": "hunger", "value": 0.0, "mean": None, "deviations": None}
     assert again["saw"]["arrays"] == [{"name": "map", "shape": [2, 2], "nonzero": 0}]
     assert set(again["proposed"]["policy"]) == {"top_actions", "chosen_log_prob", "agrees"}

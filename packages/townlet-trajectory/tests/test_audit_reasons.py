@@ -14,18 +14,27 @@ from townlet_trajectory.data.schema import Kind, Source
 FREE = "(ratio 0.25)"
 
 
-def why(*, since: int | None = None, first_tick: int | None = None, **changes: Any) -> tuple[str, ...]:
-    row = StepRow(names=NAMES, columns=row_of(**changes), tick=20, option_since=since, first_tick=first_tick)
+def why(
+    *, since: int | None = None, begun_by: int | None = None, first_tick: int | None = None, **changes: Any
+) -> tuple[str, ...]:
+    row = StepRow(
+        names=NAMES,
+        columns=row_of(**changes),
+        tick=20,
+        option_since=since,
+        option_proposer=begun_by,
+        first_tick=first_tick,
+    )
     return reasons_of(row)
 
 
 def test_the_blend_drew_the_script() -> None:
-    drawn = f"The blend drew the script, which has 75 % of the decisions {FREE}. The policy gave eat 20 %."
+    drawn = f"The blend drew the script: this side has 75 % of the decisions {FREE}. The policy gave eat 20 %."
     assert why() == (drawn,)
 
 
 def test_the_blend_drew_the_policy() -> None:
-    drawn = f"The blend drew the policy, which has 25 % of the decisions {FREE}. The policy gave eat 20 %."
+    drawn = f"The blend drew the policy: it has 25 % of the decisions {FREE}. The policy gave eat 20 %."
     assert why(source=Source.LEARNED) == (drawn,)
 
 
@@ -52,9 +61,11 @@ def test_a_choice_without_probability(source: Source) -> None:
 
 def test_a_slow_mind_and_its_fallback_are_named() -> None:
     (said,) = why(proposer=1, proposal_age=3)
-    assert said.startswith("The blend drew the script's side, where `model A` proposed, from what it saw at tick 17, ")
+    assert said.startswith(
+        "The blend drew `model A` (in the script's place), from what it saw at tick 17: this side has"
+    )
     (said,) = why(proposer=2)
-    assert said.startswith("The blend drew the script, which stood in for a mind without an answer, ")
+    assert said.startswith("The blend drew the fallback script: this side has 75 % of the decisions")
 
 
 def test_an_option_is_in_force() -> None:
@@ -68,6 +79,10 @@ def test_an_option_is_in_force() -> None:
         "Without it, the blend would have drawn eat.",
     )
     assert "the script chose work before the record begins" in why(**held, ticks_left=2)[0]
+    said = "`model A` (in the script's place) chose work at tick 15"
+    assert said in why(**held, ticks_left=2, since=15, begun_by=1)[0]
+    # A policy's choice has no proposer, whatever was proposed beside it.
+    assert "the policy chose work" in why(**held, ticks_left=2, since=15, begun_by=1, source=Source.LEARNED)[0]
 
 
 def test_a_single_legal_action() -> None:

@@ -17,7 +17,7 @@ def test_names_in_the_place_of_codes() -> None:
     assert row.executed == "eat"
     assert row.proposer == "script"
     assert row.veto_reason == "rivalry"
-    assert row.option == OptionInForce(action="work", ticks_left=3, since=None)
+    assert row.option == OptionInForce(action="work", ticks_left=3, since=None, proposer=None)
     assert row.code("kind", Kind) == "decision"
     assert row.code("source", Source) == "scripted"
     assert row.probability("behavior_log_prob") == pytest.approx(0.8)

@@ -79,17 +79,9 @@ class AgentSteps:
         Raises:
             ShapeError: if the answer is for another number of actions.
         """
-        step = RecordedStep(
-            agent_id=trajectory.agent_id,
-            world=trajectory.world,
-            episode=trajectory.episode,
-            tick=int(trajectory.ticks[row]),
+        step = replace(
+            _decision_at(trajectory, row),
             observations={name: np.asarray(seen[row]) for name, seen in trajectory.observations.items()},
-            columns=_columns_at(trajectory, row),
-            reward=float(trajectory.rewards[row]),
-            end=_end_at(trajectory, row),
-            option_since=option_begun(trajectory.columns, row, trajectory.ticks),
-            first_tick=int(trajectory.ticks[0]),
             moments=self.moments,
             log_probs=log_probs,
         )
@@ -142,15 +134,16 @@ def marks_of(trajectory: Trajectory) -> dict[TickMark, NDArray[np.bool_]]:
     columns, size = trajectory.columns, len(trajectory)
     nowhere = np.zeros(size, np.bool_)
     possessed = columns.get("possessed", nowhere).astype(np.bool_)
+    held = columns.get("held_action", np.full(size, -1)).astype(np.int64) >= 0
     source = columns.get("source", nowhere.astype(np.int8))
     others = [code for code, name in enumerate(trajectory.schema.proposers) if name not in (SCRIPT, FALLBACK)]
     return {
         TickMark.VETO: columns.get("vetoed", nowhere).astype(np.bool_),
         TickMark.TAKEOVER: np.diff(possessed, prepend=False),
         TickMark.POSSESSED: possessed,
-        TickMark.PROPOSER: np.isin(columns.get("proposer", np.full(size, -1, np.int8)), others),
+        TickMark.PROPOSER: np.isin(columns.get("proposer", np.full(size, -1, np.int8)), others) & ~held & ~possessed,
         TickMark.SOURCE: np.diff(source, prepend=source[:1]) != 0,
-        TickMark.HELD: columns.get("held_action", np.full(size, -1)).astype(np.int64) >= 0,
+        TickMark.HELD: held,
     }
 
 
@@ -180,13 +173,15 @@ def spans_of(trajectory: Trajectory, first: int = 0, stop: int | None = None) ->
     return spans
 
 
-def option_begun(columns: Mapping[str, Array], row: int, ticks: NDArray[np.int64]) -> int | None:
-    """Return the tick of the choice that began the option in force at a row; None where the rows do not show it.
+def row_of_choice(columns: Mapping[str, Array], row: int) -> int | None:
+    """Find the row of the choice that began the option in force at `row`.
 
     Args:
         columns: of a trajectory.
         row: in it.
-        ticks: [T]; of the same trajectory.
+
+    Returns:
+        An earlier row; None where no option is in force, or the trajectory does not reach back to its choice.
     """
     if not {"held_action", "ticks_left", "chosen_action"} <= columns.keys():
         return None
@@ -196,7 +191,7 @@ def option_begun(columns: Mapping[str, Array], row: int, ticks: NDArray[np.int64
     first = row
     while first > 0 and held[first - 1] == held[row] and left[first - 1] == left[first] + 1:
         first -= 1
-    return int(ticks[first - 1]) if first > 0 and chosen[first - 1] == held[row] else None
+    return first - 1 if first > 0 and chosen[first - 1] == held[row] else None
 
 
 class _Reason(NamedTuple):
@@ -212,18 +207,36 @@ class _Reason(NamedTuple):
 
 
 def _reason_at(trajectory: Trajectory, row: int) -> _Reason:
-    step = RecordedStep(
+    explained = explain_step(StepNames.of(trajectory.schema), _decision_at(trajectory, row))
+    option = explained.option
+    by_script = explained.proposer if explained.decider is Decider.SCRIPT else None
+    return _Reason(
+        action=explained.action,
+        chosen_action=explained.chosen_action,
+        decider=explained.decider,
+        source=explained.source,
+        proposer=by_script if option is None else option.proposer,
+        veto_reason=explained.veto_reason,
+        demonstrated=explained.demonstrated,
+    )
+
+
+def _decision_at(trajectory: Trajectory, row: int) -> RecordedStep:
+    """A step without what was seen."""
+    begun, proposers = row_of_choice(trajectory.columns, row), trajectory.columns.get("proposer")
+    return RecordedStep(
         agent_id=trajectory.agent_id,
+        world=trajectory.world,
+        episode=trajectory.episode,
         tick=int(trajectory.ticks[row]),
         observations={},
-        columns=_columns_at(trajectory, row),
+        columns={name: np.asarray(column[row]) for name, column in trajectory.columns.items()},
+        reward=float(trajectory.rewards[row]),
+        end=_end_at(trajectory, row),
+        option_since=None if begun is None else int(trajectory.ticks[begun]),
+        option_proposer=None if begun is None or proposers is None else int(proposers[begun]),
+        first_tick=int(trajectory.ticks[0]),
     )
-    explained = explain_step(StepNames.of(trajectory.schema), step)
-    return _Reason(**{name: vars(explained)[name] for name in _Reason._fields})
-
-
-def _columns_at(trajectory: Trajectory, row: int) -> dict[str, Array]:
-    return {name: np.asarray(column[row]) for name, column in trajectory.columns.items()}
 
 
 def _end_at(trajectory: Trajectory, row: int) -> str | None:

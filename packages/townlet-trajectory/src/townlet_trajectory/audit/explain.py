@@ -53,6 +53,8 @@ class RecordedStep:
     """See `StepExplanation.end`."""
     option_since: int | None = None
     """See `OptionInForce.since`."""
+    option_proposer: int | None = None
+    """Code of who proposed the choice that began the option in force; None: not known."""
     first_tick: int | None = None
     """Of the agent's trajectory; None: not known."""
     moments: Mapping[str, Moments] = field(default_factory=dict)
@@ -79,6 +81,7 @@ def explain_step(names: StepNames, step: RecordedStep) -> StepExplanation:
         columns=step.columns,
         tick=step.tick,
         option_since=step.option_since,
+        option_proposer=step.option_proposer,
         first_tick=step.first_tick,
     )
     mask = step.observations.get(ACTION_MASK)

@@ -80,6 +80,8 @@ class OptionInForce:
     """This one included."""
     since: int | None
     """Tick of the choice that began it; None where the record does not reach back to it."""
+    proposer: str | None
+    """Who proposed that choice, where it was of the script's side; None where that is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +229,7 @@ class TickMark(StrEnum):
     """Possession began or ended."""
     POSSESSED = "possessed"
     PROPOSER = "proposer"
-    """The proposal was another's than the script's: of a slow mind, or of a schedule."""
+    """The proposal at a free decision was another's than the script's: of a slow mind, or of a schedule."""
     SOURCE = "source"
     """Another source than at the step before."""
     HELD = "held"
@@ -247,6 +249,7 @@ class Span:
     decider: Decider
     source: str | None
     proposer: str | None
+    """Of the choice, or of the one that began the option, where it was of the script's side."""
     veto_reason: str | None
     demonstrated: bool
     reward: float

@@ -34,7 +34,7 @@ _MARKS = {
     TickMark.VETO: "vetoes",
     TickMark.TAKEOVER: "taken over or given back",
     TickMark.POSSESSED: "possessed",
-    TickMark.PROPOSER: "another than the script",
+    TickMark.PROPOSER: "not the script proposed",
     TickMark.SOURCE: "another source than before",
     TickMark.HELD: "an option was held",
 }
@@ -169,7 +169,7 @@ def decided_by(span: Span) -> str:
     """Who decided the steps of a span, in a word or two."""
     if span.decider is Decider.COMMITMENT:
         began = {"scripted": "script", "learned": "policy"}.get(span.source or "", span.source or "?")
-        return f"held, by {began}"
+        return f"held, by {span.proposer or began}"
     if span.decider is Decider.SCRIPT:
         return span.proposer or "script"
     return _BY.get(span.decider, str(span.decider))

@@ -52,7 +52,7 @@ def _of_possessor(row: StepRow, chosen: str) -> str:
 
 
 def _of_commitment(row: StepRow, option: OptionInForce) -> list[str]:
-    began = _BEGAN.get(row.number("source") or 0, "an unknown source")
+    began = _named(option.proposer) or _BEGAN.get(row.number("source") or 0, "an unknown source")
     when = "before the record begins" if option.since is None else f"at tick {option.since}"
     left = "until this tick" if option.ticks_left == 1 else f"for {option.ticks_left} ticks from this one on"
     said = [f"An option was in force, and nothing was decided: {began} chose {option.action} {when}, held {left}."]
@@ -66,8 +66,8 @@ def _of_script(row: StepRow, chosen: str) -> str:
     ratio, side = row.real("ratio"), _script_side(row)
     proposed = " It proposed nothing, which is waiting." if row.number("expert_action") == -1 else ""
     if row.is_drawn and ratio is not None:
-        share = f"which has {percent(1.0 - ratio)} of the decisions (ratio {ratio:.4g})"
-        return f"The blend drew {side}, {share}.{proposed}{_policy_gave(row, chosen)}"
+        share = f"this side has {percent(1.0 - ratio)} of the decisions (ratio {ratio:.4g})"
+        return f"The blend drew {side}: {share}.{proposed}{_policy_gave(row, chosen)}"
     if ratio == 0.0:
         return f"The choice is that of {side}: the policy has no share of the decisions (ratio 0).{proposed}"
     return (
@@ -78,7 +78,7 @@ def _of_script(row: StepRow, chosen: str) -> str:
 
 def _of_policy(row: StepRow, chosen: str) -> str:
     ratio = row.real("ratio")
-    share = "" if ratio is None else f", which has {percent(ratio)} of the decisions (ratio {ratio:.4g})"
+    share = "" if ratio is None else f": it has {percent(ratio)} of the decisions (ratio {ratio:.4g})"
     if row.is_drawn:
         return f"The blend drew the policy{share}.{_policy_gave(row, chosen)}"
     return f"The blend drew the policy{share}; no recorded probability describes its choice."
@@ -102,13 +102,17 @@ def _of_delay(row: StepRow, age: int) -> str:
 
 def _script_side(row: StepRow) -> str:
     """The script's side of the blend, by the name of who proposed there."""
-    name, age = row.proposer, row.number("proposal_age") or 0
-    if name is None or name == SCRIPT:
-        return "the script"
-    if name == FALLBACK:
-        return "the script, which stood in for a mind without an answer"
+    age = row.number("proposal_age") or 0
     seen = f", from what it saw at tick {row.tick - age}" if age > 0 else ""
-    return f"the script's side, where `{name}` proposed{seen}"
+    return f"{_named(row.proposer) or 'the script'}{seen}"
+
+
+def _named(proposer: str | None) -> str | None:
+    if proposer in (None, SCRIPT):
+        return None
+    if proposer == FALLBACK:
+        return "the fallback script"
+    return f"`{proposer}` (in the script's place)"
 
 
 def _veto(row: StepRow) -> list[str]:

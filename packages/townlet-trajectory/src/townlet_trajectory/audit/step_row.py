@@ -29,6 +29,8 @@ class StepRow:
     tick: int
     option_since: int | None = None
     """Tick of the choice that began the option in force; None: not known."""
+    option_proposer: int | None = None
+    """Code of who proposed that choice; None: not known."""
     first_tick: int | None = None
     """Of the agent's trajectory; None: not known."""
 
@@ -79,7 +81,9 @@ class StepRow:
     @property
     def proposer(self) -> str | None:
         """Who proposed on the script's side."""
-        code = self.number("proposer")
+        return self._proposer_of(self.number("proposer"))
+
+    def _proposer_of(self, code: int | None) -> str | None:
         if code is None or code < 0:
             return None
         names = self.names.proposers
@@ -91,7 +95,13 @@ class StepRow:
         held = self.action("held_action")
         if held is None:
             return None
-        return OptionInForce(action=held, ticks_left=self.number("ticks_left") or 0, since=self.option_since)
+        scripted = self.number("source") == Source.SCRIPTED
+        return OptionInForce(
+            action=held,
+            ticks_left=self.number("ticks_left") or 0,
+            since=self.option_since,
+            proposer=self._proposer_of(self.option_proposer) if scripted else None,
+        )
 
     @property
     def veto_reason(self) -> str | None:
