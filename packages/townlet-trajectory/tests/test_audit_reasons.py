@@ -91,8 +91,10 @@ def test_a_single_legal_action() -> None:
 
 def test_possession() -> None:
     possessed = {"possessed": True, "kind": Kind.FOREIGN, "source": Source.EXTERNAL}
-    said = "The agent was possessed, and its possessor asked for eat: neither blend nor option counts."
+    said = "The agent was possessed, and its possessor asked for eat: neither blend nor option counts then."
     assert why(**possessed, demonstrated=True) == (said,)
+    refused = why(**possessed, vetoed=True, veto_reason=1, action=WAIT)
+    assert refused[0] == "The agent was possessed, and the choice was its possessor's: eat."
     said = "The agent was possessed, and its possessor asked for nothing at this tick: it did wait."
     assert why(**possessed, chosen_action=WAIT, action=WAIT) == (said,)
 

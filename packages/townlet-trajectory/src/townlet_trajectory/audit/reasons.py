@@ -45,9 +45,9 @@ def _choice(row: StepRow) -> list[str]:
 
 def _of_possessor(row: StepRow, chosen: str) -> str:
     if row.flag("demonstrated"):
-        return f"The agent was possessed, and its possessor asked for {chosen}: neither blend nor option counts."
+        return f"The agent was possessed, and its possessor asked for {chosen}: neither blend nor option counts then."
     if row.flag("vetoed"):
-        return f"The agent was possessed, and the choice that its possessor asked for (or waiting) was {chosen}."
+        return f"The agent was possessed, and the choice was its possessor's: {chosen}."
     return f"The agent was possessed, and its possessor asked for nothing at this tick: it did {chosen}."
 
 
