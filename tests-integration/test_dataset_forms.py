@@ -22,7 +22,7 @@ from townlet_trajectory.data.pieces import canonical, joined, split_every
 from townlet_trajectory.data.schema import DTYPES, default_decision_columns
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource
-from townlet_trajectory.formats.captures.directory import CaptureForm, CaptureInfo, named_features
+from townlet_trajectory.formats.captures.directory import CaptureForm, CaptureInfo
 from townlet_trajectory.formats.captures.sample import CaptureLayout
 from townlet_trajectory.formats.convert import convert
 from townlet_trajectory.formats.open import OpenDataset, open_dataset
@@ -388,9 +388,7 @@ FACTS: dict[str, Callable[[Read], str]] = {
     "continuous actions": lambda found: continuous(found.form),
     "order of columns": columns_in_order,
     "vocabulary": vocabulary,
-    "names of features": lambda found: yes_no(
-        FEATURES in (found.got.schema.feature_names, named_features(found.opened.info))
-    ),
+    "names of features": lambda found: yes_no(found.opened.feature_names == FEATURES),
     "names of veto reasons": lambda found: yes_no(found.got.schema.veto_reasons == REASONS),
     "group, seeds, policies, tags, notes": info_kept,
     "order of trajectories": order,

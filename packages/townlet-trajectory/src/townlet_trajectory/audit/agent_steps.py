@@ -17,13 +17,11 @@ from townlet_trajectory.audit.explanation import Decider, Span, StepExplanation,
 from townlet_trajectory.audit.reasons import FALLBACK, SCRIPT
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
-from townlet_trajectory.data.schema import FEATURES, Array, ArraySpec, TrajectorySchema
+from townlet_trajectory.data.schema import FEATURES, Array
 from townlet_trajectory.data.statistics import Moments
 from townlet_trajectory.data.trajectory import Trajectory
-from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import blocks_of
 from townlet_trajectory.errors import DatasetError
-from townlet_trajectory.formats.captures.directory import named_features
 from townlet_trajectory.formats.open import OpenDataset
 
 _MOST_NAMED = 5
@@ -126,7 +124,7 @@ def steps_of_agent(
             parts.append(source.load_block(block).select(here))
     whole = joined(TrajectoryBatch.concatenate(parts))
     in_order = sorted(whole, key=lambda one: (one.episode, int(one.ticks[0])))
-    return AgentSteps(names=_names_of(source.schema, opened.info), trajectories=tuple(in_order))
+    return AgentSteps(names=_names_of(opened), trajectories=tuple(in_order))
 
 
 def marks_of(trajectory: Trajectory) -> dict[TickMark, NDArray[np.bool_]]:
@@ -245,12 +243,11 @@ def _end_at(trajectory: Trajectory, row: int) -> str | None:
     return "terminated" if trajectory.terminated else "truncated" if trajectory.truncated else "cut"
 
 
-def _names_of(schema: TrajectorySchema, info: DatasetInfo) -> StepNames:
-    """The names of the schema, and of features where an earlier version kept them beside it."""
-    names, beside = StepNames.of(schema), named_features(info)
-    if names.feature_names or schema.observations.get(FEATURES, ArraySpec("float32")).shape != (len(beside),):
-        return names
-    return replace(names, feature_names=beside)
+def _names_of(opened: OpenDataset) -> StepNames:
+    """The names of the record, of features too where an earlier version kept them beside the schema."""
+    schema, features = opened.source.schema, opened.feature_names
+    fit = FEATURES in schema.observations and schema.observations[FEATURES].shape == (len(features),)
+    return replace(StepNames.of(schema), feature_names=features if fit else ())
 
 
 def _nearest_agents(agent_id: str, ids: NDArray[np.object_]) -> str:
