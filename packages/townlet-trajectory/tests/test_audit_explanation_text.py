@@ -93,6 +93,17 @@ def test_ends(end: str) -> None:
     assert explanation_lines(explain_step(NAMES, step))[-1].startswith("           ")
 
 
+def test_what_a_record_does_not_say_is_not_made_up() -> None:
+    bare = dict.fromkeys(row_of()) | {"action": EAT}
+    said = lines_of(**bare)
+    assert "Option     not recorded" in said
+    assert "Proposed   not recorded" in said
+    assert "Decided    The record does not say who decided." in said
+    assert "Did        eat" in said
+    # What it does say is shown.
+    assert "Proposed   script  work" in lines_of(**bare | {"expert_action": WORK})
+
+
 def test_who_decided_spans() -> None:
     possessed = {"possessed": True, "source": Source.EXTERNAL, "kind": Kind.FOREIGN}
     held = {"held_action": EAT, "ticks_left": 2, "kind": Kind.FORCED, "source": Source.LEARNED}

@@ -30,6 +30,8 @@ _BY = {
     Decider.OUTSIDE: "another program",
     Decider.UNKNOWN: "not recorded",
 }
+_SILENT = (Decider.OUTSIDE, Decider.UNKNOWN)
+"""Where a record without proposals says nothing of them."""
 _MARKS = {
     TickMark.VETO: "vetoes",
     TickMark.TAKEOVER: "taken over or given back",
@@ -109,12 +111,14 @@ def _listed(keys: Sequence[str]) -> str:
 def _option(step: StepExplanation) -> str:
     option = step.option
     if option is None:
-        return "none was in force"
+        return "not recorded" if step.decider in _SILENT else "none was in force"
     since = "" if option.since is None else f" since tick {option.since}"
     return f"{option.action}{since}, {ticks(option.ticks_left)} left"
 
 
 def _proposed(step: StepExplanation) -> list[str]:
+    if step.decider in _SILENT and step.expert_action is None:
+        return ["not recorded"]
     who = "script" if step.proposer is None else step.proposer
     age = step.proposal_age or 0
     seen = f" (from what it saw {ticks(age)} before)" if age else ""
