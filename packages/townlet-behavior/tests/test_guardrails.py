@@ -311,9 +311,10 @@ def test_a_held_option_is_vetoed_and_ended() -> None:
 
 def test_possessors_are_judged_too() -> None:
     bridge = bridge_of(Script(WAIT), GUARDRAIL)
+    view = company(2, chats=(2,))
+    bridge.held(view, tick=0)
     bridge.possession.acquire(2, tick=0)
     bridge.possession.feed(2, NORTH)
-    view = company(2, chats=(2,))
     decisions = bridge.decide(view, tick=0)
     assert (decisions.action.tolist(), decisions.source.tolist()) == ([WAIT], [Source.EXTERNAL])
     assert not decisions.demonstrated[0]

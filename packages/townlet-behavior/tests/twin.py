@@ -59,7 +59,8 @@ class Own:
 class Takeover:
     owner: str | None
     until: float
-    action: int | None = None
+    inputs: list[tuple[int, int]] = field(default_factory=list)
+    """Number and action of each that waits."""
 
 
 @dataclass
@@ -75,6 +76,12 @@ class Twin:
     ratio: float = 0.0
     commitments: dict[int, tuple[int, int, str]] = field(default_factory=dict)
     takeovers: dict[int, Takeover] = field(default_factory=dict)
+    present: set[int] = field(default_factory=set)
+    ends: dict[int, tuple[str, int | None]] = field(default_factory=dict)
+    """By number of the input, reason and tick."""
+    told: list[tuple[int, str | None, str]] = field(default_factory=list)
+    """Slot, owner and reason of the possessions that were not released."""
+    num_inputs: int = 0
     own: dict[int, Own] = field(default_factory=dict)
     drawn: dict[tuple[int, int], tuple[int, str]] = field(default_factory=dict)
     """By slot and tick, while an agent has a delay."""
@@ -86,11 +93,39 @@ class Twin:
         self.commitments.pop(slot, None)
         return True
 
+    def feed(self, slot: int, action: int, *, queue: bool) -> None:
+        takeover = self.takeovers[slot]
+        if not queue:
+            self.end_inputs(takeover, "superseded")
+        takeover.inputs.append((self.num_inputs, action))
+        self.num_inputs += 1
+
+    def renew(self, slot: int, tick: int, lease: int | None) -> None:
+        takeover = self.takeovers[slot]
+        takeover.until = max(takeover.until, math.inf if lease is None else tick + lease)
+
+    def release(self, slot: int) -> None:
+        self.end_inputs(self.takeovers.pop(slot), "released")
+
+    def end_inputs(self, takeover: Takeover, reason: str) -> None:
+        self.ends |= {number: (reason, None) for number, _ in takeover.inputs}
+        takeover.inputs.clear()
+
+    def end(self, slot: int, reason: str) -> None:
+        takeover = self.takeovers.pop(slot)
+        self.end_inputs(takeover, reason)
+        self.told.append((slot, takeover.owner, reason))
+
     def forget(self, slot: int) -> None:
         self.commitments.pop(slot, None)
-        self.takeovers.pop(slot, None)
+        self.present.discard(slot)
+        if slot in self.takeovers:
+            self.end(slot, "ended")
         self.own.pop(slot, None)
         self.drawn = {key: choice for key, choice in self.drawn.items() if key[0] != slot and self.has_delays()}
+
+    def look(self, slots: list[int]) -> None:
+        self.present = set(slots)
 
     def has_delays(self) -> bool:
         return any(own.delay for own in self.own.values())
@@ -121,7 +156,8 @@ class Twin:
         return action, until - tick
 
     def expire(self, tick: int) -> None:
-        self.takeovers = {slot: t for slot, t in self.takeovers.items() if t.until > tick}
+        for slot in sorted(slot for slot, takeover in self.takeovers.items() if takeover.until <= tick):
+            self.end(slot, "lapsed")
 
     def decide(self, rows: list[Row], tick: int) -> list[dict[str, int | float | bool | str]]:
         decided = [self.decide_one(row, tick) for row in rows]
@@ -131,7 +167,7 @@ class Twin:
     def decide_one(self, row: Row, tick: int) -> dict[str, int | float | bool | str]:
         held_action, ticks_left = self.held(row, tick)
         takeover = self.takeovers.get(row.slot)
-        fed = None if takeover is None else takeover.action
+        fed = takeover.inputs[0] if takeover is not None and takeover.inputs else None
         drawn = self.choose_freely(row, tick)
         if self.has_delays():
             self.drawn[row.slot, tick] = drawn[0], drawn[2]
@@ -142,8 +178,9 @@ class Twin:
             self.commitments.pop(row.slot, None)
         elif held_action < 0 and takeover is None and self.lengths[chosen] > 1:
             self.commitments[row.slot] = (chosen, tick + self.lengths[chosen], source)
-        if takeover is not None:
-            takeover.action = None
+        if takeover is not None and fed is not None:
+            del takeover.inputs[0]
+            self.ends[fed[0]] = "vetoed" if reason else "executed", tick
         return {
             "action": action,
             "chosen_action": chosen,
@@ -171,7 +208,7 @@ class Twin:
         self, row: Row, tick: int, held: int, takeover: Takeover | None, drawn: tuple[int, str, str]
     ) -> tuple[int, str, str]:
         if takeover is not None:
-            return (self.wait if takeover.action is None else takeover.action), "foreign", "external"
+            return (takeover.inputs[0][1] if takeover.inputs else self.wait), "foreign", "external"
         if held >= 0:
             return held, "forced", self.commitments[row.slot][2]
         chosen, kind, source = drawn

@@ -47,6 +47,7 @@ from .guardrails import (
     veto_reasons_of,
 )
 from .intent import Action, AgentIntent, IntentKind
+from .locks import CallbackLock
 from .personality import CHAT_PREFERENCE, PROFILES, Profile, arrival_buffers, avoid_thresholds, need_thresholds
 from .possession import Possession
 from .proposals import Proposals
@@ -65,6 +66,7 @@ from .scripted import (
 from .scripted_behavior import ScriptedBehavior, Shift
 from .social import chat_quality, chat_score
 from .tally import Tally
+from .tickets import EndReason, Ticket, TicketEnd
 from .views import ArgumentsView, View, WorldView
 from .vocabulary import ActionVocabulary
 
@@ -87,6 +89,7 @@ __all__ = [
     "BehaviorBridge",
     "BehaviorError",
     "BridgeConfig",
+    "CallbackLock",
     "Cancellable",
     "Codec",
     "CommitmentConfig",
@@ -97,6 +100,7 @@ __all__ = [
     "DecisionBatch",
     "Decoder",
     "Difficulty",
+    "EndReason",
     "FirstOf",
     "Guardrail",
     "GuardrailError",
@@ -133,6 +137,8 @@ __all__ = [
     "StatelessController",
     "StatelessGuardrail",
     "Tally",
+    "Ticket",
+    "TicketEnd",
     "UnknownActionError",
     "Verdicts",
     "View",

@@ -366,6 +366,7 @@ class BehaviorBridge:
             raise ConfigError(f"ticks must not go back, because draws depend on them, got {tick} after {self._tick}")
         self._tick = tick
         check_view(view, capacity=self._capacity, num_actions=self._num_actions)
+        self.possession.present(view.slots, tick=tick)
         held = self._commitments.held(view.slots, option_done=view.option_done, action_mask=view.action_mask, tick=tick)
         self._held_before = (view, tick, held)
         return held
@@ -383,6 +384,6 @@ class BehaviorBridge:
         if np.count_nonzero(decisions.vetoed):
             self._commitments.end(view.slots[decisions.vetoed])
             self._guardrails.settled(view, decisions)
-        self.possession.use_up(view.slots, tick)
+        self.possession.use_up(view.slots, tick, vetoed=decisions.vetoed)
         self._counter.add(decisions)
         self._controller.settled(view, decisions)

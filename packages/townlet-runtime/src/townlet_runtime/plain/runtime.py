@@ -146,7 +146,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
 
     def _clear(self) -> None:
         """Forget everything but the settings."""
-        self._engine = None
+        self._leave()
         self._observations = AgentObservations()
         self._recorder: PlainRecorder | None = None
         self._decided: DecidedTick[World, Intent] | None = None
@@ -166,7 +166,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
                 options=self._options,
             )
             self._vocabulary = self._engine.vocabulary
-            self._engine.runtime.register_ctx_reset_callback(self._reset_context)
+            self._engine.runtime.register_possession_end_callback(self._possession_ended)
             self._engine.runtime.seed_anneal_rng(self._coin_seed)
         return self._engine
 
