@@ -201,9 +201,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
             decided = engine.decide(tick, self._propose, seen=seen, has_provider=self._learned.has_provider)
             self._decided = decided
             if seen and self._recorder is None:
-                self._recorder = PlainRecorder(
-                    engine.vocabulary, self._observations.shapes, max_rows=self._options.max_rows
-                )
+                self._recorder = PlainRecorder(engine.names, self._observations.shapes, max_rows=self._options.max_rows)
             if self._recorder is not None:
                 columns = decided.decisions.columns()
                 self._recorder.record(tick, decided.view.ids, decided.view.slots, columns, seen)
@@ -288,7 +286,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
 
     def _propose(self, view: PlainObserved[World, Intent]) -> Proposals | None:
         engine = self._engine_for(view.world)
-        engine.show(self._observations.shapes)
+        engine.show(self._observations)
         return self._learned.propose(view, self._observations, engine.spec, engine.runtime.temperatures)
 
     # The record
