@@ -457,6 +457,20 @@ def test_the_bridge_has_ratio_commitments_and_the_least_ratio_that_is_learned_fr
     assert bridge_config(config_of({"ppo": {"min_ratio": 0.3}}), ratio=0.5).min_ratio == 0.3
 
 
+def test_the_section_of_the_policy_reaches_the_bridge() -> None:
+    assert bridge_config(config_of({}), ratio=0.0).on_policy_error == "raise"
+    assert bridge_config(config_of({"policy": {"on_policy_error": "script"}}), ratio=0.0).on_policy_error == "script"
+    with pytest.raises(ConfigError, match=r"^town.yaml: `policy.on_policy_error`: must be 'raise' or 'script', got"):
+        config_of({"policy": {"on_policy_error": "ignore"}})
+    with pytest.raises(ConfigError, match=r"`policy.on_policy_eror`: unknown key; .* `policy.on_policy_error`"):
+        config_of({"policy": {"on_policy_eror": "script"}})
+
+
+def test_commitments_of_another_vocabulary_go_before_those_of_the_town() -> None:
+    own = CommitmentConfig(ticks={"dig": 7})
+    assert bridge_config(config_of({}), ratio=0.0, commitment=own).commitment == own
+
+
 def test_the_script_has_the_thresholds_of_the_file() -> None:
     behavior = {"hunger_threshold": 0.1, "hygiene_threshold": 0.2, "energy_threshold": 0.3, "job_arrival_buffer": 4}
     assert script_config(config_of({"behavior": behavior})) == ScriptedConfig(**behavior)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, WrapValidator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from townlet_behavior import ScriptedConfig
+from townlet_behavior.config import OnPolicyError
 from townlet_runtime.config.keys import ANY, ELSEWHERE, OF_THE_TOWN, SPELLINGS, Path, keys_of_schema, spellings
 from townlet_runtime.town.config import (
     NEEDS,
@@ -158,6 +159,14 @@ class Job(Section):
     lateness_penalty: float = 0.0
     """Reward taken once when the shift is begun late."""
     location: tuple[int, int] | None = None
+
+
+class PolicySettings(Section):
+    """`policy`: how the policy's proposals become decisions, in every world."""
+
+    on_policy_error: OnPolicyError = "raise"
+    """The effect of unusable output of the policy: `raise` stops the tick; `script` lets the script decide for the
+    agents concerned, warns and counts them."""
 
 
 class Economy(Section):
@@ -330,6 +339,7 @@ class Config(Section):
     personality: PersonalityConfig = Field(default_factory=PersonalityConfig)
     lifecycle: LifecycleConfig = LifecycleConfig()
     behavior: ScriptedConfig = ScriptedConfig()
+    policy: PolicySettings = PolicySettings()
     economy: Economy = Economy()
     jobs: Mapping[str, Job] = {}
     """By name; empty: the town's own shifts."""

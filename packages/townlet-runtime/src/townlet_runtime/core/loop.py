@@ -137,6 +137,8 @@ class LoopReport:
     vetoes: int
     reward_terms: Mapping[str, float] = field(default_factory=dict)
     """Sums of the named parts of the reward over all agents and ticks."""
+    policy_errors: int = 0
+    """Agent-ticks at which the script stood in for unusable output of the policy."""
 
     @classmethod
     def of_all(cls, reports: Sequence[LoopReport]) -> LoopReport:
@@ -154,6 +156,7 @@ class LoopReport:
             ticks_by_source=summed([report.ticks_by_source for report in reports]),
             vetoes=sum(report.vetoes for report in reports),
             reward_terms=summed([report.reward_terms for report in reports]),
+            policy_errors=sum(report.policy_errors for report in reports),
         )
 
     @property
@@ -308,6 +311,7 @@ class GroupedLoop:
             ticks_by_source=summed([one.ticks for one in after], less=[one.ticks for one in before]),
             vetoes=sum(sum(one.vetoes.values()) for one in after) - sum(sum(one.vetoes.values()) for one in before),
             reward_terms=terms,
+            policy_errors=sum(one.policy_errors for one in after) - sum(one.policy_errors for one in before),
         )
 
 

@@ -144,7 +144,8 @@ class PolicyRuntime(
         self._option_done = option_done
         self._options = options
         self._coin_seed = seed_of(self._config)
-        LearnedCalls.__init__(self, seed=self._coin_seed, greedy=options.greedy, on_error=options.on_policy_error)
+        on_error = options.on_policy_error or self._config.policy.on_policy_error
+        LearnedCalls.__init__(self, seed=self._coin_seed, greedy=options.greedy, on_error=on_error)
         self._clear()
         self.set_policy(policy)
         if world is not None:

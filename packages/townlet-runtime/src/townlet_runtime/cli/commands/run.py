@@ -278,6 +278,7 @@ def _record(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> d
         "reward_terms": _means(report),
         "events": report.events,
         "vetoes": report.vetoes,
+        "policy_errors": report.policy_errors,
     }
 
 
@@ -291,6 +292,7 @@ def _lines(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> li
         *(f"  {name} {mean:.5f}" for name, mean in _means(report).items()),
         *table(("decisions by", "count", "share"), rows),
         *([f"{report.vetoes:,} of them vetoed by guardrails"] if report.vetoes else []),
+        *([f"{report.policy_errors:,} by the script in place of unusable output"] if report.policy_errors else []),
         *_event_lines(report),
     ]
 
