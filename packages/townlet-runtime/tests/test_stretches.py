@@ -79,6 +79,7 @@ def tally(scale: int, *, reason: str = "queue_rival") -> Tally:
         forced=4 * scale,
         foreign=2 * scale,
         policy_errors=6 * scale,
+        proposals={"script": 10 * scale, "mind": scale},
     )
 
 
@@ -104,6 +105,7 @@ def test_a_record_by_hand() -> None:
     assert record.decisions_by_source == {"scripted": 21, "learned": 35, "external": 0}
     assert record.ticks_by_source == {"scripted": 28, "learned": 56, "external": 14}
     assert record.vetoes_by_reason == {"action_mask": 0, "queue_rival": 2, "chat_rival": 5}
+    assert record.proposals_by_proposer == {"script": 70, "mind": 7}
     assert (record.forced, record.foreign, record.policy_errors, record.dropped_rows) == (28, 14, 42, 63)
     # What waits is what waits now: 7 · 3 + 7 · 7.
     assert record.queue_rows == 70
@@ -150,6 +152,7 @@ def test_records_say_what_the_recorder_has_seen_of_the_same_ticks() -> None:
         assert list(record.ticks_by_source.values()) == [np.count_nonzero(source == code) for code in range(3)]
         decided = source[kind == Kind.DECISION]
         assert list(record.decisions_by_source.values()) == [np.count_nonzero(decided == code) for code in range(3)]
+        assert record.proposals_by_proposer == {"script": np.count_nonzero(columns["proposer"][rows] == 0)}
         assert record.forced == np.count_nonzero(kind == Kind.FORCED)
         assert record.foreign == np.count_nonzero(kind == Kind.FOREIGN)
         assert sum(record.vetoes_by_reason.values()) == np.count_nonzero(columns["vetoed"][rows])
@@ -181,6 +184,7 @@ def test_stretches_of_any_length_add_up_to_the_whole_and_change_no_decision(ever
         ("decisions_by_source", whole.decisions),
         ("ticks_by_source", whole.ticks),
         ("vetoes_by_reason", whole.vetoes),
+        ("proposals_by_proposer", whole.proposals),
     ):
         assert {key: sum(getattr(each, name)[key] for each in kept.records) for key in counts} == counts
     assert sum(each.forced for each in kept.records) == whole.forced

@@ -19,6 +19,7 @@ STRETCH: Mapping[str, Any] = {
     "agent_ticks": 400,
     "decisions_by_source": {"scripted": 100, "learned": 0, "external": 0},
     "ticks_by_source": {"scripted": 290, "learned": 100, "external": 10},
+    "proposals_by_proposer": {"script": 400},
     "forced": 290,
     "foreign": 10,
     "vetoes_by_reason": {"action_mask": 2, "chat_rival": 4},

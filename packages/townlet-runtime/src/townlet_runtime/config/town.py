@@ -340,6 +340,9 @@ def bridge_config(config: Config, *, ratio: float, commitment: CommitmentConfig 
     bridge = BridgeConfig(
         ratio=ratio,
         commitment=CommitmentConfig(ticks=_option_ticks(config)) if commitment is None else commitment,
+        temperature=config.policy.temperature,
+        delay_ticks=config.policy.reaction_delay_ticks,
+        handover_ticks=config.policy.handover_ticks,
         on_policy_error=config.policy.on_policy_error,
     )
     return replace(bridge, min_ratio=config.ppo.get("min_ratio", bridge.min_ratio))

@@ -49,6 +49,8 @@ class TelemetryRecord:
     """Agent-ticks of kind decision: `scripted`, `learned`, `external`."""
     ticks_by_source: Mapping[str, int]
     """All agent-ticks: a held option counts for the source that began it."""
+    proposals_by_proposer: Mapping[str, int]
+    """Agent-ticks by who proposed beside the policy, whoever decided: `script`, or the names of a mind of several."""
     forced: int
     """Agent-ticks of kind forced."""
     foreign: int
@@ -284,6 +286,7 @@ class Telemetry:
             agent_ticks=self._agent_ticks,
             decisions_by_source=since(lambda reading: reading.counts.decisions),
             ticks_by_source=since(lambda reading: reading.counts.ticks),
+            proposals_by_proposer=since(lambda reading: reading.counts.proposals),
             forced=others["forced"],
             foreign=others["foreign"],
             vetoes_by_reason=since(lambda reading: reading.counts.vetoes),
