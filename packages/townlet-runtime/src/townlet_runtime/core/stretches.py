@@ -50,7 +50,7 @@ class TelemetryRecord:
     ticks_by_source: Mapping[str, int]
     """All agent-ticks: a held option counts for the source that began it."""
     proposals_by_proposer: Mapping[str, int]
-    """Agent-ticks by who proposed beside the policy, whoever decided: `script`, or the names of a mind of several."""
+    """Agent-ticks by the proposer beside the policy, carried out or not: `script`, or the names of several minds."""
     forced: int
     """Agent-ticks of kind forced."""
     foreign: int
