@@ -159,25 +159,15 @@ class BehaviorBridge:
         """
         with self.possession.lock:
             held = self._held(view, tick)
-            # Possession,
             possessed, wishes = self.possession.wishes(view.slots, tick)
-            # else proposals,
             expert = propose_checked(self._controller, view, num_actions=self._num_actions)
             proposer, proposal_age = proposed_by(self._aware, view, expert)
             proposals = self._usable(proposals, view, tick)
-            # blend,
             script = np.where(expert < 0, self._wait, expert)
             ratio = self.difficulty.ratios(view.slots, self._ratio)
             drawn = self._blend(view, script, proposals, ratio, tick)
-            # reaction delay,
-            choices, delay = self.difficulty.late(view.slots, tick, drawn)
-            # option commitment
-            choices = keep_commitments(choices, held)
-            choices = take_only_actions(choices, view.action_mask)
-            choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
-            if isinstance(view, ArgumentsView):
-                view.choices_made(drawn, choices)
-            # and guardrails, which have the last word.
+            choices, delay = self._choose(view, drawn, held, possessed, wishes, tick)
+            # The guardrails have the last word.
             reviewed = self._guardrails.review(view, choices.action)
 
             values, temperatures = (None, None) if proposals is None else (proposals.values, proposals.temperatures)
@@ -348,6 +338,24 @@ class BehaviorBridge:
         else:
             draws = uniforms(self._seed, Purpose.BLEND, view.keys, tick)
         return blend_proposals(script, proposals, draws, ratio=ratio, min_ratio=self._config.min_ratio)
+
+    def _choose(
+        self,
+        view: View,
+        drawn: Choices,
+        held: Held,
+        possessed: NDArray[np.bool_],
+        wishes: NDArray[np.int64],
+        tick: int,
+    ) -> tuple[Choices, NDArray[np.int32]]:
+        """Return the choices that the guardrails judge, and the reaction delays [N], from what the blend drew."""
+        choices, delay = self.difficulty.late(view.slots, tick, drawn)
+        choices = keep_commitments(choices, held)
+        choices = take_only_actions(choices, view.action_mask)
+        choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
+        if isinstance(view, ArgumentsView):
+            view.choices_made(drawn, choices)
+        return choices, delay
 
     def _held(self, view: View, tick: int) -> Held:
         """Return the commitments in force of the agents of a view, which is checked first."""

@@ -165,8 +165,7 @@ class PolicySettings(Section):
     """`policy`: how the policy's proposals become decisions, in every world."""
 
     on_policy_error: OnPolicyError = "raise"
-    """The effect of unusable output of the policy: `raise` stops the tick; `script` lets the script decide for the
-    agents concerned, warns and counts them."""
+    """Unusable output of the policy: `raise` stops the tick; `script` lets the script decide, warns and counts."""
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
     """Of the policy's draws: above 1 it is more random, below 1 less."""
     reaction_delay_ticks: Annotated[int, Field(ge=0, le=MAX_DELAY_TICKS)] = 0
