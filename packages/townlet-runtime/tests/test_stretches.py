@@ -191,6 +191,31 @@ def test_stretches_of_any_length_add_up_to_the_whole_and_change_no_decision(ever
     assert sum(each.foreign for each in kept.records) == whole.foreign
 
 
+class Asked(BatchRuntime):
+    """Counts how often it is asked for its counts."""
+
+    times = 0
+
+    def counts(self) -> Tally:
+        self.times += 1
+        return super().counts()
+
+
+@pytest.mark.parametrize("every", [None, 10])
+def test_no_runtime_is_asked_within_a_stretch_and_none_without_telemetry(every: int | None) -> None:
+    corridor = Corridor(ROOMY)
+    runtime = Asked(
+        corridor.spec, corridor.scripted("scripted"), config=BridgeConfig(), policy=None, service=None, seed=1
+    )
+    telemetry = None if every is None else Telemetry([Kept()], every=every)
+    loop = BatchLoop(corridor, runtime, telemetry=telemetry)
+    loop.reset(seed=1)
+    runtime.times = 0
+    for _ in range(35):
+        loop.step()
+    assert runtime.times == (0 if every is None else 3)
+
+
 def test_a_reset_and_a_restore_end_a_stretch() -> None:
     kept = Kept()
     with Telemetry([kept], every=10) as telemetry:
