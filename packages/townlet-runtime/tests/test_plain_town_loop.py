@@ -20,18 +20,18 @@ def test_it_steps_the_town_of_a_config() -> None:
 
 
 def test_it_tells_telemetry_of_every_tick() -> None:
-    class Kept:
-        ticks: list[tuple[int, int]] = []
+    told: list[tuple[int, int]] = []
 
+    class Kept:
         def write(self, record: TelemetryRecord) -> None:
-            self.ticks.append((record.tick, record.agents))
+            told.append((record.tick, record.agents))
 
         def close(self) -> None:
-            self.ticks.append((0, 0))
+            told.append((0, 0))
 
     with Telemetry([Kept()], every=4) as telemetry:
         SimulationLoop(SMALL, telemetry=telemetry).run_for(10)
-    assert Kept.ticks == [(4, 3), (8, 3), (10, 3), (0, 0)]
+    assert told == [(4, 3), (8, 3), (10, 3), (0, 0)]
 
 
 def test_a_file_a_mapping_and_a_config_say_the_same(tmp_path: Path) -> None:
