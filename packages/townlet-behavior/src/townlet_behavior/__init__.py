@@ -44,6 +44,7 @@ from .guardrails import (
     RivalryView,
     StatelessGuardrail,
     Verdicts,
+    veto_reasons_of,
 )
 from .intent import Action, AgentIntent, IntentKind
 from .locks import CallbackLock
@@ -159,5 +160,6 @@ __all__ = [
     "tempered_log_probs",
     "time_to_leave",
     "uniforms",
+    "veto_reasons_of",
     "wants_to_chat",
 ]

@@ -21,6 +21,7 @@ from townlet_behavior import (
     split_groups,
 )
 from townlet_runtime.core.agents import PossessionById, name_agent, slot_of
+from townlet_runtime.core.explained import explain_decided, names_of
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import ActingPolicy
@@ -33,6 +34,7 @@ from townlet_runtime.simulation.interface import (
 )
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
+from townlet_trajectory.audit.explanation import StepExplanation
 from townlet_trajectory.evaluation.interfaces import AnyActor
 
 _PARTS = ("runtime", "bridge", "switches", "policy")
@@ -99,6 +101,9 @@ class BatchRuntime(PossessionById):
             raise SimulationError(
                 f"expected a recorder of the proposers {self._bridge.proposers}, got {service.schema.proposers}"
             )
+        self._option_ticks = config.commitment.lengths(spec.vocabulary)
+        self.names = names_of(spec, self._bridge)
+        """What the codes of its decisions mean."""
         self._service = service
         self._records_terms = service is not None and bool(service.schema.reward_terms)
         self._seed = seed
@@ -278,6 +283,12 @@ class BatchRuntime(PossessionById):
         if self._decided is None:
             return {}
         return self._decided.snapshots(world, self._spec.vocabulary.keys)
+
+    def latest_decisions(self, *, world: int = 0) -> dict[str, StepExplanation]:
+        """Explain the last decision of every agent of a world, by agent id; empty before the first."""
+        if self._decided is None:
+            return {}
+        return explain_decided(self._decided, self.names, world=world, option_ticks=self._option_ticks)
 
     def consume_option_switch_counts(self, *, world: int = 0) -> dict[str, int]:
         """Changes from one non-wait kind directly to another since the last call, by agent id, where there are any."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from townlet_behavior import (
     ActionVocabulary,
-    BridgeConfig,
     Controller,
     Guardrail,
     PossessionError,
@@ -28,17 +27,19 @@ from townlet_behavior.config import OnPolicyError
 from townlet_behavior.controllers import encode_intent
 from townlet_behavior.saving import check_names
 from townlet_runtime.config import Config
+from townlet_runtime.core.explained import with_seen
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.plain.codec import AgentIntentCodec, Intent, IntentCodec, OptionCodec, World, plain_vocabulary
 from townlet_runtime.plain.frames import DecidedTick, options_of
 from townlet_runtime.plain.members import Inspector, require_members
-from townlet_runtime.plain.recording import Arrays, id_array
+from townlet_runtime.plain.recording import AgentObservations, Arrays, id_array
 from townlet_runtime.plain.roster import Roster
 from townlet_runtime.plain.saving import by_slot, restore_intents, save_intents
-from townlet_runtime.plain.settings import commitment_config, seed_of, shifts_of
+from townlet_runtime.plain.settings import plain_bridge_config, seed_of, shifts_of
 from townlet_runtime.plain.view import PlainObserved, ScriptSide, TickIntents, avoidance
 from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_trajectory.audit.explanation import StepExplanation
 
 _NO_END = 2**62
 """`episode_ticks` of a world whose end is its own affair."""
@@ -58,8 +59,8 @@ class PlainOptions:
     """Bound of the steps kept between collections, as frames and for training; the oldest are dropped."""
     greedy: bool = False
     """Let the policy take the most probable action instead of drawing one; such steps are never trained on."""
-    on_policy_error: OnPolicyError = "raise"
-    """What an exception or unusable output of the learned side does; see `townlet_behavior.BridgeConfig`."""
+    on_policy_error: OnPolicyError | None = None
+    """What an exception or unusable output of the learned side does; None: as the config says."""
 
     def __post_init__(self) -> None:
         if self.capacity < 1 or self.max_rows < 1:
@@ -113,8 +114,8 @@ class PlainEngine(Generic[World, Intent]):
         self._option_done = option_done
         self._controller = controller
         self._script = ScriptSide(controller, self.codec)
-        commitment = commitment_config(config, self.vocabulary)
-        self._lengths = commitment.lengths(self.vocabulary)
+        bridge = plain_bridge_config(config, self.vocabulary, on_policy_error=options.on_policy_error)
+        self._lengths = bridge.commitment.lengths(self.vocabulary)
         self._roster = Roster(capacity=options.capacity, seed=seed)
         self._held: dict[int, Intent] = {}
         """By slot, the intents that began the options in force."""
@@ -122,6 +123,8 @@ class PlainEngine(Generic[World, Intent]):
         """The intents behind the inputs that wait."""
         self._last: dict[str, Intent] = {}
         """By agent, its last executed intent."""
+        self._seen: Mapping[str, Arrays] = {}
+        """By agent, what its last decision was made from."""
         self.tick = -1
         """Of the last decision."""
         self.spec = SimulationSpec(
@@ -135,19 +138,22 @@ class PlainEngine(Generic[World, Intent]):
         self.runtime = BatchRuntime(
             self.spec,
             self._script,
-            config=BridgeConfig(commitment=commitment, on_policy_error=options.on_policy_error),
+            config=bridge,
             policy=None,
             service=None,
             seed=seed,
             guardrails=guardrails,
         )
+        self.names = self.runtime.names
+        """What the codes of its decisions mean, and the columns of `features`."""
         self._roster.enter(plain.agents)
         self.runtime.begin(self._look(world, 0), tick=0)
 
-    def show(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """State the shapes of an agent's observations in the spec."""
-        if shapes != self.spec.observation_shapes:
-            self.spec = replace(self.spec, observation_shapes=dict(shapes))
+    def show(self, observations: AgentObservations) -> None:
+        """State the shapes of an agent's observations in the spec, and the names of its features."""
+        if observations.shapes != self.spec.observation_shapes:
+            self.spec = replace(self.spec, observation_shapes=dict(observations.shapes))
+        self.names = replace(self.runtime.names, feature_names=observations.feature_names)
 
     def inspect(self, world: World) -> None:
         """Check what has not been seen of a world before.
@@ -221,7 +227,15 @@ class PlainEngine(Generic[World, Intent]):
             options=options_of(view, decisions, self._lengths),
         )
         self._hold(decided)
+        self._seen = seen
         return decided
+
+    def latest_decisions(self) -> dict[str, StepExplanation]:
+        """Explain the last decision of every agent, by agent id; empty before the first."""
+        return {
+            agent_id: with_seen(explained, self._seen.get(agent_id, {}), self.names)
+            for agent_id, explained in self.runtime.latest_decisions().items()
+        }
 
     def feed(self, agent_id: str, intent: Intent, *, owner: str | None, queue: bool) -> Ticket:
         """Feed an intent to a possessed agent.

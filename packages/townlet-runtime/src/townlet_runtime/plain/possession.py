@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from townlet_behavior import CallbackLock, EndReason, Tally, Ticket, UnknownActionError
 from townlet_runtime.core.telemetry import AgentSnapshot
 from townlet_runtime.plain.codec import ActionReader, Intent, World
+from townlet_trajectory.audit.explanation import StepExplanation
 
 if TYPE_CHECKING:
     from townlet_runtime.plain.engine import PlainEngine
@@ -156,6 +157,10 @@ class PossessionCalls(ABC, Generic[World, Intent]):
     def latest_policy_snapshot(self) -> dict[str, AgentSnapshot]:
         """Return the last decision of every agent, and the policy's most probable actions; empty before the first."""
         return {} if self._engine is None else self._engine.runtime.latest_policy_snapshot()
+
+    def latest_decisions(self) -> dict[str, StepExplanation]:
+        """Explain the last decision of every agent, by agent id; empty before the first."""
+        return {} if self._engine is None else self._engine.latest_decisions()
 
     def counts(self) -> Tally | None:
         """Return counts of decisions by source since the start or `reset_state`; None before the first world."""
