@@ -179,13 +179,14 @@ def main() -> None:
     parser.add_argument("--overlooked", type=float, default=0.1)
     parser.add_argument("--from-script", action="store_true", help="begin as a clone of the script")
     parser.add_argument("--decay", type=float, default=0.0, help="share of decisions that the script keeps, by round")
+    parser.add_argument("--noise", type=float, default=0.5)
     options = parser.parse_args()
     torch.set_num_threads(1)
     bench = Bench(overlooked=options.overlooked, from_script=options.from_script, decay=options.decay)
     for seed in range(options.seeds):
         for strategy in options.strategies.split(","):
             labels = options.uniform_labels if strategy == "uniform" else options.labels
-            distil = DistilConfig(strategy=strategy, labels_per_round=labels)
+            distil = DistilConfig(strategy=strategy, labels_per_round=labels, input_noise=options.noise)
             reached = None
             for found in bench.run(distil, seed=seed, most=options.most):
                 print(json.dumps({"strategy": strategy, "seed": seed, **found}), flush=True)

@@ -14,7 +14,7 @@ from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.core.teachers import ArrayTeacher, AskedTeacher, PolicyTeacher, ScriptTeacher, asked_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.corridor import LEFT, RIGHT, WAIT
+from townlet_runtime.simulation.corridor import LEFT, WAIT
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor

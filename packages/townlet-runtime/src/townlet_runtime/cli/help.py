@@ -8,7 +8,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 HEADINGS: dict[str, tuple[str, ...]] = {
-    "Train, run and judge": ("train", "run", "evaluate", "compare", "soak", "bench"),
+    "Train, run and judge": ("train", "distill", "run", "evaluate", "compare", "soak", "bench"),
     "Policies and configs": ("policy", "promote", "config"),
     "Records and logs": ("capture", "replay", "explain", "dataset", "report", "watch"),
 }
@@ -47,7 +47,6 @@ class RootGroup(DescribedGroup):
         lines = textwrap.wrap(
             f"Options: {'  '.join(names)}", formatter.width, subsequent_indent=" " * 9, break_on_hyphens=False
         )
-        formatter.write_paragraph()
         formatter.write("\n".join(lines).replace(_NO_BREAK, " ") + "\n")
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

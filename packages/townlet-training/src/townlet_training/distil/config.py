@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from townlet_training.settings import Count, Positive, Share, check_settings
+from townlet_training.settings import Count, NotNegative, Positive, Share, check_settings
 from townlet_trajectory.evaluation.results import Strategy
 
 
@@ -40,6 +40,8 @@ class DistilConfig:
     """Standard deviations of an observation that count as the same: near-duplicates are asked about once."""
     num_steps: Count = 1000
     """Least number of gradient steps of a fit; few labels are passed over more often."""
+    input_noise: NotNegative = 0.5
+    """As `BCConfig.input_noise`."""
     held_out_episodes: Annotated[int, Field(ge=2, le=2**20)] = 16
     states_per_episode: Annotated[int, Field(ge=1, le=10**6)] = 64
     """States of a held-out episode, of each kind of play, that the teacher is asked about twice."""

@@ -52,7 +52,7 @@ class Student:
         self.labels: list[TrajectoryBatch] = []
         self._fresh = weights_of(network)
         self._config, self._seed = config, seed
-        self._bc = replace(bc, labels="proposed", use_masks=True)
+        self._bc = replace(bc, labels="proposed", use_masks=True, input_noise=config.input_noise)
 
     def begin_as_script(self, batch: TrajectoryBatch) -> None:
         """Clone the script's proposals in `batch`, which cost nothing; every fit then begins with these weights.

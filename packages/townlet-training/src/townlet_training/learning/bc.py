@@ -232,7 +232,12 @@ class BCLearner:
         origin = f"cloning, epoch {epoch} of {self._config.num_epochs}, learning rate {self._config.learning_rate:g}"
         losses = []
         for part in labelled.shuffled(self._config.batch_size, epoch=epoch - 1, generator=self._generator):
-            errors = -log_prob_of(self._network.log_probs(part.inputs, part.action_mask), part.actions)
+            inputs = part.inputs
+            if noise := self._config.input_noise:
+                # To first order a penalty on the slope of the loss: Bishop 1995, Training with Noise is Equivalent to
+                # Tikhonov Regularization.
+                inputs = inputs + noise * torch.randn(inputs.shape, generator=self._generator)
+            errors = -log_prob_of(self._network.log_probs(inputs, part.action_mask), part.actions)
             optimizer.step(errors.mean(), origin)
             losses.append(errors.detach().sum())
         return torch.stack(losses).double().sum().item() / labelled.num_labels

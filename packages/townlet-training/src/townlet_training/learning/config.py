@@ -111,6 +111,9 @@ class BCConfig:
     """Passes over the labels; the weights kept are those of the best of them."""
     weight_decay: NotNegative = 0.0
     """Decoupled, per step: the weights shrink by learning rate × this."""
+    input_noise: NotNegative = 0.0
+    """Deviation of Gaussian noise on the encoded observations of a gradient step, in their own deviations; it helps
+    where there are few labels."""
     labels: LabelKind = "proposed"
     """`proposed`: the script's proposals, and demonstrations; `executed`: every action that was carried out."""
     use_masks: bool = True
