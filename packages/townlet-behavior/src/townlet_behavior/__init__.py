@@ -21,8 +21,14 @@ from .controllers import (
     StatelessController,
 )
 from .decisions import DecisionBatch, Kind, Source
+from .deferred.config import Budget, DeferredConfig
+from .deferred.controller import DeferredController
+from .deferred.counts import DeferredCounts
+from .deferred.log import AnswerLog
+from .deferred.records import Answer, Describe, Mind, Question
 from .draws import Purpose, draw_keys, uniforms
 from .errors import (
+    AnswerLogError,
     BehaviorError,
     ConfigError,
     ControllerError,
@@ -77,12 +83,16 @@ __all__ = [
     "ActionMaskGuardrail",
     "ActionVocabulary",
     "AgentIntent",
+    "Answer",
+    "AnswerLog",
+    "AnswerLogError",
     "ArgumentsView",
     "Avoiding",
     "BatchController",
     "BehaviorBridge",
     "BehaviorError",
     "BridgeConfig",
+    "Budget",
     "Cancellable",
     "Codec",
     "CommitmentConfig",
@@ -92,6 +102,10 @@ __all__ = [
     "ControllerError",
     "DecisionBatch",
     "Decoder",
+    "DeferredConfig",
+    "DeferredController",
+    "DeferredCounts",
+    "Describe",
     "FirstOf",
     "Guardrail",
     "GuardrailError",
@@ -100,6 +114,7 @@ __all__ = [
     "Informed",
     "IntentKind",
     "Kind",
+    "Mind",
     "NoProposals",
     "PerAgent",
     "PolicyError",
@@ -108,6 +123,7 @@ __all__ = [
     "Profile",
     "Proposals",
     "Purpose",
+    "Question",
     "RivalryGuardrail",
     "RivalryView",
     "Rule",
