@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ..commitment import CommitmentConfig
 from ..errors import ConfigError
@@ -132,6 +133,11 @@ class DeferredConfig:
     def worst_case(self) -> tuple[int, int, int]:
         """Return the calls, tokens and billionths of cost that a question is charged when it is asked."""
         return 1, self.tokens_per_question, nano_of(self.cost_per_question)
+
+    def document(self) -> dict[str, Any]:
+        """Return all settings as JSON, for the header of a log and a saved state."""
+        ticks = self.options.ticks
+        return asdict(self) | {"options": ticks if isinstance(ticks, int) else dict(ticks)}
 
 
 def _require_integer(name: str, number: object, low: int, high: int, *, above: str = "") -> None:
