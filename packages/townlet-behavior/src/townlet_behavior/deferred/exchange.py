@@ -14,7 +14,20 @@ from ..saving import SavedState, check_array, check_names, join_groups, split_gr
 from ..vocabulary import ActionVocabulary
 from .calls import Answered, Calls, calls_of
 from .config import DeferredConfig
-from .log import ANSWERED, ASKED, CACHED, FORMAT, MAX_AGENT, RESUMED, VERSION, AnswerLog, Line, encode, logged_cost
+from .log import (
+    ANSWERED,
+    ASKED,
+    CACHED,
+    FORMAT,
+    MAX_AGENT,
+    OVERDUE,
+    RESUMED,
+    VERSION,
+    AnswerLog,
+    Line,
+    encode,
+    logged_cost,
+)
 from .records import Failure, Mind, Question, Reply, failed
 from .standing import Asked, OpenCall, Standing
 
@@ -124,6 +137,7 @@ class Exchange:
         self._end_all(self._arrived)
         self._arrived = []
         for call in self.standing.give_up():
+            self._note({"event": OVERDUE, "call": call.number})
             if self._is_live and self._calls is not None:
                 self._calls.give_up((self._generation, call.number))
 
@@ -280,8 +294,7 @@ class Exchange:
             elif log.writable:
                 self._end_all(self._go_live(asking=True))
             else:
-                agent = record.get("questions", [record])[0]["agent"]
-                self._refuse(None, f"agent {agent!r}: nothing was asked at this tick, where the log ends")
+                self._refuse(None, f"{_who(record)}: nothing happened at this tick, where the log ends")
         log.append([record])
 
     def _end_all(self, arrivals: Sequence[_Arrival]) -> None:
@@ -294,8 +307,7 @@ class Exchange:
         then, now = dict(line.record), dict(record)
         pairs = zip(then.get("questions", [then]), now.get("questions", [now]), strict=False)
         before, after = next(((old, new) for old, new in pairs if old != new), (then, now))
-        agent = after.get("questions", [after])[0]["agent"]
-        self._refuse(line, f"agent {agent!r}: expected {_brief(before)}, got {_brief(after)}")
+        self._refuse(line, f"{_who(after)}: expected {_brief(before)}, got {_brief(after)}")
 
     def _refuse(self, line: Line | None, problem: str) -> NoReturn:
         path = "" if self._log is None else self._log.path
@@ -318,6 +330,12 @@ class Exchange:
 
 def _identity(asked: Asked) -> dict[str, Any]:
     return {"slot": asked.slot, "world": asked.world, "agent": asked.agent[:MAX_AGENT], "shown": asked.shown}
+
+
+def _who(record: Mapping[str, Any]) -> str:
+    """The first agent that a record is about."""
+    first = record.get("questions", [record])[0]
+    return f"agent {first['agent']!r}" if "agent" in first else f"call {first['call']}"
 
 
 def _brief(value: object) -> str:

@@ -1,7 +1,8 @@
 """The log of answers: JSON Lines that a run is repeated and resumed from without one call of the mind.
 
 The first line is the header. Then there is a line for every call that was `asked`, every question that was `answered`
-or found in the cache (`cached`), and every time a run was `resumed`: calls that were under way then have no answers.
+or found in the cache (`cached`), every call that was `overdue`, and every time a run was `resumed`: calls that were
+under way then have no answers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MAX_AGENT = 200
 """Characters of an agent's id that the log keeps."""
 CUT_SUFFIX = ".cut"
 """Of the file beside the log that keeps what a killed process left of its last line."""
-ASKED, ANSWERED, CACHED, RESUMED = "asked", "answered", "cached", "resumed"
+ASKED, ANSWERED, CACHED, OVERDUE, RESUMED = "asked", "answered", "cached", "overdue", "resumed"
 
 _BEGINNING = b'{"capacity":'
 """Of every header: a file that begins otherwise is not touched."""
@@ -36,6 +37,7 @@ _KEYS = {
         *("action", "failure", "tokens", "cost", "note"),
     },
     CACHED: {"event", "tick", "slot", "world", "agent", "shown", "action"},
+    OVERDUE: {"event", "tick", "call"},
     RESUMED: {"event", "tick", "asking"},
 }
 _NUMBERS = ("tick", "call", "question", "slot", "world", "asked")

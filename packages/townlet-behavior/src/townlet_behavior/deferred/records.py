@@ -33,7 +33,7 @@ class Question:
     Examples:
         >>> question = Question(agent_id="ann", world=0, tick=3, shown='{"hunger":0.2}', actions=("wait", "eat"))
         >>> question.digest[:8]
-        '9a3a1ba4'
+        '2ac522ee'
     """
 
     agent_id: str

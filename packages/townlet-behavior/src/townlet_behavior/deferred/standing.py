@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -208,11 +207,11 @@ class Standing:
         if all(one.ended for one in call.asked):
             self._close(call)
 
-    def give_up(self) -> Iterator[OpenCall]:
-        """Give up the calls that have reached their deadline; yields them."""
-        for call in self.open.values():
-            if call.overdue or self.tick - call.tick < self._config.deadline_ticks:
-                continue
+    def give_up(self) -> list[OpenCall]:
+        """Give up the calls that have reached their deadline, and return them."""
+        latest = self.tick - self._config.deadline_ticks
+        due = [call for call in self.open.values() if call.tick <= latest and not call.overdue]
+        for call in due:
             call.overdue = True
             for asked in call.asked:
                 self._counts["overdue"] += not asked.ended
@@ -220,7 +219,7 @@ class Standing:
                     self._pending[asked.slot] = False
             self._breaker.ended(call.number)
             self._fail()
-            yield call
+        return due
 
     def use_up(self, view: View, decisions: DecisionBatch, mine: NDArray[np.bool_], illegal: NDArray[np.bool_]) -> None:
         """Use up the answers of agents that were free to follow them; drop those that cannot be followed any more.
