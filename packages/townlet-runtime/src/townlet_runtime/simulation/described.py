@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class DescribedObservations:
             raise ConfigError(f"`digits` must be in [0, {MAX_DIGITS}], got {digits!r}")
         self._digits = digits
         known = spec.feature_names or tuple(spec.observation_shapes)
-        self._names = known if names is None else tuple(names)
+        self._names = tuple(sorted(known if names is None else set(names)))
         if unknown := sorted(set(self._names) - set(known)):
             raise ConfigError(f"`names` must be among {', '.join(known)}, got {', '.join(unknown)}")
         self._columns = [known.index(name) for name in self._names] if spec.feature_names else None
@@ -56,22 +56,22 @@ class DescribedObservations:
         Raises:
             SimulationError: if a number is not finite; names the agent.
         """
-        columns = self._rounded(view, rows)
         ids, worlds = view.agent_ids[rows].tolist(), view.worlds[rows].tolist()
         described = []
-        for row, (agent_id, world) in enumerate(zip(ids, worlds, strict=True)):
-            values = {name: column[row] for name, column in zip(self._names, columns, strict=True)}
+        for agent_id, world, numbers in zip(ids, worlds, self._rounded(view, rows), strict=True):
+            values = dict(zip(self._names, numbers, strict=True))
             try:
-                text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+                text = json.dumps(values, separators=(",", ":"), allow_nan=False)
             except ValueError as error:
                 raise SimulationError(f"agent {agent_id!r}: expected finite observations, got {values}") from error
             described.append((agent_id, world, text))
         return described
 
-    def _rounded(self, view: Observed, rows: NDArray[np.int64]) -> list[list[object]]:
-        """One list over the rows for each name. Adding 0 makes -0 and 0 the same."""
-        if self._columns is None:
-            arrays = [view.observations[name][rows] for name in self._names]
-        else:
-            arrays = list(view.observations[FEATURES][rows][:, self._columns].T)
-        return [(np.round(array.astype(np.float64), self._digits) + 0.0).tolist() for array in arrays]
+    def _rounded(self, view: Observed, rows: NDArray[np.int64]) -> Iterable[Sequence[object]]:
+        """For each row the numbers of all names. Adding 0 makes -0 and 0 the same."""
+        if self._columns is not None:
+            seen = view.observations[FEATURES][rows].take(self._columns, axis=1)
+            rounded: list[list[float]] = (seen.astype(np.float64).round(self._digits) + 0.0).tolist()
+            return rounded
+        arrays = (view.observations[name][rows].astype(np.float64) for name in self._names)
+        return zip(*((array.round(self._digits) + 0.0).tolist() for array in arrays), strict=True)
