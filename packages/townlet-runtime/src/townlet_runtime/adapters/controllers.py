@@ -14,10 +14,12 @@ from townlet_behavior import (
     DecisionBatch,
     Guardrail,
     NoProposals,
+    ProposerAware,
     SavedState,
     StatelessController,
     Verdicts,
 )
+from townlet_behavior.proposers import proposed_by, proposers_of
 from townlet_runtime.adapters.named_code import (
     CONTROLLERS,
     GUARDRAILS,
@@ -94,11 +96,23 @@ class _NamedController:
 
     def __init__(self, controller: BatchController, label: str) -> None:
         self._controller = controller
+        self._aware = controller if isinstance(controller, ProposerAware) else None
+        self._proposals: NDArray[np.int64] = np.empty(0, np.int64)
         self._label = label
+
+    @property
+    def proposers(self) -> tuple[str, ...]:
+        with blamed(self._label):
+            return proposers_of(self._controller)
 
     def propose(self, view: Any) -> NDArray[np.int64]:
         with blamed(self._label):
-            return self._controller.propose(view)
+            self._proposals = self._controller.propose(view)
+            return self._proposals
+
+    def proposed_by(self, view: Any) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+        with blamed(self._label):
+            return proposed_by(self._aware, view, self._proposals)
 
     def settled(self, view: Any, decisions: DecisionBatch) -> None:
         with blamed(self._label):
