@@ -57,16 +57,19 @@ class Hand:
 
     def answer(self, number: int, answers: object) -> None:
         """Let a call end; the next tick finds it."""
-        self._ended.append((self._keys[number], judge_all(self.sent[number], answers)))
+        self.reply(number, judge_all(self.sent[number], answers))
 
     def reply(self, number: int, replies: list[Reply]) -> None:
-        self._ended.append((self._keys[number], replies))
+        self._ended.append((self._keys.pop(number), replies))
+
+    def under_way(self) -> list[int]:
+        """The calls that were sent and not answered."""
+        return sorted(self._keys)
 
     def answer_all(self, action: str, **usage: Any) -> None:
         """Answer everything that was not answered yet."""
-        for number in list(self._keys):
+        for number in self.under_way():
             self.answer(number, [Answer(action=action, **usage)] * len(self.sent[number]))
-            del self._keys[number]
 
 
 def never(questions: Sequence[Question]) -> Sequence[Answer]:

@@ -113,7 +113,7 @@ class DeferredController:
         self.close()
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """End the threads of the mind, and the log; nothing is asked or answered from here on.
+        """End the threads of the mind, and close the log; it can still be saved, and proposes nothing any more.
 
         Args:
             timeout_s: how long to wait for calls under way; those that take longer end with the process.
@@ -149,6 +149,7 @@ class DeferredController:
 
         Raises:
             AnswerLogError: if an answer cannot be written to the log, or the log is not of this run.
+            BehaviorError: after `close`.
         """
         exchange = self._exchange
         exchange.pull()

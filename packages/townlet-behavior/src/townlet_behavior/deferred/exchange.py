@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import AnswerLogError, StateError
+from ..errors import AnswerLogError, BehaviorError, StateError
 from ..saving import SavedState, check_array, check_names, join_groups, split_groups
 from ..vocabulary import ActionVocabulary
 from .calls import Answered, Calls, calls_of
@@ -77,7 +77,7 @@ class Exchange:
         self.standing = Standing(vocabulary, capacity=capacity, config=config)
         self._generation = 0
         """Calls of an earlier one are lost: what was saved was restored since."""
-        self._is_live = False
+        self._is_live, self._is_closed = False, False
         self._arrived: list[_Arrival] = []
         """Replies that take effect at this tick."""
         self._taken: list[Answered] = []
@@ -111,7 +111,10 @@ class Exchange:
 
         Raises:
             AnswerLogError: if the log cannot be written, or is not of this run.
+            BehaviorError: after `close`.
         """
+        if self._is_closed:
+            raise BehaviorError("the controller is closed; another one goes on from its state and its log")
         if not self._is_live:
             self._pull_logged()
         if not self._is_live or self._calls is None:
@@ -172,16 +175,20 @@ class Exchange:
             self._position = self._log.position
 
     def close(self, timeout_s: float) -> None:
-        """End the threads and close the log."""
+        """End the threads and close the log; doing it twice is once."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         if self._calls is not None:
             self._finalizer.detach()
             self._calls.close(timeout_s)
         if self._log is not None:
+            self._log.sync()
             self._log.close()
 
     def save_state(self) -> SavedState:
         """Return how things stood before this tick. The log is brought to the disk first, as the state refers to it."""
-        if self._log is not None and self._is_live:
+        if self._log is not None and self._is_live and not self._is_closed:
             self._log.sync()
         own = {
             "header": np.array(encode(self._header).decode()),
