@@ -59,7 +59,12 @@ def replies_to(questions: Sequence[Question], answer: Callable[[], object]) -> l
     try:
         return judge_all(questions, answer())
     except BaseException as error:  # a user's own code; a thread that dies of its exit would never answer
-        return [failed(Failure.RAISED, f"{type(error).__name__}: {error}")] * len(questions)
+        return raised(questions, error)
+
+
+def raised(questions: Sequence[Question], error: BaseException) -> list[Reply]:
+    """Return the replies of a call that raised."""
+    return [failed(Failure.RAISED, f"{type(error).__name__}: {error}")] * len(questions)
 
 
 class _ThreadCalls:

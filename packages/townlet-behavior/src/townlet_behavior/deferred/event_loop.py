@@ -8,8 +8,8 @@ import threading
 from collections.abc import Awaitable, Sequence
 from queue import SimpleQueue
 
-from .calls import Answered, Key, drained, replies_to
-from .records import Failure, Mind, Question, failed
+from .calls import Answered, Key, drained, raised, replies_to
+from .records import Mind, Question, Reply
 
 
 async def _of(answers: Awaitable[object]) -> object:
@@ -28,7 +28,7 @@ class LoopCalls:
         self._mind = mind
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._tasks: dict[Key, asyncio.Task[list[Reply]]] = {}
         """Of the loop's thread alone."""
         self._ended: SimpleQueue[Answered] = SimpleQueue()
 
@@ -47,32 +47,42 @@ class LoopCalls:
         return drained(self._ended)
 
     def close(self, timeout_s: float) -> None:
-        if self._loop is None or self._thread is None:
+        if self._loop is None or self._thread is None or self._loop.is_closed():
             return
-        self._loop.call_soon_threadsafe(self._stop)
-        self._thread.join(timeout_s)
+        asyncio.run_coroutine_threadsafe(self._end(timeout_s), self._loop)
+        self._thread.join(2.0 * timeout_s)
         if not self._thread.is_alive():
             self._loop.close()
 
     def _begin(self, key: Key, questions: Sequence[Question]) -> None:
-        self._tasks[key] = asyncio.ensure_future(self._answer(key, questions))
+        task = asyncio.get_running_loop().create_task(self._replies(questions))
+        self._tasks[key] = task
+
+        def put(task: asyncio.Task[list[Reply]]) -> None:
+            del self._tasks[key]
+            # A task that is cancelled before it has begun never runs, so its end is what is waited for.
+            replies = raised(questions, asyncio.CancelledError()) if task.cancelled() else task.result()
+            self._ended.put((key, replies))
+
+        task.add_done_callback(put)
 
     def _cancel(self, key: Key) -> None:
         if key in self._tasks:
             self._tasks[key].cancel()
 
-    def _stop(self) -> None:
-        for task in self._tasks.values():
+    async def _end(self, timeout_s: float) -> None:
+        for task in list(self._tasks.values()):
             task.cancel()
-        # Cancelled tasks end in the round of the loop that follows, so it stops after that.
-        asyncio.get_running_loop().call_soon(asyncio.get_running_loop().stop)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=timeout_s)
+        asyncio.get_running_loop().stop()
 
-    async def _answer(self, key: Key, questions: Sequence[Question]) -> None:
+    async def _replies(self, questions: Sequence[Question]) -> list[Reply]:
         try:
             answers = self._mind(questions)
             given: object = await answers if inspect.isawaitable(answers) else answers
-            replies = replies_to(questions, lambda: given)
-        except BaseException as error:  # a user's own code; being cancelled is one way to end
-            replies = [failed(Failure.RAISED, f"{type(error).__name__}: {error}")] * len(questions)
-        self._tasks.pop(key, None)
-        self._ended.put((key, replies))
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # a user's own code; its exit would end the loop
+            return raised(questions, error)
+        return replies_to(questions, lambda: given)

@@ -234,9 +234,10 @@ class AnswerLog:
         start = max(0, size - MAX_LINE_BYTES - 1)
         self._reader.seek(start)
         tail = self._reader.read(size - start)
-        end = start + tail.rfind(b"\n") + 1
-        if end == 0 < start:
+        last = tail.rfind(b"\n")
+        if last < 0 < start:
             raise AnswerLogError(self.path, f"a line must have less than {MAX_LINE_BYTES} bytes")
+        end = start + last + 1
         if end < size and self._writer is not None:
             with io.FileIO(self.path + CUT_SUFFIX, "a") as aside:
                 aside.write(tail[end - start :] + b"\n")
