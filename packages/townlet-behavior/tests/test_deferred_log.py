@@ -179,6 +179,9 @@ BAD = {
     "a key too many": b'{"event":"overdue","tick":1,"call":0,"more":0}',
     "a negative tick": b'{"event":"overdue","tick":-1,"call":0}',
     "a tick that is no number": b'{"event":"overdue","tick":"1","call":0}',
+    "questions that are none": b'{"event":"asked","tick":1,"call":0,"questions":5}',
+    "a question that is none": b'{"event":"asked","tick":1,"call":0,"questions":[5]}',
+    "asking that is a number": b'{"event":"resumed","tick":1,"asking":1}',
     "a tick that is true": b'{"event":"overdue","tick":true,"call":0}',
 }
 BAD |= {

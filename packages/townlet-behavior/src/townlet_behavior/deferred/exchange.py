@@ -312,9 +312,11 @@ class Exchange:
         if line.text == encode(record):
             return
         then, now = dict(line.record), dict(record)
-        pairs = zip(then.get("questions", [then]), now.get("questions", [now]), strict=False)
+        pairs = zip(then.get("questions", []), now.get("questions", []), strict=False)
         before, after = next(((old, new) for old, new in pairs if old != new), (then, now))
-        self._refuse(line, f"{_who(after)}: expected {_brief(before)}, got {_brief(after)}")
+        key = next(key for key in ("event", *sorted({*before, *after})) if before.get(key) != after.get(key))
+        expected, got = _brief(before.get(key)), _brief(after.get(key))
+        self._refuse(line, f"{_who(after)}: expected `{key}` to be {expected} as it was then, got {got}")
 
     def _refuse(self, line: Line | None, problem: str) -> NoReturn:
         path = "" if self._log is None else self._log.path

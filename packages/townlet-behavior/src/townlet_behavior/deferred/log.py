@@ -284,8 +284,8 @@ class AnswerLog:
         for key in _NUMBERS:
             if key in record and not _is_integer(record[key], _MAX_NUMBER):
                 self._refuse(f"`{key}` must be an integer that is not negative, got {_brief(record[key])}")
-        if record["event"] == ANSWERED and (wrong := _wrong_answer(record)) is not None:
-            self._refuse(f"`{wrong}` is not that of an answer, got {_brief(record[wrong])}")
+        if (wrong := _wrong_value(record)) is not None:
+            self._refuse(f"`{wrong}` is not that of a line `{record['event']}`, got {_brief(record[wrong])}")
         return record
 
     def _refuse(self, problem: str) -> None:
@@ -297,8 +297,17 @@ def logged_cost(nano: int | None) -> float | None:
     return None if nano is None else nano / NANO
 
 
+def _wrong_value(record: Mapping[str, Any]) -> str | None:
+    """Return the key of a value that no line of its event has."""
+    if record["event"] == RESUMED:
+        return None if isinstance(record["asking"], bool) else "asking"
+    if record["event"] == ASKED:
+        asked = record["questions"]
+        return None if isinstance(asked, list) and all(isinstance(one, dict) for one in asked) else "questions"
+    return _wrong_answer(record) if record["event"] == ANSWERED else None
+
+
 def _wrong_answer(record: Mapping[str, Any]) -> str | None:
-    """Return the key of a value that no answer has."""
     texts = {"agent": MAX_AGENT, "shown": 64, "note": MAX_NOTE}
     for key, length in texts.items():
         if not isinstance(record[key], str) or len(record[key]) > length:
