@@ -146,7 +146,10 @@ def test_a_possessed_agent_is_not_asked_and_its_answer_waits() -> None:
     assert life.step().action.tolist() == [EAT, WAIT, WAIT, EAT]
     assert questions_of(hand, 1) == [0, 3]
     life.bridge.possession.release(2)
-    assert life.step().action.tolist() == [NORTH, WAIT, EAT, NORTH]
+    hand.answer(1, [Answer(action=None)] * 2)
+    life.bridge.possession.acquire(3, tick=2)
+    assert life.step().action.tolist() == [NORTH, WAIT, EAT, WAIT]
+    assert questions_of(hand, 2) == [2, 0]  # 1 has an answer, and 3 is possessed
 
 
 def test_an_answer_that_is_no_longer_legal_is_dropped_and_the_agent_asked_again() -> None:
@@ -244,6 +247,30 @@ def test_a_call_that_hangs_is_given_up_at_its_deadline_and_keeps_its_place() -> 
     assert life.step().action.tolist() == [NORTH] * 4
     assert life.controller.counts.late == 4
     assert sorted(hand.sent) == [0, 1]  # there is room again
+
+
+def test_a_late_answer_leaves_the_question_alone_that_came_after_it() -> None:
+    hand = Hand()
+    config = DeferredConfig(deadline_ticks=1, max_age_ticks=9, in_flight=3, batch_size=4, cache_entries=0)
+    life = life_of(hand, config)
+    life.actions(2)  # call 0 is overdue at tick 1, and everybody is asked again
+    hand.answer(0, [Answer(action="eat")] * 4)
+    life.step()  # late; the second question is overdue now, and there is room for a third
+    assert [hand.sent[number][0].tick for number in sorted(hand.sent)] == [0, 1, 2]
+    hand.answer(1, [Answer(action="eat")] * 4)
+    life.step()
+    assert [hand.sent[number][0].tick for number in sorted(hand.sent)] == [0, 1, 2, 3]
+    assert life.controller.counts.late == 8
+
+
+def test_a_late_answer_does_not_let_an_agent_be_asked_twice_at_one_time() -> None:
+    hand = Hand()
+    config = DeferredConfig(deadline_ticks=3, max_age_ticks=9, in_flight=3, cache_entries=0)
+    life = life_of(hand, config)
+    life.actions(4)  # call 0 is overdue at tick 3, and call 1 begins
+    hand.answer(0, [Answer(action="eat")] * 4)
+    life.actions(2)
+    assert sorted(hand.sent) == [0, 1]  # call 1 is still waited for
 
 
 def test_an_agent_that_has_left_gets_no_answer_and_neither_does_the_next_one() -> None:
