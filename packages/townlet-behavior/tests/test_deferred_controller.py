@@ -399,3 +399,47 @@ def test_idle_threads_end_with_the_controller() -> None:
     while threading.active_count() > before and time.monotonic() < until:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+def test_the_next_agent_in_a_slot_has_a_budget_of_its_own() -> None:
+    hand = Hand()
+    life = life_of(hand, DeferredConfig(agent_budget=Budget(calls=1), cache_entries=0))
+    for tick in range(6):
+        life.step()
+        hand.answer_all("eat")
+        if tick == 3:
+            life.bridge.forget(ints(2))
+    assert [questions_of(hand, number) for number in sorted(hand.sent)] == [[0, 1, 2, 3], [2]]
+
+
+def test_a_trial_that_hangs_is_followed_by_another_one() -> None:
+    hand = Hand()
+    config = DeferredConfig(
+        deadline_ticks=1, max_age_ticks=1, in_flight=4, breaker_failures=1, breaker_ticks=3, cache_entries=0
+    )
+    life = life_of(hand, config)
+    life.actions(10)
+    # overdue at 1, so nothing before 4; overdue again at 5, so nothing before 8
+    ticks = [(hand.sent[number][0].tick, len(hand.sent[number])) for number in sorted(hand.sent)]
+    assert ticks == [(0, 4), (4, 1), (8, 1)]
+
+
+def test_an_answer_grows_too_old_while_its_agent_is_away() -> None:
+    hand = Hand()
+    config = DeferredConfig(deadline_ticks=2, max_age_ticks=2, cache_entries=0)
+    life = Life(controller_of(hand, config, fallback=IdleController(wait=WAIT)))
+    life.step()
+    hand.answer_all("eat")
+    for _ in range(3):
+        life.step(view_of(0, 1))  # the answers of 2 and 3 are there, and nobody to follow them
+    assert life.step().action.tolist()[2:] == [WAIT, WAIT]
+
+
+def test_an_agent_without_an_answer_has_no_illegal_one() -> None:
+    hand = Hand()
+    life = life_of(hand, DeferredConfig(batch_size=1, in_flight=1, cache_entries=0))
+    life.step()
+    hand.answer_all("eat")  # of agent 0 alone
+    life.step(view_of(*range(CAPACITY), mask=mask_of(*[(NORTH, EAT)] * CAPACITY)))  # nobody may wait
+    counts = life.controller.counts
+    assert (counts.used, counts.illegal) == (1, 0)

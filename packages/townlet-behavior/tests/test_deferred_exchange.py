@@ -304,6 +304,25 @@ def test_a_killed_process_is_taken_up_from_its_state_and_its_log(tmp_path: Path)
     assert hand.sent == {}  # without one call
     life.step()
     assert life.controller.counts.lost == 4 and len(hand.sent) == 1
+    resumed = [line for line in lines_of(path) if line.get("event") == "resumed"]
+    assert resumed == [{"event": "resumed", "tick": 13, "asking": False}]
+    again = Life(controller_of(None, NO_CACHE, log=AnswerLog.read(path)))
+    assert again.actions(14)[:13] == printed
+    assert again.controller.counts == life.controller.counts
+
+
+def test_of_a_call_whose_answers_were_half_written_the_others_are_lost(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    eat_all(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:4]) + lines[4][:9])  # two of the four answers of tick 1
+    life = Life(controller_of(Hand(), NO_CACHE, log=AnswerLog(path)))
+    assert life.actions(2) == [[0, 0, 0, 0], [EAT, EAT, 0, 0]]
+    counts = life.controller.counts
+    assert (counts.answered, counts.lost, counts.asked) == (2, 2, 8)
+    again = Life(controller_of(None, NO_CACHE, log=AnswerLog.read(path)))
+    assert again.actions(2) == [[0, 0, 0, 0], [EAT, EAT, 0, 0]]
+    assert again.controller.counts == counts
 
 
 def test_a_log_that_cannot_be_written_stops_the_tick_and_loses_no_answer(
