@@ -73,6 +73,15 @@ def test_lines_for_people_name_the_teachers_own_agreement(tmp_path: Path, capsys
     assert settings["strategy"] == "uniform" and settings["begin_as_script"] is False
 
 
+def test_a_mind_teaches_in_words_and_its_cost_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = distill(tmp_path / "run", "--json", "--teacher", "minds:frugal")
+    assert code in (0, 1)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["cost_per_1000"] == pytest.approx(10.0)
+    rounds = shown["rounds"]
+    assert [each["tokens"] for each in rounds] == [45, 45] and [each["num_declined"] for each in rounds] == [1, 1]
+
+
 def test_a_policy_file_teaches_by_its_draws(taught: Path, tmp_path: Path) -> None:
     code = distill(tmp_path / "run", "-q", "--teacher", str(taught / "policy.onnx"), "--sample-teacher")
     assert code in (0, 1)
@@ -100,7 +109,7 @@ def test_a_distillation_goes_on_where_it_was_stopped(taught: Path, tmp_path: Pat
         ([], "name the mind to learn from with --teacher"),
         (["--teacher", "script", "--strategy", "disagree"], "the teacher is the script itself"),
         (["--teacher", "script:lazy"], "--teacher script:lazy: expected a behavior of the world: scripted"),
-        (["--teacher", "minds:nothing"], "must have a method `teach`"),
+        (["--teacher", "minds:nothing"], "must be a mind or have a method `teach`"),
         (["--teacher", "minds:nobody"], "the teacher 'minds:nobody' cannot be imported"),
         (["--teacher", "missing.onnx"], "missing.onnx"),
         (["--teacher", "script", "--group", "a=1"], "No such option"),

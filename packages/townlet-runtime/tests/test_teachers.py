@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 
+import minds
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from strategies import LinearPolicy
 
-from townlet_behavior import BridgeConfig
+from townlet_behavior import Answer, BridgeConfig, Question
 from townlet_runtime.core.rollouts import Collector
-from townlet_runtime.core.teachers import ArrayTeacher, AskedTeacher, PolicyTeacher, ScriptTeacher, asked_of
+from townlet_runtime.core.teachers import (
+    QUESTIONS_AT_ONCE,
+    ArrayTeacher,
+    AskedTeacher,
+    MindTeacher,
+    PolicyTeacher,
+    ScriptTeacher,
+    asked_of,
+)
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.corridor import LEFT, WAIT
@@ -19,6 +29,7 @@ from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor
 from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory.evaluation.interfaces import Taught
 
 SPEC = Corridor().spec
 
@@ -106,6 +117,78 @@ def test_draws_of_a_policy_differ_by_the_time_and_are_those_of_another_process_t
     assert two.label(batch, rows).actions.tolist() == first.tolist()
     assert two.label(batch, rows).actions.tolist() == second.tolist()
     assert teacher(seed=6).label(batch, rows).actions.tolist() != first.tolist()
+
+
+class Librarian:
+    """A mind that keeps every question, and answers as it was told, batch by batch."""
+
+    def __init__(self, *answers: object) -> None:
+        self.asked: list[Sequence[Question]] = []
+        self._answers = list(answers)
+
+    def __call__(self, questions: Sequence[Question]) -> Sequence[Answer]:
+        self.asked.append(questions)
+        answer = self._answers.pop(0) if self._answers else [Answer(action="wait", tokens=2, cost=0.5)] * len(questions)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[return-value]  # on purpose
+
+
+def test_a_mind_is_asked_in_words_and_batches_and_its_cost_is_counted(batch: TrajectoryBatch) -> None:
+    mind = Librarian()
+    rows = np.arange(QUESTIONS_AT_ONCE + 5)
+    taught = MindTeacher(SPEC, mind, label="the mind").label(batch, rows)
+    assert [len(each) for each in mind.asked] == [QUESTIONS_AT_ONCE, 5]
+    assert (taught.actions == WAIT).all() and (taught.tokens, taught.cost) == (2 * 69, pytest.approx(0.5 * 69))
+    question, row = mind.asked[1][3], QUESTIONS_AT_ONCE + 3
+    whose = batch.trajectory_of_row[row]
+    assert (question.agent_id, question.world, question.tick) == (
+        batch.agent_ids[whose],
+        batch.worlds[whose],
+        batch.ticks[row],
+    )
+    assert json.loads(question.shown)["position"] == pytest.approx(batch.observations["features"][row, 0], abs=0.005)
+    legal = batch.observations["action_mask"][row]
+    assert question.actions == tuple(key for key, is_legal in zip(SPEC.vocabulary.keys, legal, strict=True) if is_legal)
+
+
+def test_what_a_mind_says_that_cannot_be_done_is_declined(batch: TrajectoryBatch) -> None:
+    row = int(np.flatnonzero(~batch.observations["action_mask"][:, LEFT])[0])
+    said = [Answer(action=each) for each in ("left", "fly", None, "wait")] + ["wait", Answer(action="wait", cost=-1.0)]
+    taught = MindTeacher(SPEC, Librarian(said), label="the mind").label(batch, np.full(6, row))
+    assert taught.actions.tolist() == [-1, -1, -1, WAIT, -1, -1]
+    few = MindTeacher(SPEC, Librarian([Answer(action="wait")]), label="the mind").label(batch, np.array([0, 1]))
+    assert few.actions.tolist() == [-1, -1]
+
+
+def test_a_mind_that_is_awaited(batch: TrajectoryBatch) -> None:
+    taught = MindTeacher(SPEC, minds.late, label="the mind").label(batch, np.arange(4))
+    assert taught.actions.tolist() == [WAIT, -1, WAIT, -1]
+
+
+def test_one_batch_that_fails_is_declined_and_all_of_them_are_an_error(
+    batch: TrajectoryBatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = np.arange(QUESTIONS_AT_ONCE + 2)
+    taught = MindTeacher(SPEC, Librarian(OSError("no line")), label="the mind").label(batch, rows)
+    assert (taught.actions[:QUESTIONS_AT_ONCE] == -1).all() and (taught.actions[QUESTIONS_AT_ONCE:] == WAIT).all()
+    assert "the mind raised OSError at 64 questions: no line" in caplog.text
+    with pytest.raises(SimulationError, match="the mind raised at every question: OSError: no connection for 3"):
+        MindTeacher(SPEC, minds.broken, label="the mind").label(batch, np.arange(3))
+
+
+def test_a_teacher_of_arrays_may_cost_something_and_its_exceptions_name_it(batch: TrajectoryBatch) -> None:
+    taught = fixed(Taught(actions=np.array([WAIT, 9]), tokens=4, cost=1.5)).label(batch, np.array([0, 1]))
+    assert (taught.actions.tolist(), taught.tokens, taught.cost) == ([WAIT, -1], 4, 1.5)
+
+    class Raising(Fixed):
+        def teach(
+            self, observations: Mapping[str, NDArray[np.float32]], action_mask: NDArray[np.bool_] | None, /
+        ) -> NDArray[np.int64]:
+            raise KeyError("x")
+
+    with pytest.raises(SimulationError, match="the teacher 'a:b' raised KeyError: 'x'"):
+        ArrayTeacher(SPEC, Raising(None), label="the teacher 'a:b'").label(batch, np.array([0]))
 
 
 class Remembering:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import inspect
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_behavior import Answer, Mind, Question
+from townlet_behavior.deferred.records import NANO, Failure, Reply, failed, judge_all
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import greedy_actions, sample_actions
+from townlet_runtime.simulation.described import DescribedObservations
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Actor, RecurrentActor, Taught, derive_seed
+
+log = logging.getLogger(__name__)
+
+QUESTIONS_AT_ONCE = 64
+"""Questions that a mind is given in one call."""
 
 
 @runtime_checkable
@@ -26,8 +37,8 @@ class BatchTeacher(Protocol):
 
     def teach(
         self, observations: Mapping[str, NDArray[np.float32]], action_mask: NDArray[np.bool_] | None, /
-    ) -> NDArray[np.int64]:
-        """Return the index of the action of each agent, [N], -1 for none.
+    ) -> NDArray[np.int64] | Taught:
+        """Return the index of the action of each agent, [N], -1 for none; as `Taught` where they cost something.
 
         Args:
             observations: each [N, ...].
@@ -147,11 +158,78 @@ class PolicyTeacher(AskedTeacher):
 
 
 class ArrayTeacher(AskedTeacher):
-    """A teacher of a user's own that answers from arrays, for nothing."""
+    """A teacher of a user's own that answers from arrays."""
 
     def __init__(self, spec: SimulationSpec, teacher: BatchTeacher, *, label: str) -> None:
         super().__init__(spec, label=label)
         self._teacher = teacher
 
     def answer(self, asked: AskedAgents) -> Taught:
-        return Taught(actions=self._teacher.teach(asked.view.observations, asked.view.action_mask))
+        try:
+            answers = self._teacher.teach(asked.view.observations, asked.view.action_mask)
+        except Exception as error:  # a user's own code
+            raise SimulationError(f"{self._label} raised {type(error).__name__}: {error}") from error
+        return answers if isinstance(answers, Taught) else Taught(actions=answers)
+
+
+class MindTeacher(AskedTeacher):
+    """A mind that answers questions in words, as behind a `DeferredController`; here it is waited for.
+
+    An answer that is no legal action, and a batch of questions in which the mind raises, count as declined.
+
+    Args:
+        spec: of the group.
+        mind: function or coroutine function of a batch of questions.
+        label: names the teacher in errors.
+    """
+
+    def __init__(self, spec: SimulationSpec, mind: Mind, *, label: str) -> None:
+        super().__init__(spec, label=label)
+        self._mind = mind
+        self._describe = DescribedObservations(spec)
+
+    def answer(self, asked: AskedAgents) -> Taught:
+        """Ask in batches.
+
+        Raises:
+            SimulationError: if the mind raised at every batch.
+        """
+        questions = self._questions(asked)
+        replies: list[Reply] = []
+        for begin in range(0, len(questions), QUESTIONS_AT_ONCE):
+            replies += self._replies(questions[begin : begin + QUESTIONS_AT_ONCE])
+        if replies and all(reply.failure is Failure.RAISED for reply in replies):
+            raise SimulationError(f"{self._label} raised at every question: {replies[0].note}")
+        known = {key: index for index, key in enumerate(self._spec.vocabulary.keys)}
+        return Taught(
+            actions=np.array([-1 if each.action is None else known[each.action] for each in replies], np.int64),
+            tokens=sum(each.tokens or 0 for each in replies),
+            cost=sum(each.nano or 0 for each in replies) / NANO,
+        )
+
+    def _questions(self, asked: AskedAgents) -> list[Question]:
+        keys, view = self._spec.vocabulary.keys, asked.view
+        mask = np.ones((len(asked.ticks), len(keys)), np.bool_) if view.action_mask is None else view.action_mask
+        shown = self._describe(view, np.arange(len(asked.ticks)))
+        return [
+            Question(
+                agent_id=agent_id,
+                world=world,
+                tick=tick,
+                shown=text,
+                actions=tuple(key for key, is_legal in zip(keys, legal, strict=True) if is_legal),
+            )
+            for (agent_id, world, text), tick, legal in zip(shown, asked.ticks.tolist(), mask.tolist(), strict=True)
+        ]
+
+    def _replies(self, questions: Sequence[Question]) -> list[Reply]:
+        try:
+            answers = self._mind(questions)
+            return judge_all(questions, asyncio.run(_awaited(answers)) if inspect.isawaitable(answers) else answers)
+        except Exception as error:  # a user's own code
+            log.warning("%s raised %s at %d questions: %s", self._label, type(error).__name__, len(questions), error)
+            return [failed(Failure.RAISED, f"{type(error).__name__}: {error}")] * len(questions)
+
+
+async def _awaited(answers: Awaitable[Sequence[Answer]]) -> Sequence[Answer]:
+    return await answers

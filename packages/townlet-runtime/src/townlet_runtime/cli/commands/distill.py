@@ -17,7 +17,14 @@ from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, 
 from townlet_runtime.cli.views.results import draw_report
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.core.rollouts import Collector, Evaluator
-from townlet_runtime.core.teachers import ArrayTeacher, AskedTeacher, BatchTeacher, PolicyTeacher, ScriptTeacher
+from townlet_runtime.core.teachers import (
+    ArrayTeacher,
+    AskedTeacher,
+    BatchTeacher,
+    MindTeacher,
+    PolicyTeacher,
+    ScriptTeacher,
+)
 from townlet_runtime.core.teaching import TaughtPlay, WithScript
 from townlet_runtime.errors import SimulationError, require_report_extra
 from townlet_runtime.runs.directory import MANIFEST
@@ -170,7 +177,7 @@ def _teaching(options: DistillOptions, before: DistilFile | None, plan: TrainPla
 def code_teacher(name: str, spec: SimulationSpec) -> AskedTeacher:
     """Import a teacher that a person named on the command line; never call this with words of a file.
 
-    It is a `BatchTeacher`, or a function with a parameter `spec` that makes one.
+    It is a `BatchTeacher` or a `Mind`, or a function with a parameter `spec` that makes one of them.
 
     Args:
         name: `module:name`.
@@ -185,7 +192,11 @@ def code_teacher(name: str, spec: SimulationSpec) -> AskedTeacher:
         found = made_by(found, settings={"spec": spec}, label=label, takes="the parameter `spec`")
     if isinstance(found, BatchTeacher):
         return ArrayTeacher(spec, found, label=label)
-    raise CommandError(f"{label} must have a method `teach`, or be a function of `spec` that makes such a one")
+    if callable(found):
+        return MindTeacher(spec, found, label=label)
+    raise CommandError(
+        f"{label} must be a mind, have a method `teach`, or be a function of `spec` that makes such a one"
+    )
 
 
 def _distill(
@@ -222,7 +233,12 @@ def _distill(
 
         try:
             with claimed(plan) as (run_dir, begun):
-                write = _Writer(run_dir / DISTILLED, teaching, distil, sampled=options.sample_teacher)
+                write = _Writer(
+                    path=run_dir / DISTILLED,
+                    teaching=teaching,
+                    settings=asdict(distil),
+                    sampled=options.sample_teacher if before is None else before.sampled,
+                )
                 run = DistilRun(
                     training,
                     distil,
@@ -257,20 +273,14 @@ def _distill(
     return _finish(replace(plan, run_dir=run_dir, begun=begun), summary, record, teaching, console)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Writer:
     """Writes `distill.json` anew after every round."""
 
     path: Path
     teaching: _Teaching
-    distil: DistilConfig
+    settings: Mapping[str, bool | int | float | str]
     sampled: bool
-
-    def __init__(self, path: Path, teaching: _Teaching, distil: DistilConfig, *, sampled: bool) -> None:
-        object.__setattr__(self, "path", path)
-        object.__setattr__(self, "teaching", teaching)
-        object.__setattr__(self, "distil", distil)
-        object.__setattr__(self, "sampled", sampled)
 
     def __call__(self, rounds: Sequence[DistilRound], record: DistilRecord | None = None) -> None:
         DistilFile(
@@ -278,7 +288,7 @@ class _Writer:
             teacher=self.teaching.name,
             teacher_sha256=self.teaching.sha256,
             sampled=self.sampled,
-            settings=asdict(self.distil),
+            settings=self.settings,
             rounds=tuple(rounds),
             record=record,
         ).write(self.path)
