@@ -22,6 +22,8 @@ ROUND = DistilRound(
     tokens=70,
     cost=0.25,
     loss=0.5,
+    env_steps=256,
+    agent_steps=1024,
     labels_sha256="ab" * 32,
 )
 AGREEMENT = Agreement(
@@ -52,7 +54,7 @@ def written(**changes: Any) -> DistilFile:
         "teacher": "script",
         "teacher_sha256": None,
         "sampled": False,
-        "settings": {"num_rounds": 1, "sharpness": 4.0, "strategy": "uniform", "begin_as_script": False},
+        "settings": {"num_rounds": 1, "sharpness": 4.0, "strategy": "uniform"},
         "rounds": (ROUND,),
         "record": RECORD,
     }

@@ -16,7 +16,7 @@ from teaching import ClockTeacher, CorridorPlay
 from townlet_training.config import ONE_GROUP, GatesConfig, TrainingConfig
 from townlet_training.distil.config import DistilConfig
 from townlet_training.distil.run import LABELS_NAME, DistilProgress, DistilRun
-from townlet_training.errors import ConfigError
+from townlet_training.errors import ConfigError, ResumeError
 from townlet_training.learning.config import BCConfig
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.run.initial import initial_of_run
@@ -67,7 +67,7 @@ def distilled(
 
 def test_a_student_learns_its_teacher_within_the_budget(tmp_path: Path) -> None:
     teacher, seen = ClockTeacher(), list[DistilProgress]()
-    distil = replace(DISTIL, begin_as_script=False)
+    distil = DISTIL
     summary, record = distilled(tmp_path / "run", teacher, distil, on_progress=seen.append)
     assert record is not None and not summary.interrupted
     assert [each.num_asked for each in record.rounds] == [4, 4, 4] and record.num_labels == 12
@@ -97,7 +97,7 @@ def test_a_teacher_that_contradicts_itself_is_the_measure(tmp_path: Path) -> Non
 
 
 def test_a_student_that_learned_too_little_fails_the_gate(tmp_path: Path) -> None:
-    distil = replace(DISTIL, num_rounds=1, labels_per_round=1, begin_as_script=False, held_out_episodes=40)
+    distil = replace(DISTIL, num_rounds=1, labels_per_round=1, held_out_episodes=40)
     summary, record = distilled(tmp_path / "run", distil=distil)
     assert record is not None and record.gate.failed
     assert summary.failure is not None and "teacher_agreement" in summary.failure
@@ -119,7 +119,17 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_student(tmp_path: Path) -> N
     )
     assert record == expected and asked == [3]
     assert resumed.weights_sha256 == whole.weights_sha256
+    assert (resumed.counters, resumed.history) == (whole.counters, whole.history)
     assert expected is not None and teacher.num_asked == 4 + expected.num_judged
+
+
+def test_a_run_that_was_killed_while_it_was_scored_is_judged_again(tmp_path: Path) -> None:
+    whole, expected = distilled(tmp_path / "run")
+    assert expected is not None
+    again, record = distilled(tmp_path / "run", rounds=expected.rounds)
+    assert record == expected and again.weights_sha256 == whole.weights_sha256
+    with pytest.raises(ResumeError, match=r"`notes\.distil`"):
+        distilled(tmp_path / "run", distil=replace(DISTIL, num_rounds=4), rounds=expected.rounds)
 
 
 def test_labels_that_were_exchanged_are_refused(tmp_path: Path) -> None:

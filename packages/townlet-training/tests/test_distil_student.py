@@ -109,19 +109,6 @@ def test_weights_follow_from_labels_and_seed_alone() -> None:
     assert result.accuracy == 1.0
 
 
-def test_a_student_can_begin_as_the_script() -> None:
-    batch, pupil = met(num_ticks=48), student()
-    pupil.begin_as_script(batch)
-    cells = {name: batch.observations[name] for name in ("cell", "clock")}
-    log_probs, _ = pupil.network.act(cells, batch.observations["action_mask"])
-    assert (log_probs.argmax(axis=1) == batch.columns["expert_action"]).mean() > 0.9
-    # A single label of another kind changes little of that.
-    pupil.labels.append(labelled(batch, np.array([0]), np.array([WAIT])))
-    pupil.fit(number=1)
-    later, _ = pupil.network.act(cells, batch.observations["action_mask"])
-    assert (later.argmax(axis=1) != log_probs.argmax(axis=1)).any()
-
-
 def test_without_an_answer_there_is_nothing_to_learn() -> None:
     batch, pupil = met(), student()
     pupil.labels.append(labelled(batch, np.array([0, 1]), np.array([-1, -1])))

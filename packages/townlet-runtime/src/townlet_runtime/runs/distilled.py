@@ -27,7 +27,7 @@ class DistilFile(FileRecord):
     """Of a policy file; None of code."""
     sampled: bool
     """Whether a policy file answered with draws from its distribution."""
-    settings: Mapping[str, bool | int | float | str]
+    settings: Mapping[str, int | float | str]
     """Of the questions, by the names of `DistilConfig`."""
     rounds: tuple[DistilRound, ...]
     record: DistilRecord | None

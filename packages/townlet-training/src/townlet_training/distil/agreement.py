@@ -26,7 +26,16 @@ def decision_rows(batch: TrajectoryBatch) -> NDArray[np.int64]:
 
 
 def log_probs_at(network: ActorCritic, batch: TrajectoryBatch, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the log-probabilities [L, A] of the network's masked distribution at `rows` [L] of `batch`."""
+    """Compute the distribution of a network at some rows.
+
+    Args:
+        network: the student.
+        batch: that the rows are of.
+        rows: [L].
+
+    Returns:
+        Log-probabilities [L, A] under the masks of the rows.
+    """
     mask = batch.observations.get(ACTION_MASK)
     seen = {name: np.asarray(batch.observations[name][rows], np.float32) for name in network.observation_shapes}
     return network.act(seen, None if mask is None else np.asarray(mask[rows], np.bool_))[0]

@@ -27,8 +27,6 @@ class DistilConfig:
     strategy: Strategy = "uncertain"
     """`uncertain`: more often where the student's two best actions are close; `disagree`: where the student and the
     script differ, then as `uncertain`; `uniform`: any decision."""
-    begin_as_script: bool = True
-    """Whether the student begins as a clone of the script, whose proposals cost nothing, where the world has one."""
     round_ticks: Annotated[int, Field(ge=1, le=10**6)] = 256
     """Ticks of every world in a round."""
     sharpness: Positive = 4.0

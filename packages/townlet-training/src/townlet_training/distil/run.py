@@ -116,11 +116,15 @@ class DistilRun:
 
         Raises:
             ArtifactError: if another process trains in the directory, or a file cannot be read or written.
+            ResumeError: if the directory holds another run.
             EmptyBatchError: if there is nothing to learn from or to judge by.
             NonFiniteError: if a number that is not finite comes up.
         """
         with DirectoryLock(self._run_dir):
-            self._directory.begin_log()
+            if self._directory.newest(self._state) is None:
+                # A checkpoint before anything else says what is to be run.
+                self._directory.begin_log()
+                self._directory.save(self._state, self._learners, None, interim=True)
             try:
                 fitted = self._carry_out()
                 record = self._judge(fitted)
@@ -151,11 +155,11 @@ class DistilRun:
             if student is None:
                 freeze_statistics(network, batch, discount=self._config.ppo.discount)
                 student = Student(network, self._distil, self._config.bc, seed=self._config.seed)
-                if self._has_script and self._distil.begin_as_script:
-                    student.begin_as_script(batch)
             if is_done:
                 student.labels.append(self._read(number))
                 if number == len(self._rounds):
+                    self._state.env_steps = self._rounds[-1].env_steps
+                    self._state.agent_steps = self._rounds[-1].agent_steps
                     fitted = student.fit(number=number)
                 continue
             fitted = self._round(student, batch, number)
@@ -200,6 +204,8 @@ class DistilRun:
                 tokens=taught.tokens,
                 cost=taught.cost,
                 loss=fitted.epochs[-1].loss,
+                env_steps=self._state.env_steps,
+                agent_steps=self._state.agent_steps,
                 labels_sha256=_sha256(self._path(number)),
             )
         )
@@ -245,7 +251,9 @@ class DistilRun:
         history.prepared, history.good = True, state.env_steps
         history.failure = gate if gate.failed else None
         state.elapsed, state.timings = self._clock.elapsed, self._clock.parts
-        self._directory.save(state, self._learners, None, interim=False)
+        # A process that was killed while the student was scored has left the checkpoint of the same weights.
+        if not self._directory.checkpoints.path(state.env_steps).exists():
+            self._directory.save(state, self._learners, None, interim=False)
         return DistilRecord(
             rounds=tuple(self._rounds),
             agreement=whole,

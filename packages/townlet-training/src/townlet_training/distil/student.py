@@ -24,9 +24,6 @@ from townlet_trajectory.data.pieces import keep_steps
 from townlet_trajectory.evaluation.interfaces import derive_seed
 from townlet_trajectory.evaluation.results import CloneResult
 
-_SCRIPT_EPOCHS = 3
-"""Passes over the script's proposals: there are many of them."""
-
 
 class Student:
     """A network that is fitted to all labels of the rounds so far, every time from the same fresh weights.
@@ -53,23 +50,6 @@ class Student:
         self._fresh = weights_of(network)
         self._config, self._seed = config, seed
         self._bc = replace(bc, labels="proposed", use_masks=True, input_noise=config.input_noise)
-
-    def begin_as_script(self, batch: TrajectoryBatch) -> None:
-        """Clone the script's proposals in `batch`, which cost nothing; every fit then begins with these weights.
-
-        So the student meets the states of somebody who knows the world from its first play on, and questions are spent
-        on what the teacher does otherwise.
-
-        Args:
-            batch: of a world that has a script.
-
-        Raises:
-            EmptyBatchError: if the script proposes nothing.
-        """
-        generator = torch.Generator().manual_seed(derive_seed(self._seed, "distil/script"))
-        learner = BCLearner(self.network, config=replace(self._bc, num_epochs=_SCRIPT_EPOCHS), generator=generator)
-        learner.fit(batch, batch)
-        self._fresh = weights_of(self.network)
 
     def chosen(self, batch: TrajectoryBatch, rows: NDArray[np.int64], *, number: int) -> NDArray[np.int64]:
         """Choose the rows of a round that the teacher is asked about.

@@ -201,6 +201,9 @@ class DistilRound:
     cost: float
     loss: float
     """Mean cross-entropy over all labels so far, in the last pass over them, nats."""
+    env_steps: int
+    """World steps of all rounds so far."""
+    agent_steps: int
     labels_sha256: str
     """Of the file of the round's labels."""
 

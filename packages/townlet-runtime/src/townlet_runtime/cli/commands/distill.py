@@ -129,11 +129,7 @@ def _begun(options: DistillOptions, path: Path) -> DistilFile:
 
 
 def _questions(options: DistillOptions, before: DistilFile | None) -> dict[str, Any]:
-    if before is not None:
-        return dict(before.settings)
-    # A student of the script that began as its clone would be given the answers.
-    is_script = options.teacher is not None and options.teacher.partition(":")[0] == SCRIPT
-    return {"begin_as_script": not is_script, **options.questions}
+    return dict(options.questions if before is None else before.settings)
 
 
 def _teaching(options: DistillOptions, before: DistilFile | None, plan: TrainPlan, distil: DistilConfig) -> _Teaching:
@@ -279,7 +275,7 @@ class _Writer:
 
     path: Path
     teaching: _Teaching
-    settings: Mapping[str, bool | int | float | str]
+    settings: Mapping[str, int | float | str]
     sampled: bool
 
     def __call__(self, rounds: Sequence[DistilRound], record: DistilRecord | None = None) -> None:
