@@ -699,6 +699,37 @@ def test_the_snapshot_names_the_most_probable_actions() -> None:
     assert len(snapshot["top_actions"]) == 5
 
 
+def test_the_last_decisions_are_explained_with_what_was_seen() -> None:
+    runtime = runtime_of(policy=Mover(WORDS))
+    assert runtime.latest_decisions() == {}
+    given = seen("ann", value=2.0)
+    given["ann"]["metadata"] = {"feature_names": ["value", "index"]}
+    runtime.observe(given)
+    runtime.decide(world_of("ann", "bob"), 0)
+    ann, bob = runtime.latest_decisions()["ann"], runtime.latest_decisions()["bob"]
+    assert [(one.name, one.value) for one in ann.numbers] == [("value", 2.0), ("index", 0.0)]
+    assert [(one.name, one.shape) for one in ann.arrays] == [("map", (1, 2, 2))]
+    assert (ann.tick, ann.action, ann.reward, bob.numbers) == (0, "wait", None, ())
+    assert ann.answer is not None
+    assert [one.action for one in ann.answer.top_actions[:2]] == ["move", "wait"]
+    assert ann.why == ("The choice is that of the script: the policy has no share of the decisions (ratio 0).",)
+    runtime.post_step({}, {})
+    runtime.flush_transitions(seen("ann", value=3.0))
+    schema = runtime.collect().schema
+    assert (schema.feature_names, schema.veto_reasons[0]) == (("value", "index"), "action_mask")
+    assert len(schema.veto_reasons) > 1
+
+
+@pytest.mark.parametrize("metadata", [{}, {"feature_names": "ab"}, {"feature_names": ["a"]}, {"feature_names": None}])
+def test_names_that_do_not_fit_the_features_are_not_taken(metadata: dict[str, object]) -> None:
+    runtime = runtime_of()
+    given = seen("ann", value=2.0)
+    given["ann"]["metadata"] = metadata
+    runtime.observe(given)
+    runtime.decide(world_of("ann"), 0)
+    assert [one.name for one in runtime.latest_decisions()["ann"].numbers] == ["features[0]", "features[1]"]
+
+
 def test_a_policy_for_other_actions_is_refused_by_name() -> None:
     runtime = runtime_of(policy=UniformPolicy(vocabulary=("wait", "dance"), observation_shapes=SHAPES))
     runtime.observe(seen("ann"))

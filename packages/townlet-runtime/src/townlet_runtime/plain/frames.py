@@ -7,13 +7,12 @@ from abc import ABC
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from threading import RLock
 from typing import Any, Generic, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import DecisionBatch, Kind
+from townlet_behavior import CallbackLock, DecisionBatch, Kind
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.plain.codec import Intent, OptionCodec, World
 from townlet_runtime.plain.recording import AgentObservations, Arrays, PlainRecorder
@@ -139,7 +138,7 @@ class DecidedTick(Generic[World, Intent]):
 class RecordCalls(ABC, Generic[World, Intent]):
     """The part of a `PolicyRuntime` that keeps what was decided, as frames and for training, and hands it out."""
 
-    _lock: RLock
+    _lock: CallbackLock
 
     def _clear_record(self, max_rows: int) -> None:
         """Forget everything that was recorded; `max_rows` bounds the frames."""

@@ -154,7 +154,7 @@ class PolicyRuntime(
     def _clear(self) -> None:
         """Forget everything but the settings."""
         self._end_stretch()
-        self._engine = None
+        self._leave()
         self._clear_record(self._options.max_rows)
         self._count_anew()
 
@@ -171,7 +171,7 @@ class PolicyRuntime(
                 options=self._options,
             )
             self._vocabulary = self._engine.vocabulary
-            self._engine.runtime.register_ctx_reset_callback(self._reset_context)
+            self._engine.runtime.register_possession_end_callback(self._possession_ended)
             self._engine.runtime.seed_anneal_rng(self._coin_seed)
         return self._engine
 
@@ -209,9 +209,7 @@ class PolicyRuntime(
             decided = engine.decide(tick, self._propose, seen=seen, has_provider=self._learned.has_provider)
             self._decided = decided
             if seen and self._recorder is None:
-                self._recorder = PlainRecorder(
-                    engine.vocabulary, self._observations.shapes, max_rows=self._options.max_rows
-                )
+                self._recorder = PlainRecorder(engine.names, self._observations.shapes, max_rows=self._options.max_rows)
             if self._recorder is not None:
                 columns = decided.decisions.columns()
                 self._recorder.record(tick, decided.view.ids, decided.view.slots, columns, seen)
@@ -279,7 +277,7 @@ class PolicyRuntime(
 
     def _propose(self, view: PlainObserved[World, Intent]) -> Proposals | None:
         engine = self._engine_for(view.world)
-        engine.show(self._observations.shapes)
+        engine.show(self._observations)
         return self._learned.propose(view, self._observations, engine.spec, engine.runtime.temperatures)
 
     def _reading(self) -> Reading | None:

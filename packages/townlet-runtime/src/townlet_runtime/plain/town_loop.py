@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from townlet_behavior import veto_reasons_of
 from townlet_runtime.config import bridge_config, script_config, town_config
 from townlet_runtime.core.loop import BatchLoop, LoopReport
 from townlet_runtime.core.runtime import BatchRuntime
@@ -48,15 +49,16 @@ class SimulationLoop:
             raise ConfigError(f"expected the town, got {settings.environment.name!r}", key="environment.name")
         self._seed = seed_of(settings)
         self._town = Town(town_config(settings), num_worlds=1, script=script_config(settings))
-        spec = self._town.spec
+        spec, guardrails = self._town.spec, self._town.guardrails()
+        schema = schema_of(spec, masked=True, veto_reasons=veto_reasons_of(guardrails))
         self._runtime = BatchRuntime(
             spec,
             self._town.scripted("scripted"),
             config=bridge_config(settings, ratio=ratio),
             policy=policy,
-            service=TrajectoryService(schema_of(spec, masked=True), max_rows=max_rows, on_full="drop_oldest"),
+            service=TrajectoryService(schema, max_rows=max_rows, on_full="drop_oldest"),
             seed=self._seed,
-            guardrails=self._town.guardrails(),
+            guardrails=guardrails,
         )
         self._loop = BatchLoop(self._town, self._runtime, telemetry=telemetry)
         self.reset()

@@ -213,7 +213,10 @@ def _set_up(
     opponents = {} if named is None else named.opponents
     observed = simulation.reset(seeds=training_seeds(seed, 1))
     script = script_side(simulation)
-    services = {group: recorder_of(spec, observed[group], script[group]) for group, spec in specs.items()}
+    guardrails = simulation.guardrails()
+    services = {
+        group: recorder_of(spec, observed[group], script[group], guardrails[group]) for group, spec in specs.items()
+    }
     runtimes = runtimes_of(
         simulation,
         script,
