@@ -681,6 +681,33 @@ TestPossession = pytest.mark.property(PossessionMachine.TestCase)
 
 # threads
 
+CALLS: dict[str, Callable[[Possession], object]] = {
+    "acquire": lambda possession: possession.acquire(3, tick=0),
+    "feed": lambda possession: possession.feed(2, EAT),
+    "renew": lambda possession: possession.renew(2, 5),
+    "release": lambda possession: possession.release(2),
+    "forget": lambda possession: possession.forget(ints(2)),
+    "slots": lambda possession: possession.slots(),
+    "waiting": lambda possession: possession.waiting(),
+    "take_ended": lambda possession: possession.take_ended(),
+    "counts": lambda possession: possession.counts(),
+    "save_state": lambda possession: possession.save_state(),
+    "restore": lambda possession: possession.restore(possession_of().save_state()),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_every_call_waits_until_a_decision_is_settled(call: Callable[[Possession], object]) -> None:
+    possession = possession_of()
+    possession.acquire(2, tick=0)
+    with ThreadPoolExecutor(1) as pool:
+        with possession.lock:
+            calling = pool.submit(call, possession)
+            with pytest.raises(TimeoutError):
+                calling.result(timeout=0.05)
+        calling.result(timeout=60)
+
+
 NUM_PEOPLE, NUM_FEEDS = 4, 3000
 MANY = ActionVocabulary(
     keys=tuple(str(i) for i in range(1 + NUM_PEOPLE * NUM_FEEDS)), kinds=("wait",) * (1 + NUM_PEOPLE * NUM_FEEDS)
