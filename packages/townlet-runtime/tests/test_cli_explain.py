@@ -78,7 +78,7 @@ def test_a_drawn_step_and_its_policy(explain: Any, batch: TrajectoryBatch, folde
     lines = out.splitlines()
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 80
-    assert "is the recorded one" in out
+    assert ", as recorded" in out
     assert "need_hunger" in explain("--agent", agent, "--tick", str(tick), "--json")[1]
     policy = str(folder / "run" / "policy.onnx")
     document = json.loads(explain("--agent", agent, "--tick", str(tick), "--policy", policy, "--json")[1])
