@@ -70,14 +70,16 @@ class BridgeMachine(RuleBasedStateMachine):
         ratio=strategies.ratios,
         ticks=st.sampled_from([0, 3, {"wait": 2, "move": 1, "start": 4, "work": 0}]),
         tick=st.sampled_from([0, 1000, 4090, 2**31 - 5, 2**32 - 5, 2**53]),
+        handover=st.sampled_from([0, 3]),
     )
-    def begin(self, seed: int, ratio: float, ticks: int | dict[str, int], tick: int) -> None:
+    def begin(self, seed: int, ratio: float, ticks: int | dict[str, int], tick: int, handover: int) -> None:
         commitment = CommitmentConfig(ticks=ticks)
         self.script, self.seed = Minds(), seed
-        self.config = BridgeConfig(ratio=ratio, commitment=commitment)
+        self.config = BridgeConfig(ratio=ratio, commitment=commitment, handover_ticks=handover)
         self.bridge = self.fresh_bridge()
         lengths = commitment.lengths(VOCABULARY).tolist()
         self.twin = Twin(wait=WAIT, lengths=lengths, seed=seed, min_ratio=0.1, forbidden=EAT, ratio=ratio)
+        self.twin.handover = handover
         self.tick = tick
         self.present: set[int] = set()
         self.num_steps = self.num_proposals = 0

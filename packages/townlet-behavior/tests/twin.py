@@ -85,12 +85,16 @@ class Twin:
     own: dict[int, Own] = field(default_factory=dict)
     drawn: dict[tuple[int, int], tuple[int, str]] = field(default_factory=dict)
     """By slot and tick, while an agent has a delay."""
+    handover: int = 0
+    since: dict[int, int | None] = field(default_factory=dict)
+    """By slot, the first decision after a possession; None: the next one."""
 
     def acquire(self, slot: int, tick: int, owner: str | None, lease: int | None) -> bool:
         if slot in self.takeovers:
             return False
         self.takeovers[slot] = Takeover(owner, math.inf if lease is None else tick + lease)
         self.commitments.pop(slot, None)
+        self.since.pop(slot, None)
         return True
 
     def feed(self, slot: int, action: int, *, queue: bool) -> None:
@@ -106,6 +110,7 @@ class Twin:
 
     def release(self, slot: int) -> None:
         self.end_inputs(self.takeovers.pop(slot), "released")
+        self.since[slot] = None
 
     def end_inputs(self, takeover: Takeover, reason: str) -> None:
         self.ends |= {number: (reason, None) for number, _ in takeover.inputs}
@@ -115,12 +120,14 @@ class Twin:
         takeover = self.takeovers.pop(slot)
         self.end_inputs(takeover, reason)
         self.told.append((slot, takeover.owner, reason))
+        self.since[slot] = None
 
     def forget(self, slot: int) -> None:
         self.commitments.pop(slot, None)
         self.present.discard(slot)
         if slot in self.takeovers:
             self.end(slot, "ended")
+        self.since.pop(slot, None)
         self.own.pop(slot, None)
         self.drawn = {key: choice for key, choice in self.drawn.items() if key[0] != slot and self.has_delays()}
 
@@ -142,9 +149,12 @@ class Twin:
     def of(self, slot: int) -> Own:
         return self.own.get(slot, Own())
 
-    def ratio_of(self, slot: int) -> float:
+    def ratio_of(self, slot: int, tick: int) -> float:
         ratio = self.of(slot).ratio
-        return self.ratio if ratio is None else ratio
+        since = self.since.get(slot, -math.inf)
+        assert since is not None
+        share = 1.0 if slot in self.takeovers else min((tick - since + 1) / (self.handover + 1), 1.0)
+        return (self.ratio if ratio is None else ratio) * share
 
     def held(self, row: Row, tick: int) -> tuple[int, int]:
         if row.slot not in self.commitments:
@@ -160,6 +170,7 @@ class Twin:
             self.end(slot, "lapsed")
 
     def decide(self, rows: list[Row], tick: int) -> list[dict[str, int | float | bool | str]]:
+        self.since |= {slot: tick for slot, since in self.since.items() if since is None}
         decided = [self.decide_one(row, tick) for row in rows]
         self.expire(tick + 1)
         return decided
@@ -173,7 +184,7 @@ class Twin:
             self.drawn[row.slot, tick] = drawn[0], drawn[2]
         chosen, kind, source = self.choose(row, tick, held_action, takeover, drawn)
         action, reason = self.guard(row, chosen)
-        policy_log_prob, behavior_log_prob = self.log_probs(row, chosen) if kind == "decision" else (0.0, 0.0)
+        policy_log_prob, behavior_log_prob = self.log_probs(row, tick, chosen) if kind == "decision" else (0.0, 0.0)
         if reason:
             self.commitments.pop(row.slot, None)
         elif held_action < 0 and takeover is None and self.lengths[chosen] > 1:
@@ -194,7 +205,7 @@ class Twin:
             "behavior_log_prob": behavior_log_prob,
             "policy_log_prob": policy_log_prob,
             "value": row.learned.value if row.learned is not None else 0.0,
-            "ratio": self.ratio_of(row.slot),
+            "ratio": self.ratio_of(row.slot, tick),
             "held_action": held_action,
             "ticks_left": ticks_left,
             "drawn_action": drawn[0],
@@ -223,7 +234,7 @@ class Twin:
         learned = row.learned
         if learned is None or not learned.opinion:
             return self.script(row), "foreign", "scripted"
-        ratio = self.ratio_of(row.slot)
+        ratio = self.ratio_of(row.slot, tick)
         known = learned.log_probs is not None and not learned.greedy and ratio >= self.min_ratio
         kind = "decision" if known else "foreign"
         if coin(self.seed, row.key, tick) < ratio:
@@ -233,11 +244,11 @@ class Twin:
     def script(self, row: Row) -> int:
         return self.wait if row.expert < 0 else row.expert
 
-    def log_probs(self, row: Row, chosen: int) -> tuple[float, float]:
+    def log_probs(self, row: Row, tick: int, chosen: int) -> tuple[float, float]:
         assert row.learned is not None
         assert row.learned.log_probs is not None
         log_pi = max(row.learned.log_probs[chosen], FLOOR)
-        ratio, temperature = self.ratio_of(row.slot), self.of(row.slot).temperature
+        ratio, temperature = self.ratio_of(row.slot, tick), self.of(row.slot).temperature
         powers = [math.exp(max(log_p, FLOOR) / temperature) for log_p in row.learned.log_probs]
         mu = ratio * powers[chosen] / sum(powers) + (1.0 - ratio) * (chosen == self.script(row))
         return log_pi, math.log(mu)

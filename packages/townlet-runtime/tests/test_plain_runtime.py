@@ -21,6 +21,7 @@ from townlet_behavior import (
     PossessionError,
     UnknownActionError,
 )
+from townlet_behavior.config import OnPolicyError
 from townlet_runtime import UniformPolicy
 from townlet_runtime.errors import ConfigError as RuntimeConfigError
 from townlet_runtime.errors import SimulationError
@@ -607,6 +608,23 @@ def test_or_the_script_stands_in_and_it_is_counted_and_logged(caplog: pytest.Log
     assert (actions["ann"]["kind"], actions["bob"]["kind"]) == ("move", "wait")
     assert runtime.counts().policy_errors == 1
     assert "agent 'bob': the policy action provider raised RuntimeError: no model" in caplog.text
+
+
+@pytest.mark.parametrize(("option", "stops"), [(None, False), ("script", False), ("raise", True)])
+def test_the_config_says_what_an_error_of_the_learned_side_does_unless_an_option_does(
+    option: OnPolicyError | None, stops: bool
+) -> None:
+    def failing(world: PlainWorld, agent_id: str, scripted: AgentIntent) -> AgentIntent | None:
+        raise RuntimeError("no model")
+
+    config = {**ticks(0), "policy": {"on_policy_error": "script"}}
+    runtime = blended(failing, 1.0, config=config, options=PlainOptions(on_policy_error=option))
+    if stops:
+        with pytest.raises(PolicyError, match="no model"):
+            runtime.decide(world_of("ann"), 0)
+    else:
+        assert runtime.decide(world_of("ann"), 0)["ann"]["kind"] == "wait"
+        assert runtime.counts().policy_errors == 1
 
 
 def test_a_late_agent_carries_out_earlier_intents_with_the_codec_s_arguments() -> None:

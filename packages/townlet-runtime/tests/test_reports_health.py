@@ -1,11 +1,11 @@
-"""Health lines of ticks are found among others, and a damaged one is refused."""
+"""Health lines of ticks are found among others, records of telemetry are read, and damaged ones are refused."""
 
 import logging
 
 import pytest
-from training_logs import HEALTH
+from training_logs import HEALTH, STRETCH, without
 
-from townlet_runtime.cli.reports.health import health_line, parse_health
+from townlet_runtime.cli.reports.health import health_line, parse_health, stretch_line, stretch_of
 from townlet_runtime.cli.reports.records import RecordError
 from townlet_runtime.core.telemetry import log_tick_health
 
@@ -60,3 +60,43 @@ def test_the_line_that_our_runtime_logs_is_read(caplog: pytest.LogCaptureFixture
 def test_a_damaged_health_line_is_refused(said: str, problem: str) -> None:
     with pytest.raises(RecordError, match=problem):
         parse_health(f"tick_health {said}".encode(), "log:3")
+
+
+def test_a_record_of_telemetry_is_read_and_shown() -> None:
+    found = stretch_of(STRETCH, "log:1")
+    # 100, 10 and 2 + 4 of 400 agent-ticks.
+    assert (found["learned_share"], found["external_share"], found["veto_share"]) == (0.25, 0.025, 0.015)
+    assert {key: found[key] for key in ("tick", "agents", "tick_ms_p99", "queue_rows", "mean_reward")} == {
+        "tick": 200,
+        "agents": 4,
+        "tick_ms_p99": 2.5,
+        "queue_rows": 400,
+        "mean_reward": -0.0125,
+    }
+    assert stretch_line(found) == (
+        "Tick 200: p50=0.25 ms, p99=2.50 ms, agents=4, learned=25.0 %, external=2.5 %, vetoed=1.5 %, policy_errors=0, "
+        "queue=400, dropped=0, mean_reward=-0.01250"
+    )
+
+
+def test_an_empty_world_has_no_shares() -> None:
+    empty = {"ticks_by_source": {"scripted": 0, "learned": 0, "external": 0}, "agent_ticks": 0, "mean_reward": None}
+    found = stretch_of({**STRETCH, **empty, "vetoes_by_reason": {}}, "log:1")
+    assert (found["learned_share"], found["veto_share"], found["mean_reward"]) == (None, None, None)
+    assert "learned=n/a %" in stretch_line(found) and stretch_line(found).endswith("mean_reward=n/a")
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ({**STRETCH, "format_version": 2}, "log:3: expected a telemetry record of format version 1, got 2"),
+        ({"epoch": 1}, "log:3: expected a telemetry record of format version 1, got None"),
+        (without(STRETCH, "ticks", "tick_ms_p99"), r"log:3: telemetry record missing keys: \['tick_ms_p99', 'ticks'\]"),
+        ({**STRETCH, "agents": "4"}, "log:3: field 'agents' must be a finite number, got '4'"),
+        ({**STRETCH, "vetoes_by_reason": 3}, "log:3: field 'vetoes_by_reason' must be an object of counts, got 3"),
+        ({**STRETCH, "ticks_by_source": {"learned": None}}, "field 'ticks_by_source' must be an object of counts"),
+    ],
+)
+def test_a_damaged_record_of_telemetry_is_refused(record: dict[str, object], problem: str) -> None:
+    with pytest.raises(RecordError, match=problem):
+        stretch_of(record, "log:3")

@@ -94,6 +94,7 @@ class BehaviorBridge:
             capacity=capacity,
             num_actions=len(vocabulary),
             on_acquire=lambda slot: self._end_commitments(np.array([slot])),
+            handover_ticks=config.handover_ticks,
         )
         self.difficulty = Difficulty(
             capacity=capacity,
@@ -165,6 +166,8 @@ class BehaviorBridge:
             proposals = self._usable(proposals, view, tick)
             script = np.where(expert < 0, self._wait, expert)
             ratio = self.difficulty.ratios(view.slots, self._ratio)
+            if (handed_over := self.possession.handed_over(view.slots, tick)) is not None:
+                ratio = ratio * handed_over.astype(np.float64)
             drawn = self._blend(view, script, proposals, ratio, tick)
             choices, delay = self._choose(view, drawn, held, possessed, wishes, tick)
             # The guardrails have the last word.

@@ -55,7 +55,9 @@ from townlet_runtime.cli.options import (
     Seeds,
     Settings,
     StreamTelemetry,
+    TelemetryEvery,
     TelemetryPath,
+    TelemetryTarget,
     Threads,
     Ticks,
     TotalSteps,
@@ -202,6 +204,8 @@ def run(
     record: RecordTarget = None,
     telemetry_path: TelemetryPath = None,
     stream_telemetry: StreamTelemetry = False,
+    telemetry: TelemetryTarget = None,
+    telemetry_every: TelemetryEvery = None,
     render: Render = False,
     seed: Seed = None,
     settings: Settings = None,
@@ -229,6 +233,8 @@ def run(
         settings=tuple(settings or ()),
         telemetry_path=telemetry_path,
         stream_telemetry=stream_telemetry,
+        telemetry=telemetry,
+        telemetry_every=telemetry_every,
     )
     return run_world(options, console)
 

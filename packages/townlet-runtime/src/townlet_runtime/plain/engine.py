@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from townlet_behavior import (
     ActionVocabulary,
-    BridgeConfig,
     Controller,
     Guardrail,
     PossessionError,
@@ -37,7 +36,7 @@ from townlet_runtime.plain.members import Inspector, require_members
 from townlet_runtime.plain.recording import AgentObservations, Arrays, id_array
 from townlet_runtime.plain.roster import Roster
 from townlet_runtime.plain.saving import by_slot, restore_intents, save_intents
-from townlet_runtime.plain.settings import commitment_config, seed_of, shifts_of
+from townlet_runtime.plain.settings import plain_bridge_config, seed_of, shifts_of
 from townlet_runtime.plain.view import PlainObserved, ScriptSide, TickIntents, avoidance
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_trajectory.audit.explanation import StepExplanation
@@ -60,8 +59,8 @@ class PlainOptions:
     """Bound of the steps kept between collections, as frames and for training; the oldest are dropped."""
     greedy: bool = False
     """Let the policy take the most probable action instead of drawing one; such steps are never trained on."""
-    on_policy_error: OnPolicyError = "raise"
-    """What an exception or unusable output of the learned side does; see `townlet_behavior.BridgeConfig`."""
+    on_policy_error: OnPolicyError | None = None
+    """What an exception or unusable output of the learned side does; None: as the config says."""
 
     def __post_init__(self) -> None:
         if self.capacity < 1 or self.max_rows < 1:
@@ -115,8 +114,8 @@ class PlainEngine(Generic[World, Intent]):
         self._option_done = option_done
         self._controller = controller
         self._script = ScriptSide(controller, self.codec)
-        commitment = commitment_config(config, self.vocabulary)
-        self._lengths = commitment.lengths(self.vocabulary)
+        bridge = plain_bridge_config(config, self.vocabulary, on_policy_error=options.on_policy_error)
+        self._lengths = bridge.commitment.lengths(self.vocabulary)
         self._roster = Roster(capacity=options.capacity, seed=seed)
         self._held: dict[int, Intent] = {}
         """By slot, the intents that began the options in force."""
@@ -139,7 +138,7 @@ class PlainEngine(Generic[World, Intent]):
         self.runtime = BatchRuntime(
             self.spec,
             self._script,
-            config=BridgeConfig(commitment=commitment, on_policy_error=options.on_policy_error),
+            config=bridge,
             policy=None,
             service=None,
             seed=seed,

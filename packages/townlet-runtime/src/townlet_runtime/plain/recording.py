@@ -123,6 +123,11 @@ class PlainRecorder:
         self._is_open = False
 
     @property
+    def num_rows(self) -> int:
+        """Steps that `collect` would return."""
+        return self._service.num_rows
+
+    @property
     def dropped_rows(self) -> int:
         """Steps that were dropped so far."""
         return self._service.dropped_rows

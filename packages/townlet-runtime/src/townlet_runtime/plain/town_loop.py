@@ -6,6 +6,7 @@ from townlet_behavior import veto_reasons_of
 from townlet_runtime.config import bridge_config, script_config, town_config
 from townlet_runtime.core.loop import BatchLoop, LoopReport
 from townlet_runtime.core.runtime import BatchRuntime
+from townlet_runtime.core.stretches import Telemetry
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.plain.settings import ConfigLike, read_settings, seed_of
 from townlet_runtime.simulation.interface import Stepped, schema_of
@@ -28,13 +29,20 @@ class SimulationLoop:
         policy: the learned side; None: the script alone.
         ratio: share of the policy's decisions.
         max_rows: bound of the recorded steps of agents between collections; the oldest are dropped.
+        telemetry: told of every tick; None: nothing is measured.
 
     Raises:
         ConfigError: if the config is wrong, or of another environment than the town.
     """
 
     def __init__(
-        self, config: ConfigLike, *, policy: Actor | None = None, ratio: float = 0.0, max_rows: int = 100_000
+        self,
+        config: ConfigLike,
+        *,
+        policy: Actor | None = None,
+        ratio: float = 0.0,
+        max_rows: int = 100_000,
+        telemetry: Telemetry | None = None,
     ) -> None:
         settings = read_settings(config)
         if not settings.environment.is_town:
@@ -52,7 +60,7 @@ class SimulationLoop:
             seed=self._seed,
             guardrails=guardrails,
         )
-        self._loop = BatchLoop(self._town, self._runtime)
+        self._loop = BatchLoop(self._town, self._runtime, telemetry=telemetry)
         self.reset()
 
     @property
