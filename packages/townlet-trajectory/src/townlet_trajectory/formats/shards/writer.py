@@ -10,16 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.labels import meant_rows
 from townlet_trajectory.data.pieces import split_every
-from townlet_trajectory.data.schema import TrajectorySchema
+from townlet_trajectory.data.schema import EpisodeLabel, TrajectorySchema
 from townlet_trajectory.dataset.info import DATASET_VERSION, DatasetInfo, DatasetManifest, ShardEntry, shard_file_names
-from townlet_trajectory.dataset.source import schema_and_rest
+from townlet_trajectory.dataset.source import schema_and_rest, table_of
 from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, require, system_errors
 from townlet_trajectory.formats.shards.columns import check_texts
 from townlet_trajectory.formats.shards.layout import check_shard_schema, encode_shard
-from townlet_trajectory.formats.shards.reader import read_dataset_manifest
+from townlet_trajectory.formats.shards.reader import read_dataset_manifest, read_table
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
 from townlet_trajectory.storage.locks import remove_if_there
@@ -92,6 +94,7 @@ class ShardWriter:
             self._write_manifest(begun)
             self._lock = stack.pop_all()
         self._next_number = begun.shards[-1].number + 1 if begun.shards else 0
+        self._num_before = len(begun.shards)
         self._closed = False
 
     @property
@@ -121,6 +124,44 @@ class ShardWriter:
         if self._pending:
             self._add_shards([self._pending])
             self._pending = []
+
+    def label(self, label: EpisodeLabel, *, world: int, episode: int | None, agent_id: str | None, ended: bool) -> bool:
+        """Label what this writer has taken, as `LabelSink.label` says; of shards the manifest is written anew.
+
+        Args:
+            label: what is said.
+            world: where.
+            episode: of this one; None: of the latest.
+            agent_id: the latest trajectory of this agent, its latest piece; None: all of the episode.
+            ended: the latest one that has ended.
+
+        Returns:
+            False if there is no such trajectory.
+
+        Raises:
+            OrderError: after `close`.
+            ArtifactError: if a table cannot be read, or the manifest cannot be written; then nothing is labelled.
+        """
+        if self._closed:
+            raise OrderError("the writer is closed")
+        parts: list[ShardEntry | TrajectoryBatch] = [*self._manifest.shards[self._num_before :], *self._pending]
+        found = False
+        for place in reversed(range(len(parts))):  # the latest first
+            part = parts[place]
+            table = table_of(part) if isinstance(part, TrajectoryBatch) else read_table(self._directory, part)
+            last, goes_on = table.first_ticks + table.lengths, ~(table.terminated | table.truncated)
+            rows = meant_rows(table, last, goes_on, world=world, episode=episode, agent_id=agent_id, ended=ended)
+            if rows.size:
+                found, episode = True, int(table.episodes[rows[0]])
+                parts[place] = _labelled(part, label, rows)
+            if found and (agent_id is not None or (not rows.size and bool(np.any(table.worlds == world)))):
+                break
+        shards = tuple(part for part in parts if isinstance(part, ShardEntry))
+        if shards != self._manifest.shards[self._num_before :]:
+            before = self._manifest.shards[: self._num_before]
+            self._write_manifest(replace(self._manifest, shards=(*before, *shards)))
+        self._pending = [part for part in parts if isinstance(part, TrajectoryBatch)]
+        return found
 
     def close(self) -> DatasetManifest:
         """Write the rows that are still in memory and let the directory go; nothing happens the second time. Raises
@@ -243,6 +284,16 @@ def write_shards(
         for batch in rest:
             writer.write(batch)
         return writer.close()
+
+
+def _labelled(
+    part: ShardEntry | TrajectoryBatch, label: EpisodeLabel, rows: NDArray[np.int64]
+) -> ShardEntry | TrajectoryBatch:
+    if isinstance(part, ShardEntry):
+        return part.relabelled(label, rows)
+    labels = part.episode_labels.copy()
+    labels[rows] = label
+    return replace(part, episode_labels=labels)
 
 
 def _filled(
