@@ -1,6 +1,7 @@
 """The bridge behaves as its naive twin, whatever happens in whatever order."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,19 @@ class OddSlotsDoNotEat(StatelessGuardrail):
         )
 
 
+class Minds(Script):
+    """A script of two proposers; the test says who proposed, and how long ago it looked."""
+
+    proposers = ("fallback", "mind")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.who, self.ages = np.zeros(0, np.int8), np.zeros(0, np.int32)
+
+    def proposed_by(self, view: View) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+        return self.who, self.ages
+
+
 class BridgeMachine(RuleBasedStateMachine):
     """Everything that can happen to a bridge, done to its twin too."""
 
@@ -58,14 +72,14 @@ class BridgeMachine(RuleBasedStateMachine):
     )
     def begin(self, seed: int, ratio: float, ticks: int | dict[str, int], tick: int) -> None:
         commitment = CommitmentConfig(ticks=ticks)
-        self.script, self.seed = Script(), seed
+        self.script, self.seed = Minds(), seed
         self.config = BridgeConfig(ratio=ratio, commitment=commitment)
         self.bridge = self.fresh_bridge()
         lengths = commitment.lengths(VOCABULARY).tolist()
         self.twin = Twin(wait=WAIT, lengths=lengths, seed=seed, min_ratio=0.1, forbidden=EAT, ratio=ratio)
         self.tick = tick
         self.present: set[int] = set()
-        self.num_steps = 0
+        self.num_steps = self.num_proposals = 0
 
     def fresh_bridge(self) -> BehaviorBridge:
         return BehaviorBridge(
@@ -97,6 +111,16 @@ class BridgeMachine(RuleBasedStateMachine):
     @rule(ratio=strategies.ratios)
     def set_ratio(self, ratio: float) -> None:
         self.bridge.ratio = self.twin.ratio = ratio
+
+    @rule(
+        slot=slots,
+        ratio=st.none() | strategies.ratios | st.just(math.nan),
+        temperature=st.none() | st.sampled_from([0.25, 1.0, 3.0]),
+        delay=st.none() | st.integers(0, 4),
+    )
+    def set_difficulty(self, slot: int, ratio: float | None, temperature: float | None, delay: int | None) -> None:
+        self.bridge.difficulty.set(ints(slot), ratio=ratio, temperature=temperature, delay_ticks=delay)
+        self.twin.set_difficulty(slot, ratio, temperature, delay)
 
     @rule(slot=slots, owner=owners, lease=st.none() | st.integers(1, 3))
     def acquire(self, slot: int, owner: str | None, lease: int | None) -> None:
@@ -131,7 +155,9 @@ class BridgeMachine(RuleBasedStateMachine):
         view = self.random_view(rng, masked=masked, done=done)
         proposals = self.random_proposals(rng, view) if policy else None
         self.script.actions = rng.integers(-1, NUM_ACTIONS, len(view.slots))
-        rows = rows_of(view, self.script.actions, proposals)
+        self.script.who = rng.integers(0, 2, len(view.slots), dtype=np.int8)
+        self.script.ages = rng.integers(0, 9, len(view.slots), dtype=np.int32)
+        rows = rows_of(view, self.script, proposals)
         if look:
             held = [self.twin.held(row, self.tick) for row in rows]
             assert list(zip(*(c.tolist() for c in self.bridge.held(view, tick=self.tick)), strict=True)) == held
@@ -140,6 +166,8 @@ class BridgeMachine(RuleBasedStateMachine):
         assert self.script.told[-1] is decisions
         assert self.bridge.possession.slots().tolist() == sorted(self.twin.takeovers)
         self.num_steps += len(rows)
+        self.num_proposals += sum(row.expert >= 0 for row in rows)
+        assert sum(self.bridge.counts().proposals.values()) == self.num_proposals
         assert sum(self.bridge.counts().ticks.values()) == self.num_steps
         self.tick += 1
 
@@ -162,22 +190,25 @@ class BridgeMachine(RuleBasedStateMachine):
 
     def random_proposals(self, rng: np.random.Generator, view: PlainView) -> Proposals:
         mask = np.ones((len(view.slots), NUM_ACTIONS), np.bool_) if view.action_mask is None else view.action_mask
-        return random_proposals(
+        proposals = random_proposals(
             int(rng.integers(2**32)),
             mask,
             greedy=rng.random() < 0.2,
             known=rng.random() < 0.8,
             opinion=rng.random() < 0.4,
         )
+        return replace(proposals, temperatures=self.bridge.difficulty.temperatures(view.slots))
 
 
-def rows_of(view: PlainView, expert: NDArray[np.int64], proposals: Proposals | None) -> list[Row]:
+def rows_of(view: PlainView, script: Minds, proposals: Proposals | None) -> list[Row]:
     """The same, one agent at a time."""
     return [
         Row(
             slot=int(view.slots[i]),
             key=int(view.keys[i]),
-            expert=int(expert[i]),
+            expert=int(script.actions[i]),
+            proposer=int(script.who[i]),
+            age=int(script.ages[i]),
             legal=None if view.action_mask is None else view.action_mask[i].tolist(),
             done=bool(view.option_done[i]),
             learned=None if proposals is None else learned_of(proposals, i),

@@ -195,9 +195,15 @@ def test_other_guardrails_are_refused() -> None:
 
 
 def test_another_controller_is_refused() -> None:
+    state = dict(bridge_of(Script(), Forbid(EAT)).save_state()) | {"controller/plans": np.zeros(3)}
+    with pytest.raises(StateError, match=r"the saved state of Script must have the arrays \[\], got \['plans'\]"):
+        bridge_of(Script(), Forbid(EAT)).restore(state)
+
+
+def test_other_proposers_are_refused() -> None:
     schedule = ScheduleController(capacity=16, num_actions=NUM_ACTIONS, otherwise=Script())
     state = bridge_of(schedule, Forbid(EAT)).save_state()
-    with pytest.raises(StateError, match=r"the saved state of Script must have the arrays \[\], got \['schedule/ent"):
+    with pytest.raises(StateError, match=r"saved `proposals` must be int64 \(2,\), got int64 \(3,\)"):
         bridge_of(Script(), Forbid(EAT)).restore(state)
 
 

@@ -19,6 +19,11 @@ DTYPES = {
     "ratio": "float32",
     "held_action": "int64",
     "ticks_left": "int32",
+    "drawn_action": "int64",
+    "proposer": "int8",
+    "proposal_age": "int32",
+    "observation_age": "int32",
+    "temperature": "float32",
 }
 
 

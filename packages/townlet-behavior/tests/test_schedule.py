@@ -31,6 +31,16 @@ def test_a_schedule_is_played_in_a_loop() -> None:
     assert played == [EAT, EAT, WORK, EAT, EAT, WORK, EAT]
 
 
+def test_who_proposed_is_recorded() -> None:
+    schedule = controller_of(Script(-1, -1, COOK))
+    schedule.assign(0, [EAT])
+    bridge = bridge_of(schedule)
+    assert bridge.proposers == ("script", "schedule")
+    decisions = bridge.decide(view_of(0, 1, 3), tick=0)
+    assert decisions.proposer.tolist() == [1, -1, 0]
+    assert bridge.counts().proposals == {"script": 1, "schedule": 1}
+
+
 def test_others_do_what_the_other_controller_proposes() -> None:
     script = Script(COOK, COOK)
     schedule = controller_of(script)

@@ -21,6 +21,7 @@ def test_a_tick_by_hand() -> None:
         forced=1,
         foreign=2,
         policy_errors=0,
+        proposals={"script": 6},
     )
     assert bridge.counts() == expected
     assert bridge.take_counts() == expected
@@ -31,6 +32,7 @@ def test_a_tick_by_hand() -> None:
         forced=0,
         foreign=0,
         policy_errors=0,
+        proposals={"script": 0},
     )
 
 
@@ -57,10 +59,10 @@ def test_the_ratio_is_a_share_of_decisions_not_of_ticks() -> None:
 
 
 def test_saved_counts_go_on() -> None:
-    counter = TallyCounter(("late", "early"))
+    counter = TallyCounter(("late", "early"), ("script",))
     counter.add_policy_errors(3)
     counter.add(bridge_of(Script(EAT, EAT), ratio=1.0).decide(view_of(0, 1), tick=0, proposals=proposals_of(WORK, EAT)))
-    other = TallyCounter(("late", "early"))
+    other = TallyCounter(("late", "early"), ("script",))
     other.restore(counter.save_state())
     assert other.tally() == counter.tally()
     assert (other.tally().policy_errors, other.tally().decisions["learned"]) == (3, 2)
@@ -70,4 +72,4 @@ def test_saved_counts_go_on() -> None:
 
 def test_counts_of_other_guardrails_are_refused() -> None:
     with pytest.raises(StateError, match=r"saved `vetoes` must be int64 \(3,\), got int64 \(2,\)"):
-        TallyCounter(("late", "early")).check_state(TallyCounter(("late",)).save_state())
+        TallyCounter(("late", "early"), ("script",)).check_state(TallyCounter(("late",), ("script",)).save_state())

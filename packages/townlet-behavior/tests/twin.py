@@ -42,6 +42,17 @@ class Row:
     legal: list[bool] | None
     done: bool
     learned: Learned | None
+    proposer: int = 0
+    age: int = 0
+
+
+@dataclass
+class Own:
+    """The difficulty of one agent."""
+
+    ratio: float | None = None
+    temperature: float = 1.0
+    delay: int = 0
 
 
 @dataclass
@@ -64,6 +75,9 @@ class Twin:
     ratio: float = 0.0
     commitments: dict[int, tuple[int, int, str]] = field(default_factory=dict)
     takeovers: dict[int, Takeover] = field(default_factory=dict)
+    own: dict[int, Own] = field(default_factory=dict)
+    drawn: dict[tuple[int, int], tuple[int, str]] = field(default_factory=dict)
+    """By slot and tick, while an agent has a delay."""
 
     def acquire(self, slot: int, tick: int, owner: str | None, lease: int | None) -> bool:
         if slot in self.takeovers:
@@ -75,6 +89,27 @@ class Twin:
     def forget(self, slot: int) -> None:
         self.commitments.pop(slot, None)
         self.takeovers.pop(slot, None)
+        self.own.pop(slot, None)
+        self.drawn = {key: choice for key, choice in self.drawn.items() if key[0] != slot and self.has_delays()}
+
+    def has_delays(self) -> bool:
+        return any(own.delay for own in self.own.values())
+
+    def set_difficulty(self, slot: int, ratio: float | None, temperature: float | None, delay: int | None) -> None:
+        own = self.own.setdefault(slot, Own())
+        if ratio is not None:
+            own.ratio = None if math.isnan(ratio) else ratio
+        own.temperature = own.temperature if temperature is None else temperature
+        own.delay = own.delay if delay is None else delay
+        if not self.has_delays():
+            self.drawn.clear()
+
+    def of(self, slot: int) -> Own:
+        return self.own.get(slot, Own())
+
+    def ratio_of(self, slot: int) -> float:
+        ratio = self.of(slot).ratio
+        return self.ratio if ratio is None else ratio
 
     def held(self, row: Row, tick: int) -> tuple[int, int]:
         if row.slot not in self.commitments:
@@ -97,7 +132,10 @@ class Twin:
         held_action, ticks_left = self.held(row, tick)
         takeover = self.takeovers.get(row.slot)
         fed = None if takeover is None else takeover.action
-        chosen, kind, source = self.choose(row, tick, held_action, takeover)
+        drawn = self.choose_freely(row, tick)
+        if self.has_delays():
+            self.drawn[row.slot, tick] = drawn[0], drawn[2]
+        chosen, kind, source = self.choose(row, tick, held_action, takeover, drawn)
         action, reason = self.guard(row, chosen)
         policy_log_prob, behavior_log_prob = self.log_probs(row, chosen) if kind == "decision" else (0.0, 0.0)
         if reason:
@@ -119,17 +157,27 @@ class Twin:
             "behavior_log_prob": behavior_log_prob,
             "policy_log_prob": policy_log_prob,
             "value": row.learned.value if row.learned is not None else 0.0,
-            "ratio": self.ratio,
+            "ratio": self.ratio_of(row.slot),
             "held_action": held_action,
             "ticks_left": ticks_left,
+            "drawn_action": drawn[0],
+            "proposer": -1 if row.expert < 0 else row.proposer,
+            "proposal_age": row.age,
+            "observation_age": self.of(row.slot).delay,
+            "temperature": 1.0 if row.learned is None else self.of(row.slot).temperature,
         }
 
-    def choose(self, row: Row, tick: int, held: int, takeover: Takeover | None) -> tuple[int, str, str]:
+    def choose(
+        self, row: Row, tick: int, held: int, takeover: Takeover | None, drawn: tuple[int, str, str]
+    ) -> tuple[int, str, str]:
         if takeover is not None:
             return (self.wait if takeover.action is None else takeover.action), "foreign", "external"
         if held >= 0:
             return held, "forced", self.commitments[row.slot][2]
-        chosen, kind, source = self.choose_freely(row, tick)
+        chosen, kind, source = drawn
+        if delay := self.of(row.slot).delay:
+            chosen, source = self.drawn.get((row.slot, tick - delay), (self.wait, source))
+            kind = "foreign"
         if row.legal is not None and sum(row.legal) == 1:
             return row.legal.index(True), "forced", source
         return chosen, kind, source
@@ -138,9 +186,10 @@ class Twin:
         learned = row.learned
         if learned is None or not learned.opinion:
             return self.script(row), "foreign", "scripted"
-        known = learned.log_probs is not None and not learned.greedy and self.ratio >= self.min_ratio
+        ratio = self.ratio_of(row.slot)
+        known = learned.log_probs is not None and not learned.greedy and ratio >= self.min_ratio
         kind = "decision" if known else "foreign"
-        if coin(self.seed, row.key, tick) < self.ratio:
+        if coin(self.seed, row.key, tick) < ratio:
             return learned.action, kind, "learned"
         return self.script(row), kind, "scripted"
 
@@ -151,7 +200,9 @@ class Twin:
         assert row.learned is not None
         assert row.learned.log_probs is not None
         log_pi = max(row.learned.log_probs[chosen], FLOOR)
-        mu = self.ratio * math.exp(log_pi) + (1.0 - self.ratio) * (chosen == self.script(row))
+        ratio, temperature = self.ratio_of(row.slot), self.of(row.slot).temperature
+        powers = [math.exp(max(log_p, FLOOR) / temperature) for log_p in row.learned.log_probs]
+        mu = ratio * powers[chosen] / sum(powers) + (1.0 - ratio) * (chosen == self.script(row))
         return log_pi, math.log(mu)
 
     def guard(self, row: Row, chosen: int) -> tuple[int, int]:

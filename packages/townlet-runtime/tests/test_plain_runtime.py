@@ -609,6 +609,21 @@ def test_or_the_script_stands_in_and_it_is_counted_and_logged(caplog: pytest.Log
     assert "agent 'bob': the policy action provider raised RuntimeError: no model" in caplog.text
 
 
+def test_a_late_agent_carries_out_earlier_intents_with_the_codec_s_arguments() -> None:
+    script = Says({"ann": AgentIntent(kind="request", object_id="bed")})
+    runtime = runtime_of(script=script)
+    runtime.decide(world_of("ann", "bob"), 0)
+    runtime.set_difficulty("ann", delay_ticks=1)
+    kinds = []
+    for tick in range(1, 4):
+        actions = runtime.decide(world_of("ann", "bob"), tick)
+        kinds.append(actions["ann"]["kind"])
+        script.wants["ann"] = AgentIntent(kind="wait")
+    assert kinds == ["wait", "request", "wait"]
+    with pytest.raises(PossessionError, match="'eve'"):
+        runtime.set_difficulty("eve", ratio=0.5)
+
+
 def test_an_unknown_intent_of_the_provider_is_named() -> None:
     runtime = blended(lambda *_: AgentIntent(kind="start", object_id="sauna"), 1.0)
     with pytest.raises(UnknownActionError, match="agent 'ann': no action for .*sauna"):

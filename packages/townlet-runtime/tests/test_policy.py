@@ -32,6 +32,15 @@ def log(*probabilities: float) -> NDArray[np.float32]:
     return np.array([[LOWEST if p == 0 else np.log(p) for p in probabilities]], np.float32)
 
 
+def test_sampling_at_a_temperature_by_hand() -> None:
+    # π = (1, 4, 4)/9 at τ = 2 is (1, 2, 2)/5: cumulative 0.2, 0.6, 1. At τ = 1: 0.11, 0.56, 1.
+    log_probs = np.log(np.array([[1, 4, 4]] * 4, np.float32) / np.float32(9))
+    drawn = sample_actions(log_probs, np.array([0.15, 0.15, 0.58, 0.58]), np.array([2, 1, 2, 1], np.float32))
+    assert drawn.tolist() == [0, 1, 1, 2]
+    nothing = np.full((1, 3), np.finfo(np.float32).min)
+    assert sample_actions(nothing, np.array([0.5]), np.array([2.0], np.float32)).tolist() == [3]
+
+
 @pytest.mark.parametrize(
     ("uniform", "action"),
     [(0.0, 1), (0.2499, 1), (0.2501, 3), (0.7499, 3), (0.7501, 4), (np.nextafter(1.0, 0.0), 4)],

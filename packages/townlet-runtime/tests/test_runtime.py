@@ -567,3 +567,49 @@ def test_the_coins_can_be_drawn_from_another_seed() -> None:
     assert coins(1, later=2) == coins(2) != coins(1)
     with pytest.raises(ConfigError, match="`seed` must be in"):
         coins(1, later=-1)
+
+
+def test_the_difficulty_of_one_agent_leaves_the_others_alone() -> None:
+    """A late, random or scripted agent changes no bit of the record of agents in other worlds."""
+    config = CorridorConfig(places=1, slip=0.0)
+
+    def record(change: Callable[[BatchRuntime, str], None] | None) -> tuple[TrajectoryBatch, str]:
+        corridor = Corridor(config, num_worlds=4)
+        loop = started(corridor, bridge_config(corridor, ratio=0.5), LinearPolicy(corridor.spec, seed=3))
+        observed = loop.runtime.observed
+        assert observed is not None
+        agent_id = str(observed.agent_ids[observed.worlds == 1][0])
+        if change is not None:
+            change(loop.runtime, agent_id)
+        loop.run_for(8)
+        return loop.runtime.collect_trajectory(), agent_id
+
+    plain, agent_id = record(None)
+    for change in (
+        lambda runtime, agent: runtime.set_difficulty(agent, world=1, ratio=0.0),
+        lambda runtime, agent: runtime.set_difficulty(agent, world=1, temperature=3.0),
+        lambda runtime, agent: runtime.set_difficulty(agent, world=1, delay_ticks=2),
+    ):
+        changed, _ = record(change)
+        others = (plain.agent_ids != agent_id) | (plain.worlds != 1)
+        theirs = (changed.agent_ids != agent_id) | (changed.worlds != 1)
+        before, after = plain.filter_trajectories(others), changed.filter_trajectories(theirs)
+        for name, column in before.columns.items():
+            assert column.tobytes() == after.columns[name].tobytes(), name
+        mine, now = plain.filter_trajectories(~others), changed.filter_trajectories(~theirs)
+        assert any(mine.columns[name].tobytes() != now.columns[name].tobytes() for name in mine.columns)
+
+
+def test_the_difficulty_of_nobody_is_refused() -> None:
+    loop = started(Corridor(ALONE), BridgeConfig())
+    with pytest.raises(PossessionError, match="expected an agent that is present in world 0, got 'nobody'"):
+        loop.runtime.set_difficulty("nobody", ratio=0.5)
+
+
+def test_a_recorder_of_other_proposers_is_refused() -> None:
+    corridor = Corridor(ALONE)
+    service = TrajectoryService(schema_of(corridor.spec, masked=False, proposers=("mind",)), max_rows=10)
+    with pytest.raises(SimulationError, match=r"a recorder of the proposers \('script',\), got \('mind',\)"):
+        BatchRuntime(
+            corridor.spec, corridor.scripted("scripted"), config=BridgeConfig(), policy=None, service=service, seed=1
+        )

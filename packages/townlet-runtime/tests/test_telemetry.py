@@ -41,6 +41,11 @@ def decisions(actions: list[int]) -> DecisionBatch:
         ratio=floats,
         held_action=action,
         ticks_left=np.zeros(size, np.int32),
+        drawn_action=action,
+        proposer=integers,
+        proposal_age=np.zeros(size, np.int32),
+        observation_age=np.zeros(size, np.int32),
+        temperature=np.ones(size, np.float32),
     )
 
 

@@ -25,6 +25,7 @@ from townlet_training.learning.objective import (
     policy_divergence,
     return_scale,
     squared_value_error,
+    truncated_share,
     vtrace,
 )
 from townlet_trajectory import ArraySpec, TrajectorySchema, TrajectoryService, default_decision_columns
@@ -135,6 +136,41 @@ def test_importance_weights_by_hand() -> None:
     assert_allclose(rho, [4.0, 0.25, 1.0, 0.0, 0.0], rtol=1e-6)
     assert_allclose(trace, [1.0, 0.25, 1.0, 0.0, 0.0], rtol=1e-6)
     assert_allclose(importance_weights(batch, min_ratio=0.5)[0][0], 2.0)
+
+
+def test_the_share_of_truncated_weights_by_hand() -> None:
+    # 1/β_min = 4. Of three decisions one has π/μ = 0.8/0.1 = 8; one has 4, to rounding, and is not truncated.
+    batch = batch_of(
+        lengths=[5],
+        rewards=np.zeros(5),
+        terminated=[True],
+        kind=[DECISION, DECISION, DECISION, FOREIGN, FORCED],
+        policy_log_prob=[math.log(0.8), math.log(0.2), -2.0, 9.0, 9.0],
+        behavior_log_prob=[math.log(0.1), math.log(0.05), -1.0, 0.0, 0.0],
+    )
+    assert truncated_share(batch, min_ratio=0.25) == pytest.approx(1 / 3)
+    assert truncated_share(batch, min_ratio=0.1) == 0.0
+    nothing = batch_of(lengths=[1], rewards=[0], terminated=[True], kind=[FOREIGN])
+    assert truncated_share(nothing, min_ratio=0.25) == 0.0
+
+
+def test_weights_of_tempered_draws_undo_temperature_and_blend() -> None:
+    # Σ_a μ(a) w(a) f(a) = Σ_a π(a) f(a), for μ = β π_τ + (1 - β) 1[a = script], where no weight is truncated.
+    policy = np.array([[0.5, 0.3, 0.2]], np.float32)
+    log_policy = np.log(policy)
+    for temperature in (0.5, 1.0, 2.0):
+        powers = policy.astype(np.float64) ** (1 / temperature)
+        mu = 0.4 * powers / powers.sum() + 0.6 * np.array([0.0, 1.0, 0.0])
+        batch = batch_of(
+            lengths=[3],
+            rewards=np.zeros(3),
+            terminated=[True],
+            kind=[DECISION] * 3,
+            policy_log_prob=log_policy[0].tolist(),
+            behavior_log_prob=np.log(mu[0]).tolist(),
+        )
+        rho, _ = importance_weights(batch, min_ratio=0.01)
+        assert_allclose(mu[0] * rho, policy[0], rtol=1e-6)
 
 
 def test_return_scale_by_hand() -> None:

@@ -26,8 +26,16 @@ def test_means_deviations_and_counts_by_hand() -> None:
     )
     both = joined(
         [
-            replace(first, entropy=1.0, entropy_std=0.0, kl_max=0.5, explained_variance=None, stopped_early=True),
-            replace(second, entropy=1.0, entropy_std=0.0, kl_max=0.25, explained_variance=0.5),
+            replace(
+                first,
+                truncated_share=0.5,
+                entropy=1.0,
+                entropy_std=0.0,
+                kl_max=0.5,
+                explained_variance=None,
+                stopped_early=True,
+            ),
+            replace(second, truncated_share=0.25, entropy=1.0, entropy_std=0.0, kl_max=0.25, explained_variance=0.5),
         ]
     )
     assert both.total_loss == pytest.approx(4.0)
@@ -35,6 +43,11 @@ def test_means_deviations_and_counts_by_hand() -> None:
     assert (both.num_updates, both.num_decisions, both.num_transitions) == (4, 4, 8)
     assert (both.kl_max, both.explained_variance, both.entropy_std) == (0.5, 0.5, 0.0)
     assert both.stopped_early
+
+
+def test_shares_of_decisions_are_weighed_by_decisions() -> None:
+    parts = [measured(truncated_share=0.5, num_decisions=3), measured(truncated_share=0.25, num_decisions=1)]
+    assert joined(parts).truncated_share == pytest.approx(0.4375)
 
 
 def test_one_update_is_itself() -> None:

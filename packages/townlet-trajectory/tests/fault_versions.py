@@ -10,7 +10,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,11 @@ from townlet_trajectory.storage.json import canonical_json
 from townlet_trajectory.storage.manifest import read_directory, write_directory
 
 VERSIONS = Path(__file__).parent / "data" / "versions"
+ADDED_LATER = ("drawn_action", "proposer", "proposal_age", "observation_age", "temperature")
+"""Decision columns that came after the fixtures were written."""
+FIXTURE_SCHEMA = replace(
+    SCHEMA, decisions={name: spec for name, spec in SCHEMA.decisions.items() if name not in ADDED_LATER}
+)
 FILES = {"a.bin": bytes(range(20)), "b.json": b"{}\n"}
 
 
@@ -62,9 +67,11 @@ def _counted(agent_id: str, num_steps: int, start: int, *, ended: bool) -> Traje
         )
 
     return Trajectory(
-        schema=SCHEMA,
-        observations={name: count(num_steps + 1, spec.shape, spec.dtype) for name, spec in SCHEMA.observations.items()},
-        columns={name: count(num_steps, spec.shape, spec.dtype) for name, spec in SCHEMA.decisions.items()},
+        schema=FIXTURE_SCHEMA,
+        observations={
+            name: count(num_steps + 1, spec.shape, spec.dtype) for name, spec in FIXTURE_SCHEMA.observations.items()
+        },
+        columns={name: count(num_steps, spec.shape, spec.dtype) for name, spec in FIXTURE_SCHEMA.decisions.items()},
         rewards=np.arange(num_steps, dtype=np.float32) / 4,
         ticks=np.arange(start, start + num_steps),
         terminated=ended,

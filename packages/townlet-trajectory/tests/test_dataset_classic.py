@@ -197,8 +197,8 @@ def test_what_is_left_out_counts_while_a_block_is_read() -> None:
     source = BatchSource(TrajectoryBatch.from_trajectories([make_trajectory(0, 10), make_trajectory(1, 10, world=1)]))
     assert ClassicColumns(source).encoded_bytes.tolist() == [0]
     source.encoded_bytes = np.array([1000])
-    # A row loses 3 bytes of mask and 50 of decisions (58 but for the action), a final observation 3 bytes of mask.
-    assert ClassicColumns(source).encoded_bytes.tolist() == [1000 + 20 * (3 + 50) + 2 * 3]
+    # A row loses 3 bytes of mask and 71 of decisions (79 but for the action), a final observation 3 bytes of mask.
+    assert ClassicColumns(source).encoded_bytes.tolist() == [1000 + 20 * (3 + 71) + 2 * 3]
     assert ClassicColumns(source).fingerprint not in (source.fingerprint, classic_view(source).fingerprint)
 
 

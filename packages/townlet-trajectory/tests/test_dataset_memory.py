@@ -52,8 +52,8 @@ def test_blocks_that_are_stored_larger_than_decoded_count_as_stored() -> None:
     source.encoded_bytes = np.array([10, 100_000])
     memory = block_memory(source)
     decoded = [3 * step_bytes(SCHEMA) + trajectory_bytes(SCHEMA), 4 * step_bytes(SCHEMA) + trajectory_bytes(SCHEMA)]
-    # Beside the observations a row holds 58 bytes of decisions, 4 of reward and 8 of tick, and 32 of index.
-    assert memory.held.tolist() == [decoded[0] + 3 * (70 + 32), 100_000 + 4 * (70 + 32)]
+    # Beside the observations a row holds 79 bytes of decisions, 4 of reward and 8 of tick, and 32 of index.
+    assert memory.held.tolist() == [decoded[0] + 3 * (91 + 32), 100_000 + 4 * (91 + 32)]
     assert memory.loading.tolist() == [2 * (10 + decoded[0]), 2 * (100_000 + decoded[1])]
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,31 @@ def test_vocabulary_digest_by_hand() -> None:
 def test_row_bytes() -> None:
     assert ArraySpec("float32", (4, 11, 11)).row_bytes == 1936
     assert ArraySpec("bool").row_bytes == 1
-    assert sum(spec.row_bytes for spec in default_decision_columns().values()) == 58
+    assert sum(spec.row_bytes for spec in default_decision_columns().values()) == 79
+
+
+def test_proposers_are_kept_where_they_are_known() -> None:
+    specs = {"x": ArraySpec("float32")}
+    schema = TrajectorySchema(observations=specs, decisions={"proposer": ArraySpec("int8")}, vocabulary=("wait",))
+    assert "proposers" not in schema_document(schema)
+    named = replace(schema, proposers=("script", "mind"))
+    assert parse_schema(Fields(schema_document(named), "f")) == named
+    assert parse_schema(Fields(schema_document(schema), "f")).proposers == ()
+    with pytest.raises(SchemaError, match=r"proposers differ: \('script', 'mind'\) and \(\)"):
+        named.require_equal(schema)
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (("script", "script"), r"`proposers` repeats \['script'\]"),
+        (("",), "`proposers` must be a tuple of non-empty"),
+    ],
+)
+def test_names_of_proposers_are_checked(names: tuple[str, ...], problem: str) -> None:
+    specs = {"x": ArraySpec("float32")}
+    with pytest.raises(SchemaError, match=problem):
+        TrajectorySchema(observations=specs, decisions={"y": ArraySpec("int8")}, vocabulary=(), proposers=names)
 
 
 @pytest.mark.parametrize(

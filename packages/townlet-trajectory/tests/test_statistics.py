@@ -43,7 +43,7 @@ def test_statistics_by_hand() -> None:
     assert found.veto_reasons == {0: 3, 3: 1}
     assert found.flags["vetoed"] == 1
     assert found.flags.keys() == {"vetoed", "possessed", "demonstrated"}
-    assert found.columns.keys() == {"behavior_log_prob", "policy_log_prob", "value", "ratio"}
+    assert found.columns.keys() == {"behavior_log_prob", "policy_log_prob", "value", "ratio", "temperature"}
     assert (found.columns["policy_log_prob"].count, found.columns["policy_log_prob"].mean) == (2, -2.0)
     np.testing.assert_allclose(found.observations["features"].mean, batch.observations["features"].mean(axis=0))
     assert found.observations["features"].count == 4

@@ -1,6 +1,6 @@
 """Settles one executed decision per agent from scripted and learned proposals, with its source and its probability."""
 
-from .blend import blend, mixture_log_prob
+from .blend import blend, mixture_log_prob, tempered_log_probs
 from .bridge import BehaviorBridge
 from .commitment import CommitmentConfig, Commitments, Held
 from .config import BridgeConfig
@@ -21,6 +21,7 @@ from .controllers import (
     StatelessController,
 )
 from .decisions import DecisionBatch, Kind, Source
+from .difficulty import Difficulty
 from .draws import Purpose, draw_keys, uniforms
 from .errors import (
     BehaviorError,
@@ -48,6 +49,7 @@ from .intent import Action, AgentIntent, IntentKind
 from .personality import CHAT_PREFERENCE, PROFILES, Profile, arrival_buffers, avoid_thresholds, need_thresholds
 from .possession import Possession
 from .proposals import Proposals
+from .proposers import SCRIPT, ProposerAware, proposers_of
 from .saving import SavedState, join_groups, split_groups
 from .schedule import ScheduleController, ScheduledBehavior
 from .scripted import (
@@ -73,6 +75,7 @@ __all__ = [
     "CHAT_RIVAL",
     "PROFILES",
     "QUEUE_RIVAL",
+    "SCRIPT",
     "Action",
     "ActionMaskGuardrail",
     "ActionVocabulary",
@@ -92,6 +95,7 @@ __all__ = [
     "ControllerError",
     "DecisionBatch",
     "Decoder",
+    "Difficulty",
     "FirstOf",
     "Guardrail",
     "GuardrailError",
@@ -107,6 +111,7 @@ __all__ = [
     "PossessionError",
     "Profile",
     "Proposals",
+    "ProposerAware",
     "Purpose",
     "RivalryGuardrail",
     "RivalryView",
@@ -143,7 +148,9 @@ __all__ = [
     "mixture_log_prob",
     "need_thresholds",
     "pressing_needs",
+    "proposers_of",
     "split_groups",
+    "tempered_log_probs",
     "time_to_leave",
     "uniforms",
     "wants_to_chat",

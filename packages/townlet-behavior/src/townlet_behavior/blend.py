@@ -13,13 +13,16 @@ from .decisions import Kind, Source
 from .proposals import Proposals
 from .views import gather
 
+Ratio = float | NDArray[np.float64]
+"""β: one of all rows, or that of each, [N]."""
+
 
 def blend(
     expert: NDArray[np.int64],
     learned: NDArray[np.int64],
     opinion: NDArray[np.bool_] | None,
     uniforms: NDArray[np.float64],
-    ratio: float,
+    ratio: Ratio,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Choose the policy's action with probability `ratio`, else the script's (DAgger's mixture, Ross et al. 2011).
 
@@ -33,7 +36,7 @@ def blend(
         learned: [N]; the policy's actions, any value where it has no opinion.
         opinion: [N], or None where the policy has one everywhere.
         uniforms: [N], in [0, 1).
-        ratio: β in [0, 1].
+        ratio: β in [0, 1], or that of each row [N].
 
     Returns:
         The chosen actions [N], and where they are the policy's [N] bool.
@@ -45,7 +48,7 @@ def blend(
 
 
 def mixture_log_prob(
-    policy_log_prob: NDArray[np.float64], agrees: NDArray[np.bool_], ratio: float
+    policy_log_prob: NDArray[np.float64], agrees: NDArray[np.bool_], ratio: Ratio
 ) -> NDArray[np.float64]:
     """Log-probability of an action under the blend.
 
@@ -56,14 +59,45 @@ def mixture_log_prob(
     Args:
         policy_log_prob: log π(a), [N] float64.
         agrees: [N]; whether a is the script's action.
-        ratio: β in [0, 1].
+        ratio: β in [0, 1], or that of each row [N].
 
     Returns:
         [N] float64; -inf where μ(a) is 0.
     """
-    log_ratio = math.log(ratio) if ratio > 0.0 else -math.inf
-    log_rest = math.log1p(-ratio) if ratio < 1.0 else -math.inf
-    return np.logaddexp(policy_log_prob + log_ratio, np.where(agrees, log_rest, -math.inf))
+    # Few agents have a ratio of their own: a logarithm for each ratio gives all rows of one ratio the same bits.
+    levels, which = np.unique(ratio, return_inverse=True)
+    log_ratio, log_rest = np.array([_logs(level) for level in levels.tolist()]).T.take(which.reshape(-1), axis=1)
+    mixed: NDArray[np.float64] = np.logaddexp(policy_log_prob + log_ratio, np.where(agrees, log_rest, -math.inf))
+    return mixed
+
+
+def _logs(ratio: float) -> tuple[float, float]:
+    """log β and log(1 - β)."""
+    return math.log(ratio) if ratio > 0.0 else -math.inf, math.log1p(-ratio) if ratio < 1.0 else -math.inf
+
+
+def tempered_log_probs(log_probs: NDArray[np.float32], temperatures: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Log-probabilities of a policy whose draws are made more or less random.
+
+        log π_τ(a) = log π(a) / τ - log Σ_b exp(log π(b) / τ)
+
+    The softmax with temperature (Ackley, Hinton & Sejnowski 1985): τ = 1 is π, τ → 0 its most probable actions, τ → ∞
+    uniform over actions that are possible.
+
+    Args:
+        log_probs: log π, [N, A]; of impossible actions finfo(float32).min.
+        temperatures: τ > 0, [N].
+
+    Returns:
+        [N, A] float64, normalised.
+    """
+    scaled: NDArray[np.float64] = log_probs.astype(np.float64)
+    # Of impossible actions none becomes possible, however high the temperature.
+    scaled[log_probs <= np.finfo(np.float32).min / 2] = -np.inf
+    scaled /= temperatures.astype(np.float64)[:, None]
+    scaled -= scaled.max(axis=1, keepdims=True)
+    scaled -= np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+    return scaled
 
 
 _DECISION, _FORCED, _FOREIGN = (np.int8(kind) for kind in Kind)
@@ -81,6 +115,20 @@ class Choices(NamedTuple):
     source: NDArray[np.int8]
     """[N]; `Source`."""
 
+    def foreign_where(self, rows: NDArray[np.bool_], action: NDArray[np.int64], source: NDArray[np.int8]) -> Choices:
+        """Replace the choices of `rows` [N] bool by others that no recorded probability describes.
+
+        Args:
+            rows: [N].
+            action: [N].
+            source: [N]; `Source`.
+        """
+        return Choices(
+            np.where(rows, action, self.action),
+            np.where(rows, _FOREIGN, self.kind),
+            np.where(rows, source, self.source),
+        )
+
 
 def script_alone(script: NDArray[np.int64]) -> Choices:
     """Without a policy the script decides, [N] actions, and there is nothing to learn a policy from."""
@@ -88,7 +136,7 @@ def script_alone(script: NDArray[np.int64]) -> Choices:
 
 
 def blend_proposals(
-    script: NDArray[np.int64], proposals: Proposals, draws: NDArray[np.float64], *, ratio: float, min_ratio: float
+    script: NDArray[np.int64], proposals: Proposals, draws: NDArray[np.float64], *, ratio: Ratio, min_ratio: float
 ) -> Choices:
     """Choose between script and policy, and tell which steps are decisions.
 
@@ -99,15 +147,16 @@ def blend_proposals(
         script: [N]; its actions.
         proposals: of the policy, of the same rows.
         draws: [N], in [0, 1).
-        ratio: β in [0, 1].
+        ratio: β in [0, 1], or that of each row [N].
         min_ratio: β_min in (0, 1].
     """
     action, learned = blend(script, proposals.actions, proposals.opinion, draws, ratio)
-    correctable = proposals.log_probs is not None and not proposals.greedy and ratio >= min_ratio
-    if correctable and proposals.opinion is not None:
-        kind = np.where(proposals.opinion, _DECISION, _FOREIGN)
+    if proposals.log_probs is None or proposals.greedy:
+        kind = np.full(len(script), _FOREIGN)
     else:
-        kind = np.full(len(script), _DECISION if correctable else _FOREIGN)
+        kind = np.full(len(script), np.where(np.asarray(ratio) >= min_ratio, _DECISION, _FOREIGN))
+        if proposals.opinion is not None:
+            kind[~proposals.opinion] = _FOREIGN
     # False and True are the codes of SCRIPTED and LEARNED.
     return Choices(action, kind, learned.view(np.int8))
 
@@ -154,23 +203,19 @@ def obey_possessors(choices: Choices, possessed: NDArray[np.bool_], wishes: NDAr
     """
     if not np.count_nonzero(possessed):
         return choices
-    return Choices(
-        np.where(possessed, np.where(wishes < 0, wait, wishes), choices.action),
-        np.where(possessed, _FOREIGN, choices.kind),
-        np.where(possessed, _EXTERNAL, choices.source),
-    )
+    return choices.foreign_where(possessed, np.where(wishes < 0, wait, wishes), np.full(len(wishes), _EXTERNAL))
 
 
 def log_probs(
-    choices: Choices, script: NDArray[np.int64], proposals: Proposals | None, ratio: float
+    choices: Choices, script: NDArray[np.int64], proposals: Proposals | None, ratio: Ratio
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Compute log π and log μ of the choices.
+    """Compute log π and log μ of the choices, μ with the temperatures at which the policy's actions were drawn.
 
     Args:
         choices: after commitments and possession, N rows.
         script: [N]; its actions.
         proposals: of the policy; None: there is none.
-        ratio: β in [0, 1].
+        ratio: β in [0, 1], or that of each row [N].
 
     Returns:
         [N] each; 0 on steps that are not decisions.
@@ -180,7 +225,13 @@ def log_probs(
         zeros = np.zeros(len(script), np.float32)
         return zeros, zeros
     policy = np.where(decision, gather(proposals.log_probs, choices.action), _ZERO)
-    if ratio == 1.0:  # log μ = log π
-        return policy, policy
-    behavior = mixture_log_prob(policy.astype(np.float64), choices.action == script, ratio)
+    acting = policy
+    if proposals.temperatures is not None:
+        rows = np.flatnonzero(decision & (proposals.temperatures != 1.0))
+        tempered = tempered_log_probs(proposals.log_probs[rows], proposals.temperatures[rows])
+        acting = policy.copy()
+        acting[rows] = gather(tempered, choices.action[rows])
+    if isinstance(ratio, float) and ratio == 1.0:  # log μ = log π
+        return policy, acting
+    behavior = mixture_log_prob(acting.astype(np.float64), choices.action == script, ratio)
     return policy, np.where(decision, behavior.astype(np.float32), _ZERO)

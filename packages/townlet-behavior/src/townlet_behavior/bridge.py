@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .blend import (
     Choices,
+    Ratio,
     blend_proposals,
     keep_commitments,
     log_probs,
@@ -21,11 +22,13 @@ from .commitment import Commitments, Held
 from .config import BridgeConfig, clamped_ratio
 from .controllers import BatchController, propose_checked
 from .decisions import DecisionBatch
+from .difficulty import Difficulty
 from .draws import Purpose, uniforms
 from .errors import ConfigError, PolicyError, ShapeError, StateError
 from .guardrails import Guardrail, GuardrailChain
 from .possession import Possession
 from .proposals import Proposals, find_faults, is_sound, without_rows
+from .proposers import ProposerAware, proposed_by, proposers_of
 from .saving import SavedState, check_array, check_names, join_groups, split_groups
 from .tally import Tally, TallyCounter
 from .views import ArgumentsView, View, check_slots, check_view
@@ -80,7 +83,9 @@ class BehaviorBridge:
         self.seed = seed
         self._guardrails = GuardrailChain(guardrails, wait=vocabulary.wait, num_actions=len(vocabulary))
         self._commitments = Commitments(capacity=capacity, vocabulary=vocabulary, config=config.commitment)
-        self._counter = TallyCounter(self._guardrails.reasons)
+        self._proposers = proposers_of(controller)
+        self._aware = controller if isinstance(controller, ProposerAware) else None
+        self._counter = TallyCounter(self._guardrails.reasons, self._proposers)
         self._tick = 0
         """The last one decided; 0 before the first, and after a restore."""
         self._held_before: tuple[View, int, Held] | None = None
@@ -89,6 +94,13 @@ class BehaviorBridge:
             capacity=capacity,
             num_actions=len(vocabulary),
             on_acquire=lambda slot: self._end_commitments(np.array([slot])),
+        )
+        self.difficulty = Difficulty(
+            capacity=capacity,
+            wait=vocabulary.wait,
+            temperature=config.temperature,
+            delay_ticks=config.delay_ticks,
+            lock=self.possession.lock,
         )
         self.ratio = config.ratio
 
@@ -121,6 +133,11 @@ class BehaviorBridge:
         """Names of all reasons, the action mask's first; `veto_reason` of a decision is 1 + index into this."""
         return self._guardrails.reasons
 
+    @property
+    def proposers(self) -> tuple[str, ...]:
+        """Names of who proposes beside the policy; `proposer` of a decision is an index into this."""
+        return self._proposers
+
     def decide(self, view: View, *, tick: int, proposals: Proposals | None = None) -> DecisionBatch:
         """Settle one decision per agent.
 
@@ -142,25 +159,19 @@ class BehaviorBridge:
         """
         with self.possession.lock:
             held = self._held(view, tick)
-            # Possession,
             possessed, wishes = self.possession.wishes(view.slots, tick)
-            # else proposals,
             expert = propose_checked(self._controller, view, num_actions=self._num_actions)
+            proposer, proposal_age = proposed_by(self._aware, view, expert)
             proposals = self._usable(proposals, view, tick)
-            # blend,
             script = np.where(expert < 0, self._wait, expert)
-            drawn = self._blend(view, script, proposals, tick)
-            # option commitment
-            choices = keep_commitments(drawn, held)
-            choices = take_only_actions(choices, view.action_mask)
-            choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
-            if isinstance(view, ArgumentsView):
-                view.choices_made(drawn, choices)
-            # and guardrails, which have the last word.
+            ratio = self.difficulty.ratios(view.slots, self._ratio)
+            drawn = self._blend(view, script, proposals, ratio, tick)
+            choices, delay = self._choose(view, drawn, held, possessed, wishes, tick)
+            # The guardrails have the last word.
             reviewed = self._guardrails.review(view, choices.action)
 
-            values = None if proposals is None else proposals.values
-            policy_log_prob, behavior_log_prob = log_probs(choices, script, proposals, self._ratio)
+            values, temperatures = (None, None) if proposals is None else (proposals.values, proposals.temperatures)
+            policy_log_prob, behavior_log_prob = log_probs(choices, script, proposals, ratio)
             decisions = DecisionBatch(
                 action=reviewed.action,
                 chosen_action=choices.action,
@@ -174,9 +185,14 @@ class BehaviorBridge:
                 behavior_log_prob=behavior_log_prob,
                 policy_log_prob=policy_log_prob,
                 value=np.zeros(len(expert), np.float32) if values is None else values.copy(),
-                ratio=np.full(len(expert), self._ratio, np.float32),
+                ratio=np.full(len(expert), ratio, np.float32),
                 held_action=held.action,
                 ticks_left=held.ticks_left,
+                drawn_action=drawn.action,
+                proposer=proposer,
+                proposal_age=proposal_age,
+                observation_age=delay,
+                temperature=np.ones(len(expert), np.float32) if temperatures is None else temperatures.copy(),
             )
             self._settle(view, decisions, tick)
             return decisions
@@ -220,7 +236,7 @@ class BehaviorBridge:
         return held.action, held.ticks_left
 
     def forget(self, slots: NDArray[np.int64]) -> None:
-        """Drop commitments, possession and plans of the agents in `slots` [E], which have left.
+        """Drop commitments, possession, difficulty and plans of the agents in `slots` [E], which have left.
 
         Raises:
             ShapeError: if the slots are not strictly ascending in [0, capacity).
@@ -229,6 +245,7 @@ class BehaviorBridge:
         with self.possession.lock:
             self._end_commitments(slots)
             self.possession.forget(slots)
+            self.difficulty.forget(slots)
             self._controller.forget(slots)
 
     def reset(self) -> None:
@@ -247,7 +264,7 @@ class BehaviorBridge:
         return tally
 
     def save_state(self) -> SavedState:
-        """Return all that later decisions depend on: seed, ratio, commitments, possession, counts, plans."""
+        """Return the state of later decisions: seed, ratio, commitments, possession, difficulty, counts, plans."""
         with self.possession.lock:
             return join_groups(
                 {
@@ -258,6 +275,7 @@ class BehaviorBridge:
                     },
                     "commitments": self._commitments.save_state(),
                     "possession": self.possession.save_state(),
+                    "difficulty": self.difficulty.save_state(),
                     "counts": self._counter.save_state(),
                     "controller": self._controller.save_state(),
                 }
@@ -272,7 +290,7 @@ class BehaviorBridge:
             StateError: if the state is of another vocabulary, seed, capacity, controller or set of guardrails; then
                 nothing has changed.
         """
-        parts = split_groups(state, ("bridge", "commitments", "possession", "counts", "controller"))
+        parts = split_groups(state, ("bridge", "commitments", "possession", "difficulty", "counts", "controller"))
         own = parts["bridge"]
         check_names(own, ("vocabulary", "seed", "ratio"), of="the bridge")
         if not np.array_equal(own["vocabulary"], self._digest):
@@ -283,10 +301,12 @@ class BehaviorBridge:
         with self.possession.lock:
             self._commitments.check_state(parts["commitments"])
             self.possession.check_state(parts["possession"])
+            self.difficulty.check_state(parts["difficulty"])
             self._counter.check_state(parts["counts"])
             self._controller.restore(parts["controller"])
             self._commitments.restore(parts["commitments"])
             self.possession.restore(parts["possession"])
+            self.difficulty.restore(parts["difficulty"])
             self._counter.restore(parts["counts"])
             self.ratio = float(own["ratio"])
             self._tick, self._held_before = 0, None
@@ -307,15 +327,35 @@ class BehaviorBridge:
             self._counter.add_policy_errors(num_faulty)
         return without_rows(proposals, faulty)
 
-    def _blend(self, view: View, script: NDArray[np.int64], proposals: Proposals | None, tick: int) -> Choices:
+    def _blend(
+        self, view: View, script: NDArray[np.int64], proposals: Proposals | None, ratio: Ratio, tick: int
+    ) -> Choices:
         if proposals is None:
             return script_alone(script)
         # Without a coin to toss any number in [0, 1) gives the same; draws have no state that would have to advance.
-        if 0.0 < self._ratio < 1.0:
-            draws = uniforms(self._seed, Purpose.BLEND, view.keys, tick)
-        else:
+        if isinstance(ratio, float) and not 0.0 < ratio < 1.0:
             draws = np.zeros(len(script))
-        return blend_proposals(script, proposals, draws, ratio=self._ratio, min_ratio=self._config.min_ratio)
+        else:
+            draws = uniforms(self._seed, Purpose.BLEND, view.keys, tick)
+        return blend_proposals(script, proposals, draws, ratio=ratio, min_ratio=self._config.min_ratio)
+
+    def _choose(
+        self,
+        view: View,
+        drawn: Choices,
+        held: Held,
+        possessed: NDArray[np.bool_],
+        wishes: NDArray[np.int64],
+        tick: int,
+    ) -> tuple[Choices, NDArray[np.int32]]:
+        """Return the choices that the guardrails judge, and the reaction delays [N], from what the blend drew."""
+        choices, delay = self.difficulty.late(view.slots, tick, drawn)
+        choices = keep_commitments(choices, held)
+        choices = take_only_actions(choices, view.action_mask)
+        choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
+        if isinstance(view, ArgumentsView):
+            view.choices_made(drawn, choices)
+        return choices, delay
 
     def _held(self, view: View, tick: int) -> Held:
         """Return the commitments in force of the agents of a view, which is checked first."""

@@ -6,10 +6,16 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+import numpy as np
+
 from .commitment import CommitmentConfig
 from .errors import ConfigError
 
 OnPolicyError = Literal["raise", "script"]
+
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+MAX_DELAY_TICKS = 64
+"""Longest reaction delay: so many choices are remembered for every slot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,12 @@ class BridgeConfig:
     """β_min in (0, 1]: below it decisions are recorded as foreign, because correcting for who chose would need weights
     above 1/β_min."""
     commitment: CommitmentConfig = field(default_factory=CommitmentConfig)
+    temperature: float = 1.0
+    """τ > 0 of the policy's draws, π_τ ∝ π^(1/τ), of agents without one of their own."""
+    delay_ticks: int = 0
+    """Reaction delay in [0, 64] ticks of agents without one of their own; their steps are foreign to a learner."""
+    handover_ticks: int = 0
+    """Ticks over which the policy's share of an agent rises to its ratio again after a possessor has let it go."""
     on_policy_error: OnPolicyError = "raise"
     """The effect of unusable output of the policy: `raise` stops the tick; `script` lets the script decide for the
     agents concerned, logs a warning and counts them."""
@@ -40,6 +52,10 @@ class BridgeConfig:
         clamped_ratio(self.ratio)
         if not 0.0 < self.min_ratio <= 1.0:
             raise ConfigError(f"`min_ratio` must be in (0, 1], got {self.min_ratio!r}")
+        check_temperature(self.temperature)
+        check_delay_ticks(self.delay_ticks)
+        if self.handover_ticks < 0:
+            raise ConfigError(f"`handover_ticks` must be at least 0, got {self.handover_ticks}")
         if self.on_policy_error not in get_args(OnPolicyError):
             raise ConfigError(f"`on_policy_error` must be 'raise' or 'script', got {self.on_policy_error!r}")
 
@@ -53,3 +69,25 @@ def clamped_ratio(ratio: float) -> float:
     if math.isnan(ratio):
         raise ConfigError(f"`ratio` must be a number in [0, 1], got {ratio!r}")
     return min(max(float(ratio), 0.0), 1.0)
+
+
+def check_temperature(temperature: float) -> float:
+    """Return `temperature`.
+
+    Raises:
+        ConfigError: if it is not a positive number that float32 holds.
+    """
+    if not LOWEST_TEMPERATURE <= temperature <= HIGHEST_TEMPERATURE:
+        raise ConfigError(f"`temperature` must be a number above 0, got {temperature!r}")
+    return temperature
+
+
+def check_delay_ticks(delay_ticks: int) -> int:
+    """Return `delay_ticks`.
+
+    Raises:
+        ConfigError: if it is not in [0, 64].
+    """
+    if not 0 <= delay_ticks <= MAX_DELAY_TICKS:
+        raise ConfigError(f"`delay_ticks` must be in [0, {MAX_DELAY_TICKS}], got {delay_ticks!r}")
+    return delay_ticks

@@ -56,11 +56,21 @@ class DecisionBatch:
     value: NDArray[np.float32]
     """The policy's estimate, on every step for which there were proposals with values; else 0."""
     ratio: NDArray[np.float32]
-    """β of this tick."""
+    """β of the agent at this tick."""
     held_action: NDArray[np.int64]
     """The option in force when the decision was made, -1 for none."""
     ticks_left: NDArray[np.int32]
     """Ticks it still had then, this one included; 0 for none."""
+    drawn_action: NDArray[np.int64]
+    """What the blend drew at this tick, also where an option was held, or a possessor or an earlier draw decided."""
+    proposer: NDArray[np.int8]
+    """Who made `expert_action`: an index into `BehaviorBridge.proposers`, -1 where nothing was proposed."""
+    proposal_age: NDArray[np.int32]
+    """Ticks since the proposer saw what `expert_action` was made from."""
+    observation_age: NDArray[np.int32]
+    """The agent's reaction delay d in ticks: `chosen_action` was drawn at tick - d, unless it was held or possessed."""
+    temperature: NDArray[np.float32]
+    """τ of the agent's draws. `policy_log_prob` is log π at τ = 1 all the same; `behavior_log_prob` is of π_τ."""
 
     def __len__(self) -> int:
         return len(self.action)

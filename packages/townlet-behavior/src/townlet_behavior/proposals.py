@@ -45,6 +45,8 @@ class Proposals:
     opinion: NDArray[np.bool_] | None = None
     """[N]; where the policy has an opinion. None: everywhere. Elsewhere the script decides, and `actions` and
     `log_probs` are not read."""
+    temperatures: NDArray[np.float32] | None = None
+    """[N], above 0; τ at which `actions` were drawn, from π_τ ∝ π^(1/τ). `log_probs` are those of π. None: 1."""
 
     def __post_init__(self) -> None:
         if self.actions.ndim != 1 or self.actions.dtype != _INT64:
@@ -60,6 +62,20 @@ class Proposals:
                 )
         if self.opinion is not None and (self.opinion.shape != shape or self.opinion.dtype != _BOOL):
             raise ShapeError(f"`opinion` must be bool {shape}, got {self.opinion.dtype} {self.opinion.shape}")
+        if self.temperatures is not None:
+            check_temperatures(self.temperatures, shape)
+
+
+def check_temperatures(temperatures: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    """Refuse temperatures that are not float32 of `shape`, finite and above 0.
+
+    Raises:
+        ShapeError: if they are not.
+    """
+    if temperatures.shape != shape or temperatures.dtype != _FLOAT32:
+        raise ShapeError(f"`temperatures` must be float32 {shape}, got {temperatures.dtype} {temperatures.shape}")
+    if not ((temperatures > 0.0) & np.isfinite(temperatures)).all():
+        raise ShapeError(f"`temperatures` must be finite and above 0, got {temperatures}")
 
 
 def is_sound(proposals: Proposals, view: View, *, num_actions: int) -> bool:

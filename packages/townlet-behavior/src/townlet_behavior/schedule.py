@@ -11,9 +11,12 @@ from .controllers import Avoiding, BatchController, Cancellable, Controller, Inf
 from .decisions import DecisionBatch
 from .errors import ConfigError, ShapeError, StateError, UnknownActionError
 from .intent import AgentIntent
+from .proposers import ProposerAware, proposed_by, proposers_of
 from .saving import SavedState, check_array, check_names, join_groups, split_groups
 from .views import View, WorldView
 
+SCHEDULE = "schedule"
+"""Name of the proposer of agents that follow a schedule."""
 _NO_SCHEDULE = -1
 
 
@@ -32,9 +35,12 @@ class ScheduleController:
     def __init__(self, *, capacity: int, num_actions: int, otherwise: BatchController) -> None:
         self._num_actions = num_actions
         self._otherwise = otherwise
+        self._aware = otherwise if isinstance(otherwise, ProposerAware) else None
         self._entries: NDArray[np.int64] = np.full((capacity, 1), _NO_SCHEDULE, np.int64)
         self._lengths: NDArray[np.int64] = np.ones(capacity, np.int64)
         self._positions: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._others: NDArray[np.int64] = np.empty(0, np.int64)
+        """[N]; last proposals of the other controller."""
 
     def assign(self, slot: int, actions: Sequence[int]) -> None:
         """Give the agent in `slot` a schedule, from its first entry on.
@@ -62,8 +68,19 @@ class ScheduleController:
 
     def propose(self, view: View) -> NDArray[np.int64]:
         """[N]; the current entry of each schedule, else the other controller's proposal."""
-        scheduled = self._current(view)
-        return np.where(scheduled == _NO_SCHEDULE, self._otherwise.propose(view), scheduled)
+        scheduled, self._others = self._current(view), self._otherwise.propose(view)
+        return np.where(scheduled == _NO_SCHEDULE, self._others, scheduled)
+
+    @property
+    def proposers(self) -> tuple[str, ...]:
+        """Those of the other controller, and `schedule`."""
+        return (*proposers_of(self._otherwise), SCHEDULE)
+
+    def proposed_by(self, view: View) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+        """[N] each; see `ProposerAware`."""
+        scheduled = self._current(view) != _NO_SCHEDULE
+        proposer, age = proposed_by(self._aware, view, np.where(scheduled, 0, self._others))
+        return np.where(scheduled, np.int8(len(self.proposers) - 1), proposer), np.where(scheduled, np.int32(0), age)
 
     def settled(self, view: View, decisions: DecisionBatch) -> None:
         """Advance the schedules whose current entry was executed."""

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from .decisions import DecisionBatch, Kind, Source
 from .saving import SavedState, check_array, check_names
 
+_ONE = np.int8(1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
@@ -26,25 +28,30 @@ class Tally:
     foreign: int
     policy_errors: int
     """Agent-ticks at which the script stood in for unusable output of the policy."""
+    proposals: Mapping[str, int]
+    """Agent-ticks by who proposed beside the policy, whoever decided in the end."""
 
 
 class TallyCounter:
     """Adds up batches of decisions."""
 
-    def __init__(self, veto_reasons: tuple[str, ...]) -> None:
+    def __init__(self, veto_reasons: tuple[str, ...], proposers: tuple[str, ...]) -> None:
         self._veto_reasons = veto_reasons
+        self._proposers = proposers
         self.clear()
 
     def clear(self) -> None:
         """Start from zero."""
         self._steps: NDArray[np.int64] = np.zeros(len(Kind) * len(Source), np.int64)
         self._vetoes: NDArray[np.int64] = np.zeros(1 + len(self._veto_reasons), np.int64)
+        self._proposals: NDArray[np.int64] = np.zeros(1 + len(self._proposers), np.int64)
         self._policy_errors = 0
 
     def add(self, decisions: DecisionBatch) -> None:
         """Count a tick."""
         cells = decisions.kind * np.int8(len(Source)) + decisions.source
         self._steps += np.bincount(cells, minlength=len(self._steps))
+        self._proposals += np.bincount(decisions.proposer + _ONE, minlength=len(self._proposals))
         if np.count_nonzero(decisions.vetoed):
             self._vetoes += np.bincount(decisions.veto_reason, minlength=len(self._vetoes))
 
@@ -58,16 +65,17 @@ class TallyCounter:
             "steps": self._steps.copy(),
             "vetoes": self._vetoes.copy(),
             "policy_errors": np.array(self._policy_errors, np.int64),
+            "proposals": self._proposals.copy(),
         }
 
     def check_state(self, state: SavedState) -> None:
         """Check that `restore` can use a state.
 
         Raises:
-            StateError: if the state is not of counts, or was saved with other guardrails.
+            StateError: if the state is not of counts, or was saved with other guardrails or proposers.
         """
-        check_names(state, ("steps", "vetoes", "policy_errors"), of="the counts")
         like = self.save_state()
+        check_names(state, like, of="the counts")
         for name in like:
             check_array(state, name, like=like[name], low=0, high=2**62)
 
@@ -75,6 +83,7 @@ class TallyCounter:
         """Replace the counts by saved ones, which have passed `check_state`."""
         self._steps, self._vetoes = state["steps"].copy(), state["vetoes"].copy()
         self._policy_errors = int(state["policy_errors"])
+        self._proposals = state["proposals"].copy()
 
     def tally(self) -> Tally:
         """The counts so far."""
@@ -87,4 +96,5 @@ class TallyCounter:
             forced=int(steps[Kind.FORCED].sum()),
             foreign=int(steps[Kind.FOREIGN].sum()),
             policy_errors=self._policy_errors,
+            proposals=dict(zip(self._proposers, self._proposals[1:].tolist(), strict=True)),
         )

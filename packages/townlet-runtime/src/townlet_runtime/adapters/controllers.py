@@ -9,7 +9,16 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, DecisionBatch, Guardrail, SavedState, StatelessController, Verdicts
+from townlet_behavior import (
+    BatchController,
+    DecisionBatch,
+    Guardrail,
+    ProposerAware,
+    SavedState,
+    StatelessController,
+    Verdicts,
+)
+from townlet_behavior.proposers import proposed_by, proposers_of
 from townlet_runtime.adapters.named_code import (
     CONTROLLERS,
     GUARDRAILS,
@@ -73,11 +82,23 @@ class _NamedController:
 
     def __init__(self, controller: BatchController, label: str) -> None:
         self._controller = controller
+        self._aware = controller if isinstance(controller, ProposerAware) else None
+        self._proposals: NDArray[np.int64] = np.empty(0, np.int64)
         self._label = label
+
+    @property
+    def proposers(self) -> tuple[str, ...]:
+        with blamed(self._label):
+            return proposers_of(self._controller)
 
     def propose(self, view: Any) -> NDArray[np.int64]:
         with blamed(self._label):
-            return self._controller.propose(view)
+            self._proposals = self._controller.propose(view)
+            return self._proposals
+
+    def proposed_by(self, view: Any) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+        with blamed(self._label):
+            return proposed_by(self._aware, view, self._proposals)
 
     def settled(self, view: Any, decisions: DecisionBatch) -> None:
         with blamed(self._label):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from townlet_behavior import BatchController, proposers_of
 from townlet_runtime.adapters.named_code import Factory, blamed, made_by, registered_factory
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.directory import require_writable
@@ -136,9 +137,15 @@ def parse_target(text: str) -> Target:
     return FileTarget(folder=Path(text), format=None)
 
 
-def recorder_of(spec: SimulationSpec, observed: Observed) -> TrajectoryService:
-    """Return a recorder of one group, whose schema has a mask where the world shows one."""
-    schema = schema_of(spec, masked=observed.action_mask is not None)
+def recorder_of(spec: SimulationSpec, observed: Observed, controller: BatchController) -> TrajectoryService:
+    """Return a recorder of one group, whose schema has a mask where the world shows one, and names the proposers.
+
+    Args:
+        spec: of the group.
+        observed: its beginning.
+        controller: its script.
+    """
+    schema = schema_of(spec, masked=observed.action_mask is not None, proposers=proposers_of(controller))
     return TrajectoryService(schema, max_rows=MAX_ROWS, on_full="raise")
 
 

@@ -20,6 +20,7 @@ from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.named_code import CONTROLLERS, GUARDRAILS
 from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.cli.console import CommandError, Console
+from townlet_runtime.cli.recording import recorder_of
 from townlet_runtime.cli.world_options import WorldOptions, is_code
 from townlet_runtime.config import (
     Config,
@@ -42,12 +43,11 @@ from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import BEGUN, CONFIG
 from townlet_runtime.simulation.group_members import Members
-from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec
+from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.town import Town, TownConfig
 from townlet_runtime.town.config import TOWN
-from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.results import SCRIPTED
 from townlet_trajectory.storage.entry_points import registered_names
 from townlet_trajectory.storage.json import JsonValue
@@ -262,7 +262,7 @@ class Worlds:
         simulation: GroupedSimulation,
         *,
         seed: int,
-        services: Mapping[str, TrajectoryService] | None,
+        recorded: Mapping[str, Observed] | None,
         behavior: str = SCRIPTED,
     ) -> tuple[dict[str, BatchRuntime], Mapping[str, UniformPolicy] | None]:
         """Give every agent of a world its script, or actions that are drawn where the world has none.
@@ -270,7 +270,7 @@ class Worlds:
         Args:
             simulation: that `make` has built.
             seed: of every draw.
-            services: that record what happens, by group; None: nothing is recorded.
+            recorded: the beginning of the groups that are recorded; None: nothing is recorded.
             behavior: that is the script, by its name in the world.
 
         Returns:
@@ -278,9 +278,16 @@ class Worlds:
         """
         drawn = behavior not in simulation.behaviors
         policies = {group: UniformPolicy.of(spec) for group, spec in simulation.specs.items()} if drawn else None
+        controllers = script_side(simulation) if drawn else simulation.scripted(behavior)
+        services = None
+        if recorded is not None:
+            services = {
+                group: recorder_of(simulation.specs[group], observed, controllers[group])
+                for group, observed in recorded.items()
+            }
         runtimes = runtimes_of(
             simulation,
-            script_side(simulation) if drawn else simulation.scripted(behavior),
+            controllers,
             config=replace(self.bridge(simulation.specs), ratio=1.0 if drawn else 0.0),
             policies=policies,
             services=services,

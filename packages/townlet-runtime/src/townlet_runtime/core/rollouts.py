@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BridgeConfig, SavedState, join_groups, split_groups
+from townlet_behavior import BridgeConfig, SavedState, join_groups, proposers_of, split_groups
 from townlet_runtime.core.episodes import Cast, EpisodeSums
 from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side, summed
 from townlet_runtime.errors import SimulationError
@@ -87,9 +87,10 @@ class Collector:
 
     def _populate(self) -> None:
         """Make recorders and runtimes that have seen nothing yet."""
+        script = script_side(self._simulation)
         self._services = {
             group: TrajectoryService(
-                schema_of(spec, masked=self._masked[group]),
+                schema_of(spec, masked=self._masked[group], proposers=proposers_of(script[group])),
                 max_rows=self._max_rows,
                 on_full="raise",
             )
@@ -97,7 +98,7 @@ class Collector:
         }
         self._runtimes = runtimes_of(
             self._simulation,
-            script_side(self._simulation),
+            script,
             config=self._config,
             policies=None,
             services=self._services,

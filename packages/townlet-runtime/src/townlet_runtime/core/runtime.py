@@ -95,6 +95,10 @@ class BatchRuntime:
         self._bridge = BehaviorBridge(
             spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
+        if service is not None and service.schema.proposers not in ((), self._bridge.proposers):
+            raise SimulationError(
+                f"expected a recorder of the proposers {self._bridge.proposers}, got {service.schema.proposers}"
+            )
         self._service = service
         self._records_terms = service is not None and bool(service.schema.reward_terms)
         self._seed = seed
@@ -147,6 +151,12 @@ class BatchRuntime:
         self._tick = tick
         self._pending = False
 
+    @property
+    def temperatures(self) -> NDArray[np.float32] | None:
+        """[N]; τ of the draws of the agents that are decided for next, for proposals of a learned side that is no
+        `Actor`; None where all are 1."""
+        return None if self._observed is None else self._bridge.difficulty.temperatures(self._observed.slots)
+
     def decide_batch(self, proposals: Proposals | None = None) -> DecisionBatch:
         """Decide for every agent present: one forward pass, one draw each, then the bridge.
 
@@ -160,7 +170,9 @@ class BatchRuntime:
         if observed is None or self._pending:
             raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
         if proposals is None:
-            proposals = self._acting.propose(observed, seed=self._seed, tick=tick, greedy=self._greedy)
+            proposals = self._acting.propose(
+                observed, seed=self._seed, tick=tick, greedy=self._greedy, temperatures=self.temperatures
+            )
         try:
             decisions = self._bridge.decide(observed, tick=tick, proposals=proposals)
         except BehaviorError as error:
@@ -357,6 +369,32 @@ class BatchRuntime:
             if self._observed is None:
                 return []
             return sorted(ids_of(self._bridge.possession.slots(), world, self._observed))
+
+    def set_difficulty(
+        self,
+        agent_id: str,
+        *,
+        world: int = 0,
+        ratio: float | None = None,
+        temperature: float | None = None,
+        delay_ticks: int | None = None,
+    ) -> None:
+        """Make one agent easier or harder than the others, from its next decision on, until it leaves.
+
+        Args:
+            agent_id: of an agent that is present.
+            world: which of the parallel worlds it lives in.
+            ratio: its own share of the policy's decisions; NaN: that of the others again. None: as it is.
+            temperature: τ > 0 of its draws. None: as it is.
+            delay_ticks: its reaction delay, 0 to 64. None: as it is.
+
+        Raises:
+            PossessionError: if there is no such agent.
+            ConfigError: if a setting is out of its range.
+        """
+        with self._bridge.possession.lock:
+            slots = np.array([slot_of(agent_id, world, self._observed)])
+            self._bridge.difficulty.set(slots, ratio=ratio, temperature=temperature, delay_ticks=delay_ticks)
 
     def reset_state(self) -> None:
         """Forget every agent: commitments, possession, plans, option history and recorded rows.

@@ -73,7 +73,11 @@ class LearnedSide(Generic[World, Intent]):
         self._policy, self._provider = None, provider
 
     def propose(
-        self, view: PlainObserved[World, Intent], observations: AgentObservations, spec: SimulationSpec
+        self,
+        view: PlainObserved[World, Intent],
+        observations: AgentObservations,
+        spec: SimulationSpec,
+        temperatures: NDArray[np.float32] | None,
     ) -> Proposals | None:
         """Propose for the agents of a view; None without a learned side, or without agents.
 
@@ -81,6 +85,7 @@ class LearnedSide(Generic[World, Intent]):
             view: with the script's intents.
             observations: holds the observations.
             spec: that a policy must have been made for.
+            temperatures: [N] of a policy's draws; None: 1.
 
         Raises:
             SimulationError: if the policy was made for other actions or observations.
@@ -90,7 +95,9 @@ class LearnedSide(Generic[World, Intent]):
             if isinstance(self._policy, Policy) and observations.current and self._fits is not spec:
                 require_fit(self._policy, spec)
                 self._fits = spec
-            return ask_policy(self._policy, view, observations, seed=self._seed, greedy=self._greedy)
+            return ask_policy(
+                self._policy, view, observations, seed=self._seed, greedy=self._greedy, temperatures=temperatures
+            )
         if self._provider is None or self.share == 0.0:
             return None
         return ask_provider(self._provider, view, on_error=self._on_error)
@@ -178,7 +185,13 @@ def ask_provider(
 
 
 def ask_policy(
-    policy: Actor, view: PlainObserved[World, Intent], observations: AgentObservations, *, seed: int, greedy: bool
+    policy: Actor,
+    view: PlainObserved[World, Intent],
+    observations: AgentObservations,
+    *,
+    seed: int,
+    greedy: bool,
+    temperatures: NDArray[np.float32] | None = None,
 ) -> Proposals | None:
     """Ask a policy about every agent that is observed; None where none is.
 
@@ -188,12 +201,20 @@ def ask_policy(
         observations: holds the observations.
         seed: of the draws.
         greedy: take the most probable actions instead of drawing.
+        temperatures: [N] of the draws; None: 1.
     """
     rows = np.array([row for row, agent_id in enumerate(view.ids) if agent_id in observations.current], np.int64)
     if not rows.size:
         return None
     seen = replace_rows(view, rows, observations.stacked([view.ids[row] for row in rows.tolist()]))
-    asked = propose(policy, seen, seed=seed, tick=view.tick, greedy=greedy)
+    asked = propose(
+        policy,
+        seen,
+        seed=seed,
+        tick=view.tick,
+        greedy=greedy,
+        temperatures=None if temperatures is None else temperatures[rows],
+    )
     size = len(view.ids)
     actions, values = np.zeros(size, np.int64), np.zeros(size, np.float32)
     actions[rows] = asked.actions
@@ -206,7 +227,9 @@ def ask_policy(
         log_probs = np.full((size, asked.log_probs.shape[1]), -np.log(asked.log_probs.shape[1]), np.float32)
         log_probs[rows] = asked.log_probs
     view.intents.learned = lambda row: view.decoded(row, int(actions[row]))
-    return replace(asked, actions=actions, values=values, log_probs=log_probs, opinion=opinion)
+    return replace(
+        asked, actions=actions, values=values, log_probs=log_probs, opinion=opinion, temperatures=temperatures
+    )
 
 
 def replace_rows(view: Observed, rows: NDArray[np.int64], observations: Mapping[str, NDArray[np.float32]]) -> Observed:

@@ -76,6 +76,20 @@ class PossessionCalls(ABC, Generic[World, Intent]):
         with self._lock:
             return self._alive(agent_id).runtime.is_possessed(agent_id)
 
+    def set_difficulty(
+        self,
+        agent_id: str,
+        *,
+        ratio: float | None = None,
+        temperature: float | None = None,
+        delay_ticks: int | None = None,
+    ) -> None:
+        """Make one agent easier or harder than the others; see `BatchRuntime.set_difficulty`."""
+        with self._lock:
+            self._alive(agent_id).runtime.set_difficulty(
+                agent_id, ratio=ratio, temperature=temperature, delay_ticks=delay_ticks
+            )
+
     def possessed_agents(self) -> list[str]:
         """Return the ids of all possessed agents, sorted."""
         return [] if self._engine is None else self._engine.runtime.possessed_agents()

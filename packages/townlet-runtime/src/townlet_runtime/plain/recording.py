@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary
+from townlet_behavior import SCRIPT, ActionVocabulary
 from townlet_runtime.errors import SimulationError
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, TrajectoryService, default_decision_columns
 
 METADATA = "metadata"
 """Of an agent's observation; it is no array, and goes into frames as it is."""
-DRAWN_ACTION = "drawn_action"
-"""The column of the choices that the blend drew, also where an option is held."""
 
 Arrays = Mapping[str, NDArray[np.float32]]
 """What one agent sees, by name."""
@@ -98,8 +96,9 @@ class PlainRecorder:
     def __init__(self, vocabulary: ActionVocabulary, shapes: Mapping[str, tuple[int, ...]], *, max_rows: int) -> None:
         schema = TrajectorySchema(
             observations={name: ArraySpec("float32", shape) for name, shape in shapes.items()},
-            decisions={**default_decision_columns(), DRAWN_ACTION: ArraySpec("int64")},
+            decisions=default_decision_columns(),
             vocabulary=vocabulary.keys,
+            proposers=(SCRIPT,),
         )
         self._shapes = dict(shapes)
         self._service = TrajectoryService(schema, max_rows=max_rows, on_full="drop_oldest")

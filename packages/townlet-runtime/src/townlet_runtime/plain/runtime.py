@@ -25,7 +25,7 @@ from townlet_runtime.plain.engine import DEFAULT_OPTIONS, PlainEngine, PlainOpti
 from townlet_runtime.plain.frames import DecidedTick, Frame, Transition
 from townlet_runtime.plain.learned import LearnedCalls
 from townlet_runtime.plain.possession import PossessionCalls
-from townlet_runtime.plain.recording import DRAWN_ACTION, AgentObservations, PlainRecorder
+from townlet_runtime.plain.recording import AgentObservations, PlainRecorder
 from townlet_runtime.plain.saving import restore_observations, save_observations
 from townlet_runtime.plain.settings import ConfigLike, read_settings, scripted_behavior, seed_of
 from townlet_runtime.plain.view import PlainObserved
@@ -205,7 +205,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
                     engine.vocabulary, self._observations.shapes, max_rows=self._options.max_rows
                 )
             if self._recorder is not None:
-                columns = {**decided.decisions.columns(), DRAWN_ACTION: decided.view.intents.drawn_actions}
+                columns = decided.decisions.columns()
                 self._recorder.record(tick, decided.view.ids, decided.view.slots, columns, seen)
             # They have been decided from: without new ones the next step is not recorded.
             self._observations.current = {}
@@ -289,7 +289,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
     def _propose(self, view: PlainObserved[World, Intent]) -> Proposals | None:
         engine = self._engine_for(view.world)
         engine.show(self._observations.shapes)
-        return self._learned.propose(view, self._observations, engine.spec)
+        return self._learned.propose(view, self._observations, engine.spec, engine.runtime.temperatures)
 
     # The record
 

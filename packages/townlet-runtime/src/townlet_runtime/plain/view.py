@@ -68,8 +68,8 @@ class PlainObserved(Observed, ArgumentsView, Generic[World, Intent]):
         mine, options = self.intents, self.codec if isinstance(self.codec, OptionCodec) else None
         mine.drawn_actions, mine.chosen_actions = drawn.action, chosen.action.tolist()
         mine.drawn, mine.chosen = [], []
-        columns = (self.slots, drawn.source, chosen.kind, chosen.source, chosen.action)
-        for row, (slot, drew, kind, source, action) in enumerate(
+        columns = (self.slots, drawn.source, drawn.action, chosen.kind, chosen.source, chosen.action)
+        for row, (slot, drew, drew_action, kind, source, action) in enumerate(
             zip(*(column.tolist() for column in columns), strict=True)
         ):
             learned = mine.learned(row) if drew == _LEARNED and mine.learned is not None else None
@@ -81,8 +81,10 @@ class PlainObserved(Observed, ArgumentsView, Generic[World, Intent]):
                 begun = mine.held[slot]
                 step = begun if options is None else options.continued(begun, self.world, self.ids[row])
                 mine.chosen.append(step)
-            else:
+            elif action == drew_action:
                 mine.chosen.append(mine.drawn[row])
+            else:  # drawn some ticks ago, or the only legal action
+                mine.chosen.append(self.decoded(row, action))
 
     def decoded(self, row: int, action: int) -> Intent:
         """Return the intent of an action index, with arguments from the codec."""

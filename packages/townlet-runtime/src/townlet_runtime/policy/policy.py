@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import Proposals, Purpose, SavedState, uniforms
+from townlet_behavior.blend import tempered_log_probs
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import Observations, Observed, SimulationSpec
 from townlet_runtime.simulation.saved_state import saved_array
@@ -145,7 +146,11 @@ def _actions_that_differ(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
     return f"actions it lacks: {missing}; actions unknown here: {unknown}"
 
 
-def sample_actions(log_probs: NDArray[np.float32], uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+def sample_actions(
+    log_probs: NDArray[np.float32],
+    uniforms: NDArray[np.float64],
+    temperatures: NDArray[np.float32] | None = None,
+) -> NDArray[np.int64]:
     """Draw one action a row by the inverse of its distribution function.
 
         a = min {a : Σ_{b ≤ a} π(b) > u Σ_b π(b)}
@@ -156,12 +161,18 @@ def sample_actions(log_probs: NDArray[np.float32], uniforms: NDArray[np.float64]
     Args:
         log_probs: [N, A]; need not be normalized.
         uniforms: [N] in [0, 1).
+        temperatures: τ > 0 of each row [N], which is drawn from π_τ ∝ π^(1/τ); None: 1.
 
     Returns:
         [N] action indices.
     """
     # The ufuncs themselves: at ten agents the methods that wrap them cost as much as the work.
     cumulative = np.exp(log_probs, dtype=np.float64)
+    if temperatures is not None:
+        # Rows at temperature 1 keep their bits, whoever is beside them.
+        rows = np.flatnonzero(temperatures != 1.0)
+        with np.errstate(invalid="ignore"):
+            cumulative[rows] = np.exp(tempered_log_probs(log_probs[rows], temperatures[rows]))
     np.add.accumulate(cumulative, axis=1, out=cumulative)
     # u < 1, so u times the total stays below the total, whatever the rounding, and the index below A.
     thresholds = uniforms * cumulative[:, -1]
@@ -180,7 +191,15 @@ def greedy_actions(log_probs: NDArray[np.float32]) -> NDArray[np.int64]:
     return best
 
 
-def propose(policy: Actor, observed: Observed, *, seed: int, tick: int, greedy: bool) -> Proposals:
+def propose(
+    policy: Actor,
+    observed: Observed,
+    *,
+    seed: int,
+    tick: int,
+    greedy: bool,
+    temperatures: NDArray[np.float32] | None = None,
+) -> Proposals:
     """Propose an action for every agent: one forward pass, and one draw each unless `greedy`.
 
     Args:
@@ -189,9 +208,10 @@ def propose(policy: Actor, observed: Observed, *, seed: int, tick: int, greedy: 
         seed: of the draws.
         tick: the global tick; no two ticks draw the same numbers.
         greedy: take the most probable action instead.
+        temperatures: [N] of the draws; None: 1.
     """
     log_probs, values = policy.act(observed.observations, observed.action_mask)
-    return proposals_of(log_probs, values, observed, seed=seed, tick=tick, greedy=greedy)
+    return proposals_of(log_probs, values, observed, seed=seed, tick=tick, greedy=greedy, temperatures=temperatures)
 
 
 def proposals_of(
@@ -202,6 +222,7 @@ def proposals_of(
     seed: int,
     tick: int,
     greedy: bool,
+    temperatures: NDArray[np.float32] | None = None,
 ) -> Proposals:
     """Draw the actions of a policy that has answered.
 
@@ -212,12 +233,13 @@ def proposals_of(
         seed: of the draws.
         tick: the global tick.
         greedy: take the most probable action instead.
+        temperatures: [N] of the draws; None: 1.
     """
     if greedy:
         actions = greedy_actions(log_probs)
     else:
-        actions = sample_actions(log_probs, uniforms(seed, Purpose.POLICY, observed.keys, tick))
-    return Proposals(actions=actions, log_probs=log_probs, values=values, greedy=greedy)
+        actions = sample_actions(log_probs, uniforms(seed, Purpose.POLICY, observed.keys, tick), temperatures)
+    return Proposals(actions=actions, log_probs=log_probs, values=values, greedy=greedy, temperatures=temperatures)
 
 
 class ActingPolicy:
@@ -268,7 +290,15 @@ class ActingPolicy:
         if not keep_state or self._state.shape[1] != size:
             self._state = np.zeros((self._spec.capacity, size), np.float32)
 
-    def propose(self, observed: Observed, *, seed: int, tick: int, greedy: bool) -> Proposals | None:
+    def propose(
+        self,
+        observed: Observed,
+        *,
+        seed: int,
+        tick: int,
+        greedy: bool,
+        temperatures: NDArray[np.float32] | None = None,
+    ) -> Proposals | None:
         """Propose an action for every agent: one forward pass, and one draw each unless `greedy`.
 
         Args:
@@ -276,6 +306,7 @@ class ActingPolicy:
             seed: of the draws.
             tick: the global tick; no two ticks draw the same numbers.
             greedy: take the most probable action instead.
+            temperatures: [N] of the draws; None: 1.
 
         Returns:
             None without a policy, and where there is no agent to ask about.
@@ -294,7 +325,7 @@ class ActingPolicy:
             self._state[slots] = state
         else:
             return None
-        return proposals_of(log_probs, values, observed, seed=seed, tick=tick, greedy=greedy)
+        return proposals_of(log_probs, values, observed, seed=seed, tick=tick, greedy=greedy, temperatures=temperatures)
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """The agents in `slots` have left: who comes after them begins without memory."""

@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BatchController, Guardrail, SavedState
+from townlet_behavior import SCRIPT, ActionVocabulary, BatchController, Guardrail, SavedState
 from townlet_runtime.errors import SimulationError
 from townlet_trajectory import ACTION_MASK, REWARD_TERM, ArraySpec, TrajectorySchema, default_decision_columns
 
@@ -349,15 +349,23 @@ def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
     return next(iter(simulation.specs.values()))
 
 
-def schema_of(spec: SimulationSpec, *, masked: bool) -> TrajectorySchema:
+def schema_of(spec: SimulationSpec, *, masked: bool, proposers: tuple[str, ...] = (SCRIPT,)) -> TrajectorySchema:
     """Return the schema of a recorder: the observations, the mask if `masked`, every decision column, and a column
-    `reward_TERM` for each named part of the reward."""
+    `reward_TERM` for each named part of the reward.
+
+    Args:
+        spec: of the agents that are recorded.
+        masked: whether their legal actions are shown.
+        proposers: names of who proposes beside the policy; see `townlet_behavior.proposers_of`.
+    """
     observations = {name: ArraySpec(dtype="float32", shape=shape) for name, shape in spec.observation_shapes.items()}
     if masked:
         observations[ACTION_MASK] = ArraySpec(dtype="bool", shape=(len(spec.vocabulary),))
     terms = {REWARD_TERM + term: ArraySpec(dtype="float32") for term in spec.reward_terms}
     decisions = default_decision_columns() | terms
-    return TrajectorySchema(observations=observations, decisions=decisions, vocabulary=spec.vocabulary.keys)
+    return TrajectorySchema(
+        observations=observations, decisions=decisions, vocabulary=spec.vocabulary.keys, proposers=proposers
+    )
 
 
 def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32] | NDArray[np.bool_]]:

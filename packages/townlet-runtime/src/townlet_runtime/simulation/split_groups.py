@@ -20,10 +20,12 @@ from townlet_behavior import (
     DecisionBatch,
     Guardrail,
     Kind,
+    ProposerAware,
     SavedState,
     Source,
     Verdicts,
 )
+from townlet_behavior.proposers import proposed_by, proposers_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.group_members import Members, Membership, Rows
 from townlet_runtime.simulation.interface import (
@@ -259,6 +261,7 @@ class _Script:
         self.tick = tick
         self._asked: Observed | None = None
         self._proposals: NDArray[np.int64] = np.empty(0, np.int64)
+        self._aware = controller if isinstance(controller, ProposerAware) else None
 
     def propose(self) -> NDArray[np.int64]:
         if self._asked is not self.tick.whole:
@@ -266,6 +269,9 @@ class _Script:
             self._proposals = self.controller.propose(self.tick.shown()).copy()
             self._asked = self.tick.whole
         return self._proposals
+
+    def proposed_by(self) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+        return proposed_by(self._aware, self.tick.shown(), self.propose())
 
     def settled(self, view: Observed, decisions: DecisionBatch) -> None:
         self.controller.settled(view, decisions)
@@ -285,6 +291,15 @@ class _PartOfScript:
 
     def propose(self, view: Observed) -> NDArray[np.int64]:
         return self.script.propose()[self.script.tick.rows[self.group]]
+
+    @property
+    def proposers(self) -> tuple[str, ...]:
+        return proposers_of(self.script.controller)
+
+    def proposed_by(self, view: Observed) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+        proposer, age = self.script.proposed_by()
+        rows = self.script.tick.rows[self.group]
+        return proposer[rows], age[rows]
 
     def settled(self, view: Observed, decisions: DecisionBatch) -> None:
         self.script.tick.settle(self.group, decisions, self.script)
@@ -338,6 +353,11 @@ def _executed(actions: NDArray[np.int64]) -> DecisionBatch:
         ratio=unknown,
         held_action=none,
         ticks_left=np.zeros(rows, np.int32),
+        drawn_action=actions,
+        proposer=np.full(rows, -1, np.int8),
+        proposal_age=np.zeros(rows, np.int32),
+        observation_age=np.zeros(rows, np.int32),
+        temperature=np.ones(rows, np.float32),
     )
 
 

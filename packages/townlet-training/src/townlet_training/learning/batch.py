@@ -19,6 +19,7 @@ from townlet_training.learning.objective import (
     importance_weights,
     largest_reward,
     return_scale,
+    truncated_share,
 )
 from townlet_training.network.actor_critic import (
     ActorCritic,
@@ -29,6 +30,7 @@ from townlet_training.network.actor_critic import (
 )
 from townlet_trajectory import ACTION_MASK, Kind, StepBatch, TrajectoryBatch
 
+_READ = ("kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
 CHUNK = 4096
 """Rows evaluated at once: the hidden layers of all rows of a batch would fill the memory."""
 # log of the smallest normal float32: an action that is less likely than this has probability 0.
@@ -76,6 +78,8 @@ class LearnerBatch:
     policy: PolicyRows
     num_decisions: int
     """All decisions, also those whose action the policy could not have chosen."""
+    truncated_share: float
+    """Share of them whose weight π/μ was truncated to 1/β_min."""
     mean_entropy: float
     """Of the policy that acted, over the P policy rows, in nats; 0 without any."""
     explained_variance: float | None
@@ -108,8 +112,7 @@ def prepare(
         ActionMaskError: if a decision has no legal action.
         StaleBatchError: if a recorded `policy_log_prob` differs from the network's.
     """
-    names = ("kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
-    require_columns(batch, *names, otherwise="; records of other policies are for `PPOLearner.replay`")
+    require_columns(batch, *_READ, otherwise="; records of other policies are for `PPOLearner.replay`")
     kind = batch.columns["kind"]
     learned = np.flatnonzero(kind != Kind.FOREIGN)
     if not learned.size:
@@ -141,6 +144,7 @@ def prepare(
         scaled_targets=_float32("value targets", targets / scale, extremes),
         policy=policy,
         num_decisions=len(decisions),
+        truncated_share=truncated_share(batch, min_ratio=min_ratio),
         mean_entropy=mean_entropy,
         explained_variance=_explained_variance(values[learned], targets),
         reward_advantage_corr=_correlation(batch.rewards[learned[policy.position.numpy()]], policy.advantages.numpy()),

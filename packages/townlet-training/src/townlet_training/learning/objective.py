@@ -15,6 +15,8 @@ from torch import Tensor
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_trajectory import Kind, TrajectoryBatch
 
+_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Estimates:
@@ -152,7 +154,7 @@ def advantages_of(
 def importance_weights(batch: TrajectoryBatch, *, min_ratio: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights of a step's own error, and of later errors through it.
 
-        ρ = min(1 / β_min, π/μ),   c = min(1, π/μ)   at decisions; π/μ never exceeds 1/β, so ρ is not truncated
+        ρ = min(1 / β_min, π/μ),   c = min(1, π/μ)   at decisions; of draws at temperature 1, π/μ never exceeds 1/β
         ρ = c = 1   at forced steps: what a commitment does is the world's doing
         ρ = c = 0   at foreign steps: the step before bootstraps with V of the state they began in
 
@@ -171,6 +173,18 @@ def importance_weights(batch: TrajectoryBatch, *, min_ratio: float) -> tuple[NDA
     rho[kind == Kind.FORCED] = 1.0
     rho[kind == Kind.FOREIGN] = 0.0
     return rho, np.minimum(rho, 1.0)
+
+
+def truncated_share(batch: TrajectoryBatch, *, min_ratio: float) -> float:
+    """Share of the decisions whose π/μ exceeds 1/β_min, so that their ρ is truncated; 0 without a decision.
+
+    Only draws at another temperature than 1, and records of other policies, have such weights.
+    """
+    decisions = batch.columns["kind"] == Kind.DECISION
+    policy, behavior = (batch.columns[f"{who}_log_prob"][decisions] for who in ("policy", "behavior"))
+    # Both are rounded to float32: at β = β_min the quotient may be above by so much.
+    above = policy.astype(np.float64) - behavior > -np.log(min_ratio) + _ROUNDING * (1.0 + np.abs(behavior))
+    return float(above.mean()) if len(above) else 0.0
 
 
 def return_scale(batch: TrajectoryBatch, *, discount: float) -> float:

@@ -360,6 +360,7 @@ def _summary(
         reward_advantage_corr=batch.reward_advantage_corr,
         num_updates=len(grad_norms),
         num_decisions=batch.num_decisions,
+        truncated_share=batch.truncated_share,
         num_transitions=sum(len(minibatch.rows) for minibatch, _ in evaluated[: len(grad_norms)]),
         stopped_early=stopped_early,
     )

@@ -47,6 +47,8 @@ class PPOUpdate:
     """Gradient steps."""
     num_decisions: int
     """Decisions in the batch."""
+    truncated_share: float
+    """Share of them whose weight π/μ was truncated to 1/β_min."""
     num_transitions: int
     """Rows used for gradient steps, counted once per pass; foreign rows are none."""
     stopped_early: bool
@@ -97,6 +99,7 @@ def joined(updates: Sequence[PPOUpdate]) -> PPOUpdate:
         reward_advantage_corr=_mean([each.reward_advantage_corr for each in updates], steps),
         num_updates=sum(each.num_updates for each in updates),
         num_decisions=sum(decisions),
+        truncated_share=_mean([each.truncated_share for each in updates], decisions) or 0.0,
         num_transitions=sum(each.num_transitions for each in updates),
         stopped_early=any(each.stopped_early for each in updates),
     )

@@ -41,8 +41,8 @@ ANNEAL_KEYS = (
 
 OWN_KEYS = (
     "stage attempt env_steps agent_steps ratio decision_share_learned tick_share_scripted tick_share_learned "
-    "tick_share_external vetoes kickstart_coef loss_kickstart explained_variance num_decisions faint_events late_ticks "
-    "meal_events reward_mean wall_time_s env_steps_per_s"
+    "tick_share_external vetoes kickstart_coef loss_kickstart explained_variance num_decisions truncated_share "
+    "faint_events late_ticks meal_events reward_mean wall_time_s env_steps_per_s"
 ).split()
 
 GROUP_KEY = "group"
@@ -202,6 +202,7 @@ def of_update(update: PPOUpdate) -> dict[str, MetricValue]:
         "reward_advantage_corr": update.reward_advantage_corr,
         "explained_variance": update.explained_variance,
         "num_decisions": update.num_decisions,
+        "truncated_share": update.truncated_share,
     }
 
 

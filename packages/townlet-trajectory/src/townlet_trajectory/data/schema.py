@@ -130,6 +130,8 @@ class TrajectorySchema:
     and recorded with the outcome."""
     vocabulary: tuple[str, ...]
     """Action keys, in the order of the action indices; empty where actions are not discrete."""
+    proposers: tuple[str, ...] = ()
+    """Names of those who made the proposals beside the policy, by the codes of column `proposer`; empty: not known."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "observations", dict(self.observations))
@@ -145,7 +147,8 @@ class TrajectorySchema:
         for term in self.reward_terms:
             if (spec := self.decisions[REWARD_TERM + term]) != ArraySpec("float32"):
                 raise SchemaError(f"`{REWARD_TERM}{term}`, a part of the reward, must be float32, got {spec}")
-        _check_vocabulary(self.vocabulary)
+        _check_names("vocabulary", self.vocabulary)
+        _check_names("proposers", self.proposers)
         mask = self.observations.get(ACTION_MASK)
         expected = ArraySpec("bool", (len(self.vocabulary),)) if self.vocabulary else None
         if mask is not None and mask != expected:
@@ -168,6 +171,8 @@ class TrajectorySchema:
                 f"vocabularies differ: {len(self.vocabulary)} actions, digest {self.vocabulary_digest[:12]}, "
                 f"and {len(other.vocabulary)} actions, digest {other.vocabulary_digest[:12]}"
             )
+        if self.proposers != other.proposers:
+            raise SchemaError(f"proposers differ: {self.proposers} and {other.proposers}")
         for kind, ours, theirs in (
             ("observation", self.observations, other.observations),
             ("decision", self.decisions, other.decisions),
@@ -201,17 +206,24 @@ def default_decision_columns() -> dict[str, ArraySpec]:
         "ratio": ArraySpec("float32"),
         "held_action": ArraySpec("int64"),
         "ticks_left": ArraySpec("int32"),
+        "drawn_action": ArraySpec("int64"),
+        "proposer": ArraySpec("int8"),
+        "proposal_age": ArraySpec("int32"),
+        "observation_age": ArraySpec("int32"),
+        "temperature": ArraySpec("float32"),
     }
 
 
 def schema_document(schema: TrajectorySchema) -> dict[str, JsonValue]:
-    """`observations` and `decisions`, each an object of `dtype` and `shape` by name, and `vocabulary`."""
+    """`observations` and `decisions`, each an object of `dtype` and `shape` by name, `vocabulary`, and `proposers` if
+    they are known."""
     columns = {"observations": schema.observations, "decisions": schema.decisions}
     document: dict[str, JsonValue] = {
         kind: {name: {"dtype": spec.dtype, "shape": [*spec.shape]} for name, spec in specs.items()}
         for kind, specs in columns.items()
     }
-    return {**document, "vocabulary": list(schema.vocabulary)}
+    names: dict[str, JsonValue] = {"proposers": list(schema.proposers)} if schema.proposers else {}
+    return {**document, "vocabulary": list(schema.vocabulary), **names}
 
 
 def parse_schema(fields: Fields) -> TrajectorySchema:
@@ -226,12 +238,13 @@ def parse_schema(fields: Fields) -> TrajectorySchema:
         inside = fields.inside(kind)
         specs = {name: inside.inside(name) for name in fields.object(kind)}
         columns[kind] = {name: ArraySpec(spec.text("dtype"), spec.integers("shape")) for name, spec in specs.items()}
-    return TrajectorySchema(**columns, vocabulary=fields.texts("vocabulary"))
+    proposers = fields.texts("proposers") if "proposers" in fields.values else ()
+    return TrajectorySchema(**columns, vocabulary=fields.texts("vocabulary"), proposers=proposers)
 
 
-def _check_vocabulary(keys: tuple[str, ...]) -> None:
-    if not isinstance(keys, tuple) or not all(isinstance(key, str) and key for key in keys):
-        raise SchemaError(f"`vocabulary` must be a tuple of non-empty strings, got {keys!r}")
-    if len(set(keys)) != len(keys):
-        repeated = sorted({key for key in keys if keys.count(key) > 1})
-        raise SchemaError(f"`vocabulary` repeats {repeated}")
+def _check_names(field: str, names: tuple[str, ...]) -> None:
+    if not isinstance(names, tuple) or not all(isinstance(name, str) and name for name in names):
+        raise SchemaError(f"`{field}` must be a tuple of non-empty strings, got {names!r}")
+    if len(set(names)) != len(names):
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        raise SchemaError(f"`{field}` repeats {repeated}")

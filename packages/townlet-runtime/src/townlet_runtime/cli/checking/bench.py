@@ -35,7 +35,7 @@ def measure_ticks(options: BenchOptions, console: Console) -> int:
     worlds, seed = Worlds.of(config, options.world), seed_of(config)
     console.mute_ticks()
     with closing(worlds.make(1)) as simulation, end_on_signals():
-        runtimes, _ = worlds.by_script(simulation, seed=seed, services=None)
+        runtimes, _ = worlds.by_script(simulation, seed=seed, recorded=None)
         loop = GroupedLoop(simulation, runtimes)
         loop.reset(seed)
         with console.progress(total=options.ticks, unit="ticks") as progress:

@@ -17,7 +17,6 @@ from townlet_runtime.cli.recording import (
     CAPTURES,
     FileTarget,
     Target,
-    recorder_of,
     require_room,
 )
 from townlet_runtime.cli.world_options import WorldOptions
@@ -172,8 +171,7 @@ def record_world(
         specs = simulation.specs
         require_room(ticks, specs, option="--ticks", remedy="it")
         observed = simulation.reset(seeds=training_seeds(seed, 1))
-        services = {group: recorder_of(spec, observed[group]) for group, spec in specs.items()}
-        runtimes, policies = worlds.by_script(simulation, seed=seed, services=services, behavior=behavior)
+        runtimes, policies = worlds.by_script(simulation, seed=seed, recorded=observed, behavior=behavior)
         for group, runtime in runtimes.items():
             runtime.begin(observed[group], tick=0)
         GroupedLoop(simulation, runtimes).run_for(ticks)

@@ -194,12 +194,14 @@ def _set_up(
         raise ConfigError(f"`{worlds.environment}` has no script that the other decisions could go to", file="--ratio")
     opponents = {} if named is None else named.opponents
     observed = simulation.reset(seeds=training_seeds(seed, 1))
+    script = script_side(simulation)
+    services = {group: recorder_of(spec, observed[group], script[group]) for group, spec in specs.items()}
     runtimes = runtimes_of(
         simulation,
-        script_side(simulation),
+        script,
         config=replace(worlds.bridge(specs), ratio=ratio),
         policies=policies,
-        services={group: recorder_of(spec, observed[group]) for group, spec in specs.items()} if recording else None,
+        services=services if recording else None,
         seed=seed,
         # Greedy steps have no probabilities to learn from; what is recorded is for learning.
         greedy=not recording and not drawn,
