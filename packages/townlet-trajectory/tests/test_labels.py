@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import make_trajectory
 
 from townlet_trajectory import EpisodeLabel, TrajectoryBatch
-from townlet_trajectory.data.labels import latest_labels, meant_rows
+from townlet_trajectory.data.labels import WhichEpisode, latest_labels, meant_rows
 from townlet_trajectory.data.table import TrajectoryTable, labels_of_wholes
 from townlet_trajectory.dataset.source import table_of
 
@@ -70,24 +70,21 @@ TABLE = table_of(
 
 
 @pytest.mark.parametrize(
-    ("world", "episode", "agent_id", "ended", "places"),
+    ("which", "places"),
     [
-        (0, None, "ann", False, [2]),
-        (0, None, "ann", True, [0]),
-        (0, None, "ben", False, [1]),
-        (0, None, None, False, [2]),
-        (0, 0, None, False, [0, 1]),
-        (0, 0, "ann", False, [0]),
-        (0, 1, "ann", True, []),
-        (1, None, None, True, [3]),
-        (2, None, None, False, []),
-        (0, None, "eve", False, []),
+        (WhichEpisode(world=0, agent_id="ann"), [2]),
+        (WhichEpisode(world=0, agent_id="ann", ended=True), [0]),
+        (WhichEpisode(world=0, agent_id="ben"), [1]),
+        (WhichEpisode(world=0), [2]),
+        (WhichEpisode(world=0, episode=0), [0, 1]),
+        (WhichEpisode(world=0, not_episode=1, ended=True), [0, 1]),
+        (WhichEpisode(world=0, agent_id="ann", episode=0), [0]),
+        (WhichEpisode(world=0, agent_id="ann", episode=1, ended=True), []),
+        (WhichEpisode(world=1, ended=True), [3]),
+        (WhichEpisode(world=2), []),
+        (WhichEpisode(world=0, agent_id="eve"), []),
     ],
 )
-def test_which_are_meant_by_hand(
-    world: int, episode: int | None, agent_id: str | None, ended: bool, places: list[int]
-) -> None:
+def test_which_are_meant_by_hand(which: WhichEpisode, places: list[int]) -> None:
     goes_on = ~(TABLE.terminated | TABLE.truncated)
-    last = TABLE.first_ticks + TABLE.lengths
-    found = meant_rows(TABLE, last, goes_on, world=world, episode=episode, agent_id=agent_id, ended=ended)
-    assert found.tolist() == places
+    assert meant_rows(which, TABLE, TABLE.first_ticks + TABLE.lengths, goes_on).tolist() == places

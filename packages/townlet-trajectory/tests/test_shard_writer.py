@@ -34,6 +34,7 @@ from townlet_trajectory import (
     TrajectoryService,
 )
 from townlet_trajectory.data.batch import BatchSink
+from townlet_trajectory.data.labels import WhichEpisode
 from townlet_trajectory.data.pieces import joined
 from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest, parse_dataset_manifest
 from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
@@ -420,14 +421,14 @@ def test_a_label_that_comes_when_the_shard_is_written_is_in_the_manifest(tmp_pat
         sink: LabelSink = writer
         sink.write(batch[:3])  # two are on disk, the third waits
         files = {name: (tmp_path / name).read_bytes() for name in names(tmp_path) if name.endswith(".arrow")}
-        assert sink.label(EpisodeLabel.FAILURE, world=0, episode=0, agent_id=None, ended=True)
-        assert sink.label(EpisodeLabel.DISCARD, world=0, episode=0, agent_id="ben", ended=False)
+        assert sink.label(EpisodeLabel.FAILURE, WhichEpisode(world=0, episode=0, ended=True))
+        assert sink.label(EpisodeLabel.DISCARD, WhichEpisode(world=0, episode=0, agent_id="ben"))
         assert ShardReader(tmp_path).table.episode_labels.tolist() == [2, 3]  # at once, without a `flush`
-        assert sink.label(EpisodeLabel.DISCARD, world=0, episode=None, agent_id="ann", ended=True)
+        assert sink.label(EpisodeLabel.DISCARD, WhichEpisode(world=0, agent_id="ann", ended=True))
         sink.write(batch[3:])  # the second shard is full
-        assert sink.label(EpisodeLabel.SUCCESS, world=0, episode=None, agent_id="ben", ended=False)
-        assert not sink.label(EpisodeLabel.SUCCESS, world=0, episode=None, agent_id="eve", ended=False)
-        assert not sink.label(EpisodeLabel.SUCCESS, world=0, episode=2, agent_id=None, ended=False)
+        assert sink.label(EpisodeLabel.SUCCESS, WhichEpisode(world=0, agent_id="ben"))
+        assert not sink.label(EpisodeLabel.SUCCESS, WhichEpisode(world=0, agent_id="eve"))
+        assert not sink.label(EpisodeLabel.SUCCESS, WhichEpisode(world=0, episode=2))
     assert all((tmp_path / name).read_bytes() == data for name, data in files.items())
     assert read_shards(tmp_path).episode_labels.tolist() == [2, 3, 3, 1]
     assert ShardReader(tmp_path).table.episode_labels.tolist() == [2, 3, 3, 1]
@@ -436,13 +437,13 @@ def test_a_label_that_comes_when_the_shard_is_written_is_in_the_manifest(tmp_pat
         {EpisodeLabel.SUCCESS: (1,)},  # that of ann is in the table
     ]
     with pytest.raises(OrderError, match="the writer is closed"):
-        writer.label(EpisodeLabel.SUCCESS, world=0, episode=None, agent_id=None, ended=False)
+        writer.label(EpisodeLabel.SUCCESS, WhichEpisode(world=0))
 
 
 def test_what_another_run_wrote_is_not_labelled(tmp_path: Path) -> None:
     write_shards(tmp_path, LONG)
     with ShardWriter(tmp_path, SCHEMA, append=True) as writer:
-        assert not writer.label(EpisodeLabel.DISCARD, world=0, episode=None, agent_id=None, ended=False)
+        assert not writer.label(EpisodeLabel.DISCARD, WhichEpisode(world=0))
     assert not read_shards(tmp_path).episode_labels.any()
 
 
@@ -455,5 +456,5 @@ def test_a_label_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pyt
         with monkeypatch.context() as patched:
             patched.setattr("townlet_trajectory.formats.shards.writer.write_bytes_atomic", full)
             with pytest.raises(ArtifactError, match="no space left"):
-                writer.label(EpisodeLabel.DISCARD, world=0, episode=None, agent_id=None, ended=False)
+                writer.label(EpisodeLabel.DISCARD, WhichEpisode(world=0))
     assert not read_shards(tmp_path).episode_labels.any()

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from townlet_trajectory.data.batch import BatchSink, LabelSink, TrajectoryBatch
+from townlet_trajectory.data.labels import WhichEpisode
 from townlet_trajectory.data.schema import (
     ACTION_MASK,
     REWARD_TERM,
@@ -114,6 +115,7 @@ __all__ = [
     "TrajectoryService",
     "TrajectorySource",
     "TrajectoryTable",
+    "WhichEpisode",
     "__version__",
     "decide_anneal",
     "default_decision_columns",

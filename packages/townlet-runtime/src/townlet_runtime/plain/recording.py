@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,14 @@ from numpy.typing import NDArray
 
 from townlet_behavior import SCRIPT, ActionVocabulary
 from townlet_runtime.errors import SimulationError
-from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, TrajectoryService, default_decision_columns
+from townlet_trajectory import (
+    ArraySpec,
+    EpisodeLabel,
+    TrajectoryBatch,
+    TrajectorySchema,
+    TrajectoryService,
+    default_decision_columns,
+)
 
 METADATA = "metadata"
 """Of an agent's observation; it is no array, and goes into frames as it is."""
@@ -108,6 +117,8 @@ class PlainRecorder:
         self._slots: NDArray[np.int64] = np.zeros(0, np.int64)
         self._tick = -1
         self._is_open = False
+        self._carried: dict[str, EpisodeLabel] = {}
+        """By agent, the label of what it had not ended when it was collected."""
 
     @property
     def dropped_rows(self) -> int:
@@ -137,6 +148,9 @@ class PlainRecorder:
         self._slots, self._tick = slots[self._rows], tick
         self._begin(tick, self._slots, self._ids, self._seen)
         self._service.record_decisions({name: column[self._rows] for name, column in columns.items()})
+        for agent_id in self._carried.keys() & set(self._ids):
+            self._service.label_episode(self._carried[agent_id], world=0, agent_id=agent_id)
+        self._carried.clear()
         self._is_open = True
 
     def close(
@@ -171,9 +185,15 @@ class PlainRecorder:
         ids = [self._ids[row] for row in going_on]
         self._begin(self._tick + 1, self._slots[going_on], ids, [after[agent_id] for agent_id in ids])
         batch = self._service.collect()
-        # What goes on begins another trajectory, with the observation that was the last of this one.
+        # What goes on begins another trajectory, with the observation that was the last of this one, and its label.
         self._service.reset()
+        said = (~(batch.terminated | batch.truncated) & (batch.episode_labels != EpisodeLabel.NONE)).nonzero()[0]
+        self._carried |= {batch.agent_ids[one]: EpisodeLabel(batch.episode_labels[one]) for one in said.tolist()}
         return batch
+
+    def label_episode(self, label: EpisodeLabel, agent_id: str | None, *, ended: bool) -> None:
+        """Label an agent's latest trajectory, or those of all agents; see `TrajectoryService.label_episode`."""
+        self._service.label_episode(label, world=0, agent_id=agent_id, ended=ended)
 
     def _begin(self, tick: int, slots: NDArray[np.int64], ids: Sequence[str], seen: Sequence[Arrays]) -> None:
         zeros = np.zeros(len(ids), np.int64)
@@ -185,3 +205,45 @@ class PlainRecorder:
             worlds=zeros,
             episodes=zeros,
         )
+
+
+class LabelCalls(ABC):
+    """The part of a `PolicyRuntime` that says what episodes were worth; it may be used from any thread."""
+
+    _lock: RLock
+    _recorder: PlainRecorder | None
+
+    @abstractmethod
+    def _has_died(self, agent_id: str) -> bool:
+        """Whether an agent came to its end at the last tick."""
+
+    def label_episode(self, label: EpisodeLabel, agent_id: str | None = None) -> None:
+        """Say what an episode was worth.
+
+        Of an agent its latest trajectory with a decision is labelled: the one that goes on, or that which has just
+        ended. Without an agent all trajectories are that were not collected: a plain world has one episode, until
+        `reset_state`. What goes on through a collection keeps its label.
+
+        Args:
+            label: success, failure, discard, or `NONE` to take it back.
+            agent_id: of the agent; None: of all agents.
+
+        Raises:
+            SimulationError: before the first observations.
+            OrderError: if there is no such trajectory, or it was collected.
+        """
+        with self._lock:
+            self._require_recorder().label_episode(label, agent_id, ended=False)
+
+    def discard_last_episode(self, agent_id: str) -> None:
+        """Label an agent's last trajectory that ended as `DISCARD`, however long the next one has lasted; errors as of
+        `label_episode`."""
+        with self._lock:
+            # The end of a tick is recorded when the next one begins.
+            ended = not self._has_died(agent_id)
+            self._require_recorder().label_episode(EpisodeLabel.DISCARD, agent_id, ended=ended)
+
+    def _require_recorder(self) -> PlainRecorder:
+        if self._recorder is None:
+            raise SimulationError("nothing is recorded: `observe` or `flush_transitions` must come before `decide`")
+        return self._recorder

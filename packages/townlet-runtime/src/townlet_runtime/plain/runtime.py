@@ -25,7 +25,7 @@ from townlet_runtime.plain.engine import DEFAULT_OPTIONS, PlainEngine, PlainOpti
 from townlet_runtime.plain.frames import DecidedTick, Frame, Transition
 from townlet_runtime.plain.learned import LearnedCalls
 from townlet_runtime.plain.possession import PossessionCalls
-from townlet_runtime.plain.recording import AgentObservations, PlainRecorder
+from townlet_runtime.plain.recording import AgentObservations, LabelCalls, PlainRecorder
 from townlet_runtime.plain.saving import restore_observations, save_observations
 from townlet_runtime.plain.settings import ConfigLike, read_settings, scripted_behavior, seed_of
 from townlet_runtime.plain.view import PlainObserved
@@ -36,7 +36,7 @@ Town = TypeVar("Town", bound=WorldView)
 """A world with all members of a `WorldView`."""
 
 
-class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent]):
+class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent], LabelCalls):
     """Decides for the agents of a plain Python world: script, learned side, possession, guardrails, and a record.
 
     A tick is `decide(world, tick)`, the world's own step, `post_step(rewards, terminated)` and, where there are
@@ -327,11 +327,9 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
             SimulationError: before the first observations.
         """
         with self._lock:
-            if self._recorder is None:
-                raise SimulationError("nothing is recorded: `observe` or `flush_transitions` must come before `decide`")
-            after = self._observations.current
+            recorder, after = self._require_recorder(), self._observations.current
             self._close(set(after))
-            return self._recorder.collect(after)
+            return recorder.collect(after)
 
     def seed_anneal_rng(self, seed: int) -> None:
         """Draw the coins between script and learned side from another seed than the config's, in [0, 2^64)."""
@@ -354,10 +352,12 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
                 self._engine.set_controller(behavior)
 
     def _alive(self, agent_id: str) -> PlainEngine[World, Intent]:
-        died = self._decided is not None and agent_id in self._decided.terminated
-        if self._engine is None or died:
+        if self._engine is None or self._has_died(agent_id):
             raise PossessionError(f"expected an agent that is present, got {agent_id!r}")
         return self._engine
+
+    def _has_died(self, agent_id: str) -> bool:
+        return self._decided is not None and agent_id in self._decided.terminated
 
     def save_state(self) -> SavedState:
         """Save all state of later decisions, except the world, settings, and the record: collect it before.

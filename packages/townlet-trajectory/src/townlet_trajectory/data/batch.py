@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.checks import check_array, check_columns, check_finite, check_offsets, check_ticks
+from townlet_trajectory.data.labels import WhichEpisode
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, EpisodeLabel, TrajectorySchema
 from townlet_trajectory.data.split import is_held_out
@@ -254,19 +255,8 @@ class BatchSink(Protocol):
 class LabelSink(BatchSink, Protocol):
     """A sink that can label what it has taken: a person says what an episode was worth when it is over."""
 
-    def label(self, label: EpisodeLabel, *, world: int, episode: int | None, agent_id: str | None, ended: bool) -> bool:
-        """Label the latest trajectory of an agent, or all of an episode of a world, of those that were taken.
-
-        Args:
-            label: what is said.
-            world: where.
-            episode: number of the world's episode. None: the latest one that was taken.
-            agent_id: the agent whose latest trajectory is labelled. None: all of the episode are.
-            ended: of an agent, the latest trajectory that was terminated or truncated. False: the latest one.
-
-        Returns:
-            False if there is no such trajectory.
-        """
+    def label(self, label: EpisodeLabel, which: WhichEpisode) -> bool:
+        """Label those that are meant, of the trajectories that were taken; False if there is none."""
 
 
 def _common_schema(parts: Sequence[Trajectory | TrajectoryBatch], kind: str) -> TrajectorySchema:

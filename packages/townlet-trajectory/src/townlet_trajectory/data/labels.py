@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +28,21 @@ def latest_labels(labels: NDArray[np.int8], firsts: NDArray[np.int64]) -> NDArra
     return np.where(latest < 0, np.int8(EpisodeLabel.NONE), labels[latest])
 
 
+@dataclass(frozen=True, kw_only=True)
+class WhichEpisode:
+    """Which trajectories are meant: the latest one of an agent, or all of the latest episode of a world."""
+
+    world: int
+    agent_id: str | None = None
+    """None: all agents in the world's episode."""
+    ended: bool = False
+    """Of an agent, the latest one that was terminated or truncated. False: the latest one."""
+    episode: int | None = None
+    """Number of the world's episode. None: any."""
+    not_episode: int | None = None
+    """Number of the one that goes on, where an earlier one is meant."""
+
+
 class Identified(Protocol):
     """Whose some trajectories [B] are."""
 
@@ -41,40 +57,33 @@ class Identified(Protocol):
 
 
 def meant_rows(
-    whose: Identified,
-    order: NDArray[np.int64],
-    goes_on: NDArray[np.bool_],
-    *,
-    world: int,
-    episode: int | None,
-    agent_id: str | None,
-    ended: bool,
+    which: WhichEpisode, whose: Identified, order: NDArray[np.int64], goes_on: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Find the latest trajectory of an agent, or all of the latest episode of a world.
+    """Find the trajectories, or pieces, that are meant.
 
     Args:
+        which: what is asked for.
         whose: the trajectories.
         order: [B]; greater for later ones.
-        goes_on: [B]; whether each had not ended yet.
-        world: in which world.
-        episode: of this episode only; None: of any.
-        agent_id: whose latest trajectory is meant; None: all of the latest episode are.
-        ended: of an agent, the latest that has ended. False: the latest one.
+        goes_on: [B]; whether each has not ended.
 
     Returns:
         [K]; their places, ascending.
     """
-    mine = whose.worlds == world
-    if episode is not None:
-        mine &= whose.episodes == episode
-    if agent_id is not None:
-        mine &= whose.agent_ids == agent_id
-        if ended:
+    mine = whose.worlds == which.world
+    if which.episode is not None:
+        mine &= whose.episodes == which.episode
+    if which.not_episode is not None:
+        mine &= whose.episodes != which.not_episode
+    if which.agent_id is not None:
+        mine &= whose.agent_ids == which.agent_id
+        if which.ended:
             mine &= ~goes_on
     rows = np.flatnonzero(mine)
     if not rows.size:
         return rows
     place = int(order[rows].argmax())
-    return (
-        rows[place : place + 1] if agent_id is not None else rows[whose.episodes[rows] == whose.episodes[rows[place]]]
-    )
+    if which.agent_id is not None:
+        return rows[place : place + 1]
+    same: NDArray[np.bool_] = whose.episodes[rows] == whose.episodes[rows[place]]
+    return rows[same]

@@ -80,7 +80,9 @@ class BatchSource:
     @cached_property
     def fingerprint(self) -> str:
         arrays = {**arrays_of(self._batch), "blocks": self.block_offsets}
-        return arrays_digest(self.schema.vocabulary_digest.encode(), arrays)
+        # Who proposed is part of the content where it is known.
+        head = "\0".join((self.schema.vocabulary_digest, *self.schema.proposers))
+        return arrays_digest(head.encode(errors="surrogatepass"), arrays)
 
     def load_block(self, block: int) -> TrajectoryBatch:
         first, stop = block_bounds(self, block)

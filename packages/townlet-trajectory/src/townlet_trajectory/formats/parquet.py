@@ -37,7 +37,8 @@ by their own name (`action` is the id of the action), then observations: `NAME_E
 else `NAME`, a list of fixed size."""
 
 METADATA_KEY = b"townlet"
-"""Of the file's metadata: JSON with `info`, `vocabulary`, and `shapes` of the lists, whose elements are in C order."""
+"""Of the file's metadata: JSON with `info`, `vocabulary`, `proposers`, and `shapes` of the lists, whose elements are in
+C order."""
 
 ROW_GROUP_BYTES = 16 << 20
 """Of the rows of a row group, decoded, about."""
@@ -135,7 +136,8 @@ class _Layout:
         empty = self.columns(TrajectoryBatch.empty(self.trajectories), np.zeros(0, np.int64))
         fields = [pyarrow.field(name, column.type) for name, column in zip(self._names(), empty, strict=True)]
         shapes = {name: [*spec.shape] for name, spec in self._specs().items() if self._is_list(name, spec)}
-        said = {"info": self._info.document(), "vocabulary": [*self.trajectories.vocabulary], "shapes": shapes}
+        names = {name: [*vars(self.trajectories)[name]] for name in ("vocabulary", "proposers")}
+        said = {"info": self._info.document(), **names, "shapes": shapes}
         return pyarrow.schema(fields, metadata={METADATA_KEY: json.dumps(said, allow_nan=False).encode()})
 
     def columns(self, batch: TrajectoryBatch, numbers: NDArray[np.int64]) -> list[Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.labels import meant_rows
+from townlet_trajectory.data.labels import WhichEpisode, meant_rows
 from townlet_trajectory.data.schema import EpisodeLabel
 from townlet_trajectory.recording.roster import Presence
 
@@ -38,30 +39,27 @@ class Meant(NamedTuple):
 
     numbers: NDArray[np.int64]
     """[K]; those that a recorder knows of."""
-    episode: int | None
-    """Number of their episode; None: the recorder knows of none that could be meant."""
-    is_all: bool
-    """Whether a sink has nothing of it that has to be labelled there."""
+    elsewhere: WhichEpisode | None
+    """What a sink has to label. None: nothing, for the latest piece is not there."""
 
 
-def meant_by(kept: Presence, open: Presence, *, world: int, agent_id: str | None, ended: bool) -> Meant:
+def meant_by(which: WhichEpisode, kept: Presence, open: Presence, num_recorded: int) -> Meant:
     """Find the trajectories that a call of `TrajectoryService.label_episode` means.
 
     Args:
+        which: as the call says.
         kept: trajectories with rows in the recorder, each once.
-        open: trajectories that go on, and had a row, wherever it is now.
-        world: as the call says.
-        agent_id: as the call says.
-        ended: as the call says.
+        open: trajectories that go on, and had a decision.
+        num_recorded: trajectories of smaller numbers had a row, wherever it is now.
     """
     known = Presence(*(np.concatenate(columns) for columns in zip(kept, open, strict=True)))
-    now, episode = open.episodes[open.worlds == world], None
-    if ended and agent_id is None and now.size:
-        episode = int(now.max()) - 1
-    goes_on = np.isin(known.numbers, open.numbers)
-    rows = meant_rows(known, known.numbers, goes_on, world=world, episode=episode, agent_id=agent_id, ended=ended)
-    if rows.size:
-        episode = int(known.episodes[rows[0]])
+    now = open.episodes[open.worlds == which.world]
+    if which.ended and which.agent_id is None and now.size:
+        which = replace(which, not_episode=int(now.max()))
+    rows = meant_rows(which, known, known.numbers, np.isin(known.numbers, open.numbers))
     numbers = np.unique(known.numbers[rows])
-    # The next piece of a trajectory is the latest, and says what is true of all of it.
-    return Meant(numbers, episode, agent_id is not None and bool(np.isin(numbers, kept.numbers).any()))
+    # The latest piece says what is true of a whole trajectory, and where a row is here it is not in the sink.
+    here = np.isin(numbers, kept.numbers) | (numbers >= num_recorded)
+    if which.agent_id is not None and here.any():
+        return Meant(numbers, None)
+    return Meant(numbers, replace(which, episode=int(known.episodes[rows[0]])) if rows.size else which)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import BatchSink, LabelSink, TrajectoryBatch
 from townlet_trajectory.data.checks import refuse_column
+from townlet_trajectory.data.labels import WhichEpisode
 from townlet_trajectory.data.schema import EpisodeLabel, TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import BufferFullError, ContinuityError, OrderError, SchemaError, ShapeError
@@ -99,8 +100,8 @@ class TrajectoryService:
         self._roster = Roster()
         self._present = NOBODY
         self._labels = EpisodeLabels()
-        self._num_with_rows = 0
-        """Trajectories of smaller numbers have had a complete row."""
+        self._num_decided = self._num_recorded = 0
+        """Trajectories of smaller numbers have had a decision, and a complete row."""
         self._lock = RLock()
         self._stage = _TICK
         self._tick = -1
@@ -184,6 +185,7 @@ class TrajectoryService:
         self._buffer.decide(columns)
         if self._buffer.num_rows + self._num_agents > self._max_rows:
             self._make_room()
+        self._num_decided = self._roster.next_number
         self._stage = _OUTCOME
 
     def add_rewards(self, rewards: NDArray[np.float32]) -> None:
@@ -239,7 +241,7 @@ class TrajectoryService:
         else:
             with self._lock:
                 self._buffer.finish(rewards, self._present, reward_terms)
-        self._num_with_rows = self._roster.next_number
+        self._num_recorded = self._num_decided
         self._stage = _TICK
 
     def finish(self, final_observations: Mapping[str, Array]) -> None:
@@ -318,8 +320,8 @@ class TrajectoryService:
     ) -> None:
         """Say what an episode was worth. It may be called from any thread, at any time.
 
-        Of an agent its latest trajectory with a complete row is labelled: the one that goes on, or that which has just
-        ended, until another one has a row. Of a world those of all agents in its latest episode are. What begins
+        Of an agent its latest trajectory with a decision is labelled: the one that goes on, or that which has just
+        ended, until the next has a decision. Of a world those of all agents in its latest episode are. What begins
         later has no label. The label goes with all rows that have not been handed out; a trajectory that goes on
         keeps it until it gets another, also where it is handed out in pieces. What was spilled is labelled in the
         sink, if that is a `LabelSink`. What was collected keeps the label that it had: the next piece of a
@@ -330,7 +332,7 @@ class TrajectoryService:
             world: where.
             agent_id: of an agent; None: of all agents in the world's episode.
             ended: the latest trajectory of the agent that has ended, however long the next one has lasted; of a world
-                the episode before the one that goes on.
+                the latest episode but the one that goes on.
 
         Raises:
             OrderError: if there is no such trajectory, or nothing of it is left to label.
@@ -340,16 +342,16 @@ class TrajectoryService:
         with self._lock:
             kept, _ = ranked([block[3] for block in self._buffer.blocks()])
             going = self._roster.open
-            going = going.take((going.numbers < self._num_with_rows).nonzero()[0])
-            meant = meant_by(kept, going, world=world, agent_id=agent_id, ended=ended)
-            told = False
-            if isinstance(self._sink, LabelSink) and not meant.is_all:
-                told = self._sink.label(label, world=world, episode=meant.episode, agent_id=agent_id, ended=ended)
+            going = going.take((going.numbers < self._num_decided).nonzero()[0])
+            which = WhichEpisode(world=world, agent_id=agent_id, ended=ended)
+            meant, told = meant_by(which, kept, going, self._num_recorded), False
+            if isinstance(self._sink, LabelSink) and meant.elsewhere is not None:
+                told = self._sink.label(label, meant.elsewhere)
             if not meant.numbers.size and not told:
                 whose = "" if agent_id is None else f" of agent {agent_id!r}"
                 raise OrderError(
                     f"world {world} has no {'ended ' if ended else ''}trajectory{whose} that can still be labelled: "
-                    "it has had no outcome yet, or was handed out"
+                    "it has had no decision yet, or was handed out"
                 )
             self._labels.keep(np.append(kept.numbers, going.numbers))
             self._labels.give(label, meant.numbers)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.labels import meant_rows
+from townlet_trajectory.data.labels import WhichEpisode, meant_rows
 from townlet_trajectory.data.pieces import split_every
 from townlet_trajectory.data.schema import EpisodeLabel, TrajectorySchema
 from townlet_trajectory.dataset.info import DATASET_VERSION, DatasetInfo, DatasetManifest, ShardEntry, shard_file_names
@@ -125,22 +125,11 @@ class ShardWriter:
             self._add_shards([self._pending])
             self._pending = []
 
-    def label(self, label: EpisodeLabel, *, world: int, episode: int | None, agent_id: str | None, ended: bool) -> bool:
-        """Label what this writer has taken, as `LabelSink.label` says; of shards the manifest is written anew.
+    def label(self, label: EpisodeLabel, which: WhichEpisode) -> bool:
+        """Label what this writer has taken; of shards the manifest is written anew. False if there is nothing of it.
 
-        Args:
-            label: what is said.
-            world: where.
-            episode: of this one; None: of the latest.
-            agent_id: the latest trajectory of this agent, its latest piece; None: all of the episode.
-            ended: the latest one that has ended.
-
-        Returns:
-            False if there is no such trajectory.
-
-        Raises:
-            OrderError: after `close`.
-            ArtifactError: if a table cannot be read, or the manifest cannot be written; then nothing is labelled.
+        Raises `OrderError` after `close`; `ArtifactError` if a table cannot be read, or the manifest cannot be written:
+        nothing is labelled then.
         """
         if self._closed:
             raise OrderError("the writer is closed")
@@ -150,11 +139,11 @@ class ShardWriter:
             part = parts[place]
             table = table_of(part) if isinstance(part, TrajectoryBatch) else read_table(self._directory, part)
             last, goes_on = table.first_ticks + table.lengths, ~(table.terminated | table.truncated)
-            rows = meant_rows(table, last, goes_on, world=world, episode=episode, agent_id=agent_id, ended=ended)
+            rows = meant_rows(which, table, last, goes_on)
             if rows.size:
-                found, episode = True, int(table.episodes[rows[0]])
+                found, which = True, replace(which, episode=int(table.episodes[rows[0]]))
                 parts[place] = _labelled(part, label, rows)
-            if found and (agent_id is not None or (not rows.size and bool(np.any(table.worlds == world)))):
+            if found and (which.agent_id is not None or (not rows.size and bool(np.any(table.worlds == which.world)))):
                 break
         shards = tuple(part for part in parts if isinstance(part, ShardEntry))
         if shards != self._manifest.shards[self._num_before :]:
