@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.schema import EpisodeLabel
+from townlet_trajectory.data.schema import EpisodeLabel, label_named
+
+LEARNED_FROM = tuple(label for label in EpisodeLabel if label != EpisodeLabel.DISCARD)
+"""The labels of episodes that are learned from, unless others are asked for."""
+
+
+def labels_named(names: Iterable[str] | None) -> tuple[EpisodeLabel, ...]:
+    """The labels of these names in lower case, `LEARNED_FROM` where there are none; `SchemaError` if one is unknown."""
+    return LEARNED_FROM if names is None else tuple(map(label_named, names))
 
 
 def latest_labels(labels: NDArray[np.int8], firsts: NDArray[np.int64]) -> NDArray[np.int8]:

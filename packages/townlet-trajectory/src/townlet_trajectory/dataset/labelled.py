@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.checks import check_array
+from townlet_trajectory.data.labels import LEARNED_FROM
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import Array, ArraySpec, EpisodeLabel, TrajectorySchema
 from townlet_trajectory.data.table import TrajectoryTable, labels_of_wholes, rows_of_table
 from townlet_trajectory.dataset.memory import decoded_bytes
 from townlet_trajectory.dataset.source import TrajectorySource, block_bounds
-
-LEARNED_FROM = tuple(label for label in EpisodeLabel if label != EpisodeLabel.DISCARD)
-"""The labels of episodes that are learned from, unless others are asked for."""
 
 
 def with_labels(source: TrajectorySource, labels: Collection[EpisodeLabel] = LEARNED_FROM) -> TrajectorySource:
