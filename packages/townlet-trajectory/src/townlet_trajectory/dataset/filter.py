@@ -33,6 +33,9 @@ class TrajectoryFilter:
     """At least this share of the steps was decided by that source (column `source`), in [0, 1]."""
     max_shares: Mapping[Source, float] = field(default_factory=dict)
     agent_ids: frozenset[str] | None = None
+    worlds: frozenset[int] | None = None
+    episodes: frozenset[int] | None = None
+    """Numbers of the episodes of a world."""
     tags: frozenset[str] = frozenset()
     """Tags that the trajectory carries, all of them; a dataset's tags are those of its trajectories."""
     episode_labels: tuple[EpisodeLabel, ...] | None = None
@@ -74,6 +77,9 @@ class TrajectoryFilter:
         named = StepSelection(tags=tuple(self.tags), episode_labels=self.episode_labels).trajectories(table)
         if self.agent_ids is not None:
             named &= np.isin(table.agent_ids, np.array(sorted(self.agent_ids), object))
+        for numbers, wanted in ((table.worlds, self.worlds), (table.episodes, self.episodes)):
+            if wanted is not None:
+                named &= np.isin(numbers, sorted(wanted))
         return kept[wholes] & named
 
 
