@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 # Tables fit the terminal; where a test does not say one, there is none, in every process of pytest-xdist too.
 os.environ.pop("COLUMNS", None)
 
+LOG_LEVEL = logging.getLogger().level
+
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=500, stateful_step_count=50)
@@ -119,11 +121,12 @@ collect_ignore = sorted({file for module in ABSENT for file in NEEDS[module]})
 
 @pytest.fixture(autouse=True)
 def root_logger_as_it_was() -> Iterator[None]:
-    """A command sets up the log of its process, which here is that of all tests."""
+    """A command sets up the log of its process, which here is that of all tests; also one that a fixture has called."""
     root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
+    root.setLevel(LOG_LEVEL)
+    handlers = root.handlers[:]
     yield
-    root.setLevel(level)
+    root.setLevel(LOG_LEVEL)
     root.handlers[:] = handlers
 
 

@@ -44,8 +44,10 @@ from .guardrails import (
     RivalryView,
     StatelessGuardrail,
     Verdicts,
+    veto_reasons_of,
 )
 from .intent import Action, AgentIntent, IntentKind
+from .locks import CallbackLock
 from .personality import CHAT_PREFERENCE, PROFILES, Profile, arrival_buffers, avoid_thresholds, need_thresholds
 from .possession import Possession
 from .proposals import Proposals
@@ -64,6 +66,7 @@ from .scripted import (
 from .scripted_behavior import ScriptedBehavior, Shift
 from .social import chat_quality, chat_score
 from .tally import Tally
+from .tickets import EndReason, Ticket, TicketEnd
 from .views import ArgumentsView, View, WorldView
 from .vocabulary import ActionVocabulary
 
@@ -86,6 +89,7 @@ __all__ = [
     "BehaviorBridge",
     "BehaviorError",
     "BridgeConfig",
+    "CallbackLock",
     "Cancellable",
     "Codec",
     "CommitmentConfig",
@@ -96,6 +100,7 @@ __all__ = [
     "DecisionBatch",
     "Decoder",
     "Difficulty",
+    "EndReason",
     "FirstOf",
     "Guardrail",
     "GuardrailError",
@@ -132,6 +137,8 @@ __all__ = [
     "StatelessController",
     "StatelessGuardrail",
     "Tally",
+    "Ticket",
+    "TicketEnd",
     "UnknownActionError",
     "Verdicts",
     "View",
@@ -153,5 +160,6 @@ __all__ = [
     "tempered_log_probs",
     "time_to_leave",
     "uniforms",
+    "veto_reasons_of",
     "wants_to_chat",
 ]

@@ -1,7 +1,10 @@
-"""What is kept of a plain world's last decisions, and the frames that are made of it."""
+"""The record of a plain world: its last decisions, the frames that are made of them, and the steps for training."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NotRequired, TypedDict
@@ -9,10 +12,12 @@ from typing import Any, Generic, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import DecisionBatch, Kind
+from townlet_behavior import CallbackLock, DecisionBatch, Kind
+from townlet_runtime.errors import SimulationError
 from townlet_runtime.plain.codec import Intent, OptionCodec, World
-from townlet_runtime.plain.recording import Arrays
+from townlet_runtime.plain.recording import AgentObservations, Arrays, PlainRecorder
 from townlet_runtime.plain.view import PlainObserved
+from townlet_trajectory import EpisodeLabel, TrajectoryBatch
 
 _FORCED = int(Kind.FORCED)
 
@@ -128,6 +133,126 @@ class DecidedTick(Generic[World, Intent]):
         if option is not None:
             frame["option_commit_remaining"], frame["option_commit_kind"], frame["option_commit_enforced"] = option
         return frame
+
+
+class RecordCalls(ABC, Generic[World, Intent]):
+    """The part of a `PolicyRuntime` that keeps what was decided, as frames and for training, and hands it out."""
+
+    _lock: CallbackLock
+
+    def _clear_record(self, max_rows: int) -> None:
+        """Forget everything that was recorded; `max_rows` bounds the frames."""
+        self._observations = AgentObservations()
+        self._recorder: PlainRecorder | None = None
+        self._decided: DecidedTick[World, Intent] | None = None
+        self._frames: deque[Frame] = deque(maxlen=max_rows)
+        self._max_frames = max_rows
+        self._dropped_frames = 0
+
+    @property
+    def transitions(self) -> dict[str, Transition]:
+        """Steps of the last tick, by agent; empty once they are flushed."""
+        decided = self._decided
+        return {} if decided is None or decided.is_flushed else decided.transitions()
+
+    @property
+    def trajectory(self) -> tuple[Frame, ...]:
+        """The frames that `collect_trajectory` would return."""
+        return tuple(self._frames)
+
+    def collect_trajectory(self, clear: bool = True) -> list[Frame]:
+        """Return the frames since the last clear, at most `PlainOptions.max_rows` of them."""
+        with self._lock:
+            frames = list(self._frames)
+            if clear:
+                self._frames.clear()
+            return frames
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many `frames` and `steps` exceeded `PlainOptions.max_rows` and were dropped, since `reset_state`."""
+        return {"frames": self._dropped_frames, "steps": 0 if self._recorder is None else self._recorder.dropped_rows}
+
+    def collect(self) -> TrajectoryBatch:
+        """Return every recorded step that was not collected yet, as trajectories for a learner, and forget them.
+
+        Trajectories that go on end with the observations that were flushed last, and the next collection begins with
+        them. An agent's step is recorded if there was an observation before it.
+
+        Raises:
+            SimulationError: before the first observations.
+        """
+        with self._lock:
+            recorder, after = self._require_recorder(), self._observations.current
+            self._close(set(after))
+            return recorder.collect(after)
+
+    def label_episode(self, label: EpisodeLabel, agent_id: str | None = None) -> None:
+        """Say what an episode was worth.
+
+        Of an agent its latest trajectory with a decision is labelled: the one that goes on, or that which has just
+        ended. Without an agent all trajectories are that were not collected: a plain world has one episode, until
+        `reset_state`. What goes on through a collection keeps its label.
+
+        Args:
+            label: success, failure, discard, or `NONE` to take it back.
+            agent_id: of the agent; None: of all agents.
+
+        Raises:
+            SimulationError: before the first observations.
+            OrderError: if there is no such trajectory, or it was collected.
+        """
+        with self._lock:
+            self._require_recorder().label_episode(label, agent_id, ended=False)
+
+    def discard_last_episode(self, agent_id: str) -> None:
+        """Label an agent's last trajectory that ended as `DISCARD`, however long the next one has lasted; errors as of
+        `label_episode`."""
+        with self._lock:
+            # The end of a tick is recorded when the next one begins.
+            ended = not self._has_died(agent_id)
+            self._require_recorder().label_episode(EpisodeLabel.DISCARD, agent_id, ended=ended)
+
+    def _require_recorder(self) -> PlainRecorder:
+        if self._recorder is None:
+            raise SimulationError("nothing is recorded: `observe` or `flush_transitions` must come before `decide`")
+        return self._recorder
+
+    def _has_died(self, agent_id: str) -> bool:
+        """Whether an agent came to its end at the last tick."""
+        return self._decided is not None and agent_id in self._decided.terminated
+
+    def _uncollected(self) -> tuple[int, int]:
+        """Count the steps that wait, and those that were dropped: of frames and steps for training, the fewer.
+
+        The same steps are kept in both forms, and who collects one of them needs not collect the other.
+        """
+        if self._recorder is None:
+            return len(self._frames), self._dropped_frames
+        waiting, dropped = self._recorder.num_rows, self._recorder.dropped_rows
+        return min(len(self._frames), waiting), min(self._dropped_frames, dropped)
+
+    def _last_tick(self, call: str) -> DecidedTick[World, Intent]:
+        if self._decided is None:
+            raise SimulationError(f"`{call}` must follow `decide`")
+        return self._decided
+
+    def _keep_frames(self, decided: DecidedTick[World, Intent]) -> list[Frame]:
+        frames = decided.frames(self._observations.current, self._observations.metadata)
+        self._dropped_frames += max(0, len(self._frames) + len(frames) - self._max_frames)
+        self._frames.extend(frames)
+        return frames
+
+    def _close(self, living: set[str]) -> None:
+        """Record what came of the last decisions; agents that do not live, or are not observed, end there."""
+        decided = self._decided
+        if decided is None or decided.is_closed:
+            return
+        decided.is_closed = True
+        if self._recorder is not None:
+            rewards = {agent_id: math.fsum(parts) for agent_id, parts in decided.rewards.items()}
+            after = self._observations.current
+            self._recorder.close(rewards, decided.terminated, going_on=living & after.keys(), after=after)
 
 
 def options_of(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from threading import RLock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import SCRIPT, ActionVocabulary
 from townlet_runtime.errors import SimulationError
 from townlet_trajectory import (
     ArraySpec,
@@ -20,6 +17,8 @@ from townlet_trajectory import (
     TrajectoryService,
     default_decision_columns,
 )
+from townlet_trajectory.audit.explanation import StepNames
+from townlet_trajectory.data.schema import FEATURES
 
 METADATA = "metadata"
 """Of an agent's observation; it is no array, and goes into frames as it is."""
@@ -38,6 +37,8 @@ class AgentObservations:
         """By agent."""
         self.metadata: dict[str, Mapping[str, Any]] = {}
         """By agent, of the same observations."""
+        self.feature_names: tuple[str, ...] = ()
+        """Of the columns of `features`, from the first metadata that name them; empty before."""
 
     def take(self, observations: Mapping[str, Mapping[str, Any]], *, tick: int | None) -> None:
         """Hold these observations in place of the last ones.
@@ -52,6 +53,14 @@ class AgentObservations:
         current = {agent_id: self.checked(agent_id, seen, tick) for agent_id, seen in observations.items()}
         self.metadata = {agent_id: seen.get(METADATA, {}) for agent_id, seen in observations.items()}
         self.current = current
+        if not self.feature_names:
+            self.feature_names = self._named_features()
+
+    def _named_features(self) -> tuple[str, ...]:
+        """The `feature_names` of any metadata, if there is one for each column."""
+        given = (each.get("feature_names") for each in self.metadata.values() if isinstance(each, Mapping))
+        named = (tuple(map(str, names)) for names in given if isinstance(names, list | tuple))
+        return next((names for names in named if self.shapes.get(FEATURES) == (len(names),)), ())
 
     def stacked(self, agent_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """Return the current observations of these agents, each [N, ...]."""
@@ -97,17 +106,19 @@ class PlainRecorder:
     """Records the agents that are observed; a step without an observation before it is not recorded.
 
     Args:
-        vocabulary: of the actions.
+        names: of actions, veto reasons and features.
         shapes: of the observations.
         max_rows: bound of the steps kept between collections; the oldest ticks are dropped.
     """
 
-    def __init__(self, vocabulary: ActionVocabulary, shapes: Mapping[str, tuple[int, ...]], *, max_rows: int) -> None:
+    def __init__(self, names: StepNames, shapes: Mapping[str, tuple[int, ...]], *, max_rows: int) -> None:
         schema = TrajectorySchema(
             observations={name: ArraySpec("float32", shape) for name, shape in shapes.items()},
             decisions=default_decision_columns(),
-            vocabulary=vocabulary.keys,
-            proposers=(SCRIPT,),
+            vocabulary=names.vocabulary,
+            proposers=names.proposers,
+            veto_reasons=names.veto_reasons,
+            feature_names=names.feature_names,
         )
         self._shapes = dict(shapes)
         self._service = TrajectoryService(schema, max_rows=max_rows, on_full="drop_oldest")
@@ -119,6 +130,11 @@ class PlainRecorder:
         self._is_open = False
         self._carried: dict[str, EpisodeLabel] = {}
         """By agent, the label of what it had not ended when it was collected."""
+
+    @property
+    def num_rows(self) -> int:
+        """Steps that `collect` would return."""
+        return self._service.num_rows
 
     @property
     def dropped_rows(self) -> int:
@@ -205,45 +221,3 @@ class PlainRecorder:
             worlds=zeros,
             episodes=zeros,
         )
-
-
-class LabelCalls(ABC):
-    """The part of a `PolicyRuntime` that says what episodes were worth; it may be used from any thread."""
-
-    _lock: RLock
-    _recorder: PlainRecorder | None
-
-    @abstractmethod
-    def _has_died(self, agent_id: str) -> bool:
-        """Whether an agent came to its end at the last tick."""
-
-    def label_episode(self, label: EpisodeLabel, agent_id: str | None = None) -> None:
-        """Say what an episode was worth.
-
-        Of an agent its latest trajectory with a decision is labelled: the one that goes on, or that which has just
-        ended. Without an agent all trajectories are that were not collected: a plain world has one episode, until
-        `reset_state`. What goes on through a collection keeps its label.
-
-        Args:
-            label: success, failure, discard, or `NONE` to take it back.
-            agent_id: of the agent; None: of all agents.
-
-        Raises:
-            SimulationError: before the first observations.
-            OrderError: if there is no such trajectory, or it was collected.
-        """
-        with self._lock:
-            self._require_recorder().label_episode(label, agent_id, ended=False)
-
-    def discard_last_episode(self, agent_id: str) -> None:
-        """Label an agent's last trajectory that ended as `DISCARD`, however long the next one has lasted; errors as of
-        `label_episode`."""
-        with self._lock:
-            # The end of a tick is recorded when the next one begins.
-            ended = not self._has_died(agent_id)
-            self._require_recorder().label_episode(EpisodeLabel.DISCARD, agent_id, ended=ended)
-
-    def _require_recorder(self) -> PlainRecorder:
-        if self._recorder is None:
-            raise SimulationError("nothing is recorded: `observe` or `flush_transitions` must come before `decide`")
-        return self._recorder

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.labels import WhichEpisode, meant_rows
 from townlet_trajectory.data.pieces import split_every
-from townlet_trajectory.data.schema import EpisodeLabel, TrajectorySchema
+from townlet_trajectory.data.schema import EpisodeLabel, TrajectorySchema, common_schema
 from townlet_trajectory.dataset.info import DATASET_VERSION, DatasetInfo, DatasetManifest, ShardEntry, shard_file_names
 from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, schema_and_rest, table_of
 from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, require, system_errors
@@ -180,8 +180,8 @@ class ShardWriter:
         if not append:
             raise ArtifactError(self._directory, "write", "holds a dataset already; `append` goes on with it")
         there = _writable_manifest(self._directory)
-        there.schema.require_equal(begun.schema)
-        return replace(begun, info=there.info if keep_info else begun.info, shards=there.shards)
+        schema = common_schema([there.schema, begun.schema])
+        return replace(begun, schema=schema, info=there.info if keep_info else begun.info, shards=there.shards)
 
     def _remove_unlisted(self, manifest: DatasetManifest) -> None:
         listed = {name for shard in manifest.shards for name in shard.files}
