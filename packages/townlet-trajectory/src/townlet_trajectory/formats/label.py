@@ -60,7 +60,17 @@ def label_dataset(path: str | Path, label: EpisodeLabel, condition: TrajectoryFi
 def labelled_source(
     source: TrajectorySource, label: EpisodeLabel, condition: TrajectoryFilter
 ) -> tuple[Relabelled, LabelResult]:
-    """Show a source with `label` for the trajectories that meet a condition, and count them; nothing is written."""
+    """Show a source with `label` for the trajectories that meet a condition, and count them; nothing is written.
+
+    Args:
+        source: what to read.
+        label: in place of what was said before.
+        condition: pieces of one trajectory are judged whole.
+
+    Raises:
+        SchemaError: if the condition is about a column that the source has not.
+        ArtifactError: if something cannot be read.
+    """
     chosen = condition.kept(source)
     labels = np.where(chosen, np.int8(label), source.table.episode_labels)
     return Relabelled(source, labels), _result(source.table, chosen)
