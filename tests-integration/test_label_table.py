@@ -11,6 +11,7 @@ import pytest
 from townlet_training.learning.bc import labels
 from townlet_training.learning.config import LabelFilter, LabelKind
 from townlet_trajectory import ArraySpec, Kind, Source, TrajectoryBatch, TrajectorySchema, default_decision_columns
+from townlet_trajectory.data.schema import EpisodeLabel
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "mathematics.md"
 HEADER = "| kind | source | proposer | demonstrated |"
@@ -19,12 +20,14 @@ VALUES = {
     "source": tuple(source.name.lower() for source in Source),
     "proposer": ("none", "fallback", "mind"),
     "demonstrated": ("no", "yes"),
+    "episode": tuple(label.name.lower() for label in EpisodeLabel),
 }
 ASKED: tuple[tuple[LabelKind, LabelFilter], ...] = (
     ("proposed", LabelFilter()),
     ("proposed", LabelFilter(proposers=("mind",))),
     ("proposed", LabelFilter(sources=("learned",))),
     ("proposed", LabelFilter(demonstrated=True)),
+    ("proposed", LabelFilter(episode_labels=("success",))),
     ("executed", LabelFilter()),
     ("executed", LabelFilter(proposers=("mind",))),
 )
@@ -51,7 +54,7 @@ def combinations(cells: list[str]) -> list[Combination]:
 
 
 def batch_of(rows: list[Combination]) -> TrajectoryBatch:
-    """Rows in which action 0 was carried out, and action 1 proposed, if anything was."""
+    """Trajectories of one row, in which action 0 was carried out, and action 1 proposed, if anything was."""
     columns = {name: np.zeros(len(rows), spec.numpy_dtype) for name, spec in default_decision_columns().items()}
     columns["kind"][:] = [VALUES["kind"].index(row[0]) for row in rows]
     columns["source"][:] = [VALUES["source"].index(row[1]) for row in rows]
@@ -65,17 +68,18 @@ def batch_of(rows: list[Combination]) -> TrajectoryBatch:
             vocabulary=("executed", "proposed"),
             proposers=("fallback", "mind"),
         ),
-        offsets=np.array([0, len(rows)]),
+        offsets=np.arange(len(rows) + 1),
         observations={"x": np.zeros(len(rows), np.float32)},
-        final_observations={"x": np.zeros(1, np.float32)},
+        final_observations={"x": np.zeros(len(rows), np.float32)},
         columns=columns,
         rewards=np.zeros(len(rows), np.float32),
         ticks=np.arange(len(rows)),
-        terminated=np.array([True]),
-        truncated=np.array([False]),
-        agent_ids=np.array(["anna"], object),
-        worlds=np.array([0]),
-        episodes=np.array([0]),
+        terminated=np.ones(len(rows), np.bool_),
+        truncated=np.zeros(len(rows), np.bool_),
+        agent_ids=np.full(len(rows), "anna", object),
+        worlds=np.zeros(len(rows), np.int64),
+        episodes=np.arange(len(rows)),
+        episode_labels=np.array([VALUES["episode"].index(row[4]) for row in rows], np.int8),
     )
 
 
@@ -84,11 +88,11 @@ def test_the_table_names_every_combination_once() -> None:
     assert sorted(named) == sorted(itertools.product(*VALUES.values()))
 
 
-@pytest.mark.parametrize("row", table(), ids=lambda row: "-".join(row[:4]).replace(" ", ""))
+@pytest.mark.parametrize("row", table(), ids=lambda row: "-".join(row[:5]).replace(" ", ""))
 def test_a_row_of_the_table(row: list[str]) -> None:
     rows = combinations(row)
     batch = batch_of(rows)
-    for sign, (which, only) in zip(row[4:], ASKED, strict=True):
+    for sign, (which, only) in zip(row[5:], ASKED, strict=True):
         found = labels(batch, which=which, only=only)
         given = dict(zip(found.rows.tolist(), found.actions.tolist(), strict=True))
         assert [given.get(number) for number in range(len(rows))] == [SIGNS[sign]] * len(rows), (sign, which, only)

@@ -90,6 +90,8 @@ class Twin:
     """By slot, the first decision after a possession; None: the next one."""
 
     def acquire(self, slot: int, tick: int, owner: str | None, lease: int | None) -> bool:
+        if slot in self.takeovers and self.takeovers[slot].until <= tick:
+            self.end(slot, "lapsed")
         if slot in self.takeovers:
             return False
         self.takeovers[slot] = Takeover(owner, math.inf if lease is None else tick + lease)

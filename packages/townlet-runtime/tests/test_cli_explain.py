@@ -13,8 +13,11 @@ import pytest
 from finished_run import write_finished_run
 from onnx_files import ElmanNetwork, card
 
+from townlet_behavior import BatchController, BridgeConfig, CommitmentConfig, proposers_of, veto_reasons_of
+from townlet_runtime import BatchLoop, BatchRuntime, schema_of
 from townlet_runtime.cli import main
-from townlet_trajectory import Kind, TrajectoryBatch
+from townlet_runtime.town import Town, TownConfig
+from townlet_trajectory import Kind, TrajectoryBatch, TrajectoryService
 from townlet_trajectory.formats.convert import convert
 from townlet_trajectory.formats.open import open_dataset
 
@@ -78,7 +81,7 @@ def test_a_drawn_step_and_its_policy(explain: Any, batch: TrajectoryBatch, folde
     lines = out.splitlines()
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 80
-    assert "is the recorded one" in out
+    assert ", as recorded" in out
     assert "need_hunger" in explain("--agent", agent, "--tick", str(tick), "--json")[1]
     policy = str(folder / "run" / "policy.onnx")
     document = json.loads(explain("--agent", agent, "--tick", str(tick), "--policy", policy, "--json")[1])
@@ -179,3 +182,76 @@ def test_a_tick_of_several_episodes_needs_one(explain: Any, batch: TrajectoryBat
     assert code == 2
     assert "has it in the episodes 0, 1: name --episode" in err
     assert explain("--agent", "agent_01", "--tick", "3", "--episode", "1", record=path)[0] == 0
+
+
+class TwoMinds:
+    """The town's script; in even slots another mind proposes the same, from what it saw three ticks before."""
+
+    proposers = ("script", "model A")
+
+    def __init__(self, script: BatchController) -> None:
+        self._script = script
+        self.propose, self.settled, self.forget = script.propose, script.settled, script.forget
+        self.save_state, self.restore = script.save_state, script.restore
+
+    def proposed_by(self, view: Any) -> tuple[np.ndarray, np.ndarray]:
+        other = view.slots % 2 == 0
+        return other.astype(np.int8), np.where(other, 3, 0).astype(np.int32)
+
+
+@pytest.fixture(scope="module")
+def lives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default town, in which a possessor asks for something, for what is illegal, and for nothing."""
+    town = Town(TownConfig(), num_worlds=1)
+    script, guardrails = TwoMinds(town.scripted("scripted")), town.guardrails()
+    schema = schema_of(town.spec, masked=True, proposers=proposers_of(script), veto_reasons=veto_reasons_of(guardrails))
+    service = TrajectoryService(schema, max_rows=10_000)
+    runtime = BatchRuntime(
+        town.spec,
+        script,
+        config=BridgeConfig(commitment=CommitmentConfig(ticks=town.spec.option_ticks)),
+        policy=None,
+        service=service,
+        seed=0,
+        guardrails=guardrails,
+    )
+    loop = BatchLoop(town, runtime)
+    loop.reset(seed=1)
+    loop.run_for(100)
+    assert runtime.acquire_possession("agent_02", owner="ann")
+    for action in ("wait", "start", None):
+        if action is not None:
+            runtime.feed_action("agent_02", action, owner="ann")
+        loop.step()
+    runtime.release_possession("agent_02", owner="ann")
+    loop.run_for(50)
+    path = tmp_path_factory.mktemp("lives") / "town.npz"
+    convert(service.collect(), path, to="npz")
+    return path
+
+
+def test_the_default_town_explained(explain: Any, lives: Path) -> None:
+    def said(agent: str, tick: int) -> str:
+        code, out, err = explain("--agent", agent, "--tick", str(tick), record=lives)
+        assert (code, err) == (0, "")
+        assert len(out.splitlines()) <= 40
+        assert max(map(len, out.splitlines())) <= 80
+        assert not any(unnamed in out for unnamed in ("proposer 1", "reason 1", "features["))
+        return " ".join(out.split())
+
+    assert "The agent was possessed, and its possessor asked for wait: neither blend" in said("agent_02", 100)
+    refused = said("agent_02", 101)
+    assert "A guardrail vetoed start, for the reason `action_mask`: the agent did wait instead." in refused
+    assert "its possessor asked for nothing at this tick: it did wait." in said("agent_02", 102)
+    (life,) = json.loads(explain("--agent", "agent_02", "--json", record=lives)[1])["trajectories"]
+    assert (life["marks"]["possessed"], life["marks"]["takeover"]) == ([100, 101, 102], [100, 103])
+    assert life["marks"]["veto"] == [101]
+
+    (life,) = json.loads(explain("--agent", "agent_01", "--json", record=lives)[1])["trajectories"]
+    free, held = life["marks"]["proposer"], life["marks"]["held"]
+    assert sorted(free + held) == list(range(153))
+    screen = said("agent_01", free[5])
+    assert f"The choice is that of `model A` (in the script's place), from what it saw at tick {free[5] - 3}:" in screen
+    assert "(from what it saw 3 ticks before)" in screen
+    screen = said("agent_01", held[3])
+    assert f"`model A` (in the script's place) chose go_to:workplace at tick {held[0] - 1}, held for" in screen

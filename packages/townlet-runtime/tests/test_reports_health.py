@@ -1,11 +1,21 @@
 """Health lines of ticks are found among others, records of telemetry are read, and damaged ones are refused."""
 
+import json
 import logging
+from pathlib import Path
 
 import pytest
-from training_logs import HEALTH, STRETCH, without
+from training_logs import HEALTH, NEW, STRETCH, without
 
-from townlet_runtime.cli.reports.health import health_line, parse_health, stretch_line, stretch_of
+from townlet_runtime.cli import main
+from townlet_runtime.cli.reports.health import (
+    health_line,
+    parse_health,
+    stretch_line,
+    stretch_of,
+    telemetry_lines,
+    telemetry_summary,
+)
 from townlet_runtime.cli.reports.records import RecordError
 from townlet_runtime.core.telemetry import log_tick_health
 
@@ -100,3 +110,62 @@ def test_an_empty_world_has_no_shares() -> None:
 def test_a_damaged_record_of_telemetry_is_refused(record: dict[str, object], problem: str) -> None:
     with pytest.raises(RecordError, match=problem):
         stretch_of(record, "log:3")
+
+
+def test_a_summary_by_hand() -> None:
+    empty = {"scripted": 0, "learned": 0, "external": 0}
+    records = [
+        STRETCH,
+        {
+            **STRETCH,
+            "tick": 300,
+            "agent_ticks": 100,
+            "ticks_by_source": {"scripted": 60, "learned": 40, "external": 0},
+            "proposals_by_proposer": {"script": 70, "mind": 30},
+            "policy_errors": 5,
+            "tick_ms_p99": 7.25,
+            "mean_reward": 0.1,
+            "dropped_rows": 3,
+        },
+        {**STRETCH, "tick": 301, "ticks": 1, "agent_ticks": 0, "ticks_by_source": empty, "mean_reward": None},
+    ]
+    summary = telemetry_summary(records, Path("log"))
+    assert summary == {
+        "records": 3,
+        "last_tick": 301,
+        "ticks": 201,
+        "agent_ticks": 500,
+        "forced": 870,
+        "foreign": 30,
+        "policy_errors": 5,
+        "dropped_rows": 3,
+        "sink_errors": 0,
+        "ticks_by_source": {"scripted": 350, "learned": 140, "external": 10},
+        "proposals_by_proposer": {"script": 870, "mind": 30},
+        "vetoes_by_reason": {"action_mask": 6, "chat_rival": 12},
+        # (400 · -0.0125 + 100 · 0.1) / 500
+        "mean_reward": pytest.approx(0.01),
+        "tick_ms_p99_max": 7.25,
+        "slowest_tick": 300,
+    }
+    lines = telemetry_lines(summary)
+    assert lines[0] == "201 ticks, the last of them 301; 500 agent-ticks, mean reward 0.01000"
+    assert lines[1] == "slowest record: that to tick 300, p99 7.25 ms"
+    assert lines[-1] == "5 policy errors, 3 steps dropped, 0 sink errors"
+    cells = [line.split() for line in lines]
+    assert ["learned", "140", "28.0", "%"] in cells and ["mind", "30", "6.0", "%"] in cells
+
+
+def test_the_command_reads_what_a_run_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "records.jsonl"
+    assert main(["run", "--ticks", "25", "--json", "--telemetry", str(path), "--telemetry-every", "10"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert main(["report", "telemetry", str(path), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["records"], summary["ticks"], summary["agent_ticks"]) == (3, 25, 250)
+    assert summary["ticks_by_source"] == result["sources"]
+    assert summary["mean_reward"] == pytest.approx(result["mean_reward"])
+    assert main(["report", "telemetry", str(path)]) == 0
+    assert capsys.readouterr().out.startswith("25 ticks, the last of them 25; 250 agent-ticks, mean reward 0.")
+    assert main(["report", "telemetry", str(NEW)]) == 2
+    assert "record 1: expected a telemetry record of format version 1, got None" in capsys.readouterr().err

@@ -115,6 +115,14 @@ def test_a_mind_is_learned_from_without_its_fallback_and_demonstrations_stay() -
     assert [part.tolist() for part in labels(batch, only=alone)[:2]] == [[1], [2]]
 
 
+def test_a_discarded_episode_teaches_nothing_unless_it_is_asked_for() -> None:
+    batch = batch_of(lengths=[2, 1, 1, 2], rewards=np.zeros(6), terminated=[True] * 4, expert_action=np.ones(6))
+    said = dataclasses.replace(batch, episode_labels=np.array([0, 3, 1, 2], np.int8))
+    assert labels(batch).rows.tolist() == [0, 1, 2, 3, 4, 5]
+    assert labels(said).rows.tolist() == [0, 1, 3, 4, 5]
+    assert labels(said, only=LabelFilter(episode_labels=("success", "discard"))).rows.tolist() == [2, 3]
+
+
 def test_a_proposer_that_nobody_was_is_an_error() -> None:
     expected = r"`proposers` must be among those of the record, script, mind, got \('minde',\)"
     with pytest.raises(ConfigError, match=expected):

@@ -39,7 +39,7 @@ from townlet_runtime.plain.saving import by_slot, restore_intents, save_intents
 from townlet_runtime.plain.settings import plain_bridge_config, seed_of, shifts_of
 from townlet_runtime.plain.view import PlainObserved, ScriptSide, TickIntents, avoidance
 from townlet_runtime.simulation.interface import SimulationSpec
-from townlet_trajectory.audit.explanation import StepExplanation
+from townlet_trajectory.audit.explanation import StepExplanation, StepNames
 
 _NO_END = 2**62
 """`episode_ticks` of a world whose end is its own affair."""
@@ -136,16 +136,9 @@ class PlainEngine(Generic[World, Intent]):
             episode_ticks=_NO_END,
         )
         self.runtime = BatchRuntime(
-            self.spec,
-            self._script,
-            config=bridge,
-            policy=None,
-            service=None,
-            seed=seed,
-            guardrails=guardrails,
+            self.spec, self._script, config=bridge, policy=None, service=None, seed=seed, guardrails=guardrails
         )
-        self.names = self.runtime.names
-        """What the codes of its decisions mean, and the columns of `features`."""
+        self._feature_names: tuple[str, ...] = ()
         self._roster.enter(plain.agents)
         self.runtime.begin(self._look(world, 0), tick=0)
 
@@ -153,7 +146,12 @@ class PlainEngine(Generic[World, Intent]):
         """State the shapes of an agent's observations in the spec, and the names of its features."""
         if observations.shapes != self.spec.observation_shapes:
             self.spec = replace(self.spec, observation_shapes=dict(observations.shapes))
-        self.names = replace(self.runtime.names, feature_names=observations.feature_names)
+        self._feature_names = observations.feature_names
+
+    @property
+    def names(self) -> StepNames:
+        """What the codes of its decisions mean, and the columns of `features`."""
+        return replace(self.runtime.names, feature_names=self._feature_names)
 
     def inspect(self, world: World) -> None:
         """Check what has not been seen of a world before.

@@ -24,6 +24,7 @@ from townlet_training.learning.config import BCConfig, LabelFilter, LabelKind
 from townlet_training.learning.optimizer import Optimizer
 from townlet_training.network.actor_critic import ActorCritic, log_prob_of
 from townlet_trajectory import ACTION_MASK, Kind, Source, StepBatch, TrajectoryBatch, TrajectoryDataset
+from townlet_trajectory.data.labels import labels_named
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
 # The default of Adam (Kingma & Ba 2015, arXiv:1412.6980).
@@ -100,6 +101,9 @@ def _passes(batch: TrajectoryBatch | StepBatch, only: LabelFilter, which: LabelK
     """Return which rows [R] pass every filter of `only`."""
     columns = batch.columns
     passes = np.full(len(columns["action"]), True)
+    if isinstance(batch, TrajectoryBatch):
+        said = np.isin(batch.episode_labels, [*map(int, labels_named(only.episode_labels))])
+        passes &= np.repeat(said, batch.lengths)
     if only.sources is not None:
         require_columns(batch, "source")
         passes &= np.isin(columns["source"], [Source[name.upper()] for name in only.sources])

@@ -17,9 +17,9 @@ ScheduleKind = Literal["constant", "linear"]
 LabelKind = Literal["proposed", "executed"]
 SplitUnit = Literal["episodes", "trajectories"]
 RowOrder = Literal["source", "canonical"]
+EpisodeLabelName = Literal["none", "success", "failure", "discard"]
 
 LabelSource = Literal["scripted", "learned", "external"]
-EpisodeLabelName = Literal["none", "success", "failure", "discard"]
 
 DEFAULT_NUM_MINIBATCHES = 4
 
@@ -92,8 +92,9 @@ class LabelFilter:
     proposal: demonstrations, and executed actions of a policy or a possessor."""
     demonstrated: bool | None = None
     """Whether the row is a demonstration."""
-    episode_labels: tuple[EpisodeLabelName, ...] = ("none", "success", "failure")
-    """What was said of the episode; a discarded one is left out unless it is asked for."""
+    episode_labels: tuple[EpisodeLabelName, ...] | None = None
+    """What was said of the episode of a trajectory; None: anything but `discard`. Single steps do not know it: of a
+    record that is streamed, the trajectories are left out before (`view_of`)."""
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -125,13 +126,13 @@ class BCConfig:
     Demonstrations are nobody's proposal, and are learned in any case."""
     demonstrated: bool | None = None
     """True: demonstrations alone; False: everything else; None: both."""
-    episode_labels: tuple[EpisodeLabelName, ...] = ("none", "success", "failure")
-    """What may have been said of an episode whose labels are learned."""
     split: SplitUnit = "episodes"
     """The unit that is learned from, or held out, as a whole; agents of one episode see each other."""
     row_order: RowOrder = "source"
     """Of recorded steps, before they are shuffled. `canonical`: trajectories by world, episode, first tick and agent,
     so that the same steps in another form, in other files, are learned from alike."""
+    episode_labels: tuple[EpisodeLabelName, ...] | None = None
+    """Recorded episodes that are learned from, by what was said of them; without it all but those to `discard`."""
     memory_budget_mb: Annotated[int, Field(ge=1, le=10**6)] = 512
     """Megabytes (2**20 bytes) of recorded steps that are held at a time."""
 

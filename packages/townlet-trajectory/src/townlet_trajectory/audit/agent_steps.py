@@ -17,7 +17,7 @@ from townlet_trajectory.audit.explanation import Decider, Span, StepExplanation,
 from townlet_trajectory.audit.reasons import FALLBACK, SCRIPT
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
-from townlet_trajectory.data.schema import FEATURES, Array
+from townlet_trajectory.data.schema import FEATURES, Array, Source
 from townlet_trajectory.data.statistics import Moments
 from townlet_trajectory.data.trajectory import Trajectory
 from townlet_trajectory.dataset.source import blocks_of
@@ -153,10 +153,10 @@ def spans_of(trajectory: Trajectory, first: int = 0, stop: int | None = None) ->
         first: row to begin with.
         stop: row behind the last; None: all.
     """
-    marks = marks_of(trajectory)
+    marks, names = marks_of(trajectory), StepNames.of(trajectory.schema)
     rows = range(first, len(trajectory) if stop is None else stop)
     spans = []
-    for reason, group in groupby(rows, key=lambda row: _reason_at(trajectory, row)):
+    for reason, group in groupby(rows, key=lambda row: _reason_at(trajectory, names, row)):
         same = list(group)
         begin, end = same[0], same[-1] + 1
         spans.append(
@@ -204,18 +204,18 @@ class _Reason(NamedTuple):
     demonstrated: bool
 
 
-def _reason_at(trajectory: Trajectory, row: int) -> _Reason:
-    explained = explain_step(StepNames.of(trajectory.schema), _decision_at(trajectory, row))
-    option = explained.option
-    by_script = explained.proposer if explained.decider is Decider.SCRIPT else None
+def _reason_at(trajectory: Trajectory, names: StepNames, row: int) -> _Reason:
+    decided = _decision_at(trajectory, row).row(names)
+    option, decider = decided.option, decided.decider
+    by_script = decided.proposer if decider is Decider.SCRIPT else None
     return _Reason(
-        action=explained.action,
-        chosen_action=explained.chosen_action,
-        decider=explained.decider,
-        source=explained.source,
+        action=decided.executed,
+        chosen_action=decided.action("chosen_action"),
+        decider=decider,
+        source=decided.code("source", Source),
         proposer=by_script if option is None else option.proposer,
-        veto_reason=explained.veto_reason,
-        demonstrated=explained.demonstrated,
+        veto_reason=decided.veto_reason,
+        demonstrated=decided.flag("demonstrated"),
     )
 
 

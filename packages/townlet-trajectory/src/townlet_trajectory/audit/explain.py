@@ -62,6 +62,17 @@ class RecordedStep:
     log_probs: NDArray[np.float32] | None = None
     """[A]; of a policy that was asked again."""
 
+    def row(self, names: StepNames) -> StepRow:
+        """Its decision columns as what they mean."""
+        return StepRow(
+            names=names,
+            columns=self.columns,
+            tick=self.tick,
+            option_since=self.option_since,
+            option_proposer=self.option_proposer,
+            first_tick=self.first_tick,
+        )
+
 
 def explain_step(names: StepNames, step: RecordedStep) -> StepExplanation:
     """Explain one step.
@@ -76,14 +87,7 @@ def explain_step(names: StepNames, step: RecordedStep) -> StepExplanation:
     Raises:
         ShapeError: if the policy's answer is for another number of actions.
     """
-    row = StepRow(
-        names=names,
-        columns=step.columns,
-        tick=step.tick,
-        option_since=step.option_since,
-        option_proposer=step.option_proposer,
-        first_tick=step.first_tick,
-    )
+    row = step.row(names)
     mask = step.observations.get(ACTION_MASK)
     expert = row.action("expert_action")
     return StepExplanation(

@@ -148,12 +148,18 @@ def _answer(step: StepExplanation, answer: PolicyAnswer) -> list[str]:
     width = max(len(one.action) for one in answer.top_actions)
     lines = []
     for one in answer.top_actions:
-        roles = {"chosen": step.chosen_action, "drawn": step.drawn_action, "script's": step.expert_action}
+        roles = {
+            "chosen": step.chosen_action,
+            "drawn": step.drawn_action,
+            f"by {step.proposer or 'script'}": step.expert_action,
+        }
         notes = ", ".join(role for role, action in roles.items() if action == one.action)
         lines.append(f"{one.action:<{width}}{percent(one.probability):>10}   {notes}".rstrip())
-    if answer.agrees is not None:
-        found = "is the recorded one" if answer.agrees else "is not the recorded one: another policy acted"
-        lines.append(f"log-probability {answer.chosen_log_prob:.4f} of {step.chosen_action} {found}")
+    if answer.agrees is not None and step.policy_probability is not None:
+        recorded = (
+            "as recorded" if answer.agrees else f"and {percent(step.policy_probability)} recorded: another policy"
+        )
+        lines.append(f"{percent(math.exp(answer.chosen_log_prob))} for {step.chosen_action}, {recorded}")
     return lines
 
 
