@@ -201,11 +201,9 @@ def main() -> None:
             for found in bench.run(distil, seed=seed, most=options.most):
                 curve.append(found)
                 print(json.dumps({**line, **found}), flush=True)
-                if needed(curve, SHARES[-1]) is not None:
-                    break
-            print(
-                json.dumps({**line, "labels_needed": {str(each): needed(curve, each) for each in SHARES}}), flush=True
-            )
+            for measure, shares in SHARES.items():
+                reached = {str(each): needed(curve, measure, each) for each in shares}
+                print(json.dumps({**line, "measure": measure, "labels_needed": reached}), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from townlet_training.distil.config import DistilConfig
 from townlet_training.distil.student import Student, labelled
 from townlet_training.errors import EmptyBatchError
 from townlet_training.learning.bc import labels
-from townlet_training.learning.config import BCConfig
+from townlet_training.learning.config import BCConfig, LabelFilter
 from townlet_training.network.weights import weights_sha256
 from townlet_trajectory import TrajectoryBatch
 
@@ -40,6 +40,8 @@ def test_answers_become_labels_and_nothing_else_is_kept() -> None:
     kept = labelled(demonstrated, rows, np.array([RIGHT, -1, WAIT, RIGHT]))
     found = labels(kept)
     assert kept.num_steps == 3 and found.rows.tolist() == [0, 1, 2] and found.actions.tolist() == [RIGHT, WAIT, RIGHT]
+    assert labels(kept, only=LabelFilter(proposers=("teacher",))).rows.tolist() == [0, 1, 2]
+    assert kept.schema.proposers == ("teacher",) and not kept.columns["demonstrated"].any()
     assert np.array_equal(kept.observations["cell"], batch.observations["cell"][[2, 7, 40]])
     assert kept.ticks.tolist() == batch.ticks[[2, 7, 40]].tolist()
 

@@ -24,6 +24,9 @@ from townlet_trajectory.data.pieces import keep_steps
 from townlet_trajectory.evaluation.interfaces import derive_seed
 from townlet_trajectory.evaluation.results import CloneResult
 
+TEACHER = "teacher"
+"""The proposer of every label."""
+
 
 class Student:
     """A network that is fitted to all labels of the rounds so far, every time from the same fresh weights.
@@ -132,13 +135,16 @@ def labelled(batch: TrajectoryBatch, rows: NDArray[np.int64], actions: NDArray[n
         actions: [L]; its answers, -1 for none.
 
     Returns:
-        Pieces of the trajectories: the rows with an answer. Nothing in them counts as demonstrated.
+        Pieces of the trajectories: the rows with an answer, whose proposer is `TEACHER`. None counts as demonstrated.
     """
     answers = np.full(batch.num_steps, -1, np.int64)
     answers[rows] = actions
     columns = {
         **batch.columns,
         "expert_action": answers,
+        "proposer": np.zeros(batch.num_steps, np.int8),
+        "proposal_age": np.zeros(batch.num_steps, np.int32),
         "demonstrated": np.zeros(batch.num_steps, np.bool_),
     }
-    return keep_steps(replace(batch, columns=columns), answers >= 0)
+    taught = replace(batch, schema=replace(batch.schema, proposers=(TEACHER,)), columns=columns)
+    return keep_steps(taught, answers >= 0)

@@ -190,9 +190,7 @@ def code_teacher(name: str, spec: SimulationSpec) -> AskedTeacher:
         return ArrayTeacher(spec, found, label=label)
     if callable(found):
         return MindTeacher(spec, found, label=label)
-    raise CommandError(
-        f"{label} must be a mind, have a method `teach`, or be a function of `spec` that makes such a one"
-    )
+    raise CommandError(f"{label} must be a mind or have a method `teach`, or be a function of `spec` that makes one")
 
 
 def _distill(
