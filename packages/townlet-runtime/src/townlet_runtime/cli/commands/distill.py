@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from townlet_runtime.adapters.named_code import is_reference, made_by, named_factory, takes_parameter
-from townlet_runtime.cli.commands.train import claimed, notes_of
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals, table
 from townlet_runtime.cli.named_policy import load_policy
 from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, settings_of
@@ -36,7 +35,7 @@ from townlet_trajectory.evaluation.interfaces import derive_seed
 from townlet_trajectory.evaluation.results import SCRIPTED, Agreement, DistilRecord, DistilRound, RunSummary
 
 if TYPE_CHECKING:
-    from townlet_runtime.training import DistilConfig, DistilProgress, TrainingConfig
+    from townlet_runtime.training import DistilConfig, DistilProgress, DistilRun, TrainingConfig
 
 SCRIPT = "script"
 """Beginning of the name of a teacher that is a behavior of the world: `script:NAME`, or `script` alone."""
@@ -202,20 +201,8 @@ def _distill(
     options: DistillOptions,
     console: Console,
 ) -> int:
-    from townlet_runtime.training import DistilRun, TrainingError, policy_specs, use_threads
-
-    use_threads(plan.threads)
-    bridge = plan.worlds.bridge(plan.specs)
-
-    @contextmanager
-    def collector(seed: int) -> Iterator[Collector]:
-        with closing(plan.worlds.make(training.num_envs)) as simulation:
-            shown = teaching.shown(simulation)
-            most = distil.round_ticks * simulation.specs[AGENTS].capacity
-            yield Collector(shown, config=bridge, seed=seed, max_rows=most)
-
-    def play_in(num_worlds: int) -> GroupedSimulation:
-        return teaching.shown(plan.worlds.make_scored(num_worlds))
+    from townlet_runtime.cli.commands.train import claimed, notes_of
+    from townlet_runtime.training import TrainingError
 
     with (
         stop_on_signals() as stop,
@@ -233,25 +220,16 @@ def _distill(
                     settings=asdict(distil),
                     sampled=options.sample_teacher if before is None else before.sampled,
                 )
-                run = DistilRun(
+                run = _prepared(
+                    replace(plan, run_dir=run_dir),
                     training,
                     distil,
-                    teaching.teacher,
-                    specs=policy_specs(plan.specs),
-                    collector=collector,
-                    held_out=TaughtPlay(
-                        play_in, teaching.teacher, config=bridge, seed=plan.seed, num_worlds=training.num_envs
-                    ),
-                    evaluator=Evaluator(
-                        plan.worlds.make_scored, config=bridge, seed=plan.seed, num_worlds=training.num_envs
-                    ),
-                    run_dir=run_dir,
+                    teaching,
                     rounds=() if before is None else before.rounds,
                     on_round=write,
                     on_progress=on_progress,
                     stop=stop,
                     notes=notes_of(begun),
-                    has_script=SCRIPTED in plan.behaviors,
                 )
                 if before is None:
                     write(())
@@ -265,6 +243,38 @@ def _distill(
         return stop.code
     write(record.rounds, record)
     return _finish(replace(plan, run_dir=run_dir, begun=begun), summary, record, teaching, console)
+
+
+def _prepared(
+    plan: TrainPlan, training: TrainingConfig, distil: DistilConfig, teaching: _Teaching, **hooks: Any
+) -> DistilRun:
+    """Prepare the distillation in the worlds of the plan; `hooks` are those of `DistilRun`."""
+    from townlet_runtime.training import DistilRun, policy_specs, use_threads
+
+    use_threads(plan.threads)
+    bridge, num_worlds = plan.worlds.bridge(plan.specs), training.num_envs
+
+    @contextmanager
+    def collector(seed: int) -> Iterator[Collector]:
+        with closing(teaching.shown(plan.worlds.make(num_worlds))) as simulation:
+            most = distil.round_ticks * simulation.specs[AGENTS].capacity
+            yield Collector(simulation, config=bridge, seed=seed, max_rows=most)
+
+    def play_in(num_worlds: int) -> GroupedSimulation:
+        return teaching.shown(plan.worlds.make_scored(num_worlds))
+
+    return DistilRun(
+        training,
+        distil,
+        teaching.teacher,
+        specs=policy_specs(plan.specs),
+        collector=collector,
+        held_out=TaughtPlay(play_in, teaching.teacher, config=bridge, seed=plan.seed, num_worlds=num_worlds),
+        evaluator=Evaluator(plan.worlds.make_scored, config=bridge, seed=plan.seed, num_worlds=num_worlds),
+        run_dir=plan.run_dir,
+        has_script=SCRIPTED in plan.behaviors,
+        **hooks,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,6 +116,15 @@ _Resume = Annotated[
 ]
 
 
+def _refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
+    from townlet_runtime.runs.directory import require_free, require_resumable
+
+    if resume is not None:
+        require_resumable(resume)
+    elif run_dir is not None:
+        require_free(run_dir)
+
+
 def distill(
     config: ConfigArgument = None,
     teacher: _Teacher = None,
@@ -144,12 +153,7 @@ def distill(
     num_threads = limit_threads(threads_of_run(resume) if threads is None and resume is not None else threads)
 
     def command(console: Console) -> int:
-        from townlet_runtime.runs.directory import require_free, require_resumable
-
-        if resume is not None:
-            require_resumable(resume)
-        elif run_dir is not None:
-            require_free(run_dir)
+        _refuse_directory(run_dir, resume)
         from townlet_runtime.cli.commands.distill import DistillOptions, distill_policy
         from townlet_runtime.cli.world_options import WorldOptions
 
