@@ -38,6 +38,7 @@ FORMS = {
 }
 NAMES = {"captures": "capture", "original": "original", "shards": "shards", "minari": "town-v0", "npz": "batch.npz"}
 FEATURES = ("rivalry_max", "rivalry_avoid_count")
+REASONS = ("action_mask", "rivalry")
 TEXTS = ('{"kind":"wait"}', '{"kind":"chat"}', '{"kind":"move"}')
 INFO = DatasetInfo(group="villagers", tags=("night",), seeds={"town": 7}, notes={"weather": "rain"})
 OF_DTYPES = {f"seen_{name}": ArraySpec(name, (2,)) for name in sorted(DTYPES)}
@@ -50,6 +51,8 @@ SCHEMA = TrajectorySchema(
     },
     decisions={**default_decision_columns(), "reward_meal": ArraySpec("float32")},
     vocabulary=TEXTS,
+    veto_reasons=REASONS,
+    feature_names=FEATURES,
 )
 FORM = CaptureForm(
     layout=CaptureLayout(feature_names=FEATURES, map_channels=("self", "others"), action_texts=TEXTS),
@@ -222,23 +225,6 @@ def columns_in_order(found: Read) -> str:
     return yes_no(ours == list(found.got.schema.observations))
 
 
-def feature_names(found: Read) -> str:
-    """Of the capture itself, or of what was made of one."""
-    with tempfile.TemporaryDirectory() as folder:
-        origin, target = read("captures", found.wrote, Path(folder)), Path(folder) / "again"
-        if found.form in ("captures", "original"):
-            target = found.path
-        else:
-            target = target.with_name(NAMES[found.form])
-            convert(origin.path, target, to=found.form)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            with open_dataset(target) as opened:
-                note = opened.info.notes.get("capture")
-    known = isinstance(note, dict) and note["feature_names"] == list(FEATURES)
-    return ("yes" if found.form in ("captures", "original") else "of a capture converted") if known else "no"
-
-
 def order(found: Read) -> str:
     ids = found.opened.source.table.agent_ids.tolist()
     assert ids in (sorted(ids), sorted(ids, reverse=True))  # written by number, and those of great numbers begin first
@@ -402,7 +388,8 @@ FACTS: dict[str, Callable[[Read], str]] = {
     "continuous actions": lambda found: continuous(found.form),
     "order of columns": columns_in_order,
     "vocabulary": vocabulary,
-    "names of features": feature_names,
+    "names of features": lambda found: yes_no(found.opened.feature_names == FEATURES),
+    "names of veto reasons": lambda found: yes_no(found.got.schema.veto_reasons == REASONS),
     "group, seeds, policies, tags, notes": info_kept,
     "order of trajectories": order,
     "pieces that a recorder cut, written as they are": pieces,

@@ -18,11 +18,16 @@ PACKAGES = ("townlet_behavior", "townlet_trajectory", "townlet_training", "townl
 PUBLIC_MODULES = {
     "townlet_behavior": ("testing",),
     "townlet_trajectory": (
+        "audit.agent_steps",
         "audit.captures",
         "audit.dataset",
         "audit.describe",
+        "audit.explain",
+        "audit.explanation",
+        "audit.explanation_text",
         "audit.outliers",
         "audit.report",
+        "audit.words",
         "data.pieces",
         "data.statistics",
         "dataset.canonical",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -109,6 +110,26 @@ def test_the_report_has_the_events_of_the_world(folder: Path, trained: str) -> N
 def test_a_finished_run_is_shown_again(orchard: Run, trained: str) -> None:
     done = orchard("train", "--resume", trained)
     assert done.returncode == 0 and "this run has finished" in done.stderr
+
+
+def test_a_registered_sink_takes_telemetry(orchard: Run) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dashboard:
+        dashboard.bind(("127.0.0.1", 0))
+        dashboard.settimeout(60)
+        place = f"statsd:127.0.0.1:{dashboard.getsockname()[1]}"
+        done = orchard("run", "--env", "orchard", "--ticks", "40", "--telemetry", place, "--telemetry-every", "20")
+        assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+        packets = [dashboard.recv(9999).decode().splitlines() for _ in range(2)]
+    for packet in packets:
+        assert packet[1:] == [
+            "townlet.agents:4|g",
+            "townlet.scripted:80|c",
+            "townlet.learned:0|c",
+            "townlet.external:0|c",
+            "townlet.vetoes:0|c",
+        ]
+    done = orchard("run", "--env", "orchard", "--ticks", "1", "--telemetry", "statsd:nowhere")
+    assert done.returncode == 2 and "the telemetry sink `statsd` raised ValueError" in done.stderr
 
 
 def test_captures_are_datasets_and_sinks_take_recordings(orchard: Run, folder: Path) -> None:

@@ -291,6 +291,7 @@ def test_a_veto_of_a_held_action_ends_the_commitment() -> None:
 
 def test_the_mask_is_the_first_guardrail_for_everybody() -> None:
     bridge = bridge_of(Script(WORK, EAT), Forbid(EAT))
+    bridge.possession.present(ints(0, 1))
     bridge.possession.acquire(0, tick=0)
     bridge.possession.feed(0, WORK)
     decisions = bridge.decide(view_of(0, 1, mask=mask_of((WAIT, EAT), (WAIT, EAT))), tick=0)
@@ -302,6 +303,7 @@ def test_the_mask_is_the_first_guardrail_for_everybody() -> None:
 
 def test_a_possessed_agent_does_what_it_is_fed_once_and_else_waits() -> None:
     bridge = bridge_of(Script(EAT, EAT), ratio=1.0)
+    bridge.possession.present(ints(0, 1))
     bridge.possession.acquire(1, tick=0)
     bridge.possession.feed(1, COOK)
     first, second = (
@@ -329,6 +331,7 @@ def test_possession_clears_the_commitment_even_if_it_is_over_at_once() -> None:
 
 def test_a_possessors_action_does_not_bind() -> None:
     bridge = bridge_of(Script(EAT), ticks=9)
+    bridge.possession.present(ints(0))
     bridge.possession.acquire(0, tick=0)
     bridge.possession.feed(0, WORK)
     bridge.decide(view_of(0), tick=0)
@@ -336,9 +339,26 @@ def test_a_possessors_action_does_not_bind() -> None:
     assert bridge.decide(view_of(0), tick=1).action.tolist() == [EAT]
 
 
+def test_who_is_given_back_or_whose_lease_lapses_chooses_freely() -> None:
+    # The option that was in force when each was taken over would still bind at the end.
+    script = Script(EAT, EAT)
+    bridge = bridge_of(script, ticks=9)
+    bridge.decide(view_of(0, 1), tick=0)
+    bridge.possession.acquire(0, tick=1)
+    bridge.possession.acquire(1, tick=1, lease_ticks=1)
+    bridge.decide(view_of(0, 1), tick=1)
+    bridge.possession.release(0)
+    script.actions = ints(WORK, WORK)
+    assert bridge.held(view_of(0, 1), tick=2)[0].tolist() == [-1, -1]
+    decisions = bridge.decide(view_of(0, 1), tick=2)
+    assert (decisions.action.tolist(), decisions.kind.tolist()) == ([WORK, WORK], [Kind.FOREIGN, Kind.FOREIGN])
+    assert bridge.held(view_of(0, 1), tick=3)[0].tolist() == [WORK, WORK]
+
+
 def test_a_tick_that_fails_uses_no_fed_action_up() -> None:
     script = Script(EAT)
     bridge = bridge_of(script)
+    bridge.possession.present(ints(0))
     bridge.possession.acquire(0, tick=0, lease_ticks=1)
     bridge.possession.feed(0, COOK)
     script.actions = ints(99)
@@ -346,6 +366,23 @@ def test_a_tick_that_fails_uses_no_fed_action_up() -> None:
         bridge.decide(view_of(0), tick=0)
     script.actions = ints(EAT)
     assert bridge.decide(view_of(0), tick=0).action.tolist() == [COOK]
+
+
+def test_what_a_guardrail_feeds_while_a_decision_is_made_is_for_the_next_one() -> None:
+    tickets = []
+
+    class Feeding(Forbid):
+        def review(self, view: View, actions: np.ndarray) -> Verdicts:
+            if not tickets:
+                bridge.possession.acquire(0, tick=0)
+                tickets.append(bridge.possession.feed(0, COOK))
+            return super().review(view, actions)
+
+    bridge = bridge_of(Script(EAT), Feeding(WORK))
+    assert bridge.decide(view_of(0), tick=0).action.tolist() == [EAT]
+    assert tickets[0].end is None
+    assert bridge.decide(view_of(0), tick=1).action.tolist() == [COOK]
+    assert tickets[0].end == ("executed", 1)
 
 
 def test_the_script_hears_what_was_executed_after_everything_else() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import strategies
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from numpy.typing import NDArray
 from strategies import EAT, NUM_ACTIONS, VOCABULARY, WAIT, Script, ints, random_proposals, through_a_file
 from twin import Learned, Row, Twin
@@ -17,6 +17,7 @@ from townlet_behavior import (
     BridgeConfig,
     CommitmentConfig,
     DecisionBatch,
+    EndReason,
     Kind,
     PossessionError,
     Proposals,
@@ -69,20 +70,22 @@ class BridgeMachine(RuleBasedStateMachine):
         ratio=strategies.ratios,
         ticks=st.sampled_from([0, 3, {"wait": 2, "move": 1, "start": 4, "work": 0}]),
         tick=st.sampled_from([0, 1000, 4090, 2**31 - 5, 2**32 - 5, 2**53]),
+        handover=st.sampled_from([0, 3]),
     )
-    def begin(self, seed: int, ratio: float, ticks: int | dict[str, int], tick: int) -> None:
+    def begin(self, seed: int, ratio: float, ticks: int | dict[str, int], tick: int, handover: int) -> None:
         commitment = CommitmentConfig(ticks=ticks)
         self.script, self.seed = Minds(), seed
-        self.config = BridgeConfig(ratio=ratio, commitment=commitment)
+        self.config = BridgeConfig(ratio=ratio, commitment=commitment, handover_ticks=handover)
         self.bridge = self.fresh_bridge()
         lengths = commitment.lengths(VOCABULARY).tolist()
         self.twin = Twin(wait=WAIT, lengths=lengths, seed=seed, min_ratio=0.1, forbidden=EAT, ratio=ratio)
+        self.twin.handover = handover
         self.tick = tick
         self.present: set[int] = set()
         self.num_steps = self.num_proposals = 0
 
     def fresh_bridge(self) -> BehaviorBridge:
-        return BehaviorBridge(
+        bridge = BehaviorBridge(
             VOCABULARY,
             self.script,
             capacity=CAPACITY,
@@ -90,10 +93,14 @@ class BridgeMachine(RuleBasedStateMachine):
             seed=self.seed,
             guardrails=[OddSlotsDoNotEat()],
         )
+        self.told: list[tuple[int, str | None, EndReason]] = []
+        bridge.possession.tell_ends(lambda *end: self.told.append(end), name=int)
+        return bridge
 
     @rule()
     def die_and_be_restored(self) -> None:
         state = self.bridge.save_state()
+        self.compare_ends()
         self.bridge = self.fresh_bridge()
         self.bridge.restore(through_a_file(state))
 
@@ -124,28 +131,49 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @rule(slot=slots, owner=owners, lease=st.none() | st.integers(1, 3))
     def acquire(self, slot: int, owner: str | None, lease: int | None) -> None:
+        if slot not in self.twin.present:
+            with pytest.raises(PossessionError, match="holds nobody"):
+                self.bridge.possession.acquire(slot, tick=self.tick, owner=owner, lease_ticks=lease)
+            return
         expected = self.twin.acquire(slot, self.tick, owner, lease)
         assert self.bridge.possession.acquire(slot, tick=self.tick, owner=owner, lease_ticks=lease) is expected
 
     @precondition(lambda self: self.twin.takeovers)
-    @rule(data=st.data(), action=st.integers(0, NUM_ACTIONS - 1))
-    def feed(self, data: st.DataObject, action: int) -> None:
+    @rule(data=st.data(), action=st.integers(0, NUM_ACTIONS - 1), queue=st.booleans(), times=st.sampled_from([1, 2, 3]))
+    def feed(self, data: st.DataObject, action: int, queue: bool, times: int) -> None:
         slot = data.draw(st.sampled_from(sorted(self.twin.takeovers)))
-        takeover = self.twin.takeovers[slot]
-        takeover.action = action
-        self.bridge.possession.feed(slot, action, owner=takeover.owner)
+        owner = self.twin.takeovers[slot].owner
+        for _ in range(times):
+            if slot not in self.twin.present:
+                with pytest.raises(PossessionError, match="holds nobody"):
+                    self.bridge.possession.feed(slot, action, owner=owner, queue=queue)
+                return
+            ticket = self.bridge.possession.feed(slot, action, owner=owner, queue=queue)
+            assert (ticket.number, ticket.slot, ticket.action) == (self.twin.num_inputs, slot, action)
+            self.twin.feed(slot, action, queue=queue)
+
+    @precondition(lambda self: self.twin.takeovers.keys() & self.twin.present)
+    @rule(data=st.data(), lease=st.none() | st.integers(1, 5))
+    def renew(self, data: st.DataObject, lease: int | None) -> None:
+        slot = data.draw(st.sampled_from(sorted(self.twin.takeovers.keys() & self.twin.present)))
+        self.bridge.possession.present(ints(*sorted(self.twin.present)), tick=self.tick)  # the bridge knows the tick
+        self.bridge.possession.renew(slot, lease, self.twin.takeovers[slot].owner)
+        self.twin.renew(slot, self.tick, lease)
 
     @rule(slot=slots, owner=owners)
     def release(self, slot: int, owner: str | None) -> None:
         possession = self.bridge.possession
-        if slot not in self.twin.takeovers:
+        if slot not in self.twin.present:
+            with pytest.raises(PossessionError, match="holds nobody"):
+                possession.release(slot, owner=owner)
+        elif slot not in self.twin.takeovers:
             assert not possession.release(slot, owner=owner)
         elif self.twin.takeovers[slot].owner != owner:
             with pytest.raises(PossessionError):
                 possession.release(slot, owner=owner)
         else:
             assert possession.release(slot, owner=owner)
-            del self.twin.takeovers[slot]
+            self.twin.release(slot)
 
     @rule(
         seed=st.integers(0, 2**32), masked=st.booleans(), done=st.booleans(), policy=st.booleans(), look=st.booleans()
@@ -155,6 +183,7 @@ class BridgeMachine(RuleBasedStateMachine):
         view = self.random_view(rng, masked=masked, done=done)
         proposals = self.random_proposals(rng, view) if policy else None
         self.script.actions = rng.integers(-1, NUM_ACTIONS, len(view.slots))
+        self.twin.look(view.slots.tolist())
         self.script.who = rng.integers(0, 2, len(view.slots), dtype=np.int8)
         self.script.ages = rng.integers(0, 9, len(view.slots), dtype=np.int32)
         rows = rows_of(view, self.script, proposals)
@@ -170,6 +199,20 @@ class BridgeMachine(RuleBasedStateMachine):
         assert sum(self.bridge.counts().proposals.values()) == self.num_proposals
         assert sum(self.bridge.counts().ticks.values()) == self.num_steps
         self.tick += 1
+
+    @invariant()
+    def compare_ends(self) -> None:
+        """Every input ended as the twin says, once; so did every possession."""
+        possession = self.bridge.possession
+        for ticket in possession.take_ended():
+            assert ticket.end == self.twin.ends.pop(ticket.number)
+        assert not self.twin.ends
+        waiting = [input_ for takeover in self.twin.takeovers.values() for input_ in takeover.inputs]
+        assert sorted((ticket.number, ticket.action) for ticket in possession.waiting()) == sorted(waiting)
+        counts = possession.counts()
+        assert counts.pop("accepted") == self.twin.num_inputs == sum(counts.values())
+        assert sorted(self.told, key=repr) == sorted(self.twin.told, key=repr)
+        self.told.clear(), self.twin.told.clear()
 
     @rule(ticks=st.integers(1, 5))
     def time_passes(self, ticks: int) -> None:

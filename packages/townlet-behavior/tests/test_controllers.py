@@ -195,6 +195,7 @@ class Planner(Hungry):
 def test_an_informed_controller_learns_what_was_executed_not_what_it_wanted() -> None:
     planner = Planner()
     bridge = bridge_of(PerAgent(planner, TownCodec(Town({"ann": 0.1, "bob": 0.1}))))
+    bridge.held(view_of(2, 5), tick=0)
     bridge.possession.acquire(2, tick=0)
     bridge.decide(view_of(2, 5), tick=0)
     assert planner.done == [("ann", "wait"), ("bob", "start")]

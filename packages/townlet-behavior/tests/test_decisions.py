@@ -41,6 +41,7 @@ def check_columns(decisions: DecisionBatch, size: int) -> None:
 
 def test_columns_have_their_names_types_and_order_whatever_happened() -> None:
     bridge = bridge_of(Script(EAT, EAT, EAT), ratio=0.5, ticks=2)
+    bridge.held(view_of(0, 1, 2), tick=0)
     bridge.possession.acquire(1, tick=0)
     for tick in range(3):
         decisions = bridge.decide(view_of(0, 1, 2), tick=tick, proposals=proposals_of(WORK, WORK, WORK))

@@ -12,9 +12,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
-from strategies import EAT, NORTH, NUM_ACTIONS, WAIT, WORK, Script, bridge_of, ints, mask_of, proposals_of, view_of
+from strategies import (
+    EAT,
+    NORTH,
+    NUM_ACTIONS,
+    VOCABULARY,
+    WAIT,
+    WORK,
+    Script,
+    bridge_of,
+    ints,
+    mask_of,
+    proposals_of,
+    view_of,
+)
 
-from townlet_behavior import BridgeConfig, ConfigError, Difficulty, Kind, ShapeError, Source, tempered_log_probs
+from townlet_behavior import (
+    BehaviorBridge,
+    BridgeConfig,
+    ConfigError,
+    Difficulty,
+    Kind,
+    ShapeError,
+    Source,
+    tempered_log_probs,
+)
 from townlet_behavior.blend import Choices
 
 
@@ -213,6 +235,20 @@ def test_longer_delays_keep_what_is_remembered() -> None:
     assert ages.tolist() == [1, 3]
     choices, _ = difficulty.late(ints(0, 1), 4, drawn_of(NORTH, NORTH))
     assert choices.action.tolist() == [NORTH, EAT]
+
+
+def test_an_agent_is_handed_over_by_degrees() -> None:
+    # k = 3: a quarter, a half, three quarters of β = 0.8, then all of it; the other agent has 0.8 throughout.
+    config = BridgeConfig(ratio=0.8, handover_ticks=3)
+    bridge = BehaviorBridge(VOCABULARY, Script(EAT, EAT), capacity=2, config=config, seed=1)
+    bridge.decide(view_of(0, 1), tick=0, proposals=proposals_of(WORK, WORK))
+    bridge.possession.acquire(0, tick=1, lease_ticks=1)
+    ratios = [
+        bridge.decide(view_of(0, 1), tick=tick, proposals=proposals_of(WORK, WORK)).ratio.tolist()
+        for tick in range(1, 7)
+    ]
+    assert np.allclose([first for first, _ in ratios], [0.8, 0.2, 0.4, 0.6, 0.8, 0.8])
+    assert np.allclose([second for _, second in ratios], 0.8)
 
 
 _ANOTHER_PROCESS = """

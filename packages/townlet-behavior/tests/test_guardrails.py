@@ -38,6 +38,7 @@ from townlet_behavior import (
     Verdicts,
     View,
     WorldView,
+    veto_reasons_of,
 )
 from townlet_behavior.guardrails import GuardrailChain
 from townlet_behavior.testing import PlainView
@@ -118,6 +119,13 @@ def test_reasons_of_the_same_name_are_refused() -> None:
         chain_of(Forbid(EAT, reason="same"), Forbid(COOK, reason="same"))
     with pytest.raises(GuardrailError, match="names of veto reasons must be unique"):
         chain_of(Forbid(EAT, reason="action_mask"))
+
+
+def test_reasons_are_known_before_there_is_a_bridge() -> None:
+    guardrails = [Forbid(EAT, reason="late"), RivalryGuardrail(wait=WAIT)]
+    assert veto_reasons_of(guardrails) == ("action_mask", "late", *RivalryGuardrail.reasons)
+    assert veto_reasons_of(guardrails) == chain_of(*guardrails).reasons
+    assert veto_reasons_of([]) == ("action_mask",)
 
 
 @pytest.mark.parametrize(
@@ -303,9 +311,10 @@ def test_a_held_option_is_vetoed_and_ended() -> None:
 
 def test_possessors_are_judged_too() -> None:
     bridge = bridge_of(Script(WAIT), GUARDRAIL)
+    view = company(2, chats=(2,))
+    bridge.held(view, tick=0)
     bridge.possession.acquire(2, tick=0)
     bridge.possession.feed(2, NORTH)
-    view = company(2, chats=(2,))
     decisions = bridge.decide(view, tick=0)
     assert (decisions.action.tolist(), decisions.source.tolist()) == ([WAIT], [Source.EXTERNAL])
     assert not decisions.demonstrated[0]

@@ -1,9 +1,13 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from strategies import bools, ints, through_a_file
 
 from townlet_behavior import StateError
-from townlet_behavior.saving import check_array, check_names, join_groups, split_groups
+from townlet_behavior.saving import check_array, check_names, join_groups, restore_names, save_names, split_groups
 
 
 def test_parts_are_joined_and_split_again() -> None:
@@ -51,3 +55,32 @@ def test_the_ends_of_the_range_belong_to_it_and_nan_does_not() -> None:
     check_array({"x": np.array(1.0)}, "x", like=np.array(0.5), low=0.0, high=1.0)
     with pytest.raises(StateError, match=r"must be in \[0.0, 1.0\], got nan"):
         check_array({"x": np.array(np.nan)}, "x", like=np.array(0.5), low=0.0, high=1.0)
+
+
+def test_names_by_hand() -> None:
+    state = save_names(["ann", None, "", "Zoë\0"])
+    assert state["name_length"].tolist() == [3, -1, 0, 5]
+    assert state["name_bytes"].tobytes() == b"annZo\xc3\xab\0"
+
+
+@pytest.mark.property
+@given(st.lists(st.none() | st.text(st.characters(exclude_categories=[]), max_size=5), max_size=6))
+def test_names_come_back_as_they_were(names: list[str | None]) -> None:
+    assert restore_names(through_a_file(save_names(names)), count=len(names)) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("name_length", lambda a: a[:1], r"saved `name_length` must be int64 \(2,\), got int64 \(1,\)"),
+        ("name_length", lambda a: ints(4, -1), r"saved `name_length` must be in \[-1, 3\], got 4"),
+        ("name_length", lambda a: ints(1, 1), "saved `name_length` must add up to 3 bytes, got 2"),
+        ("name_bytes", lambda a: a | 128, r"saved `name_bytes` must be UTF-8, got b'\\xe1\\xee\\xee'"),
+        ("name_bytes", lambda a: a.astype(np.int16), "saved `name_bytes` must be uint8"),
+    ],
+)
+def test_damaged_names_are_refused(name: str, change: Callable[[np.ndarray], np.ndarray], message: str) -> None:
+    state = dict(save_names(["ann", None]))
+    state[name] = np.asarray(change(state[name]))
+    with pytest.raises(StateError, match=message):
+        restore_names(state, count=2)

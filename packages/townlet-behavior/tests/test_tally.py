@@ -11,6 +11,7 @@ NOBODY = {"scripted": 0, "learned": 0, "external": 0}
 def test_a_tick_by_hand() -> None:
     # Ratio 1, options last 3 ticks. Slot 0 works (vetoed), slot 1 is possessed, slot 2 eats and goes on eating.
     bridge = bridge_of(Script(EAT, EAT, EAT), Forbid(WORK), ratio=1.0, ticks=3)
+    bridge.held(view_of(0, 1, 2), tick=0)
     bridge.possession.acquire(1, tick=0)
     for tick in range(2):
         bridge.decide(view_of(0, 1, 2), tick=tick, proposals=proposals_of(WORK, WORK, EAT))

@@ -10,7 +10,7 @@ from onnx_files import card, policy_file
 from report_samples import SAMPLE, finish
 
 from townlet_runtime.config import config_digest, dump_config, load_config, parse_override, town_config
-from townlet_runtime.config.dump import resolved
+from townlet_runtime.config.dump import noted
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.town import Town
 
@@ -35,7 +35,7 @@ def write_finished_run(run_dir: Path) -> Path:
         shutil.copy(SAMPLE / name, run_dir)
     (run_dir / "config.yaml").write_text(dump_config(CONFIG))
     config = load_config(run_dir / "config.yaml").config
-    begun = BegunFile(schema_version=2, threads=1, config_sha256=config_digest(config), config=resolved(config))
+    begun = BegunFile(schema_version=2, threads=1, config_sha256=config_digest(config), config=noted(config))
     begun.write(run_dir / "begun.json")
     finish(run_dir, {"agents": town_policy()})
     return run_dir

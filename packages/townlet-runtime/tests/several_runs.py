@@ -11,7 +11,7 @@ from finished_run import town_policy
 from report_samples import SAMPLE, edit, finish
 
 from townlet_runtime.config import config_digest, dump_config, load_config, parse_override
-from townlet_runtime.config.dump import resolved
+from townlet_runtime.config.dump import noted
 from townlet_runtime.runs.begun import BegunFile
 
 
@@ -25,8 +25,8 @@ def write_run(
     overrides = [parse_override(each) for each in ("town.agents=3", f"seed={seed}", *settings)]
     (path / "config.yaml").write_text(dump_config(load_config(None, overrides).config))
     config = load_config(path / "config.yaml").config
-    noted = {"config_sha256": config_digest(config), "config": resolved(config), "environment": "town"}
-    BegunFile(**{"schema_version": 2, "threads": 1, **noted, **(begun or {})}).write(path / "begun.json")
+    said = {"config_sha256": config_digest(config), "config": noted(config), "environment": "town"}
+    BegunFile(**{"schema_version": 2, "threads": 1, **said, **(begun or {})}).write(path / "begun.json")
     edit(path / "summary.json", lambda content: content.update(seed=seed))
 
     def lift(content: Any) -> None:

@@ -4,6 +4,7 @@ import pytest
 from beginnings import begun
 from installed import install
 
+from townlet_behavior import RivalryGuardrail
 from townlet_runtime.cli import main
 from townlet_runtime.cli.recording import FileTarget, SinkTarget, parse_target, recorder_of, require_room
 from townlet_runtime.errors import ConfigError, RunDirectoryError, SimulationError
@@ -75,7 +76,8 @@ def test_a_registered_sink_takes_the_recording(sinks: Path) -> None:
 
 
 def test_a_sink_that_cannot_be_used_is_named(sinks: Path) -> None:
-    batch, info = recorder_of(Corridor().spec, begun(Corridor(), 1)).collect(), DatasetInfo()
+    corridor, info = Corridor(), DatasetInfo()
+    batch = recorder_of(corridor.spec, begun(corridor, 1), corridor.scripted("scripted"), []).collect()
     with pytest.raises(ConfigError, match="the sink `narrow` must take a target, and `schema` and `info` as keyword"):
         SinkTarget(name="narrow", target="x").write(batch, info)
     with pytest.raises(SimulationError, match="the sink `full` raised OverflowError: full"):
@@ -94,11 +96,14 @@ def test_what_a_folder_cannot_take_is_refused_before_the_first_tick(tmp_path: Pa
         FileTarget(folder=tmp_path / "file" / "x", format=None).require("road", is_town=False)
 
 
-def test_a_recorder_keeps_masks_where_the_world_shows_them() -> None:
+def test_a_recorder_keeps_masks_where_the_world_shows_them_and_all_names() -> None:
     for masked in (True, False):
         corridor = Corridor(CorridorConfig(masked=masked))
-        schema = recorder_of(corridor.spec, begun(corridor, 1)).schema
+        guardrails = [RivalryGuardrail(wait=0)]
+        schema = recorder_of(corridor.spec, begun(corridor, 1), corridor.scripted("scripted"), guardrails).schema
         assert ("action_mask" in schema.observations) is masked
+        assert (schema.proposers, schema.feature_names) == (("script",), corridor.spec.feature_names)
+        assert schema.veto_reasons == ("action_mask", *RivalryGuardrail.reasons)
 
 
 def test_more_than_memory_holds_is_refused() -> None:

@@ -26,6 +26,7 @@ KEYS = [
     "reward_terms",
     "events",
     "vetoes",
+    "policy_errors",
 ]
 
 
@@ -112,6 +113,23 @@ def test_damaged_and_foreign_policies_are_refused_by_name(capsys: pytest.Capture
     )
     assert "expected a readable policy file" in refusal(capsys, "--policy", str(tmp_path / "absent.onnx"))
     assert "expected the directory of a finished run" in refusal(capsys, "--policy", str(tmp_path))
+
+
+def test_unusable_output_of_the_policy_ends_the_run_or_leaves_the_script_to_decide(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "p.onnx"
+    # Nothing times infinity: the logits are no numbers.
+    path.write_bytes(policy_file(np.full((8, 4), np.inf, np.float32), np.zeros(8, np.float32), card()))
+    command = ["run", "--env", "townlet_runtime.testing:Corridor", "--policy", str(path), "--ticks", "30"]
+    assert main(command) == 1
+    assert "1 of 1 agents cannot be decided for" in capsys.readouterr().err.splitlines()[-1]
+    assert main([*command, "--set", "policy.on_policy_error=script", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["policy_errors"] > 0
+    assert found["sources"]["scripted"] >= found["policy_errors"]
+    assert main([*command, "--set", "policy.on_policy_error=script"]) == 0
+    assert f"{found['policy_errors']} by the script in place of unusable output" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("world", ["evil_code:world", "gymnasium:evil_code:Evil-v0"])

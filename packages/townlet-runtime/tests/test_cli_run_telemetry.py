@@ -1,13 +1,16 @@
-"""One JSON object a tick of `townlet run`: its keys, and that the parts of every reward add up to it."""
+"""Telemetry of `townlet run`: an object a tick, whose parts of a reward add up, and a record for many ticks."""
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from townlet_runtime.cli import main
+from townlet_runtime.cli import telemetry as module
+from townlet_runtime.core.stretches import TelemetryRecord
 
 SCENARIOS = Path(__file__).parent / "data" / "scenarios"
 KITCHEN, POC = SCENARIOS / "kitchen_breakfast.yaml", SCENARIOS / "poc_hybrid.yaml"
@@ -141,3 +144,125 @@ def test_a_tick_that_fails_is_exit_code_1(
     assert out == "" and "tick" in err.splitlines()[-1]
     # What had happened before is there.
     assert [record["tick"] for record in told(path)] == [1, 2]
+
+
+# One record for many ticks
+
+
+def test_records_of_stretches_go_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "logs" / "records.jsonl"
+    command = ["run", str(KITCHEN), "--ticks", "25", "--telemetry", str(path), "--telemetry-every", "10"]
+    assert main([*command, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    records = told(path)
+    assert [(record["tick"], record["ticks"], record["agents"]) for record in records] == [
+        (10, 10, 2),
+        (20, 10, 2),
+        (25, 5, 2),
+    ]
+    assert all(record["format_version"] == 1 for record in records)
+    for name, count in result["sources"].items():
+        assert sum(record["ticks_by_source"][name] for record in records) == count
+    total = sum(record["mean_reward"] * record["agent_ticks"] for record in records)
+    assert total == pytest.approx(result["mean_reward"] * 50)
+
+
+def test_without_a_number_a_record_is_of_a_hundred_ticks_and_both_kinds_go_side_by_side(tmp_path: Path) -> None:
+    records, ticks = tmp_path / "records.jsonl", tmp_path / "ticks.jsonl"
+    command = ["run", "--ticks", "130", "-q", "--telemetry", str(records), "--telemetry-path", str(ticks)]
+    assert main(command) == 0
+    assert [record["ticks"] for record in told(records)] == [100, 30]
+    assert [record["tick"] for record in told(ticks)] == [*range(1, 131)]
+
+
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "t.jsonl")
+    assert "both write to one file" in refused(capsys, "--telemetry", path, "--telemetry-path", path)
+    assert "no effect without --telemetry" in refused(capsys, "--telemetry-every", "5")
+    assert "from 1 to 1,000,000, got 0" in refused(capsys, "--telemetry", path, "--telemetry-every", "0")
+    assert str(tmp_path) in refused(capsys, "--telemetry", str(tmp_path), "--ticks", "1")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_records_that_find_no_room_are_warned_of_and_the_run_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--ticks", "20", "--telemetry", "/dev/full", "--telemetry-every", "10"]) == 0
+    out, err = capsys.readouterr()
+    assert COMPLETED.fullmatch(out.splitlines()[0])
+    assert "JsonLinesSink did not take the record of tick 10: OSError: [Errno 28] No space left on device" in err
+    assert err.splitlines()[-1] == ("townlet: warning: --telemetry: 2 calls of the sink failed, so records are missing")
+
+
+def test_the_records_of_a_run_that_fails_are_there_to_its_last_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torn_lanes.py").write_text(
+        "from lanes import Lanes\n\n"
+        "class TornLanes(Lanes):\n    ticks = 0\n\n"
+        "    def step(self, actions):\n        self.ticks += 1\n"
+        "        if self.ticks == 8:\n            raise RuntimeError('torn')\n"
+        "        return super().step(actions)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / "t.jsonl"
+    command = ["run", "--env", "torn_lanes:TornLanes", "--ticks", "20", "-q", "--telemetry", str(path)]
+    assert main([*command, "--telemetry-every", "5"]) == 1
+    assert [(record["tick"], record["ticks"]) for record in told(path)] == [(5, 5), (7, 2)]
+
+
+# Registered sinks
+
+
+class Dashboard:
+    """Prints what a dashboard would show."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def write(self, record: TelemetryRecord) -> None:
+        sys.stderr.write(f"{self.place}: tick {record.tick}\n")
+
+    def close(self) -> None:
+        sys.stderr.write(f"{self.place}: closed\n")
+
+
+def register(monkeypatch: pytest.MonkeyPatch, factory: object) -> None:
+    """Let an installed package have registered a sink `dash`."""
+    monkeypatch.setattr(module, "registered_names", lambda group: ("dash",) if group == module.SINKS else ())
+    monkeypatch.setattr(
+        module, "registered_factory", lambda group, name: factory if (group, name) == (module.SINKS, "dash") else None
+    )
+
+
+def test_a_registered_sink_is_given_its_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(monkeypatch, Dashboard)
+    command = ["run", "--ticks", "4", "-q", "--telemetry", "dash:http://localhost:9", "--telemetry-every", "2"]
+    assert main(command) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "http://localhost:9: tick 2",
+        "http://localhost:9: tick 4",
+        "http://localhost:9: closed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("factory", "problem"),
+    [
+        (lambda: None, "the telemetry sink `dash` must take one argument, the text after its name"),
+        (lambda text: text, "the telemetry sink `dash` must make a `TelemetrySink` (write, close), got 'x'"),
+        (lambda text: 1 / 0, "the telemetry sink `dash` raised ZeroDivisionError: division by zero"),
+    ],
+)
+def test_what_is_no_sink_is_refused_before_the_first_tick(
+    factory: object, problem: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(monkeypatch, factory)
+    assert problem in refused(capsys, "--ticks", "1", "--telemetry", "dash:x")
+
+
+def test_a_colon_of_another_word_belongs_to_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, Dashboard)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--ticks", "1", "-q", "--telemetry", "board:x"]) == 0
+    assert len(told(tmp_path / "board:x")) == 1

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from training_logs import HEALTH, NEW, OLD, line, without, write_log
+from training_logs import HEALTH, NEW, OLD, STRETCH, line, without, write_log
 
 from townlet_runtime.cli import main
-from townlet_runtime.cli.reports.limits import HEALTH_LIMITS, PPO_LIMITS
+from townlet_runtime.cli.reports.limits import HEALTH_LIMITS, PPO_LIMITS, TELEMETRY_LIMITS
 from townlet_runtime.cli.reports.watched import EVENTS
 
 TICK = (
@@ -66,11 +66,16 @@ def test_records_before_the_first_broken_limit_are_shown(tmp_path: Path, capsys:
     assert err == "Epoch 2: grad_norm 9.000000 exceeds threshold 5.0\n"
 
 
-@pytest.mark.parametrize("limit", [*PPO_LIMITS, *HEALTH_LIMITS], ids=lambda limit: limit.option)
+@pytest.mark.parametrize("limit", [*PPO_LIMITS, *HEALTH_LIMITS, *TELEMETRY_LIMITS], ids=lambda limit: limit.option)
 def test_every_limit_is_an_option(limit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if limit in HEALTH_LIMITS:
         (tmp_path / "log").write_text(TICK.replace("=0", "=7").replace("1.25", "7").format(3) + "\n")
         arguments, value = ["--mode", "health"], "6"
+    elif limit in TELEMETRY_LIMITS:
+        # 7 vetoes for each agent-tick are more than there can be, and a share all the same.
+        changed = {"vetoes_by_reason": {"a": 3, "b": 4}} if limit.key == "veto_share" else {limit.key: 7}
+        write_log(tmp_path / "log", {**STRETCH, "ticks_by_source": {"learned": 1}, **changed})
+        arguments, value = ["--mode", "telemetry"], "6"
     else:
         anneal = {"anneal_stage": "ppo", "anneal_loss_baseline": 1.0}
         write_log(tmp_path / "log", line(**anneal, **{limit.key: 0.5 if limit.key.endswith("accuracy") else 7.0}))
@@ -93,6 +98,28 @@ def test_a_health_log_is_read_among_other_lines(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().out.splitlines() == [f"Tick 1: {shown}", f"Tick 2: {shown}"]
     assert main(["watch", "--mode", "health", str(log), "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[1])["tick"] == 2
+
+
+def test_telemetry_of_a_run_is_read_line_by_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "records.jsonl"
+    assert main(["run", "--ticks", "20", "-q", "--telemetry", str(path), "--telemetry-every", "10"]) == 0
+    assert main(["watch", "--mode", "telemetry", str(path), "--policy-errors-max", "0", "--dropped-rows-max", "0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [each.split(":")[0] for each in lines] == ["Tick 10", "Tick 20"]
+    assert main(["watch", "--mode", "telemetry", str(path), "--json"]) == 0
+    shown = [json.loads(each) for each in capsys.readouterr().out.splitlines()]
+    written = [json.loads(each) for each in path.read_text().splitlines()]
+    assert [each["tick_ms_p99"] for each in shown] == [each["tick_ms_p99"] for each in written]
+    assert main(["watch", "--mode", "telemetry", str(path), "--tick-p99-max", "0", "-q"]) == 1
+    assert capsys.readouterr().err.startswith("Tick 10: tick_ms_p99 ")
+
+
+def test_health_lines_of_a_run_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--ticks", "3", "-v", "-q"]) == 0
+    log = tmp_path / "ticks.log"
+    log.write_text(capsys.readouterr().err)
+    assert main(["watch", "--mode", "health", str(log)]) == 0
+    assert [each.split(":")[0] for each in capsys.readouterr().out.splitlines()] == ["Tick 1", "Tick 2", "Tick 3"]
 
 
 def test_a_half_written_last_line_is_left_out_and_a_whole_one_is_taken(

@@ -84,6 +84,15 @@ def test_options_bind_as_the_config_of_a_town_or_the_specification_of_another_wo
         corridors.bridge({"one": spec, "other": unlike})
 
 
+def test_the_section_of_the_policy_holds_in_every_world() -> None:
+    said = {"policy": {"on_policy_error": "script"}}
+    assert Worlds.of(config_of(said)).bridge({}).on_policy_error == "script"
+    elsewhere = {**said, "environment": {"name": "gymnasium:Walk-v0"}}
+    corridors = Worlds.of(config_of(elsewhere), WorldOptions(env=CORRIDOR))
+    with closing(corridors.make(1)) as worlds:
+        assert corridors.bridge(worlds.specs).on_policy_error == "script"
+
+
 def test_a_module_is_taken_from_the_command_line_and_from_nowhere_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

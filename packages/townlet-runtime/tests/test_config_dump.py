@@ -18,7 +18,7 @@ from townlet_runtime.config import (
     training_mode,
     training_settings,
 )
-from townlet_runtime.config.dump import resolved
+from townlet_runtime.config.dump import noted, resolved
 from townlet_trajectory.storage.yaml import parse_yaml
 
 
@@ -172,7 +172,7 @@ def test_only_keys_with_an_effect_are_written() -> None:
     assert "affordances_file" not in text
     assert "null" not in dump_config(config_of({"town": {"agents": 3}}))
     elsewhere = resolved(config_of({"environment": {"name": "gymnasium:CartPole-v1"}, "seed": 3}))
-    assert list(elsewhere) == ["config_id", "seed", "environment", "promotion"]
+    assert list(elsewhere) == ["config_id", "seed", "environment", "policy", "promotion"]
 
 
 def test_a_config_is_written_in_the_names_of_python() -> None:
@@ -180,6 +180,27 @@ def test_a_config_is_written_in_the_names_of_python() -> None:
     text = dump_config(config_of({"ppo": {"gamma": 0.5, "value_clip": None}, **rivalry}))
     assert "ppo: {discount: 0.5, value_clip: null}" in text
     assert "\nrivalry:" in text and "\nconflict:" not in text
+
+
+def test_a_run_of_the_first_release_has_the_digest_that_it_was_begun_with() -> None:
+    # Of the built-in config and of another one, as townlet-runtime 0.1.1 computed them.
+    built_in, other = load_config(None).config, config_of({"ppo": {"gamma": 0.9}})
+    assert config_digest(built_in) == "46a1d492652377fea96880b249ee5926502722b098e3651cc2766f96fe564a1e"
+    assert config_digest(other) == "74304906852e2f79fd01fae3298cdf8cd1e4c86579dfa2ffb75dab7d79dc317a"
+
+
+def test_a_section_that_came_later_is_noted_where_it_says_something() -> None:
+    silent, said = config_of({}), config_of({"policy": {"on_policy_error": "script"}})
+    assert "policy" in resolved(silent) and "policy" not in noted(silent)
+    assert noted(said)["policy"] == {"on_policy_error": "script"}
+    assert config_digest(silent) != config_digest(said)
+    (difference,) = config_differences(silent, said)
+    assert difference == ("policy.on_policy_error", "raise", "script")
+    # A run's own file says everything, and means the same when it is read back.
+    for config in (silent, said):
+        assert config_digest(config_of(parse_yaml(dump_config(config).encode(), "config.yaml"))) == config_digest(
+            config
+        )
 
 
 def test_a_digest_is_that_of_the_meaning() -> None:

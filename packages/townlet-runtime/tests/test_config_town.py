@@ -1,3 +1,4 @@
+import math
 import re
 import shutil
 from importlib import resources
@@ -455,6 +456,42 @@ def test_the_bridge_has_ratio_commitments_and_the_least_ratio_that_is_learned_fr
     assert (bridge.ratio, bridge.min_ratio) == (0.25, 0.1)
     assert bridge.commitment == CommitmentConfig(ticks=TownConfig().option_ticks)
     assert bridge_config(config_of({"ppo": {"min_ratio": 0.3}}), ratio=0.5).min_ratio == 0.3
+
+
+def test_the_section_of_the_policy_reaches_the_bridge() -> None:
+    silent = bridge_config(config_of({}), ratio=0.0)
+    assert (silent.on_policy_error, silent.temperature, silent.delay_ticks, silent.handover_ticks) == ("raise", 1, 0, 0)
+    said = {"on_policy_error": "script", "temperature": 0.5, "reaction_delay_ticks": 3, "handover_ticks": 8}
+    bridge = bridge_config(config_of({"policy": said}), ratio=0.0)
+    assert (bridge.on_policy_error, bridge.temperature, bridge.delay_ticks, bridge.handover_ticks) == (
+        "script",
+        0.5,
+        3,
+        8,
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("on_policy_error", "ignore", "must be 'raise' or 'script', got 'ignore'"),
+        ("temperature", 0.0, "must be greater than 0, got 0$"),
+        ("temperature", 1e-320, "must be a number above 0, got 1e-320"),
+        ("temperature", math.inf, "must be "),
+        ("reaction_delay_ticks", 65, "must be less than or equal to 64, got 65"),
+        ("reaction_delay_ticks", 1.5, "must be "),
+        ("handover_ticks", -1, "must be greater than or equal to 0, got -1"),
+        ("on_policy_eror", "script", "unknown key; the nearest known key is `policy.on_policy_error`"),
+    ],
+)
+def test_a_wrong_value_of_the_policy_is_named_by_its_key(key: str, value: object, problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"^town.yaml: `policy.{key}`: {problem}"):
+        config_of({"policy": {key: value}})
+
+
+def test_commitments_of_another_vocabulary_go_before_those_of_the_town() -> None:
+    own = CommitmentConfig(ticks={"dig": 7})
+    assert bridge_config(config_of({}), ratio=0.0, commitment=own).commitment == own
 
 
 def test_the_script_has_the_thresholds_of_the_file() -> None:

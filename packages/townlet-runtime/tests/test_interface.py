@@ -72,3 +72,13 @@ def test_without_a_mask_only_observations_are_recorded() -> None:
     corridor = Corridor(CorridorConfig(masked=False))
     assert set(schema_of(corridor.spec, masked=False).observations) == {"features", "map"}
     assert set(recorded_observations(begun(corridor, 1))) == {"features", "map"}
+
+
+def test_a_record_has_the_names_that_the_world_gives() -> None:
+    spec = Corridor().spec
+    schema = schema_of(spec, masked=True, proposers=("mind",), veto_reasons=("action_mask", "late"))
+    assert (schema.proposers, schema.veto_reasons) == (("mind",), ("action_mask", "late"))
+    assert schema.feature_names == spec.feature_names != ()
+    # A world may name features that it does not show.
+    hidden = replace(spec, observation_shapes={"map": spec.observation_shapes["map"]}, commitment_columns=None)
+    assert schema_of(hidden, masked=True).feature_names == ()

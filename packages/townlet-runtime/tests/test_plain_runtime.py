@@ -21,6 +21,7 @@ from townlet_behavior import (
     PossessionError,
     UnknownActionError,
 )
+from townlet_behavior.config import OnPolicyError
 from townlet_runtime import UniformPolicy
 from townlet_runtime.errors import ConfigError as RuntimeConfigError
 from townlet_runtime.errors import SimulationError
@@ -609,6 +610,23 @@ def test_or_the_script_stands_in_and_it_is_counted_and_logged(caplog: pytest.Log
     assert "agent 'bob': the policy action provider raised RuntimeError: no model" in caplog.text
 
 
+@pytest.mark.parametrize(("option", "stops"), [(None, False), ("script", False), ("raise", True)])
+def test_the_config_says_what_an_error_of_the_learned_side_does_unless_an_option_does(
+    option: OnPolicyError | None, stops: bool
+) -> None:
+    def failing(world: PlainWorld, agent_id: str, scripted: AgentIntent) -> AgentIntent | None:
+        raise RuntimeError("no model")
+
+    config = {**ticks(0), "policy": {"on_policy_error": "script"}}
+    runtime = blended(failing, 1.0, config=config, options=PlainOptions(on_policy_error=option))
+    if stops:
+        with pytest.raises(PolicyError, match="no model"):
+            runtime.decide(world_of("ann"), 0)
+    else:
+        assert runtime.decide(world_of("ann"), 0)["ann"]["kind"] == "wait"
+        assert runtime.counts().policy_errors == 1
+
+
 def test_a_late_agent_carries_out_earlier_intents_with_the_codec_s_arguments() -> None:
     script = Says({"ann": AgentIntent(kind="request", object_id="bed")})
     runtime = runtime_of(script=script)
@@ -679,6 +697,37 @@ def test_the_snapshot_names_the_most_probable_actions() -> None:
         ("wait", 0.25),
     ]
     assert len(snapshot["top_actions"]) == 5
+
+
+def test_the_last_decisions_are_explained_with_what_was_seen() -> None:
+    runtime = runtime_of(policy=Mover(WORDS))
+    assert runtime.latest_decisions() == {}
+    given = seen("ann", value=2.0)
+    given["ann"]["metadata"] = {"feature_names": ["value", "index"]}
+    runtime.observe(given)
+    runtime.decide(world_of("ann", "bob"), 0)
+    ann, bob = runtime.latest_decisions()["ann"], runtime.latest_decisions()["bob"]
+    assert [(one.name, one.value) for one in ann.numbers] == [("value", 2.0), ("index", 0.0)]
+    assert [(one.name, one.shape) for one in ann.arrays] == [("map", (1, 2, 2))]
+    assert (ann.tick, ann.action, ann.reward, bob.numbers) == (0, "wait", None, ())
+    assert ann.answer is not None
+    assert [one.action for one in ann.answer.top_actions[:2]] == ["move", "wait"]
+    assert ann.why == ("The choice is that of the script: the policy has no share of the decisions (ratio 0).",)
+    runtime.post_step({}, {})
+    runtime.flush_transitions(seen("ann", value=3.0))
+    schema = runtime.collect().schema
+    assert (schema.feature_names, schema.veto_reasons[0]) == (("value", "index"), "action_mask")
+    assert len(schema.veto_reasons) > 1
+
+
+@pytest.mark.parametrize("metadata", [{}, {"feature_names": "ab"}, {"feature_names": ["a"]}, {"feature_names": None}])
+def test_names_that_do_not_fit_the_features_are_not_taken(metadata: dict[str, object]) -> None:
+    runtime = runtime_of()
+    given = seen("ann", value=2.0)
+    given["ann"]["metadata"] = metadata
+    runtime.observe(given)
+    runtime.decide(world_of("ann"), 0)
+    assert [one.name for one in runtime.latest_decisions()["ann"].numbers] == ["features[0]", "features[1]"]
 
 
 def test_a_policy_for_other_actions_is_refused_by_name() -> None:

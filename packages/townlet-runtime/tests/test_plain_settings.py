@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from townlet_behavior import ActionVocabulary, Shift
+from townlet_runtime.config import Config
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.plain import plain_vocabulary
-from townlet_runtime.plain.settings import commitment_config, read_settings, seed_of, shifts_of
+from townlet_runtime.plain.settings import commitment_config, plain_bridge_config, read_settings, seed_of, shifts_of
 
 WORDS = plain_vocabulary(["bed"])
 
@@ -31,6 +32,19 @@ def test_steps_are_done_in_one_tick_and_kinds_of_ones_own_are_held() -> None:
     words = ActionVocabulary(keys=("rest", "move:north", "dig"), kinds=("wait", "move", "work on"))
     assert lengths(7, words) == {"rest": 0, "move:north": 1, "dig": 7}
     assert lengths({"chat": 4}, words) == {"rest": 0, "move:north": 1, "dig": 0}
+
+
+def test_the_bridge_of_a_plain_world_is_as_the_config_says_with_lengths_of_its_own_kinds() -> None:
+    words = ActionVocabulary(keys=("rest", "dig"), kinds=("wait", "dig"))
+    said = {"policy_runtime": {"option_commit_ticks": 7}, "policy": {"on_policy_error": "script"}}
+    config = read_settings({**said, "ppo": {"min_ratio": 0.3}})
+    bridge = plain_bridge_config(config, words, on_policy_error=None)
+    assert bridge.commitment.lengths(words).tolist() == [0, 7]
+    assert (bridge.ratio, bridge.min_ratio, bridge.on_policy_error) == (0.0, 0.3, "script")
+    assert plain_bridge_config(config, words, on_policy_error="raise").on_policy_error == "raise"
+    # Kinds that the town does not know bind too, where the world is no town.
+    elsewhere = {"environment": {"name": "orchard"}, "town": {"option_ticks": {"dig": 3}}}
+    assert plain_bridge_config(Config(**elsewhere), words, on_policy_error=None).commitment.lengths(words)[1] == 3
 
 
 def test_the_scenarios_seed_comes_before_the_configs() -> None:

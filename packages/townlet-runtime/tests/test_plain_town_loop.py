@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from townlet_runtime import UniformPolicy
+from townlet_runtime import Telemetry, TelemetryRecord, UniformPolicy
 from townlet_runtime.config import config_from
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.plain import SimulationLoop
@@ -17,6 +17,21 @@ def test_it_steps_the_town_of_a_config() -> None:
     assert (loop.tick, report.agent_ticks) == (10, 27)
     assert loop.world.spec.capacity == 3
     assert loop.policy.collect_trajectory().num_steps == 30
+
+
+def test_it_tells_telemetry_of_every_tick() -> None:
+    told: list[tuple[int, int]] = []
+
+    class Kept:
+        def write(self, record: TelemetryRecord) -> None:
+            told.append((record.tick, record.agents))
+
+        def close(self) -> None:
+            told.append((0, 0))
+
+    with Telemetry([Kept()], every=4) as telemetry:
+        SimulationLoop(SMALL, telemetry=telemetry).run_for(10)
+    assert told == [(4, 3), (8, 3), (10, 3), (0, 0)]
 
 
 def test_a_file_a_mapping_and_a_config_say_the_same(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import Observations, schema_of
 from townlet_runtime.testing import Corridor, CorridorConfig
-from townlet_trajectory import TrajectoryBatch, TrajectoryService
+from townlet_trajectory import TrajectoryBatch, TrajectoryService, joined
+from townlet_trajectory.audit.agent_steps import AgentSteps
 
 WAIT, LEFT, RIGHT, REST = range(4)
 ALONE = CorridorConfig(places=1, length=6, slip=0.0, episode_ticks=50, max_absence=1, rest_ticks=3)
@@ -294,6 +295,33 @@ def test_the_snapshot_shows_what_the_policy_thought() -> None:
     assert one["selected_action"] == corridor.spec.vocabulary.keys[last.columns["action"][-1]]
     assert one["log_prob"] == pytest.approx(float(last.columns["policy_log_prob"][-1]))
     assert one["value_pred"] == pytest.approx(float(last.columns["value"][-1]))
+
+
+def test_the_last_decisions_are_explained() -> None:
+    corridor = Corridor(replace(ALONE, places=2, max_absence=1))
+    policy = LinearPolicy(corridor.spec, seed=3)
+    loop = started(corridor, bridge_config(corridor, ratio=0.5), policy)
+    assert loop.runtime.latest_decisions() == {}
+    for tick in range(12):
+        loop.step()
+        explained = loop.runtime.latest_decisions()
+        whole = joined(loop.runtime.collect_trajectory(clear=False))
+        steps = {one.agent_id: one for one in whole if one.ticks[-1] == tick}
+        assert explained.keys() == steps.keys()
+        for agent_id, said in explained.items():
+            one = steps[agent_id]
+            recorded = AgentSteps(names=loop.runtime.names, trajectories=(one,)).explain(one, len(one) - 1)
+            # What is not known while it runs: what came of it, and what else the agent is going to see.
+            later = {"reward": None, "reward_terms": {}, "end": None, "numbers": said.numbers}
+            assert replace(said, answer=None) == replace(recorded, **later)
+            assert {seen.name: seen.value for seen in said.numbers} == {
+                seen.name: seen.value for seen in recorded.numbers
+            }
+            assert said.answer is not None
+            assert said.answer.agrees is (True if said.kind == "decision" else None)
+    assert loop.runtime.latest_decisions(world=7) == {}
+    loop.runtime.reset_state()
+    assert loop.runtime.latest_decisions() == {}
 
 
 def test_option_switches_are_told_once() -> None:

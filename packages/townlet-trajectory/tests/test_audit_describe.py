@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import any_batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, Kind, Source, Trajectory, TrajectoryBatch, TrajectorySchema
-from townlet_trajectory.audit.describe import WIDTH, bar_lines, describe_dataset, histogram, short, text_of
+from townlet_trajectory.audit.describe import WIDTH, bar_lines, describe_dataset, histogram, text_of
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import DatasetError
@@ -229,14 +229,6 @@ def test_long_labels_are_cut_and_the_bars_shrink() -> None:
     lines = bar_lines([("a" * 50, 10**9), ("b", 1)])
     assert all(len(line) == WIDTH for line in lines)
     assert lines[0].startswith("  " + "a" * 35 + "…  ██")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0"), (-0.0, "0"), (1234567.0, "1,234,567"), (0.123456, "0.1235"), (1e30, "1e+30"), (-2.5, "-2.5")],
-)
-def test_short_numbers(value: float, text: str) -> None:
-    assert short(value) == text
 
 
 @pytest.mark.property

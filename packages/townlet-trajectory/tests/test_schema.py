@@ -18,7 +18,13 @@ from townlet_trajectory import (
     default_decision_columns,
     vocabulary_digest,
 )
-from townlet_trajectory.data.schema import MAX_ROW_BYTES, MAX_ROW_DIMENSIONS, parse_schema, schema_document
+from townlet_trajectory.data.schema import (
+    MAX_ROW_BYTES,
+    MAX_ROW_DIMENSIONS,
+    common_schema,
+    parse_schema,
+    schema_document,
+)
 from townlet_trajectory.storage.json import Fields, canonical_json
 
 
@@ -109,6 +115,65 @@ def test_a_vocabulary_may_be_empty() -> None:
         vocabulary=(),
     )
     assert schema.vocabulary_digest == vocabulary_digest(())
+
+
+def named_schema(**names: tuple[str, ...]) -> TrajectorySchema:
+    return TrajectorySchema(
+        observations={"features": ArraySpec("float32", (2,))},
+        decisions={"action": ArraySpec("int64")},
+        vocabulary=("a",),
+        **names,
+    )
+
+
+def test_names_that_are_known_are_kept() -> None:
+    schema = named_schema(veto_reasons=("action_mask", "rivalry"), feature_names=("hunger", "wallet"))
+    document = schema_document(schema)
+    assert (document["veto_reasons"], document["feature_names"]) == (["action_mask", "rivalry"], ["hunger", "wallet"])
+    assert parse(json.loads(canonical_json(document))) == schema
+    # A record of an earlier version has no names, and says so by leaving them out.
+    assert schema_document(named_schema()).keys() == {"observations", "decisions", "vocabulary"}
+    assert parse(schema_document(named_schema())) == named_schema()
+
+
+def test_rows_of_several_schemas_have_the_names_that_agree() -> None:
+    known = named_schema(veto_reasons=("mask", "rivalry"), feature_names=("x", "y"))
+    assert common_schema([known, named_schema(), known]) == known
+    # What later schemas say is not said of the rows of the first.
+    assert common_schema([named_schema(), known]) == named_schema()
+    other = named_schema(veto_reasons=("mask", "curfew"), feature_names=("x", "y"))
+    assert common_schema([known, other]) == named_schema(feature_names=("x", "y"))
+    with pytest.raises(SchemaError, match="decision `action` differs"):
+        common_schema([known, replace(known, decisions={"action": ArraySpec("int32")})])
+
+
+def test_names_for_people_are_not_compared() -> None:
+    named_schema(veto_reasons=("a",), feature_names=("x", "y")).require_equal(named_schema(veto_reasons=("b", "c")))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"veto_reasons": ("x", "x")}, r"`veto_reasons` repeats \['x'\]"),
+        ({"veto_reasons": ["x"]}, "`veto_reasons` must be a tuple of non-empty strings"),
+        ({"feature_names": ["x", "y"]}, "`feature_names` must be a tuple of strings"),
+        ({"feature_names": (1, 2)}, "`feature_names` must be a tuple of strings"),
+        ({"feature_names": ("x",)}, r"`features`, whose columns have 1 names, must be .*\(1,\)\), got .*\(2,\)\)"),
+    ],
+)
+def test_bad_names(names: dict[str, tuple[str, ...]], message: str) -> None:
+    with pytest.raises(SchemaError, match=message):
+        named_schema(**names)
+
+
+def test_features_that_are_not_there_have_no_names() -> None:
+    with pytest.raises(SchemaError, match=r"must be ArraySpec\(.*\), got None"):
+        TrajectorySchema(
+            observations={"seen": ArraySpec("float32", (2,))},
+            decisions={"action": ArraySpec("int64")},
+            vocabulary=(),
+            feature_names=("x", "y"),
+        )
 
 
 def test_require_equal_names_the_difference() -> None:

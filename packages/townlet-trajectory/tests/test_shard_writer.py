@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,16 @@ def test_append(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="decision `behavior_log_prob` differs"):
         ShardWriter(tmp_path, other, append=True)
     ShardWriter(tmp_path, SCHEMA, append=True).close()  # the failed one has let the directory go
+
+
+def test_names_that_later_rows_contradict_are_dropped(tmp_path: Path) -> None:
+    named, other = (replace(SCHEMA, veto_reasons=("action_mask", reason)) for reason in ("rivalry", "curfew"))
+    write_shards(tmp_path, replace(batch_of(2), schema=named))
+    write_shards(tmp_path, replace(batch_of(3), schema=named), append=True)
+    assert ShardReader(tmp_path).schema.veto_reasons == ("action_mask", "rivalry")
+    write_shards(tmp_path, replace(batch_of(4), schema=other), append=True)
+    assert ShardReader(tmp_path).schema.veto_reasons == ()
+    assert read_shards(tmp_path).num_steps == 9
 
 
 def test_a_later_minor_version_is_not_gone_on_with(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""An orchard whose pickers fill baskets: a `Simulation` of arrays, two scripts, a rule, and a sink of CSV lines."""
+"""An orchard whose pickers fill baskets: a world of arrays, two scripts, a rule, and sinks of steps and telemetry."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import ActionVocabulary, SavedState, StatelessGuardrail, Verdicts
-from townlet_runtime import ObservationController, Observed, SimulationSpec, Stepped
+from townlet_runtime import ObservationController, Observed, SimulationSpec, Stepped, TelemetryRecord
 from townlet_trajectory import BatchSink, DatasetInfo, TrajectoryBatch, TrajectorySchema
 
 ACTIONS = ActionVocabulary(keys=("rest", "left", "right", "empty"), kinds=("wait", "pick", "pick", "walk"))
@@ -135,3 +136,21 @@ class _Lines:
             one = batch.trajectory(index)
             for tick, action, reward in zip(one.ticks, one.columns["action"], one.rewards, strict=True):
                 print(one.agent_id, tick, ACTIONS.keys[action], f"{reward:.3f}", sep=",", file=self._stream)
+
+
+class StatsD:
+    """Send telemetry to a dashboard that speaks StatsD, by UDP: `--telemetry statsd:HOST:PORT`."""
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.rpartition(":")
+        self._address = host, int(port)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def write(self, record: TelemetryRecord) -> None:
+        counts = {**record.ticks_by_source, "vetoes": sum(record.vetoes_by_reason.values())}
+        lines = [f"townlet.tick:{record.tick_ms_p99:.3f}|ms", f"townlet.agents:{record.agents}|g"]
+        lines += [f"townlet.{name}:{count}|c" for name, count in counts.items()]
+        self._socket.sendto("\n".join(lines).encode(), self._address)
+
+    def close(self) -> None:
+        self._socket.close()

@@ -50,8 +50,10 @@ from .guardrails import (
     RivalryView,
     StatelessGuardrail,
     Verdicts,
+    veto_reasons_of,
 )
 from .intent import Action, AgentIntent, IntentKind
+from .locks import CallbackLock
 from .personality import CHAT_PREFERENCE, PROFILES, Profile, arrival_buffers, avoid_thresholds, need_thresholds
 from .possession import Possession
 from .proposals import Proposals
@@ -70,6 +72,7 @@ from .scripted import (
 from .scripted_behavior import ScriptedBehavior, Shift
 from .social import chat_quality, chat_score
 from .tally import Tally
+from .tickets import EndReason, Ticket, TicketEnd
 from .views import ArgumentsView, View, WorldView
 from .vocabulary import ActionVocabulary
 
@@ -96,6 +99,7 @@ __all__ = [
     "BehaviorError",
     "BridgeConfig",
     "Budget",
+    "CallbackLock",
     "Cancellable",
     "Codec",
     "CommitmentConfig",
@@ -110,6 +114,7 @@ __all__ = [
     "DeferredCounts",
     "Describe",
     "Difficulty",
+    "EndReason",
     "FirstOf",
     "Guardrail",
     "GuardrailError",
@@ -148,6 +153,8 @@ __all__ = [
     "StatelessController",
     "StatelessGuardrail",
     "Tally",
+    "Ticket",
+    "TicketEnd",
     "UnknownActionError",
     "Verdicts",
     "View",
@@ -169,5 +176,6 @@ __all__ = [
     "tempered_log_probs",
     "time_to_leave",
     "uniforms",
+    "veto_reasons_of",
     "wants_to_chat",
 ]

@@ -94,6 +94,7 @@ class BehaviorBridge:
             capacity=capacity,
             num_actions=len(vocabulary),
             on_acquire=lambda slot: self._end_commitments(np.array([slot])),
+            handover_ticks=config.handover_ticks,
         )
         self.difficulty = Difficulty(
             capacity=capacity,
@@ -165,6 +166,8 @@ class BehaviorBridge:
             proposals = self._usable(proposals, view, tick)
             script = np.where(expert < 0, self._wait, expert)
             ratio = self.difficulty.ratios(view.slots, self._ratio)
+            if (handed_over := self.possession.handed_over(view.slots, tick)) is not None:
+                ratio = ratio * handed_over.astype(np.float64)
             drawn = self._blend(view, script, proposals, ratio, tick)
             choices, delay = self._choose(view, drawn, held, possessed, wishes, tick)
             # The guardrails have the last word.
@@ -366,6 +369,7 @@ class BehaviorBridge:
             raise ConfigError(f"ticks must not go back, because draws depend on them, got {tick} after {self._tick}")
         self._tick = tick
         check_view(view, capacity=self._capacity, num_actions=self._num_actions)
+        self.possession.present(view.slots, tick=tick)
         held = self._commitments.held(view.slots, option_done=view.option_done, action_mask=view.action_mask, tick=tick)
         self._held_before = (view, tick, held)
         return held
@@ -383,6 +387,6 @@ class BehaviorBridge:
         if np.count_nonzero(decisions.vetoed):
             self._commitments.end(view.slots[decisions.vetoed])
             self._guardrails.settled(view, decisions)
-        self.possession.use_up(view.slots, tick)
+        self.possession.use_up(view.slots, tick, vetoed=decisions.vetoed)
         self._counter.add(decisions)
         self._controller.settled(view, decisions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from threading import RLock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from .config import (
     clamped_ratio,
 )
 from .errors import ShapeError, StateError
+from .locks import CallbackLock
 from .saving import SavedState, check_array, check_names
 from .views import check_slots
 
@@ -52,10 +52,16 @@ class Difficulty:
     """
 
     def __init__(
-        self, *, capacity: int, wait: int, temperature: float = 1.0, delay_ticks: int = 0, lock: RLock | None = None
+        self,
+        *,
+        capacity: int,
+        wait: int,
+        temperature: float = 1.0,
+        delay_ticks: int = 0,
+        lock: CallbackLock | None = None,
     ) -> None:
         self._wait = wait
-        self._lock = RLock() if lock is None else lock
+        self._lock = CallbackLock() if lock is None else lock
         self._defaults = math.nan, check_temperature(temperature), check_delay_ticks(delay_ticks)
         """Ratio, temperature and delay of agents without their own."""
         self._ratio: NDArray[np.float64] = np.full(capacity, math.nan)

@@ -105,6 +105,20 @@ class Reviewed(NamedTuple):
     """[N]; 0, or 1 + index into all reasons: of the first objection, which is the one against the choice itself."""
 
 
+def veto_reasons_of(guardrails: Sequence[Guardrail]) -> tuple[str, ...]:
+    """Return the names of the reasons of vetoes under `guardrails`, the action mask's first.
+
+    `veto_reason` of a decision is 1 + index into this; a recorder keeps the names in its schema.
+
+    Raises:
+        GuardrailError: if two reasons have the same name.
+    """
+    reasons = (*ActionMaskGuardrail.reasons, *(reason for guardrail in guardrails for reason in guardrail.reasons))
+    if len(set(reasons)) != len(reasons):
+        raise GuardrailError(f"the names of veto reasons must be unique, got {reasons}")
+    return reasons
+
+
 class GuardrailChain:
     """Applies the action mask, then the given guardrails in their order, each to the result of those before it.
 
@@ -128,9 +142,7 @@ class GuardrailChain:
 
     def __init__(self, guardrails: Sequence[Guardrail], *, wait: int, num_actions: int) -> None:
         chain: list[Guardrail] = [ActionMaskGuardrail(wait=wait), *guardrails]
-        self.reasons = tuple(reason for guardrail in chain for reason in guardrail.reasons)
-        if len(set(self.reasons)) != len(self.reasons):
-            raise GuardrailError(f"the names of veto reasons must be unique, got {self.reasons}")
+        self.reasons = veto_reasons_of(guardrails)
         self._mask, *self._others = chain
         self._num_actions = num_actions
 

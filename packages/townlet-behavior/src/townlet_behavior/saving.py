@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from .errors import StateError
 SavedState = Mapping[str, NDArray[Any]]
 """Arrays of numbers, booleans or fixed-width text by name (`group/array`). A component restored from it behaves bit for
 bit as the saved one."""
+_NAME_BYTES = ("utf-8", "surrogatepass")
+_NO_NAME = -1
 
 
 def join_groups(groups: Mapping[str, SavedState]) -> dict[str, NDArray[Any]]:
@@ -69,3 +72,32 @@ def check_array(state: SavedState, name: str, *, like: NDArray[Any], low: float,
     within = (array >= low) & (array <= high)
     if np.count_nonzero(within) != array.size:
         raise StateError(f"saved `{name}` must be in [{low}, {high}], got {array[~within].flat[0]}")
+
+
+def save_names(names: Iterable[str | None]) -> SavedState:
+    """Return names as bytes with their lengths: fixed-width text would lose zero characters at their ends."""
+    encoded = [None if name is None else name.encode(*_NAME_BYTES) for name in names]
+    return {
+        "name_length": np.array([_NO_NAME if name is None else len(name) for name in encoded], np.int64),
+        "name_bytes": np.frombuffer(b"".join(name for name in encoded if name is not None), np.uint8),
+    }
+
+
+def restore_names(state: SavedState, *, count: int) -> list[str | None]:
+    """Return the names that `save_names` saved.
+
+    Raises:
+        StateError: if they are not `count`, or contradict themselves.
+    """
+    check_names(state, ("name_length", "name_bytes"), of="names")
+    num_bytes = state["name_bytes"].size
+    check_array(state, "name_length", like=np.empty(count, np.int64), low=_NO_NAME, high=num_bytes)
+    check_array(state, "name_bytes", like=np.empty(num_bytes, np.uint8), low=0, high=255)
+    named = int(state["name_length"].clip(0).sum())
+    if named != num_bytes:
+        raise StateError(f"saved `name_length` must add up to {num_bytes} bytes, got {named}")
+    names, lengths = BytesIO(state["name_bytes"].tobytes()), state["name_length"].tolist()
+    try:
+        return [None if length == _NO_NAME else names.read(length).decode(*_NAME_BYTES) for length in lengths]
+    except UnicodeDecodeError as error:
+        raise StateError(f"saved `name_bytes` must be UTF-8, got {error.object!r}") from error

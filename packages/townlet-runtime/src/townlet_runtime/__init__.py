@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from townlet_runtime.core.loop import BatchLoop, GroupedLoop, LoopReport
     from townlet_runtime.core.rollouts import Collector, Evaluator
     from townlet_runtime.core.runtime import BatchRuntime
+    from townlet_runtime.core.stretches import JsonLinesSink, Telemetry, TelemetryRecord, TelemetrySink
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
     from townlet_runtime.plain.runtime import PolicyRuntime
     from townlet_runtime.plain.town_loop import SimulationLoop
@@ -77,6 +78,7 @@ __all__ = [
     "GroupedLoop",
     "GroupedSimulation",
     "Guarded",
+    "JsonLinesSink",
     "LoopReport",
     "MesaWorlds",
     "ModelParts",
@@ -99,6 +101,9 @@ __all__ = [
     "SimulationSpec",
     "SplitGroups",
     "Stepped",
+    "Telemetry",
+    "TelemetryRecord",
+    "TelemetrySink",
     "TreeController",
     "UniformPolicy",
     "VectorsCheck",
@@ -127,6 +132,7 @@ _MODULES = {
     "core.loop": ("BatchLoop", "GroupedLoop", "LoopReport"),
     "core.rollouts": ("Collector", "Evaluator"),
     "core.runtime": ("BatchRuntime",),
+    "core.stretches": ("JsonLinesSink", "Telemetry", "TelemetryRecord", "TelemetrySink"),
     "core.telemetry": ("ActionProbability", "AgentSnapshot"),
     "plain.runtime": ("PolicyRuntime",),
     "plain.town_loop": ("SimulationLoop",),

@@ -14,6 +14,7 @@ import typer
 from townlet_runtime.cli.checking.commands import bench, replay, soak
 from townlet_runtime.cli.commands.captures import capture_app
 from townlet_runtime.cli.commands.compare import compare
+from townlet_runtime.cli.commands.explain import explain
 from townlet_runtime.cli.commands.policy import policy_app
 from townlet_runtime.cli.commands.promote import promote_app
 from townlet_runtime.cli.completion import is_completing, leave_markup
@@ -54,7 +55,9 @@ from townlet_runtime.cli.options import (
     Seeds,
     Settings,
     StreamTelemetry,
+    TelemetryEvery,
     TelemetryPath,
+    TelemetryTarget,
     Threads,
     Ticks,
     TicksPerSecond,
@@ -203,6 +206,8 @@ def run(
     record: RecordTarget = None,
     telemetry_path: TelemetryPath = None,
     stream_telemetry: StreamTelemetry = False,
+    telemetry: TelemetryTarget = None,
+    telemetry_every: TelemetryEvery = None,
     render: Render = False,
     seed: Seed = None,
     settings: Settings = None,
@@ -231,6 +236,8 @@ def run(
         settings=tuple(settings or ()),
         telemetry_path=telemetry_path,
         stream_telemetry=stream_telemetry,
+        telemetry=telemetry,
+        telemetry_every=telemetry_every,
     )
     return run_world(options, console)
 
@@ -271,12 +278,16 @@ def evaluate(
 
 
 app.command(
+    help="Say of a recorded tick what an agent saw, who decided and why.\n\n"
+    "Without --tick: all ticks of the agent, and which of them are worth a look."
+)(explain)
+app.command(
     help="Compare ways of training over their seeds.\n\n"
     "Runs whose settings differ in the seed alone are one group; intervals are over seeds."
 )(compare)
 app.command(help="Show what one replay sample holds, and whether it is sound.")(replay)
 app.command(help="Measure how long a tick of a world takes, by its script.")(bench)
-app.command(help="Train by turns on a record and on rollouts, for many cycles, and log every update.")(soak)
+app.command(help="Train by turns on a record and on rollouts, and log every update.")(soak)
 
 app.command(
     cls=PanelledCommand,

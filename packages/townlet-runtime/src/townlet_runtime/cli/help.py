@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 HEADINGS: dict[str, tuple[str, ...]] = {
     "Train, run and judge": ("train", "run", "evaluate", "compare", "soak", "bench"),
     "Policies and configs": ("policy", "promote", "config"),
-    "Records and logs": ("capture", "replay", "dataset", "report", "watch"),
+    "Records and logs": ("capture", "replay", "explain", "dataset", "report", "watch"),
 }
 """Commands of `townlet` by what they are about; others stand below `Commands`."""
 _OTHERS = "Commands"

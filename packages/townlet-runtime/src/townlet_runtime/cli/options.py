@@ -21,6 +21,7 @@ MAX_COUNT = 10**12
 MAX_EPISODES = 2**20
 MAX_THREADS = 1024
 MAX_RUNS = 1000
+MAX_TELEMETRY_TICKS = 10**6
 
 
 def finite_number(text: str) -> float:
@@ -345,6 +346,25 @@ TelemetryPath = Annotated[
 ]
 StreamTelemetry = Annotated[
     bool, typer.Option("--stream-telemetry", help="Print these objects on standard output instead.")
+]
+TelemetryTarget = Annotated[
+    str | None,
+    typer.Option(
+        "--telemetry",
+        metavar="FILE",
+        help="Write one JSON object for many ticks: decisions, proposals, vetoes, errors, times of a tick; SINK:TEXT to"
+        " a registered sink.",
+        show_default=False,
+    ),
+]
+TelemetryEvery = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole_number(1, MAX_TELEMETRY_TICKS),
+        metavar="N",
+        help="Ticks of one object of --telemetry.  [default: 100]",
+        show_default=False,
+    ),
 ]
 FinishedRunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run.")]
 Against = Annotated[

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from townlet_behavior import BatchController, proposers_of
+from townlet_behavior import BatchController, Guardrail, proposers_of, veto_reasons_of
 from townlet_runtime.adapters.named_code import Factory, blamed, made_by, registered_factory
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.directory import require_writable
@@ -137,15 +137,23 @@ def parse_target(text: str) -> Target:
     return FileTarget(folder=Path(text), format=None)
 
 
-def recorder_of(spec: SimulationSpec, observed: Observed, controller: BatchController) -> TrajectoryService:
-    """Return a recorder of one group, whose schema has a mask where the world shows one, and names the proposers.
+def recorder_of(
+    spec: SimulationSpec, observed: Observed, controller: BatchController, guardrails: Sequence[Guardrail]
+) -> TrajectoryService:
+    """Return a recorder of one group, whose schema has a mask where the world shows one, and all names.
 
     Args:
         spec: of the group.
         observed: its beginning.
-        controller: its script.
+        controller: its script, which names the proposers.
+        guardrails: its own, which name the reasons of vetoes.
     """
-    schema = schema_of(spec, masked=observed.action_mask is not None, proposers=proposers_of(controller))
+    schema = schema_of(
+        spec,
+        masked=observed.action_mask is not None,
+        proposers=proposers_of(controller),
+        veto_reasons=veto_reasons_of(guardrails),
+    )
     return TrajectoryService(schema, max_rows=MAX_ROWS, on_full="raise")
 
 

@@ -1,4 +1,4 @@
-"""`townlet run --telemetry-path` and `--stream-telemetry`: one JSON object a tick."""
+"""Telemetry of `townlet run`: one JSON object a tick (`--telemetry-path`, `--stream-telemetry`), or one for many."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ from typing import TextIO, TypeAlias
 
 import numpy as np
 
+from townlet_runtime.adapters.named_code import made_by, registered_factory
 from townlet_runtime.core.loop import GroupedLoop
 from townlet_runtime.core.runtime import BatchRuntime
-from townlet_runtime.errors import SimulationError
+from townlet_runtime.core.stretches import JsonLinesSink, Telemetry, TelemetrySink
+from townlet_runtime.errors import ConfigError, SimulationError
 from townlet_runtime.simulation.interface import GroupedSimulation, Stepped, first_spec
 from townlet_runtime.town import Town
+from townlet_trajectory.storage.entry_points import registered_names
 from townlet_trajectory.storage.files import make_directory
+
+SINKS = "townlet.telemetry_sinks"
+"""Entry point group of places that telemetry is written to: functions of a text that return a `TelemetrySink`."""
+DEFAULT_EVERY = 100
+"""Ticks of a record."""
 
 SCHEMA_VERSION = "1.0"
 
@@ -37,6 +45,7 @@ class TelemetryLoop(GroupedLoop):
         runtimes: of its groups.
         stream: that its lines are written to.
         town: the world, if it is a town; None: it is another one.
+        telemetry: of stretches of ticks, beside the lines; None: none.
     """
 
     def __init__(
@@ -46,8 +55,9 @@ class TelemetryLoop(GroupedLoop):
         *,
         stream: TextIO,
         town: Town | None,
+        telemetry: Telemetry | None = None,
     ) -> None:
-        super().__init__(simulation, runtimes)
+        super().__init__(simulation, runtimes, telemetry=telemetry)
         self._spec = first_spec(simulation)
         self._members = runtimes
         self._stream = stream
@@ -137,3 +147,25 @@ def telemetry_stream(path: Path | None) -> Iterator[TextIO]:
         # Every line was written when it was complete; what could not be has been told.
         with suppress(OSError):
             stream.close()
+
+
+def open_telemetry(target: str, *, every: int) -> Telemetry:
+    """Open the place that records of telemetry are written to.
+
+    Args:
+        target: the path of a file, or `SINK:TEXT` for a registered sink; a colon of another word belongs to the path.
+        every: ticks of a record.
+
+    Raises:
+        ConfigError: if the sink cannot be made.
+        OSError: if the file cannot be written.
+    """
+    name, colon, text = target.partition(":")
+    factory = registered_factory(SINKS, name) if colon and name in registered_names(SINKS) else None
+    if factory is None:
+        return Telemetry([JsonLinesSink(Path(target))], every=every)
+    label = f"the telemetry sink `{name}`"
+    sink: object = made_by(factory, text, settings={}, label=label, takes="one argument, the text after its name")
+    if not isinstance(sink, TelemetrySink):
+        raise ConfigError(f"{label} must make a `TelemetrySink` (write, close), got {sink!r}")
+    return Telemetry([sink], every=every)

@@ -281,8 +281,9 @@ class Worlds:
         controllers = script_side(simulation) if drawn else simulation.scripted(behavior)
         services = None
         if recorded is not None:
+            guardrails = simulation.guardrails()
             services = {
-                group: recorder_of(simulation.specs[group], observed, controllers[group])
+                group: recorder_of(simulation.specs[group], observed, controllers[group], guardrails[group])
                 for group, observed in recorded.items()
             }
         runtimes = runtimes_of(

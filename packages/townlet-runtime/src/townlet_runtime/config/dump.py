@@ -80,6 +80,8 @@ def _of_the_run(config: Config) -> dict[str, Any]:
     return {name: value for name, value in config.training.items() if name in OF_THE_RUN}
 
 
+ADDED = ("policy",)
+"""Sections that came after release 0.1: a run of then, which noted none of them, has the digest of a silent one."""
 SAID_ELSEWHERE = frozenset({"behavior.personality_profiles", "behavior.reward_multipliers"})
 """Fields of `ScriptedConfig` that `personality` says, for the town and the script at once."""
 
@@ -99,8 +101,8 @@ def dump_config(config: Config) -> str:
 
 
 def config_digest(config: Config) -> str:
-    """Return the SHA-256 of the canonical JSON of `config`: equal where two configs mean the same, hexadecimal."""
-    return hashlib.sha256(canonical_json(resolved(config))).hexdigest()
+    """Return the SHA-256 of the canonical JSON of `noted`: equal where two configs mean the same, hexadecimal."""
+    return hashlib.sha256(canonical_json(noted(config))).hexdigest()
 
 
 def config_differences(first: Config, second: Config) -> list[Difference]:
@@ -123,6 +125,18 @@ def resolved(config: Config) -> dict[str, JsonValue]:
         if isinstance(inside, dict):
             inside.pop(name, None)
     return {key: value for key, value in content.items() if value != {}}
+
+
+def noted(config: Config) -> dict[str, JsonValue]:
+    """Return what a run notes of `config`: as `resolved`, without what `ADDED` sections say by default."""
+    content = resolved(config)
+    for name in ADDED:
+        silent, said = _section(Config.model_fields[name].get_default()), _section(vars(config)[name])
+        if changed := {key: value for key, value in said.items() if value != silent.get(key)}:
+            content[name] = changed
+        else:
+            del content[name]
+    return content
 
 
 def _section(section: BaseModel) -> dict[str, JsonValue]:

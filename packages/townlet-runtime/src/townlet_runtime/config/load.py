@@ -262,7 +262,7 @@ def _require_a_town(config: Config) -> None:
     except TownConfigError as error:
         raise _of_town(error) from error
     except BehaviorError as error:
-        raise WrongValueError(str(error), ("policy_runtime",)) from error
+        raise WrongValueError(str(error), ("policy",)).of_a_field() from error
 
 
 def _of_town(error: TownConfigError) -> WrongValueError:

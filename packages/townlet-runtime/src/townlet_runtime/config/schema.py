@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, WrapValidator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from townlet_behavior import ScriptedConfig
+from townlet_behavior.config import MAX_DELAY_TICKS, OnPolicyError
 from townlet_runtime.config.keys import ANY, ELSEWHERE, OF_THE_TOWN, SPELLINGS, Path, keys_of_schema, spellings
 from townlet_runtime.town.config import (
     NEEDS,
@@ -158,6 +159,19 @@ class Job(Section):
     lateness_penalty: float = 0.0
     """Reward taken once when the shift is begun late."""
     location: tuple[int, int] | None = None
+
+
+class PolicySettings(Section):
+    """`policy`: how the policy's proposals become decisions, in every world."""
+
+    on_policy_error: OnPolicyError = "raise"
+    """Unusable output of the policy: `raise` stops the tick; `script` lets the script decide, warns and counts."""
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    """Of the policy's draws: above 1 it is more random, below 1 less."""
+    reaction_delay_ticks: Annotated[int, Field(ge=0, le=MAX_DELAY_TICKS)] = 0
+    """Ticks after which a choice is carried out. No policy learns from late steps."""
+    handover_ticks: Annotated[int, Field(ge=0, le=10**5)] = 0
+    """Ticks over which the policy's share of an agent rises to its ratio again, after a person has let it go."""
 
 
 class Economy(Section):
@@ -330,6 +344,7 @@ class Config(Section):
     personality: PersonalityConfig = Field(default_factory=PersonalityConfig)
     lifecycle: LifecycleConfig = LifecycleConfig()
     behavior: ScriptedConfig = ScriptedConfig()
+    policy: PolicySettings = PolicySettings()
     economy: Economy = Economy()
     jobs: Mapping[str, Job] = {}
     """By name; empty: the town's own shifts."""

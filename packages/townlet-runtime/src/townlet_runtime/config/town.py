@@ -326,9 +326,25 @@ def script_config(config: Config) -> ScriptedConfig:
     )
 
 
-def bridge_config(config: Config, *, ratio: float) -> BridgeConfig:
-    """Return the settings of the bridge; `ratio` is the share of decisions given to the policy."""
-    bridge = BridgeConfig(ratio=ratio, commitment=CommitmentConfig(ticks=_option_ticks(config)))
+def bridge_config(config: Config, *, ratio: float, commitment: CommitmentConfig | None = None) -> BridgeConfig:
+    """Return the settings of the bridge.
+
+    Args:
+        config: any.
+        ratio: share of decisions given to the policy.
+        commitment: for how many ticks options bind; None: as the config says it of the town.
+
+    Raises:
+        TownConfigError: if the town has no options of a kind that the config names.
+    """
+    bridge = BridgeConfig(
+        ratio=ratio,
+        commitment=CommitmentConfig(ticks=_option_ticks(config)) if commitment is None else commitment,
+        temperature=config.policy.temperature,
+        delay_ticks=config.policy.reaction_delay_ticks,
+        handover_ticks=config.policy.handover_ticks,
+        on_policy_error=config.policy.on_policy_error,
+    )
     return replace(bridge, min_ratio=config.ppo.get("min_ratio", bridge.min_ratio))
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, BridgeConfig, NoProposals, SavedState, join_groups, split_groups
 from townlet_runtime.core.runtime import BatchRuntime
+from townlet_runtime.core.stretches import Reading, Telemetry
 from townlet_runtime.core.telemetry import log, log_tick_health
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import (
@@ -136,6 +137,8 @@ class LoopReport:
     vetoes: int
     reward_terms: Mapping[str, float] = field(default_factory=dict)
     """Sums of the named parts of the reward over all agents and ticks."""
+    policy_errors: int = 0
+    """Agent-ticks at which the script stood in for unusable output of the policy."""
 
     @classmethod
     def of_all(cls, reports: Sequence[LoopReport]) -> LoopReport:
@@ -153,6 +156,7 @@ class LoopReport:
             ticks_by_source=summed([report.ticks_by_source for report in reports]),
             vetoes=sum(report.vetoes for report in reports),
             reward_terms=summed([report.reward_terms for report in reports]),
+            policy_errors=sum(report.policy_errors for report in reports),
         )
 
     @property
@@ -170,21 +174,40 @@ class LoopReport:
 
 
 class GroupedLoop:
-    """Steps a simulation as the runtimes of its groups decide. `reset` or `restore` comes first."""
+    """Steps a simulation as the runtimes of its groups decide. `reset` or `restore` comes first.
 
-    def __init__(self, simulation: GroupedSimulation, runtimes: Mapping[str, BatchRuntime]) -> None:
+    Args:
+        simulation: the worlds.
+        runtimes: of its groups.
+        telemetry: told of every tick; a reset or a restore ends its stretch. None: nothing is measured.
+    """
+
+    def __init__(
+        self,
+        simulation: GroupedSimulation,
+        runtimes: Mapping[str, BatchRuntime],
+        *,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self._simulation = simulation
         self._runtimes = runtimes
         self._groups = tuple(runtimes.items())
+        self._telemetry = telemetry
+        if telemetry is not None:
+            telemetry.begin(self._readings)
 
     def reset(self, seed: int) -> None:
         """Begin the worlds anew, with seeds derived from `seed`; recorded rows that were not collected are dropped."""
+        if self._telemetry is not None:
+            self._telemetry.end_stretch()
         for runtime in self._runtimes.values():
             runtime.reset_state()
         num_worlds = first_spec(self._simulation).num_worlds
         observed = self._simulation.reset(seeds=training_seeds(seed, num_worlds))
         for group, runtime in self._runtimes.items():
             runtime.begin(observed[group], tick=runtime.tick)
+        if self._telemetry is not None:
+            self._telemetry.count_anew()
 
     def save_state(self) -> SavedState | None:
         """Save worlds and runtimes between two ticks, without policies and recorded rows.
@@ -205,10 +228,14 @@ class GroupedLoop:
             SimulationError, StateError: if `state` is of other worlds or runtimes.
         """
         worlds, groups = split_groups(state, ("worlds", "groups")).values()
+        if self._telemetry is not None:
+            self._telemetry.end_stretch()
         observed = self._simulation.restore(worlds)
         states = split_groups(groups, map(str, range(len(self._groups))))
         for saved, (group, runtime) in zip(states.values(), self._groups, strict=True):
             runtime.restore(saved, observed[group])
+        if self._telemetry is not None:
+            self._telemetry.count_anew()
 
     def step(self) -> Mapping[str, Stepped]:
         """Decide, step the world, record."""
@@ -219,18 +246,31 @@ class GroupedLoop:
         stepped = self._simulation.step(actions)
         for group, runtime in self._groups:
             runtime.post_step(stepped[group])
-        if log.isEnabledFor(logging.INFO):
-            self._log_tick(1e3 * (time.perf_counter() - begun))
+        if self._telemetry is not None or log.isEnabledFor(logging.INFO):
+            self._tell(stepped.values(), time.perf_counter() - begun)
         return stepped
 
-    def _log_tick(self, duration_ms: float) -> None:
-        services = [runtime.service for runtime in self._runtimes.values()]
-        log_tick_health(
-            tick=max(runtime.tick for runtime in self._runtimes.values()),
-            duration_ms=duration_ms,
-            queue=sum(service.num_rows for service in services if service is not None),
-            dropped=sum(service.dropped_rows for service in services if service is not None),
-        )
+    def _tell(self, stepped: Collection[Stepped], duration_s: float) -> None:
+        """Tell telemetry and the log of a tick that is done."""
+        tick = max(runtime.tick for runtime in self._runtimes.values())
+        if log.isEnabledFor(logging.INFO):
+            readings = self._readings().values()
+            log_tick_health(
+                tick=tick,
+                duration_ms=1e3 * duration_s,
+                queue=sum(reading.queue_rows for reading in readings),
+                dropped=sum(reading.dropped_rows for reading in readings),
+            )
+        if self._telemetry is not None:
+            self._telemetry.tick_done(
+                tick=tick,
+                duration_s=duration_s,
+                agents=sum(len(one.rewards) for one in stepped),
+                reward_sum=sum(float(np.add.reduce(one.rewards, dtype=np.float64)) for one in stepped),
+            )
+
+    def _readings(self) -> dict[str, Reading]:
+        return {group: _reading_of(runtime) for group, runtime in self._groups}
 
     def run_for(self, ticks: int) -> LoopReport:
         """Do `ticks` ticks; the counts of all groups add up.
@@ -271,6 +311,7 @@ class GroupedLoop:
             ticks_by_source=summed([one.ticks for one in after], less=[one.ticks for one in before]),
             vetoes=sum(sum(one.vetoes.values()) for one in after) - sum(sum(one.vetoes.values()) for one in before),
             reward_terms=terms,
+            policy_errors=sum(one.policy_errors for one in after) - sum(one.policy_errors for one in before),
         )
 
 
@@ -291,10 +332,10 @@ class BatchLoop:
         (10, 20)
     """
 
-    def __init__(self, simulation: Simulation, runtime: BatchRuntime) -> None:
+    def __init__(self, simulation: Simulation, runtime: BatchRuntime, *, telemetry: Telemetry | None = None) -> None:
         self._simulation = simulation
         self._runtime = runtime
-        self._loop = GroupedLoop(OneGroup(simulation), {AGENTS: runtime})
+        self._loop = GroupedLoop(OneGroup(simulation), {AGENTS: runtime}, telemetry=telemetry)
 
     @property
     def simulation(self) -> Simulation:
@@ -332,6 +373,17 @@ class BatchLoop:
             SimulationError: if `ticks` is below 1.
         """
         return self._loop.run_for(ticks)
+
+
+def _reading_of(runtime: BatchRuntime) -> Reading:
+    service = runtime.service
+    return Reading(
+        counts=runtime.counts(),
+        policy=runtime.active_policy_hash(),
+        ratio=runtime.current_anneal_ratio(),
+        queue_rows=0 if service is None else service.num_rows,
+        dropped_rows=0 if service is None else service.dropped_rows,
+    )
 
 
 def summed(counts: Sequence[Mapping[str, _N]], *, less: Sequence[Mapping[str, _N]] = ()) -> dict[str, _N]:

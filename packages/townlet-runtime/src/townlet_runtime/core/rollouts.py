@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BridgeConfig, SavedState, join_groups, proposers_of, split_groups
+from townlet_behavior import BridgeConfig, SavedState, join_groups, proposers_of, split_groups, veto_reasons_of
 from townlet_runtime.core.episodes import Cast, EpisodeSums
 from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side, summed
 from townlet_runtime.errors import SimulationError
@@ -87,10 +87,15 @@ class Collector:
 
     def _populate(self) -> None:
         """Make recorders and runtimes that have seen nothing yet."""
-        script = script_side(self._simulation)
+        script, guardrails = script_side(self._simulation), self._simulation.guardrails()
         self._services = {
             group: TrajectoryService(
-                schema_of(spec, masked=self._masked[group], proposers=proposers_of(script[group])),
+                schema_of(
+                    spec,
+                    masked=self._masked[group],
+                    proposers=proposers_of(script[group]),
+                    veto_reasons=veto_reasons_of(guardrails[group]),
+                ),
                 max_rows=self._max_rows,
                 on_full="raise",
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,14 @@ from townlet_behavior import (
     BridgeConfig,
     DecisionBatch,
     Guardrail,
-    PossessionError,
     Proposals,
     SavedState,
     Tally,
     join_groups,
     split_groups,
 )
-from townlet_runtime.core.agents import ids_of, name_agent, slot_of
+from townlet_runtime.core.agents import PossessionById, name_agent, slot_of
+from townlet_runtime.core.explained import explain_decided, names_of
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import ActingPolicy
@@ -34,13 +34,14 @@ from townlet_runtime.simulation.interface import (
 )
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
+from townlet_trajectory.audit.explanation import StepExplanation
 from townlet_trajectory.evaluation.interfaces import AnyActor
 
 _PARTS = ("runtime", "bridge", "switches", "policy")
 """Of a saved state."""
 
 
-class BatchRuntime:
+class BatchRuntime(PossessionById):
     """Decides for all agents of a simulation, tick by tick, and records decisions and outcomes.
 
     A tick is `decide_batch()`, then the world's own step, then `post_step(stepped)`, which begins the next tick.
@@ -95,22 +96,23 @@ class BatchRuntime:
         self._bridge = BehaviorBridge(
             spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
+        super().__init__(self._bridge.possession, spec.vocabulary)
         if service is not None and service.schema.proposers not in ((), self._bridge.proposers):
             raise SimulationError(
                 f"expected a recorder of the proposers {self._bridge.proposers}, got {service.schema.proposers}"
             )
+        self._option_ticks = config.commitment.lengths(spec.vocabulary)
+        self.names = names_of(spec, self._bridge)
+        """What the codes of its decisions mean."""
         self._service = service
         self._records_terms = service is not None and bool(service.schema.reward_terms)
         self._seed = seed
         self._greedy = greedy
         self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
         self._acting = ActingPolicy(spec, asks_values=service is not None if asks_values is None else asks_values)
-        self._tick = 0
-        self._observed: Observed | None = None
         self._decided: Decided | None = None
         self._pending = False
         self._checked_ids, self._ids = b"", np.empty(0, object)
-        self._ctx_reset_callbacks: list[Callable[[str], None]] = []
         self.set_policy(policy)
 
     @property
@@ -129,6 +131,11 @@ class BatchRuntime:
         Raises:
             SimulationError: if an agent has no name, or that of another in its world, or ticks go back.
         """
+        # A slot changes its agent here, so no agent is taken over by its id meanwhile.
+        with self._possession.lock:
+            self._begin(observed, tick)
+
+    def _begin(self, observed: Observed, tick: int) -> None:
         if tick < self._tick + self._pending:
             raise SimulationError(f"tick {tick}: expected a tick from {self._tick + self._pending} on")
         # Addresses of texts: comparing them costs nothing, and `_ids` keeps those that were checked alive.
@@ -194,8 +201,8 @@ class BatchRuntime:
         observed = self._observed
         if observed is None or not self._pending:
             raise SimulationError(f"tick {self._tick}: `post_step` must follow `decide_batch`")
-        # A slot changes its agent here, so no agent is taken over by its id meanwhile.
-        with self._bridge.possession.lock:
+        # Agents that end and agents that come are one change for those who possess them.
+        with self._possession.lock:
             if len(stepped.final_rows):
                 self._end(stepped, observed.slots[stepped.final_rows])
             if self._service is not None:
@@ -207,7 +214,7 @@ class BatchRuntime:
                     final_observations=stepped.final_observations,
                     reward_terms=stepped.reward_terms if self._records_terms else {},
                 )
-            self.begin(stepped.observed, tick=self._tick + 1)
+            self._begin(stepped.observed, self._tick + 1)
 
     def _end(self, stepped: Stepped, slots: NDArray[np.int64]) -> None:
         held_action, ticks_left = self._bridge.held_at_end(slots, stepped.final_option_done, tick=self._tick + 1)
@@ -277,6 +284,12 @@ class BatchRuntime:
             return {}
         return self._decided.snapshots(world, self._spec.vocabulary.keys)
 
+    def latest_decisions(self, *, world: int = 0) -> dict[str, StepExplanation]:
+        """Explain the last decision of every agent of a world, by agent id; empty before the first."""
+        if self._decided is None:
+            return {}
+        return explain_decided(self._decided, self.names, world=world, option_ticks=self._option_ticks)
+
     def consume_option_switch_counts(self, *, world: int = 0) -> dict[str, int]:
         """Changes from one non-wait kind directly to another since the last call, by agent id, where there are any."""
         if self._observed is None:
@@ -284,91 +297,6 @@ class BatchRuntime:
         rows = self._observed.worlds == world
         counts = self._switches.take(self._observed.slots[rows]).tolist()
         return {one: count for one, count in zip(self._observed.agent_ids[rows], counts, strict=True) if count}
-
-    def acquire_possession(
-        self, agent_id: str, *, world: int = 0, owner: str | None = None, lease_ticks: int | None = None
-    ) -> bool:
-        """Possess an agent from its next decision on: it waits, or carries out the action fed by `feed_action`.
-
-        Possession may be used from any thread; `townlet_behavior.Possession` says what that promises.
-
-        Args:
-            agent_id: of an agent that is present.
-            world: which of the parallel worlds it lives in.
-            owner: only who gives the same name may feed and release it.
-            lease_ticks: decisions after which it ends by itself; None: never.
-
-        Returns:
-            False if it is already possessed.
-
-        Raises:
-            PossessionError: if there is no such agent.
-        """
-        possession = self._bridge.possession
-        with possession.lock:
-            slot = slot_of(agent_id, world, self._observed)
-            acquired = possession.acquire(slot, tick=self._tick, owner=owner, lease_ticks=lease_ticks)
-        if acquired:
-            for reset in self._ctx_reset_callbacks:
-                reset(agent_id)
-        return acquired
-
-    def register_ctx_reset_callback(self, callback: Callable[[str], None]) -> None:
-        """Tell `callback` the id of every agent that is taken over, once."""
-        self._ctx_reset_callbacks.append(callback)
-
-    def feed_action(self, agent_id: str, action: str, *, world: int = 0, owner: str | None = None) -> None:
-        """Feed the action of a possessed agent's next decision; it is used once.
-
-        Args:
-            agent_id: of an agent that is present.
-            action: a key of the vocabulary.
-            world: which of the parallel worlds it lives in.
-            owner: as given to `acquire_possession`.
-
-        Raises:
-            PossessionError: if there is no such agent, or it is not possessed by this owner.
-            UnknownActionError: if the vocabulary has no such action.
-        """
-        index = self._spec.vocabulary.index(action)
-        with self._bridge.possession.lock:
-            slot = slot_of(agent_id, world, self._observed)
-            try:
-                self._bridge.possession.feed(slot, index, owner=owner)
-            except PossessionError as error:
-                error.name_agent(agent_id, world=world)
-                raise
-
-    def release_possession(self, agent_id: str, *, world: int = 0, owner: str | None = None) -> bool:
-        """Give an agent back; False if it was not possessed.
-
-        Args:
-            agent_id: of an agent that is present.
-            world: which of the parallel worlds it lives in.
-            owner: as given to `acquire_possession`.
-
-        Raises:
-            PossessionError: if there is no such agent, or another owner possesses it.
-        """
-        with self._bridge.possession.lock:
-            slot = slot_of(agent_id, world, self._observed)
-            try:
-                return self._bridge.possession.release(slot, owner=owner)
-            except PossessionError as error:
-                error.name_agent(agent_id, world=world)
-                raise
-
-    def is_possessed(self, agent_id: str, *, world: int = 0) -> bool:
-        """Whether the next decision of an agent is its possessor's. `PossessionError` if there is no such agent."""
-        with self._bridge.possession.lock:
-            return self._bridge.possession.is_possessed(slot_of(agent_id, world, self._observed))
-
-    def possessed_agents(self, *, world: int = 0) -> list[str]:
-        """The ids of all possessed agents of a world, sorted."""
-        with self._bridge.possession.lock:
-            if self._observed is None:
-                return []
-            return sorted(ids_of(self._bridge.possession.slots(), world, self._observed))
 
     def set_difficulty(
         self,
@@ -401,16 +329,17 @@ class BatchRuntime:
 
         A tick that was begun is never decided, and its number not used again.
         """
-        self._bridge.reset()
-        for part in (self._switches, self._acting):
-            part.forget(np.arange(self._spec.capacity))
-        if self._service is not None:
-            self._service.reset()
-        if self._observed is not None:
-            self._tick += 1
-        self._observed = None
-        self._decided = None
-        self._pending = False
+        with self._possession.lock:
+            self._bridge.reset()
+            for part in (self._switches, self._acting):
+                part.forget(np.arange(self._spec.capacity))
+            if self._service is not None:
+                self._service.reset()
+            if self._observed is not None:
+                self._tick += 1
+            self._observed = None
+            self._decided = None
+            self._pending = False
 
     def save_state(self) -> SavedState:
         """Save all state of later decisions, except the policy, the world and recorded rows.
@@ -431,8 +360,9 @@ class BatchRuntime:
             SimulationError, StateError: if `state` is of another runtime.
         """
         parts = split_groups(state, _PARTS)
-        self._tick, self._pending = saved_number(parts["runtime"], "tick"), False
-        self._switches.restore(parts["switches"])
-        self._acting.restore(parts["policy"])
-        self._bridge.restore(parts["bridge"])
-        self.begin(observed, tick=self._tick)
+        with self._possession.lock:
+            self._tick, self._pending = saved_number(parts["runtime"], "tick"), False
+            self._switches.restore(parts["switches"])
+            self._acting.restore(parts["policy"])
+            self._bridge.restore(parts["bridge"])
+            self._begin(observed, self._tick)

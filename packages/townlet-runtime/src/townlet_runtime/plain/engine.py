@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import (
     ActionVocabulary,
-    BridgeConfig,
     Controller,
     Guardrail,
     PossessionError,
     Proposals,
     RivalryGuardrail,
     SavedState,
+    StateError,
+    Ticket,
     join_groups,
     split_groups,
 )
@@ -25,17 +27,19 @@ from townlet_behavior.config import OnPolicyError
 from townlet_behavior.controllers import encode_intent
 from townlet_behavior.saving import check_names
 from townlet_runtime.config import Config
+from townlet_runtime.core.explained import with_seen
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.plain.codec import AgentIntentCodec, Intent, IntentCodec, OptionCodec, World, plain_vocabulary
 from townlet_runtime.plain.frames import DecidedTick, options_of
 from townlet_runtime.plain.members import Inspector, require_members
-from townlet_runtime.plain.recording import Arrays, id_array
+from townlet_runtime.plain.recording import AgentObservations, Arrays, id_array
 from townlet_runtime.plain.roster import Roster
 from townlet_runtime.plain.saving import by_slot, restore_intents, save_intents
-from townlet_runtime.plain.settings import commitment_config, seed_of, shifts_of
+from townlet_runtime.plain.settings import plain_bridge_config, seed_of, shifts_of
 from townlet_runtime.plain.view import PlainObserved, ScriptSide, TickIntents, avoidance
 from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_trajectory.audit.explanation import StepExplanation, StepNames
 
 _NO_END = 2**62
 """`episode_ticks` of a world whose end is its own affair."""
@@ -55,8 +59,8 @@ class PlainOptions:
     """Bound of the steps kept between collections, as frames and for training; the oldest are dropped."""
     greedy: bool = False
     """Let the policy take the most probable action instead of drawing one; such steps are never trained on."""
-    on_policy_error: OnPolicyError = "raise"
-    """What an exception or unusable output of the learned side does; see `townlet_behavior.BridgeConfig`."""
+    on_policy_error: OnPolicyError | None = None
+    """What an exception or unusable output of the learned side does; None: as the config says."""
 
     def __post_init__(self) -> None:
         if self.capacity < 1 or self.max_rows < 1:
@@ -110,14 +114,17 @@ class PlainEngine(Generic[World, Intent]):
         self._option_done = option_done
         self._controller = controller
         self._script = ScriptSide(controller, self.codec)
-        commitment = commitment_config(config, self.vocabulary)
-        self._lengths = commitment.lengths(self.vocabulary)
+        bridge = plain_bridge_config(config, self.vocabulary, on_policy_error=options.on_policy_error)
+        self._lengths = bridge.commitment.lengths(self.vocabulary)
         self._roster = Roster(capacity=options.capacity, seed=seed)
         self._held: dict[int, Intent] = {}
         """By slot, the intents that began the options in force."""
-        self._fed: dict[int, tuple[int, Intent]] = {}
+        self._fed: WeakKeyDictionary[Ticket, Intent] = WeakKeyDictionary()
+        """The intents behind the inputs that wait."""
         self._last: dict[str, Intent] = {}
         """By agent, its last executed intent."""
+        self._seen: Mapping[str, Arrays] = {}
+        """By agent, what its last decision was made from."""
         self.tick = -1
         """Of the last decision."""
         self.spec = SimulationSpec(
@@ -129,21 +136,22 @@ class PlainEngine(Generic[World, Intent]):
             episode_ticks=_NO_END,
         )
         self.runtime = BatchRuntime(
-            self.spec,
-            self._script,
-            config=BridgeConfig(commitment=commitment, on_policy_error=options.on_policy_error),
-            policy=None,
-            service=None,
-            seed=seed,
-            guardrails=guardrails,
+            self.spec, self._script, config=bridge, policy=None, service=None, seed=seed, guardrails=guardrails
         )
+        self._feature_names: tuple[str, ...] = ()
         self._roster.enter(plain.agents)
         self.runtime.begin(self._look(world, 0), tick=0)
 
-    def show(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """State the shapes of an agent's observations in the spec."""
-        if shapes != self.spec.observation_shapes:
-            self.spec = replace(self.spec, observation_shapes=dict(shapes))
+    def show(self, observations: AgentObservations) -> None:
+        """State the shapes of an agent's observations in the spec, and the names of its features."""
+        if observations.shapes != self.spec.observation_shapes:
+            self.spec = replace(self.spec, observation_shapes=dict(observations.shapes))
+        self._feature_names = observations.feature_names
+
+    @property
+    def names(self) -> StepNames:
+        """What the codes of its decisions mean, and the columns of `features`."""
+        return replace(self.runtime.names, feature_names=self._feature_names)
 
     def inspect(self, world: World) -> None:
         """Check what has not been seen of a world before.
@@ -172,7 +180,6 @@ class PlainEngine(Generic[World, Intent]):
         slots = sorted(self._roster.slots[agent_id] for agent_id in agent_ids if agent_id in self._roster.slots)
         for slot in slots:
             self._held.pop(slot, None)
-            self._fed.pop(slot, None)
         if slots:
             self.runtime.forget(np.array(slots, np.int64))
 
@@ -218,25 +225,34 @@ class PlainEngine(Generic[World, Intent]):
             options=options_of(view, decisions, self._lengths),
         )
         self._hold(decided)
+        self._seen = seen
         return decided
 
-    def feed(self, agent_id: str, intent: Intent, *, owner: str | None) -> None:
+    def latest_decisions(self) -> dict[str, StepExplanation]:
+        """Explain the last decision of every agent, by agent id; empty before the first."""
+        return {
+            agent_id: with_seen(explained, self._seen.get(agent_id, {}), self.names)
+            for agent_id, explained in self.runtime.latest_decisions().items()
+        }
+
+    def feed(self, agent_id: str, intent: Intent, *, owner: str | None, queue: bool) -> Ticket:
         """Feed an intent to a possessed agent.
 
         Args:
             agent_id: of an agent that is present.
-            intent: for its next decision.
+            intent: to be carried out.
             owner: as given when it was taken over.
+            queue: wait behind the inputs that wait already; else they are superseded.
 
         Raises:
             PossessionError, UnknownActionError: see `BatchRuntime.feed_action`.
         """
-        slot = self._roster.slots.get(agent_id)
-        if slot is None:
+        if agent_id not in self._roster.slots:
             raise PossessionError(f"expected an agent that is present, got {agent_id!r}")
         index = encode_intent(self.codec, intent, self.world, agent_id)
-        self.runtime.feed_action(agent_id, self.vocabulary.keys[index], owner=owner)
-        self._fed[slot] = index, intent
+        ticket = self.runtime.feed_action(agent_id, self.vocabulary.keys[index], owner=owner, queue=queue)
+        self._fed[ticket] = intent
+        return ticket
 
     def save_state(self) -> SavedState:
         """Save all state of later decisions, except the world and settings.
@@ -253,8 +269,7 @@ class PlainEngine(Generic[World, Intent]):
             "slots": np.array(list(self._roster.slots.values()), np.int64),
             "held_slots": np.array(list(self._held), np.int64),
             "held": save_intents(self.codec, list(self._held.values())),
-            "fed_slots": np.array(list(self._fed), np.int64),
-            "fed": save_intents(self.codec, [intent for _, intent in self._fed.values()]),
+            "fed": save_intents(self.codec, [self._fed[ticket] for ticket in self.runtime.waiting_inputs()]),
         }
         return join_groups({"plain": own, "runtime": self.runtime.save_state()})
 
@@ -265,16 +280,17 @@ class PlainEngine(Generic[World, Intent]):
             SimulationError, StateError: if the state is of another one.
         """
         own, runtime = split_groups(state, ("plain", "runtime")).values()
-        names = ("tick", "ids", "slots", "held_slots", "held", "fed_slots", "fed")
+        names = ("tick", "ids", "slots", "held_slots", "held", "fed")
         check_names(own, names, of="a plain world")
         slots = by_slot(own["slots"], own["ids"].tolist())
         self._roster.restore({agent_id: slot for slot, agent_id in slots.items()})
         self._held = {**by_slot(own["held_slots"], restore_intents(self.codec, own["held"]))}
         self.tick = int(own["tick"])
         self.runtime.restore(runtime, self._look(self.world, self.tick + 1))
-        ids = {slot: agent_id for agent_id, slot in self._roster.slots.items()}
-        for slot, intent in by_slot(own["fed_slots"], restore_intents(self.codec, own["fed"])).items():
-            self._fed[slot] = encode_intent(self.codec, intent, self.world, ids[slot]), intent
+        waiting, fed = self.runtime.waiting_inputs(), restore_intents(self.codec, own["fed"])
+        if len(waiting) != len(fed):
+            raise StateError(f"saved `fed` must have the intents of {len(waiting)} inputs, got {len(fed)}")
+        self._fed.update(zip(waiting, fed, strict=True))
 
     def _look(self, world: World, tick: int) -> PlainObserved[World, Intent]:
         ids, slots, keys = self._roster.rows()
@@ -292,8 +308,13 @@ class PlainEngine(Generic[World, Intent]):
             ids=ids,
             codec=self.codec,
             avoids=avoidance(world, self._controller),
-            intents=TickIntents(held=self._held, fed=self._fed),
+            intents=TickIntents(held=self._held, fed=self._first_fed()),
         )
+
+    def _first_fed(self) -> dict[int, tuple[int, Intent]]:
+        """By slot, index and intent of the first input that waits."""
+        waiting = self.runtime.waiting_inputs()
+        return {ticket.slot: (ticket.action, self._fed[ticket]) for ticket in reversed(waiting)}
 
     def _done(self, ids: Sequence[str], slots: NDArray[np.int64]) -> NDArray[np.bool_]:
         """[N]; whether the option of each agent is over, by the codec or the user's own condition."""
@@ -317,5 +338,5 @@ class PlainEngine(Generic[World, Intent]):
                 held[slot] = self._held[slot]
             elif self._lengths[decisions.chosen_action[row]] > 1:
                 held[slot] = view.intents.chosen[row]
-        self._held, self._fed, self.tick = held, {}, view.tick
+        self._held, self.tick = held, view.tick
         self._last = dict(zip(view.ids, decided.executed, strict=True))

@@ -1,7 +1,10 @@
-"""What is kept of a plain world's last decisions, and the frames that are made of it."""
+"""The record of a plain world: its last decisions, the frames that are made of them, and the steps for training."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NotRequired, TypedDict
@@ -9,10 +12,12 @@ from typing import Any, Generic, NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import DecisionBatch, Kind
+from townlet_behavior import CallbackLock, DecisionBatch, Kind
+from townlet_runtime.errors import SimulationError
 from townlet_runtime.plain.codec import Intent, OptionCodec, World
-from townlet_runtime.plain.recording import Arrays
+from townlet_runtime.plain.recording import AgentObservations, Arrays, PlainRecorder
 from townlet_runtime.plain.view import PlainObserved
+from townlet_trajectory import TrajectoryBatch
 
 _FORCED = int(Kind.FORCED)
 
@@ -128,6 +133,93 @@ class DecidedTick(Generic[World, Intent]):
         if option is not None:
             frame["option_commit_remaining"], frame["option_commit_kind"], frame["option_commit_enforced"] = option
         return frame
+
+
+class RecordCalls(ABC, Generic[World, Intent]):
+    """The part of a `PolicyRuntime` that keeps what was decided, as frames and for training, and hands it out."""
+
+    _lock: CallbackLock
+
+    def _clear_record(self, max_rows: int) -> None:
+        """Forget everything that was recorded; `max_rows` bounds the frames."""
+        self._observations = AgentObservations()
+        self._recorder: PlainRecorder | None = None
+        self._decided: DecidedTick[World, Intent] | None = None
+        self._frames: deque[Frame] = deque(maxlen=max_rows)
+        self._max_frames = max_rows
+        self._dropped_frames = 0
+
+    @property
+    def transitions(self) -> dict[str, Transition]:
+        """Steps of the last tick, by agent; empty once they are flushed."""
+        decided = self._decided
+        return {} if decided is None or decided.is_flushed else decided.transitions()
+
+    @property
+    def trajectory(self) -> tuple[Frame, ...]:
+        """The frames that `collect_trajectory` would return."""
+        return tuple(self._frames)
+
+    def collect_trajectory(self, clear: bool = True) -> list[Frame]:
+        """Return the frames since the last clear, at most `PlainOptions.max_rows` of them."""
+        with self._lock:
+            frames = list(self._frames)
+            if clear:
+                self._frames.clear()
+            return frames
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many `frames` and `steps` exceeded `PlainOptions.max_rows` and were dropped, since `reset_state`."""
+        return {"frames": self._dropped_frames, "steps": 0 if self._recorder is None else self._recorder.dropped_rows}
+
+    def collect(self) -> TrajectoryBatch:
+        """Return every recorded step that was not collected yet, as trajectories for a learner, and forget them.
+
+        Trajectories that go on end with the observations that were flushed last, and the next collection begins with
+        them. An agent's step is recorded if there was an observation before it.
+
+        Raises:
+            SimulationError: before the first observations.
+        """
+        with self._lock:
+            if self._recorder is None:
+                raise SimulationError("nothing is recorded: `observe` or `flush_transitions` must come before `decide`")
+            after = self._observations.current
+            self._close(set(after))
+            return self._recorder.collect(after)
+
+    def _uncollected(self) -> tuple[int, int]:
+        """Count the steps that wait, and those that were dropped: of frames and steps for training, the fewer.
+
+        The same steps are kept in both forms, and who collects one of them needs not collect the other.
+        """
+        if self._recorder is None:
+            return len(self._frames), self._dropped_frames
+        waiting, dropped = self._recorder.num_rows, self._recorder.dropped_rows
+        return min(len(self._frames), waiting), min(self._dropped_frames, dropped)
+
+    def _last_tick(self, call: str) -> DecidedTick[World, Intent]:
+        if self._decided is None:
+            raise SimulationError(f"`{call}` must follow `decide`")
+        return self._decided
+
+    def _keep_frames(self, decided: DecidedTick[World, Intent]) -> list[Frame]:
+        frames = decided.frames(self._observations.current, self._observations.metadata)
+        self._dropped_frames += max(0, len(self._frames) + len(frames) - self._max_frames)
+        self._frames.extend(frames)
+        return frames
+
+    def _close(self, living: set[str]) -> None:
+        """Record what came of the last decisions; agents that do not live, or are not observed, end there."""
+        decided = self._decided
+        if decided is None or decided.is_closed:
+            return
+        decided.is_closed = True
+        if self._recorder is not None:
+            rewards = {agent_id: math.fsum(parts) for agent_id, parts in decided.rewards.items()}
+            after = self._observations.current
+            self._recorder.close(rewards, decided.terminated, going_on=living & after.keys(), after=after)
 
 
 def options_of(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic
 
-from townlet_behavior import Tally, UnknownActionError
+from townlet_behavior import CallbackLock, EndReason, Tally, Ticket, UnknownActionError
 from townlet_runtime.core.telemetry import AgentSnapshot
 from townlet_runtime.plain.codec import ActionReader, Intent, World
+from townlet_trajectory.audit.explanation import StepExplanation
 
 if TYPE_CHECKING:
     from townlet_runtime.plain.engine import PlainEngine
@@ -20,7 +20,8 @@ class PossessionCalls(ABC, Generic[World, Intent]):
 
     def __init__(self) -> None:
         self._callbacks: list[Callable[[str], None]] = []
-        self._lock = RLock()
+        self._end_callbacks: list[Callable[[str, str | None, EndReason], None]] = []
+        self._lock = CallbackLock()
         self._engine: PlainEngine[World, Intent] | None = None
 
     @abstractmethod
@@ -42,29 +43,57 @@ class PossessionCalls(ABC, Generic[World, Intent]):
             PossessionError: if there is no such agent.
         """
         with self._lock:
-            return self._alive(agent_id).runtime.acquire_possession(agent_id, owner=owner, lease_ticks=lease_ticks)
+            runtime = self._alive(agent_id).runtime
+            acquired = runtime.acquire_possession(agent_id, owner=owner, lease_ticks=lease_ticks)
+        for callback in self._callbacks if acquired else ():
+            callback(agent_id)
+        return acquired
 
-    def feed_action(self, agent_id: str, action: Intent | Mapping[str, Any], *, owner: str | None = None) -> None:
-        """Feed the action of a possessed agent's next decision; it is used once.
+    def feed_action(
+        self,
+        agent_id: str,
+        action: Intent | Mapping[str, Any],
+        *,
+        owner: str | None = None,
+        queue: bool = False,
+    ) -> Ticket:
+        """Let a possessed agent carry out an action, once: at its next decision, or after the inputs that wait.
 
         Args:
             agent_id: of an agent that is present.
             action: an intent, or a mapping as `decide` returns it.
             owner: as given to `acquire_possession`.
+            queue: wait behind the inputs that wait already, at most 64; else they are superseded.
+
+        Returns:
+            The ticket of the input, which says how and when it ended, and can be waited for.
 
         Raises:
-            PossessionError: if there is no such agent, or it is not possessed by this owner.
+            PossessionError: if there is no such agent, it is not possessed by this owner, or too many inputs wait.
             UnknownActionError: if the codec does not know the action.
         """
         with self._lock:
             engine = self._alive(agent_id)
             reader: Any = engine.codec
             if not isinstance(action, Mapping):
-                engine.feed(agent_id, action, owner=owner)
-            elif isinstance(reader, ActionReader):
-                engine.feed(agent_id, reader.from_action(action), owner=owner)
-            else:
-                raise UnknownActionError(f"{type(reader).__name__} must have `from_action` to be fed a mapping")
+                return engine.feed(agent_id, action, owner=owner, queue=queue)
+            if isinstance(reader, ActionReader):
+                return engine.feed(agent_id, reader.from_action(action), owner=owner, queue=queue)
+            raise UnknownActionError(f"{type(reader).__name__} must have `from_action` to be fed a mapping")
+
+    def renew_possession(self, agent_id: str, lease_ticks: int | None, *, owner: str | None = None) -> None:
+        """Extend a lease: possession ends `lease_ticks` decisions from the next one on, unless it would end later.
+
+        Args:
+            agent_id: of an agent that is present.
+            lease_ticks: at least 1; None: it does not end by itself any more.
+            owner: as given to `acquire_possession`.
+
+        Raises:
+            PossessionError: if there is no such agent, or it is not possessed by this owner.
+        """
+        with self._lock:
+            self._alive(agent_id).runtime.renew_possession(agent_id, lease_ticks, owner=owner)
 
     def release_possession(self, agent_id: str, *, owner: str | None = None) -> bool:
         """Give an agent back; False if it was not possessed. Errors as of `feed_action`."""
@@ -98,6 +127,29 @@ class PossessionCalls(ABC, Generic[World, Intent]):
         """Tell `callback` the id of every agent that is taken over, once."""
         self._callbacks.append(callback)
 
+    def register_possession_end_callback(self, callback: Callable[[str, str | None, EndReason], None]) -> None:
+        """Tell `callback` of every possession that ends without a release.
+
+        It takes the agent's id, the owner, and the reason: the agent has `ended`, or the lease has `lapsed`. It is
+        called once for each, by the thread that ends it (usually the loop's), and is free to call anything here.
+        """
+        self._end_callbacks.append(callback)
+
+    def waiting_inputs(self) -> list[Ticket]:
+        """Return the inputs that wait, those of an agent in the order in which they will be carried out."""
+        return [] if self._engine is None else self._engine.runtime.waiting_inputs()
+
+    def take_ended_inputs(self) -> list[Ticket]:
+        """Return the inputs that ended since the last call; see `townlet_behavior.Possession.take_ended`."""
+        return [] if self._engine is None else self._engine.runtime.take_ended_inputs()
+
+    def input_counts(self) -> dict[str, int]:
+        """Count the inputs that were `accepted`, those of them that are `waiting`, and the ended ones by reason.
+
+        Since the start or `reset_state`; empty before the first world.
+        """
+        return {} if self._engine is None else self._engine.runtime.input_counts()
+
     def consume_option_switch_counts(self) -> dict[str, int]:
         """Return changes from one non-wait kind directly to another since the last call, by agent with any."""
         return {} if self._engine is None else self._engine.runtime.consume_option_switch_counts()
@@ -106,10 +158,20 @@ class PossessionCalls(ABC, Generic[World, Intent]):
         """Return the last decision of every agent, and the policy's most probable actions; empty before the first."""
         return {} if self._engine is None else self._engine.runtime.latest_policy_snapshot()
 
+    def latest_decisions(self) -> dict[str, StepExplanation]:
+        """Explain the last decision of every agent, by agent id; empty before the first."""
+        return {} if self._engine is None else self._engine.latest_decisions()
+
     def counts(self) -> Tally | None:
         """Return counts of decisions by source since the start or `reset_state`; None before the first world."""
         return None if self._engine is None else self._engine.runtime.counts()
 
-    def _reset_context(self, agent_id: str) -> None:
-        for callback in self._callbacks:
-            callback(agent_id)
+    def _leave(self) -> None:
+        """Forget the world. Its agents are gone: possessors are told, and inputs that wait have ended."""
+        if self._engine is not None:
+            self._engine.runtime.end_possessions()
+        self._engine = None
+
+    def _possession_ended(self, agent_id: str, owner: str | None, reason: EndReason) -> None:
+        for callback in self._end_callbacks:
+            self._lock.call_when_free(callback, agent_id, owner, reason)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import SCRIPT, ActionVocabulary
 from townlet_runtime.errors import SimulationError
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, TrajectoryService, default_decision_columns
+from townlet_trajectory.audit.explanation import StepNames
+from townlet_trajectory.data.schema import FEATURES
 
 METADATA = "metadata"
 """Of an agent's observation; it is no array, and goes into frames as it is."""
@@ -29,6 +30,8 @@ class AgentObservations:
         """By agent."""
         self.metadata: dict[str, Mapping[str, Any]] = {}
         """By agent, of the same observations."""
+        self.feature_names: tuple[str, ...] = ()
+        """Of the columns of `features`, from the first metadata that name them; empty before."""
 
     def take(self, observations: Mapping[str, Mapping[str, Any]], *, tick: int | None) -> None:
         """Hold these observations in place of the last ones.
@@ -43,6 +46,14 @@ class AgentObservations:
         current = {agent_id: self.checked(agent_id, seen, tick) for agent_id, seen in observations.items()}
         self.metadata = {agent_id: seen.get(METADATA, {}) for agent_id, seen in observations.items()}
         self.current = current
+        if not self.feature_names:
+            self.feature_names = self._named_features()
+
+    def _named_features(self) -> tuple[str, ...]:
+        """The `feature_names` of any metadata, if there is one for each column."""
+        given = (each.get("feature_names") for each in self.metadata.values() if isinstance(each, Mapping))
+        named = (tuple(map(str, names)) for names in given if isinstance(names, list | tuple))
+        return next((names for names in named if self.shapes.get(FEATURES) == (len(names),)), ())
 
     def stacked(self, agent_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """Return the current observations of these agents, each [N, ...]."""
@@ -88,17 +99,19 @@ class PlainRecorder:
     """Records the agents that are observed; a step without an observation before it is not recorded.
 
     Args:
-        vocabulary: of the actions.
+        names: of actions, veto reasons and features.
         shapes: of the observations.
         max_rows: bound of the steps kept between collections; the oldest ticks are dropped.
     """
 
-    def __init__(self, vocabulary: ActionVocabulary, shapes: Mapping[str, tuple[int, ...]], *, max_rows: int) -> None:
+    def __init__(self, names: StepNames, shapes: Mapping[str, tuple[int, ...]], *, max_rows: int) -> None:
         schema = TrajectorySchema(
             observations={name: ArraySpec("float32", shape) for name, shape in shapes.items()},
             decisions=default_decision_columns(),
-            vocabulary=vocabulary.keys,
-            proposers=(SCRIPT,),
+            vocabulary=names.vocabulary,
+            proposers=names.proposers,
+            veto_reasons=names.veto_reasons,
+            feature_names=names.feature_names,
         )
         self._shapes = dict(shapes)
         self._service = TrajectoryService(schema, max_rows=max_rows, on_full="drop_oldest")
@@ -108,6 +121,11 @@ class PlainRecorder:
         self._slots: NDArray[np.int64] = np.zeros(0, np.int64)
         self._tick = -1
         self._is_open = False
+
+    @property
+    def num_rows(self) -> int:
+        """Steps that `collect` would return."""
+        return self._service.num_rows
 
     @property
     def dropped_rows(self) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections import deque
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
@@ -19,24 +20,28 @@ from townlet_behavior import (
     join_groups,
     split_groups,
 )
+from townlet_runtime.core.stretches import Reading
+from townlet_runtime.core.telemetry import log
 from townlet_runtime.errors import ConfigError, SimulationError
 from townlet_runtime.plain.codec import Intent, IntentCodec, World
 from townlet_runtime.plain.engine import DEFAULT_OPTIONS, PlainEngine, PlainOptions
-from townlet_runtime.plain.frames import DecidedTick, Frame, Transition
+from townlet_runtime.plain.frames import Frame, RecordCalls
 from townlet_runtime.plain.learned import LearnedCalls
 from townlet_runtime.plain.possession import PossessionCalls
-from townlet_runtime.plain.recording import AgentObservations, PlainRecorder
+from townlet_runtime.plain.recording import PlainRecorder
 from townlet_runtime.plain.saving import restore_observations, save_observations
 from townlet_runtime.plain.settings import ConfigLike, read_settings, scripted_behavior, seed_of
+from townlet_runtime.plain.telemetry import TelemetryCalls
 from townlet_runtime.plain.view import PlainObserved
-from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.interfaces import Actor
 
 Town = TypeVar("Town", bound=WorldView)
 """A world with all members of a `WorldView`."""
 
 
-class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent]):
+class PolicyRuntime(
+    PossessionCalls[World, Intent], LearnedCalls[World, Intent], RecordCalls[World, Intent], TelemetryCalls
+):
     """Decides for the agents of a plain Python world: script, learned side, possession, guardrails, and a record.
 
     A tick is `decide(world, tick)`, the world's own step, `post_step(rewards, terminated)` and, where there are
@@ -127,6 +132,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
         options: PlainOptions = DEFAULT_OPTIONS,
     ) -> None:
         PossessionCalls.__init__(self)
+        TelemetryCalls.__init__(self)
         if codec is not None and behavior is None:
             raise ConfigError("expected a `behavior` for the intents of your own `codec`, got none")
         self._config = read_settings(config)
@@ -138,7 +144,8 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
         self._option_done = option_done
         self._options = options
         self._coin_seed = seed_of(self._config)
-        LearnedCalls.__init__(self, seed=self._coin_seed, greedy=options.greedy, on_error=options.on_policy_error)
+        on_error = options.on_policy_error or self._config.policy.on_policy_error
+        LearnedCalls.__init__(self, seed=self._coin_seed, greedy=options.greedy, on_error=on_error)
         self._clear()
         self.set_policy(policy)
         if world is not None:
@@ -146,12 +153,10 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
 
     def _clear(self) -> None:
         """Forget everything but the settings."""
-        self._engine = None
-        self._observations = AgentObservations()
-        self._recorder: PlainRecorder | None = None
-        self._decided: DecidedTick[World, Intent] | None = None
-        self._frames: deque[Frame] = deque(maxlen=self._options.max_rows)
-        self._dropped_frames = 0
+        self._end_stretch()
+        self._leave()
+        self._clear_record(self._options.max_rows)
+        self._count_anew()
 
     def _engine_for(self, world: World) -> PlainEngine[World, Intent]:
         if self._engine is None:
@@ -166,7 +171,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
                 options=self._options,
             )
             self._vocabulary = self._engine.vocabulary
-            self._engine.runtime.register_ctx_reset_callback(self._reset_context)
+            self._engine.runtime.register_possession_end_callback(self._possession_ended)
             self._engine.runtime.seed_anneal_rng(self._coin_seed)
         return self._engine
 
@@ -190,6 +195,9 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
             UnknownActionError: if the codec does not know an intent; names it and the agent.
         """
         with self._lock:
+            begun = time.perf_counter()
+            if self._telemetry is not None:
+                self._tell()
             engine = self._engine_for(world)
             if tick <= engine.tick:
                 raise SimulationError(f"`tick` must be later than {engine.tick}, got {tick}")
@@ -201,14 +209,14 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
             decided = engine.decide(tick, self._propose, seen=seen, has_provider=self._learned.has_provider)
             self._decided = decided
             if seen and self._recorder is None:
-                self._recorder = PlainRecorder(
-                    engine.vocabulary, self._observations.shapes, max_rows=self._options.max_rows
-                )
+                self._recorder = PlainRecorder(engine.names, self._observations.shapes, max_rows=self._options.max_rows)
             if self._recorder is not None:
                 columns = decided.decisions.columns()
                 self._recorder.record(tick, decided.view.ids, decided.view.slots, columns, seen)
             # They have been decided from: without new ones the next step is not recorded.
             self._observations.current = {}
+            if self._telemetry is not None or log.isEnabledFor(logging.INFO):
+                self._tick_decided(decided, time.perf_counter() - begun)
             return {agent_id: dict(decided.actions[agent_id]) for agent_id in populated.agents}
 
     def post_step(self, rewards: Mapping[str, float], terminated: Mapping[str, bool]) -> None:
@@ -265,73 +273,26 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
                 raise SimulationError(f"the transitions of tick {decided.view.tick} are flushed already")
             self._observations.take(observations, tick=decided.view.tick)
             decided.is_flushed = True
-            frames = decided.frames(self._observations.current, self._observations.metadata)
-            self._dropped_frames += max(0, len(self._frames) + len(frames) - self._options.max_rows)
-            self._frames.extend(frames)
-            return frames
-
-    def _last_tick(self, call: str) -> DecidedTick[World, Intent]:
-        if self._decided is None:
-            raise SimulationError(f"`{call}` must follow `decide`")
-        return self._decided
-
-    def _close(self, living: set[str]) -> None:
-        """Record what came of the last decisions; agents that do not live, or are not observed, end there."""
-        decided = self._decided
-        if decided is None or decided.is_closed:
-            return
-        decided.is_closed = True
-        if self._recorder is not None:
-            rewards = {agent_id: math.fsum(parts) for agent_id, parts in decided.rewards.items()}
-            after = self._observations.current
-            self._recorder.close(rewards, decided.terminated, going_on=living & after.keys(), after=after)
+            return self._keep_frames(decided)
 
     def _propose(self, view: PlainObserved[World, Intent]) -> Proposals | None:
         engine = self._engine_for(view.world)
-        engine.show(self._observations.shapes)
+        engine.show(self._observations)
         return self._learned.propose(view, self._observations, engine.spec, engine.runtime.temperatures)
 
-    # The record
+    def _reading(self) -> Reading | None:
+        if self._engine is None:
+            return None
+        runtime, (waiting, dropped) = self._engine.runtime, self._uncollected()
+        return Reading(
+            counts=runtime.counts(),
+            policy=self.active_policy_hash(),
+            ratio=runtime.current_anneal_ratio(),
+            queue_rows=waiting,
+            dropped_rows=dropped,
+        )
 
-    @property
-    def transitions(self) -> dict[str, Transition]:
-        """Steps of the last tick, by agent; empty once they are flushed."""
-        decided = self._decided
-        return {} if decided is None or decided.is_flushed else decided.transitions()
-
-    @property
-    def trajectory(self) -> tuple[Frame, ...]:
-        """The frames that `collect_trajectory` would return."""
-        return tuple(self._frames)
-
-    def collect_trajectory(self, clear: bool = True) -> list[Frame]:
-        """Return the frames since the last clear, at most `PlainOptions.max_rows` of them."""
-        with self._lock:
-            frames = list(self._frames)
-            if clear:
-                self._frames.clear()
-            return frames
-
-    @property
-    def dropped(self) -> dict[str, int]:
-        """How many `frames` and `steps` exceeded `PlainOptions.max_rows` and were dropped, since `reset_state`."""
-        return {"frames": self._dropped_frames, "steps": 0 if self._recorder is None else self._recorder.dropped_rows}
-
-    def collect(self) -> TrajectoryBatch:
-        """Return every recorded step that was not collected yet, as trajectories for a learner, and forget them.
-
-        Trajectories that go on end with the observations that were flushed last, and the next collection begins with
-        them. An agent's step is recorded if there was an observation before it.
-
-        Raises:
-            SimulationError: before the first observations.
-        """
-        with self._lock:
-            if self._recorder is None:
-                raise SimulationError("nothing is recorded: `observe` or `flush_transitions` must come before `decide`")
-            after = self._observations.current
-            self._close(set(after))
-            return self._recorder.collect(after)
+    # Settings and state
 
     def seed_anneal_rng(self, seed: int) -> None:
         """Draw the coins between script and learned side from another seed than the config's, in [0, 2^64)."""
@@ -386,6 +347,7 @@ class PolicyRuntime(PossessionCalls[World, Intent], LearnedCalls[World, Intent])
             try:
                 self._engine_for(world).restore(engine)
                 restore_observations(self._observations, observations)
+                self._count_anew()
             except Exception:
                 self._clear()
                 raise

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from townlet_behavior import (
     ActionVocabulary,
     AgentIntent,
+    BridgeConfig,
     CommitmentConfig,
     Controller,
     ScheduledBehavior,
@@ -18,7 +20,8 @@ from townlet_behavior import (
     Shift,
     WorldView,
 )
-from townlet_runtime.config import Config, config_from, load_config, script_config
+from townlet_behavior.config import OnPolicyError
+from townlet_runtime.config import Config, bridge_config, config_from, load_config, script_config
 from townlet_runtime.town.config import TownConfig
 from townlet_trajectory.storage.json import JsonValue
 
@@ -71,6 +74,20 @@ def scripted_behavior(config: Config) -> Controller[WorldView, AgentIntent]:
         if agent.schedule
     }
     return ScheduledBehavior(script, schedules) if schedules else script
+
+
+def plain_bridge_config(
+    config: Config, vocabulary: ActionVocabulary, *, on_policy_error: OnPolicyError | None
+) -> BridgeConfig:
+    """Return the settings of the bridge at ratio 0, with the commitments of a plain world's own vocabulary.
+
+    Args:
+        config: of the runtime.
+        vocabulary: whose kinds bind.
+        on_policy_error: goes before the config; None: as the config says.
+    """
+    said = bridge_config(config, ratio=0.0, commitment=commitment_config(config, vocabulary))
+    return said if on_policy_error is None else replace(said, on_policy_error=on_policy_error)
 
 
 def commitment_config(config: Config, vocabulary: ActionVocabulary) -> CommitmentConfig:

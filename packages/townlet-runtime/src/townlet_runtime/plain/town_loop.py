@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from townlet_behavior import veto_reasons_of
 from townlet_runtime.config import bridge_config, script_config, town_config
 from townlet_runtime.core.loop import BatchLoop, LoopReport
 from townlet_runtime.core.runtime import BatchRuntime
+from townlet_runtime.core.stretches import Telemetry
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.plain.settings import ConfigLike, read_settings, seed_of
 from townlet_runtime.simulation.interface import Stepped, schema_of
@@ -27,30 +29,38 @@ class SimulationLoop:
         policy: the learned side; None: the script alone.
         ratio: share of the policy's decisions.
         max_rows: bound of the recorded steps of agents between collections; the oldest are dropped.
+        telemetry: told of every tick; None: nothing is measured.
 
     Raises:
         ConfigError: if the config is wrong, or of another environment than the town.
     """
 
     def __init__(
-        self, config: ConfigLike, *, policy: Actor | None = None, ratio: float = 0.0, max_rows: int = 100_000
+        self,
+        config: ConfigLike,
+        *,
+        policy: Actor | None = None,
+        ratio: float = 0.0,
+        max_rows: int = 100_000,
+        telemetry: Telemetry | None = None,
     ) -> None:
         settings = read_settings(config)
         if not settings.environment.is_town:
             raise ConfigError(f"expected the town, got {settings.environment.name!r}", key="environment.name")
         self._seed = seed_of(settings)
         self._town = Town(town_config(settings), num_worlds=1, script=script_config(settings))
-        spec = self._town.spec
+        spec, guardrails = self._town.spec, self._town.guardrails()
+        schema = schema_of(spec, masked=True, veto_reasons=veto_reasons_of(guardrails))
         self._runtime = BatchRuntime(
             spec,
             self._town.scripted("scripted"),
             config=bridge_config(settings, ratio=ratio),
             policy=policy,
-            service=TrajectoryService(schema_of(spec, masked=True), max_rows=max_rows, on_full="drop_oldest"),
+            service=TrajectoryService(schema, max_rows=max_rows, on_full="drop_oldest"),
             seed=self._seed,
-            guardrails=self._town.guardrails(),
+            guardrails=guardrails,
         )
-        self._loop = BatchLoop(self._town, self._runtime)
+        self._loop = BatchLoop(self._town, self._runtime, telemetry=telemetry)
         self.reset()
 
     @property

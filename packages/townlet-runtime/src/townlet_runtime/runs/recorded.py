@@ -16,7 +16,6 @@ from townlet_trajectory import TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.data.schema import ACTION_MASK
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.errors import ArtifactError, MemoryBudgetError
-from townlet_trajectory.formats.captures.directory import named_features
 from townlet_trajectory.formats.captures.manifest import read_capture_manifest
 from townlet_trajectory.formats.captures.metrics import aggregate_metrics
 from townlet_trajectory.formats.open import format_of, open_dataset
@@ -130,7 +129,7 @@ def open_recorded(path: Path, *, data_root: Path, warn: Callable[[str], None]) -
             path=path,
             name=_name(path),
             source=dataset.source,
-            feature_names=named_features(dataset.info),
+            feature_names=dataset.feature_names,
             baseline=_baseline(path, data_root=data_root),
         )
 

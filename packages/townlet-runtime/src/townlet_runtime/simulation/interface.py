@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from townlet_behavior import SCRIPT, ActionVocabulary, BatchController, Guardrail, SavedState
 from townlet_runtime.errors import SimulationError
 from townlet_trajectory import ACTION_MASK, REWARD_TERM, ArraySpec, TrajectorySchema, default_decision_columns
+from townlet_trajectory.data.schema import FEATURES
 
 AGENTS = "agents"
 """Name of the group where there is only one."""
@@ -349,14 +350,21 @@ def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
     return next(iter(simulation.specs.values()))
 
 
-def schema_of(spec: SimulationSpec, *, masked: bool, proposers: tuple[str, ...] = (SCRIPT,)) -> TrajectorySchema:
+def schema_of(
+    spec: SimulationSpec,
+    *,
+    masked: bool,
+    proposers: tuple[str, ...] = (SCRIPT,),
+    veto_reasons: tuple[str, ...] = (),
+) -> TrajectorySchema:
     """Return the schema of a recorder: the observations, the mask if `masked`, every decision column, and a column
-    `reward_TERM` for each named part of the reward.
+    `reward_TERM` for each named part of the reward; features have the names that the world gives them.
 
     Args:
         spec: of the agents that are recorded.
         masked: whether their legal actions are shown.
         proposers: names of who proposes beside the policy; see `townlet_behavior.proposers_of`.
+        veto_reasons: names of the reasons of vetoes; see `townlet_behavior.veto_reasons_of`. Empty: not known.
     """
     observations = {name: ArraySpec(dtype="float32", shape=shape) for name, shape in spec.observation_shapes.items()}
     if masked:
@@ -364,7 +372,12 @@ def schema_of(spec: SimulationSpec, *, masked: bool, proposers: tuple[str, ...] 
     terms = {REWARD_TERM + term: ArraySpec(dtype="float32") for term in spec.reward_terms}
     decisions = default_decision_columns() | terms
     return TrajectorySchema(
-        observations=observations, decisions=decisions, vocabulary=spec.vocabulary.keys, proposers=proposers
+        observations=observations,
+        decisions=decisions,
+        vocabulary=spec.vocabulary.keys,
+        proposers=proposers,
+        veto_reasons=veto_reasons,
+        feature_names=spec.feature_names if FEATURES in observations else (),
     )
 
 

@@ -17,7 +17,6 @@ from townlet_trajectory.data.table import overlapping, sums_of_wholes, whole_of_
 from townlet_trajectory.dataset.info import DatasetManifest
 from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, joined_tables, table_of
 from townlet_trajectory.errors import ArtifactError, NonFiniteError, TrajectoryError
-from townlet_trajectory.formats.captures.directory import named_features
 from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.formats.shards.reader import ShardReader
 from townlet_trajectory.storage.locks import is_unfinished
@@ -78,7 +77,7 @@ def _audit_path(
             if isinstance(opened.source, ShardReader):
                 _compare_files(path, opened.source.manifest, found)
             # Where a dataset was a capture once.
-            features = named_features(opened.info)
+            features = opened.feature_names
             known = {"features": features} if features else {}
             _audit_source(opened.source, found, label, {**known, **names})
             return int(opened.source.block_offsets[-1])

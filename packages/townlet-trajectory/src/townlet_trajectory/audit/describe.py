@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_trajectory.audit.words import WIDTH
+from townlet_trajectory.audit.words import short as short
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import Kind, Source, schema_document
 from townlet_trajectory.data.statistics import BatchStatistics, Moments, returns_of
@@ -25,7 +27,6 @@ from townlet_trajectory.storage.json import JsonValue, printable
 
 QUANTILES = {"min": 0, "p10": 10, "median": 50, "p90": 90, "max": 100}
 """Percentiles that are given of lengths and returns."""
-WIDTH = 80
 MAX_BINS = 8
 MAX_ACTIONS = 12
 """Actions that the text shows; the rest are one line."""
@@ -212,12 +213,6 @@ def bar_lines(bars: Iterable[tuple[str, int]], *, total: int | None = None, righ
         bar = "█" * round(count / most * room) or ("▏" if count else "")
         lines.append(f"  {cut:{'>' if right else '<'}{width}}  {bar:<{room}}{count / total:>8.1%}{count:>13,}")
     return lines
-
-
-def short(value: float) -> str:
-    """Four digits, or all of a whole number of at most ten; no -0."""
-    text = f"{value + 0.0:,.0f}" if value.is_integer() else f"{value:.4g}"
-    return text if len(text) <= 13 else f"{value:.4g}"
 
 
 def _describe(source: TrajectorySource, name: str, info: DatasetInfo | None) -> DatasetDescription:

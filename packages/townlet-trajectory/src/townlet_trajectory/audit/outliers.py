@@ -16,7 +16,6 @@ from townlet_trajectory.data.statistics import returns_of
 from townlet_trajectory.data.table import first_piece_of, sums_of_wholes, whole_of_piece
 from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, blocks_of
 from townlet_trajectory.errors import DatasetError
-from townlet_trajectory.formats.captures.directory import named_features
 from townlet_trajectory.formats.open import open_dataset
 from townlet_trajectory.storage.json import JsonValue
 
@@ -222,7 +221,7 @@ def find_outliers(dataset: str | Path, *, top: int = 8, data_root: str | Path = 
         MissingExtraError: if the path needs an extra that is not installed.
     """
     with open_dataset(dataset, data_root=data_root) as opened:
-        table, names = opened.source.table, named_features(opened.info)
+        table, names = opened.source.table, opened.feature_names
         firsts = np.unique(first_piece_of(table))
         if len(firsts) < 3:
             raise DatasetError(f"{dataset}: outliers need three trajectories or more, got {len(firsts)}")

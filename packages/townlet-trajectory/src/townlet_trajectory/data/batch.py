@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.checks import check_array, check_columns, check_finite, check_offsets, check_ticks
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema, common_schema
 from townlet_trajectory.data.split import is_held_out
 from townlet_trajectory.data.trajectory import (
     ROW_SPECS,
@@ -251,9 +251,7 @@ class BatchSink(Protocol):
 def _common_schema(parts: Sequence[Trajectory | TrajectoryBatch], kind: str) -> TrajectorySchema:
     if not parts:
         raise SchemaError(f"at least one {kind} is needed, to know the schema")
-    for part in parts:
-        parts[0].schema.require_equal(part.schema)
-    return parts[0].schema
+    return common_schema([part.schema for part in parts])
 
 
 def _concatenated(parts: Sequence[Mapping[str, Array]], specs: Mapping[str, ArraySpec]) -> dict[str, Array]:

@@ -6,10 +6,10 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.generic]
 """An array of rows, of any dtype that a column may have."""
+
+FEATURES = "features"
+"""Name of the observation whose columns may have names."""
 
 ACTION_MASK = "action_mask"
 """Name of the observation that holds the legal actions, bool [N, A]; no final observation needs one."""
@@ -37,6 +40,12 @@ MAX_ROW_DIMENSIONS = 7
 """Axes of a row: an array of rows has one more, and is still read from every kind of file."""
 MAX_ROW_BYTES = 1 << 30
 """Of one row of one column."""
+
+_NAMES = ("proposers", "veto_reasons", "feature_names")
+"""Fields of a schema that records of earlier versions lack."""
+
+_FOR_PEOPLE = ("veto_reasons", "feature_names")
+"""Those among them that change nothing of what a row holds."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -113,6 +122,10 @@ class TrajectorySchema:
     """Action keys, in the order of the action indices; empty where actions are not discrete."""
     proposers: tuple[str, ...] = ()
     """Names of those who made the proposals beside the policy, by the codes of column `proposer`; empty: not known."""
+    veto_reasons: tuple[str, ...] = ()
+    """Names of the reasons of vetoes: `veto_reason` of a decision is 1 + index into this; empty: not known."""
+    feature_names: tuple[str, ...] = ()
+    """Names of the columns of the observation `features`, as the world has them; empty: not known."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "observations", dict(self.observations))
@@ -128,12 +141,23 @@ class TrajectorySchema:
         for term in self.reward_terms:
             if (spec := self.decisions[REWARD_TERM + term]) != ArraySpec("float32"):
                 raise SchemaError(f"`{REWARD_TERM}{term}`, a part of the reward, must be float32, got {spec}")
-        _check_names("vocabulary", self.vocabulary)
-        _check_names("proposers", self.proposers)
+        for field in ("vocabulary", "proposers", "veto_reasons"):
+            _check_names(field, vars(self)[field])
+        self._check_features()
         mask = self.observations.get(ACTION_MASK)
         expected = ArraySpec("bool", (len(self.vocabulary),)) if self.vocabulary else None
         if mask is not None and mask != expected:
             raise SchemaError(f"`{ACTION_MASK}` must be {expected}, got {mask}")
+
+    def _check_features(self) -> None:
+        if not isinstance(self.feature_names, tuple) or not all(isinstance(name, str) for name in self.feature_names):
+            raise SchemaError(f"`feature_names` must be a tuple of strings, got {self.feature_names!r:.80}")
+        if not self.feature_names:
+            return
+        expected, named = ArraySpec("float32", (len(self.feature_names),)), self.observations.get(FEATURES)
+        if named != expected:
+            count = len(self.feature_names)
+            raise SchemaError(f"`{FEATURES}`, whose columns have {count} names, must be {expected}, got {named}")
 
     @property
     def reward_terms(self) -> tuple[str, ...]:
@@ -146,7 +170,10 @@ class TrajectorySchema:
         return vocabulary_digest(self.vocabulary)
 
     def require_equal(self, other: TrajectorySchema) -> None:
-        """Raise `SchemaError`, naming the first difference, unless both schemas are equal."""
+        """Raise `SchemaError`, naming the first difference, unless rows of both mean the same to a learner.
+
+        `veto_reasons` and `feature_names`, which only people read, are not compared.
+        """
         if self.vocabulary != other.vocabulary:
             raise SchemaError(
                 f"vocabularies differ: {len(self.vocabulary)} actions, digest {self.vocabulary_digest[:12]}, "
@@ -161,6 +188,21 @@ class TrajectorySchema:
             for name in sorted(ours.keys() | theirs.keys()):
                 if ours.get(name) != theirs.get(name):
                     raise SchemaError(f"{kind} `{name}` differs: {ours.get(name)} and {theirs.get(name)}")
+
+
+def common_schema(schemas: Sequence[TrajectorySchema]) -> TrajectorySchema:
+    """Return the schema of the rows of all of `schemas`, at least one: the first, without names that others contradict.
+
+    Raises:
+        SchemaError: as `TrajectorySchema.require_equal`.
+    """
+    first, others = schemas[0], schemas[1:]
+    for other in others:
+        first.require_equal(other)
+    contradicted: dict[str, Any] = {
+        field: () for field in _FOR_PEOPLE if any(vars(one)[field] not in ((), vars(first)[field]) for one in others)
+    }
+    return replace(first, **contradicted) if contradicted else first
 
 
 def vocabulary_digest(keys: tuple[str, ...]) -> str:
@@ -196,14 +238,14 @@ def default_decision_columns() -> dict[str, ArraySpec]:
 
 
 def schema_document(schema: TrajectorySchema) -> dict[str, JsonValue]:
-    """`observations` and `decisions`, each an object of `dtype` and `shape` by name, `vocabulary`, and `proposers` if
-    they are known."""
+    """`observations` and `decisions`, each an object of `dtype` and `shape` by name, `vocabulary`, and the names
+    that are known."""
     columns = {"observations": schema.observations, "decisions": schema.decisions}
     document: dict[str, JsonValue] = {
         kind: {name: {"dtype": spec.dtype, "shape": [*spec.shape]} for name, spec in specs.items()}
         for kind, specs in columns.items()
     }
-    names: dict[str, JsonValue] = {"proposers": list(schema.proposers)} if schema.proposers else {}
+    names: dict[str, JsonValue] = {field: list(vars(schema)[field]) for field in _NAMES if vars(schema)[field]}
     return {**document, "vocabulary": list(schema.vocabulary), **names}
 
 
@@ -214,13 +256,13 @@ def parse_schema(fields: Fields) -> TrajectorySchema:
         ManifestError: the error of `fields`, if a value is missing or of another type.
         SchemaError: if the values are not a schema.
     """
-    columns: dict[str, dict[str, ArraySpec]] = {}
+    columns: dict[str, Any] = {}
     for kind in ("observations", "decisions"):
         inside = fields.inside(kind)
         specs = {name: inside.inside(name) for name in fields.object(kind)}
         columns[kind] = {name: ArraySpec(spec.text("dtype"), spec.integers("shape")) for name, spec in specs.items()}
-    proposers = fields.texts("proposers") if "proposers" in fields.values else ()
-    return TrajectorySchema(**columns, vocabulary=fields.texts("vocabulary"), proposers=proposers)
+    names: dict[str, Any] = {field: fields.texts(field) for field in _NAMES if field in fields.values}
+    return TrajectorySchema(**columns, vocabulary=fields.texts("vocabulary"), **names)
 
 
 def _check_names(field: str, names: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.data.schema import Array, TrajectorySchema
+from townlet_trajectory.data.schema import Array, TrajectorySchema, common_schema
 from townlet_trajectory.data.table import TrajectoryTable as TrajectoryTable
 from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_FIELDS, TRAJECTORY_SPECS
 from townlet_trajectory.errors import DatasetError, SchemaError, ShapeError
@@ -102,9 +102,9 @@ class ChainedSource:
 
     def __init__(self, sources: Sequence[TrajectorySource]) -> None:
         require_equal_schemas(sources)
+        self.schema = common_schema([source.schema for source in sources])
         self._sources = tuple(sources)
         self._first_blocks = np.cumsum([0, *(len(source.block_offsets) - 1 for source in sources)])
-        self.schema = sources[0].schema
         self.table = joined_tables([source.table for source in sources])
         self.block_offsets = offsets_of(np.concatenate([np.diff(source.block_offsets) for source in sources]))
         self.encoded_bytes = np.concatenate([source.encoded_bytes for source in sources])

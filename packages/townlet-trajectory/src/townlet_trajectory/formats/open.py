@@ -16,7 +16,7 @@ from townlet_trajectory.dataset.memory import BLOCK_BYTES, step_bytes
 from townlet_trajectory.dataset.source import BatchSource, TrajectorySource
 from townlet_trajectory.errors import ArtifactError, RegistrationError, system_errors
 from townlet_trajectory.formats.batch_file import load_batch
-from townlet_trajectory.formats.captures.directory import info_of_captures
+from townlet_trajectory.formats.captures.directory import info_of_captures, named_features
 from townlet_trajectory.formats.captures.manifest import YAML_SUFFIXES, is_description
 from townlet_trajectory.formats.captures.sample import SECTION
 from townlet_trajectory.formats.captures.source import CaptureSource
@@ -41,6 +41,11 @@ class OpenDataset:
     source: TrajectorySource
     info: DatasetInfo
     """Where they came from, as far as the format says."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the columns of `features`: of the schema, or as earlier versions kept them; empty: not known."""
+        return self.source.schema.feature_names or named_features(self.info)
 
 
 @runtime_checkable

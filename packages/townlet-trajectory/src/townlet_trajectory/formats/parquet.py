@@ -178,7 +178,7 @@ class _Layout:
 
 def _element_names(schema: TrajectorySchema, info: DatasetInfo) -> dict[str, tuple[str, ...]]:
     """Names of the columns of each observation whose elements have names that no other column has."""
-    features, spec = named_features(info), schema.observations.get("features")
+    features, spec = schema.feature_names or named_features(info), schema.observations.get("features")
     if spec is None or spec.shape != (len(features),):
         return {}
     names = tuple(f"features_{feature}" for feature in features)

@@ -17,7 +17,7 @@ from townlet_runtime.cli.training.run_starts import initial_policy
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds, load
 from townlet_runtime.config import Config, config_digest, dump_config
-from townlet_runtime.config.dump import resolved
+from townlet_runtime.config.dump import noted
 from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.adapted import AdaptedFile, AdaptedGroupRecord, AddedActionRecord
@@ -225,7 +225,7 @@ def _write(
             guardrails=worlds.guardrails,
             specs={group: spec_entries(spec) for group, spec in specs.items()},
             config_sha256=config_digest(config),
-            config=resolved(config),
+            config=noted(config),
         ).write(folder / BEGUN)
         write_bytes_atomic(folder / CONFIG, dump_config(config).encode())
         write_manifest(folder)

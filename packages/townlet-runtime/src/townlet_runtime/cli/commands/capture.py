@@ -206,9 +206,7 @@ def write_recording(
     if isinstance(target, FileTarget) and (target.format == CAPTURES or (is_town and target.format is None)):
         return [str(_write_captures(target.folder, batches[AGENTS], specs[AGENTS], origin, prefix=prefix))]
     before = f"{prefix}_" if prefix else ""
-    return [
-        str(target.write(batch, _info(origin, group, specs[group]), prefix=before)) for group, batch in batches.items()
-    ]
+    return [str(target.write(batch, _info(origin, group), prefix=before)) for group, batch in batches.items()]
 
 
 def _write_captures(folder: Path, batch: TrajectoryBatch, spec: SimulationSpec, origin: Origin, *, prefix: str) -> Path:
@@ -219,7 +217,7 @@ def _write_captures(folder: Path, batch: TrajectoryBatch, spec: SimulationSpec, 
     return record_captures(folder, batch, spec, policy=policy, info=info)
 
 
-def _info(origin: Origin, group: str, spec: SimulationSpec) -> DatasetInfo:
+def _info(origin: Origin, group: str) -> DatasetInfo:
     """Describe where the trajectories of one group come from, in any format but captures."""
     policy = None if origin.policies is None else origin.policies[group]
     digest = None if policy is None else policy.digest
@@ -230,8 +228,6 @@ def _info(origin: Origin, group: str, spec: SimulationSpec) -> DatasetInfo:
         "config_id": origin.config.config_id,
         "ticks": origin.ticks,
     }
-    if spec.feature_names:
-        notes["feature_names"] = [*spec.feature_names]
     return DatasetInfo(
         group=group, seeds={"world": origin.seed}, policies={} if digest is None else {LEARNED: digest}, notes=notes
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,12 +23,13 @@ from townlet_runtime.cli.console import (
 )
 from townlet_runtime.cli.named_policy import NamedPolicy, load_policy
 from townlet_runtime.cli.recording import Target, recorder_of, require_room
-from townlet_runtime.cli.telemetry import TelemetryLoop, telemetry_stream
+from townlet_runtime.cli.telemetry import DEFAULT_EVERY, TelemetryLoop, open_telemetry, telemetry_stream
 from townlet_runtime.cli.views.render import frame_of, screen
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
 from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
 from townlet_runtime.core.runtime import BatchRuntime
+from townlet_runtime.core.stretches import Telemetry
 from townlet_runtime.errors import ConfigError, TownletError
 from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import UniformPolicy
@@ -64,6 +65,8 @@ class RunOptions:
     settings: Sequence[str]
     telemetry_path: Path | None = None
     stream_telemetry: bool = False
+    telemetry: str | None = None
+    telemetry_every: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +110,7 @@ def run_world(options: RunOptions, console: Console) -> int:
             console.note(f"{worlds.environment} has no script, and no policy was named: actions are drawn")
         frame = frame_of(simulation, town, worlds.environment) if options.render else None
         with (
-            _loop(simulation, world.runtimes, town, options) as loop,
+            _loop(simulation, world.runtimes, town, options, console) as loop,
             stop_on_signals() as stop,
             console.progress(total=ticks, unit="ticks") as progress,
             screen(frame) as show,
@@ -154,14 +157,29 @@ def _show_result(
 
 @contextmanager
 def _loop(
-    simulation: GroupedSimulation, runtimes: Mapping[str, BatchRuntime], town: Town | None, options: RunOptions
+    simulation: GroupedSimulation,
+    runtimes: Mapping[str, BatchRuntime],
+    town: Town | None,
+    options: RunOptions,
+    console: Console,
 ) -> Iterator[GroupedLoop]:
-    """Give a loop, which tells every tick where telemetry was asked for."""
-    if options.telemetry_path is None and not options.stream_telemetry:
-        yield GroupedLoop(simulation, runtimes)
-        return
-    with telemetry_stream(options.telemetry_path) as stream:
-        yield TelemetryLoop(simulation, runtimes, stream=stream, town=town)
+    """Give a loop, which tells of its ticks where telemetry was asked for."""
+    with ExitStack() as stack:
+        telemetry = None
+        if options.telemetry is not None:
+            telemetry = open_telemetry(options.telemetry, every=options.telemetry_every or DEFAULT_EVERY)
+            stack.callback(_close, telemetry, console)
+        if options.telemetry_path is None and not options.stream_telemetry:
+            yield GroupedLoop(simulation, runtimes, telemetry=telemetry)
+            return
+        stream = stack.enter_context(telemetry_stream(options.telemetry_path))
+        yield TelemetryLoop(simulation, runtimes, stream=stream, town=town, telemetry=telemetry)
+
+
+def _close(telemetry: Telemetry, console: Console) -> None:
+    telemetry.close()
+    if telemetry.sink_errors:
+        console.warning(f"--telemetry: {telemetry.sink_errors:,} calls of the sink failed, so records are missing")
 
 
 def _require_same_world(simulation: GroupedSimulation, begun: BegunFile, options: RunOptions) -> None:
@@ -199,7 +217,10 @@ def _set_up(
     opponents = {} if named is None else named.opponents
     observed = simulation.reset(seeds=training_seeds(seed, 1))
     script = script_side(simulation)
-    services = {group: recorder_of(spec, observed[group], script[group]) for group, spec in specs.items()}
+    guardrails = simulation.guardrails()
+    services = {
+        group: recorder_of(spec, observed[group], script[group], guardrails[group]) for group, spec in specs.items()
+    }
     runtimes = runtimes_of(
         simulation,
         script,
@@ -227,6 +248,10 @@ def _check(options: RunOptions, console: Console) -> None:
         raise ConfigError("a ratio above 0 needs a policy that decides (--policy)", file="--ratio")
     if options.stream_telemetry and options.telemetry_path is not None:
         raise CommandError("--stream-telemetry cannot be combined with --telemetry-path")
+    if options.telemetry_every is not None and options.telemetry is None:
+        raise CommandError("--telemetry-every has no effect without --telemetry")
+    if options.telemetry_path is not None and options.telemetry == str(options.telemetry_path):
+        raise CommandError("--telemetry and --telemetry-path: both write to one file")
     for name, is_given in (("--render", options.render), ("--stream-telemetry", options.stream_telemetry)):
         if is_given and console.json:
             raise ConfigError("writes to standard output, where --json allows nothing but its object", file=name)
@@ -288,6 +313,7 @@ def _record(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> d
         "reward_terms": _means(report),
         "events": report.events,
         "vetoes": report.vetoes,
+        "policy_errors": report.policy_errors,
     }
 
 
@@ -301,6 +327,7 @@ def _lines(report: LoopReport, sources: Mapping[str, int], *, agents: int) -> li
         *(f"  {name} {mean:.5f}" for name, mean in _means(report).items()),
         *table(("decisions by", "count", "share"), rows),
         *([f"{report.vetoes:,} of them vetoed by guardrails"] if report.vetoes else []),
+        *([f"{report.policy_errors:,} by the script in place of unusable output"] if report.policy_errors else []),
         *_event_lines(report),
     ]
 

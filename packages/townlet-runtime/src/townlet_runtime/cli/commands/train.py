@@ -32,7 +32,7 @@ from townlet_runtime.config import (
     load_config,
     parse_override,
 )
-from townlet_runtime.config.dump import resolved
+from townlet_runtime.config.dump import noted
 from townlet_runtime.errors import require_report_extra
 from townlet_runtime.runs.begun import BegunFile, InitialSource
 from townlet_runtime.runs.directory import (
@@ -231,7 +231,7 @@ def claimed(
             guardrails=plan.worlds.guardrails,
             specs=None if plan.environment is None else {name: spec_entries(each) for name, each in plan.specs.items()},
             config_sha256=config_digest(plan.config),
-            config=resolved(plan.config),
+            config=noted(plan.config),
             data=() if plan.data is None else plan.data.noted,
             opponents_sha256=sha256_of(opponents),
             initial=None if initial is None else InitialSource(path=str(plan.init_from), weights_sha256=initial.sha256),

@@ -166,6 +166,21 @@ def validate(
     return validate_logs(logs, baseline, drift_threshold, console, relative=relative)
 
 
+@report_app.command(help="Sum up records of townlet run --telemetry.")
+@with_console
+def telemetry(
+    console: Console,
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="Telemetry: one record a line.")],
+) -> int:
+    """Carry out `townlet report telemetry`; see `telemetry_summary`."""
+    from townlet_runtime.cli.reports.health import telemetry_lines, telemetry_summary
+    from townlet_runtime.cli.reports.records import read_log
+
+    summed = telemetry_summary(read_log(log), log)
+    console.result(summed, telemetry_lines(summed))
+    return 0
+
+
 @report_app.command(help="Draw loss and KL divergence of a training log.")
 @with_console
 def plot(

@@ -114,6 +114,11 @@ def _health(option: str, key: str, digits: int = 0, *, whole: bool = True) -> Li
     return Limit(option=option, key=key, upper=True, digits=digits, whole=whole, help=f"Mode health: most {key}.")
 
 
+def _telemetry(option: str, key: str, digits: int = 0, *, whole: bool = True) -> Limit:
+    words = f"Mode telemetry: most {key}."
+    return Limit(option=option, key=key, upper=True, digits=digits, whole=whole, help=words)
+
+
 PPO_LIMITS = (
     _above("kl_threshold", "kl_divergence", 6),
     _above("loss_threshold", "loss_total", 6),
@@ -162,3 +167,12 @@ HEALTH_LIMITS = (
     _health("exit_queue_max", "exit_queue"),
 )
 """Of the health lines of ticks."""
+
+TELEMETRY_LIMITS = (
+    _telemetry("tick_p99_max", "tick_ms_p99", 2, whole=False),
+    _telemetry("veto_share_max", "veto_share", 4, whole=False),
+    _telemetry("policy_errors_max", "policy_errors"),
+    _telemetry("dropped_rows_max", "dropped_rows"),
+    _telemetry("sink_errors_max", "sink_errors"),
+)
+"""Of the records of stretches of ticks."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from townlet_runtime.cli.options import MAX_COUNT, Quiet, Verbose, finite_number, whole_number
-from townlet_runtime.cli.reports.limits import HEALTH_LIMITS, PPO_LIMITS, Limit
+from townlet_runtime.cli.reports.limits import HEALTH_LIMITS, PPO_LIMITS, TELEMETRY_LIMITS, Limit
 from townlet_runtime.cli.signatures import option, with_options
 from townlet_runtime.cli.start import start
 
@@ -29,6 +29,7 @@ class WatchMode(StrEnum):
 
     health = "health"
     ppo = "ppo"
+    telemetry = "telemetry"
 
 
 def _interval(text: str) -> float:
@@ -50,9 +51,13 @@ def _parameter(limit: Limit) -> inspect.Parameter:
     return option(limit.option, annotation, limit.default)
 
 
-_Log = Annotated[Path, typer.Argument(metavar="LOG", help="Training log, or a log with health lines of ticks.")]
+_Log = Annotated[Path, typer.Argument(metavar="LOG", help="Training log, telemetry, or a log with health lines.")]
 _Mode = Annotated[
-    WatchMode, typer.Option(help="ppo: lines of a training log. health: tick_health lines, all others are ignored.")
+    WatchMode,
+    typer.Option(
+        help="ppo: lines of a training log. health: tick_health lines, all others are ignored. telemetry: records of"
+        " townlet run --telemetry."
+    ),
 ]
 _Follow = Annotated[bool, typer.Option("--follow", help="Go on with what is appended, until interrupted.")]
 _Interval = Annotated[
@@ -61,7 +66,7 @@ _Interval = Annotated[
 _JsonLines = Annotated[bool, typer.Option("--json", help="Print each record as a line of JSON, nothing else.")]
 
 
-@with_options("bounds", [_parameter(limit) for limit in (*PPO_LIMITS, *HEALTH_LIMITS)], dict)
+@with_options("bounds", [_parameter(limit) for limit in (*PPO_LIMITS, *HEALTH_LIMITS, *TELEMETRY_LIMITS)], dict)
 def watch(
     log: _Log,
     bounds: Mapping[str, float | None],
@@ -88,9 +93,7 @@ def watch(
     def command(console: Console) -> int:
         from townlet_runtime.cli.reports.watching import WatchOptions, watch_log
 
-        options = WatchOptions(
-            log=log, health=mode is WatchMode.health, follow=follow, interval=interval, bounds=bounds
-        )
+        options = WatchOptions(log=log, mode=mode.value, follow=follow, interval=interval, bounds=bounds)
         return watch_log(options, console)
 
     return start(command, json=json, verbose=verbose, quiet=quiet)

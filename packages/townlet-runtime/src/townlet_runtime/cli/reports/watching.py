@@ -11,8 +11,16 @@ from pathlib import Path
 
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, end_on_signals
 from townlet_runtime.cli.reports.following import Line, Tail
-from townlet_runtime.cli.reports.health import health_line, parse_health
-from townlet_runtime.cli.reports.limits import HEALTH_LIMITS, PPO_LIMITS, Limit, Record, breach, unjudged
+from townlet_runtime.cli.reports.health import health_line, parse_health, stretch_line, stretch_of
+from townlet_runtime.cli.reports.limits import (
+    HEALTH_LIMITS,
+    PPO_LIMITS,
+    TELEMETRY_LIMITS,
+    Limit,
+    Record,
+    breach,
+    unjudged,
+)
 from townlet_runtime.cli.reports.records import RecordError, parse_line
 from townlet_runtime.cli.reports.watched import watched, watched_line
 from townlet_trajectory.storage.json import printable
@@ -23,8 +31,8 @@ class WatchOptions:
     """The options of `townlet watch`."""
 
     log: Path
-    health: bool
-    """Whether health lines are read; else a training log."""
+    mode: str
+    """What its lines are: one of `MODES`."""
     follow: bool
     interval: float
     """Seconds between two looks."""
@@ -54,10 +62,24 @@ def _ticks(line: Line) -> Record | None:
     return parse_health(line.text, f"{line.path}:{line.number}")
 
 
-_TRAINING = _Mode(
-    parse=_training, limits=PPO_LIMITS, show=watched_line, place=lambda record: f"Epoch {record['epoch']:.0f}"
-)
-_HEALTH = _Mode(parse=_ticks, limits=HEALTH_LIMITS, show=health_line, place=lambda record: f"Tick {record['tick']}")
+def _stretches(line: Line) -> Record | None:
+    if not line.text.strip():
+        return None
+    return stretch_of(parse_line(line.text, line.path, line.number), f"{line.path}:{line.number}")
+
+
+MODES = {
+    "ppo": _Mode(
+        parse=_training, limits=PPO_LIMITS, show=watched_line, place=lambda record: f"Epoch {record['epoch']:.0f}"
+    ),
+    "health": _Mode(
+        parse=_ticks, limits=HEALTH_LIMITS, show=health_line, place=lambda record: f"Tick {record['tick']}"
+    ),
+    "telemetry": _Mode(
+        parse=_stretches, limits=TELEMETRY_LIMITS, show=stretch_line, place=lambda record: f"Tick {record['tick']:.0f}"
+    ),
+}
+"""By the value of `--mode`."""
 
 
 def watch_log(options: WatchOptions, console: Console) -> int:
@@ -68,7 +90,7 @@ def watch_log(options: WatchOptions, console: Console) -> int:
         RecordError: names a line that is not what it must be.
         CommandError: if a limit was given that judges no record of this mode.
     """
-    mode = _HEALTH if options.health else _TRAINING
+    mode = MODES[options.mode]
     _require_used(options, mode, console)
     warned: set[str] = set()
     with closing(Tail(options.log, numbered=options.follow)) as tail, end_on_signals():
@@ -112,11 +134,11 @@ def _lines(tail: Tail, options: WatchOptions) -> Iterator[Line]:
 
 
 def _require_used(options: WatchOptions, mode: _Mode, console: Console) -> None:
-    """Warn of limits that are given, but are of the other mode."""
-    for limit in (*PPO_LIMITS, *HEALTH_LIMITS):
+    """Warn of limits that are given, but are of another mode."""
+    for limit in (*PPO_LIMITS, *HEALTH_LIMITS, *TELEMETRY_LIMITS):
         bound = options.bounds.get(limit.option)
         if limit not in mode.limits and bound is not None and bound != limit.default:
-            console.warning(f"{_flag(limit)}: of no effect in mode {'health' if options.health else 'ppo'}")
+            console.warning(f"{_flag(limit)}: of no effect in mode {options.mode}")
 
 
 def _flag(limit: Limit) -> str:

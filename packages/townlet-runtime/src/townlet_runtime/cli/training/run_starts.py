@@ -22,7 +22,7 @@ from townlet_runtime.config import (
     training_mode,
     training_settings,
 )
-from townlet_runtime.config.dump import resolved
+from townlet_runtime.config.dump import noted
 from townlet_runtime.errors import RunDirectoryError
 from townlet_runtime.runs.adapted import is_adapted, read_adapted
 from townlet_runtime.runs.begun import BegunFile, Extension
@@ -122,7 +122,7 @@ def extend(run_dir: Path, total: int) -> None:
         replace(
             begun,
             config_sha256=config_digest(config),
-            config=resolved(config),
+            config=noted(config),
             extensions=(*begun.extensions, extension),
         ).write(run_dir / BEGUN)
         write_bytes_atomic(run_dir / CONFIG, dump_config(config).encode())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
+from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema, common_schema
 from townlet_trajectory.data.trajectory import Array, Trajectory
 from townlet_trajectory.dataset.memory import step_bytes
 from townlet_trajectory.dataset.source import (
@@ -138,7 +138,7 @@ def _common_schema(samples: Sequence[_Sample]) -> TrajectorySchema:
         if sample.feature_names != samples[0].feature_names:
             message = f"`feature_names` are not those of {samples[0].entry.sample}"
             raise CaptureError(sample.entry.where, "check", f"not as other samples are: {message}")
-    return schemas[0]
+    return common_schema(schemas)
 
 
 def _warn_of_losses(manifest: str | Path, samples: Sequence[_Sample]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.pieces import split_every
-from townlet_trajectory.data.schema import TrajectorySchema
+from townlet_trajectory.data.schema import TrajectorySchema, common_schema
 from townlet_trajectory.dataset.info import DATASET_VERSION, DatasetInfo, DatasetManifest, ShardEntry, shard_file_names
 from townlet_trajectory.dataset.source import schema_and_rest
 from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, require, system_errors
@@ -153,8 +153,8 @@ class ShardWriter:
         if there.schema_version[1] > DATASET_VERSION[1]:
             message = f"version {there.schema_version} is read, but only {DATASET_VERSION} gone on with"
             raise ManifestError(self._directory, "write", message)
-        there.schema.require_equal(begun.schema)
-        return replace(begun, info=there.info if keep_info else begun.info, shards=there.shards)
+        schema = common_schema([there.schema, begun.schema])
+        return replace(begun, schema=schema, info=there.info if keep_info else begun.info, shards=there.shards)
 
     def _remove_unlisted(self, manifest: DatasetManifest) -> None:
         listed = {name for shard in manifest.shards for name in shard.files}
