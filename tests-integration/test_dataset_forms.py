@@ -16,8 +16,27 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from numpy.typing import NDArray
+from pyarrow import parquet
 
-from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectoryError, TrajectorySchema
+from townlet_behavior import BridgeConfig, CommitmentConfig, StatelessGuardrail, Verdicts, View
+from townlet_runtime import BatchRuntime, schema_of
+from townlet_runtime.cli.commands.capture import town_layout
+from townlet_runtime.core.loop import BatchLoop
+from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.town.config import TownConfig
+from townlet_runtime.town.town import Town
+from townlet_trajectory import (
+    ArraySpec,
+    EpisodeLabel,
+    Kind,
+    Source,
+    Trajectory,
+    TrajectoryBatch,
+    TrajectoryError,
+    TrajectorySchema,
+    TrajectoryService,
+)
 from townlet_trajectory.data.pieces import canonical, joined, split_every
 from townlet_trajectory.data.schema import DTYPES, default_decision_columns
 from townlet_trajectory.dataset.info import DatasetInfo
@@ -51,6 +70,7 @@ SCHEMA = TrajectorySchema(
     },
     decisions={**default_decision_columns(), "reward_meal": ArraySpec("float32")},
     vocabulary=TEXTS,
+    proposers=("script", "fallback", "mind"),
     veto_reasons=REASONS,
     feature_names=FEATURES,
 )
@@ -90,6 +110,7 @@ def recording(lengths: Sequence[int] = (6, 5, 7), *, schema: TrajectorySchema = 
         agent_ids=np.array([f"agent {n}" for n in range(size)], object),
         worlds=np.arange(3, 3 + size),
         episodes=np.arange(5, 5 + size),
+        episode_labels=(np.arange(1, 1 + size) % len(EpisodeLabel)).astype(np.int8),
     )
 
 
@@ -369,6 +390,10 @@ FACTS: dict[str, Callable[[Read], str]] = {
     "proposals and vetoes (`expert_action`, `chosen_action`, `vetoed`, `veto_reason`)": lambda found: yes_no(
         found.same("expert_action", "chosen_action", "vetoed", "veto_reason")
     ),
+    "who proposed, and when (`proposer`, `proposal_age`, names of proposers)": lambda found: yes_no(
+        found.same("proposer", "proposal_age") and found.got.schema.proposers == found.wrote.schema.proposers
+    ),
+    "difficulty (`observation_age`, `temperature`)": lambda found: yes_no(found.same("observation_age", "temperature")),
     "`behavior_log_prob`": lambda found: of_another_network(found, found.same("behavior_log_prob"), "old_log_probs"),
     "`behavior_log_prob` that is not finite": lambda found: not_finite(found.form, "behavior_log_prob"),
     "`policy_log_prob`": lambda found: yes_no(found.same("policy_log_prob")),
@@ -378,6 +403,7 @@ FACTS: dict[str, Callable[[Read], str]] = {
     "masks of legal actions": lambda found: yes_no(found.same("action_mask")),
     "final observation": final_observations,
     "ends (`terminated`, `truncated`)": ends,
+    "label of the episode": lambda found: yes_no(found.same("episode_labels")),
     "agent id": lambda found: yes_no(found.same("agent_ids")),
     "text of agent ids": lambda found: any_text(found.form),
     "world": lambda found: yes_no(found.same("worlds")),
@@ -420,6 +446,99 @@ def test_the_table_is_what_a_round_trip_finds() -> None:
     begin = written.index(found[0])
     # `python tests-integration/test_dataset_forms.py` prints it.
     assert written[begin : begin + len(found)] == found
+
+
+MODES = ("script", "policy", "held", "vetoed", "possessor", "possessor without a wish")
+
+
+def modes_of(trajectory: Trajectory) -> list[str]:
+    """Who decided each step, and how."""
+    columns = trajectory.columns
+    held = (columns["kind"] == Kind.FORCED) & (columns["held_action"] >= 0)
+    return np.select(
+        [
+            columns["vetoed"],
+            columns["possessed"] & columns["demonstrated"],
+            columns["possessed"],
+            held,
+            columns["source"] == Source.LEARNED,
+        ],
+        ["vetoed", "possessor", "possessor without a wish", "held", "policy"],
+        "script",
+    ).tolist()
+
+
+class Curfew(StatelessGuardrail):
+    """Nobody does anything in every seventh tick."""
+
+    reasons = ("curfew",)
+
+    def __init__(self) -> None:
+        self.tick = 0
+
+    def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+        self.tick += 1
+        vetoed = np.full(len(actions), self.tick % 7 == 0)
+        return Verdicts(vetoed=vetoed, replacement=np.zeros_like(actions), reason=np.zeros(len(actions), np.int8))
+
+
+def lived() -> tuple[TrajectoryBatch, CaptureForm]:
+    """An episode of a town in which everybody decides for one agent by turns; a person says at its end what it was."""
+    town = Town(TownConfig(num_agents=3, episode_ticks=60), num_worlds=1)
+    service = TrajectoryService(schema_of(town.spec, masked=True, proposers=("script",)), max_rows=10_000)
+    runtime = BatchRuntime(
+        town.spec,
+        town.scripted("scripted"),
+        config=BridgeConfig(ratio=0.5, commitment=CommitmentConfig(ticks=3)),
+        policy=UniformPolicy.of(town.spec),
+        service=service,
+        seed=5,
+        guardrails=[Curfew()],
+    )
+    loop = BatchLoop(town, runtime)
+    loop.reset(seed=3)
+    for tick in range(60):
+        if tick == 20:
+            runtime.acquire_possession("agent_01")
+        if 20 <= tick < 30 and tick % 2:
+            runtime.feed_action("agent_01", "wait")
+        if tick == 30:
+            runtime.release_possession("agent_01")
+        loop.step()
+    runtime.label_episode(EpisodeLabel.FAILURE)
+    runtime.label_episode(EpisodeLabel.SUCCESS, "agent_01")
+    layout = town_layout(town.spec)
+    return runtime.collect_trajectory(), replace(FORM, layout=layout)
+
+
+def test_an_episode_in_which_everybody_decided_comes_back_whole_from_every_form(tmp_path: Path) -> None:
+    batch, form = lived()
+    whole = canonical(batch)
+    [ann] = [one for one in whole if one.agent_id == "agent_01"]
+    assert (len(ann), ann.episode_label) == (60, EpisodeLabel.SUCCESS)
+    assert {label.name for one in whole for label in [one.episode_label]} == {"SUCCESS", "FAILURE"}
+    assert set(modes_of(ann)) == set(MODES)
+    # From each form to the next, so that all of it is read from all of them, and once more the other way round.
+    source: TrajectoryBatch | Path = split_every(batch, 7)
+    for place, to in enumerate(("shards", "minari", "npz", "captures", "npz", "minari", "shards", "captures")):
+        target = tmp_path / str(place) / NAMES[to]
+        convert(source, target, to=to, capture=form)
+        with open_dataset(target) as opened:
+            assert opened.source.schema.proposers == ("script",)
+            blocks = [opened.source.load_block(block) for block in range(len(opened.source.block_offsets) - 1)]
+            found = canonical(joined(TrajectoryBatch.concatenate(blocks)))
+        assert found.episode_labels.tolist() == whole.episode_labels.tolist(), to
+        for one, expected in zip(found, whole, strict=True):
+            assert modes_of(one) == modes_of(expected), to
+            assert one.columns.keys() == expected.columns.keys()
+            for name, column in expected.columns.items():
+                assert one.columns[name].tobytes() == column.tobytes(), (to, name)
+        source = target
+    convert(source, tmp_path / "steps", to="parquet")
+    rows = parquet.read_table(tmp_path / "steps" / "steps.parquet")
+    said = dict(zip(rows["agent_id"].to_pylist(), rows["episode_label"].to_pylist(), strict=True))
+    assert said == {"agent_01": "success", "agent_02": "failure", "agent_03": "failure"}
+    assert json.loads(rows.schema.metadata[b"townlet"])["proposers"] == ["script"]
 
 
 if __name__ == "__main__":

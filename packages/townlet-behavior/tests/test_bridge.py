@@ -293,12 +293,13 @@ def test_the_mask_is_the_first_guardrail_for_everybody() -> None:
     bridge = bridge_of(Script(WORK, EAT), Forbid(EAT))
     bridge.possession.present(ints(0, 1))
     bridge.possession.acquire(0, tick=0)
-    bridge.possession.feed(0, WORK)
+    ticket = bridge.possession.feed(0, WORK)
     decisions = bridge.decide(view_of(0, 1, mask=mask_of((WAIT, EAT), (WAIT, EAT))), tick=0)
     assert decisions.action.tolist() == [WAIT, WAIT]
     assert decisions.veto_reason.tolist() == [1, 2]
     assert bridge.veto_reasons == ("action_mask", "forbidden")
     assert decisions.demonstrated.tolist() == [False, False]
+    assert ticket.end == ("vetoed", 0)
 
 
 def test_a_possessed_agent_does_what_it_is_fed_once_and_else_waits() -> None:

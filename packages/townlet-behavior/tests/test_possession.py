@@ -335,6 +335,14 @@ def test_a_lease_is_renewed_from_the_next_decision_on_and_never_shortened() -> N
     assert decide(possession, 2, tick=10**6) == ([True], [-1])
 
 
+def test_a_lease_is_renewed_from_the_tick_that_the_bridge_has_told() -> None:
+    possession = possession_of()
+    possession.acquire(2, tick=0, lease_ticks=2000)
+    possession.present(ints(2), tick=1000)
+    possession.renew(2, 1500)
+    assert [decide(possession, 2, tick=tick)[0] for tick in (2499, 2500)] == [[True], [False]]
+
+
 def test_only_the_owner_of_a_lease_renews_it_while_it_lasts() -> None:
     possession = possession_of()
     with pytest.raises(PossessionError, match="slot 2: must be possessed to have its lease renewed, is not, or no"):
@@ -489,6 +497,15 @@ def test_a_restored_possession_reports_the_ends_of_tickets_by_their_numbers() ->
     assert restored.feed(3, EAT).number == 4
     counts = restored.counts()
     assert counts["accepted"] == 5 == counts["waiting"] + counts["executed"] + counts["lapsed"] + counts["superseded"]
+
+
+def test_a_lease_is_renewed_after_a_restore_as_before() -> None:
+    saved, restored = possession_of(), possession_of()
+    decide(saved, 2, tick=7)
+    saved.acquire(2, tick=8, lease_ticks=1)
+    restored.restore(saved.save_state())
+    restored.renew(2, 3)
+    assert [decide(restored, 2, tick=tick)[0] for tick in (8, 9, 10, 11)] == [[True], [True], [True], [False]]
 
 
 def test_what_waited_before_a_restore_has_ended() -> None:

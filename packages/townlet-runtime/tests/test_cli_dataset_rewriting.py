@@ -1,4 +1,4 @@
-"""`townlet dataset convert`, `split` and `filter`: what they write can be opened and holds what it should."""
+"""`townlet dataset convert`, `split`, `filter` and `label`: what they write can be opened and holds what it should."""
 
 from __future__ import annotations
 
@@ -207,3 +207,59 @@ def test_a_condition_that_is_none_is_one_line(words: tuple[str, ...], problem: s
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"townlet: error: {problem}")
     assert not (folder / "kept").exists()
+
+
+def labels(path: Path | str) -> dict[str, str]:
+    """The labels of a dataset, by agent."""
+    return {one.agent_id: one.episode_label.name.lower() for one in read(path) if one.episode_label}
+
+
+def test_labels_are_given_in_place_and_chosen_by(folder: Path, run: Run) -> None:
+    code, out, err = run("label", "town.npz", "discard", "--agent", "b", "--agent", "g")
+    assert (code, out, err) == (0, "Labelled 2 of 7 trajectories `discard` in town.npz\n", "")
+    assert run("label", "town.npz", "success", "--min-return", "6")[0] == 0
+    assert run("label", "town.npz", "failure", "--world", "0", "--episode", "0", "--episode", "2")[0] == 0
+    expected = {"a": "failure", "b": "discard", "c": "failure", "f": "success", "g": "success"}
+    assert labels("town.npz") == expected
+    assert "\n  labels: 2 none, 2 success, 2 failure, 1 discard\n" in run("describe", "town.npz")[1]
+    for words, kept in (
+        (("--label", "success"), "fg"),
+        (("--label", "success", "--label", "discard"), "bfg"),
+        (("--without-label", "discard"), "acdefg"),
+        (("--label", "none", "--label", "failure", "--without-label", "failure"), "de"),
+    ):
+        target = f"kept-{kept}"
+        assert run("filter", "town.npz", *words, "--output", target)[0] == 0
+        assert agents(target) == kept
+    assert labels("kept-bfg") == {"b": "discard", "f": "success", "g": "success"}
+    code, out, _ = run("label", "kept-bfg", "none", "--all", "--json")
+    assert json.loads(out) == {"output": "kept-bfg", "label": "none", "total": 3, "labelled": 3}
+    assert labels("kept-bfg") == {}
+
+
+def test_labels_are_given_in_a_new_dataset_of_any_form(folder: Path, run: Run) -> None:
+    assert run("convert", "town.npz", "--to", "minari", "--output", "all/town-v0")[0] == 0
+    words = ("--agent", "c", "--output", "new.npz", "--to", "npz")
+    code, out, _ = run("label", "all/town-v0", "failure", *words)
+    assert (code, out) == (0, "Labelled 1 of 7 trajectories `failure` in new.npz\n")
+    assert (labels("new.npz"), labels("all/town-v0")) == ({"c": "failure"}, {})
+    assert agents("new.npz") == "abcdefg"
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("town.npz", "discard"), "expected a condition, as --agent ID, or --all, got neither"),
+        (("town.npz", "discard", "--all", "--agent", "a"), "expected a condition, as --agent ID, or --all, got both"),
+        (("town.npz", "discard", "--agent", "z"), "town.npz: none of 7 trajectories meets the conditions"),
+        (("town.npz", "bad", "--all"), "Invalid value for 'LABEL': 'bad' is not one of"),
+        (("cap", "discard", "--all"), "cap: labels are changed in place in npz and shards alone: name a new dataset"),
+        (("cap", "discard", "--agent", "z", "--output", "new"), "cap: none of 2 trajectories meets the conditions"),
+    ],
+)
+def test_what_cannot_be_labelled_is_one_line(words: tuple[str, ...], problem: str, folder: Path, run: Run) -> None:
+    code, out, err = run("label", *words)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith(f"townlet: error: {problem}")
+    assert labels("town.npz") == {}
+    assert not (folder / "new").exists()

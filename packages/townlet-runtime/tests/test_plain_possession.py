@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
 from plain_world import PlainWorld, world_of
+from possession_stress import impatient_threads
 
-from townlet_behavior import AgentIntent, PossessionError
+from townlet_behavior import AgentIntent, PossessionError, Ticket
 from townlet_runtime.plain import PolicyRuntime
 
 TO_THE_EDGE = AgentIntent(kind="move", position=(9, 9))
@@ -153,3 +156,43 @@ def test_queued_intents_are_restored_with_their_arguments() -> None:
 def test_before_the_first_world_there_is_nothing_to_count() -> None:
     runtime: PolicyRuntime[Any, Any] = PolicyRuntime({})
     assert (runtime.waiting_inputs(), runtime.take_ended_inputs(), runtime.input_counts()) == ([], [], {})
+
+
+def test_what_threads_feed_while_the_world_goes_on_is_carried_out_once_with_its_arguments() -> None:
+    world = world_of("ann", "bob")
+    runtime = runtime_of(world)
+    stop, gone = Event(), list[dict[str, Any]]()
+
+    def person(name: str, first: int) -> dict[int, tuple[str, Ticket]]:
+        tickets: dict[int, tuple[str, Ticket]] = {}
+        while not stop.is_set():
+            number = first + len(tickets)
+            agent = ("ann", "bob")[number % 2]
+            runtime.acquire_possession(agent, owner=name, lease_ticks=1 + number % 3)
+            try:
+                ticket = runtime.feed_action(agent, place(number), owner=name, queue=number % 3 > 0)
+            except PossessionError:
+                time.sleep(0)
+            else:
+                tickets[number] = agent, ticket
+        return tickets
+
+    with impatient_threads(), ThreadPoolExecutor(2) as pool:
+        people = [pool.submit(person, name, first) for name, first in (("one", 10), ("two", 10**6))]
+        try:
+            while len(gone) < 150 or runtime.input_counts()["executed"] < 40:
+                gone.append(runtime.decide(world, len(gone)))
+        finally:
+            stop.set()
+        fed = {number: one for future in people for number, one in future.result(timeout=60).items()}
+    carried_out = {
+        action["position"][0]: (agent, ("executed", tick))
+        for tick, actions in enumerate(gone)
+        for agent, action in actions.items()
+        if action.get("position", (9, 9)) != (9, 9)
+    }
+    assert len(carried_out) >= 40
+    runtime.reset_state()
+    ends = {number: (agent, ticket.end) for number, (agent, ticket) in fed.items()}
+    assert {number: end for number, end in ends.items() if end[1] and end[1].tick is not None} == carried_out
+    assert None not in {end for _, end in ends.values()}

@@ -14,8 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from plain_world import Person, PlainWorld, seen, world_of
 
 from townlet_behavior import AgentIntent, PossessionError
+from townlet_runtime.errors import SimulationError
 from townlet_runtime.plain import PlainOptions, PolicyRuntime
-from townlet_trajectory import load_batch, save_batch
+from townlet_trajectory import EpisodeLabel, OrderError, TrajectoryBatch, joined, load_batch, save_batch
 
 NAMES = ("ann", "bob", "eve", "joe", "max")
 names = st.sampled_from(NAMES)
@@ -147,3 +148,49 @@ def test_what_is_collected_can_be_saved_and_read(tmp_path: Path) -> None:
     again = load_batch(tmp_path / "lives.npz")
     again.schema.require_equal(batch.schema)
     assert np.array_equal(again.columns["drawn_action"], batch.columns["drawn_action"])
+
+
+def said_of(batch: TrajectoryBatch) -> list[tuple[str, int, str]]:
+    return [(one.agent_id, len(one), one.episode_label.name) for one in batch]
+
+
+def test_what_a_person_says_of_an_agent_is_recorded() -> None:
+    world = world_of("ann", "bob")
+    runtime: PolicyRuntime[Any, Any] = PolicyRuntime({}, behavior=Wanders())
+    with pytest.raises(SimulationError, match="nothing is recorded"):
+        runtime.label_episode(EpisodeLabel.SUCCESS, "ann")
+    runtime.observe(seen("ann", "bob"))
+
+    def step(tick: int, *, dead: str = "") -> None:
+        world.tick = tick
+        runtime.decide(world, tick)
+        runtime.post_step({}, {dead: True} if dead else {})
+
+    def look(*names: str) -> None:
+        runtime.flush_transitions(seen(*names))
+
+    step(0)
+    runtime.label_episode(EpisodeLabel.FAILURE, "ann")  # nothing is closed yet, and her first decision is made
+    look("ann", "bob")
+    step(1, dead="bob")
+    runtime.discard_last_episode("bob")  # who has just died
+    del world.agents["bob"]
+    look("ann")
+    step(2)
+    look("ann")
+    first = runtime.collect()
+    assert said_of(first) == [("ann", 3, "FAILURE"), ("bob", 2, "DISCARD")]
+    with pytest.raises(OrderError, match="no trajectory of agent 'ann' that can still be labelled"):
+        runtime.label_episode(EpisodeLabel.SUCCESS, "ann")  # until she decides again, there is none that is kept
+    with pytest.raises(OrderError, match="no ended trajectory of agent 'bob'"):
+        runtime.discard_last_episode("bob")
+    assert len(runtime.collect()) == 0
+    step(3)
+    look("ann")
+    second = runtime.collect()
+    assert said_of(second) == [("ann", 1, "FAILURE")]  # she goes on, and so does what was said of her
+    assert said_of(joined(TrajectoryBatch.concatenate([first, second])))[0] == ("ann", 4, "FAILURE")
+    step(4)
+    runtime.label_episode(EpisodeLabel.SUCCESS)
+    look("ann")
+    assert said_of(runtime.collect()) == [("ann", 1, "SUCCESS")]

@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from classic_files import FEATURES, write_originals
+from dataset_samples import save_town
 
 from townlet_runtime.runs.recorded import RecordedData, open_recorded
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_runtime.testing import Corridor
-from townlet_trajectory import BatchSource
+from townlet_trajectory import BatchSource, EpisodeLabel
+from townlet_trajectory.dataset.filter import TrajectoryFilter
 from townlet_trajectory.errors import ArtifactError
+from townlet_trajectory.formats.label import label_dataset
 
 
 def opened(path: Path, warnings: list[str]) -> RecordedData:
@@ -88,3 +91,15 @@ def test_what_is_no_record_is_refused_by_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", a=np.zeros(1))
     with pytest.raises(ArtifactError, match=r"x\.npz"):
         opened(tmp_path / "x.npz", [])
+
+
+def test_batches_of_a_record_leave_out_what_was_labelled_discard(tmp_path: Path) -> None:
+    save_town(tmp_path / "town.npz")
+    label_dataset(tmp_path / "town.npz", EpisodeLabel.DISCARD, TrajectoryFilter(agent_ids=frozenset({"b", "g"})))
+    data = opened(tmp_path / "town.npz", [])
+    reading = {"batch_size": 3, "seed": 0, "shuffle": False, "drop_last": False}
+    for streaming in (False, True):
+        for labels, agents in ((None, "acdef"), (("none", "discard"), "abcdefg"), (("discard",), "bg")):
+            batches = data.batches(**reading, streaming=streaming, episode_labels=labels)
+            found = "".join(agent for batch in batches.epoch(0) for agent in batch.agent_ids)
+            assert found == agents

@@ -1,4 +1,8 @@
+import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +34,7 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import Observations, schema_of
 from townlet_runtime.testing import Corridor, CorridorConfig
-from townlet_trajectory import TrajectoryBatch, TrajectoryService, joined
+from townlet_trajectory import EpisodeLabel, OrderError, TrajectoryBatch, TrajectoryService, joined
 from townlet_trajectory.audit.agent_steps import AgentSteps
 
 WAIT, LEFT, RIGHT, REST = range(4)
@@ -641,3 +645,68 @@ def test_a_recorder_of_other_proposers_is_refused() -> None:
         BatchRuntime(
             corridor.spec, corridor.scripted("scripted"), config=BridgeConfig(), policy=None, service=service, seed=1
         )
+
+
+def said_of(batch: TrajectoryBatch) -> set[tuple[int, int, str]]:
+    """World, episode and label of each trajectory."""
+    return {(one.world, one.episode, one.episode_label.name) for one in batch}
+
+
+def test_what_a_person_says_of_an_episode_is_recorded() -> None:
+    corridor = Corridor(replace(ALONE, episode_ticks=3), num_worlds=2)
+    loop = started(corridor, BridgeConfig())
+    runtime = loop.runtime
+    with pytest.raises(OrderError, match="world 0 has no trajectory that can still be labelled"):
+        runtime.label_episode(EpisodeLabel.SUCCESS)
+    loop.run_for(3)
+    runtime.label_episode(EpisodeLabel.SUCCESS, world=1)  # its episode has just ended: the next has no decision
+    loop.run_for(2)
+    observed = runtime.observed
+    assert observed is not None
+    [ann] = observed.agent_ids[observed.worlds == 0]
+    runtime.label_episode(EpisodeLabel.FAILURE, ann)
+    runtime.discard_last_episode(world=0)  # two ticks of the next are over already
+    first = {(0, 0, "DISCARD"), (0, 2, "FAILURE"), (1, 1, "SUCCESS"), (1, 3, "NONE")}
+    assert said_of(runtime.collect_trajectory()) == first
+    loop.run_for(2)
+    assert said_of(runtime.collect_trajectory()) == {(0, 2, "FAILURE"), (0, 4, "NONE"), (1, 3, "NONE"), (1, 5, "NONE")}
+    with pytest.raises(OrderError, match="no ended trajectory"):
+        runtime.discard_last_episode(ann)
+    silent = BatchRuntime(
+        corridor.spec, corridor.scripted("idle"), config=BridgeConfig(), policy=None, service=None, seed=1
+    )
+    for call in (silent.discard_last_episode, lambda: silent.label_episode(EpisodeLabel.SUCCESS)):
+        with pytest.raises(SimulationError, match="expected a runtime that records"):
+            call()
+
+
+def test_episodes_are_labelled_from_another_thread_while_the_loop_runs() -> None:
+    corridor = Corridor(replace(ALONE, places=3, episode_ticks=7), num_worlds=3)
+    loop = started(corridor, BridgeConfig())
+    over = threading.Event()
+
+    def label() -> int:
+        given = 0
+        while not over.is_set():
+            with suppress(OrderError):  # everything was just collected, and the next episode has no decision
+                loop.runtime.label_episode(EpisodeLabel.SUCCESS, world=given % 3)
+                loop.runtime.label_episode(EpisodeLabel.DISCARD, world=given % 3)
+                given += 1
+        return given
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    batches = []
+    with ThreadPoolExecutor(1) as others:
+        person = others.submit(label)
+        try:
+            while len(batches) < 40:
+                loop.run_for(25)
+                batches.append(loop.runtime.collect_trajectory())
+        finally:
+            over.set()
+            sys.setswitchinterval(interval)
+    assert person.result() > 0
+    labels = np.concatenate([batch.episode_labels for batch in batches])
+    assert EpisodeLabel.DISCARD in labels
+    assert EpisodeLabel.FAILURE not in labels

@@ -1,6 +1,7 @@
 """Recorded steps: their use, their worlds, their slices in time, and the memory that they are read in."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from townlet_training.config import ONE_GROUP
 from townlet_training.errors import ConfigError, EmptyBatchError
 from townlet_training.learning.config import BCConfig
 from townlet_training.run.recorded import RecordedSteps, require_origin, split_units, view_of
-from townlet_trajectory import BatchSource, TrajectoryBatch
+from townlet_trajectory import BatchSource, EpisodeLabel, TrajectoryBatch
+from townlet_trajectory.data.pieces import split_every
 from townlet_trajectory.dataset.source import ChainedSource
 
 
@@ -122,3 +124,51 @@ def test_a_run_has_an_origin() -> None:
     require_origin("anneal", None, sources.keys(), has_world=True)
     with pytest.raises(ConfigError, match="a run is one of mode `bc` with `data`, got `anneal`"):
         require_origin("anneal", sources, sources.keys(), has_world=False)
+
+
+def labelled(whole: TrajectoryBatch, *labels: EpisodeLabel) -> TrajectoryBatch:
+    """The same trajectories; those of world n have the n-th label."""
+    return replace(whole, episode_labels=np.array(labels, np.int8)[whole.worlds])
+
+
+def test_what_was_labelled_discard_is_not_learned_from_unless_it_is_asked_for() -> None:
+    none, success, failure, discard = EpisodeLabel
+    whole = batch()
+    steps = {world: whole.worlds[whole.trajectory_of_row] == world for world in range(4)}
+    said = labelled(whole, none, discard, success, failure)
+    for config, worlds in (
+        ({}, [0, 2, 3]),
+        ({"episode_labels": ("none", "success", "failure", "discard")}, [0, 1, 2, 3]),
+        ({"episode_labels": ("success",)}, [2]),
+    ):
+        found = split(said, **config)
+        rewards = [part.rewards for each in found.parts for part in each.epoch(0)]
+        expected = np.concatenate([whole.rewards[steps[world]] for world in worlds])
+        assert np.array_equal(np.sort(np.concatenate(rewards)), np.sort(expected))
+        assert np.unique(found.train.table.worlds).tolist() == worlds
+        # The same units as of a record that holds nothing else.
+        alone = split(whole.filter_trajectories(np.isin(whole.worlds, worlds)), **config | {"episode_labels": None})
+        assert np.array_equal(found.units, alone.units)
+
+
+def test_a_piece_is_learned_from_as_its_whole_is() -> None:
+    pieces = split_every(batch(), HORIZON // 3)
+    labels = np.zeros(len(pieces), np.int8)
+    ends = pieces.terminated | pieces.truncated
+    labels[ends & (pieces.worlds == 1)] = EpisodeLabel.DISCARD  # said when most of it had been handed out
+    view = view_of([BatchSource(replace(pieces, episode_labels=labels), rows_per_block=HORIZON)], BCConfig())
+    assert np.unique(view.table.worlds).tolist() == [0, 2, 3]
+    loaded = [view.load_block(block) for block in range(len(view.block_offsets) - 1)]
+    assert sum(len(one) for one in loaded) == len(view.table) == np.count_nonzero(pieces.worlds != 1)
+
+
+def test_without_a_label_nothing_of_a_record_is_another() -> None:
+    source = BatchSource(batch())
+    assert view_of([source], BCConfig()) is source
+
+
+def test_a_record_of_which_nothing_is_left() -> None:
+    with pytest.raises(EmptyBatchError, match="`bc.episode_labels` leaves out every recorded trajectory"):
+        split(labelled(batch(), *[EpisodeLabel.DISCARD] * 4))
+    with pytest.raises(ConfigError, match="episode_labels"):
+        BCConfig(episode_labels=("bad",))  # type: ignore[arg-type]  # that is what is tested

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from townlet_trajectory import (
     ArraySpec,
+    EpisodeLabel,
+    OrderError,
     Trajectory,
     TrajectoryBatch,
     TrajectorySchema,
     TrajectoryService,
     default_decision_columns,
 )
+from townlet_trajectory.data.trajectory import TRAJECTORY_SPECS
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.evaluation.interfaces import EpisodeScores
 
@@ -55,6 +58,7 @@ def make_trajectory(
     first_tick: int = 0,
     terminated: bool = False,
     truncated: bool = False,
+    episode_label: EpisodeLabel = EpisodeLabel.NONE,
 ) -> Trajectory:
     rng = np.random.default_rng(seed)
     return Trajectory(
@@ -68,6 +72,7 @@ def make_trajectory(
         agent_id=agent_id,
         world=world,
         episode=episode,
+        episode_label=episode_label,
     )
 
 
@@ -82,6 +87,7 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
         first_tick=draw(st.integers(0, 1000)),
         terminated=draw(st.booleans()),
         truncated=draw(st.booleans()),
+        episode_label=draw(st.sampled_from(EpisodeLabel)),
     )
 
 
@@ -102,6 +108,7 @@ def assert_same_trajectory(actual: Trajectory, expected: Trajectory) -> None:
     actual.schema.require_equal(expected.schema)
     assert (actual.agent_id, actual.world, actual.episode) == (expected.agent_id, expected.world, expected.episode)
     assert (actual.terminated, actual.truncated) == (expected.terminated, expected.truncated)
+    assert actual.episode_label is expected.episode_label
     for ours, theirs in ((actual.observations, expected.observations), (actual.columns, expected.columns)):
         assert ours.keys() == theirs.keys()
         for name, array in ours.items():
@@ -211,6 +218,7 @@ def any_batches(draw: st.DrawFn, *, max_trajectories: int = 4) -> TrajectoryBatc
         agent_ids=agent_ids,
         worlds=extreme_rows(number, size, rng, finite=True).astype(np.int64),
         episodes=extreme_rows(number, size, rng, finite=True).astype(np.int64),
+        episode_labels=draw(st.sampled_from([0, 1])) * rng.integers(0, len(EpisodeLabel), size).astype(np.int8),
     )
 
 
@@ -225,7 +233,7 @@ def assert_identical_batch(actual: TrajectoryBatch, expected: TrajectoryBatch) -
 
 def _arrays_of(batch: TrajectoryBatch) -> list[NDArray[np.generic]]:
     columns = (batch.observations, batch.final_observations, batch.columns)
-    numbers = (batch.rewards, batch.ticks, batch.terminated, batch.truncated, batch.worlds, batch.episodes)
+    numbers = (batch.rewards, batch.ticks, *(vars(batch)[name] for name in TRAJECTORY_SPECS))
     return [batch.offsets, *(array for arrays in columns for _, array in sorted(arrays.items())), *numbers]
 
 
@@ -257,6 +265,51 @@ def record_lives(service: TrajectoryService, num_ticks: int, seed: int) -> None:
             final_rows=ended,
             final_observations=rows_of(SCHEMA.observations, len(ended), rng),
         )
+        absent = (absent & (rng.random(5) < 0.5)) | np.isin(np.arange(5), slots[ended])
+
+
+Said = list[tuple[int, EpisodeLabel, int, bool]]
+"""Tick after which, label, whose (5: all of world 0), and whether of the last that ended."""
+
+
+def what_is_said() -> st.SearchStrategy[Said]:
+    labels = st.sampled_from([EpisodeLabel.SUCCESS, EpisodeLabel.FAILURE, EpisodeLabel.DISCARD])
+    return st.lists(st.tuples(st.integers(0, 19), labels, st.integers(0, 5), st.booleans()), max_size=8)
+
+
+def record_labelled_lives(service: TrajectoryService, num_ticks: int, seed: int, said: Said) -> None:
+    """Five agents in two worlds, who come, die and return within an episode; the last tick ends all."""
+    rng = np.random.default_rng(seed)
+    absent = np.zeros(5, bool)
+    for tick in range(num_ticks):
+        slots = np.flatnonzero(~absent)
+        size = len(slots)
+        service.begin_tick(
+            tick,
+            slots,
+            rows_of(SCHEMA.observations, size, rng),
+            agent_ids=np.array([*"abcde"], object)[slots],
+            worlds=slots // 3,
+            episodes=np.full(size, tick // 7),
+        )
+        service.record_decisions(rows_of(SCHEMA.decisions, size, rng))
+        terminated, truncated = rng.random((2, size)) < 0.15
+        truncated |= tick == num_ticks - 1 or tick % 7 == 6
+        ended = np.flatnonzero(terminated | truncated)
+        service.record_outcome(
+            np.zeros(size, np.float32),
+            terminated,
+            truncated,
+            final_rows=ended,
+            final_observations=rows_of(SCHEMA.observations, len(ended), rng),
+        )
+        for when, label, whose, over in said:
+            if when == tick:
+                name = "abcde"[whose] if whose < 5 else None
+                try:
+                    service.label_episode(label, world=int(whose in (3, 4)), agent_id=name, ended=over)
+                except OrderError:
+                    pass  # of an agent that has not been seen yet, which is one in both
         absent = (absent & (rng.random(5) < 0.5)) | np.isin(np.arange(5), slots[ended])
 
 

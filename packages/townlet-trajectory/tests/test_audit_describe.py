@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import any_batches, make_trajectory
 
-from townlet_trajectory import ArraySpec, Kind, Source, Trajectory, TrajectoryBatch, TrajectorySchema
+from townlet_trajectory import ArraySpec, EpisodeLabel, Kind, Source, Trajectory, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.audit.describe import WIDTH, bar_lines, describe_dataset, histogram, text_of
 from townlet_trajectory.dataset.info import DatasetInfo
+from townlet_trajectory.dataset.labelled import Relabelled
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import DatasetError
 
@@ -71,6 +72,7 @@ def test_the_document_by_hand(source: BatchSource) -> None:
         "num_episodes": 2,
         "num_blocks": 2,
         "ends": {"terminated": 1, "truncated": 0, "go on": 1},
+        "labels": {"none": 2, "success": 0, "failure": 0, "discard": 0},
         "lengths": quantiles,
         "returns": {name: value / 2 for name, value in quantiles.items()},
         "rewards": {"count": 8, "mean": 0.5, "std": 0.0, "min": 0.5, "max": 0.5},
@@ -132,6 +134,14 @@ def test_the_text_by_hand(source: BatchSource) -> None:
         "Columns         mean   deviation       least    greatest",
         "  reward         0.5           0         0.5         0.5",
     ]
+
+
+def test_labels_are_those_of_wholes(source: BatchSource) -> None:
+    # Three pieces: the first and the last are alice's, and what is said last of her holds.
+    labels = np.array([EpisodeLabel.SUCCESS, EpisodeLabel.NONE, EpisodeLabel.DISCARD], np.int8)
+    description = describe_dataset(Relabelled(source, labels), name="town")
+    assert description.labels == {"none": 1, "success": 0, "failure": 0, "discard": 1}
+    assert text_of(description).splitlines()[3:5] == ["  ends: 1 terminated, 1 go on", "  labels: 1 none, 1 discard"]
 
 
 def test_an_empty_dataset_has_nothing_to_describe() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, assert_same_trajectory, damaged, make_trajectory, trajectories
 
-from townlet_trajectory import ArraySpec, ArtifactError, CaptureError, Kind, Trajectory, TrajectorySchema
+from townlet_trajectory import ArraySpec, ArtifactError, CaptureError, EpisodeLabel, Kind, Trajectory, TrajectorySchema
 from townlet_trajectory.formats.captures.sample import (
     CLASSIC_ARRAYS,
     SECTION,
@@ -171,6 +171,8 @@ def resealed(npz: bytes, metadata: dict[str, object]) -> bytes:
         ("vocabulary", ["a", "a", "b"]),
         ("terminated", 1),
         ("world", "x"),
+        ("episode_label", "fine"),
+        ("episode_label", 3),
     ],
 )
 def test_a_section_that_contradicts_the_arrays(name: str, value: object) -> None:
@@ -179,6 +181,14 @@ def test_a_section_that_contradicts_the_arrays(name: str, value: object) -> None
     metadata[SECTION][name] = value
     with pytest.raises(CaptureError, match="parse"):
         decode(npz, resealed(npz, metadata))
+
+
+def test_a_description_says_the_label_where_there_is_one() -> None:
+    trajectory = make_trajectory(1, 3)
+    assert "episode_label" not in json.loads(encode(trajectory)[1])[SECTION]
+    npz, description = encode(replace(trajectory, episode_label=EpisodeLabel.DISCARD))
+    assert json.loads(description)[SECTION]["episode_label"] == "discard"
+    assert npz == encode(trajectory)[0]
 
 
 def test_a_description_belongs_to_its_arrays() -> None:

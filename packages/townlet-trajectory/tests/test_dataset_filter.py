@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from strategies import make_trajectory
 
-from townlet_trajectory import ArraySpec, Source, Trajectory, TrajectoryBatch, TrajectorySchema
+from townlet_trajectory import ArraySpec, EpisodeLabel, Source, Trajectory, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.dataset.filter import TrajectoryFilter, piece_returns
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.errors import DatasetError, SchemaError
@@ -51,6 +51,12 @@ ALICE, BOB, BOTH, NOBODY = [True, False, True], [False, True, False], [True] * 3
         (TrajectoryFilter(min_shares={Source.EXTERNAL: 0.5}, max_shares={Source.SCRIPTED: 0.5}), BOB),
         (TrajectoryFilter(agent_ids=frozenset({"bob", "carol"})), BOB),
         (TrajectoryFilter(agent_ids=frozenset()), NOBODY),
+        (TrajectoryFilter(worlds=frozenset({0, 7})), BOTH),
+        (TrajectoryFilter(worlds=frozenset({7})), NOBODY),
+        (TrajectoryFilter(episodes=frozenset({0}), agent_ids=frozenset({"alice"})), ALICE),
+        (TrajectoryFilter(episodes=frozenset({1})), NOBODY),
+        (TrajectoryFilter(episode_labels=(EpisodeLabel.NONE,)), BOTH),
+        (TrajectoryFilter(episode_labels=(EpisodeLabel.DISCARD,)), NOBODY),
         (TrajectoryFilter(agent_ids=frozenset({"bob"}), min_length=3), NOBODY),
         (TrajectoryFilter(tags=frozenset({"idle"})), NOBODY),
     ],
@@ -59,6 +65,15 @@ def test_limits_are_of_wholes_and_hold_together(
     source: BatchSource, condition: TrajectoryFilter, kept: list[bool]
 ) -> None:
     assert condition.kept(source).tolist() == kept
+
+
+def test_a_piece_is_judged_by_the_label_of_its_whole() -> None:
+    alice = trajectory([1, 1, 1], [1, 1, 1], terminated=True)
+    later = replace(alice[2:], episode_label=EpisodeLabel.DISCARD)
+    batch = TrajectoryBatch.from_trajectories([alice[:2], trajectory([1], [1], agent_id="bob"), later])
+    source = BatchSource(batch, rows_per_block=1)
+    assert TrajectoryFilter(episode_labels=(EpisodeLabel.DISCARD,)).kept(source).tolist() == ALICE
+    assert TrajectoryFilter(episode_labels=(EpisodeLabel.NONE, EpisodeLabel.FAILURE)).kept(source).tolist() == BOB
 
 
 def test_tags_are_carried_all_of_them() -> None:

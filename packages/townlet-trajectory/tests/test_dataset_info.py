@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SCHEMA, any_schemas, damaged
 
-from townlet_trajectory import ArtifactError, ManifestError, SchemaError, TrajectorySchema
+from townlet_trajectory import ArtifactError, EpisodeLabel, ManifestError, SchemaError, TrajectorySchema
 from townlet_trajectory.dataset.info import (
     COMPRESSIONS,
     DatasetInfo,
@@ -132,6 +133,15 @@ def test_a_later_minor_version_is_read_without_what_it_adds() -> None:
         (lambda d: d["shards"][1].update(num_steps=0), "shard 3: expected 1 <= `num_trajectories`"),
         (lambda d: d["shards"][1].update(num_steps=(1 << 40) + 1), "shard 3: expected 1 <= `num_trajectories`"),
         (lambda d: d["shards"][1].update(num_trajectories=6), "shard 3: expected 1 <= `num_trajectories`"),
+        (lambda d: d["shards"][1].update(labels={"fine": [0]}), "a label must be one of .*, got 'fine'"),
+        (lambda d: d["shards"][1].update(labels={"discard": [-1]}), r"shard 3: `labels` must be of different rows"),
+        (
+            lambda d: d["shards"][1].update(labels={"discard": [0], "success": [0]}),
+            r"`labels` must be of different rows",
+        ),
+        (lambda d: d["shards"][1].update(labels={"discard": [1 << 70]}), r"`labels` must be of different rows"),
+        (lambda d: d["shards"][1].update(labels={"discard": 0}), "`discard` must be a list of integers"),
+        (lambda d: d["shards"][1].update(labels=[]), "`labels` must be an object"),
         (lambda d: d["shards"][1]["files"].update({"../x": {"sha256": DIGEST, "size": 1}}), r"got \['../x', "),
         (lambda d: d["shards"][1]["files"]["steps-000003.arrow"].update(size=(2 << 30) + 1), "at most 2147483648"),
         (lambda d: d["shards"][1]["files"]["steps-000003.arrow"].update(size=-1), "at most 2147483648 bytes"),
@@ -145,6 +155,18 @@ def test_other_forms_are_refused_however_they_are_signed(
     change(document)
     with pytest.raises(ManifestError, match=reason):
         parse_dataset_manifest(signed(document), "m")
+
+
+def test_labels_that_came_later_are_kept_and_take_the_place_of_earlier_ones() -> None:
+    shard = MANIFEST.shards[1]
+    assert "labels" not in shard.document()
+    rows = np.arange(shard.num_trajectories)
+    labelled = shard.relabelled(EpisodeLabel.SUCCESS, rows).relabelled(EpisodeLabel.DISCARD, rows[:1])
+    kept = replace(MANIFEST, shards=(MANIFEST.shards[0], labelled))
+    assert parse_dataset_manifest(kept.encode(), "m") == kept
+    before = np.full(len(rows), EpisodeLabel.FAILURE, np.int8)
+    assert labelled.labelled(before).tolist() == [EpisodeLabel.DISCARD, *[EpisodeLabel.SUCCESS] * (len(rows) - 1)]
+    assert shard.labelled(before) is before
 
 
 def test_a_changed_manifest_is_refused() -> None:

@@ -1,6 +1,8 @@
 """Sources in memory: blocks of whole trajectories, views of the batch, an identity by content."""
 
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SCHEMA, assert_same_batch, batch_sources, batches, make_trajectory
 
-from townlet_trajectory import SchemaError, ShapeError, TrajectoryBatch
+from townlet_trajectory import (
+    ArraySpec,
+    EpisodeLabel,
+    SchemaError,
+    ShapeError,
+    TrajectoryBatch,
+    TrajectorySchema,
+    save_batch,
+)
 from townlet_trajectory.dataset.source import BatchSource, ChainedSource, TrajectorySource, require_decision, table_of
 from townlet_trajectory.errors import DatasetError
 
@@ -69,6 +79,37 @@ def test_a_fingerprint_covers_content_and_blocks() -> None:
         BatchSource(batch[:4]),
     ):
         assert other.fingerprint != own
+
+
+def test_what_has_no_label_is_what_it_was_before_there_were_any(tmp_path: Path) -> None:
+    batch = TrajectoryBatch(
+        schema=TrajectorySchema(
+            observations={"x": ArraySpec("float32")},
+            decisions={"action": ArraySpec("int64")},
+            vocabulary=("wait", "go"),
+        ),
+        offsets=np.array([0, 2, 3]),
+        observations={"x": np.array([0, 1, 5], np.float32)},
+        final_observations={"x": np.array([2, 6], np.float32)},
+        columns={"action": np.array([0, 1, 0])},
+        rewards=np.array([1, 2, 3], np.float32),
+        ticks=np.array([0, 1, 0]),
+        terminated=np.array([True, False]),
+        truncated=np.array([False, False]),
+        agent_ids=np.array(["ann", "ben"], object),
+        worlds=np.array([0, 0]),
+        episodes=np.array([0, 0]),
+    )
+    # Both as townlet-trajectory 0.1.0 has them.
+    assert BatchSource(batch).fingerprint == "1f60d5ddd82548c30c19ad79e6ba4c103e13fea877127658e1182952b386a163"
+    save_batch(tmp_path / "batch.npz", batch, compress=False)
+    digest = hashlib.sha256((tmp_path / "batch.npz").read_bytes()).hexdigest()
+    assert digest == "38be33e05d1abc6456250e9ff6cf62e2e7c285199a28c6d05c43adae3a192e0c"
+    for label in (EpisodeLabel.SUCCESS, EpisodeLabel.DISCARD):
+        labelled = replace(batch, episode_labels=np.array([label, 0], np.int8))
+        assert BatchSource(labelled).fingerprint != BatchSource(batch).fingerprint
+    named = replace(batch, schema=replace(batch.schema, proposers=("script",)))
+    assert BatchSource(named).fingerprint != BatchSource(batch).fingerprint
 
 
 def test_a_table_is_checked() -> None:

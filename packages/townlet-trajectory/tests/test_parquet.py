@@ -18,6 +18,7 @@ from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, batches, make_trajecto
 from townlet_trajectory import (
     ArraySpec,
     ArtifactError,
+    EpisodeLabel,
     SchemaError,
     Trajectory,
     TrajectoryBatch,
@@ -87,13 +88,15 @@ def two() -> TrajectoryBatch:
 
 def test_the_rows_of_two_trajectories_by_hand(tmp_path: Path) -> None:
     names = DatasetInfo(group="villagers", notes={"feature_names": ["hunger", "thirst"]})
-    done = convert(two(), tmp_path / "steps", to="parquet", info=names)
+    labelled = replace(two(), episode_labels=np.array([EpisodeLabel.NONE, EpisodeLabel.DISCARD], np.int8))
+    done = convert(labelled, tmp_path / "steps", to="parquet", info=names)
     assert (done.num_trajectories, done.num_steps, done.left_out) == (2, 4, ())
     assert [path.name for path in (tmp_path / "steps").iterdir()] == [PARQUET_FILE]
     rows = rows_of(tmp_path / "steps")
-    alice = {"group": "villagers", "world": 3, "episode": 5, "agent_id": "alice", "trajectory": 0}
+    alice: dict[str, object] = {"group": "villagers", "world": 3, "episode": 5, "agent_id": "alice", "trajectory": 0}
     bob = {**alice, "agent_id": "bob", "trajectory": 1}
     ends = {"terminated": False, "truncated": False}
+    alice["episode_label"], bob["episode_label"] = None, "discard"
     assert rows == [
         {
             **alice,

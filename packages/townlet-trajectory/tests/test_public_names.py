@@ -14,8 +14,11 @@ import townlet_trajectory
 RECORDING = {
     "townlet_trajectory",
     *(f"townlet_trajectory.{name}" for name in ("data", "errors", "recording", "storage", "storage.json")),
-    *(f"townlet_trajectory.data.{name}" for name in ("batch", "checks", "ragged", "schema", "split", "trajectory")),
-    *(f"townlet_trajectory.recording.{name}" for name in ("buffer", "recorder", "roster")),
+    *(
+        f"townlet_trajectory.data.{name}"
+        for name in ("batch", "checks", "labels", "ragged", "schema", "split", "trajectory")
+    ),
+    *(f"townlet_trajectory.recording.{name}" for name in ("buffer", "grouping", "labels", "recorder", "roster")),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,21 @@ def test_contradictions(which: int, name: str, values: list[object], reason: str
     files[which] = changed(files[which], name, values)
     with pytest.raises(ArtifactError, match=reason):
         decode(*files)
+
+
+def test_labels_have_a_column_where_there_are_any() -> None:
+    labelled = replace(BATCH, episode_labels=np.array([0, 3, 1], np.int8))
+    steps, trajectories = encode_shard(labelled, compression="none")
+    assert table(trajectories)["episode_label"].to_pylist() == [0, 3, 1]
+    assert decode(steps, trajectories).episode_labels.tolist() == [0, 3, 1]
+    assert steps == encode_shard(BATCH, compression="none")[0]
+    assert "episode_label" not in table(encode_shard(BATCH, compression="none")[1]).column_names
+    for values, reason in (
+        ([0, 4, 1], r"`episode_labels` must be in \[0, 4\), got 0 ... 4"),
+        ([0, None, 1], "missing"),
+    ):
+        with pytest.raises(ArtifactError, match=reason):
+            decode(steps, changed(trajectories, "episode_label", values))
 
 
 def test_files_of_another_shard() -> None:

@@ -9,13 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import SCHEMA, any_batches, assert_identical_batch, assert_same_batch, make_trajectory, record_lives
+from strategies import (
+    SCHEMA,
+    Said,
+    any_batches,
+    assert_identical_batch,
+    assert_same_batch,
+    make_trajectory,
+    record_labelled_lives,
+    record_lives,
+    what_is_said,
+)
 
 from townlet_trajectory import (
     ArraySpec,
     ArtifactError,
+    EpisodeLabel,
+    LabelSink,
     OrderError,
     SchemaError,
     TrajectoryBatch,
@@ -23,6 +35,7 @@ from townlet_trajectory import (
     TrajectoryService,
 )
 from townlet_trajectory.data.batch import BatchSink
+from townlet_trajectory.data.labels import WhichEpisode
 from townlet_trajectory.data.pieces import joined
 from townlet_trajectory.dataset.info import DatasetInfo, DatasetManifest, parse_dataset_manifest
 from townlet_trajectory.formats.shards.reader import ShardReader, read_shards
@@ -380,3 +393,79 @@ def test_recording_into_shards(tmp_path: Path) -> None:
     actual = joined(read_shards(tmp_path / "data"))
     by_beginning = (actual.ticks[actual.offsets[:-1]], actual.agent_ids.astype(str), actual.worlds)
     assert_same_batch(actual.select(np.lexsort(by_beginning)), expected)
+
+
+@pytest.mark.property
+@settings(max_examples=25)
+@given(st.integers(0, 2**32), st.integers(1, 20), st.integers(5, 30), st.integers(3, 30), what_is_said())
+def test_what_is_said_of_an_episode_reaches_its_shards(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    num_ticks: int,
+    max_rows: int,
+    rows_per_shard: int,
+    said: Said,
+) -> None:
+    """Wherever the rows are then: in the recorder, in the writer, or on disk, a long trajectory in pieces."""
+    whole = TrajectoryService(SCHEMA, max_rows=1000)
+    record_labelled_lives(whole, num_ticks, seed, said)
+    expected = whole.collect()
+    folder = tmp_path_factory.mktemp("labels") / "data"
+    with ShardWriter(folder, SCHEMA, rows_per_shard=rows_per_shard) as writer:
+        service = TrajectoryService(SCHEMA, max_rows=max_rows, on_full="spill", spill=writer)
+        record_labelled_lives(service, num_ticks, seed, said)
+        service.spill()
+    actual = joined(read_shards(folder))
+    by_beginning = (actual.ticks[actual.offsets[:-1]], actual.agent_ids.astype(str), actual.worlds)
+    assert_same_batch(actual.select(np.lexsort(by_beginning)), expected)
+
+
+def test_a_label_that_comes_when_the_shard_is_written_is_in_the_manifest(tmp_path: Path) -> None:
+    lives = [("ann", 0, 0, True), ("ben", 0, 0, True), ("ann", 1, 3, True), ("ben", 1, 3, False)]
+    batch = TrajectoryBatch.from_trajectories(
+        [
+            make_trajectory(n, 3, agent_id=agent_id, episode=episode, first_tick=tick, terminated=over)
+            for n, (agent_id, episode, tick, over) in enumerate(lives)
+        ]
+    )
+    with ShardWriter(tmp_path, SCHEMA, rows_per_shard=6) as writer:
+        sink: LabelSink = writer
+        sink.write(batch[:3])  # two are on disk, the third waits
+        files = {name: (tmp_path / name).read_bytes() for name in names(tmp_path) if name.endswith(".arrow")}
+        assert sink.label(EpisodeLabel.FAILURE, WhichEpisode(world=0, episode=0, ended=True))
+        assert sink.label(EpisodeLabel.DISCARD, WhichEpisode(world=0, episode=0, agent_id="ben"))
+        assert ShardReader(tmp_path).table.episode_labels.tolist() == [2, 3]  # at once, without a `flush`
+        assert sink.label(EpisodeLabel.DISCARD, WhichEpisode(world=0, agent_id="ann", ended=True))
+        sink.write(batch[3:])  # the second shard is full
+        assert sink.label(EpisodeLabel.SUCCESS, WhichEpisode(world=0, agent_id="ben"))
+        assert not sink.label(EpisodeLabel.SUCCESS, WhichEpisode(world=0, agent_id="eve"))
+        assert not sink.label(EpisodeLabel.SUCCESS, WhichEpisode(world=0, episode=2))
+    assert all((tmp_path / name).read_bytes() == data for name, data in files.items())
+    assert read_shards(tmp_path).episode_labels.tolist() == [2, 3, 3, 1]
+    assert ShardReader(tmp_path).table.episode_labels.tolist() == [2, 3, 3, 1]
+    assert [shard.labels for shard in ShardReader(tmp_path).manifest.shards] == [
+        {EpisodeLabel.FAILURE: (0,), EpisodeLabel.DISCARD: (1,)},
+        {EpisodeLabel.SUCCESS: (1,)},  # that of ann is in the table
+    ]
+    with pytest.raises(OrderError, match="the writer is closed"):
+        writer.label(EpisodeLabel.SUCCESS, WhichEpisode(world=0))
+
+
+def test_what_another_run_wrote_is_not_labelled(tmp_path: Path) -> None:
+    write_shards(tmp_path, LONG)
+    with ShardWriter(tmp_path, SCHEMA, append=True) as writer:
+        assert not writer.label(EpisodeLabel.DISCARD, WhichEpisode(world=0))
+    assert not read_shards(tmp_path).episode_labels.any()
+
+
+def test_a_label_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise ArtifactError(path, "write", "no space left")
+
+    with ShardWriter(tmp_path, SCHEMA, rows_per_shard=4) as writer:
+        writer.write(batch_of(4, 2))
+        with monkeypatch.context() as patched:
+            patched.setattr("townlet_trajectory.formats.shards.writer.write_bytes_atomic", full)
+            with pytest.raises(ArtifactError, match="no space left"):
+                writer.label(EpisodeLabel.DISCARD, WhichEpisode(world=0))
+    assert not read_shards(tmp_path).episode_labels.any()

@@ -30,20 +30,23 @@ class Handover:
         """From this tick on no agent is being handed over."""
 
     def begin(self, slots: NDArray[np.int64]) -> None:
+        """Hand the agents in `slots` [K] over from the next decision on."""
         if self._ticks and len(slots):
             self._since[slots] = self._over = _NEXT
 
     def forget(self, slots: NDArray[np.int64]) -> None:
+        """Drop the agents in `slots` [K], which have left or are possessed again."""
         if self._over != _NEVER:
             self._since[slots] = _NEVER
 
     def decided(self, tick: int) -> None:
-        """The decision of `tick` was the first one of the agents that were waiting for one."""
+        """Note that the decision of `tick` was the first one of the agents whose handover began before it."""
         if self._over == _NEXT:
             self._since[self._since == _NEXT] = tick
             self._over = int(self._since.max()) + self._ticks
 
     def shares(self, slots: NDArray[np.int64], tick: int) -> NDArray[np.float32] | None:
+        """Return the factors of `Possession.handed_over`."""
         if tick >= self._over:
             return None
         since = np.minimum(self._since.take(slots), tick)
@@ -51,12 +54,15 @@ class Handover:
         return None if (shares == 1.0).all() else shares
 
     def save_state(self) -> SavedState:
+        """Return the ramps of all slots."""
         return {"since": self._since.copy()}
 
     def check_state(self, state: SavedState) -> None:
+        """Check that `restore` can use a state; one of another capacity is a `StateError`."""
         check_names(state, ("since",), of="the handover")
         check_array(state, "since", like=self._since, low=_NEVER, high=_NEXT)
 
     def restore(self, state: SavedState) -> None:
+        """Replace the ramps by saved ones that have passed `check_state`."""
         self._since = state["since"].copy()
         self._over = min(int(self._since.max()) + self._ticks, _NEXT)

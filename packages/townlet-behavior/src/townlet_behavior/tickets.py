@@ -129,7 +129,6 @@ class InputQueues:
             slot = int(slots[row])
             if self._queues[slot][0].ticket is self._offered.get(slot):
                 self._end_first(slot, TicketEnd("vetoed" if vetoed is not None and vetoed[row] else "executed", tick))
-        self._offered = {}
 
     def end_all(self, slot: int, reason: EndReason) -> None:
         """End every input that waits in `slot`, without a decision."""

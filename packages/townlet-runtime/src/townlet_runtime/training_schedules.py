@@ -84,6 +84,9 @@ def prepare_scheduled_run(
     )
 
 
+_READING = ("batch_size", "shuffle", "drop_last", "streaming", "episode_labels")
+
+
 def _record(data: RecordedData, config: TrainingConfig) -> Record:
-    reading = {name: vars(config.schedule)[name] for name in ("batch_size", "shuffle", "drop_last", "streaming")}
+    reading = {name: vars(config.schedule)[name] for name in _READING}
     return Record(name=data.name, batches=data.batches(seed=record_seed(config), **reading), baseline=data.baseline)

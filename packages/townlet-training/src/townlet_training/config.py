@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from townlet_training.errors import ConfigError
-from townlet_training.learning.config import BCConfig, PPOConfig
+from townlet_training.learning.config import BCConfig, EpisodeLabelName, PPOConfig
 from townlet_training.network.actor_critic import NetworkConfig
 from townlet_training.settings import Count, OpenShare, Ratio, Rows, Share, Steps, Ticks, check_settings
 from townlet_trajectory.evaluation.comparisons import MIN_EPISODES
@@ -149,6 +149,9 @@ class ScheduleConfig:
     """Of these orders; None: one that follows from the seed of the run."""
     drop_last: bool = False
     """Whether a last batch of less than `batch_size` trajectories is left out."""
+    episode_labels: tuple[EpisodeLabelName, ...] | None = None
+    """Trajectories of the record that are learned from, by what was said of their episodes; without it all but those to
+    `discard`."""
     streaming: bool = False
     """Whether the record stays on disk, and about one of its files is in memory at a time."""
     checkpoint_every: Count = 10

@@ -6,11 +6,13 @@ Importing the package loads what recording needs; every other public name is imp
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
+from townlet_trajectory.data.batch import BatchSink, LabelSink, TrajectoryBatch
+from townlet_trajectory.data.labels import WhichEpisode
 from townlet_trajectory.data.schema import (
     ACTION_MASK,
     REWARD_TERM,
     ArraySpec,
+    EpisodeLabel,
     Kind,
     Source,
     TrajectorySchema,
@@ -78,8 +80,10 @@ __all__ = [
     "DatasetInfo",
     "DatasetManifest",
     "DatasetPosition",
+    "EpisodeLabel",
     "EpochView",
     "Kind",
+    "LabelSink",
     "LivePeriod",
     "ManifestError",
     "MemoryBudgetError",
@@ -111,6 +115,7 @@ __all__ = [
     "TrajectoryService",
     "TrajectorySource",
     "TrajectoryTable",
+    "WhichEpisode",
     "__version__",
     "decide_anneal",
     "default_decision_columns",

@@ -33,7 +33,7 @@ from townlet_runtime.simulation.interface import (
     recorded_observations,
 )
 from townlet_runtime.simulation.saved_state import saved_number
-from townlet_trajectory import TrajectoryBatch, TrajectoryService
+from townlet_trajectory import EpisodeLabel, TrajectoryBatch, TrajectoryService
 from townlet_trajectory.audit.explanation import StepExplanation
 from townlet_trajectory.evaluation.interfaces import AnyActor
 
@@ -270,9 +270,30 @@ class BatchRuntime(PossessionById):
         Raises:
             SimulationError: if this runtime does not record.
         """
+        return self._recorder().collect(clear=clear)
+
+    def label_episode(self, label: EpisodeLabel, agent_id: str | None = None, *, world: int = 0) -> None:
+        """Say what an episode was worth, from any thread; `TrajectoryService.label_episode` says which one is meant.
+
+        Args:
+            label: success, failure, discard, or `NONE` to take it back.
+            agent_id: of the agent; None: of all agents in the world's episode.
+            world: which of the parallel worlds.
+
+        Raises:
+            SimulationError: if this runtime does not record.
+            OrderError: if there is no such episode, or nothing of it is left to label.
+        """
+        self._recorder().label_episode(label, world=world, agent_id=agent_id)
+
+    def discard_last_episode(self, agent_id: str | None = None, *, world: int = 0) -> None:
+        """Label the last episode that ended as `DISCARD`, however long the next one has lasted; see `label_episode`."""
+        self._recorder().label_episode(EpisodeLabel.DISCARD, world=world, agent_id=agent_id, ended=True)
+
+    def _recorder(self) -> TrajectoryService:
         if self._service is None:
             raise SimulationError("expected a runtime that records, got one without a `service`")
-        return self._service.collect(clear=clear)
+        return self._service
 
     def counts(self) -> Tally:
         """Count decisions and ticks by source, since the runtime was made or reset."""

@@ -17,7 +17,7 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.plain.codec import Intent, OptionCodec, World
 from townlet_runtime.plain.recording import AgentObservations, Arrays, PlainRecorder
 from townlet_runtime.plain.view import PlainObserved
-from townlet_trajectory import TrajectoryBatch
+from townlet_trajectory import EpisodeLabel, TrajectoryBatch
 
 _FORCED = int(Kind.FORCED)
 
@@ -183,11 +183,44 @@ class RecordCalls(ABC, Generic[World, Intent]):
             SimulationError: before the first observations.
         """
         with self._lock:
-            if self._recorder is None:
-                raise SimulationError("nothing is recorded: `observe` or `flush_transitions` must come before `decide`")
-            after = self._observations.current
+            recorder, after = self._require_recorder(), self._observations.current
             self._close(set(after))
-            return self._recorder.collect(after)
+            return recorder.collect(after)
+
+    def label_episode(self, label: EpisodeLabel, agent_id: str | None = None) -> None:
+        """Say what an episode was worth.
+
+        Of an agent its latest trajectory with a decision is labelled: the one that goes on, or that which has just
+        ended. Without an agent all trajectories are that were not collected: a plain world has one episode, until
+        `reset_state`. What goes on through a collection keeps its label.
+
+        Args:
+            label: success, failure, discard, or `NONE` to take it back.
+            agent_id: of the agent; None: of all agents.
+
+        Raises:
+            SimulationError: before the first observations.
+            OrderError: if there is no such trajectory, or it was collected.
+        """
+        with self._lock:
+            self._require_recorder().label_episode(label, agent_id, ended=False)
+
+    def discard_last_episode(self, agent_id: str) -> None:
+        """Label an agent's last trajectory that ended as `DISCARD`, however long the next one has lasted; errors as of
+        `label_episode`."""
+        with self._lock:
+            # The end of a tick is recorded when the next one begins.
+            ended = not self._has_died(agent_id)
+            self._require_recorder().label_episode(EpisodeLabel.DISCARD, agent_id, ended=ended)
+
+    def _require_recorder(self) -> PlainRecorder:
+        if self._recorder is None:
+            raise SimulationError("nothing is recorded: `observe` or `flush_transitions` must come before `decide`")
+        return self._recorder
+
+    def _has_died(self, agent_id: str) -> bool:
+        """Whether an agent came to its end at the last tick."""
+        return self._decided is not None and agent_id in self._decided.terminated
 
     def _uncollected(self) -> tuple[int, int]:
         """Count the steps that wait, and those that were dropped: of frames and steps for training, the fewer.

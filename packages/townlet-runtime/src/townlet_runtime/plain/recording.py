@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.errors import SimulationError
-from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, TrajectoryService, default_decision_columns
+from townlet_trajectory import (
+    ArraySpec,
+    EpisodeLabel,
+    TrajectoryBatch,
+    TrajectorySchema,
+    TrajectoryService,
+    default_decision_columns,
+)
 from townlet_trajectory.audit.explanation import StepNames
 from townlet_trajectory.data.schema import FEATURES
 
@@ -121,6 +128,8 @@ class PlainRecorder:
         self._slots: NDArray[np.int64] = np.zeros(0, np.int64)
         self._tick = -1
         self._is_open = False
+        self._carried: dict[str, EpisodeLabel] = {}
+        """By agent, the label of what it had not ended when it was collected."""
 
     @property
     def num_rows(self) -> int:
@@ -155,6 +164,9 @@ class PlainRecorder:
         self._slots, self._tick = slots[self._rows], tick
         self._begin(tick, self._slots, self._ids, self._seen)
         self._service.record_decisions({name: column[self._rows] for name, column in columns.items()})
+        for agent_id in self._carried.keys() & set(self._ids):
+            self._service.label_episode(self._carried[agent_id], world=0, agent_id=agent_id)
+        self._carried.clear()
         self._is_open = True
 
     def close(
@@ -189,9 +201,15 @@ class PlainRecorder:
         ids = [self._ids[row] for row in going_on]
         self._begin(self._tick + 1, self._slots[going_on], ids, [after[agent_id] for agent_id in ids])
         batch = self._service.collect()
-        # What goes on begins another trajectory, with the observation that was the last of this one.
+        # What goes on begins another trajectory, with the observation that was the last of this one, and its label.
         self._service.reset()
+        said = (~(batch.terminated | batch.truncated) & (batch.episode_labels != EpisodeLabel.NONE)).nonzero()[0]
+        self._carried |= {batch.agent_ids[one]: EpisodeLabel(batch.episode_labels[one]) for one in said.tolist()}
         return batch
+
+    def label_episode(self, label: EpisodeLabel, agent_id: str | None, *, ended: bool) -> None:
+        """Label an agent's latest trajectory, or those of all agents; see `TrajectoryService.label_episode`."""
+        self._service.label_episode(label, world=0, agent_id=agent_id, ended=ended)
 
     def _begin(self, tick: int, slots: NDArray[np.int64], ids: Sequence[str], seen: Sequence[Arrays]) -> None:
         zeros = np.zeros(len(ids), np.int64)

@@ -315,8 +315,7 @@ class PolicyRuntime(
                 self._engine.set_controller(behavior)
 
     def _alive(self, agent_id: str) -> PlainEngine[World, Intent]:
-        died = self._decided is not None and agent_id in self._decided.terminated
-        if self._engine is None or died:
+        if self._engine is None or self._has_died(agent_id):
             raise PossessionError(f"expected an agent that is present, got {agent_id!r}")
         return self._engine
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,9 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_trajectory import TrajectoryBatch, TrajectoryDataset
+from townlet_trajectory.data.labels import labels_named
 from townlet_trajectory.data.schema import ACTION_MASK
+from townlet_trajectory.dataset.labelled import with_labels
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.errors import ArtifactError, MemoryBudgetError
 from townlet_trajectory.formats.captures.manifest import read_capture_manifest
@@ -58,7 +60,14 @@ class RecordedData:
         return {name: spec.shape for name, spec in observations.items() if name != ACTION_MASK}
 
     def batches(
-        self, *, batch_size: int, seed: int, shuffle: bool, drop_last: bool, streaming: bool
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        drop_last: bool,
+        streaming: bool,
+        episode_labels: Sequence[str] | None = None,
     ) -> TrajectoryDataset[TrajectoryBatch]:
         """Return batches of trajectories.
 
@@ -68,11 +77,13 @@ class RecordedData:
             shuffle: in a new order in every epoch.
             drop_last: leave a smaller last batch out.
             streaming: with as little in memory as is possible.
+            episode_labels: names of the labels of those that are taken. None: all but `discard`.
         """
+        source = with_labels(self.source, labels_named(episode_labels))
 
         def dataset(budget: int | None) -> TrajectoryDataset[TrajectoryBatch]:
             return TrajectoryDataset(
-                self.source,
+                source,
                 unit="trajectories",
                 batch_size=batch_size,
                 seed=seed,

@@ -17,6 +17,7 @@ ScheduleKind = Literal["constant", "linear"]
 LabelKind = Literal["proposed", "executed"]
 SplitUnit = Literal["episodes", "trajectories"]
 RowOrder = Literal["source", "canonical"]
+EpisodeLabelName = Literal["none", "success", "failure", "discard"]
 
 DEFAULT_NUM_MINIBATCHES = 4
 
@@ -99,6 +100,8 @@ class BCConfig:
     row_order: RowOrder = "source"
     """Of recorded steps, before they are shuffled. `canonical`: trajectories by world, episode, first tick and agent,
     so that the same steps in another form, in other files, are learned from alike."""
+    episode_labels: tuple[EpisodeLabelName, ...] | None = None
+    """Recorded episodes that are learned from, by what was said of them; without it all but those to `discard`."""
     memory_budget_mb: Annotated[int, Field(ge=1, le=10**6)] = 512
     """Megabytes (2**20 bytes) of recorded steps that are held at a time."""
 

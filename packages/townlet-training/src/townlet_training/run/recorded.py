@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from townlet_training.errors import ConfigError, EmptyBatchError
 from townlet_training.learning.config import BCConfig
 from townlet_trajectory import StepBatch, TrajectoryBatch, TrajectoryDataset, TrajectorySchema, TrajectorySource
+from townlet_trajectory.data.labels import labels_named
 from townlet_trajectory.data.pieces import split_where
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import Array
@@ -20,6 +21,7 @@ from townlet_trajectory.data.split import episode_hash, unit_hash
 from townlet_trajectory.data.table import TrajectoryTable, trajectory_hash
 from townlet_trajectory.dataset.canonical import CanonicalOrder
 from townlet_trajectory.dataset.classic import ClassicColumns
+from townlet_trajectory.dataset.labelled import with_labels
 from townlet_trajectory.dataset.memory import BATCHES_HELD, block_memory, step_bytes
 from townlet_trajectory.dataset.source import ChainedSource
 from townlet_trajectory.errors import MemoryBudgetError
@@ -168,16 +170,22 @@ def view_of(sources: Sequence[TrajectorySource], config: BCConfig) -> Trajectory
     """Show sources as one, with the columns and in the order that `config` asks for.
 
     With `executed` labels and no masks, columns beyond the classic form are left out, so that sources of different
-    forms go together.
+    forms go together. Trajectories that were labelled `discard` are left out, unless `config` names other labels.
 
     Raises:
+        EmptyBatchError: if no trajectory has one of the labels.
         DatasetError, SchemaError: if there is no source, or the schemas differ.
     """
     shown: list[TrajectorySource] = []
     num_worlds = 0
     for source in sources:
-        shown.append(_OwnWorlds(source, num_worlds) if num_worlds else source)
+        own = _OwnWorlds(source, num_worlds) if num_worlds else source
+        shown.append(with_labels(own, labels_named(config.episode_labels)))
         num_worlds += int(source.table.worlds.max(initial=-1)) + 1
+    if num_worlds and not any(len(each.table) for each in shown):
+        raise EmptyBatchError(
+            "there is nothing to learn from: `bc.episode_labels` leaves out every recorded trajectory"
+        )
     if config.labels == "executed" and not config.use_masks:
         shown = [ClassicColumns(source) for source in shown]
     whole = shown[0] if len(shown) == 1 else ChainedSource(shown)
@@ -269,6 +277,7 @@ class _Slices:
             lengths=np.minimum(self._size[whole], lengths[whole] - begin),
             terminated=table.terminated[whole] & is_last,
             truncated=table.truncated[whole] & is_last,
+            episode_labels=table.episode_labels[whole],
         )
         self.block_offsets: NDArray[np.int64] = offsets_of(counts)[source.block_offsets]
         self.encoded_bytes = source.encoded_bytes

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from townlet_trajectory.audit.words import WIDTH
 from townlet_trajectory.audit.words import short as short
 from townlet_trajectory.data.batch import TrajectoryBatch
-from townlet_trajectory.data.schema import Kind, Source, schema_document
+from townlet_trajectory.data.schema import EpisodeLabel, Kind, Source, schema_document
 from townlet_trajectory.data.statistics import BatchStatistics, Moments, returns_of
-from townlet_trajectory.data.table import sums_of_wholes, whole_of_piece
+from townlet_trajectory.data.table import labels_of_wholes, sums_of_wholes, whole_of_piece
 from townlet_trajectory.data.trajectory import frozen
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import TrajectorySource, blocks_of
@@ -55,14 +55,17 @@ class DatasetDescription:
     """[W]; steps of each whole trajectory."""
     returns: NDArray[np.float64]
     """[W]; sum of the rewards of each."""
+    episode_labels: NDArray[np.int8]
+    """[W]; what was said of the episode of each."""
     statistics: BatchStatistics
     """Of all blocks, pieces counted one by one."""
 
     def __post_init__(self) -> None:
-        if not len(self.lengths) or self.lengths.shape != self.returns.shape:
-            raise DatasetError(f"expected [W] lengths and returns, got {self.lengths.shape} and {self.returns.shape}")
-        object.__setattr__(self, "lengths", frozen(self.lengths))
-        object.__setattr__(self, "returns", frozen(self.returns))
+        shapes = self.lengths.shape, self.returns.shape, self.episode_labels.shape
+        if not len(self.lengths) or len(set(shapes)) > 1:
+            raise DatasetError(f"expected [W] lengths, returns and labels, got {shapes}")
+        for name in ("lengths", "returns", "episode_labels"):
+            object.__setattr__(self, name, frozen(vars(self)[name]))
 
     @property
     def ends(self) -> dict[str, int]:
@@ -70,6 +73,13 @@ class DatasetDescription:
         terminated, truncated = self.statistics.num_terminated, self.statistics.num_truncated
         going = len(self.lengths) - terminated - truncated
         return {"terminated": terminated, "truncated": truncated, "go on": going}
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Whole trajectories by what was said of their episode."""
+        return _named(
+            dict(enumerate(np.bincount(self.episode_labels, minlength=len(EpisodeLabel)).tolist())), EpisodeLabel
+        )
 
     @property
     def actions(self) -> dict[str, int]:
@@ -108,6 +118,7 @@ class DatasetDescription:
             "num_episodes": self.num_episodes,
             "num_blocks": self.num_blocks,
             "ends": {**self.ends},
+            "labels": {**self.labels},
             "lengths": {**spread(self.lengths)},
             "returns": {**spread(self.returns)},
             "rewards": _moments(figures.rewards),
@@ -235,6 +246,7 @@ def _describe(source: TrajectorySource, name: str, info: DatasetInfo | None) -> 
         num_blocks=len(source.block_offsets) - 1,
         lengths=sums_of_wholes(wholes, table.lengths).astype(np.int64),
         returns=sums_of_wholes(wholes, returns),
+        episode_labels=labels_of_wholes(table)[np.unique(wholes, return_index=True)[1]],
         statistics=statistics,
     )
 
@@ -250,6 +262,11 @@ def _head(description: DatasetDescription) -> list[str]:
             f"{_many(description.num_worlds, 'world')}, {_many(description.num_blocks, 'block')}"
         ),
         "ends: ": ", ".join(f"{number:,} {end}" for end, number in description.ends.items() if number),
+        **(
+            {"labels: ": ", ".join(f"{number:,} {label}" for label, number in description.labels.items() if number)}
+            if description.episode_labels.any()
+            else {}
+        ),
         "observations: ": ", ".join(
             f"{name} {dtype}[{shape}]" if shape else f"{name} {dtype}" for name, (dtype, shape) in shapes.items()
         ),

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import index as as_index
-from typing import Any, Protocol, SupportsIndex, TypeVar, overload
+from typing import Any, Protocol, SupportsIndex, TypeVar, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.checks import check_array, check_columns, check_finite, check_offsets, check_ticks
+from townlet_trajectory.data.labels import WhichEpisode
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema, common_schema
+from townlet_trajectory.data.schema import ArraySpec, EpisodeLabel, TrajectorySchema, common_schema
 from townlet_trajectory.data.split import is_held_out
 from townlet_trajectory.data.trajectory import (
     ROW_SPECS,
@@ -157,6 +158,7 @@ class TrajectoryBatch(ManyTrajectories, Frozen):
             agent_id=str(self.agent_ids[index]),
             world=int(self.worlds[index]),
             episode=int(self.episodes[index]),
+            episode_label=EpisodeLabel(self.episode_labels[index]),
         )
 
     @classmethod
@@ -190,6 +192,7 @@ class TrajectoryBatch(ManyTrajectories, Frozen):
             agent_ids=np.array([trajectory.agent_id for trajectory in trajectories], object),
             worlds=np.array([trajectory.world for trajectory in trajectories], np.int64),
             episodes=np.array([trajectory.episode for trajectory in trajectories], np.int64),
+            episode_labels=np.array([trajectory.episode_label for trajectory in trajectories], np.int8),
         )
 
     @classmethod
@@ -246,6 +249,14 @@ class BatchSink(Protocol):
 
     def write(self, batch: TrajectoryBatch) -> None:
         """Take `batch` over. When this raises, nothing of it counts as taken, and it is offered again."""
+
+
+@runtime_checkable
+class LabelSink(BatchSink, Protocol):
+    """A sink that can label what it has taken: a person says what an episode was worth when it is over."""
+
+    def label(self, label: EpisodeLabel, which: WhichEpisode) -> bool:
+        """Label those that are meant, of the trajectories that were taken; False if there is none."""
 
 
 def _common_schema(parts: Sequence[Trajectory | TrajectoryBatch], kind: str) -> TrajectorySchema:

@@ -2,7 +2,8 @@
 
 A piece is a trajectory like any other. One that was cut off before its end is neither terminated nor truncated, and its
 final observation is the first one of the next piece. `joined` undoes every cut, also those that a recorder makes where
-it is collected from, or where it is full.
+it is collected from, or where it is full. A trajectory that is cut gives its label to every piece; of pieces with
+different labels the latest that is not `NONE` is that of the whole.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.checks import check_array
+from townlet_trajectory.data.labels import latest_labels
 from townlet_trajectory.data.schema import Array, ArraySpec
 from townlet_trajectory.data.table import first_pieces, matching_rows
 from townlet_trajectory.errors import SchemaError, ShapeError
@@ -51,6 +53,7 @@ def split_where(batch: TrajectoryBatch, cut_before_rows: NDArray[np.bool_]) -> T
         final_observations=final_observations,
         terminated=batch.terminated[whole] & is_last,
         truncated=batch.truncated[whole] & is_last,
+        episode_labels=batch.episode_labels[whole],
         **{name: vars(batch)[name][whole] for name in _IDENTITY},
     )
 
@@ -142,6 +145,7 @@ def in_one(pieces: TrajectoryBatch, firsts: NDArray[np.int64]) -> TrajectoryBatc
         final_observations={name: array[lasts] for name, array in pieces.final_observations.items()},
         terminated=pieces.terminated[lasts],
         truncated=pieces.truncated[lasts],
+        episode_labels=latest_labels(pieces.episode_labels, firsts),
         **{name: vars(pieces)[name][firsts] for name in _IDENTITY},
     )
 
@@ -218,6 +222,8 @@ def _digest(batch: TrajectoryBatch, index: int) -> bytes:
     rows = slice(int(batch.offsets[index]), int(batch.offsets[index + 1]))
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     digest.update(batch.terminated[index].tobytes() + batch.truncated[index].tobytes())
+    if batch.episode_labels[index]:  # the order of what has no label is that of before there were labels
+        digest.update(b"label" + batch.episode_labels[index].tobytes())
     digest.update(batch.rewards[rows].tobytes())
     # By name: schemas are equal whatever the order of their columns.
     for columns, part in (

@@ -69,6 +69,25 @@ class Source(IntEnum):
     EXTERNAL = 2
 
 
+class EpisodeLabel(IntEnum):
+    """What a person, or a program, says of an episode (field `episode_labels` of trajectories, int8)."""
+
+    NONE = 0
+    """Not labelled."""
+    SUCCESS = 1
+    FAILURE = 2
+    DISCARD = 3
+    """Not to be learned from; learners leave it out unless they are told otherwise."""
+
+
+def label_named(name: str) -> EpisodeLabel:
+    """The label of a name in lower case; `SchemaError` if there is no such label."""
+    for label in EpisodeLabel:
+        if label.name.lower() == name:
+            return label
+    raise SchemaError(f"a label must be one of {[label.name.lower() for label in EpisodeLabel]}, got {name!r:.80}")
+
+
 @dataclass(frozen=True)
 class ArraySpec:
     """One column: the dtype of an element and the shape of a row."""

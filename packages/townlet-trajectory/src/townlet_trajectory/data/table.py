@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.checks import check_array
+from townlet_trajectory.data.labels import latest_labels
 from townlet_trajectory.data.schema import Array, ArraySpec
 from townlet_trajectory.data.split import unit_hash
 from townlet_trajectory.data.trajectory import ManyTrajectories
@@ -39,6 +40,25 @@ class TrajectoryTable(ManyTrajectories):
     def __len__(self) -> int:
         """Trajectories (B)."""
         return len(self.lengths)
+
+
+def rows_of_table(table: TrajectoryTable, rows: NDArray[np.int64]) -> TrajectoryTable:
+    """The trajectories `rows` [K] of a table, in that order."""
+    names = [field.name for field in fields(TrajectoryTable) if field.name != "tags"]
+    return TrajectoryTable(
+        **{name: vars(table)[name][rows] for name in names},
+        tags=tuple(table.tags[row] for row in rows.tolist()) if table.tags else (),
+    )
+
+
+def labels_of_wholes(table: TrajectoryTable) -> NDArray[np.int8]:
+    """[B]; for each piece, the label of its whole trajectory: that of the latest piece whose label is not `NONE`."""
+    if not table.episode_labels.any():
+        return table.episode_labels
+    wholes = whole_of_piece(table)
+    order = np.lexsort((table.first_ticks, wholes))
+    firsts = np.flatnonzero(np.diff(wholes[order], prepend=-1))
+    return latest_labels(table.episode_labels[order], firsts)[wholes]
 
 
 def whole_of_piece(table: TrajectoryTable) -> NDArray[np.int64]:

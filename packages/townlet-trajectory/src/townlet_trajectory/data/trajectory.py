@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.checks import check_agent_ids, check_array, check_columns, check_finite
 from townlet_trajectory.data.schema import Array as Array
-from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema
-from townlet_trajectory.errors import ContinuityError, ShapeError
+from townlet_trajectory.data.schema import ArraySpec, EpisodeLabel, TrajectorySchema
+from townlet_trajectory.errors import ContinuityError, SchemaError, ShapeError
 
 ROW_SPECS = {"rewards": ArraySpec("float32"), "ticks": ArraySpec("int64")}
 """What every step has beside the columns of the schema."""
@@ -22,7 +22,10 @@ TRAJECTORY_SPECS = {
     "truncated": ArraySpec("bool"),
     "worlds": ArraySpec("int64"),
     "episodes": ArraySpec("int64"),
+    "episode_labels": ArraySpec("int8"),
 }
+LABELS = "episode_labels"
+"""The one of them that files leave out where no trajectory has a label."""
 TRAJECTORY_FIELDS = ("agent_ids", *TRAJECTORY_SPECS)
 """What every trajectory of a batch has."""
 
@@ -82,12 +85,22 @@ class ManyTrajectories:
     """[B]; true ends."""
     truncated: NDArray[np.bool_]
     """[B]; cut off from outside. Neither: the trajectory goes on elsewhere."""
+    episode_labels: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    """[B]; `EpisodeLabel` of each. Left out: all are `NONE`. Of the pieces of one trajectory the latest that is not
+    `NONE` is that of the whole."""
 
     def check_trajectories(self, size: int) -> None:
-        """Raise `SchemaError` or `ShapeError` unless these are arrays of `size` rows, and the ids text."""
+        """Raise `SchemaError` or `ShapeError` unless these are arrays of `size` rows, the ids text, and the labels
+        those of `EpisodeLabel`; labels that were left out become `NONE`."""
+        if not len(self.episode_labels):
+            object.__setattr__(self, "episode_labels", np.zeros(size, np.int8))
         for name, spec in TRAJECTORY_SPECS.items():
             check_array(name, vars(self)[name], spec, size)
         check_agent_ids(self.agent_ids, size)
+        labels = self.episode_labels
+        if size and not 0 <= labels.min() <= labels.max() < len(EpisodeLabel):
+            known = f"in [0, {len(EpisodeLabel)})"
+            raise SchemaError(f"`episode_labels` must be {known}, got {labels.min()} ... {labels.max()}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -134,11 +147,15 @@ class Trajectory(Frozen):
     world: int
     episode: int
     """Number of the world's episode."""
+    episode_label: EpisodeLabel = EpisodeLabel.NONE
+    """What was said of the episode."""
 
     def __post_init__(self) -> None:
         steps = len(self)
         if steps == 0:
             raise ShapeError("a trajectory has at least one step")
+        if not isinstance(self.episode_label, EpisodeLabel):
+            raise SchemaError(f"`episode_label` must be an `EpisodeLabel`, got {self.episode_label!r:.80}")
         check_columns("observations", self.observations, self.schema.observations, steps + 1)
         check_columns("columns", self.columns, self.schema.decisions, steps)
         check_array("rewards", self.rewards, ROW_SPECS["rewards"], steps)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.labels import latest_labels
 from townlet_trajectory.data.pieces import in_one
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ACTION_MASK, Array, TrajectorySchema
@@ -128,6 +129,7 @@ def _of_wholes(table: TrajectoryTable, pieces: NDArray[np.int64], firsts: NDArra
         lengths=np.add.reduceat(table.lengths[pieces], firsts[:-1]) if len(first) else table.lengths[first],
         terminated=table.terminated[last],
         truncated=table.truncated[last],
+        episode_labels=latest_labels(table.episode_labels[pieces], firsts[:-1]),
         tags=tuple(table.tags[place] for place in first.tolist()) if table.tags else (),
     )
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
 from townlet_trajectory.data.split import is_held_out
-from townlet_trajectory.data.table import overlapping, whole_of_piece
+from townlet_trajectory.data.table import labels_of_wholes, overlapping, whole_of_piece
 from townlet_trajectory.dataset.filter import TrajectoryFilter
 from townlet_trajectory.dataset.source import TrajectorySource, blocks_of, joined_tables, require_equal_schemas
 from townlet_trajectory.errors import DatasetError
@@ -123,6 +123,7 @@ def merge_datasets(sources: Sequence[TrajectorySource], sink: BatchSink, *, renu
 def reshard(source: TrajectorySource, sink: BatchSink, *, window_bytes: int = DEFAULT_WINDOW_BYTES) -> int:
     """Write all trajectories anew, pieces of one put together where they meet in a window.
 
+    Pieces that stay apart are given the label of their whole, which the latest of them may be the only one to have.
     A trajectory that goes on is held back for its next piece, unless those held back take half of the window. Its size
     and compression are the sink's: `ShardWriter(..., rows_per_shard=..., compression=...)`.
 
@@ -142,8 +143,12 @@ def reshard(source: TrajectorySource, sink: BatchSink, *, window_bytes: int = DE
         raise DatasetError(f"`window_bytes` must be at least 1, got {window_bytes!r}")
     written = 0
     window: list[TrajectoryBatch] = []
-    for block, _, _ in blocks_of(source):
-        window.append(source.load_block(block))
+    labels = labels_of_wholes(source.table)
+    for block, first, stop in blocks_of(source):
+        batch = source.load_block(block)
+        if not np.array_equal(batch.episode_labels, labels[first:stop]):
+            batch = replace(batch, episode_labels=labels[first:stop])
+        window.append(batch)
         if sum(map(_num_bytes, window)) >= window_bytes:
             held, count = _write_ended(window, sink, window_bytes // 2)
             window, written = [held], written + count

@@ -1,4 +1,4 @@
-"""Which trajectories are worth keeping: by length, return, who decided, whose they are, and tags."""
+"""Which trajectories are worth keeping: by length, return, who decided, whose they are, tags and labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.schema import Source
+from townlet_trajectory.data.schema import EpisodeLabel, Source
 from townlet_trajectory.data.statistics import returns_of
 from townlet_trajectory.data.table import sums_of_wholes, whole_of_piece
 from townlet_trajectory.dataset.selection import StepSelection, select_steps
@@ -33,8 +33,13 @@ class TrajectoryFilter:
     """At least this share of the steps was decided by that source (column `source`), in [0, 1]."""
     max_shares: Mapping[Source, float] = field(default_factory=dict)
     agent_ids: frozenset[str] | None = None
+    worlds: frozenset[int] | None = None
+    episodes: frozenset[int] | None = None
+    """Numbers of the episodes of a world."""
     tags: frozenset[str] = frozenset()
     """Tags that the trajectory carries, all of them; a dataset's tags are those of its trajectories."""
+    episode_labels: tuple[EpisodeLabel, ...] | None = None
+    """What was said of the episode; a piece has the label of its whole trajectory."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -69,9 +74,12 @@ class TrajectoryFilter:
                 steps = select_steps(source, StepSelection(sources=(who,)), None).steps
                 actual = sums_of_wholes(wholes, steps) / lengths
                 kept &= actual >= share if low else actual <= share
-        named = StepSelection(tags=tuple(self.tags)).trajectories(table)
+        named = StepSelection(tags=tuple(self.tags), episode_labels=self.episode_labels).trajectories(table)
         if self.agent_ids is not None:
             named &= np.isin(table.agent_ids, np.array(sorted(self.agent_ids), object))
+        for numbers, wanted in ((table.worlds, self.worlds), (table.episodes, self.episodes)):
+            if wanted is not None:
+                named &= np.isin(numbers, sorted(wanted))
         return kept[wholes] & named
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
-from townlet_trajectory.data.schema import TrajectorySchema, parse_schema, schema_document
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_trajectory.data.schema import EpisodeLabel, TrajectorySchema, label_named, parse_schema, schema_document
 from townlet_trajectory.errors import ManifestError, SchemaError
 from townlet_trajectory.storage.json import Fields, JsonValue, canonical_json, parse_object, readable_json
 from townlet_trajectory.storage.manifest import MAX_FILE_BYTES, FileEntry
@@ -76,8 +79,16 @@ class ShardEntry:
     """One row for each trajectory, with its final observation."""
     num_steps: int
     num_trajectories: int
+    labels: Mapping[EpisodeLabel, tuple[int, ...]] = field(default_factory=dict)
+    """Rows of the table of trajectories that were labelled after it was written, by label; others are labelled as the
+    table says."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", {label: rows for label, rows in self.labels.items() if rows})
+        rows = [row for rows in self.labels.values() for row in rows]
+        if len(set(rows)) < len(rows) or not all(0 <= row < self.num_trajectories for row in rows):
+            expected = f"different rows in [0, {self.num_trajectories})"
+            raise SchemaError(f"shard {self.number}: `labels` must be of {expected}, got {sorted(rows)!r:.80}")
         if not 0 <= self.number < 10**9:
             raise SchemaError(f"`number` must be in [0, 10^9), got {self.number}")
         if not 1 <= self.num_trajectories <= self.num_steps <= MAX_ROWS:
@@ -94,13 +105,30 @@ class ShardEntry:
         """Both files by name, steps first."""
         return dict(zip(shard_file_names(self.number), (self.steps, self.trajectories), strict=True))
 
+    def labelled(self, labels: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Return the labels of the trajectories [B], given those that the table says [B]."""
+        if not self.labels:
+            return labels
+        labels = labels.copy()
+        for label, rows in self.labels.items():
+            labels[list(rows)] = label
+        return labels
+
+    def relabelled(self, label: EpisodeLabel, rows: NDArray[np.int64]) -> ShardEntry:
+        """The same shard with `label` for the trajectories `rows` [K]."""
+        others = {one: tuple(np.setdiff1d(numbers, rows).tolist()) for one, numbers in self.labels.items()}
+        both = np.union1d(others.get(label, ()), rows).astype(np.int64)
+        return replace(self, labels={**others, label: tuple(both.tolist())})
+
     def document(self) -> dict[str, JsonValue]:
-        """As JSON."""
+        """As JSON; labels are there where there are any."""
+        labels: dict[str, JsonValue] = {label.name.lower(): [*rows] for label, rows in sorted(self.labels.items())}
         return {
             "number": self.number,
             "num_steps": self.num_steps,
             "num_trajectories": self.num_trajectories,
             "files": {name: dict(vars(entry)) for name, entry in self.files.items()},
+            **({"labels": labels} if labels else {}),
         }
 
 
@@ -225,7 +253,12 @@ def _parse_shard(fields: Fields, path: str | Path) -> ShardEntry:
         trajectories=digests[trajectories],
         num_steps=fields.integer("num_steps"),
         num_trajectories=fields.integer("num_trajectories"),
+        labels=_parse_labels(fields.inside("labels"), fields.object("labels")) if "labels" in fields.values else {},
     )
+
+
+def _parse_labels(fields: Fields, values: Mapping[str, JsonValue]) -> dict[EpisodeLabel, tuple[int, ...]]:
+    return {label_named(name): fields.integers(name) for name in values}
 
 
 def shard_file_names(number: int) -> tuple[str, str]:

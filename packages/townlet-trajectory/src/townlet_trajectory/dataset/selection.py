@@ -9,7 +9,8 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.schema import Kind, Source
+from townlet_trajectory.data.schema import EpisodeLabel, Kind, Source
+from townlet_trajectory.data.table import labels_of_wholes
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, blocks_of, require_decision
 from townlet_trajectory.errors import DatasetError
@@ -31,6 +32,8 @@ class StepSelection:
     """Whether an external owner supplied the executed action (column `demonstrated`)."""
     tags: tuple[str, ...] = ()
     """Tags that the trajectory carries, all of them."""
+    episode_labels: tuple[EpisodeLabel, ...] | None = None
+    """What was said of the episode; a piece has the label of its whole trajectory."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -40,11 +43,15 @@ class StepSelection:
 
     def document(self) -> dict[str, JsonValue]:
         """As a position's fingerprint covers it."""
+        said = self.episode_labels
+        # Left out where it is no condition, as in positions from before there were labels.
+        labels: dict[str, JsonValue] = {} if said is None else {"episode_labels": [*sorted(map(int, said))]}
         return {
             "sources": None if self.sources is None else list[JsonValue](sorted(map(int, self.sources))),
             "kinds": None if self.kinds is None else list[JsonValue](sorted(map(int, self.kinds))),
             "demonstrated": self.demonstrated,
             "tags": list[JsonValue](sorted(self.tags)),
+            **labels,
         }
 
     def steps(self, columns: Mapping[str, Array], num_rows: int) -> NDArray[np.bool_]:
@@ -59,11 +66,14 @@ class StepSelection:
         return chosen
 
     def trajectories(self, table: TrajectoryTable) -> NDArray[np.bool_]:
-        """[B]; the trajectories that carry all tags."""
-        if not self.tags:
-            return np.ones(len(table), np.bool_)
-        wanted = frozenset(self.tags)
-        return np.array([wanted <= tags for tags in table.tags] or [False] * len(table), np.bool_)
+        """[B]; the trajectories that carry all tags and one of the labels."""
+        chosen = np.ones(len(table), np.bool_)
+        if self.tags:
+            wanted = frozenset(self.tags)
+            chosen &= np.array([wanted <= tags for tags in table.tags] or [False] * len(table), np.bool_)
+        if self.episode_labels is not None:
+            chosen &= np.isin(labels_of_wholes(table), [int(label) for label in self.episode_labels])
+        return chosen
 
 
 ALL_STEPS = StepSelection()
@@ -114,11 +124,11 @@ def select_steps(source: TrajectorySource, selection: StepSelection, weights: St
 
     Args:
         source: its table and decision columns are read.
-        selection: conditions on steps and on tags.
+        selection: conditions on steps, tags and labels.
         weights: of steps; None: each weighs 1.
 
     Returns:
-        Steps and summed weights of each trajectory, 0 where it lacks a tag.
+        Steps and summed weights of each trajectory, 0 where it lacks a tag or the label.
 
     Raises:
         SchemaError: if there is no such column.

@@ -16,7 +16,7 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import Array, TrajectorySchema, common_schema
 from townlet_trajectory.data.table import TrajectoryTable as TrajectoryTable
-from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_FIELDS, TRAJECTORY_SPECS
+from townlet_trajectory.data.trajectory import LABELS, ROW_SPECS, TRAJECTORY_FIELDS, TRAJECTORY_SPECS
 from townlet_trajectory.errors import DatasetError, SchemaError, ShapeError
 
 
@@ -80,7 +80,9 @@ class BatchSource:
     @cached_property
     def fingerprint(self) -> str:
         arrays = {**arrays_of(self._batch), "blocks": self.block_offsets}
-        return arrays_digest(self.schema.vocabulary_digest.encode(), arrays)
+        # Who proposed is part of the content where it is known.
+        head = "\0".join((self.schema.vocabulary_digest, *self.schema.proposers))
+        return arrays_digest(head.encode(errors="surrogatepass"), arrays)
 
     def load_block(self, block: int) -> TrajectoryBatch:
         first, stop = block_bounds(self, block)
@@ -185,13 +187,15 @@ def blocks_of(source: TrajectorySource) -> Iterator[tuple[int, int, int]]:
 
 
 def arrays_of(batch: TrajectoryBatch) -> dict[str, Array]:
-    """All content of a batch as arrays by name; agent ids are UTF-8, one after the other, with their ends."""
+    """All content of a batch as arrays by name; agent ids are UTF-8, one after the other, with their ends, and labels
+    are there where one is not `NONE`."""
     agent_ids = [agent_id.encode(errors="surrogatepass") for agent_id in batch.agent_ids.tolist()]
     return {
         "lengths": batch.lengths,
         "agent_ids": np.frombuffer(b"".join(agent_ids), np.uint8),
         "agent_id_ends": np.cumsum([len(agent_id) for agent_id in agent_ids], dtype=np.int64),
-        **{name: vars(batch)[name] for name in (*TRAJECTORY_SPECS, *ROW_SPECS)},
+        **{name: vars(batch)[name] for name in (*TRAJECTORY_SPECS, *ROW_SPECS) if name != LABELS},
+        **({LABELS: batch.episode_labels} if batch.episode_labels.any() else {}),
         **{f"observations.{name}": array for name, array in batch.observations.items()},
         **{f"final.{name}": array for name, array in batch.final_observations.items()},
         **{f"decisions.{name}": array for name, array in batch.columns.items()},

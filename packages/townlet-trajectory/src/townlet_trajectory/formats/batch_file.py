@@ -1,8 +1,9 @@
 """A whole batch in one npz file, with its schema and a checksum inside.
 
 Members: `lengths`, `agent_ids` (UTF-8, one after the other), `agent_id_ends`, `worlds`, `episodes`, `terminated`,
-`truncated` per trajectory; `rewards`, `ticks`, `observations.NAME`, `decisions.NAME` per step; `final.NAME` per
-trajectory; `townlet`, a JSON object with format, version, schema and the SHA-256 of everything else.
+`truncated` and, where one is not 0, `episode_labels` per trajectory; `rewards`, `ticks`, `observations.NAME`,
+`decisions.NAME` per step; `final.NAME` per trajectory; `townlet`, a JSON object with format, version, schema and the
+SHA-256 of everything else.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.checks import check_array
 from townlet_trajectory.data.ragged import offsets_of
 from townlet_trajectory.data.schema import ArraySpec, parse_schema, schema_document
-from townlet_trajectory.data.trajectory import ROW_SPECS, TRAJECTORY_SPECS
+from townlet_trajectory.data.trajectory import LABELS, ROW_SPECS, TRAJECTORY_SPECS
 from townlet_trajectory.dataset.source import arrays_digest, arrays_of
 from townlet_trajectory.errors import CONTENT_ERRORS, ArtifactError, ManifestError, ShapeError
 from townlet_trajectory.storage.files import write_bytes_atomic
@@ -98,7 +99,7 @@ def _batch(arrays: Mapping[str, Any], fields: Fields) -> TrajectoryBatch:
         final_observations={name: arrays[f"final.{name}"] for name in schema.observations},
         columns={name: arrays[f"decisions.{name}"] for name in schema.decisions},
         agent_ids=_texts(arrays["agent_ids"], arrays["agent_id_ends"]),
-        **{name: arrays[name] for name in (*ROW_SPECS, *TRAJECTORY_SPECS)},
+        **{name: arrays[name] for name in (*ROW_SPECS, *TRAJECTORY_SPECS) if name != LABELS or name in arrays},
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
-from townlet_trajectory.data.schema import Array, ArraySpec, Source, TrajectorySchema
+from townlet_trajectory.data.schema import Array, ArraySpec, EpisodeLabel, Source, TrajectorySchema
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.memory import step_bytes
 from townlet_trajectory.errors import ArtifactError, SchemaError, require
@@ -30,13 +30,15 @@ PARQUET_FILE = "steps.parquet"
 
 STEP_COLUMNS = (
     *("group", "world", "episode", "agent_id", "trajectory", "tick"),
-    *("action_key", "decided_by", "reward", "terminated", "truncated"),
+    *("action_key", "decided_by", "reward", "terminated", "truncated", "episode_label"),
 )
-"""The columns of every table, in this order; behind them decision columns by their own name (`action` is the id of
-the action), then observations: `NAME_ELEMENT` where the elements have names, else `NAME`, a list of fixed size."""
+"""The columns of every table, in this order (`episode_label` is null where there is none); behind them decision columns
+by their own name (`action` is the id of the action), then observations: `NAME_ELEMENT` where the elements have names,
+else `NAME`, a list of fixed size."""
 
 METADATA_KEY = b"townlet"
-"""Of the file's metadata: JSON with `info`, `vocabulary`, and `shapes` of the lists, whose elements are in C order."""
+"""Of the file's metadata: JSON with `info`, `vocabulary`, `proposers`, and `shapes` of the lists, whose elements are in
+C order."""
 
 ROW_GROUP_BYTES = 16 << 20
 """Of the rows of a row group, decoded, about."""
@@ -134,7 +136,8 @@ class _Layout:
         empty = self.columns(TrajectoryBatch.empty(self.trajectories), np.zeros(0, np.int64))
         fields = [pyarrow.field(name, column.type) for name, column in zip(self._names(), empty, strict=True)]
         shapes = {name: [*spec.shape] for name, spec in self._specs().items() if self._is_list(name, spec)}
-        said = {"info": self._info.document(), "vocabulary": [*self.trajectories.vocabulary], "shapes": shapes}
+        names = {name: [*vars(self.trajectories)[name]] for name in ("vocabulary", "proposers")}
+        said = {"info": self._info.document(), **names, "shapes": shapes}
         return pyarrow.schema(fields, metadata={METADATA_KEY: json.dumps(said, allow_nan=False).encode()})
 
     def columns(self, batch: TrajectoryBatch, numbers: NDArray[np.int64]) -> list[Any]:
@@ -143,6 +146,8 @@ class _Layout:
         ends = {name: np.zeros(size, np.bool_) for name in ("terminated", "truncated")}
         for name, column in ends.items():
             column[batch.row_of_last] = vars(batch)[name]
+        labels = np.repeat(batch.episode_labels.astype(np.int64), lengths)
+        labels[labels == EpisodeLabel.NONE] = -1
         said = dict(
             group=_texts_of((self._info.group,), np.zeros(size, np.int64)),
             world=arrow_array(np.repeat(batch.worlds, lengths)),
@@ -155,6 +160,7 @@ class _Layout:
             reward=arrow_array(batch.rewards),
             terminated=arrow_array(ends["terminated"]),
             truncated=arrow_array(ends["truncated"]),
+            episode_label=_texts_of([label.name.lower() for label in EpisodeLabel], labels),
         )
         columns = [said[name] for name in STEP_COLUMNS]
         columns += [arrow_array(_flat(batch.columns[name])) for name in batch.schema.decisions]

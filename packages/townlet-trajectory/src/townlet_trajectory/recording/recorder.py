@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import Enum
+from threading import RLock
 from typing import Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
+from townlet_trajectory.data.batch import BatchSink, LabelSink, TrajectoryBatch
 from townlet_trajectory.data.checks import refuse_column
-from townlet_trajectory.data.schema import TrajectorySchema
+from townlet_trajectory.data.labels import WhichEpisode
+from townlet_trajectory.data.schema import EpisodeLabel, TrajectorySchema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.errors import BufferFullError, ContinuityError, OrderError, SchemaError, ShapeError
 from townlet_trajectory.recording.buffer import NO_TERMS, RolloutBuffer
-from townlet_trajectory.recording.roster import NOBODY, Ended, Endings, Presence, Roster
+from townlet_trajectory.recording.grouping import grouped, ranked
+from townlet_trajectory.recording.labels import EpisodeLabels, meant_by
+from townlet_trajectory.recording.roster import NOBODY, Endings, Roster
 
 OnFull = Literal["raise", "drop_oldest", "spill"]
 """What a full recorder does with one more tick: refuse it, forget whole oldest ticks, or hand its rows over."""
@@ -95,6 +99,10 @@ class TrajectoryService:
         self._endings = Endings(schema)
         self._roster = Roster()
         self._present = NOBODY
+        self._labels = EpisodeLabels()
+        self._num_decided = self._num_recorded = 0
+        """Trajectories of smaller numbers have had a decision, and a complete row."""
+        self._lock = RLock()
         self._stage = _TICK
         self._tick = -1
         self._num_agents, self._shape, self._nobody = 0, (0,), b""
@@ -153,8 +161,9 @@ class TrajectoryService:
                 f"tick {tick} cannot follow tick {self._tick} while {self._roster.num_open} trajectories go on"
             )
         num_agents = len(slots)
-        self._buffer.begin(tick, num_agents, observations)
-        self._present = self._roster.enter(slots, agent_ids, worlds, episodes)
+        with self._lock:
+            self._buffer.begin(tick, num_agents, observations)
+            self._present = self._roster.enter(slots, agent_ids, worlds, episodes)
         if num_agents != self._num_agents:
             self._num_agents, self._shape, self._nobody = num_agents, (num_agents,), bytes(num_agents)
         self._tick = tick
@@ -176,6 +185,7 @@ class TrajectoryService:
         self._buffer.decide(columns)
         if self._buffer.num_rows + self._num_agents > self._max_rows:
             self._make_room()
+        self._num_decided = self._roster.next_number
         self._stage = _OUTCOME
 
     def add_rewards(self, rewards: NDArray[np.float32]) -> None:
@@ -224,11 +234,14 @@ class TrajectoryService:
         if final_rows.size or terminated.tobytes() != self._nobody or truncated.tobytes() != self._nobody:
             present = self._present.numbers
             ended = self._endings.checked(self._tick, present, terminated, truncated, final_rows, final_observations)
-            self._buffer.finish(rewards, self._present, reward_terms)
-            self._endings.add(ended)
-            self._roster.leave(final_rows)
+            with self._lock:
+                self._buffer.finish(rewards, self._present, reward_terms)
+                self._endings.add(ended)
+                self._roster.leave(final_rows)
         else:
-            self._buffer.finish(rewards, self._present, reward_terms)
+            with self._lock:
+                self._buffer.finish(rewards, self._present, reward_terms)
+        self._num_recorded = self._num_decided
         self._stage = _TICK
 
     def finish(self, final_observations: Mapping[str, Array]) -> None:
@@ -244,7 +257,7 @@ class TrajectoryService:
         """
         if self._stage is not _TICK:
             self._refuse(_TICK)
-        numbers = self._roster.open_numbers
+        numbers = self._roster.open.numbers
         nobody, everybody = np.zeros(len(numbers), np.bool_), np.ones(len(numbers), np.bool_)
         rows = np.arange(len(numbers))
         self._endings.add(self._endings.checked(self._tick, numbers, nobody, everybody, rows, final_observations))
@@ -266,10 +279,10 @@ class TrajectoryService:
                 "its observations are their final ones, or `finish` them with those"
             )
         in_progress = self._present if self._stage is _DECISIONS else NOBODY
-        batch = _grouped(self._schema, self._buffer, self._endings.all(), in_progress)
-        if clear:
-            self._buffer.clear()
-            self._endings.clear()
+        with self._lock:
+            batch = grouped(self._schema, self._buffer, self._endings.all(), in_progress, self._labels)
+            if clear:
+                self._clear()
         return batch
 
     def spill(self) -> int:
@@ -285,11 +298,11 @@ class TrajectoryService:
         """
         if self._sink is None:
             raise SchemaError(f"nowhere to spill to: `on_full` is {self._on_full!r}, and no `spill` is given")
-        batch = self.collect(clear=False)
-        if len(batch):
-            self._sink.write(batch)
-        self._buffer.clear()
-        self._endings.clear()
+        with self._lock:
+            batch = self.collect(clear=False)
+            if len(batch):
+                self._sink.write(batch)
+            self._clear()
         self._spilled_rows += batch.num_steps
         return batch.num_steps
 
@@ -297,10 +310,56 @@ class TrajectoryService:
         """Forget all rows and all trajectories; the next tick may be any later one, or that which is begun."""
         if self._stage is _DECISIONS:
             self._tick -= 1
+        with self._lock:
+            self._roster.reset()
+            self._clear()
+        self._stage = _TICK
+
+    def label_episode(
+        self, label: EpisodeLabel, *, world: int, agent_id: str | None = None, ended: bool = False
+    ) -> None:
+        """Say what an episode was worth. It may be called from any thread, at any time.
+
+        Of an agent its latest trajectory with a decision is labelled: the one that goes on, or that which has just
+        ended, until the next has a decision. Of a world those of all agents in its latest episode are. What begins
+        later has no label. The label goes with all rows that have not been handed out; a trajectory that goes on
+        keeps it until it gets another, also where it is handed out in pieces. What was spilled is labelled in the
+        sink, if that is a `LabelSink`. What was collected keeps the label that it had: the next piece of a
+        trajectory says what is true of all of it, and where none will come the label came too late.
+
+        Args:
+            label: what is said, in place of what was said before. `NONE` takes it back.
+            world: where.
+            agent_id: of an agent; None: of all agents in the world's episode.
+            ended: the latest trajectory of the agent that has ended, however long the next one has lasted; of a world
+                the latest episode but the one that goes on.
+
+        Raises:
+            OrderError: if there is no such trajectory, or nothing of it is left to label.
+
+        What the sink raises is passed on; then nothing is labelled.
+        """
+        with self._lock:
+            kept, _ = ranked([block[3] for block in self._buffer.blocks()])
+            going = self._roster.open
+            going = going.take((going.numbers < self._num_decided).nonzero()[0])
+            which = WhichEpisode(world=world, agent_id=agent_id, ended=ended)
+            meant, told = meant_by(which, kept, going, self._num_recorded), False
+            if isinstance(self._sink, LabelSink) and meant.elsewhere is not None:
+                told = self._sink.label(label, meant.elsewhere)
+            if not meant.numbers.size and not told:
+                whose = "" if agent_id is None else f" of agent {agent_id!r}"
+                raise OrderError(
+                    f"world {world} has no {'ended ' if ended else ''}trajectory{whose} that can still be labelled: "
+                    "it has had no decision yet, or was handed out"
+                )
+            self._labels.keep(np.append(kept.numbers, going.numbers))
+            self._labels.give(label, meant.numbers)
+
+    def _clear(self) -> None:
         self._buffer.clear()
         self._endings.clear()
-        self._roster.reset()
-        self._stage = _TICK
+        self._labels.keep(self._roster.open.numbers)
 
     @property
     def trajectory(self) -> TrajectoryBatch:
@@ -321,7 +380,8 @@ class TrajectoryService:
             raise BufferFullError(f"tick {self._tick} has {rows}")
         if self._on_full == "spill":
             self.spill()
-        else:
+            return
+        with self._lock:
             self._dropped_rows += self._buffer.drop(kept + size - self._max_rows)
             first_tick = self._buffer.first_tick
             self._endings.drop_before(self._tick if first_tick is None else first_tick)
@@ -332,66 +392,3 @@ class TrajectoryService:
     def _check_rewards(self, rewards: Array) -> None:
         if rewards.dtype != _FLOAT32 or rewards.shape != self._shape:
             refuse_column("rewards", rewards, _FLOAT32, self._shape)
-
-
-def _grouped(schema: TrajectorySchema, buffer: RolloutBuffer, ended: Ended, in_progress: Presence) -> TrajectoryBatch:
-    """The complete rows as trajectories sorted by world, slot and beginning.
-
-    Observations of the tick in progress are the final ones of the trajectories that go on.
-    """
-    whose, ranks = _ranked([block[3] for block in buffer.blocks()])
-    num_steps = np.bincount(ranks, minlength=len(whose.numbers))
-    places = np.empty_like(ranks)
-    places[_stable_order(ranks, len(num_steps))] = np.arange(len(ranks))
-
-    by_number = np.argsort(whose.numbers)
-    has_rows = np.isin(in_progress.numbers, whose.numbers)
-    ended_ranks = by_number[np.searchsorted(whose.numbers, ended.numbers, sorter=by_number)]
-    open_ranks = by_number[np.searchsorted(whose.numbers, in_progress.numbers[has_rows], sorter=by_number)]
-    terminated, truncated = np.zeros(len(num_steps), np.bool_), np.zeros(len(num_steps), np.bool_)
-    terminated[ended_ranks] = ended.terminated
-    truncated[ended_ranks] = ended.truncated
-    final_observations = {}
-    for name, spec in schema.observations.items():
-        final: Array = np.empty((len(num_steps), *spec.shape), spec.dtype)
-        final[ended_ranks] = ended.final_observations[name]
-        if open_ranks.size:
-            final[open_ranks] = buffer.in_progress(name)[has_rows]
-        final_observations[name] = final
-    rows = buffer.rows(places)
-    return TrajectoryBatch(
-        schema=schema,
-        offsets=np.concatenate((np.zeros(1, np.int64), np.cumsum(num_steps))),
-        observations=rows.observations,
-        final_observations=final_observations,
-        columns=rows.decisions,
-        rewards=rows.rewards,
-        ticks=rows.ticks,
-        terminated=terminated,
-        truncated=truncated,
-        agent_ids=whose.agent_ids,
-        worlds=whose.worlds,
-        episodes=whose.episodes,
-    )
-
-
-def _ranked(presences: Sequence[Presence]) -> tuple[Presence, NDArray[np.int64]]:
-    """The trajectories of some ticks, each once, in the order of a batch, and for each row which of them it is of."""
-    # Ticks between which nobody came or went share one object.
-    different = {id(presence): presence for presence in [NOBODY, *presences]}
-    whose = Presence(*(np.concatenate(columns) for columns in zip(*different.values(), strict=True)))
-    numbers, first, inverse = np.unique(whose.numbers, return_index=True, return_inverse=True)
-    order = np.lexsort((numbers, whose.slots[first], whose.worlds[first]))
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    ends = np.cumsum([len(presence.numbers) for presence in different.values()])
-    ranks = dict(zip(different, np.split(rank[inverse], ends[:-1]), strict=True))
-    rows = np.concatenate([ranks[id(presence)] for presence in [NOBODY, *presences]])
-    return whose.take(first[order]), rows
-
-
-def _stable_order(ranks: NDArray[np.int64], num_ranks: int) -> NDArray[np.int64]:
-    # numpy sorts 16-bit integers by radix: several times faster, and stable as well.
-    if num_ranks <= 1 << 16:
-        return np.argsort(ranks.astype(np.uint16), kind="stable")
-    return np.argsort(ranks, kind="stable")

@@ -56,9 +56,14 @@ class Roster:
         return len(self._open.slots)
 
     @property
-    def open_numbers(self) -> NDArray[np.int64]:
-        """Numbers of the trajectories that go on, by ascending slot."""
-        return self._open.numbers
+    def open(self) -> Presence:
+        """The agents in trajectories that go on."""
+        return self._open
+
+    @property
+    def next_number(self) -> int:
+        """Number of the trajectory that begins next."""
+        return self._next_number
 
     def enter(
         self,

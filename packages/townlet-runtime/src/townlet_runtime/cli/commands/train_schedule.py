@@ -125,6 +125,7 @@ def _show_batches(record: RecordedData, plan: TrainPlan, options: ScheduleOption
         shuffle=said.get("shuffle", False),
         drop_last=said.get("drop_last", False),
         streaming=said.get("streaming", False),
+        episode_labels=said.get("episode_labels"),
     )
     summaries = [
         batch_summary(batch, number, record.feature_names) for number, batch in enumerate(batches.epoch(0), start=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,16 @@ from townlet_runtime.cli.start import start, with_console
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
+
+
+class LabelName(StrEnum):
+    """What can be said of an episode."""
+
+    NONE = "none"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    DISCARD = "discard"
+
 
 dataset_app = typer.Typer(help="Look at recorded data, check it, curate it, convert it.", rich_markup_mode=None)
 
@@ -108,6 +119,23 @@ _MinReturn = Annotated[float | None, _return("The rewards add up to at least thi
 _MaxReturn = Annotated[float | None, _return("The rewards add up to at most this.")]
 _Agents = Annotated[list[str] | None, _option("Trajectories of this agent. Repeatable.", "ID", "--agent")]
 _Tags = Annotated[list[str] | None, _option("Tagged so; with all, where repeated.", "TAG", "--tag")]
+_Label = Annotated[LabelName, typer.Argument(metavar="LABEL", help="What they were worth; none takes it back.")]
+_OfLabel = Annotated[
+    list[LabelName] | None, _option("Labelled success, failure, discard or none. Repeatable.", "LABEL", "--label")
+]
+_NotOfLabel = Annotated[list[LabelName] | None, _option("Not labelled so. Repeatable.", "LABEL", "--without-label")]
+_OfWorlds = Annotated[list[int] | None, _option("Trajectories in this world. Repeatable.", "N", "--world")]
+_OfEpisodes = Annotated[list[int] | None, _option("Trajectories in this episode. Repeatable.", "N", "--episode")]
+_All = Annotated[bool, typer.Option("--all", help="All of its trajectories.")]
+_LabelledTarget = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        metavar="DIR",
+        help="New dataset to write, with all trajectories.  [default: npz and shards are changed in place]",
+        show_default=False,
+    ),
+]
 _MinShares = Annotated[
     list[str] | None,
     _option("At least this share of the steps decided by scripted, learned or external. Repeatable.", "WHO=F"),
@@ -298,11 +326,13 @@ def filter_(
     tag: _Tags = None,
     min_share: _MinShares = None,
     max_share: _MaxShares = None,
+    label: _OfLabel = None,
+    without_label: _NotOfLabel = None,
     to: _To = "shards",
     data_root: DataRoot = None,
 ) -> int:
     """Carry out `townlet dataset filter`; see `TrajectoryFilter` of townlet_trajectory."""
-    from townlet_runtime.cli.datasets.rewriting import FilterOptions, filter_named, shares_of
+    from townlet_runtime.cli.datasets.rewriting import FilterOptions, filter_named, labels_of, shares_of
 
     options = FilterOptions(
         dataset=dataset,
@@ -317,5 +347,51 @@ def filter_(
         max_shares=shares_of("--max-share", max_share or ()),
         agents=tuple(agent or ()),
         tags=tuple(tag or ()),
+        labels=labels_of(label),
+        without_labels=labels_of(without_label),
     )
     return filter_named(options, console)
+
+
+@dataset_app.command(
+    "label",
+    help="Say what episodes were worth.\n\nThose that meet every condition named are labelled, in place of what was "
+    "said of them before. Learners leave out what is labelled discard.",
+)
+@with_console
+def label_(
+    console: Console,
+    dataset: _Dataset,
+    label: _Label,
+    agent: _Agents = None,
+    world: _OfWorlds = None,
+    episode: _OfEpisodes = None,
+    min_return: _MinReturn = None,
+    max_return: _MaxReturn = None,
+    all_: _All = False,
+    output: _LabelledTarget = None,
+    to: _To = "shards",
+    data_root: DataRoot = None,
+) -> int:
+    """Carry out `townlet dataset label`; see `label_dataset` of townlet_trajectory."""
+    from townlet_runtime.cli.datasets.rewriting import LabelOptions, label_named_dataset, labels_of
+    from townlet_trajectory.dataset.filter import TrajectoryFilter
+
+    condition = TrajectoryFilter(
+        agent_ids=frozenset(agent) if agent else None,
+        worlds=frozenset(world) if world else None,
+        episodes=frozenset(episode) if episode else None,
+        min_return=min_return,
+        max_return=max_return,
+    )
+    [said] = labels_of([label])
+    options = LabelOptions(
+        dataset=dataset,
+        label=said,
+        condition=condition,
+        everything=all_,
+        output=output,
+        to=to,
+        data_root=data_root or Path(),
+    )
+    return label_named_dataset(options, console)

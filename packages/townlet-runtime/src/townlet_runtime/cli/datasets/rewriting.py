@@ -1,4 +1,4 @@
-"""`townlet dataset convert`, `split` and `filter`: recorded data written anew, in another form or in part."""
+"""`townlet dataset convert`, `split`, `filter` and `label`: recorded data written anew, in part, or with labels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import numpy as np
 
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json
 from townlet_runtime.runs.recorded import warnings_to
-from townlet_trajectory.data.schema import Source
+from townlet_trajectory.data.schema import EpisodeLabel, Source, label_named
 from townlet_trajectory.dataset.curation import CurationResult, filter_dataset, split_dataset
 from townlet_trajectory.dataset.filter import TrajectoryFilter
 from townlet_trajectory.formats.captures.directory import CaptureForm, form_of
 from townlet_trajectory.formats.convert import convert, dataset_sink
-from townlet_trajectory.formats.open import OpenDataset, open_dataset
+from townlet_trajectory.formats.label import IN_PLACE, label_dataset, labelled_source
+from townlet_trajectory.formats.open import OpenDataset, format_of, open_dataset
 
 TRAIN, HELD_OUT = "train", "held-out"
 """Names of the two datasets of a split."""
@@ -67,6 +68,10 @@ class FilterOptions(RewriteOptions):
     max_shares: Mapping[Source, float]
     agents: tuple[str, ...]
     tags: tuple[str, ...]
+    labels: tuple[EpisodeLabel, ...]
+    """Any of these; empty: any label."""
+    without_labels: tuple[EpisodeLabel, ...]
+    """None of these."""
 
     @property
     def condition(self) -> TrajectoryFilter:
@@ -80,7 +85,30 @@ class FilterOptions(RewriteOptions):
             max_shares=self.max_shares,
             agent_ids=frozenset(self.agents) if self.agents else None,
             tags=frozenset(self.tags),
+            episode_labels=self._episode_labels,
         )
+
+    @property
+    def _episode_labels(self) -> tuple[EpisodeLabel, ...] | None:
+        if not self.labels and not self.without_labels:
+            return None
+        return tuple(label for label in self.labels or EpisodeLabel if label not in self.without_labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """What `townlet dataset label` was asked to do."""
+
+    dataset: Path
+    label: EpisodeLabel
+    condition: TrajectoryFilter
+    everything: bool
+    """Whether a condition is not needed."""
+    output: Path | None
+    """New dataset with the labels; None: they are changed where they are."""
+    to: str
+    """Form of the new dataset."""
+    data_root: Path
 
 
 def convert_named(options: ConvertOptions, console: Console) -> int:
@@ -159,6 +187,39 @@ def filter_named(options: FilterOptions, console: Console) -> int:
     return SUCCESS
 
 
+def label_named_dataset(options: LabelOptions, console: Console) -> int:
+    """Label trajectories of a dataset, in place or in a new one; return the exit code.
+
+    Raises:
+        CommandError: if no condition is named, or nothing meets those that are.
+    """
+    dataset, condition, where = options.dataset, options.condition, options.output or options.dataset
+    if (condition == TrajectoryFilter()) != options.everything:
+        got = "both" if options.everything else "neither"
+        raise CommandError(f"expected a condition, as --agent ID, or --all, got {got}")
+    if options.output is None:
+        if format_of(dataset) not in IN_PLACE:
+            raise CommandError(
+                f"{dataset}: labels are changed in place in {' and '.join(IN_PLACE)} alone: "
+                "name a new dataset, --output DIR"
+            )
+        result = label_dataset(dataset, options.label, condition)
+    else:
+        _require_name(options.output, options.to)
+        with warnings_to(console.warning), open_dataset(dataset, data_root=options.data_root) as opened:
+            source, result = labelled_source(opened.source, options.label, condition)
+            if result.labelled:
+                convert(source, options.output, to=options.to, info=opened.info)
+    if not result.labelled:
+        raise CommandError(f"{dataset}: none of {_many(result.total)} meets the conditions")
+    name = options.label.name.lower()
+    console.result(
+        {"output": str(where), "label": name, "total": result.total, "labelled": result.labelled},
+        [f"Labelled {result.labelled:,} of {_many(result.total)} `{name}` in {where}"],
+    )
+    return SUCCESS
+
+
 def shares_of(option: str, texts: Sequence[str]) -> dict[Source, float]:
     """Parse shares that are written as `learned=0.5`.
 
@@ -180,6 +241,11 @@ def shares_of(option: str, texts: Sequence[str]) -> dict[Source, float]:
             raise CommandError(f"{option} {text}: expected {', '.join(_WHO)} and a share from 0 to 1, as learned=0.5")
         shares[_WHO[who]] = share
     return shares
+
+
+def labels_of(names: Sequence[str] | None) -> tuple[EpisodeLabel, ...]:
+    """Return the labels of names in lower case; `SchemaError` if one is none."""
+    return tuple(map(label_named, names or ()))
 
 
 def _require_name(output: Path, to: str) -> None:

@@ -3,7 +3,8 @@
 The seven classic arrays are what every reader of such files knows. Ours hold more arrays beside them, and a section
 `townlet` in the description, from which the trajectory is restored without loss: `ticks`, `final.NAME` (final
 observations, one row), `observations.NAME` (those other than `map` and `features`), `decisions.NAME` (decision columns
-without a classic array, `kind` and `source` among them, so that steps that no policy decided can be told apart).
+without a classic array, `kind` and `source` among them, so that steps that no policy decided can be told apart). The
+section says the label of the episode where it has one (`episode_label`: success, failure or discard).
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_trajectory.data.schema import ArraySpec, TrajectorySchema, parse_schema, schema_document
+from townlet_trajectory.data.schema import (
+    ArraySpec,
+    EpisodeLabel,
+    TrajectorySchema,
+    label_named,
+    parse_schema,
+    schema_document,
+)
 from townlet_trajectory.data.trajectory import Array, Trajectory
 from townlet_trajectory.errors import CONTENT_ERRORS, CaptureError
 from townlet_trajectory.formats.captures.metrics import CONFLICT_FEATURES, sample_metrics
@@ -46,6 +54,7 @@ _DTYPES = {name: np.dtype(np.float32) for name in CLASSIC_ARRAYS} | {
     "actions": np.dtype(np.int64),
     "dones": np.dtype(np.bool_),
 }
+_LABEL = "episode_label"
 _CLASSIC_OBSERVATIONS = ("map", "features")
 _CLASSIC_DECISIONS = {
     "action": ArraySpec("int64"),
@@ -198,6 +207,7 @@ def encode_sample(
         "schema_version": SCHEMA_VERSION,
         **schema_document(trajectory.schema),
         **{name: vars(trajectory)[name] for name in ("terminated", "truncated", "world", "episode")},
+        **({_LABEL: trajectory.episode_label.name.lower()} if trajectory.episode_label else {}),
         "arrays": [*sorted(arrays)],
     }
     section["sha256"] = _digest(npz, {**document, SECTION: section})
@@ -361,6 +371,7 @@ def _restore(arrays: Mapping[str, Any], section: Fields, agent_id: str, path: Pa
             agent_id=agent_id,
             world=section.integer("world"),
             episode=section.integer("episode"),
+            episode_label=label_named(section.text(_LABEL)) if _LABEL in section.values else EpisodeLabel.NONE,
         )
     except (KeyError, ValueError, *CONTENT_ERRORS) as error:
         raise CaptureError(path, "parse", f"`{SECTION}` and the arrays contradict each other: {error}") from error

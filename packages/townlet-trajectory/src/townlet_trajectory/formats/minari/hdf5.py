@@ -36,6 +36,9 @@ _READ_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, Attribut
 AGENT_ID = "agent_id"
 """The array of an episode of ours that holds its agent's id as bytes of JSON, and the attribute that shows it."""
 
+LABEL = "episode_label"
+"""The attribute of an episode of ours that holds its label, where it has one."""
+
 _Result = TypeVar("_Result")
 Attributes = Mapping[str, "str | int | bool"]
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.ragged import offsets_of
-from townlet_trajectory.data.schema import ArraySpec
+from townlet_trajectory.data.schema import ArraySpec, EpisodeLabel
 from townlet_trajectory.data.trajectory import TRAJECTORY_FIELDS, Array
 from townlet_trajectory.dataset.memory import BLOCK_BYTES, step_bytes
 from townlet_trajectory.dataset.source import TrajectoryTable, block_bounds, require_decision
 from townlet_trajectory.errors import ArtifactError, CaptureError, TrajectoryError, system_errors
-from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeReader
+from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, LABEL, EpisodeReader
 from townlet_trajectory.formats.minari.spaces import Leaf, MinariContents, minari_contents
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, parse_json, parse_object
 from townlet_trajectory.storage.npz import FREE_BYTES, MAX_RATIO
@@ -129,10 +129,13 @@ class MinariReader:
             for name in ("terminations", "truncations")
         )
         own = self._contents.file is not None
-        identities = [self._identity(episode) if own else (_FOREIGN_AGENT, 0, episode, 0, 0) for episode in range(size)]
+        identities = [
+            self._identity(episode) if own else (_FOREIGN_AGENT, 0, episode, 0, 0, 0) for episode in range(size)
+        ]
         agent_ids = np.empty(size, object)
         agent_ids[:] = [agent_id for agent_id, *_ in identities]
-        worlds, episodes, first_ticks, goes_on = np.array([row[1:] for row in identities], np.int64).reshape(size, 4).T
+        numbers = np.array([row[1:] for row in identities], np.int64).reshape(size, 5)
+        worlds, episodes, first_ticks, goes_on, labels = numbers.T
         return TrajectoryTable(
             agent_ids=agent_ids,
             worlds=worlds.copy(),
@@ -141,6 +144,7 @@ class MinariReader:
             lengths=lengths,
             terminated=terminated,
             truncated=truncated & (goes_on == 0),
+            episode_labels=labels.astype(np.int8),
             tags=(frozenset(self.info.tags),) * size if self.info.tags else (),
         )
 
@@ -151,7 +155,7 @@ class MinariReader:
         return bool(flags[-1])
 
     def _identity(self, episode: int) -> tuple[str | int, ...]:
-        """(agent, world, episode, first tick, whether it goes on)."""
+        """(agent, world, episode, first tick, whether it goes on, label)."""
         attributes = self._episodes.attributes(episode)
         length = self._episodes.length(episode, AGENT_ID)
         if length > self._file_bytes:
@@ -159,11 +163,13 @@ class MinariReader:
         agent_id = parse_json(self._episodes.read(episode, (AGENT_ID,), (length,)).tobytes(), self._file_path)
         missing = 1 << 63  # refused as any that int64 cannot hold
         numbers = [attributes.get(name, missing) for name in ("world", "episode", "first_tick", "goes_on")]
-        if not isinstance(agent_id, str) or not all(-(1 << 63) <= number < 1 << 63 for number in numbers):
+        label = attributes.get(LABEL, int(EpisodeLabel.NONE))
+        fit = all(-(1 << 63) <= number < 1 << 63 for number in numbers) and 0 <= label < len(EpisodeLabel)
+        if not isinstance(agent_id, str) or not fit:
             raise CaptureError(
                 self._file_path, "parse", f"episode_{episode} carries {agent_id!r:.80} and {attributes!r:.200}"
             )
-        return agent_id, *numbers
+        return agent_id, *numbers, label
 
     def _load(self, first: int, stop: int) -> TrajectoryBatch:
         part = {name: vars(self.table)[name][first:stop] for name in TRAJECTORY_FIELDS}

@@ -2,9 +2,9 @@
 
 What we write is loaded by `minari.load_dataset` of Minari 0.5: an episode per trajectory, a `Dict` of the observations,
 `Discrete` actions where there is a vocabulary. All decision columns but `action` are in `infos`, row t belonging to
-action t; agent, world, episode and first tick are attributes of the episode; schema, vocabulary, seeds and policies are
-under `townlet` in `metadata.json`, with the SHA-256 of everything. Minari's episodes end: a trajectory that goes on
-elsewhere is shown as truncated there, and the attribute `goes_on` says so.
+action t; agent, world, episode, first tick and label (where there is one) are attributes of the episode; schema,
+vocabulary, seeds and policies are under `townlet` in `metadata.json`, with the SHA-256 of everything. Minari's episodes
+end: a trajectory that goes on elsewhere is shown as truncated there, and the attribute `goes_on` says so.
 
 HDF5 is written and read here; Minari is never imported. It would make an environment out of what a file says, follow
 links to other files, and read without limits.
@@ -29,7 +29,7 @@ from townlet_trajectory.data.trajectory import Array, Trajectory
 from townlet_trajectory.dataset.info import DatasetInfo, document_digest
 from townlet_trajectory.dataset.source import schema_and_rest
 from townlet_trajectory.errors import ArtifactError, OrderError, SchemaError, reason_of
-from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, EpisodeWriter
+from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, LABEL, EpisodeWriter
 from townlet_trajectory.formats.minari.reader import FILE_NAME, METADATA_NAME
 from townlet_trajectory.formats.minari.spaces import (
     ACTION,
@@ -260,6 +260,7 @@ def _attributes(trajectory: Trajectory) -> dict[str, str | int | bool]:
         "episode": trajectory.episode,
         "first_tick": int(trajectory.ticks[0]),
         "goes_on": not (trajectory.terminated or trajectory.truncated),
+        **({LABEL: int(trajectory.episode_label)} if trajectory.episode_label else {}),
     }
 
 

@@ -13,7 +13,7 @@ tables are those of Arrow's `Message.fbs`. Arrow itself checks that they are sou
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,6 +40,8 @@ _RECORD_BATCH_BUFFERS, _RECORD_BATCH_COMPRESSION = 2, 3
 _LENGTH_BYTES = 8
 _NOT_COMPRESSED = -1
 
+NO_COLUMNS: Mapping[str, ArraySpec] = {}
+
 ArrowArray: TypeAlias = Any
 """A pyarrow.Array; pyarrow is published without types."""
 
@@ -59,7 +61,13 @@ def encode_columns(columns: Mapping[str, ArrowArray], *, compression: str) -> by
 
 
 def decode_columns(
-    data: bytes, path: str | Path, specs: Mapping[str, ArraySpec], *, texts: Sequence[str] = (), num_rows: int
+    data: bytes,
+    path: str | Path,
+    specs: Mapping[str, ArraySpec],
+    *,
+    texts: Sequence[str] = (),
+    optional: Mapping[str, ArraySpec] = NO_COLUMNS,
+    num_rows: int,
 ) -> dict[str, Any]:
     """Columns of an Arrow IPC file that came from `path`; other columns are not decoded.
 
@@ -70,6 +78,7 @@ def decode_columns(
         path: for the error.
         specs: what each column must be.
         texts: names of columns that must be strings; they come as arrays of objects.
+        optional: what further columns must be, where the file has them.
         num_rows: how many rows there must be.
 
     Raises:
@@ -78,15 +87,17 @@ def decode_columns(
     """
     check_sizes(data, path)
     pyarrow = require("pyarrow", "arrow")
+    specs = {**specs, **optional}
     types = {name: _arrow_type(spec) for name, spec in specs.items()} | dict.fromkeys(texts, pyarrow.string())
     try:
-        rows = _read_rows(data, path, types)
+        rows = _read_rows(data, path, types, optional)
         rows.validate(full=True)
     except (pyarrow.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         raise ArtifactError(path, "parse", f"not a sound Arrow file: {error}") from error
     if rows.num_rows != num_rows:
         raise ArtifactError(path, "parse", f"expected {num_rows} rows, got {rows.num_rows}")
-    decoded: dict[str, Any] = {name: _decode(rows.column(name), spec, f"{path}:{name}") for name, spec in specs.items()}
+    there = {name: spec for name, spec in specs.items() if name not in optional or name in rows.schema.names}
+    decoded: dict[str, Any] = {name: _decode(rows.column(name), spec, f"{path}:{name}") for name, spec in there.items()}
     return decoded | {name: _decode_texts(rows.column(name), f"{path}:{name}") for name in texts}
 
 
@@ -145,13 +156,15 @@ def _arrow_type(spec: ArraySpec) -> Any:
     return type_
 
 
-def _read_rows(data: bytes, path: str | Path, types: Mapping[str, Any]) -> Any:
+def _read_rows(data: bytes, path: str | Path, types: Mapping[str, Any], optional: Container[str]) -> Any:
     pyarrow = require("pyarrow", "arrow")
     stream = pyarrow.py_buffer(data)[STREAM_BEGINS:]
     schema = pyarrow.ipc.read_schema(stream)
     indices = []
     for name, type_ in types.items():
         found = schema.get_all_field_indices(name)
+        if not found and name in optional:
+            continue
         if len(found) != 1:
             raise ArtifactError(path, "parse", f"expected one column {name!r}, got {len(found)}")
         if not (actual := schema.field(found[0]).type).equals(type_):

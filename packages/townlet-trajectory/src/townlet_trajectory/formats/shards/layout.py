@@ -34,6 +34,8 @@ _TRAJECTORY_SPECS = {
     **dict.fromkeys(("world", "episode", "first_tick", "length"), ArraySpec("int64")),
     **dict.fromkeys(("terminated", "truncated"), ArraySpec("bool")),
 }
+_LABEL = {"episode_label": ArraySpec("int8")}
+"""In a table of trajectories only where one of them has a label, so that others are what they always were."""
 
 
 def step_bytes(schema: TrajectorySchema) -> int:
@@ -77,6 +79,7 @@ def encode_shard(batch: TrajectoryBatch, *, compression: str) -> tuple[bytes, by
         "length": arrow_array(lengths),
         "terminated": arrow_array(batch.terminated),
         "truncated": arrow_array(batch.truncated),
+        **({name: arrow_array(batch.episode_labels) for name in _LABEL} if batch.episode_labels.any() else {}),
         **{f"final.{name}": arrow_array(batch.final_observations[name]) for name in batch.schema.observations},
     }
     return encode_columns(steps, compression=compression), encode_columns(trajectories, compression=compression)
@@ -145,21 +148,30 @@ def _decode_trajectories(
     data: bytes, path: Path, finals: Mapping[str, ArraySpec], num_trajectories: int, num_steps: int
 ) -> tuple[TrajectoryTable, dict[str, Array]]:
     columns = decode_columns(
-        data, path, {**_TRAJECTORY_SPECS, **finals}, texts=("agent_id",), num_rows=num_trajectories
+        data,
+        path,
+        {**_TRAJECTORY_SPECS, **finals},
+        texts=("agent_id",),
+        optional=_LABEL,
+        num_rows=num_trajectories,
     )
     lengths = columns["length"]
     # In float64, which does not wrap; exact as far as counts of steps go.
     if lengths.min(initial=1) < 1 or lengths.sum(dtype=np.float64) != num_steps:
         raise ManifestError(path, "parse", f"`length` must be positive and {num_steps} together")
-    table = TrajectoryTable(
-        agent_ids=columns["agent_id"],
-        worlds=columns["world"],
-        episodes=columns["episode"],
-        first_ticks=columns["first_tick"],
-        lengths=lengths,
-        terminated=columns["terminated"],
-        truncated=columns["truncated"],
-    )
+    try:
+        table = TrajectoryTable(
+            agent_ids=columns["agent_id"],
+            worlds=columns["world"],
+            episodes=columns["episode"],
+            first_ticks=columns["first_tick"],
+            lengths=lengths,
+            terminated=columns["terminated"],
+            truncated=columns["truncated"],
+            episode_labels=columns.get("episode_label", np.zeros(num_trajectories, np.int8)),
+        )
+    except SchemaError as error:
+        raise ManifestError(path, "parse", str(error)) from error
     return table, {name: columns[name] for name in finals}
 
 

@@ -46,7 +46,7 @@ class ShardReader:
         """All trajectories, shard after shard; reads the tables of trajectories of all shards once. Raises
         `ArtifactError` as `load_block`."""
         empty = table_of(TrajectoryBatch.empty(self.schema))
-        table = joined_tables([empty, *(self._table(shard) for shard in self.manifest.shards)])
+        table = joined_tables([empty, *(read_table(self._directory, shard) for shard in self.manifest.shards)])
         tags = frozenset(self.manifest.info.tags)
         return replace(table, tags=(tags,) * len(table)) if tags else table
 
@@ -62,13 +62,14 @@ class ShardReader:
         block_bounds(self, block)
         shard = self.manifest.shards[block]
         steps, trajectories = shard_file_names(shard.number)
-        return decode_shard(
+        batch = decode_shard(
             (self._directory / steps, self._read(shard, steps)),
             (self._directory / trajectories, self._read(shard, trajectories)),
             self.schema,
             num_steps=shard.num_steps,
             num_trajectories=shard.num_trajectories,
         )
+        return replace(batch, episode_labels=shard.labelled(batch.episode_labels)) if shard.labels else batch
 
     def decision_column(self, block: int, name: str) -> Array:
         """One decision column of the rows of a shard, [rows, ...]; the file is verified, the others are not decoded.
@@ -92,17 +93,25 @@ class ShardReader:
             for name in shard.files:
                 self._read(shard, name)
 
-    def _table(self, shard: ShardEntry) -> TrajectoryTable:
-        _, name = shard_file_names(shard.number)
-        return decode_table(
-            self._read(shard, name),
-            self._directory / name,
-            num_steps=shard.num_steps,
-            num_trajectories=shard.num_trajectories,
-        )
-
     def _read(self, shard: ShardEntry, name: str) -> bytes:
-        return read_entry(self._directory, name, shard.files[name], origin=self._directory / MANIFEST_NAME)
+        return _read(self._directory, shard, name)
+
+
+def read_table(directory: Path, shard: ShardEntry) -> TrajectoryTable:
+    """Read the table of trajectories of a shard of `directory`, with the labels that they were given since. Raises
+    `ArtifactError` if it is missing, damaged, or contradicts the manifest."""
+    _, name = shard_file_names(shard.number)
+    table = decode_table(
+        _read(directory, shard, name),
+        directory / name,
+        num_steps=shard.num_steps,
+        num_trajectories=shard.num_trajectories,
+    )
+    return replace(table, episode_labels=shard.labelled(table.episode_labels))
+
+
+def _read(directory: Path, shard: ShardEntry, name: str) -> bytes:
+    return read_entry(directory, name, shard.files[name], origin=directory / MANIFEST_NAME)
 
 
 def read_shards(directory: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> TrajectoryBatch:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from townlet_trajectory.data.batch import TrajectoryBatch
+from townlet_trajectory.data.labels import WhichEpisode, meant_rows
 from townlet_trajectory.data.pieces import split_every
-from townlet_trajectory.data.schema import TrajectorySchema, common_schema
+from townlet_trajectory.data.schema import EpisodeLabel, TrajectorySchema, common_schema
 from townlet_trajectory.dataset.info import DATASET_VERSION, DatasetInfo, DatasetManifest, ShardEntry, shard_file_names
-from townlet_trajectory.dataset.source import schema_and_rest
+from townlet_trajectory.dataset.source import TrajectorySource, TrajectoryTable, schema_and_rest, table_of
 from townlet_trajectory.errors import ArtifactError, ManifestError, OrderError, TrajectoryError, require, system_errors
 from townlet_trajectory.formats.shards.columns import check_texts
 from townlet_trajectory.formats.shards.layout import check_shard_schema, encode_shard
-from townlet_trajectory.formats.shards.reader import read_dataset_manifest
+from townlet_trajectory.formats.shards.reader import ShardReader, read_dataset_manifest, read_table
 from townlet_trajectory.storage.files import DirectoryLock, make_directory, write_bytes_atomic
 from townlet_trajectory.storage.json import MAX_JSON_BYTES
 from townlet_trajectory.storage.locks import remove_if_there
@@ -92,6 +94,7 @@ class ShardWriter:
             self._write_manifest(begun)
             self._lock = stack.pop_all()
         self._next_number = begun.shards[-1].number + 1 if begun.shards else 0
+        self._num_before = len(begun.shards)
         self._closed = False
 
     @property
@@ -122,6 +125,33 @@ class ShardWriter:
             self._add_shards([self._pending])
             self._pending = []
 
+    def label(self, label: EpisodeLabel, which: WhichEpisode) -> bool:
+        """Label what this writer has taken; of shards the manifest is written anew. False if there is nothing of it.
+
+        Raises `OrderError` after `close`; `ArtifactError` if a table cannot be read, or the manifest cannot be written:
+        nothing is labelled then.
+        """
+        if self._closed:
+            raise OrderError("the writer is closed")
+        parts: list[ShardEntry | TrajectoryBatch] = [*self._manifest.shards[self._num_before :], *self._pending]
+        found = False
+        for place in reversed(range(len(parts))):  # the latest first
+            part = parts[place]
+            table = table_of(part) if isinstance(part, TrajectoryBatch) else read_table(self._directory, part)
+            last, goes_on = table.first_ticks + table.lengths, ~(table.terminated | table.truncated)
+            rows = meant_rows(which, table, last, goes_on)
+            if rows.size:
+                found, which = True, replace(which, episode=int(table.episodes[rows[0]]))
+                parts[place] = _labelled(part, label, rows)
+            if found and (which.agent_id is not None or (not rows.size and bool(np.any(table.worlds == which.world)))):
+                break
+        shards = tuple(part for part in parts if isinstance(part, ShardEntry))
+        if shards != self._manifest.shards[self._num_before :]:
+            before = self._manifest.shards[: self._num_before]
+            self._write_manifest(replace(self._manifest, shards=(*before, *shards)))
+        self._pending = [part for part in parts if isinstance(part, TrajectoryBatch)]
+        return found
+
     def close(self) -> DatasetManifest:
         """Write the rows that are still in memory and let the directory go; nothing happens the second time. Raises
         `ArtifactError` if a file cannot be written; the writer is then still open."""
@@ -149,10 +179,7 @@ class ShardWriter:
         """The manifest that is there, to go on with as `begun` says."""
         if not append:
             raise ArtifactError(self._directory, "write", "holds a dataset already; `append` goes on with it")
-        there = read_dataset_manifest(self._directory)
-        if there.schema_version[1] > DATASET_VERSION[1]:
-            message = f"version {there.schema_version} is read, but only {DATASET_VERSION} gone on with"
-            raise ManifestError(self._directory, "write", message)
+        there = _writable_manifest(self._directory)
         schema = common_schema([there.schema, begun.schema])
         return replace(begun, schema=schema, info=there.info if keep_info else begun.info, shards=there.shards)
 
@@ -200,11 +227,7 @@ class ShardWriter:
         )
 
     def _write_manifest(self, manifest: DatasetManifest) -> None:
-        data = manifest.encode()
-        if len(data) > MAX_JSON_BYTES:
-            message = f"at most {MAX_JSON_BYTES} bytes are read, got {len(data)}"
-            raise ManifestError(self._directory / MANIFEST_NAME, "encode", message)
-        write_bytes_atomic(self._directory / MANIFEST_NAME, data)
+        _write_manifest(self._directory, manifest)
         self._manifest = manifest
 
 
@@ -243,6 +266,62 @@ def write_shards(
         for batch in rest:
             writer.write(batch)
         return writer.close()
+
+
+def label_shards(
+    directory: str | Path, label: EpisodeLabel, choose: Callable[[TrajectorySource], NDArray[np.bool_]]
+) -> tuple[TrajectoryTable, NDArray[np.bool_]]:
+    """Label trajectories of a dataset that lies on disk: its manifest is written anew, and no shard.
+
+    Args:
+        directory: of the dataset; no other writer may hold it.
+        label: in place of what was said before.
+        choose: of the dataset, a mask [B]: which trajectories, or pieces, are labelled.
+
+    Returns:
+        The trajectories, as they were labelled before, and the mask.
+
+    Raises:
+        ArtifactError: if it is missing or damaged, another writer holds it, or the manifest cannot be written.
+        MissingExtraError: without pyarrow.
+    """
+    with DirectoryLock(directory):
+        manifest, reader = _writable_manifest(Path(directory)), ShardReader(directory)
+        chosen = choose(reader)
+        shards = [
+            shard.relabelled(label, np.flatnonzero(chosen[first:stop])) if chosen[first:stop].any() else shard
+            for shard, first, stop in zip(
+                manifest.shards, reader.block_offsets[:-1], reader.block_offsets[1:], strict=True
+            )
+        ]
+        _write_manifest(Path(directory), replace(manifest, shards=tuple(shards)))
+    return reader.table, chosen
+
+
+def _writable_manifest(directory: Path) -> DatasetManifest:
+    there = read_dataset_manifest(directory)
+    if there.schema_version[1] > DATASET_VERSION[1]:
+        message = f"version {there.schema_version} is read, but only {DATASET_VERSION} gone on with"
+        raise ManifestError(directory, "write", message)
+    return there
+
+
+def _write_manifest(directory: Path, manifest: DatasetManifest) -> None:
+    data = manifest.encode()
+    if len(data) > MAX_JSON_BYTES:
+        message = f"at most {MAX_JSON_BYTES} bytes are read, got {len(data)}"
+        raise ManifestError(directory / MANIFEST_NAME, "encode", message)
+    write_bytes_atomic(directory / MANIFEST_NAME, data)
+
+
+def _labelled(
+    part: ShardEntry | TrajectoryBatch, label: EpisodeLabel, rows: NDArray[np.int64]
+) -> ShardEntry | TrajectoryBatch:
+    if isinstance(part, ShardEntry):
+        return part.relabelled(label, rows)
+    labels = part.episode_labels.copy()
+    labels[rows] = label
+    return replace(part, episode_labels=labels)
 
 
 def _filled(
