@@ -8,11 +8,19 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import PossessionError, StateError, UnknownActionError
-from .handover import Handover
-from .locks import CallbackLock
-from .saving import SavedState, check_array, check_names, join_groups, restore_names, save_names, split_groups
-from .tickets import EndReason, InputQueues, Ticket
+from townlet_behavior.errors import PossessionError, StateError, UnknownActionError
+from townlet_behavior.possession.handover import Handover
+from townlet_behavior.possession.locks import CallbackLock
+from townlet_behavior.possession.tickets import EndReason, InputQueues, Ticket
+from townlet_behavior.saving import (
+    SavedState,
+    check_array,
+    check_names,
+    join_groups,
+    restore_names,
+    save_names,
+    split_groups,
+)
 
 _FOR_EVER = 2**62
 _FREE = -(2**62)
