@@ -17,6 +17,8 @@ from townlet_runtime import Simulation, check_simulation
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 TESTED_BELOW = {"act_without_torch", "balance_a_pole", "blend_a_policy", "record_and_load", "record_and_stream"}
 TESTED_BELOW |= {"plain_world", "train_on_your_world", "tune"}
+TESTED_ELSEWHERE = {"language_model_town"}
+"""In test_language_model.py; it speaks to a server."""
 
 
 def run(name: str, *arguments: str) -> str:
@@ -29,12 +31,13 @@ def run(name: str, *arguments: str) -> str:
 
 
 def test_every_example_is_run_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == TESTED_BELOW
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == TESTED_BELOW | TESTED_ELSEWHERE
 
 
-@pytest.mark.parametrize("name", sorted(TESTED_BELOW))
+@pytest.mark.parametrize("name", sorted(TESTED_BELOW | TESTED_ELSEWHERE))
 def test_it_is_short(name: str) -> None:
-    assert len((EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()) < 60
+    most = 100 if name in TESTED_ELSEWHERE else 60
+    assert len((EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()) < most
 
 
 def test_blend_a_policy() -> None:

@@ -199,3 +199,26 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_nothing_half_written(tmp_pat
     assert done.stderr.startswith(f"townlet: error: {folder}")
     assert done.stderr.count("\n") == 1
     assert list(folder.iterdir()) == []
+
+
+def test_a_pace_lets_ticks_begin_when_they_are_due(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    naps: list[float] = []
+    now = [100.0]
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(module.time, "sleep", sleep)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    assert main(["run", "--quiet", "--ticks", "3", "--ticks-per-second", "4"]) == 0
+    # a tick every 0.25 s, in naps of at most 0.1 s
+    assert naps == pytest.approx([0.1, 0.1, 0.05] * 3)
+    assert refusal(capsys, "--ticks-per-second", "0").endswith("--ticks-per-second: expected more than 0, got 0.0\n")
+
+
+def test_a_signal_is_heard_while_a_tick_is_waited_for() -> None:
+    pace = module._Pace(1e-6, lambda: True)  # type: ignore[arg-type]
+    pace.wait(1)

@@ -10,10 +10,12 @@ from townlet_runtime.adapters.controllers import (
     ObservationController,
     load_controller,
     load_guardrail,
+    make_controller,
     registered_controller,
     registered_guardrail,
 )
 from townlet_runtime.errors import ConfigError, MissingExtraError, SimulationError
+from townlet_runtime.simulation.interface import Closing
 from townlet_runtime.testing import Corridor, CorridorConfig
 
 MODULE = """
@@ -51,6 +53,22 @@ class Halt(StatelessGuardrail):
 
 def halt(spec):
     return Halt()
+
+class Beside(IdleController):
+    closed = False
+
+    def __init__(self, script):
+        super().__init__(wait=0)
+        self.script = script
+
+    def propose(self, view):
+        return self.script.propose(view)
+
+    def close(self):
+        type(self).closed = True
+
+def beside(spec, script):
+    return Beside(script)
 
 class Broken(IdleController):
     def propose(self, view):
@@ -192,3 +210,25 @@ def test_a_registered_controller_is_found_by_its_name(monkeypatch: pytest.Monkey
     assert registered_controller("gymnasium:Yours-v0") is None
     with pytest.raises(MissingExtraError, match="`bad` of .* `townlet.controllers` needs .*: No module .* 'no_such"):
         registered_controller("bad")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_factory_with_a_script_is_given_the_one_of_the_world() -> None:
+    corridor = Corridor()
+    factory, seen = load_controller("my_scripts:beside"), begun(corridor, 0)
+    own = corridor.scripted("idle")
+    assert make_controller(factory, corridor.spec, own).propose(seen).tolist() == own.propose(seen).tolist() == [0]
+    assert factory(corridor.spec).propose(seen).tolist() == [-1]  # a world without a script
+    without = make_controller(load_controller("my_scripts:make"), corridor.spec, own)
+    assert without.propose(seen).tolist() == [2]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_controller_that_holds_threads_is_closed_by_its_name() -> None:
+    controller = load_controller("my_scripts:beside")(Corridor().spec)
+    assert isinstance(controller, Closing)
+    controller.close()
+    assert sys.modules["my_scripts"].Beside.closed
+    still = load_controller("my_scripts:make")(Corridor().spec)
+    assert isinstance(still, Closing)
+    still.close()  # has nothing to close

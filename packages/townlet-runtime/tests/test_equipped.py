@@ -69,3 +69,33 @@ def test_an_equipped_world_keeps_the_promises_of_a_grouped_simulation() -> None:
     worlds = Equipment(controller=rightward, guardrails=(halt,)).of(OneGroup(Corridor(num_worlds=2)))
     assert isinstance(worlds, EquippedSimulation) and worlds.render() is None
     check_grouped_simulation(worlds, seed=1, ticks=30)
+
+
+class Held(IdleController):
+    """Falls back on a script, and holds something."""
+
+    def __init__(self, script: BatchController) -> None:
+        super().__init__(wait=0)
+        self._script = script
+        self.times_closed = 0
+
+    def propose(self, view: View) -> NDArray[np.int64]:
+        return self._script.propose(view)
+
+    def close(self) -> None:
+        self.times_closed += 1
+
+
+def test_a_controller_beside_the_worlds_own_script_is_closed_with_the_world() -> None:
+    made: list[Held] = []
+
+    def beside(spec: SimulationSpec, script: BatchController) -> BatchController:
+        made.append(Held(script))
+        return made[-1]
+
+    worlds = Equipment(controller=beside).of(OneGroup(Corridor()))
+    seen = worlds.reset(seeds=np.array([1]))["agents"]
+    own = Corridor().scripted("scripted").propose(seen)
+    assert worlds.scripted("scripted")["agents"].propose(seen).tolist() == own.tolist()
+    worlds.close()
+    assert [one.times_closed for one in made] == [1]

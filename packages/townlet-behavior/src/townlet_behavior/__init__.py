@@ -21,9 +21,15 @@ from .controllers import (
     StatelessController,
 )
 from .decisions import DecisionBatch, Kind, Source
+from .deferred.config import Budget, DeferredConfig
+from .deferred.controller import DeferredController
+from .deferred.counts import DeferredCounts
+from .deferred.log import AnswerLog
+from .deferred.records import Answer, Describe, Mind, Question
 from .difficulty import Difficulty
 from .draws import Purpose, draw_keys, uniforms
 from .errors import (
+    AnswerLogError,
     BehaviorError,
     ConfigError,
     ControllerError,
@@ -83,12 +89,16 @@ __all__ = [
     "ActionMaskGuardrail",
     "ActionVocabulary",
     "AgentIntent",
+    "Answer",
+    "AnswerLog",
+    "AnswerLogError",
     "ArgumentsView",
     "Avoiding",
     "BatchController",
     "BehaviorBridge",
     "BehaviorError",
     "BridgeConfig",
+    "Budget",
     "CallbackLock",
     "Cancellable",
     "Codec",
@@ -99,6 +109,10 @@ __all__ = [
     "ControllerError",
     "DecisionBatch",
     "Decoder",
+    "DeferredConfig",
+    "DeferredController",
+    "DeferredCounts",
+    "Describe",
     "Difficulty",
     "EndReason",
     "FirstOf",
@@ -109,6 +123,7 @@ __all__ = [
     "Informed",
     "IntentKind",
     "Kind",
+    "Mind",
     "NoProposals",
     "PerAgent",
     "PolicyError",
@@ -118,6 +133,7 @@ __all__ = [
     "Proposals",
     "ProposerAware",
     "Purpose",
+    "Question",
     "RivalryGuardrail",
     "RivalryView",
     "Rule",

@@ -86,3 +86,18 @@ class StateError(BehaviorError):
 
 class ShapeError(BehaviorError):
     """An array of the wrong shape or dtype, or slots that are not strictly ascending."""
+
+
+class AnswerLogError(BehaviorError):
+    """A log of answers that cannot be read or written, or is not of this run.
+
+    Attributes:
+        path: of the log.
+        line: counted from 1; None where it is about no line.
+    """
+
+    def __init__(self, path: str, problem: str, *, line: int | None = None, tick: int | None = None) -> None:
+        where = path if line is None else f"{path}:{line}"
+        super().__init__(f"{where}: {problem}", tick=tick)
+        self.path = path
+        self.line = line

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from townlet_runtime.policy.seal import SealedPolicy, seal
     from townlet_runtime.policy.vectors import VectorsCheck, check_vectors
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
+    from townlet_runtime.simulation.described import DescribedObservations
     from townlet_runtime.simulation.interface import (
         Closing,
         CommitmentColumns,
@@ -70,6 +71,7 @@ __all__ = [
     "Closing",
     "Collector",
     "CommitmentColumns",
+    "DescribedObservations",
     "Environment",
     "Evaluator",
     "Exact",
@@ -149,6 +151,7 @@ _MODULES = {
     ),
     "policy.seal": ("SealedPolicy", "seal"),
     "simulation.checks": ("check_grouped_simulation", "check_simulation"),
+    "simulation.described": ("DescribedObservations",),
     "simulation.interface": (
         "Closing",
         "CommitmentColumns",

@@ -13,6 +13,7 @@ from townlet_behavior import (
     BatchController,
     DecisionBatch,
     Guardrail,
+    NoProposals,
     ProposerAware,
     SavedState,
     StatelessController,
@@ -27,12 +28,14 @@ from townlet_runtime.adapters.named_code import (
     made_by,
     named_factory,
     registered_factory,
+    takes_parameter,
 )
 from townlet_runtime.errors import ConfigError, SimulationError
-from townlet_runtime.simulation.interface import Observed, SimulationSpec
+from townlet_runtime.simulation.interface import Closing, Observed, SimulationSpec
 
-ControllerFactory = Callable[[SimulationSpec], BatchController]
-"""Makes the script of a group from what the group can see and do."""
+ControllerFactory = Callable[..., BatchController]
+"""Makes the script of a group from its `SimulationSpec`. One with a parameter `script` is given the world's own script
+by that name, to fall back on; where the world has none, one that proposes nothing."""
 
 GuardrailFactory = Callable[[SimulationSpec], Guardrail]
 """Makes a rule on the executed actions of a group from what the group can see and do."""
@@ -77,6 +80,17 @@ class _Guardrail(Guardrail, Protocol):
     """A guardrail, as a user's own factory must make it."""
 
 
+def make_controller(factory: ControllerFactory, spec: SimulationSpec, script: BatchController) -> BatchController:
+    """Make the script of a group.
+
+    Args:
+        factory: of the script.
+        spec: of the group.
+        script: the world's own.
+    """
+    return factory(spec, script=script) if takes_parameter(factory, "script") else factory(spec)
+
+
 class _NamedController:
     """A `BatchController` of a user's own; its exceptions name it."""
 
@@ -115,6 +129,11 @@ class _NamedController:
     def restore(self, state: SavedState) -> None:
         with blamed(self._label):
             self._controller.restore(state)
+
+    def close(self) -> None:
+        if isinstance(self._controller, Closing):
+            with blamed(self._label):
+                self._controller.close()
 
 
 class _NamedGuardrail:
@@ -176,13 +195,18 @@ def registered_guardrail(name: str) -> GuardrailFactory | None:
 
 
 _TAKES = "one argument, the `SimulationSpec` of a group of agents"
+_MAY_TAKE = f"{_TAKES}, and perhaps `script`"
 
 
 def _controllers(factory: Factory, name: str) -> ControllerFactory:
     label = f"the controller {name!r}"
 
-    def make(spec: SimulationSpec) -> BatchController:
-        controller: object = made_by(factory, spec, settings={}, label=label, takes=_TAKES)
+    def make(spec: SimulationSpec, *, script: BatchController | None = None) -> BatchController:
+        own = NoProposals() if script is None else script
+        settings = {"script": own} if takes_parameter(factory, "script") else {}
+        controller: object = made_by(
+            factory, spec, settings=settings, label=label, takes=f"{_TAKES}, and perhaps `script`"
+        )
         if not isinstance(controller, _Controller):
             raise ConfigError(
                 f"{label} must make a `BatchController` (propose, settled, forget, save_state, restore), got "

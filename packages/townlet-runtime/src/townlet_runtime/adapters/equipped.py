@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState
-from townlet_runtime.adapters.controllers import ControllerFactory, GuardrailFactory
-from townlet_runtime.core.loop import SCRIPTED
-from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Picture, SimulationSpec, Stepped
+from townlet_runtime.adapters.controllers import ControllerFactory, GuardrailFactory, make_controller
+from townlet_runtime.core.loop import SCRIPTED, script_side
+from townlet_runtime.simulation.interface import Closing, GroupedSimulation, Observed, Picture, SimulationSpec, Stepped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class EquippedSimulation:
     def __init__(self, simulation: GroupedSimulation, equipment: Equipment) -> None:
         self._simulation = simulation
         self._equipment = equipment
+        self._controllers: list[BatchController] = []
+        """That were made here, and are closed with the world."""
 
     @property
     def specs(self) -> Mapping[str, SimulationSpec]:
@@ -53,10 +56,13 @@ class EquippedSimulation:
         return self._simulation.step(actions)
 
     def scripted(self, name: str) -> Mapping[str, BatchController]:
-        controller = self._equipment.controller
-        if controller is None or name != SCRIPTED:
+        factory = self._equipment.controller
+        if factory is None or name != SCRIPTED:
             return self._simulation.scripted(name)
-        return {group: controller(spec) for group, spec in self.specs.items()}
+        own = script_side(self._simulation)
+        made = {group: make_controller(factory, spec, own[group]) for group, spec in self.specs.items()}
+        self._controllers += made.values()
+        return made
 
     def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
         own = self._simulation.guardrails()
@@ -73,4 +79,8 @@ class EquippedSimulation:
         return self._simulation.render()
 
     def close(self) -> None:
-        self._simulation.close()
+        with ExitStack() as closing:
+            closing.callback(self._simulation.close)
+            for controller in self._controllers:
+                if isinstance(controller, Closing):
+                    closing.callback(controller.close)

@@ -60,6 +60,7 @@ from townlet_runtime.cli.options import (
     TelemetryTarget,
     Threads,
     Ticks,
+    TicksPerSecond,
     TotalSteps,
     Verbose,
 )
@@ -201,6 +202,7 @@ def run(
     policy: PolicyPath = None,
     ratio: Ratio = None,
     ticks: Ticks = None,
+    ticks_per_second: TicksPerSecond = None,
     record: RecordTarget = None,
     telemetry_path: TelemetryPath = None,
     stream_telemetry: StreamTelemetry = False,
@@ -227,6 +229,7 @@ def run(
         policy=policy,
         ratio=ratio,
         ticks=ticks,
+        ticks_per_second=ticks_per_second,
         record=None if record is None else parse_target(record),
         render=render,
         seed=seed,

@@ -317,6 +317,7 @@ Ticks = Annotated[
         show_default=False,
     ),
 ]
+TicksPerSecond = Annotated[float | None, typer.Option(parser=finite_number, metavar="R", help="Most ticks a second.")]
 RecordTarget = Annotated[
     str | None,
     typer.Option(

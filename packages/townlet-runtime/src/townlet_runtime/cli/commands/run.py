@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ TICK_FAILED = ENVIRONMENT_FAILED
 """Exit code; what is wrong before the first tick is 2, as of every command."""
 _CHUNK_TICKS = 100
 """Ticks between two looks at signals and progress."""
+_NAP_S = 0.1
 SOURCES = ("scripted", "learned", "external")
 
 
@@ -56,6 +58,7 @@ class RunOptions:
     policy: Path | None
     ratio: float | None
     ticks: int | None
+    ticks_per_second: float | None
     record: Target | None
     render: bool
     seed: int | None
@@ -112,8 +115,9 @@ def run_world(options: RunOptions, console: Console) -> int:
             console.progress(total=ticks, unit="ticks") as progress,
             screen(frame) as show,
         ):
+            pace = _Pace(options.ticks_per_second, stop)
             try:
-                reports = list(_ticks(loop, ticks, stop, progress, show))
+                reports = list(_ticks(loop, ticks, pace, progress, show))
             except (TownletError, BehaviorError) as error:
                 console.trace(error)
                 console.error(one_line(error))
@@ -238,6 +242,8 @@ def _set_up(
 def _check(options: RunOptions, console: Console) -> None:
     if options.ratio is not None and not 0.0 <= options.ratio <= 1.0:
         raise ConfigError(f"expected a share in [0, 1], got {options.ratio}", file="--ratio")
+    if options.ticks_per_second is not None and options.ticks_per_second <= 0.0:
+        raise ConfigError(f"expected more than 0, got {options.ticks_per_second}", file="--ticks-per-second")
     if options.ratio and options.policy is None:
         raise ConfigError("a ratio above 0 needs a policy that decides (--policy)", file="--ratio")
     if options.stream_telemetry and options.telemetry_path is not None:
@@ -253,17 +259,41 @@ def _check(options: RunOptions, console: Console) -> None:
         raise CommandError("--render and --stream-telemetry: both write to standard output")
 
 
+class _Pace:
+    """Lets a tick begin when its time has come.
+
+    Args:
+        ticks_per_second: at most; None: as fast as it goes.
+        stop: tells that a signal has come.
+    """
+
+    def __init__(self, ticks_per_second: float | None, stop: StopFlag) -> None:
+        self.ticks_per_second = ticks_per_second
+        self.stop = stop
+        self._begun = time.monotonic()
+
+    def wait(self, done: int) -> None:
+        """Sleep until `done` ticks are due, in naps so that a signal is heard."""
+        if self.ticks_per_second is None:
+            return
+        due = self._begun + done / self.ticks_per_second
+        while (left := due - time.monotonic()) > 0.0 and not self.stop():
+            time.sleep(min(left, _NAP_S))
+
+
 def _ticks(
-    loop: GroupedLoop, ticks: int, stop: StopFlag, progress: Progress, show: Callable[[], None] | None
+    loop: GroupedLoop, ticks: int, pace: _Pace, progress: Progress, show: Callable[[], None] | None
 ) -> Iterator[LoopReport]:
+    one_by_one = show is not None or pace.ticks_per_second is not None
     done = 0
-    while done < ticks and not stop():
-        chunk = min(_CHUNK_TICKS if show is None else 1, ticks - done)
+    while done < ticks and not pace.stop():
+        chunk = min(1 if one_by_one else _CHUNK_TICKS, ticks - done)
         yield loop.run_for(chunk)
         done += chunk
         if show is not None:
             show()
         progress.update("run", done)
+        pace.wait(done)
 
 
 def _sources(report: LoopReport, *, drawn: bool) -> dict[str, int]:
