@@ -31,6 +31,8 @@ AGENTS = (10, 100, 1000)
 ROUNDS = 11
 ROUND_TICKS = {10: 1000, 100: 400, 1000: 100}
 BLOCKED_TICKS = 100_000
+SHOWN = 12
+"""Features that the mind is shown, as in examples/language_model_town.py."""
 CALL_S = 0.5
 """Of one call of the mind: a thousand ticks of a town of ten, and still quick for a language model."""
 
@@ -59,7 +61,7 @@ def deferred(spec: SimulationSpec, script: BatchController, *, call_s: float) ->
         slow_mind(call_s),
         script,
         vocabulary=spec.vocabulary,
-        describe=DescribedObservations(spec),
+        describe=DescribedObservations(spec, names=spec.feature_names[:SHOWN]),
         capacity=spec.capacity,
         config=config,
     )

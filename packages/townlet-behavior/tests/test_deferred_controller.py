@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import time
@@ -443,3 +444,22 @@ def test_an_agent_without_an_answer_has_no_illegal_one() -> None:
     life.step(view_of(*range(CAPACITY), mask=mask_of(*[(NORTH, EAT)] * CAPACITY)))  # nobody may wait
     counts = life.controller.counts
     assert (counts.used, counts.illegal) == (1, 0)
+
+
+def test_a_coroutine_that_hangs_is_cancelled_at_its_deadline_and_frees_its_place(tmp_path: Path) -> None:
+    async def mind(questions: Sequence[Question]) -> list[Answer]:
+        await asyncio.sleep(3600.0)
+        return []
+
+    config = DeferredConfig(deadline_ticks=2, max_age_ticks=2, in_flight=1, breaker_failures=100)
+    with controller_of(mind, config, log=AnswerLog(tmp_path / "log")) as controller:
+        life, until, actions = Life(controller), time.monotonic() + 30.0, []
+        while controller.counts.raised < 8:
+            assert time.monotonic() < until, controller.counts
+            actions += life.actions(1)
+            time.sleep(0.001)
+        counts = controller.counts
+    assert counts.calls >= 2 and counts.overdue >= 8 and counts.answered == 0
+    again = Life(controller_of(None, config, log=AnswerLog.read(tmp_path / "log")))
+    assert again.actions(len(actions)) == actions
+    assert again.controller.counts == counts

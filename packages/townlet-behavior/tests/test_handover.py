@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from strategies import ints
 
 from townlet_behavior import ConfigError, StateError
-from townlet_behavior.handover import Handover
+from townlet_behavior.possession.handover import Handover
 
 
 def test_the_ramp_by_hand() -> None:

@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from townlet_behavior.locks import CallbackLock
+from townlet_behavior.possession.locks import CallbackLock
 
 
 def test_callbacks_are_called_in_order_when_the_last_hold_ends() -> None:

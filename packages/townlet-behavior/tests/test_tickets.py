@@ -7,7 +7,7 @@ import pytest
 from strategies import EAT, NUM_ACTIONS, WORK, ints, through_a_file
 
 from townlet_behavior import StateError, TicketEnd
-from townlet_behavior.tickets import KEPT_ENDS, InputQueues
+from townlet_behavior.possession.tickets import KEPT_ENDS, InputQueues
 
 
 def queues_of() -> InputQueues:

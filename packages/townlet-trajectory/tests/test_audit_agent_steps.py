@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steps_by_hand import EAT, SCHEMA, WAIT, WORK, trajectory_of
 
-from townlet_trajectory import Trajectory, TrajectoryBatch, TrajectorySchema
+from townlet_trajectory import EpisodeLabel, Trajectory, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.audit.agent_steps import AgentSteps, marks_of, row_of_choice, spans_of, steps_of_agent
 from townlet_trajectory.audit.explanation import Decider, StepNames, TickMark
 from townlet_trajectory.data.pieces import split_every
@@ -157,6 +157,14 @@ def test_pieces_are_one_life() -> None:
     assert said.option.since == 10
     assert said.end is None
     assert steps.explain(steps.trajectories[0], len(LIFE) - 1).end == "cut"
+
+
+def test_the_label_of_an_episode_is_said_of_its_steps() -> None:
+    labelled = replace(trajectory_of({}, {}), episode_label=EpisodeLabel.FAILURE)
+    steps = steps_of_agent(opened(labelled), "ann")
+    assert [steps.explain(steps.trajectories[0], row).episode_label for row in (0, 1)] == ["failure", "failure"]
+    plain = steps_of_agent(opened(trajectory_of({})), "ann")
+    assert plain.explain(plain.trajectories[0], 0).episode_label is None
 
 
 def test_steps_at_a_tick() -> None:

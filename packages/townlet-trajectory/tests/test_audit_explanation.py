@@ -33,7 +33,7 @@ KEYS = {
         "veto_reason",
         "why",
     },
-    "came": {"reward", "reward_terms", "end"},
+    "came": {"reward", "reward_terms", "end", "episode_label"},
 }
 
 

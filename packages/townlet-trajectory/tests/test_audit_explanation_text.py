@@ -86,6 +86,16 @@ def test_numbers_without_means_are_those_that_are_not_zero() -> None:
     assert "Could do   any of 3 actions" in said
 
 
+def test_a_label_is_said() -> None:
+    step = RecordedStep(
+        agent_id="ann", tick=0, observations={}, columns=row_of(), reward=1.0, episode_label="success", end="terminated"
+    )
+    assert explanation_lines(explain_step(NAMES, step))[-2:] == [
+        "           It ended here: terminated, a true end.",
+        "           The whole episode is labelled success.",
+    ]
+
+
 @pytest.mark.parametrize("end", ["terminated", "truncated", "cut"])
 def test_ends(end: str) -> None:
     step = RecordedStep(agent_id="ann", tick=0, observations={}, columns=row_of(), reward=1.0, end=end)

@@ -53,9 +53,10 @@ from .guardrails import (
     veto_reasons_of,
 )
 from .intent import Action, AgentIntent, IntentKind
-from .locks import CallbackLock
 from .personality import CHAT_PREFERENCE, PROFILES, Profile, arrival_buffers, avoid_thresholds, need_thresholds
-from .possession import Possession
+from .possession.locks import CallbackLock
+from .possession.possession import Possession
+from .possession.tickets import EndReason, Ticket, TicketEnd
 from .proposals import Proposals
 from .proposers import SCRIPT, ProposerAware, proposers_of
 from .saving import SavedState, join_groups, split_groups
@@ -72,7 +73,6 @@ from .scripted import (
 from .scripted_behavior import ScriptedBehavior, Shift
 from .social import chat_quality, chat_score
 from .tally import Tally
-from .tickets import EndReason, Ticket, TicketEnd
 from .views import ArgumentsView, View, WorldView
 from .vocabulary import ActionVocabulary
 

@@ -26,7 +26,7 @@ from .difficulty import Difficulty
 from .draws import Purpose, uniforms
 from .errors import ConfigError, PolicyError, ShapeError, StateError
 from .guardrails import Guardrail, GuardrailChain
-from .possession import Possession
+from .possession.possession import Possession
 from .proposals import Proposals, find_faults, is_sound, without_rows
 from .proposers import ProposerAware, proposed_by, proposers_of
 from .saving import SavedState, check_array, check_names, join_groups, split_groups

@@ -17,7 +17,7 @@ from .config import (
     clamped_ratio,
 )
 from .errors import ShapeError, StateError
-from .locks import CallbackLock
+from .possession.locks import CallbackLock
 from .saving import SavedState, check_array, check_names
 from .views import check_slots
 

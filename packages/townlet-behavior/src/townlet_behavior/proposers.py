@@ -13,6 +13,7 @@ from .views import View
 
 _MOST_PROPOSERS = 127
 _NOBODY = np.int8(-1)
+_INT8, _INT32 = np.dtype(np.int8), np.dtype(np.int32)
 SCRIPT = "script"
 """Name of the proposer of a controller that is one alone."""
 
@@ -69,13 +70,15 @@ def proposed_by(
     if controller is None:
         return -nobody.view(np.int8), np.zeros(len(proposals), np.int32)
     proposer, age = controller.proposed_by(view)
-    for name, array, dtype in (("proposer", proposer, np.int8), ("age", age, np.int32)):
-        if array.dtype != dtype or array.shape != proposals.shape:
-            raise ShapeError(
-                f"`proposed_by` must give {name} {np.dtype(dtype)} {proposals.shape}, got {array.dtype} {array.shape}"
-            )
+    shape = proposals.shape
+    if proposer.dtype != _INT8 or proposer.shape != shape or age.dtype != _INT32 or age.shape != shape:
+        raise ShapeError(
+            f"`proposed_by` must give proposers int8 {shape} and ages int32 {shape}, got {proposer.dtype} "
+            f"{proposer.shape} and {age.dtype} {age.shape}"
+        )
     num_names = len(controller.proposers)
-    if np.count_nonzero(nobody | ((proposer >= 0) & (proposer < num_names))) != len(proposals):
+    # As unsigned, a negative number is larger than any index.
+    if np.count_nonzero(nobody | (proposer.view(np.uint8) < num_names)) != len(proposals):
         raise ShapeError(f"`proposed_by` must give indices into {num_names} `proposers`, got {proposer.tolist()}")
     if np.count_nonzero(age < 0):
         raise ShapeError(f"`proposed_by` must give ages of at least 0 ticks, got {age.tolist()}")

@@ -137,12 +137,12 @@ class DeferredController:
             view: as given to `propose`, N rows.
 
         Returns:
-            proposer [N], an index into `proposers` or -1 where nothing is proposed, and age in ticks [N].
+            proposer [N], an index into `proposers`, and age in ticks [N].
         """
         if self._ages is None:
-            return (self._actions >> 63).astype(np.int8), np.zeros(len(self._actions), np.int32)
+            return np.zeros(len(self._actions), np.int8), np.zeros(len(self._actions), np.int32)
         by_mind = self._ages >= 0
-        return np.where(by_mind, _MIND, self._actions >> 63).astype(np.int8), np.where(by_mind, self._ages, 0)
+        return by_mind.astype(np.int8) * np.int8(_MIND), np.where(by_mind, self._ages, 0)
 
     def propose(self, view: View) -> NDArray[np.int64]:
         """[N]; the mind's answer where there is one that is legal and young enough, else the fallback's action.

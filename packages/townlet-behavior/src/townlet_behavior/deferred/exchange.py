@@ -137,8 +137,9 @@ class Exchange:
 
     def commit(self) -> None:
         """Carry out the answers that were found, and give up the calls that are overdue now."""
-        self._end_all(self._arrived)
-        self._arrived = []
+        if self._arrived:
+            self._end_all(self._arrived)
+            self._arrived = []
         for call in self.standing.give_up():
             self._note({"event": OVERDUE, "call": call.number})
             if self._is_live and self._calls is not None:

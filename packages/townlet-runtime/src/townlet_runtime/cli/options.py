@@ -317,15 +317,7 @@ Ticks = Annotated[
         show_default=False,
     ),
 ]
-TicksPerSecond = Annotated[
-    float | None,
-    typer.Option(
-        parser=finite_number,
-        metavar="R",
-        help="At most so many ticks a second, for a mind that needs time.  [default: as fast as it goes]",
-        show_default=False,
-    ),
-]
+TicksPerSecond = Annotated[float | None, typer.Option(parser=finite_number, metavar="R", help="Most ticks a second.")]
 RecordTarget = Annotated[
     str | None,
     typer.Option(

@@ -231,6 +231,7 @@ def _decision_at(trajectory: Trajectory, row: int) -> RecordedStep:
         columns={name: np.asarray(column[row]) for name, column in trajectory.columns.items()},
         reward=float(trajectory.rewards[row]),
         end=_end_at(trajectory, row),
+        episode_label=trajectory.episode_label.name.lower() if trajectory.episode_label else None,
         option_since=None if begun is None else int(trajectory.ticks[begun]),
         option_proposer=None if begun is None or proposers is None else int(proposers[begun]),
         first_tick=int(trajectory.ticks[0]),

@@ -51,6 +51,8 @@ class RecordedStep:
     """None: not known yet."""
     end: str | None = None
     """See `StepExplanation.end`."""
+    episode_label: str | None = None
+    """See `StepExplanation.episode_label`."""
     option_since: int | None = None
     """See `OptionInForce.since`."""
     option_proposer: int | None = None
@@ -124,6 +126,7 @@ def explain_step(names: StepNames, step: RecordedStep) -> StepExplanation:
         reward=step.reward,
         reward_terms=row.reward_terms,
         end=step.end,
+        episode_label=step.episode_label,
     )
 
 

@@ -174,6 +174,8 @@ class StepExplanation:
     reward_terms: Mapping[str, float]
     end: str | None
     """`terminated`, `truncated`, or `cut` where the record stops at this step; None: the trajectory goes on."""
+    episode_label: str | None
+    """What a person said of the whole episode: `success`, `failure`, `discard`; None: nothing."""
 
     def document(self) -> dict[str, JsonValue]:
         """As JSON, under keys that stay: `docs/how-to/explain.md` has the list."""
@@ -216,7 +218,12 @@ class StepExplanation:
                 "veto_reason": self.veto_reason,
                 "why": [*self.why],
             },
-            "came": {"reward": self.reward, "reward_terms": {**self.reward_terms}, "end": self.end},
+            "came": {
+                "reward": self.reward,
+                "reward_terms": {**self.reward_terms},
+                "end": self.end,
+                "episode_label": self.episode_label,
+            },
         }
 
 

@@ -172,7 +172,11 @@ def _came(step: StepExplanation) -> list[str]:
         return ["not known yet"]
     terms = [f"{name} {short(value)}" for name, value in step.reward_terms.items() if value]
     lines = [f"reward {short(step.reward)}" + (f": {', '.join(terms)}" if terms else "")]
-    return lines if step.end is None else [*lines, _ENDS[step.end]]
+    if step.end is not None:
+        lines.append(_ENDS[step.end])
+    if step.episode_label is not None:
+        lines.append(f"The whole episode is labelled {step.episode_label}.")
+    return lines
 
 
 def decided_by(span: Span) -> str:

@@ -8,10 +8,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import PossessionError, StateError, UnknownActionError
+from ..errors import PossessionError, StateError, UnknownActionError
+from ..saving import SavedState, check_array, check_names, join_groups, restore_names, save_names, split_groups
 from .handover import Handover
 from .locks import CallbackLock
-from .saving import SavedState, check_array, check_names, join_groups, restore_names, save_names, split_groups
 from .tickets import EndReason, InputQueues, Ticket
 
 _FOR_EVER = 2**62

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import PossessionError, StateError
-from .saving import SavedState, check_array, check_names
+from ..errors import PossessionError, StateError
+from ..saving import SavedState, check_array, check_names
 
 EndReason = Literal["executed", "vetoed", "released", "lapsed", "ended", "superseded"]
 """Why an input waits no more. `executed` and `vetoed`: it came to a decision. Else it came too late: the agent was

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ConfigError
-from .saving import SavedState, check_array, check_names
+from ..errors import ConfigError
+from ..saving import SavedState, check_array, check_names
 
 _NEVER = -(2**62)
 _NEXT = 2**62

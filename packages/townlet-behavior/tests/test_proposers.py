@@ -1,0 +1,69 @@
+"""Who made each proposal, as a controller of several proposers says it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from strategies import EAT, WAIT, Script, bridge_of, view_of
+
+from townlet_behavior import ConfigError, ShapeError, proposers_of
+
+
+class Minds(Script):
+    """Proposes, and says who did, what the test says."""
+
+    def __init__(self, names: Any, proposer: NDArray[Any], age: NDArray[Any]) -> None:
+        super().__init__(EAT, EAT, -1)
+        self.proposers, self._said = names, (proposer, age)
+
+    def proposed_by(self, view: object) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+        return self._said
+
+
+def said(*proposers: int) -> NDArray[np.int8]:
+    return np.array(proposers, np.int8)
+
+
+def ages(*ticks: int) -> NDArray[np.int32]:
+    return np.array(ticks, np.int32)
+
+
+def test_proposers_and_ages_are_recorded_and_counted() -> None:
+    minds = Minds(("fallback", "mind"), said(1, 0, 9), ages(4, 0, 0))
+    bridge = bridge_of(minds)
+    assert bridge.proposers == ("fallback", "mind")
+    decisions = bridge.decide(view_of(0, 1, 2), tick=0)
+    assert decisions.proposer.tolist() == [1, 0, -1]  # nothing was proposed for the last
+    assert decisions.proposal_age.tolist() == [4, 0, 0]
+    assert bridge.counts().proposals == {"fallback": 1, "mind": 1}
+    minds._said[1][0] = 7  # the controller may use its arrays again
+    assert decisions.proposal_age.tolist() == [4, 0, 0]
+
+
+def test_a_controller_that_says_nothing_is_the_script() -> None:
+    assert proposers_of(Script(WAIT)) == ("script",)
+    assert bridge_of(Script(EAT, -1)).decide(view_of(0, 1), tick=0).proposer.tolist() == [0, -1]
+
+
+@pytest.mark.parametrize("names", [(), ("a", "a"), ("",), tuple(map(str, range(128)))])
+def test_names_that_are_none_are_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="`proposers` must be 1 to 127 different names"):
+        bridge_of(Minds(names, said(0, 0, 0), ages(0, 0, 0)))
+    assert len(proposers_of(Minds(tuple(map(str, range(127))), said(), ages()))) == 127
+
+
+@pytest.mark.parametrize(
+    ("proposer", "age", "problem"),
+    [
+        (np.zeros(3), ages(0, 0, 0), "got float64"),
+        (said(0, 0), ages(0, 0, 0), r"got int8 \(2,\)"),
+        (said(0, 0, 0), np.zeros(3), r"and float64 \(3,\)"),
+        (said(0, 2, 0), ages(0, 0, 0), r"indices into 2 `proposers`, got \[0, 2, 0\]"),
+        (said(-1, 0, 0), ages(0, 0, 0), r"indices into 2 `proposers`, got \[-1, 0, 0\]"),
+        (said(0, 0, 0), ages(0, -1, 0), r"ages of at least 0 ticks, got \[0, -1, 0\]"),
+    ],
+)
+def test_what_is_no_answer_is_refused(proposer: NDArray[Any], age: NDArray[Any], problem: str) -> None:
+    with pytest.raises(ShapeError, match=problem):
+        bridge_of(Minds(("a", "b"), proposer, age)).decide(view_of(0, 1, 2), tick=0)
