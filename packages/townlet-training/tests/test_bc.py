@@ -439,3 +439,22 @@ def test_a_dataset_without_a_label_is_refused_before_anything_is_learned() -> No
     datasets = [TrajectoryDataset(BatchSource(each), batch_size=8, seed=0) for each in (batch, nothing)]
     with pytest.raises(EmptyBatchError, match="`held_out` has no label in 20 rows"):
         learner_of(three_features()).fit(*datasets)
+
+
+def test_noise_on_the_inputs_keeps_a_label_from_deciding_about_what_lies_close_to_another() -> None:
+    # Two labels at 0 and one at 0.05, which noise of deviation 1 cannot be told apart from them: without noise the
+    # network learns each by heart, with it the more frequent one.
+    features = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.05, 0.0, 0.0]], np.float32).repeat(8, axis=0)
+    batch = batch_of(
+        lengths=[24],
+        rewards=np.zeros(24),
+        terminated=[True],
+        num_actions=3,
+        observations={"features": features},
+        expert_action=np.repeat([0, 0, 1], 8),
+    )
+    found = {}
+    for noise in (0.0, 1.0):
+        learner = learner_of(three_features(), learning_rate=3e-2, num_epochs=300, input_noise=noise)
+        found[noise] = learner.fit(batch, batch).accuracy
+    assert found == {0.0: 1.0, 1.0: pytest.approx(2 / 3)}
