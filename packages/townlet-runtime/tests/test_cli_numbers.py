@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Iterator
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from enum import EnumMeta
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
@@ -24,6 +25,16 @@ def kinds(hint: Any) -> set[Any]:
     return {hint}
 
 
+def word(hint: Any) -> str:
+    """What may stand for a parameter: one of its words, else a file that is not there."""
+    for kind in kinds(hint):
+        if get_origin(kind) is Literal:
+            return str(get_args(kind)[0])
+        if isinstance(kind, EnumMeta):
+            return str(next(iter(kind)).value)
+    return "nowhere"
+
+
 def numbers(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], str, type]]:
     """Every option that is a number: the words of its command, its name, and its type."""
     if isinstance(command, TyperGroup):
@@ -33,7 +44,9 @@ def numbers(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], str, ty
     function = getattr(command.callback, "__wrapped__", command.callback)
     hints = get_type_hints(function, include_extras=True) or inspect.signature(function).parameters
     # What has to be there is named, so that it is not missed first; none of it is there.
-    needed = ["nowhere" for each in command.params if each.required and each.param_type_name == "argument"]
+    needed = [
+        word(hints.get(each.name)) for each in command.params if each.required and each.param_type_name == "argument"
+    ]
     for parameter in command.params:
         found = kinds(hints.get(parameter.name)) & {int, float}
         if found and parameter.param_type_name == "option":

@@ -113,6 +113,10 @@ def _option(help: str, metavar: str, *names: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=help, show_default=False)
 
 
+def _which(help: str, name: str) -> Any:
+    return typer.Option(name, metavar="N", help=help, show_default=False, min=0, max=2**63 - 1)
+
+
 _MinLength = Annotated[int | None, _length("At least so many steps.")]
 _MaxLength = Annotated[int | None, _length("At most so many steps.")]
 _MinReturn = Annotated[float | None, _return("The rewards add up to at least this.")]
@@ -124,8 +128,8 @@ _OfLabel = Annotated[
     list[LabelName] | None, _option("Labelled success, failure, discard or none. Repeatable.", "LABEL", "--label")
 ]
 _NotOfLabel = Annotated[list[LabelName] | None, _option("Not labelled so. Repeatable.", "LABEL", "--without-label")]
-_OfWorlds = Annotated[list[int] | None, _option("Trajectories in this world. Repeatable.", "N", "--world")]
-_OfEpisodes = Annotated[list[int] | None, _option("Trajectories in this episode. Repeatable.", "N", "--episode")]
+_OfWorlds = Annotated[list[int] | None, _which("Trajectories in this world. Repeatable.", "--world")]
+_OfEpisodes = Annotated[list[int] | None, _which("Trajectories in this episode. Repeatable.", "--episode")]
 _All = Annotated[bool, typer.Option("--all", help="All of its trajectories.")]
 _LabelledTarget = Annotated[
     Path | None,
