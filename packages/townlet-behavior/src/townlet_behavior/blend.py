@@ -64,9 +64,13 @@ def mixture_log_prob(
     Returns:
         [N] float64; -inf where μ(a) is 0.
     """
-    # Few agents have a ratio of their own: a logarithm for each ratio gives all rows of one ratio the same bits.
-    levels, which = np.unique(ratio, return_inverse=True)
-    log_ratio, log_rest = np.array([_logs(level) for level in levels.tolist()]).T.take(which.reshape(-1), axis=1)
+    log_ratio: Ratio
+    log_rest: Ratio
+    if isinstance(ratio, float):
+        log_ratio, log_rest = _logs(ratio)
+    else:  # a logarithm for each ratio gives all rows of one ratio the same bits
+        levels, which = np.unique(ratio, return_inverse=True)
+        log_ratio, log_rest = np.array([_logs(level) for level in levels.tolist()]).T.take(which.reshape(-1), axis=1)
     mixed: NDArray[np.float64] = np.logaddexp(policy_log_prob + log_ratio, np.where(agrees, log_rest, -math.inf))
     return mixed
 
@@ -151,12 +155,13 @@ def blend_proposals(
         min_ratio: β_min in (0, 1].
     """
     action, learned = blend(script, proposals.actions, proposals.opinion, draws, ratio)
-    if proposals.log_probs is None or proposals.greedy:
-        kind = np.full(len(script), _FOREIGN)
+    correctable = proposals.log_probs is not None and not proposals.greedy
+    if correctable and not isinstance(ratio, float):
+        kind = np.where(ratio >= min_ratio, _DECISION, _FOREIGN)
     else:
-        kind = np.full(len(script), np.where(np.asarray(ratio) >= min_ratio, _DECISION, _FOREIGN))
-        if proposals.opinion is not None:
-            kind[~proposals.opinion] = _FOREIGN
+        kind = np.full(len(script), _DECISION if correctable and ratio >= min_ratio else _FOREIGN)
+    if proposals.opinion is not None:
+        kind[~proposals.opinion] = _FOREIGN
     # False and True are the codes of SCRIPTED and LEARNED.
     return Choices(action, kind, learned.view(np.int8))
 

@@ -21,7 +21,7 @@ from .blend import (
 from .commitment import Commitments, Held
 from .config import BridgeConfig, clamped_ratio
 from .controllers import BatchController, propose_checked
-from .decisions import DecisionBatch
+from .decisions import Constants, DecisionBatch
 from .difficulty import Difficulty
 from .draws import Purpose, uniforms
 from .errors import ConfigError, PolicyError, ShapeError, StateError
@@ -86,8 +86,8 @@ class BehaviorBridge:
         self._proposers = proposers_of(controller)
         self._aware = controller if isinstance(controller, ProposerAware) else None
         self._counter = TallyCounter(self._guardrails.reasons, self._proposers)
-        self._tick = 0
-        """The last one decided; 0 before the first, and after a restore."""
+        self._constants = Constants.of(0)
+        self._tick = 0  # the last one decided; 0 before the first, and after a restore
         self._held_before: tuple[View, int, Held] | None = None
         """The last answer of `held`, for the `decide` that usually follows; gone when a commitment changes."""
         self.possession = Possession(
@@ -162,12 +162,13 @@ class BehaviorBridge:
             held = self._held(view, tick)
             possessed, wishes = self.possession.wishes(view.slots, tick)
             expert = propose_checked(self._controller, view, num_actions=self._num_actions)
-            proposer, proposal_age = proposed_by(self._aware, view, expert)
+            silent = expert < 0
+            proposer, proposal_age = self._proposed_by(view, silent)
             proposals = self._usable(proposals, view, tick)
-            script = np.where(expert < 0, self._wait, expert)
+            script = np.where(silent, self._wait, expert) if np.count_nonzero(silent) else expert
             ratio = self.difficulty.ratios(view.slots, self._ratio)
-            if (handed_over := self.possession.handed_over(view.slots, tick)) is not None:
-                ratio = ratio * handed_over.astype(np.float64)
+            handed_over = self.possession.handed_over(view.slots, tick)
+            ratio = ratio if handed_over is None else ratio * handed_over.astype(np.float64)
             drawn = self._blend(view, script, proposals, ratio, tick)
             choices, delay = self._choose(view, drawn, held, possessed, wishes, tick)
             # The guardrails have the last word.
@@ -195,7 +196,7 @@ class BehaviorBridge:
                 proposer=proposer,
                 proposal_age=proposal_age,
                 observation_age=delay,
-                temperature=np.ones(len(expert), np.float32) if temperatures is None else temperatures.copy(),
+                temperature=self._constants.ones if temperatures is None else temperatures.copy(),
             )
             self._settle(view, decisions, tick)
             return decisions
@@ -290,8 +291,7 @@ class BehaviorBridge:
         The config is not part of the state: give this bridge the same one.
 
         Raises:
-            StateError: if the state is of another vocabulary, seed, capacity, controller or set of guardrails; then
-                nothing has changed.
+            StateError: if it is of another vocabulary, seed, capacity, controller, guardrails; then nothing has changed.
         """
         parts = split_groups(state, ("bridge", "commitments", "possession", "difficulty", "counts", "controller"))
         own = parts["bridge"]
@@ -341,6 +341,14 @@ class BehaviorBridge:
         else:
             draws = uniforms(self._seed, Purpose.BLEND, view.keys, tick)
         return blend_proposals(script, proposals, draws, ratio=ratio, min_ratio=self._config.min_ratio)
+
+    def _proposed_by(self, view: View, silent: NDArray[np.bool_]) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+        """Return proposers and ages [N]; the same arrays at every tick at which all proposals are a script's own."""
+        if len(self._constants.ones) != len(silent):
+            self._constants = Constants.of(len(silent))
+        if self._aware is None and not np.count_nonzero(silent):
+            return self._constants.first, self._constants.now
+        return proposed_by(self._aware, view, silent)
 
     def _choose(
         self,

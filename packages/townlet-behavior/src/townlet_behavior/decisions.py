@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,25 @@ class Source(IntEnum):
     SCRIPTED = 0
     LEARNED = 1
     EXTERNAL = 2
+
+
+class Constants(NamedTuple):
+    """Columns of the usual case, which are not to be made anew at every tick; they cannot be written to."""
+
+    first: NDArray[np.int8]
+    """[N] zeros: the first proposer."""
+    now: NDArray[np.int32]
+    """[N] zeros: ticks."""
+    ones: NDArray[np.float32]
+    """[N]."""
+
+    @classmethod
+    def of(cls, size: int) -> Constants:
+        """The columns of so many agents."""
+        columns = cls(np.zeros(size, np.int8), np.zeros(size, np.int32), np.ones(size, np.float32))
+        for column in columns:
+            column.flags.writeable = False
+        return columns
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

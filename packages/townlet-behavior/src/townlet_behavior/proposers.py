@@ -51,14 +51,14 @@ def proposers_of(controller: BatchController) -> tuple[str, ...]:
 
 
 def proposed_by(
-    controller: ProposerAware | None, view: View, proposals: NDArray[np.int64]
+    controller: ProposerAware | None, view: View, silent: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
     """Ask a controller who made its last proposals, and check its answer.
 
     Args:
         controller: the script; None: it is one proposer.
         view: that the proposals were made from, N rows.
-        proposals: [N]; -1 where nothing was proposed.
+        silent: [N]; where nothing was proposed.
 
     Returns:
         Copies: proposer [N], -1 where nothing was proposed, and age in ticks [N].
@@ -66,11 +66,10 @@ def proposed_by(
     Raises:
         ShapeError: if an array has another shape or dtype, or a value out of its range.
     """
-    nobody = proposals < 0
     if controller is None:
-        return -nobody.view(np.int8), np.zeros(len(proposals), np.int32)
+        return -silent.view(np.int8), np.zeros(len(silent), np.int32)
     proposer, age = controller.proposed_by(view)
-    shape = proposals.shape
+    shape = silent.shape
     if proposer.dtype != _INT8 or proposer.shape != shape or age.dtype != _INT32 or age.shape != shape:
         raise ShapeError(
             f"`proposed_by` must give proposers int8 {shape} and ages int32 {shape}, got {proposer.dtype} "
@@ -78,8 +77,8 @@ def proposed_by(
         )
     num_names = len(controller.proposers)
     # As unsigned, a negative number is larger than any index.
-    if np.count_nonzero(nobody | (proposer.view(np.uint8) < num_names)) != len(proposals):
+    if np.count_nonzero(silent | (proposer.view(np.uint8) < num_names)) != len(silent):
         raise ShapeError(f"`proposed_by` must give indices into {num_names} `proposers`, got {proposer.tolist()}")
     if np.count_nonzero(age < 0):
         raise ShapeError(f"`proposed_by` must give ages of at least 0 ticks, got {age.tolist()}")
-    return np.where(nobody, _NOBODY, proposer), age.copy()
+    return np.where(silent, _NOBODY, proposer), age.copy()

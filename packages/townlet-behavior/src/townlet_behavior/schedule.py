@@ -79,7 +79,7 @@ class ScheduleController:
     def proposed_by(self, view: View) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
         """[N] each; see `ProposerAware`."""
         scheduled = self._current(view) != _NO_SCHEDULE
-        proposer, age = proposed_by(self._aware, view, np.where(scheduled, 0, self._others))
+        proposer, age = proposed_by(self._aware, view, (self._others < 0) & ~scheduled)
         return np.where(scheduled, np.int8(len(self.proposers) - 1), proposer), np.where(scheduled, np.int32(0), age)
 
     def settled(self, view: View, decisions: DecisionBatch) -> None:

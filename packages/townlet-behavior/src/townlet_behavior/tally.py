@@ -44,14 +44,17 @@ class TallyCounter:
         """Start from zero."""
         self._steps: NDArray[np.int64] = np.zeros(len(Kind) * len(Source), np.int64)
         self._vetoes: NDArray[np.int64] = np.zeros(1 + len(self._veto_reasons), np.int64)
-        self._proposals: NDArray[np.int64] = np.zeros(1 + len(self._proposers), np.int64)
+        self._others: NDArray[np.int64] = np.zeros(1 + len(self._proposers), np.int64)
+        """Of ticks at which not all proposals were the first proposer's: nobody's, and those of each."""
         self._policy_errors = 0
 
     def add(self, decisions: DecisionBatch) -> None:
         """Count a tick."""
         cells = decisions.kind * np.int8(len(Source)) + decisions.source
         self._steps += np.bincount(cells, minlength=len(self._steps))
-        self._proposals += np.bincount(decisions.proposer + _ONE, minlength=len(self._proposals))
+        # The first proposer, usually the only one, has what is left of all steps.
+        if np.count_nonzero(decisions.proposer):
+            self._others += np.bincount(decisions.proposer + _ONE, minlength=len(self._others))
         if np.count_nonzero(decisions.vetoed):
             self._vetoes += np.bincount(decisions.veto_reason, minlength=len(self._vetoes))
 
@@ -65,7 +68,7 @@ class TallyCounter:
             "steps": self._steps.copy(),
             "vetoes": self._vetoes.copy(),
             "policy_errors": np.array(self._policy_errors, np.int64),
-            "proposals": self._proposals.copy(),
+            "proposals": self._others.copy(),
         }
 
     def check_state(self, state: SavedState) -> None:
@@ -83,12 +86,14 @@ class TallyCounter:
         """Replace the counts by saved ones, which have passed `check_state`."""
         self._steps, self._vetoes = state["steps"].copy(), state["vetoes"].copy()
         self._policy_errors = int(state["policy_errors"])
-        self._proposals = state["proposals"].copy()
+        self._others = state["proposals"].copy()
 
     def tally(self) -> Tally:
         """The counts so far."""
         steps = self._steps.reshape(len(Kind), len(Source))
         sources = [source.name.lower() for source in Source]
+        silent, _, *others = self._others.tolist()
+        proposals = [int(steps.sum()) - silent - sum(others), *others]
         return Tally(
             decisions=dict(zip(sources, steps[Kind.DECISION].tolist(), strict=True)),
             ticks=dict(zip(sources, steps.sum(axis=0).tolist(), strict=True)),
@@ -96,5 +101,5 @@ class TallyCounter:
             forced=int(steps[Kind.FORCED].sum()),
             foreign=int(steps[Kind.FOREIGN].sum()),
             policy_errors=self._policy_errors,
-            proposals=dict(zip(self._proposers, self._proposals[1:].tolist(), strict=True)),
+            proposals=dict(zip(self._proposers, proposals, strict=True)),
         )

@@ -112,7 +112,7 @@ class _NamedController:
 
     def proposed_by(self, view: Any) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
         with blamed(self._label):
-            return proposed_by(self._aware, view, self._proposals)
+            return proposed_by(self._aware, view, self._proposals < 0)
 
     def settled(self, view: Any, decisions: DecisionBatch) -> None:
         with blamed(self._label):

@@ -271,7 +271,7 @@ class _Script:
         return self._proposals
 
     def proposed_by(self) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-        return proposed_by(self._aware, self.tick.shown(), self.propose())
+        return proposed_by(self._aware, self.tick.shown(), self.propose() < 0)
 
     def settled(self, view: Observed, decisions: DecisionBatch) -> None:
         self.controller.settled(view, decisions)
