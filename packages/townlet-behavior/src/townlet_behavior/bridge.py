@@ -291,7 +291,7 @@ class BehaviorBridge:
         The config is not part of the state: give this bridge the same one.
 
         Raises:
-            StateError: if it is of another vocabulary, seed, capacity, controller, guardrails; then nothing has changed.
+            StateError: if it is of another vocabulary, seed, capacity, controller or guardrails; nothing has changed.
         """
         parts = split_groups(state, ("bridge", "commitments", "possession", "difficulty", "counts", "controller"))
         own = parts["bridge"]
