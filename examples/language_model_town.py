@@ -27,8 +27,17 @@ from townlet_runtime import DescribedObservations, SimulationSpec
 from townlet_runtime.cli import main
 
 TASK = "You live in a small town. Needs are 1 when satisfied, 0 when desperate. Answer with one of the actions alone."
-SEEN = ("need_hunger", "need_hygiene", "need_energy", "wallet", "on_shift", "at_workplace", "can_chat", "using_object")
-SEEN += ("usable_fridge_nearest", "usable_shower_nearest", "usable_bed_nearest", "reservation_active")
+NEEDS_AND_WORK = (
+    "need_hunger",
+    "need_hygiene",
+    "need_energy",
+    "wallet",
+    "on_shift",
+    "at_workplace",
+    "can_chat",
+    "using_object",
+)
+PLACES = ("usable_fridge_nearest", "usable_shower_nearest", "usable_bed_nearest", "reservation_active")
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ def make(spec: SimulationSpec, script: BatchController) -> DeferredController:
         Model(url, name, key) if url else None,
         script,
         vocabulary=spec.vocabulary,
-        describe=DescribedObservations(spec, names=SEEN, digits=1),
+        describe=DescribedObservations(spec, names=(*NEEDS_AND_WORK, *PLACES), digits=1),
         capacity=spec.capacity,
         name=name,
         config=config,
