@@ -24,8 +24,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 NEEDS = {
     "townlet_training": (
         "test_cli_adapt.py",
+        "test_cli_distill.py",
         "test_cli_environments.py",
         "test_cli_evaluate.py",
+        "test_cli_explain.py",
         "test_cli_matrix.py",
         "test_cli_numbers.py",
         "test_cli_promote.py",
@@ -46,6 +48,8 @@ NEEDS = {
     "matplotlib": (
         "test_cli_adapt.py",
         "test_cli_compare.py",
+        "test_cli_distill.py",
+        "test_cli_explain.py",
         "test_cli_environments.py",
         "test_cli_evaluate.py",
         "test_cli_matrix.py",
@@ -72,6 +76,8 @@ NEEDS = {
     "jinja2": (
         "test_cli_adapt.py",
         "test_cli_compare.py",
+        "test_cli_distill.py",
+        "test_cli_explain.py",
         "test_cli_environments.py",
         "test_cli_matrix.py",
         "test_cli_promote.py",
@@ -110,8 +116,8 @@ NEEDS = {
     "mesa": ("test_adapters_mesa.py",),
     "networkx": ("test_adapters_mesa.py",),  # Mesa's own examples import it, Mesa does not
     "py_trees": ("test_adapters_py_trees.py",),
-    "pyarrow": ("test_cli_dataset_rewriting.py", "test_cli_training_data.py"),
-    "h5py": ("test_cli_dataset_rewriting.py", "test_cli_training_data.py"),
+    "pyarrow": ("test_cli_dataset_rewriting.py", "test_cli_explain.py", "test_cli_training_data.py"),
+    "h5py": ("test_cli_dataset_rewriting.py", "test_cli_explain.py", "test_cli_training_data.py"),
 }
 """Modules of the extras, of those of townlet-trajectory too, and the files that import what imports them."""
 ABSENT = tuple(module for module in NEEDS if find_spec(module) is None)
@@ -122,8 +128,9 @@ collect_ignore = sorted({file for module in ABSENT for file in NEEDS[module]})
 @pytest.fixture(autouse=True)
 def root_logger_as_it_was() -> Iterator[None]:
     """A command sets up the log of its process, which here is that of all tests; also one that a fixture has called."""
-    root = logging.getLogger()
+    root, ticks = logging.getLogger(), logging.getLogger("townlet_runtime.core.telemetry")
     root.setLevel(LOG_LEVEL)
+    ticks.setLevel(logging.NOTSET)
     handlers = root.handlers[:]
     yield
     root.setLevel(LOG_LEVEL)
