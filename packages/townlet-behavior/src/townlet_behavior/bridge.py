@@ -166,9 +166,8 @@ class BehaviorBridge:
             proposer, proposal_age = self._proposed_by(view, silent)
             proposals = self._usable(proposals, view, tick)
             script = np.where(silent, self._wait, expert) if np.count_nonzero(silent) else expert
-            ratio = self.difficulty.ratios(view.slots, self._ratio)
             handed_over = self.possession.handed_over(view.slots, tick)
-            ratio = ratio if handed_over is None else ratio * handed_over.astype(np.float64)
+            ratio = self.difficulty.ratios(view.slots, self._ratio, handed_over)
             drawn = self._blend(view, script, proposals, ratio, tick)
             choices, delay = self._choose(view, drawn, held, possessed, wishes, tick)
             # The guardrails have the last word.

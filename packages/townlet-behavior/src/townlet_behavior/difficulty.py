@@ -120,12 +120,24 @@ class Difficulty:
         ratio = float(self._ratio[slot])
         return None if math.isnan(ratio) else ratio, float(self._temperature[slot]), int(self._delay[slot])
 
-    def ratios(self, slots: NDArray[np.int64], ratio: float) -> float | NDArray[np.float64]:
-        """Return β of the agents in `slots` [N]: `ratio` where no agent has one of its own, else [N]."""
-        if not self._has_ratios:
-            return ratio
-        own = self._ratio.take(slots)
-        return np.where(np.isnan(own), ratio, own)
+    def ratios(
+        self, slots: NDArray[np.int64], ratio: float, handed_over: NDArray[np.float32] | None = None
+    ) -> float | NDArray[np.float64]:
+        """Return β of agents.
+
+        Args:
+            slots: [N]; of the agents.
+            ratio: of those that have none of their own.
+            handed_over: [N], a factor of each; see `Possession.handed_over`. None: 1.
+
+        Returns:
+            `ratio` where it is that of all, else [N].
+        """
+        ratios: float | NDArray[np.float64] = ratio
+        if self._has_ratios:
+            own = self._ratio.take(slots)
+            ratios = np.where(np.isnan(own), ratio, own)
+        return ratios if handed_over is None else ratios * handed_over.astype(np.float64)
 
     def temperatures(self, slots: NDArray[np.int64]) -> NDArray[np.float32] | None:
         """Return τ of the agents in `slots` [N]; None where every agent's is 1."""

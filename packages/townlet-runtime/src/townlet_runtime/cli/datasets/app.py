@@ -124,9 +124,7 @@ _MaxReturn = Annotated[float | None, _return("The rewards add up to at most this
 _Agents = Annotated[list[str] | None, _option("Trajectories of this agent. Repeatable.", "ID", "--agent")]
 _Tags = Annotated[list[str] | None, _option("Tagged so; with all, where repeated.", "TAG", "--tag")]
 _Label = Annotated[LabelName, typer.Argument(metavar="LABEL", help="What they were worth; none takes it back.")]
-_OfLabel = Annotated[
-    list[LabelName] | None, _option("Labelled success, failure, discard or none. Repeatable.", "LABEL", "--label")
-]
+_OfLabel = Annotated[list[LabelName] | None, _option("Labelled so; with any, where repeated.", "LABEL", "--label")]
 _NotOfLabel = Annotated[list[LabelName] | None, _option("Not labelled so. Repeatable.", "LABEL", "--without-label")]
 _OfWorlds = Annotated[list[int] | None, _which("Trajectories in this world. Repeatable.", "--world")]
 _OfEpisodes = Annotated[list[int] | None, _which("Trajectories in this episode. Repeatable.", "--episode")]
