@@ -25,6 +25,7 @@ NOT_TYPED = {
     "promote alias",
     "promote evaluate",  # reads one file
     "promote rehearse",  # trains as train does
+    "distill",  # trains as train does
     "policy seal",  # needs the model of another library
     "policy adapt",  # writes a directory as train does
     "dataset merge-metrics",  # read and write a file, as curate does
@@ -60,6 +61,7 @@ def test_every_command_that_was_typed_ends_well(found: tuple[Path, dict[str, tup
         "town.schema.json",
         "recorded/rollout_sample_manifest.json",
         "telemetry.jsonl",
+        "records.jsonl",
         "captured/rollout_sample_metrics.json",
         "converted/manifest.json",
         "run/policy.onnx",
