@@ -78,8 +78,9 @@ def test_a_mind_in_threads_is_repeated_from_its_log_alone(tmp_path: Path) -> Non
 
     config = DeferredConfig(cache_entries=0)
     with controller_of(mind, config, log=AnswerLog(tmp_path / "log")) as controller:
-        life, actions = Life(controller), []
+        life, actions, until = Life(controller), [], time.monotonic() + 30.0
         while controller.counts.used < 20:
+            assert time.monotonic() < until, controller.counts
             actions += life.actions(1)
             time.sleep(0.0005)
         counts = controller.counts
@@ -390,9 +391,14 @@ def test_a_mind_that_hangs_blocks_no_tick_and_no_end() -> None:
 
 def test_idle_threads_end_with_the_controller() -> None:
     before = threading.active_count()
-    life = Life(controller_of(lambda questions: [Answer(action="eat")] * len(questions)))
-    while not life.controller.counts.answered:
+    # A tick here takes microseconds: with the usual deadline the answer might be late, and no other one be needed.
+    patient = DeferredConfig(deadline_ticks=2**30, max_age_ticks=2**30)
+    life = Life(controller_of(lambda questions: [Answer(action="eat")] * len(questions), patient))
+    until = time.monotonic() + 30.0
+    while not life.controller.counts.answered and time.monotonic() < until:
         life.step()
+        time.sleep(0.001)
+    assert life.controller.counts.answered
     assert threading.active_count() > before
     del life
     gc.collect()
