@@ -11,10 +11,10 @@ from townlet_behavior import (
     Verdicts,
     View,
 )
-from townlet_runtime.adapters.equipped import Equipment, EquippedSimulation
+from townlet_runtime.adapters.equipped import Equipment, EquippedSimulation, WithScript
 from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor, check_grouped_simulation
 
@@ -99,3 +99,12 @@ def test_a_controller_beside_the_worlds_own_script_is_closed_with_the_world() ->
     assert worlds.scripted("scripted")["agents"].propose(seen).tolist() == own.tolist()
     worlds.close()
     assert [one.times_closed for one in made] == [1]
+
+
+def test_another_behavior_can_stand_for_the_script() -> None:
+    corridor = OneGroup(Corridor(num_worlds=1))
+    view = corridor.reset(seeds=np.array([1]))[AGENTS]
+    shown = WithScript(corridor, "idle")
+    assert (shown.scripted("scripted")[AGENTS].propose(view) == WAIT).all()
+    assert (shown.scripted("nearest")[AGENTS].propose(view) == RIGHT).all()
+    assert shown.specs == corridor.specs and shown.behaviors == corridor.behaviors

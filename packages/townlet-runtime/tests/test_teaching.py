@@ -12,8 +12,8 @@ from strategies import LinearPolicy
 from townlet_behavior import BridgeConfig, CommitmentConfig
 from townlet_runtime.core.rollouts import Evaluator
 from townlet_runtime.core.teachers import ArrayTeacher
-from townlet_runtime.core.teaching import TaughtPlay, WithScript
-from townlet_runtime.simulation.corridor import RIGHT, WAIT
+from townlet_runtime.core.teaching import TaughtPlay
+from townlet_runtime.simulation.corridor import WAIT
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.testing import Corridor
@@ -118,12 +118,3 @@ def test_what_the_teacher_declines_is_left_to_the_student() -> None:
     alone = play(0)[0]
     assert played.taught is not None and (played.taught.actions == -1).all()
     assert played.batch.columns["action"].tolist() == alone.batch.columns["action"].tolist()
-
-
-def test_another_behavior_can_stand_for_the_script() -> None:
-    corridor = OneGroup(Corridor(num_worlds=1))
-    view = corridor.reset(seeds=np.array([1]))[AGENTS]
-    shown = WithScript(corridor, "idle")
-    assert (shown.scripted("scripted")[AGENTS].propose(view) == WAIT).all()
-    assert (shown.scripted("nearest")[AGENTS].propose(view) == RIGHT).all()
-    assert shown.specs == corridor.specs and shown.behaviors == corridor.behaviors

@@ -84,3 +84,14 @@ class EquippedSimulation:
             for controller in self._controllers:
                 if isinstance(controller, Closing):
                     closing.callback(controller.close)
+
+
+class WithScript(EquippedSimulation):
+    """A `GroupedSimulation` whose behavior `scripted` is another one of its own, by the name `script`."""
+
+    def __init__(self, simulation: GroupedSimulation, script: str) -> None:
+        super().__init__(simulation, Equipment())
+        self._script = script
+
+    def scripted(self, name: str) -> Mapping[str, BatchController]:
+        return self._simulation.scripted(self._script if name == SCRIPTED else name)

@@ -66,7 +66,7 @@ from townlet_runtime.cli.options import (
 )
 from townlet_runtime.cli.reports.app import report_app
 from townlet_runtime.cli.reports.watch import watch
-from townlet_runtime.cli.start import start, with_console
+from townlet_runtime.cli.start import refuse_directory, start, with_console
 from townlet_runtime.cli.threads import limit_threads, threads_of_run
 from townlet_runtime.cli.training.distilling import HELP as DISTILL_HELP
 from townlet_runtime.cli.training.distilling import distill
@@ -152,7 +152,7 @@ def train(
     num_threads = limit_threads(threads_of_run(resume) if threads is None and resume is not None else threads)
 
     def command(console: Console) -> int:
-        _refuse_directory(run_dir, None if seeds is not None else resume)
+        refuse_directory(run_dir, None if seeds is not None else resume)
         from townlet_runtime.cli.commands.train_many import train_one_or_many
         from townlet_runtime.cli.training.plan import DataOptions, TrainOptions, WorldOptions
 
@@ -177,15 +177,6 @@ def train(
         return train_one_or_many(options, seeds, jobs, typed_options(context, OF_ALL_RUNS), console)
 
     return start(command, json=json, verbose=verbose, quiet=quiet)
-
-
-def _refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
-    from townlet_runtime.runs.directory import require_free, require_resumable
-
-    if resume is not None:
-        require_resumable(resume)
-    elif run_dir is not None:
-        require_free(run_dir)
 
 
 app.command(cls=PanelledCommand, help=DISTILL_HELP)(distill)

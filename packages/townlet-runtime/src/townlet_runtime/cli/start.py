@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from townlet_runtime.cli.options import Json, Quiet, Verbose
@@ -38,3 +39,18 @@ def start(command: Callable[[Console], int], *, json: bool, verbose: bool, quiet
 
     console = Console(json=json, verbose=verbose, quiet=quiet)
     return guarded(lambda: command(console), console)
+
+
+def refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
+    """Refuse a run directory that is taken, or one to go on with that holds no unfinished run, before anything else.
+
+    Args:
+        run_dir: of a new run; None: one that is named later.
+        resume: of a run that goes on; None: none does.
+    """
+    from townlet_runtime.runs.directory import require_free, require_resumable
+
+    if resume is not None:
+        require_resumable(resume)
+    elif run_dir is not None:
+        require_free(run_dir)

@@ -159,6 +159,13 @@ class BatchRuntime(PossessionById):
         self._pending = False
 
     @property
+    def held_actions(self) -> NDArray[np.int64]:
+        """[N]; the options in force of the agents that are decided for next, -1 for none; empty before `begin`."""
+        if self._observed is None:
+            return np.empty(0, np.int64)
+        return self._bridge.held(self._observed, tick=self._tick)[0]
+
+    @property
     def temperatures(self) -> NDArray[np.float32] | None:
         """[N]; τ of the draws of the agents that are decided for next, for proposals of a learned side that is no
         `Actor`; None where all are 1."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import Answer, Mind, Question
+from townlet_behavior import Mind, Question
+from townlet_behavior.deferred.event_loop import awaited
 from townlet_behavior.deferred.records import NANO, Failure, Reply, failed, judge_all
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
@@ -225,11 +225,7 @@ class MindTeacher(AskedTeacher):
     def _replies(self, questions: Sequence[Question]) -> list[Reply]:
         try:
             answers = self._mind(questions)
-            return judge_all(questions, asyncio.run(_awaited(answers)) if inspect.isawaitable(answers) else answers)
+            return judge_all(questions, awaited(answers) if inspect.isawaitable(answers) else answers)
         except Exception as error:  # a user's own code
             log.warning("%s raised %s at %d questions: %s", self._label, type(error).__name__, len(questions), error)
             return [failed(Failure.RAISED, f"{type(error).__name__}: {error}")] * len(questions)
-
-
-async def _awaited(answers: Awaitable[Sequence[Answer]]) -> Sequence[Answer]:
-    return await answers

@@ -2,81 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import (
     BatchController,
-    BehaviorBridge,
     BridgeConfig,
-    Guardrail,
     Proposals,
     Purpose,
-    SavedState,
+    proposers_of,
     uniforms,
+    veto_reasons_of,
 )
 from townlet_runtime.core.loop import script_side
 from townlet_runtime.core.rollouts import MakeSimulation
+from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.core.teachers import AskedAgents, AskedTeacher
 from townlet_runtime.policy.policy import greedy_actions, sample_actions
-from townlet_runtime.simulation.interface import (
-    AGENTS,
-    GroupedSimulation,
-    Observed,
-    Picture,
-    SimulationSpec,
-    Stepped,
-    recorded_observations,
-    schema_of,
-)
+from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, schema_of
 from townlet_trajectory import Kind, TrajectoryBatch, TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor, Played, Taught, derive_seed
-from townlet_trajectory.evaluation.results import SCRIPTED
-
-
-@dataclass(frozen=True, eq=False)
-class WithScript:
-    """A `GroupedSimulation` whose behavior `scripted` is another one of its own."""
-
-    simulation: GroupedSimulation
-    script: str
-    """Name of the behavior."""
-
-    @property
-    def specs(self) -> Mapping[str, SimulationSpec]:
-        return self.simulation.specs
-
-    @property
-    def behaviors(self) -> tuple[str, ...]:
-        return self.simulation.behaviors
-
-    def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
-        return self.simulation.reset(seeds=seeds)
-
-    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
-        return self.simulation.step(actions)
-
-    def scripted(self, name: str) -> Mapping[str, BatchController]:
-        return self.simulation.scripted(self.script if name == SCRIPTED else name)
-
-    def guardrails(self) -> Mapping[str, Sequence[Guardrail]]:
-        return self.simulation.guardrails()
-
-    def save_state(self) -> SavedState | None:
-        return self.simulation.save_state()
-
-    def restore(self, state: SavedState) -> Mapping[str, Observed]:
-        return self.simulation.restore(state)
-
-    def render(self) -> Picture | None:
-        return self.simulation.render()
-
-    def close(self) -> None:
-        self.simulation.close()
 
 
 class TaughtPlay:
@@ -149,19 +98,12 @@ class _Wave:
         sample: bool,
     ) -> None:
         self._simulation, self._student, self._teacher = simulation, student, teacher
-        self._spec, self._seed, self._sample = simulation.specs[AGENTS], seed, sample
+        self._config, self._seed, self._sample = config, seed, sample
+        self._spec = simulation.specs[AGENTS]
         self._script: BatchController = script_side(simulation)[AGENTS]
-        self._bridge = BehaviorBridge(
-            self._spec.vocabulary,
-            self._script,
-            capacity=self._spec.capacity,
-            config=config,
-            seed=seed,
-            guardrails=simulation.guardrails()[AGENTS],
-        )
         self._answers: list[Taught] = []
-        self._asked: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = []
-        """Tick, worlds and answers."""
+        self._keys: list[NDArray[np.int64]] = []
+        """Of each of the answers, tick · W + world: ascending, as they are asked."""
 
     def play(self, seeds: NDArray[np.int64], *, num_taught: int) -> Played:
         spec = self._spec
@@ -169,66 +111,51 @@ class _Wave:
         self._left = np.full(len(seeds), num_taught)
         latest = max(1, spec.episode_ticks // 2)
         self._from = np.array([derive_seed(seed, "distil/takes over") % latest for seed in seeds.tolist()])
-        firsts = np.unique(observed.worlds, return_index=True)[1]
-        self._played = observed.slots[firsts], observed.agent_ids[firsts]
-        self._episodes = episodes = np.unique(observed.episodes)
-        service = TrajectoryService(
-            schema_of(spec, masked=observed.action_mask is not None),
-            max_rows=spec.capacity * (spec.episode_ticks + 1),
-            on_full="raise",
-        )
-        for tick in range(spec.episode_ticks):
-            held_action, ticks_left = self._bridge.held(observed, tick=tick)
-            if spec.commitment_columns is not None:
-                shown, num_actions = observed.observations, len(spec.vocabulary)
-                spec.commitment_columns.show(shown, held_action, ticks_left, num_actions=num_actions)
-            service.begin_tick(
-                tick,
-                observed.slots,
-                recorded_observations(observed),
-                agent_ids=observed.agent_ids,
-                worlds=observed.worlds,
-                episodes=observed.episodes,
-            )
-            decisions = self._bridge.decide(observed, tick=tick, proposals=self._proposals(observed, held_action, tick))
-            service.record_decisions(decisions.columns())
-            stepped = self._simulation.step({AGENTS: decisions.action})[AGENTS]
-            ended = observed.slots[stepped.final_rows]
-            if len(ended):
-                held = self._bridge.held_at_end(ended, stepped.final_option_done, tick=tick + 1)
-                if spec.commitment_columns is not None:
-                    spec.commitment_columns.show(stepped.final_observations, *held, num_actions=len(spec.vocabulary))
-                self._bridge.forget(ended)
-            service.record_outcome(
-                stepped.rewards,
-                stepped.terminated,
-                stepped.truncated,
-                final_rows=stepped.final_rows,
-                final_observations=stepped.final_observations,
-                reward_terms=stepped.reward_terms,
-            )
-            observed = stepped.observed
-            if not np.isin(observed.episodes, episodes).any():
+        worlds, firsts = np.unique(observed.worlds, return_index=True)
+        self._ids = np.full(len(seeds), None, np.object_)
+        self._ids[worlds] = observed.agent_ids[firsts]
+        self._episodes = np.unique(observed.episodes)
+        runtime = self._runtime(masked=observed.action_mask is not None)
+        runtime.begin(observed, tick=0)
+        while (now := runtime.observed) is not None and runtime.tick < spec.episode_ticks:
+            if not np.isin(now.episodes, self._episodes).any():
                 break
-        batch = service.collect()
-        return self._result(batch.filter_trajectories(np.isin(batch.episodes, episodes)), is_taught=num_taught > 0)
+            proposals = self._proposals(now, runtime.held_actions, runtime.tick)
+            actions = runtime.decide_batch(proposals).action
+            runtime.post_step(self._simulation.step({AGENTS: actions})[AGENTS])
+        batch = runtime.collect_trajectory()
+        return self._result(batch.filter_trajectories(np.isin(batch.episodes, self._episodes)), num_taught > 0)
 
-    def _proposals(self, observed: Observed, held_action: NDArray[np.int64], tick: int) -> Proposals:
+    def _runtime(self, *, masked: bool) -> BatchRuntime:
+        spec, guardrails = self._spec, self._simulation.guardrails()[AGENTS]
+        schema = schema_of(
+            spec, masked=masked, proposers=proposers_of(self._script), veto_reasons=veto_reasons_of(guardrails)
+        )
+        max_rows = spec.capacity * (spec.episode_ticks + 1)
+        return BatchRuntime(
+            spec,
+            self._script,
+            config=self._config,
+            policy=None,
+            service=TrajectoryService(schema, max_rows=max_rows, on_full="raise"),
+            seed=self._seed,
+            guardrails=guardrails,
+        )
+
+    def _proposals(self, observed: Observed, held_actions: NDArray[np.int64], tick: int) -> Proposals:
         log_probs, _ = self._student.act(observed.observations, observed.action_mask)
         if self._sample:
             actions = sample_actions(log_probs, uniforms(self._seed, Purpose.POLICY, observed.keys, tick))
         else:
             actions = greedy_actions(log_probs)
-        rows = self._rows_of_teacher(observed, held_action, tick)
+        rows = self._rows_of_teacher(observed, held_actions, tick)
         if len(rows):
             self._ask(observed, rows, tick, actions)
         return Proposals(actions=actions, log_probs=log_probs, values=None, greedy=True)
 
-    def _rows_of_teacher(self, observed: Observed, held_action: NDArray[np.int64], tick: int) -> NDArray[np.int64]:
+    def _rows_of_teacher(self, observed: Observed, held_actions: NDArray[np.int64], tick: int) -> NDArray[np.int64]:
         """The rows of the agents that the teacher plays, where they decide."""
-        slots, ids = self._played
-        place = np.searchsorted(slots, observed.slots).clip(max=len(slots) - 1)
-        is_played = (slots[place] == observed.slots) & (ids[place] == observed.agent_ids) & (held_action < 0)
+        is_played = (observed.agent_ids == self._ids[observed.worlds]) & (held_actions < 0)
         is_played &= np.isin(observed.episodes, self._episodes)
         is_played &= (self._left[observed.worlds] > 0) & (tick >= self._from[observed.worlds])
         if observed.action_mask is not None:
@@ -250,25 +177,16 @@ class _Wave:
         actions[rows] = np.where(taught.actions >= 0, taught.actions, actions[rows])
         self._left[view.worlds] -= 1
         self._answers.append(taught)
-        self._asked.append((tick, view.worlds, taught.actions))
+        self._keys.append(tick * len(self._left) + view.worlds)
 
-    def _result(self, batch: TrajectoryBatch, *, is_taught: bool) -> Played:
+    def _result(self, batch: TrajectoryBatch, is_taught: bool) -> Played:
         """The decisions of the student, or those of the teacher with its answers."""
         if not is_taught:
             return Played(batch, np.flatnonzero(batch.columns["kind"] != Kind.FORCED), None)
-        slots, ids = self._played
-        of_world = dict(
-            zip((slots // (self._spec.capacity // self._spec.num_worlds)).tolist(), ids.tolist(), strict=True)
-        )
-        whose = [of_world.get(world) == one for world, one in zip(batch.worlds.tolist(), batch.agent_ids, strict=True)]
-        rows = np.flatnonzero(np.array(whose, np.bool_)[batch.trajectory_of_row])
-        answers = {
-            (tick, world): action
-            for tick, worlds, actions in self._asked
-            for world, action in zip(worlds.tolist(), actions.tolist(), strict=True)
-        }
-        worlds, ticks = batch.worlds[batch.trajectory_of_row[rows]].tolist(), batch.ticks[rows].tolist()
-        known = [answers.get((tick, world)) for tick, world in zip(ticks, worlds, strict=True)]
-        kept = np.array([one is not None for one in known], np.bool_)
-        first = np.array([one for one in known if one is not None], np.int64)
-        return Played(batch, rows[kept], replace(_summed(self._answers), actions=first))
+        whose = batch.trajectory_of_row
+        rows = np.flatnonzero((batch.agent_ids == self._ids[batch.worlds])[whose])
+        asked = np.concatenate([np.empty(0, np.int64), *self._keys])
+        keys = batch.ticks[rows] * len(self._left) + batch.worlds[whose[rows]]
+        rows, keys = rows[np.isin(keys, asked)], keys[np.isin(keys, asked)]
+        taught = _summed(self._answers)
+        return Played(batch, rows, replace(taught, actions=taught.actions[np.searchsorted(asked, keys)]))

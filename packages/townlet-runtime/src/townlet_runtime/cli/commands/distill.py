@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from townlet_runtime.adapters.equipped import WithScript
 from townlet_runtime.adapters.named_code import is_reference, made_by, named_factory, takes_parameter
 from townlet_runtime.cli.console import GATE_FAILED, SUCCESS, CommandError, Console, Json, stop_on_signals, table
 from townlet_runtime.cli.named_policy import load_policy
 from townlet_runtime.cli.training.plan import TrainOptions, TrainPlan, plan_of, settings_of
-from townlet_runtime.cli.views.results import draw_report
 from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.core.teachers import (
@@ -24,11 +24,10 @@ from townlet_runtime.core.teachers import (
     PolicyTeacher,
     ScriptTeacher,
 )
-from townlet_runtime.core.teaching import TaughtPlay, WithScript
+from townlet_runtime.core.teaching import TaughtPlay
 from townlet_runtime.errors import SimulationError, require_report_extra
 from townlet_runtime.runs.directory import MANIFEST
 from townlet_runtime.runs.distilled import DISTILLED, DistilFile
-from townlet_runtime.runs.finished import read_run, write_results
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, SimulationSpec
 from townlet_trajectory.evaluation.interfaces import derive_seed
@@ -300,17 +299,9 @@ class _Writer:
 
 def _finish(plan: TrainPlan, summary: RunSummary, record: DistilRecord, teaching: _Teaching, console: Console) -> int:
     """Write the records of the run, then its report, and print the agreement."""
-    figures = SummaryFile.of(
-        summary,
-        environment=plan.environment,
-        threads=plan.threads,
-        controller=plan.worlds.controller,
-        guardrails=plan.worlds.guardrails,
-        preset=plan.config.preset,
-        config_sha256=None if plan.begun is None else plan.begun.config_sha256,
-    )
-    write_results(plan.run_dir, summary, figures, horizon=plan.specs[AGENTS].episode_ticks)
-    draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)
+    from townlet_runtime.cli.commands.train import write_finished
+
+    figures, _ = write_finished(plan, summary, console, horizon=plan.specs[AGENTS].episode_ticks, opponents={})
     console.result(distill_record(record, plan.run_dir, teaching.name), distill_lines(record, plan.run_dir, figures))
     return GATE_FAILED if record.gate.failed or figures.promotion == "FAIL" else SUCCESS
 

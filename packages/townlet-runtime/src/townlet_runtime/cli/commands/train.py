@@ -42,7 +42,7 @@ from townlet_runtime.runs.directory import (
     MANIFEST,
     new_run_directory,
 )
-from townlet_runtime.runs.finished import read_run, write_results
+from townlet_runtime.runs.finished import FinishedRun, read_run, write_results
 from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, sha256_of
 from townlet_runtime.runs.ppo_log import PPOLog
 from townlet_runtime.runs.records import SummaryFile
@@ -302,9 +302,37 @@ def _finish(
     plan: TrainPlan, training: TrainingConfig, summary: RunSummary, console: Console, *, horizon: int | None
 ) -> int:
     """Write the records of the run, then its report, and print the results."""
-    from townlet_runtime.cli.views.results import draw_report, show_clone, show_results
+    from townlet_runtime.cli.views.results import show_clone, show_results
 
-    record = SummaryFile.of(
+    opponents = opponent_files(training.groups, plan.run_dir)
+    record, run = write_finished(plan, summary, console, horizon=horizon, opponents=opponents)
+    if plan.manifest is not None and summary.clone is not None:
+        show_clone(summary.clone, plan.manifest, plan.run_dir, console)
+    else:
+        show_results(run, console, failure=summary.failure)
+    return GATE_FAILED if record.promotion == "FAIL" or summary.failure is not None else SUCCESS
+
+
+def write_finished(
+    plan: TrainPlan,
+    summary: RunSummary,
+    console: Console,
+    *,
+    horizon: int | None,
+    opponents: Mapping[str, Path | None],
+) -> tuple[SummaryFile, FinishedRun]:
+    """Write the records of a run that has ended, then its report; return its figures and the run as it is read.
+
+    Args:
+        plan: of the run.
+        summary: that it ended with.
+        console: shows a report that cannot be drawn.
+        horizon: ticks of an episode; None: there was no world.
+        opponents: files of the policies that played groups that do not learn, by group.
+    """
+    from townlet_runtime.cli.views.results import draw_report
+
+    figures = SummaryFile.of(
         summary,
         environment=plan.environment,
         threads=plan.threads,
@@ -312,12 +340,7 @@ def _finish(
         guardrails=plan.worlds.guardrails,
         preset=plan.config.preset,
         config_sha256=None if plan.begun is None else plan.begun.config_sha256,
-        opponents=opponent_files(training.groups, plan.run_dir),
+        opponents=opponents,
     )
-    write_results(plan.run_dir, summary, record, horizon=horizon)
-    run = draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)
-    if plan.manifest is not None and summary.clone is not None:
-        show_clone(summary.clone, plan.manifest, plan.run_dir, console)
-    else:
-        show_results(run, console, failure=summary.failure)
-    return GATE_FAILED if record.promotion == "FAIL" or summary.failure is not None else SUCCESS
+    write_results(plan.run_dir, summary, figures, horizon=horizon)
+    return figures, draw_report(read_run(plan.run_dir), plan.config, console, equipment=plan.worlds.equipment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +27,7 @@ from townlet_runtime.cli.options import (
     Verbose,
     whole_number,
 )
-from townlet_runtime.cli.start import start
+from townlet_runtime.cli.start import refuse_directory, start
 from townlet_runtime.cli.threads import limit_threads, threads_of_run
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class StrategyName(StrEnum):
     uniform = "uniform"
 
 
+def _number(help: str, most: int, *, least: int = 1) -> Any:
+    return typer.Option(parser=whole_number(least, most), metavar="N", help=help, show_default=False)
+
+
 _Teacher = Annotated[
     str | None,
     typer.Option(
@@ -60,21 +64,8 @@ _Teacher = Annotated[
 _SampleTeacher = Annotated[
     bool, typer.Option("--sample-teacher", help="Draw a policy file's answers instead of taking the most probable.")
 ]
-_Rounds = Annotated[
-    int | None,
-    typer.Option(
-        parser=whole_number(1, MAX_RUNS),
-        metavar="N",
-        help="Rounds of play, questions and a fit.  [default: 10]",
-        show_default=False,
-    ),
-]
-_Labels = Annotated[
-    int | None,
-    typer.Option(
-        parser=whole_number(1, MAX_COUNT), metavar="N", help="Questions of a round.  [default: 100]", show_default=False
-    ),
-]
+_Rounds = Annotated[int | None, _number("Rounds of play, questions and a fit.  [default: 10]", MAX_RUNS)]
+_Labels = Annotated[int | None, _number("Questions of a round.  [default: 100]", MAX_COUNT)]
 _Strategy = Annotated[
     StrategyName | None,
     typer.Option(
@@ -83,46 +74,20 @@ _Strategy = Annotated[
         show_default=False,
     ),
 ]
-_RoundTicks = Annotated[
-    int | None,
-    typer.Option(
-        parser=whole_number(1, 10**6),
-        metavar="N",
-        help="Ticks that every world is played in a round.  [default: 256]",
-        show_default=False,
-    ),
-]
+_RoundTicks = Annotated[int | None, _number("Ticks that every world is played in a round.  [default: 256]", 10**6)]
 _Episodes = Annotated[
-    int | None,
-    typer.Option(
-        parser=whole_number(2, MAX_EPISODES),
-        metavar="N",
-        help="Held-out episodes that the student is judged in.  [default: 16]",
-        show_default=False,
-    ),
+    int | None, _number("Held-out episodes that the student is judged in.  [default: 16]", MAX_EPISODES, least=2)
 ]
 _States = Annotated[
     int | None,
-    typer.Option(
-        parser=whole_number(1, 10**6),
-        metavar="N",
-        help="States of each of them that the teacher is asked about twice, for either kind of play.  [default: 64]",
-        show_default=False,
+    _number(
+        "States of each of them that the teacher is asked about twice, for either kind of play.  [default: 64]", 10**6
     ),
 ]
 _Resume = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Go on with the unfinished distillation in DIR.", show_default=False),
 ]
-
-
-def _refuse_directory(run_dir: Path | None, resume: Path | None) -> None:
-    from townlet_runtime.runs.directory import require_free, require_resumable
-
-    if resume is not None:
-        require_resumable(resume)
-    elif run_dir is not None:
-        require_free(run_dir)
 
 
 def distill(
@@ -153,7 +118,7 @@ def distill(
     num_threads = limit_threads(threads_of_run(resume) if threads is None and resume is not None else threads)
 
     def command(console: Console) -> int:
-        _refuse_directory(run_dir, resume)
+        refuse_directory(run_dir, resume)
         from townlet_runtime.cli.commands.distill import DistillOptions, distill_policy
         from townlet_runtime.cli.world_options import WorldOptions
 
