@@ -237,22 +237,28 @@ def _arrays_of(batch: TrajectoryBatch) -> list[NDArray[np.generic]]:
     return [batch.offsets, *(array for arrays in columns for _, array in sorted(arrays.items())), *numbers]
 
 
+def begin_and_decide(
+    service: TrajectoryService, tick: int, slots: NDArray[np.int64], *, episode: int, rng: np.random.Generator
+) -> None:
+    """Record arbitrary observations and decisions of the agents in `slots` [N], three of which are in a world."""
+    service.begin_tick(
+        tick,
+        slots,
+        rows_of(SCHEMA.observations, len(slots), rng),
+        agent_ids=np.array([*"abcde"], object)[slots],
+        worlds=slots // 3,
+        episodes=np.full(len(slots), episode),
+    )
+    service.record_decisions(rows_of(SCHEMA.decisions, len(slots), rng))
+
+
 def record_lives(service: TrajectoryService, num_ticks: int, seed: int) -> None:
     """Up to five agents of `SCHEMA`, who come, die, are cut off and return; everyone is gone in the end."""
     rng = np.random.default_rng(seed)
     absent = np.zeros(5, bool)
     for tick in range(num_ticks):
-        slots = np.flatnonzero(~absent)
-        size = len(slots)
-        service.begin_tick(
-            tick,
-            slots,
-            rows_of(SCHEMA.observations, size, rng),
-            agent_ids=np.array([*"abcde"], object)[slots],
-            worlds=slots // 3,
-            episodes=np.zeros(size, np.int64),
-        )
-        service.record_decisions(rows_of(SCHEMA.decisions, size, rng))
+        size = len(slots := np.flatnonzero(~absent))
+        begin_and_decide(service, tick, slots, episode=0, rng=rng)
         for _ in range(rng.integers(3)):
             service.add_rewards(rng.standard_normal(size).astype(np.float32))
         terminated, truncated = rng.random((2, size)) < 0.15
@@ -282,17 +288,8 @@ def record_labelled_lives(service: TrajectoryService, num_ticks: int, seed: int,
     rng = np.random.default_rng(seed)
     absent = np.zeros(5, bool)
     for tick in range(num_ticks):
-        slots = np.flatnonzero(~absent)
-        size = len(slots)
-        service.begin_tick(
-            tick,
-            slots,
-            rows_of(SCHEMA.observations, size, rng),
-            agent_ids=np.array([*"abcde"], object)[slots],
-            worlds=slots // 3,
-            episodes=np.full(size, tick // 7),
-        )
-        service.record_decisions(rows_of(SCHEMA.decisions, size, rng))
+        size = len(slots := np.flatnonzero(~absent))
+        begin_and_decide(service, tick, slots, episode=tick // 7, rng=rng)
         terminated, truncated = rng.random((2, size)) < 0.15
         truncated |= tick == num_ticks - 1 or tick % 7 == 6
         ended = np.flatnonzero(terminated | truncated)

@@ -33,6 +33,7 @@ class LoopCalls:
         self._ended: SimpleQueue[Answered] = SimpleQueue()
 
     def send(self, key: Key, questions: Sequence[Question]) -> None:
+        """Begin a task of the loop; see `Calls`."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="mind", daemon=True)
@@ -40,13 +41,16 @@ class LoopCalls:
         self._loop.call_soon_threadsafe(self._begin, key, questions)
 
     def give_up(self, key: Key) -> None:
+        """Cancel the task of a call."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._cancel, key)
 
     def take(self) -> list[Answered]:
+        """Return the calls that have ended since the last time."""
         return drained(self._ended)
 
     def close(self, timeout_s: float) -> None:
+        """Cancel all tasks, and end the thread."""
         if self._loop is None or self._thread is None or self._loop.is_closed():
             return
         asyncio.run_coroutine_threadsafe(self._end(timeout_s), self._loop)

@@ -60,10 +60,12 @@ class Line:
 
     @property
     def event(self) -> str:
+        """One of the kinds of lines, such as `ANSWERED`."""
         return str(self.record["event"])
 
     @property
     def tick(self) -> int:
+        """At which it took effect."""
         return int(self.record["tick"])
 
     def reply(self) -> Reply:

@@ -94,4 +94,5 @@ class WithScript(EquippedSimulation):
         self._script = script
 
     def scripted(self, name: str) -> Mapping[str, BatchController]:
+        """Return the behavior `script` for `scripted`, and any other by its own name."""
         return self._simulation.scripted(self._script if name == SCRIPTED else name)

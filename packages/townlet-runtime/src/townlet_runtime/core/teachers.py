@@ -120,6 +120,7 @@ class ScriptTeacher(AskedTeacher):
     """The script of the world, whose proposals are recorded anyway."""
 
     def answer(self, asked: AskedAgents) -> Taught:
+        """Return the proposals."""
         return Taught(actions=asked.proposed)
 
 
@@ -145,6 +146,7 @@ class PolicyTeacher(AskedTeacher):
         self._times = Counter[str]()
 
     def answer(self, asked: AskedAgents) -> Taught:
+        """Ask the policy about all agents at once."""
         log_probs, _ = self._policy.act(asked.view.observations, asked.view.action_mask)
         if self._seed is None:
             return Taught(actions=greedy_actions(log_probs))
@@ -165,6 +167,11 @@ class ArrayTeacher(AskedTeacher):
         self._teacher = teacher
 
     def answer(self, asked: AskedAgents) -> Taught:
+        """Ask the user's code about all agents at once.
+
+        Raises:
+            SimulationError: if it raises.
+        """
         try:
             answers = self._teacher.teach(asked.view.observations, asked.view.action_mask)
         except Exception as error:  # a user's own code

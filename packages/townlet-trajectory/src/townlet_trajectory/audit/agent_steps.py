@@ -47,6 +47,7 @@ class AgentSteps:
 
     @property
     def agent_id(self) -> str:
+        """Id of the agent, the same in all trajectories."""
         return self.trajectories[0].agent_id
 
     @cached_property

@@ -56,13 +56,16 @@ class Identified(Protocol):
     """Whose some trajectories [B] are."""
 
     @property
-    def worlds(self) -> NDArray[np.int64]: ...
+    def worlds(self) -> NDArray[np.int64]:
+        """[B]."""
 
     @property
-    def episodes(self) -> NDArray[np.int64]: ...
+    def episodes(self) -> NDArray[np.int64]:
+        """[B]; numbers of the worlds' episodes."""
 
     @property
-    def agent_ids(self) -> NDArray[np.object_]: ...
+    def agent_ids(self) -> NDArray[np.object_]:
+        """[B] str."""
 
 
 def meant_rows(

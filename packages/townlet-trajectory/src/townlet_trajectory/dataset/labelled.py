@@ -50,15 +50,18 @@ class KeptTrajectories:
 
     @property
     def fingerprint(self) -> str:
+        """Digest of the source and of what is kept of it."""
         mask = hashlib.sha256(np.packbits(self._keep).tobytes()).hexdigest()
         return hashlib.sha256(f"kept {mask} {self._source.fingerprint}".encode()).hexdigest()
 
     def load_block(self, block: int) -> TrajectoryBatch:
+        """Read the kept trajectories of a block."""
         number, keep = self._place(block)
         batch = self._source.load_block(number)
         return batch if keep.all() else batch.filter_trajectories(keep)
 
     def decision_column(self, block: int, name: str) -> Array:
+        """Read a decision column of the kept trajectories of a block."""
         number, keep = self._place(block)
         lengths = self._source.table.lengths[slice(*block_bounds(self._source, number))]
         column: Array = self._source.decision_column(number, name)[np.repeat(keep, lengths)]
@@ -87,12 +90,15 @@ class Relabelled:
 
     @property
     def fingerprint(self) -> str:
+        """Digest of the source and of the labels."""
         labels = hashlib.sha256(self.table.episode_labels.tobytes()).hexdigest()
         return hashlib.sha256(f"labels {labels} {self._source.fingerprint}".encode()).hexdigest()
 
     def load_block(self, block: int) -> TrajectoryBatch:
+        """Read a block, with the other labels."""
         first, stop = block_bounds(self, block)
         return replace(self._source.load_block(block), episode_labels=self.table.episode_labels[first:stop])
 
     def decision_column(self, block: int, name: str) -> Array:
+        """Read a decision column of a block, which labels do not change."""
         return self._source.decision_column(block, name)
