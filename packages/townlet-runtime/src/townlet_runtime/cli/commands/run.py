@@ -218,15 +218,17 @@ def _set_up(
     observed = simulation.reset(seeds=training_seeds(seed, 1))
     script = script_side(simulation)
     guardrails = simulation.guardrails()
-    services = {
-        group: recorder_of(spec, observed[group], script[group], guardrails[group]) for group, spec in specs.items()
-    }
+    services = None
+    if recording:
+        services = {
+            group: recorder_of(spec, observed[group], script[group], guardrails[group]) for group, spec in specs.items()
+        }
     runtimes = runtimes_of(
         simulation,
         script,
         config=replace(worlds.bridge(specs), ratio=ratio),
         policies=policies,
-        services=services if recording else None,
+        services=services,
         seed=seed,
         # Greedy steps have no probabilities to learn from; what is recorded is for learning.
         greedy=not recording and not drawn,
