@@ -1,5 +1,6 @@
 """Settles one executed decision per agent from scripted and learned proposals, with its source and its probability."""
 
+from .actions import ActionSpec, ArrayActions, Box, MultiDiscrete
 from .blend import blend, mixture_log_prob, tempered_log_probs
 from .bridge import BehaviorBridge
 from .commitment import CommitmentConfig, Commitments, Held
@@ -87,16 +88,19 @@ __all__ = [
     "SCRIPT",
     "Action",
     "ActionMaskGuardrail",
+    "ActionSpec",
     "ActionVocabulary",
     "AgentIntent",
     "Answer",
     "AnswerLog",
     "AnswerLogError",
     "ArgumentsView",
+    "ArrayActions",
     "Avoiding",
     "BatchController",
     "BehaviorBridge",
     "BehaviorError",
+    "Box",
     "BridgeConfig",
     "Budget",
     "CallbackLock",
@@ -124,6 +128,7 @@ __all__ = [
     "IntentKind",
     "Kind",
     "Mind",
+    "MultiDiscrete",
     "NoProposals",
     "PerAgent",
     "PolicyError",

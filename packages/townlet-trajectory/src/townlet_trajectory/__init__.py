@@ -6,6 +6,7 @@ Importing the package loads what recording needs; every other public name is imp
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from townlet_trajectory.data.actions import ArrayActions, Box, MultiDiscrete
 from townlet_trajectory.data.batch import BatchSink, LabelSink, TrajectoryBatch
 from townlet_trajectory.data.labels import WhichEpisode
 from townlet_trajectory.data.schema import (
@@ -67,11 +68,13 @@ __all__ = [
     "REWARD_TERM",
     "SCHEMA_VERSION",
     "AnnealDecision",
+    "ArrayActions",
     "ArraySpec",
     "ArtifactError",
     "BatchSink",
     "BatchSource",
     "BatchStatistics",
+    "Box",
     "BufferFullError",
     "CaptureError",
     "CaptureSource",
@@ -88,6 +91,7 @@ __all__ = [
     "ManifestError",
     "MemoryBudgetError",
     "MissingExtraError",
+    "MultiDiscrete",
     "NonFiniteError",
     "OpenPass",
     "OrderError",

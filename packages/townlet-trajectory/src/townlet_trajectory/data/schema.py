@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_trajectory.data.actions import ArrayActions, MultiDiscrete, actions_document, parse_actions
 from townlet_trajectory.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ class TrajectorySchema:
     """Names of the reasons of vetoes: `veto_reason` of a decision is 1 + index into this; empty: not known."""
     feature_names: tuple[str, ...] = ()
     """Names of the columns of the observation `features`, as the world has them; empty: not known."""
+    actions: ArrayActions | None = None
+    """Actions that are no index, and then there is no `vocabulary`; None: indices into it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "observations", dict(self.observations))
@@ -163,10 +166,22 @@ class TrajectorySchema:
         for field in ("vocabulary", "proposers", "veto_reasons"):
             _check_names(field, vars(self)[field])
         self._check_features()
+        self._check_actions()
+
+    def _check_actions(self) -> None:
+        if self.actions is not None and self.vocabulary:
+            raise SchemaError(f"a schema has `vocabulary` or `actions`, got both: {self.actions!r:.80}")
+        width = self.actions.num_outputs if isinstance(self.actions, MultiDiscrete) else len(self.vocabulary)
         mask = self.observations.get(ACTION_MASK)
-        expected = ArraySpec("bool", (len(self.vocabulary),)) if self.vocabulary else None
+        expected = ArraySpec("bool", (width,)) if width else None
         if mask is not None and mask != expected:
             raise SchemaError(f"`{ACTION_MASK}` must be {expected}, got {mask}")
+        if self.actions is None:
+            return
+        action = ArraySpec(self.actions.dtype, (len(self.actions.names),))
+        for name in ACTION_COLUMNS & self.decisions.keys():
+            if self.decisions[name] != action:
+                raise SchemaError(f"`{name}` must be {action} with {self.actions!r:.80}, got {self.decisions[name]}")
 
     def _check_features(self) -> None:
         if not isinstance(self.feature_names, tuple) or not all(isinstance(name, str) for name in self.feature_names):
@@ -198,6 +213,8 @@ class TrajectorySchema:
                 f"vocabularies differ: {len(self.vocabulary)} actions, digest {self.vocabulary_digest[:12]}, "
                 f"and {len(other.vocabulary)} actions, digest {other.vocabulary_digest[:12]}"
             )
+        if self.actions != other.actions:
+            raise SchemaError(f"actions differ: {self.actions!r:.80} and {other.actions!r:.80}")
         if self.proposers != other.proposers:
             raise SchemaError(f"proposers differ: {self.proposers} and {other.proposers}")
         for kind, ours, theirs in (
@@ -230,25 +247,30 @@ def vocabulary_digest(keys: tuple[str, ...]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def default_decision_columns() -> dict[str, ArraySpec]:
-    """The columns of one settled decision, in the order of the README's table."""
+ACTION_COLUMNS = frozenset({"action", "chosen_action", "expert_action", "drawn_action"})
+"""Decision columns that hold an action; `held_action` is an index, of options, which only discrete actions have."""
+
+
+def default_decision_columns(actions: ArrayActions | None = None) -> dict[str, ArraySpec]:
+    """The columns of one settled decision, in the order of the README's table; None: actions are indices."""
+    action = ArraySpec("int64") if actions is None else ArraySpec(actions.dtype, (len(actions.names),))
     return {
-        "action": ArraySpec("int64"),
-        "chosen_action": ArraySpec("int64"),
+        "action": action,
+        "chosen_action": action,
         "kind": ArraySpec("int8"),
         "source": ArraySpec("int8"),
         "vetoed": ArraySpec("bool"),
         "veto_reason": ArraySpec("int8"),
         "possessed": ArraySpec("bool"),
         "demonstrated": ArraySpec("bool"),
-        "expert_action": ArraySpec("int64"),
+        "expert_action": action,
         "behavior_log_prob": ArraySpec("float32"),
         "policy_log_prob": ArraySpec("float32"),
         "value": ArraySpec("float32"),
         "ratio": ArraySpec("float32"),
         "held_action": ArraySpec("int64"),
         "ticks_left": ArraySpec("int32"),
-        "drawn_action": ArraySpec("int64"),
+        "drawn_action": action,
         "proposer": ArraySpec("int8"),
         "proposal_age": ArraySpec("int32"),
         "observation_age": ArraySpec("int32"),
@@ -265,6 +287,8 @@ def schema_document(schema: TrajectorySchema) -> dict[str, JsonValue]:
         for kind, specs in columns.items()
     }
     names: dict[str, JsonValue] = {field: list(vars(schema)[field]) for field in _NAMES if vars(schema)[field]}
+    if schema.actions is not None:
+        names["actions"] = actions_document(schema.actions)
     return {**document, "vocabulary": list(schema.vocabulary), **names}
 
 
@@ -281,6 +305,8 @@ def parse_schema(fields: Fields) -> TrajectorySchema:
         specs = {name: inside.inside(name) for name in fields.object(kind)}
         columns[kind] = {name: ArraySpec(spec.text("dtype"), spec.integers("shape")) for name, spec in specs.items()}
     names: dict[str, Any] = {field: fields.texts(field) for field in _NAMES if field in fields.values}
+    if "actions" in fields.values:
+        names["actions"] = parse_actions(fields.inside("actions"))
     return TrajectorySchema(**columns, vocabulary=fields.texts("vocabulary"), **names)
 
 
