@@ -16,15 +16,9 @@ from strategies import batch_of, make_network, spread_out
 from torch.testing import assert_close
 
 from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.network.actor_critic import (
-    ActorCritic,
-    NetworkConfig,
-    entropy,
-    log_prob_of,
-    log_softmax,
-    masked_log_softmax,
-    side_by_side,
-)
+from townlet_training.network.actor_critic import ActorCritic, log_softmax, side_by_side
+from townlet_training.network.config import NetworkConfig
+from townlet_training.network.distributions import entropy, log_prob_of, masked_log_softmax
 from townlet_trajectory.evaluation.interfaces import Actor
 
 RNG = np.random.default_rng(0)
