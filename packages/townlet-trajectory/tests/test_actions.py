@@ -1,4 +1,4 @@
-"""Actions of several parts and of numbers: documents and digests by hand, read as written, refused where they are none."""
+"""Actions of several parts and of numbers: documents and digests by hand, read as written, none made of nonsense."""
 
 import hashlib
 import json
