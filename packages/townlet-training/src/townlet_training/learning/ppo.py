@@ -283,7 +283,7 @@ class Objective:
         self._labels_per_minibatch = max(batch.policy.labelled.sum().item(), 1.0) / num_minibatches
         advantages = batch.policy.advantages
         self._shift, self._scale = 0.0, 1.0
-        if config.normalize_advantages and len(advantages):
+        if config.normalize_advantages == "batch" and len(advantages):
             self._shift = advantages.mean().item()
             self._scale = 1.0 / (advantages.std(correction=0).item() + _ADVANTAGE_EPS)
             if not math.isfinite(self._shift):
