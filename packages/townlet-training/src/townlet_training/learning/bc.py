@@ -22,7 +22,8 @@ from townlet_training.learning.batch import (
 )
 from townlet_training.learning.config import BCConfig, LabelFilter, LabelKind
 from townlet_training.learning.optimizer import Optimizer
-from townlet_training.network.actor_critic import ActorCritic, log_prob_of
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.distributions import log_prob_of
 from townlet_trajectory import ACTION_MASK, Kind, Source, StepBatch, TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.data.labels import labels_named
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult

@@ -21,7 +21,8 @@ from townlet_training.learning.objective import clipped_surrogate, is_clipped, p
 from townlet_training.learning.optimizer import Optimizer
 from townlet_training.learning.record import as_decided_by
 from townlet_training.learning.update import PPOUpdate
-from townlet_training.network.actor_critic import ActorCritic, entropy, log_prob_of
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.distributions import entropy, log_prob_of
 from townlet_trajectory import TrajectoryBatch
 
 # As in Stable-Baselines3 (`PPO.train`) and Spinning Up (`ppo`): single estimates scatter around the mean.

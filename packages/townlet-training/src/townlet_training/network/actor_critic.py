@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
+from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_training.network.blocks import PolicyBlock, Wiring, num_inputs_of, wiring_of
+from townlet_training.network.distributions import log_softmax, masked_log_softmax, require_legal_action
 from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trunk, array_trunk
 from townlet_training.settings import check_settings
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
@@ -295,74 +296,8 @@ class ActorCritic(nn.Module):
             self.value_scale.fill_(scale)
 
 
-def require_legal_action(action_mask: NDArray[np.bool_], *, shape: tuple[int, int]) -> None:
-    """Check that `action_mask` is bool, of `shape` [N, A], and true somewhere in every row.
-
-    Raises:
-        ShapeError: if it has another dtype or shape.
-        ActionMaskError: if a row has no legal action; it names the first.
-    """
-    if action_mask.dtype != np.bool_ or action_mask.shape != shape:
-        raise ShapeError(f"`action_mask` must be bool {shape}, got {action_mask.dtype} {action_mask.shape}")
-    empty = np.flatnonzero(~action_mask.any(axis=-1))
-    if empty.size:
-        raise ActionMaskError(
-            f"`action_mask` has no legal action in row {empty[0]} ({empty.size} of {len(action_mask)})"
-        )
-
-
-def masked_log_softmax(logits: Tensor, action_mask: Tensor | None) -> Tensor:
-    """Log-probabilities of the distribution over the legal actions.
-
-        log π(a) = z_a - log Σ_b exp z_b,   z_a = finfo.min where a is illegal
-
-    A finite floor instead of -inf: 0 · log 0 and its gradient are then 0, not NaN (Huang & Ontañón 2022,
-    arXiv:2006.14171, section 4).
-
-    Args:
-        logits: [..., A].
-        action_mask: [..., A] bool, true where legal, with at least one legal action in each row; None if all are.
-
-    Returns:
-        [..., A], finite.
-    """
-    if action_mask is not None:
-        logits = torch.where(action_mask, logits, torch.finfo(logits.dtype).min)
-    return torch.log_softmax(logits, dim=-1)
-
-
-def log_prob_of(log_probs: Tensor, actions: Tensor) -> Tensor:
-    """log π(a) [N] of `actions` [N] int64, out of `log_probs` [N, A]."""
-    return log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-
-
-def entropy(log_probs: Tensor) -> Tensor:
-    """H(π) = -Σ_a π(a) log π(a) in nats, [N], of `log_probs` [N, A]."""
-    return -(log_probs.exp() * log_probs).sum(dim=-1)
-
-
-_LOWEST = np.finfo(np.float32).min
-
-
 def side_by_side(observations: Sequence[Floats]) -> Floats:
     """Flatten each [N, ...] to [N, F_i] and put them side by side: [N, F], float32, new memory."""
     # The size is said, not left to numpy to find: of no rows it cannot be found.
     flat = [array.reshape(len(array), math.prod(array.shape[1:])) for array in observations]
     return np.concatenate(flat, axis=1, dtype=np.float32)
-
-
-def log_softmax(logits: Floats, action_mask: NDArray[np.bool_] | None) -> Floats:
-    """As `distributions.masked_log_softmax`, in place:  log π(a) = z_a - max z - log Σ_b exp(z_b - max z).
-
-    Args:
-        logits: [N, A]; changed.
-        action_mask: [N, A], true where legal, with a legal action in each row; None if all are.
-
-    Returns:
-        [N, A], finite where `logits` are.
-    """
-    if action_mask is not None:
-        np.copyto(logits, _LOWEST, where=~action_mask)
-    logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
-    logits -= np.log(np.add.reduce(np.exp(logits), axis=1, keepdims=True))
-    return np.maximum(logits, _LOWEST, out=logits)
