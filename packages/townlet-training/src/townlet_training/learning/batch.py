@@ -21,7 +21,8 @@ from townlet_training.learning.objective import (
     return_scale,
     truncated_share,
 )
-from townlet_training.network.actor_critic import ActorCritic, require_legal_action
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.distributions import require_legal_action
 from townlet_trajectory import ACTION_MASK, Kind, StepBatch, TrajectoryBatch
 
 _READ = ("kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")

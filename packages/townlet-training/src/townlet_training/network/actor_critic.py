@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
+from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_training.network.blocks import Wiring, num_inputs_of
 from townlet_training.network.config import NetworkConfig
-from townlet_training.network.distributions import Categorical, Distribution
+from townlet_training.network.distributions import Categorical, Distribution, log_softmax, require_legal_action
 from townlet_training.network.features import Features, Fragments
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trunk, array_trunk
@@ -264,44 +264,8 @@ class ActorCritic(nn.Module):
             self.value_scale.fill_(scale)
 
 
-def require_legal_action(action_mask: NDArray[np.bool_], *, shape: tuple[int, int]) -> None:
-    """Check that `action_mask` is bool, of `shape` [N, A], and true somewhere in every row.
-
-    Raises:
-        ShapeError: if it has another dtype or shape.
-        ActionMaskError: if a row has no legal action; it names the first.
-    """
-    if action_mask.dtype != np.bool_ or action_mask.shape != shape:
-        raise ShapeError(f"`action_mask` must be bool {shape}, got {action_mask.dtype} {action_mask.shape}")
-    empty = np.flatnonzero(~action_mask.any(axis=-1))
-    if empty.size:
-        raise ActionMaskError(
-            f"`action_mask` has no legal action in row {empty[0]} ({empty.size} of {len(action_mask)})"
-        )
-
-
-_LOWEST = np.finfo(np.float32).min
-
-
 def side_by_side(observations: Sequence[Floats]) -> Floats:
     """Flatten each [N, ...] to [N, F_i] and put them side by side: [N, F], float32, new memory."""
     # The size is said, not left to numpy to find: of no rows it cannot be found.
     flat = [array.reshape(len(array), math.prod(array.shape[1:])) for array in observations]
     return np.concatenate(flat, axis=1, dtype=np.float32)
-
-
-def log_softmax(logits: Floats, action_mask: NDArray[np.bool_] | None) -> Floats:
-    """As `distributions.masked_log_softmax`, in place:  log π(a) = z_a - max z - log Σ_b exp(z_b - max z).
-
-    Args:
-        logits: [N, A]; changed.
-        action_mask: [N, A], true where legal, with a legal action in each row; None if all are.
-
-    Returns:
-        [N, A], finite where `logits` are.
-    """
-    if action_mask is not None:
-        np.copyto(logits, _LOWEST, where=~action_mask)
-    logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
-    logits -= np.log(np.add.reduce(np.exp(logits), axis=1, keepdims=True))
-    return np.maximum(logits, _LOWEST, out=logits)
