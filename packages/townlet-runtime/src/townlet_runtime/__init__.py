@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
     from townlet_runtime.plain.runtime import PolicyRuntime
     from townlet_runtime.plain.town_loop import SimulationLoop
+    from townlet_runtime.policy.drawing import greedy_actions, sample_actions
     from townlet_runtime.policy.file import PolicyCard
     from townlet_runtime.policy.foreign import ModelParts, SealSpec
     from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
         Policy,
         RecurrentActor,
         UniformPolicy,
-        greedy_actions,
         require_fit,
-        sample_actions,
         spec_sha256,
     )
     from townlet_runtime.policy.seal import SealedPolicy, seal
@@ -137,6 +136,7 @@ _MODULES = {
     "plain.runtime": ("PolicyRuntime",),
     "plain.town_loop": ("SimulationLoop",),
     "policy.vectors": ("VectorsCheck", "check_vectors"),
+    "policy.drawing": ("greedy_actions", "sample_actions"),
     "policy.file": ("PolicyCard",),
     "policy.foreign": ("ModelParts", "SealSpec"),
     "policy.onnx": ("OnnxPolicy", "RecurrentOnnxPolicy", "load_policy"),
@@ -144,9 +144,7 @@ _MODULES = {
         "Policy",
         "RecurrentActor",
         "UniformPolicy",
-        "greedy_actions",
         "require_fit",
-        "sample_actions",
         "spec_sha256",
     ),
     "policy.seal": ("SealedPolicy", "seal"),
