@@ -1,4 +1,4 @@
-"""What an observation is turned into before the layers: a picture by convolutions, a set of things by attention.
+"""Encoders of observations before the layers: convolutions for a picture, attention for a set of things.
 
     picture         y = relu(W flat(relu(K_n * ... relu(K_1 * x))) + b)
                     sides of 36 and more: Mnih et al. 2015 (8 × 8 by 4, 4 × 4 by 2, 3 × 3);
