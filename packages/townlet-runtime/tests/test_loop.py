@@ -30,9 +30,9 @@ from townlet_runtime.simulation.interface import (
     SimulationSpec,
     Stepped,
     first_spec,
-    schema_of,
 )
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.recorded import schema_of
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import training_seeds

@@ -56,10 +56,10 @@ if TYPE_CHECKING:
         SimulationSpec,
         Stepped,
         require_seeds,
-        schema_of,
     )
     from townlet_runtime.simulation.kits import check_controller, check_guardrail, check_policy
     from townlet_runtime.simulation.one_group import CheckedGroups, OneGroup
+    from townlet_runtime.simulation.recorded import schema_of
     from townlet_runtime.simulation.split_groups import SplitGroups
 
 __all__ = [
@@ -166,10 +166,10 @@ _MODULES = {
         "SimulationSpec",
         "Stepped",
         "require_seeds",
-        "schema_of",
     ),
     "simulation.kits": ("check_controller", "check_guardrail", "check_policy"),
     "simulation.one_group": ("CheckedGroups", "OneGroup"),
+    "simulation.recorded": ("schema_of",),
     "simulation.split_groups": ("SplitGroups",),
 }
 

@@ -14,8 +14,8 @@ from townlet_training.errors import ConfigError, EmptyBatchError
 from townlet_training.learning.batch import (
     CHUNK,
     encode_rows,
-    log_probs_of,
     mask_rows,
+    params_of,
     require_actions,
     require_columns,
     require_same_actions,
@@ -23,7 +23,6 @@ from townlet_training.learning.batch import (
 from townlet_training.learning.config import BCConfig, LabelFilter, LabelKind
 from townlet_training.learning.optimizer import Optimizer
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.network.distributions import log_prob_of
 from townlet_trajectory import ACTION_MASK, Kind, Source, StepBatch, TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.data.labels import labels_named
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
@@ -242,7 +241,8 @@ class BCLearner:
                 # To first order a penalty on the slope of the loss: Bishop 1995, Training with Noise is Equivalent to
                 # Tikhonov Regularization.
                 inputs = inputs + noise * torch.randn(inputs.shape, generator=self._generator)
-            errors = -log_prob_of(self._network.log_probs(inputs, part.action_mask), part.actions)
+            params = self._network.params(self._network.body(inputs).policy, part.action_mask)
+            errors = -self._network.distribution.log_prob(params, part.actions)
             optimizer.step(errors.mean(), origin)
             losses.append(errors.detach().sum())
         return torch.stack(losses).double().sum().item() / labelled.num_labels
@@ -387,7 +387,8 @@ def _judge(network: ActorCritic, labelled: _LabelSource) -> tuple[float, float]:
     """Share of the labels that are the most likely action, and their mean log-probability."""
     num_hits, sums = 0, 0.0
     for part in labelled.ordered(CHUNK):
-        log_probs = log_probs_of(network, part.inputs, part.action_mask)
-        num_hits += int((log_probs.argmax(dim=-1) == part.actions).sum())
-        sums += log_prob_of(log_probs, part.actions).double().sum().item()
+        with torch.no_grad():
+            params = params_of(network, network.body(part.inputs).policy, part.action_mask)
+        num_hits += int(network.distribution.agrees(params, part.actions).sum())
+        sums += network.distribution.log_prob(params, part.actions).double().sum().item()
     return num_hits / labelled.num_labels, sums / labelled.num_labels

@@ -1,97 +1,36 @@
-"""The policy and value network, what it is for, and its forward pass in torch and in numpy."""
+"""The policy and value network, and its forward pass in torch and in numpy."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.network.blocks import PolicyBlock, Wiring, num_inputs_of, wiring_of
-from townlet_training.network.distributions import log_softmax, masked_log_softmax, require_legal_action
+from townlet_training.network.blocks import Wiring, num_inputs_of
+from townlet_training.network.config import NetworkConfig
+from townlet_training.network.distributions import Categorical, Distribution, log_softmax, require_legal_action
+from townlet_training.network.features import Features, Fragments
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trunk, array_trunk
-from townlet_training.settings import check_settings
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
 from townlet_trajectory.data.statistics import Moments
 
-
-@dataclass(frozen=True, kw_only=True)
-class PolicySpec:
-    """The actions and observations of a policy; stays with its weights wherever they go."""
-
-    world: str
-    """Name of the world it was trained in."""
-    vocabulary: tuple[str, ...]
-    """Keys of the actions, in the order of the network's outputs."""
-    observation_shapes: Mapping[str, tuple[int, ...]]
-    """Per agent, without the leading axis; all float32."""
-    feature_names: tuple[str, ...] = ()
-    """Names of the columns of the observation `features`; empty: not known."""
-    commitment: tuple[str, int, int] | None = None
-    """Where observations show the option in force: the observation, its first column, ticks that 1.0 stands for."""
-    blocks: tuple[PolicyBlock, ...] = ()
-    """Inputs and actions in the order in which the network got them; empty: all at once, in their order."""
-
-    def __post_init__(self) -> None:
-        if not self.world:
-            raise ConfigError("`world` must be a name, got an empty string")
-        if len(set(self.vocabulary)) != len(self.vocabulary) or not self.vocabulary:
-            raise ConfigError(f"`vocabulary` must hold distinct keys, at least one, got {self.vocabulary!r}")
-        if not self.observation_shapes or "action_mask" in self.observation_shapes:
-            raise ConfigError(
-                "`observation_shapes` must name at least one observation and not `action_mask`, "
-                f"got {sorted(self.observation_shapes)}"
-            )
-        _ = self.wiring
-
-    @property
-    def wiring(self) -> Wiring:
-        """The places of the inputs and actions of each block; `ConfigError` if `blocks` are not all of them."""
-        return wiring_of(
-            self.blocks,
-            observation_shapes=self.observation_shapes,
-            feature_names=self.feature_names,
-            vocabulary=self.vocabulary,
-        )
-
-
 _CLIP = 10.0
 _CONSTANT_STD = 1e-6
-
-Activation = Literal["tanh", "relu"]
-Statistics = Literal["frozen", "none"]
-"""`frozen`: fitted once, before anything is learned; `none`: 0 and 1."""
-Units = Annotated[int, Field(ge=1, le=2**16)]
-"""Units of one layer; two layers of the most have 2**32 weights between them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """Size and activation of both trunks, normalization of their input, and scale of the value head."""
-
-    hidden_sizes: Annotated[tuple[Units, ...], Field(min_length=1, max_length=64)] = (128, 128)
-    """Units of each hidden layer, first to last."""
-    activation: Activation = "tanh"
-    normalize_observations: Statistics = "frozen"
-    """`frozen`: to mean 0 and deviation 1, clipped to ±10."""
-    value_scale: Statistics = "frozen"
-    """`frozen`: the value head works in units of the typical return."""
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 class ActorCritic(nn.Module):
     """A masked categorical policy and a value function that share nothing but the normalization of their input.
 
-    Separate trunks, because a critic that warms up on a shared one changes the policy (the clone is then lost).
+    A forward pass has three steps: `encode`, the `body` that both may share, or remember by, and the trunks (`params`,
+    `scaled_values`). The trunks are separate, because a critic that warms up on a shared one changes the policy (the
+    clone is then lost).
     Implements `townlet_trajectory.evaluation.interfaces.Actor`.
 
     Examples:
@@ -148,6 +87,7 @@ class ActorCritic(nn.Module):
             raise ConfigError(f"`num_actions` must be at least 1, got {num_actions!r}")
         self.observation_shapes = {name: tuple(observation_shapes[name]) for name in sorted(observation_shapes)}
         self.num_actions = num_actions
+        self.distribution: Distribution = Categorical(num_actions)
         self.config = config
         num_features = num_inputs_of(self.observation_shapes)
         self.keeps_statistics = False
@@ -158,6 +98,21 @@ class ActorCritic(nn.Module):
         self.register_buffer("observation_std", torch.ones(num_features))
         self.register_buffer("value_scale", torch.ones(()))
         self._array_trunks: tuple[ArrayTrunk, ArrayTrunk] | None = None
+
+    @classmethod
+    def of(cls, spec: PolicySpec, config: NetworkConfig, *, generator: torch.Generator) -> ActorCritic:
+        """Build and initialize the network of a policy with the actions and observations of `spec`."""
+        return cls(spec.observation_shapes, len(spec.vocabulary), config, generator=generator, wiring=spec.wiring)
+
+    @property
+    def state_size(self) -> int:
+        """Numbers of memory that an agent has (S); 0: none."""
+        return 0
+
+    @property
+    def has_body(self) -> bool:
+        """Whether weights come before the trunks of policy and critic: shared layers, or a memory."""
+        return False
 
     def __getstate__(self) -> dict[str, Any]:
         # Views of this network's memory must not follow a copy.
@@ -177,23 +132,36 @@ class ActorCritic(nn.Module):
             return features
         return features.sub_(self.observation_mean).div_(self.observation_std).clamp_(-_CLIP, _CLIP)
 
-    def log_probs(self, encoded: Tensor, action_mask: Tensor | None) -> Tensor:
-        """log π(·|s) [N, A] of `encoded` [N, F] under the mask [N, A]."""
-        return masked_log_softmax(self.policy(encoded), action_mask)
+    def body(self, encoded: Tensor, fragments: Fragments | None = None) -> Features:
+        """What the trunks of policy and critic read, from `encoded` [R, F]; itself, without a body.
 
-    def values(self, encoded: Tensor) -> Tensor:
-        """V(s) [N] in reward units of `encoded` [N, F]."""
-        return self.scaled_values(encoded) * self.value_scale
+        Args:
+            encoded: of R rows.
+            fragments: the stretches that a memory goes through; None without one.
+        """
+        return Features(encoded, encoded, None)
 
-    def scaled_values(self, encoded: Tensor) -> Tensor:
-        """V(s) / `value_scale` [N]: the output of the value head, in the unit of the value loss."""
-        head: Tensor = self.critic(encoded)
+    def params(self, features: Tensor, action_mask: Tensor | None) -> Tensor:
+        """Parameters of π(·|s) [N, P], as `distribution` reads them.
+
+        Args:
+            features: of the policy, [N, Fp].
+            action_mask: bool, a column for each action, or value of each part; None: everything is legal.
+        """
+        return self.distribution.params(self.policy(features), action_mask)
+
+    def scaled_values(self, features: Tensor) -> Tensor:
+        """V(s) / `value_scale` [N]: the output of the value head, in the unit of the value loss.
+
+        `features` [N, Fc] are those of the critic.
+        """
+        head: Tensor = self.critic(features)
         return head.squeeze(-1)
 
     def forward(self, observations: Mapping[str, Tensor], action_mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Log-probabilities [N, A] of the masked distribution, and values [N] in reward units."""
-        encoded = self.encode(observations)
-        return self.log_probs(encoded, action_mask), self.values(encoded)
+        features = self.body(self.encode(observations))
+        return self.params(features.policy, action_mask), self.scaled_values(features.critic) * self.value_scale
 
     def act(
         self, observations: Mapping[str, NDArray[np.float32]], action_mask: NDArray[np.bool_] | None

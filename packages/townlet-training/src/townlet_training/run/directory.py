@@ -10,7 +10,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError, ResumeError, TrainingError
-from townlet_training.network.actor_critic import PolicySpec
+from townlet_training.network.spec import PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint, CheckpointStore, SavedWorlds, read_checkpoint
 from townlet_training.run.metrics import MetricsRow, MetricsWriter
