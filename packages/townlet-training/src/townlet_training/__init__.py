@@ -20,15 +20,7 @@ from townlet_training.errors import (
 )
 
 if TYPE_CHECKING:
-    from townlet_training.config import (
-        AnnealConfig,
-        GatesConfig,
-        GroupConfig,
-        PlannedUpdate,
-        Schedule,
-        TrainingConfig,
-        plan,
-    )
+    from townlet_training.config import AnnealConfig, GatesConfig, GroupConfig, TrainingConfig
     from townlet_training.distil.agreement import HeldOutPlay
     from townlet_training.distil.config import DistilConfig
     from townlet_training.distil.run import DistilProgress, DistilRun
@@ -44,6 +36,7 @@ if TYPE_CHECKING:
     from townlet_training.network.onnx_export import export_policy
     from townlet_training.network.spec import PolicySpec
     from townlet_training.network.weights import weights_sha256
+    from townlet_training.planning import PlannedUpdate, Schedule, plan
     from townlet_training.presets import PRESETS, Preset, preset, preset_for
     from townlet_training.run.adapting import (
         AdaptedGroup,
@@ -193,7 +186,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "townlet_training.config": "AnnealConfig GatesConfig GroupConfig PlannedUpdate Schedule TrainingConfig plan",
+    "townlet_training.config": "AnnealConfig GatesConfig GroupConfig TrainingConfig",
     "townlet_training.distil.agreement": "HeldOutPlay",
     "townlet_training.distil.config": "DistilConfig",
     "townlet_training.distil.run": "DistilProgress DistilRun",
@@ -213,6 +206,7 @@ _MODULES = {
     "townlet_training.network.onnx_export": "export_policy",
     "townlet_training.network.spec": "PolicySpec",
     "townlet_training.network.weights": "weights_sha256",
+    "townlet_training.planning": "PlannedUpdate Schedule plan",
     "townlet_training.presets": "PRESETS Preset preset preset_for",
     "townlet_training.run.checkpoint": "Checkpoint CheckpointStore read_checkpoint",
     "townlet_training.run.metrics": "WALL_TIME_KEYS MetricsRow MetricsWriter",
