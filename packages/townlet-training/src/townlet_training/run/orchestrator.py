@@ -10,21 +10,24 @@ from pathlib import Path
 
 from torch import Tensor
 
-from townlet_training.config import PlannedUpdate, Schedule, TrainingConfig, plan
+from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
-from townlet_training.network.actor_critic import ActorCritic, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.spec import PolicySpec
+from townlet_training.planning import PlannedUpdate, Schedule, plan
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.directory import RunDirectory
-from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of
+from townlet_training.run.evaluator import RunEvaluator
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import metrics_row
-from townlet_training.run.monitor import Interrupted, Progress, RunMonitor, ignore
+from townlet_training.run.monitor import Interrupted, Play, Progress, RunMonitor, WorkLeft, ignore
 from townlet_training.run.recorded import RecordedData, fingerprints, require_origin
+from townlet_training.run.result import RunResult, export_and_score, summary_of
 from townlet_training.run.state import ClonedScript, EarlierTotal, TrainingState
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
 from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, Collected, Collector, EpisodeScores, Evaluator
-from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
+from townlet_trajectory.evaluation.results import LEARNED, CloneEpoch, CloneRecord, RunSummary
 from townlet_trajectory.storage.files import DirectoryLock
 
 log = logging.getLogger(__name__)
@@ -136,9 +139,11 @@ class TrainingOrchestrator:
         num_evaluations = self._schedule.num_evaluations if self._schedule is not None else 0
         self._gate_level = gate_level(len(specs) + num_evaluations, level=config.gates.level)
         opponents = self._learners.opponents.digest
-        self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation, opponents=opponents)
+        self._monitor = RunMonitor(on_progress=on_progress, stop=stop, left=self._left)
+        self._evaluator = RunEvaluator(
+            evaluator, config, before_each=self._before_evaluation, opponents=opponents, clock=self._monitor.clock
+        )
         self._directory = RunDirectory(run_dir, keep_last=config.keep_checkpoints)
-        self._monitor = RunMonitor(on_progress=on_progress, stop=stop)
         self._state = TrainingState(
             config=config,
             specs=dict(specs),
@@ -180,7 +185,7 @@ class TrainingOrchestrator:
                 return summary_of(
                     self._state, self._learners, None, checkpoint=self._save(interim=True), clock=self._monitor.clock
                 )
-            self._monitor.scoring = True
+            self._monitor.scoring, self._evaluator.at_end = True, self._evaluator.plays_at_end(clone=self._has_clone)
             try:
                 result = self._export_and_score()
             except Interrupted:
@@ -195,7 +200,7 @@ class TrainingOrchestrator:
         if newest is None:
             return False
         path, checkpoint = newest
-        self._monitor.clock.resume(checkpoint.state.elapsed, checkpoint.state.timings)
+        self._monitor.clock.resume(checkpoint.state)
         if not checkpoint.state.history.prepared:
             return False
         self._directory.go_back_to(checkpoint)
@@ -375,7 +380,7 @@ class TrainingOrchestrator:
 
     def _save(self, *, interim: bool = False) -> Path:
         state = self._state
-        state.elapsed, state.timings = self._monitor.clock.elapsed, self._monitor.clock.parts
+        self._monitor.clock.note(state)
         worlds = self._experience.save_state() if state.history.prepared else None
         return self._directory.save(state, self._learners, worlds, interim=interim)
 
@@ -389,6 +394,21 @@ class TrainingOrchestrator:
         """Build networks with the weights of the clone; those in training stay as they are."""
         checkpoint = self._directory.load(clone.env_steps, specs=self._state.specs)
         return self._learners.copies(checkpoint.weights)
+
+    @property
+    def _has_clone(self) -> bool:
+        return self._config.mode != "ppo"
+
+    def _left(self) -> WorkLeft:
+        """What is left of the run, where no gate fails."""
+        if self._monitor.scoring:
+            return WorkLeft(updates=0, plays=self._evaluator.at_end)
+        plays = self._evaluator.plays_at_end(clone=self._has_clone)
+        if self._schedule is None:
+            return WorkLeft(updates=0, plays=plays)
+        done = self._state.update_index
+        evaluations = self._schedule.num_evaluations_after(done) * self._config.eval_episodes
+        return WorkLeft(updates=self._schedule.num_updates - done, plays=[Play(LEARNED, evaluations), *plays])
 
     def _before_evaluation(self) -> None:
         self._monitor.before_evaluation(self._state)

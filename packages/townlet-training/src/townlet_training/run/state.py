@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.update import PPOUpdate
-from townlet_training.network.actor_critic import PolicySpec
+from townlet_training.network.spec import PolicySpec
 from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
@@ -44,6 +44,14 @@ class EarlierTotal:
     total_env_steps: int
     notes: Mapping[str, str]
     """Of the run then, those that differ from the notes now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """Episodes that somebody has played in a run, and the time that they took."""
+
+    episodes: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -167,7 +175,7 @@ class ScheduleState:
 class TrainingState:
     """Everything that the later steps of a run depend on, apart from tensors and worlds: `state.json` of a checkpoint.
 
-    The orchestrator changes it as the run goes on. The last four fields are filled in when it is saved.
+    The orchestrator changes it as the run goes on. The last five fields are filled in when it is saved.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -207,6 +215,8 @@ class TrainingState:
     """Seconds that the run took so far."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds by part of the run."""
+    played: Mapping[str, Played] = field(default_factory=dict)
+    """Episodes and seconds by who played them."""
     weights_sha256: str = ""
     """`weights_digest` of the weights in the checkpoint."""
 

@@ -10,14 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from townlet_training.config import ONE_GROUP, StageConfig, TrainingConfig
-from townlet_training.network.actor_critic import PolicySpec
+from townlet_training.network.spec import PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.directory import RunDirectory
-from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of
+from townlet_training.run.evaluator import RunEvaluator
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import MetricsRow
 from townlet_training.run.monitor import Interrupted, RunClock
+from townlet_training.run.result import RunResult, export_and_score, summary_of
 from townlet_training.run.state import TrainingState
 from townlet_training.scheduled.data import (
     ROLLOUT,
@@ -359,7 +360,7 @@ class ScheduledRun:
         path, checkpoint = newest
         self._directory.cut_log(checkpoint.state.log)
         self._directory.checkpoints.prune(protected=frozenset())
-        self._clock.resume(checkpoint.state.elapsed, checkpoint.state.timings)
+        self._clock.resume(checkpoint.state)
         self._learners.restore(checkpoint.weights, checkpoint.learner)
         self._go_on_in_worlds(checkpoint)
         self._directory.saved_at = path
@@ -375,7 +376,7 @@ class ScheduledRun:
 
     def _save(self) -> Path:
         state = self._state
-        state.elapsed, state.timings = self._clock.elapsed, self._clock.parts
+        self._clock.note(state)
         self._directory.saved_at = None
         return self._directory.save(state, self._learners, self._experience.save_state(), interim=True)
 
