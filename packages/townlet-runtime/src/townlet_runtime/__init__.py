@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
     from townlet_runtime.plain.runtime import PolicyRuntime
     from townlet_runtime.plain.town_loop import SimulationLoop
+    from townlet_runtime.policy.drawing import greedy_actions, sample_actions
     from townlet_runtime.policy.file import PolicyCard
-    from townlet_runtime.policy.foreign import ModelParts, SealSpec
+    from townlet_runtime.policy.foreign import ModelParts
     from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
     from townlet_runtime.policy.policy import (
         Policy,
         RecurrentActor,
         UniformPolicy,
-        greedy_actions,
         require_fit,
-        sample_actions,
         spec_sha256,
     )
     from townlet_runtime.policy.seal import SealedPolicy, seal
+    from townlet_runtime.policy.seal_spec import SealSpec
     from townlet_runtime.policy.vectors import VectorsCheck, check_vectors
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
     from townlet_runtime.simulation.described import DescribedObservations
@@ -137,16 +137,16 @@ _MODULES = {
     "plain.runtime": ("PolicyRuntime",),
     "plain.town_loop": ("SimulationLoop",),
     "policy.vectors": ("VectorsCheck", "check_vectors"),
+    "policy.drawing": ("greedy_actions", "sample_actions"),
     "policy.file": ("PolicyCard",),
-    "policy.foreign": ("ModelParts", "SealSpec"),
+    "policy.foreign": ("ModelParts",),
+    "policy.seal_spec": ("SealSpec",),
     "policy.onnx": ("OnnxPolicy", "RecurrentOnnxPolicy", "load_policy"),
     "policy.policy": (
         "Policy",
         "RecurrentActor",
         "UniformPolicy",
-        "greedy_actions",
         "require_fit",
-        "sample_actions",
         "spec_sha256",
     ),
     "policy.seal": ("SealedPolicy", "seal"),
