@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -268,18 +269,20 @@ def _built(name: str, env_id: str, make: Callable[..., Any], *arguments: int, **
         raise ConfigError(message, key="environment.settings") from error
 
 
-class _Discrete:
-    """All that the heuristic asks of an environment: whether the engines are throttled."""
+@dataclass(frozen=True)
+class _Lander:
+    """All that the heuristic asks of an environment."""
 
-    continuous = False
+    continuous: bool
+    """Whether the engines are throttled."""
 
     @property
-    def unwrapped(self) -> _Discrete:
+    def unwrapped(self) -> _Lander:
         return self
 
 
 def lunar_lander_heuristic(spec: SimulationSpec) -> BatchController:
-    """`gymnasium.envs.box2d.lunar_lander.heuristic`, called for each agent.
+    """`gymnasium.envs.box2d.lunar_lander.heuristic`, called for each agent; it throttles where `continuous` is set.
 
     Raises:
         MissingExtraError: if Box2D is not installed.
@@ -290,12 +293,12 @@ def lunar_lander_heuristic(spec: SimulationSpec) -> BatchController:
         raise MissingExtraError(
             f"the script of `{spec.name}` needs something that is not installed: {error}"
         ) from error
-    lander = _Discrete()
+    lander = _Lander(continuous=spec.actions is not None)
 
-    def decide(observations: Mapping[str, NDArray[np.float32]], agent_id: str) -> int:
-        return int(module.heuristic(lander, observations["observation"]))
+    def decide(observations: Mapping[str, NDArray[np.float32]], agent_id: str) -> Any:
+        return module.heuristic(lander, observations["observation"])
 
-    return ObservationController(decide)
+    return ObservationController(decide, spec.actions)
 
 
 def _registered(env_id: str) -> str:
