@@ -622,7 +622,9 @@ def test_parts_and_things_by_hand() -> None:
     few.reset(seeds=np.array([4]))
     for tick in range(3):
         few.step(np.array([[tick, 0, 0]]))
-    with pytest.raises(EnvironmentFaultError, match="Lock-v0, world 0, agent 'agent', tick 3: expected at most 3 things"):
+    with pytest.raises(
+        EnvironmentFaultError, match="Lock-v0, world 0, agent 'agent', tick 3: expected at most 3 things"
+    ):
         few.step(np.array([[3, 0, 0]]))
 
 
