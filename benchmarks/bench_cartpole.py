@@ -23,7 +23,8 @@ from townlet_behavior import BridgeConfig
 from townlet_runtime.adapters.registry import Environment, Vectorization
 from townlet_runtime.core.rollouts import Collector
 from townlet_training.learning.ppo import PPOConfig, PPOLearner
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
 
 NUM_WORLDS, NUM_TICKS = 8, 128
 NUM_EPOCHS, NUM_MINIBATCHES = 4, 4

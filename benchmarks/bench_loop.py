@@ -19,10 +19,12 @@ from townlet_behavior import BridgeConfig, CommitmentConfig
 from townlet_runtime.core.loop import BatchLoop
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.policy.onnx import OnnxPolicy
-from townlet_runtime.simulation.interface import schema_of
+from townlet_runtime.simulation.recorded import schema_of
 from townlet_runtime.town import Town, TownConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
 from townlet_training.network.onnx_export import export_policy
+from townlet_training.network.spec import PolicySpec
 from townlet_trajectory import TrajectoryService
 
 TARGETS = {"scripted": {10: 30_000, 50: 74_000, 1000: 221_000}, "learned": {10: 24_000, 50: 52_000, 1000: 88_000}}

@@ -25,7 +25,7 @@ from townlet_behavior import BridgeConfig, CommitmentConfig
 from townlet_runtime.core.loop import BatchLoop
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.interface import schema_of
+from townlet_runtime.simulation.recorded import schema_of
 from townlet_runtime.town import Town, TownConfig
 from townlet_trajectory import ShardWriter, TrajectoryService
 

@@ -23,7 +23,8 @@ import torch
 
 from townlet_training.learning.batch import prepare
 from townlet_training.learning.ppo import PPOConfig, PPOLearner
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
 from townlet_trajectory import ArraySpec, TrajectoryBatch, TrajectorySchema, default_decision_columns
 
 NUM_ACTIONS, NUM_AGENTS, NUM_TICKS = 12, 32, 256

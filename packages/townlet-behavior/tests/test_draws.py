@@ -14,7 +14,7 @@ GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 MASK = 2**64 - 1
 
 ticks = st.integers(0, 2**40)
-purposes = st.sampled_from(Purpose)
+purposes = st.sampled_from(Purpose) | st.sampled_from([Purpose.PARTS + 3, Purpose.NUMBERS + 7])
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_mix_is_splitmix64(seed: int, outputs: list[int]) -> None:
 
 @pytest.mark.property
 @given(strategies.seeds, purposes, strategies.keys, ticks)
-def test_uniforms_are_the_chain_of_mixes(seed: int, purpose: Purpose, keys: NDArray[np.uint64], tick: int) -> None:
+def test_uniforms_are_the_chain_of_mixes(seed: int, purpose: int, keys: NDArray[np.uint64], tick: int) -> None:
     expected = []
     for key in keys.tolist():
         z = mix(mix(mix(mix(seed) + purpose) + key) + tick)
@@ -42,7 +42,7 @@ def test_uniforms_are_the_chain_of_mixes(seed: int, purpose: Purpose, keys: NDAr
 @pytest.mark.property
 @given(strategies.seeds, purposes, strategies.keys, ticks)
 def test_one_agents_draw_does_not_depend_on_who_else_is_there(
-    seed: int, purpose: Purpose, keys: NDArray[np.uint64], tick: int
+    seed: int, purpose: int, keys: NDArray[np.uint64], tick: int
 ) -> None:
     together = uniforms(seed, purpose, keys, tick)
     alone = [uniforms(seed, purpose, keys[[row]], tick)[0] for row in range(len(keys))]
@@ -51,9 +51,7 @@ def test_one_agents_draw_does_not_depend_on_who_else_is_there(
 
 @pytest.mark.property
 @given(strategies.seeds, purposes, strategies.keys, ticks)
-def test_draws_are_in_the_half_open_unit_interval(
-    seed: int, purpose: Purpose, keys: NDArray[np.uint64], tick: int
-) -> None:
+def test_draws_are_in_the_half_open_unit_interval(seed: int, purpose: int, keys: NDArray[np.uint64], tick: int) -> None:
     drawn = uniforms(seed, purpose, keys, tick)
     assert drawn.dtype == np.float64
     assert np.all((drawn >= 0.0) & (drawn < 1.0))
@@ -67,7 +65,7 @@ def test_the_keys_are_left_alone() -> None:
 
 @pytest.mark.property
 @given(strategies.seeds, purposes, st.integers(0, MASK), st.integers(0, MASK), st.integers(0, 63))
-def test_one_bit_of_any_input_changes_the_draw(seed: int, purpose: Purpose, key: int, tick: int, bit: int) -> None:
+def test_one_bit_of_any_input_changes_the_draw(seed: int, purpose: int, key: int, tick: int, bit: int) -> None:
     # Two draws are equal by chance with probability 2^-53, so a draw that repeats does so by a fault.
     def draw(seed: int, key: int, tick: int) -> float:
         return float(uniforms(seed, purpose, np.array([key], np.uint64), tick)[0])
@@ -76,7 +74,7 @@ def test_one_bit_of_any_input_changes_the_draw(seed: int, purpose: Purpose, key:
     assert drawn != draw(seed ^ flip, key, tick)
     assert drawn != draw(seed, key ^ flip, tick)
     assert drawn != draw(seed, key, tick ^ flip)
-    for other in set(Purpose) - {purpose}:
+    for other in {*Purpose, Purpose.PARTS + 1, Purpose.NUMBERS + 1} - {purpose}:
         assert drawn != uniforms(seed, other, np.array([key], np.uint64), tick)[0]
 
 
@@ -96,6 +94,14 @@ def test_neighbouring_inputs_do_not_collide() -> None:
         for value in uniforms(seed, purpose, keys, tick).tolist()
     }
     assert len(drawn) == 2 * len(Purpose) * 20 * 50
+
+
+def test_parts_and_numbers_have_draws_of_their_own() -> None:
+    keys = np.arange(8, dtype=np.uint64)
+    purposes = {*Purpose, *(first + k for first in (Purpose.PARTS, Purpose.NUMBERS) for k in range(2000))}
+    drawn = {value for purpose in purposes for value in uniforms(1, purpose, keys, 5).tolist()}
+    assert len(purposes) == 4002
+    assert len(drawn) == 4002 * 8
 
 
 def test_draws_are_uniform() -> None:

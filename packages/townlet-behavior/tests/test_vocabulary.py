@@ -38,3 +38,19 @@ def test_the_digest_depends_on_keys_and_their_order_alone() -> None:
 def test_contradictions_are_refused(keys: tuple[str, ...], kinds: tuple[str, ...], wait: int, message: str) -> None:
     with pytest.raises(VocabularyError, match=message):
         ActionVocabulary(keys=keys, kinds=kinds, wait=wait)
+
+
+def test_no_vocabulary_has_no_action_and_is_false() -> None:
+    none = ActionVocabulary.none()
+    assert (len(none), bool(none), none.wait, none.keys, none.kinds) == (0, False, -1, (), ())
+    assert none == ActionVocabulary.none() == ActionVocabulary(keys=(), kinds=(), wait=-1)
+    with pytest.raises(UnknownActionError, match="one of the 0 actions of the vocabulary, got 'wait'"):
+        none.index("wait")
+    # printf '[]' | sha256sum
+    assert none.digest == "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
+
+
+def test_kinds_or_an_index_without_keys_are_refused() -> None:
+    for kinds, wait in (("x",), -1), ((), 1):
+        with pytest.raises(VocabularyError, match="at least one action, got none"):
+            ActionVocabulary(keys=(), kinds=kinds, wait=wait)

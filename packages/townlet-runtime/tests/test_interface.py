@@ -1,21 +1,14 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from beginnings import begun
 from garden import SPEC
 from numpy.typing import NDArray
 
-from townlet_behavior import CommitmentConfig
+from townlet_behavior import ActionVocabulary, Box, CommitmentConfig, MultiDiscrete
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import (
-    CommitmentColumns,
-    recorded_observations,
-    require_seeds,
-    schema_of,
-)
-from townlet_runtime.testing import Corridor, CorridorConfig
-from townlet_trajectory import default_decision_columns
+from townlet_runtime.simulation.interface import CommitmentColumns, ObservationKind, require_seeds
 
 
 def test_the_held_action_is_shown_one_hot_before_its_ticks_left() -> None:
@@ -56,29 +49,70 @@ def test_kinds_that_a_spec_leaves_out_do_not_bind() -> None:
     assert CommitmentConfig(ticks=SPEC.option_ticks).lengths(SPEC.vocabulary).tolist() == [0, 0]
 
 
-def test_the_schema_has_the_mask_where_there_is_one() -> None:
-    corridor = Corridor(CorridorConfig(masked=True))
-    schema = schema_of(corridor.spec, masked=True)
-    recorded = recorded_observations(begun(corridor, 1))
-    assert {name: spec.shape for name, spec in schema.observations.items()} == {
-        name: array.shape[1:] for name, array in recorded.items()
-    }
-    assert recorded["action_mask"].dtype == np.bool_
-    assert schema.vocabulary == ("wait", "left", "right", "rest")
-    assert dict(schema.decisions) == dict(default_decision_columns())
+THINGS = {"things": (4, 3), "things_mask": (4,), "picture": (3, 8, 8)}
+STEER = Box(names=("steer", "throttle"), low=(-1.0, 0.0), high=(1.0, 2.0))
+PARTS = MultiDiscrete(parts={"move": ("stay", "go"), "hand": ("open", "half", "closed")})
 
 
-def test_without_a_mask_only_observations_are_recorded() -> None:
-    corridor = Corridor(CorridorConfig(masked=False))
-    assert set(schema_of(corridor.spec, masked=False).observations) == {"features", "map"}
-    assert set(recorded_observations(begun(corridor, 1))) == {"features", "map"}
+def test_a_spec_says_what_its_agents_can_do() -> None:
+    assert SPEC.action_spec is SPEC.vocabulary
+    assert SPEC.mask_size == len(SPEC.vocabulary)
+    steering = replace(SPEC, vocabulary=ActionVocabulary.none(), actions=STEER, option_ticks={})
+    assert (steering.action_spec, steering.mask_size) == (STEER, 0)
+    parts = replace(steering, actions=PARTS)
+    assert (parts.action_spec, parts.mask_size, parts.option_ticks) == (PARTS, 5, {})
 
 
-def test_a_record_has_the_names_that_the_world_gives() -> None:
-    spec = Corridor().spec
-    schema = schema_of(spec, masked=True, proposers=("mind",), veto_reasons=("action_mask", "late"))
-    assert (schema.proposers, schema.veto_reasons) == (("mind",), ("action_mask", "late"))
-    assert schema.feature_names == spec.feature_names != ()
-    # A world may name features that it does not show.
-    hidden = replace(spec, observation_shapes={"map": spec.observation_shapes["map"]}, commitment_columns=None)
-    assert schema_of(hidden, masked=True).feature_names == ()
+def test_what_is_seen_are_the_observations_of_policy_and_critic() -> None:
+    spec = replace(SPEC, critic_shapes={"world": (7,)})
+    assert spec.seen_shapes == {**SPEC.observation_shapes, "world": (7,)}
+    assert SPEC.seen_shapes == SPEC.observation_shapes
+
+
+def test_kinds_say_what_the_axes_mean() -> None:
+    kinds: dict[str, ObservationKind] = {"picture": "image", "things": "entities"}
+    assert replace(SPEC, observation_shapes=THINGS, observation_kinds=kinds).observation_kinds == kinds
+    shown = replace(SPEC, critic_shapes=THINGS, observation_kinds=kinds)  # to a critic as well
+    assert shown.observation_kinds == kinds
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"actions": STEER}, "a `vocabulary` or `actions`, got both"),
+        ({"vocabulary": ActionVocabulary.none(), "option_ticks": {}}, "a `vocabulary` or `actions`, got none"),
+        (
+            {
+                "vocabulary": ActionVocabulary.none(),
+                "actions": PARTS,
+                "option_ticks": {},
+                "observation_shapes": {"features": (9,)},
+                "feature_names": (),
+                "commitment_columns": CommitmentColumns(observation="features", start=0, max_ticks=3),
+            },
+            "no commitment columns with array actions",
+        ),
+        (
+            {"critic_shapes": {"things": (1,)}},
+            r"`critic_shapes` that no observation of the policy has, got \['things'\]",
+        ),
+        ({"observation_kinds": {"things": "list"}}, "a kind of `things` among image, entities, got list"),
+        ({"observation_kinds": {"nothing": "image"}}, r"`nothing`, image, with 3 axes, got \(\)"),
+        ({"observation_kinds": {"things": "image"}}, r"`things`, image, with 3 axes, got \(4, 3\)"),
+        ({"observation_kinds": {"picture": "entities"}}, r"`picture`, entities, with 2 axes, got \(3, 8, 8\)"),
+        (
+            {
+                "observation_shapes": {"things": (4, 3), "things_mask": (3,)},
+                "observation_kinds": {"things": "entities"},
+            },
+            r"`things_mask` of \(4,\) beside the entities `things`, got \(3,\)",
+        ),
+        (
+            {"critic_shapes": {"crowd": (4, 3)}, "observation_kinds": {"crowd": "entities"}},
+            r"`crowd_mask` of \(4,\) beside the entities `crowd`, got None",
+        ),
+    ],
+)
+def test_a_spec_that_contradicts_itself_is_refused(changed: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(SimulationError, match=complaint):
+        replace(SPEC, **{"observation_shapes": THINGS, **changed})

@@ -11,6 +11,8 @@ from onnx_files import card, digest, policy_file
 from townlet_runtime.errors import PolicyFileError
 from townlet_runtime.policy import file as module
 from townlet_runtime.policy.file import PolicyCard, parse_card, read_policy_bytes, verified_digest
+from townlet_trajectory import Box, MultiDiscrete
+from townlet_trajectory.data.actions import ArrayActions
 
 PATH = Path("policy.onnx")
 GOOD = policy_file(np.eye(8, 4, dtype=np.float32), np.zeros(8, np.float32), card())
@@ -66,6 +68,54 @@ def test_what_a_writer_says_is_what_a_reader_reads() -> None:
     assert parse_card(written.text(), PATH) == written
 
 
+PARTS = MultiDiscrete(parts={"move": ("stay", "north", "south"), "hand": ("open", "closed")})
+NUMBERS = Box(names=("steer", "throttle"), low=(-1.0, 0.0), high=(1.0, 2.5))
+
+
+def of_actions(actions: ArrayActions, distribution: str) -> PolicyCard:
+    return PolicyCard(
+        vocabulary=(),
+        observation_shapes={"features": (2,)},
+        weights_sha256="ab" * 32,
+        world="road",
+        actions=actions,
+        distribution=distribution,
+    )
+
+
+@pytest.mark.parametrize(
+    ("actions", "distribution"), [(PARTS, ""), (NUMBERS, "clipped"), (NUMBERS, "squashed")], ids=str
+)
+def test_the_label_of_array_actions_is_read_as_written(actions: ArrayActions, distribution: str) -> None:
+    written = of_actions(actions, distribution)
+    assert parse_card(written.text(), PATH) == written
+
+
+@pytest.mark.parametrize(
+    ("actions", "distribution", "change", "complaint"),
+    [
+        (PARTS, "", {"actions": None}, "an object in `actions`, got None"),
+        (PARTS, "", {"actions": {"parts": []}}, "`parts` must name at least one part"),
+        (PARTS, "", {"actions": {"parts": [{"name": "a", "keys": ["b"]}]}}, "two or more different keys"),
+        (PARTS, "", {"distribution": "clipped"}, "`distribution` must be one of"),
+        (PARTS, "", {"actions": {"parts": [{"name": "a", "keys": ["b", "c"]}]}}, "a spec of SHA-256"),
+        (NUMBERS, "clipped", {"actions": {"names": ["a"], "low": [0], "high": [1e999]}}, "must be a finite number"),
+        (NUMBERS, "clipped", {"distribution": ""}, "`distribution` must be one of"),
+        (NUMBERS, "clipped", {"distribution": "beta"}, "`distribution` must be one of .* got 'beta'"),
+        (NUMBERS, "clipped", {"distribution": 1}, "text in `distribution`"),
+        (NUMBERS, "clipped", {"vocabulary": ["a"], "vocabulary_sha256": digest(("a",))}, "got both"),
+        (NUMBERS, "clipped", {"vocabulary": ["a"]}, "vocabulary of SHA-256"),
+        (NUMBERS, "clipped", {"version": 1}, "list of different keys in `vocabulary`"),
+    ],
+)
+def test_a_label_of_array_actions_that_contradicts_itself_is_refused(
+    actions: ArrayActions, distribution: str, change: dict[str, object], complaint: str
+) -> None:
+    label = json.loads(of_actions(actions, distribution).text())
+    with pytest.raises(PolicyFileError, match=complaint):
+        parse_card(json.dumps({**label, **change}), PATH)
+
+
 @pytest.mark.parametrize(
     ("metadata", "complaint"),
     [
@@ -73,8 +123,8 @@ def test_what_a_writer_says_is_what_a_reader_reads() -> None:
         ("[" * 100_000, "expected JSON"),
         ("[1]", "foreign"),
         (json.dumps({"format": "onnx-zoo"}), "expected format `townlet-policy`, .* foreign"),
-        (json.dumps(card(version=2)), "expected version 1, got 2: written by a newer townlet"),
-        (json.dumps(card(version="1")), "expected version 1, got '1'"),
+        (json.dumps(card(version=3)), "expected version 1 to 2, got 3: written by a newer townlet"),
+        (json.dumps(card(version="1")), "expected version 1 to 2, got '1'"),
         (json.dumps(card(vocabulary=[])), "list of different keys"),
         (json.dumps(card(vocabulary=["a", "a"])), "list of different keys"),
         (json.dumps(card(vocabulary=["a", 1])), "text in `vocabulary`"),

@@ -96,7 +96,7 @@ def test_a_sealed_model_without_our_metadata_is_foreign(tmp_path: Path) -> None:
 
 def test_a_newer_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PolicyFileError, match="written by a newer townlet"):
-        OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card(version=2))))
+        OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card(version=3))))
 
 
 def test_a_graph_that_is_not_what_its_card_says_is_refused(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ from townlet_runtime.core.loop import BatchLoop
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
-from townlet_runtime.simulation.interface import Observations, schema_of
+from townlet_runtime.simulation.interface import Observations
+from townlet_runtime.simulation.recorded import schema_of
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import EpisodeLabel, OrderError, TrajectoryBatch, TrajectoryService, joined
 from townlet_trajectory.audit.agent_steps import AgentSteps

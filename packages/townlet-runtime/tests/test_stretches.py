@@ -26,7 +26,7 @@ from townlet_runtime.core.stretches import (
     percentiles,
 )
 from townlet_runtime.errors import ConfigError, SimulationError
-from townlet_runtime.simulation.interface import schema_of
+from townlet_runtime.simulation.recorded import schema_of
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryService
 

@@ -49,7 +49,7 @@ def test_without_a_preset_the_defaults_of_the_format_hold() -> None:
     ppo = training.ppo
     assert (ppo.learning_rate, ppo.clip_range, ppo.value_loss_coef, ppo.entropy_coef) == (3e-4, 0.2, 0.5, 0.01)
     assert (ppo.num_epochs, ppo.minibatch_size, ppo.num_minibatches, ppo.gae_lambda) == (4, None, 4, 0.95)
-    assert (ppo.discount, ppo.max_grad_norm, ppo.value_clip, ppo.normalize_advantages) == (0.99, 0.5, 0.2, True)
+    assert (ppo.discount, ppo.max_grad_norm, ppo.value_clip, ppo.normalize_advantages) == (0.99, 0.5, 0.2, "batch")
     assert (training.rollout_ticks, training.bc.num_epochs, training.bc.batch_size) == (100, 10, 64)
     assert (training.gates.clone_accuracy, training.promotion.required_passes, training.seed) == (0.9, 2, 5)
 

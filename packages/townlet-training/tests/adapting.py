@@ -12,9 +12,11 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.adapt import adapted_network, adapted_spec
+from townlet_training.network.config import NetworkConfig
 from townlet_training.network.onnx_export import export_policy
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.trunk import array_trunk
 from townlet_training.network.weights import weights_of
 
@@ -81,7 +83,7 @@ def torch_outputs(network: ActorCritic, seen: Seen) -> tuple[NDArray[np.float32]
     """Logits [N, A] and values [N]."""
     with torch.no_grad():
         encoded = network.encode({name: torch.from_numpy(array) for name, array in seen.items()})
-        return network.policy(encoded).numpy(), network.values(encoded).numpy()
+        return network.policy(encoded).numpy(), (network.scaled_values(encoded) * network.value_scale).numpy()
 
 
 def numpy_outputs(network: ActorCritic, seen: Seen) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

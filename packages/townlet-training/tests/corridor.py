@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from townlet_training.config import ONE_GROUP
 from townlet_training.learning.config import PPOConfig
 from townlet_training.learning.ppo import PPOLearner
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
+from townlet_training.network.spec import PolicySpec
 from townlet_training.run.metrics import CONTRACT_KEYS, OWN_KEYS, TOWN_KEYS
 from townlet_trajectory import ArraySpec, Kind, Source, TrajectoryBatch, TrajectorySchema, default_decision_columns
 from townlet_trajectory.evaluation.interfaces import Actor, Collected, EpisodeScores

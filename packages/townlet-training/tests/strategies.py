@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from townlet_training.learning.ppo import PPOConfig, PPOLearner
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
 from townlet_trajectory import ArraySpec, Kind, TrajectoryBatch, TrajectorySchema, default_decision_columns
 
 DECISION, FORCED, FOREIGN = (int(kind) for kind in (Kind.DECISION, Kind.FORCED, Kind.FOREIGN))

@@ -8,23 +8,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from strategies import batch_of, make_network, spread_out
 from torch.testing import assert_close
 
 from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.network.actor_critic import (
-    ActorCritic,
-    NetworkConfig,
-    entropy,
-    log_prob_of,
-    log_softmax,
-    masked_log_softmax,
-    side_by_side,
-)
+from townlet_training.network.actor_critic import ActorCritic, side_by_side
+from townlet_training.network.config import NetworkConfig
 from townlet_trajectory.evaluation.interfaces import Actor
 
 RNG = np.random.default_rng(0)
@@ -251,80 +242,7 @@ def test_settings_that_make_no_network_are_refused() -> None:
         ActorCritic({"features": (1,)}, 0, NetworkConfig(), generator=generator)
 
 
-LOGITS = torch.tensor([[math.log(1.0), math.log(2.0), math.log(5.0)]])
-
-
-def test_log_softmax_by_hand() -> None:
-    assert_close(masked_log_softmax(LOGITS, None).exp(), torch.tensor([[0.125, 0.25, 0.625]]))
-
-
-def test_the_legal_actions_share_what_the_forbidden_one_had() -> None:
-    log_probs = masked_log_softmax(LOGITS, torch.tensor([[True, True, False]]))
-    assert_close(log_probs.exp(), torch.tensor([[1 / 3, 2 / 3, 0.0]]))
-    assert torch.isfinite(log_probs).all()
-
-
-def test_a_forbidden_action_has_no_share_however_low_the_others_are() -> None:
-    log_probs = masked_log_softmax(torch.tensor([[-1e4, -1e4, 0.0]]), torch.tensor([[True, True, False]]))
-    assert_close(log_probs.exp(), torch.tensor([[0.5, 0.5, 0.0]]))
-
-
-def test_log_prob_of_picks_one_per_row() -> None:
-    log_probs = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
-    assert_close(log_prob_of(log_probs, torch.tensor([2, 0])), torch.tensor([0.3, 0.4]))
-
-
-def test_entropy_by_hand() -> None:
-    # A coin has log 2, a certainty 0; a forbidden action adds nothing.
-    mask = torch.tensor([[True, True, False], [False, False, True]])
-    assert_close(entropy(masked_log_softmax(torch.zeros(2, 3), mask)), torch.tensor([math.log(2.0), 0.0]))
-
-
-def test_the_gradient_of_a_masked_entropy_is_finite_and_zero_where_forbidden() -> None:
-    logits = torch.tensor([[0.3, -0.2, 4.0]], requires_grad=True)
-    entropy(masked_log_softmax(logits, torch.tensor([[True, True, False]]))).sum().backward()
-    assert logits.grad is not None
-    assert torch.isfinite(logits.grad).all()
-    assert logits.grad[0, 2] == 0.0 and logits.grad[0, 0] != 0.0
-
-
-@pytest.mark.property
-@given(st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=6), st.floats(-20, 20, width=32))
-def test_adding_a_constant_to_the_logits_changes_nothing(logits: list[float], constant: float) -> None:
-    row = torch.tensor([logits], dtype=torch.float64)
-    mask = torch.ones_like(row, dtype=torch.bool)
-    mask[0, 0] = False
-    moved, expected = masked_log_softmax(row + constant, mask), masked_log_softmax(row, mask)
-    assert_close(moved.exp(), expected.exp())
-    assert_close(expected.exp().sum(), torch.tensor(1.0, dtype=torch.float64))
-
-
 def test_observations_side_by_side() -> None:
     parts = [np.array([[1.0], [2.0]], np.float32), np.arange(8, dtype=np.float32).reshape(2, 2, 2)]
     assert_array_equal(side_by_side(parts), [[1, 0, 1, 2, 3], [2, 4, 5, 6, 7]])
     assert side_by_side([part[:0] for part in parts]).shape == (0, 5)
-
-
-def test_log_softmax_of_large_logits_by_hand() -> None:
-    # exp(1000) overflows, the difference of the last two as well: the least float stands for log 0.
-    logits = np.array([[1000.0, 1000.0], [3e38, -3e38]], np.float32)
-    with np.errstate(over="ignore"):
-        log_probs = log_softmax(logits, None)
-    assert_allclose(log_probs[0], np.log([0.5, 0.5]), rtol=1e-6)
-    assert log_probs[1].tolist() == [0.0, float(np.finfo(np.float32).min)]
-
-
-@pytest.mark.property
-@given(st.integers(0, 2**32 - 1), st.floats(0.01, 1e4), st.booleans())
-def test_log_softmax_is_torchs(seed: int, spread: float, masked: bool) -> None:
-    rng = np.random.default_rng(seed)
-    logits = (spread * rng.normal(size=(5, 6))).astype(np.float32)
-    mask = rng.random((5, 6)) < 0.5
-    mask[:, 2] = True
-    given_mask = mask if masked else None
-    expected = masked_log_softmax(torch.from_numpy(logits.copy()), torch.from_numpy(mask) if masked else None).numpy()
-    got = log_softmax(logits.copy(), given_mask)
-    assert np.isfinite(got).all()
-    legal = mask if masked else np.ones_like(mask)
-    assert_allclose(got[legal], expected[legal], rtol=1e-5, atol=1e-5)
-    assert (np.exp(got[~legal]) == 0.0).all()

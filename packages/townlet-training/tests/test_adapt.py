@@ -30,7 +30,6 @@ from scipy.special import logit
 from strategies import batch_of
 
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.network.actor_critic import Activation, NetworkConfig, PolicySpec, Statistics
 from townlet_training.network.adapt import (
     adapted_network,
     adapted_spec,
@@ -41,6 +40,8 @@ from townlet_training.network.adapt import (
     renamed,
 )
 from townlet_training.network.blocks import PolicyBlock
+from townlet_training.network.config import Activation, NetworkConfig, Statistics
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_of, weights_sha256
 
 AGAIN = replace(

@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from townlet_training.errors import ConfigError, EmptyBatchError
-from townlet_training.network.actor_critic import NetworkConfig, PolicySpec
+from townlet_training.network.config import NetworkConfig
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_of
 from townlet_training.run.adapting import (
     MAX_REFERENCE_ROWS,

@@ -15,7 +15,7 @@ from townlet_training.config import ONE_GROUP, TrainingConfig
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.learning.ppo import PPOLearner
-from townlet_training.network.actor_critic import NetworkConfig
+from townlet_training.network.config import NetworkConfig
 from townlet_training.network.weights import weights_digest, weights_of, weights_sha256
 from townlet_training.planning import PlannedUpdate
 from townlet_training.run.agent_groups import GroupLearners, join_groups, require_groups, split_groups

@@ -35,7 +35,8 @@ from townlet_training.errors import (
 )
 from townlet_training.learning.batch import freeze_statistics, prepare
 from townlet_training.learning.ppo import PPOConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
 from townlet_trajectory import TrajectoryBatch
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from townlet_training.errors import ConfigError
-from townlet_training.network.actor_critic import PolicySpec
 from townlet_training.network.blocks import PolicyBlock, Wiring, num_inputs_of, wiring_of
+from townlet_training.network.spec import PolicySpec
 
 SHAPES = {"map": (2, 2), "features": (3,), "age": ()}
 FEATURES = ("hunger", "wealth", "held")

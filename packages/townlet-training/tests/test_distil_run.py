@@ -18,7 +18,7 @@ from townlet_training.distil.config import DistilConfig
 from townlet_training.distil.run import LABELS_NAME, DistilProgress, DistilRun
 from townlet_training.errors import ConfigError, ResumeError
 from townlet_training.learning.config import BCConfig
-from townlet_training.network.actor_critic import NetworkConfig
+from townlet_training.network.config import NetworkConfig
 from townlet_training.run.initial import initial_of_run
 from townlet_trajectory.evaluation.gates import Verdict
 from townlet_trajectory.evaluation.promotion import PromotionConfig

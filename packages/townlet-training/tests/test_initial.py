@@ -20,7 +20,9 @@ from strategies import spread_out
 from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError, TrainingError
 from townlet_training.learning.config import BCConfig, PPOConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_digest, weights_of, weights_sha256
 from townlet_training.run import result as result_module
 from townlet_training.run.checkpoint import read_checkpoint

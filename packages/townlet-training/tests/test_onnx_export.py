@@ -16,8 +16,10 @@ import torch
 from corridor import SPEC, network
 
 from townlet_training.errors import ExportError, NonFiniteError
-from townlet_training.network.actor_critic import Activation, ActorCritic, NetworkConfig, PolicySpec, Statistics
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import Activation, NetworkConfig, Statistics
 from townlet_training.network.onnx_export import export_policy
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_sha256
 from townlet_trajectory import vocabulary_digest
 from townlet_trajectory.evaluation.golden_vectors import PolicyOutputs, read_vectors, vectors_path

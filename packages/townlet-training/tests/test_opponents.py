@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, GroupConfig, PastSelf, TrainingConfig
 from townlet_training.errors import ConfigError, ShapeError
 from townlet_training.learning.config import BCConfig, PPOConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
 from townlet_training.network.weights import weights_sha256
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import read_checkpoint

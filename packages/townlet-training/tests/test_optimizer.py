@@ -84,3 +84,49 @@ def test_a_state_is_a_copy() -> None:
 def test_the_learning_rate_is_checked() -> None:
     with pytest.raises(ConfigError, match="`learning_rate` must be finite and above 0, got inf"):
         Optimizer({"weight": parameter(1.0)}, learning_rate=0.1, eps=1e-8).set_learning_rate(math.inf)
+
+
+def test_parameters_apart_have_a_rate_of_their_own() -> None:
+    # The first step of Adam is the learning rate.
+    common, own = parameter(0.0), parameter(0.0)
+    optimizer = Optimizer({"own": own, "common": common}, learning_rate=0.1, eps=1e-12, apart={"own"})
+    optimizer.step(-(common.sum() + own.sum()), "here")
+    assert (common.item(), own.item()) == pytest.approx((0.1, 0.1))
+    optimizer.load_state_dict({})
+    optimizer.set_learning_rate(0.25, 0.5)
+    optimizer.step(-(common.sum() + own.sum()), "here")
+    assert (common.item(), own.item()) == pytest.approx((0.35, 0.6))
+    optimizer.load_state_dict({})
+    optimizer.set_learning_rate(1.0)
+    optimizer.step(-(common.sum() + own.sum()), "here")
+    assert (common.item(), own.item()) == pytest.approx((1.35, 1.6))
+    with pytest.raises(ConfigError, match=r"`learning_rate` must be finite and above 0, got 0.0"):
+        optimizer.set_learning_rate(1.0, 0.0)
+
+
+def test_one_gradient_norm_bounds_all_parameters_together() -> None:
+    common, own = parameter(0.0), parameter(0.0)
+    optimizer = Optimizer({"own": own, "common": common}, learning_rate=0.1, eps=1e-8, max_grad_norm=1.0, apart={"own"})
+    assert optimizer.step(3.0 * common.sum() + 4.0 * own.sum(), "here") == pytest.approx(5.0)
+    assert [optimizer.state_dict()[f"{name}.exp_avg"].item() for name in ("common", "own")] == pytest.approx(
+        [0.06, 0.08], rel=1e-4
+    )
+
+
+def test_two_rates_that_are_equal_are_one_to_the_bit() -> None:
+    def run(apart: set[str]) -> list[float]:
+        weights = {name: parameter(1.0, -2.0) for name in ("first", "second")}
+        optimizer = Optimizer(weights, learning_rate=0.1, eps=1e-8, max_grad_norm=1.0, apart=apart)
+        for _ in range(5):
+            optimizer.step(sum(weight.square().sum() for weight in weights.values()), "here")  # type: ignore[arg-type]  # the sum of tensors is one
+        return [number for weight in weights.values() for number in weight.tolist()]
+
+    assert run({"second"}) == run(set())
+
+
+def test_all_parameters_may_be_apart() -> None:
+    own = parameter(0.0)
+    optimizer = Optimizer({"own": own}, learning_rate=0.1, eps=1e-12, apart={"own"})
+    optimizer.set_learning_rate(0.1, 0.5)
+    optimizer.step(-own.sum(), "here")
+    assert own.item() == pytest.approx(0.5)

@@ -19,7 +19,9 @@ from pairs import SPECS as PAIR_SPECS
 from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import ConfigError, TrainingError
 from townlet_training.learning.config import BCConfig, PPOConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_sha256
 from townlet_training.planning import plan
 from townlet_training.run import result as result_module

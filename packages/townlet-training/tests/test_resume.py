@@ -29,7 +29,9 @@ from torch import Tensor
 from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import CheckpointError, ResumeError, TrainingError
 from townlet_training.learning.config import BCConfig, PPOConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_of, weights_sha256
 from townlet_training.run import checkpoint, directory, evaluator, metrics
 from townlet_training.run.checkpoint import CheckpointStore, read_checkpoint

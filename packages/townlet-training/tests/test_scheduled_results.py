@@ -7,7 +7,7 @@ import pytest
 from strategies import DECISION, FORCED, acted_batch, batch_of, make_network
 
 from townlet_training.config import StageConfig
-from townlet_training.network.actor_critic import PolicySpec
+from townlet_training.network.spec import PolicySpec
 from townlet_training.scheduled.results import RowMeasures, anneal_values, clone_result
 from townlet_trajectory.evaluation.anneal_results import StageBaseline
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult

@@ -18,7 +18,9 @@ from strategies import FOREIGN, replaced
 from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, ScheduleConfig, StageConfig, TrainingConfig
 from townlet_training.errors import ConfigError, EmptyBatchError
 from townlet_training.learning.config import BCConfig, PPOConfig
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_sha256
 from townlet_training.run import checkpoint, directory, evaluator, metrics
 from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS, MetricsRow

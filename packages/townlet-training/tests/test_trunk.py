@@ -7,7 +7,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.testing import assert_close
 
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
 from townlet_training.network.trunk import Tanh, Trunk, array_trunk
 
 
@@ -35,7 +36,7 @@ def test_both_activations_by_hand() -> None:
         for weight, value in zip(network.critic.parameters(), (2.0, 1.0, 3.0, 0.5), strict=True):
             weight.fill_(value)
     # 3 · max(2 x + 1, 0) + 0.5
-    assert_close(network.values(torch.tensor([[1.0], [-2.0]])), torch.tensor([9.5, 0.5]))
+    assert_close(network.scaled_values(torch.tensor([[1.0], [-2.0]])) * network.value_scale, torch.tensor([9.5, 0.5]))
     assert_allclose(network.act({"x": np.array([[1.0], [-2.0]], np.float32)}, None)[1], [9.5, 0.5])
 
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from townlet_trajectory import (
     ArraySpec,
+    Box,
     EpisodeLabel,
+    MultiDiscrete,
     OrderError,
     Trajectory,
     TrajectoryBatch,
@@ -19,6 +21,7 @@ from townlet_trajectory import (
     TrajectoryService,
     default_decision_columns,
 )
+from townlet_trajectory.data.actions import ArrayActions
 from townlet_trajectory.data.trajectory import TRAJECTORY_SPECS
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.evaluation.interfaces import EpisodeScores
@@ -175,6 +178,24 @@ def extreme_rows(spec: ArraySpec, num_rows: int, rng: np.random.Generator, *, fi
 def any_specs() -> st.SearchStrategy[ArraySpec]:
     dtypes = st.sampled_from(sorted(dtype.name for dtype in _EXTREMES))
     return st.builds(ArraySpec, dtypes, st.lists(st.integers(1, 3), max_size=3).map(tuple))
+
+
+def any_actions() -> st.SearchStrategy[ArrayActions]:
+    """Of one to three parts, or numbers, with any names, keys and bounds."""
+    texts = st.text(min_size=1, max_size=3)
+    keys = st.lists(texts, unique=True, min_size=2, max_size=4).map(tuple)
+    bound = st.floats(allow_nan=False, allow_infinity=False, width=32)
+    numbers = st.tuples(texts, st.lists(bound, unique=True, min_size=2, max_size=2).map(sorted))
+    return st.one_of(
+        st.builds(MultiDiscrete, parts=st.dictionaries(texts, keys, min_size=1, max_size=3)),
+        st.lists(numbers, unique_by=lambda one: one[0], min_size=1, max_size=3).map(
+            lambda drawn: Box(
+                names=tuple(name for name, _ in drawn),
+                low=tuple(low for _, (low, _) in drawn),
+                high=tuple(high for _, (_, high) in drawn),
+            )
+        ),
+    )
 
 
 def any_schemas() -> st.SearchStrategy[TrajectorySchema]:

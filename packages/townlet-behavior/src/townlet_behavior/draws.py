@@ -25,12 +25,19 @@ _SECOND = 0x94D049BB133111EB
 
 
 class Purpose(IntEnum):
-    """Purposes of draws; draws for different purposes are independent."""
+    """Purposes of draws; draws for different purposes are independent.
+
+    `PARTS` and `NUMBERS` begin a row of purposes, which is one `int` for each draw of an action.
+    """
 
     BLEND = 1
     """The coin between script and policy."""
     POLICY = 2
     """The policy's own action."""
+    PARTS = 1 << 16
+    """The policy's own choice in each part of a `MultiDiscrete` action: `PARTS + k` in part k."""
+    NUMBERS = 1 << 17
+    """The policy's own numbers of a `Box` action: `NUMBERS + 2 * k` and `NUMBERS + 2 * k + 1` for number k."""
 
 
 def draw_keys(world_seed: int, agent_id: str) -> np.uint64:
@@ -50,12 +57,12 @@ def mix(z: int) -> int:
     return z ^ (z >> 31)
 
 
-def uniforms(seed: int, purpose: Purpose, keys: NDArray[np.uint64], tick: int) -> NDArray[np.float64]:
+def uniforms(seed: int, purpose: int, keys: NDArray[np.uint64], tick: int) -> NDArray[np.float64]:
     """Draw one number in [0, 1) per agent.
 
     Args:
         seed: of the run, taken modulo 2^64.
-        purpose: of the numbers.
+        purpose: of the numbers; see `Purpose`.
         keys: [N]; see `draw_keys`.
         tick: the global tick, which never restarts.
 
@@ -69,7 +76,7 @@ def uniforms(seed: int, purpose: Purpose, keys: NDArray[np.uint64], tick: int) -
     return bits.astype(np.float64) * 2.0**-53
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _stream(seed: int, purpose: int) -> int:
     return mix((mix(seed & _MASK) + purpose) & _MASK)
 

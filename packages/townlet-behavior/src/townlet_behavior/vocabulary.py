@@ -29,9 +29,16 @@ class ActionVocabulary:
     kinds: tuple[str, ...]
     """[A]; the option kind of each action, by which the length of a commitment is looked up."""
     wait: int = 0
-    """Index of the action that does nothing."""
+    """Index of the action that does nothing; -1 where there is no action at all."""
+
+    @classmethod
+    def none(cls) -> ActionVocabulary:
+        """Return the vocabulary of agents whose actions have no index (`ArrayActions`): no keys."""
+        return cls(keys=(), kinds=(), wait=-1)
 
     def __post_init__(self) -> None:
+        if not self.keys and not self.kinds and self.wait == -1:
+            return
         if not self.keys:
             raise VocabularyError("`keys` must hold at least one action, got none")
         repeated = sorted(key for key, count in Counter(self.keys).items() if count > 1)

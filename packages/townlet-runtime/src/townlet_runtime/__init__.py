@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
     from townlet_runtime.plain.runtime import PolicyRuntime
     from townlet_runtime.plain.town_loop import SimulationLoop
+    from townlet_runtime.policy.drawing import greedy_actions, sample_actions
     from townlet_runtime.policy.file import PolicyCard
-    from townlet_runtime.policy.foreign import ModelParts, SealSpec
+    from townlet_runtime.policy.foreign import ModelParts
     from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
     from townlet_runtime.policy.policy import (
         Policy,
         RecurrentActor,
         UniformPolicy,
-        greedy_actions,
         require_fit,
-        sample_actions,
         spec_sha256,
     )
     from townlet_runtime.policy.seal import SealedPolicy, seal
+    from townlet_runtime.policy.seal_spec import SealSpec
     from townlet_runtime.policy.vectors import VectorsCheck, check_vectors
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
     from townlet_runtime.simulation.described import DescribedObservations
@@ -56,10 +56,10 @@ if TYPE_CHECKING:
         SimulationSpec,
         Stepped,
         require_seeds,
-        schema_of,
     )
     from townlet_runtime.simulation.kits import check_controller, check_guardrail, check_policy
     from townlet_runtime.simulation.one_group import CheckedGroups, OneGroup
+    from townlet_runtime.simulation.recorded import schema_of
     from townlet_runtime.simulation.split_groups import SplitGroups
 
 __all__ = [
@@ -137,16 +137,16 @@ _MODULES = {
     "plain.runtime": ("PolicyRuntime",),
     "plain.town_loop": ("SimulationLoop",),
     "policy.vectors": ("VectorsCheck", "check_vectors"),
+    "policy.drawing": ("greedy_actions", "sample_actions"),
     "policy.file": ("PolicyCard",),
-    "policy.foreign": ("ModelParts", "SealSpec"),
+    "policy.foreign": ("ModelParts",),
+    "policy.seal_spec": ("SealSpec",),
     "policy.onnx": ("OnnxPolicy", "RecurrentOnnxPolicy", "load_policy"),
     "policy.policy": (
         "Policy",
         "RecurrentActor",
         "UniformPolicy",
-        "greedy_actions",
         "require_fit",
-        "sample_actions",
         "spec_sha256",
     ),
     "policy.seal": ("SealedPolicy", "seal"),
@@ -166,10 +166,10 @@ _MODULES = {
         "SimulationSpec",
         "Stepped",
         "require_seeds",
-        "schema_of",
     ),
     "simulation.kits": ("check_controller", "check_guardrail", "check_policy"),
     "simulation.one_group": ("CheckedGroups", "OneGroup"),
+    "simulation.recorded": ("schema_of",),
     "simulation.split_groups": ("SplitGroups",),
 }
 

@@ -38,8 +38,8 @@ try:
     from townlet_training.distil.run import DistilProgress, DistilRun
     from townlet_training.errors import ConfigError as TrainingConfigError
     from townlet_training.errors import TrainingError
-    from townlet_training.network.actor_critic import PolicySpec
     from townlet_training.network.onnx_export import export_policy
+    from townlet_training.network.spec import PolicySpec
     from townlet_training.presets import PRESETS, preset, preset_for
     from townlet_training.run.adapting import (
         AdaptedGroup,

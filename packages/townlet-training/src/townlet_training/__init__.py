@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from townlet_training.learning.objective import Estimates, advantages_of, gae, vtrace
     from townlet_training.learning.ppo import PPOLearner
     from townlet_training.learning.update import PPOUpdate
-    from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+    from townlet_training.network.actor_critic import ActorCritic
     from townlet_training.network.adapt import adapted_network, adapted_spec, prior_biases
     from townlet_training.network.blocks import PolicyBlock, Wiring
+    from townlet_training.network.config import NetworkConfig
     from townlet_training.network.onnx_export import export_policy
+    from townlet_training.network.spec import PolicySpec
     from townlet_training.network.weights import weights_sha256
     from townlet_training.planning import PlannedUpdate, Schedule, plan
     from townlet_training.presets import PRESETS, Preset, preset, preset_for
@@ -195,14 +197,16 @@ _MODULES = {
     "townlet_training.learning.objective": "Estimates advantages_of gae vtrace",
     "townlet_training.learning.ppo": "PPOLearner",
     "townlet_training.learning.update": "PPOUpdate",
-    "townlet_training.network.actor_critic": "ActorCritic NetworkConfig PolicySpec",
+    "townlet_training.network.actor_critic": "ActorCritic",
     "townlet_training.network.adapt": "adapted_network adapted_spec prior_biases",
     "townlet_training.network.blocks": "PolicyBlock Wiring",
     "townlet_training.run.adapting": (
         "AdaptedGroup AddedAction ReferenceRows adapted_groups adapted_policy reference_rows set_priors"
     ),
     "townlet_training.run.initial": "InitialPolicy initial_of_run",
+    "townlet_training.network.config": "NetworkConfig",
     "townlet_training.network.onnx_export": "export_policy",
+    "townlet_training.network.spec": "PolicySpec",
     "townlet_training.network.weights": "weights_sha256",
     "townlet_training.planning": "PlannedUpdate Schedule plan",
     "townlet_training.presets": "PRESETS Preset preset preset_for",

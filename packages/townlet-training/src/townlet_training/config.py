@@ -12,7 +12,7 @@ from pydantic import Field
 
 from townlet_training.errors import ConfigError
 from townlet_training.learning.config import BCConfig, EpisodeLabelName, PPOConfig
-from townlet_training.network.actor_critic import NetworkConfig
+from townlet_training.network.config import NetworkConfig
 from townlet_training.settings import Count, OpenShare, Ratio, Rows, Share, Steps, Ticks, check_settings
 from townlet_trajectory.evaluation.comparisons import MIN_EPISODES
 from townlet_trajectory.evaluation.interfaces import HELD_OUT

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from townlet_training.config import AnnealConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.config import BCConfig, PPOConfig
-from townlet_training.network.actor_critic import NetworkConfig
+from townlet_training.network.config import NetworkConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,10 +28,10 @@ from townlet_runtime.adapters.history import (
     require_same,
     seen_state,
 )
-from townlet_runtime.core.loop import SCRIPTED
 from townlet_runtime.errors import EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_array
+from townlet_runtime.simulation.script import SCRIPTED
 from townlet_trajectory import ACTION_MASK
 
 Model = Any

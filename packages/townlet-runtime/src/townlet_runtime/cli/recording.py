@@ -12,7 +12,8 @@ from townlet_behavior import BatchController, Guardrail, proposers_of, veto_reas
 from townlet_runtime.adapters.named_code import Factory, blamed, made_by, registered_factory
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.runs.directory import require_writable
-from townlet_runtime.simulation.interface import Observed, SimulationSpec, schema_of
+from townlet_runtime.simulation.interface import Observed, SimulationSpec
+from townlet_runtime.simulation.recorded import schema_of
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 from townlet_trajectory.data.batch import BatchSink
 from townlet_trajectory.dataset.info import DatasetInfo

@@ -36,7 +36,7 @@ from townlet_runtime.config import (
     town_config,
 )
 from townlet_runtime.config.schema import MODULE
-from townlet_runtime.core.loop import runtimes_of, script_side
+from townlet_runtime.core.loop import runtimes_of
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
@@ -45,6 +45,7 @@ from townlet_runtime.runs.directory import BEGUN, CONFIG
 from townlet_runtime.simulation.group_members import Members
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.script import script_side
 from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.town import Town, TownConfig
 from townlet_runtime.town.config import TOWN

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BehaviorBridge
-from townlet_runtime.simulation.interface import SimulationSpec, recorded_observations
+from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_runtime.simulation.recorded import recorded_observations
 from townlet_trajectory.audit.explain import RecordedStep, arrays_of, explain_step, numbers_of
 from townlet_trajectory.audit.explanation import StepExplanation, StepNames
 

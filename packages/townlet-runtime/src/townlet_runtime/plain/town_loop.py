@@ -9,7 +9,8 @@ from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.core.stretches import Telemetry
 from townlet_runtime.errors import ConfigError
 from townlet_runtime.plain.settings import ConfigLike, read_settings, seed_of
-from townlet_runtime.simulation.interface import Stepped, schema_of
+from townlet_runtime.simulation.interface import Stepped
+from townlet_runtime.simulation.recorded import schema_of
 from townlet_runtime.town import Town
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from townlet_runtime.errors import PolicyFileError
-from townlet_trajectory import ACTION_MASK, ArtifactError, vocabulary_digest
+from townlet_trajectory import ACTION_MASK, ArtifactError, SchemaError, vocabulary_digest
+from townlet_trajectory.data.actions import ArrayActions, parse_actions
+from townlet_trajectory.errors import EvaluationError
 from townlet_trajectory.evaluation.policy_card import POLICY_FORMAT, POLICY_VERSION, STATE_IN, Commitment
 from townlet_trajectory.evaluation.policy_card import PolicyCard as PolicyCard
+from townlet_trajectory.storage.json import Fields
 from townlet_trajectory.storage.paths import read_named
 
 MAX_POLICY_BYTES = 256 * 2**20
@@ -79,29 +82,35 @@ def parse_card(text: str, path: Path) -> PolicyCard:
     if not isinstance(raw, dict) or raw.get("format") != POLICY_FORMAT:
         raise PolicyFileError(path, expected=f"format `{POLICY_FORMAT}`", got=f"{text[:80]!r}: foreign")
     version = raw.get("version")
-    if version != POLICY_VERSION:
+    if version not in range(1, POLICY_VERSION + 1):
         newer = isinstance(version, int) and version > POLICY_VERSION
         raise PolicyFileError(
             path,
-            expected=f"version {POLICY_VERSION}",
+            expected=f"version 1 to {POLICY_VERSION}",
             got=f"{version!r}" + (": written by a newer townlet" if newer else ""),
         )
-    vocabulary = vocabulary_in(raw, path)
+    actions = None if version == 1 else actions_in(raw, path)
+    vocabulary = vocabulary_in(raw, path) if actions is None else texts_in(raw, "vocabulary", path)
     if (stated := raw.get("vocabulary_sha256")) != (found := vocabulary_digest(vocabulary)):
         raise PolicyFileError(path, expected=f"vocabulary of SHA-256 {stated!r}", got=found)
     state_size = value_in(raw, "state_size", int, path)
     if not 0 <= state_size <= MAX_STATE:
         raise PolicyFileError(path, expected=f"a `state_size` in [0, {MAX_STATE}]", got=repr(state_size))
-    card = PolicyCard(
-        vocabulary=vocabulary,
-        observation_shapes=shapes_in(raw, path),
-        weights_sha256=value_in(raw, "weights_sha256", str, path),
-        world=value_in(raw, "world", str, path),
-        feature_names=texts_in(raw, "feature_names", path),
-        commitment=commitment_in(raw, path),
-        state_size=state_size,
-        has_values=value_in(raw, "values", bool, path),
-    )
+    try:
+        card = PolicyCard(
+            vocabulary=vocabulary,
+            observation_shapes=shapes_in(raw, path),
+            weights_sha256=value_in(raw, "weights_sha256", str, path),
+            world=value_in(raw, "world", str, path),
+            feature_names=texts_in(raw, "feature_names", path),
+            commitment=commitment_in(raw, path),
+            state_size=state_size,
+            has_values=value_in(raw, "values", bool, path),
+            actions=actions,
+            distribution=value_in({"distribution": "", **raw}, "distribution", str, path) if actions else "",
+        )
+    except EvaluationError as error:
+        raise PolicyFileError(path, expected="a label that does not contradict itself", got=str(error)) from error
     if (stated := raw.get("spec_sha256")) != card.spec_sha256:
         raise PolicyFileError(path, expected=f"a spec of SHA-256 {stated!r}", got=card.spec_sha256)
     return card
@@ -113,6 +122,16 @@ def vocabulary_in(raw: Mapping[str, object], path: Path) -> tuple[str, ...]:
     if not vocabulary or len(set(vocabulary)) != len(vocabulary):
         raise PolicyFileError(path, expected="a list of different keys in `vocabulary`", got=repr(vocabulary)[:80])
     return vocabulary
+
+
+def actions_in(raw: Mapping[str, object], path: Path) -> ArrayActions:
+    """The array actions in `actions`; errors as `value_in`, and if they are none."""
+    stated = value_in(raw, "actions", dict, path)
+    try:
+        return parse_actions(Fields(stated, path))
+    except (ArtifactError, SchemaError) as error:
+        reason = error.reason if isinstance(error, ArtifactError) else str(error)
+        raise PolicyFileError(path, expected="parts, or names and bounds, in `actions`", got=reason) from error
 
 
 def value_in(raw: Mapping[str, object], name: str, kind: type[_Kind], path: Path) -> _Kind:

@@ -10,21 +10,29 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from functools import cached_property
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import SCRIPT, ActionVocabulary, BatchController, Guardrail, SavedState
+from townlet_behavior import ActionVocabulary, BatchController, Guardrail, SavedState
+from townlet_behavior.actions import ActionSpec, ArrayActions, MultiDiscrete
 from townlet_runtime.errors import SimulationError
-from townlet_trajectory import ACTION_MASK, REWARD_TERM, ArraySpec, TrajectorySchema, default_decision_columns
-from townlet_trajectory.data.schema import FEATURES
 
 AGENTS = "agents"
 """Name of the group where there is only one."""
 
 Observations = Mapping[str, NDArray[np.float32]]
 """Named observation arrays; the first axis of each is the agent."""
+
+ActionArray: TypeAlias = NDArray[Any]
+"""Indices of actions int64 [N]; or indices of parts int64 [N, K], or numbers float32 [N, K], of array actions."""
+
+ObservationKind = Literal["image", "entities"]
+"""`image`: (C, H, W), channels first. `entities`: NAME (E, F), one row for each of at most E things, and NAME_mask (E,)
+beside it, 1.0 where there is a thing and 0.0 elsewhere."""
+_AXES: Mapping[str, int] = {"image": 3, "entities": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +92,8 @@ class SimulationSpec:
     """
 
     name: str
-    vocabulary: ActionVocabulary
+    vocabulary: ActionVocabulary = field(default_factory=ActionVocabulary.none)
+    """None where there are `actions`."""
     observation_shapes: Mapping[str, tuple[int, ...]]
     """Per agent, without the leading axis; all float32."""
     num_worlds: int
@@ -103,8 +112,17 @@ class SimulationSpec:
     """The world's own commitment lengths by option kind; kinds that are left out are added with 0."""
     reward_terms: tuple[str, ...] = ()
     """Names of the parts of the reward, which are recorded as columns `reward_TERM` and logged as `reward/TERM`."""
+    actions: ArrayActions | None = None
+    """Actions of several parts, or of numbers within bounds, in place of a vocabulary. No option is held then."""
+    critic_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Observations that a critic alone sees, e.g. the state of the whole world; among `Observed.observations`, by names
+    of their own."""
+    observation_kinds: Mapping[str, ObservationKind] = field(default_factory=dict)
+    """What the axes of an observation mean, by its name; of others nothing is known."""
 
     def __post_init__(self) -> None:
+        listed = len(self.vocabulary) > 0
+        self._require(listed != (self.actions is not None), "a `vocabulary` or `actions`", "both" if listed else "none")
         self._require(self.num_worlds > 0, "at least one world", self.num_worlds)
         shared = self.capacity > 0 and self.capacity % self.num_worlds == 0
         self._require(shared, f"a capacity that {self.num_worlds} worlds share evenly", self.capacity)
@@ -126,6 +144,37 @@ class SimulationSpec:
             count = len(self.vocabulary) + 1
             shown = f"{count} commitment columns from {columns.start} in `{columns.observation}`"
             self._require(0 <= columns.start <= width - count, shown, f"{width} columns")
+            self._require(self.actions is None, "no commitment columns with array actions", columns)
+        both = sorted(self.observation_shapes.keys() & self.critic_shapes.keys())
+        self._require(not both, "names of `critic_shapes` that no observation of the policy has", both)
+        for observation, kind in self.observation_kinds.items():
+            self._check_kind(observation, kind)
+
+    def _check_kind(self, name: str, kind: str) -> None:
+        """Require the axes of an observation of a kind, and the mask beside entities."""
+        self._require(kind in _AXES, f"a kind of `{name}` among {', '.join(_AXES)}", kind)
+        shapes = self.critic_shapes if name in self.critic_shapes else self.observation_shapes
+        shape, mask = shapes.get(name, ()), shapes.get(f"{name}_mask")
+        self._require(len(shape) == _AXES[kind], f"`{name}`, {kind}, with {_AXES[kind]} axes", shape)
+        fit = kind != "entities" or mask == shape[:1]
+        self._require(fit, f"`{name}_mask` of {shape[:1]} beside the entities `{name}`", mask)
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        """What an agent can do: the vocabulary, or array actions."""
+        return self.vocabulary if self.actions is None else self.actions
+
+    @property
+    def mask_size(self) -> int:
+        """Columns of an action mask: actions, or the values of all parts; 0 for numbers, which are not masked."""
+        if self.actions is None:
+            return len(self.vocabulary)
+        return self.actions.num_outputs if isinstance(self.actions, MultiDiscrete) else 0
+
+    @cached_property
+    def seen_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of all that is in `Observed.observations`: of the policy's observations, then of the critic's own."""
+        return {**self.observation_shapes, **self.critic_shapes}
 
     def _require(self, kept: bool, promise: str, got: object) -> None:
         if not kept:
@@ -153,7 +202,8 @@ class Observed:
     """[N]; the world's episode number, unique over all worlds of the simulation. Left out: the episode of a world is
     over at the tick at which every agent in it ends."""
     action_mask: NDArray[np.bool_] | None = None
-    """[N, A]; true where an action is legal. None: every action is."""
+    """[N, A]; true where an action is legal; of several parts [N, sum A_k], those of all parts side by side, something
+    legal in each. None: every action is, and always where actions are numbers."""
     option_done: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     """[N]; true where the option that the agent was in has ended in the last tick. Left out: nowhere."""
 
@@ -216,8 +266,8 @@ class Simulation(Protocol):
         """
         ...
 
-    def step(self, actions: NDArray[np.int64]) -> Stepped:
-        """Carry out one action per row of the last `Observed` ([N] vocabulary indices)."""
+    def step(self, actions: ActionArray) -> Stepped:
+        """Carry out one action per row of the last `Observed`: [N] vocabulary indices, or array actions [N, K]."""
         ...
 
 
@@ -316,7 +366,7 @@ class GroupedSimulation(Protocol):
         """See `Simulation.reset`."""
         ...
 
-    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+    def step(self, actions: Mapping[str, ActionArray]) -> Mapping[str, Stepped]:
         """See `Simulation.step`; all groups act in the same tick."""
         ...
 
@@ -348,41 +398,3 @@ class GroupedSimulation(Protocol):
 def first_spec(simulation: GroupedSimulation) -> SimulationSpec:
     """Return the spec of any group, for the fields that all groups share: worlds, episode length, events."""
     return next(iter(simulation.specs.values()))
-
-
-def schema_of(
-    spec: SimulationSpec,
-    *,
-    masked: bool,
-    proposers: tuple[str, ...] = (SCRIPT,),
-    veto_reasons: tuple[str, ...] = (),
-) -> TrajectorySchema:
-    """Return the schema of a recorder: the observations, the mask if `masked`, every decision column, and a column
-    `reward_TERM` for each named part of the reward; features have the names that the world gives them.
-
-    Args:
-        spec: of the agents that are recorded.
-        masked: whether their legal actions are shown.
-        proposers: names of who proposes beside the policy; see `townlet_behavior.proposers_of`.
-        veto_reasons: names of the reasons of vetoes; see `townlet_behavior.veto_reasons_of`. Empty: not known.
-    """
-    observations = {name: ArraySpec(dtype="float32", shape=shape) for name, shape in spec.observation_shapes.items()}
-    if masked:
-        observations[ACTION_MASK] = ArraySpec(dtype="bool", shape=(len(spec.vocabulary),))
-    terms = {REWARD_TERM + term: ArraySpec(dtype="float32") for term in spec.reward_terms}
-    decisions = default_decision_columns() | terms
-    return TrajectorySchema(
-        observations=observations,
-        decisions=decisions,
-        vocabulary=spec.vocabulary.keys,
-        proposers=proposers,
-        veto_reasons=veto_reasons,
-        feature_names=spec.feature_names if FEATURES in observations else (),
-    )
-
-
-def recorded_observations(observed: Observed) -> Mapping[str, NDArray[np.float32] | NDArray[np.bool_]]:
-    """Return the observations [N, ...] and the mask, as `schema_of` declares them."""
-    if observed.action_mask is None:
-        return observed.observations
-    return {**observed.observations, ACTION_MASK: observed.action_mask}

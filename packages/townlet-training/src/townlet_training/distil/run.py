@@ -17,7 +17,7 @@ from townlet_training.distil.config import DistilConfig
 from townlet_training.distil.student import Student, labelled
 from townlet_training.errors import ConfigError
 from townlet_training.learning.batch import freeze_statistics
-from townlet_training.network.actor_critic import PolicySpec
+from townlet_training.network.spec import PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.directory import RunDirectory
 from townlet_training.run.evaluator import RunEvaluator

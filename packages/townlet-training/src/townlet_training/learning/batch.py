@@ -21,13 +21,9 @@ from townlet_training.learning.objective import (
     return_scale,
     truncated_share,
 )
-from townlet_training.network.actor_critic import (
-    ActorCritic,
-    entropy,
-    log_prob_of,
-    masked_log_softmax,
-    require_legal_action,
-)
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.distributions import require_legal_action
+from townlet_training.network.features import Features
 from townlet_trajectory import ACTION_MASK, Kind, StepBatch, TrajectoryBatch
 
 _READ = ("kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
@@ -119,18 +115,19 @@ def prepare(
         raise EmptyBatchError(f"all {batch.num_steps} rows are foreign; nothing to learn from")
     require_same_actions(network, batch)
     encoded = encode_rows(network, batch.observations, np.arange(batch.num_steps))
-    final_inputs = encode_rows(network, batch.final_observations, np.arange(len(batch)))
-    scaled_values = scaled_values_of(network, encoded)
+    final = encode_rows(network, batch.final_observations, np.arange(len(batch)))
+    features = features_of(network, encoded)
+    scaled_values = scaled_values_of(network, features.critic)
     scale = network.value_scale.item()
     values = scaled_values.numpy().astype(np.float64) * scale
-    final_values = scaled_values_of(network, final_inputs).numpy().astype(np.float64) * scale
+    final_values = scaled_values_of(network, features_of(network, final).critic).numpy().astype(np.float64) * scale
     estimates = advantages_of(batch, values, final_values, discount=discount, lambda_=gae_lambda, min_ratio=min_ratio)
     extremes = _extremes(batch, estimates, scale)
     decisions = np.flatnonzero(kind == Kind.DECISION)
     policy, mean_entropy = _policy_rows(
         network,
         batch,
-        encoded,
+        features.policy,
         decisions,
         position=np.searchsorted(learned, decisions),
         weights=importance_weights(batch, min_ratio=min_ratio)[0][decisions],
@@ -221,42 +218,48 @@ def mask_rows(observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.
     return torch.from_numpy(mask)
 
 
-def scaled_values_of(network: ActorCritic, encoded: Tensor) -> Tensor:
-    """Evaluate the critic without gradient: V / `value_scale` [N] of `encoded` [N, F].
+def features_of(network: ActorCritic, encoded: Tensor) -> Features:
+    """Evaluate the body of the network without gradient, on `encoded` [R, F]."""
+    with torch.no_grad():
+        return network.body(encoded)
+
+
+def scaled_values_of(network: ActorCritic, features: Tensor) -> Tensor:
+    """Evaluate the critic without gradient: V / `value_scale` [N] of its features [N, Fc].
 
     Raises:
         NonFiniteError: if one is not finite.
     """
     with torch.no_grad():
-        values = torch.cat([network.scaled_values(chunk) for chunk in torch.split(encoded, CHUNK)])
+        values = torch.cat([network.scaled_values(chunk) for chunk in torch.split(features, CHUNK)])
     _require_finite("values", values)
     return values
 
 
-def log_probs_of(network: ActorCritic, encoded: Tensor, action_mask: Tensor | None) -> Tensor:
+def params_of(network: ActorCritic, features: Tensor, action_mask: Tensor | None) -> Tensor:
     """Evaluate the policy without gradient.
 
     Args:
         network: the policy.
-        encoded: [N, F].
-        action_mask: [N, A] bool, with a legal action in each row; None if all are legal.
+        features: of the policy, [N, Fp].
+        action_mask: [N, ...] bool, with a legal action in each row; None if all are.
 
     Returns:
-        log π(·|s) [N, A].
+        Parameters of π(·|s) [N, P].
 
     Raises:
-        NonFiniteError: if one is not finite, that of a forbidden action too.
+        NonFiniteError: if an output is not finite, that of a forbidden action too.
     """
     with torch.no_grad():
-        logits = torch.cat([network.policy(chunk) for chunk in torch.split(encoded, CHUNK)])
-        _require_finite("log-probabilities", logits)
-        return masked_log_softmax(logits, action_mask)
+        outputs = torch.cat([network.policy(chunk) for chunk in torch.split(features, CHUNK)])
+        _require_finite("log-probabilities", outputs)
+        return network.distribution.params(outputs, action_mask)
 
 
 def _policy_rows(
     network: ActorCritic,
     batch: TrajectoryBatch,
-    encoded: Tensor,
+    features: Tensor,
     decisions: NDArray[np.int64],
     *,
     position: NDArray[np.int64],
@@ -265,21 +268,21 @@ def _policy_rows(
 ) -> tuple[PolicyRows, float]:
     """Those of the `decisions` [D] that the policy could have taken, and their mean entropy.
 
-    `encoded` is [R, F], `decisions` are rows of it; the other columns are [D].
+    `features` are [R, Fp], `decisions` are rows of them; the other columns are [D].
     """
     chosen, proposed = (np.asarray(batch.columns[f"{who}_action"], np.int64)[decisions] for who in ("chosen", "expert"))
     require_actions("chosen_action", batch, chosen, decisions)
     require_actions("expert_action", batch, np.maximum(proposed, 0), decisions)  # -1 is no proposal
     actions, expert = torch.from_numpy(chosen), torch.from_numpy(proposed)
     action_mask = mask_rows(batch.observations, decisions)
-    inputs = encoded if len(decisions) == len(encoded) else encoded[torch.from_numpy(decisions)]
-    log_probs = log_probs_of(network, inputs, action_mask)
-    acted = log_prob_of(log_probs, actions)
+    inputs = features if len(decisions) == len(features) else features[torch.from_numpy(decisions)]
+    params = params_of(network, inputs, action_mask)
+    acted = network.distribution.log_prob(params, actions)
     recorded = np.asarray(batch.columns["policy_log_prob"], np.float64)[decisions]
     _require_same_policy(batch, decisions, acted.numpy(), recorded)
     labelled = expert >= 0
     if action_mask is not None:
-        labelled &= log_prob_of(action_mask, expert.clamp(min=0))
+        labelled &= network.distribution.allows(action_mask, expert.clamp(min=0))
     possible = torch.from_numpy(np.flatnonzero(recorded > _LOG_ZERO))
     rows = PolicyRows(
         position=torch.from_numpy(position),
@@ -291,7 +294,8 @@ def _policy_rows(
         labels=torch.where(labelled, expert, actions),
         labelled=labelled.to(torch.float32),
     )
-    return rows.take(possible), entropy(log_probs[possible]).mean().item() if len(possible) else 0.0
+    entropies = network.distribution.entropy(params[possible])
+    return rows.take(possible), entropies.mean().item() if len(possible) else 0.0
 
 
 def _require_same_policy(

@@ -9,7 +9,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from townlet_training.errors import ConfigError
-from townlet_training.settings import Count, NotNegative, OpenShare, Positive, Ratio, Rows, Share, check_settings
+from townlet_training.learning.rates import HIGHEST_RATE, LOWEST_RATE
+from townlet_training.settings import (
+    Count,
+    NotNegative,
+    OpenShare,
+    Positive,
+    Ratio,
+    Rows,
+    Share,
+    Ticks,
+    check_settings,
+)
 
 ScheduleKind = Literal["constant", "linear"]
 """`linear`: from the start value down, to reach 0 just after the last update of a run."""
@@ -18,6 +29,10 @@ LabelKind = Literal["proposed", "executed"]
 SplitUnit = Literal["episodes", "trajectories"]
 RowOrder = Literal["source", "canonical"]
 EpisodeLabelName = Literal["none", "success", "failure", "discard"]
+AdvantageNormalization = Literal["batch", "minibatch", "none"]
+ClassWeights = Literal["none", "balanced"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+"""Where a learner computes; `auto`: cuda, else mps, else cpu."""
 
 LabelSource = Literal["scripted", "learned", "external"]
 
@@ -42,12 +57,23 @@ class PPOConfig:
     """Of Adam; above 0."""
     learning_rate_schedule: ScheduleKind = "linear"
     """How a run changes the learning rate; a learner alone takes it as it is."""
+    critic_learning_rate: Positive | None = None
+    """Of the critic's own weights; a schedule changes it in proportion. None: the learning rate."""
+    kl_target_lr: Positive | None = None
+    """KL divergence of one update that the learning rate is adapted to: × 1.5 below a half of it, ÷ 1.5 above twice of
+    it, within 1e-6 to 1e-2; a schedule goes on beneath. None: it is not adapted."""
+    adam_eps: Positive = 1e-5
+    """ε of Adam; 1e-5 since OpenAI baselines (Huang et al. 2022, "The 37 implementation details of PPO", detail 3)."""
     clip_range: OpenShare = 0.2
     """ε of the clipped surrogate, arXiv:1707.06347 eq. 7; in (0, 1)."""
     clip_schedule: ScheduleKind = "constant"
     """How a run changes `clip_range`."""
     value_loss_coef: NotNegative = 0.5
     entropy_coef: NotNegative = 0.01
+    entropy_schedule: ScheduleKind = "constant"
+    """How a run changes `entropy_coef`."""
+    entropy_coef_end: NotNegative = 0.0
+    """What it reaches at the end of a run, unless it is constant."""
     num_epochs: Annotated[int, Field(ge=1, le=64)] = 4
     """Passes over the batch."""
     minibatch_size: Rows | None = None
@@ -56,21 +82,36 @@ class PPOConfig:
     """Gradient steps per pass; without it and `minibatch_size`, `DEFAULT_NUM_MINIBATCHES`."""
     gae_lambda: Share = 0.95
     """λ of the advantages, in [0, 1]."""
+    lambda_schedule: ScheduleKind = "constant"
+    """How a run changes `gae_lambda`."""
+    gae_lambda_end: Share = 0.95
+    """What it reaches at the end of a run, unless it is constant."""
     discount: Share = 0.99
     """γ in [0, 1]."""
     max_grad_norm: Positive = 0.5
     """Gradients of a step are scaled down to this norm together."""
     value_clip: Ratio | None = None
     """Distance that a value may move in an update before its gradient ends; None: any."""
-    normalize_advantages: bool = True
-    """To mean 0 and deviation 1 over the policy rows of the batch."""
+    normalize_advantages: AdvantageNormalization | bool = "batch"
+    """To mean 0 and deviation 1 over the policy rows of the batch, or of each minibatch. True means `batch`, False
+    `none`."""
     target_kl: Positive | None = None
     """An update stops before the step at which the KL estimate exceeds 1.5 times this; None: never."""
     min_ratio: Ratio = 0.1
     """β_min in (0, 1]; 1/β_min bounds the weight of a step."""
+    sequence_length: Ticks | None = None
+    """Ticks of a trajectory that a network with memory learns from at once: gradients reach no further back. None: all
+    of a trajectory."""
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if isinstance(self.normalize_advantages, bool):
+            object.__setattr__(self, "normalize_advantages", "batch" if self.normalize_advantages else "none")
+        if self.kl_target_lr is not None and not LOWEST_RATE <= self.learning_rate <= HIGHEST_RATE:
+            raise ConfigError(
+                f"`learning_rate` must be in [{LOWEST_RATE:g}, {HIGHEST_RATE:g}] where `kl_target_lr` adapts it, "
+                f"got {self.learning_rate!r}"
+            )
         if self.minibatch_size is not None and self.num_minibatches is not None:
             raise ConfigError(f"`minibatch_size` and `num_minibatches` exclude each other: {self}")
 
@@ -115,6 +156,11 @@ class BCConfig:
     input_noise: NotNegative = 0.0
     """Deviation of Gaussian noise on the encoded observations of a gradient step, in their own deviations; it helps
     where there are few labels."""
+    class_weights: ClassWeights = "none"
+    """`balanced`: rare actions weigh as much as frequent ones while they are learned, and the policy has the shares of
+    the labels all the same."""
+    sequence_length: Ticks | None = None
+    """As of `PPOConfig`."""
     labels: LabelKind = "proposed"
     """`proposed`: the script's proposals, and demonstrations; `executed`: every action that was carried out."""
     use_masks: bool = True

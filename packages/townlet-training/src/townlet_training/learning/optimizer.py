@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ class Optimizer:
         eps: float,
         max_grad_norm: float = math.inf,
         weight_decay: float = 0.0,
+        apart: Collection[str] = (),
     ) -> None:
         """Begin without moments.
 
@@ -36,19 +37,27 @@ class Optimizer:
             eps: ε of Adam, the floor of the root of the second moment, above 0.
             max_grad_norm: to which a longer gradient of all parameters together is scaled down, above 0.
             weight_decay: by which, times the learning rate, a step shrinks the weights; at least 0.
+            apart: names of parameters that may have a learning rate of their own; `learning_rate` until one is set.
         """
         self._parameters = dict(parameters)
         self._max_grad_norm = max_grad_norm
-        self._adam = torch.optim.AdamW(
-            self._parameters.values(), lr=learning_rate, weight_decay=weight_decay, eps=eps, fused=True
-        )
+        common = [parameter for name, parameter in self._parameters.items() if name not in apart]
+        own = [parameter for name, parameter in self._parameters.items() if name in apart]
+        groups = [{"params": group, "apart": group is own} for group in (common, own) if group]
+        self._adam = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, eps=eps, fused=True)
 
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Raises `ConfigError` if `learning_rate` is not finite and above 0."""
-        if not 0.0 < learning_rate < math.inf:
-            raise ConfigError(f"`learning_rate` must be finite and above 0, got {learning_rate!r}")
+    def set_learning_rate(self, learning_rate: float, apart: float | None = None) -> None:
+        """Set the learning rate, and that of the parameters apart; None: the same.
+
+        Raises:
+            ConfigError: if a rate is not finite and above 0.
+        """
+        own = learning_rate if apart is None else apart
+        for rate in (learning_rate, own):
+            if not 0.0 < rate < math.inf:
+                raise ConfigError(f"`learning_rate` must be finite and above 0, got {rate!r}")
         for group in self._adam.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = own if group["apart"] else learning_rate
 
     def step(self, loss: Tensor, origin: str) -> float:
         """Descend once along the gradient of `loss`, a scalar, scaled down to `max_grad_norm` where it is longer.
@@ -74,9 +83,9 @@ class Optimizer:
         return norm
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copy the moments and step counts: `<parameter>.step`, `.exp_avg`, `.exp_avg_sq` of each that moved."""
+        """Copy the moments and step counts to the CPU: `<parameter>.step`, `.exp_avg`, `.exp_avg_sq` of each moved."""
         return {
-            f"{name}.{key}": self._adam.state[parameter][key].clone()
+            f"{name}.{key}": self._adam.state[parameter][key].detach().cpu().clone()
             for name, parameter in self._parameters.items()
             if parameter in self._adam.state
             for key in _STATE_NAMES
@@ -98,7 +107,7 @@ class Optimizer:
                 if full not in state or tuple(state[full].shape) != expected:
                     actual = tuple(state[full].shape) if full in state else "nothing"
                     raise ShapeError(f"optimizer state `{full}` must be {expected}, got {actual}")
-            loaded[parameter] = {key: state[full].clone() for key, full in keys.items()}
+            loaded[parameter] = {key: state[full].clone().to(parameter.device) for key, full in keys.items()}
         if len(state) != len(loaded) * len(_STATE_NAMES):
             known = {f"{name}.{key}" for name in self._parameters for key in _STATE_NAMES}
             raise ShapeError(f"optimizer state has unknown entries: {sorted(set(state) - known)}")

@@ -21,7 +21,7 @@ from townlet_training.learning.objective import clipped_surrogate, is_clipped, p
 from townlet_training.learning.optimizer import Optimizer
 from townlet_training.learning.record import as_decided_by
 from townlet_training.learning.update import PPOUpdate
-from townlet_training.network.actor_critic import ActorCritic, entropy, log_prob_of
+from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import TrajectoryBatch
 
 # As in Stable-Baselines3 (`PPO.train`) and Spinning Up (`ppo`): single estimates scatter around the mean.
@@ -283,7 +283,7 @@ class Objective:
         self._labels_per_minibatch = max(batch.policy.labelled.sum().item(), 1.0) / num_minibatches
         advantages = batch.policy.advantages
         self._shift, self._scale = 0.0, 1.0
-        if config.normalize_advantages and len(advantages):
+        if config.normalize_advantages == "batch" and len(advantages):
             self._shift = advantages.mean().item()
             self._scale = 1.0 / (advantages.std(correction=0).item() + _ADVANTAGE_EPS)
             if not math.isfinite(self._shift):
@@ -298,7 +298,7 @@ class Objective:
         config, batch, rows = self._config, self._batch, minibatch.policy
         inputs = batch.inputs.index_select(0, minibatch.rows)
         value_loss = squared_value_error(
-            self._network.scaled_values(inputs),
+            self._network.scaled_values(self._network.body(inputs).critic),
             batch.scaled_targets[minibatch.rows],
             batch.scaled_values[minibatch.rows],
             value_clip=config.value_clip,
@@ -309,13 +309,14 @@ class Objective:
         # Where every row is a decision, both parts are the same rows: gather them once.
         shared = len(rows.position) == len(inputs) and len(batch.policy.position) == len(batch.inputs)
         policy_inputs = inputs if shared else batch.inputs.index_select(0, rows.position)
-        log_probs = self._network.log_probs(policy_inputs, rows.action_mask)
-        log_ratios = log_prob_of(log_probs, rows.actions) - rows.log_probs
+        distribution = self._network.distribution
+        params = self._network.params(self._network.body(policy_inputs).policy, rows.action_mask)
+        log_ratios = distribution.log_prob(params, rows.actions) - rows.log_probs
         advantages = (rows.advantages - self._shift) * self._scale
         surrogate = clipped_surrogate(log_ratios, advantages, rows.weights, clip_range=config.clip_range)
         policy_loss = surrogate.sum() / self._decisions_per_minibatch
-        mean_entropy = entropy(log_probs).mean()
-        cross_entropy = -(log_prob_of(log_probs, rows.labels) * rows.labelled).sum() / self._labels_per_minibatch
+        mean_entropy = distribution.entropy(params).mean()
+        cross_entropy = -(distribution.log_prob(params, rows.labels) * rows.labelled).sum() / self._labels_per_minibatch
         total = policy_loss + total - config.entropy_coef * mean_entropy + self._kickstart_coef * cross_entropy
         moved = log_ratios.detach()
         return Terms(

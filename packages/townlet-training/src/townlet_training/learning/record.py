@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from townlet_training.errors import EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.learning.batch import encode_rows, log_probs_of, mask_rows, require_actions, require_same_actions
+from townlet_training.learning.batch import encode_rows, mask_rows, params_of, require_actions, require_same_actions
 from townlet_training.learning.objective import agent_and_tick, return_scale
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_trajectory import Kind, Source, TrajectoryBatch, default_decision_columns
@@ -66,8 +67,9 @@ def as_decided_by(network: ActorCritic, batch: TrajectoryBatch) -> TrajectoryBat
     policy = np.zeros(batch.num_steps, np.float32)
     if len(rows):
         inputs, mask = encode_rows(network, batch.observations, rows), mask_rows(batch.observations, rows)
-        log_probs = log_probs_of(network, inputs, mask).numpy()
-        policy[rows] = log_probs[np.arange(len(rows)), chosen]
+        with torch.no_grad():
+            params = params_of(network, network.body(inputs).policy, mask)
+            policy[rows] = network.distribution.log_prob(params, torch.from_numpy(chosen)).numpy()
     specs = default_decision_columns()
     known = {**columns, "policy_log_prob": policy}
     decisions = {**batch.schema.decisions, **{name: specs[name] for name in known}}

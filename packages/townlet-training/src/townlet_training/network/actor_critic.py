@@ -1,96 +1,38 @@
-"""The policy and value network, what it is for, and its forward pass in torch and in numpy."""
+"""The policy and value network, and its forward pass in torch and in numpy."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
-from townlet_training.errors import ActionMaskError, ConfigError, EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.network.blocks import PolicyBlock, Wiring, num_inputs_of, wiring_of
+from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
+from townlet_training.network.blocks import Wiring, num_inputs_of
+from townlet_training.network.distributions import Categorical, Distribution, log_softmax, require_legal_action
+from townlet_training.network.features import Features, Fragments
 from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trunk, array_trunk
-from townlet_training.settings import check_settings
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
 from townlet_trajectory.data.statistics import Moments
 
-
-@dataclass(frozen=True, kw_only=True)
-class PolicySpec:
-    """The actions and observations of a policy; stays with its weights wherever they go."""
-
-    world: str
-    """Name of the world it was trained in."""
-    vocabulary: tuple[str, ...]
-    """Keys of the actions, in the order of the network's outputs."""
-    observation_shapes: Mapping[str, tuple[int, ...]]
-    """Per agent, without the leading axis; all float32."""
-    feature_names: tuple[str, ...] = ()
-    """Names of the columns of the observation `features`; empty: not known."""
-    commitment: tuple[str, int, int] | None = None
-    """Where observations show the option in force: the observation, its first column, ticks that 1.0 stands for."""
-    blocks: tuple[PolicyBlock, ...] = ()
-    """Inputs and actions in the order in which the network got them; empty: all at once, in their order."""
-
-    def __post_init__(self) -> None:
-        if not self.world:
-            raise ConfigError("`world` must be a name, got an empty string")
-        if len(set(self.vocabulary)) != len(self.vocabulary) or not self.vocabulary:
-            raise ConfigError(f"`vocabulary` must hold distinct keys, at least one, got {self.vocabulary!r}")
-        if not self.observation_shapes or "action_mask" in self.observation_shapes:
-            raise ConfigError(
-                "`observation_shapes` must name at least one observation and not `action_mask`, "
-                f"got {sorted(self.observation_shapes)}"
-            )
-        _ = self.wiring
-
-    @property
-    def wiring(self) -> Wiring:
-        """The places of the inputs and actions of each block; `ConfigError` if `blocks` are not all of them."""
-        return wiring_of(
-            self.blocks,
-            observation_shapes=self.observation_shapes,
-            feature_names=self.feature_names,
-            vocabulary=self.vocabulary,
-        )
-
+if TYPE_CHECKING:
+    from townlet_training.network.config import NetworkConfig
+    from townlet_training.network.spec import PolicySpec
 
 _CLIP = 10.0
 _CONSTANT_STD = 1e-6
-
-Activation = Literal["tanh", "relu"]
-Statistics = Literal["frozen", "none"]
-"""`frozen`: fitted once, before anything is learned; `none`: 0 and 1."""
-Units = Annotated[int, Field(ge=1, le=2**16)]
-"""Units of one layer; two layers of the most have 2**32 weights between them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """Size and activation of both trunks, normalization of their input, and scale of the value head."""
-
-    hidden_sizes: Annotated[tuple[Units, ...], Field(min_length=1, max_length=64)] = (128, 128)
-    """Units of each hidden layer, first to last."""
-    activation: Activation = "tanh"
-    normalize_observations: Statistics = "frozen"
-    """`frozen`: to mean 0 and deviation 1, clipped to ±10."""
-    value_scale: Statistics = "frozen"
-    """`frozen`: the value head works in units of the typical return."""
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 class ActorCritic(nn.Module):
     """A masked categorical policy and a value function that share nothing but the normalization of their input.
 
-    Separate trunks, because a critic that warms up on a shared one changes the policy (the clone is then lost).
+    A forward pass has three steps: `encode`, the `body` that both may share, or remember by, and the trunks (`params`,
+    `scaled_values`). The trunks are separate, because a critic that warms up on a shared one changes the policy (the
+    clone is then lost).
     Implements `townlet_trajectory.evaluation.interfaces.Actor`.
 
     Examples:
@@ -147,6 +89,7 @@ class ActorCritic(nn.Module):
             raise ConfigError(f"`num_actions` must be at least 1, got {num_actions!r}")
         self.observation_shapes = {name: tuple(observation_shapes[name]) for name in sorted(observation_shapes)}
         self.num_actions = num_actions
+        self.distribution: Distribution = Categorical(num_actions)
         self.config = config
         num_features = num_inputs_of(self.observation_shapes)
         self.keeps_statistics = False
@@ -157,6 +100,27 @@ class ActorCritic(nn.Module):
         self.register_buffer("observation_std", torch.ones(num_features))
         self.register_buffer("value_scale", torch.ones(()))
         self._array_trunks: tuple[ArrayTrunk, ArrayTrunk] | None = None
+
+    @classmethod
+    def of(cls, spec: PolicySpec, config: NetworkConfig, *, generator: torch.Generator) -> ActorCritic:
+        """Build and initialize the network of a policy.
+
+        Args:
+            spec: its actions and observations.
+            config: of the network.
+            generator: the only source of the initial weights.
+        """
+        return cls(spec.observation_shapes, len(spec.vocabulary), config, generator=generator, wiring=spec.wiring)
+
+    @property
+    def state_size(self) -> int:
+        """Numbers of memory that an agent has (S); 0: none."""
+        return 0
+
+    @property
+    def has_body(self) -> bool:
+        """Whether weights come before the trunks of policy and critic: shared layers, or a memory."""
+        return False
 
     def __getstate__(self) -> dict[str, Any]:
         # Views of this network's memory must not follow a copy.
@@ -176,23 +140,36 @@ class ActorCritic(nn.Module):
             return features
         return features.sub_(self.observation_mean).div_(self.observation_std).clamp_(-_CLIP, _CLIP)
 
-    def log_probs(self, encoded: Tensor, action_mask: Tensor | None) -> Tensor:
-        """log π(·|s) [N, A] of `encoded` [N, F] under the mask [N, A]."""
-        return masked_log_softmax(self.policy(encoded), action_mask)
+    def body(self, encoded: Tensor, fragments: Fragments | None = None) -> Features:
+        """What the trunks of policy and critic read, from `encoded` [R, F]; itself, without a body.
 
-    def values(self, encoded: Tensor) -> Tensor:
-        """V(s) [N] in reward units of `encoded` [N, F]."""
-        return self.scaled_values(encoded) * self.value_scale
+        Args:
+            encoded: of R rows.
+            fragments: the stretches that a memory goes through; None without one.
+        """
+        return Features(encoded, encoded, None)
 
-    def scaled_values(self, encoded: Tensor) -> Tensor:
-        """V(s) / `value_scale` [N]: the output of the value head, in the unit of the value loss."""
-        head: Tensor = self.critic(encoded)
+    def params(self, features: Tensor, action_mask: Tensor | None) -> Tensor:
+        """Parameters of π(·|s) [N, P], as `distribution` reads them.
+
+        Args:
+            features: of the policy, [N, Fp].
+            action_mask: bool, a column for each action, or value of each part; None: everything is legal.
+        """
+        return self.distribution.params(self.policy(features), action_mask)
+
+    def scaled_values(self, features: Tensor) -> Tensor:
+        """V(s) / `value_scale` [N]: the output of the value head, in the unit of the value loss.
+
+        `features` [N, Fc] are those of the critic.
+        """
+        head: Tensor = self.critic(features)
         return head.squeeze(-1)
 
     def forward(self, observations: Mapping[str, Tensor], action_mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Log-probabilities [N, A] of the masked distribution, and values [N] in reward units."""
-        encoded = self.encode(observations)
-        return self.log_probs(encoded, action_mask), self.values(encoded)
+        features = self.body(self.encode(observations))
+        return self.params(features.policy, action_mask), self.scaled_values(features.critic) * self.value_scale
 
     def act(
         self, observations: Mapping[str, NDArray[np.float32]], action_mask: NDArray[np.bool_] | None
@@ -295,74 +272,8 @@ class ActorCritic(nn.Module):
             self.value_scale.fill_(scale)
 
 
-def require_legal_action(action_mask: NDArray[np.bool_], *, shape: tuple[int, int]) -> None:
-    """Check that `action_mask` is bool, of `shape` [N, A], and true somewhere in every row.
-
-    Raises:
-        ShapeError: if it has another dtype or shape.
-        ActionMaskError: if a row has no legal action; it names the first.
-    """
-    if action_mask.dtype != np.bool_ or action_mask.shape != shape:
-        raise ShapeError(f"`action_mask` must be bool {shape}, got {action_mask.dtype} {action_mask.shape}")
-    empty = np.flatnonzero(~action_mask.any(axis=-1))
-    if empty.size:
-        raise ActionMaskError(
-            f"`action_mask` has no legal action in row {empty[0]} ({empty.size} of {len(action_mask)})"
-        )
-
-
-def masked_log_softmax(logits: Tensor, action_mask: Tensor | None) -> Tensor:
-    """Log-probabilities of the distribution over the legal actions.
-
-        log π(a) = z_a - log Σ_b exp z_b,   z_a = finfo.min where a is illegal
-
-    A finite floor instead of -inf: 0 · log 0 and its gradient are then 0, not NaN (Huang & Ontañón 2022,
-    arXiv:2006.14171, section 4).
-
-    Args:
-        logits: [..., A].
-        action_mask: [..., A] bool, true where legal, with at least one legal action in each row; None if all are.
-
-    Returns:
-        [..., A], finite.
-    """
-    if action_mask is not None:
-        logits = torch.where(action_mask, logits, torch.finfo(logits.dtype).min)
-    return torch.log_softmax(logits, dim=-1)
-
-
-def log_prob_of(log_probs: Tensor, actions: Tensor) -> Tensor:
-    """log π(a) [N] of `actions` [N] int64, out of `log_probs` [N, A]."""
-    return log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-
-
-def entropy(log_probs: Tensor) -> Tensor:
-    """H(π) = -Σ_a π(a) log π(a) in nats, [N], of `log_probs` [N, A]."""
-    return -(log_probs.exp() * log_probs).sum(dim=-1)
-
-
-_LOWEST = np.finfo(np.float32).min
-
-
 def side_by_side(observations: Sequence[Floats]) -> Floats:
     """Flatten each [N, ...] to [N, F_i] and put them side by side: [N, F], float32, new memory."""
     # The size is said, not left to numpy to find: of no rows it cannot be found.
     flat = [array.reshape(len(array), math.prod(array.shape[1:])) for array in observations]
     return np.concatenate(flat, axis=1, dtype=np.float32)
-
-
-def log_softmax(logits: Floats, action_mask: NDArray[np.bool_] | None) -> Floats:
-    """As `distributions.masked_log_softmax`, in place:  log π(a) = z_a - max z - log Σ_b exp(z_b - max z).
-
-    Args:
-        logits: [N, A]; changed.
-        action_mask: [N, A], true where legal, with a legal action in each row; None if all are.
-
-    Returns:
-        [N, A], finite where `logits` are.
-    """
-    if action_mask is not None:
-        np.copyto(logits, _LOWEST, where=~action_mask)
-    logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
-    logits -= np.log(np.add.reduce(np.exp(logits), axis=1, keepdims=True))
-    return np.maximum(logits, _LOWEST, out=logits)

@@ -18,8 +18,10 @@ from scipy.special import expit, logit, logsumexp
 from torch import Tensor
 
 from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.blocks import FEATURES, PolicyBlock
+from townlet_training.network.config import NetworkConfig
+from townlet_training.network.spec import PolicySpec
 
 _TOLERANCE = 1e-9
 """Of the mean probabilities."""
@@ -173,13 +175,8 @@ def adapted_network(
     Raises:
         ShapeError: if the weights are not those of a network of `old`.
     """
-    network = ActorCritic(
-        new.observation_shapes,
-        len(new.vocabulary),
-        config,
-        generator=torch.Generator().manual_seed(0),  # every weight that is drawn is overwritten
-        wiring=new.wiring,
-    )
+    drawn = torch.Generator().manual_seed(0)  # every weight that is drawn is overwritten
+    network = ActorCritic.of(new, config, generator=drawn)
     state: dict[str, Tensor] = dict(network.state_dict())
     for name, tensor in weights.items():
         if name in _BY_PLACE:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from townlet_training.errors import ExportError
-from townlet_training.network.actor_critic import ActorCritic, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import require_finite, weights_of, weights_sha256
 from townlet_trajectory import ACTION_MASK
 from townlet_trajectory.errors import EvaluationError

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from townlet_training.network.actor_critic import NetworkConfig
+    from townlet_training.network.config import NetworkConfig
+
 
 Blocks: TypeAlias = Sequence[Sequence[int]]
 """A partition of 0 .. n - 1: the columns of each block, in the order in which its product has them; the first is that

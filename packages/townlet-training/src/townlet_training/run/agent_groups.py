@@ -26,7 +26,9 @@ from townlet_training.learning.batch import freeze_statistics, freeze_value_scal
 from townlet_training.learning.ppo import PPOLearner
 from townlet_training.learning.record import decisions_of, freeze_to_record
 from townlet_training.learning.update import PPOUpdate, joined
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_training.planning import PlannedUpdate
 from townlet_training.run.opponents import GroupOpponents, Roles
@@ -361,9 +363,7 @@ def _updated(learner: PPOLearner, batch: TrajectoryBatch, planned: PlannedUpdate
 
 def _network(config: TrainingConfig, group: str, spec: PolicySpec) -> ActorCritic:
     generator = _generator(config, "network", group)
-    return ActorCritic(
-        spec.observation_shapes, len(spec.vocabulary), config.network, generator=generator, wiring=spec.wiring
-    )
+    return ActorCritic.of(spec, config.network, generator=generator)
 
 
 def network_of(
@@ -385,9 +385,7 @@ def network_of(
     networks = {}
     for group, own in split_groups(weights, tuple(specs)).items():
         spec, drawn = specs[group], torch.Generator().manual_seed(0)  # what is drawn is overwritten
-        networks[group] = ActorCritic(
-            spec.observation_shapes, len(spec.vocabulary), config, generator=drawn, wiring=spec.wiring
-        )
+        networks[group] = ActorCritic.of(spec, config, generator=drawn)
         set_weights(networks[group], own)
     return networks
 

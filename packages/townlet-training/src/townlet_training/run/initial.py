@@ -11,7 +11,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from townlet_training.errors import CheckpointError, ConfigError, TrainingError
-from townlet_training.network.actor_critic import ActorCritic, NetworkConfig, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.config import NetworkConfig
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import require_finite, weights_digest
 from townlet_training.run.agent_groups import network_of
 from townlet_training.run.checkpoint import MAX_CHECKPOINT_BYTES, CheckpointStore, parse_tensors, read_checkpoint

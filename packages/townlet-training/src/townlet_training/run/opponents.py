@@ -17,7 +17,8 @@ from torch import Tensor
 
 from townlet_training.config import PastSelf, TrainingConfig
 from townlet_training.errors import ConfigError, ShapeError
-from townlet_training.network.actor_critic import ActorCritic, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
 from townlet_trajectory.evaluation.interfaces import (
     Actor,

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
-from townlet_training.network.actor_critic import ActorCritic, PolicySpec
+from townlet_training.network.actor_critic import ActorCritic
+from townlet_training.network.spec import PolicySpec
 from townlet_training.planning import PlannedUpdate, Schedule, plan
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint

@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.update import PPOUpdate
-from townlet_training.network.actor_critic import PolicySpec
+from townlet_training.network.spec import PolicySpec
 from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores

@@ -10,7 +10,7 @@ from typing import Literal
 from townlet_training.config import ONE_GROUP, StageConfig, TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.record import is_classic
-from townlet_training.network.actor_critic import PolicySpec
+from townlet_training.network.spec import PolicySpec
 from townlet_training.planning import PlannedUpdate
 from townlet_training.run.state import ScheduleState
 from townlet_trajectory import TrajectoryBatch, TrajectoryDataset, TrajectorySource

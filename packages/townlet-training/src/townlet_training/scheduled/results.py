@@ -10,7 +10,7 @@ import numpy as np
 from townlet_training.config import StageConfig
 from townlet_training.learning.record import decisions_of
 from townlet_training.learning.update import PPOUpdate
-from townlet_training.network.actor_critic import PolicySpec
+from townlet_training.network.spec import PolicySpec
 from townlet_training.planning import PlannedUpdate
 from townlet_training.run.metrics import (
     ANNEAL_KEYS,

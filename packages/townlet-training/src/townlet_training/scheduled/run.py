@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from townlet_training.config import ONE_GROUP, StageConfig, TrainingConfig
-from townlet_training.network.actor_critic import PolicySpec
+from townlet_training.network.spec import PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.directory import RunDirectory

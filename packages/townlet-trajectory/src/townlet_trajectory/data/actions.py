@@ -82,6 +82,9 @@ class Box:
     """[K], finite, above `low`."""
 
     def __post_init__(self) -> None:
+        # Equal bounds have one spelling, which the digest is taken of: 1.0 for 1, and 0.0 for -0.0.
+        object.__setattr__(self, "low", tuple(float(bound) + 0.0 for bound in self.low))
+        object.__setattr__(self, "high", tuple(float(bound) + 0.0 for bound in self.high))
         if not self.names or len(set(self.names)) != len(self.names) or not all(self.names):
             raise SchemaError(f"`names` must be different names, at least one, got {self.names!r:.80}")
         if not len(self.names) == len(self.low) == len(self.high):
@@ -125,7 +128,10 @@ def parse_actions(fields: Fields) -> ArrayActions:
         SchemaError: if the values describe no actions.
     """
     if "parts" in fields.values:
-        return MultiDiscrete(parts={each.text("name"): each.texts("keys") for each in fields.objects("parts")})
+        parts = [(each.text("name"), each.texts("keys")) for each in fields.objects("parts")]
+        if len(named := dict(parts)) < len(parts):
+            raise SchemaError(f"`parts` must have different names, got {[name for name, _ in parts]!r:.80}")
+        return MultiDiscrete(parts=named)
     names = fields.texts("names")
     low, high = (fields.numbers(bound, count=len(names)) for bound in ("low", "high"))
     return Box(names=names, low=low, high=high)
