@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
     from townlet_training.run.state import EarlierTotal, TrainingState
+    from townlet_training.sinks.sink import MetricsSink
     from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
     from townlet_trajectory.evaluation.gates import GateResult, Verdict
     from townlet_trajectory.evaluation.interfaces import (
@@ -130,6 +131,7 @@ __all__ = [
     "HeldOutPlay",
     "InitialPolicy",
     "MetricsRow",
+    "MetricsSink",
     "MetricsWriter",
     "NetworkConfig",
     "NonFiniteError",
@@ -213,6 +215,7 @@ _MODULES = {
     "townlet_training.run.monitor": "Progress",
     "townlet_training.run.orchestrator": "TrainingOrchestrator",
     "townlet_training.run.state": "EarlierTotal TrainingState",
+    "townlet_training.sinks.sink": "MetricsSink",
     "townlet_trajectory.evaluation.comparisons": "PairedComparison ScoreSummary compare normalized summarize",
     "townlet_trajectory.evaluation.gates": "GateResult Verdict",
     "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator Taught Teacher",

@@ -194,6 +194,9 @@ class TrainingConfig:
     `idle` or `random`."""
     keep_checkpoints: Count = 3
     """How many of the newest checkpoints stay, beside the best and the last good one."""
+    metrics: tuple[str, ...] = ()
+    """Sinks of metrics beside the log, by the names that packages registered in `townlet.metrics`, such as
+    `tensorboard`."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     bc: BCConfig = field(default_factory=BCConfig)
