@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,13 +13,15 @@ from torch import Tensor, nn
 
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
 from townlet_training.network.blocks import Wiring, num_inputs_of
-from townlet_training.network.config import NetworkConfig
 from townlet_training.network.distributions import Categorical, Distribution, log_softmax, require_legal_action
 from townlet_training.network.features import Features, Fragments
-from townlet_training.network.spec import PolicySpec
 from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trunk, array_trunk
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
 from townlet_trajectory.data.statistics import Moments
+
+if TYPE_CHECKING:
+    from townlet_training.network.config import NetworkConfig
+    from townlet_training.network.spec import PolicySpec
 
 _CLIP = 10.0
 _CONSTANT_STD = 1e-6
@@ -101,7 +103,13 @@ class ActorCritic(nn.Module):
 
     @classmethod
     def of(cls, spec: PolicySpec, config: NetworkConfig, *, generator: torch.Generator) -> ActorCritic:
-        """Build and initialize the network of a policy with the actions and observations of `spec`."""
+        """Build and initialize the network of a policy.
+
+        Args:
+            spec: its actions and observations.
+            config: of the network.
+            generator: the only source of the initial weights.
+        """
         return cls(spec.observation_shapes, len(spec.vocabulary), config, generator=generator, wiring=spec.wiring)
 
     @property
