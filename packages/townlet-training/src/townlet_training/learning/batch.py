@@ -148,83 +148,97 @@ def prepare(
         ActionMaskError: if a decision has no legal action.
         StaleBatchError: if a recorded `policy_log_prob` differs from the network's.
     """
-    require_columns(batch, *_READ, otherwise="; records of other policies are for `PPOLearner.replay`")
-    kind = batch.columns["kind"]
-    learned = np.flatnonzero(kind != Kind.FOREIGN)
-    if not learned.size:
-        raise EmptyBatchError(f"all {batch.num_steps} rows are foreign; nothing to learn from")
+    kind, learned = batch.columns["kind"], _learned_rows(batch)
     require_same_actions(network, batch)
-    encoded = encode_rows(network, batch.observations, np.arange(batch.num_steps))
-    fragments = recorded_fragments(network, batch, longest=sequence_length)
-    features = features_of(network, encoded, fragments)
-    scaled_values = scaled_values_of(network, features.critic)
-    scale = network.value_scale.item()
-    values = scaled_values.cpu().numpy().astype(np.float64) * scale
-    final_values = _final_values(network, batch, fragments, features.states).astype(np.float64) * scale
+    evaluated = _evaluated(network, batch, longest=sequence_length)
+    scale, (values, final_values) = network.value_scale.item(), evaluated.in_units_of(network.value_scale.item())
     estimates = advantages_of(batch, values, final_values, discount=discount, lambda_=gae_lambda, min_ratio=min_ratio)
     extremes = _extremes(batch, estimates, scale)
-    decisions = np.flatnonzero(kind == Kind.DECISION)
-    kept = learned if fragments is None else np.arange(batch.num_steps)
+    kept = learned if evaluated.fragments is None else np.arange(batch.num_steps)
+    advantages, weights = estimates.advantages, importance_weights(batch, min_ratio=min_ratio)[0]
     policy, mean_entropy = _policy_rows(
-        network,
-        batch,
-        features.policy,
-        decisions,
-        position=np.searchsorted(kept, decisions),
-        weights=importance_weights(batch, min_ratio=min_ratio)[0][decisions],
-        advantages=_float32("advantages", estimates.advantages[decisions], extremes).to(encoded.device),
+        network, batch, evaluated.features, kept, weights=weights, advantages=advantages, extremes=extremes
     )
-    targets = estimates.value_targets
-    index = torch.from_numpy(kept)
+    targets, index, inputs = estimates.value_targets, torch.from_numpy(kept), evaluated.inputs
+    rewards = batch.rewards[kept[policy.position.numpy()]]
     return LearnerBatch(
-        inputs=encoded if len(index) == len(encoded) else encoded[index],
-        scaled_values=scaled_values[index],
-        scaled_targets=_float32("value targets", targets[kept] / scale, extremes).to(encoded.device),
+        inputs=inputs if len(index) == len(inputs) else inputs[index],
+        scaled_values=evaluated.scaled_values[index],
+        scaled_targets=_float32("value targets", targets[kept] / scale, extremes).to(inputs.device),
         is_valued=torch.from_numpy(kind[kept] != Kind.FOREIGN),
         policy=policy,
-        fragments=fragments,
-        is_shared=network.has_body or fragments is not None,
-        num_decisions=len(decisions),
+        fragments=evaluated.fragments,
+        is_shared=network.has_body or evaluated.fragments is not None,
+        num_decisions=int(np.count_nonzero(kind == Kind.DECISION)),
         truncated_share=truncated_share(batch, min_ratio=min_ratio),
         mean_entropy=mean_entropy,
         explained_variance=_explained_variance(values[learned], targets[learned]),
-        reward_advantage_corr=_correlation(
-            batch.rewards[kept[policy.position.numpy()]], policy.advantages.cpu().numpy()
-        ),
+        reward_advantage_corr=_correlation(rewards, policy.advantages.cpu().numpy()),
         extremes=extremes,
     )
 
 
-def _final_values(
-    network: ActorCritic, batch: TrajectoryBatch, fragments: Fragments | None, states: Tensor | None
-) -> NDArray[np.float32]:
-    """V / `value_scale` [B] of the final observations, with the state after the last row of each trajectory.
+def _learned_rows(batch: TrajectoryBatch) -> NDArray[np.int64]:
+    """Return the rows [V] that are not foreign, of a batch that has what a learner reads."""
+    require_columns(batch, *_READ, otherwise="; records of other policies are for `PPOLearner.replay`")
+    learned = np.flatnonzero(batch.columns["kind"] != Kind.FOREIGN)
+    if not learned.size:
+        raise EmptyBatchError(f"all {batch.num_steps} rows are foreign; nothing to learn from")
+    return learned
 
-    `states` are those after `fragments`.
-    """
-    encoded, single_steps = encode_rows(network, batch.final_observations, np.arange(len(batch))), None
+
+class _Evaluated(NamedTuple):
+    """All rows of a batch as the network that acted sees them."""
+
+    inputs: Tensor
+    """[R, F]."""
+    fragments: Fragments | None
+    features: Tensor
+    """[R, Fp] of the policy."""
+    scaled_values: Tensor
+    """[R]; V / `value_scale`."""
+    final_values: Tensor
+    """[B]; of the final observations, with the state after the last row of each trajectory."""
+
+    def in_units_of(self, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """V [R] and V of the final observations [B], in reward units."""
+        values, final = (each.cpu().numpy() for each in (self.scaled_values, self.final_values))
+        return values.astype(np.float64) * scale, final.astype(np.float64) * scale
+
+
+def _evaluated(network: ActorCritic, batch: TrajectoryBatch, *, longest: int | None) -> _Evaluated:
+    inputs = encode_rows(network, batch.observations, np.arange(batch.num_steps))
+    final_inputs = encode_rows(network, batch.final_observations, np.arange(len(batch)))
+    fragments, single_steps = recorded_fragments(network, batch, longest=longest), None
+    features = features_of(network, inputs, fragments)
     if fragments is not None:
         last = np.searchsorted(fragments.offsets.numpy(), batch.offsets[1:]) - 1
-        single_steps = Fragments(torch.arange(len(batch) + 1), states_of(states)[torch.from_numpy(last)])
-    values = scaled_values_of(network, features_of(network, encoded, single_steps).critic)
-    final_values: NDArray[np.float32] = values.cpu().numpy()
-    return final_values
+        single_steps = Fragments(torch.arange(len(batch) + 1), states_of(features)[torch.from_numpy(last)])
+    final_features = features_of(network, final_inputs, single_steps)
+    return _Evaluated(
+        inputs=inputs,
+        fragments=fragments,
+        features=features.policy,
+        scaled_values=scaled_values_of(network, features.critic),
+        final_values=scaled_values_of(network, final_features.critic),
+    )
 
 
 def _policy_rows(
     network: ActorCritic,
     batch: TrajectoryBatch,
     features: Tensor,
-    decisions: NDArray[np.int64],
+    kept: NDArray[np.int64],
     *,
-    position: NDArray[np.int64],
     weights: NDArray[np.float64],
-    advantages: Tensor,
+    advantages: NDArray[np.floating],
+    extremes: str,
 ) -> tuple[PolicyRows, float]:
-    """Those of the `decisions` [D] that the policy could have taken, and their mean entropy.
+    """Those of the D decisions that the policy could have taken, and their mean entropy.
 
-    `features` are [R, Fp], `decisions` are rows of them; the other columns are [D].
+    `features` are [R, Fp], and so are the other columns; `kept` are the rows of `LearnerBatch.inputs`.
     """
+    decisions = np.flatnonzero(batch.columns["kind"] == Kind.DECISION)
     device, distribution = features.device, network.distribution
     labelled = is_proposed(batch)[decisions]
     chosen = action_rows(batch, batch.columns["chosen_action"], decisions)
@@ -246,12 +260,12 @@ def _policy_rows(
         is_label &= distribution.allows(action_mask, labels)
     possible = torch.from_numpy(np.flatnonzero(recorded > floor))
     rows = PolicyRows(
-        position=torch.from_numpy(position),
+        position=torch.from_numpy(np.searchsorted(kept, decisions)),
         action_mask=action_mask,
         actions=actions,
         log_probs=acted,
-        weights=torch.from_numpy(weights.astype(np.float32)).to(device),
-        advantages=advantages,
+        weights=torch.from_numpy(weights[decisions].astype(np.float32)).to(device),
+        advantages=_float32("advantages", advantages[decisions], extremes).to(device),
         labels=torch.where(is_label if chosen.ndim == 1 else is_label[:, None], labels, actions),
         labelled=is_label.to(torch.float32),
     )

@@ -102,17 +102,16 @@ def stepped_fragments(
         rows, within = picked(torch.from_numpy(offsets), torch.from_numpy(begins[going_on] + number))
         if len(rows):
             inside = Fragments(within, states[torch.from_numpy(begins[going_on] + number)])
-            after = features_of(network, encoded[rows], inside).states
             current = current.clone()
-            current[torch.from_numpy(going_on)] = states_of(after)
+            current[torch.from_numpy(going_on)] = states_of(features_of(network, encoded[rows], inside))
     return Fragments(torch.from_numpy(offsets), states)
 
 
-def states_of(states: Tensor | None) -> Tensor:
-    """Return `states`; ShapeError where there are none, though the network said that it has a memory."""
-    if states is None:
+def states_of(features: Features) -> Tensor:
+    """Return the states [B, S] after the fragments; ShapeError of a network that says it remembers, and does not."""
+    if features.states is None:
         raise ShapeError("a network with memory gave no states after its fragments")
-    return states
+    return features.states
 
 
 def picked(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,5 +152,5 @@ def features_of(network: ActorCritic, encoded: Tensor, fragments: Fragments | No
                 first = last
     if len(parts) == 1:
         return parts[0]
-    states = None if fragments is None else torch.cat([states_of(part.states) for part in parts])
+    states = None if fragments is None else torch.cat([states_of(part) for part in parts])
     return Features(torch.cat([part.policy for part in parts]), torch.cat([part.critic for part in parts]), states)
