@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
@@ -12,11 +12,12 @@ from torch import Tensor
 
 from townlet_training.errors import NonFiniteError, ShapeError
 from townlet_training.learning.objective import agent_and_tick
-from townlet_training.network.distributions import Gaussian, MultiCategorical
+from townlet_training.network.distributions import MultiCategorical
 from townlet_trajectory import ACTION_MASK, Box, MultiDiscrete, StepBatch, TrajectoryBatch, TrajectorySchema
 
 if TYPE_CHECKING:
     from townlet_training.network.actor_critic import ActorCritic
+    from townlet_training.network.gaussian import Gaussian
 
 Actions: TypeAlias = NDArray[np.number[Any]]
 """Indices [N] int64; of array actions [N, K], int64 or float32."""
@@ -41,7 +42,8 @@ def require_same_actions(network: ActorCritic, batch: TrajectoryBatch | StepBatc
         if known != actions.sizes:
             raise ShapeError(f"the network's parts have the sizes {known}, those of the batch {actions.sizes}")
     elif isinstance(actions, Box):
-        bounds = [distribution.low.tolist(), distribution.high.tolist()] if isinstance(distribution, Gaussian) else None
+        own = cast("Gaussian", distribution) if distribution.name else None
+        bounds = None if own is None else [own.low.tolist(), own.high.tolist()]
         expected = torch.tensor([actions.low, actions.high]).tolist()
         if bounds != expected:
             raise ShapeError(f"the network's actions have the bounds {bounds}, those of the batch {expected}")
@@ -133,9 +135,9 @@ def encode_rows(
     Raises:
         ShapeError: if an input is missing or has another shape.
     """
-    names, device = network.observation_shapes.keys() & observations.keys(), network.value_scale.device
+    names = network.input_shapes.keys() & observations.keys()
     with torch.no_grad():
-        return network.encode({name: torch.from_numpy(observations[name][rows]).to(device) for name in names})
+        return network.encode({name: torch.from_numpy(observations[name][rows]) for name in names})
 
 
 def mask_rows(
