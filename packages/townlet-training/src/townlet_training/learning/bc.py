@@ -281,7 +281,7 @@ class _SequenceLabels(_BatchLabels):
         return (self._part(fragments, order[part == number]) for number in part.unique())
 
     def ordered(self, size: int) -> Iterator[_Labelled]:
-        whole = Fragments(torch.from_numpy(self._trajectories), self._first)
+        whole = Fragments(torch.tensor(self._trajectories), self._first)
         yield self._part(whole, torch.arange(len(self._first)))
 
     def _part(self, fragments: Fragments, index: Tensor) -> _Labelled:
