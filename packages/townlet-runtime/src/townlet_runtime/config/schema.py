@@ -198,17 +198,17 @@ class Config(Section):
     behavior: ScriptedConfig = ScriptedConfig()
     policy: PolicySettings = PolicySettings()
     economy: Economy = Economy()
-    jobs: Mapping[str, Job] = {}
+    jobs: Mapping[str, Job] = Field({})
     """By name; empty: the town's own shifts."""
     affordances: Affordances = Affordances()
-    training: Annotated[Said, _said(lambda: learning_section("training"))] = {}
+    training: Annotated[Said, _said(lambda: learning_section("training"))] = Field({})
     """`source`, which is what `townlet train` does without `--mode`, and settings of `TrainingConfig`."""
-    network: Annotated[Said, _said(lambda: learning_section("network"))] = {}
-    ppo: Annotated[Said, _said(lambda: learning_section("ppo"))] = {}
-    bc: Annotated[Said, _said(lambda: learning_section("bc"))] = {}
-    anneal: Annotated[Said, _said(lambda: learning_section("anneal"))] = {}
-    gates: Annotated[Said, _said(lambda: learning_section("gates"))] = {}
-    schedule: Annotated[Said, _said(lambda: learning_section("schedule"))] = {}
+    network: Annotated[Said, _said(lambda: learning_section("network"))] = Field({})
+    ppo: Annotated[Said, _said(lambda: learning_section("ppo"))] = Field({})
+    bc: Annotated[Said, _said(lambda: learning_section("bc"))] = Field({})
+    anneal: Annotated[Said, _said(lambda: learning_section("anneal"))] = Field({})
+    gates: Annotated[Said, _said(lambda: learning_section("gates"))] = Field({})
+    schedule: Annotated[Said, _said(lambda: learning_section("schedule"))] = Field({})
     promotion: PromotionConfig = PromotionConfig()
 
 
