@@ -43,7 +43,7 @@ class ActionRows:
         >>> kept = rows.empty(3)
         >>> kept[1] = [1, 0]
         >>> rows.present(kept).tolist()
-        [False, True, False]
+        [1]
     """
 
     def __init__(self, specs: Sequence[ActionSpec]) -> None:
