@@ -229,8 +229,8 @@ _MODULES = {
         "Decision PromotionConfig PromotionDecision PromotionPass RunPromotion"
     ),
     "townlet_trajectory.evaluation.results": (
-        "Agreement CloneEpoch CloneRecord CloneResult DaggerRound DistilRecord DistilRound EvaluationRecord ExportedPolicy "
-        "FinalEvaluation RunCounters RunSummary"
+        "Agreement CloneEpoch CloneRecord CloneResult DaggerRound DistilRecord DistilRound EvaluationRecord "
+        "ExportedPolicy FinalEvaluation RunCounters RunSummary"
     ),
 }
 
