@@ -19,6 +19,7 @@ from townlet_runtime.adapters.controllers import (
 from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.named_code import CONTROLLERS, GUARDRAILS
 from townlet_runtime.adapters.registry import Environment
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.cli.recording import recorder_of
 from townlet_runtime.cli.world_options import WorldOptions, is_code
@@ -35,7 +36,7 @@ from townlet_runtime.config import (
     script_config,
     town_config,
 )
-from townlet_runtime.config.schema import MODULE
+from townlet_runtime.config.sections import MODULE
 from townlet_runtime.core.loop import runtimes_of
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError, SimulationError
@@ -238,6 +239,12 @@ class Worlds:
                 settings=section.settings,
                 vectorization=section.vectorization,
                 max_episode_ticks=section.max_episode_ticks,
+                spaces=SpaceSettings(
+                    actions=section.actions,
+                    observation_kinds=section.observation_kinds,
+                    max_entities=section.max_entities,
+                ),
+                global_state=section.global_state,
                 controller=equipment.controller,
                 guardrails=equipment.guardrails,
             )

@@ -12,7 +12,7 @@ from townlet_runtime.cli.console import ERROR, SUCCESS, Console, Json
 from townlet_runtime.config import Config, training_mode, training_settings
 from townlet_runtime.config.origins import check_preset, preset_of_world
 from townlet_runtime.config.problems import Checked, Problem, config_problems
-from townlet_runtime.config.schema import MODULE
+from townlet_runtime.config.sections import MODULE
 from townlet_runtime.errors import ConfigError
 from townlet_trajectory.evaluation.results import SCRIPTED
 from townlet_trajectory.storage.entry_points import registered_names
