@@ -149,6 +149,11 @@ class ActorCritic(nn.Module):
         """
         return Features(encoded, encoded, None)
 
+    def outputs(self, features: Tensor) -> Tensor:
+        """Outputs of the policy [N, P], of which `distribution` makes the parameters; from its features [N, Fp]."""
+        outputs: Tensor = self.policy(features)
+        return outputs
+
     def params(self, features: Tensor, action_mask: Tensor | None) -> Tensor:
         """Parameters of π(·|s) [N, P], as `distribution` reads them.
 
@@ -156,7 +161,7 @@ class ActorCritic(nn.Module):
             features: of the policy, [N, Fp].
             action_mask: bool, a column for each action, or value of each part; None: everything is legal.
         """
-        return self.distribution.params(self.policy(features), action_mask)
+        return self.distribution.params(self.outputs(features), action_mask)
 
     def scaled_values(self, features: Tensor) -> Tensor:
         """V(s) / `value_scale` [N]: the output of the value head, in the unit of the value loss.
