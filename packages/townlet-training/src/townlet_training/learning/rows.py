@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from townlet_trajectory import ACTION_MASK, Box, MultiDiscrete, StepBatch, Traje
 
 if TYPE_CHECKING:
     from townlet_training.network.actor_critic import ActorCritic
-    from townlet_training.network.gaussian import Gaussian
 
 Actions: TypeAlias = NDArray[np.number[Any]]
 """Indices [N] int64; of array actions [N, K], int64 or float32."""
@@ -42,8 +41,7 @@ def require_same_actions(network: ActorCritic, batch: TrajectoryBatch | StepBatc
         if known != actions.sizes:
             raise ShapeError(f"the network's parts have the sizes {known}, those of the batch {actions.sizes}")
     elif isinstance(actions, Box):
-        own = cast("Gaussian", distribution) if distribution.name else None
-        bounds = None if own is None else [own.low.tolist(), own.high.tolist()]
+        bounds = distribution.bounds
         expected = torch.tensor([actions.low, actions.high]).tolist()
         if bounds != expected:
             raise ShapeError(f"the network's actions have the bounds {bounds}, those of the batch {expected}")
@@ -135,9 +133,9 @@ def encode_rows(
     Raises:
         ShapeError: if an input is missing or has another shape.
     """
-    names = network.input_shapes.keys() & observations.keys()
+    names, device = network.input_shapes.keys() & observations.keys(), network.value_scale.device
     with torch.no_grad():
-        return network.encode({name: torch.from_numpy(observations[name][rows]) for name in names})
+        return network.encode({name: torch.from_numpy(observations[name][rows]).to(device) for name in names})
 
 
 def mask_rows(
