@@ -153,7 +153,7 @@ def test_without_a_clone_there_is_none_in_the_final_score() -> None:
 def test_what_is_left_at_the_end_is_what_is_played_there() -> None:
     config = replace(CONFIG, final_episodes=12, promotion=PromotionConfig(num_episodes=10, required_passes=2))
     own = RunEvaluator(CorridorEvaluator(), config, before_each=nothing)
-    own.at_end = own.plays_at_end(clone=True)
+    own.at_end = own.plays_at_end()
     passes = [Play("learned", 10), Play("scripted", 10)]
     baselines = [Play(name, 12) for name in config.baselines]
     assert own.at_end == [Play("learned", 12), Play("learned", 12), *baselines, *passes, *passes]
@@ -161,10 +161,9 @@ def test_what_is_left_at_the_end_is_what_is_played_there() -> None:
     assert own.at_end == [*passes, *passes]
     own.promotion_pass(agents(network()), promotion_seeds(5, 0, 10))
     assert own.at_end == passes
-    assert len(own.plays_at_end(clone=False)) == 1 + len(baselines) + 4
-    assert RunEvaluator(None, config, before_each=nothing).plays_at_end(clone=True) == []
+    assert RunEvaluator(None, config, before_each=nothing).plays_at_end() == []
     alone = RunEvaluator(CorridorEvaluator(), replace(config, mode="ppo", baselines=("idle",)), before_each=nothing)
-    assert alone.plays_at_end(clone=False) == [Play("learned", 12), Play("idle", 12)]
+    assert alone.plays_at_end() == [Play("learned", 12), Play("idle", 12)]
 
 
 def test_a_promotion_pass_pairs_the_policy_with_the_script() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from townlet_runtime.adapters.mesa_worlds import MesaWorlds
     from townlet_runtime.adapters.py_trees_controller import TreeController, tree_script
     from townlet_runtime.adapters.registry import Environment
+    from townlet_runtime.adapters.spaces.settings import SpaceSettings
     from townlet_runtime.core.loop import BatchLoop, GroupedLoop, LoopReport
     from townlet_runtime.core.rollouts import Collector, Evaluator
     from townlet_runtime.core.runtime import BatchRuntime
@@ -99,6 +100,7 @@ __all__ = [
     "Simulation",
     "SimulationLoop",
     "SimulationSpec",
+    "SpaceSettings",
     "SplitGroups",
     "Stepped",
     "Telemetry",
@@ -129,6 +131,7 @@ _MODULES = {
     "adapters.mesa_worlds": ("MesaWorlds",),
     "adapters.py_trees_controller": ("TreeController", "tree_script"),
     "adapters.registry": ("Environment",),
+    "adapters.spaces.settings": ("SpaceSettings",),
     "core.loop": ("BatchLoop", "GroupedLoop", "LoopReport"),
     "core.rollouts": ("Collector", "Evaluator"),
     "core.runtime": ("BatchRuntime",),

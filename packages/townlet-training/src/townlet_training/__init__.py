@@ -20,9 +20,10 @@ from townlet_training.errors import (
 )
 
 if TYPE_CHECKING:
-    from townlet_training.config import AnnealConfig, GatesConfig, GroupConfig, TrainingConfig
+    from townlet_training.config import AnnealConfig, DaggerConfig, GatesConfig, GroupConfig, TrainingConfig
     from townlet_training.distil.agreement import HeldOutPlay
     from townlet_training.distil.config import DistilConfig
+    from townlet_training.distil.dagger import DaggerRun
     from townlet_training.distil.run import DistilProgress, DistilRun
     from townlet_training.learning.bc import BCLearner
     from townlet_training.learning.config import BCConfig, PPOConfig
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
     from townlet_training.run.state import EarlierTotal, TrainingState
+    from townlet_training.sinks.sink import MetricsSink
     from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
     from townlet_trajectory.evaluation.gates import GateResult, Verdict
     from townlet_trajectory.evaluation.interfaces import (
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
         CloneEpoch,
         CloneRecord,
         CloneResult,
+        DaggerRound,
         DistilRecord,
         DistilRound,
         EvaluationRecord,
@@ -109,6 +112,9 @@ __all__ = [
     "Collected",
     "Collector",
     "ConfigError",
+    "DaggerConfig",
+    "DaggerRound",
+    "DaggerRun",
     "Decision",
     "DistilConfig",
     "DistilProgress",
@@ -130,6 +136,7 @@ __all__ = [
     "HeldOutPlay",
     "InitialPolicy",
     "MetricsRow",
+    "MetricsSink",
     "MetricsWriter",
     "NetworkConfig",
     "NonFiniteError",
@@ -186,9 +193,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "townlet_training.config": "AnnealConfig GatesConfig GroupConfig TrainingConfig",
+    "townlet_training.config": "AnnealConfig DaggerConfig GatesConfig GroupConfig TrainingConfig",
     "townlet_training.distil.agreement": "HeldOutPlay",
     "townlet_training.distil.config": "DistilConfig",
+    "townlet_training.distil.dagger": "DaggerRun",
     "townlet_training.distil.run": "DistilProgress DistilRun",
     "townlet_training.learning.bc": "BCLearner",
     "townlet_training.learning.config": "BCConfig PPOConfig",
@@ -213,6 +221,7 @@ _MODULES = {
     "townlet_training.run.monitor": "Progress",
     "townlet_training.run.orchestrator": "TrainingOrchestrator",
     "townlet_training.run.state": "EarlierTotal TrainingState",
+    "townlet_training.sinks.sink": "MetricsSink",
     "townlet_trajectory.evaluation.comparisons": "PairedComparison ScoreSummary compare normalized summarize",
     "townlet_trajectory.evaluation.gates": "GateResult Verdict",
     "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator Taught Teacher",
@@ -220,8 +229,8 @@ _MODULES = {
         "Decision PromotionConfig PromotionDecision PromotionPass RunPromotion"
     ),
     "townlet_trajectory.evaluation.results": (
-        "Agreement CloneEpoch CloneRecord CloneResult DistilRecord DistilRound EvaluationRecord ExportedPolicy "
-        "FinalEvaluation RunCounters RunSummary"
+        "Agreement CloneEpoch CloneRecord CloneResult DaggerRound DistilRecord DistilRound EvaluationRecord "
+        "ExportedPolicy FinalEvaluation RunCounters RunSummary"
     ),
 }
 

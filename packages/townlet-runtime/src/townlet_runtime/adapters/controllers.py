@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,15 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import (
+    ActionSpec,
+    ArrayActions,
     BatchController,
+    Box,
     DecisionBatch,
     Guardrail,
+    MultiDiscrete,
     NoProposals,
     ProposerAware,
     SavedState,
     StatelessController,
     Verdicts,
 )
+from townlet_behavior.forms import IndexForm, form_of
 from townlet_behavior.proposers import proposed_by, proposers_of
 from townlet_runtime.adapters.named_code import (
     CONTROLLERS,
@@ -31,7 +35,7 @@ from townlet_runtime.adapters.named_code import (
     takes_parameter,
 )
 from townlet_runtime.errors import ConfigError, SimulationError
-from townlet_runtime.simulation.interface import Closing, Observed, SimulationSpec
+from townlet_runtime.simulation.interface import ActionArray, Closing, Observed, SimulationSpec
 
 ControllerFactory = Callable[..., BatchController]
 """Makes the script of a group from its `SimulationSpec`. One with a parameter `script` is given the world's own script
@@ -40,34 +44,54 @@ by that name, to fall back on; where the world has none, one that proposes nothi
 GuardrailFactory = Callable[[SimulationSpec], Guardrail]
 """Makes a rule on the executed actions of a group from what the group can see and do."""
 
-Decide = Callable[[Mapping[str, NDArray[np.float32]], str], int]
-"""An action index (-1: no proposal) from what one agent sees, each array without the agents' axis, and its id."""
+Decide = Callable[[Mapping[str, NDArray[np.float32]], str], Any]
+"""An action from what one agent sees, each array without the agents' axis, and its id: an index (-1: no
+proposal), or K indices or numbers of array actions (None: no proposal)."""
 
 
 class ObservationController(StatelessController):
-    """Lifts a function that decides for one agent from its observations. Its cost is that of the calls it makes."""
+    """Lifts a function that decides for one agent from its observations. Its cost is that of the calls it makes.
 
-    def __init__(self, decide: Decide) -> None:
+    Args:
+        decide: returns an action index; or K indices or numbers where there are array actions.
+        actions: the array actions, `SimulationSpec.actions`; None: those of a vocabulary.
+
+    Examples:
+        >>> from townlet_behavior import Box
+        >>> from townlet_runtime import ObservationController
+        >>> pedals = Box(names=("steer", "gas"), low=(-1.0, 0.0), high=(1.0, 1.0))
+        >>> controller = ObservationController(lambda observations, agent_id: (-0.5, 1.0), actions=pedals)
+    """
+
+    def __init__(self, decide: Decide, actions: ArrayActions | None = None) -> None:
         self._decide = decide
+        self._form = IndexForm(1) if actions is None else form_of(actions)
+        self._may_pass = actions is not None
+        content = "an action index" if actions is None else f"{actions.shape[0]} {_CONTENT[type(actions)]} or None"
+        self._expected = content
 
-    def propose(self, view: Observed) -> NDArray[np.int64]:
-        """[N]; one call per agent, in the order of slots.
+    def propose(self, view: Observed) -> ActionArray:
+        """[N], or [N, K] of array actions; one call per agent, in the order of slots.
 
         Raises:
-            SimulationError: if the function raises, or answers anything but an integer.
+            SimulationError: if the function raises, or answers anything but an action.
         """
-        proposals = np.empty(len(view.slots), np.int64)
+        proposals = self._form.empty(len(view.slots))
         for row, agent_id in enumerate(view.agent_ids.tolist()):
             try:
                 action = self._decide({name: array[row] for name, array in view.observations.items()}, agent_id)
             except Exception as error:  # somebody else's code
                 raise SimulationError(f"the script raised {type(error).__name__} for {agent_id!r}: {error}") from error
             try:
-                proposals[row] = operator.index(action)
-            except TypeError as error:
-                message = f"the script must propose an action index, got {action!r} for {agent_id!r}"
+                if action is not None or not self._may_pass:
+                    proposals[row] = self._form.read(action)
+            except (TypeError, ValueError) as error:
+                message = f"the script must propose {self._expected}, got {action!r} for {agent_id!r}"
                 raise SimulationError(message) from error
         return proposals
+
+
+_CONTENT: Mapping[type, str] = {MultiDiscrete: "indices", Box: "numbers"}
 
 
 @runtime_checkable
@@ -94,10 +118,11 @@ def make_controller(factory: ControllerFactory, spec: SimulationSpec, script: Ba
 class _NamedController:
     """A `BatchController` of a user's own; its exceptions name it."""
 
-    def __init__(self, controller: BatchController, label: str) -> None:
+    def __init__(self, controller: BatchController, label: str, actions: ActionSpec) -> None:
         self._controller = controller
         self._aware = controller if isinstance(controller, ProposerAware) else None
-        self._proposals: NDArray[np.int64] = np.empty(0, np.int64)
+        self._form = form_of(actions)
+        self._proposals: ActionArray = self._form.empty(0)
         self._label = label
 
     @property
@@ -105,14 +130,14 @@ class _NamedController:
         with blamed(self._label):
             return proposers_of(self._controller)
 
-    def propose(self, view: Any) -> NDArray[np.int64]:
+    def propose(self, view: Any) -> ActionArray:
         with blamed(self._label):
             self._proposals = self._controller.propose(view)
             return self._proposals
 
     def proposed_by(self, view: Any) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
         with blamed(self._label):
-            return proposed_by(self._aware, view, self._proposals < 0)
+            return proposed_by(self._aware, view, self._form.silent(self._proposals))
 
     def settled(self, view: Any, decisions: DecisionBatch) -> None:
         with blamed(self._label):
@@ -148,7 +173,7 @@ class _NamedGuardrail:
         with blamed(self._label):
             return self._guardrail.reasons
 
-    def review(self, view: Any, actions: NDArray[np.int64]) -> Verdicts:
+    def review(self, view: Any, actions: ActionArray) -> Verdicts:
         with blamed(self._label):
             return self._guardrail.review(view, actions)
 
@@ -202,7 +227,7 @@ def _controllers(factory: Factory, name: str) -> ControllerFactory:
     label = f"the controller {name!r}"
 
     def make(spec: SimulationSpec, *, script: BatchController | None = None) -> BatchController:
-        own = NoProposals() if script is None else script
+        own = NoProposals(spec.action_spec) if script is None else script
         settings = {"script": own} if takes_parameter(factory, "script") else {}
         controller: object = made_by(
             factory, spec, settings=settings, label=label, takes=f"{_TAKES}, and perhaps `script`"
@@ -212,7 +237,7 @@ def _controllers(factory: Factory, name: str) -> ControllerFactory:
                 f"{label} must make a `BatchController` (propose, settled, forget, save_state, restore), got "
                 f"{controller!r}; `ObservationController` makes one of a function of one agent"
             )
-        return _NamedController(controller, label)
+        return _NamedController(controller, label, spec.action_spec)
 
     return make
 

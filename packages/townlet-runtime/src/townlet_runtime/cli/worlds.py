@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from townlet_behavior import BridgeConfig, CommitmentConfig, ScriptedConfig
+from townlet_behavior import Box, BridgeConfig, CommitmentConfig, ScriptedConfig
 from townlet_runtime.adapters.controllers import (
     ControllerFactory,
     GuardrailFactory,
@@ -19,6 +19,7 @@ from townlet_runtime.adapters.controllers import (
 from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.named_code import CONTROLLERS, GUARDRAILS
 from townlet_runtime.adapters.registry import Environment
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.cli.recording import recorder_of
 from townlet_runtime.cli.world_options import WorldOptions, is_code
@@ -35,7 +36,7 @@ from townlet_runtime.config import (
     script_config,
     town_config,
 )
-from townlet_runtime.config.schema import MODULE
+from townlet_runtime.config.sections import MODULE
 from townlet_runtime.core.loop import runtimes_of
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError, SimulationError
@@ -238,6 +239,12 @@ class Worlds:
                 settings=section.settings,
                 vectorization=section.vectorization,
                 max_episode_ticks=section.max_episode_ticks,
+                spaces=SpaceSettings(
+                    actions=section.actions,
+                    observation_kinds=section.observation_kinds,
+                    max_entities=section.max_entities,
+                ),
+                global_state=section.global_state,
                 controller=equipment.controller,
                 guardrails=equipment.guardrails,
             )
@@ -305,7 +312,8 @@ class Worlds:
     def bridge(self, specs: Mapping[str, SimulationSpec]) -> BridgeConfig:
         """Return the settings of the bridge at ratio 0.
 
-        How long options bind is said by the config in the town, by the specifications elsewhere.
+        How long options bind is said by the config in the town, by the specifications elsewhere. Where actions are
+        numbers, each decision is the script's or the policy's: a mixture of both has no density.
 
         Args:
             specs: of the world, by group of agents.
@@ -324,7 +332,9 @@ class Worlds:
                         f"`{self.environment}`: options of kind `{kind}` bind for {own} ticks in `{spec.name}`, and "
                         f"for {ticks[kind]} in another group"
                     )
-        return replace(self.config_bridge, commitment=CommitmentConfig(ticks=ticks))
+        has_numbers = any(isinstance(spec.actions, Box) for spec in specs.values())
+        blend = "switch" if has_numbers else self.config_bridge.blend
+        return replace(self.config_bridge, commitment=CommitmentConfig(ticks=ticks), blend=blend)
 
 
 def _controller(world: str, name: str | None, *, given: bool) -> ControllerFactory | None:

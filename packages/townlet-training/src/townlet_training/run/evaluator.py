@@ -110,7 +110,8 @@ class RunEvaluator:
 
     def selection_scores(self, actors: Actors) -> EpisodeScores:
         """Let `actors` play the episodes that gates and the choice of a checkpoint look at."""
-        return self.scores(actors, selection_seeds(self._config.eval_episodes))
+        with self._clock.measure("evaluation"):
+            return self.scores(actors, selection_seeds(self._config.eval_episodes))
 
     def keep_clone(self, scores: EpisodeScores) -> None:
         """Remember the clone's `selection_scores` for the gates to come."""
@@ -129,13 +130,14 @@ class RunEvaluator:
         """
         # A zero that is not that of the scores says nothing here.
         names = [name for name in self._config.baselines if name not in ZEROS or name == self._zero]
-        means = {name: self._baseline_of_selection(name, len(scores.seeds)).mean for name in names}
-        interval = mean_interval(
-            scores.returns,
-            level=0.05,
-            seed=self._interval_seed("selection", state.env_steps),
-            num_resamples=self._config.gates.num_resamples,
-        )
+        with self._clock.measure("evaluation"):
+            means = {name: self._baseline_of_selection(name, len(scores.seeds)).mean for name in names}
+            interval = mean_interval(
+                scores.returns,
+                level=0.05,
+                seed=self._interval_seed("selection", state.env_steps),
+                num_resamples=self._config.gates.num_resamples,
+            )
         return EvaluationRecord(
             env_steps=state.env_steps,
             agent_steps=state.agent_steps,
@@ -181,13 +183,14 @@ class RunEvaluator:
         Returns:
             Passed or failed.
         """
-        gate = self._kept_score(scores, clone, level=level, env_steps=env_steps)
-        if gate.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
-            log.info("gate %s: %s", gate.name, gate.detail)
-            more = selection_seeds(episodes_to_fail(level))[len(scores.seeds) :]
-            scores = scores.followed_by(self.scores(actors, more))
+        with self._clock.measure("evaluation"):
             gate = self._kept_score(scores, clone, level=level, env_steps=env_steps)
-        return gate
+            if gate.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+                log.info("gate %s: %s", gate.name, gate.detail)
+                more = selection_seeds(episodes_to_fail(level))[len(scores.seeds) :]
+                scores = scores.followed_by(self.scores(actors, more))
+                gate = self._kept_score(scores, clone, level=level, env_steps=env_steps)
+            return gate
 
     def _kept_score(
         self, scores: EpisodeScores, clone: Callable[[], Actors], *, level: float, env_steps: int
@@ -265,16 +268,12 @@ class RunEvaluator:
             return None
         return normalized(difference, 0.0, means[SCRIPTED] - means[self._zero])
 
-    def plays_at_end(self, *, clone: bool) -> list[Play]:
-        """Return the episodes of the final score and, if no pass fails, of the promotion.
-
-        Args:
-            clone: whether there is one to be scored.
-        """
+    def plays_at_end(self) -> list[Play]:
+        """Return the episodes of the final score, that of a clone included, and if no pass fails of the promotion."""
         if not self.has_world:
             return []
         config, passes = self._config, self._config.promotion
-        final = [LEARNED, *([LEARNED] if clone else []), *config.baselines]
+        final = [LEARNED, *([] if config.mode == "ppo" else [LEARNED]), *config.baselines]
         promotes = SCRIPTED in config.baselines
         compared = [LEARNED, SCRIPTED] * passes.required_passes if promotes else []
         return [Play(name, config.final_episodes) for name in final] + [

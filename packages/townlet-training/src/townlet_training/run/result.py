@@ -137,4 +137,5 @@ def summary_of(
         counters=state.counters,
         elapsed=clock.elapsed,
         timings=clock.parts,
+        rounds=state.rounds,
     )
