@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from boats import NUMBERS
 from finished_run import CONFIG, write_finished_run
 from onnx_files import ElmanNetwork, card
 
@@ -100,3 +101,24 @@ def test_the_end_of_a_capture_is_worth_what_a_policy_with_memory_says(tmp_path: 
     samples = read_captures(folder / "rollout_sample_manifest.json").samples
     found = sorted(float(sample.value_preds[-1]) for sample in samples)
     np.testing.assert_allclose(found, sorted(values), rtol=1e-4)
+
+
+def test_a_world_of_numbers_is_recorded_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "steps"
+    assert main(["run", "--env", "boats:Boats", "--ticks", "30", "--record", str(folder), "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["reward_terms"]) == {"nearer"}
+    batch = load_batch(folder / "agents.npz")
+    assert batch.schema.actions is not None
+    assert batch.schema.actions.digest == NUMBERS.digest
+    assert {name: spec.shape for name, spec in batch.schema.observations.items()}["state"] == (9,)
+    assert batch.columns["action"].dtype == np.float32
+    # the script's own numbers, and zeros where it said nothing
+    proposed = batch.columns["proposer"] == 0
+    np.testing.assert_array_equal(batch.columns["expert_action"][~proposed], 0.0)
+    kept = proposed & ~batch.columns["vetoed"]
+    np.testing.assert_array_equal(batch.columns["action"][kept], batch.columns["expert_action"][kept])
+    assert proposed.any()
+    assert (~proposed).any()
+    # captures, which have one action a step, are refused by name
+    assert main(["run", "--env", "boats:Boats", "--ticks", "5", "--record", f"captures:{tmp_path / 'c'}"]) == 2
+    assert "captures hold what a town shows" in capsys.readouterr().err
