@@ -20,8 +20,8 @@ import torch
 
 from townlet_behavior import ActionVocabulary, BridgeConfig, IdleController, Purpose, draw_keys, uniforms
 from townlet_runtime.core.runtime import BatchRuntime
+from townlet_runtime.policy.drawing import sample_actions
 from townlet_runtime.policy.onnx import OnnxPolicy
-from townlet_runtime.policy.policy import sample_actions
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig

@@ -73,6 +73,12 @@ def test_a_collection_goes_on_where_it_was_saved(name: str) -> None:
     np.testing.assert_array_equal(one.columns["action"], other.columns["action"])
 
 
+def test_the_heuristic_of_gymnasium_throttles_where_actions_are_numbers() -> None:
+    environment = Environment(name=LANDER, settings={"continuous": True}, controller=registered_controller(LANDER))
+    judge = Evaluator(environment, config=BridgeConfig(), seed=0, num_worlds=4)
+    assert np.mean(judge.baseline("scripted", seeds=100 + np.arange(8)).returns) > 150
+
+
 def test_the_heuristic_of_gymnasium_lands() -> None:
     judge = Evaluator(lambda n: worlds_of(LANDER, n), config=BridgeConfig(), seed=0, num_worlds=4)
     scores = {name: judge.baseline(name, seeds=100 + np.arange(8)).returns for name in ("scripted", "random")}

@@ -16,6 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from pyarrow import parquet
 
@@ -28,8 +29,11 @@ from townlet_runtime.town.config import TownConfig
 from townlet_runtime.town.town import Town
 from townlet_trajectory import (
     ArraySpec,
+    Box,
+    CaptureError,
     EpisodeLabel,
     Kind,
+    MultiDiscrete,
     Source,
     Trajectory,
     TrajectoryBatch,
@@ -38,7 +42,7 @@ from townlet_trajectory import (
     TrajectoryService,
 )
 from townlet_trajectory.data.pieces import canonical, joined, split_every
-from townlet_trajectory.data.schema import DTYPES, default_decision_columns
+from townlet_trajectory.data.schema import ACTION_COLUMNS, DTYPES, default_decision_columns
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.formats.captures.directory import CaptureForm, CaptureInfo
@@ -344,13 +348,37 @@ def without_a_town(form: str) -> str:
     return written(form, recording(schema=schema))
 
 
-def continuous(form: str) -> str:
-    schema = TrajectorySchema(
-        observations={"position": ArraySpec("float32", (2,))},
-        decisions={"action": ArraySpec("float32", (2,))},
+PARTS = MultiDiscrete(parts={"move": ("stay", "north", "south"), "hand": ("open", "closed")})
+NUMBERS = Box(names=("steer", "throttle"), low=(-1.0, 0.1), high=(1.0, 2.5))
+
+
+def recording_of(actions: MultiDiscrete | Box, memory: int = 5) -> TrajectoryBatch:
+    """As a recorder writes where actions are arrays and the policy remembers as many numbers."""
+    mask = {"action_mask": ArraySpec("bool", (5,))} if isinstance(actions, MultiDiscrete) else {}
+    decisions = {**default_decision_columns(actions), "policy_state": ArraySpec("float32", (memory,))}
+    schema = replace(
+        SCHEMA,
+        observations={"features": ArraySpec("float32", (2,)), **mask},
+        decisions=decisions,
         vocabulary=(),
+        actions=actions,
     )
-    return written(form, recording(schema=schema))
+    batch, rng = recording(schema=schema), np.random.default_rng(2)
+    columns = {**batch.columns, "policy_state": rng.normal(size=(batch.num_steps, memory)).astype(np.float32)}
+    for name in ACTION_COLUMNS & columns.keys():
+        low, high = (np.zeros(2), np.array([2, 1])) if mask else (np.float32(NUMBERS.low), np.float32(NUMBERS.high))
+        drawn = np.clip(rng.normal(size=(batch.num_steps, 2)), low, high)
+        columns[name] = (np.round(drawn) if mask else drawn).astype(actions.dtype)
+    return replace(batch, columns=columns)
+
+
+def remembered(memory: int = 5) -> TrajectoryBatch:
+    """Discrete actions of a policy with a memory."""
+    batch = recording(
+        schema=replace(SCHEMA, decisions={**SCHEMA.decisions, "policy_state": ArraySpec("float32", (memory,))})
+    )
+    state = np.random.default_rng(2).normal(size=(batch.num_steps, memory)).astype(np.float32)
+    return replace(batch, columns={**batch.columns, "policy_state": state})
 
 
 def not_finite(form: str, name: str) -> str:
@@ -411,7 +439,9 @@ FACTS: dict[str, Callable[[Read], str]] = {
     "tick": lambda found: yes_no(found.same("ticks")),
     "dtypes of observations": dtypes,
     "worlds without `map` and `features`": lambda found: without_a_town(found.form),
-    "continuous actions": lambda found: continuous(found.form),
+    "actions of several parts": lambda found: written(found.form, recording_of(PARTS)),
+    "actions that are numbers": lambda found: written(found.form, recording_of(NUMBERS)),
+    "the policy's memory (`policy_state`)": lambda found: written(found.form, remembered()),
     "order of columns": columns_in_order,
     "vocabulary": vocabulary,
     "names of features": lambda found: yes_no(found.opened.feature_names == FEATURES),
@@ -539,6 +569,44 @@ def test_an_episode_in_which_everybody_decided_comes_back_whole_from_every_form(
     said = dict(zip(rows["agent_id"].to_pylist(), rows["episode_label"].to_pylist(), strict=True))
     assert said == {"agent_01": "success", "agent_02": "failure", "agent_03": "failure"}
     assert json.loads(rows.schema.metadata[b"townlet"])["proposers"] == ["script"]
+
+
+@pytest.mark.parametrize("actions", [PARTS, NUMBERS])
+def test_an_episode_of_array_actions_comes_back_whole_from_every_form(
+    actions: MultiDiscrete | Box, tmp_path: Path
+) -> None:
+    batch = recording_of(actions)
+    whole = canonical(batch)
+    source: TrajectoryBatch | Path = split_every(batch, 3)
+    for place, to in enumerate(("shards", "minari", "npz", "minari", "shards", "npz")):
+        target = tmp_path / str(place) / NAMES[to]
+        done = convert(source, target, to=to)
+        assert done.num_steps == batch.num_steps
+        with open_dataset(target) as opened:
+            assert opened.source.schema == batch.schema
+            blocks = [opened.source.load_block(block) for block in range(len(opened.source.block_offsets) - 1)]
+            found = canonical(joined(TrajectoryBatch.concatenate(blocks)))
+        assert found.episode_labels.tolist() == whole.episode_labels.tolist(), to
+        for arrays, expected in (
+            (found.columns, whole.columns),
+            (found.observations, whole.observations),
+            (found.final_observations, whole.final_observations),
+        ):
+            assert arrays.keys() == expected.keys()
+            for name, array in expected.items():
+                assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
+                assert arrays[name].tobytes() == array.tobytes(), (to, name)
+        source = target
+    with pytest.raises(CaptureError, match="a capture has one action id a step"):
+        convert(source, tmp_path / "capture", to="captures", capture=FORM)
+    assert not (tmp_path / "capture").exists()
+    convert(source, tmp_path / "steps", to="parquet")
+    rows = parquet.read_table(tmp_path / "steps" / "steps.parquet")
+    order = np.lexsort((rows["tick"].to_numpy(), rows["agent_id"].to_numpy()))
+    listed = np.array(rows["action"].to_pylist())[order]
+    by_agent = np.lexsort((whole.ticks, whole.agent_ids[whole.trajectory_of_row].astype(str)))
+    np.testing.assert_array_equal(listed, whole.columns["action"][by_agent])
+    assert "actions" in json.loads(rows.schema.metadata[b"townlet"])
 
 
 if __name__ == "__main__":

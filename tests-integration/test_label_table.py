@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from townlet_training.learning.bc import labels
 from townlet_training.learning.config import LabelFilter, LabelKind
+from townlet_training.learning.labels import labels
 from townlet_trajectory import ArraySpec, Kind, Source, TrajectoryBatch, TrajectorySchema, default_decision_columns
 from townlet_trajectory.data.schema import EpisodeLabel
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BridgeConfig, Kind, Source
 from townlet_runtime import Environment, Evaluator, ObservationController, OneGroup, SimulationSpec, schema_of
-from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
+from townlet_runtime.core.loop import GroupedLoop, runtimes_of
 from townlet_runtime.simulation.interface import GroupedSimulation, Observations
+from townlet_runtime.simulation.script import script_side
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 
 TICKS = 1000

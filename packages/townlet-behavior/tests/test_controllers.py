@@ -10,8 +10,6 @@ from townlet_behavior import (
     ConfigError,
     ControllerError,
     FirstOf,
-    IdleController,
-    NoProposals,
     PerAgent,
     Rule,
     StateError,
@@ -54,35 +52,6 @@ class TownCodec:
 
     def decode(self, action: int, town: Town, agent_id: str) -> AgentIntent:
         return AgentIntent(kind="wait" if action == WAIT else "start")
-
-
-def test_idle_proposes_to_wait_for_everybody() -> None:
-    controller = IdleController(wait=3)
-    assert controller.propose(view_of(1, 2, 9)).tolist() == [3, 3, 3]
-    check_controller(controller, view_of(1, 2), VOCABULARY)
-
-
-def test_no_proposals_for_anybody() -> None:
-    controller = NoProposals()
-    assert controller.propose(view_of(1, 2, 9)).tolist() == [-1, -1, -1]
-    assert controller.propose(view_of()).shape == (0,)
-    check_controller(controller, view_of(1, 2), VOCABULARY)
-
-
-def test_without_proposals_everybody_waits_and_there_is_no_label() -> None:
-    decisions = bridge_of(NoProposals()).decide(view_of(1, 2), tick=0)
-    assert decisions.action.tolist() == [WAIT, WAIT]
-    assert decisions.expert_action.tolist() == [-1, -1]
-
-
-def test_a_controller_without_plans_saves_nothing_and_takes_nothing() -> None:
-    controller = IdleController(wait=WAIT)
-    assert controller.save_state() == {}
-    controller.restore({})
-    with pytest.raises(
-        StateError, match=r"the saved state of IdleController must have the arrays \[\], got \['plan'\]"
-    ):
-        controller.restore({"plan": view_of(1).slots})
 
 
 def test_a_lifted_controller_is_asked_for_each_agent_by_its_name() -> None:

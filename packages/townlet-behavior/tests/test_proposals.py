@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as npst
 from strategies import COOK, EAT, NUM_ACTIONS, WAIT, WORK, bools, ints, mask_of, proposals_of, view_of
 
 from townlet_behavior import Proposals, ShapeError
+from townlet_behavior.forms import IndexForm
 from townlet_behavior.proposals import find_faults, is_sound, without_rows
 
 NAN, INF = float("nan"), float("inf")
@@ -15,7 +16,7 @@ FLOOR = float(np.finfo(np.float32).min)
 
 
 def sound(proposals: Proposals, *, num_actions: int) -> bool:
-    return is_sound(proposals, view_of(*range(len(proposals.actions))), num_actions=num_actions)
+    return is_sound(proposals, view_of(*range(len(proposals.actions))), IndexForm(num_actions))
 
 
 def with_log_probs(*rows: list[float], values: list[float] | None = None) -> Proposals:
@@ -29,8 +30,9 @@ def with_log_probs(*rows: list[float], values: list[float] | None = None) -> Pro
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("actions", np.zeros(2, np.int32), r"`actions` must be int64 \[N\], got int32 \(2,\)"),
-        ("actions", np.zeros((2, 1), np.int64), r"`actions` must be int64 \[N\], got int64 \(2, 1\)"),
+        ("actions", np.zeros(2, np.int32), r"`actions` must be int64 \[N\], .*, got int32 \(2,\)"),
+        ("actions", np.zeros((2, 1), np.int32), r"`actions` must be int64 \[N\], .*, got int32 \(2, 1\)"),
+        ("actions", np.zeros((2, 1, 1), np.int64), r"`actions` must be int64 \[N\], .*, got int64 \(2, 1, 1\)"),
         ("values", np.zeros(3, np.float32), r"`values` must be float32 \(2,\), got float32 \(3,\)"),
         ("values", np.zeros(2), r"`values` must be float32 \(2,\), got float64 \(2,\)"),
         ("log_probs", np.zeros((3, 5), np.float32), r"`log_probs` must be float32 \(2, A\), got float32 \(3, 5\)"),
@@ -48,11 +50,11 @@ def test_fields_of_the_wrong_form_are_refused(field: str, value: np.ndarray, mes
 
 def test_proposals_must_be_for_the_view_and_the_vocabulary() -> None:
     proposals = proposals_of(WAIT, EAT)
-    is_sound(proposals, view_of(0, 1), num_actions=NUM_ACTIONS)
+    is_sound(proposals, view_of(0, 1), IndexForm(NUM_ACTIONS))
     with pytest.raises(ShapeError, match="for the 3 agents of the view, got 2"):
-        is_sound(proposals, view_of(0, 1, 2), num_actions=NUM_ACTIONS)
+        is_sound(proposals, view_of(0, 1, 2), IndexForm(NUM_ACTIONS))
     with pytest.raises(ShapeError, match="a column for each of 4 actions, got 5"):
-        is_sound(proposals, view_of(0, 1), num_actions=4)
+        is_sound(proposals, view_of(0, 1), IndexForm(4))
 
 
 def test_what_is_finite_and_in_range_is_sound() -> None:
@@ -63,14 +65,14 @@ def test_what_is_finite_and_in_range_is_sound() -> None:
 def test_an_unknown_action_is_a_fault(action: int) -> None:
     proposals = proposals_of(WAIT, action)
     assert not sound(proposals, num_actions=NUM_ACTIONS)
-    assert find_faults(proposals, view_of(0, 1), num_actions=NUM_ACTIONS)[0].tolist() == [False, True]
+    assert find_faults(proposals, view_of(0, 1), IndexForm(NUM_ACTIONS))[0].tolist() == [False, True]
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 def test_a_value_that_is_not_finite_is_a_fault_even_without_an_opinion(value: float) -> None:
     proposals = proposals_of(WAIT, WAIT, values=[value, 0.0], opinion=(False, True))
     assert not sound(proposals, num_actions=NUM_ACTIONS)
-    assert find_faults(proposals, view_of(0, 1), num_actions=NUM_ACTIONS)[0].tolist() == [True, False]
+    assert find_faults(proposals, view_of(0, 1), IndexForm(NUM_ACTIONS))[0].tolist() == [True, False]
 
 
 @pytest.mark.parametrize("log_prob", [NAN, INF, -INF])
@@ -78,8 +80,8 @@ def test_log_probs_matter_at_legal_places_only(log_prob: float) -> None:
     proposals = with_log_probs([0.0, log_prob], [0.0, log_prob])
     view = view_of(0, 1, mask=np.array([[True, False], [True, True]]))
     assert not sound(proposals, num_actions=2)
-    assert find_faults(proposals, view, num_actions=2)[0].tolist() == [False, True]
-    assert find_faults(proposals, view_of(0, 1), num_actions=2)[0].tolist() == [True, True]
+    assert find_faults(proposals, view, IndexForm(2))[0].tolist() == [False, True]
+    assert find_faults(proposals, view_of(0, 1), IndexForm(2))[0].tolist() == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_logits_are_a_fault(row: list[float], total: str) -> None:
     # A logsumexp of 0.5 too much multiplies every probability by 1.65: μ and the weights π/μ are then wrong.
     proposals = with_log_probs([math.log(0.6), math.log(0.4)], row)
     assert not sound(proposals, num_actions=2)
-    faulty, problem = find_faults(proposals, view_of(0, 1), num_actions=2)
+    faulty, problem = find_faults(proposals, view_of(0, 1), IndexForm(2))
     assert faulty.tolist() == [False, True]
     assert problem.startswith(
         "row 1: normalise `log_probs`: logsumexp of a row must be within 0.0001 of 0, got " + total
@@ -121,23 +123,23 @@ def test_a_softmax_is_sound_and_its_shift_is_not(logits: np.ndarray, mask: np.nd
     log_probs = np.maximum(masked - np.logaddexp.reduce(masked, axis=1)[:, None], FLOOR).astype(np.float32)
     proposals = with_log_probs(*log_probs.tolist())
     assert sound(proposals, num_actions=6)
-    assert find_faults(proposals, view_of(0, 1, 2, mask=mask), num_actions=6)[1] == ""
+    assert find_faults(proposals, view_of(0, 1, 2, mask=mask), IndexForm(6))[1] == ""
     shifted = with_log_probs(*np.where(mask, log_probs + np.float32(shift), FLOOR).tolist())
     if not 5e-5 <= abs(shift) <= 2e-4:  # in between rounding decides
         wrong = abs(shift) > 2e-4
         assert sound(shifted, num_actions=6) != wrong
-        assert find_faults(shifted, view_of(0, 1, 2, mask=mask), num_actions=6)[0].tolist() == [wrong] * 3
+        assert find_faults(shifted, view_of(0, 1, 2, mask=mask), IndexForm(6))[0].tolist() == [wrong] * 3
 
 
 def test_actions_and_log_probs_without_an_opinion_are_not_read() -> None:
     proposals = proposals_of(-1, WAIT, probs=[[0.0] * 5, [0.2] * 5], opinion=(False, True))
-    assert find_faults(proposals, view_of(0, 1), num_actions=NUM_ACTIONS)[0].tolist() == [False, False]
+    assert find_faults(proposals, view_of(0, 1), IndexForm(NUM_ACTIONS))[0].tolist() == [False, False]
 
 
 def test_unknown_probabilities_are_no_fault() -> None:
     proposals = Proposals(actions=ints(EAT), log_probs=None, values=np.zeros(1, np.float32))
     assert sound(proposals, num_actions=NUM_ACTIONS)
-    assert find_faults(proposals, view_of(0), num_actions=NUM_ACTIONS)[0].tolist() == [False]
+    assert find_faults(proposals, view_of(0), IndexForm(NUM_ACTIONS))[0].tolist() == [False]
     assert without_rows(proposals, bools(True)).log_probs is None
 
 
@@ -163,7 +165,7 @@ def test_dropping_keeps_the_opinions_there_were() -> None:
 def test_a_masked_view_of_a_sound_policy_has_no_faults() -> None:
     view = view_of(0, mask=mask_of((WAIT, EAT)))
     proposals = proposals_of(EAT, probs=[[0.5, 0.0, 0.5, 0.0, 0.0]])
-    assert find_faults(proposals, view, num_actions=NUM_ACTIONS)[0].tolist() == [False]
+    assert find_faults(proposals, view, IndexForm(NUM_ACTIONS))[0].tolist() == [False]
 
 
 @pytest.mark.parametrize("faulty", [NAN, INF, -INF])
@@ -184,11 +186,11 @@ def test_infinities_of_both_signs_do_not_cancel_out() -> None:
 def test_without_values_everything_else_is_held_to_the_same_rules() -> None:
     proposals = Proposals(actions=ints(WAIT, EAT), log_probs=None, values=None)
     assert sound(proposals, num_actions=NUM_ACTIONS)
-    faulty, _ = find_faults(proposals, view_of(0, 1), num_actions=NUM_ACTIONS)
+    faulty, _ = find_faults(proposals, view_of(0, 1), IndexForm(NUM_ACTIONS))
     assert not faulty.any()
     dropped = without_rows(proposals, bools(True, False))
     assert dropped.values is None and dropped.opinion is not None and dropped.opinion.tolist() == [False, True]
     raving = Proposals(actions=ints(0, 0), log_probs=np.full((2, NUM_ACTIONS), NAN, np.float32), values=None)
     assert not sound(raving, num_actions=NUM_ACTIONS)
-    faulty, what = find_faults(raving, view_of(0, 1), num_actions=NUM_ACTIONS)
+    faulty, what = find_faults(raving, view_of(0, 1), IndexForm(NUM_ACTIONS))
     assert faulty.all() and "`log_probs` of legal actions must be finite" in what

@@ -20,10 +20,10 @@ from townlet_behavior.views import check_view
 
 def test_a_plain_view_is_a_view() -> None:
     view = plain_view(["ann", "bob"], action_mask=mask_of((WAIT,), (WAIT, EAT)))
-    check_view(view, capacity=2, num_actions=5)
+    check_view(view, capacity=2, mask_columns=5)
     assert view.slots.tolist() == [0, 1]
     assert view.keys.tolist() == [draw_keys(0, "ann"), draw_keys(0, "bob")]
-    check_view(plain_view([]), capacity=1, num_actions=5)
+    check_view(plain_view([]), capacity=1, mask_columns=5)
 
 
 def test_a_good_controller_passes() -> None:

@@ -7,11 +7,12 @@ import pytest
 from strategies import EAT, NUM_ACTIONS, WORK, ints, through_a_file
 
 from townlet_behavior import StateError, TicketEnd
+from townlet_behavior.forms import IndexForm
 from townlet_behavior.possession.tickets import KEPT_ENDS, InputQueues
 
 
 def queues_of() -> InputQueues:
-    return InputQueues(capacity=4, num_actions=NUM_ACTIONS)
+    return InputQueues(capacity=4, form=IndexForm(NUM_ACTIONS))
 
 
 def decide(queues: InputQueues, *, tick: int) -> None:

@@ -6,13 +6,13 @@ import pytest
 from strategies import bools, ints, mask_of, view_of
 
 from townlet_behavior import ArgumentsView, ShapeError
-from townlet_behavior.blend import script_alone
+from townlet_behavior.steps import script_alone
 from townlet_behavior.views import check_slots, check_view, gather, tick_of
 
 
 def test_a_view_that_fits_passes() -> None:
-    check_view(view_of(0, 3, mask=mask_of((0,), (1,))), capacity=4, num_actions=5)
-    check_view(view_of(), capacity=4, num_actions=5)
+    check_view(view_of(0, 3, mask=mask_of((0,), (1,))), capacity=4, mask_columns=5)
+    check_view(view_of(), capacity=4, mask_columns=5)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_slots_that_would_mix_agents_up_are_refused(slots: np.ndarray, message: 
 )
 def test_arrays_that_do_not_belong_together_are_refused(field: str, value: np.ndarray, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
-        check_view(dataclasses.replace(view_of(0, 3), **{field: value}), capacity=4, num_actions=5)
+        check_view(dataclasses.replace(view_of(0, 3), **{field: value}), capacity=4, mask_columns=5)
 
 
 def test_gather_takes_one_column_of_each_row() -> None:

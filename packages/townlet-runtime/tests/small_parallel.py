@@ -118,3 +118,58 @@ def coaches(num_worlds: int = 1, *, episode_ticks: int = 50, **settings: Any) ->
     """Worlds of coaches."""
     envs = [Coach(**settings) for _ in range(num_worlds)]
     return ParallelWorlds("pettingzoo:coach", envs, episode_ticks=episode_ticks)
+
+
+DRIVERS, GUARD, CALLER = ("driver_0", "driver_1"), "guard", "caller"
+
+
+@dataclass
+class Convoy:
+    """Drivers steer by two numbers, a guard has two parts, masked, and a caller a choice of three. One state for all.
+
+    Everybody earns the sum of all that was done, each part counted as its number. Both drivers leave at tick 3; at
+    tick 5 everybody is truncated. The global state is the tick and the sum.
+    """
+
+    broken_state: object = None
+    state_space: object = field(default_factory=lambda: spaces.Box(-np.inf, np.inf, (2,)))
+    possible_agents: list[str] = field(default_factory=lambda: [DRIVERS[0], GUARD, CALLER, DRIVERS[1]])
+
+    def __post_init__(self) -> None:
+        self.agents: list[str] = []
+
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
+        return spaces.Box(-np.inf, np.inf, (1,))
+
+    def action_space(self, agent: str) -> spaces.Space[Any]:
+        parts = {GUARD: spaces.MultiDiscrete([2, 3]), CALLER: spaces.Discrete(3)}
+        return parts.get(agent, spaces.Box(-1.0, 1.0, (2,)))
+
+    def close(self) -> None:
+        pass
+
+    def reset(self, seed: int | None = None, options: None = None) -> tuple[Any, Any]:
+        self._generator = np.random.default_rng(seed)
+        self._tick, self._sum = 0, 0.0
+        self.agents = list(self.possible_agents)
+        return self._see(self.agents)
+
+    def step(self, actions: dict[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
+        assert all(self.action_space(agent).contains(action) for agent, action in actions.items()), actions
+        self._tick += 1
+        done = float(sum(np.sum(action) for action in actions.values()))
+        self._sum += done
+        acting = list(self.agents)
+        ends = {agent: agent in DRIVERS and self._tick == 3 for agent in acting}
+        cuts = dict.fromkeys(acting, self._tick == 5)
+        self.agents = [agent for agent in acting if not (ends[agent] or cuts[agent])]
+        seen, infos = self._see(acting)
+        return seen, dict.fromkeys(acting, done), ends, cuts, infos
+
+    def state(self) -> Any:
+        return np.array([self._tick, self._sum], np.float64) if self.broken_state is None else self.broken_state
+
+    def _see(self, agents: list[str]) -> tuple[Any, Any]:
+        seen = {agent: np.array([self._generator.random()], np.float32) for agent in agents}
+        masks = {GUARD: {"action_mask": ([1, 1], [1, 0, self._tick % 2])}}
+        return seen, {agent: masks.get(agent, {}) for agent in agents}

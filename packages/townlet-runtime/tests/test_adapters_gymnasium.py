@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from beginnings import begun
 from gymnasium import spaces
-from small_envs import Answer, Stairs, stairs
+from small_envs import LOCK, Answer, Cart, Lock, Stairs, stairs
 
-from townlet_behavior import BridgeConfig, Kind
+from townlet_behavior import Box, BridgeConfig, Kind, MultiDiscrete
 from townlet_runtime.adapters import gymnasium_worlds
 from townlet_runtime.adapters.controllers import ObservationController, registered_controller
 from townlet_runtime.adapters.equipped import Equipment
@@ -571,9 +571,115 @@ def test_unknown_environments_are_named_with_what_is_near() -> None:
             Environment(name=f"gymnasium:{name}")(1)
 
 
-def test_continuous_actions_are_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="`gymnasium:Pendulum-v1` cannot be learned: .*Box.*continuous actions"):
-        Environment(name="gymnasium:Pendulum-v1")(1)
+def test_actions_without_bounds_are_refused_by_name() -> None:
+    class Boundless(Cart):
+        def __init__(self) -> None:
+            super().__init__()
+            self.action_space = spaces.Box(-np.inf, np.inf, (2,))
+
+    gymnasium.register("Boundless-v0", entry_point=Boundless)
+    try:
+        expected = "`gymnasium:Boundless-v0` cannot be learned: expected actions between finite bounds, got Box"
+        with pytest.raises(ConfigError, match=expected):
+            Environment(name="gymnasium:Boundless-v0")(1)
+    finally:
+        del gymnasium.registry["Boundless-v0"]
+
+
+def test_numbers_by_hand() -> None:
+    worlds = SyncWorlds("gymnasium:Cart-v0", [Cart(), Cart()], episode_ticks=3)
+    assert worlds.spec.actions == Box(names=("0",), low=(-2.0,), high=(float(np.float32(0.1)),))
+    assert len(worlds.spec.vocabulary) == 0
+    seen = worlds.reset(seeds=np.array([1, 2]))
+    assert seen.action_mask is None
+    # 0.1 as float32 is above 0.1, which the cart would refuse
+    one = worlds.step(np.array([[-1.5], [0.1]], np.float32))
+    np.testing.assert_allclose(one.rewards, [-2.25, -0.01], rtol=1e-6)
+    np.testing.assert_allclose(one.observed.observations["observation"][:, 0], [-1.5, 0.1], rtol=1e-6)
+    for actions in (np.zeros(2, np.float32), np.zeros((2, 2), np.float32), np.zeros((1, 1), np.float32)):
+        with pytest.raises(SimulationError, match=r"expected actions of shape \(2, 1\), got"):
+            worlds.step(actions)
+    masked = SyncWorlds("gymnasium:Cart-v0", [Cart(mask=True)], episode_ticks=3)
+    with pytest.raises(EnvironmentFaultError, match="expected no action mask where actions are numbers"):
+        masked.reset(seeds=np.array([1]))
+
+
+def test_parts_and_things_by_hand() -> None:
+    worlds = SyncWorlds("gymnasium:Lock-v0", [Lock()], episode_ticks=9, settings=LOCK)
+    spec = worlds.spec
+    assert isinstance(spec.actions, MultiDiscrete) and spec.actions.sizes == (50, 2, 40)
+    assert spec.observation_shapes == {"board": (2, 2, 3), "picture": (1, 4, 5), "tried": (3, 3), "tried_mask": (3,)}
+    assert spec.observation_kinds == {"board": "image", "picture": "image", "tried": "entities"}
+    seen = worlds.reset(seeds=np.array([4]))
+    assert seen.action_mask is not None and seen.action_mask.shape == (1, 92) and seen.action_mask.all()
+    after = worlds.step(np.array([[7, 0, 39]]))
+    assert after.rewards.tolist() == [1.0] and after.observed.action_mask is not None
+    assert np.flatnonzero(~after.observed.action_mask[0]).tolist() == [7]
+    # the second ring's letters begin at 1
+    assert after.observed.observations["tried"][0].tolist() == [[7, 1, 39], [0, 0, 0], [0, 0, 0]]
+    assert after.observed.observations["tried_mask"].tolist() == [[1, 0, 0]]
+    few = SyncWorlds("gymnasium:Lock-v0", [Lock(most=4)], episode_ticks=9, settings=LOCK)
+    few.reset(seeds=np.array([4]))
+    for tick in range(3):
+        few.step(np.array([[tick, 0, 0]]))
+    with pytest.raises(
+        EnvironmentFaultError, match="Lock-v0, world 0, agent 'agent', tick 3: expected at most 3 things"
+    ):
+        few.step(np.array([[3, 0, 0]]))
+
+
+@pytest.mark.parametrize("make", [Cart, Lock])
+@pytest.mark.parametrize("ticks", [1, 7])
+def test_worlds_of_array_actions_go_on_where_they_were_saved(make: Callable[[], Any], ticks: int) -> None:
+    one, other = (
+        SyncWorlds("gymnasium:x", [make(), make()], episode_ticks=5, settings=LOCK if make is Lock else None)
+        for _ in "ab"
+    )
+    generator = np.random.default_rng(0)
+
+    def step(worlds: SyncWorlds, actions: Any) -> Any:
+        return worlds.step(actions).observed
+
+    def draw(tick: int) -> Any:
+        if make is Cart:
+            return generator.uniform(-2.0, 0.1, (2, 1)).astype(np.float32)
+        return np.column_stack([np.full(2, tick % 50), generator.integers(0, [2, 40], (2, 2))])
+
+    one.reset(seeds=np.array([3, 4]))
+    for tick in range(ticks):
+        step(one, draw(tick))
+    again = other.restore(one.save_state())
+    for tick in range(ticks, ticks + 8):
+        actions = draw(tick)
+        seen, again = step(one, actions), step(other, actions)
+        for name, array in seen.observations.items():
+            np.testing.assert_array_equal(array, again.observations[name])
+
+
+def test_native_worlds_of_numbers_rest_too() -> None:
+    class Pushed(Rows):
+        """Pays what it is pushed by, between 0.5 and 1."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.single_action_space = spaces.Box(0.5, 1.0, (1,))
+            self.pushed: list[Any] = []
+
+        def step(self, actions: Any) -> Any:
+            self.pushed.append(actions.tolist())
+            return super().step(actions[:, 0])
+
+    one, other = native(Pushed()), native(Pushed())
+    seen = begun(one, 0)
+    pushes = [0.5, 0.75, 1.0, 0.875, 0.625]
+    for tick, push in enumerate(pushes):
+        stepped = one.step(np.full((len(seen.slots), 1), push, np.float32))
+        # after 2 ticks the first world rests for one, after 3 the second does
+        assert stepped.rewards.tolist() == [push] * (1 if tick in (2, 3) else 2)
+        seen = stepped.observed
+    again = other.restore(one.save_state())
+    assert again.slots.tolist() == seen.slots.tolist()
+    np.testing.assert_array_equal(again.observations["observation"], seen.observations["observation"])
 
 
 def test_what_an_environment_needs_is_named() -> None:

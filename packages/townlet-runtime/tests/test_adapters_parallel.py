@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 from beginnings import begun
 from gymnasium import spaces
-from small_parallel import PORTER, RIDERS, Answers, Coach, coaches
+from small_parallel import PORTER, RIDERS, Answers, Coach, Convoy, coaches
 
-from townlet_behavior import BridgeConfig
+from townlet_behavior import Box, BridgeConfig, MultiDiscrete
 from townlet_runtime.adapters.agent_groups import agent_groups, group_names
 from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.history import episode_seed
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
@@ -307,7 +308,7 @@ def test_calls_that_do_not_fit_are_refused() -> None:
     with pytest.raises(SimulationError, match="expected `reset` before anything else"):
         worlds.save_state()
     begun(worlds, 0)
-    with pytest.raises(SimulationError, match=r"expected 2 actions of `rider`, got shape \(1,\)"):
+    with pytest.raises(SimulationError, match=r"expected actions of `rider` of shape \(2,\), got \(1,\)"):
         act(worlds, [0], [0])
 
 
@@ -413,10 +414,10 @@ def test_groups_are_named_by_what_their_ids_have_in_common(groups: list[list[str
 
 
 def test_agents_with_equal_spaces_are_one_group() -> None:
-    one, other = agent_groups("coach", Coach())
+    one, other = agent_groups("coach", Coach(), SpaceSettings())
     assert (one.agents, one.places, other.agents, other.places) == (RIDERS, (0, 2), (PORTER,), (1,))
     numbered = Coach(possible_agents=[0, 1])  # type: ignore[list-item]
-    (group,) = agent_groups("coach", numbered)
+    (group,) = agent_groups("coach", numbered, SpaceSettings())
     assert group.name == "agents" and group.agent_ids == ("0", "1")
 
 
@@ -426,11 +427,11 @@ def test_agents_must_be_known_beforehand() -> None:
             raise NotImplementedError("not yet")
 
     with pytest.raises(ConfigError, match="must say who its `possible_agents` are .*: NotImplementedError: not yet"):
-        agent_groups("coach", Secretive())
+        agent_groups("coach", Secretive(), SpaceSettings())
     with pytest.raises(ConfigError, match="`coach` has no agents"):
-        agent_groups("coach", Coach(possible_agents=[]))
+        agent_groups("coach", Coach(possible_agents=[]), SpaceSettings())
     with pytest.raises(ConfigError, match=r"must have unique ids, got \['1', 1\]"):
-        agent_groups("coach", Coach(possible_agents=["1", 1]))  # type: ignore[list-item]
+        agent_groups("coach", Coach(possible_agents=["1", 1]), SpaceSettings())  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="the same agents and equal spaces"):
         ParallelWorlds("coach", [Coach(), Coach(possible_agents=["porter"])], episode_ticks=9)
 
@@ -439,3 +440,115 @@ def test_all_environments_are_closed() -> None:
     envs = [Coach(length=2), Coach(length=3)]
     ParallelWorlds("pettingzoo:coach", envs, episode_ticks=9).close()
     assert [env.closed for env in envs] == [True, True]
+
+
+def convoy(**settings: Any) -> ParallelWorlds:
+    spaces = SpaceSettings(actions="parts")
+    return ParallelWorlds("pettingzoo:convoy", [Convoy(), Convoy()], episode_ticks=50, settings=spaces, **settings)
+
+
+def done(drivers: object, guards: object, callers: object) -> dict[str, Any]:
+    drove = np.array(drivers, np.float32).reshape(-1, 2)
+    return {"driver": drove, "guard": np.array(guards, np.int64), "caller": np.array(callers, np.int64)}
+
+
+def test_groups_of_all_kinds_of_actions_act_together() -> None:
+    worlds = convoy()
+    assert worlds.specs["driver"].actions == Box(names=("0", "1"), low=(-1.0, -1.0), high=(1.0, 1.0))
+    guard = worlds.specs["guard"].actions
+    assert isinstance(guard, MultiDiscrete) and guard.sizes == (2, 3)
+    assert len(worlds.specs["caller"].vocabulary) == 3
+    seen = begun(worlds, 4)
+    assert seen["guard"].action_mask is not None
+    assert seen["guard"].action_mask.tolist() == [[True, True, True, False, False]] * 2
+    assert seen["driver"].action_mask is None and len(seen["driver"].slots) == 4
+    drive = [[0.5, -0.25], [0.0, 1.0], [0.0, 0.0], [-1.0, 0.0]]
+    one = worlds.step(done(drive, [[1, 0], [0, 2]], [2, 0]))
+    # 0.5 - 0.25 + 1 + 1 + 2 in the first world, -1 + 2 in the second
+    assert [stepped.rewards.tolist() for stepped in one.values()] == [[4.25, 4.25, 1.0, 1.0], [4.25, 1.0], [4.25, 1.0]]
+    assert one["guard"].observed.action_mask is not None
+    assert one["guard"].observed.action_mask[0].tolist() == [True, True, True, False, True]
+    with pytest.raises(SimulationError, match=r"expected actions of `driver` of shape \(4, 2\), got \(3, 2\)"):
+        worlds.step(done(drive[:3], [[1, 0], [0, 2]], [2, 0]))
+
+
+@pytest.mark.parametrize("ticks", [1, 2, 4, 8])
+def test_groups_of_all_kinds_of_actions_come_back(ticks: int) -> None:
+    one, other = convoy(global_state=True), convoy(global_state=True)
+    generator = np.random.default_rng(0)
+    seen = begun(one, 4)
+
+    def draw() -> dict[str, Any]:
+        drove = generator.uniform(-1, 1, (len(seen["driver"].slots), 2))
+        return done(drove, generator.integers(0, 2, (2, 2)) * [1, 0], generator.integers(0, 3, 2))
+
+    for _ in range(ticks):
+        seen = {group: stepped.observed for group, stepped in one.step(draw()).items()}
+    restored = other.restore(one.save_state())
+    for group, observed in seen.items():
+        assert observed.slots.tolist() == restored[group].slots.tolist()
+        for name, array in observed.observations.items():
+            np.testing.assert_array_equal(array, restored[group].observations[name])
+    actions = draw()
+    for group, stepped in one.step(actions).items():
+        again = other.step(actions)[group] if group == "driver" else None
+        if again is not None:
+            np.testing.assert_array_equal(stepped.rewards, again.rewards)
+
+
+def test_critics_see_the_state_of_their_world() -> None:
+    worlds = convoy(global_state=True)
+    for spec in worlds.specs.values():
+        assert (spec.observation_shapes, spec.critic_shapes) == ({"observation": (1,)}, {"global_state": (2,)})
+    seen = begun(worlds, 4)
+    assert seen["driver"].observations["global_state"].tolist() == [[0, 0]] * 4
+    guards, callers = [[1, 0], [0, 0]], [2, 0]
+    one = worlds.step(done(np.zeros((4, 2)), guards, callers))
+    assert one["driver"].observed.observations["global_state"].tolist() == [[1, 3], [1, 3], [1, 0], [1, 0]]
+    assert one["caller"].observed.observations["global_state"].tolist() == [[1, 3], [1, 0]]
+    worlds.step(done(np.zeros((4, 2)), guards, callers))
+    three = worlds.step(done(np.zeros((4, 2)), guards, callers))
+    # who leaves sees what the last action led to
+    assert three["driver"].final_observations["global_state"].tolist() == [[3, 9], [3, 9], [3, 0], [3, 0]]
+    worlds.step(done([], guards, callers))
+    five = worlds.step(done([], guards, callers))
+    assert five["guard"].final_observations["global_state"].tolist() == [[5, 15], [5, 0]]
+    assert five["guard"].observed.observations["global_state"].tolist() == [[0, 0]] * 2
+
+
+def test_nobody_sees_the_state_unasked() -> None:
+    worlds = convoy()
+    assert all(not spec.critic_shapes for spec in worlds.specs.values())
+    assert list(begun(worlds, 4)["driver"].observations) == ["observation"]
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        (np.array([0.0, np.nan]), r"expected finite numbers in `global_state`"),
+        (np.zeros(3), r"expected `global_state` of shape \(2,\), got \(3,\)"),
+        ("none", r"expected `global_state` of shape \(2,\), got \(\)"),
+    ],
+)
+def test_a_state_that_is_none_is_named(state: object, problem: str) -> None:
+    worlds = ParallelWorlds("convoy", [Convoy(broken_state=state)], episode_ticks=9, global_state=True)
+    with pytest.raises(EnvironmentFaultError, match=rf"convoy, world 0, agent 'driver_0', tick 0: {problem}"):
+        begun(worlds, 4)
+
+
+def test_what_a_state_raises_is_named_with_its_place() -> None:
+    class Silent(Convoy):
+        def state(self) -> Any:
+            raise NotImplementedError("no state")
+
+    worlds = ParallelWorlds("convoy", [Silent()], episode_ticks=9, global_state=True)
+    with pytest.raises(EnvironmentFaultError, match="convoy, world 0, tick 0: `state` failed with NotImplementedError"):
+        begun(worlds, 4)
+
+
+def test_a_state_without_a_space_is_refused() -> None:
+    expected = r"`environment.global_state`: expected `coach` to have a `state_space`, .*, got None"
+    with pytest.raises(ConfigError, match=expected):
+        ParallelWorlds("coach", [Coach()], episode_ticks=9, global_state=True)
+    with pytest.raises(ConfigError, match="to have a `state_space`, of what its `state\\(\\)` returns, got 'big'"):
+        ParallelWorlds("convoy", [Convoy(state_space="big")], episode_ticks=9, global_state=True)

@@ -15,8 +15,9 @@ from townlet_behavior import BridgeConfig, Kind
 from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
-from townlet_runtime.adapters.pettingzoo_worlds import TurnBased, in_parallel
+from townlet_runtime.adapters.pettingzoo_worlds import TurnBased, in_parallel, pettingzoo_worlds
 from townlet_runtime.adapters.registry import Environment
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.core.rollouts import Collector
 from townlet_runtime.errors import ConfigError, MissingExtraError
 from townlet_runtime.policy.policy import UniformPolicy
@@ -265,5 +266,26 @@ def test_continuous_actions_in_turn_are_refused_by_name() -> None:
         def action_space(self, agent: str) -> spaces.Space[object]:
             return spaces.Box(0.0, 1.0, (1,))
 
-    with pytest.raises(ConfigError, match="expected actions of Discrete, MultiDiscrete or MultiBinary, got Box"):
-        ParallelWorlds("pettingzoo:smooth", [in_parallel(Smooth())], episode_ticks=9)
+    expected = "`smooth` cannot be learned: expected actions that a mask can forbid, as agents take turns, got Box"
+    with pytest.raises(ConfigError, match=expected):
+        pettingzoo_worlds(
+            "smooth",
+            num_worlds=1,
+            settings={},
+            max_episode_ticks=None,
+            spaces=SpaceSettings(),
+            global_state=False,
+            factory=Smooth,
+        )
+
+
+def test_the_state_of_a_game_in_turns_is_seen() -> None:
+    class Open(Nim):
+        state_space = spaces.Box(0.0, np.inf, (1,))
+
+        def state(self) -> object:
+            return np.array([self._heap], np.float32)
+
+    worlds = ParallelWorlds("open", [in_parallel(Open())], episode_ticks=9, global_state=True)
+    seen = begun(worlds, 1)
+    assert seen["agents"].observations["global_state"].tolist() == [[5], [5]]

@@ -98,6 +98,20 @@ def test_what_was_done_before_says_nothing_about_the_rate(
     assert capsys.readouterr().err == "ppo: 800 of 1,200 ticks, 50/s, 8 s left\n"
 
 
+def test_a_told_time_is_shown_as_it_is_and_an_unknown_one_not_at_all(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, 6.0, 12.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(now))
+    with console().progress(total=1200, unit="ticks", told=True) as progress:
+        progress.update("clone", 600)
+        progress.update("judge", 1200, left=30.0)
+    assert capsys.readouterr().err.splitlines() == [
+        "clone: 600 of 1,200 ticks, 100/s",
+        "judge: 1,200 of 1,200 ticks, 100/s, 30 s left",
+    ]
+
+
 def test_quiet_shows_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
     with console(quiet=True).progress(total=2, unit="ticks") as progress:
         progress.update("a", 1)
@@ -112,6 +126,9 @@ def test_on_a_terminal_progress_is_drawn(capsys: pytest.CaptureFixture[str], mon
     out, err = capsys.readouterr()
     assert out == ""
     assert "clone" in err and "100 of 200 ticks" in err and "return 1.5" in err
+    with console().progress(total=200, unit="ticks", told=True) as progress:
+        progress.update("judge", 200, left=184.0)
+    assert "3 min 04 s left" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,6 @@ def test_an_environment_that_a_module_registers_is_named_with_it(
         ("run --env pettingzoo:nowhere.simple_v1", "no PettingZoo environment 'nowhere.simple_v1'"),
         ("run --env nowhere", "no world `nowhere` is registered"),
         ("run --env nowhere:at-all", "a config must not name code to import"),
-        ("run --env gymnasium:Pendulum-v1", "`gymnasium:Pendulum-v1` cannot be learned"),
         (f"run --env {NAME} --set environment.settings.nonsense=1", "unexpected keyword argument 'nonsense'"),
         (f"run --env {NAME} --set environment.controller={CONTROLLER}", "`environment.controller`: no controller"),
         (f"run --env {NAME} --controller nobody", "--controller: no controller `nobody` is registered"),

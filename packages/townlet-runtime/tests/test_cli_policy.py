@@ -89,6 +89,65 @@ def test_states_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("actions", "kind", "columns", "shown"),
+    [
+        (
+            {"parts": [{"name": "hand", "keys": ["open", "closed", "fist"]}]},
+            "logits",
+            3,
+            ["1 parts of an action, for road", "  hand: open, closed, fist"],
+        ),
+        (
+            {"names": ["steer"], "low": [-1], "high": [0.5]},
+            "gaussian",
+            2,
+            ["1 clipped numbers, for road", "  steer from -1 to 0.5"],
+        ),
+    ],
+)
+def test_policies_of_array_actions_are_sealed_checked_and_shown(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    actions: dict[str, object],
+    kind: str,
+    columns: int,
+    shown: list[str],
+) -> None:
+    model = saved(
+        model_of(
+            [node("MatMul", ["features", "W"], ["said"])],
+            {"features": (FLOAT, ["N", 4])},
+            {"said": (FLOAT, ["N", columns])},
+            {"W": W[:, :columns]},
+        ),
+        tmp_path,
+    )
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"actions": actions, "world": "road", "observations": {"features": [4]}}))
+    path, out, _ = sealed(capsys, model, "--spec", str(spec), "--output-kind", kind)
+    assert shown[0] in out
+    assert main(["policy", "check", str(path)]) == 0
+    assert "within the tolerance" in capsys.readouterr().out
+    assert main(["policy", "show", str(path)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert shown[0] in told[0] and told[1] == shown[1]
+    assert told[2:] == ["observation features: float32 [4]", "no recurrent state, without values"]
+    assert main(["policy", "show", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["label"]["version"] == 2
+
+
+def test_a_discrete_policy_is_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path, _, _ = sealed(
+        capsys, saved(gru(), tmp_path), "--vocabulary", "a,b,c", "--actions", "logits", "--state", "h0=hn"
+    )
+    assert main(["policy", "show", str(path)]) == 0
+    first, *actions, seen, last = capsys.readouterr().out.splitlines()
+    assert "3 actions, for unknown, SHA-256" in first and actions == ["  a", "  b", "  c"]
+    assert (seen, last) == ("observation obs: float32 [4]", "5 numbers of recurrent state, without values")
+    assert "expected a readable policy file" in refusal(capsys, "show", str(tmp_path / "absent.onnx"))
+
+
+@pytest.mark.parametrize(
     ("options", "complaint"),
     [
         ((), "--env, --spec, --vocabulary: one of them says what the policy is for"),

@@ -108,6 +108,15 @@ def test_progress_is_a_line_for_each(tmp_path: Path) -> None:
     assert progress_lines(runs, 2, 110.0)[-1] == "1 of 4 runs ended, about 1 min 00 s left"
 
 
+def test_a_run_that_is_judged_is_not_done(tmp_path: Path) -> None:
+    run = fake(tmp_path, 0, "")
+    run.begun, run.process = 100.0, subprocess.Popen([sys.executable, "-c", ""])
+    run.process.wait()
+    run.log.write_text("judge: 2,000 of 2,000 env steps, 50/s, 1 min 04 s left\n")
+    # All steps are made, and yet 64 s are left, as the run itself says.
+    assert progress_lines([run], 1, 110.0)[-1] == "0 of 1 runs ended, about 1 min 04 s left"
+
+
 @pytest.mark.parametrize(
     ("ended", "alive", "waiting", "jobs", "left"),
     [

@@ -12,7 +12,8 @@ from townlet_runtime.config.file_schema import preset_values
 from townlet_runtime.config.keys import ANY
 from townlet_runtime.config.load import LoadedConfig
 from townlet_runtime.config.origins import meant_of
-from townlet_runtime.config.schema import effective_keys, idle_keys
+from townlet_runtime.config.schema import effective_keys
+from townlet_runtime.config.sections import idle_keys
 from townlet_runtime.errors import ConfigError
 
 KEY = re.compile(r"^(\s*)#(\w+: .*)$", re.MULTILINE)
@@ -50,6 +51,7 @@ def test_of_another_world_only_what_has_an_effect_there_is_written(world: str) -
     assert every.config.environment.name == world and every.warning is None
     assert "num_agents" not in text and "behavior:" not in text
     assert ("vectorization" in text) == world.startswith(("gymnasium", "module"))
+    assert ("global_state" in text) != world.startswith("gymnasium") and "max_entities" in text
     preset = preset_values()[world if world in preset_values() else "default"]
     assert f"#gae_lambda: {preset['ppo.gae_lambda']}" in text and f"#num_envs: {preset['num_envs']}" in text
 

@@ -1,7 +1,7 @@
 from dataclasses import dataclass, make_dataclass
 
 from townlet_runtime.config.prose import prose_of
-from townlet_runtime.config.schema import Environment, Section
+from townlet_runtime.config.sections import Environment, Section
 from townlet_runtime.town.config import TownConfig
 
 

@@ -259,6 +259,7 @@ ELSEWHERE |= {"environment.controller", "environment.groups", "environment.guard
 ELSEWHERE |= {"affordances.affordances_file", "affordances.runtime.factory"}
 """And what is carried out when a config is loaded, or only refused."""
 IDLE_IN_THE_TOWN = {"environment.settings", "environment.vectorization"}
+IDLE_IN_THE_TOWN |= {f"environment.{key}" for key in "actions global_state max_entities observation_kinds".split()}
 
 
 def meaning(content: dict[str, Any]) -> tuple[object, ...]:

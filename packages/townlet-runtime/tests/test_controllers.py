@@ -6,6 +6,7 @@ import pytest
 from beginnings import begun
 from installed import install
 
+from townlet_behavior import Box, MultiDiscrete
 from townlet_runtime.adapters.controllers import (
     ObservationController,
     load_controller,
@@ -232,3 +233,42 @@ def test_a_controller_that_holds_threads_is_closed_by_its_name() -> None:
     still = load_controller("my_scripts:make")(Corridor().spec)
     assert isinstance(still, Closing)
     still.close()  # has nothing to close
+
+
+PEDALS = Box(names=("steer", "gas"), low=(-1.0, 0.0), high=(1.0, 1.0))
+MOVES = MultiDiscrete(parts={"move": ("stay", "go"), "hand": ("open", "closed")})
+
+
+def test_a_function_of_one_agent_may_answer_with_an_array() -> None:
+    seen = begun(Corridor(CorridorConfig(places=2, max_absence=1), num_worlds=2), 3)
+    answers = {"visitor_0_1": [0.5, 1], "visitor_1_1": None}
+    pedals = ObservationController(lambda observations, agent_id: answers[agent_id], actions=PEDALS)
+    proposed = pedals.propose(seen)
+    assert proposed.dtype == np.float32
+    for row, agent_id in enumerate(seen.agent_ids.tolist()):
+        np.testing.assert_array_equal(proposed[row], [np.nan] * 2 if answers[agent_id] is None else [0.5, 1.0])
+    moves = ObservationController(lambda observations, agent_id: np.array([1, 0]), actions=MOVES).propose(seen)
+    assert moves.dtype == np.int64 and moves.tolist() == [[1, 0]] * len(seen.slots)
+    assert ObservationController(lambda o, a: None, actions=MOVES).propose(seen).tolist() == [[-1, -1]] * len(
+        seen.slots
+    )
+
+
+@pytest.mark.parametrize(
+    ("actions", "answer", "expected"),
+    [
+        (PEDALS, 0.5, "2 numbers or None, got 0.5"),
+        (PEDALS, [0.5], r"2 numbers or None, got \[0.5\]"),
+        (PEDALS, ["a", "b"], r"2 numbers or None, got \['a', 'b'\]"),
+        (MOVES, [0.0, 1.0], r"2 indices or None, got \[0.0, 1.0\]"),
+        (MOVES, 1, "2 indices or None, got 1"),
+        (None, [1], r"an action index, got \[1\]"),
+    ],
+)
+def test_an_answer_that_is_no_action_is_named(
+    actions: Box | MultiDiscrete | None, answer: object, expected: str
+) -> None:
+    seen = begun(Corridor(CorridorConfig(places=1)), 3)
+    controller = ObservationController(lambda observations, agent_id: answer, actions=actions)
+    with pytest.raises(SimulationError, match=f"the script must propose {expected} for 'visitor_0_1'"):
+        controller.propose(seen)

@@ -12,10 +12,11 @@ from townlet_behavior import (
     View,
 )
 from townlet_runtime.adapters.equipped import Equipment, EquippedSimulation, WithScript
-from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
+from townlet_runtime.core.loop import GroupedLoop, runtimes_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.script import script_side
 from townlet_runtime.testing import Corridor, check_grouped_simulation
 
 WAIT, RIGHT = 0, 2

@@ -12,15 +12,7 @@ from numpy.typing import NDArray
 from strategies import LinearPolicy, bridge_config
 
 from townlet_behavior import BridgeConfig, Guardrail, GuardrailError, IdleController, StatelessGuardrail, Verdicts
-from townlet_runtime.core.loop import (
-    BatchLoop,
-    GroupedLoop,
-    LoopReport,
-    count_worlds,
-    require_groups,
-    runtimes_of,
-    script_side,
-)
+from townlet_runtime.core.loop import BatchLoop, GroupedLoop, LoopReport, count_worlds, require_groups, runtimes_of
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import (
@@ -33,6 +25,7 @@ from townlet_runtime.simulation.interface import (
 )
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.recorded import schema_of
+from townlet_runtime.simulation.script import script_side
 from townlet_runtime.testing import Corridor, CorridorConfig
 from townlet_trajectory import TrajectoryService
 from townlet_trajectory.evaluation.interfaces import training_seeds

@@ -4,95 +4,51 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from beginnings import begun
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
-from strategies import LOWEST, LinearPolicy, masked_log_probs
+from strategies import LinearPolicy
 
-from townlet_behavior import ActionVocabulary, BridgeConfig, PolicyError
+import townlet_trajectory
+from townlet_behavior import ActionVocabulary, Box, BridgeConfig, MultiDiscrete, PolicyError
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.file import PolicyCard
 from townlet_runtime.policy.policy import (
+    AnyArrayActions,
     UniformPolicy,
     commitment_of,
-    greedy_actions,
+    distribution_of,
+    is_recurrent,
     require_fit,
-    sample_actions,
     spec_sha256,
 )
 from townlet_runtime.simulation.interface import Observations
 from townlet_runtime.testing import Corridor
 
 SPEC = Corridor().spec
+PARTS = MultiDiscrete(parts={"move": ("stay", "go"), "hand": ("open", "half", "closed")})
+STEER = Box(names=("steer", "throttle"), low=(-1.0, 0.0), high=(1.0, 6.0))
 
 
-def log(*probabilities: float) -> NDArray[np.float32]:
-    return np.array([[LOWEST if p == 0 else np.log(p) for p in probabilities]], np.float32)
+class Distributed(LinearPolicy):
+    """States a distribution, and array actions perhaps."""
+
+    def __init__(self, distribution: str, actions: AnyArrayActions | None = None) -> None:
+        super().__init__(SPEC, seed=1)
+        self.distribution, self.actions = distribution, actions
+        self.vocabulary = SPEC.vocabulary.keys if actions is None else ()
 
 
-def test_sampling_at_a_temperature_by_hand() -> None:
-    # π = (1, 4, 4)/9 at τ = 2 is (1, 2, 2)/5: cumulative 0.2, 0.6, 1. At τ = 1: 0.11, 0.56, 1.
-    log_probs = np.log(np.array([[1, 4, 4]] * 4, np.float32) / np.float32(9))
-    drawn = sample_actions(log_probs, np.array([0.15, 0.15, 0.58, 0.58]), np.array([2, 1, 2, 1], np.float32))
-    assert drawn.tolist() == [0, 1, 1, 2]
-    nothing = np.full((1, 3), np.finfo(np.float32).min)
-    assert sample_actions(nothing, np.array([0.5]), np.array([2.0], np.float32)).tolist() == [3]
+class Remembering:
+    """An actor that has a memory of `state_size` numbers, perhaps none."""
 
+    def __init__(self, state_size: int) -> None:
+        self.state_size = state_size
 
-@pytest.mark.parametrize(
-    ("uniform", "action"),
-    [(0.0, 1), (0.2499, 1), (0.2501, 3), (0.7499, 3), (0.7501, 4), (np.nextafter(1.0, 0.0), 4)],
-)
-def test_sampling_by_hand(uniform: float, action: int) -> None:
-    # distribution function: 0, 0.25, 0.25, 0.75, 1, 1
-    log_probs = log(0, 0.25, 0, 0.5, 0.25, 0)
-    assert sample_actions(log_probs, np.array([uniform])).tolist() == [action]
-
-
-@pytest.mark.property
-@given(masked_log_probs(), st.data())
-def test_a_masked_action_is_never_drawn(
-    drawn: tuple[NDArray[np.float32], NDArray[np.bool_]], data: st.DataObject
-) -> None:
-    log_probs, mask = drawn
-    rows = np.arange(len(mask))
-    uniforms = data.draw(npst.arrays(np.float64, len(mask), elements=st.floats(0, 1, exclude_max=True)))
-    actions = sample_actions(log_probs, uniforms)
-    assert actions.dtype == np.int64
-    assert mask[rows, actions].all()
-    assert mask[rows, sample_actions(log_probs, np.full(len(mask), np.nextafter(1.0, 0.0)))].all()
-    assert mask[rows, greedy_actions(log_probs)].all()
-
-
-@pytest.mark.property
-@given(masked_log_probs())
-def test_shares_of_evenly_spread_draws_are_the_probabilities(
-    drawn: tuple[NDArray[np.float32], NDArray[np.bool_]],
-) -> None:
-    log_probs, _ = drawn
-    spread = (np.arange(1000) + 0.5) / 1000
-    for row in log_probs:
-        actions = sample_actions(np.tile(row, (1000, 1)), spread)
-        shares = np.bincount(actions, minlength=len(row)) / 1000
-        # a step of the distribution function lies within one draw of where it should
-        np.testing.assert_allclose(shares, np.exp(row, dtype=np.float64), atol=2.1e-3)
-
-
-def test_a_row_that_is_no_distribution_gives_no_action() -> None:
-    log_probs = np.concatenate([log(0, 0, 0), log(0.5, 0, 0.5), np.full((1, 3), np.nan, np.float32)])
-    assert sample_actions(log_probs, np.full(3, 0.9)).tolist() == [3, 2, 3]
-    assert greedy_actions(log_probs).tolist() == [3, 0, 3]
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_one_impossible_number_spoils_its_row_alone(value: float, place: int) -> None:
-    log_probs = np.concatenate([log(0.2, 0.5, 0.3), log(0.2, 0.5, 0.3)])
-    log_probs[0, place] = value
-    assert greedy_actions(log_probs).tolist() == [3, 1]
-    assert sample_actions(log_probs, np.full(2, 0.5)).tolist() == [3, 1]
+    def act(
+        self, observations: Observations, action_mask: NDArray[np.bool_] | None, state: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        rows = len(state)
+        return np.zeros((rows, 1), np.float32), np.zeros(rows, np.float32), state + np.float32(1)
 
 
 @dataclass(frozen=True)
@@ -135,10 +91,6 @@ def test_a_policy_that_fails_is_refused_at_once_in_both_ways_of_acting(greedy: b
         runtime.decide_batch()
 
 
-def test_greedy_takes_the_first_of_the_most_probable() -> None:
-    assert greedy_actions(np.concatenate([log(0.2, 0.4, 0.4), log(0.5, 0.4, 0.1)])).tolist() == [1, 0]
-
-
 def test_the_uniform_policy_spreads_over_legal_actions() -> None:
     policy = UniformPolicy(vocabulary=("a", "b", "c"), observation_shapes={"features": (2,)})
     observations = {"features": np.zeros((2, 2), np.float32)}
@@ -148,6 +100,58 @@ def test_the_uniform_policy_spreads_over_legal_actions() -> None:
     np.testing.assert_allclose(np.exp(log_probs), np.array([[0.5, 0, 0.5], [0, 0, 1]]), rtol=1e-6)
     assert values.tolist() == [0.0, 0.0]
     np.testing.assert_allclose(np.exp(policy.act(observations, None)[0]), np.full((2, 3), 1 / 3), rtol=1e-6)
+
+
+def test_the_uniform_policy_spreads_over_the_legal_values_of_each_part() -> None:
+    policy = UniformPolicy(vocabulary=(), observation_shapes={"features": (2,)}, actions=PARTS)
+    observations = {"features": np.zeros((2, 2), np.float32)}
+    mask = np.array([[True, False, True, True, True], [False, True, False, True, False]])
+    log_probs, _ = policy.act(observations, mask)
+    assert log_probs.dtype == np.float32
+    expected = np.array([[1, 0, 1 / 3, 1 / 3, 1 / 3], [0, 1, 0, 1, 0]])
+    np.testing.assert_allclose(np.exp(log_probs), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.exp(policy.act(observations, None)[0]), [[1 / 2] * 2 + [1 / 3] * 3] * 2, rtol=1e-6)
+
+
+def test_the_uniform_policy_of_numbers_states_their_moments() -> None:
+    policy = UniformPolicy(vocabulary=(), observation_shapes={"features": (2,)}, actions=STEER)
+    params, _ = policy.act({"features": np.zeros((3, 2), np.float32)}, None)
+    # of U(-1, 1) and U(0, 6): means 0 and 3, deviations 2/√12 and 6/√12
+    np.testing.assert_allclose(params, [[0.0, 3.0, np.log(2 / 12**0.5), np.log(6 / 12**0.5)]] * 3, rtol=1e-6)
+    assert (policy.distribution, distribution_of(policy)) == ("uniform", "uniform")
+
+
+def test_a_policy_of_other_array_actions_is_refused_by_name() -> None:
+    steered = replace(SPEC, vocabulary=ActionVocabulary.none(), option_ticks={}, commitment_columns=None, actions=STEER)
+    uniform = UniformPolicy.of(steered)
+    require_fit(uniform, steered)
+    require_fit(
+        replace(uniform, actions=townlet_trajectory.Box(names=STEER.names, low=STEER.low, high=STEER.high)), steered
+    )
+    wider = replace(uniform, actions=replace(STEER, high=(2.0, 6.0)))
+    here = r"here are numbers `steer` in \[-1, 1\], `throttle` in \[0, 6\]"
+    with pytest.raises(SimulationError, match=r"made for numbers `steer` in \[-1, 2\], .*, " + here):
+        require_fit(wider, steered)
+    with pytest.raises(SimulationError, match="made for parts `move` of 2, `hand` of 3, " + here):
+        require_fit(replace(uniform, actions=PARTS), steered)
+    with pytest.raises(SimulationError, match="made for 4 actions of a vocabulary, " + here):
+        require_fit(LinearPolicy(SPEC, seed=1), steered)
+    with pytest.raises(SimulationError, match="made for numbers .*, here are 4 actions of a vocabulary"):
+        require_fit(uniform, SPEC)
+
+
+def test_numbers_are_clipped_where_a_policy_says_nothing() -> None:
+    assert distribution_of(LinearPolicy(SPEC, seed=1)) == "clipped"
+    assert distribution_of(Distributed("squashed")) == "squashed"
+    assert distribution_of(Distributed("")) == "clipped"
+    with pytest.raises(SimulationError, match="a distribution of the policy among .*, got 'beta'"):
+        distribution_of(Distributed("beta"))
+
+
+def test_a_network_without_memory_is_not_recurrent() -> None:
+    assert not is_recurrent(LinearPolicy(SPEC, seed=1))
+    assert not is_recurrent(None)
+    assert [is_recurrent(Remembering(size)) for size in (0, 3)] == [False, True]
 
 
 def test_a_policy_with_other_actions_is_refused_by_name() -> None:

@@ -16,8 +16,8 @@ from townlet_runtime.core.loop import BatchLoop
 from townlet_runtime.core.rollouts import Collector, Evaluator
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.policy.acting import STATE, ActingPolicy
 from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy
-from townlet_runtime.policy.policy import STATE, ActingPolicy
 from townlet_runtime.simulation.interface import AGENTS, Observed, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.recorded import schema_of

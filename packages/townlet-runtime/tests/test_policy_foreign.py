@@ -1,6 +1,5 @@
-"""What a model is sealed for, and how its inputs find their observations."""
+"""How the inputs of a model find their observations."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,8 @@ from foreign_models import BOOL, FLOAT, INT64, W, linear, model_of, node, saved,
 from onnx import ModelProto, TensorProto, helper
 
 from townlet_runtime.errors import PolicyFileError
-from townlet_runtime.policy.foreign import ForeignModel, ModelParts, SealSpec
-from townlet_runtime.policy.policy import commitment_of
-from townlet_runtime.testing import Corridor
+from townlet_runtime.policy.foreign import ForeignModel, ModelParts
+from townlet_runtime.policy.seal_spec import SealSpec
 
 KEYS = ("wait", "left", "right")
 
@@ -39,52 +37,6 @@ def two_inputs(first: str = "a", second: str = "b", *, kind: int = FLOAT) -> Mod
         {"y": (FLOAT, ["N", 3])},
         {"W": W},
     )
-
-
-def test_a_spec_is_that_of_a_simulation() -> None:
-    spec = Corridor().spec
-    made = SealSpec.of(spec)
-    assert made.vocabulary == spec.vocabulary.keys and made.observation_shapes == spec.observation_shapes
-    assert (made.world, made.feature_names, made.commitment) == ("corridor", spec.feature_names, commitment_of(spec))
-
-
-def test_a_spec_is_read_from_json(tmp_path: Path) -> None:
-    path = tmp_path / "spec.json"
-    path.write_text(json.dumps({"vocabulary": ["wait", "go"]}))
-    assert SealSpec.read(path) == SealSpec(vocabulary=("wait", "go"))
-    content = {
-        "vocabulary": ["wait", "go"],
-        "world": "road",
-        "observations": {"features": [2]},
-        "feature_names": ["speed", "held"],
-        "commitment": {"observation": "features", "start": 1, "max_ticks": 15},
-    }
-    path.write_text(json.dumps(content))
-    assert SealSpec.read(path) == SealSpec(
-        vocabulary=("wait", "go"),
-        world="road",
-        observation_shapes={"features": (2,)},
-        feature_names=("speed", "held"),
-        commitment=("features", 1, 15),
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("[]", "a JSON object"),
-        ("{}", "a list in `vocabulary`, got None"),
-        ('{"vocabulary": []}', "a list of different keys"),
-        ('{"vocabulary": ["a"], "actions": 1}', r"the keys .*, got \['actions'\]"),
-        ('{"vocabulary": ["a"], "world": 1}', "text in `world`"),
-        ('{"vocabulary": ["a"], "observations": {"x": 4}}', "positive sizes in `observations.x`"),
-    ],
-)
-def test_another_spec_is_refused_with_the_file_and_the_key(text: str, complaint: str, tmp_path: Path) -> None:
-    path = tmp_path / "spec.json"
-    path.write_text(text)
-    with pytest.raises(PolicyFileError, match=f"spec.json: expected {complaint}"):
-        SealSpec.read(path)
 
 
 def test_inputs_find_observations_of_their_name_the_only_one_or_the_one_they_are_given(tmp_path: Path) -> None:

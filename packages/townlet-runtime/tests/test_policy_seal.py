@@ -1,23 +1,27 @@
 """Models of other libraries become policies that act as the models do, for any number of agents."""
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
-from foreign_models import DOUBLE, FLOAT, V, W, gru, linear, model_of, node, saved, with_constants
+from foreign_models import BOOL, DOUBLE, FLOAT, INT64, V, W, gru, linear, model_of, node, saved, with_constants
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto, helper
 from strategies import LOWEST, log_softmax
 
-from townlet_runtime.errors import PolicyFileError
-from townlet_runtime.policy.foreign import ModelParts, SealSpec
+from townlet_runtime.errors import PolicyFileError, SimulationError
+from townlet_runtime.policy.foreign import ModelParts
 from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import require_fit
 from townlet_runtime.policy.seal import SealedPolicy, seal
+from townlet_runtime.policy.seal_spec import SealSpec
 from townlet_runtime.policy.vectors import check_vectors
 from townlet_runtime.testing import Corridor
+from townlet_trajectory import Box, MultiDiscrete
 from townlet_trajectory.evaluation.golden_vectors import read_vectors
 
 KEYS = ("wait", "left", "right")
@@ -67,7 +71,7 @@ def test_golden_vectors_of_the_models_own_answers_lie_beside_it(tmp_path: Path) 
     seen = inputs.observations["features"]
     np.testing.assert_allclose(outputs.values, (seen @ V)[:, 0], rtol=1e-5, atol=1e-6)
     expected = log_softmax(np.where(inputs.action_mask, seen @ W, LOWEST))
-    np.testing.assert_allclose(outputs.log_probs[inputs.action_mask], expected[inputs.action_mask], atol=1e-5)
+    np.testing.assert_allclose(outputs.params[inputs.action_mask], expected[inputs.action_mask], atol=1e-5)
     assert check_vectors(made.path).passed and max(made.differences.values()) < 1e-5
 
 
@@ -265,3 +269,103 @@ def test_a_sealed_file_says_what_it_is(tmp_path: Path) -> None:
     start = text.index(b'{"format"')
     label = json.JSONDecoder().raw_decode(text[start:].decode(errors="replace"))[0]
     assert label["file_sha256"] == made.digest and label["values"] is False
+
+
+PARTS = SealSpec(
+    vocabulary=(),
+    observation_shapes={"features": (4,)},
+    actions=MultiDiscrete(parts={"move": ("stay", "north", "south"), "hand": ("open", "closed")}),
+)
+NUMBERS = SealSpec(
+    vocabulary=(),
+    observation_shapes={"features": (4,)},
+    actions=Box(names=("steer", "throttle"), low=(-1.0, 0.0), high=(1.0, 4.0)),
+    distribution="squashed",
+)
+WIDE = np.random.default_rng(12).normal(size=(4, 5)).astype(np.float32)
+
+
+def wide(*more: NodeProto, columns: int, outputs: tuple[str, ...] = ("said",)) -> ModelProto:
+    """said = obs W of as many columns, value = obs V, then `more`."""
+    nodes = [node("MatMul", ["obs", "W"], ["said"]), node("MatMul", ["obs", "V"], ["value"]), *more]
+    declared = {name: (FLOAT, ["N", "P"]) for name in outputs}
+    return model_of(nodes, {"obs": (FLOAT, ["N", 4])}, declared, {"W": WIDE[:, :columns], "V": V})
+
+
+def test_a_model_of_parts_becomes_a_policy_that_normalises_each(tmp_path: Path) -> None:
+    made = sealed(wide(columns=5), tmp_path, PARTS, output="said", values="value")
+    policy = OnnxPolicy.load(made.path)
+    assert (policy.vocabulary, policy.actions, policy.distribution) == ((), PARTS.actions, "")
+    mask = np.ones((70, 5), np.bool_)
+    mask[:35, 1] = mask[35:, 4] = False
+    log_probs, values = policy.act({"features": OBSERVED}, mask)
+    scores = np.where(mask, OBSERVED @ WIDE, LOWEST)
+    expected = np.concatenate((log_softmax(scores[:, :3]), log_softmax(scores[:, 3:])), axis=1)
+    np.testing.assert_allclose(log_probs[mask], expected[mask], rtol=1e-4, atol=1e-5)
+    assert (np.exp(log_probs[~mask]) == 0.0).all() and values is not None
+    checked = check_vectors(made.path)
+    assert checked.passed and checked.differences.keys() == {"log_probs", "values"}
+
+
+def test_a_model_of_numbers_becomes_a_policy_of_gaussians(tmp_path: Path) -> None:
+    made = sealed(wide(columns=4), tmp_path, NUMBERS, output="said", output_kind="gaussian", values="value")
+    policy = OnnxPolicy.load(made.path)
+    assert (policy.actions, policy.distribution) == (NUMBERS.actions, "squashed")
+    params, values = policy.act({"features": OBSERVED}, None)
+    np.testing.assert_allclose(params, OBSERVED @ WIDE[:, :4], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(values, (OBSERVED @ V)[:, 0], rtol=1e-5, atol=1e-6)
+    checked = check_vectors(made.path)
+    assert checked.passed and checked.differences.keys() == {"gaussian", "values"}
+    alone = policy.without_values()
+    assert alone.outputs == ("gaussian",) and alone.act({"features": OBSERVED}, None)[1] is None
+    assert policy.act({"features": OBSERVED[:0]}, None)[0].shape == (0, 4)
+
+
+def test_a_model_that_names_numbers_alone_is_nearly_certain_of_them(tmp_path: Path) -> None:
+    made = sealed(wide(columns=2), tmp_path, replace(NUMBERS, distribution="clipped"), output_kind="actions")
+    params, _ = OnnxPolicy.load(made.path).act({"features": OBSERVED}, None)
+    np.testing.assert_allclose(params[:, :2], OBSERVED @ WIDE[:, :2], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.exp(params[:, 2:]), np.tile([1e-3, 2e-3], (70, 1)), rtol=1e-5)
+
+
+def test_a_mask_of_numbers_is_refused_while_acting(tmp_path: Path) -> None:
+    policy = OnnxPolicy.load(sealed(wide(columns=4), tmp_path, NUMBERS, output_kind="gaussian").path)
+    with pytest.raises(SimulationError, match="the policy expected no `action_mask` of numbers, got bool"):
+        policy.act({"features": OBSERVED}, np.ones((70, 4), np.bool_))
+
+
+def test_kinds_of_output_that_do_not_tell_such_actions_are_refused(tmp_path: Path) -> None:
+    assert "an output kind of numbers within bounds, gaussian or actions, got `logits`" in refusal(
+        wide(columns=4), tmp_path, NUMBERS
+    )
+    for spec in (SPEC, PARTS):
+        assert "an output kind of actions with probabilities, logits or log_probs or" in refusal(
+            linear(), tmp_path, spec, output_kind="gaussian"
+        )
+    assert "expected 4 numbers for each agent in `said`" in refusal(
+        wide(columns=5), tmp_path, NUMBERS, output_kind="gaussian"
+    )
+    assert "expected 5 numbers for each agent in `logits`" in refusal(linear(), tmp_path, PARTS)
+    masked_model = wide(node("Where", ["mask", "said", "said"], ["chosen"]), columns=4, outputs=("chosen",))
+    masked_model.graph.input.append(helper.make_tensor_value_info("mask", BOOL, ["N", 4]))
+    assert "no mask, for numbers have none, got the input `action_mask`" in refusal(
+        masked_model, tmp_path, NUMBERS, output_kind="gaussian", inputs={"mask": "action_mask", "obs": "features"}
+    )
+
+
+def test_indices_beyond_a_part_are_refused(tmp_path: Path) -> None:
+    more = [
+        node("Abs", ["said"], ["positive"]),
+        node("Add", ["positive", "two"], ["above"]),
+        node("Cast", ["above"], ["named"], to=INT64),
+    ]
+    model = with_constants(wide(*more, columns=2, outputs=("named",)), two=np.array([0.0, 2.0], np.float32))
+    model.graph.output[0].type.tensor_type.elem_type = INT64
+    complaint = refusal(model, tmp_path, PARTS, output_kind="actions")
+    assert "actions 0 to 2 in `named` (of the first part; the parts have [3, 2] values)" in complaint
+
+
+def test_the_bytes_of_a_sealed_discrete_model_are_those_of_the_release_before(tmp_path: Path) -> None:
+    made = sealed(linear(), tmp_path)
+    digest = hashlib.sha256(made.path.read_bytes()).hexdigest()
+    assert digest == "a99dd877839d86b1b8eb1534c7b993568b7c0bf4890c17ff8908b7958748a4c0"

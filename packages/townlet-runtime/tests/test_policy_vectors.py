@@ -8,8 +8,9 @@ import pytest
 from foreign_models import gru, linear, saved
 
 from townlet_runtime.errors import PolicyFileError
-from townlet_runtime.policy.foreign import ModelParts, SealSpec
+from townlet_runtime.policy.foreign import ModelParts
 from townlet_runtime.policy.seal import SealedPolicy, seal
+from townlet_runtime.policy.seal_spec import SealSpec
 from townlet_runtime.policy.vectors import VectorsCheck, check_vectors
 
 SPEC = SealSpec(vocabulary=("wait", "left", "right"), observation_shapes={"features": (4,)})

@@ -22,13 +22,14 @@ from townlet_behavior import (
     View,
 )
 from townlet_runtime.adapters.equipped import Equipment
-from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
+from townlet_runtime.core.loop import GroupedLoop, runtimes_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.group_members import Members
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.recorded import schema_of
+from townlet_runtime.simulation.script import script_side
 from townlet_runtime.simulation.split_groups import SplitGroups
 from townlet_runtime.testing import Corridor, CorridorConfig, check_grouped_simulation
 from townlet_runtime.town import Town, TownConfig

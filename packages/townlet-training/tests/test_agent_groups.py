@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pairs import SLEEPWALKER, SPECS, WALKER, PairCollector
 
-from townlet_training.config import ONE_GROUP, PlannedUpdate, TrainingConfig
+from townlet_training.config import ONE_GROUP, TrainingConfig
 from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.learning.ppo import PPOLearner
 from townlet_training.network.config import NetworkConfig
 from townlet_training.network.weights import weights_digest, weights_of, weights_sha256
+from townlet_training.planning import PlannedUpdate
 from townlet_training.run.agent_groups import GroupLearners, join_groups, require_groups, split_groups
 from townlet_trajectory.evaluation.interfaces import derive_seed
 

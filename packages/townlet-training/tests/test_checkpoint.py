@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from townlet_training.config import ONE_GROUP, PlannedUpdate, TrainingConfig
+from townlet_training.config import ONE_GROUP, TrainingConfig
 from townlet_training.errors import CheckpointError, NonFiniteError, ShapeError
 from townlet_training.network.config import NetworkConfig
 from townlet_training.network.weights import weights_digest
+from townlet_training.planning import PlannedUpdate
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import (
     Checkpoint,

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from townlet_training.config import AnnealConfig, GatesConfig, PlannedUpdate, Schedule, TrainingConfig, plan
+from townlet_training.config import AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.config import PPOConfig
 from townlet_training.network.spec import PolicySpec
+from townlet_training.planning import PlannedUpdate, Schedule, plan
 
 
 def config(**changes: Any) -> TrainingConfig:

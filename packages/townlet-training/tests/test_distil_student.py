@@ -14,8 +14,8 @@ from townlet_training.distil.agreement import decision_rows
 from townlet_training.distil.config import DistilConfig
 from townlet_training.distil.student import Student, labelled
 from townlet_training.errors import EmptyBatchError
-from townlet_training.learning.bc import labels
 from townlet_training.learning.config import BCConfig, LabelFilter
+from townlet_training.learning.labels import labels
 from townlet_training.network.weights import weights_sha256
 from townlet_trajectory import TrajectoryBatch
 

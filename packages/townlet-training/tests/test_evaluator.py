@@ -10,6 +10,7 @@ from townlet_training.config import GatesConfig, TrainingConfig
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.run import evaluator as evaluator_module
 from townlet_training.run.evaluator import RunEvaluator
+from townlet_training.run.monitor import Play
 from townlet_training.run.state import TrainingState
 from townlet_trajectory.evaluation import comparisons, gates
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, episodes_to_fail
@@ -147,6 +148,22 @@ def test_without_a_clone_there_is_none_in_the_final_score() -> None:
     final = RunEvaluator(CorridorEvaluator(), CONFIG, before_each=nothing).final(agents(network()), None)
     assert final.clone is None
     assert "clone" not in final.summaries
+
+
+def test_what_is_left_at_the_end_is_what_is_played_there() -> None:
+    config = replace(CONFIG, final_episodes=12, promotion=PromotionConfig(num_episodes=10, required_passes=2))
+    own = RunEvaluator(CorridorEvaluator(), config, before_each=nothing)
+    own.at_end = own.plays_at_end()
+    passes = [Play("learned", 10), Play("scripted", 10)]
+    baselines = [Play(name, 12) for name in config.baselines]
+    assert own.at_end == [Play("learned", 12), Play("learned", 12), *baselines, *passes, *passes]
+    own.final(agents(network()), agents(network()))
+    assert own.at_end == [*passes, *passes]
+    own.promotion_pass(agents(network()), promotion_seeds(5, 0, 10))
+    assert own.at_end == passes
+    assert RunEvaluator(None, config, before_each=nothing).plays_at_end() == []
+    alone = RunEvaluator(CorridorEvaluator(), replace(config, mode="ppo", baselines=("idle",)), before_each=nothing)
+    assert alone.plays_at_end() == [Play("learned", 12), Play("idle", 12)]
 
 
 def test_a_promotion_pass_pairs_the_policy_with_the_script() -> None:

@@ -24,7 +24,7 @@ from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import weights_digest, weights_of, weights_sha256
-from townlet_training.run import evaluator as evaluator_module
+from townlet_training.run import result as result_module
 from townlet_training.run.checkpoint import read_checkpoint
 from townlet_training.run.initial import InitialPolicy, initial_of_run
 from townlet_training.run.orchestrator import TrainingOrchestrator
@@ -58,7 +58,7 @@ def without_export(monkeypatch: pytest.MonkeyPatch) -> None:
     def noted(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: int) -> ExportedPolicy:
         return ExportedPolicy(path=path, weights_sha256=weights_sha256(network), file_sha256="0" * 64)
 
-    monkeypatch.setattr(evaluator_module, "export_policy", noted)
+    monkeypatch.setattr(result_module, "export_policy", noted)
 
 
 def initial(of: ActorCritic) -> InitialPolicy:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from corridor import SPEC, TOWN_EVENTS, CorridorCollector, agents, network
 
-from townlet_training.config import ONE_GROUP, PlannedUpdate, TrainingConfig
+from townlet_training.config import ONE_GROUP, TrainingConfig
 from townlet_training.errors import NonFiniteError, ShapeError
 from townlet_training.learning.update import PPOUpdate
+from townlet_training.planning import PlannedUpdate
 from townlet_training.run.metrics import (
     ANNEAL_KEYS,
     CONTRACT_KEYS,

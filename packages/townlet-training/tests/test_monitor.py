@@ -1,14 +1,15 @@
 """Clocks and progress, with a time that a test sets."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from corridor import SPEC
 
 from townlet_training.config import ONE_GROUP, TrainingConfig
 from townlet_training.run import monitor
-from townlet_training.run.monitor import Interrupted, Progress, RunClock, RunMonitor
-from townlet_training.run.state import TrainingState
+from townlet_training.run.monitor import Interrupted, Play, Progress, RunClock, RunMonitor, WorkLeft
+from townlet_training.run.state import Played, TrainingState
 
 
 class Time:
@@ -45,39 +46,59 @@ def test_parts_add_up_and_survive_errors(time: Time) -> None:
     assert clock.elapsed == 6.0
 
 
+def state_of(**changes: Any) -> TrainingState:
+    config = TrainingConfig(seed=1, total_env_steps=300_000)
+    return TrainingState(config=config, specs={ONE_GROUP: SPEC}, notes={}, transitions={ONE_GROUP: 0}, **changes)
+
+
 def test_a_clock_counts_on(time: Time) -> None:
     clock = RunClock()
-    clock.resume(30.0, {"clone": 10.0, "ppo": 5.0})
-    with clock.measure("ppo"):
+    played = {"learned": Played(episodes=4, seconds=2.0)}
+    clock.resume(state_of(stage="ppo", elapsed=30.0, timings={"clone": 10.0, "ppo": 5.0}, played=played))
+    with clock.measure("ppo"), clock.measure_play(Play("learned", 4)):
         time.now += 4.0
     assert clock.elapsed == 34.0
     assert clock.parts == {"clone": 10.0, "ppo": 9.0}
+    assert clock.played == {"learned": Played(episodes=8, seconds=6.0)}
+    noted = state_of(stage="ppo")
+    clock.note(noted)
+    assert (noted.elapsed, noted.timings, noted.played) == (34.0, clock.parts, clock.played)
 
 
-def test_progress_by_hand(time: Time) -> None:
+def test_the_time_left_by_hand(time: Time) -> None:
     clock = RunClock()
-    time.now += 4.0
-    assert clock.progress(stage="ppo", env_steps=200, total_env_steps=1000, last_return=2.5) == Progress(
-        stage="ppo", env_steps=200, total_env_steps=1000, env_steps_per_s=50.0, seconds_left=16.0, last_return=2.5
-    )
+    for part, seconds in (("clone", 50.0), ("warmup", 2.0), ("anneal", 3.0), ("ppo", 5.0), ("evaluation", 70.0)):
+        with clock.measure(part):
+            time.now += seconds
+    for player, episodes, seconds in (("learned", 10, 5.0), ("random", 20, 1.0)):
+        with clock.measure_play(Play(player, episodes)):
+            time.now += seconds
+    plays = [Play("learned", 100), Play("random", 100), Play("idle", 30)]
+    # 5 updates took 10 s, so 3 take 6; an episode takes the policy 0.5 s, chance 0.05 s, and idling as long as the mean
+    # of all 30 episodes, which took 6 s.
+    left = WorkLeft(updates=3, plays=plays)
+    assert clock.seconds_of(left, num_updates=5) == pytest.approx(6.0 + 50.0 + 5.0 + 6.0)
+    assert clock.seconds_of(replace(left, updates=0), num_updates=5) == pytest.approx(61.0)
 
 
-def test_progress_has_no_negative_time_left_and_no_division_by_zero(time: Time) -> None:
-    clock = RunClock()
-    assert clock.progress(stage="clone", env_steps=0, total_env_steps=10, last_return=None).env_steps_per_s == 0.0
-    time.now += 1.0
-    assert clock.progress(stage="ppo", env_steps=20, total_env_steps=10, last_return=None).seconds_left == 0.0
+@pytest.mark.parametrize(
+    ("updates", "plays", "left"),
+    [(1, (), None), (0, (Play("learned", 1),), None), (0, (), 0.0)],
+)
+def test_before_anything_was_measured_nothing_is_claimed(
+    time: Time, updates: int, plays: tuple[Play, ...], left: float | None
+) -> None:
+    assert RunClock().seconds_of(WorkLeft(updates=updates, plays=plays), num_updates=0) == left
 
 
 def test_a_report_is_of_the_state_and_a_run_stops_when_it_is_asked_to(time: Time) -> None:
     reports: list[Progress] = []
     asked = [False, True]
-    watched = RunMonitor(on_progress=reports.append, stop=lambda: asked.pop(0))
-    config = TrainingConfig(seed=1, total_env_steps=300_000)
-    state = TrainingState(
-        config=config, specs={ONE_GROUP: SPEC}, notes={}, stage="anneal", env_steps=500, transitions={ONE_GROUP: 0}
-    )
-    time.now += 5.0
+    left = [WorkLeft(updates=4, plays=()), WorkLeft(updates=0, plays=())]
+    watched = RunMonitor(on_progress=reports.append, stop=lambda: asked.pop(0), left=lambda: left.pop(0))
+    state = state_of(stage="anneal", env_steps=500, num_updates=2)
+    with watched.clock.measure("anneal"):
+        time.now += 5.0
     watched.report(state)
     watched.scoring = True
     watched.report(state)
@@ -86,10 +107,10 @@ def test_a_report_is_of_the_state_and_a_run_stops_when_it_is_asked_to(time: Time
         env_steps=500,
         total_env_steps=300_000,
         env_steps_per_s=100.0,
-        seconds_left=2995.0,
+        seconds_left=10.0,
         last_return=None,
     )
-    assert reports == [first, replace(first, stage="judge")]
+    assert reports == [first, replace(first, stage="judge", seconds_left=0.0)]
     watched.stop_if_asked()
     with pytest.raises(Interrupted):
         watched.stop_if_asked()

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from pairs import SLEEPWALKER, WALKER, PairCollector, PairEvaluator
 from pairs import SPECS as PAIR_SPECS
 
-from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, TrainingConfig, plan
+from townlet_training.config import ONE_GROUP, AnnealConfig, GatesConfig, TrainingConfig
 from townlet_training.errors import ConfigError, TrainingError
 from townlet_training.learning.config import BCConfig, PPOConfig
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_sha256
-from townlet_training.run import evaluator as evaluator_module
+from townlet_training.planning import plan
+from townlet_training.run import result as result_module
 from townlet_training.run.checkpoint import read_checkpoint
 from townlet_training.run.metrics import ANNEAL_KEYS, CONTRACT_KEYS, OWN_KEYS, WALL_TIME_KEYS
 from townlet_training.run.monitor import Progress
@@ -94,7 +95,7 @@ def without_export(monkeypatch: pytest.MonkeyPatch) -> None:
     def noted(network: ActorCritic, path: Path, *, spec: PolicySpec, seed: int) -> ExportedPolicy:
         return ExportedPolicy(path=path, weights_sha256=weights_sha256(network), file_sha256="0" * 64)
 
-    monkeypatch.setattr(evaluator_module, "export_policy", noted)
+    monkeypatch.setattr(result_module, "export_policy", noted)
 
 
 @pytest.fixture(scope="module")

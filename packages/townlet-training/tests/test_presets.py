@@ -2,8 +2,9 @@
 
 import pytest
 
-from townlet_training.config import TrainingConfig, plan
+from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
+from townlet_training.planning import plan
 from townlet_training.presets import PRESETS, Preset, preset, preset_for
 
 

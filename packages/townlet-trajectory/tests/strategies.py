@@ -22,6 +22,7 @@ from townlet_trajectory import (
     default_decision_columns,
 )
 from townlet_trajectory.data.actions import ArrayActions
+from townlet_trajectory.data.schema import ACTION_COLUMNS
 from townlet_trajectory.data.trajectory import TRAJECTORY_SPECS
 from townlet_trajectory.dataset.source import BatchSource
 from townlet_trajectory.evaluation.interfaces import EpisodeScores
@@ -199,13 +200,88 @@ def any_actions() -> st.SearchStrategy[ArrayActions]:
 
 
 def any_schemas() -> st.SearchStrategy[TrajectorySchema]:
-    """Of columns of every dtype and shape; names begin with `o_` and `d_`, so that they are no reserved ones."""
+    """Of columns of every dtype and shape, and every kind of action; names begin with `o_` and `d_`, to be no reserved
+    ones."""
     names = st.from_regex(r"[A-Za-z0-9_]{0,5}", fullmatch=True)
     return st.builds(
-        TrajectorySchema,
+        _schema,
         observations=st.dictionaries(names.map("o_{}".format), any_specs(), min_size=1, max_size=3),
         decisions=st.dictionaries(names.map("d_{}".format), any_specs(), min_size=1, max_size=3),
         vocabulary=st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=3).map(tuple),
+        actions=st.none() | any_actions(),
+    )
+
+
+def _schema(
+    observations: dict[str, ArraySpec],
+    decisions: dict[str, ArraySpec],
+    vocabulary: tuple[str, ...],
+    actions: ArrayActions | None,
+) -> TrajectorySchema:
+    if actions is None:
+        return TrajectorySchema(observations=observations, decisions=decisions, vocabulary=vocabulary)
+    decisions = {**decisions, "action": default_decision_columns(actions)["action"]}
+    return TrajectorySchema(observations=observations, decisions=decisions, vocabulary=(), actions=actions)
+
+
+PARTS = MultiDiscrete(parts={"move": ("stay", "north", "south"), "hand": ("open", "closed")})
+NUMBERS = Box(names=("steer", "throttle"), low=(-1.0, 0.1), high=(1.0, 2.5))
+
+
+def array_schema(actions: ArrayActions, *, state_size: int = 4) -> TrajectorySchema:
+    """The columns that a recorder has where actions are arrays and the policy remembers `state_size` numbers."""
+    mask = {"action_mask": ArraySpec("bool", (5,))} if actions == PARTS else {}
+    return TrajectorySchema(
+        observations={"features": ArraySpec("float32", (3,)), **mask},
+        decisions={**default_decision_columns(actions), "policy_state": ArraySpec("float32", (state_size,))},
+        vocabulary=(),
+        proposers=("script",),
+        feature_names=FEATURE_NAMES,
+        actions=actions,
+    )
+
+
+def array_rows(schema: TrajectorySchema, num_rows: int, rng: np.random.Generator) -> Columns:
+    """Decisions of a schema of array actions, whose actions are some that there are."""
+    columns = rows_of(schema.decisions, num_rows, rng)
+    actions = schema.actions
+    assert actions is not None
+    for name in ACTION_COLUMNS & schema.decisions.keys():
+        if isinstance(actions, MultiDiscrete):
+            columns[name] = rng.integers(0, actions.sizes, (num_rows, len(actions.sizes)))
+        else:
+            low, high = np.array(actions.low, np.float32), np.array(actions.high, np.float32)
+            columns[name] = np.clip(rng.uniform(low, high, (num_rows, len(low))).astype(np.float32), low, high)
+    return columns
+
+
+@st.composite
+def array_batches(draw: st.DrawFn) -> TrajectoryBatch:
+    """Whole lives of up to four agents with array actions."""
+    schema = array_schema(draw(st.sampled_from([PARTS, NUMBERS])), state_size=draw(st.integers(1, 5)))
+    lengths = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    return array_batch(schema, lengths, draw(st.integers(0, 2**32)))
+
+
+def array_batch(schema: TrajectorySchema, lengths: Sequence[int], seed: int) -> TrajectoryBatch:
+    """Trajectories of these lengths, each of an agent of its own; they end in every way, in turn."""
+    rng = np.random.default_rng(seed)
+    return TrajectoryBatch.from_trajectories(
+        [
+            Trajectory(
+                schema=schema,
+                observations=rows_of(schema.observations, length + 1, rng),
+                columns=array_rows(schema, length, rng),
+                rewards=rng.standard_normal(length).astype(np.float32),
+                ticks=np.arange(length) + number,
+                terminated=number % 3 == 0,
+                truncated=number % 3 == 1,
+                agent_id=f"agent {number}",
+                world=number,
+                episode=0,
+            )
+            for number, length in enumerate(lengths)
+        ]
     )
 
 

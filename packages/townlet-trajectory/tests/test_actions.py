@@ -5,12 +5,13 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from strategies import any_actions
 
 from townlet_trajectory import Box, MultiDiscrete, SchemaError
-from townlet_trajectory.data.actions import ArrayActions, actions_document, parse_actions
+from townlet_trajectory.data.actions import ArrayActions, actions_document, outside, parse_actions
 from townlet_trajectory.errors import CaptureError
 from townlet_trajectory.storage.json import Fields, canonical_json, parse_object
 
@@ -119,3 +120,13 @@ def test_a_document_of_parts_with_one_name_twice_is_refused() -> None:
     part: dict[str, Any] = {"name": "move", "keys": ["a", "b"]}
     with pytest.raises(SchemaError, match=r"`parts` must have different names, got \['move', 'move'\]"):
         parse_actions(Fields({"parts": [part, part]}, "a.json"))
+
+
+def test_actions_that_are_none_by_hand() -> None:
+    rows = np.array([[0, 0], [2, 1], [3, 0], [0, 2], [-1, 0], [0, -1]])
+    assert outside(PARTS, rows).tolist() == [False, False, True, True, True, True]
+    numbers = np.array([[-1, 0], [1, 2.5], [1.001, 0], [0, -0.001], [np.nan, 0], [0, np.inf]], np.float32)
+    assert outside(NUMBERS, numbers).tolist() == [False, False, True, True, True, True]
+    # The float32 next to 0.1 is above it, and next to -0.1 below.
+    tenth = Box(names=("x",), low=(-0.1,), high=(0.1,))
+    assert not outside(tenth, np.array([[-0.1], [0.1]], np.float32)).any()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given
-from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, batches, make_trajectory
+from strategies import FEATURE_NAMES, NUMBERS, SCHEMA, VOCABULARY, array_batch, array_schema, batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, SchemaError, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.formats.captures.frames import frames_of
@@ -91,6 +91,11 @@ def test_changing_a_frame_changes_no_other() -> None:
 def test_a_layout_that_does_not_fit(changes: dict[str, tuple[str, ...]], message: str) -> None:
     with pytest.raises(SchemaError, match=message):
         frames_of(two_trajectories(), layout=replace(LAYOUT, **changes))
+
+
+def test_array_actions_have_no_frames() -> None:
+    with pytest.raises(SchemaError, match=r"a frame has one action id, got actions of \['steer', 'throttle'\]"):
+        frames_of(array_batch(array_schema(NUMBERS), (3,), seed=1), layout=LAYOUT)
 
 
 def test_missing_columns_and_unknown_actions() -> None:

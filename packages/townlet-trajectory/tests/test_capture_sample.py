@@ -11,9 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
-from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, assert_same_trajectory, damaged, make_trajectory, trajectories
+from strategies import (
+    FEATURE_NAMES,
+    NUMBERS,
+    PARTS,
+    SCHEMA,
+    VOCABULARY,
+    array_batch,
+    array_schema,
+    assert_same_trajectory,
+    damaged,
+    make_trajectory,
+    trajectories,
+)
 
 from townlet_trajectory import ArraySpec, ArtifactError, CaptureError, EpisodeLabel, Kind, Trajectory, TrajectorySchema
+from townlet_trajectory.data.actions import ArrayActions
 from townlet_trajectory.formats.captures.sample import (
     CLASSIC_ARRAYS,
     SECTION,
@@ -253,6 +266,13 @@ def test_a_schema_without_classic_form(
     )
     with pytest.raises(CaptureError, match=reason):
         encode(other)
+
+
+@pytest.mark.parametrize(("actions", "what"), [(PARTS, "parts"), (NUMBERS, "numbers")])
+def test_array_actions_have_no_classic_form(actions: ArrayActions, what: str) -> None:
+    trajectory = array_batch(array_schema(actions), (3,), seed=1)[0]
+    with pytest.raises(CaptureError, match=f"a capture has one action id a step, got actions of {what}"):
+        encode(trajectory)
 
 
 def test_numbers_that_json_cannot_hold() -> None:

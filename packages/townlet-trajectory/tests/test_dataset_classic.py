@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_source import least_budget
 from numpy.typing import NDArray
-from strategies import SCHEMA, VOCABULARY, assert_same_batch, make_trajectory, told_apart_batches
+from strategies import (
+    NUMBERS,
+    PARTS,
+    SCHEMA,
+    VOCABULARY,
+    array_batch,
+    array_schema,
+    assert_identical_batch,
+    assert_same_batch,
+    make_trajectory,
+    told_apart_batches,
+)
 
-from townlet_trajectory import ArraySpec, SchemaError, Trajectory, TrajectoryBatch, TrajectorySchema
+from townlet_trajectory import ArraySpec, Box, MultiDiscrete, SchemaError, Trajectory, TrajectoryBatch, TrajectorySchema
+from townlet_trajectory.data.actions import ArrayActions
 from townlet_trajectory.data.pieces import canonical, split_every
 from townlet_trajectory.data.split import episode_hash
 from townlet_trajectory.data.statistics import Moments
@@ -23,6 +36,8 @@ from townlet_trajectory.dataset.dataset import TrajectoryDataset
 from townlet_trajectory.dataset.memory import step_bytes
 from townlet_trajectory.dataset.source import BatchSource, TrajectorySource, arrays_digest, arrays_of
 from townlet_trajectory.errors import DatasetError, NonFiniteError
+from townlet_trajectory.formats.minari.reader import MinariReader
+from townlet_trajectory.formats.minari.writer import to_minari
 
 CLASSIC = TrajectorySchema(
     observations={"features": ArraySpec("float32", (3,)), "map": ArraySpec("float32", (2, 3, 3))},
@@ -170,6 +185,29 @@ def test_a_cut_recording_is_its_whole() -> None:
     cut = BatchSource(split_every(batch, 2), rows_per_block=3)
     assert_same_batch(whole_of(classic_view(cut)), whole_of(classic_view(BatchSource(batch))))
     assert_same_batch(canonical(whole_of(classic_view(cut))), whole_of(classic_view(BatchSource(batch))))
+
+
+@pytest.mark.parametrize("actions", [PARTS, NUMBERS])
+def test_array_actions_are_shown_as_they_are(actions: ArrayActions, tmp_path: Path) -> None:
+    batch = array_batch(array_schema(actions), (3, 2), seed=1)
+    view = classic_view(BatchSource(batch))
+    assert view.schema.actions == actions and [*view.schema.decisions] == ["action"]
+    shown = TrajectoryBatch.concatenate([view.load_block(block) for block in range(len(view.block_offsets) - 1)])
+    whole = canonical(batch)
+    np.testing.assert_array_equal(shown.columns["action"], whole.columns["action"], strict=True)
+    np.testing.assert_array_equal(view.decision_column(0, "action"), whole.columns["action"], strict=True)
+    # The same from another form, which holds its columns in another order.
+    with MinariReader(to_minari(batch, "arm-v0", root=tmp_path)) as source:
+        assert_identical_batch(classic_view(source).load_block(0), view.load_block(0))
+    with pytest.raises(SchemaError, match="actions differ"):
+        classic_view(BatchSource(batch), BatchSource(array_batch(array_schema(other_of(actions)), (3,), seed=1)))
+
+
+def other_of(actions: ArrayActions) -> ArrayActions:
+    """The same columns, and not the same actions."""
+    if isinstance(actions, MultiDiscrete):
+        return MultiDiscrete(parts={"walk": actions.parts["move"], "hand": actions.parts["hand"]})
+    return Box(names=actions.names, low=actions.low, high=(1.0, 3.0))
 
 
 def test_what_has_no_classic_form_is_refused() -> None:

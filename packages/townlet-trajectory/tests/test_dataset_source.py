@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SCHEMA, assert_same_batch, batch_sources, batches, make_trajectory
+from strategies import (
+    NUMBERS,
+    SCHEMA,
+    array_batch,
+    array_schema,
+    assert_same_batch,
+    batch_sources,
+    batches,
+    make_trajectory,
+)
 
 from townlet_trajectory import (
     ArraySpec,
@@ -79,6 +88,13 @@ def test_a_fingerprint_covers_content_and_blocks() -> None:
         BatchSource(batch[:4]),
     ):
         assert other.fingerprint != own
+
+
+def test_a_fingerprint_covers_what_array_actions_mean() -> None:
+    batch = array_batch(array_schema(NUMBERS), (3, 2), seed=1)
+    wider = replace(NUMBERS, high=(1.0, 3.0))
+    same = replace(batch, schema=replace(batch.schema, actions=wider))
+    assert BatchSource(same).fingerprint != BatchSource(batch).fingerprint
 
 
 def test_what_has_no_label_is_what_it_was_before_there_were_any(tmp_path: Path) -> None:

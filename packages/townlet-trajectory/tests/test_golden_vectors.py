@@ -1,5 +1,6 @@
 """Golden vectors keep inputs and outputs without loss, and notice every difference."""
 
+import hashlib
 import json
 import math
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from townlet_trajectory import Box, MultiDiscrete
 from townlet_trajectory.errors import ArtifactError, EvaluationError
 from townlet_trajectory.evaluation.golden_vectors import (
     MAX_NUMBERS,
@@ -32,6 +34,9 @@ CARD = PolicyCard(
     state_size=2,
 )
 
+PARTS = replace(CARD, vocabulary=(), actions=MultiDiscrete(parts={"move": ("a", "b", "c"), "hand": ("d", "e")}))
+NUMBERS = replace(CARD, vocabulary=(), actions=Box(names=("steer",), low=(-1.0,), high=(1.0,)), distribution="clipped")
+
 
 def answer(inputs: PolicyInputs) -> PolicyOutputs:
     """log π proportional to the first three features, V their sum, the state moved on by 1/3."""
@@ -47,7 +52,7 @@ def made(card: PolicyCard = CARD, *, seed: int = 3) -> GoldenVectors:
 
 def arrays(vectors: GoldenVectors) -> list[Any]:
     outputs, inputs = vectors.outputs, vectors.inputs
-    forbidden_left_out = np.where(inputs.action_mask, outputs.log_probs, 0.0)
+    forbidden_left_out = np.where(inputs.action_mask, outputs.params, 0.0)
     observations = [inputs.observations[name] for name in sorted(inputs.observations)]
     return [*observations, inputs.action_mask, inputs.state, forbidden_left_out, outputs.values, outputs.state]
 
@@ -100,6 +105,72 @@ def test_the_file_is_strict_json_with_null_for_what_is_not_compared() -> None:
     assert content["action_mask"]["numbers"] == [int(one) for one in legal]
 
 
+def answer_of_parts(inputs: PolicyInputs) -> PolicyOutputs:
+    """Equal probabilities of what is legal in each part."""
+    assert inputs.action_mask is not None
+    parts = []
+    for legal in np.split(inputs.action_mask, [3], axis=1):
+        log_probs = -np.log(legal.sum(axis=1, keepdims=True, dtype=np.float32)) * np.ones(legal.shape, np.float32)
+        parts.append(np.where(legal, log_probs, np.finfo(np.float32).min))
+    return PolicyOutputs(np.concatenate(parts, axis=1), None, inputs.state)
+
+
+def answer_of_numbers(inputs: PolicyInputs) -> PolicyOutputs:
+    """Means and logarithms of deviations."""
+    return PolicyOutputs(inputs.observations["features"][:, :2] / np.float32(3.0), None, inputs.state)
+
+
+def test_vectors_of_parts_have_a_legal_value_in_each(tmp_path: Path) -> None:
+    vectors = golden_vectors(PARTS, "ef" * 32, seed=3, act=answer_of_parts)
+    mask = vectors.inputs.action_mask
+    assert mask is not None and mask.shape == (16, 5) and not mask.all()
+    assert mask[:, :3].any(axis=1).all() and mask[:, 3:].any(axis=1).all()
+    (tmp_path / "v.json").write_bytes(vectors.encode())
+    again = read_vectors(tmp_path / "v.json")
+    assert again.differences(vectors.outputs) == {"log_probs": 0.0, "state_out": 0.0}
+    off = np.where(mask, vectors.outputs.params + np.float32(0.1), vectors.outputs.params)
+    assert again.differences(vectors.outputs._replace(params=off))["log_probs"] > 0.01
+
+
+def test_vectors_of_numbers_have_no_mask(tmp_path: Path) -> None:
+    vectors = golden_vectors(NUMBERS, "ef" * 32, seed=3, act=answer_of_numbers)
+    assert vectors.inputs.action_mask is None and vectors.inputs.rows == 16
+    content = json.loads(vectors.encode())
+    assert content["action_mask"] is None and "log_probs" not in content
+    assert content["gaussian"]["shape"] == [16, 2]
+    (tmp_path / "v.json").write_bytes(vectors.encode())
+    again = read_vectors(tmp_path / "v.json")
+    assert again.differences(vectors.outputs) == {"gaussian": 0.0, "state_out": 0.0}
+    turned = vectors.outputs._replace(params=vectors.outputs.params[:, ::-1])
+    assert again.differences(turned)["gaussian"] > 0.01
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"gaussian": {"shape": [16, 3], "numbers": [0.0] * 48}}, r"rows of means and deviations, got \[16, 3\]"),
+        ({"gaussian": {"shape": [32], "numbers": [0.0] * 32}}, "rows of means and deviations"),
+        ({"gaussian": {"shape": [15, 2], "numbers": [0.0] * 30}}, "every array must have the 15 rows"),
+        ({"gaussian": None}, "`gaussian` must be an object"),
+        ({"observations": {}}, "every array must have"),
+    ],
+)
+def test_damaged_vectors_of_numbers_are_refused(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
+    path = tmp_path / "policy.vectors.json"
+    content = json.loads(golden_vectors(NUMBERS, "ef" * 32, seed=3, act=answer_of_numbers).encode())
+    path.write_text(json.dumps(content | change))
+    with pytest.raises(ArtifactError, match=f"policy.vectors.json.*: .*{complaint}"):
+        read_vectors(path)
+
+
+def test_vectors_of_discrete_actions_keep_their_bytes() -> None:
+    # Of what the release 0.2.0 writes for the same card and answers.
+    assert (
+        hashlib.sha256(made().encode()).hexdigest()
+        == "5951874d6d7d47be0ab05a6ae210f446423bb4d0401bd00f25f146fc995529f8"
+    )
+
+
 def test_a_difference_is_relative_above_one() -> None:
     vectors = made()
     values = np.full(16, 9.0, np.float32)
@@ -109,23 +180,23 @@ def test_a_difference_is_relative_above_one() -> None:
     assert found == {"log_probs": 0.0, "values": pytest.approx(0.05), "state_out": 0.0}
 
 
-@pytest.mark.parametrize("output", ["log_probs", "values", "state"])
+@pytest.mark.parametrize("output", ["params", "values", "state"])
 def test_nan_another_shape_and_absence_are_infinitely_different(output: str) -> None:
     vectors = made()
     right = getattr(vectors.outputs, output)
-    name = "state_out" if output == "state" else output
+    name = {"params": "log_probs", "values": "values", "state": "state_out"}[output]
     spoiled = right.copy()
-    spoiled[vectors.inputs.action_mask if output == "log_probs" else slice(None)] = np.nan
+    spoiled[vectors.inputs.action_mask if output == "params" else slice(None)] = np.nan
     assert vectors.differences(vectors.outputs._replace(**{output: spoiled}))[name] == math.inf
     assert vectors.differences(vectors.outputs._replace(**{output: right[:-1]}))[name] == math.inf
-    if output != "log_probs":
+    if output != "params":
         assert vectors.differences(vectors.outputs._replace(**{output: None}))[name] == math.inf
 
 
 def test_a_forbidden_action_with_a_probability_is_infinitely_different() -> None:
     vectors = made()
-    log_probs = np.where(vectors.inputs.action_mask, vectors.outputs.log_probs, np.float32(-50.0))
-    assert vectors.differences(vectors.outputs._replace(log_probs=log_probs))["log_probs"] == math.inf
+    log_probs = np.where(vectors.inputs.action_mask, vectors.outputs.params, np.float32(-50.0))
+    assert vectors.differences(vectors.outputs._replace(params=log_probs))["log_probs"] == math.inf
 
 
 def test_an_output_that_is_not_finite_is_not_written() -> None:

@@ -15,7 +15,7 @@ import pytest
 from minari.data_collector import EpisodeBuffer
 from strategies import SCHEMA, assert_same_batch, damaged, make_trajectory
 
-from townlet_trajectory import ArraySpec, ArtifactError, Kind, Source, TrajectoryBatch
+from townlet_trajectory import ArraySpec, ArtifactError, Box, Kind, MultiDiscrete, Source, TrajectoryBatch
 from townlet_trajectory.dataset.info import document_digest
 from townlet_trajectory.formats.minari.reader import MinariReader, from_minari
 from townlet_trajectory.formats.minari.spaces import SECTION
@@ -137,18 +137,99 @@ def test_a_dict_of_everything_that_a_column_can_hold(root: Path) -> None:
     assert batch.rewards.tolist() == [1.5, 1.5]
 
 
-def test_continuous_actions(root: Path) -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_continuous_actions(dtype: type[np.floating], root: Path) -> None:
     create(
         "arm-v0",
-        [steps(2, np.zeros((3, 1), np.float32), np.array([[0.5, -1], [1, 0]], np.float64))],
+        [steps(2, np.zeros((3, 1), np.float32), np.array([[0.5, -1], [0.1, 0]], dtype))],
         observation_space=spaces.Box(-1, 1, (1,), np.float32),
-        action_space=spaces.Box(-1, 1, (2,), np.float32),
+        action_space=spaces.Box(np.array([-1, -1], dtype), np.array([1, 0.1], dtype), (2,), dtype),
     )
     batch = from_minari(root / "arm-v0")
     assert batch.schema.vocabulary == ()
+    # Bounds as float32 has them, and the names of Gymnasium's spaces here.
+    assert batch.schema.actions == Box(names=("0", "1"), low=(-1.0, -1.0), high=(1.0, float(np.float32(0.1))))
     assert batch.schema.decisions["action"] == ArraySpec("float32", (2,))
+    assert batch.columns["action"].tolist() == np.array([[0.5, -1], [0.1, 0]], np.float32).tolist()
+    # Nobody proposed anything.
+    assert batch.columns["proposer"].tolist() == [-1, -1] and batch.columns["demonstrated"].all()
+    np.testing.assert_array_equal(batch.columns["expert_action"], np.zeros((2, 2), np.float32), strict=True)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(-np.inf, np.inf, (2,), np.float32),
+        spaces.Box(np.array([-1, 1], np.float32), np.array([1, 1], np.float32)),
+        spaces.Box(-1, 1, (1, 2), np.float32),
+        spaces.Box(-5, 5, (2,), np.int64),
+    ],
+    ids=str,
+)
+def test_boxes_that_no_gaussian_acts_in_stay_columns(space: spaces.Box, root: Path) -> None:
+    actions = np.ones((2, *space.shape), space.dtype)
+    create(
+        "arm-v0",
+        [steps(2, np.zeros((3, 1), np.float32), actions)],
+        observation_space=spaces.Box(-1, 1, (1,), np.float32),
+        action_space=space,
+    )
+    batch = from_minari(root / "arm-v0")
+    assert batch.schema.actions is None and batch.schema.vocabulary == ()
+    assert batch.schema.decisions["action"] == ArraySpec(str(space.dtype), space.shape)
     assert "expert_action" not in batch.schema.decisions
-    assert batch.columns["action"].tolist() == [[0.5, -1], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("space", "written", "sizes", "expected"),
+    [
+        (spaces.MultiDiscrete([3, 2]), [[2, 0], [0, 1]], (3, 2), [[2, 0], [0, 1]]),
+        (spaces.MultiDiscrete([3, 2], start=[1, -1]), [[3, -1], [1, 0]], (3, 2), [[2, 0], [0, 1]]),
+        (spaces.MultiBinary(2), [[1, 0], [0, 1]], (2, 2), [[1, 0], [0, 1]]),
+    ],
+)
+def test_actions_of_several_parts(
+    space: spaces.Space[object],
+    written: list[list[int]],
+    sizes: tuple[int, ...],
+    expected: list[list[int]],
+    root: Path,
+) -> None:
+    create(
+        "hand-v0",
+        [steps(2, np.zeros((3, 1), np.float32), np.array(written, space.dtype))],
+        observation_space=spaces.Box(-1, 1, (1,), np.float32),
+        action_space=space,
+    )
+    batch = from_minari(root / "hand-v0")
+    assert isinstance(batch.schema.actions, MultiDiscrete)
+    assert batch.schema.actions.parts == {str(part): tuple(map(str, range(n))) for part, n in enumerate(sizes)}
+    np.testing.assert_array_equal(batch.columns["action"], np.array(expected), strict=True)
+    np.testing.assert_array_equal(batch.columns["expert_action"], np.full((2, 2), -1), strict=True)
+
+
+def test_parts_that_are_none_stay_columns_and_indices_outside_are_refused(root: Path) -> None:
+    for name, space, action in (("single", spaces.MultiDiscrete([1, 2]), [0, 1]), ("two", BITS, [[0, 1], [1, 0]])):
+        create(
+            f"{name}-v0",
+            [steps(1, np.zeros((2, 1), np.float32), np.array([action], space.dtype))],
+            observation_space=spaces.Box(-1, 1, (1,), np.float32),
+            action_space=space,
+        )
+        assert from_minari(root / f"{name}-v0").schema.actions is None
+    create(
+        "hand-v0",
+        [steps(1, np.zeros((2, 1), np.float32), np.array([[0, 1]]))],
+        observation_space=spaces.Box(-1, 1, (1,), np.float32),
+        action_space=spaces.MultiDiscrete([2, 2]),
+    )
+    with h5py.File(root / "hand-v0" / "data" / "main_data.hdf5", "r+") as file:
+        file["episode_0/actions"][...] = [[0, 2]]
+    with pytest.raises(ArtifactError, match=r"actions must be in \[\[0, 0\], \[2, 2\]\), got 0 ... 2"):
+        from_minari(root / "hand-v0")
+
+
+BITS = spaces.MultiBinary((2, 2))
 
 
 def test_the_source_of_a_foreign_dataset(root: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -16,7 +17,20 @@ import minari
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from strategies import SCHEMA, VOCABULARY, assert_same_batch, batches, make_trajectory, rows_of
+from strategies import (
+    NUMBERS,
+    PARTS,
+    SCHEMA,
+    VOCABULARY,
+    array_batch,
+    array_batches,
+    array_schema,
+    assert_identical_batch,
+    assert_same_batch,
+    batches,
+    make_trajectory,
+    rows_of,
+)
 
 from townlet_trajectory import (
     ArraySpec,
@@ -27,6 +41,7 @@ from townlet_trajectory import (
     TrajectoryBatch,
     TrajectorySchema,
 )
+from townlet_trajectory.data.actions import ArrayActions
 from townlet_trajectory.dataset.info import DatasetInfo
 from townlet_trajectory.formats.minari.reader import MinariReader, from_minari
 from townlet_trajectory.formats.minari.writer import MinariCredits, MinariWriter, minari_root, to_minari
@@ -205,6 +220,46 @@ def test_images_stay_as_they_were_seen(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     seen = minari.load_dataset("seen-v0")[0].observations["camera"]
     np.testing.assert_array_equal(seen[:-1], batch.observations["camera"])
+
+
+@pytest.mark.property
+@settings(max_examples=20)
+@given(array_batches())
+def test_load_inverts_save_of_array_actions(tmp_path_factory: pytest.TempPathFactory, batch: TrajectoryBatch) -> None:
+    restored = from_minari(to_minari(batch, "town-v0", root=tmp_path_factory.mktemp("minari")))
+    assert_identical_batch(restored, batch)
+
+
+@pytest.mark.parametrize(
+    ("actions", "space"),
+    [
+        (PARTS, gymnasium.spaces.MultiDiscrete([3, 2])),
+        (NUMBERS, gymnasium.spaces.Box(np.float32([-1.0, 0.1]), np.float32([1.0, 2.5]), (2,), np.float32)),
+    ],
+)
+def test_minari_reads_array_actions_in_their_own_spaces(
+    actions: ArrayActions, space: gymnasium.Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    batch = array_batch(array_schema(actions), (3, 2), seed=1)
+    to_minari(batch, "arm-v0")
+    dataset = minari.load_dataset("arm-v0")
+    assert dataset.action_space == space
+    for episode, trajectory in zip(dataset, batch, strict=True):
+        np.testing.assert_array_equal(episode.actions, trajectory.columns["action"], strict=True)
+        np.testing.assert_array_equal(episode.infos["policy_state"], trajectory.columns["policy_state"])
+        assert all(dataset.action_space.contains(action) for action in episode.actions)
+
+
+@pytest.mark.parametrize(("actions", "row"), [(PARTS, [0, 2]), (NUMBERS, [0.0, 0.0])])
+def test_array_actions_that_are_none_are_not_written(actions: ArrayActions, row: list[float], tmp_path: Path) -> None:
+    batch = array_batch(array_schema(actions), (3,), seed=1)
+    executed = batch.columns["action"].copy()
+    executed[1] = row
+    wrong = replace(batch, columns={**batch.columns, "action": executed})
+    with pytest.raises(SchemaError, match=r"`action` must be within .*, got \[0"):
+        to_minari(wrong, "arm-v0", root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,23 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 from pyarrow import parquet
-from strategies import FEATURE_NAMES, SCHEMA, VOCABULARY, batches, make_trajectory
+from strategies import (
+    FEATURE_NAMES,
+    NUMBERS,
+    PARTS,
+    SCHEMA,
+    VOCABULARY,
+    array_batch,
+    array_schema,
+    batches,
+    make_trajectory,
+)
 
 from townlet_trajectory import (
     ArraySpec,
     ArtifactError,
     EpisodeLabel,
+    MultiDiscrete,
     SchemaError,
     Trajectory,
     TrajectoryBatch,
@@ -280,3 +291,36 @@ def test_other_readers_say_the_same(library: str, tmp_path: Path) -> None:
         found = reader.scan_parquet(path).filter(importlib.import_module("polars").col("action") == 1)
         found = found.select(columns).collect().rows()
     assert found == [("alice", "eat", 2.5, -5.0, True), ("bob", "eat", 4.5, -9.0, False)]
+
+
+def test_actions_of_parts_have_a_list_and_a_text(tmp_path: Path) -> None:
+    batch = array_batch(array_schema(PARTS), (3,), seed=1)
+    executed = np.array([[1, 0], [0, 1], [3, 0]])  # the last is none: no dataset with a vocabulary is refused either
+    batch = replace(batch, columns={**batch.columns, "action": executed})
+    convert(batch, tmp_path / "steps", to="parquet")
+    rows = rows_of(tmp_path / "steps")
+    assert [row["action"] for row in rows] == executed.tolist()
+    assert [row["action_key"] for row in rows] == ["move=north, hand=open", "move=stay, hand=closed", None]
+    np.testing.assert_array_equal([row["policy_state"] for row in rows], batch.columns["policy_state"])
+    said = json.loads(parquet.read_schema(tmp_path / "steps" / PARQUET_FILE).metadata[METADATA_KEY])
+    assert said["actions"] == {
+        "parts": [{"name": "move", "keys": ["stay", "north", "south"]}, {"name": "hand", "keys": ["open", "closed"]}]
+    }
+    assert said["shapes"]["action"] == [2] and said["shapes"]["policy_state"] == [4]
+
+
+def test_actions_of_numbers_have_a_list_alone(tmp_path: Path) -> None:
+    batch = array_batch(array_schema(NUMBERS), (3,), seed=1)
+    convert(batch, tmp_path / "steps", to="parquet")
+    rows = rows_of(tmp_path / "steps")
+    np.testing.assert_array_equal([row["action"] for row in rows], batch.columns["action"])
+    assert [row["action_key"] for row in rows] == [None] * 3
+    said = json.loads(parquet.read_schema(tmp_path / "steps" / PARQUET_FILE).metadata[METADATA_KEY])
+    assert said["actions"] == {"names": ["steer", "throttle"], "low": [-1.0, 0.1], "high": [1.0, 2.5]}
+
+
+def test_keys_of_parts_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    actions = MultiDiscrete(parts={"hand": ("open", "\ud800")})
+    schema = replace(array_schema(NUMBERS), decisions={"action": ArraySpec("int64", (1,))}, actions=actions)
+    with pytest.raises(SchemaError, match="Arrow holds Unicode text"):
+        convert(TrajectoryBatch.empty(schema), tmp_path / "steps", to="parquet")

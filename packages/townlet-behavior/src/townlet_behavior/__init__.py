@@ -1,25 +1,22 @@
 """Settles one executed decision per agent from scripted and learned proposals, with its source and its probability."""
 
 from .actions import ActionSpec, ArrayActions, Box, MultiDiscrete
+from .batch_controllers import BatchController, IdleController, NoProposals, StatelessController
 from .blend import blend, mixture_log_prob, tempered_log_probs
 from .bridge import BehaviorBridge
 from .commitment import CommitmentConfig, Commitments, Held
 from .config import BridgeConfig
 from .controllers import (
     Avoiding,
-    BatchController,
     Cancellable,
     Codec,
     Controller,
     Decoder,
     FirstOf,
-    IdleController,
     Informed,
-    NoProposals,
     PerAgent,
     Rule,
     SavedController,
-    StatelessController,
 )
 from .decisions import DecisionBatch, Kind, Source
 from .deferred.config import Budget, DeferredConfig

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .blend import (
-    Choices,
-    Ratio,
-    blend_proposals,
-    keep_commitments,
-    log_probs,
-    obey_possessors,
-    script_alone,
-    take_only_actions,
-)
+from .actions import ActionSpec
+from .batch_controllers import BatchController, propose_checked
+from .blend import Choices, Ratio
 from .commitment import Commitments, Held
-from .config import BridgeConfig, clamped_ratio
-from .controllers import BatchController, propose_checked
+from .config import BridgeConfig, Limits, clamped_ratio
 from .decisions import Constants, DecisionBatch
 from .difficulty import Difficulty
 from .draws import Purpose, uniforms
-from .errors import ConfigError, PolicyError, ShapeError, StateError
+from .errors import ConfigError, ShapeError, StateError
+from .forms import Actions, form_of
 from .guardrails import Guardrail, GuardrailChain
 from .possession.possession import Possession
-from .proposals import Proposals, find_faults, is_sound, without_rows
+from .proposals import Proposals, usable_rows
 from .proposers import ProposerAware, proposed_by, proposers_of
-from .saving import SavedState, check_array, check_names, join_groups, split_groups
+from .saving import Saved, SavedState, check_array, check_names, join_groups, split_groups
+from .steps import blend_proposals, keep_commitments, log_probs, obey_possessors, script_alone, take_only_actions
 from .tally import Tally, TallyCounter
-from .views import ArgumentsView, View, check_slots, check_view
+from .views import ArgumentsView, View, check_slots, check_view, where_rows
 from .vocabulary import ActionVocabulary
-
-log = logging.getLogger(__name__)
 
 
 class BehaviorBridge:
@@ -54,17 +45,22 @@ class BehaviorBridge:
         ([1, 0], [0.75, 0.25])
 
     Args:
-        vocabulary: of the agents.
+        actions: of the agents.
         controller: the script.
         capacity: every slot is below it.
         config: see `BridgeConfig`.
         seed: of the blend's draws, in [0, 2^64). The policy's draws may share it: their purpose differs.
         guardrails: judged in this order, after the view's action mask.
+
+    Raises:
+        ConfigError: if a setting is out of its range, or the actions do not allow it: array actions have no options and
+            no reaction delays, numbers no temperature, and no mixture at a ratio between 0 and 1.
+        ShapeError: if `capacity` is below 1.
     """
 
     def __init__(
         self,
-        vocabulary: ActionVocabulary,
+        actions: ActionSpec,
         controller: BatchController,
         *,
         capacity: int,
@@ -74,14 +70,15 @@ class BehaviorBridge:
     ) -> None:
         if capacity < 1:
             raise ShapeError(f"`capacity` must be at least 1, got {capacity}")
-        self._digest = vocabulary.digest
-        self._wait = vocabulary.wait
-        self._num_actions = len(vocabulary)
+        self._limits = Limits(actions=actions, blend=config.blend)
+        self._limits.check_config(config)
+        self._digest, self._form = actions.digest, form_of(actions)
         self._controller = controller
         self._capacity = capacity
-        self._config = config
+        self._config, self._switch = config, config.blend == "switch"
         self.seed = seed
-        self._guardrails = GuardrailChain(guardrails, wait=vocabulary.wait, num_actions=len(vocabulary))
+        self._guardrails = GuardrailChain(guardrails, actions)
+        vocabulary = actions if isinstance(actions, ActionVocabulary) else ActionVocabulary.none()
         self._commitments = Commitments(capacity=capacity, vocabulary=vocabulary, config=config.commitment)
         self._proposers = proposers_of(controller)
         self._aware = controller if isinstance(controller, ProposerAware) else None
@@ -92,27 +89,40 @@ class BehaviorBridge:
         """The last answer of `held`, for the `decide` that usually follows; gone when a commitment changes."""
         self.possession = Possession(
             capacity=capacity,
-            num_actions=len(vocabulary),
+            actions=actions,
             on_acquire=lambda slot: self._end_commitments(np.array([slot])),
             handover_ticks=config.handover_ticks,
         )
         self.difficulty = Difficulty(
             capacity=capacity,
-            wait=vocabulary.wait,
+            wait=self._form.wait,
+            limits=self._limits,
             temperature=config.temperature,
             delay_ticks=config.delay_ticks,
             lock=self.possession.lock,
         )
+        self._parts: dict[str, Saved] = {
+            "commitments": self._commitments,
+            "possession": self.possession,
+            "difficulty": self.difficulty,
+            "counts": self._counter,
+        }
         self.ratio = config.ratio
 
     @property
     def ratio(self) -> float:
-        """β: share of decisions given to the learned policy; assigned values are clamped to [0, 1], NaN is an error."""
+        """β: share of decisions given to the learned policy; assigned values are clamped to [0, 1].
+
+        Raises:
+            ConfigError: if it is NaN, or the actions do not allow it.
+        """
         return self._ratio
 
     @ratio.setter
     def ratio(self, value: float) -> None:
-        self._ratio = clamped_ratio(value)
+        ratio = clamped_ratio(value)
+        self._limits.check(ratio=ratio)
+        self._ratio = ratio
 
     @property
     def seed(self) -> int:
@@ -152,29 +162,28 @@ class BehaviorBridge:
 
         Raises:
             ShapeError: if the view, the script's or the policy's proposals do not fit together.
-            UnknownActionError: if the script proposes an action outside the vocabulary.
+            UnknownActionError: if the script proposes an action that does not exist.
             PolicyError: if the policy's output is not finite, or its log-probabilities are not normalised (unless the
                 config lets the script stand in).
             GuardrailError: if a guardrail's verdict cannot be carried out.
             ConfigError: if the tick is before that of the last decision.
         """
+        form = self._form
         with self.possession.lock:
             held = self._held(view, tick)
             possessed, wishes = self.possession.wishes(view.slots, tick)
-            expert = propose_checked(self._controller, view, num_actions=self._num_actions)
-            silent = expert < 0
-            proposer, proposal_age = self._proposed_by(view, silent)
+            script, expert, proposer, proposal_age = self._ask_script(view)
             proposals = self._usable(proposals, view, tick)
-            script = np.where(silent, self._wait, expert) if np.count_nonzero(silent) else expert
             handed_over = self.possession.handed_over(view.slots, tick)
             ratio = self.difficulty.ratios(view.slots, self._ratio, handed_over)
             drawn = self._blend(view, script, proposals, ratio, tick)
             choices, delay = self._choose(view, drawn, held, possessed, wishes, tick)
             # The guardrails have the last word.
-            reviewed = self._guardrails.review(view, choices.action)
+            reviewed = self._guardrails.review(view, form.executed(choices.action))
 
             values, temperatures = (None, None) if proposals is None else (proposals.values, proposals.temperatures)
-            policy_log_prob, behavior_log_prob = log_probs(choices, script, proposals, ratio)
+            policy_log_prob, behavior_log_prob = log_probs(choices, script, proposals, ratio, form, switch=self._switch)
+            fed = possessed & ~form.silent(wishes) if np.count_nonzero(possessed) else possessed
             decisions = DecisionBatch(
                 action=reviewed.action,
                 chosen_action=choices.action,
@@ -183,7 +192,7 @@ class BehaviorBridge:
                 vetoed=reviewed.vetoed,
                 veto_reason=reviewed.reason,
                 possessed=possessed,
-                demonstrated=possessed & (wishes >= 0) & ~reviewed.vetoed if np.count_nonzero(possessed) else possessed,
+                demonstrated=fed & ~reviewed.vetoed if np.count_nonzero(reviewed.vetoed) else fed,
                 expert_action=expert,
                 behavior_log_prob=behavior_log_prob,
                 policy_log_prob=policy_log_prob,
@@ -268,21 +277,11 @@ class BehaviorBridge:
 
     def save_state(self) -> SavedState:
         """Return the state of later decisions: seed, ratio, commitments, possession, difficulty, counts, plans."""
+        own = {"vocabulary": np.array(self._digest), "seed": np.array(self._seed, np.uint64)}
         with self.possession.lock:
-            return join_groups(
-                {
-                    "bridge": {
-                        "vocabulary": np.array(self._digest),
-                        "seed": np.array(self._seed, np.uint64),
-                        "ratio": np.array(self._ratio),
-                    },
-                    "commitments": self._commitments.save_state(),
-                    "possession": self.possession.save_state(),
-                    "difficulty": self.difficulty.save_state(),
-                    "counts": self._counter.save_state(),
-                    "controller": self._controller.save_state(),
-                }
-            )
+            parts = {name: part.save_state() for name, part in self._parts.items()}
+            own["ratio"] = np.array(self._ratio)
+            return join_groups({"bridge": own, **parts, "controller": self._controller.save_state()})
 
     def restore(self, state: SavedState) -> None:
         """Go on as the bridge that was saved: from here on both decide alike, bit for bit.
@@ -292,7 +291,7 @@ class BehaviorBridge:
         Raises:
             StateError: if it is of another vocabulary, seed, capacity, controller or guardrails; nothing has changed.
         """
-        parts = split_groups(state, ("bridge", "commitments", "possession", "difficulty", "counts", "controller"))
+        parts = split_groups(state, ("bridge", *self._parts, "controller"))
         own = parts["bridge"]
         check_names(own, ("vocabulary", "seed", "ratio"), of="the bridge")
         if not np.array_equal(own["vocabulary"], self._digest):
@@ -300,38 +299,38 @@ class BehaviorBridge:
         if own["seed"].dtype != np.uint64 or not np.array_equal(own["seed"], np.uint64(self._seed)):
             raise StateError(f"saved `seed` must be {self._seed}, got {own['seed']}")
         check_array(own, "ratio", like=np.array(self._ratio), low=0.0, high=1.0)
+        self._limits.check_saved(ratio=own["ratio"])
         with self.possession.lock:
-            self._commitments.check_state(parts["commitments"])
-            self.possession.check_state(parts["possession"])
-            self.difficulty.check_state(parts["difficulty"])
-            self._counter.check_state(parts["counts"])
+            for name, part in self._parts.items():
+                part.check_state(parts[name])
             self._controller.restore(parts["controller"])
-            self._commitments.restore(parts["commitments"])
-            self.possession.restore(parts["possession"])
-            self.difficulty.restore(parts["difficulty"])
-            self._counter.restore(parts["counts"])
+            for name, part in self._parts.items():
+                part.restore(parts[name])
             self.ratio = float(own["ratio"])
             self._tick, self._held_before = 0, None
+
+    def _ask_script(self, view: View) -> tuple[Actions, Actions, NDArray[np.int8], NDArray[np.int32]]:
+        """Return the script's actions, its proposals as they are recorded, and their proposers and ages [N]."""
+        script = expert = propose_checked(self._controller, view, self._form)
+        silent = self._form.silent(expert)
+        if len(self._constants.ones) != len(silent):
+            self._constants = Constants.of(len(silent))
+        if np.count_nonzero(silent):
+            script, expert = where_rows(silent, self._form.wait, expert), self._form.recorded(expert)
+        elif self._aware is None:  # the same arrays at every tick at which all proposals are a script's own
+            return script, expert, self._constants.first, self._constants.now
+        return script, expert, *proposed_by(self._aware, view, silent)
 
     def _usable(self, proposals: Proposals | None, view: View, tick: int) -> Proposals | None:
         if proposals is None:
             return None
-        if is_sound(proposals, view, num_actions=self._num_actions):
-            return proposals
-        faulty, problem = find_faults(proposals, view, num_actions=self._num_actions)
-        num_faulty = int(np.count_nonzero(faulty))
+        on_error, form = self._config.on_policy_error, self._form
+        usable, num_faulty = usable_rows(proposals, view, form, tick=tick, on_error=on_error)
         if num_faulty:
-            slot = int(view.slots[faulty.argmax()])
-            problem = f"{problem}; {num_faulty} of {len(faulty)} agents cannot be decided for"
-            if self._config.on_policy_error == "raise":
-                raise PolicyError(problem, tick=tick, slot=slot)
-            log.warning("tick %d, slot %d: %s; the script decides for them", tick, slot, problem)
             self._counter.add_policy_errors(num_faulty)
-        return without_rows(proposals, faulty)
+        return usable
 
-    def _blend(
-        self, view: View, script: NDArray[np.int64], proposals: Proposals | None, ratio: Ratio, tick: int
-    ) -> Choices:
+    def _blend(self, view: View, script: Actions, proposals: Proposals | None, ratio: Ratio, tick: int) -> Choices:
         if proposals is None:
             return script_alone(script)
         # Without a coin to toss any number in [0, 1) gives the same; draws have no state that would have to advance.
@@ -339,15 +338,8 @@ class BehaviorBridge:
             draws = np.zeros(len(script))
         else:
             draws = uniforms(self._seed, Purpose.BLEND, view.keys, tick)
-        return blend_proposals(script, proposals, draws, ratio=ratio, min_ratio=self._config.min_ratio)
-
-    def _proposed_by(self, view: View, silent: NDArray[np.bool_]) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-        """Return proposers and ages [N]; the same arrays at every tick at which all proposals are a script's own."""
-        if len(self._constants.ones) != len(silent):
-            self._constants = Constants.of(len(silent))
-        if self._aware is None and not np.count_nonzero(silent):
-            return self._constants.first, self._constants.now
-        return proposed_by(self._aware, view, silent)
+        min_ratio = self._config.min_ratio
+        return blend_proposals(script, proposals, draws, ratio=ratio, min_ratio=min_ratio, switch=self._switch)
 
     def _choose(
         self,
@@ -355,14 +347,14 @@ class BehaviorBridge:
         drawn: Choices,
         held: Held,
         possessed: NDArray[np.bool_],
-        wishes: NDArray[np.int64],
+        wishes: Actions,
         tick: int,
     ) -> tuple[Choices, NDArray[np.int32]]:
         """Return the choices that the guardrails judge, and the reaction delays [N], from what the blend drew."""
         choices, delay = self.difficulty.late(view.slots, tick, drawn)
         choices = keep_commitments(choices, held)
-        choices = take_only_actions(choices, view.action_mask)
-        choices = obey_possessors(choices, possessed, wishes, wait=self._wait)
+        choices = take_only_actions(choices, view.action_mask, self._form)
+        choices = obey_possessors(choices, possessed, wishes, self._form)
         if isinstance(view, ArgumentsView):
             view.choices_made(drawn, choices)
         return choices, delay
@@ -375,7 +367,7 @@ class BehaviorBridge:
         if tick < self._tick:
             raise ConfigError(f"ticks must not go back, because draws depend on them, got {tick} after {self._tick}")
         self._tick = tick
-        check_view(view, capacity=self._capacity, num_actions=self._num_actions)
+        check_view(view, capacity=self._capacity, mask_columns=self._form.mask_columns)
         self.possession.present(view.slots, tick=tick)
         held = self._commitments.held(view.slots, option_done=view.option_done, action_mask=view.action_mask, tick=tick)
         self._held_before = (view, tick, held)

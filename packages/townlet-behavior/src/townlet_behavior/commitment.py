@@ -37,12 +37,20 @@ class CommitmentConfig:
             if ticks < 0:
                 raise ConfigError(f"`ticks` must be at least 0, got {ticks} for {kind}")
 
+    @property
+    def binds(self) -> bool:
+        """Whether any choice is held."""
+        lengths = (self.ticks,) if isinstance(self.ticks, int) else self.ticks.values()
+        return any(ticks > 1 for ticks in lengths)
+
     def lengths(self, vocabulary: ActionVocabulary) -> NDArray[np.int64]:
-        """[A]; ticks by action.
+        """[A]; ticks by action. Where actions have no index, none.
 
         Raises:
             ConfigError: if a mapping lacks a kind of the vocabulary.
         """
+        if not vocabulary:
+            return np.empty(0, np.int64)
         if isinstance(self.ticks, int):
             wait = vocabulary.kinds[vocabulary.wait]
             return np.array([0 if kind == wait else self.ticks for kind in vocabulary.kinds], np.int64)
@@ -146,7 +154,7 @@ class Commitments:
             StateError: if the state is of another capacity or vocabulary, or not of commitments.
         """
         check_names(state, ("action", "until", "source"), of="the commitments")
-        check_array(state, "action", like=self._action, low=0, high=len(self._lengths) - 1)
+        check_array(state, "action", like=self._action, low=0, high=max(len(self._lengths) - 1, 0))
         check_array(state, "until", like=self._until, low=_ENDED, high=-_ENDED)
         check_array(state, "source", like=self._source, low=min(Source), high=max(Source))
 

@@ -1,6 +1,6 @@
-"""Controllers propose actions: for one agent at a time, or for all agents at once.
+"""Controllers that propose for one agent at a time, which is how most people write their first.
 
-The bridge works with `BatchController`s. `PerAgent` lifts a `Controller`, which is how most people write their first.
+The bridge works with `BatchController`s; `PerAgent` makes one of a `Controller`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from .actions import ActionSpec
 from .decisions import DecisionBatch
-from .errors import ConfigError, ControllerError, ShapeError, UnknownActionError
+from .errors import ConfigError, ControllerError, UnknownActionError
+from .forms import Actions, IndexForm, OneAction, form_of
 from .saving import SavedState, check_names
 from .views import View, tick_of
 
-_INT64 = np.dtype(np.int64)
+_INDEX = IndexForm(1)
 
 Seen = TypeVar("Seen")
 """What a per-agent controller looks at: a world, or what one agent sees of it."""
@@ -79,41 +81,11 @@ class SavedController(Protocol):
     def restore(self, state: SavedState, /) -> None: ...
 
 
-class BatchController(Protocol):
-    """Proposes for all agents at once.
-
-    The view is the one the bridge was given. It is typed `Any` so that a controller can name the richer protocol that
-    it reads (`ScriptedView`, a world's own); the bridge itself needs no more than a `View`.
-    """
-
-    def propose(self, view: Any) -> NDArray[np.int64]:
-        """An action index per row, [N]; -1 where it proposes nothing, which the bridge carries out as waiting.
-
-        Must not change any plan: whether a proposal is carried out is only known in `settled`.
-        """
-
-    def settled(self, view: Any, decisions: DecisionBatch) -> None:
-        """Learn the executed actions, after guardrails and possession; plans advance here alone."""
-
-    def forget(self, slots: NDArray[np.int64]) -> None:
-        """Drop the plans of agents that have left; their slots may be given to others."""
-
-    def save_state(self) -> SavedState:
-        """Return all plans as arrays; a controller restored from them goes on as this one would."""
-
-    def restore(self, state: SavedState) -> None:
-        """Replace all plans by the saved ones.
-
-        Raises:
-            StateError: if the state is not one of this controller; then nothing has changed.
-        """
-
-
 class Encoder(Protocol[_Done, _Seen]):
     """A world's own translation of intents into action indices."""
 
-    def encode(self, intent: _Done, view: _Seen, agent_id: str, /) -> int:
-        """Return the action index of an intent.
+    def encode(self, intent: _Done, view: _Seen, agent_id: str, /) -> Any:
+        """Return the action index of an intent, an `int`; or its K indices or numbers, see `ArrayActions`.
 
         Args:
             intent: of the agent.
@@ -137,8 +109,14 @@ def encode_intent(codec: Encoder[Intent, Seen], intent: Intent, view: Seen, agen
     Raises:
         UnknownActionError: if the codec does not know the intent; names it and the agent.
     """
+    return _encoded(codec, intent, view, agent_id, operator.index)
+
+
+def _encoded(
+    codec: Encoder[Intent, Seen], intent: Intent, view: Seen, agent_id: str, read: Callable[[Any], _Made]
+) -> _Made:
     try:
-        return operator.index(codec.encode(intent, view, agent_id))
+        return read(codec.encode(intent, view, agent_id))
     except Exception as error:
         raise UnknownActionError(f"agent {agent_id!r}: no action for {intent!r}: {error}") from error
 
@@ -154,83 +132,14 @@ class Codec(Encoder[_Done, Seen], Protocol[Seen, _Done]):
 class Decoder(Protocol[_Seen, _Made]):
     """The way back of a codec, for controllers that are `Informed`."""
 
-    def decode(self, action: int, view: _Seen, agent_id: str, /) -> _Made:
-        """Return the intent of an action index, with its arguments filled in from the world; see `Codec.encode`."""
+    def decode(self, action: Any, view: _Seen, agent_id: str, /) -> _Made:
+        """Return the intent of an action, with its arguments filled in from the world; see `Codec.encode`.
 
-
-class StatelessController:
-    """Implements the part of a `BatchController` that deals with plans, for controllers without any."""
-
-    def settled(self, view: View, decisions: DecisionBatch) -> None:
-        """Do nothing: the next proposal depends on the next view alone."""
-
-    def forget(self, slots: NDArray[np.int64]) -> None:
-        """Do nothing: no plans are kept."""
-
-    def save_state(self) -> SavedState:
-        """Return no arrays."""
-        return {}
-
-    def restore(self, state: SavedState) -> None:
-        """Check that the state is empty.
-
-        Raises:
-            StateError: if the plans of another controller are given.
+        Args:
+            action: an index, an `int`; or a tuple of K indices or numbers, see `ArrayActions`.
+            view: that the controller looked at.
+            agent_id: in that world.
         """
-        check_names(state, (), of=type(self).__name__)
-
-
-class IdleController(StatelessController):
-    """Proposes to wait for every agent at every tick."""
-
-    def __init__(self, *, wait: int) -> None:
-        self._wait = wait
-
-    def propose(self, view: View) -> NDArray[np.int64]:
-        """[N], all `wait`."""
-        return np.full(len(view.slots), self._wait, np.int64)
-
-
-class NoProposals(StatelessController):
-    """Makes no proposals, for worlds that have no script.
-
-    Without a policy the agents wait, and nothing is recorded that a clone could learn.
-    """
-
-    def propose(self, view: View) -> NDArray[np.int64]:
-        """[N], all -1."""
-        return np.full(len(view.slots), -1, np.int64)
-
-
-def propose_checked(controller: BatchController, view: View, *, num_actions: int) -> NDArray[np.int64]:
-    """Ask a controller, and check its answer: it is a user's own code.
-
-    Args:
-        controller: the script.
-        view: of the bridge, N rows.
-        num_actions: A, size of the vocabulary.
-
-    Returns:
-        A copy of the proposals, [N] in [-1, A).
-
-    Raises:
-        ShapeError: if they are not int64 [N].
-        UnknownActionError: if one is outside [-1, A).
-    """
-    actions = controller.propose(view)
-    if actions.shape != view.slots.shape or actions.dtype != _INT64:
-        raise ShapeError(
-            f"proposals of the script must be int64 {view.slots.shape}, got {actions.dtype} {actions.shape}"
-        )
-    # One comparison for both ends of [-1, A): as unsigned, anything below -1 is larger than any vocabulary.
-    known = (actions + 1).view(np.uint64) <= num_actions
-    if np.count_nonzero(known) != len(actions):
-        row = known.argmin()
-        raise UnknownActionError(
-            f"the script must propose actions in [0, {num_actions}) or -1, got {actions[row]}",
-            slot=int(view.slots[row]),
-        )
-    return actions.copy()
 
 
 class PerAgent(Generic[Seen, Intent]):
@@ -255,13 +164,17 @@ class PerAgent(Generic[Seen, Intent]):
     Args:
         controller: proposes for one agent at a time.
         codec: of the world; must be a `Decoder` too where the controller is `Informed`.
+        actions: of the agents; None: they have an index.
 
     Raises:
         ConfigError: if an `Informed` controller comes with a codec that cannot decode.
     """
 
-    def __init__(self, controller: Controller[Seen, Intent], codec: Codec[Seen, Intent]) -> None:
+    def __init__(
+        self, controller: Controller[Seen, Intent], codec: Codec[Seen, Intent], actions: ActionSpec | None = None
+    ) -> None:
         self._controller = controller
+        self._form = _INDEX if actions is None else form_of(actions)
         self._codec = codec
         self._informed: Informed[Seen, Intent] | None = controller if isinstance(controller, Informed) else None
         self._cancellable = controller if isinstance(controller, Cancellable) else None
@@ -274,14 +187,15 @@ class PerAgent(Generic[Seen, Intent]):
         self._ids: dict[int, str] = {}
         """By slot, of the agents that may have plans."""
 
-    def propose(self, view: View) -> NDArray[np.int64]:
-        """[N]; one call of the controller per agent, in the order of slots.
+    def propose(self, view: View) -> Actions:
+        """N rows; one call of the controller per agent, in the order of slots.
 
         Raises:
             ControllerError: if the controller raises; names the agent, and the tick where the world has one.
             UnknownActionError: if the codec does not know an intent; names both.
         """
-        return np.array([self._propose_one(view, row) for row in range(len(view.slots))], np.int64)
+        size, form = len(view.slots), self._form
+        return np.array([self._propose_one(view, row) for row in range(size)], form.dtype).reshape(size, *form.shape)
 
     def settled(self, view: View, decisions: DecisionBatch) -> None:
         """Tell the controller the executed intent of every agent, and which plans a veto ended.
@@ -293,7 +207,8 @@ class PerAgent(Generic[Seen, Intent]):
             self._note_plans(self._cancellable, view, decisions)
         if self._informed is None or self._decoder is None:
             return
-        for row, action in enumerate(decisions.action.tolist()):
+        executed = decisions.action.tolist()
+        for row, action in enumerate(executed if not self._form.shape else map(tuple, executed)):
             seen, agent_id = self._codec.locate(view, row)
             intent = self._decoder.decode(action, seen, agent_id)
             try:
@@ -323,7 +238,7 @@ class PerAgent(Generic[Seen, Intent]):
         else:
             self._saved.restore(state)
 
-    def _propose_one(self, view: View, row: int) -> int:
+    def _propose_one(self, view: View, row: int) -> OneAction:
         seen, agent_id = self._codec.locate(view, row)
         try:
             intent = self._controller.decide(seen, agent_id)
@@ -331,7 +246,7 @@ class PerAgent(Generic[Seen, Intent]):
             raise
         except Exception as error:  # a user's own code
             raise ControllerError.by("the script", error, agent_id=agent_id, tick=tick_of(seen)) from error
-        return encode_intent(self._codec, intent, seen, agent_id)
+        return _encoded(self._codec, intent, seen, agent_id, self._form.read)
 
     def _note_plans(self, cancellable: Cancellable, view: View, decisions: DecisionBatch) -> None:
         for row, (slot, vetoed) in enumerate(zip(view.slots.tolist(), decisions.vetoed.tolist(), strict=True)):

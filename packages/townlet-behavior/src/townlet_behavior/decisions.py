@@ -50,12 +50,16 @@ class Constants(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecisionBatch:
-    """One settled decision per agent of the view, in its order; every column is [N] and must not be written to."""
+    """One settled decision per agent of the view, in its order; no column must be written to.
 
-    action: NDArray[np.int64]
-    """Executed."""
-    chosen_action: NDArray[np.int64]
-    """What the blend drew, or the held action, or the possessor's; another than `action` only after a veto."""
+    Columns are [N], and actions of several parts and actions that are numbers [N, K].
+    """
+
+    action: NDArray[Any]
+    """Executed. Numbers that were drawn beyond their bounds are executed as the bounds."""
+    chosen_action: NDArray[Any]
+    """What the blend drew, or the held action, or the possessor's; another than `action` only after a veto,
+    or where numbers were drawn beyond their bounds, which is none."""
     kind: NDArray[np.int8]
     """`Kind`."""
     source: NDArray[np.int8]
@@ -66,10 +70,10 @@ class DecisionBatch:
     possessed: NDArray[np.bool_]
     demonstrated: NDArray[np.bool_]
     """The possessor supplied the executed action."""
-    expert_action: NDArray[np.int64]
-    """What the script proposed, -1 where nothing."""
+    expert_action: NDArray[Any]
+    """What the script proposed, -1 where nothing (numbers: 0, and `proposer` is -1)."""
     behavior_log_prob: NDArray[np.float32]
-    """log μ(chosen_action), blend included; 0 unless `kind` is DECISION."""
+    """log μ(chosen_action), blend included; 0 unless `kind` is DECISION. Of numbers the logarithm of a density."""
     policy_log_prob: NDArray[np.float32]
     """log π(chosen_action); 0 unless `kind` is DECISION."""
     value: NDArray[np.float32]
@@ -80,7 +84,7 @@ class DecisionBatch:
     """The option in force when the decision was made, -1 for none."""
     ticks_left: NDArray[np.int32]
     """Ticks it still had then, this one included; 0 for none."""
-    drawn_action: NDArray[np.int64]
+    drawn_action: NDArray[Any]
     """What the blend drew at this tick, also where an option was held, or a possessor or an earlier draw decided."""
     proposer: NDArray[np.int8]
     """Who made `expert_action`: an index into `BehaviorBridge.proposers`, -1 where nothing was proposed."""

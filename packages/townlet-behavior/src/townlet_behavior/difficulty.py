@@ -12,11 +12,13 @@ from .config import (
     HIGHEST_TEMPERATURE,
     LOWEST_TEMPERATURE,
     MAX_DELAY_TICKS,
+    Limits,
     check_delay_ticks,
     check_temperature,
     clamped_ratio,
 )
 from .errors import ShapeError, StateError
+from .forms import Actions
 from .possession.locks import CallbackLock
 from .saving import SavedState, check_array, check_names
 from .views import check_slots
@@ -43,6 +45,7 @@ class Difficulty:
     Args:
         capacity: slots are below it.
         wait: the action that does nothing.
+        limits: of the agents' actions; None: they have an index.
         temperature: of agents without one of their own.
         delay_ticks: of agents without one of their own.
         lock: held by `set`; None: one of its own.
@@ -55,12 +58,13 @@ class Difficulty:
         self,
         *,
         capacity: int,
-        wait: int,
+        wait: int | Actions,
+        limits: Limits | None = None,
         temperature: float = 1.0,
         delay_ticks: int = 0,
         lock: CallbackLock | None = None,
     ) -> None:
-        self._wait = wait
+        self._wait, self._limits = wait, limits
         self._lock = CallbackLock() if lock is None else lock
         self._defaults = math.nan, check_temperature(temperature), check_delay_ticks(delay_ticks)
         """Ratio, temperature and delay of agents without their own."""
@@ -92,7 +96,7 @@ class Difficulty:
 
         Raises:
             ShapeError: if a slot does not exist.
-            ConfigError: if a setting is out of its range.
+            ConfigError: if a setting is out of its range, or the agents' actions do not allow it.
         """
         check_slots(slots, capacity=len(self._ratio))
         checked = None if ratio is None else math.nan if math.isnan(ratio) else clamped_ratio(ratio)
@@ -100,6 +104,8 @@ class Difficulty:
             check_temperature(temperature)
         if delay_ticks is not None:
             check_delay_ticks(delay_ticks)
+        if self._limits is not None:
+            self._limits.check(ratio=checked, temperature=temperature, delay_ticks=delay_ticks)
         with self._lock:
             if checked is not None:
                 self._ratio[slots] = checked
@@ -187,7 +193,7 @@ class Difficulty:
         """Check that `restore` can use a state.
 
         Raises:
-            StateError: if the state is of another capacity, or contradicts itself.
+            StateError: if the state is of another capacity or other actions, or contradicts itself.
         """
         if not state:
             return
@@ -197,6 +203,8 @@ class Difficulty:
             raise StateError(f"saved `ratio` must be float64 {self._ratio.shape}, NaN or in [0, 1], got {ratio}")
         check_array(state, "temperature", like=self._temperature, low=LOWEST_TEMPERATURE, high=HIGHEST_TEMPERATURE)
         check_array(state, "delay_ticks", like=self._delay, low=0, high=MAX_DELAY_TICKS)
+        if self._limits is not None:
+            self._limits.check_saved(**{name: state[name] for name in _SETTINGS})
         rows, capacity = len(np.atleast_1d(state["seen_tick"])), len(self._ratio)
         if rows > MAX_DELAY_TICKS + 1 or (rows == 0 and state["delay_ticks"].any()):
             raise StateError(f"saved `seen_tick` must have 1 to {MAX_DELAY_TICKS + 1} ticks, got {rows}")

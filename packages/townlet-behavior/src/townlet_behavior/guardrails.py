@@ -9,11 +9,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .actions import ActionSpec
 from .decisions import DecisionBatch
 from .errors import GuardrailError
-from .views import View, gather
+from .forms import Actions, IndexForm, form_of
+from .views import View, where_rows
 
-_INT64, _INT8, _BOOL = np.dtype(np.int64), np.dtype(np.int8), np.dtype(np.bool_)
+_INT64, _FLOAT32, _INT8, _BOOL = np.dtype(np.int64), np.dtype(np.float32), np.dtype(np.int8), np.dtype(np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,8 +28,8 @@ class Verdicts:
 
     vetoed: NDArray[np.bool_]
     """[N]."""
-    replacement: NDArray[np.int64]
-    """[N]; the action in its place, read where vetoed."""
+    replacement: Actions
+    """The actions in their place, int64 [N], int64 [N, K] or float32 [N, K], read where vetoed."""
     reason: NDArray[np.int8]
     """[N]; index into the guardrail's `reasons`, read where vetoed."""
 
@@ -35,10 +37,14 @@ class Verdicts:
         shape = self.vetoed.shape
         if self.vetoed.ndim != 1 or self.vetoed.dtype != _BOOL:
             raise GuardrailError(f"`vetoed` must be bool [N], got {self.vetoed.dtype} {shape}")
-        if self.replacement.shape != shape or self.replacement.dtype != _INT64:
-            raise GuardrailError(
-                f"`replacement` must be int64 {shape}, got {self.replacement.dtype} {self.replacement.shape}"
-            )
+        replacement = self.replacement
+        if replacement.shape != shape or replacement.dtype != _INT64:
+            array = replacement.ndim == 2 and len(replacement) == len(self.vetoed)
+            if not array or replacement.dtype not in (_INT64, _FLOAT32):
+                raise GuardrailError(
+                    f"`replacement` must be int64 {shape}, or int64 or float32 ({shape[0]}, K),"
+                    f" got {replacement.dtype} {replacement.shape}"
+                )
         if self.reason.shape != shape or self.reason.dtype != _INT8:
             raise GuardrailError(f"`reason` must be int8 {shape}, got {self.reason.dtype} {self.reason.shape}")
 
@@ -50,8 +56,11 @@ class Guardrail(Protocol):
     def reasons(self) -> tuple[str, ...]:
         """Names of the reasons it can give."""
 
-    def review(self, view: Any, actions: NDArray[np.int64]) -> Verdicts:
-        """Judge `actions` [N]. As with `BatchController`, the view is the one that the bridge was given."""
+    def review(self, view: Any, actions: Any) -> Verdicts:
+        """Judge the `actions` that the world would get, N rows: int64 [N], int64 [N, K] or float32 [N, K].
+
+        As with `BatchController`, the view is the one that the bridge was given.
+        """
 
     def settled(self, view: Any, decisions: DecisionBatch) -> None:
         """Learn the executed actions of a tick with a veto; the world is told of vetoes here alone."""
@@ -65,40 +74,45 @@ class StatelessGuardrail:
 
 
 class ActionMaskGuardrail(StatelessGuardrail):
-    """Replaces actions that the view's mask forbids by waiting, or by the first legal one where it forbids that too."""
+    """Replaces actions that the view's mask forbids by waiting, or by the first legal one where it forbids that too.
+
+    Of an action of several parts those are replaced that are forbidden.
+
+    Args:
+        wait: index of the action that does nothing; not read where `actions` are given.
+        actions: of the agents; None: they have an index.
+    """
 
     reasons = ("action_mask",)
 
-    def __init__(self, *, wait: int) -> None:
-        self._wait = wait
+    def __init__(self, *, wait: int = 0, actions: ActionSpec | None = None) -> None:
+        self._form = IndexForm(wait + 1, wait=wait) if actions is None else form_of(actions)
 
-    def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+    def review(self, view: View, actions: Actions) -> Verdicts:
         """Veto what `view.action_mask` forbids.
 
         Raises:
             GuardrailError: if an agent has no legal action; names its slot.
         """
-        mask, size = view.action_mask, len(actions)
-        reason = np.zeros(size, np.int8)
+        mask, form, reason = view.action_mask, self._form, np.zeros(len(actions), np.int8)
         if mask is None:
             return Verdicts(vetoed=reason.view(np.bool_), replacement=actions, reason=reason)
-        vetoed = ~gather(mask, actions)
+        vetoed = ~form.legal(mask, actions)
         if not np.count_nonzero(vetoed):
             return Verdicts(vetoed=vetoed, replacement=actions, reason=reason)
-        stuck = ~mask.any(axis=1)
+        stuck = form.stuck(mask)
         if np.count_nonzero(stuck):
             raise GuardrailError(
                 "every agent must have a legal action, its mask has none", slot=int(view.slots[stuck.argmax()])
             )
-        replacement = np.where(mask[:, self._wait], self._wait, mask.argmax(axis=1))
-        return Verdicts(vetoed=vetoed, replacement=replacement, reason=reason)
+        return Verdicts(vetoed=vetoed, replacement=form.replaced(mask, actions), reason=reason)
 
 
 class Reviewed(NamedTuple):
     """The chosen actions after all guardrails."""
 
-    action: NDArray[np.int64]
-    """[N]; to be executed."""
+    action: Actions
+    """To be executed, N rows."""
     vetoed: NDArray[np.bool_]
     """[N]; at least one guardrail objected."""
     reason: NDArray[np.int8]
@@ -124,30 +138,29 @@ class GuardrailChain:
 
     Examples:
         >>> import numpy as np
+        >>> from townlet_behavior import ActionVocabulary
         >>> from townlet_behavior.testing import plain_view
         >>> view = plain_view(["ann", "bob"], action_mask=np.array([[True, True], [True, False]]))
-        >>> chain = GuardrailChain([], wait=0, num_actions=2)
+        >>> chain = GuardrailChain([], ActionVocabulary(keys=("wait", "dig"), kinds=("wait", "work")))
         >>> reviewed = chain.review(view, np.array([1, 1]))
         >>> reviewed.action.tolist(), reviewed.vetoed.tolist(), chain.reasons
         ([1, 0], [False, True], ('action_mask',))
 
     Args:
         guardrails: in the order in which they judge.
-        wait: the action that does nothing.
-        num_actions: size of the vocabulary.
+        actions: of the agents.
 
     Raises:
         GuardrailError: if two reasons have the same name.
     """
 
-    def __init__(self, guardrails: Sequence[Guardrail], *, wait: int, num_actions: int) -> None:
-        chain: list[Guardrail] = [ActionMaskGuardrail(wait=wait), *guardrails]
+    def __init__(self, guardrails: Sequence[Guardrail], actions: ActionSpec) -> None:
         self.reasons = veto_reasons_of(guardrails)
-        self._mask, *self._others = chain
-        self._num_actions = num_actions
+        self._mask, self._others = ActionMaskGuardrail(actions=actions), tuple(guardrails)
+        self._form = form_of(actions)
 
-    def review(self, view: View, actions: NDArray[np.int64]) -> Reviewed:
-        """Let every guardrail judge `actions` [N].
+    def review(self, view: View, actions: Actions) -> Reviewed:
+        """Let every guardrail judge the actions that the world would get, N rows.
 
         Raises:
             GuardrailError: if verdicts are not for this view, or a replacement or reason does not exist, or the mask
@@ -157,7 +170,7 @@ class GuardrailChain:
         reviewed = Reviewed(actions, zeros.view(np.bool_), zeros)
         mask = view.action_mask
         # Nearly always every action is legal, which is quickly seen.
-        if mask is not None and np.count_nonzero(gather(mask, actions)) != len(actions):
+        if mask is not None and np.count_nonzero(self._form.legal(mask, actions)) != len(actions):
             reviewed = self._apply(self._mask, view, reviewed, first_reason=1)
         first_reason = 1 + len(self._mask.reasons)
         for guardrail in self._others:
@@ -173,7 +186,7 @@ class GuardrailChain:
     def _apply(self, guardrail: Guardrail, view: View, before: Reviewed, *, first_reason: int) -> Reviewed:
         verdicts = guardrail.review(view, before.action)
         vetoed = verdicts.vetoed
-        if vetoed.shape != before.action.shape:
+        if len(vetoed) != len(before.action):
             raise GuardrailError(
                 f"{type(guardrail).__name__} must judge the {len(before.action)} agents of the view,"
                 f" got {len(vetoed)} verdicts"
@@ -182,24 +195,27 @@ class GuardrailChain:
             return before
         self._check_vetoes(guardrail, verdicts, view)
         return Reviewed(
-            np.where(vetoed, verdicts.replacement, before.action),
+            where_rows(vetoed, verdicts.replacement, before.action),
             vetoed | before.vetoed,
             np.where(vetoed > before.vetoed, verdicts.reason + np.int8(first_reason), before.reason),
         )
 
     def _check_vetoes(self, guardrail: Guardrail, verdicts: Verdicts, view: View) -> None:
-        rows = np.flatnonzero(verdicts.vetoed)
+        rows, form = np.flatnonzero(verdicts.vetoed), self._form
         actions, reasons = verdicts.replacement[rows], verdicts.reason[rows]
-        if actions.min() < 0 or actions.max() >= self._num_actions:
+        if actions.shape[1:] != form.shape or actions.dtype != form.dtype:
             raise GuardrailError(
-                f"{type(guardrail).__name__} must replace by actions in [0, {self._num_actions}), got {actions}"
+                f"{type(guardrail).__name__} must replace by actions of {form.dtype} {form.shape},"
+                f" got {actions.dtype} {actions.shape[1:]}"
             )
+        if np.count_nonzero(form.known(actions)) != len(rows):
+            raise GuardrailError(f"{type(guardrail).__name__} must replace by actions in {form}, got {actions}")
         if reasons.min() < 0 or reasons.max() >= len(guardrail.reasons):
             raise GuardrailError(
                 f"{type(guardrail).__name__} must give reasons in [0, {len(guardrail.reasons)}), got {reasons}"
             )
         if view.action_mask is not None:
-            legal = view.action_mask[rows, actions]
+            legal = form.legal(view.action_mask[rows], actions)
             if np.count_nonzero(legal) != len(rows):
                 row = legal.argmin()
                 raise GuardrailError(

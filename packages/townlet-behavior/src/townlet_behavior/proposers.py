@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from .controllers import BatchController
+from .batch_controllers import BatchController
 from .errors import ConfigError, ShapeError
 from .views import View
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,18 @@ from .errors import StateError
 SavedState = Mapping[str, NDArray[Any]]
 """Arrays of numbers, booleans or fixed-width text by name (`group/array`). A component restored from it behaves bit for
 bit as the saved one."""
+
+
+class Saved(Protocol):
+    """A component whose state can be checked before anything is restored."""
+
+    def save_state(self) -> SavedState: ...
+
+    def check_state(self, state: SavedState) -> None: ...
+
+    def restore(self, state: SavedState) -> None: ...
+
+
 _NAME_BYTES = ("utf-8", "surrogatepass")
 _NO_NAME = -1
 
@@ -53,15 +65,17 @@ def check_names(state: SavedState, names: Iterable[str], *, of: str) -> None:
         raise StateError(f"the saved state of {of} must have the arrays {sorted(names)}, got {sorted(state)}")
 
 
-def check_array(state: SavedState, name: str, *, like: NDArray[Any], low: float, high: float) -> None:
+def check_array(
+    state: SavedState, name: str, *, like: NDArray[Any], low: float | NDArray[Any], high: float | NDArray[Any]
+) -> None:
     """Check dtype, shape and range of a saved array.
 
     Args:
         state: that has the array.
         name: of the array.
         like: an array of the dtype and shape expected.
-        low: least value.
-        high: largest value.
+        low: least value, or that of each column.
+        high: largest value, or that of each column.
 
     Raises:
         StateError: naming the array, the expected and the found form or value.

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .controllers import Avoiding, BatchController, Cancellable, Controller, Informed
+from .batch_controllers import BatchController
+from .controllers import Avoiding, Cancellable, Controller, Informed
 from .decisions import DecisionBatch
 from .errors import ConfigError, ShapeError, StateError, UnknownActionError
 from .intent import AgentIntent

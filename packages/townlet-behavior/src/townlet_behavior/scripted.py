@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .controllers import StatelessController
+from .batch_controllers import StatelessController
 from .errors import ConfigError
 from .guardrails import RivalryView
 from .personality import BALANCED, CHAT_PREFERENCE, arrival_buffers, need_thresholds

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .controllers import BatchController
+from .actions import ActionSpec, Box, MultiDiscrete
+from .batch_controllers import BatchController
 from .draws import draw_keys
 from .errors import BehaviorError, GuardrailError, ShapeError, StateError
+from .forms import form_of
 from .guardrails import Guardrail, GuardrailChain
 from .saving import SavedState
-from .views import View
+from .views import View, same_rows
 from .vocabulary import ActionVocabulary
 
 
@@ -41,27 +44,29 @@ def plain_view(agent_ids: Sequence[str], *, action_mask: NDArray[np.bool_] | Non
     )
 
 
-def check_controller(controller: BatchController, view: View, vocabulary: ActionVocabulary) -> None:
+def check_controller(controller: BatchController, view: View, actions: ActionSpec) -> None:
     """Check that a controller keeps the rules that the bridge builds on, at one view.
 
     Args:
         controller: to check; it is asked twice.
         view: that it understands.
-        vocabulary: of its proposals.
+        actions: of its proposals.
 
     Raises:
-        ShapeError: if its proposals are not int64 [N].
-        BehaviorError: if a proposal is neither an action nor -1, if asking twice gives two answers or changes what is
+        ShapeError: if its proposals are not int64 [N], or [N, K] of array actions.
+        BehaviorError: if a proposal is neither an action nor none, if asking twice gives two answers or changes what is
             saved (a plan must not advance before `settled`), if it writes to the view, or if `restore` accepts the
             state of another controller or changes something when it refuses one.
     """
     before, seen = _copies(controller.save_state()), _arrays_of(view)
     first, second = controller.propose(view).copy(), controller.propose(view)
-    if first.shape != view.slots.shape or first.dtype != np.int64:
-        raise ShapeError(f"proposals must be int64 {view.slots.shape}, got {first.dtype} {first.shape}")
-    if np.any((first < -1) | (first >= len(vocabulary))):
-        raise BehaviorError(f"proposals must be -1 or in [0, {len(vocabulary)}), got {first.tolist()}")
-    if not np.array_equal(first, second):
+    form = form_of(actions)
+    shape = (*view.slots.shape, *form.shape)
+    if first.shape != shape or first.dtype != form.dtype:
+        raise ShapeError(f"proposals must be {form.dtype} {shape}, got {first.dtype} {first.shape}")
+    if not form.proposed(first).all():
+        raise BehaviorError(f"proposals must be {form.nothing} or in {form}, got {first.tolist()}")
+    if first.tobytes() != second.tobytes():
         raise BehaviorError(
             f"a second `propose` before `settled` must give the same, got {first.tolist()} then {second.tolist()}"
         )
@@ -75,13 +80,14 @@ def check_controller(controller: BatchController, view: View, vocabulary: Action
         raise BehaviorError("`restore` must refuse the state of another controller with a `StateError`, got no error")
 
 
-def check_guardrail(guardrail: Guardrail, view: View, vocabulary: ActionVocabulary) -> None:
+def check_guardrail(guardrail: Guardrail, view: View, actions: ActionSpec) -> None:
     """Check that a guardrail's verdicts can be carried out, whichever action an agent of a view has chosen.
 
     Args:
-        guardrail: to check; it judges every action of every agent, twice.
+        guardrail: to check; it judges every action of every agent, twice. Of array actions it judges those in which one
+            part has any value, or one number an end of its bounds or their middle, and the others do nothing.
         view: that it understands.
-        vocabulary: of the actions.
+        actions: of the agents.
 
     Raises:
         GuardrailError: if its reasons are not different names, if judging twice gives two answers, if it writes to the
@@ -91,21 +97,38 @@ def check_guardrail(guardrail: Guardrail, view: View, vocabulary: ActionVocabula
     reasons = guardrail.reasons
     if not reasons or len(set(reasons)) < len(reasons) or not all(isinstance(one, str) and one for one in reasons):
         raise GuardrailError(f"the reasons of a guardrail must be different names, got {reasons!r}")
-    chain = GuardrailChain([guardrail], wait=vocabulary.wait, num_actions=len(vocabulary))
+    chain = GuardrailChain([guardrail], actions)
     seen = _arrays_of(view)
-    for action in range(len(vocabulary)):
-        chosen = np.full(len(view.slots), action)
+    for action in _tried(actions):
+        every = np.repeat(np.array([action]), len(view.slots), axis=0)
+        chosen = every.copy()
         verdicts, again = guardrail.review(view, chosen), guardrail.review(view, chosen.copy())
-        _require_same({"actions": np.full(len(view.slots), action)}, {"actions": chosen}, "`review` must not write to")
+        _require_same({"actions": every}, {"actions": chosen}, "`review` must not write to")
         if not all(np.array_equal(one, vars(again)[name]) for name, one in vars(verdicts).items()):
             raise GuardrailError(f"a second `review` must give the same, got {verdicts} then {again}")
         executed = chain.review(view, chosen).action
         vetoed = verdicts.vetoed
-        if np.any(verdicts.replacement[vetoed] == action):
+        if np.any(same_rows(verdicts.replacement[vetoed], every[vetoed])):
             raise GuardrailError(f"a veto must replace the action by another, got {action} for {action}")
         if np.any(guardrail.review(view, executed).vetoed & vetoed):
             raise GuardrailError(f"a replacement must not be vetoed too, got {executed[vetoed].tolist()} for {action}")
     _require_same(seen, _arrays_of(view), "`review` must not write to the view")
+
+
+def _tried(actions: ActionSpec) -> Iterator[NDArray[Any]]:
+    """Yield the actions that a guardrail judges."""
+    if isinstance(actions, ActionVocabulary):
+        yield from (np.array(index, np.int64) for index in range(len(actions)))
+        return
+    for k in range(len(actions.wait)):
+        values: Iterable[float] = range(actions.sizes[k]) if isinstance(actions, MultiDiscrete) else ()
+        if isinstance(actions, Box):
+            low, high = actions.bounds
+            values = low[k], (low[k] + high[k]) / 2, high[k]
+        for value in values:
+            action: NDArray[Any] = actions.wait
+            action[k] = value
+            yield action
 
 
 def _copies(state: SavedState) -> SavedState:

@@ -7,7 +7,8 @@ code: it has only what per-agent scripts read, and it is never touched by the br
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,20 +32,21 @@ class View(Protocol):
 
     @property
     def action_mask(self) -> NDArray[np.bool_] | None:
-        """[N, A]; true where an action is legal. None: every action is."""
+        """[N, A]; true where an action is legal, for actions of several parts the columns of all parts side by side.
+        None: every action is, which is the only mask of actions that are numbers."""
 
     @property
     def option_done(self) -> NDArray[np.bool_]:
         """[N]; true where the world says that the option the agent was in has ended."""
 
 
-def check_view(view: View, *, capacity: int, num_actions: int) -> None:
+def check_view(view: View, *, capacity: int, mask_columns: int) -> None:
     """Check that the arrays of a view belong together, so that they can be used as indices.
 
     Args:
         view: N rows.
         capacity: slots are below it.
-        num_actions: columns of the mask.
+        mask_columns: of the action mask; 0: there is none.
 
     Raises:
         ShapeError: naming the array, the form expected and found.
@@ -56,8 +58,9 @@ def check_view(view: View, *, capacity: int, num_actions: int) -> None:
         raise ShapeError(f"`keys` must be uint64 {shape}, got {view.keys.dtype} {view.keys.shape}")
     if view.option_done.shape != shape or view.option_done.dtype != _BOOL:
         raise ShapeError(f"`option_done` must be bool {shape}, got {view.option_done.dtype} {view.option_done.shape}")
-    if mask is not None and (mask.shape != (*shape, num_actions) or mask.dtype != _BOOL):
-        raise ShapeError(f"`action_mask` must be bool {(*shape, num_actions)}, got {mask.dtype} {mask.shape}")
+    if mask is not None and (mask.shape != (*shape, mask_columns) or mask.dtype != _BOOL or not mask_columns):
+        expected = f"bool {(*shape, mask_columns)}" if mask_columns else "None, because every number may be drawn"
+        raise ShapeError(f"`action_mask` must be {expected}, got {mask.dtype} {mask.shape}")
 
 
 def check_slots(slots: NDArray[np.int64], *, capacity: int) -> None:
@@ -235,6 +238,26 @@ def gather(table: NDArray[_T], columns: NDArray[np.int64]) -> NDArray[_T]:
     Returns:
         [N].
     """
-    num_rows, num_columns = table.shape
-    starts = np.arange(0, num_rows * num_columns, num_columns)
-    return table.reshape(-1).take(starts + columns)
+    return table.reshape(-1).take(_starts(*table.shape) + columns)
+
+
+@lru_cache(maxsize=8)
+def _starts(num_rows: int, num_columns: int) -> NDArray[np.int64]:
+    return np.arange(0, num_rows * num_columns, num_columns, dtype=np.int64)
+
+
+def where_rows(rows: NDArray[np.bool_], yes: NDArray[Any] | int, no: NDArray[Any]) -> NDArray[Any]:
+    """Return the actions `yes` in the rows that are set, else `no`.
+
+    Args:
+        rows: [N].
+        yes: actions, or a single one for all rows.
+        no: actions, [N] or [N, K].
+    """
+    return np.where(rows if no.ndim == 1 else rows[:, None], yes, no)
+
+
+def same_rows(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where the actions of two arrays, both [N] or both [N, K], are the same, [N]."""
+    same: NDArray[np.bool_] = first == second
+    return same if same.ndim == 1 else np.logical_and.reduce(same, axis=1)

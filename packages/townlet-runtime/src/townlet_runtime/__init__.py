@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from townlet_runtime.adapters.mesa_worlds import MesaWorlds
     from townlet_runtime.adapters.py_trees_controller import TreeController, tree_script
     from townlet_runtime.adapters.registry import Environment
+    from townlet_runtime.adapters.spaces.settings import SpaceSettings
     from townlet_runtime.core.loop import BatchLoop, GroupedLoop, LoopReport
     from townlet_runtime.core.rollouts import Collector, Evaluator
     from townlet_runtime.core.runtime import BatchRuntime
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
     from townlet_runtime.core.telemetry import ActionProbability, AgentSnapshot
     from townlet_runtime.plain.runtime import PolicyRuntime
     from townlet_runtime.plain.town_loop import SimulationLoop
+    from townlet_runtime.policy.drawing import greedy_actions, sample_actions
     from townlet_runtime.policy.file import PolicyCard
-    from townlet_runtime.policy.foreign import ModelParts, SealSpec
+    from townlet_runtime.policy.foreign import ModelParts
     from townlet_runtime.policy.onnx import OnnxPolicy, RecurrentOnnxPolicy, load_policy
     from townlet_runtime.policy.policy import (
         Policy,
         RecurrentActor,
         UniformPolicy,
-        greedy_actions,
         require_fit,
-        sample_actions,
         spec_sha256,
     )
     from townlet_runtime.policy.seal import SealedPolicy, seal
+    from townlet_runtime.policy.seal_spec import SealSpec
     from townlet_runtime.policy.vectors import VectorsCheck, check_vectors
     from townlet_runtime.simulation.checks import check_grouped_simulation, check_simulation
     from townlet_runtime.simulation.described import DescribedObservations
@@ -99,6 +100,7 @@ __all__ = [
     "Simulation",
     "SimulationLoop",
     "SimulationSpec",
+    "SpaceSettings",
     "SplitGroups",
     "Stepped",
     "Telemetry",
@@ -129,6 +131,7 @@ _MODULES = {
     "adapters.mesa_worlds": ("MesaWorlds",),
     "adapters.py_trees_controller": ("TreeController", "tree_script"),
     "adapters.registry": ("Environment",),
+    "adapters.spaces.settings": ("SpaceSettings",),
     "core.loop": ("BatchLoop", "GroupedLoop", "LoopReport"),
     "core.rollouts": ("Collector", "Evaluator"),
     "core.runtime": ("BatchRuntime",),
@@ -137,16 +140,16 @@ _MODULES = {
     "plain.runtime": ("PolicyRuntime",),
     "plain.town_loop": ("SimulationLoop",),
     "policy.vectors": ("VectorsCheck", "check_vectors"),
+    "policy.drawing": ("greedy_actions", "sample_actions"),
     "policy.file": ("PolicyCard",),
-    "policy.foreign": ("ModelParts", "SealSpec"),
+    "policy.foreign": ("ModelParts",),
+    "policy.seal_spec": ("SealSpec",),
     "policy.onnx": ("OnnxPolicy", "RecurrentOnnxPolicy", "load_policy"),
     "policy.policy": (
         "Policy",
         "RecurrentActor",
         "UniformPolicy",
-        "greedy_actions",
         "require_fit",
-        "sample_actions",
         "spec_sha256",
     ),
     "policy.seal": ("SealedPolicy", "seal"),

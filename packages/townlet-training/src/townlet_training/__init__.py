@@ -20,15 +20,7 @@ from townlet_training.errors import (
 )
 
 if TYPE_CHECKING:
-    from townlet_training.config import (
-        AnnealConfig,
-        GatesConfig,
-        GroupConfig,
-        PlannedUpdate,
-        Schedule,
-        TrainingConfig,
-        plan,
-    )
+    from townlet_training.config import AnnealConfig, GatesConfig, GroupConfig, TrainingConfig
     from townlet_training.distil.agreement import HeldOutPlay
     from townlet_training.distil.config import DistilConfig
     from townlet_training.distil.run import DistilProgress, DistilRun
@@ -44,6 +36,7 @@ if TYPE_CHECKING:
     from townlet_training.network.onnx_export import export_policy
     from townlet_training.network.spec import PolicySpec
     from townlet_training.network.weights import weights_sha256
+    from townlet_training.planning import PlannedUpdate, Schedule, plan
     from townlet_training.presets import PRESETS, Preset, preset, preset_for
     from townlet_training.run.adapting import (
         AdaptedGroup,
@@ -60,6 +53,7 @@ if TYPE_CHECKING:
     from townlet_training.run.monitor import Progress
     from townlet_training.run.orchestrator import TrainingOrchestrator
     from townlet_training.run.state import EarlierTotal, TrainingState
+    from townlet_training.sinks.sink import MetricsSink
     from townlet_trajectory.evaluation.comparisons import PairedComparison, ScoreSummary, compare, normalized, summarize
     from townlet_trajectory.evaluation.gates import GateResult, Verdict
     from townlet_trajectory.evaluation.interfaces import (
@@ -137,6 +131,7 @@ __all__ = [
     "HeldOutPlay",
     "InitialPolicy",
     "MetricsRow",
+    "MetricsSink",
     "MetricsWriter",
     "NetworkConfig",
     "NonFiniteError",
@@ -193,7 +188,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "townlet_training.config": "AnnealConfig GatesConfig GroupConfig PlannedUpdate Schedule TrainingConfig plan",
+    "townlet_training.config": "AnnealConfig GatesConfig GroupConfig TrainingConfig",
     "townlet_training.distil.agreement": "HeldOutPlay",
     "townlet_training.distil.config": "DistilConfig",
     "townlet_training.distil.run": "DistilProgress DistilRun",
@@ -213,12 +208,14 @@ _MODULES = {
     "townlet_training.network.onnx_export": "export_policy",
     "townlet_training.network.spec": "PolicySpec",
     "townlet_training.network.weights": "weights_sha256",
+    "townlet_training.planning": "PlannedUpdate Schedule plan",
     "townlet_training.presets": "PRESETS Preset preset preset_for",
     "townlet_training.run.checkpoint": "Checkpoint CheckpointStore read_checkpoint",
     "townlet_training.run.metrics": "WALL_TIME_KEYS MetricsRow MetricsWriter",
     "townlet_training.run.monitor": "Progress",
     "townlet_training.run.orchestrator": "TrainingOrchestrator",
     "townlet_training.run.state": "EarlierTotal TrainingState",
+    "townlet_training.sinks.sink": "MetricsSink",
     "townlet_trajectory.evaluation.comparisons": "PairedComparison ScoreSummary compare normalized summarize",
     "townlet_trajectory.evaluation.gates": "GateResult Verdict",
     "townlet_trajectory.evaluation.interfaces": "Actor Collected Collector EpisodeScores Evaluator Taught Teacher",

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..controllers import BatchController, propose_checked
+from ..batch_controllers import BatchController, propose_checked
 from ..decisions import DecisionBatch
 from ..errors import BehaviorError, ConfigError
+from ..forms import form_of
 from ..saving import SavedState, join_groups, split_groups
 from ..views import View, gather
 from ..vocabulary import ActionVocabulary
@@ -77,7 +78,7 @@ class DeferredController:
         log: of the answers; None: the run can neither be repeated nor resumed exactly.
 
     Raises:
-        ConfigError: if `mind` and `log` contradict each other, or the name is none.
+        ConfigError: if `mind` and `log` contradict each other, the name is none, or the vocabulary has no actions.
         AnswerLogError: if the log is of another vocabulary, capacity, name or config.
     """
 
@@ -97,7 +98,9 @@ class DeferredController:
             raise ConfigError(f"`name` must be a name, and not that of the fallback, got {name!r}")
         if (mind is None) != (log is not None and not log.writable):
             raise ConfigError("expected a mind, or a log that was opened by `AnswerLog.read`, and not both")
-        self._fallback = fallback
+        if not vocabulary:
+            raise ConfigError("`vocabulary` must have actions, because a mind answers with the key of one, got none")
+        self._fallback, self._form = fallback, form_of(vocabulary)
         self._vocabulary, self._describe, self._name, self._config = vocabulary, describe, name, config
         self._exchange = Exchange(mind, vocabulary, capacity=capacity, name=name, config=config, log=log)
         self._followed: _Followed | None = None
@@ -157,7 +160,7 @@ class DeferredController:
             self._followed = self._ages = None
             self._actions = self._fallback.propose(view)
             return self._actions
-        actions = propose_checked(self._fallback, view, num_actions=len(self._vocabulary))
+        actions = propose_checked(self._fallback, view, self._form)
         answers, seen_at = exchange.answers()
         answer = answers[view.slots]
         age = exchange.standing.tick - seen_at[view.slots]

@@ -8,10 +8,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import PossessionError, StateError, UnknownActionError
+from ..actions import ActionSpec
+from ..errors import ConfigError, PossessionError, StateError
+from ..forms import Actions, IndexForm, OneAction, form_of
 from ..saving import SavedState, check_array, check_names, join_groups, restore_names, save_names, split_groups
 from .handover import Handover
 from .locks import CallbackLock
+from .presence import Presence
 from .tickets import EndReason, InputQueues, Ticket
 
 _FOR_EVER = 2**62
@@ -46,7 +49,8 @@ class Possession:
 
     Args:
         capacity: slots are below it.
-        num_actions: actions that can be fed are below it.
+        num_actions: actions that can be fed are below it; None: they are of `actions`.
+        actions: of the agents.
         on_acquire: called with the slot of every agent that is taken over, once, while `lock` is held.
         on_end: told of slots, as `tell_ends` says.
         handover_ticks: k of `handed_over`.
@@ -56,34 +60,34 @@ class Possession:
             of several calls.
 
     Raises:
-        ConfigError: if `handover_ticks` is negative.
+        ConfigError: if `handover_ticks` is negative, or not one of `num_actions` and `actions` is given.
     """
 
     def __init__(
         self,
         *,
         capacity: int,
-        num_actions: int,
+        num_actions: int | None = None,
+        actions: ActionSpec | None = None,
         on_acquire: Callable[[int], None],
         on_end: Callable[[int, str | None, EndReason], None] | None = None,
         handover_ticks: int = 0,
     ) -> None:
         self.lock = CallbackLock()
-        self._num_actions = num_actions
+        if (num_actions is None) == (actions is None):
+            raise ConfigError(f"expected `num_actions` or `actions`, got {num_actions} and {actions}")
+        self._form = IndexForm(num_actions or 0) if actions is None else form_of(actions)
         self._on_acquire = on_acquire
         self._tellers: list[Callable[[int, EndReason], None]] = []
         self._handover = Handover(capacity=capacity, ticks=handover_ticks)
-        self._inputs = InputQueues(capacity=capacity, num_actions=num_actions)
+        self._inputs = InputQueues(capacity=capacity, form=self._form)
         self._until: NDArray[np.int64] = np.full(capacity, _FREE, np.int64)
         self._owner: NDArray[np.object_] = np.full(capacity, None, np.object_)
         self._num_possessed = 0
-        self._present: NDArray[np.int64] = np.empty(0, np.int64)
-        self._left: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
-        """[capacity]; agents of `_present` that have left since."""
-        self._any_left = False
+        self._presence = Presence(capacity=capacity)
         self._next_tick = 0
         """Of the next decision, as far as it is known."""
-        self._no_wishes = np.full(capacity, -1, np.int64)
+        self._no_wishes = self._form.empty(capacity)
         self._no_wishes.flags.writeable = False
         if on_end is not None:
             self.tell_ends(on_end, name=int)
@@ -107,7 +111,7 @@ class Possession:
         """
         _check_lease(lease_ticks)
         with self.lock:
-            self._check_present(slot)
+            self._presence.check(slot)
             tick = max(tick, self._next_tick)
             if _FREE < self._until[slot] <= tick:
                 self._free(np.array([slot]), "lapsed")
@@ -120,12 +124,12 @@ class Possession:
             self._on_acquire(slot)
             return True
 
-    def feed(self, slot: int, action: int, *, owner: str | None = None, queue: bool = False) -> Ticket:
+    def feed(self, slot: int, action: OneAction, *, owner: str | None = None, queue: bool = False) -> Ticket:
         """Let a possessed agent carry out an action, once: at its next decision, or after the inputs that wait.
 
         Args:
             slot: of an agent that is present.
-            action: in [0, num_actions).
+            action: in [0, num_actions), or K indices or numbers of `actions`.
             owner: name that was given to `acquire`.
             queue: wait behind the inputs that wait already, of which there are at most 64; else they are superseded.
 
@@ -135,10 +139,9 @@ class Possession:
         Raises:
             PossessionError: if the slot holds nobody, the agent is not possessed by this owner (any more), or too many
                 inputs wait; then nothing has changed.
-            UnknownActionError: if the action is not in the vocabulary.
+            UnknownActionError: if there is no such action.
         """
-        if not 0 <= action < self._num_actions:
-            raise UnknownActionError(f"`action` must be in [0, {self._num_actions}), got {action}")
+        action = self._form.one(action)
         with self.lock:
             self._check_possessed(slot, owner, to="be fed an action")
             if not queue:
@@ -177,7 +180,7 @@ class Possession:
             PossessionError: if the slot holds nobody, or somebody else possesses the agent.
         """
         with self.lock:
-            self._check_present(slot)
+            self._presence.check(slot)
             if not self.is_possessed(slot):
                 return False
             self._check_owner(slot, owner)
@@ -190,7 +193,7 @@ class Possession:
         Raises:
             PossessionError: if the slot does not exist.
         """
-        self._check_slot(slot)
+        self._presence.check_slot(slot)
         return bool(self._until[slot] != _FREE)
 
     def slots(self) -> NDArray[np.int64]:
@@ -239,16 +242,14 @@ class Possession:
             slots: [N], ascending; kept, and not to be changed meanwhile.
             tick: of the next decision.
         """
-        self._present = slots
-        if self._any_left:
-            self._left[:] = self._any_left = False
+        self._presence.show(slots)
         if tick > self._next_tick:
             self._next_tick = tick
         if self._num_possessed:
             with self.lock:
                 self._expire(tick)
 
-    def wishes(self, slots: NDArray[np.int64], tick: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    def wishes(self, slots: NDArray[np.int64], tick: int) -> tuple[NDArray[np.bool_], Actions]:
         """Return the possessed agents and the fed actions for the decision of `tick`. Asking uses nothing up.
 
         Args:
@@ -256,7 +257,7 @@ class Possession:
             tick: of the decision.
 
         Returns:
-            possessed [N] bool, and action [N], -1 where nothing was fed.
+            possessed [N] bool, and actions, N rows, -1 or NaN where nothing was fed.
         """
         if not self._num_possessed:
             return np.zeros(len(slots), np.bool_), self._no_wishes[: len(slots)]
@@ -299,7 +300,7 @@ class Possession:
     def forget(self, slots: NDArray[np.int64]) -> None:
         """End the possession of agents that have left; their slots hold nobody until they are present again."""
         with self.lock:
-            self._left[slots] = self._any_left = True
+            self._presence.leave(slots)
             self._free(slots[self._until[slots] != _FREE], "ended")
             self._handover.forget(slots)
 
@@ -308,11 +309,9 @@ class Possession:
     def save_state(self) -> SavedState:
         """Return leases, owners, inputs and ramps of all slots."""
         with self.lock:
-            present = np.zeros(len(self._until), np.bool_)
-            present[self._present] = True
             leases = {
                 "until": self._until.copy(),
-                "present": present & ~self._left,
+                "present": self._presence.table(),
                 "next_tick": np.array(self._next_tick, np.int64),
             }
             owners = save_names(self._owner.tolist())
@@ -328,7 +327,7 @@ class Possession:
         leases, saved_owners, inputs, handover = split_groups(state, _PARTS).values()
         check_names(leases, ("until", "present", "next_tick"), of="the leases")
         check_array(leases, "until", like=self._until, low=_FREE, high=_FOR_EVER)
-        check_array(leases, "present", like=self._left, low=0, high=1)
+        check_array(leases, "present", like=self._presence.table(), low=0, high=1)
         check_array(leases, "next_tick", like=np.array(0), low=0, high=_FOR_EVER)
         owners = restore_names(saved_owners, count=len(self._until))
         self._inputs.check_state(inputs)
@@ -353,8 +352,7 @@ class Possession:
             self._until = leases["until"].copy()
             self._owner[:] = restore_names(owners, count=len(self._owner))
             self._num_possessed = int(np.count_nonzero(self._until != _FREE))
-            self._present = np.flatnonzero(leases["present"])
-            self._left[:] = self._any_left = False
+            self._presence.show(np.flatnonzero(leases["present"]))
             self._next_tick = int(leases["next_tick"])
             self._inputs.restore(inputs, self._owner)
             self._handover.restore(handover)
@@ -372,18 +370,8 @@ class Possession:
         self._num_possessed -= len(possessed)
         self._handover.begin(possessed)
 
-    def _check_slot(self, slot: int) -> None:
-        if not 0 <= slot < len(self._until):
-            raise PossessionError(f"`slot` must be in [0, {len(self._until)}), got {slot}")
-
-    def _check_present(self, slot: int) -> None:
-        self._check_slot(slot)
-        row = int(self._present.searchsorted(slot))
-        if row == len(self._present) or self._present[row] != slot or self._left[slot]:
-            raise PossessionError("must hold an agent that is present, holds nobody", slot=slot)
-
     def _check_possessed(self, slot: int, owner: str | None, *, to: str) -> None:
-        self._check_present(slot)
+        self._presence.check(slot)
         if not self.is_possessed(slot):
             raise PossessionError(f"must be possessed to {to}, is not, or no longer", slot=slot)
         self._check_owner(slot, owner)

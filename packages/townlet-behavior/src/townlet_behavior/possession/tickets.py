@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future
 from itertools import chain
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PossessionError, StateError
+from ..forms import ActionForm, Actions, OneAction
 from ..saving import SavedState, check_array, check_names
 
 EndReason = Literal["executed", "vetoed", "released", "lapsed", "ended", "superseded"]
@@ -21,7 +22,6 @@ MAX_WAITING = 64
 """Inputs that may wait for one agent."""
 KEPT_ENDS = 4096
 """Ended tickets that `InputQueues.take_ended` can still return; older ones are dropped."""
-NO_ACTION = -1
 _MOST = 2**62
 
 
@@ -39,14 +39,16 @@ class Ticket:
     Attributes:
         number: counts the accepted inputs from 0; saved states keep it.
         slot: of the possessed agent.
-        action: that was fed.
+        action: that was fed: an `int`, or a tuple of K indices or numbers.
         owner: who possesses the agent.
     """
 
-    def __init__(self, number: int, slot: int, action: int, owner: str | None, promise: Future[TicketEnd]) -> None:
+    def __init__(
+        self, number: int, slot: int, action: OneAction, owner: str | None, promise: Future[TicketEnd]
+    ) -> None:
         self.number = number
         self.slot = slot
-        self.action = action
+        self.action: Any = action
         self.owner = owner
         self._promise = promise
 
@@ -79,13 +81,13 @@ class InputQueues:
 
     Args:
         capacity: slots are below it.
-        num_actions: actions are below it.
+        form: of the actions.
     """
 
-    def __init__(self, *, capacity: int, num_actions: int) -> None:
-        self._num_actions = num_actions
-        self._first: NDArray[np.int64] = np.full(capacity, NO_ACTION, np.int64)
-        """[capacity]; the action of the first input that waits, -1 for none."""
+    def __init__(self, *, capacity: int, form: ActionForm) -> None:
+        self._form = form
+        self._first = form.empty(capacity)
+        """Actions of `capacity` rows; that of the first input that waits."""
         self._offered: dict[int, Ticket] = {}
         """By slot, the inputs that the decision being made is carrying out."""
         self._queues: dict[int, deque[_Waiting]] = {}
@@ -93,12 +95,12 @@ class InputQueues:
         self._accepted = 0
         self._ended: deque[Ticket] = deque(maxlen=KEPT_ENDS)
 
-    def accept(self, slot: int, action: int, owner: str | None) -> Ticket:
+    def accept(self, slot: int, action: OneAction, owner: str | None) -> Ticket:
         """Let an input wait behind the others of its slot.
 
         Args:
             slot: of the agent.
-            action: in [0, num_actions).
+            action: that exists.
             owner: who feeds it.
 
         Raises:
@@ -111,10 +113,11 @@ class InputQueues:
         self._accepted += 1
         return ticket
 
-    def offer(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the actions of the first inputs of `slots` [N] for a decision, -1 where none waits."""
-        actions = self._first.take(slots)
-        self._offered = {slot: self._queues[slot][0].ticket for slot in slots[actions >= 0].tolist()}
+    def offer(self, slots: NDArray[np.int64]) -> Actions:
+        """Return the actions of the first inputs of `slots` [N] for a decision, none where none waits."""
+        actions: Actions = self._first.take(slots, axis=0)
+        fed = slots[~self._form.silent(actions)]
+        self._offered = {slot: self._queues[slot][0].ticket for slot in fed.tolist()}
         return actions
 
     def use_up(self, slots: NDArray[np.int64], vetoed: NDArray[np.bool_] | None, *, tick: int) -> None:
@@ -125,14 +128,14 @@ class InputQueues:
             vetoed: [N]; whether it replaced the input; None: nowhere.
             tick: of the decision.
         """
-        for row in np.flatnonzero(self._first.take(slots) >= 0).tolist():
+        for row in np.flatnonzero(~self._form.silent(self._first.take(slots, axis=0))).tolist():
             slot = int(slots[row])
             if self._queues[slot][0].ticket is self._offered.get(slot):
                 self._end_first(slot, TicketEnd("vetoed" if vetoed is not None and vetoed[row] else "executed", tick))
 
     def end_all(self, slot: int, reason: EndReason) -> None:
         """End every input that waits in `slot`, without a decision."""
-        self._first[slot] = NO_ACTION
+        self._first[slot] = self._form.nothing
         for waiting in self._queues.pop(slot, ()):
             self._end(waiting, TicketEnd(reason, None))
 
@@ -156,12 +159,15 @@ class InputQueues:
         waiting = self.waiting()
         columns = {
             "slot": [ticket.slot for ticket in waiting],
-            "action": [ticket.action for ticket in waiting],
             "number": [ticket.number for ticket in waiting],
             "accepted": self._accepted,
             "ends": list(self._ends.values()),
         }
-        return {name: np.array(values, np.int64) for name, values in columns.items()}
+        actions = np.array([ticket.action for ticket in waiting], self._form.dtype)
+        return {
+            "action": actions.reshape(len(waiting), *self._form.shape),
+            **{name: np.array(values, np.int64) for name, values in columns.items()},
+        }
 
     def check_state(self, state: SavedState) -> None:
         """Check that `restore` can use a state.
@@ -172,7 +178,8 @@ class InputQueues:
         check_names(state, ("slot", "action", "number", "accepted", "ends"), of="the inputs")
         like: NDArray[np.int64] = np.empty(state["slot"].size, np.int64)
         check_array(state, "slot", like=like, low=0, high=len(self._first) - 1)
-        check_array(state, "action", like=like, low=0, high=self._num_actions - 1)
+        actions: Actions = np.empty((like.size, *self._form.shape), self._form.dtype)
+        check_array(state, "action", like=actions, low=self._form.low, high=self._form.high)
         check_array(state, "accepted", like=np.array(0), low=0, high=_MOST)
         check_array(state, "number", like=like, low=0, high=int(state["accepted"]) - 1)
         check_array(state, "ends", like=np.empty(len(END_REASONS), np.int64), low=0, high=_MOST)
@@ -193,11 +200,11 @@ class InputQueues:
             owners: [capacity]; who possesses each slot.
         """
         for slot, action, number in zip(*(state[name].tolist() for name in ("slot", "action", "number")), strict=True):
-            self._wait(number, slot, action, owners[slot])
+            self._wait(number, slot, self._form.read(action), owners[slot])
         self._accepted = int(state["accepted"])
         self._ends = dict(zip(END_REASONS, state["ends"].tolist(), strict=True))
 
-    def _wait(self, number: int, slot: int, action: int, owner: str | None) -> Ticket:
+    def _wait(self, number: int, slot: int, action: OneAction, owner: str | None) -> Ticket:
         promise: Future[TicketEnd] = Future()
         ticket = Ticket(number, slot, action, owner, promise)
         queue = self._queues.setdefault(slot, deque())
@@ -209,7 +216,7 @@ class InputQueues:
     def _end_first(self, slot: int, end: TicketEnd) -> None:
         queue = self._queues[slot]
         self._end(queue.popleft(), end)
-        self._first[slot] = queue[0].ticket.action if queue else NO_ACTION
+        self._first[slot] = queue[0].ticket.action if queue else self._form.nothing
         if not queue:
             del self._queues[slot]
 

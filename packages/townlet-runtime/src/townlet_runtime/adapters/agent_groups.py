@@ -10,12 +10,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from townlet_runtime.adapters.actions import ActionCodec
-from townlet_runtime.adapters.spaces import BOOLS, ObservationCodec, array_of, gymnasium
+from townlet_runtime.adapters.spaces.actions import ActionCodec, action_codec
+from townlet_runtime.adapters.spaces.answers import BOOLS, array_of
+from townlet_runtime.adapters.spaces.gymnasium_library import gymnasium, spaces
+from townlet_runtime.adapters.spaces.observations import ObservationCodec
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError
 from townlet_runtime.simulation.interface import AGENTS
 
 Space = gymnasium.Space[Any]
+
+GLOBAL_STATE = "global_state"
+"""Name of what critics see of the whole world."""
 
 
 class ParallelEnv(Protocol):
@@ -56,30 +62,40 @@ class AgentGroup:
     def agent_ids(self) -> tuple[str, ...]:
         return tuple(map(str, self.agents))
 
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """Of one action: () of an index, [K] of parts or numbers."""
+        return () if self.actions.arrays is None else self.actions.arrays.shape
 
-def agent_groups(environment: str, env: ParallelEnv) -> tuple[AgentGroup, ...]:
+
+def agent_groups(environment: str, env: ParallelEnv, settings: SpaceSettings) -> tuple[AgentGroup, ...]:
     """The groups of an environment, in the order of their first agents.
+
+    Args:
+        environment: its name.
+        env: the environment.
+        settings: how its spaces are read.
 
     Raises:
         ConfigError: if nothing can learn in a group's spaces, or the agents are not known beforehand.
     """
-    spaces = spaces_of(environment, env)
-    if not spaces:
+    own = spaces_of(environment, env)
+    if not own:
         raise ConfigError(f"`{environment}` has no agents", key="environment.name")
     groups: list[tuple[tuple[Space, Space], list[Hashable]]] = []
-    for agent, pair in spaces.items():
+    for agent, pair in own.items():
         if all(known != pair for known, _ in groups):
             groups.append((pair, []))
         next(members for known, members in groups if known == pair).append(agent)
     names = group_names([[str(agent) for agent in agents] for _, agents in groups])
-    places = {agent: place for place, agent in enumerate(spaces)}
+    places = {agent: place for place, agent in enumerate(own)}
     return tuple(
         AgentGroup(
             name=name,
             agents=tuple(agents),
             places=tuple(places[agent] for agent in agents),
-            observations=ObservationCodec(seen, environment=environment),
-            actions=ActionCodec(done, environment=environment),
+            observations=ObservationCodec(seen, environment=environment, settings=settings),
+            actions=action_codec(done, environment=environment, form=settings.actions),
         )
         for name, ((seen, done), agents) in zip(names, groups, strict=True)
     )
@@ -93,7 +109,7 @@ def spaces_of(environment: str, env: ParallelEnv) -> dict[Hashable, tuple[Space,
     """
     try:
         agents = list(env.possible_agents)
-        spaces: dict[Hashable, tuple[Space, Space]] = {
+        found: dict[Hashable, tuple[Space, Space]] = {
             agent: (env.observation_space(agent), env.action_space(agent)) for agent in agents
         }
     except Exception as error:  # somebody else's code
@@ -104,7 +120,28 @@ def spaces_of(environment: str, env: ParallelEnv) -> dict[Hashable, tuple[Space,
         ) from error
     if len({str(agent) for agent in agents}) != len(agents):
         raise ConfigError(f"the agents of `{environment}` must have unique ids, got {agents}", key="environment.name")
-    return spaces
+    return found
+
+
+def state_codec(environment: str, env: Any, settings: SpaceSettings) -> ObservationCodec:
+    """Return the codec of an environment's global state, PettingZoo's `state()` in its `state_space`.
+
+    Args:
+        environment: its name.
+        env: the environment.
+        settings: how its spaces are read.
+
+    Raises:
+        ConfigError: if the environment does not say its `state_space`.
+    """
+    try:
+        space = env.state_space
+    except AttributeError:
+        space = None
+    if not isinstance(space, gymnasium.Space):
+        expected = f"expected `{environment}` to have a `state_space`, of what its `state()` returns"
+        raise ConfigError(f"{expected}, got {space!r}", key="environment.global_state")
+    return ObservationCodec(spaces.Dict({GLOBAL_STATE: space}), environment=environment, settings=settings)
 
 
 def group_names(groups: Sequence[Sequence[str]]) -> list[str]:
@@ -142,13 +179,19 @@ class ParallelWorld:
         env: the environment.
         world: index of this world.
         agents: all that there may be.
+        with_state: whether the global state is asked for.
     """
 
-    def __init__(self, environment: str, env: ParallelEnv, *, world: int, agents: Set[Hashable]) -> None:
+    def __init__(
+        self, environment: str, env: ParallelEnv, *, world: int, agents: Set[Hashable], with_state: bool
+    ) -> None:
         self._environment = environment
         self._env = env
         self._world = world
         self._agents = agents
+        self._stateful: Any = env if with_state else None
+        self.state: Answer = {}
+        """The global state by its name, where it is asked for."""
         self.present: tuple[Hashable, ...] = ()
         """Who acts next, in the environment's order."""
         self.observations: Answer = {}
@@ -172,6 +215,7 @@ class ParallelWorld:
             raise self.fault(f"`reset` failed with {type(error).__name__}: {error}", tick) from error
         self._require_mappings({"observations": observations, "infos": infos}, tick)
         self.observations, self.infos = observations, infos
+        self._look(tick)
         self._enter(present, tick)
         if not present:
             raise self.fault("expected agents after `reset`, got none", tick)
@@ -200,6 +244,7 @@ class ParallelWorld:
                     raise self.fault(f"expected a bool among the {name}, got {answer[agent]!r}", tick, agent=agent)
         self.observations, self.rewards, self.infos = observations, rewards, infos
         self.terminated, self.truncated = terminated, truncated
+        self._look(tick)
         ended = {agent for agent in acting if terminated[agent] or truncated[agent]}
         if ended:
             present = self._without(ended, present, tick)
@@ -211,6 +256,14 @@ class ParallelWorld:
                 problem = f"expected a reward of those who acted alone, got {rewards[agent]!r}"
                 raise self.fault(problem, tick, agent=agent)
         self._enter(present, tick)
+
+    def _look(self, tick: int) -> None:
+        if self._stateful is None:
+            return
+        try:
+            self.state = {GLOBAL_STATE: self._stateful.state()}
+        except Exception as error:  # somebody else's code
+            raise self.fault(f"`state` failed with {type(error).__name__}: {error}", tick) from error
 
     def fault(self, problem: str, tick: int, *, agent: Hashable | None = None) -> EnvironmentFaultError:
         """Make the error of a breach in this world.

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import (
+    ArrayActions,
     BatchController,
+    Box,
     DecisionBatch,
     Guardrail,
+    MultiDiscrete,
     NoProposals,
     ProposerAware,
     SavedState,
@@ -31,7 +34,7 @@ from townlet_runtime.adapters.named_code import (
     takes_parameter,
 )
 from townlet_runtime.errors import ConfigError, SimulationError
-from townlet_runtime.simulation.interface import Closing, Observed, SimulationSpec
+from townlet_runtime.simulation.interface import ActionArray, Closing, Observed, SimulationSpec
 
 ControllerFactory = Callable[..., BatchController]
 """Makes the script of a group from its `SimulationSpec`. One with a parameter `script` is given the world's own script
@@ -40,34 +43,63 @@ by that name, to fall back on; where the world has none, one that proposes nothi
 GuardrailFactory = Callable[[SimulationSpec], Guardrail]
 """Makes a rule on the executed actions of a group from what the group can see and do."""
 
-Decide = Callable[[Mapping[str, NDArray[np.float32]], str], int]
-"""An action index (-1: no proposal) from what one agent sees, each array without the agents' axis, and its id."""
+Decide = Callable[[Mapping[str, NDArray[np.float32]], str], Any]
+"""An action from what one agent sees, each array without the agents' axis, and its id: an index (-1: no proposal), or
+K indices or numbers of array actions (None: no proposal)."""
 
 
 class ObservationController(StatelessController):
-    """Lifts a function that decides for one agent from its observations. Its cost is that of the calls it makes."""
+    """Lifts a function that decides for one agent from its observations. Its cost is that of the calls it makes.
 
-    def __init__(self, decide: Decide) -> None:
+    Args:
+        decide: returns an action index; or K indices or numbers where there are array actions.
+        actions: the array actions, `SimulationSpec.actions`; None: those of a vocabulary.
+
+    Examples:
+        >>> from townlet_behavior import Box
+        >>> from townlet_runtime import ObservationController
+        >>> pedals = Box(names=("steer", "gas"), low=(-1.0, 0.0), high=(1.0, 1.0))
+        >>> controller = ObservationController(lambda observations, agent_id: (-0.5, 1.0), actions=pedals)
+    """
+
+    def __init__(self, decide: Decide, actions: ArrayActions | None = None) -> None:
         self._decide = decide
+        self._actions = actions
 
-    def propose(self, view: Observed) -> NDArray[np.int64]:
-        """[N]; one call per agent, in the order of slots.
+    def propose(self, view: Observed) -> ActionArray:
+        """[N], or [N, K] of array actions; one call per agent, in the order of slots.
 
         Raises:
-            SimulationError: if the function raises, or answers anything but an integer.
+            SimulationError: if the function raises, or answers anything but an action.
         """
-        proposals = np.empty(len(view.slots), np.int64)
+        own = self._actions
+        shape, dtype = ((), np.dtype(np.int64)) if own is None else (own.shape, own.dtype)
+        proposals = np.empty((len(view.slots), *shape), dtype)
         for row, agent_id in enumerate(view.agent_ids.tolist()):
             try:
                 action = self._decide({name: array[row] for name, array in view.observations.items()}, agent_id)
             except Exception as error:  # somebody else's code
                 raise SimulationError(f"the script raised {type(error).__name__} for {agent_id!r}: {error}") from error
             try:
-                proposals[row] = operator.index(action)
-            except TypeError as error:
-                message = f"the script must propose an action index, got {action!r} for {agent_id!r}"
+                proposals[row] = operator.index(action) if own is None else _array_action(action, own)
+            except (TypeError, ValueError) as error:
+                expected = "an action index" if own is None else f"{own.shape[0]} {_CONTENT[type(own)]} or None"
+                message = f"the script must propose {expected}, got {action!r} for {agent_id!r}"
                 raise SimulationError(message) from error
         return proposals
+
+
+_CONTENT: Mapping[type, str] = {MultiDiscrete: "indices", Box: "numbers"}
+
+
+def _array_action(action: object, actions: ArrayActions) -> ActionArray:
+    """[K]; all -1, or all NaN, where there is no proposal."""
+    if action is None:
+        return np.full(actions.shape, -1 if isinstance(actions, MultiDiscrete) else np.nan, actions.dtype)
+    array = np.asarray(action)
+    if array.shape != actions.shape or array.dtype.kind not in ("iu" if isinstance(actions, MultiDiscrete) else "iuf"):
+        raise ValueError(f"{array.dtype} {array.shape}")
+    return array
 
 
 @runtime_checkable
@@ -97,7 +129,7 @@ class _NamedController:
     def __init__(self, controller: BatchController, label: str) -> None:
         self._controller = controller
         self._aware = controller if isinstance(controller, ProposerAware) else None
-        self._proposals: NDArray[np.int64] = np.empty(0, np.int64)
+        self._proposals: ActionArray = np.empty(0, np.int64)
         self._label = label
 
     @property
@@ -105,7 +137,7 @@ class _NamedController:
         with blamed(self._label):
             return proposers_of(self._controller)
 
-    def propose(self, view: Any) -> NDArray[np.int64]:
+    def propose(self, view: Any) -> ActionArray:
         with blamed(self._label):
             self._proposals = self._controller.propose(view)
             return self._proposals
@@ -148,7 +180,7 @@ class _NamedGuardrail:
         with blamed(self._label):
             return self._guardrail.reasons
 
-    def review(self, view: Any, actions: NDArray[np.int64]) -> Verdicts:
+    def review(self, view: Any, actions: ActionArray) -> Verdicts:
         with blamed(self._label):
             return self._guardrail.review(view, actions)
 

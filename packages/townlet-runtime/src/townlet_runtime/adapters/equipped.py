@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState
 from townlet_runtime.adapters.controllers import ControllerFactory, GuardrailFactory, make_controller
-from townlet_runtime.core.loop import SCRIPTED, script_side
 from townlet_runtime.simulation.interface import Closing, GroupedSimulation, Observed, Picture, SimulationSpec, Stepped
+from townlet_runtime.simulation.script import SCRIPTED, script_side
 
 
 @dataclass(frozen=True, kw_only=True)

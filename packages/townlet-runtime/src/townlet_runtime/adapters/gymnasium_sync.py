@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import SavedState, draw_keys, join_groups, split_groups
-from townlet_runtime.adapters.actions import ActionCodec, find_mask, require_info, stacked_masks
 from townlet_runtime.adapters.history import (
     HISTORY,
     SEEN,
@@ -22,9 +21,13 @@ from townlet_runtime.adapters.history import (
     require_same,
     seen_state,
 )
-from townlet_runtime.adapters.spaces import ObservationCodec, gymnasium, stacked_flags, stacked_rewards
+from townlet_runtime.adapters.spaces.actions import action_codec, find_mask, stacked_masks
+from townlet_runtime.adapters.spaces.answers import require_info, stacked_flags, stacked_rewards
+from townlet_runtime.adapters.spaces.gymnasium_library import gymnasium
+from townlet_runtime.adapters.spaces.observations import ObservationCodec, require_known_names
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation.interface import Observations, Observed, Picture, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import ActionArray, Observations, Observed, Picture, SimulationSpec, Stepped
 from townlet_trajectory import ACTION_MASK
 
 AGENT = "agent"
@@ -40,6 +43,7 @@ class SingleAgentWorlds(ABC):
         spaces: of observations and of actions.
         num_worlds: W.
         episode_ticks: longest episode.
+        settings: how the spaces are read.
     """
 
     exact = True
@@ -53,20 +57,23 @@ class SingleAgentWorlds(ABC):
         *,
         num_worlds: int,
         episode_ticks: int,
+        settings: SpaceSettings,
     ) -> None:
-        self._observations = ObservationCodec(spaces[0], environment=name)
-        self._actions = ActionCodec(spaces[1], environment=name)
+        self._observations = ObservationCodec(spaces[0], environment=name, settings=settings)
+        require_known_names(name, settings, [self._observations])
+        self._actions = action_codec(spaces[1], environment=name, form=settings.actions)
         self.spec = SimulationSpec(
             name=name,
             vocabulary=self._actions.vocabulary,
+            actions=self._actions.arrays,
             observation_shapes=self._observations.shapes,
+            observation_kinds=self._observations.kinds,
             num_worlds=num_worlds,
             capacity=num_worlds,
             episode_ticks=episode_ticks,
         )
         self._made = envs
-        num_actions = len(self.spec.vocabulary)
-        self._history = History(num_worlds=num_worlds, capacity=num_worlds, num_actions=num_actions)
+        self._history = History(num_worlds=num_worlds, capacity=num_worlds, specs=[self._actions.spec])
         self._slots = np.arange(num_worlds)
         self._keys: NDArray[np.uint64] = np.zeros(num_worlds, np.uint64)
         self._agent_ids = np.full(num_worlds, AGENT, np.object_)
@@ -146,7 +153,7 @@ class SingleAgentWorlds(ABC):
         """The error for something that is wrong in a world at this tick."""
         return EnvironmentFaultError(self.spec.name, problem, world=world, agent_id=AGENT, tick=self._history.tick)
 
-    def _require_actions(self, actions: NDArray[np.int64]) -> Observed:
+    def _require_actions(self, actions: ActionArray) -> Observed:
         """Return the last view, after checking that `actions` fit it.
 
         Raises:
@@ -154,8 +161,9 @@ class SingleAgentWorlds(ABC):
         """
         if self._observed is None:
             raise SimulationError("expected `reset` before the first `step`")
-        if actions.shape != self._observed.slots.shape:
-            raise SimulationError(f"expected actions of shape {self._observed.slots.shape}, got {actions.shape}")
+        shape = (len(self._observed.slots), *self._history.rows.shape)
+        if actions.shape != shape:
+            raise SimulationError(f"expected actions of shape {shape}, got {actions.shape}")
         return self._observed
 
 
@@ -166,6 +174,7 @@ class SyncWorlds(SingleAgentWorlds):
         name: of the environment.
         envs: one for each world, with the same spaces.
         episode_ticks: longer episodes are truncated.
+        settings: how the spaces are read; None: as `SpaceSettings` does by default.
 
     Raises:
         ConfigError: if spaces differ, or nothing can learn in them.
@@ -177,6 +186,7 @@ class SyncWorlds(SingleAgentWorlds):
         envs: Sequence[gymnasium.Env[Any, Any]],
         *,
         episode_ticks: int,
+        settings: SpaceSettings | None = None,
     ) -> None:
         spaces, size = (envs[0].observation_space, envs[0].action_space), len(envs)
         for env in envs[1:]:
@@ -186,7 +196,8 @@ class SyncWorlds(SingleAgentWorlds):
                     f"{spaces[1]} and {env.action_space}",
                     key="environment.name",
                 )
-        super().__init__(name, envs, spaces, num_worlds=size, episode_ticks=episode_ticks)
+        settings = SpaceSettings() if settings is None else settings
+        super().__init__(name, envs, spaces, num_worlds=size, episode_ticks=episode_ticks, settings=settings)
         self._envs = envs
 
     def reset(self, *, seeds: NDArray[np.int64]) -> Observed:
@@ -199,7 +210,7 @@ class SyncWorlds(SingleAgentWorlds):
         arrays = self._observations.stacked(observations, self._fault)
         return self._look(arrays, self._mask(observations, infos))
 
-    def step(self, actions: NDArray[np.int64]) -> Stepped:
+    def step(self, actions: ActionArray) -> Stepped:
         """Carry out one action in every world, and begin the next episode where one is over.
 
         Raises:
@@ -288,8 +299,8 @@ class SyncWorlds(SingleAgentWorlds):
     def _return(self, world: int) -> tuple[object, object]:
         """Bring one world back to where it was saved; returns its observation and info there."""
         observation, info = self._begin(world, self._history.seed_of(world))
-        for actions in self._history.replay(world):
-            (command,) = self._actions.commands(actions)
+        for _, actions in self._history.replay(world):
+            (command,) = self._actions.commands(self._history.rows.read(actions, self._actions.spec))
             try:
                 observation, _, end, cut, info = self._envs[world].step(command)
             except Exception as error:  # somebody else's code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -12,14 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController
-from townlet_runtime.adapters.actions import find_mask, rows_of_masks, stacked_masks
 from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.adapters.gymnasium_sync import SingleAgentWorlds, SyncWorlds
-from townlet_runtime.adapters.history import ABSENT, close_environments, episode_bound
+from townlet_runtime.adapters.history import close_environments, episode_bound
 from townlet_runtime.adapters.named_code import named_module
-from townlet_runtime.adapters.spaces import array_of, gymnasium, stacked_rewards
+from townlet_runtime.adapters.spaces.actions import find_mask, rows_of_masks, stacked_masks
+from townlet_runtime.adapters.spaces.answers import array_of, stacked_rewards
+from townlet_runtime.adapters.spaces.gymnasium_library import gymnasium
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, MissingExtraError
-from townlet_runtime.simulation.interface import Observations, Observed, Simulation, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import (
+    ActionArray,
+    Observations,
+    Observed,
+    Simulation,
+    SimulationSpec,
+    Stepped,
+)
 
 VectorEnv = gymnasium.vector.VectorEnv[Any, Any, Any]
 Bools = NDArray[np.bool_]
@@ -42,11 +52,13 @@ class NativeWorlds(SingleAgentWorlds):
         name: of the environment.
         env: with autoreset at the next step.
         episode_ticks: after which it truncates episodes by itself.
+        settings: how the spaces are read; None: as `SpaceSettings` does by default.
     """
 
-    def __init__(self, name: str, env: VectorEnv, *, episode_ticks: int) -> None:
+    def __init__(self, name: str, env: VectorEnv, *, episode_ticks: int, settings: SpaceSettings | None = None) -> None:
         spaces, size = (env.single_observation_space, env.single_action_space), env.num_envs
-        super().__init__(name, [env], spaces, num_worlds=size, episode_ticks=episode_ticks)
+        settings = SpaceSettings() if settings is None else settings
+        super().__init__(name, [env], spaces, num_worlds=size, episode_ticks=episode_ticks, settings=settings)
         self._env = env
         self._restart_ticks = max(RESTART_TICKS, 4 * episode_ticks)
         self._rest(np.zeros(size, np.bool_))
@@ -60,7 +72,7 @@ class NativeWorlds(SingleAgentWorlds):
         self._rest(np.zeros(self.spec.num_worlds, np.bool_))
         return self._observe(self._encoded(observation), observation, info)
 
-    def step(self, actions: NDArray[np.int64]) -> Stepped:
+    def step(self, actions: ActionArray) -> Stepped:
         """Carry out one action in every world that is not being reset.
 
         Raises:
@@ -69,10 +81,8 @@ class NativeWorlds(SingleAgentWorlds):
         """
         history = self._history
         before = self._require_actions(actions)
-        full = actions
-        if self._any_rests:  # a world that is being reset ignores its action
-            full = np.zeros(self.spec.num_worlds, np.int64)
-            full[before.slots] = actions
+        # A world that is being reset ignores its action.
+        full = self._of_all(before.slots, actions) if self._any_rests else actions
         observation, rewards, terminated, truncated, info = self._advance(full)
         arrays = self._encoded(observation)
         history.add(before.slots, actions)
@@ -109,7 +119,13 @@ class NativeWorlds(SingleAgentWorlds):
             observed=self._observe(arrays, observation, info),
         )
 
-    def _advance(self, actions: NDArray[np.int64]) -> tuple[object, NDArray[np.float32], Bools, Bools, object]:
+    def _of_all(self, worlds: NDArray[np.int64], actions: ActionArray) -> ActionArray:
+        """[W, ...]; zeros in the worlds that are not among `worlds` [N]."""
+        full = np.zeros((self.spec.num_worlds, *actions.shape[1:]), actions.dtype)
+        full[worlds] = actions
+        return full
+
+    def _advance(self, actions: ActionArray) -> tuple[object, NDArray[np.float32], Bools, Bools, object]:
         """Step the environment, and look at all it answers but the observation."""
         try:
             observation, rewards, terminated, truncated, info = self._env.step(self._actions.encode(actions))
@@ -176,8 +192,9 @@ class NativeWorlds(SingleAgentWorlds):
     def _replay(self) -> Observed:
         self._rest(np.zeros(self.spec.num_worlds, np.bool_))
         observation, info = self._begin()
-        for actions in self._history.replay_all():
-            observation, _, terminated, truncated, info = self._advance(np.where(actions == ABSENT, 0, actions))
+        for slots, kept in self._history.replay_all():
+            actions = self._of_all(slots, self._history.rows.read(kept, self._actions.spec))
+            observation, _, terminated, truncated, info = self._advance(actions)
             self._rest(terminated | truncated)
         return self._observe(self._encoded(observation), observation, info)
 
@@ -194,6 +211,7 @@ def gymnasium_worlds(
     settings: Mapping[str, str | int | float | bool | None],
     vectorization: str,
     max_episode_ticks: int | None,
+    spaces: SpaceSettings,
 ) -> Simulation:
     """Build parallel worlds.
 
@@ -204,6 +222,7 @@ def gymnasium_worlds(
         settings: keyword arguments of the environment.
         vectorization: `auto`, `sync` or `native`, see `townlet_runtime.Environment`.
         max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
+        spaces: how the spaces are read.
 
     Raises:
         ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
@@ -221,7 +240,7 @@ def gymnasium_worlds(
         with ExitStack() as undo:
             undo.callback(close_environments, name, [env])
             if env.metadata.get("autoreset_mode") == _NEXT_STEP:
-                native = NativeWorlds(name, env, episode_ticks=ticks)
+                native = NativeWorlds(name, env, episode_ticks=ticks, settings=spaces)
                 undo.pop_all()
                 return native
         if vectorization == "native":
@@ -235,7 +254,7 @@ def gymnasium_worlds(
             envs.append(_built(name, env_id, gymnasium.make, **{"disable_env_checker": True, **settings}))
         spec = envs[0].spec
         ticks = episode_bound(None if spec is None else spec.max_episode_steps, max_episode_ticks)
-        worlds = SyncWorlds(name, envs, episode_ticks=ticks)
+        worlds = SyncWorlds(name, envs, episode_ticks=ticks, settings=spaces)
         undo.pop_all()
     return worlds
 
@@ -250,18 +269,20 @@ def _built(name: str, env_id: str, make: Callable[..., Any], *arguments: int, **
         raise ConfigError(message, key="environment.settings") from error
 
 
-class _Discrete:
-    """All that the heuristic asks of an environment: whether the engines are throttled."""
+@dataclass(frozen=True)
+class _Lander:
+    """All that the heuristic asks of an environment."""
 
-    continuous = False
+    continuous: bool
+    """Whether the engines are throttled."""
 
     @property
-    def unwrapped(self) -> _Discrete:
+    def unwrapped(self) -> _Lander:
         return self
 
 
 def lunar_lander_heuristic(spec: SimulationSpec) -> BatchController:
-    """`gymnasium.envs.box2d.lunar_lander.heuristic`, called for each agent.
+    """`gymnasium.envs.box2d.lunar_lander.heuristic`, called for each agent; it throttles where `continuous` is set.
 
     Raises:
         MissingExtraError: if Box2D is not installed.
@@ -272,12 +293,12 @@ def lunar_lander_heuristic(spec: SimulationSpec) -> BatchController:
         raise MissingExtraError(
             f"the script of `{spec.name}` needs something that is not installed: {error}"
         ) from error
-    lander = _Discrete()
+    lander = _Lander(continuous=spec.actions is not None)
 
-    def decide(observations: Mapping[str, NDArray[np.float32]], agent_id: str) -> int:
-        return int(module.heuristic(lander, observations["observation"]))
+    def decide(observations: Mapping[str, NDArray[np.float32]], agent_id: str) -> Any:
+        return module.heuristic(lander, observations["observation"])
 
-    return ObservationController(decide)
+    return ObservationController(decide, spec.actions)
 
 
 def _registered(env_id: str) -> str:

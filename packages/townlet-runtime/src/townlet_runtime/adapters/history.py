@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import SavedState
+from townlet_behavior import ActionSpec, ActionVocabulary, Box, MultiDiscrete, SavedState
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.interface import Observations, Picture, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_trajectory import ACTION_MASK
 
 log = logging.getLogger(__name__)
-
-ABSENT = -1
-"""Recorded for the slot of an agent that was not there."""
 
 _ROWS = 64
 """Ticks that there is room for at first."""
@@ -40,19 +37,82 @@ def joint_seed(seeds: NDArray[np.int64], tick: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+class ActionRows:
+    """How the actions of one tick are kept by slot: indices [S], or parts and numbers of all forms [S, K] side by side.
+
+    Examples:
+        >>> from townlet_behavior import MultiDiscrete
+        >>> rows = ActionRows([MultiDiscrete(parts={"move": ("stay", "go"), "hand": ("open", "closed")})])
+        >>> kept = rows.empty(3)
+        >>> kept[1] = [1, 0]
+        >>> rows.present(kept).tolist()
+        [False, True, False]
+    """
+
+    def __init__(self, specs: Sequence[ActionSpec]) -> None:
+        largest = max(_largest(spec) for spec in specs)
+        numbers = any(isinstance(spec, Box) for spec in specs)
+        joint = all(isinstance(spec, ActionVocabulary) for spec in specs)
+        self.shape: tuple[int, ...] = () if joint else (max(_width(spec) for spec in specs),)
+        """Of one action."""
+        whole = np.int16 if largest <= np.iinfo(np.int16).max else np.int32
+        self.dtype: type[np.float32 | np.int16 | np.int32] = np.float32 if numbers else whole
+
+    def empty(self, *shape: int) -> NDArray[Any]:
+        """[*shape, ...]; nobody is there."""
+        return np.full((*shape, *self.shape), np.nan if self.dtype == np.float32 else -1, self.dtype)
+
+    def present(self, actions: NDArray[Any]) -> NDArray[np.int64]:
+        """Slots whose agents acted, ascending, from the actions of one tick [S, ...]."""
+        first = actions[:, 0] if self.shape else actions
+        there = ~np.isnan(first) if self.dtype == np.float32 else first >= 0
+        return there.nonzero()[0]
+
+    def joined(self, actions: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """[N, ...]; the actions of several groups, one after the other, in the widest of their forms."""
+        if not self.shape:
+            return np.concatenate(actions)
+        rows = np.zeros((sum(map(len, actions)), *self.shape), self.dtype)
+        begin = 0
+        for group in actions:
+            columns = group if group.ndim == 2 else group[:, None]
+            rows[begin : begin + len(group), : columns.shape[1]] = columns
+            begin += len(group)
+        return rows
+
+    @staticmethod
+    def read(actions: NDArray[Any], spec: ActionSpec) -> NDArray[Any]:
+        """Actions [N, ...] of agents of one group, as `spec` has them: [N] or [N, K]."""
+        if isinstance(spec, ActionVocabulary):
+            return (actions if actions.ndim == 1 else actions[:, 0]).astype(np.int64)
+        return actions[:, : _width(spec)].astype(spec.dtype)
+
+
+def _width(spec: ActionSpec) -> int:
+    return 1 if isinstance(spec, ActionVocabulary) else spec.shape[0]
+
+
+def _largest(spec: ActionSpec) -> int:
+    """Action indices are below it."""
+    if isinstance(spec, ActionVocabulary):
+        return len(spec)
+    return max(spec.sizes) if isinstance(spec, MultiDiscrete) else 0
+
+
 class History:
     """Ticks, episodes and actions of parallel worlds.
 
     Args:
         num_worlds: W.
         capacity: S, slots of all worlds.
-        num_actions: action indices are below it.
+        specs: of the actions of all groups of agents.
     """
 
-    def __init__(self, *, num_worlds: int, capacity: int, num_actions: int) -> None:
+    def __init__(self, *, num_worlds: int, capacity: int, specs: Sequence[ActionSpec]) -> None:
         self._num_worlds = num_worlds
         self._capacity = capacity
-        self._dtype = np.int16 if num_actions <= np.iinfo(np.int16).max else np.int32
+        self.rows = ActionRows(specs)
+        """How actions are kept."""
         self.seeds: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
         """[W]; that the worlds were reset with."""
         self.tick = 0
@@ -60,7 +120,7 @@ class History:
         self._numbers: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
         self._begun: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
         self._oldest = 0
-        self._actions: NDArray[np.signedinteger[Any]] = np.full((_ROWS, capacity), ABSENT, self._dtype)
+        self._actions = self.rows.empty(_ROWS, capacity)
         self._first = 0
 
     def restart(self, seeds: NDArray[np.int64]) -> None:
@@ -117,13 +177,13 @@ class History:
         overdue: NDArray[np.bool_] = self._begun <= self.tick - limit
         return overdue
 
-    def add(self, slots: NDArray[np.int64], actions: NDArray[np.int64]) -> None:
-        """The agents in `slots` [N] have carried out `actions` [N] in this tick, which is over."""
+    def add(self, slots: NDArray[np.int64], actions: NDArray[Any]) -> None:
+        """The agents in `slots` [N] have carried out `actions` [N, ...] in this tick, which is over."""
         row = self.tick - self._first
         if row == len(self._actions):
             row = self._make_room()
         if len(slots) < self._capacity:
-            self._actions[row] = ABSENT
+            self._actions[row] = self.rows.empty()
         self._actions[row, slots] = actions
         self.tick += 1
 
@@ -131,22 +191,26 @@ class History:
         """Drop rows that no episode needs any more, or double the room; returns the row of this tick."""
         kept = self._actions[self._oldest - self._first :].copy()
         rows = max(_ROWS, 2 * len(kept))
-        self._actions = np.full((rows, self._capacity), ABSENT, self._dtype)
+        self._actions = self.rows.empty(rows, self._capacity)
         self._actions[: len(kept)] = kept
         self._first = self._oldest
         return len(kept)
 
-    def replay(self, world: int) -> Iterator[NDArray[np.int64]]:
-        """Tick by tick since the world's episode began: actions by slot of the world [S / W], or `ABSENT`."""
+    def replay(self, world: int) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """Tick by tick since the world's episode began: slots of the world whose agents acted [N], actions [N, ...]."""
         places = self._capacity // self._num_worlds
         slots = slice(world * places, (world + 1) * places)
         for row in self._actions[self._begun[world] - self._first : self.tick - self._first]:
-            yield row[slots].astype(np.int64)
+            yield self._acted(row[slots])
 
-    def replay_all(self) -> Iterator[NDArray[np.int64]]:
-        """Tick by tick since all worlds began together: actions of all slots [S]."""
+    def replay_all(self) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        """Tick by tick since all worlds began together: slots of agents that acted [N], and actions [N, ...]."""
         for row in self._actions[self._oldest - self._first : self.tick - self._first]:
-            yield row.astype(np.int64)
+            yield self._acted(row)
+
+    def _acted(self, row: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        present = self.rows.present(row)
+        return present, row[present]
 
     def save_state(self) -> dict[str, NDArray[Any]]:
         """All of it, as copies."""
@@ -167,7 +231,8 @@ class History:
         worlds = (self._num_worlds,)
         numbers = saved_array(state, "numbers", dtype=np.int64, shape=worlds)
         begun = saved_array(state, "begun", dtype=np.int64, shape=worlds)
-        actions = saved_array(state, "actions", dtype=self._dtype, shape=(None, self._capacity))
+        shape = (None, self._capacity, *self.rows.shape)
+        actions = saved_array(state, "actions", dtype=self.rows.dtype, shape=shape)
         seeds = require_seeds(saved_array(state, "seeds", dtype=np.int64, shape=worlds), self._num_worlds)
         tick, oldest = saved_number(state, "tick"), int(begun.min())
         if len(actions) != tick - oldest or int(begun.max()) > tick:
@@ -176,7 +241,7 @@ class History:
             )
         self.seeds, self.tick, self._oldest, self._first = seeds, tick, oldest, oldest
         self._numbers, self._begun = numbers, begun
-        self._actions = np.full((max(_ROWS, 2 * len(actions)), self._capacity), ABSENT, self._dtype)
+        self._actions = self.rows.empty(max(_ROWS, 2 * len(actions)), self._capacity)
         self._actions[: len(actions)] = actions
 
 

@@ -19,7 +19,6 @@ from townlet_behavior import (
 )
 from townlet_runtime.adapters.controllers import ControllerFactory
 from townlet_runtime.adapters.history import (
-    ABSENT,
     HISTORY,
     KIND,
     SEEN,
@@ -28,10 +27,10 @@ from townlet_runtime.adapters.history import (
     require_same,
     seen_state,
 )
-from townlet_runtime.core.loop import SCRIPTED
 from townlet_runtime.errors import EnvironmentFaultError, MissingExtraError, SimulationError
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_array
+from townlet_runtime.simulation.script import SCRIPTED
 from townlet_trajectory import ACTION_MASK
 
 Model = Any
@@ -142,7 +141,7 @@ class MesaWorlds:
         self._forget(first)
         self.behaviors = () if controller is None else (SCRIPTED,)
         self._controller = controller
-        self._history = History(num_worlds=num_worlds, capacity=self.spec.capacity, num_actions=len(actions))
+        self._history = History(num_worlds=num_worlds, capacity=self.spec.capacity, specs=[self.spec.vocabulary])
         self._models: dict[int, Model] = {}
         """By world."""
         self._places: dict[int, dict[int, Agent]] = {}
@@ -228,12 +227,11 @@ class MesaWorlds:
         self._history.restore(history)
         self._begin_all()
         for world in range(self.spec.num_worlds):
-            for actions in self._history.replay(world):
-                places = (actions != ABSENT).nonzero()[0].tolist()
-                if places != list(self._places[world]):
+            for places, actions in self._history.replay(world):
+                if places.tolist() != list(self._places[world]):
                     raise not_repeatable(self._name, "other agents are present", tick=self._tick, world=world)
                 agents = list(self._places[world].values())
-                self._advance(agents, [world] * len(agents), actions[places].tolist(), only=world)
+                self._advance(agents, [world] * len(agents), actions.tolist(), only=world)
         observed = self._look()
         slots = saved_array(present, "slots", dtype=np.int64, shape=(None,))
         if not np.array_equal(slots, observed.slots):

@@ -10,10 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState, draw_keys, join_groups, split_groups
-from townlet_runtime.adapters.actions import find_mask, require_info, stacked_masks
-from townlet_runtime.adapters.agent_groups import AgentGroup, ParallelEnv, ParallelWorld, agent_groups, spaces_of
+from townlet_runtime.adapters.agent_groups import (
+    AgentGroup,
+    ParallelEnv,
+    ParallelWorld,
+    agent_groups,
+    spaces_of,
+    state_codec,
+)
 from townlet_runtime.adapters.history import (
-    ABSENT,
     HISTORY,
     SEEN,
     History,
@@ -23,9 +28,13 @@ from townlet_runtime.adapters.history import (
     require_same,
     seen_state,
 )
-from townlet_runtime.adapters.spaces import Fault, stacked_rewards
+from townlet_runtime.adapters.spaces.actions import find_mask, stacked_masks
+from townlet_runtime.adapters.spaces.answers import require_info, stacked_rewards
+from townlet_runtime.adapters.spaces.gymnasium_library import Fault
+from townlet_runtime.adapters.spaces.observations import ObservationCodec, require_known_names
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.errors import ConfigError, SimulationError
-from townlet_runtime.simulation.interface import Observed, Picture, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import ActionArray, Observations, Observed, Picture, SimulationSpec, Stepped
 from townlet_runtime.simulation.saved_state import saved_array
 from townlet_trajectory import ACTION_MASK
 
@@ -41,10 +50,17 @@ class Members:
         worlds: all of them.
         spec: of the group.
         num_agents: of all groups, in one world.
+        state: reads the global state; None: nobody sees it.
     """
 
     def __init__(
-        self, group: AgentGroup, worlds: Sequence[ParallelWorld], spec: SimulationSpec, *, num_agents: int
+        self,
+        group: AgentGroup,
+        worlds: Sequence[ParallelWorld],
+        spec: SimulationSpec,
+        *,
+        num_agents: int,
+        state: ObservationCodec | None,
     ) -> None:
         ids, indices = group.agent_ids, np.arange(len(worlds))
         self.group = group
@@ -54,6 +70,7 @@ class Members:
         self.rows: list[Row] = []
         """[N]; of `observed`."""
         self._worlds = worlds
+        self._state = state
         self._place_of = {agent: place for place, agent in enumerate(group.agents)}
         self._keys: NDArray[np.uint64] = np.zeros(len(worlds) * len(ids), np.uint64)
         self._agent_ids = np.array(ids * len(worlds), np.object_)
@@ -103,7 +120,6 @@ class Members:
             rows += [(world, self.group.agents[place]) for place in here]
         taken = np.array(slots, np.int64)
         worlds = self._world_of_slot[taken]
-        seen = [world.observations[agent] for world, agent in rows]
         self.rows = rows
         self.observed = Observed(
             slots=taken,
@@ -111,13 +127,22 @@ class Members:
             agent_ids=self._agent_ids[taken],
             worlds=worlds,
             episodes=episodes[worlds],
-            observations=self.group.observations.stacked(seen, _faults(rows, tick)),
-            action_mask=self._mask(seen, _faults(rows, tick)),
+            observations=self._seen(rows, tick),
+            action_mask=self._mask([world.observations[agent] for world, agent in rows], _faults(rows, tick)),
             option_done=self._not_done[taken],
         )
         return self.observed
 
+    def _seen(self, rows: Sequence[Row], tick: int) -> Observations:
+        """What some agents see, and of the whole world their critics."""
+        fault = _faults(rows, tick)
+        own = self.group.observations.stacked([world.observations[agent] for world, agent in rows], fault)
+        if self._state is None:
+            return own
+        return {**own, **self._state.stacked([world.state for world, _ in rows], fault)}
+
     def _mask(self, seen: Sequence[object], fault: Fault) -> NDArray[np.bool_] | None:
+        """[N, A]; of the observations `seen` where they hold it, else of the infos."""
         if not self.group.observations.has_mask:
             seen = [world.infos.get(agent, {}) for world, agent in self.rows]
             for row, info in enumerate(seen):
@@ -144,14 +169,13 @@ class Members:
         truncated &= ~terminated
         over = (terminated | truncated).nonzero()[0]
         ended = [rows[row] for row in over.tolist()]
-        final = [world.observations[agent] for world, agent in ended]
         return Stepped(
             rewards=stacked_rewards([world.rewards[agent] for world, agent in rows], _faults(rows, tick)),
             terminated=terminated,
             truncated=truncated,
             final_rows=over,
             final_option_done=np.zeros(over.size, np.bool_),
-            final_observations=self.group.observations.stacked(final, _faults(ended, tick)),
+            final_observations=self._seen(ended, tick),
             events=self._events,
             observed=before,
         )
@@ -175,12 +199,25 @@ class ParallelWorlds:
         name: of the environment.
         envs: one for each world, with the same agents and spaces.
         episode_ticks: longer episodes are truncated.
+        settings: how the spaces are read; None: as `SpaceSettings` does by default.
+        global_state: whether critics see the environment's `state()`.
     """
 
     behaviors: tuple[str, ...] = ()
 
-    def __init__(self, name: str, envs: Sequence[ParallelEnv], *, episode_ticks: int) -> None:
-        groups = agent_groups(name, envs[0])
+    def __init__(
+        self,
+        name: str,
+        envs: Sequence[ParallelEnv],
+        *,
+        episode_ticks: int,
+        settings: SpaceSettings | None = None,
+        global_state: bool = False,
+    ) -> None:
+        settings = SpaceSettings() if settings is None else settings
+        groups = agent_groups(name, envs[0], settings)
+        state = state_codec(name, envs[0], settings) if global_state else None
+        require_known_names(name, settings, [*(group.observations for group in groups), *([state] if state else [])])
         spaces = spaces_of(name, envs[0])
         for env in envs[1:]:
             if spaces_of(name, env) != spaces:
@@ -189,11 +226,14 @@ class ParallelWorlds:
                 )
         self._name = name
         self._envs = envs
-        self._worlds = [ParallelWorld(name, env, world=index, agents=spaces.keys()) for index, env in enumerate(envs)]
+        self._worlds = [
+            ParallelWorld(name, env, world=index, agents=spaces.keys(), with_state=global_state)
+            for index, env in enumerate(envs)
+        ]
         self._history = History(
             num_worlds=len(envs),
             capacity=len(envs) * len(spaces),
-            num_actions=max(len(group.actions.vocabulary) for group in groups),
+            specs=[group.actions.spec for group in groups],
         )
         self._places = [next(group for group in groups if agent in group.agents) for agent in spaces]
         """The group of every agent, in the environment's order."""
@@ -203,7 +243,10 @@ class ParallelWorlds:
             group.name: SimulationSpec(
                 name=name if len(groups) == 1 else f"{name}/{group.name}",
                 vocabulary=group.actions.vocabulary,
+                actions=group.actions.arrays,
                 observation_shapes=group.observations.shapes,
+                observation_kinds={**group.observations.kinds, **(state.kinds if state else {})},
+                critic_shapes=state.shapes if state else {},
                 num_worlds=len(envs),
                 capacity=len(envs) * len(group.agents),
                 episode_ticks=episode_ticks,
@@ -211,7 +254,8 @@ class ParallelWorlds:
             for group in groups
         }
         self._members = {
-            group.name: Members(group, self._worlds, self.specs[group.name], num_agents=len(spaces)) for group in groups
+            group.name: Members(group, self._worlds, self.specs[group.name], num_agents=len(spaces), state=state)
+            for group in groups
         }
 
     def scripted(self, name: str) -> Mapping[str, BatchController]:
@@ -237,7 +281,7 @@ class ParallelWorlds:
             members.learn_masks()
         return self._look()
 
-    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+    def step(self, actions: Mapping[str, ActionArray]) -> Mapping[str, Stepped]:
         """Step every agent that is present, and begin the next episode of worlds without agents.
 
         Raises:
@@ -249,7 +293,7 @@ class ParallelWorlds:
         commands = self._commands(actions)
         for world, command in zip(self._worlds, commands, strict=True):
             world.step(command, tick=tick)
-        self._history.add(numbers, np.concatenate([actions[group] for group in self._members]))
+        self._history.add(numbers, self._history.rows.joined([actions[group] for group in self._members]))
         overdue = self._history.overdue(self._limit)
         outcomes = {group: members.outcome(overdue, tick=tick) for group, members in self._members.items()}
         for index, world in enumerate(self._worlds):
@@ -258,13 +302,13 @@ class ParallelWorlds:
         observed = self._look()
         return {group: replace(outcome, observed=observed[group]) for group, outcome in outcomes.items()}
 
-    def _commands(self, actions: Mapping[str, NDArray[np.int64]]) -> list[dict[Hashable, Any]]:
+    def _commands(self, actions: Mapping[str, ActionArray]) -> list[dict[Hashable, Any]]:
         """The environment's own actions by agent, for each world."""
         by_world: dict[ParallelWorld, dict[Hashable, Any]] = {world: {} for world in self._worlds}
         for group, members in self._members.items():
-            chosen = actions[group]
-            if chosen.shape != (len(members.rows),):
-                raise SimulationError(f"expected {len(members.rows)} actions of `{group}`, got shape {chosen.shape}")
+            chosen, shape = actions[group], (len(members.rows), *members.group.action_shape)
+            if chosen.shape != shape:
+                raise SimulationError(f"expected actions of `{group}` of shape {shape}, got {chosen.shape}")
             for (world, agent), command in zip(members.rows, members.group.actions.commands(chosen), strict=True):
                 by_world[world][agent] = command
         return list(by_world.values())
@@ -314,12 +358,12 @@ class ParallelWorlds:
         """Bring one world back to where it was saved."""
         world, tick = self._worlds[index], self._history.tick
         world.begin(self._history.seed_of(index), tick=tick)
-        for actions in self._history.replay(index):
-            places = (actions != ABSENT).nonzero()[0].tolist()
-            commands = {
-                self._agents[place]: self._places[place].actions.commands(actions[place : place + 1])[0]
-                for place in places
-            }
+        for places, kept in self._history.replay(index):
+            commands = {}
+            for row, place in enumerate(places.tolist()):
+                codec = self._places[place].actions
+                action = self._history.rows.read(kept[row : row + 1], codec.spec)
+                (commands[self._agents[place]],) = codec.commands(action)
             if commands.keys() != set(world.present):
                 raise not_repeatable(self._name, "other agents are present", tick=tick, world=index)
             world.step(commands, tick=tick)

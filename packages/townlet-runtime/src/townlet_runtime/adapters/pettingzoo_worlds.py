@@ -14,11 +14,14 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_behavior import Box
 from townlet_runtime.adapters.agent_groups import Answer, ParallelEnv
 from townlet_runtime.adapters.history import close_environments, episode_bound
 from townlet_runtime.adapters.named_code import SIMULATIONS, Factory, registered_factory, takes_parameter
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
-from townlet_runtime.adapters.spaces import spaces
+from townlet_runtime.adapters.spaces.actions import num_values
+from townlet_runtime.adapters.spaces.gymnasium_library import spaces, unlearnable
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.errors import ConfigError, MissingExtraError
 from townlet_trajectory import ACTION_MASK
 from townlet_trajectory.storage.entry_points import registered_names
@@ -35,6 +38,8 @@ def pettingzoo_worlds(
     num_worlds: int,
     settings: Mapping[str, str | int | float | bool | None],
     max_episode_ticks: int | None,
+    spaces: SpaceSettings,
+    global_state: bool,
     factory: Factory | None = None,
 ) -> ParallelWorlds:
     """Build parallel worlds.
@@ -44,6 +49,8 @@ def pettingzoo_worlds(
         num_worlds: at least 1.
         settings: keyword arguments of the environment.
         max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
+        spaces: how the spaces are read.
+        global_state: whether critics see the environment's `state()`.
         factory: builds one environment; None: the one that `name` names.
 
     Raises:
@@ -67,7 +74,12 @@ def pettingzoo_worlds(
                 )
             envs.append(in_parallel(made))
         ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
-        worlds = ParallelWorlds(label, envs, episode_ticks=ticks)
+        worlds = ParallelWorlds(label, envs, episode_ticks=ticks, settings=spaces, global_state=global_state)
+        if isinstance(envs[0], TurnBased):
+            for spec in worlds.specs.values():
+                if isinstance(spec.actions, Box):
+                    # An agent that is not on turn is shown by its mask, and numbers have none.
+                    raise unlearnable(label, "actions that a mask can forbid, as agents take turns", f"{spec.actions}")
         undo.pop_all()
     return worlds
 
@@ -216,6 +228,13 @@ class TurnBased:
         return self._env.unwrapped
 
     @property
+    def state_space(self) -> Any:
+        return self._env.state_space
+
+    def state(self) -> Any:
+        return self._env.state()
+
+    @property
     def agents(self) -> list[Hashable]:
         """Without agents that are over, which PettingZoo may only remove when it is their turn."""
         aec = self._env.aec_env
@@ -256,11 +275,4 @@ class TurnBased:
 
     def _mask(self, agent: Hashable, value: int) -> NDArray[np.int8]:
         """The same for every action, of a discrete space, or every value of every part."""
-        space = self.action_space(agent)
-        if isinstance(space, spaces.MultiDiscrete):
-            size = int(space.nvec.sum())
-        elif isinstance(space, spaces.MultiBinary):
-            size = 2 * int(np.prod(space.shape))
-        else:
-            size = int(space.n)
-        return np.full(size, value, np.int8)
+        return np.full(num_values(self.action_space(agent)), value, np.int8)

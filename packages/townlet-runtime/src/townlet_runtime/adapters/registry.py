@@ -17,6 +17,7 @@ from townlet_runtime.adapters.named_code import (
     registered_factory,
     takes_parameter,
 )
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.errors import ConfigError, MissingExtraError
 from townlet_runtime.simulation.interface import GroupedSimulation
 from townlet_runtime.simulation.one_group import OneGroup
@@ -61,6 +62,10 @@ class Environment:
     max_episode_ticks: int | None = None
     """Longer episodes are truncated. None: the environment's own bound, 1000 where it names none. A `Simulation` has a
     length of its own, and takes no bound."""
+    spaces: SpaceSettings = field(default_factory=SpaceSettings)
+    """How its spaces are read. Of no effect on a `Simulation`, whose arrays are as it says."""
+    global_state: bool = False
+    """Whether critics see PettingZoo's `state()`, beside what their agents see."""
     controller: ControllerFactory | None = None
     """Makes the behavior `scripted`, once for each group; None: the world's own, if it has one."""
     guardrails: tuple[GuardrailFactory, ...] = ()
@@ -102,6 +107,7 @@ class Environment:
         if family == "gymnasium":
             from townlet_runtime.adapters.gymnasium_worlds import gymnasium_worlds
 
+            self._require_no_state()
             return OneGroup(
                 gymnasium_worlds(
                     name,
@@ -109,6 +115,7 @@ class Environment:
                     settings=self.settings,
                     vectorization=self.vectorization,
                     max_episode_ticks=self.max_episode_ticks,
+                    spaces=self.spaces,
                 )
             )
         if family == "pettingzoo":
@@ -121,9 +128,18 @@ class Environment:
                 f"`{self.name}` has a length of its own (`SimulationSpec.episode_ticks`); make it one of its settings",
                 key="environment.max_episode_ticks",
             )
+        self._require_no_state()
         from townlet_runtime.adapters.own_worlds import own_worlds
 
         return own_worlds(self.name, factory, num_worlds=num_worlds, settings=self.settings)
+
+    def _require_no_state(self) -> None:
+        if self.global_state:
+            raise ConfigError(
+                f"`{self.name}` is no environment of PettingZoo, so it has no `state()` that critics could see; "
+                "a `Simulation` says `critic_shapes`",
+                key="environment.global_state",
+            )
 
     def _factory(self) -> Factory:
         factory = registered_factory(SIMULATIONS, self.name)
@@ -149,6 +165,8 @@ class Environment:
                 num_worlds=num_worlds,
                 settings=self.settings,
                 max_episode_ticks=self.max_episode_ticks,
+                spaces=self.spaces,
+                global_state=self.global_state,
                 factory=factory,
             )
         except MissingExtraError as error:

@@ -38,6 +38,11 @@ def guardrails(incomplete: str) -> list[str]:
     return _begin(incomplete, _registered("townlet.guardrails"))
 
 
+def metrics_sinks(incomplete: str) -> list[str]:
+    """Return the names of registered sinks of metrics."""
+    return _begin(incomplete, _registered("townlet.metrics"))
+
+
 def behaviors(incomplete: str) -> list[str]:
     """Return behaviors that most worlds have."""
     return _begin(incomplete, ["scripted", "random"])

@@ -31,13 +31,14 @@ PLAIN_LINES_INTERVAL_S = 30.0
 class Progress(Protocol):
     """Shows how far something is."""
 
-    def update(self, stage: str, done: int, note: str = "") -> None:
+    def update(self, stage: str, done: int, note: str = "", *, left: float | None = None) -> None:
         """Show the progress.
 
         Args:
             stage: that is going on.
             done: units that are done, those before this process included.
             note: shown beside it.
+            left: seconds that are left, where they are told with every update; None: nobody knows.
         """
         ...
 
@@ -112,23 +113,24 @@ class Console:
             yield _PlainLines()
 
     @contextmanager
-    def progress(self, *, total: int, unit: str, begun_at: int = 0) -> Iterator[Progress]:
+    def progress(self, *, total: int, unit: str, begun_at: int = 0, told: bool = False) -> Iterator[Progress]:
         """Show progress while the block runs.
 
         Args:
             total: units that are to be done.
             unit: their name, in the plural.
             begun_at: units that were done before.
+            told: whether the time that is left is told with every update; else it follows from the rate of the units.
         """
         if self.quiet:
             yield _NoProgress()
         elif sys.stderr.isatty():
             from townlet_runtime.cli.views.live import live_progress
 
-            with live_progress(total=total, unit=unit, begun_at=begun_at) as progress:
+            with live_progress(total=total, unit=unit, begun_at=begun_at, told=told) as progress:
                 yield progress
         else:
-            yield _PlainProgress(total=total, unit=unit, begun_at=begun_at)
+            yield _PlainProgress(total=total, unit=unit, begun_at=begun_at, told=told)
 
 
 class ResultKeeper(Console):
@@ -150,14 +152,15 @@ class _PrintableFormatter(logging.Formatter):
 
 
 class _NoProgress:
-    def update(self, stage: str, done: int, note: str = "") -> None:
+    def update(self, stage: str, done: int, note: str = "", *, left: float | None = None) -> None:
         """Show nothing."""
 
 
 class _PlainProgress:
     """Lines: one every few seconds, and one whenever a new stage begins."""
 
-    def __init__(self, *, total: int, unit: str, begun_at: int) -> None:
+    def __init__(self, *, total: int, unit: str, begun_at: int, told: bool) -> None:
+        self._told = told
         self._total = total
         self._unit = unit
         self._begun_at = begun_at
@@ -165,7 +168,7 @@ class _PlainProgress:
         self._shown = 0.0
         self._stage: str | None = None
 
-    def update(self, stage: str, done: int, note: str = "") -> None:
+    def update(self, stage: str, done: int, note: str = "", *, left: float | None = None) -> None:
         elapsed = time.monotonic() - self._begun
         begins = self._stage is not None and stage != self._stage
         self._stage = stage
@@ -175,7 +178,10 @@ class _PlainProgress:
         parts = [f"{stage}: {done:,} of {self._total:,} {self._unit}"]
         if done > self._begun_at and elapsed > 0.0:
             rate = (done - self._begun_at) / elapsed
-            parts += [f"{rate:,.0f}/s", f"{duration(max(0, self._total - done) / rate)} left"]
+            parts.append(f"{rate:,.0f}/s")
+            left = left if self._told else max(0, self._total - done) / rate
+        if left is not None:
+            parts.append(f"{duration(left)} left")
         _print_lines([", ".join([*parts, note] if note else parts)], sys.stderr)
 
 

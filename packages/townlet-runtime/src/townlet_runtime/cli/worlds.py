@@ -19,6 +19,7 @@ from townlet_runtime.adapters.controllers import (
 from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.named_code import CONTROLLERS, GUARDRAILS
 from townlet_runtime.adapters.registry import Environment
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.cli.recording import recorder_of
 from townlet_runtime.cli.world_options import WorldOptions, is_code
@@ -35,8 +36,8 @@ from townlet_runtime.config import (
     script_config,
     town_config,
 )
-from townlet_runtime.config.schema import MODULE
-from townlet_runtime.core.loop import runtimes_of, script_side
+from townlet_runtime.config.sections import MODULE
+from townlet_runtime.core.loop import runtimes_of
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.errors import ConfigError, SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
@@ -45,6 +46,7 @@ from townlet_runtime.runs.directory import BEGUN, CONFIG
 from townlet_runtime.simulation.group_members import Members
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.script import script_side
 from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.town import Town, TownConfig
 from townlet_runtime.town.config import TOWN
@@ -237,6 +239,12 @@ class Worlds:
                 settings=section.settings,
                 vectorization=section.vectorization,
                 max_episode_ticks=section.max_episode_ticks,
+                spaces=SpaceSettings(
+                    actions=section.actions,
+                    observation_kinds=section.observation_kinds,
+                    max_entities=section.max_entities,
+                ),
+                global_state=section.global_state,
                 controller=equipment.controller,
                 guardrails=equipment.guardrails,
             )

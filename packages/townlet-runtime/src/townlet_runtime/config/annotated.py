@@ -10,7 +10,8 @@ from townlet_runtime.config.dump import SAID_ELSEWHERE, resolved
 from townlet_runtime.config.file_schema import Schema, followed, key_of_setting, own_schema, preset_values
 from townlet_runtime.config.load import config_from
 from townlet_runtime.config.origins import check_preset, preset_of_world
-from townlet_runtime.config.schema import Config, idle_keys
+from townlet_runtime.config.schema import Config
+from townlet_runtime.config.sections import idle_keys
 from townlet_runtime.town.config import TOWN
 from townlet_trajectory.storage.json import JsonValue
 from townlet_trajectory.storage.yaml import dump_yaml

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from townlet_runtime.config.schema import OF_THE_RUN, SECTIONS_OF_TRAINING, Config, Said, idle_keys
+from townlet_runtime.config.schema import OF_THE_RUN, SECTIONS_OF_TRAINING, Config, Said
+from townlet_runtime.config.sections import idle_keys
 from townlet_runtime.town.config import Effects, Needs, NeedsDecay, NeedsWeights
 from townlet_trajectory.evaluation.promotion import PromotionConfig
 from townlet_trajectory.evaluation.results import Mode

@@ -140,7 +140,10 @@ OF_THE_TOWN = frozenset(
     training.social_reward_stage_override world""".split()
 )
 """Keys that describe the town, and nothing in another environment."""
-ELSEWHERE = frozenset({"environment.settings", "environment.vectorization"})
+ELSEWHERE = frozenset(
+    """environment.actions environment.global_state environment.max_entities environment.observation_kinds
+    environment.settings environment.vectorization""".split()
+)
 """Keys that have no effect in the town."""
 
 

@@ -24,7 +24,8 @@ from townlet_runtime.config.keys import (
     take_without_effect,
 )
 from townlet_runtime.config.keys import Path as Key
-from townlet_runtime.config.schema import Affordances, Config, effective_keys, idle_keys, known_keys
+from townlet_runtime.config.schema import Config, effective_keys, known_keys
+from townlet_runtime.config.sections import Affordances, idle_keys
 from townlet_runtime.config.town import (
     FILE_KEY,
     bridge_config,

@@ -15,7 +15,8 @@ from townlet_behavior import BridgeConfig, ScriptedConfig
 from townlet_behavior.commitment import CommitmentConfig
 from townlet_runtime.config.check import checked, parse, read
 from townlet_runtime.config.keys import Content, merge
-from townlet_runtime.config.schema import Config, Section
+from townlet_runtime.config.schema import Config
+from townlet_runtime.config.sections import Section
 from townlet_runtime.errors import ConfigError, TownConfigError, UnknownKeyError, WrongValueError
 from townlet_runtime.town.config import (
     AffordanceSpec,

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BatchController
-from townlet_runtime.core.loop import require_groups, script_side
+from townlet_runtime.core.loop import require_groups
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped
+from townlet_runtime.simulation.script import script_side
 from townlet_trajectory.evaluation.interfaces import AnyActor, Opponents
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import BatchController, BridgeConfig, NoProposals, SavedState, join_groups, split_groups
+from townlet_behavior import BatchController, BridgeConfig, SavedState, join_groups, split_groups
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.core.stretches import Reading, Telemetry
 from townlet_runtime.core.telemetry import log, log_tick_health
@@ -31,15 +31,7 @@ from townlet_trajectory.evaluation.interfaces import AnyActor, training_seeds
 
 _N = TypeVar("_N", int, float)
 
-SCRIPTED = "scripted"
 """The behavior that is blended with, where a simulation has it."""
-
-
-def script_side(simulation: GroupedSimulation) -> Mapping[str, BatchController]:
-    """Return the scripted controllers by group; without a script, controllers that propose nothing."""
-    if SCRIPTED in simulation.behaviors:
-        return simulation.scripted(SCRIPTED)
-    return {group: NoProposals() for group in simulation.specs}
 
 
 def runtimes_of(

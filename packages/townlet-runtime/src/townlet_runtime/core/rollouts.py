@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BridgeConfig, SavedState, join_groups, proposers_of, split_groups, veto_reasons_of
 from townlet_runtime.core.episodes import Cast, EpisodeSums
-from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, script_side, summed
+from townlet_runtime.core.loop import GroupedLoop, require_groups, runtimes_of, summed
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.interface import GroupedSimulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.recorded import schema_of
 from townlet_runtime.simulation.saved_state import saved_number
+from townlet_runtime.simulation.script import script_side
 from townlet_trajectory import TrajectoryBatch, TrajectoryService
 from townlet_trajectory.evaluation.interfaces import (
     NO_OPPONENTS,

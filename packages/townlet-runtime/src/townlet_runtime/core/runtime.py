@@ -24,7 +24,7 @@ from townlet_runtime.core.agents import PossessionById, name_agent, slot_of
 from townlet_runtime.core.explained import explain_decided, names_of
 from townlet_runtime.core.telemetry import AgentSnapshot, Decided, OptionSwitches
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.policy import ActingPolicy
+from townlet_runtime.policy.acting import ActingPolicy
 from townlet_runtime.simulation.intake import require_ids
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
 from townlet_runtime.simulation.recorded import recorded_observations

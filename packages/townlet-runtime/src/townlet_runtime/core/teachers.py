@@ -18,8 +18,8 @@ from townlet_behavior import Mind, Question
 from townlet_behavior.deferred.event_loop import awaited
 from townlet_behavior.deferred.records import NANO, Failure, Reply, failed, judge_all
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.policy.drawing import greedy_actions, sample_actions
 from townlet_runtime.policy.onnx import FilePolicy
-from townlet_runtime.policy.policy import greedy_actions, sample_actions
 from townlet_runtime.simulation.described import DescribedObservations
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch

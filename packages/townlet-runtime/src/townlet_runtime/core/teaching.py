@@ -18,13 +18,13 @@ from townlet_behavior import (
     uniforms,
     veto_reasons_of,
 )
-from townlet_runtime.core.loop import script_side
 from townlet_runtime.core.rollouts import MakeSimulation
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.core.teachers import AskedAgents, AskedTeacher
-from townlet_runtime.policy.policy import greedy_actions, sample_actions
+from townlet_runtime.policy.drawing import greedy_actions, sample_actions
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Observed
 from townlet_runtime.simulation.recorded import schema_of
+from townlet_runtime.simulation.script import script_side
 from townlet_trajectory import Kind, TrajectoryBatch, TrajectoryService
 from townlet_trajectory.evaluation.interfaces import Actor, Played, Taught, derive_seed
 

@@ -17,7 +17,8 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.plain.codec import Intent, World
 from townlet_runtime.plain.recording import AgentObservations
 from townlet_runtime.plain.view import PlainObserved
-from townlet_runtime.policy.policy import Policy, propose, require_fit
+from townlet_runtime.policy.acting import propose
+from townlet_runtime.policy.policy import Policy, require_fit
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_trajectory.evaluation.interfaces import Actor, RecurrentActor
 

@@ -13,17 +13,22 @@ from onnx import TensorProto, helper
 
 from townlet_runtime.errors import PolicyFileError
 from townlet_runtime.policy.editing import inferred_shapes, read_foreign_model, require_operators, set_outputs
-from townlet_runtime.policy.file import MAX_BATCH, commitment_in, shapes_in, texts_in, value_in, vocabulary_in
+from townlet_runtime.policy.file import MAX_BATCH
 from townlet_runtime.policy.graph import BOOL, FLOAT, check_graph, declared_inputs
 from townlet_runtime.policy.onnx import ONNXRUNTIME_ERRORS, open_session
-from townlet_runtime.policy.policy import commitment_of
-from townlet_runtime.policy.wrapping import INT64, ModelInput, ModelState, OutputKind, Wiring, log_probs_of
-from townlet_runtime.simulation.interface import SimulationSpec
-from townlet_trajectory import ACTION_MASK, ArtifactError
+from townlet_runtime.policy.seal_spec import SealSpec
+from townlet_runtime.policy.wrapping import (
+    INT64,
+    ModelInput,
+    ModelState,
+    OutputKind,
+    Wiring,
+    gaussian_of,
+    log_probs_of,
+    outputs_of,
+)
+from townlet_trajectory import ACTION_MASK, Box
 from townlet_trajectory.evaluation.golden_vectors import PolicyInputs, PolicyOutputs
-from townlet_trajectory.evaluation.policy_card import Commitment
-from townlet_trajectory.storage.json import MAX_JSON_BYTES, parse_object
-from townlet_trajectory.storage.paths import read_named
 
 MIN_OPSET = 11
 _DOUBLE, _INT32 = int(TensorProto.DOUBLE), int(TensorProto.INT32)
@@ -37,63 +42,6 @@ _NUMPY: dict[int, type[np.generic]] = {
 }
 _CERTAIN = 1e-3
 """Probabilities of a row add up to 1 within this."""
-_UNKNOWN_WORLD = "unknown"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SealSpec:
-    """The actions and observations that a model is sealed for.
-
-    Examples:
-        >>> from townlet_runtime import SealSpec
-        >>> from townlet_runtime.testing import Corridor
-        >>> SealSpec.of(Corridor().spec).vocabulary
-        ('wait', 'left', 'right', 'rest')
-    """
-
-    vocabulary: tuple[str, ...]
-    """Keys of the actions, in the order of the model's outputs."""
-    world: str = _UNKNOWN_WORLD
-    """Name of the simulation."""
-    observation_shapes: Mapping[str, tuple[int, ...]] | None = None
-    """Per agent; None: those of the model's inputs."""
-    feature_names: tuple[str, ...] = ()
-    """Empty: not known; then their order is not compared with a world's."""
-    commitment: Commitment | None = None
-
-    @classmethod
-    def of(cls, spec: SimulationSpec) -> SealSpec:
-        """What a policy for this simulation must have in common with it."""
-        return cls(
-            vocabulary=spec.vocabulary.keys,
-            world=spec.name,
-            observation_shapes=spec.observation_shapes,
-            feature_names=spec.feature_names,
-            commitment=commitment_of(spec),
-        )
-
-    @classmethod
-    def read(cls, path: Path) -> SealSpec:
-        """Read a JSON file with the keys `vocabulary` and, where wanted, those of the other fields.
-
-        Raises:
-            PolicyFileError: names the file, the key, what was expected and what came.
-        """
-        try:
-            raw = parse_object(read_named(path, max_bytes=MAX_JSON_BYTES), path)
-        except ArtifactError as error:
-            raise PolicyFileError(path, expected="a JSON object", got=error.reason) from error
-        known = {"vocabulary", "world", "observations", "feature_names", "commitment"}
-        if unknown := sorted(raw.keys() - known):
-            raise PolicyFileError(path, expected=f"the keys {sorted(known)}", got=f"{unknown}")
-        given: dict[str, object] = {"world": _UNKNOWN_WORLD, "feature_names": [], "commitment": None, **raw}
-        return cls(
-            vocabulary=vocabulary_in(given, path),
-            world=value_in(given, "world", str, path),
-            observation_shapes=shapes_in(given, path) if "observations" in raw else None,
-            feature_names=texts_in(given, "feature_names", path),
-            commitment=commitment_in(given, path),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +51,9 @@ class ModelParts:
     output: str | None = None
     """The value that tells the actions: an output or any other value of the graph. None: its only output."""
     output_kind: OutputKind = "logits"
-    """`logits`, `log_probs` or `probs` [N, A], or `actions` [N], the index of one action for each agent."""
+    """`logits`, `log_probs` or `probs` [N, A], or `actions` [N], the index of one action for each agent. Of several
+    parts: side by side [N, P], and [N, K]. Of numbers: `gaussian` [N, 2K], means and then logarithms of deviations, or
+    `actions` [N, K]."""
     values: str | None = None
     """The value of the state, [N] or [N, 1]. None: the policy has none."""
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -117,7 +67,9 @@ class ForeignModel:
 
     def __init__(self, path: Path, spec: SealSpec, parts: ModelParts) -> None:
         self._path = path
-        self._num_actions = len(spec.vocabulary)
+        self._head = spec.head
+        self._width = outputs_of(spec.head, parts.output_kind)
+        self._require_head(parts.output_kind)
         self.model = read_foreign_model(path)
         output = self._action_output(parts.output)
         wanted = [output, *([] if parts.values is None else [parts.values]), *parts.states.values()]
@@ -141,6 +93,13 @@ class ForeignModel:
     def _refused(self, expected: str, got: str) -> PolicyFileError:
         return PolicyFileError(self._path, expected=expected, got=got)
 
+    def _require_head(self, kind: OutputKind) -> None:
+        """The kind of output must be one that such actions can be told by."""
+        kinds = ("gaussian", "actions") if isinstance(self._head, Box) else ("logits", "log_probs", "probs", "actions")
+        if kind not in kinds:
+            what = "numbers within bounds" if isinstance(self._head, Box) else "actions with probabilities"
+            raise self._refused(f"an output kind of {what}, {' or '.join(kinds)}", f"`{kind}`")
+
     def _action_output(self, named: str | None) -> str:
         names = [output.name for output in self.model.graph.output]
         if named is None and len(names) != 1:
@@ -152,11 +111,11 @@ class ForeignModel:
         for name in names:
             if name not in known:
                 shapes = inferred_shapes(self.model)
-                fitting = [one for one, sizes in shapes.items() if sizes[-1:] == [self._num_actions]]
+                fitting = [one for one, sizes in shapes.items() if sizes[-1:] == [self._width]]
                 outputs = [output.name for output in self.model.graph.output]
                 raise self._refused(
                     f"a value `{name}` of the graph",
-                    f"the outputs {outputs}, and inner values of {self._num_actions} numbers {fitting[:12]}",
+                    f"the outputs {outputs}, and inner values of {self._width} numbers {fitting[:12]}",
                 )
 
     def _require_opset(self) -> None:
@@ -209,6 +168,7 @@ class ForeignModel:
     def _shapes(self, spec: SealSpec) -> dict[str, tuple[int, ...]]:
         """Shapes of the observations; the model's inputs must be of these, with one axis for the agents before."""
         shapes: dict[str, tuple[int, ...]] = dict(spec.observation_shapes or {})
+        expected: tuple[int, ...]
         for name, one in self.wiring.inputs.items():
             sizes = one.shape[1:]
             if not one.shape or one.shape[0] not in (None, 1):
@@ -216,7 +176,7 @@ class ForeignModel:
                     f"a first axis for agents, of any number or 1, in the input `{one.name}`", f"{list(one.shape)}"
                 )
             if name == ACTION_MASK:
-                expected: tuple[int, ...] = (self._num_actions,)
+                expected = self._mask_shape()
             elif spec.observation_shapes is None:
                 expected = tuple(size for size in sizes if size is not None)
                 if len(expected) != len(sizes):
@@ -243,9 +203,8 @@ class ForeignModel:
         except PolicyFileError as error:
             raise self._refused(error.expected, error.got + self._hint) from error
         wiring = self.wiring
-        width = 1 if wiring.output_kind == "actions" else self._num_actions
         kinds = (*_FLOATS, *_INTEGERS) if wiring.output_kind == "actions" else _FLOATS
-        self._require_output(wiring.output, outputs, kinds, width)
+        self._require_output(wiring.output, outputs, kinds, self._width)
         if wiring.values is not None:
             self._require_output(wiring.values, outputs, _FLOATS, 1)
         for state in wiring.states:
@@ -261,7 +220,12 @@ class ForeignModel:
         return "; it was exported for one agent: export it with a first axis of any size (dynamic)" if for_one else ""
 
     def _sizes(self, name: str) -> tuple[int, ...]:
-        return (self._num_actions,) if name == ACTION_MASK else self.shapes[name]
+        return self._mask_shape() if name == ACTION_MASK else self.shapes[name]
+
+    def _mask_shape(self) -> tuple[int, ...]:
+        if isinstance(self._head, Box):
+            raise self._refused("no mask, for numbers have none", f"the input `{ACTION_MASK}`")
+        return (sum(self._head),)
 
     def _require_output(
         self, name: str, outputs: Mapping[str, tuple[int, tuple[int, ...]]], kinds: tuple[int, ...], width: int
@@ -278,21 +242,29 @@ class ForeignModel:
 
     def answer(self, inputs: PolicyInputs) -> PolicyOutputs:
         """What the model itself answers, asked about one agent at a time."""
-        rows = [self._answer_one(inputs, row) for row in range(len(inputs.action_mask))]
+        rows = [self._answer_one(inputs, row) for row in range(inputs.rows)]
         joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
         wiring = self.wiring
         self._require_kind(joined[wiring.output])
         values = None if wiring.values is None else joined[wiring.values].reshape(-1).astype(np.float32)
         states = [joined[state.output].astype(np.float32) for state in wiring.states]
+        told, kind = joined[wiring.output], wiring.output_kind
+        if isinstance(self._head, Box):
+            params = gaussian_of(told, kind, self._head)
+        else:
+            assert inputs.action_mask is not None
+            params = log_probs_of(told, kind, inputs.action_mask, self._head)
         return PolicyOutputs(
-            log_probs_of(joined[wiring.output], wiring.output_kind, inputs.action_mask),
+            params,
             values,
             np.concatenate(states, axis=1) if states else None,
         )
 
     def _answer_one(self, inputs: PolicyInputs, row: int) -> dict[str, NDArray[Any]]:
         one = slice(row, row + 1)
-        given = {**inputs.observations, ACTION_MASK: inputs.action_mask}
+        given: dict[str, NDArray[Any]] = dict(inputs.observations)
+        if inputs.action_mask is not None:
+            given[ACTION_MASK] = inputs.action_mask
         feed: dict[str, NDArray[Any]] = {
             each.name: given[name][one].astype(_NUMPY[each.kind]) for name, each in self.wiring.inputs.items()
         }
@@ -316,13 +288,22 @@ class ForeignModel:
         kind, name = self.wiring.output_kind, self.wiring.output
         if not np.isfinite(output[~np.isneginf(output)]).all():
             raise self._refused(f"finite numbers in `{name}`", "NaN or infinity")
-        if kind == "actions":
-            if not ((output == np.floor(output)) & (output >= 0) & (output < self._num_actions)).all():
-                raise self._refused(f"actions 0 to {self._num_actions - 1} in `{name}`", f"{np.unique(output)[:8]}")
+        if isinstance(self._head, Box):
             return
+        if kind == "actions":
+            sizes = np.array(self._head)
+            if not ((output == np.floor(output)) & (output >= 0) & (output < sizes)).all():
+                of = "" if len(sizes) == 1 else f" (of the first part; the parts have {sizes.tolist()} values)"
+                raise self._refused(f"actions 0 to {sizes[0] - 1} in `{name}`{of}", f"{np.unique(output)[:8]}")
+            return
+        for part in np.split(output, np.cumsum(self._head)[:-1], axis=1):
+            self._require_kind_of_part(part)
+
+    def _require_kind_of_part(self, output: NDArray[Any]) -> None:
+        kind, name = self.wiring.output_kind, self.wiring.output
         sums = (np.exp(output) if kind == "log_probs" else output).sum(axis=1, dtype=np.float64)
         adds_up = bool((np.abs(sums - 1.0) < _CERTAIN).all()) and (kind == "log_probs" or bool((output >= 0.0).all()))
-        if kind == "logits" and adds_up and self._num_actions > 1:
+        if kind == "logits" and adds_up and output.shape[1] > 1:
             raise self._refused(f"logits in `{name}`", "probabilities: each row adds up to 1")
         if kind in ("probs", "log_probs") and not adds_up:
             raise self._refused(f"`{name}` to be {kind}, whose probabilities add up to 1", f"sums {sums[:4].tolist()}")

@@ -19,7 +19,8 @@ from townlet_runtime.errors import PolicyFileError, SimulationError
 from townlet_runtime.policy.file import MAX_BATCH, PolicyCard, parse_card, read_policy_bytes, verified_digest
 from townlet_runtime.simulation.interface import Observations
 from townlet_trajectory import ACTION_MASK
-from townlet_trajectory.evaluation.policy_card import LOG_PROBS, POLICY_METADATA, STATE_IN, STATE_OUT, VALUES
+from townlet_trajectory.data.actions import ArrayActions
+from townlet_trajectory.evaluation.policy_card import POLICY_METADATA, STATE_IN, STATE_OUT, VALUES
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -79,6 +80,14 @@ class _PolicyFile:
         return self.card.vocabulary
 
     @property
+    def actions(self) -> ArrayActions | None:
+        return self.card.actions
+
+    @property
+    def distribution(self) -> str:
+        return self.card.distribution
+
+    @property
     def observation_shapes(self) -> Mapping[str, tuple[int, ...]]:
         return self.card.observation_shapes
 
@@ -95,7 +104,7 @@ class _PolicyFile:
 
     def _evaluate(self, feed: Feed) -> dict[str, NDArray[np.float32]]:
         """Outputs by name; in several passes where the agents are more than `MAX_BATCH`."""
-        rows = len(feed[ACTION_MASK])
+        rows = len(next(iter(feed.values())))
         if rows == 0:  # shape arithmetic inside a graph may fail on empty batches
             shapes = _promised(self.card)
             return {name: np.empty((0, *shapes[name][1:]), np.float32) for name in self.outputs}
@@ -129,12 +138,12 @@ class _PolicyFile:
             rows = (array.shape or (0,))[0] if rows is None else rows
             if array.shape != (rows, *shape):
                 raise SimulationError(f"the policy expected `{name}` of shape {(rows, *shape)}, got {array.shape}")
-        expected = (rows or 0, len(self.vocabulary))
+        expected = (rows or 0, self.card.mask_size)
         if action_mask is not None and (action_mask.shape != expected or action_mask.dtype != np.bool_):
-            raise SimulationError(
-                f"the policy expected a bool `{ACTION_MASK}` {expected}, got {action_mask.dtype} {action_mask.shape}"
-            )
-        feed[ACTION_MASK] = np.ones(expected, np.bool_) if action_mask is None else action_mask
+            wanted = f"a bool `{ACTION_MASK}` {expected}" if self.card.mask_size else f"no `{ACTION_MASK}` of numbers"
+            raise SimulationError(f"the policy expected {wanted}, got {action_mask.dtype} {action_mask.shape}")
+        if self.card.mask_size:
+            feed[ACTION_MASK] = np.ones(expected, np.bool_) if action_mask is None else action_mask
         return feed
 
 
@@ -165,16 +174,17 @@ class OnnxPolicy(_PolicyFile):
 
         Args:
             observations: each [N, ...] of `observation_shapes`; other numbers than float32 are cast.
-            action_mask: [N, A] bool; None: every action is legal.
+            action_mask: [N, M] bool; None: every action is legal, as for numbers, which have no mask.
 
         Returns:
-            log-probabilities [N, A] and values [N], None where the policy has none.
+            log-probabilities [N, P], of numbers K means and K logarithms of deviations, and values [N], None where the
+            policy has none.
 
         Raises:
             SimulationError: names the observation or mask that is missing or of another shape.
         """
         answers = self._evaluate(self._feed(observations, action_mask))
-        return answers[LOG_PROBS], answers.get(VALUES)
+        return answers[self.card.output], answers.get(VALUES)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -204,22 +214,23 @@ class RecurrentOnnxPolicy(_PolicyFile):
 
         Args:
             observations: each [N, ...] of `observation_shapes`; other numbers than float32 are cast.
-            action_mask: [N, A] bool; None: every action is legal.
+            action_mask: [N, M] bool; None: every action is legal, as for numbers, which have no mask.
             state: [N, S] float32; zeros where an agent begins.
 
         Returns:
-            log-probabilities [N, A], values [N] or None, and the next state [N, S].
+            log-probabilities [N, P], of numbers K means and K logarithms of deviations, values [N] or None, and the
+            next state [N, S].
 
         Raises:
             SimulationError: names the observation, mask or state that is missing or of another shape.
         """
         feed = self._feed(observations, action_mask)
-        expected = (len(feed[ACTION_MASK]), self.state_size)
+        expected = (len(next(iter(feed.values()))), self.state_size)
         feed[STATE_IN] = state = _as_float32(STATE_IN, state)
         if state.shape != expected:
             raise SimulationError(f"the policy expected `{STATE_IN}` of shape {expected}, got {state.shape}")
         answers = self._evaluate(feed)
-        return answers[LOG_PROBS], answers.get(VALUES), answers[STATE_OUT]
+        return answers[self.card.output], answers.get(VALUES), answers[STATE_OUT]
 
 
 FilePolicy: TypeAlias = OnnxPolicy | RecurrentOnnxPolicy
@@ -267,7 +278,7 @@ def policy_of(data: bytes, digest: str, path: Path, *, num_threads: int = 1) -> 
 
 def _promised(card: PolicyCard) -> dict[str, tuple[int, ...]]:
     """Name and shape of the graph's outputs at `MAX_BATCH` agents."""
-    promised: dict[str, tuple[int, ...]] = {LOG_PROBS: (MAX_BATCH, len(card.vocabulary))}
+    promised: dict[str, tuple[int, ...]] = {card.output: (MAX_BATCH, card.num_outputs)}
     if card.has_values:
         promised[VALUES] = (MAX_BATCH,)
     if card.state_size:
@@ -322,7 +333,8 @@ def _check_model(model: ModelProto, card: PolicyCard, path: Path) -> None:
 
     inputs = declared_inputs(model)
     expected = {name: (FLOAT, (-1, *shape)) for name, shape in card.observation_shapes.items()}
-    expected[ACTION_MASK] = (BOOL, (-1, len(card.vocabulary)))
+    if card.mask_size:
+        expected[ACTION_MASK] = (BOOL, (-1, card.mask_size))
     if card.state_size:
         expected[STATE_IN] = (FLOAT, (-1, card.state_size))
     if inputs != expected:

@@ -12,8 +12,9 @@ from onnx import helper
 from townlet_runtime.errors import PolicyFileError
 from townlet_runtime.policy.editing import initializers_sha256
 from townlet_runtime.policy.file import PolicyCard
-from townlet_runtime.policy.foreign import ForeignModel, ModelParts, SealSpec
+from townlet_runtime.policy.foreign import ForeignModel, ModelParts
 from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy, policy_of
+from townlet_runtime.policy.seal_spec import SealSpec
 from townlet_runtime.policy.wrapping import wrap
 from townlet_trajectory.errors import EvaluationError
 from townlet_trajectory.evaluation.golden_vectors import PolicyInputs, PolicyOutputs, golden_vectors, vectors_path
@@ -61,7 +62,7 @@ def seal(
     """
     origin, path = Path(model), Path(output)
     source = ForeignModel(origin, spec, ModelParts() if parts is None else parts)
-    wrapped = wrap(source.model, source.wiring, source.shapes, len(spec.vocabulary))
+    wrapped = wrap(source.model, source.wiring, source.shapes, spec.head)
     card = PolicyCard(
         vocabulary=spec.vocabulary,
         observation_shapes=source.shapes,
@@ -71,6 +72,8 @@ def seal(
         commitment=spec.commitment,
         state_size=sum(state.size for state in source.wiring.states),
         has_values=source.wiring.values is not None,
+        actions=spec.actions,
+        distribution=spec.distribution,
     )
     helper.set_model_props(wrapped, {POLICY_METADATA: card.text()})
     data, digest = seal_policy(wrapped.SerializeToString(deterministic=True))
@@ -86,7 +89,7 @@ def seal(
         if difference > vectors.tolerance:
             raise PolicyFileError(
                 origin,
-                expected=f"`{name}` of {len(vectors.inputs.action_mask)} agents at once to be that of each alone",
+                expected=f"`{name}` of {vectors.inputs.rows} agents at once to be that of each alone",
                 got=f"a difference of {difference:.3g}: its graph fixes the number of agents, or mixes them",
             )
     # The policy last: where it is, its vectors are.
@@ -98,7 +101,7 @@ def seal(
 def answer(policy: FilePolicy, inputs: PolicyInputs) -> PolicyOutputs:
     """Return what a policy of either kind answers."""
     if isinstance(policy, RecurrentOnnxPolicy):
-        state = np.zeros((len(inputs.action_mask), policy.state_size), np.float32)
+        state = np.zeros((inputs.rows, policy.state_size), np.float32)
         return PolicyOutputs(
             *policy.act(inputs.observations, inputs.action_mask, state if inputs.state is None else inputs.state)
         )

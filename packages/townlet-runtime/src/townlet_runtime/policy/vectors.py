@@ -67,7 +67,7 @@ def check_vectors(policy: Path | str, vectors: Path | str | None = None) -> Vect
         raise PolicyFileError(expected, expected="inputs that the policy takes", got=str(error)) from error
     return VectorsCheck(
         digest=loaded.digest,
-        rows=len(golden.inputs.action_mask),
+        rows=golden.inputs.rows,
         tolerance=golden.tolerance,
         differences=golden.differences(found),
     )

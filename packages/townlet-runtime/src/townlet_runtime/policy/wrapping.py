@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,17 @@ from onnx.compose import add_prefix
 from onnx.numpy_helper import from_array
 
 from townlet_runtime.policy.graph import BOOL, FLOAT
-from townlet_trajectory import ACTION_MASK
-from townlet_trajectory.evaluation.policy_card import LOG_PROBS, STATE_IN, STATE_OUT, VALUES
+from townlet_trajectory import ACTION_MASK, Box
+from townlet_trajectory.evaluation.policy_card import GAUSSIAN, LOG_PROBS, STATE_IN, STATE_OUT, VALUES
 
-OutputKind = Literal["logits", "log_probs", "probs", "actions"]
+OutputKind = Literal["logits", "log_probs", "probs", "actions", "gaussian"]
+Head: TypeAlias = tuple[int, ...] | Box
+"""Values of each part of an action, one part where actions are discrete; or numbers within bounds."""
 LOWEST = np.array(np.finfo(np.float32).min, np.float32)
 UNLIKELY = np.array(-110.0, np.float32)
 """Log-probability of what a model that names one action did not name: e^-110 is 0 in float32."""
+CERTAIN_DEVIATION = 1e-3
+"""Standard deviation, in halves of the range, of the numbers of a model that names them alone."""
 INT64 = int(TensorProto.INT64)
 _PREFIX = "model/"
 
@@ -97,22 +101,42 @@ class _Nodes:
         return name
 
 
-def wrap(model: ModelProto, wiring: Wiring, shapes: Mapping[str, tuple[int, ...]], num_actions: int) -> ModelProto:
+def outputs_of(head: Head, kind: OutputKind) -> int:
+    """Numbers of the model's output for each agent."""
+    if isinstance(head, Box):
+        return len(head.names) if kind == "actions" else head.num_outputs
+    return len(head) if kind == "actions" else sum(head)
+
+
+def certain_deviations(box: Box) -> NDArray[np.float32]:
+    """Logarithms of the deviations [K] of numbers that a model names without any."""
+    half = (np.array(box.high) - np.array(box.low)) / 2.0
+    deviations: NDArray[np.float32] = np.log(CERTAIN_DEVIATION * half).astype(np.float32)
+    return deviations
+
+
+def wrap(model: ModelProto, wiring: Wiring, shapes: Mapping[str, tuple[int, ...]], head: Head) -> ModelProto:
     """Return a model with the inputs and outputs of a policy file around the nodes of `model`.
 
     Args:
         model: a plain graph of one operator set, whose outputs are those that `wiring` names.
         wiring: of all its inputs and outputs.
         shapes: of the observations, per agent; one that the model does not read is an input without use.
-        num_actions: size of the vocabulary.
+        head: what the actions are.
     """
     body = add_prefix(model, _PREFIX).graph
     before, after = _Nodes("before"), _Nodes("after")
     for name, one in wiring.inputs.items():
         before.add("Cast", name, output=_PREFIX + one.name, attributes={"to": one.kind})
     _wrap_states(wiring.states, before, after)
-    _wrap_actions(_PREFIX + wiring.output, wiring.output_kind, num_actions, after)
-    outputs: dict[str, tuple[int, ...]] = {LOG_PROBS: (num_actions,)}
+    outputs: dict[str, tuple[int, ...]] = {}
+    masks: dict[str, tuple[int, ...]] = {}
+    if isinstance(head, Box):
+        _wrap_numbers(_PREFIX + wiring.output, wiring.output_kind, head, after)
+        outputs[GAUSSIAN] = (head.num_outputs,)
+    else:
+        _wrap_actions(_PREFIX + wiring.output, wiring.output_kind, head, after)
+        outputs[LOG_PROBS] = masks[ACTION_MASK] = (sum(head),)
     if wiring.values is not None:
         column = after.add("Cast", _PREFIX + wiring.values, attributes={"to": FLOAT})
         after.add("Reshape", column, np.array([-1]), output=VALUES)
@@ -123,7 +147,7 @@ def wrap(model: ModelProto, wiring: Wiring, shapes: Mapping[str, tuple[int, ...]
     graph = helper.make_graph(
         [*before.nodes, *body.node, *after.nodes],
         "policy",
-        [*_declared(floats, FLOAT), *_declared({ACTION_MASK: (num_actions,)}, BOOL)],
+        [*_declared(floats, FLOAT), *_declared(masks, BOOL)],
         _declared(outputs, FLOAT),
         [*body.initializer, *before.constants, *after.constants],
     )
@@ -155,40 +179,95 @@ def _wrap_states(states: Sequence[ModelState], before: _Nodes, after: _Nodes) ->
         after.add("Concat", *ends, output=STATE_OUT, attributes={"axis": 1})
 
 
-def _wrap_actions(output: str, kind: OutputKind, num_actions: int, after: _Nodes) -> None:
-    """log_probs = log_softmax of the scores where the mask allows the action, finfo.min elsewhere."""
+def _wrap_numbers(output: str, kind: OutputKind, box: Box, after: _Nodes) -> None:
+    """gaussian = means and logarithms of deviations as they come, or [numbers, log of `CERTAIN_DEVIATION`]."""
+    width = outputs_of(box, kind)
+    floats = after.add("Cast", output, attributes={"to": FLOAT})
+    if kind == "gaussian":
+        after.add("Reshape", floats, np.array([-1, width]), output=GAUSSIAN)
+        return
+    means = after.add("Reshape", floats, np.array([-1, width]))
+    deviations = after.add("Expand", certain_deviations(box)[None], after.add("Shape", means))
+    after.add("Concat", means, deviations, output=GAUSSIAN, attributes={"axis": 1})
+
+
+def _wrap_actions(output: str, kind: OutputKind, sizes: tuple[int, ...], after: _Nodes) -> None:
+    """log_probs = log_softmax of the scores of each part where the mask allows the action, finfo.min elsewhere."""
+    width = outputs_of(sizes, kind)
     if kind == "actions":
-        named = after.add("Reshape", after.add("Cast", output, attributes={"to": INT64}), np.array([-1, 1]))
-        chosen = after.add("Equal", named, np.arange(num_actions)[None])
+        named = after.add("Reshape", after.add("Cast", output, attributes={"to": INT64}), np.array([-1, width]))
+        if width > 1:
+            named = after.add("Gather", named, np.repeat(np.arange(width), sizes), attributes={"axis": 1})
+        chosen = after.add("Equal", named, np.concatenate([np.arange(size) for size in sizes])[None])
         scores = after.add("Where", chosen, np.array(0.0, np.float32), UNLIKELY)
     else:
-        scores = after.add("Reshape", after.add("Cast", output, attributes={"to": FLOAT}), np.array([-1, num_actions]))
+        scores = after.add("Reshape", after.add("Cast", output, attributes={"to": FLOAT}), np.array([-1, width]))
         if kind == "probs":
             possible = after.add("Greater", scores, np.array(0.0, np.float32))
             scores = after.add("Where", possible, after.add("Log", scores), LOWEST)
         else:
             scores = after.add("Where", after.add("IsInf", scores, attributes={"detect_positive": 0}), LOWEST, scores)
-    masked = after.add("LogSoftmax", after.add("Where", ACTION_MASK, scores, LOWEST), attributes={"axis": 1})
-    after.add("Where", ACTION_MASK, masked, LOWEST, output=LOG_PROBS)
+    scores = after.add("Where", ACTION_MASK, scores, LOWEST)
+    parts, start = [scores], 0
+    if len(sizes) > 1:
+        parts = []
+        for size in sizes:
+            ends = (np.array([start]), np.array([start := start + size]))
+            parts.append(after.add("Slice", scores, *ends, np.array([1])))
+    masked = [after.add("LogSoftmax", part, attributes={"axis": 1}) for part in parts]
+    joined = masked[0] if len(masked) == 1 else after.add("Concat", *masked, attributes={"axis": 1})
+    after.add("Where", ACTION_MASK, joined, LOWEST, output=LOG_PROBS)
 
 
-def log_probs_of(output: NDArray[np.generic], kind: OutputKind, action_mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+def gaussian_of(output: NDArray[np.generic], kind: OutputKind, box: Box) -> NDArray[np.float32]:
+    """Compute in numpy what the nodes around a model of numbers compute of its output.
+
+    Args:
+        output: [N, 2K] of the model, or [N, K] where `kind` is `actions`.
+        kind: of the output.
+        box: the numbers.
+
+    Returns:
+        K means and K logarithms of deviations, [N, 2K].
+    """
+    numbers = output.reshape(len(output), outputs_of(box, kind)).astype(np.float32)
+    if kind == "gaussian":
+        return numbers
+    return np.concatenate((numbers, np.broadcast_to(certain_deviations(box), numbers.shape)), axis=1)
+
+
+def log_probs_of(
+    output: NDArray[np.generic], kind: OutputKind, action_mask: NDArray[np.bool_], sizes: tuple[int, ...]
+) -> NDArray[np.float32]:
     """Compute in numpy what the nodes around a model compute of its output.
 
     Args:
-        output: [N, A] of the model, or [N] where `kind` is `actions`.
+        output: [N, M] of the model, or [N, K] where `kind` is `actions`.
         kind: of the output.
-        action_mask: [N, A].
+        action_mask: [N, M], the K parts side by side.
+        sizes: [K], values of each part.
 
     Returns:
-        Log-probabilities [N, A].
+        Log-probabilities [N, M], normalised in each part.
     """
-    num_agents, num_actions = action_mask.shape
+    numbers = output.reshape(len(action_mask), outputs_of(sizes, kind))
+    columns = (1,) * len(sizes) if kind == "actions" else sizes
+    parts = zip(
+        np.split(numbers, np.cumsum(columns)[:-1], axis=1),
+        np.split(action_mask, np.cumsum(sizes)[:-1], axis=1),
+        strict=True,
+    )
+    return np.concatenate([_log_probs_of_part(part, kind, legal) for part, legal in parts], axis=1)
+
+
+def _log_probs_of_part(
+    output: NDArray[np.generic], kind: OutputKind, action_mask: NDArray[np.bool_]
+) -> NDArray[np.float32]:
     if kind == "actions":
-        chosen = output.reshape(num_agents, 1).astype(np.int64) == np.arange(num_actions)
+        chosen = output.astype(np.int64) == np.arange(action_mask.shape[1])
         scores = np.where(chosen, 0.0, np.float64(UNLIKELY))
     else:
-        scores = output.reshape(num_agents, num_actions).astype(np.float64)
+        scores = output.astype(np.float64)
         if kind == "probs":
             with np.errstate(divide="ignore"):
                 scores = np.log(scores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 import townlet_behavior
 from townlet_behavior import SCRIPT
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_trajectory import (
     ACTION_MASK,
     REWARD_TERM,
@@ -22,6 +22,9 @@ from townlet_trajectory import (
     default_decision_columns,
 )
 from townlet_trajectory.data.schema import FEATURES
+
+if TYPE_CHECKING:
+    from townlet_runtime.simulation.interface import Observed, SimulationSpec
 
 POLICY_STATE = "policy_state"
 """Name of the decision column that holds the policy's memory of each agent before the tick, float32 [N, S]."""

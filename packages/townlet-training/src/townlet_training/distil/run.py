@@ -20,8 +20,9 @@ from townlet_training.learning.batch import freeze_statistics
 from townlet_training.network.spec import PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.directory import RunDirectory
-from townlet_training.run.evaluator import RunEvaluator, export_and_score, summary_of
+from townlet_training.run.evaluator import RunEvaluator
 from townlet_training.run.monitor import Interrupted, RunClock
+from townlet_training.run.result import export_and_score, summary_of
 from townlet_training.run.state import TrainingState
 from townlet_trajectory import TrajectoryBatch
 from townlet_trajectory.evaluation.gates import accuracy_gate
@@ -250,7 +251,7 @@ class DistilRun:
         history.clone = CloneRecord(results={ONE_GROUP: result}, gate=gate, evaluation=record)
         history.prepared, history.good = True, state.env_steps
         history.failure = gate if gate.failed else None
-        state.elapsed, state.timings = self._clock.elapsed, self._clock.parts
+        self._clock.note(state)
         # A process that was killed while the student was scored has left the checkpoint of the same weights.
         if not self._directory.checkpoints.path(state.env_steps).exists():
             self._directory.save(state, self._learners, None, interim=False)

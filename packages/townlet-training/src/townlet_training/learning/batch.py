@@ -23,6 +23,7 @@ from townlet_training.learning.objective import (
 )
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.distributions import require_legal_action
+from townlet_training.network.features import Features
 from townlet_trajectory import ACTION_MASK, Kind, StepBatch, TrajectoryBatch
 
 _READ = ("kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
@@ -114,13 +115,12 @@ def prepare(
         raise EmptyBatchError(f"all {batch.num_steps} rows are foreign; nothing to learn from")
     require_same_actions(network, batch)
     encoded = encode_rows(network, batch.observations, np.arange(batch.num_steps))
-    final_inputs = encode_rows(network, batch.final_observations, np.arange(len(batch)))
-    with torch.no_grad():
-        features, final_features = network.body(encoded), network.body(final_inputs)
+    final = encode_rows(network, batch.final_observations, np.arange(len(batch)))
+    features = features_of(network, encoded)
     scaled_values = scaled_values_of(network, features.critic)
     scale = network.value_scale.item()
     values = scaled_values.numpy().astype(np.float64) * scale
-    final_values = scaled_values_of(network, final_features.critic).numpy().astype(np.float64) * scale
+    final_values = scaled_values_of(network, features_of(network, final).critic).numpy().astype(np.float64) * scale
     estimates = advantages_of(batch, values, final_values, discount=discount, lambda_=gae_lambda, min_ratio=min_ratio)
     extremes = _extremes(batch, estimates, scale)
     decisions = np.flatnonzero(kind == Kind.DECISION)
@@ -216,6 +216,12 @@ def mask_rows(observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.
     mask = np.asarray(observations[ACTION_MASK], np.bool_)[rows]
     require_legal_action(mask, shape=mask.shape)
     return torch.from_numpy(mask)
+
+
+def features_of(network: ActorCritic, encoded: Tensor) -> Features:
+    """Evaluate the body of the network without gradient, on `encoded` [R, F]."""
+    with torch.no_grad():
+        return network.body(encoded)
 
 
 def scaled_values_of(network: ActorCritic, features: Tensor) -> Tensor:

@@ -7,137 +7,25 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from townlet_training.errors import ConfigError, EmptyBatchError
+from townlet_training.errors import EmptyBatchError
 from townlet_training.learning.batch import (
     CHUNK,
     encode_rows,
     mask_rows,
     params_of,
-    require_actions,
-    require_columns,
     require_same_actions,
 )
-from townlet_training.learning.config import BCConfig, LabelFilter, LabelKind
+from townlet_training.learning.config import BCConfig
+from townlet_training.learning.labels import Labels, labels_of
 from townlet_training.learning.optimizer import Optimizer
 from townlet_training.network.actor_critic import ActorCritic
-from townlet_trajectory import ACTION_MASK, Kind, Source, StepBatch, TrajectoryBatch, TrajectoryDataset
-from townlet_trajectory.data.labels import labels_named
+from townlet_trajectory import StepBatch, TrajectoryBatch, TrajectoryDataset
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
 # The default of Adam (Kingma & Ba 2015, arXiv:1412.6980).
 _ADAM_EPS = 1e-8
-
-
-class Labels(NamedTuple):
-    """The labelled rows of a batch, and their labels."""
-
-    rows: NDArray[np.int64]
-    """[L], ascending."""
-    actions: NDArray[np.int64]
-    """[L]; the script's proposal, or the executed action."""
-    num_forbidden: int
-    """Labels that were dropped because the action mask forbids them."""
-
-
-EVERY_LABEL = LabelFilter()
-"""All labels but those of discarded episodes."""
-
-
-def labels(
-    batch: TrajectoryBatch | StepBatch,
-    *,
-    which: LabelKind = "proposed",
-    use_masks: bool = True,
-    only: LabelFilter = EVERY_LABEL,
-) -> Labels:
-    """Find the actions to imitate: the script's proposals and demonstrations, or every executed action.
-
-    `proposed`: on demonstrated rows the label is the executed action (HG-DAgger, Kelly et al. 2019, arXiv:1810.02890).
-    On the other decision and foreign rows it is the script's proposal, independent of who acted and of vetoes (DAgger,
-    Ross et al. 2011, arXiv:1011.0686). On forced rows nothing was decided, and -1 is no proposal. In a batch without
-    the column `expert_action`, such as a classic capture, every row is a demonstration.
-
-    `executed`: the executed action of every row, whoever decided, forced ones too.
-
-    `docs/mathematics.md` has a table of what is given for each kind of row.
-
-    Args:
-        batch: R rows.
-        which: `proposed` or `executed`.
-        use_masks: whether an action that the mask of its row forbids is dropped.
-        only: which of these labels are given.
-
-    Returns:
-        The labelled rows in their order.
-
-    Raises:
-        ShapeError: if the batch lacks a column, or a label is not in its vocabulary.
-        ConfigError: if nobody of `only.proposers` is among the proposers of the batch.
-    """
-    columns = batch.columns
-    require_columns(batch, "action")
-    actions = np.asarray(columns["action"], np.int64)
-    if which == "proposed" and "expert_action" in columns:
-        require_columns(batch, "kind", "demonstrated")
-        proposed = np.where(columns["kind"] == Kind.FORCED, -1, columns["expert_action"])
-        actions = np.where(columns["demonstrated"], actions, proposed.astype(np.int64))
-    rows = np.flatnonzero((actions >= 0) & _passes(batch, only, which))
-    require_actions("label", batch, actions[rows], rows)
-    mask = batch.observations.get(ACTION_MASK) if use_masks else None
-    legal = np.full(len(rows), True) if mask is None else mask[rows, actions[rows]]
-    kept = rows[legal]
-    return Labels(kept, actions[kept], len(rows) - len(kept))
-
-
-def labels_of(config: BCConfig, batch: TrajectoryBatch | StepBatch) -> Labels:
-    """Find the labels of `batch` that `config` asks for; see `labels`."""
-    return labels(batch, which=config.labels, use_masks=config.use_masks, only=config.label_filter)
-
-
-def _passes(batch: TrajectoryBatch | StepBatch, only: LabelFilter, which: LabelKind) -> NDArray[np.bool_]:
-    """Return which rows [R] pass every filter of `only`."""
-    columns = batch.columns
-    passes = np.full(len(columns["action"]), True)
-    if isinstance(batch, TrajectoryBatch):
-        said = np.isin(batch.episode_labels, [*map(int, labels_named(only.episode_labels))])
-        passes &= np.repeat(said, batch.lengths)
-    if only.sources is not None:
-        require_columns(batch, "source")
-        passes &= np.isin(columns["source"], [Source[name.upper()] for name in only.sources])
-    if only.demonstrated is not None:
-        passes &= _demonstrated(batch) == only.demonstrated
-    if only.proposers is not None:
-        passes &= ~_is_proposal(batch, which) | _is_proposed_by(batch, only.proposers)
-    return passes
-
-
-def _demonstrated(batch: TrajectoryBatch | StepBatch) -> NDArray[np.bool_]:
-    """[R]; of a record without proposals, every row."""
-    if "expert_action" not in batch.columns:
-        return np.full(len(batch.columns["action"]), True)
-    require_columns(batch, "demonstrated")
-    return np.asarray(batch.columns["demonstrated"], np.bool_)
-
-
-def _is_proposal(batch: TrajectoryBatch | StepBatch, which: LabelKind) -> NDArray[np.bool_]:
-    """Return whether the label of each row [R] is what somebody proposed, not what a policy or a possessor did."""
-    if which == "proposed":
-        return ~_demonstrated(batch)
-    require_columns(batch, "source")
-    is_scripted: NDArray[np.bool_] = batch.columns["source"] == Source.SCRIPTED
-    return is_scripted
-
-
-def _is_proposed_by(batch: TrajectoryBatch | StepBatch, names: Sequence[str]) -> NDArray[np.bool_]:
-    """Return whether the proposal of each row [R] is of one of the proposers `names`."""
-    known = batch.schema.proposers
-    if not set(names) & set(known):
-        raise ConfigError(f"`proposers` must be among those of the record, {', '.join(known) or 'none'}, got {names}")
-    require_columns(batch, "proposer")
-    return np.isin(batch.columns["proposer"], [code for code, name in enumerate(known) if name in names])
 
 
 class BCLearner:

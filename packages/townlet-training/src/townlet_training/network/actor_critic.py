@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -16,14 +16,16 @@ from torch import Tensor, nn
 from townlet_training.errors import ConfigError, NonFiniteError, ShapeError
 from townlet_training.network.blocks import Wiring, num_inputs_of
 from townlet_training.network.body import ArrayBody, body_of
-from townlet_training.network.config import EncoderKind, NetworkConfig
 from townlet_training.network.distributions import Categorical, Distribution
 from townlet_training.network.features import Features, Fragments
 from townlet_training.network.gaussian import Gaussian, distribution_of
-from townlet_training.network.spec import ObservationKind, PolicySpec
 from townlet_training.network.statistics import CLIP, Normalized
 from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trunk, array_trunk
 from townlet_trajectory import ACTION_MASK
+
+if TYPE_CHECKING:
+    from townlet_training.network.config import EncoderKind, NetworkConfig
+    from townlet_training.network.spec import ObservationKind, PolicySpec
 
 
 class ActorCritic(Normalized):
@@ -124,7 +126,17 @@ class ActorCritic(Normalized):
 
     @classmethod
     def of(cls, spec: PolicySpec, config: NetworkConfig, *, generator: torch.Generator) -> ActorCritic:
-        """Build and initialize the network of a policy with the actions and observations of `spec`."""
+        """Build and initialize the network of a policy.
+
+        Args:
+            spec: its actions and observations.
+            config: of the network.
+            generator: the only source of the initial weights.
+
+        Raises:
+            ConfigError: if an encoder does not fit its observation, or actions or inputs were added to a network that
+                has more than two trunks.
+        """
         return cls(
             spec.observation_shapes,
             distribution_of(spec),

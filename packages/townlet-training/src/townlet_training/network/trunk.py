@@ -13,14 +13,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from townlet_training.network.config import Initialization, NetworkConfig
+if TYPE_CHECKING:
+    from townlet_training.network.config import Initialization, NetworkConfig
+
 
 Blocks: TypeAlias = Sequence[Sequence[int]]
 """A partition of 0 .. n - 1: the columns of each block, in the order in which its product has them; the first is that

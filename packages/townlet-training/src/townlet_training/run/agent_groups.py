@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from townlet_training.config import ONE_GROUP, PlannedUpdate, TrainingConfig
+from townlet_training.config import ONE_GROUP, TrainingConfig
 from townlet_training.errors import (
     ActionMaskError,
     ConfigError,
@@ -30,6 +30,7 @@ from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.config import NetworkConfig
 from townlet_training.network.spec import PolicySpec
 from townlet_training.network.weights import set_weights, weights_digest, weights_of
+from townlet_training.planning import PlannedUpdate
 from townlet_training.run.opponents import GroupOpponents, Roles
 from townlet_trajectory import Kind, TrajectoryBatch, TrajectorySource
 from townlet_trajectory.evaluation.interfaces import AnyActor, Collected, derive_seed

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError, ShapeError
 from townlet_training.learning.batch import freeze_statistics
-from townlet_training.learning.bc import BCLearner, labels_of, opened
+from townlet_training.learning.bc import BCLearner, opened
 from townlet_training.learning.config import BCConfig
+from townlet_training.learning.labels import labels_of
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.run.recorded import RecordedSteps, split_units
 from townlet_trajectory import ACTION_MASK, StepBatch, TrajectoryBatch, TrajectorySchema, TrajectorySource

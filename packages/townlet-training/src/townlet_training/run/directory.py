@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, TypeAdapter
 
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError, ResumeError, TrainingError
 from townlet_training.network.spec import PolicySpec
-from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint, CheckpointStore, SavedWorlds, read_checkpoint
 from townlet_training.run.metrics import MetricsRow, MetricsWriter
 from townlet_training.run.state import EarlierTotal, LogMark, TrainingState
 from townlet_trajectory.evaluation.promotion import PROMOTION_NAME
 from townlet_trajectory.storage.files import MAX_LOG_BYTES, write_bytes_atomic
 from townlet_trajectory.storage.paths import read_named
+
+if TYPE_CHECKING:
+    from townlet_training.run.agent_groups import GroupLearners
 
 LOG_NAME, CHECKPOINTS_NAME = "metrics.jsonl", "checkpoints"
 

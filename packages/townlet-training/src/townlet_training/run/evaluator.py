@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_training.config import ONE_GROUP, TrainingConfig
+from townlet_training.config import TrainingConfig
 from townlet_training.errors import TrainingError
-from townlet_training.network.onnx_export import export_policy
-from townlet_training.run.agent_groups import GroupLearners, group_seed
-from townlet_training.run.monitor import RunClock
+from townlet_training.run.agent_groups import group_seed
+from townlet_training.run.monitor import Play, RunClock
 from townlet_training.run.state import EvaluatorState, TrainingState
 from townlet_trajectory.evaluation.comparisons import (
     PairedComparison,
@@ -41,7 +38,6 @@ from townlet_trajectory.evaluation.interfaces import (
     final_seeds,
     selection_seeds,
 )
-from townlet_trajectory.evaluation.promotion import PROMOTION_NAME, PromotionDecision, RunPromotion
 from townlet_trajectory.evaluation.results import (
     CLONE,
     LEARNED,
@@ -49,9 +45,7 @@ from townlet_trajectory.evaluation.results import (
     ZEROS,
     CloneResult,
     EvaluationRecord,
-    ExportedPolicy,
     FinalEvaluation,
-    RunSummary,
     zero_of,
 )
 
@@ -69,6 +63,7 @@ class RunEvaluator:
 
     Attributes:
         state: scores to compare with; they are kept in checkpoints.
+        at_end: episodes of the final score and of the promotion that are still to be played, once these have begun.
     """
 
     def __init__(
@@ -78,6 +73,7 @@ class RunEvaluator:
         *,
         before_each: Callable[[], None],
         opponents: Callable[[], str] = str,
+        clock: RunClock | None = None,
     ) -> None:
         """Remember the arguments.
 
@@ -87,8 +83,11 @@ class RunEvaluator:
             before_each: called before every evaluation; an exception of it ends the run there.
             opponents: tells a digest of the opponents at the moment, where they change: scores against others are
                 not compared with.
+            clock: measures how long episodes take; None: nobody asks.
         """
         self.state = EvaluatorState()
+        self.at_end: list[Play] = []
+        self._clock = clock or RunClock()
         self._evaluator = evaluator
         self._config = config
         self._before_each = before_each
@@ -102,15 +101,17 @@ class RunEvaluator:
 
     def scores(self, actors: Actors, seeds: Seeds) -> EpisodeScores:
         """Let `actors` play the episodes of `seeds` [n], acting as deployed."""
-        return self._world().evaluate(actors, seeds=seeds, sample=self._config.acting == "sampled")
+        sample = self._config.acting == "sampled"
+        return self._played(LEARNED, seeds, lambda world: world.evaluate(actors, seeds=seeds, sample=sample))
 
     def baseline(self, name: str, seeds: Seeds) -> EpisodeScores:
         """Let a behavior without weights play the episodes of `seeds` [n]."""
-        return self._world().baseline(name, seeds=seeds)
+        return self._played(name, seeds, lambda world: world.baseline(name, seeds=seeds))
 
     def selection_scores(self, actors: Actors) -> EpisodeScores:
         """Let `actors` play the episodes that gates and the choice of a checkpoint look at."""
-        return self.scores(actors, selection_seeds(self._config.eval_episodes))
+        with self._clock.measure("evaluation"):
+            return self.scores(actors, selection_seeds(self._config.eval_episodes))
 
     def keep_clone(self, scores: EpisodeScores) -> None:
         """Remember the clone's `selection_scores` for the gates to come."""
@@ -129,13 +130,14 @@ class RunEvaluator:
         """
         # A zero that is not that of the scores says nothing here.
         names = [name for name in self._config.baselines if name not in ZEROS or name == self._zero]
-        means = {name: self._baseline_of_selection(name, len(scores.seeds)).mean for name in names}
-        interval = mean_interval(
-            scores.returns,
-            level=0.05,
-            seed=self._interval_seed("selection", state.env_steps),
-            num_resamples=self._config.gates.num_resamples,
-        )
+        with self._clock.measure("evaluation"):
+            means = {name: self._baseline_of_selection(name, len(scores.seeds)).mean for name in names}
+            interval = mean_interval(
+                scores.returns,
+                level=0.05,
+                seed=self._interval_seed("selection", state.env_steps),
+                num_resamples=self._config.gates.num_resamples,
+            )
         return EvaluationRecord(
             env_steps=state.env_steps,
             agent_steps=state.agent_steps,
@@ -181,13 +183,14 @@ class RunEvaluator:
         Returns:
             Passed or failed.
         """
-        gate = self._kept_score(scores, clone, level=level, env_steps=env_steps)
-        if gate.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
-            log.info("gate %s: %s", gate.name, gate.detail)
-            more = selection_seeds(episodes_to_fail(level))[len(scores.seeds) :]
-            scores = scores.followed_by(self.scores(actors, more))
+        with self._clock.measure("evaluation"):
             gate = self._kept_score(scores, clone, level=level, env_steps=env_steps)
-        return gate
+            if gate.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+                log.info("gate %s: %s", gate.name, gate.detail)
+                more = selection_seeds(episodes_to_fail(level))[len(scores.seeds) :]
+                scores = scores.followed_by(self.scores(actors, more))
+                gate = self._kept_score(scores, clone, level=level, env_steps=env_steps)
+            return gate
 
     def _kept_score(
         self, scores: EpisodeScores, clone: Callable[[], Actors], *, level: float, env_steps: int
@@ -265,6 +268,26 @@ class RunEvaluator:
             return None
         return normalized(difference, 0.0, means[SCRIPTED] - means[self._zero])
 
+    def plays_at_end(self) -> list[Play]:
+        """Return the episodes of the final score, that of a clone included, and if no pass fails of the promotion."""
+        if not self.has_world:
+            return []
+        config, passes = self._config, self._config.promotion
+        final = [LEARNED, *([] if config.mode == "ppo" else [LEARNED]), *config.baselines]
+        promotes = SCRIPTED in config.baselines
+        compared = [LEARNED, SCRIPTED] * passes.required_passes if promotes else []
+        return [Play(name, config.final_episodes) for name in final] + [
+            Play(name, passes.num_episodes) for name in compared
+        ]
+
+    def _played(self, player: str, seeds: Seeds, play: Callable[[Evaluator], EpisodeScores]) -> EpisodeScores:
+        world, done = self._world(), Play(player, len(seeds))
+        with self._clock.measure_play(done):
+            scores = play(world)
+        if done in self.at_end:
+            self.at_end.remove(done)
+        return scores
+
     def _world(self) -> Evaluator:
         """Return the evaluator, which is about to be asked.
 
@@ -279,121 +302,3 @@ class RunEvaluator:
     def _interval_seed(self, purpose: str, index: int = 0) -> int:
         """Derive the seed of one interval: no other of the run has it, and a resumed run has the same."""
         return derive_seed(self._config.seed, f"interval/{purpose}", index)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RunResult:
-    """Files and scores of the policy that a run ends with."""
-
-    policies: Mapping[str, ExportedPolicy]
-    """By agent group."""
-    final: FinalEvaluation | None
-    """None without a world."""
-    promotion: PromotionDecision | None
-    """None where there is no script to replace, or no world."""
-
-
-def export_and_score(
-    learners: GroupLearners,
-    evaluator: RunEvaluator,
-    *,
-    state: TrainingState,
-    run_dir: Path,
-    clone: Actors | None,
-    clock: RunClock,
-    promote: bool = True,
-) -> RunResult:
-    """Export the candidate, give it its final score, and let it try to replace the script; without a world, export it.
-
-    Files of an earlier attempt that was interrupted are replaced.
-
-    Args:
-        learners: with the weights of the candidate.
-        evaluator: plays the episodes.
-        state: of the run; where a gate of the candidate failed, it is not compared with the script.
-        run_dir: that the files are written to.
-        clone: of the candidate, by agent group; None in mode `ppo`.
-        clock: measures the parts.
-        promote: whether the candidate may try to replace the script.
-
-    Returns:
-        The files, the final scores and the decision.
-
-    Raises:
-        ExportError: if the exported policy does not act as the network does.
-        ArtifactError: if a file cannot be written.
-    """
-    config, specs = state.config, state.specs
-    with clock.measure("export"):
-        policies = {
-            group: export_policy(
-                learners.networks[group],
-                run_dir / (POLICY_NAME if tuple(specs) == (ONE_GROUP,) else f"policy-{group}.onnx"),
-                spec=spec,
-                seed=group_seed(config.seed, "export", group),
-            )
-            for group, spec in specs.items()
-        }
-        for group, (learner, network) in learners.opponents.earlier_selves().items():
-            seed = group_seed(config.seed, "export", group)
-            export_policy(network, run_dir / f"opponent-{group}.onnx", spec=specs[learner], seed=seed)
-    if not evaluator.has_world:
-        return RunResult(policies=policies, final=None, promotion=None)
-    with clock.measure("final"):
-        final = evaluator.final(learners.networks, clone)
-    promotion = None
-    if promote and SCRIPTED in config.baselines:
-        with clock.measure("promotion"):
-            # A file that is there already is of this run, which was interrupted while it was judged.
-            registry = RunPromotion(run_dir / PROMOTION_NAME, config=config.promotion, seed=config.seed, anew=True)
-            promotion = _promote(learners, evaluator, registry, state.history.candidate_gates)
-        log.info("%s: %s", promotion.decision, promotion.reason)
-    return RunResult(policies=policies, final=final, promotion=promotion)
-
-
-def _promote(
-    learners: GroupLearners, evaluator: RunEvaluator, registry: RunPromotion, gates: Sequence[GateResult]
-) -> PromotionDecision:
-    digest, failed = learners.sha256(), any(gate.failed for gate in gates)
-    while True:
-        comparison = None if failed else evaluator.promotion_pass(learners.networks, registry.next_seeds())
-        decision = registry.record(digest, SCRIPTED, comparison=comparison, gates=gates)
-        if decision.latest.outcome != "better" or decision.candidate_ready:
-            return decision
-
-
-def summary_of(
-    state: TrainingState, learners: GroupLearners, result: RunResult | None, *, checkpoint: Path, clock: RunClock
-) -> RunSummary:
-    """Sum up a run.
-
-    Args:
-        state: of the run.
-        learners: with the weights that the run ends with.
-        result: None where the run was interrupted before it had one.
-        checkpoint: that holds these weights.
-        clock: of the run.
-
-    Returns:
-        Everything that is known about the run.
-    """
-    history = state.history
-    failure = history.failure
-    return RunSummary(
-        mode=state.config.mode,
-        acting=state.config.acting,
-        seed=state.config.seed,
-        interrupted=result is None,
-        failure=None if failure is None else f"{failure.name}: {failure.detail}",
-        weights_sha256=learners.sha256(),
-        policies={} if result is None else result.policies,
-        checkpoint=checkpoint,
-        clone=history.clone,
-        history=history.evaluations,
-        gates=history.gates,
-        final=None if result is None else result.final,
-        promotion=None if result is None else result.promotion,
-        counters=state.counters,
-        elapsed=clock.elapsed,
-        timings=clock.parts,
-    )

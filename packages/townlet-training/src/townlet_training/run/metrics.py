@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from townlet_training.config import ONE_GROUP, STAGES, PlannedUpdate
+from townlet_training.config import ONE_GROUP
 from townlet_training.errors import NonFiniteError, ShapeError
 from townlet_training.learning.update import PPOUpdate
+from townlet_training.planning import STAGES, PlannedUpdate
 from townlet_training.run.state import ClonedScript, TrainingState
 from townlet_trajectory import REWARD_TERM
 from townlet_trajectory.evaluation.anneal_results import FALL_TOLERANCE

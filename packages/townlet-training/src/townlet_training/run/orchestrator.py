@@ -10,22 +10,25 @@ from pathlib import Path
 
 from torch import Tensor
 
-from townlet_training.config import PlannedUpdate, Schedule, TrainingConfig, plan
+from townlet_training.config import TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.spec import PolicySpec
+from townlet_training.planning import PlannedUpdate, Schedule, plan
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.directory import RunDirectory
-from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of
+from townlet_training.run.evaluator import RunEvaluator
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import metrics_row
-from townlet_training.run.monitor import Interrupted, Progress, RunMonitor, ignore
+from townlet_training.run.monitor import Interrupted, Play, Progress, RunMonitor, WorkLeft, ignore
 from townlet_training.run.recorded import RecordedData, fingerprints, require_origin
+from townlet_training.run.result import RunResult, export_and_score, summary_of
 from townlet_training.run.state import ClonedScript, EarlierTotal, TrainingState
+from townlet_training.sinks.sink import RunSinks
 from townlet_trajectory.evaluation.gates import GateResult, Verdict, gate_level
 from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, Collected, Collector, EpisodeScores, Evaluator
-from townlet_trajectory.evaluation.results import CloneEpoch, CloneRecord, RunSummary
+from townlet_trajectory.evaluation.results import LEARNED, CloneEpoch, CloneRecord, RunSummary
 from townlet_trajectory.storage.files import DirectoryLock
 
 log = logging.getLogger(__name__)
@@ -57,12 +60,9 @@ class TrainingOrchestrator:
         ...             schema=schema, offsets=np.array([0, num_ticks]), observations=seen, columns=columns,
         ...             final_observations={"bias": seen["bias"][:1]}, rewards=action.astype(np.float32),
         ...             ticks=np.arange(num_ticks), terminated=np.array([True]), truncated=np.array([False]),
-        ...             agent_ids=np.array(["anna"], object), worlds=np.array([0]), episodes=np.array([0]),
-        ...         )
-        ...         return Collected(
-        ...             batches={"agents": batch}, events={}, decisions_by_source={}, ticks_by_source={}, vetoes=0,
-        ...             env_steps=num_ticks, agent_steps=num_ticks,
-        ...         )
+        ...             agent_ids=np.array(["anna"], object), worlds=np.array([0]), episodes=np.array([0]))
+        ...         counts = {"events": {}, "decisions_by_source": {}, "ticks_by_source": {}, "vetoes": 0}
+        ...         return Collected(batches={"agents": batch}, env_steps=num_ticks, agent_steps=num_ticks, **counts)
         ...     def save_state(self):
         ...         return None
         ...     def evaluate(self, actors, *, seeds, sample):
@@ -133,13 +133,23 @@ class TrainingOrchestrator:
         self._data = data
         self._resume = resume
         self._begins_trained, self._earlier = initial is not None, tuple(earlier_totals)
-        self._schedule = None if config.mode == "bc" else self._planned(from_data=data is not None)
-        num_evaluations = self._schedule.num_evaluations if self._schedule is not None else 0
+        first_total = self._earlier[0].total_env_steps if self._earlier else None
+        self._schedule, num_evaluations = None, 0
+        if config.mode != "bc":
+            from_data, clones = data is not None, initial is None
+            self._schedule = plan(config, from_data=from_data, clones=clones, first_total=first_total)
+            num_evaluations = self._schedule.num_evaluations
         self._gate_level = gate_level(len(specs) + num_evaluations, level=config.gates.level)
-        opponents = self._learners.opponents.digest
-        self._evaluator = RunEvaluator(evaluator, config, before_each=self._before_evaluation, opponents=opponents)
+        self._sinks = RunSinks(config.metrics, run_dir)
+        self._monitor = RunMonitor(on_progress=on_progress, stop=stop, left=self._left)
+        self._evaluator = RunEvaluator(
+            evaluator,
+            config,
+            before_each=lambda: self._monitor.before_evaluation(self._state),
+            opponents=self._learners.opponents.digest,
+            clock=self._monitor.clock,
+        )
         self._directory = RunDirectory(run_dir, keep_last=config.keep_checkpoints)
-        self._monitor = RunMonitor(on_progress=on_progress, stop=stop)
         self._state = TrainingState(
             config=config,
             specs=dict(specs),
@@ -148,10 +158,6 @@ class TrainingOrchestrator:
             transitions=dict.fromkeys(specs, 0),
             evaluator=self._evaluator.state,
         )
-
-    def _planned(self, *, from_data: bool) -> Schedule:
-        first_total = self._earlier[0].total_env_steps if self._earlier else None
-        return plan(self._config, from_data=from_data, clones=not self._begins_trained, first_total=first_total)
 
     def run(self) -> RunSummary:
         """Train, export and score.
@@ -164,13 +170,14 @@ class TrainingOrchestrator:
             TrainingError: if the directory holds a run already, or what was collected cannot be learned from.
             ResumeError: if the run cannot be resumed.
         """
-        with DirectoryLock(self._run_dir):
+        with DirectoryLock(self._run_dir), self._sinks:
             if not self._resume:
                 self._directory.require_unused()
             if not (self._resume and self._restore_newest()):
                 # A checkpoint before anything else says what is to be run.
                 self._directory.begin_log()
                 self._save(interim=True)
+            self._sinks.begin(begun_at=self._state.env_steps)
             try:
                 if not self._state.history.prepared:
                     self._prepare()
@@ -178,17 +185,17 @@ class TrainingOrchestrator:
                     self._train(self._schedule)
             except Interrupted:
                 log.info("asked to stop at %d world steps", self._state.env_steps)
-                return summary_of(
-                    self._state, self._learners, None, checkpoint=self._save(interim=True), clock=self._monitor.clock
-                )
-            self._monitor.scoring = True
+                return self._summary(None, self._save(interim=True))
+            self._monitor.scoring, self._evaluator.at_end = True, self._evaluator.plays_at_end()
             try:
                 result = self._export_and_score()
             except Interrupted:
                 log.info("asked to stop while the policy was scored")
                 result = None
-            checkpoint = self._directory.checkpoints.path(self._state.history.candidate)
-            return summary_of(self._state, self._learners, result, checkpoint=checkpoint, clock=self._monitor.clock)
+            return self._summary(result, self._directory.checkpoints.path(self._state.history.candidate))
+
+    def _summary(self, result: RunResult | None, checkpoint: Path) -> RunSummary:
+        return summary_of(self._state, self._learners, result, checkpoint=checkpoint, clock=self._monitor.clock)
 
     def _restore_newest(self) -> bool:
         """Restore the newest checkpoint; false where nothing was learned yet, and the run begins again in its place."""
@@ -196,7 +203,7 @@ class TrainingOrchestrator:
         if newest is None:
             return False
         path, checkpoint = newest
-        self._monitor.clock.resume(checkpoint.state.elapsed, checkpoint.state.timings)
+        self._monitor.clock.resume(checkpoint.state)
         if not checkpoint.state.history.prepared:
             return False
         self._directory.go_back_to(checkpoint)
@@ -214,7 +221,7 @@ class TrainingOrchestrator:
         if config.mode == "ppo" or (config.mode == "anneal" and self._begins_trained):
             collected = self._collect(self._learners.networks, num_ticks=config.rollout_ticks, ratio=1.0)
             self._learners.freeze_statistics(collected.batches)
-            scores = self._selection_scores()
+            scores = self._evaluator.selection_scores(self._learners.networks)
             self._note(scores, None)
             if config.mode == "anneal":
                 self._evaluator.keep_clone(scores)
@@ -245,7 +252,7 @@ class TrainingOrchestrator:
         }
         evaluation = None
         if self._evaluator.has_world:
-            scores = self._selection_scores()
+            scores = self._evaluator.selection_scores(self._learners.networks)
             self._evaluator.keep_clone(scores)
             self._note(scores, gate)
             evaluation = state.history.evaluations[-1]
@@ -291,26 +298,25 @@ class TrainingOrchestrator:
             updates = self._learners.learn(collected, planned, number=state.num_updates + 1)
         state.count_update(updates)
         elapsed, seconds = self._monitor.clock.elapsed, time.perf_counter() - began
-        self._directory.append(
-            [
-                metrics_row(update, collected, planned, state, group=group, elapsed=elapsed, update_seconds=seconds)
-                for group, update in updates.items()
-            ]
-        )
+        rows = [
+            metrics_row(update, collected, planned, state, group=group, elapsed=elapsed, update_seconds=seconds)
+            for group, update in updates.items()
+        ]
+        self._directory.append(rows)
+        self._sinks.update([row.values for row in rows], collected)
 
     def _evaluate(self, schedule: Schedule) -> None:
         """Evaluate; keep a checkpoint of a policy that is good enough, go back from one that is not."""
         state, history = self._state, self._state.history
-        scores, gate = self._selection_scores(), None
+        scores, gate = self._evaluator.selection_scores(self._learners.networks), None
         if history.clone is not None:
-            with self._monitor.clock.measure("evaluation"):
-                gate = self._evaluator.kept_score_gate(
-                    self._learners.networks,
-                    scores,
-                    partial(self._networks_of, history.clone),
-                    level=self._gate_level,
-                    env_steps=state.env_steps,
-                )
+            gate = self._evaluator.kept_score_gate(
+                self._learners.networks,
+                scores,
+                partial(self._networks_of, history.clone),
+                level=self._gate_level,
+                env_steps=state.env_steps,
+            )
         self._note(scores, gate)
         if gate is None or not gate.failed:
             record = history.evaluations[-1]
@@ -338,31 +344,23 @@ class TrainingOrchestrator:
         log.info("attempt %d goes on from the checkpoint at %d world steps", state.attempt, env_steps)
 
     def _export_and_score(self) -> RunResult:
-        history = self._state.history
+        state, history, clock = self._state, self._state.history, self._monitor.clock
         self._restore(history.candidate)
+        clone = None if history.clone is None else self._networks_of(history.clone)
         return export_and_score(
-            self._learners,
-            self._evaluator,
-            state=self._state,
-            run_dir=self._run_dir,
-            clone=None if history.clone is None else self._networks_of(history.clone),
-            clock=self._monitor.clock,
+            self._learners, self._evaluator, state=state, run_dir=self._run_dir, clone=clone, clock=clock
         )
 
     def _collect(self, actors: Mapping[str, Actor] | None, *, num_ticks: int, ratio: float) -> Collected:
         self._directory.saved_at = None
         return self._experience.collect(self._state, actors, num_ticks=num_ticks, ratio=ratio)
 
-    def _selection_scores(self) -> EpisodeScores:
-        with self._monitor.clock.measure("evaluation"):
-            return self._evaluator.selection_scores(self._learners.networks)
-
     def _note(self, scores: EpisodeScores, gate: GateResult | None) -> None:
         """Add an evaluation, beside the result of its gate, to the history."""
         state = self._state
-        with self._monitor.clock.measure("evaluation"):
-            record = self._evaluator.record(scores, state, gate)
+        record = self._evaluator.record(scores, state, gate)
         state.history.evaluations += (record,)
+        self._sinks.evaluation(record)
         if gate is not None:
             level = logging.INFO if gate.verdict is Verdict.PASSED else logging.WARNING
             log.log(level, "gate %s: %s: %s", gate.name, gate.verdict, gate.detail)
@@ -376,7 +374,7 @@ class TrainingOrchestrator:
 
     def _save(self, *, interim: bool = False) -> Path:
         state = self._state
-        state.elapsed, state.timings = self._monitor.clock.elapsed, self._monitor.clock.parts
+        self._monitor.clock.note(state)
         worlds = self._experience.save_state() if state.history.prepared else None
         return self._directory.save(state, self._learners, worlds, interim=interim)
 
@@ -391,5 +389,11 @@ class TrainingOrchestrator:
         checkpoint = self._directory.load(clone.env_steps, specs=self._state.specs)
         return self._learners.copies(checkpoint.weights)
 
-    def _before_evaluation(self) -> None:
-        self._monitor.before_evaluation(self._state)
+    def _left(self) -> WorkLeft:
+        """What is left of the run, where no gate fails."""
+        schedule, done = self._schedule, self._state.update_index
+        plays = self._evaluator.at_end if self._monitor.scoring else self._evaluator.plays_at_end()
+        if schedule is None or self._monitor.scoring:
+            return WorkLeft(updates=0, plays=plays)
+        evaluations = Play(LEARNED, schedule.num_evaluations_after(done) * self._config.eval_episodes)
+        return WorkLeft(updates=schedule.num_updates - done, plays=[evaluations, *plays])

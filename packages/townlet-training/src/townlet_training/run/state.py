@@ -46,6 +46,14 @@ class EarlierTotal:
     """Of the run then, those that differ from the notes now."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """Episodes that somebody has played in a run, and the time that they took."""
+
+    episodes: int = 0
+    seconds: float = 0.0
+
+
 @dataclass(kw_only=True)
 class EvaluatorState:
     """Scores that later gates and evaluations compare with."""
@@ -167,7 +175,7 @@ class ScheduleState:
 class TrainingState:
     """Everything that the later steps of a run depend on, apart from tensors and worlds: `state.json` of a checkpoint.
 
-    The orchestrator changes it as the run goes on. The last four fields are filled in when it is saved.
+    The orchestrator changes it as the run goes on. The last five fields are filled in when it is saved.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -207,6 +215,8 @@ class TrainingState:
     """Seconds that the run took so far."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds by part of the run."""
+    played: Mapping[str, Played] = field(default_factory=dict)
+    """Episodes and seconds by who played them."""
     weights_sha256: str = ""
     """`weights_digest` of the weights in the checkpoint."""
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from townlet_training.config import ONE_GROUP, PlannedUpdate, StageConfig, TrainingConfig
+from townlet_training.config import ONE_GROUP, StageConfig, TrainingConfig
 from townlet_training.errors import ConfigError
 from townlet_training.learning.record import is_classic
 from townlet_training.network.spec import PolicySpec
+from townlet_training.planning import PlannedUpdate
 from townlet_training.run.state import ScheduleState
 from townlet_trajectory import TrajectoryBatch, TrajectoryDataset, TrajectorySource
 from townlet_trajectory.evaluation.interfaces import Collector, Evaluator, derive_seed

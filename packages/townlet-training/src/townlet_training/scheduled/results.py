@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from townlet_training.config import PlannedUpdate, StageConfig
+from townlet_training.config import StageConfig
 from townlet_training.learning.record import decisions_of
 from townlet_training.learning.update import PPOUpdate
 from townlet_training.network.spec import PolicySpec
+from townlet_training.planning import PlannedUpdate
 from townlet_training.run.metrics import (
     ANNEAL_KEYS,
     BASELINE_KEYS,

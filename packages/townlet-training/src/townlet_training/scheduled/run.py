@@ -14,10 +14,11 @@ from townlet_training.network.spec import PolicySpec
 from townlet_training.run.agent_groups import GroupLearners
 from townlet_training.run.checkpoint import Checkpoint
 from townlet_training.run.directory import RunDirectory
-from townlet_training.run.evaluator import RunEvaluator, RunResult, export_and_score, summary_of
+from townlet_training.run.evaluator import RunEvaluator
 from townlet_training.run.experience import RunExperience
 from townlet_training.run.metrics import MetricsRow
 from townlet_training.run.monitor import Interrupted, RunClock
+from townlet_training.run.result import RunResult, export_and_score, summary_of
 from townlet_training.run.state import TrainingState
 from townlet_training.scheduled.data import (
     ROLLOUT,
@@ -41,6 +42,7 @@ from townlet_training.scheduled.results import (
     ppo_result,
     schedule_row,
 )
+from townlet_training.sinks.sink import RunSinks
 from townlet_trajectory import TrajectoryBatch, TrajectorySource
 from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult, Status, reasons_of, status_of
 from townlet_trajectory.evaluation.gates import GateResult
@@ -108,10 +110,10 @@ class ScheduledRun:
         self._data = [each for each in data_of(config, has_record=record is not None) for _ in range(turn)]
         require_data(self._stages, self._data, specs, record=record, lessons=lessons, has_world=worlds is not None)
         self._learners, self._clock = GroupLearners(config, specs), RunClock()
-        self._directory = RunDirectory(run_dir, keep_last=1)
+        self._directory, self._sinks = RunDirectory(run_dir, keep_last=1), RunSinks(config.metrics, run_dir)
         self._entered: RunWorlds | None = None
         self._experience = RunExperience(None, run_dir=run_dir)
-        self._evaluator = RunEvaluator(None, config, before_each=self._stop_if_asked)
+        self._evaluator = RunEvaluator(None, config, before_each=self._stop_if_asked, clock=self._clock)
         self._state = TrainingState(
             config=config,
             specs=dict(specs),
@@ -135,13 +137,14 @@ class ScheduledRun:
             ResumeError: if the run cannot be resumed.
             NonFiniteError: if a number that is not finite comes up; the newest checkpoint is from before it.
         """
-        with DirectoryLock(self._run_dir):
+        with DirectoryLock(self._run_dir), self._sinks:
             if not self._resume:
                 self._directory.require_unused()
             if not (self._resume and self._restore_newest()):
                 self._enter(self._stages[0].cycle)
                 self._directory.begin_log()
                 self._save()
+            self._sinks.begin(begun_at=self._state.env_steps)
             try:
                 while (stage := self._next_stage()) is not None:
                     self._carry_out(stage)
@@ -178,7 +181,9 @@ class ScheduledRun:
             return
         self._entered = entered
         self._experience = RunExperience(entered.collector, run_dir=self._run_dir)
-        self._evaluator = RunEvaluator(entered.evaluator, self._config, before_each=self._stop_if_asked)
+        self._evaluator = RunEvaluator(
+            entered.evaluator, self._config, before_each=self._stop_if_asked, clock=self._clock
+        )
         # Other worlds have other scores: those of the worlds before are of no use here.
         self._state.evaluator = self._evaluator.state
 
@@ -229,6 +234,8 @@ class ScheduledRun:
             self._directory.append(rows)
             for row in rows:
                 self._on_row(row)
+            for each, row in zip(made, rows, strict=True):
+                self._sinks.update([row.values], each.collected)
             if last:
                 schedule.baselines = {**schedule.baselines, dataset: measured}
                 return ppo_result(rows[-1], stage, measured)
@@ -323,10 +330,10 @@ class ScheduledRun:
         """Let the trained policy play the episodes of selection; None without a world."""
         if not self._evaluator.has_world:
             return None
-        with self._clock.measure("evaluation"):
-            scores = self._evaluator.selection_scores(self._learners.networks)
-            record = self._evaluator.record(scores, self._state, gate)
+        scores = self._evaluator.selection_scores(self._learners.networks)
+        record = self._evaluator.record(scores, self._state, gate)
         self._state.history.evaluations += (record,)
+        self._sinks.evaluation(record)
         log.info("cycle %d: mean return %.6g", self._state.schedule.cycle, record.return_mean)
         return scores
 
@@ -359,7 +366,7 @@ class ScheduledRun:
         path, checkpoint = newest
         self._directory.cut_log(checkpoint.state.log)
         self._directory.checkpoints.prune(protected=frozenset())
-        self._clock.resume(checkpoint.state.elapsed, checkpoint.state.timings)
+        self._clock.resume(checkpoint.state)
         self._learners.restore(checkpoint.weights, checkpoint.learner)
         self._go_on_in_worlds(checkpoint)
         self._directory.saved_at = path
@@ -375,7 +382,7 @@ class ScheduledRun:
 
     def _save(self) -> Path:
         state = self._state
-        state.elapsed, state.timings = self._clock.elapsed, self._clock.parts
+        self._clock.note(state)
         self._directory.saved_at = None
         return self._directory.save(state, self._learners, self._experience.save_state(), interim=True)
 

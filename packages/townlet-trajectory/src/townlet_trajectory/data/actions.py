@@ -7,7 +7,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from townlet_trajectory.errors import SchemaError
 
@@ -111,6 +114,24 @@ class Box:
 
 ArrayActions: TypeAlias = MultiDiscrete | Box
 """Actions that have an axis of their own, [K]; beside them there are the indices into a vocabulary."""
+
+
+def outside(actions: ArrayActions, array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Find the actions that are none.
+
+    Args:
+        actions: what there is to do.
+        array: [N, K].
+
+    Returns:
+        [N]; true where a part has no such index, or a number is not within its bounds (as float32) or is NaN.
+    """
+    if isinstance(actions, MultiDiscrete):
+        inside = (array >= 0) & (array < np.array(actions.sizes))
+    else:
+        inside = (array >= np.array(actions.low, np.float32)) & (array <= np.array(actions.high, np.float32))
+    found: NDArray[np.bool_] = np.logical_not(np.logical_and.reduce(inside, axis=1))
+    return found
 
 
 def actions_document(actions: ArrayActions) -> dict[str, JsonValue]:

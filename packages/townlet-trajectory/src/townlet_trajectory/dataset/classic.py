@@ -23,24 +23,28 @@ class ClassicColumns:
     """A source restricted to the columns of the classic form, block by block.
 
     Observations are float32, by ascending name, without the mask of legal actions. The only decision column is
-    `action`, int64: who decided, proposals and probabilities are left out.
+    `action`, int64, or as the schema has it where actions are arrays: who decided, proposals and probabilities are left
+    out.
 
     Raises:
-        SchemaError: if there is no decision column `action` of integers, or no observation but a mask.
+        SchemaError: if there is no decision column `action` of integers or array actions, or no observation but a mask.
     """
 
     def __init__(self, source: TrajectorySource) -> None:
         schema = source.schema
         spec = schema.decisions.get(ACTION)
-        if spec is None or spec.shape != () or spec.numpy_dtype.kind not in "iu":
+        is_index = spec is not None and spec.shape == () and spec.numpy_dtype.kind in "iu"
+        if spec is None or not (is_index or schema.actions is not None):
             raise SchemaError(f"the classic form has one action a step, integers of shape (): `{ACTION}` is {spec}")
         names = sorted(schema.observations.keys() - {ACTION_MASK})
         self._source = source
         self.schema = TrajectorySchema(
             observations={name: ArraySpec("float32", schema.observations[name].shape) for name in names},
-            decisions={ACTION: ArraySpec("int64")},
+            decisions={ACTION: ArraySpec("int64") if schema.actions is None else spec},
             vocabulary=schema.vocabulary,
+            actions=schema.actions,
         )
+        self._dtype = self.schema.decisions[ACTION].numpy_dtype
         self.table: TrajectoryTable = source.table
         self.block_offsets = source.block_offsets
         beyond = np.maximum(0, decoded_bytes(source) - decoded_bytes(self))
@@ -59,12 +63,12 @@ class ClassicColumns:
             schema=self.schema,
             observations={name: _as_float32(batch.observations[name]) for name in names},
             final_observations={name: _as_float32(batch.final_observations[name]) for name in names},
-            columns={ACTION: batch.columns[ACTION].astype(np.int64, copy=False)},
+            columns={ACTION: batch.columns[ACTION].astype(self._dtype, copy=False)},
         )
 
     def decision_column(self, block: int, name: str) -> Array:
         require_decision(self.schema, name)
-        return self._source.decision_column(block, name).astype(np.int64, copy=False)
+        return self._source.decision_column(block, name).astype(self._dtype, copy=False)
 
 
 def classic_view(*sources: TrajectorySource, block_bytes: int = BLOCK_BYTES) -> CanonicalOrder:

@@ -80,8 +80,9 @@ class BatchSource:
     @cached_property
     def fingerprint(self) -> str:
         arrays = {**arrays_of(self._batch), "blocks": self.block_offsets}
-        # Who proposed is part of the content where it is known.
-        head = "\0".join((self.schema.vocabulary_digest, *self.schema.proposers))
+        # Who proposed is part of the content where it is known, and what array actions mean.
+        meaning = () if self.schema.actions is None else (self.schema.actions.digest,)
+        head = "\0".join((self.schema.vocabulary_digest, *meaning, *self.schema.proposers))
         return arrays_digest(head.encode(errors="surrogatepass"), arrays)
 
     def load_block(self, block: int) -> TrajectoryBatch:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_trajectory.data.actions import MultiDiscrete
 from townlet_trajectory.errors import ArtifactError, EvaluationError, ManifestError
-from townlet_trajectory.evaluation.policy_card import LOG_PROBS, STATE_OUT, VALUES, PolicyCard
+from townlet_trajectory.evaluation.policy_card import GAUSSIAN, LOG_PROBS, STATE_OUT, VALUES, PolicyCard
 from townlet_trajectory.storage.json import MAX_JSON_BYTES, Fields, JsonValue, parse_object
 from townlet_trajectory.storage.paths import read_named
 
@@ -37,17 +38,22 @@ class PolicyInputs(NamedTuple):
 
     observations: Mapping[str, NDArray[np.float32]]
     """Each [N, ...]."""
-    action_mask: NDArray[np.bool_]
-    """[N, A]; at least one legal action a row."""
+    action_mask: NDArray[np.bool_] | None
+    """[N, M]; at least one legal action a row, of several parts: in each. None where actions are numbers."""
     state: NDArray[np.float32] | None
     """[N, S]; None where the policy has none."""
+
+    @property
+    def rows(self) -> int:
+        """Agents (N)."""
+        return len(next(iter(self.observations.values())))
 
 
 class PolicyOutputs(NamedTuple):
     """Outputs of a policy for the same agents."""
 
-    log_probs: NDArray[np.float32]
-    """[N, A]."""
+    params: NDArray[np.float32]
+    """[N, P]; log-probabilities, or means and logarithms of deviations where actions are numbers."""
     values: NDArray[np.float32] | None
     """[N]; None where the policy has none."""
     state: NDArray[np.float32] | None
@@ -67,6 +73,11 @@ class GoldenVectors:
     inputs: PolicyInputs
     outputs: PolicyOutputs
 
+    @property
+    def output(self) -> str:
+        """Name of the first output, as in the file of the policy."""
+        return GAUSSIAN if self.inputs.action_mask is None else LOG_PROBS
+
     def differences(self, found: PolicyOutputs) -> dict[str, float]:
         """Compare outputs with the expected ones: the largest |found - expected| / (1 + |expected|) by output.
 
@@ -76,9 +87,9 @@ class GoldenVectors:
         """
         mask = self.inputs.action_mask
         expected = self.outputs
-        differences = {LOG_PROBS: _difference(found.log_probs, expected.log_probs, where=mask)}
-        if found.log_probs.shape == mask.shape and np.exp(found.log_probs[~mask]).any():
-            differences[LOG_PROBS] = math.inf
+        differences = {self.output: _difference(found.params, expected.params, where=mask)}
+        if mask is not None and found.params.shape == mask.shape and np.exp(found.params[~mask]).any():
+            differences[self.output] = math.inf
         if expected.values is not None:
             differences[VALUES] = _difference(found.values, expected.values)
         if expected.state is not None:
@@ -92,7 +103,10 @@ class GoldenVectors:
             EvaluationError: if an output is not finite.
         """
         mask = self.inputs.action_mask
-        log_probs = _array(LOG_PROBS, np.where(mask, self.outputs.log_probs, np.float32(0.0)), where=mask)
+        params = self.outputs.params if mask is None else np.where(mask, self.outputs.params, np.float32(0.0))
+        legal: JsonValue = None
+        if mask is not None:
+            legal = {"shape": list(mask.shape), "numbers": mask.astype(int).ravel().tolist()}
         content: dict[str, JsonValue] = {
             "format": VECTORS_FORMAT,
             "schema_version": list(VECTORS_VERSION),
@@ -100,9 +114,9 @@ class GoldenVectors:
             "seed": self.seed,
             "tolerance": self.tolerance,
             "observations": {name: _array(name, array) for name, array in self.inputs.observations.items()},
-            "action_mask": {"shape": list(mask.shape), "numbers": mask.astype(int).ravel().tolist()},
+            "action_mask": legal,
             "state_in": _optional("state_in", self.inputs.state),
-            LOG_PROBS: log_probs,
+            self.output: _array(self.output, params, where=mask),
             VALUES: _optional(VALUES, self.outputs.values),
             STATE_OUT: _optional(STATE_OUT, self.outputs.state),
         }
@@ -128,9 +142,8 @@ def draw_inputs(card: PolicyCard, *, seed: int) -> PolicyInputs:
     Raises:
         EvaluationError: if one agent's inputs and outputs are more than `MAX_NUMBERS`.
     """
-    num_actions = len(card.vocabulary)
     width = sum(math.prod(shape) for shape in card.observation_shapes.values())
-    width += 2 * num_actions + 2 * card.state_size + 1
+    width += card.mask_size + card.num_outputs + 2 * card.state_size + 1
     if width > MAX_NUMBERS:
         raise EvaluationError(f"golden vectors hold up to {MAX_NUMBERS} numbers, one agent of this policy has {width}")
     rows = min(MAX_ROWS, MAX_NUMBERS // width)
@@ -141,9 +154,17 @@ def draw_inputs(card: PolicyCard, *, seed: int) -> PolicyInputs:
         return np.clip(drawn, -4.0, 4.0).astype(np.float32)
 
     observations = {name: numbers(*shape) for name, shape in sorted(card.observation_shapes.items())}
-    mask = rng.random((rows, num_actions)) < 0.5
-    mask[np.arange(rows), rng.integers(num_actions, size=rows)] = True
+    mask = _draw_mask(card, rows, rng) if card.mask_size else None
     return PolicyInputs(observations, mask, numbers(card.state_size) if card.state_size else None)
+
+
+def _draw_mask(card: PolicyCard, rows: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """About half of the actions, and one of each part for certain."""
+    sizes = card.actions.sizes if isinstance(card.actions, MultiDiscrete) else (card.mask_size,)
+    mask: NDArray[np.bool_] = rng.random((rows, card.mask_size)) < 0.5
+    for size, start in zip(sizes, np.cumsum((0, *sizes)), strict=False):
+        mask[np.arange(rows), start + rng.integers(size, size=rows)] = True
+    return mask
 
 
 def golden_vectors(
@@ -176,19 +197,22 @@ def read_vectors(path: Path) -> GoldenVectors:
     fields.version(VECTORS_FORMAT, VECTORS_VERSION)
     named = fields.inside("observations")
     observations = {name: _read(named, name, path) for name in sorted(fields.object("observations"))}
-    mask = _read(fields, "action_mask", path) != 0.0
-    rows = len(mask)
+    numbers = _read_optional(fields, "action_mask", path)
+    mask = None if numbers is None else numbers != 0.0
     inputs = PolicyInputs(observations, mask, _read_optional(fields, "state_in", path))
     outputs = PolicyOutputs(
-        _read(fields, LOG_PROBS, path),
+        _read(fields, LOG_PROBS if mask is not None else GAUSSIAN, path),
         _read_optional(fields, VALUES, path),
         _read_optional(fields, STATE_OUT, path),
     )
-    arrays = [*observations.values(), inputs.state, *outputs]
-    if mask.ndim != 2 or outputs.log_probs.shape != mask.shape:
+    shape, rows = outputs.params.shape, len(outputs.params)
+    if mask is not None and (mask.ndim != 2 or mask.shape != shape):
         raise ArtifactError(path, "parse", f"`{LOG_PROBS}` must be of the shape of `action_mask`, {list(mask.shape)}")
-    if not rows or any(array is not None and len(array) != rows for array in arrays):
-        raise ArtifactError(path, "parse", f"every array must have the {rows} rows of `action_mask`, at least 1")
+    if mask is None and (len(shape) != 2 or shape[1] % 2):
+        raise ArtifactError(path, "parse", f"`{GAUSSIAN}` must have rows of means and deviations, got {list(shape)}")
+    arrays = [*observations.values(), inputs.state, *outputs]
+    if not observations or not rows or any(array is not None and len(array) != rows for array in arrays):
+        raise ArtifactError(path, "parse", f"every array must have the {rows} rows of the others, at least 1")
     tolerance = fields.number("tolerance")
     if tolerance < 0.0:
         raise ArtifactError(path, "parse", f"`tolerance` must be at least 0, got {tolerance}")

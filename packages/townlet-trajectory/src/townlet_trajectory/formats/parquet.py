@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_trajectory.data.actions import MultiDiscrete, actions_document, outside
 from townlet_trajectory.data.batch import BatchSink, TrajectoryBatch
 from townlet_trajectory.data.schema import Array, ArraySpec, EpisodeLabel, Source, TrajectorySchema
 from townlet_trajectory.dataset.info import DatasetInfo
@@ -33,12 +34,12 @@ STEP_COLUMNS = (
     *("action_key", "decided_by", "reward", "terminated", "truncated", "episode_label"),
 )
 """The columns of every table, in this order (`episode_label` is null where there is none); behind them decision columns
-by their own name (`action` is the id of the action), then observations: `NAME_ELEMENT` where the elements have names,
-else `NAME`, a list of fixed size."""
+by their own name (`action` is the id of the action, or a list of its parts or numbers), then observations:
+`NAME_ELEMENT` where the elements have names, else `NAME`, a list of fixed size."""
 
 METADATA_KEY = b"townlet"
-"""Of the file's metadata: JSON with `info`, `vocabulary`, `proposers`, and `shapes` of the lists, whose elements are in
-C order."""
+"""Of the file's metadata: JSON with `info`, `vocabulary`, `proposers`, `shapes` of the lists, whose elements are in C
+order, and `actions` where they have several parts or are numbers."""
 
 ROW_GROUP_BYTES = 16 << 20
 """Of the rows of a row group, decoded, about."""
@@ -121,7 +122,9 @@ class _Layout:
         self.trajectories = trajectories
         self._info = info
         self._elements = _element_names(trajectories, info)
-        check_texts(np.array([info.group, *trajectories.vocabulary], np.object_))
+        parts = trajectories.actions.parts if isinstance(trajectories.actions, MultiDiscrete) else {}
+        keys = (key for part, keys in parts.items() for key in (part, *keys))
+        check_texts(np.array([info.group, *trajectories.vocabulary, *keys], np.object_))
         self.rows_per_group = max(1, ROW_GROUP_BYTES // step_bytes(trajectories))
         names = _lower([*STEP_COLUMNS, *self._specs()])
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -138,6 +141,8 @@ class _Layout:
         shapes = {name: [*spec.shape] for name, spec in self._specs().items() if self._is_list(name, spec)}
         names = {name: [*vars(self.trajectories)[name]] for name in ("vocabulary", "proposers")}
         said = {"info": self._info.document(), **names, "shapes": shapes}
+        if self.trajectories.actions is not None:
+            said["actions"] = actions_document(self.trajectories.actions)
         return pyarrow.schema(fields, metadata={METADATA_KEY: json.dumps(said, allow_nan=False).encode()})
 
     def columns(self, batch: TrajectoryBatch, numbers: NDArray[np.int64]) -> list[Any]:
@@ -155,7 +160,7 @@ class _Layout:
             agent_id=arrow_repeated(batch.agent_ids, lengths).cast("string"),
             trajectory=arrow_array(np.repeat(numbers, lengths)),
             tick=arrow_array(batch.ticks),
-            action_key=_texts_of(batch.schema.vocabulary, _codes(batch, "action")),
+            action_key=_action_keys(batch),
             decided_by=_texts_of([code.name.lower() for code in Source], _codes(batch, "source")),
             reward=arrow_array(batch.rewards),
             terminated=arrow_array(ends["terminated"]),
@@ -198,6 +203,19 @@ def _codes(batch: TrajectoryBatch, name: str) -> NDArray[np.int64]:
     if spec is None or spec.shape or "int" not in spec.dtype:
         return np.full(batch.num_steps, -1)
     return batch.columns[name].astype(np.int64)
+
+
+def _action_keys(batch: TrajectoryBatch) -> Any:
+    """The key of each action [R]; of several parts `PART=KEY, PART=KEY`; null where there is none, as of numbers."""
+    actions, executed = batch.schema.actions, batch.columns.get("action")
+    if not isinstance(actions, MultiDiscrete) or executed is None:
+        return _texts_of(batch.schema.vocabulary, _codes(batch, "action"))
+    found, codes = np.unique(executed, axis=0, return_inverse=True)
+    keys = [
+        ", ".join(f"{part}={keys[code]}" for (part, keys), code in zip(actions.parts.items(), row, strict=True))
+        for row in np.clip(found, 0, np.array(actions.sizes) - 1).tolist()
+    ]
+    return _texts_of(keys, np.where(outside(actions, executed), -1, codes.reshape(-1)))
 
 
 def _texts_of(texts: Sequence[str], codes: NDArray[np.int64]) -> Any:

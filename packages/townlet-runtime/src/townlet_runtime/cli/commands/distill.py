@@ -205,7 +205,7 @@ def _distill(
 
     with (
         stop_on_signals() as stop,
-        console.progress(total=distil.num_labels, unit="labels") as shown,
+        console.progress(total=distil.num_labels, unit="labels", told=True) as shown,
     ):
 
         def on_progress(progress: DistilProgress) -> None:

@@ -1,4 +1,4 @@
-"""`townlet policy`: seals models of other libraries, checks policy files by their golden vectors, adapts policies."""
+"""`townlet policy`: seals models of other libraries, shows and checks policy files, adapts policies."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ from townlet_runtime.cli.threads import limit_threads
 
 if TYPE_CHECKING:
     from townlet_runtime.cli.console import Console
-    from townlet_runtime.policy.foreign import SealSpec
+    from townlet_runtime.policy.file import PolicyCard
     from townlet_runtime.policy.seal import SealedPolicy
+    from townlet_runtime.policy.seal_spec import SealSpec
 
 policy_app = typer.Typer(
-    help="Seal foreign models, check policies, adapt them to new worlds.",
+    help="Seal foreign models, show, check and adapt policies.",
     rich_markup_mode=None,
 )
 
@@ -43,6 +44,7 @@ class KindName(StrEnum):
     log_probs = "log_probs"
     probs = "probs"
     actions = "actions"
+    gaussian = "gaussian"
 
 
 _Model = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX model of any library; your own file.")]
@@ -58,7 +60,7 @@ _Spec = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="JSON with the vocabulary; if wanted world, observations, feature_names.",
+        help="JSON with the vocabulary, or actions; if wanted world, observations, feature_names.",
         show_default=False,
     ),
 ]
@@ -80,7 +82,7 @@ _Actions = Annotated[
         show_default=False,
     ),
 ]
-_Kind = Annotated[KindName, typer.Option(help="What it is: scores, or the action itself.")]
+_Kind = Annotated[KindName, typer.Option(help="What it is: scores, means and log-deviations, or the action itself.")]
 _Values = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Value of the graph that is the state's worth.", show_default=False),
@@ -221,6 +223,33 @@ def check(
     return 0 if found.passed else 1
 
 
+@policy_app.command(help="Print what a policy file is for: its actions, observations, state and world.")
+@with_console
+def show(console: Console, policy: _Policy) -> int:
+    """Carry out `townlet policy show`; the file is verified as it is before acting."""
+    import json
+
+    from townlet_runtime.policy.onnx import load_policy
+
+    loaded = load_policy(policy)
+    card = loaded.card
+    state = f"{card.state_size} numbers of recurrent state" if card.state_size else "no recurrent state"
+    console.result(
+        {
+            "policy": str(policy),
+            "sha256": loaded.digest,
+            "label": json.loads(card.text()) | {"file_sha256": loaded.digest},
+        },
+        [
+            f"{policy}: {_number(card)} {_what(card)}, for {card.world}, SHA-256 {loaded.digest}",
+            *(f"  {one}" for one in _actions_in_words(card)),
+            *(f"observation {name}: float32 {list(shape)}" for name, shape in card.observation_shapes.items()),
+            f"{state}, {'with' if card.has_values else 'without'} values",
+        ],
+    )
+    return 0
+
+
 @policy_app.command(
     help="Add the observations and actions of a world to the policy of a run.\n\n"
     "Old actions keep their logits bit for bit. `run --policy DIR` acts by the result, and `train --init-from DIR` "
@@ -285,16 +314,40 @@ def _report(made: SealedPolicy, console: Console, *, from_world: bool) -> None:
             "vectors": str(made.vectors),
             "sha256": made.digest,
             "world": card.world,
-            "actions": len(card.vocabulary),
+            "actions": _number(card),
             "state_size": card.state_size,
             "values": card.has_values,
             "differences": dict(made.differences),
         },
         [
-            f"{made.path}: {len(card.vocabulary)} actions, for {card.world}, SHA-256 {made.digest}",
+            f"{made.path}: {_number(card)} {_what(card)}, for {card.world}, SHA-256 {made.digest}",
             f"{made.vectors}: largest difference to the model {max(made.differences.values()):.3g}",
         ],
     )
+
+
+def _number(card: PolicyCard) -> int:
+    """Of actions, parts or numbers."""
+    return len(card.vocabulary) if card.actions is None else len(card.actions.names)
+
+
+def _actions_in_words(card: PolicyCard) -> list[str]:
+    """A line for each action, part or number."""
+    from townlet_trajectory import Box
+
+    if card.actions is None:
+        return list(card.vocabulary)
+    if isinstance(card.actions, Box):
+        bounds = zip(card.actions.names, card.actions.low, card.actions.high, strict=True)
+        return [f"{name} from {low:g} to {high:g}" for name, low, high in bounds]
+    return [f"{name}: {', '.join(keys)}" for name, keys in card.actions.parts.items()]
+
+
+def _what(card: PolicyCard) -> str:
+    """What a policy has as many of as its file is said to have actions."""
+    if card.actions is None:
+        return "actions"
+    return f"{card.distribution} numbers" if card.distribution else "parts of an action"
 
 
 def _spec_of(
@@ -306,7 +359,7 @@ def _spec_of(
     console: Console,
 ) -> SealSpec:
     from townlet_runtime.errors import ConfigError
-    from townlet_runtime.policy.foreign import SealSpec
+    from townlet_runtime.policy.seal_spec import SealSpec
 
     if sum(one is not None for one in (vocabulary, env, spec)) != 1:
         raise ConfigError("one of them says what the policy is for", file="--env, --spec, --vocabulary")

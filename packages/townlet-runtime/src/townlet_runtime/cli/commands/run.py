@@ -27,7 +27,7 @@ from townlet_runtime.cli.telemetry import DEFAULT_EVERY, TelemetryLoop, open_tel
 from townlet_runtime.cli.views.render import frame_of, screen
 from townlet_runtime.cli.world_options import WorldOptions, require_code, require_same_world
 from townlet_runtime.cli.worlds import Worlds, load, option, require_unchanged, seed_of
-from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of, script_side
+from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.core.stretches import Telemetry
 from townlet_runtime.errors import ConfigError, TownletError
@@ -36,6 +36,7 @@ from townlet_runtime.policy.policy import UniformPolicy
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import registry_of
 from townlet_runtime.simulation.interface import GroupedSimulation
+from townlet_runtime.simulation.script import script_side
 from townlet_runtime.town import Town
 from townlet_trajectory.evaluation.interfaces import training_seeds
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED

@@ -164,13 +164,13 @@ def _train_in(
     with (
         stop_on_signals() as stop,
         closing(LogCopy(log)) as copy,
-        console.progress(total=training.total_env_steps, unit="env steps", begun_at=begun_at) as shown,
+        console.progress(total=training.total_env_steps, unit="env steps", begun_at=begun_at, told=True) as shown,
     ):
 
         def on_progress(progress: Progress) -> None:
             copy.update()
             note = "" if progress.last_return is None else f"return {progress.last_return:.3f}"
-            shown.update(progress.stage, progress.env_steps, note)
+            shown.update(progress.stage, progress.env_steps, note, left=progress.seconds_left)
 
         try:
             with claimed(plan, opponents, initial) as (run_dir, begun):

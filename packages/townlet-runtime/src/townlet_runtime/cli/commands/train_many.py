@@ -38,6 +38,8 @@ from townlet_trajectory.errors import TrajectoryError
 _POLL_S = 0.5
 _DONE = re.compile(r": ([\d,]+) of ([\d,]+) ")
 """Units done and all of them, in a line of progress."""
+_LEFT = re.compile(r", (?:(\d+) h )?(?:(\d+) min )?(?:(\d+) s )?left\b")
+"""Hours, minutes and seconds that are left, in such a line."""
 _ONE_PLACE = ("--anneal-log-dir", "--ppo-log", "--rollout-save-dir")
 """Options that name a place to write to beside the run directory."""
 _TAIL = 1 << 14
@@ -242,7 +244,7 @@ def progress_lines(runs: Sequence[SeedRun], jobs: int, now: float) -> list[str]:
     lines = [f"seed {run.seed}: {_newest(run.log)}"[:_WIDTH] for run in alive]
     left = time_left(
         ended=[run.took for run in runs if run.code is not None and run.took > 0.0],
-        alive=[(now - run.begun, _share(run.log)) for run in alive],
+        alive=[(now - run.begun, _share(run.log, now - run.begun)) for run in alive],
         waiting=len(runs) - ended - len(alive),
         jobs=jobs,
     )
@@ -279,10 +281,17 @@ def time_left(*, ended: Sequence[float], alive: Sequence[tuple[float, float]], w
     return max(places, default=0.0)
 
 
-def _share(log: Path) -> float:
-    """The share of a run that its newest line of progress says is done; 0 where there is none."""
+def _share(log: Path, so_far: float) -> float:
+    """Return the share of a run that is done after `so_far` seconds, by its newest line of progress.
+
+    It is that of the time, where the line says how much of it is left; else that of the steps. Without a line it is 0.
+    """
     for line in reversed(_lines(log)):
         if found := _DONE.search(line):
+            if left := _LEFT.search(line):
+                hours, minutes, seconds = (int(number or 0) for number in left.groups())
+                rest = 3600 * hours + 60 * minutes + seconds
+                return so_far / (so_far + rest) if so_far > 0.0 else 0.0
             done, total = (int(number.replace(",", "")) for number in found.groups())
             return done / total if total > 0 else 0.0
     return 0.0

@@ -19,7 +19,7 @@ from townlet_runtime.cli.training.schedule_options import ScheduleOptions
 from townlet_runtime.cli.training.training_data import DataOptions
 from townlet_runtime.cli.worlds import Worlds
 from townlet_runtime.config import Config
-from townlet_runtime.config.schema import SocialCycle, SocialStage
+from townlet_runtime.config.sections import SocialCycle, SocialStage
 from townlet_runtime.errors import require_report_extra
 from townlet_runtime.runs.finished import read_run, write_results
 from townlet_runtime.runs.ppo_log import PPOLog

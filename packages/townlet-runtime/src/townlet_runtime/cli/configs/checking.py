@@ -12,7 +12,7 @@ from townlet_runtime.cli.console import ERROR, SUCCESS, Console, Json
 from townlet_runtime.config import Config, training_mode, training_settings
 from townlet_runtime.config.origins import check_preset, preset_of_world
 from townlet_runtime.config.problems import Checked, Problem, config_problems
-from townlet_runtime.config.schema import MODULE
+from townlet_runtime.config.sections import MODULE
 from townlet_runtime.errors import ConfigError
 from townlet_trajectory.evaluation.results import SCRIPTED
 from townlet_trajectory.storage.entry_points import registered_names
@@ -40,6 +40,10 @@ def check_configs(paths: Sequence[Path], console: Console) -> int:
     return ERROR if has_errors else SUCCESS
 
 
+METRICS = "townlet.metrics"
+"""Entry point group of sinks of metrics, which the trainer opens."""
+
+
 def _further(config: Config) -> None:
     """What the config's own checks do not know: which names are registered, and what the trainer says if there is one.
 
@@ -53,6 +57,8 @@ def _further(config: Config) -> None:
         _require_registered(CONTROLLERS, section.controller, "controller", "environment.controller")
     for name in section.guardrails or ():
         _require_registered(GUARDRAILS, name, "guardrail", "environment.guardrails")
+    for name in config.training.get("metrics", ()):
+        _require_registered(METRICS, name, "sink of metrics", "training.metrics")
     check_preset(config)
     if find_spec("torch") is None or find_spec("townlet_training") is None:
         return

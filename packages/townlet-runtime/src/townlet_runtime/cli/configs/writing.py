@@ -8,7 +8,7 @@ from townlet_runtime.cli.console import CommandError, Console
 from townlet_runtime.cli.world_options import is_world_code
 from townlet_runtime.config.annotated import annotated_config
 from townlet_runtime.config.file_schema import file_schema
-from townlet_runtime.config.schema import MODULE
+from townlet_runtime.config.sections import MODULE
 from townlet_trajectory.storage.files import write_bytes_atomic
 from townlet_trajectory.storage.json import readable_json
 

@@ -51,6 +51,8 @@ class TrainOptions:
     data: DataOptions = field(default_factory=DataOptions)
     opponents: Sequence[str] = ()
     """`GROUP=POLICY`."""
+    metrics: Sequence[str] = ()
+    """Names of sinks."""
 
     def overrides(self) -> list[Override]:
         """Return the overrides of the config that the options of their own name mean."""
@@ -62,6 +64,7 @@ class TrainOptions:
             *option("training.eval_every", self.eval_every, "--eval-every"),
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
+            *option("training.metrics", [*self.metrics] or None, "--metrics"),
             *self.schedule.overrides(),
             *map(_opponent, self.opponents),
         ]

@@ -11,22 +11,23 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from townlet_runtime.cli.console import duration
 from townlet_trajectory.storage.json import printable
 
 
 @contextmanager
-def live_progress(*, total: int, unit: str, begun_at: int) -> Iterator[_LiveProgress]:
+def live_progress(*, total: int, unit: str, begun_at: int, told: bool) -> Iterator[_LiveProgress]:
     """Show a bar with stage, count, rate and time left; see `Console.progress`."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.fields[unit]}"),
         TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}") if told else TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=RichConsole(stderr=True)) as progress:
-        task = progress.add_task("", total=total, completed=begun_at, unit=unit, rate="", note="")
+        task = progress.add_task("", total=total, completed=begun_at, unit=unit, rate="", left="", note="")
         yield _LiveProgress(progress, task, begun_at)
 
 
@@ -37,10 +38,16 @@ class _LiveProgress:
         self._begun_at = begun_at
         self._begun = time.monotonic()
 
-    def update(self, stage: str, done: int, note: str = "") -> None:
+    def update(self, stage: str, done: int, note: str = "", *, left: float | None = None) -> None:
         elapsed = time.monotonic() - self._begun
-        rate = f"{(done - self._begun_at) / elapsed:,.0f}/s" if elapsed > 0.0 else ""
-        self._progress.update(self._task, description=printable(stage), completed=done, rate=rate, note=printable(note))
+        self._progress.update(
+            self._task,
+            description=printable(stage),
+            completed=done,
+            rate=f"{(done - self._begun_at) / elapsed:,.0f}/s" if elapsed > 0.0 else "",
+            left="" if left is None else f"{duration(left)} left",
+            note=printable(note),
+        )
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from townlet_runtime.cli.console import Console, Json, duration, one_line, table
 from townlet_runtime.cli.named_policy import policy_of
 from townlet_runtime.cli.worlds import Towns
 from townlet_runtime.config import Config, bridge_config, script_config, town_config
-from townlet_runtime.core.loop import GroupedLoop, runtimes_of, script_side
+from townlet_runtime.core.loop import GroupedLoop, runtimes_of
 from townlet_runtime.report.writing import write_report
 from townlet_runtime.runs.directory import REPORT
 from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
 from townlet_runtime.runs.records import NO_EVIDENCE, CloningFile, SummaryFile
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.script import script_side
 from townlet_runtime.simulation.split_groups import split_named
 from townlet_runtime.town.picture import TownPicture
 from townlet_runtime.town.render import town_picture

@@ -105,6 +105,8 @@ def _seen(batch: TrajectoryBatch, name: str, observed: Literal["after", "before"
 
 def _check_layout(batch: TrajectoryBatch, layout: CaptureLayout) -> None:
     schema = batch.schema
+    if schema.actions is not None:
+        raise SchemaError(f"a frame has one action id, got actions of {list(schema.actions.names)!r:.80}")
     missing = [name for name in _OBSERVATIONS if name not in schema.observations]
     missing += [name for name in _DECISIONS if name not in schema.decisions]
     if missing:

@@ -41,8 +41,9 @@ class MinariReader:
 
     Of a dataset that Minari or another program made, observations and actions are taken by its spaces: a `Box` is
     `observation` or `action`, members of a `Dict` have their names; numbers are converted to the space's dtype, rewards
-    to float32. Actions of a `Discrete` space become indices from 0 into `action_0`, `action_1`, .... Each step is of
-    kind foreign, demonstrated by an external source. `infos` are not read.
+    to float32. Actions of a `Discrete` space become indices from 0 into `action_0`, `action_1`, ...; those of a
+    `MultiDiscrete` or `MultiBinary` of one axis parts, indices from 0; those of a `Box` of one axis with finite bounds
+    float32 numbers within them. Each step is of kind foreign, demonstrated by an external source. `infos` are not read.
 
     Args:
         path: the directory that holds `data`; `minari_root()` / its id.
@@ -197,7 +198,7 @@ class MinariReader:
         if name in self._contents.decisions:
             return self._rows(self._contents.decisions[name], first, stop, 0)[0]
         value = self._contents.constants[name]
-        return np.full(int(self.table.lengths[first:stop].sum()), value, value.dtype)
+        return np.full((int(self.table.lengths[first:stop].sum()), *value.shape), value)
 
     def _rows(self, leaf: Leaf, first: int, stop: int, beyond: int) -> tuple[Array, Array]:
         """The rows [R, ...] of the episodes, and their last rows [B, ...]; of each, `beyond` rows follow the steps."""

@@ -1,7 +1,7 @@
 """Spaces as Minari writes them (JSON), and the columns of a schema: from one to the other.
 
-Only dtype, shape and the number of actions are taken from a space; the bounds that are written are those of the dtype.
-Source: Minari 0.5, `minari/serialization.py`.
+Only dtype, shape and what an action can be are taken from a space; the bounds of observations that are written are
+those of the dtype. Source: Minari 0.5, `minari/serialization.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from townlet_trajectory.data.actions import ArrayActions, Box, MultiDiscrete, outside
+from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import ACTION_MASK, ArraySpec, Kind, Source, TrajectorySchema, parse_schema
 from townlet_trajectory.data.trajectory import Array
 from townlet_trajectory.dataset.info import DatasetInfo, document_digest, parse_info
@@ -28,6 +30,7 @@ ACTION = "action"
 MAX_ACTIONS = 1 << 20
 MAX_LEAVES = 1024
 _IMAGE_SIDE = 32
+_HIGHEST = float(np.finfo(np.float32).max)
 _SPECIAL = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -41,10 +44,12 @@ class Leaf:
     """Groups and dataset below the episode."""
     spec: ArraySpec
     """Of a row."""
-    start: int = 0
-    """What the lowest value of a `Discrete` is called."""
-    num_values: int | None = None
-    """How many values a `Discrete` has."""
+    start: int | tuple[int, ...] = 0
+    """What the lowest value of a `Discrete` is called, of a `MultiDiscrete` [K] the lowest of each."""
+    num_values: int | tuple[int, ...] | None = None
+    """How many values a `Discrete` has; of a `MultiDiscrete` or `MultiBinary` [K] how many each has."""
+    bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """The lowest and the highest of each number of a `Box` [K], where all are finite and the one is below the other."""
     is_image: bool = False
     """Whether Minari keeps it as JPEG unless told otherwise."""
     exact: bool = False
@@ -59,9 +64,10 @@ class Leaf:
             raise SchemaError(f"expected {target}, got {array.dtype}")
         values = array
         if self.num_values is not None:
-            values = indices = array.astype(np.int64) - self.start
-            if indices.min(initial=0) < 0 or indices.max(initial=0) >= self.num_values:
-                allowed = f"[{self.start}, {self.start + self.num_values})"
+            start, size = np.array(self.start), np.array(self.num_values)
+            values = indices = array.astype(np.int64) - start
+            if ((indices < 0) | (indices >= size)).any():
+                allowed = f"[{start.tolist()}, {(start + size).tolist()})"
                 raise SchemaError(f"actions must be in {allowed}, got {array.min()} ... {array.max()}")
         with np.errstate(over="ignore"):
             result: Array = values.astype(target)
@@ -77,14 +83,34 @@ def space_text(specs: Mapping[str, ArraySpec]) -> str:
 
 
 def action_space_text(schema: TrajectorySchema) -> str:
-    """The space of the column `action`, as text: `Discrete` where there is a vocabulary. Raises `SchemaError` if there
-    is no such column."""
-    spec = schema.decisions.get(ACTION)
+    """The space of the column `action`, as text: `Discrete` where there is a vocabulary, `MultiDiscrete` or `Box` where
+    the schema says so. Raises `SchemaError` if there is no such column."""
+    spec, actions = schema.decisions.get(ACTION), schema.actions
     if spec is None:
         raise SchemaError(f"Minari needs the decision column `{ACTION}`, there are {sorted(schema.decisions)}")
     if is_discrete(schema):
         return json.dumps({"type": "Discrete", "dtype": "int64", "start": 0, "n": len(schema.vocabulary)})
+    if isinstance(actions, MultiDiscrete):
+        start = [0] * len(actions.sizes)
+        return json.dumps({"type": "MultiDiscrete", "dtype": "int64", "nvec": actions.sizes, "start": start})
+    if isinstance(actions, Box):
+        bounds = {name: np.array(vars(actions)[name], np.float32).tolist() for name in ("low", "high")}
+        return json.dumps({"type": "Box", "dtype": "float32", "shape": [len(actions.names)], **bounds})
     return json.dumps(_space_of(spec))
+
+
+def require_actions(batch: TrajectoryBatch) -> None:
+    """Raise `SchemaError` if an executed action is none of those of the schema."""
+    schema, executed = batch.schema, batch.columns[ACTION]
+    if schema.actions is not None:
+        if (wrong := outside(schema.actions, executed)).any():
+            allowed = f"within {json.loads(action_space_text(schema))}"
+            raise SchemaError(f"`{ACTION}` must be {allowed:.200}, got {executed[wrong.argmax()]}")
+    elif is_discrete(schema) and batch.num_steps:
+        actions = executed.astype(np.int64, copy=False)
+        if not 0 <= actions.min() <= actions.max() < len(schema.vocabulary):
+            allowed = f"[0, {len(schema.vocabulary)})"
+            raise SchemaError(f"`{ACTION}` must be in {allowed}, got {actions.min()} ... {actions.max()}")
 
 
 def is_discrete(schema: TrajectorySchema) -> bool:
@@ -187,7 +213,7 @@ def _walk(document: JsonValue, at: Leaf, path: str | Path) -> Iterator[Leaf]:
 def _leaf(kind: str, space: Fields, number: JsonValue, at: Leaf) -> Leaf:
     if kind == "Box":
         spec = ArraySpec(space.text("dtype"), space.integers("shape"))
-        return replace(at, spec=spec, is_image=looks_like_an_image(spec))
+        return replace(at, spec=spec, is_image=looks_like_an_image(spec), bounds=_bounds(space, spec))
     if kind == "Discrete":
         num_values = space.integer("n")
         if not 0 < num_values <= MAX_ACTIONS:
@@ -195,12 +221,52 @@ def _leaf(kind: str, space: Fields, number: JsonValue, at: Leaf) -> Leaf:
         return replace(at, spec=ArraySpec("int64"), start=space.integer("start"), num_values=num_values)
     if kind == "MultiBinary":
         shape = space.integers("n") if isinstance(number, list) else (space.integer("n"),)
-        return replace(at, spec=ArraySpec("bool", shape))
+        return replace(at, spec=ArraySpec("bool", shape), num_values=(2,) * shape[0] if _is_short(shape) else None)
     if kind == "MultiDiscrete":
-        return replace(at, spec=ArraySpec(space.text("dtype"), (len(space.integers("nvec")),)))
+        sizes = space.integers("nvec")
+        start = space.integers("start") if "start" in space.values else (0,) * len(sizes)
+        if len(start) != len(sizes):
+            raise SchemaError(f"`start` must have the {len(sizes)} numbers of `nvec`, got {len(start)}")
+        return replace(at, spec=ArraySpec(space.text("dtype"), (len(sizes),)), start=start, num_values=sizes)
     raise SchemaError(
         f"a space of type {kind!r} is not read; Dict, Tuple, Box, Discrete, MultiBinary, MultiDiscrete are"
     )
+
+
+def _is_short(shape: tuple[int, ...]) -> bool:
+    """Whether it is one axis of at most half of `MAX_ACTIONS`, so that as many bits are parts of an action."""
+    return len(shape) == 1 and 0 < 2 * shape[0] <= MAX_ACTIONS
+
+
+def _bounds(space: Fields, spec: ArraySpec) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """The bounds of numbers that an action can be made of, as float32; None of any others."""
+    if spec.numpy_dtype.kind != "f" or len(spec.shape) != 1:
+        return None
+    ends = []
+    for name in ("low", "high"):
+        numbers = space.values.get(name)
+        if not isinstance(numbers, list) or len(numbers) != spec.shape[0]:
+            return None
+        if not all(isinstance(one, int | float) and abs(one) <= _HIGHEST for one in numbers):  # a NaN is not below it
+            return None
+        ends.append(np.array(numbers, np.float32))
+    low, high = ends
+    return (tuple(low.tolist()), tuple(high.tolist())) if (low < high).all() else None
+
+
+def _array_actions(leaf: Leaf | None) -> ArrayActions | None:
+    """What the one array of an action space can be, with the names that Gymnasium's spaces have here: `0`, `1`, ...
+
+    None: indices, or what cannot be described.
+    """
+    if leaf is None:
+        return None
+    if leaf.bounds is not None:
+        return Box(names=tuple(map(str, range(len(leaf.bounds[0])))), low=leaf.bounds[0], high=leaf.bounds[1])
+    sizes = leaf.num_values
+    if not isinstance(sizes, tuple) or min(sizes, default=0) < 2 or sum(sizes) > MAX_ACTIONS:
+        return None
+    return MultiDiscrete(parts={str(part): tuple(map(str, range(size))) for part, size in enumerate(sizes)})
 
 
 def _joined(prefix: str, key: str) -> str:
@@ -211,11 +277,10 @@ def _joined(prefix: str, key: str) -> str:
 SECTION = "townlet"
 """Key of our own section of `metadata.json`."""
 
-_FOREIGN_COLUMNS: Mapping[str, np.generic] = {
-    "kind": np.int8(Kind.FOREIGN),
-    "source": np.int8(Source.EXTERNAL),
-    "demonstrated": np.bool_(True),
-    "expert_action": np.int64(-1),
+_FOREIGN_COLUMNS: Mapping[str, Array] = {
+    "kind": np.array(Kind.FOREIGN, np.int8),
+    "source": np.array(Source.EXTERNAL, np.int8),
+    "demonstrated": np.array(True),
 }
 """What is true of every step that somebody else recorded: no probability is known, and the action was demonstrated."""
 
@@ -229,8 +294,8 @@ class MinariContents:
     observations: Mapping[str, Leaf]
     decisions: Mapping[str, Leaf]
     """Those that the file holds."""
-    constants: Mapping[str, np.generic] = field(default_factory=dict)
-    """The other decision columns, the same in every row."""
+    constants: Mapping[str, Array] = field(default_factory=dict)
+    """The other decision columns: the row that they hold everywhere."""
     info: DatasetInfo = field(default_factory=DatasetInfo)
     file: FileEntry | None = None
     """What the file of arrays must be, where the dataset is ours."""
@@ -275,26 +340,29 @@ def _foreign(metadata: Mapping[str, JsonValue], path: Path) -> MinariContents:
     observations = leaves_of(fields.text("observation_space"), member="observations", name="observation", path=path)
     actions = leaves_of(fields.text("action_space"), member="actions", name=ACTION, path=path)
     only = actions.get(ACTION)
-    num_actions = only.num_values if only is not None and only.num_values is not None else 0
+    num_actions = only.num_values if only is not None and isinstance(only.num_values, int) else 0
+    array_actions = _array_actions(only)
     # Indices count from 0 for an action, and mean what they meant elsewhere.
-    actions = {name: leaf if name == ACTION else _as_it_is(leaf) for name, leaf in actions.items()}
-    observations = with_mask({name: _as_it_is(leaf) for name, leaf in observations.items()}, num_actions)
+    actions = {name: leaf if num_actions and name == ACTION else _as_it_is(leaf) for name, leaf in actions.items()}
+    if only is not None and array_actions is not None:
+        spec = ArraySpec(array_actions.dtype, only.spec.shape)
+        actions = {ACTION: replace(only, spec=spec)}
+    width = array_actions.num_outputs if isinstance(array_actions, MultiDiscrete) else num_actions
+    observations = with_mask({name: _as_it_is(leaf) for name, leaf in observations.items()}, width)
     encoded = fields.flag("jpeg_encoding") if "jpeg_encoding" in metadata else True
     if images := [leaf.name for leaf in (*observations.values(), *actions.values()) if leaf.is_image and encoded]:
         raise CaptureError(path, "parse", f"{images} are kept as JPEG; only arrays as they were seen are read")
-    constants = {
-        name: value
-        for name, value in _FOREIGN_COLUMNS.items()
-        if name not in actions and (num_actions or name != "expert_action")
-    }
+    unproposed = {**_FOREIGN_COLUMNS, **_no_proposal(num_actions, array_actions)}
+    constants = {name: value for name, value in unproposed.items() if name not in actions}
     return MinariContents(
         schema=TrajectorySchema(
             observations={name: leaf.spec for name, leaf in observations.items()},
             decisions={
                 **{name: leaf.spec for name, leaf in actions.items()},
-                **{name: ArraySpec(value.dtype.name) for name, value in constants.items()},
+                **{name: ArraySpec(value.dtype.name, value.shape) for name, value in constants.items()},
             },
             vocabulary=tuple(f"action_{index}" for index in range(num_actions)),
+            actions=array_actions,
         ),
         num_episodes=fields.integer("total_episodes"),
         observations=observations,
@@ -303,5 +371,13 @@ def _foreign(metadata: Mapping[str, JsonValue], path: Path) -> MinariContents:
     )
 
 
+def _no_proposal(num_actions: int, actions: ArrayActions | None) -> dict[str, Array]:
+    """Columns that say that no script proposed anything."""
+    if actions is not None:
+        nothing = np.full(len(actions.names), -1 if isinstance(actions, MultiDiscrete) else 0, actions.dtype)
+        return {"expert_action": nothing, "proposer": np.array(-1, np.int8)}
+    return {"expert_action": np.array(-1)} if num_actions else {}
+
+
 def _as_it_is(leaf: Leaf) -> Leaf:
-    return replace(leaf, start=0, num_values=None)
+    return replace(leaf, start=0, num_values=None, bounds=None)

@@ -1,10 +1,11 @@
 """Writes datasets of Minari (Farama Foundation), while batches come.
 
 What we write is loaded by `minari.load_dataset` of Minari 0.5: an episode per trajectory, a `Dict` of the observations,
-`Discrete` actions where there is a vocabulary. All decision columns but `action` are in `infos`, row t belonging to
-action t; agent, world, episode, first tick and label (where there is one) are attributes of the episode; schema,
-vocabulary, seeds and policies are under `townlet` in `metadata.json`, with the SHA-256 of everything. Minari's episodes
-end: a trajectory that goes on elsewhere is shown as truncated there, and the attribute `goes_on` says so.
+`Discrete` actions where there is a vocabulary, `MultiDiscrete` or `Box` ones where they are arrays. All decision
+columns but `action` are in `infos`, row t belonging to action t; agent, world, episode, first tick and label (where
+there is one) are attributes of the episode; schema, vocabulary, seeds and policies are under `townlet` in
+`metadata.json`, with the SHA-256 of everything. Minari's episodes end: a trajectory that goes on elsewhere is shown as
+truncated there, and the attribute `goes_on` says so.
 
 HDF5 is written and read here; Minari is never imported. It would make an environment out of what a file says, follow
 links to other files, and read without limits.
@@ -28,16 +29,16 @@ from townlet_trajectory.data.schema import TrajectorySchema, schema_document
 from townlet_trajectory.data.trajectory import Array, Trajectory
 from townlet_trajectory.dataset.info import DatasetInfo, document_digest
 from townlet_trajectory.dataset.source import schema_and_rest
-from townlet_trajectory.errors import ArtifactError, OrderError, SchemaError, reason_of
+from townlet_trajectory.errors import ArtifactError, OrderError, reason_of
 from townlet_trajectory.formats.minari.hdf5 import AGENT_ID, LABEL, EpisodeWriter
 from townlet_trajectory.formats.minari.reader import FILE_NAME, METADATA_NAME
 from townlet_trajectory.formats.minari.spaces import (
     ACTION,
     SECTION,
     action_space_text,
-    is_discrete,
     looks_like_an_image,
     own_leaves,
+    require_actions,
     space_text,
 )
 from townlet_trajectory.storage.files import filled_directory, make_directory, write_json_atomic
@@ -122,16 +123,12 @@ class MinariWriter:
 
     def write(self, batch: TrajectoryBatch) -> None:
         """Add the trajectories of a batch as episodes. Raises `OrderError` after `close`; `SchemaError` if the schema
-        differs, or an action is outside of the vocabulary; `ArtifactError` if they cannot be written; nothing is left
-        of the dataset then."""
+        differs, or an action is none that there is; `ArtifactError` if they cannot be written; nothing is left of the
+        dataset then."""
         if not self._is_open:
             raise OrderError(f"{self.path}: this writer is closed")
         self._schema.require_equal(batch.schema)
-        if is_discrete(self._schema) and batch.num_steps:
-            actions = batch.columns[ACTION].astype(np.int64, copy=False)
-            if not 0 <= actions.min() <= actions.max() < len(self._schema.vocabulary):
-                allowed = f"[0, {len(self._schema.vocabulary)})"
-                raise SchemaError(f"`{ACTION}` must be in {allowed}, got {actions.min()} ... {actions.max()}")
+        require_actions(batch)
         try:
             for trajectory in batch:
                 self._episodes.write(_arrays(trajectory), _attributes(trajectory))
@@ -228,7 +225,7 @@ def to_minari(
 
     Raises:
         ArtifactError: if it exists, cannot be written, or the id is not of Minari's form.
-        SchemaError: if schemas differ, there is no column `action`, or an action is outside of the vocabulary.
+        SchemaError: if schemas differ, there is no column `action`, or an action is none that there is.
     """
     schema, rest = schema_and_rest(batches)
     folder = minari_root() if root is None else root

@@ -1,10 +1,13 @@
+import re
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from townlet_runtime.adapters.spaces import ObservationCodec, stacked_flags, stacked_rewards
+from townlet_runtime.adapters.spaces.observations import ObservationCodec, require_known_names
+from townlet_runtime.adapters.spaces.settings import DeclaredKind, SpaceSettings
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError
 
 
@@ -12,10 +15,11 @@ def fault(row: int, problem: str) -> EnvironmentFaultError:
     return EnvironmentFaultError("small", problem, world=row)
 
 
-def codec(space: spaces.Space[Any]) -> ObservationCodec:
-    return ObservationCodec(space, environment="small")
+def codec(space: spaces.Space[Any], **settings: Any) -> ObservationCodec:
+    return ObservationCodec(space, environment="small", settings=SpaceSettings(**settings))
 
 
+@pytest.mark.filterwarnings("ignore:small")
 def test_boxes_keep_their_shape_and_become_float32() -> None:
     bytes_ = codec(spaces.Box(0, 255, (2, 3), np.uint8))
     assert bytes_.shapes == {"observation": (2, 3)}
@@ -89,7 +93,6 @@ def test_a_batch_is_read_like_its_rows() -> None:
 def test_nobody_sees_nothing() -> None:
     seen = codec(spaces.Dict({"a": spaces.Box(0.0, 1.0, (2,)), "b": spaces.Discrete(3)})).stacked([], fault)
     assert {name: array.shape for name, array in seen.items()} == {"a": (0, 2), "b": (0, 3)}
-    assert stacked_rewards([], fault).shape == stacked_flags("terminated", [], fault).shape == (0,)
 
 
 GOOD = np.array([0.0, 0.5], np.float32)
@@ -132,14 +135,19 @@ def test_a_part_that_is_missing_is_named() -> None:
         codec(space).stacked([{"a": [0.0]}, {"b": [0.0]}], fault)
 
 
+def quiet(space: spaces.Space[Any], **settings: Any) -> ObservationCodec:
+    """The codec of a space that gives no reason for a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return codec(space, **settings)
+
+
 @pytest.mark.parametrize("size", [(4, 5, 3), (9, 8, 1), (5, 6, 4)])
-def test_images_are_shown_channels_first_and_with_a_warning(size: tuple[int, int, int]) -> None:
+def test_images_are_shown_channels_first(size: tuple[int, int, int]) -> None:
     height, width, channels = size
-    with pytest.warns(
-        UserWarning, match=rf"small: `observation` \({channels}, {height}, {width}\) is an image; .* side by side"
-    ):
-        images = codec(spaces.Box(0, 255, size, np.uint8))
+    images = quiet(spaces.Box(0, 255, size, np.uint8))
     assert images.shapes == {"observation": (channels, height, width)}
+    assert images.kinds == {"observation": "image"}
     picture = np.random.default_rng(0).integers(0, 256, (2, *size)).astype(np.uint8)
     for seen in (images.stacked(list(picture), fault), images.batched(picture, 2, fault)):
         shown = seen["observation"]
@@ -149,21 +157,164 @@ def test_images_are_shown_channels_first_and_with_a_warning(size: tuple[int, int
             assert shown[world, channel, row, column] == picture[place]
 
 
+@pytest.mark.parametrize("shape", [(4, 84, 84), (1, 3, 5), (3, 9, 9)])
+def test_images_whose_channels_are_first_stay_so(shape: tuple[int, int, int]) -> None:
+    images = quiet(spaces.Box(0, 255, shape, np.uint8))
+    assert (images.shapes, images.kinds) == ({"observation": shape}, {"observation": "image"})
+    picture = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    np.testing.assert_array_equal(images.stacked([picture], fault)["observation"][0], picture)
+
+
 @pytest.mark.parametrize(
-    ("shape", "dtype"),
+    ("shape", "dtype", "helps"),
     [
-        ((4, 84, 84), np.uint8),
-        ((3, 3, 3), np.uint8),
-        ((7, 7, 3), np.float32),
-        ((7, 7, 2), np.uint8),
-        ((8, 3), np.uint8),
+        ((3, 3, 3), np.uint8, "`channels_first` or `channels_last` of a map or image$"),
+        ((7, 7, 3), np.float32, "`channels_first` or `channels_last` of a map or image$"),
+        ((7, 7, 2), np.uint8, "`channels_first` or `channels_last` of a map or image$"),
+        ((8, 3), np.float32, "a table of things has `observation_mask` beside it$"),
+        ((2, 2, 2, 2), np.float32, "is read as numbers side by side$"),
     ],
 )
+def test_other_arrays_keep_their_axes_and_a_warning_says_so(
+    shape: tuple[int, ...], dtype: type[np.generic], helps: str
+) -> None:
+    space = spaces.Box(0, 9, shape, dtype)
+    with pytest.warns(UserWarning, match=rf"^small: `observation` {re.escape(str(shape))} .*{helps}"):
+        told = codec(space)
+    assert (told.shapes, told.kinds) == ({"observation": shape}, {})
+    # who says so is not warned
+    flat = quiet(space, observation_kinds={"observation": "flat"})
+    assert (flat.shapes, flat.kinds) == ({"observation": shape}, {})
+
+
+def test_a_declared_image_is_one() -> None:
+    last = quiet(spaces.Box(0.0, 1.0, (5, 6, 7)), observation_kinds={"observation": "channels_last"})
+    assert (last.shapes, last.kinds) == ({"observation": (7, 5, 6)}, {"observation": "image"})
+    board = np.random.default_rng(0).random((5, 6, 7), np.float32)
+    np.testing.assert_array_equal(last.stacked([board], fault)["observation"][0], board.transpose(2, 0, 1))
+    first = quiet(spaces.MultiBinary((2, 3, 3)), observation_kinds={"observation": "channels_first"})
+    assert (first.shapes, first.kinds) == ({"observation": (2, 3, 3)}, {"observation": "image"})
+    # an image of uint8 that is said to be none
+    flat = quiet(spaces.Box(0, 255, (4, 5, 3), np.uint8), observation_kinds={"observation": "flat"})
+    assert (flat.shapes, flat.kinds) == ({"observation": (4, 5, 3)}, {})
+
+
+@pytest.mark.parametrize("kind", ["channels_first", "channels_last"])
+def test_an_image_without_an_axis_of_channels_has_one(kind: DeclaredKind) -> None:
+    grey = quiet(spaces.Box(0, 255, (4, 5), np.uint8), observation_kinds={"observation": kind})
+    assert (grey.shapes, grey.kinds) == ({"observation": (1, 4, 5)}, {"observation": "image"})
+    picture = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    assert grey.stacked([picture], fault)["observation"].tolist() == [[picture.tolist()]]
+
+
+def test_a_map_of_choices_has_a_channel_for_each() -> None:
+    space = spaces.MultiDiscrete(np.full((2, 3), 4))
+    cells = quiet(space, observation_kinds={"observation": "channels_last"})
+    assert (cells.shapes, cells.kinds) == ({"observation": (4, 2, 3)}, {"observation": "image"})
+    board = np.array([[0, 1, 2], [3, 0, 1]])
+    seen = cells.stacked([board], fault)["observation"][0]
+    assert seen.argmax(axis=0).tolist() == board.tolist() and seen.sum() == 6
+    with pytest.warns(UserWarning, match=r"`observation` \(2, 3\) .*`channels_last` of a map whose cells are choices"):
+        assert codec(space).shapes == {"observation": (24,)}
+
+
+@pytest.mark.parametrize(
+    "space",
+    [spaces.Box(0.0, 1.0, (5,)), spaces.Discrete(4), spaces.MultiDiscrete([[2, 3]]), spaces.Box(0.0, 1.0, (1,) * 4)],
+)
+def test_what_cannot_be_an_image_is_refused(space: spaces.Space[Any]) -> None:
+    expected = "`environment.observation_kinds`: `small`: expected `observation` to be an image of two axes, or three"
+    with pytest.raises(ConfigError, match=expected):
+        codec(space, observation_kinds={"observation": "channels_first"})
+
+
+THINGS = {"things": spaces.Box(-1.0, 1.0, (3, 2)), "things_mask": spaces.MultiBinary(3), "own": spaces.Discrete(2)}
+
+
+def test_a_table_beside_its_mask_holds_things() -> None:
+    table = quiet(spaces.Dict(THINGS))
+    assert table.shapes == {"own": (2,), "things": (3, 2), "things_mask": (3,)}
+    assert table.kinds == {"things": "entities"}
+    one = {"things": np.full((3, 2), 0.5), "things_mask": np.array([1, 0, 1]), "own": 0}
+    assert table.stacked([one], fault)["things_mask"].tolist() == [[1.0, 0.0, 1.0]]
+    loose = codec(spaces.Dict({**THINGS, "things_mask": spaces.Box(0, 9, (3,), np.int8)}))
+    with pytest.raises(
+        EnvironmentFaultError, match=r"world 1: expected `things_mask` of zeros and ones, got \[1. 2. 0."
+    ):
+        loose.stacked([one, {**one, "things_mask": np.array([1, 2, 0])}], fault)
+    flat = quiet(spaces.Dict(THINGS), observation_kinds={"things": "flat"})
+    assert flat.kinds == {}
+
+
+def test_a_mask_of_fractions_is_one_only_where_that_is_said() -> None:
+    space = spaces.Dict({**THINGS, "things_mask": spaces.Box(0.0, 1.0, (3,))})
+    with pytest.warns(UserWarning, match="`things`"):
+        assert codec(space).kinds == {}
+    assert quiet(space, observation_kinds={"things": "entities"}).kinds == {"things": "entities"}
+
+
+@pytest.mark.parametrize("mask", [None, spaces.MultiBinary(2), spaces.Discrete(3)])
+def test_things_without_a_mask_are_refused(mask: spaces.Space[Any] | None) -> None:
+    space = spaces.Dict({"things": THINGS["things"], **({} if mask is None else {"things_mask": mask})})
+    expected = r"expected `things` to be \[E, F\], with `things_mask` \[E\] beside it, got `things` \(3, 2\)"
+    with pytest.raises(ConfigError, match=expected):
+        codec(space, observation_kinds={"things": "entities"})
+
+
+def test_sequences_are_things_and_their_mask() -> None:
+    space = spaces.Dict({"own": spaces.Box(0.0, 1.0, (1,)), "seen": spaces.Sequence(spaces.Box(0.0, 9.0, (2,)))})
+    things = quiet(space, max_entities=3)
+    assert things.shapes == {"own": (1,), "seen": (3, 2), "seen_mask": (3,)}
+    assert things.kinds == {"seen": "entities"}
+    rows = [{"own": [0.0], "seen": ()}, {"own": [1.0], "seen": (np.array([1.0, 2.0]), np.array([3.0, 4.0]))}]
+    seen = things.stacked(rows, fault)
+    assert seen["seen"].tolist() == [[[0, 0]] * 3, [[1, 2], [3, 4], [0, 0]]]
+    assert seen["seen_mask"].tolist() == [[0, 0, 0], [1, 1, 0]]
+    with pytest.raises(ConfigError, match="expected `seen` to be a Box, got a Sequence, whose things are `entities`"):
+        codec(space, max_entities=3, observation_kinds={"seen": "flat"})
+    with pytest.raises(
+        ConfigError, match=r"expected a bound on the length of sequences \(`environment.max_entities`\)"
+    ):
+        codec(space)
+
+
+@pytest.mark.parametrize("inner", [spaces.Text(2), spaces.Dict({"a": spaces.Discrete(2)}), spaces.Tuple([])])
+def test_sequences_of_anything_else_are_refused(inner: spaces.Space[Any]) -> None:
+    with pytest.raises(ConfigError, match="expected sequences of Box, MultiBinary, Discrete or MultiDiscrete, got"):
+        codec(spaces.Sequence(inner), max_entities=3)
+
+
+def test_names_of_masks_are_not_taken_twice() -> None:
+    space = spaces.Dict([("x_mask", spaces.Discrete(2)), ("x", spaces.Sequence(spaces.Discrete(2)))])
+    assert codec(space, max_entities=2).shapes == {"x_mask": (2,), "x_": (2, 2), "x__mask": (2,)}
+
+
+@pytest.mark.parametrize(
+    ("space", "reason"),
+    [
+        (spaces.Text(2, charset="ab"), "is text, of whose one-hot characters a network learns little"),
+        (spaces.Discrete(1025), "has 1025 one-hot columns, each learned for itself"),
+        (
+            spaces.Tuple([spaces.Discrete(2)] * 3),
+            "is 3 equal spaces, each with weights of its own in a network; things",
+        ),
+    ],
+)
+def test_a_space_that_is_not_learned_well_is_said_so(space: spaces.Space[Any], reason: str) -> None:
+    with pytest.warns(UserWarning, match=f"^small: `observation` {reason}"):
+        codec(space)
+    quiet(spaces.Tuple([spaces.Discrete(1024), spaces.Discrete(2), spaces.Discrete(2)]))
+
+
+def test_kinds_of_observations_that_nobody_has_are_refused() -> None:
+    settings = SpaceSettings(observation_kinds={"map": "channels_last"})
+    codecs = [ObservationCodec(spaces.Discrete(2), environment="small", settings=settings)]
+    with pytest.raises(ConfigError, match=r"`small` has no observation `map` \(there are: observation\)"):
+        require_known_names("small", settings, codecs)
+    require_known_names("small", SpaceSettings(observation_kinds={"observation": "flat"}), codecs)
+
+
 @pytest.mark.filterwarnings("ignore:small")
-def test_other_arrays_keep_their_axes(shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-    assert codec(spaces.Box(0, 9, shape, dtype)).shapes == {"observation": shape}
-
-
 def test_bits_stay_and_discrete_parts_are_one_hot_side_by_side() -> None:
     bits = codec(spaces.MultiBinary((2, 2)))
     assert bits.shapes == {"observation": (2, 2)}
@@ -179,6 +330,7 @@ def test_bits_stay_and_discrete_parts_are_one_hot_side_by_side() -> None:
     assert nested.stacked([[[1, 0], [0, 0]]], fault)["observation"].tolist() == [[0, 1, 1, 1, 1, 0]]
 
 
+@pytest.mark.filterwarnings("ignore:small")
 def test_texts_are_one_hot_characters() -> None:
     # three characters, each one of: none, "a", "b"
     texts = codec(spaces.Dict({"said": spaces.Text(3, charset="ba"), "n": spaces.Discrete(2)}))
@@ -230,7 +382,6 @@ def test_a_batch_that_is_none_is_named() -> None:
 @pytest.mark.parametrize(
     "space",
     [
-        spaces.Sequence(spaces.Discrete(3)),
         spaces.Graph(spaces.Discrete(2), None),
         spaces.Dict({"x": spaces.OneOf([spaces.Discrete(2)])}),
     ],
@@ -245,26 +396,6 @@ def test_other_observation_spaces_are_refused_by_name(space: spaces.Space[Any]) 
 def test_an_environment_that_shows_only_a_mask_is_refused() -> None:
     with pytest.raises(ConfigError, match="`small` shows nothing"):
         codec(spaces.Dict({"action_mask": spaces.MultiBinary(2)}))
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39, None])
-def test_a_reward_that_is_not_finite_is_named(bad: object) -> None:
-    assert stacked_rewards([1, np.float32(0.5), np.array(2.0)], fault).tolist() == [1.0, 0.5, 2.0]
-    with pytest.raises(EnvironmentFaultError, match="world 1: expected a finite reward, got"):
-        stacked_rewards([0.0, bad], fault)
-
-
-@pytest.mark.parametrize("bad", [[1.0], np.zeros(1), "much", {}])
-def test_a_reward_that_is_no_number_is_named(bad: object) -> None:
-    with pytest.raises(EnvironmentFaultError, match="world 1: expected a number as reward, got"):
-        stacked_rewards([0.0, bad], fault)
-
-
-@pytest.mark.parametrize("bad", [1, None, np.array([True])])
-def test_a_flag_that_is_no_bool_is_named(bad: object) -> None:
-    assert stacked_flags("terminated", [True, np.bool_(False)], fault).tolist() == [True, False]
-    with pytest.raises(EnvironmentFaultError, match="world 1: expected a bool as `terminated`, got"):
-        stacked_flags("terminated", [False, bad], fault)
 
 
 @pytest.mark.parametrize(

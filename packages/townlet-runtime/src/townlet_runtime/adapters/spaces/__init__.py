@@ -1,0 +1,1 @@
+"""Spaces of Gymnasium, and the answers of its environments, as arrays."""

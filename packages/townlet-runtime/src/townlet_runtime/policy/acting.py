@@ -1,0 +1,207 @@
+"""`ActingPolicy`: the learned side of a runtime, which draws proposals from the outputs of a policy."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from townlet_behavior import Proposals, Purpose, SavedState, uniforms
+from townlet_runtime.errors import SimulationError
+from townlet_runtime.policy.drawing import greedy_actions, sample_actions
+from townlet_runtime.policy.policy import MadeForSpec, is_recurrent, require_fit
+from townlet_runtime.simulation.interface import Observed, SimulationSpec
+from townlet_runtime.simulation.saved_state import saved_array
+from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, CriticOptional, RecurrentActor
+
+STATE = "policy_state"
+"""Key of the recurrent state in a saved state."""
+
+
+def propose(
+    policy: Actor,
+    observed: Observed,
+    *,
+    seed: int,
+    tick: int,
+    greedy: bool,
+    temperatures: NDArray[np.float32] | None = None,
+) -> Proposals:
+    """Propose an action for every agent: one forward pass, and one draw each unless `greedy`.
+
+    Args:
+        policy: acts for all agents at once.
+        observed: the view of this tick, N agents.
+        seed: of the draws.
+        tick: the global tick; no two ticks draw the same numbers.
+        greedy: take the most probable action instead.
+        temperatures: [N] of the draws; None: 1.
+    """
+    log_probs, values = policy.act(observed.observations, observed.action_mask)
+    return proposals_of(log_probs, values, observed, seed=seed, tick=tick, greedy=greedy, temperatures=temperatures)
+
+
+def proposals_of(
+    log_probs: NDArray[np.float32],
+    values: NDArray[np.float32] | None,
+    observed: Observed,
+    *,
+    seed: int,
+    tick: int,
+    greedy: bool,
+    temperatures: NDArray[np.float32] | None = None,
+) -> Proposals:
+    """Draw the actions of a policy that has answered.
+
+    Args:
+        log_probs: [N, A].
+        values: [N]; None: not known.
+        observed: the view that they are of.
+        seed: of the draws.
+        tick: the global tick.
+        greedy: take the most probable action instead.
+        temperatures: [N] of the draws; None: 1.
+    """
+    if greedy:
+        actions = greedy_actions(log_probs)
+    else:
+        actions = sample_actions(log_probs, uniforms(seed, Purpose.POLICY, observed.keys, tick), temperatures)
+    return Proposals(actions=actions, log_probs=log_probs, values=values, greedy=greedy, temperatures=temperatures)
+
+
+class ActingPolicy:
+    """The policy of a runtime: asks it about all agents of a tick, and keeps its recurrent state by slot.
+
+    The state of a slot is zero where an agent begins, and moves on at every tick at which the agent is there, whoever
+    decides for it.
+
+    Args:
+        spec: of the simulation.
+        asks_values: whether values are needed; where not, a policy that can leave them out does.
+        recorded_state: numbers of recurrent state that are recorded of each agent, which every policy must have then;
+            0: it is not recorded.
+    """
+
+    def __init__(self, spec: SimulationSpec, *, asks_values: bool, recorded_state: int = 0) -> None:
+        self._spec = spec
+        self._asks_values = asks_values
+        self._recorded_state = recorded_state
+        self.digest: str | None = None
+        """Names the policy."""
+        # One of them at most; told apart once, because asking a protocol is slow.
+        self._stateless: Actor | None = None
+        self._recurrent: RecurrentActor | None = None
+        self._state: NDArray[np.float32] = np.zeros((spec.capacity, recorded_state), np.float32)
+
+    def set_policy(self, policy: AnyActor | None, *, keep_state: bool) -> None:
+        """Let another policy propose.
+
+        Args:
+            policy: None: none. One that says what it was made for is held to it; another is taken to fit.
+            keep_state: whether it goes on with the recurrent state that is there, as newer weights of the same network
+                do; else, and where its state is of another size, it remembers nothing of any agent.
+
+        Raises:
+            SimulationError: if the policy was made for other actions or observations, or has another recurrent state
+                than is recorded.
+        """
+        digest = None
+        if isinstance(policy, MadeForSpec):
+            require_fit(policy, self._spec)
+            digest = policy.digest
+        size = policy.state_size if is_recurrent(policy) else 0
+        if self._recorded_state and policy is not None and size != self._recorded_state:
+            raise SimulationError(
+                f"expected a policy of {self._recorded_state} numbers of recurrent state, as are recorded, got {size}"
+            )
+        self.digest = digest
+        if not self._asks_values and isinstance(policy, CriticOptional):
+            policy = policy.without_values()
+        if is_recurrent(policy):
+            self._stateless, self._recurrent = None, policy
+        else:
+            # One of both kinds, whose memory has no number, acts as one of the first.
+            self._stateless, self._recurrent = cast("Actor | None", policy), None
+        if policy is None and keep_state:
+            return
+        size = max(size, self._recorded_state)
+        if not keep_state or self._state.shape[1] != size:
+            self._state = np.zeros((self._spec.capacity, size), np.float32)
+
+    def propose(
+        self,
+        observed: Observed,
+        *,
+        seed: int,
+        tick: int,
+        greedy: bool,
+        temperatures: NDArray[np.float32] | None = None,
+    ) -> Proposals | None:
+        """Propose an action for every agent: one forward pass, and one draw each unless `greedy`.
+
+        Args:
+            observed: the view of this tick, N agents.
+            seed: of the draws.
+            tick: the global tick; no two ticks draw the same numbers.
+            greedy: take the most probable action instead.
+            temperatures: [N] of the draws; None: 1.
+
+        Returns:
+            None without a policy, and where there is no agent to ask about.
+
+        Raises:
+            SimulationError: if a number of recurrent state is not finite; names world, agent and tick.
+        """
+        slots, mask = observed.slots, observed.action_mask
+        if not len(slots):
+            return None
+        if self._stateless is not None:
+            params, values = self._stateless.act(observed.observations, mask)
+        elif self._recurrent is not None:
+            params, values, state = self._recurrent.act(observed.observations, mask, self._state[slots])
+            _require_state(state, (len(slots), self._state.shape[1]), observed, tick)
+            self._state[slots] = state
+        else:
+            return None
+        return proposals_of(params, values, observed, seed=seed, tick=tick, greedy=greedy, temperatures=temperatures)
+
+    def state_of(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What the policy remembers of the agents in `slots` [N] before it is asked, [N, S]: a copy."""
+        return self._state[slots]
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """The agents in `slots` have left: who comes after them begins without memory."""
+        if self._state.shape[1]:
+            self._state[slots] = 0.0
+
+    def save_state(self) -> SavedState:
+        """Recurrent state [capacity, S]; S is 0 where there is none."""
+        return {STATE: self._state.copy()}
+
+    def restore(self, state: SavedState) -> None:
+        """Take up a recurrent state; before a policy is set, or with the policy that it is of.
+
+        Raises:
+            SimulationError: if the policy that is set has a state of another size.
+        """
+        saved = saved_array(state, STATE, dtype=np.float32, shape=(self._spec.capacity, None))
+        has_policy = self._stateless is not None or self._recurrent is not None
+        if has_policy and saved.shape[1] != self._state.shape[1]:
+            raise SimulationError(
+                f"expected a saved state of {self._state.shape[1]} numbers of recurrent state per agent, as the policy "
+                f"has, got {saved.shape[1]}"
+            )
+        self._state = saved
+
+
+def _require_state(state: NDArray[np.float32], shape: tuple[int, int], observed: Observed, tick: int) -> None:
+    if state.shape != shape or state.dtype != np.float32:
+        raise SimulationError(f"expected the next recurrent state float32 {shape}, got {state.dtype} {state.shape}")
+    if np.count_nonzero(np.isfinite(state)) == state.size:
+        return
+    row = int((~np.isfinite(state)).any(axis=1).argmax())
+    raise SimulationError(
+        f"world {observed.worlds[row]}, agent {observed.agent_ids[row]!r}, tick {tick}: "
+        "the recurrent state of the policy must be finite"
+    )

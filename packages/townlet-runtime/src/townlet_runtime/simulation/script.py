@@ -1,0 +1,18 @@
+"""The scripted side of a world: the behavior that a policy is blended with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from townlet_behavior import BatchController, NoProposals
+from townlet_runtime.simulation.interface import GroupedSimulation
+
+SCRIPTED = "scripted"
+"""Name of the behavior that is blended with."""
+
+
+def script_side(simulation: GroupedSimulation) -> Mapping[str, BatchController]:
+    """Return the scripted controllers by group; without a script, controllers that propose nothing."""
+    if SCRIPTED in simulation.behaviors:
+        return simulation.scripted(SCRIPTED)
+    return {group: NoProposals() for group in simulation.specs}
