@@ -26,6 +26,16 @@ def test_digest_of_a_vocabulary() -> None:
     assert vocabulary.digest == "69931e5bb884b4aa8c71dbf9dff22e703a1206d5e8882aef1111b11c432f1755"
 
 
+def test_digests_and_defaults_of_array_actions() -> None:
+    parts = {"move": ("stay", "north"), "hand": ("open", "closed", "grüß")}
+    assert behavior.MultiDiscrete(parts=parts).digest == trajectory.MultiDiscrete(parts=parts).digest
+    for low, high in (((-1, 0), (1, 2)), ((-1.0, -0.0), (1.0, 2.0))):
+        bounds = {"names": ("steer", "throttle"), "low": low, "high": high}
+        ours, theirs = behavior.Box(**bounds), trajectory.Box(**bounds)
+        assert ours.digest == theirs.digest == trajectory.Box(**bounds | {"low": (-1.0, 0.0)}).digest
+        assert (ours.dtype.name, ours.num_outputs, ours.shape) == (theirs.dtype, theirs.num_outputs, (2,))
+
+
 def test_the_columns_of_a_decision_are_those_a_recorder_keeps() -> None:
     vocabulary = behavior.ActionVocabulary(keys=("wait", "go"), kinds=("wait", "move"))
     bridge = behavior.BehaviorBridge(

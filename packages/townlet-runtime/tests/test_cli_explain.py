@@ -11,13 +11,28 @@ from typing import Any
 import numpy as np
 import pytest
 from finished_run import write_finished_run
+from foreign_models import FLOAT, model_of, node, saved
 from onnx_files import ElmanNetwork, card
 
 from townlet_behavior import BatchController, BridgeConfig, CommitmentConfig, proposers_of, veto_reasons_of
 from townlet_runtime import BatchLoop, BatchRuntime, schema_of
 from townlet_runtime.cli import main
+from townlet_runtime.policy.foreign import ModelParts
+from townlet_runtime.policy.seal import seal
+from townlet_runtime.policy.seal_spec import SealSpec
+from townlet_runtime.testing import Corridor
 from townlet_runtime.town import Town, TownConfig
-from townlet_trajectory import Kind, TrajectoryBatch, TrajectoryService
+from townlet_trajectory import (
+    ArraySpec,
+    Box,
+    Kind,
+    Trajectory,
+    TrajectoryBatch,
+    TrajectorySchema,
+    TrajectoryService,
+    default_decision_columns,
+    load_batch,
+)
 from townlet_trajectory.formats.convert import convert
 from townlet_trajectory.formats.open import open_dataset
 
@@ -163,8 +178,8 @@ def test_other_policies_are_refused(explain: Any, batch: TrajectoryBatch, tmp_pa
     shapes = {name: spec.shape for name, spec in batch.schema.observations.items() if name != "action_mask"}
     (width,) = shapes["features"]
     for name, keys, said in (
-        ("recurrent", batch.schema.vocabulary, "it has a recurrent state, and a record holds none"),
-        ("others", ("wait", "fly"), "it has a recurrent state"),
+        ("recurrent", batch.schema.vocabulary, "it has a recurrent state, and the record has no column `policy_state`"),
+        ("others", ("wait", "fly"), "it was made for other actions than those of the record"),
     ):
         path = tmp_path / f"{name}.onnx"
         label = card(keys, shapes, world="town", state_size=3)
@@ -172,6 +187,106 @@ def test_other_policies_are_refused(explain: Any, batch: TrajectoryBatch, tmp_pa
         code, _, err = explain("--agent", "agent_02", "--tick", "3", "--policy", str(path))
         assert code == 2
         assert said in err
+
+
+def test_a_policy_with_a_memory_is_asked_with_what_it_remembered(
+    explain: Any, batch: TrajectoryBatch, tmp_path: Path
+) -> None:
+    shapes = {name: spec.shape for name, spec in batch.schema.observations.items() if name != "action_mask"}
+    network = ElmanNetwork(shapes["features"][0], len(batch.schema.vocabulary))
+    policy = tmp_path / "policy.onnx"
+    policy.write_bytes(network.file(card(batch.schema.vocabulary, shapes, world="town", state_size=3), shapes))
+    row = int(batch.offsets[1]) + 9
+    memory = np.random.default_rng(2).normal(size=(batch.num_steps, 3)).astype(np.float32)
+    for width, said in ((3, None), (2, "it has 3 numbers of recurrent state, `policy_state` of the record 2")):
+        decisions = {**batch.schema.decisions, "policy_state": ArraySpec("float32", (width,))}
+        remembered = replace(
+            batch,
+            schema=replace(batch.schema, decisions=decisions),
+            columns={**batch.columns, "policy_state": memory[:, :width].copy()},
+        )
+        record = tmp_path / f"remembered-{width}.npz"
+        convert(remembered, record, to="npz")
+        options = ("--agent", str(batch.agent_ids[1]), "--tick", str(batch.ticks[row]), "--policy", str(policy))
+        code, out, err = explain(*options, "--json", record=record)
+        if said is not None:
+            assert code == 2 and said in err
+            continue
+        drawn = row - int(batch.columns["observation_age"][row])
+        seen = {name: array[drawn : drawn + 1] for name, array in batch.observations.items()}
+        expected = network.act(seen, seen["action_mask"], memory[drawn : drawn + 1])[0][0]
+        asked = json.loads(out)["proposed"]["policy"]
+        assert asked["chosen_log_prob"] == pytest.approx(expected[batch.columns["chosen_action"][row]], abs=1e-4)
+
+
+@pytest.mark.parametrize("distribution", ["clipped", "squashed"])
+def test_a_policy_of_numbers_says_the_density_of_the_choice(explain: Any, tmp_path: Path, distribution: str) -> None:
+    box = Box(names=("steer",), low=(-2.0,), high=(2.0,))
+    weights = np.random.default_rng(3).normal(size=(4, 2)).astype(np.float32)
+    model = model_of(
+        [node("MatMul", ["features", "W"], ["said"])],
+        {"features": (FLOAT, ["N", 4])},
+        {"said": (FLOAT, ["N", 2])},
+        {"W": weights},
+    )
+    spec = SealSpec(
+        vocabulary=(), actions=box, distribution=distribution, observation_shapes={"features": (4,)}, world="road"
+    )
+    policy = seal(saved(model, tmp_path), tmp_path / "p.onnx", spec=spec, parts=ModelParts(output_kind="gaussian")).path
+    steps = 3
+    chosen = np.array([[0.5], [1.0], [-1.5]], np.float32)
+    features = np.random.default_rng(4).normal(size=(steps + 1, 4)).astype(np.float32)
+    decisions = default_decision_columns(box)
+    columns = {name: np.zeros((steps, *one.shape), one.dtype) for name, one in decisions.items()}
+    schema = TrajectorySchema(
+        observations={"features": ArraySpec("float32", (4,))}, decisions=decisions, vocabulary=(), actions=box
+    )
+    params = features[:steps] @ weights
+    mean, dev = params[:, 0].astype(np.float64), np.exp(params[:, 1].astype(np.float64))
+    z, stretch = chosen[:, 0].astype(np.float64), np.zeros(steps)
+    if distribution == "squashed":
+        u = z / 2.0  # 2 (a + 2) / 4 - 1
+        z, stretch = np.arctanh(u), np.log(1.0 - u**2) + np.log(2.0)
+    densities = -0.5 * ((z - mean) / dev) ** 2 - np.log(dev) - 0.5 * np.log(2.0 * np.pi) - stretch
+    life = Trajectory(
+        schema=schema,
+        observations={"features": features},
+        columns=columns | {"chosen_action": chosen, "action": chosen, "policy_log_prob": densities.astype(np.float32)},
+        rewards=np.zeros(steps, np.float32),
+        ticks=np.arange(steps),
+        terminated=True,
+        truncated=False,
+        agent_id="ann",
+        world=0,
+        episode=0,
+    )
+    convert(TrajectoryBatch.from_trajectories([life]), tmp_path / "record.npz", to="npz")
+    options = ("--agent", "ann", "--tick", "1", "--policy", str(policy))
+    code, out, _ = explain(*options, "--json", record=tmp_path / "record.npz")
+    asked = json.loads(out)["proposed"]["policy"]
+    assert (code, asked["top_actions"], asked["agrees"]) == (0, [], True)
+    assert asked["chosen_log_prob"] == pytest.approx(densities[1], abs=1e-4)
+    assert "log density" in explain(*options, record=tmp_path / "record.npz")[1]
+
+
+def test_the_memory_of_a_recorded_run_is_that_of_its_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = Corridor().spec
+    (width,) = spec.observation_shapes["features"]
+    label = card(spec.vocabulary.keys, spec.observation_shapes, world=spec.name, state_size=3)
+    path = tmp_path / "policy.onnx"
+    path.write_bytes(ElmanNetwork(width, len(spec.vocabulary)).file(label, spec.observation_shapes))
+    env = ("--env", "townlet_runtime.testing:Corridor")
+    assert main(["run", "-q", *env, "--policy", str(path), "--ticks", "30", "--record", str(tmp_path / "steps")]) == 0
+    capsys.readouterr()
+    record = tmp_path / "steps" / "agents.npz"
+    batch = load_batch(record)
+    # the last step of the agent that has lived longest: it remembers something
+    longest = int(np.diff(batch.offsets).argmax())
+    last = int(batch.offsets[longest + 1]) - 1
+    assert batch.columns["policy_state"][last].any()
+    step = ("--agent", str(batch.agent_ids[longest]), "--tick", str(batch.ticks[last]))
+    assert main(["explain", str(record), *step, "--policy", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["proposed"]["policy"]["agrees"] is True
 
 
 def test_a_tick_of_several_episodes_needs_one(explain: Any, batch: TrajectoryBatch, folder: Path) -> None:

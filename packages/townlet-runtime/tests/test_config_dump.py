@@ -91,7 +91,9 @@ CONFIGS = st.fixed_dictionaries(
                 "settings": st.dictionaries(st.sampled_from(["a", "b"]), st.none() | st.integers() | st.booleans()),
                 "vectorization": st.sampled_from(["auto", "sync"]),
                 "actions": st.sampled_from(["auto", "joint", "parts"]),
-                "observation_kinds": st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["flat", "entities"])),
+                "observation_kinds": st.dictionaries(
+                    st.sampled_from(["a", "b"]), st.sampled_from(["flat", "entities"])
+                ),
                 "max_entities": st.none() | st.integers(1, 4096),
                 "global_state": st.booleans(),
                 "max_episode_ticks": st.none() | st.integers(1, 99),

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+import townlet_behavior
 from townlet_runtime.errors import PolicyFileError
 from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.policy.seal_spec import SealSpec
+from townlet_runtime.simulation.interface import SimulationSpec
 from townlet_runtime.testing import Corridor
 from townlet_trajectory import Box, MultiDiscrete
 
@@ -17,6 +19,23 @@ def test_a_spec_is_that_of_a_simulation() -> None:
     made = SealSpec.of(spec)
     assert made.vocabulary == spec.vocabulary.keys and made.observation_shapes == spec.observation_shapes
     assert (made.world, made.feature_names, made.commitment) == ("corridor", spec.feature_names, commitment_of(spec))
+
+
+def test_a_spec_of_numbers_is_that_of_a_simulation() -> None:
+    actions = townlet_behavior.Box(names=("steer",), low=(-1.0,), high=(1.0,))
+    spec = SimulationSpec(
+        name="road",
+        capacity=2,
+        num_worlds=1,
+        episode_ticks=9,
+        actions=actions,
+        observation_shapes={"features": (2,)},
+    )
+    made = SealSpec.of(spec, distribution="squashed")
+    assert (made.vocabulary, made.distribution) == ((), "squashed")
+    assert made.actions == made.head == Box(names=("steer",), low=(-1.0,), high=(1.0,))
+    assert SealSpec.of(spec).distribution == "clipped"
+    assert SealSpec.of(Corridor().spec, distribution="squashed").distribution == ""
 
 
 def test_a_spec_is_read_from_json(tmp_path: Path) -> None:

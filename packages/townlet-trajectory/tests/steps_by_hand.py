@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from townlet_trajectory import ArraySpec, Trajectory, TrajectorySchema, default_decision_columns
+from townlet_trajectory import ArraySpec, Box, MultiDiscrete, Trajectory, TrajectorySchema, default_decision_columns
 from townlet_trajectory.audit.explanation import StepNames
-from townlet_trajectory.data.schema import Array, Kind, Source
+from townlet_trajectory.data.schema import ACTION_COLUMNS, Array, Kind, Source
 
 WAIT, EAT, WORK = 0, 1, 2
 NAMES = StepNames(
@@ -98,3 +98,22 @@ def trajectory_of(
         world=world,
         episode=episode,
     )
+
+
+PARTS = StepNames(
+    vocabulary=(),
+    proposers=("script",),
+    actions=MultiDiscrete(parts={"move": ("stay", "north", "south"), "hand": ("open", "closed")}),
+)
+NUMBERS = StepNames(
+    vocabulary=(), proposers=("script",), actions=Box(names=("steer", "throttle"), low=(-1.0, 0.0), high=(1.0, 2.0))
+)
+
+
+def array_row(names: StepNames, action: list[float], **changes: Any) -> dict[str, Array]:
+    """As `row_of`, where all actions are `action` unless a change says another."""
+    assert names.actions is not None
+    columns = {name: column for name, column in row_of().items() if name not in ACTION_COLUMNS}
+    for name in ACTION_COLUMNS:
+        columns[name] = np.array(changes.pop(name, action), names.actions.dtype)
+    return {**columns, **{name: np.asarray(value, COLUMNS[name].dtype) for name, value in changes.items()}}

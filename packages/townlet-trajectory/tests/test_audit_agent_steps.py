@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from steps_by_hand import EAT, SCHEMA, WAIT, WORK, trajectory_of
+from strategies import NUMBERS, PARTS, array_batch, array_schema
 
 from townlet_trajectory import EpisodeLabel, Trajectory, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.audit.agent_steps import AgentSteps, marks_of, row_of_choice, spans_of, steps_of_agent
@@ -210,3 +211,32 @@ def test_names_of_features_from_an_earlier_version() -> None:
     too_few = DatasetInfo(notes={"feature_names": ["a"]})
     assert steps_of_agent(opened(older, info=too_few), "ann").names.feature_names == ()
     assert steps_of_agent(opened(trajectory_of({}), info=beside), "ann").names.feature_names == SCHEMA.feature_names
+
+
+def test_numbers_are_put_together_where_they_were_chosen_for_the_same_reason() -> None:
+    schema = array_schema(NUMBERS)
+    batch = array_batch(schema, (5,), seed=1)
+    columns = {name: column.copy() for name, column in batch.columns.items()}
+    columns["source"][:] = [0, 0, 0, 1, 1]
+    columns["vetoed"][:] = columns["possessed"][:] = columns["demonstrated"][:] = False
+    columns["held_action"][:] = -1
+    columns["kind"][:] = columns["proposer"][:] = 0
+    columns["action"][:] = columns["chosen_action"][:] = [[0, 1], [0.5, 2], [1, 1.5], [-1, 0.5], [-0.5, 0.5]]
+    (one,) = replace(batch, columns=columns)
+    spans = [(span.first_tick, span.last_tick, span.action) for span in spans_of(one)]
+    # Means of 0, 0.5, 1 and of 1, 2, 1.5; then of -1, -0.5 and of 0.5, 0.5.
+    assert spans == [(0, 2, "steer=0.5, throttle=1.5 (means)"), (3, 4, "steer=-0.75, throttle=0.5 (means)")]
+    assert [span.action for span in spans_of(one, 1, 2)] == ["steer=0.5, throttle=2"]
+
+
+def test_an_agent_of_parts_is_explained() -> None:
+    batch = array_batch(array_schema(PARTS), (4,), seed=1)
+    columns = {name: column.copy() for name, column in batch.columns.items()}
+    columns["action"][:] = [[0, 0], [0, 0], [1, 1], [1, 1]]
+    columns["source"][:] = columns["kind"][:] = columns["proposer"][:] = 0
+    columns["vetoed"][:] = columns["possessed"][:] = columns["demonstrated"][:] = False
+    columns["held_action"][:], columns["chosen_action"][:] = -1, columns["action"]
+    (one,) = replace(batch, columns=columns)
+    assert [span.action for span in spans_of(one)] == ["move=stay, hand=open", "move=north, hand=closed"]
+    steps = AgentSteps(names=StepNames.of(batch.schema), trajectories=(one,))
+    assert steps.explain(one, 3).action == "move=north, hand=closed"

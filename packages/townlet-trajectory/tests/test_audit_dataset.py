@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import any_batches, make_trajectory
+from strategies import NUMBERS, PARTS, any_batches, array_batch, array_schema, make_trajectory
 
 from townlet_trajectory import ArraySpec, Kind, NonFiniteError, Trajectory, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.audit.dataset import audit_dataset
@@ -230,3 +230,59 @@ def test_the_blocks_change_nothing(batch: TrajectoryBatch, rows: int) -> None:
     one = audit_dataset(BatchSource(batch, rows_per_block=rows))
     assert one == audit_dataset(BatchSource(batch))
     assert one.text().replace("\n", "").isprintable()
+
+
+def of_parts(steps: int = 400) -> TrajectoryBatch:
+    """Drawn at random from a mask that allows everything; the first feature is the part `hand`."""
+    batch = array_batch(array_schema(PARTS), (steps,), seed=3)
+    columns = {name: column.copy() for name, column in batch.columns.items()}
+    columns["chosen_action"][:] = columns["action"]
+    columns["kind"][:] = Kind.DECISION
+    features = np.random.default_rng(4).normal(size=(steps, 3)).astype(np.float32)
+    features[:, 0] = columns["action"][:, 1]
+    seen = {"features": features, "action_mask": np.ones((steps, 5), np.bool_)}
+    return replace(batch, columns=columns, observations=seen)
+
+
+def test_the_leaks_of_each_part_are_looked_for() -> None:
+    report = audit_dataset(BatchSource(of_parts(), rows_per_block=50))
+    leaks = [finding for finding in report.findings if finding.code == "label-leak"]
+    assert [finding.entry for finding in leaks] == ["features[0]"]
+    assert "alone it tells `action.hand`: right in 100.0%" in leaks[0].message
+    (strongest,) = (finding for finding in report.findings if finding.code == "strongest-feature")
+    assert strongest.message.startswith("alone it tells `action.move`")
+    assert {"no-label", "unknown-action", "forbidden-action"}.isdisjoint(finding.code for finding in report.findings)
+
+
+def test_parts_that_are_none_never_taken_or_forbidden() -> None:
+    batch = of_parts()
+    columns = {name: column.copy() for name, column in batch.columns.items()}
+    columns["action"][:, 0] = np.where(columns["action"][:, 0] == 2, 0, columns["action"][:, 0])  # never south
+    columns["action"][:3, 1] = 2  # no such value
+    mask = np.ones((400, 5), np.bool_)
+    mask[:10, 3:] = columns["chosen_action"][:10, 1, None] != np.arange(2)  # forbids the choice of the second part
+    changed = replace(batch, columns=columns, observations={**batch.observations, "action_mask": mask})
+    told = {(finding.code, finding.entry): finding.message for finding in audit_dataset(BatchSource(changed)).findings}
+    assert told["unused-actions", "action.move"] == "1 of 3 actions are never taken: south"
+    assert told["unknown-action", "action.hand"].startswith("3 of 400 are no index of the keys of the part")
+    assert told["forbidden-action", "chosen_action"].startswith("10 of 400 steps")
+
+
+def test_numbers_have_bounds_and_no_leaks() -> None:
+    batch = array_batch(array_schema(NUMBERS), (40, 30), seed=1)
+    told = findings(BatchSource(batch))
+    assert "no leak was looked for" in told["no-label"].message and "unknown-action" not in told
+    beyond = batch.columns["action"].copy()
+    beyond[:5, 0] = 1.5
+    wrong = findings(BatchSource(replace(batch, columns={**batch.columns, "action": beyond})))["unknown-action"]
+    assert (wrong.severity, wrong.message) == (Severity.FAIL, "5 of 70 are not within the bounds")
+
+
+def test_lives_that_differ_in_numbers_alone_are_no_duplicates() -> None:
+    batch = array_batch(array_schema(NUMBERS), (4,), seed=1)
+    turned = replace(batch, columns={**batch.columns, "action": batch.columns["action"][::-1].copy()})
+    elsewhere = replace(turned, worlds=np.array([5]))
+    both = TrajectoryBatch.concatenate([batch, elsewhere])
+    assert "duplicate-content" not in findings(BatchSource(both))
+    same = TrajectoryBatch.concatenate([batch, replace(batch, worlds=np.array([5]))])
+    assert "duplicate-content" in findings(BatchSource(same))

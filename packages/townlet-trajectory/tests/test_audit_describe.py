@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import any_batches, make_trajectory
+from strategies import NUMBERS, PARTS, any_batches, array_batch, array_schema, make_trajectory
 
 from townlet_trajectory import ArraySpec, EpisodeLabel, Kind, Source, Trajectory, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.audit.describe import WIDTH, bar_lines, describe_dataset, histogram, text_of
@@ -252,3 +252,26 @@ def test_every_number_is_in_one_of_at_most_as_many_bins(values: list[float], max
     assert 1 <= len(bars) <= max_bins
     assert bars[0][1] and bars[-1][1]
     assert all(len(line) <= WIDTH for line in bar_lines(bars, right=True))
+
+
+def test_parts_and_numbers_are_shown() -> None:
+    parts = array_batch(array_schema(PARTS), (2, 2), seed=1)
+    executed = np.array([[0, 1], [2, 1], [2, 0], [2, 1]])
+    description = describe_dataset(BatchSource(replace(parts, columns={**parts.columns, "action": executed})))
+    assert description.parts == {"move": {"south": 3, "stay": 1}, "hand": {"closed": 3, "open": 1}}
+    document = json.loads(json.dumps(description.document(), allow_nan=False))
+    assert document["parts"] == description.parts and "numbers" not in document
+    text = text_of(description)
+    assert "Part move of the action" in text and "south" in text and "Actions (" not in text
+    numbers = array_batch(array_schema(NUMBERS), (2,), seed=1)
+    drawn = np.array([[0, 1], [1, 2]], np.float32)
+    description = describe_dataset(BatchSource(replace(numbers, columns={**numbers.columns, "action": drawn})))
+    assert description.numbers == {
+        "steer": {"mean": 0.5, "std": 0.5, "min": 0.0, "max": 1.0},
+        "throttle": {"mean": 1.5, "std": 0.5, "min": 1.0, "max": 2.0},
+    }
+    assert json.loads(json.dumps(description.document()))["numbers"] == description.numbers
+    lines = text_of(description).splitlines()
+    at = lines.index(next(line for line in lines if line.startswith("Numbers of the action")))
+    assert lines[at + 1].split() == ["steer", "0.5", "0.5", "0", "1"]
+    assert all(len(line) <= WIDTH for line in lines)

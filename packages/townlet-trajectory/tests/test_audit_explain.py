@@ -1,13 +1,16 @@
 """A step is explained from its row, and what was seen is compared with what else the agent saw."""
 
+import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from steps_by_hand import NAMES, WAIT, row_of
+from steps_by_hand import NAMES, NUMBERS, PARTS, WAIT, array_row, row_of
 
+from townlet_trajectory import MultiDiscrete
 from townlet_trajectory.audit.explain import (
     MAX_LISTED,
     RecordedStep,
@@ -17,6 +20,7 @@ from townlet_trajectory.audit.explain import (
     numbers_of,
 )
 from townlet_trajectory.audit.explanation import Decider, LikelyAction, SeenArray, SeenNumber, StepNames
+from townlet_trajectory.audit.explanation_text import explanation_lines
 from townlet_trajectory.data.schema import ACTION_MASK
 from townlet_trajectory.errors import ShapeError
 
@@ -104,6 +108,72 @@ def test_a_policy_that_is_asked_again() -> None:
     assert answer_of([math.log(0.7), math.log(0.2), math.log(0.1)], chosen_action=None, action=WAIT)[1] == (
         pytest.approx(math.log(0.7))
     )
+
+
+def test_a_row_of_parts_by_hand() -> None:
+    seen = {ACTION_MASK: np.array([True, False, True, True, True])}
+    columns = array_row(PARTS, [2, 0], expert_action=[0, 1])
+    # 0.5, 0.3 and 0.2 of the first part, 0.7 and 0.3 of the second: the choice has 0.2 * 0.7
+    log_probs = np.log(np.array([0.5, 0.3, 0.2, 0.7, 0.3])).astype(np.float32)
+    step = RecordedStep(agent_id="ann", tick=0, observations=seen, columns=columns, log_probs=log_probs)
+    said = explain_step(PARTS, step)
+    assert (said.legal_actions, said.illegal_actions) == (
+        ("move=stay", "move=south", "hand=open", "hand=closed"),
+        ("move=north",),
+    )
+    assert (said.num_actions, said.actions_are) == (5, "parts")
+    assert (said.action, said.expert_action) == ("move=south, hand=open", "move=stay, hand=closed")
+    assert said.answer is not None
+    assert said.answer.chosen_log_prob == pytest.approx(math.log(0.14))
+    assert [one.action for one in said.answer.top_actions] == [
+        "move=stay, hand=open",
+        "move=north, hand=open",
+        "move=stay, hand=closed",
+        "move=south, hand=open",
+        "move=north, hand=closed",
+    ]
+    assert [one.probability for one in said.answer.top_actions] == pytest.approx([0.35, 0.21, 0.15, 0.14, 0.09])
+    text = "\n".join(explanation_lines(said))
+    assert "4 of 5 values of its parts; not move=north" in text
+    assert "move=south, hand=open" in text and "chosen, drawn" in text
+
+
+@given(st.lists(st.integers(2, 4), min_size=1, max_size=3), st.integers(0, 2**32))
+def test_the_most_probable_actions_of_parts_are_those_of_all_combinations(sizes: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    names = StepNames(
+        vocabulary=(),
+        actions=MultiDiscrete(parts={f"p{k}": tuple(map(str, range(size))) for k, size in enumerate(sizes)}),
+    )
+    parts = [np.log(rng.dirichlet(np.ones(size))) for size in sizes]
+    columns = array_row(names, [0] * len(sizes))
+    step = RecordedStep(
+        agent_id="ann", tick=0, observations={}, columns=columns, log_probs=np.concatenate(parts).astype(np.float32)
+    )
+    answer = explain_step(names, step).answer
+    assert answer is not None
+    every = sorted((math.exp(sum(one)) for one in itertools.product(*parts)), reverse=True)
+    assert [one.probability for one in answer.top_actions] == pytest.approx(every[:5], rel=1e-4)
+
+
+def test_a_row_of_numbers_by_hand() -> None:
+    columns = array_row(NUMBERS, [0.25, 1.5], policy_log_prob=1.25)
+    step = RecordedStep(agent_id="ann", tick=0, observations={}, columns=columns, chosen_log_prob=1.2501)
+    said = explain_step(NUMBERS, step)
+    assert (said.num_actions, said.actions_are, said.policy_probability) == (0, "numbers", None)
+    assert said.chosen_action == "steer=0.25, throttle=1.5"
+    assert said.answer is not None
+    assert (said.answer.top_actions, said.answer.chosen_log_prob, said.answer.agrees) == ((), 1.2501, True)
+    text = "\n".join(explanation_lines(said))
+    assert "log density 1.25 of steer=0.25, throttle=1.5, as recorded" in text
+    assert "any action" in text and "1.5: the rewards that the policy expects" in text
+    assert "gave" not in "".join(said.why)  # numbers have no probability
+    other = explain_step(NUMBERS, replace(step, chosen_log_prob=0.0))
+    assert "another one recorded: another policy" in " ".join(" ".join(explanation_lines(other)).split())
+    with pytest.raises(ShapeError, match="numbers have no `log_probs` one by one"):
+        explain_step(NUMBERS, replace(step, log_probs=np.zeros(4, np.float32)))
+    with pytest.raises(ShapeError, match=r"`log_probs` must be \[3\], got None"):
+        explain_step(NAMES, RecordedStep(agent_id="a", tick=0, observations={}, columns=row_of(), chosen_log_prob=0.0))
 
 
 def test_an_answer_for_other_actions_is_refused() -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from strategies import NUMBERS, PARTS, array_batch, array_schema
 
 from townlet_trajectory import ArraySpec, DatasetError, Trajectory, TrajectoryBatch, TrajectorySchema, save_batch
 from townlet_trajectory.audit.outliers import (
@@ -234,3 +235,19 @@ def test_two_trajectories_have_no_median_to_differ_from(tmp_path: Path) -> None:
     save_batch(tmp_path / "two.npz", town().select(np.array([0, 1])))
     with pytest.raises(DatasetError, match="three trajectories or more, got 2"):
         find_outliers(tmp_path / "two.npz")
+
+
+def test_the_figures_of_array_actions() -> None:
+    parts = array_batch(array_schema(PARTS), (4, 2), seed=1)
+    executed = np.array([[0, 0], [0, 0], [1, 0], [1, 0], [2, 1], [2, 1]])
+    figures = trajectory_figures(BatchSource(replace(parts, columns={**parts.columns, "action": executed})))
+    # Two actions at two steps each, then one alone.
+    np.testing.assert_allclose(figures["action_entropy"], [math.log(2.0), 0.0], atol=1e-12)
+    numbers = array_batch(array_schema(NUMBERS), (4, 2), seed=1)
+    drawn = np.array([[0, 1], [0.5, 1], [0, 1], [0.5, 2], [-1, 0.5], [-0.5, 0.5]], np.float32)
+    whole = replace(numbers, columns={**numbers.columns, "action": drawn})
+    for rows in (None, 2):  # however the lives are cut
+        figures = trajectory_figures(BatchSource(whole if rows is None else split_every(whole, rows)))
+        assert "action_entropy" not in figures
+        np.testing.assert_allclose(figures["mean action.steer"], [0.25, -0.75])
+        np.testing.assert_allclose(figures["mean action.throttle"], [1.25, 0.5])

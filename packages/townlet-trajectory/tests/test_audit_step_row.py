@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from steps_by_hand import EAT, NAMES, WORK, row_of
+from steps_by_hand import EAT, NAMES, NUMBERS, PARTS, WORK, array_row, row_of
 
 from townlet_trajectory.audit.explanation import Decider, OptionInForce, StepNames
 from townlet_trajectory.audit.step_row import StepRow, key_of
@@ -63,3 +63,28 @@ def test_an_action_of_several_numbers() -> None:
 def test_a_possessed_row_is_its_possessors_whatever_else_it_says() -> None:
     columns = row_of(possessed=True, held_action=WORK, ticks_left=2, kind=Kind.FORCED)
     assert StepRow(names=NAMES, columns=columns, tick=0).decider is Decider.POSSESSOR
+
+
+def test_an_action_of_parts_has_their_names() -> None:
+    row = StepRow(names=PARTS, columns=array_row(PARTS, [1, 0], expert_action=[-1, -1], drawn_action=[7, 1]), tick=0)
+    assert row.executed == "move=north, hand=open"
+    assert (row.action("expert_action"), row.proposed_nothing) == (None, True)
+    assert row.action("drawn_action") == "move=value 7, hand=closed"
+    assert (row.option, row.decider) == (None, Decider.SCRIPT)
+    assert row.probability("policy_log_prob") == pytest.approx(0.2)
+    assert [key_of(PARTS, index) for index in (0, 3, 9)] == ["move=stay", "hand=open", "action 9"]
+
+
+def test_an_action_of_numbers_has_their_names_and_no_probability() -> None:
+    row = StepRow(names=NUMBERS, columns=array_row(NUMBERS, [0.5, 1.23456]), tick=0)
+    assert row.executed == "steer=0.5, throttle=1.235"
+    assert (row.action("expert_action"), row.proposed_nothing) == ("steer=0.5, throttle=1.235", False)
+    assert (row.option, row.probability("policy_log_prob")) == (None, None)
+    unproposed = StepRow(names=NUMBERS, columns=array_row(NUMBERS, [0.5, 1.0], proposer=-1), tick=0)
+    assert (unproposed.action("expert_action"), unproposed.proposed_nothing) == (None, True)
+    assert unproposed.action("drawn_action") == "steer=0.5, throttle=1"
+
+
+def test_a_column_of_another_width_is_no_action() -> None:
+    columns = {"action": np.array([1, 0, 0])}
+    assert StepRow(names=PARTS, columns=columns, tick=0).action("action") is None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SCHEMA, VOCABULARY, batches, make_trajectory
+from strategies import NUMBERS, PARTS, SCHEMA, VOCABULARY, array_batch, array_schema, batches, make_trajectory
 
 from townlet_trajectory import ArraySpec, SchemaError, ShapeError, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.data.pieces import merged
@@ -119,7 +119,7 @@ def test_merging_with_nothing_changes_nothing(batch: TrajectoryBatch) -> None:
     assert_same_statistics(nothing.merged(found), found)
 
 
-NUMBERS = st.lists(st.floats(-(2.0**126), 2.0**126, width=32), max_size=12)
+FLOATS = st.lists(st.floats(-(2.0**126), 2.0**126, width=32), max_size=12)
 
 
 def test_moments_by_hand() -> None:
@@ -177,7 +177,7 @@ def test_bad_arguments() -> None:
 
 
 @pytest.mark.property
-@given(NUMBERS, NUMBERS, NUMBERS)
+@given(FLOATS, FLOATS, FLOATS)
 def test_merged_are_those_of_the_whole(one: list[float], two: list[float], three: list[float]) -> None:
     parts = [Moments.of(np.array(part, np.float32)) for part in (one, two, three)]
     whole = Moments.of(np.array([*one, *two, *three], np.float32))
@@ -217,3 +217,15 @@ def test_running_moments_can_be_asked_between_parts() -> None:
     assert (running.moments.count, running.moments.mean) == (4, 1.5)
     with pytest.raises(ShapeError, match=r"rows must be \(\), got \(2,\)"):
         running.add(np.zeros((1, 2)))
+
+
+def test_the_statistics_of_array_actions() -> None:
+    parts = array_batch(array_schema(PARTS), (2, 2), seed=1)
+    executed = np.array([[0, 1], [2, 1], [2, 0], [2, 1]])
+    batch = replace(parts, columns={**parts.columns, "action": executed})
+    found = BatchStatistics.of(batch)
+    assert (found.actions, found.parts) == ({}, {"move": {0: 1, 2: 3}, "hand": {0: 1, 1: 3}})
+    assert BatchStatistics.of(batch[:1]).merged(BatchStatistics.of(batch[1:])).parts == found.parts
+    assert found.columns["policy_state"].mean.shape == (4,)
+    numbers = BatchStatistics.of(array_batch(array_schema(NUMBERS), (3,), seed=1))
+    assert (numbers.actions, numbers.parts) == ({}, {}) and numbers.columns["action"].mean.shape == (2,)

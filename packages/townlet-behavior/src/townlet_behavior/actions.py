@@ -100,6 +100,9 @@ class Box:
     """[K], finite, above `low`."""
 
     def __post_init__(self) -> None:
+        # Equal bounds have one spelling, which the digest is taken of: 1.0 for 1, and 0.0 for -0.0.
+        object.__setattr__(self, "low", tuple(float(bound) + 0.0 for bound in self.low))
+        object.__setattr__(self, "high", tuple(float(bound) + 0.0 for bound in self.high))
         if not self.names or len(set(self.names)) != len(self.names) or not all(self.names):
             raise VocabularyError(f"`names` must be different names, at least one, got {self.names!r}")
         if not len(self.names) == len(self.low) == len(self.high):

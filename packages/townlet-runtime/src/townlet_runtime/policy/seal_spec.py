@@ -11,6 +11,7 @@ from townlet_runtime.policy.file import actions_in, commitment_in, shapes_in, te
 from townlet_runtime.policy.policy import commitment_of
 from townlet_runtime.policy.wrapping import Head
 from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_runtime.simulation.recorded import recorded_actions
 from townlet_trajectory import ArtifactError, Box
 from townlet_trajectory.data.actions import ArrayActions
 from townlet_trajectory.evaluation.policy_card import DISTRIBUTIONS, Commitment
@@ -53,10 +54,13 @@ class SealSpec:
         return (len(self.vocabulary),) if self.actions is None else self.actions.sizes
 
     @classmethod
-    def of(cls, spec: SimulationSpec) -> SealSpec:
-        """What a policy for this simulation must have in common with it."""
+    def of(cls, spec: SimulationSpec, *, distribution: str = DISTRIBUTIONS[0]) -> SealSpec:
+        """What a policy for this simulation must have in common with it; `distribution` is of numbers alone."""
+        actions = recorded_actions(spec)
         return cls(
             vocabulary=spec.vocabulary.keys,
+            actions=actions,
+            distribution=distribution if isinstance(actions, Box) else "",
             world=spec.name,
             observation_shapes=spec.observation_shapes,
             feature_names=spec.feature_names,

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from townlet_trajectory.audit.explain import RecordedStep, explain_step, moments_of
 from townlet_trajectory.audit.explanation import Decider, Span, StepExplanation, StepNames, TickMark
 from townlet_trajectory.audit.reasons import FALLBACK, SCRIPT
+from townlet_trajectory.audit.step_row import text_of_numbers
+from townlet_trajectory.data.actions import Box
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.pieces import joined
 from townlet_trajectory.data.schema import FEATURES, Array, Source
@@ -66,23 +68,31 @@ class AgentSteps:
         return int(ticks[np.abs(ticks - tick).argmin()])
 
     def explain(
-        self, trajectory: Trajectory, row: int, *, log_probs: NDArray[np.float32] | None = None
+        self,
+        trajectory: Trajectory,
+        row: int,
+        *,
+        log_probs: NDArray[np.float32] | None = None,
+        chosen_log_prob: float | None = None,
     ) -> StepExplanation:
         """Explain a step, compared with all steps of the agent.
 
         Args:
             trajectory: one of these.
             row: in it.
-            log_probs: [A]; the answer of a policy that was asked again; None: none was.
+            log_probs: [A], of several parts those of all side by side; the answer of a policy that was asked again;
+                None: none was.
+            chosen_log_prob: in the place of `log_probs` where actions are numbers: of the chosen ones.
 
         Raises:
-            ShapeError: if the answer is for another number of actions.
+            ShapeError: if the answer is for another number of actions, or of the other kind.
         """
         step = replace(
             _decision_at(trajectory, row),
             observations={name: np.asarray(seen[row]) for name, seen in trajectory.observations.items()},
             moments=self.moments,
             log_probs=log_probs,
+            chosen_log_prob=chosen_log_prob,
         )
         return explain_step(self.names, step)
 
@@ -147,7 +157,8 @@ def marks_of(trajectory: Trajectory) -> dict[TickMark, NDArray[np.bool_]]:
 
 
 def spans_of(trajectory: Trajectory, first: int = 0, stop: int | None = None) -> list[Span]:
-    """Put consecutive steps together at which the same was done for the same reason.
+    """Put consecutive steps together at which the same was done for the same reason; numbers, which are hardly ever the
+    same, where they were chosen for the same reason, with their means.
 
     Args:
         trajectory: of the agent.
@@ -164,7 +175,7 @@ def spans_of(trajectory: Trajectory, first: int = 0, stop: int | None = None) ->
             Span(
                 first_tick=int(trajectory.ticks[begin]),
                 last_tick=int(trajectory.ticks[end - 1]),
-                **reason._asdict(),
+                **(reason._asdict() | _mean_numbers(trajectory, begin, end)),
                 reward=float(trajectory.rewards[begin:end].sum(dtype=np.float64)),
                 marks=tuple(mark for mark, where in marks.items() if where[begin:end].any()),
             )
@@ -193,6 +204,19 @@ def row_of_choice(columns: Mapping[str, Array], row: int) -> int | None:
     return first - 1 if first > 0 and chosen[first - 1] == held[row] else None
 
 
+def _mean_numbers(trajectory: Trajectory, begin: int, end: int) -> dict[str, str]:
+    """The actions of a span in words, where they are numbers."""
+    actions, columns = trajectory.schema.actions, trajectory.columns
+    if not isinstance(actions, Box):
+        return {}
+    means = {
+        name: text_of_numbers(actions, columns[name][begin:end].mean(axis=0, dtype=np.float64))
+        for name in ("action", "chosen_action")
+        if name in columns
+    }
+    return {name: text if end - begin == 1 else f"{text} (means)" for name, text in means.items()}
+
+
 class _Reason(NamedTuple):
     """Of the steps of a span."""
 
@@ -209,9 +233,10 @@ def _reason_at(trajectory: Trajectory, names: StepNames, row: int) -> _Reason:
     decided = _decision_at(trajectory, row).row(names)
     option, decider = decided.option, decided.decider
     by_script = decided.proposer if decider is Decider.SCRIPT else None
+    has_numbers = isinstance(trajectory.schema.actions, Box)
     return _Reason(
-        action=decided.executed,
-        chosen_action=decided.action("chosen_action"),
+        action="" if has_numbers else decided.executed,
+        chosen_action=None if has_numbers else decided.action("chosen_action"),
         decider=decider,
         source=decided.code("source", Source),
         proposer=by_script if option is None else option.proposer,

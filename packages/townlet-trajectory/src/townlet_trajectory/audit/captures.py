@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from townlet_trajectory.audit.content import ContentAudit, ContentRows, report_lengths
+from townlet_trajectory.audit.content import ContentAudit, ContentRows, Label, report_lengths
 from townlet_trajectory.audit.report import AuditReport, DatasetAudit, FindingList
 from townlet_trajectory.data.schema import Kind
 from townlet_trajectory.errors import ArtifactError, SchemaError
@@ -256,8 +256,8 @@ def _rows(sample: ReplaySample) -> ContentRows:
         observations={"map": sample.map, "features": sample.features},
         rewards=sample.rewards,
         actions=sample.actions,
+        labels={"action": Label(sample.actions, sample.vocabulary)},
         forced=columns["kind"] == Kind.FORCED if "kind" in columns else np.zeros(len(sample), np.bool_),
-        vocabulary=sample.vocabulary,
         offsets=np.array([0, len(sample)], np.int64),
     )
 

@@ -9,8 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from townlet_trajectory.audit.content import MAX_NAMES, ColumnAudit, ContentAudit, ContentRows, listed, report_lengths
+from townlet_trajectory.audit.content import (
+    MAX_NAMES,
+    ColumnAudit,
+    ContentAudit,
+    ContentRows,
+    Label,
+    listed,
+    report_lengths,
+)
 from townlet_trajectory.audit.report import AuditReport, DatasetAudit, FindingList
+from townlet_trajectory.data.actions import MultiDiscrete
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import Kind
 from townlet_trajectory.data.table import overlapping, sums_of_wholes, whole_of_piece
@@ -39,7 +48,7 @@ def audit_dataset(
     Args:
         dataset: what to read.
         label: the decision column that a learner is to predict; leaks are looked for where it is a scalar of integers
-            and the schema has a vocabulary.
+            and the schema has a vocabulary, or where it is of several parts, of each.
         element_names: of an observation, the names of its elements in C order, for messages. Those that a dataset was
             given by a capture are known without it.
         data_root: where samples that are not below a capture's manifest are looked for: the working folder, unless said
@@ -104,10 +113,8 @@ def _compare_files(directory: Path, manifest: DatasetManifest, found: FindingLis
 
 
 def _audit_source(source: TrajectorySource, found: FindingList, label: str, names: Mapping[str, Sequence[str]]) -> None:
-    schema, spec = source.schema, source.schema.decisions.get(label)
-    content, columns = ContentAudit(element_names=names), ColumnAudit(schema)
-    has_label = spec is not None and spec.shape == () and "int" in spec.dtype and bool(schema.vocabulary)
-    if not has_label:
+    content, columns = ContentAudit(element_names=names), ColumnAudit(source.schema)
+    if not _labels(TrajectoryBatch.empty(source.schema), label):
         found.info("no-label", label, "no scalar column of integers with a vocabulary: no leak was looked for")
     tables: list[TrajectoryTable] = []
     for block in range(len(source.block_offsets) - 1):
@@ -120,7 +127,7 @@ def _audit_source(source: TrajectorySource, found: FindingList, label: str, name
             )
             found.fail(code, entry, reason)
             continue
-        content.add(_rows(batch, label if has_label else None))
+        content.add(_rows(batch, label))
         columns.add(batch)
         tables.append(table_of(batch))
     if not tables:
@@ -137,16 +144,32 @@ def _audit_source(source: TrajectorySource, found: FindingList, label: str, name
     report_lengths(found, sums_of_wholes(whole_of_piece(table), table.lengths))
 
 
-def _rows(batch: TrajectoryBatch, label: str | None) -> ContentRows:
+def _rows(batch: TrajectoryBatch, label: str) -> ContentRows:
     has_kind = "kind" in batch.columns
+    labels = _labels(batch, label)
+    is_known = bool(labels) or (batch.schema.actions is not None and label in batch.columns)
     return ContentRows(
         observations=batch.observations,
         rewards=batch.rewards,
-        actions=np.zeros(0, np.int64) if label is None else batch.columns[label].astype(np.int64, copy=False),
+        actions=batch.columns[label] if is_known else np.zeros(0, np.int64),
+        labels=labels,
         forced=batch.columns["kind"] == Kind.FORCED if has_kind else np.zeros(batch.num_steps, np.bool_),
-        vocabulary=batch.schema.vocabulary,
         offsets=batch.offsets,
     )
+
+
+def _labels(batch: TrajectoryBatch, label: str) -> dict[str, Label]:
+    """The column `label` of indices, or its parts; none where it holds numbers, or nothing says what they mean."""
+    schema, spec = batch.schema, batch.schema.decisions.get(label)
+    if spec is None or "int" not in spec.dtype:
+        return {}
+    codes = batch.columns[label].astype(np.int64, copy=False)
+    if spec.shape == () and schema.vocabulary:
+        return {label: Label(codes, schema.vocabulary)}
+    if isinstance(schema.actions, MultiDiscrete) and spec.shape == (len(schema.actions.names),):
+        parts = enumerate(schema.actions.parts.items())
+        return {f"{label}.{part}": Label(np.ascontiguousarray(codes[:, at]), keys) for at, (part, keys) in parts}
+    return {}
 
 
 def _name(table: TrajectoryTable, place: int) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from townlet_trajectory.audit.words import WIDTH
 from townlet_trajectory.audit.words import short as short
+from townlet_trajectory.data.actions import Box, MultiDiscrete
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import EpisodeLabel, Kind, Source, schema_document
 from townlet_trajectory.data.statistics import BatchStatistics, Moments, returns_of
@@ -84,15 +85,32 @@ class DatasetDescription:
     @property
     def actions(self) -> dict[str, int]:
         """Steps by action that was taken, the most frequent first; empty where actions are not discrete."""
-        texts = dict(enumerate(self.statistics.schema.vocabulary))
-        named = {texts.get(code, f"action {code}"): count for code, count in self.statistics.actions.items()}
-        return dict(sorted(named.items(), key=lambda pair: -pair[1]))
+        return _by_text(self.statistics.schema.vocabulary, self.statistics.actions, "action")
 
     @property
     def unused_actions(self) -> list[str]:
         """Actions of the vocabulary that were never taken."""
         used = self.statistics.actions
         return [text for code, text in enumerate(self.statistics.schema.vocabulary) if code not in used]
+
+    @property
+    def parts(self) -> dict[str, dict[str, int]]:
+        """Steps by value of each part of the executed action, the most frequent first; empty where it has no parts."""
+        actions = self.statistics.schema.actions
+        if not isinstance(actions, MultiDiscrete):
+            return {}
+        return {part: _by_text(actions.parts[part], counts, "value") for part, counts in self.statistics.parts.items()}
+
+    @property
+    def numbers(self) -> dict[str, dict[str, float]]:
+        """Mean, standard deviation, least and greatest of each number of the executed action; empty without numbers."""
+        actions, moments = self.statistics.schema.actions, self.statistics.columns.get("action")
+        if not isinstance(actions, Box) or moments is None or not moments.count:
+            return {}
+        return {
+            name: {figure: float(values[place]) for figure, values in zip(_FIGURES, _arrays_of(moments), strict=True)}
+            for place, name in enumerate(actions.names)
+        }
 
     @property
     def sources(self) -> dict[str, int]:
@@ -124,6 +142,8 @@ class DatasetDescription:
             "rewards": _moments(figures.rewards),
             "actions": {**self.actions},
             "unused_actions": [*self.unused_actions],
+            **({"parts": {part: {**counts} for part, counts in self.parts.items()}} if self.parts else {}),
+            **({"numbers": {name: {**figures} for name, figures in self.numbers.items()}} if self.numbers else {}),
             "sources": {**self.sources},
             "kinds": {**self.kinds},
             "flags": {**figures.flags},
@@ -165,6 +185,8 @@ def text_of(description: DatasetDescription) -> str:
         _numbers("Steps of a trajectory", description.lengths.astype(np.float64)),
         _numbers("Return of a trajectory", description.returns),
         _actions(description),
+        *(_section(f"Part {part} of the action", counts) for part, counts in description.parts.items()),
+        _numbers_of_actions(description),
         _section("Who decided", description.sources),
         _section("What the steps are to a learner", description.kinds),
         _section("Steps that are", figures.flags, total=figures.num_steps),
@@ -302,17 +324,26 @@ def _actions(description: DatasetDescription) -> list[str]:
     return _section(f"Actions ({f'{unused} of {size} never taken' if unused else f'all {size} taken'})", dict(bars))
 
 
+def _numbers_of_actions(description: DatasetDescription) -> list[str]:
+    numbers = description.numbers
+    return _table("Numbers of the action", numbers) if numbers else []
+
+
 def _section(title: str, counts: Mapping[str, int], *, total: int | None = None) -> list[str]:
     return [title, *bar_lines(counts.items(), total=total)] if counts else []
 
 
 def _columns(rows: Mapping[str, Moments]) -> list[str]:
     plain = {name: moments for name, moments in rows.items() if moments.count and not moments.mean.shape}
-    width = max(map(len, plain))
-    lines = [f"{'Columns':<{width + 2}}{'mean':>12}{'deviation':>12}{'least':>12}{'greatest':>12}"]
-    for name, moments in plain.items():
-        cells = "".join(f"{short(figure):>12}" for figure in _figures(moments).values())
-        lines.append(f"  {name:<{width}}{cells}")
+    return _table("Columns", {name: _figures(moments) for name, moments in plain.items()})
+
+
+def _table(title: str, rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    width = max(max(map(len, rows)), len(title) - 2)
+    lines = [f"{title:<{width + 2}}{'mean':>12}{'deviation':>12}{'least':>12}{'greatest':>12}"]
+    for name, figures in rows.items():
+        cells = "".join(f"{short(figure):>12}" for figure in figures.values())
+        lines.append(f"  {printable(name):<{width}}{cells}")
     return lines
 
 
@@ -326,9 +357,22 @@ def _named(counts: Mapping[int, int], codes: type[IntEnum]) -> dict[str, int]:
     return named | {f"code {number}": count for number, count in counts.items() if number not in [*codes]}
 
 
+def _by_text(texts: Sequence[str], counts: Mapping[int, int], what: str) -> dict[str, int]:
+    """Counts by the text of each index, the most frequent first; indices without one by their number."""
+    known = dict(enumerate(texts))
+    named = {known.get(code, f"{what} {code}"): count for code, count in counts.items()}
+    return dict(sorted(named.items(), key=lambda pair: -pair[1]))
+
+
+_FIGURES = ("mean", "std", "min", "max")
+
+
+def _arrays_of(moments: Moments) -> tuple[NDArray[np.float64], ...]:
+    return moments.mean, moments.std, moments.minimum, moments.maximum
+
+
 def _figures(moments: Moments) -> dict[str, float]:
-    values: Sequence[NDArray[np.float64]] = (moments.mean, moments.std, moments.minimum, moments.maximum)
-    return dict(zip(("mean", "std", "min", "max"), map(float, values), strict=True))
+    return dict(zip(_FIGURES, map(float, _arrays_of(moments)), strict=True))
 
 
 def _moments(moments: Moments) -> JsonValue:

@@ -19,6 +19,7 @@ from townlet_trajectory.audit.explanation import (
 )
 from townlet_trajectory.audit.reasons import reasons_of
 from townlet_trajectory.audit.step_row import StepRow, key_of
+from townlet_trajectory.data.actions import Box, MultiDiscrete
 from townlet_trajectory.data.schema import ACTION_MASK, FEATURES, Array, Kind, Source
 from townlet_trajectory.data.statistics import Moments
 from townlet_trajectory.errors import ShapeError
@@ -62,7 +63,9 @@ class RecordedStep:
     moments: Mapping[str, Moments] = field(default_factory=dict)
     """Of each observation over all steps of the agent; empty: not known."""
     log_probs: NDArray[np.float32] | None = None
-    """[A]; of a policy that was asked again."""
+    """[P]; of a policy that was asked again: of the actions, or of the values of all parts side by side."""
+    chosen_log_prob: float | None = None
+    """Of the chosen numbers under a policy that was asked again, where actions are numbers."""
 
     def row(self, names: StepNames) -> StepRow:
         """Its decision columns as what they mean."""
@@ -87,7 +90,7 @@ def explain_step(names: StepNames, step: RecordedStep) -> StepExplanation:
         Everything that the row says, and `why` in sentences.
 
     Raises:
-        ShapeError: if the policy's answer is for another number of actions.
+        ShapeError: if the policy's answer is for another number of actions, or of the other kind.
     """
     row = step.row(names)
     mask = step.observations.get(ACTION_MASK)
@@ -101,7 +104,7 @@ def explain_step(names: StepNames, step: RecordedStep) -> StepExplanation:
         arrays=arrays_of(step.observations),
         legal_actions=None if mask is None else _keys(names, mask.astype(np.bool_)),
         illegal_actions=None if mask is None else _keys(names, ~mask.astype(np.bool_)),
-        num_actions=len(names.vocabulary),
+        num_actions=len(names.choices),
         option=row.option,
         expert_action=expert,
         proposer=row.proposer,
@@ -110,7 +113,7 @@ def explain_step(names: StepNames, step: RecordedStep) -> StepExplanation:
         policy_probability=row.probability("policy_log_prob") if row.is_drawn else None,
         behavior_probability=row.probability("behavior_log_prob") if row.is_drawn else None,
         value=row.real("value"),
-        answer=None if step.log_probs is None else _answer(row, step.log_probs),
+        answer=_answer(row, step),
         ratio=row.real("ratio"),
         temperature=row.real("temperature"),
         observation_age=row.number("observation_age"),
@@ -127,23 +130,71 @@ def explain_step(names: StepNames, step: RecordedStep) -> StepExplanation:
         reward_terms=row.reward_terms,
         end=step.end,
         episode_label=step.episode_label,
+        actions_are="keys" if names.actions is None else "parts" if _has_parts(names) else "numbers",
     )
+
+
+def _has_parts(names: StepNames) -> bool:
+    return isinstance(names.actions, MultiDiscrete)
 
 
 def _keys(names: StepNames, where: NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple(key_of(names, at) for at in np.flatnonzero(where).tolist())
 
 
-def _answer(row: StepRow, log_probs: NDArray[np.float32]) -> PolicyAnswer:
-    size = len(row.names.vocabulary)
-    if log_probs.shape != (size,):
-        raise ShapeError(f"`log_probs` must be [{size}], got {log_probs.shape}")
-    order = np.argsort(-log_probs, kind="stable")[:TOP_ACTIONS].tolist()
-    top = [LikelyAction(action=key_of(row.names, at), probability=math.exp(log_probs[at])) for at in order]
-    chosen, executed, recorded = row.number("chosen_action"), row.number("action"), row.real("policy_log_prob")
-    of_chosen = float(log_probs[(executed or 0) if chosen is None else chosen])
-    agrees = None if recorded is None or not row.is_drawn else abs(of_chosen - recorded) <= AGREEMENT
-    return PolicyAnswer(top_actions=tuple(top), chosen_log_prob=of_chosen, agrees=agrees)
+def _answer(row: StepRow, step: RecordedStep) -> PolicyAnswer | None:
+    log_probs, actions = step.log_probs, row.names.actions
+    if log_probs is None and step.chosen_log_prob is None:
+        return None
+    if isinstance(actions, Box):
+        if log_probs is not None or step.chosen_log_prob is None:
+            raise ShapeError("numbers have no `log_probs` one by one: `chosen_log_prob` is expected")
+        return PolicyAnswer(
+            top_actions=(), chosen_log_prob=step.chosen_log_prob, agrees=_agrees(row, step.chosen_log_prob)
+        )
+    size = len(row.names.choices)
+    if log_probs is None or log_probs.shape != (size,):
+        raise ShapeError(f"`log_probs` must be [{size}], got {None if log_probs is None else log_probs.shape}")
+    top = [
+        LikelyAction(action=", ".join(key_of(row.names, at) for at in columns), probability=math.exp(log_prob))
+        for columns, log_prob in _most_probable(log_probs, actions)
+    ]
+    named = [row.columns[name] for name in ("chosen_action", "action") if name in row.columns]
+    chosen = named[0] if named else np.zeros(1 if actions is None else len(actions.sizes), np.int64)
+    of_chosen = float(log_probs[_columns_of(chosen, actions)].sum())
+    return PolicyAnswer(top_actions=tuple(top), chosen_log_prob=of_chosen, agrees=_agrees(row, of_chosen))
+
+
+def _agrees(row: StepRow, log_prob: float) -> bool | None:
+    recorded = row.real("policy_log_prob")
+    return None if recorded is None or not row.is_drawn else abs(log_prob - recorded) <= AGREEMENT
+
+
+def _columns_of(action: Array, actions: MultiDiscrete | None) -> NDArray[np.int64]:
+    """The columns of log-probabilities that an action is made of."""
+    starts = np.zeros(1) if actions is None else np.cumsum((0, *actions.sizes[:-1]))
+    return (starts + np.atleast_1d(action)).astype(np.int64)
+
+
+def _most_probable(
+    log_probs: NDArray[np.float32], actions: MultiDiscrete | None
+) -> list[tuple[tuple[int, ...], float]]:
+    """The most probable actions: their columns, and their log-probability.
+
+    Those of k + 1 parts are among the most probable ones of the first k parts, each with every value of the next.
+    """
+    sizes = (len(log_probs),) if actions is None else actions.sizes
+    best: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+    start = 0
+    for size in sizes:
+        together = [
+            ((*columns, at), so_far + float(log_probs[at]))
+            for columns, so_far in best
+            for at in range(start, start + size)
+        ]
+        best = sorted(together, key=lambda pair: -pair[1])[:TOP_ACTIONS]
+        start += size
+    return best
 
 
 def numbers_of(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
+from townlet_trajectory.data.actions import ArrayActions, MultiDiscrete
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.storage.json import JsonValue
 
@@ -15,12 +17,21 @@ class StepNames:
     """What the codes of decisions mean; empty where that is not known."""
 
     vocabulary: tuple[str, ...]
-    """Keys of the actions."""
+    """Keys of the actions; empty where they are arrays."""
     proposers: tuple[str, ...] = ()
     veto_reasons: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     """Of the columns of the observation `features`."""
     reward_terms: tuple[str, ...] = ()
+    actions: ArrayActions | None = None
+    """Actions of several parts, or numbers."""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Columns of a mask and of log-probabilities: keys of the actions, or `PART=KEY` of each value of each part."""
+        if isinstance(self.actions, MultiDiscrete):
+            return tuple(f"{part}={key}" for part, keys in self.actions.parts.items() for key in keys)
+        return self.vocabulary
 
     @classmethod
     def of(cls, schema: TrajectorySchema) -> StepNames:
@@ -31,6 +42,7 @@ class StepNames:
             veto_reasons=schema.veto_reasons,
             feature_names=schema.feature_names,
             reward_terms=schema.reward_terms,
+            actions=schema.actions,
         )
 
 
@@ -97,9 +109,9 @@ class PolicyAnswer:
     """The answer of a policy to what was seen, computed now."""
 
     top_actions: tuple[LikelyAction, ...]
-    """The most probable ones, at most five, most probable first."""
+    """The most probable ones, at most five, most probable first; none where actions are numbers."""
     chosen_log_prob: float
-    """log π of the chosen action."""
+    """log π of the chosen action; of numbers a density."""
     agrees: bool | None
     """Whether that is the recorded log-probability; None where none was recorded."""
 
@@ -132,7 +144,7 @@ class StepExplanation:
     legal_actions: tuple[str, ...] | None
     illegal_actions: tuple[str, ...] | None
     num_actions: int
-    """Of the vocabulary."""
+    """Of the vocabulary; of several parts the values of all, of numbers 0."""
     # What was proposed
     option: OptionInForce | None
     expert_action: str | None
@@ -144,7 +156,7 @@ class StepExplanation:
     drawn_action: str | None
     """Drawn by the blend, also where an option was held or the agent possessed."""
     policy_probability: float | None
-    """Of the chosen action under the policy that acted; None where nothing was drawn."""
+    """Of the chosen action under the policy that acted; None where nothing was drawn, and of numbers."""
     behavior_probability: float | None
     """Of the chosen action under the blend; None likewise."""
     value: float | None
@@ -176,6 +188,8 @@ class StepExplanation:
     """`terminated`, `truncated`, or `cut` where the record stops at this step; None: the trajectory goes on."""
     episode_label: str | None
     """What a person said of the whole episode: `success`, `failure`, `discard`; None: nothing."""
+    actions_are: Literal["keys", "parts", "numbers"] = "keys"
+    """What an action is made of: of parts `num_actions` counts the values of all, and numbers have no probabilities."""
 
     def document(self) -> dict[str, JsonValue]:
         """As JSON, under keys that stay: `docs/how-to/explain.md` has the list."""

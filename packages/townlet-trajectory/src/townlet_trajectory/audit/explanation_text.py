@@ -96,11 +96,12 @@ def _number(one: SeenNumber, width: int) -> str:
 
 def _could(step: StepExplanation) -> str:
     size, legal = step.num_actions, step.legal_actions
+    what = f"{size} values of its parts" if step.actions_are == "parts" else f"{size} actions"
     if legal is None or len(legal) == size:
-        return f"any of {size} actions" if size else "any action"
+        return f"any of {what}" if size else "any action"
     if step.illegal_actions and len(step.illegal_actions) < len(legal):
-        return f"{len(legal)} of {size} actions; not {_listed(step.illegal_actions)}"
-    return f"{len(legal)} of {size} actions: {_listed(legal)}"
+        return f"{len(legal)} of {what}; not {_listed(step.illegal_actions)}"
+    return f"{len(legal)} of {what}: {_listed(legal)}"
 
 
 def _listed(keys: Sequence[str]) -> str:
@@ -138,14 +139,15 @@ def _proposed(step: StepExplanation) -> list[str]:
         settings.append(f"reaction delay {ticks(step.observation_age)}")
     if settings:
         rows.append(("settings", ", ".join(settings)))
-    if step.value is not None and step.policy_probability is not None:
+    is_drawn = step.policy_probability is not None or (step.actions_are == "numbers" and step.kind == "decision")
+    if step.value is not None and is_drawn:
         rows.append(("value", f"{short(step.value)}: the rewards that the policy expects"))
     width = max(len(name) for name, _ in rows) + 2
     return [f"{name:<{width}}{text}" for name, text in rows]
 
 
 def _answer(step: StepExplanation, answer: PolicyAnswer) -> list[str]:
-    width = max(len(one.action) for one in answer.top_actions)
+    width = max((len(one.action) for one in answer.top_actions), default=0)
     lines = []
     for one in answer.top_actions:
         roles = {
@@ -155,6 +157,9 @@ def _answer(step: StepExplanation, answer: PolicyAnswer) -> list[str]:
         }
         notes = ", ".join(role for role, action in roles.items() if action == one.action)
         lines.append(f"{one.action:<{width}}{percent(one.probability):>10}   {notes}".rstrip())
+    if step.actions_are == "numbers":
+        recorded = {True: ", as recorded", False: ", and another one recorded: another policy", None: ""}[answer.agrees]
+        return [f"log density {answer.chosen_log_prob:.4g} of {step.chosen_action or step.action}{recorded}"]
     if answer.agrees is not None and step.policy_probability is not None:
         recorded = (
             "as recorded" if answer.agrees else f"and {percent(step.policy_probability)} recorded: another policy"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_trajectory.data.actions import Box, MultiDiscrete
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import ACTION_MASK, TrajectorySchema
 from townlet_trajectory.data.statistics import returns_of
@@ -30,6 +31,7 @@ NORMAL_MEAN = math.sqrt(2.0 / math.pi)
 MAX_ELEMENTS = 1024
 """Observations with more numbers in a row, or more than one axis, are left out: pictures have no features."""
 MAX_REASONS = 3
+_ACTION = "action"
 
 _SAME = 1e-9
 """Deviations of this share of the numbers' size are taken for rounding."""
@@ -41,7 +43,7 @@ class Reason:
     """One figure of a trajectory, and how far it is from that of the others."""
 
     figure: str
-    """`length`, `return`, `action_entropy` (nats), or `mean NAME` of a feature."""
+    """`length`, `return`, `action_entropy` (nats), `mean NAME` of a feature, or `mean action.NAME` of numbers."""
     value: float
     median: float
     """Of all trajectories."""
@@ -179,7 +181,8 @@ def trajectory_figures(
 
     Returns:
         [W] each, by name; trajectories in the order of their first pieces. `action_entropy` (nats, of the shares of the
-        actions that were taken) where there is a vocabulary.
+        actions that were taken, all parts together) where there is a vocabulary, or there are parts; the means of
+        actions that are numbers.
 
     Raises:
         ArtifactError: if something cannot be read.
@@ -188,6 +191,8 @@ def trajectory_figures(
     features = _features(schema, element_names or {})
     returns = np.zeros(len(wholes), np.float64)
     sums = {name: np.zeros((len(wholes), len(names))) for name, names in features.items()}
+    numbers = schema.actions.names if isinstance(schema.actions, Box) and _ACTION in schema.decisions else ()
+    acted = np.zeros((len(wholes), len(numbers)))
     counts: list[NDArray[np.int64]] = []
     for block, first, stop in blocks_of(source):
         batch = source.load_block(block)
@@ -195,12 +200,16 @@ def trajectory_figures(
         for name in features:
             rows = batch.observations[name].astype(np.float64).reshape(batch.num_steps, -1)
             sums[name][first:stop] = np.add.reduceat(rows, batch.offsets[:-1], axis=0)
+        if numbers:
+            acted[first:stop] = np.add.reduceat(batch.columns[_ACTION].astype(np.float64), batch.offsets[:-1], axis=0)
         if _has_actions(schema):
             counts.append(_action_counts(batch, wholes[first:stop]))
     lengths = sums_of_wholes(wholes, source.table.lengths)
     figures = {"length": lengths, "return": sums_of_wholes(wholes, returns)}
     if counts:
         figures["action_entropy"] = _entropies(np.concatenate(counts), lengths)
+    for place, number in enumerate(numbers):
+        figures[f"mean {_ACTION}.{number}"] = sums_of_wholes(wholes, acted[:, place]) / lengths
     for name, elements in features.items():
         for place, element in enumerate(elements):
             figures[f"mean {element}"] = sums_of_wholes(wholes, sums[name][:, place]) / lengths
@@ -260,22 +269,25 @@ def _features(schema: TrajectorySchema, element_names: Mapping[str, Sequence[str
 
 
 def _has_actions(schema: TrajectorySchema) -> bool:
-    spec = schema.decisions.get("action")
-    return bool(schema.vocabulary) and spec is not None and spec.shape == () and "int" in spec.dtype
+    """Whether actions are indices, of one vocabulary or of parts."""
+    spec = schema.decisions.get(_ACTION)
+    if spec is None or "int" not in spec.dtype:
+        return False
+    return isinstance(schema.actions, MultiDiscrete) or (bool(schema.vocabulary) and spec.shape == ())
 
 
 def _action_counts(batch: TrajectoryBatch, wholes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[K, 3]: whole trajectory, action, and how often it was taken."""
+    """[K, 2 + W]: whole trajectory, action of W parts, and how often it was taken."""
     of_row = np.repeat(wholes, batch.lengths)
-    pairs, counts = np.unique(
-        np.column_stack((of_row, batch.columns["action"].astype(np.int64))), axis=0, return_counts=True
+    taken, counts = np.unique(
+        np.column_stack((of_row, batch.columns[_ACTION].astype(np.int64))), axis=0, return_counts=True
     )
-    return np.column_stack((pairs, counts))
+    return np.column_stack((taken, counts))
 
 
 def _entropies(counts: NDArray[np.int64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[W]; entropy in nats of the actions of each trajectory, from `counts` [K, 3] of its pieces."""
-    pairs, which = np.unique(counts[:, :2], axis=0, return_inverse=True)
-    shares = np.bincount(which, weights=counts[:, 2]) / lengths[pairs[:, 0]]
+    """[W]; entropy in nats of the actions of each trajectory, from `counts` of its pieces, see `_action_counts`."""
+    taken, which = np.unique(counts[:, :-1], axis=0, return_inverse=True)
+    shares = np.bincount(which, weights=counts[:, -1]) / lengths[taken[:, 0]]
     # -p ln p of one action alone is -0.0
-    return np.abs(np.bincount(pairs[:, 0], weights=-shares * np.log(shares), minlength=len(lengths)))
+    return np.abs(np.bincount(taken[:, 0], weights=-shares * np.log(shares), minlength=len(lengths)))

@@ -64,7 +64,7 @@ def _of_commitment(row: StepRow, option: OptionInForce) -> list[str]:
 
 def _of_script(row: StepRow, chosen: str) -> str:
     ratio, side = row.real("ratio"), _script_side(row)
-    proposed = " It proposed nothing, which is waiting." if row.number("expert_action") == -1 else ""
+    proposed = " It proposed nothing, which is waiting." if row.proposed_nothing else ""
     if row.is_drawn and ratio is not None:
         share = f"this side has {percent(1.0 - ratio)} of the decisions (ratio {ratio:.4g})"
         return f"The blend drew {side}: {share}.{proposed}{_policy_gave(row, chosen)}"

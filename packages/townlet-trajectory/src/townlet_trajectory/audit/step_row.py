@@ -10,6 +10,7 @@ from enum import IntEnum
 import numpy as np
 
 from townlet_trajectory.audit.explanation import Decider, OptionInForce, StepNames
+from townlet_trajectory.data.actions import Box, MultiDiscrete
 from townlet_trajectory.data.schema import REWARD_TERM, Array, Kind, Source
 
 _BY_SOURCE = {
@@ -48,9 +49,9 @@ class StepRow:
         return name in self.columns and bool(self.columns[name])
 
     def probability(self, name: str) -> float | None:
-        """The exponential of a column of log-probabilities."""
+        """The exponential of a column of log-probabilities; None of numbers, which have densities."""
         log_prob = self.real(name)
-        return None if log_prob is None else math.exp(log_prob)
+        return None if log_prob is None or isinstance(self.names.actions, Box) else math.exp(log_prob)
 
     def code(self, name: str, codes: type[IntEnum]) -> str | None:
         """The name of a code in small letters; `code 7` where it means nothing."""
@@ -60,18 +61,31 @@ class StepRow:
         return codes(number).name.lower() if number in [*codes] else f"code {number}"
 
     def action(self, name: str) -> str | None:
-        """The key of a discrete action; None where there is none (-1)."""
-        if name not in self.columns or self.columns[name].shape or (index := int(self.columns[name])) < 0:
+        """The action of a column in words; None where there is none: -1, or numbers that nobody proposed."""
+        if (value := self.columns.get(name)) is None:
             return None
-        return key_of(self.names, index)
+        actions = self.names.actions
+        if actions is None:
+            return None if value.shape or int(value) < 0 else key_of(self.names, int(value))
+        if value.shape != (len(actions.names),):
+            return None
+        if isinstance(actions, MultiDiscrete):
+            return None if np.any(value.astype(np.int64) < 0) else text_of_parts(actions, value)
+        unproposed = name == "expert_action" and self.number("proposer") == -1
+        return None if unproposed else text_of_numbers(actions, value)
 
     @property
     def executed(self) -> str:
-        """The executed action: its key, or its numbers where actions are not discrete."""
+        """The executed action: its key, or its numbers where the record does not say what they mean."""
         key = self.action("action")
         if key is None and "action" in self.columns:
             return np.array2string(np.asarray(self.columns["action"]), precision=4, separator=", ")
         return "an action that the record lacks" if key is None else key
+
+    @property
+    def proposed_nothing(self) -> bool:
+        """Whether the record says that the script's side proposed no action."""
+        return "expert_action" in self.columns and self.action("expert_action") is None
 
     @property
     def is_drawn(self) -> bool:
@@ -132,6 +146,18 @@ class StepRow:
         return {term: float(self.columns[name]) for term, name in terms.items() if name in self.columns}
 
 
+def text_of_parts(actions: MultiDiscrete, action: Array) -> str:
+    """An action [K] as `move=north, hand=open`."""
+    parts = zip(actions.parts.items(), action.tolist(), strict=True)
+    return ", ".join(f"{part}={keys[at] if at < len(keys) else f'value {at}'}" for (part, keys), at in parts)
+
+
+def text_of_numbers(actions: Box, action: Array) -> str:
+    """An action [K] as `steer=0.25, throttle=1.5`."""
+    return ", ".join(f"{name}={number:.4g}" for name, number in zip(actions.names, action.tolist(), strict=True))
+
+
 def key_of(names: StepNames, index: int) -> str:
-    """The key of an action."""
-    return names.vocabulary[index] if index < len(names.vocabulary) else f"action {index}"
+    """The key of an action, or of a value of a part."""
+    choices = names.choices
+    return choices[index] if index < len(choices) else f"action {index}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from townlet_trajectory.data.actions import MultiDiscrete
 from townlet_trajectory.data.batch import TrajectoryBatch
 from townlet_trajectory.data.schema import TrajectorySchema
 from townlet_trajectory.data.trajectory import Array, frozen
@@ -143,7 +144,7 @@ class BatchStatistics:
     rewards: Moments
     """Of a step."""
     actions: Mapping[int, int]
-    """Steps by executed action (column `action`)."""
+    """Steps by executed action (column `action`), where it is an index."""
     kinds: Mapping[int, int]
     """Steps by `Kind`."""
     sources: Mapping[int, int]
@@ -156,6 +157,8 @@ class BatchStatistics:
     """Of each floating-point decision column, over the rows that are finite: its `count` says how many are."""
     observations: Mapping[str, Moments]
     """Of the observations that were asked for, each place by itself."""
+    parts: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    """Steps by value of each part of the executed action, where it has several."""
 
     @classmethod
     def of(cls, batch: TrajectoryBatch, *, observations: Sequence[str] = ()) -> BatchStatistics:
@@ -191,6 +194,7 @@ class BatchStatistics:
                 if spec.dtype.startswith("float")
             },
             observations={name: Moments.of(batch.observations[name]) for name in observations},
+            parts=_part_counts(batch),
         )
 
     def merged(self, other: BatchStatistics) -> BatchStatistics:
@@ -202,7 +206,8 @@ class BatchStatistics:
         both: dict[str, Any] = {name: ours[name] + theirs[name] for name in ours if name.startswith("num_")}
         both |= {name: ours[name].merged(theirs[name]) for name in ("lengths", "returns", "rewards")}
         for name in ("actions", "kinds", "sources", "veto_reasons"):
-            both[name] = dict(sorted((Counter(ours[name]) + Counter(theirs[name])).items()))
+            both[name] = _added(ours[name], theirs[name])
+        both["parts"] = {part: _added(counts, other.parts[part]) for part, counts in self.parts.items()}
         for name in ("columns", "observations"):
             if ours[name].keys() != theirs[name].keys():
                 differing = f"{sorted(ours[name])} and {sorted(theirs[name])}"
@@ -232,8 +237,23 @@ def _code_counts(batch: TrajectoryBatch, name: str) -> dict[int, int]:
     spec = batch.schema.decisions.get(name)
     if spec is None or spec.shape != () or not spec.dtype.startswith(("int", "uint")):
         return {}
-    codes, counts = np.unique(batch.columns[name], return_counts=True)
-    return dict(zip(codes.tolist(), counts.tolist(), strict=True))
+    return _counts(batch.columns[name])
+
+
+def _part_counts(batch: TrajectoryBatch) -> dict[str, dict[int, int]]:
+    actions, executed = batch.schema.actions, batch.columns.get("action")
+    if not isinstance(actions, MultiDiscrete) or executed is None:
+        return {}
+    return {part: _counts(executed[:, place]) for place, part in enumerate(actions.names)}
+
+
+def _counts(codes: Array) -> dict[int, int]:
+    found, counts = np.unique(codes, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def _added(ours: Mapping[int, int], theirs: Mapping[int, int]) -> dict[int, int]:
+    return dict(sorted((Counter(ours) + Counter(theirs)).items()))
 
 
 def _finite_rows(column: Array) -> Array:

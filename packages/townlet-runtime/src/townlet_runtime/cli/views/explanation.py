@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, table
 from townlet_runtime.cli.named_policy import load_policy
+from townlet_runtime.policy.drawing import log_prob_of_numbers
 from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
+from townlet_runtime.policy.policy import distribution_of
 from townlet_runtime.runs.recorded import warnings_to
-from townlet_trajectory import ACTION_MASK, Trajectory
+from townlet_runtime.simulation.recorded import POLICY_STATE
+from townlet_trajectory import ACTION_MASK, Box, Trajectory
 from townlet_trajectory.audit.agent_steps import AgentSteps, marks_of, spans_of, steps_of_agent
 from townlet_trajectory.audit.explanation import Span
 from townlet_trajectory.audit.explanation_text import decided_by, explanation_lines, mark_lines
@@ -55,8 +59,8 @@ def explain_record(options: ExplainOptions, console: Console) -> int:
         _show_life(steps, console)
         return SUCCESS
     trajectory, row = _find(steps, options.tick)
-    log_probs = None if options.policy is None else _ask(_policy_of(options.policy, group), trajectory, row)
-    explained = steps.explain(trajectory, row, log_probs=log_probs)
+    answer = _Answer() if options.policy is None else _ask(_policy_of(options.policy, group), trajectory, row)
+    explained = steps.explain(trajectory, row, **answer._asdict())
     record: dict[str, Json] = {**explained.document()}
     lines = explanation_lines(explained)
     if options.around is not None:
@@ -133,17 +137,46 @@ def _policy_of(path: Path, group: str) -> FilePolicy:
     return policies.get(group, next(iter(policies.values())))
 
 
-def _ask(policy: FilePolicy, trajectory: Trajectory, row: int) -> NDArray[np.float32]:
-    """The log-probabilities [A] of a policy for what was seen when the choice was drawn."""
-    if isinstance(policy, RecurrentOnnxPolicy):
-        raise CommandError("--policy: it has a recurrent state, and a record holds none")
-    if policy.vocabulary != trajectory.schema.vocabulary:
+class _Answer(NamedTuple):
+    """What a policy says of one step: the one or the other."""
+
+    log_probs: NDArray[np.float32] | None = None
+    """[P]."""
+    chosen_log_prob: float | None = None
+    """Where actions are numbers."""
+
+
+def _ask(policy: FilePolicy, trajectory: Trajectory, row: int) -> _Answer:
+    """Ask a policy about what was seen when the choice was drawn."""
+    schema, columns = trajectory.schema, trajectory.columns
+    if policy.vocabulary != schema.vocabulary or policy.actions != schema.actions:
         raise CommandError("--policy: it was made for other actions than those of the record")
-    drawn = row - int(trajectory.columns["observation_age"][row]) if "observation_age" in trajectory.columns else row
+    drawn = row - int(columns["observation_age"][row]) if "observation_age" in columns else row
     if drawn < 0:
         raise CommandError(f"--policy: the choice was drawn {-drawn} ticks before the record begins")
     seen = {name: array[drawn : drawn + 1] for name, array in trajectory.observations.items()}
     mask = seen.pop(ACTION_MASK).astype(np.bool_) if ACTION_MASK in seen else None
-    log_probs, _ = policy.act({name: array.astype(np.float32) for name, array in seen.items()}, mask)
-    answer: NDArray[np.float32] = log_probs[0]
-    return answer
+    observations = {name: seen[name].astype(np.float32) for name in policy.observation_shapes if name in seen}
+    if isinstance(policy, RecurrentOnnxPolicy):
+        params = policy.act(observations, mask, _memory(policy, trajectory, drawn))[0]
+    else:
+        params = policy.act(observations, mask)[0]
+    if not isinstance(policy.actions, Box):
+        return _Answer(log_probs=params[0])
+    chosen = columns["chosen_action" if "chosen_action" in columns else "action"][row : row + 1]
+    numbers, distribution = chosen.astype(np.float32), distribution_of(policy)
+    density = log_prob_of_numbers(params, numbers, box=policy.actions, distribution=distribution)
+    return _Answer(chosen_log_prob=float(density[0]))
+
+
+def _memory(policy: RecurrentOnnxPolicy, trajectory: Trajectory, row: int) -> NDArray[np.float32]:
+    """The recorded memory [1, S] before the decision of a row."""
+    memory = trajectory.columns.get(POLICY_STATE)
+    if memory is None:
+        raise CommandError(f"--policy: it has a recurrent state, and the record has no column `{POLICY_STATE}`")
+    if memory.shape[1:] != (policy.state_size,):
+        raise CommandError(
+            f"--policy: it has {policy.state_size} numbers of recurrent state, `{POLICY_STATE}` of the record "
+            f"{memory.shape[1]}"
+        )
+    return memory[row : row + 1].astype(np.float32)
