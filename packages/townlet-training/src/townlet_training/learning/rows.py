@@ -133,7 +133,6 @@ def encode_rows(
     Raises:
         ShapeError: if an input is missing or has another shape.
     """
-    names, device = network.input_shapes.keys() & observations.keys(), network.value_scale.device
     names = network.input_shapes.keys() & observations.keys()
     with torch.no_grad():
         return network.encode({name: torch.from_numpy(observations[name][rows]) for name in names})
