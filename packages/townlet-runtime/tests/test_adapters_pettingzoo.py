@@ -15,7 +15,7 @@ from townlet_behavior import BridgeConfig, Kind
 from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.adapters.equipped import Equipment
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
-from townlet_runtime.adapters.pettingzoo_worlds import TurnBased, in_parallel, pettingzoo_worlds
+from townlet_runtime.adapters.pettingzoo_worlds import TurnBased, in_parallel, worlds_of
 from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.core.rollouts import Collector
@@ -76,7 +76,8 @@ def test_a_function_without_num_worlds_is_one_of_pettingzoo(register: Callable[[
 
 def test_a_function_that_makes_neither_is_told_both_forms() -> None:
     settings = dict.fromkeys(("tick", "observations", "rewards", "terminations", "truncations", "infos"), 0)
-    expected = "must build a PettingZoo environment, or take `num_worlds` and build a `Simulation`, got Answers"
+    expected = "must build an environment of PettingZoo or Gymnasium, or take `num_worlds` and build a `Simulation`"
+    expected += ", got Answers"
     with pytest.raises(ConfigError, match=expected):
         Environment(name="small_parallel:Answers", settings=settings)(1)
 
@@ -268,15 +269,7 @@ def test_continuous_actions_in_turn_are_refused_by_name() -> None:
 
     expected = "`smooth` cannot be learned: expected actions that a mask can forbid, as agents take turns, got Box"
     with pytest.raises(ConfigError, match=expected):
-        pettingzoo_worlds(
-            "smooth",
-            num_worlds=1,
-            settings={},
-            max_episode_ticks=None,
-            spaces=SpaceSettings(),
-            global_state=False,
-            factory=Smooth,
-        )
+        worlds_of("smooth", [Smooth()], max_episode_ticks=None, spaces=SpaceSettings(), global_state=False)
 
 
 def test_the_state_of_a_game_in_turns_is_seen() -> None:

@@ -1,5 +1,7 @@
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from crossing import Crossing
 
 from townlet_runtime.adapters.own_worlds import own_worlds
+from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError
 from townlet_runtime.simulation.interface import GroupedSimulation, Observed, Stepped
 from townlet_runtime.testing import Corridor, check_grouped_simulation
@@ -93,3 +96,43 @@ def test_the_first_view_of_several_groups_is_checked() -> None:
 
     with pytest.raises(EnvironmentFaultError, match="^mine, tick 0: `reset`: .*bob"):
         own_worlds("mine", Alike, num_worlds=1, settings={"places": 3}).reset(seeds=SEEDS[:1])
+
+
+def test_a_function_may_make_environments_of_gymnasium_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gymnasium")
+    (tmp_path / "poles.py").write_text(BLIND)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    worlds = Environment(name="poles:blind", settings={"places": 2})(3)
+    (spec,) = worlds.specs.values()
+    assert (spec.name, spec.num_worlds, spec.episode_ticks) == ("poles:blind", 3, 500)
+    assert (spec.observation_shapes, len(spec.vocabulary)) == ({"observation": (2,)}, 2)
+    check_grouped_simulation(worlds, seed=1, ticks=60)
+    bound = Environment(name="poles:blind", max_episode_ticks=7)(1)
+    assert bound.specs["agents"].episode_ticks == 7
+    with pytest.raises(ConfigError, match="`poles:blind` cannot be built: TypeError: .*'holes'"):
+        Environment(name="poles:blind", settings={"holes": 2})(1)
+    with pytest.raises(ConfigError, match="`environment.global_state`: `poles:blind` is no environment of PettingZoo"):
+        Environment(name="poles:blind", global_state=True)(1)
+
+
+BLIND = """
+import gymnasium
+from gymnasium.wrappers import TransformObservation
+
+
+def blind(places=2):
+    env = gymnasium.make("CartPole-v1")
+    seen = gymnasium.spaces.Box(-5.0, 5.0, (places,))
+    return TransformObservation(env, lambda observation: observation[[0, 2]], seen)
+"""
+
+
+@pytest.mark.parametrize("name", ["townlet_runtime.testing:Corridor", "gymnasium:CartPole-v1"])
+def test_only_environments_of_pettingzoo_have_a_global_state(name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"`{name}` is no environment of PettingZoo, .* `Simulation` says `critic_sha"
+    ):
+        Environment(name=name, global_state=True)(1)

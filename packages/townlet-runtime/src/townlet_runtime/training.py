@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
@@ -35,6 +36,7 @@ try:
 
     from townlet_training.config import GroupConfig, TrainingConfig
     from townlet_training.distil.config import DistilConfig
+    from townlet_training.distil.dagger import DaggerRun
     from townlet_training.distil.run import DistilProgress, DistilRun
     from townlet_training.errors import ConfigError as TrainingConfigError
     from townlet_training.errors import TrainingError
@@ -258,11 +260,11 @@ def prepare_run(
     opponents: Mapping[str, FilePolicy] = {},
     initial: InitialPolicy | None = None,
     earlier_totals: Sequence[EarlierTotal] = (),
-) -> TrainingOrchestrator:
+) -> TrainingOrchestrator | DaggerRun:
     """Prepare a run of townlet_training, to be started with its `run`; nothing is collected or written yet.
 
     Args:
-        config: of the run.
+        config: of the run; in mode `dagger` it is one of `DaggerRun`.
         worlds: `config.num_envs` of them, to train in; None: `data` is cloned, and judged by what is held out of it.
         make_scored: builds the worlds of an evaluation.
         bridge: how script and policy are blended; its ratio is ignored.
@@ -286,20 +288,25 @@ def prepare_run(
     if worlds is not None:
         collector = _collector(config, worlds, bridge)
         evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
+    common: dict[str, Any] = {
+        "frozen": opponents,
+        "run_dir": run_dir,
+        "data": _sources(data),
+        "on_progress": on_progress,
+        "stop": stop,
+        "notes": notes,
+        "resume": resume,
+    }
+    if config.mode == "dagger":
+        return DaggerRun(config, collector, evaluator, specs=specs, **common)
     return TrainingOrchestrator(
         config,
         collector,
         evaluator,
         specs=specs if initial is None else initial.fitting(specs),
-        frozen=opponents,
-        run_dir=run_dir,
-        data=_sources(data),
-        on_progress=on_progress,
-        stop=stop,
-        notes=notes,
-        resume=resume,
         initial=None if initial is None else initial.weights,
         earlier_totals=earlier_totals,
+        **common,
     )
 
 
@@ -315,7 +322,7 @@ def _collector(config: TrainingConfig, worlds: GroupedSimulation, bridge: Bridge
     """Make the collector of a run in `worlds`, which must be as `config` says."""
     _require_worlds(config, worlds)
     unrecorded = opponent_groups(config.groups, worlds)
-    ticks = max(config.rollout_ticks, config.anneal.clone_ticks)
+    ticks = max(config.rollout_ticks, config.anneal.clone_ticks, config.dagger.ticks if config.mode == "dagger" else 0)
     capacity = max(each.capacity for each in worlds.specs.values())
     collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
     if collector.save_state() is None:

@@ -20,9 +20,10 @@ from townlet_training.errors import (
 )
 
 if TYPE_CHECKING:
-    from townlet_training.config import AnnealConfig, GatesConfig, GroupConfig, TrainingConfig
+    from townlet_training.config import AnnealConfig, DaggerConfig, GatesConfig, GroupConfig, TrainingConfig
     from townlet_training.distil.agreement import HeldOutPlay
     from townlet_training.distil.config import DistilConfig
+    from townlet_training.distil.dagger import DaggerRun
     from townlet_training.distil.run import DistilProgress, DistilRun
     from townlet_training.learning.bc import BCLearner
     from townlet_training.learning.config import BCConfig, PPOConfig
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
         CloneEpoch,
         CloneRecord,
         CloneResult,
+        DaggerRound,
         DistilRecord,
         DistilRound,
         EvaluationRecord,
@@ -110,6 +112,9 @@ __all__ = [
     "Collected",
     "Collector",
     "ConfigError",
+    "DaggerConfig",
+    "DaggerRound",
+    "DaggerRun",
     "Decision",
     "DistilConfig",
     "DistilProgress",
@@ -188,9 +193,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "townlet_training.config": "AnnealConfig GatesConfig GroupConfig TrainingConfig",
+    "townlet_training.config": "AnnealConfig DaggerConfig GatesConfig GroupConfig TrainingConfig",
     "townlet_training.distil.agreement": "HeldOutPlay",
     "townlet_training.distil.config": "DistilConfig",
+    "townlet_training.distil.dagger": "DaggerRun",
     "townlet_training.distil.run": "DistilProgress DistilRun",
     "townlet_training.learning.bc": "BCLearner",
     "townlet_training.learning.config": "BCConfig PPOConfig",
@@ -223,8 +229,8 @@ _MODULES = {
         "Decision PromotionConfig PromotionDecision PromotionPass RunPromotion"
     ),
     "townlet_trajectory.evaluation.results": (
-        "Agreement CloneEpoch CloneRecord CloneResult DistilRecord DistilRound EvaluationRecord ExportedPolicy "
-        "FinalEvaluation RunCounters RunSummary"
+        "Agreement CloneEpoch CloneRecord CloneResult DaggerRound DistilRecord DistilRound EvaluationRecord "
+        "ExportedPolicy FinalEvaluation RunCounters RunSummary"
     ),
 }
 

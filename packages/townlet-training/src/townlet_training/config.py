@@ -59,8 +59,36 @@ class AnnealConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DaggerConfig:
+    """Rounds of play whose states the script labels (Ross et al. 2011, arXiv:1011.0686). Used by mode `dagger`."""
+
+    rounds: Annotated[int, Field(ge=1, le=999)] = 5
+    """Rounds; the first is played by the script alone."""
+    ticks: Ticks = 512
+    """Ticks, in each world, of a round."""
+    beta_schedule: Literal["first", "linear", "exponential"] = "first"
+    """Share β of the script's decisions, 1 in the first round. `first`: 0 from the second on; `linear`: it falls to 0
+    in the last; `exponential`: round i has `beta` to the power of i - 1."""
+    beta: Share = 0.5
+    """Of the schedule `exponential`."""
+    anew: bool = True
+    """Whether every round clones with a fresh network; else the policy of the round before learns on."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def script_share(self, number: int) -> float:
+        """Return the share of the decisions that the script makes in round `number`, counted from 1."""
+        if self.beta_schedule == "exponential":
+            return self.beta ** (number - 1)
+        if self.beta_schedule == "linear" and self.rounds > 1:
+            return 1.0 - (number - 1) / (self.rounds - 1)
+        return 1.0 if number == 1 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class GatesConfig:
-    """What a run must not fall below. Used by mode `anneal`; the accuracy also by mode `bc`."""
+    """What a run must not fall below. Used by mode `anneal`; the accuracy also by the modes `bc` and `dagger`."""
 
     clone_accuracy: Share = 0.9
     """Of the clone, in the mean over held-out episodes that chose nothing."""
@@ -172,7 +200,8 @@ class TrainingConfig:
 
     mode: Mode = "anneal"
     """`anneal`: clone, then blend, then PPO alone, or the stages of `schedule`; `ppo`: PPO from a fresh network; `bc`:
-    the clone alone; `replay`: PPO on a record; `rollout`: PPO on rollouts; `mixed`: on both by turns."""
+    the clone alone; `dagger`: clones of states that the policy met, in rounds; `replay`: PPO on a record; `rollout`:
+    PPO on rollouts; `mixed`: on both by turns."""
     seed: Annotated[int, Field(ge=0, lt=HELD_OUT)]
     """Everything random of the run follows from it; below 2**31, where the held-out worlds begin."""
     total_env_steps: Steps = 300_000
@@ -201,6 +230,7 @@ class TrainingConfig:
     ppo: PPOConfig = field(default_factory=PPOConfig)
     bc: BCConfig = field(default_factory=BCConfig)
     anneal: AnnealConfig = field(default_factory=AnnealConfig)
+    dagger: DaggerConfig = field(default_factory=DaggerConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)
     promotion: PromotionConfig = field(default_factory=PromotionConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -230,6 +260,11 @@ class TrainingConfig:
                 f"`anneal.min_ratio` {self.anneal.min_ratio!r} must not be below `ppo.min_ratio` "
                 f"{self.ppo.min_ratio!r}: such decisions are not trained on"
             )
+
+    @property
+    def planned_env_steps(self) -> int:
+        """World steps that the run is to have: `total_env_steps`, and in mode `dagger` those of all rounds."""
+        return self.num_envs * self.dagger.rounds * self.dagger.ticks if self.mode == "dagger" else self.total_env_steps
 
     @property
     def is_scheduled(self) -> bool:

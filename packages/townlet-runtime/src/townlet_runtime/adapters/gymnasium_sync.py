@@ -10,17 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import SavedState, draw_keys, join_groups, split_groups
-from townlet_runtime.adapters.history import (
-    HISTORY,
-    SEEN,
-    Closable,
-    History,
-    close_environments,
-    not_repeatable,
-    picture_of,
-    require_same,
-    seen_state,
-)
+from townlet_runtime.adapters.history import HISTORY, SEEN, History, not_repeatable, require_same, seen_state
+from townlet_runtime.adapters.open import Closable, close_environments, picture_of
 from townlet_runtime.adapters.spaces.actions import action_codec, find_mask, stacked_masks
 from townlet_runtime.adapters.spaces.answers import require_info, stacked_flags, stacked_rewards
 from townlet_runtime.adapters.spaces.gymnasium_library import gymnasium

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from townlet_behavior import BatchController
 from townlet_runtime.adapters.controllers import ObservationController
 from townlet_runtime.adapters.gymnasium_sync import SingleAgentWorlds, SyncWorlds
-from townlet_runtime.adapters.history import close_environments, episode_bound
 from townlet_runtime.adapters.named_code import named_module
+from townlet_runtime.adapters.open import close_environments, episode_bound, opened
 from townlet_runtime.adapters.spaces.actions import find_mask, rows_of_masks, stacked_masks
 from townlet_runtime.adapters.spaces.answers import array_of, stacked_rewards
 from townlet_runtime.adapters.spaces.gymnasium_library import gymnasium
@@ -246,17 +246,29 @@ def gymnasium_worlds(
         if vectorization == "native":
             message = f"the vector form of `{name}` must reset worlds at the next step (`NEXT_STEP`)"
             raise ConfigError(message, key="environment.vectorization")
-    envs: list[gymnasium.Env[Any, Any]] = []
-    with ExitStack() as undo:
-        undo.callback(close_environments, name, envs)
-        for _ in range(num_worlds):
-            # Gymnasium's passive checker looks at an environment's first step; the adapter looks at every one.
-            envs.append(_built(name, env_id, gymnasium.make, **{"disable_env_checker": True, **settings}))
-        spec = envs[0].spec
-        ticks = episode_bound(None if spec is None else spec.max_episode_steps, max_episode_ticks)
-        worlds = SyncWorlds(name, envs, episode_ticks=ticks, settings=spaces)
-        undo.pop_all()
-    return worlds
+    # Gymnasium's passive checker looks at an environment's first step; the adapter looks at every one.
+    keywords = {"disable_env_checker": True, **settings}
+    with opened(name, lambda: _built(name, env_id, gymnasium.make, **keywords), num_worlds) as envs:
+        return sync_worlds(name, envs, max_episode_ticks=max_episode_ticks, spaces=spaces)
+
+
+def sync_worlds(
+    name: str, envs: Sequence[gymnasium.Env[Any, Any]], *, max_episode_ticks: int | None, spaces: SpaceSettings
+) -> SyncWorlds:
+    """Return parallel worlds of environments, which are stepped one after the other.
+
+    Args:
+        name: of the environment.
+        envs: one for each world, with the same spaces.
+        max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
+        spaces: how the spaces are read.
+
+    Raises:
+        ConfigError: if spaces differ, or nothing can learn in them.
+    """
+    spec = envs[0].spec
+    ticks = episode_bound(None if spec is None else spec.max_episode_steps, max_episode_ticks)
+    return SyncWorlds(name, envs, episode_ticks=ticks, settings=spaces)
 
 
 def _built(name: str, env_id: str, make: Callable[..., Any], *arguments: int, **keywords: Any) -> Any:

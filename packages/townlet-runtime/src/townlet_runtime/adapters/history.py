@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import ActionSpec, ActionVocabulary, Box, MultiDiscrete, SavedState
 from townlet_runtime.errors import EnvironmentFaultError, SimulationError
-from townlet_runtime.simulation.interface import Observations, Picture, require_seeds
+from townlet_runtime.simulation.interface import Observations, require_seeds
 from townlet_runtime.simulation.saved_state import saved_array, saved_number
 from townlet_trajectory import ACTION_MASK
-
-log = logging.getLogger(__name__)
 
 _ROWS = 64
 """Ticks that there is room for at first."""
@@ -46,7 +43,7 @@ class ActionRows:
         >>> kept = rows.empty(3)
         >>> kept[1] = [1, 0]
         >>> rows.present(kept).tolist()
-        [False, True, False]
+        [1]
     """
 
     def __init__(self, specs: Sequence[ActionSpec]) -> None:
@@ -120,6 +117,7 @@ class History:
         self._numbers: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
         self._begun: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
         self._oldest = 0
+        self._nobody = self.rows.empty(capacity)
         self._actions = self.rows.empty(_ROWS, capacity)
         self._first = 0
 
@@ -183,7 +181,7 @@ class History:
         if row == len(self._actions):
             row = self._make_room()
         if len(slots) < self._capacity:
-            self._actions[row] = self.rows.empty()
+            self._actions[row] = self._nobody
         self._actions[row, slots] = actions
         self.tick += 1
 
@@ -250,17 +248,8 @@ SCRIPTED = "scripted"
 KIND = "wait"
 """The kind of every action of other people's worlds: that of waiting, which never binds for longer than its tick."""
 
-DEFAULT_EPISODE_TICKS = 1000
-"""Of an environment that names no bound of its own."""
-
 HISTORY, SEEN = "history", "seen"
 """Parts of a saved state."""
-
-
-def episode_bound(own: int | None, given: int | None) -> int:
-    """The tighter bound of the environment's own and the given one."""
-    bounds = [bound for bound in (own, given) if bound is not None]
-    return min(bounds) if bounds else DEFAULT_EPISODE_TICKS
 
 
 def seen_state(observations: Observations, mask: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
@@ -305,50 +294,3 @@ def not_repeatable(environment: str, difference: str, *, tick: int, world: int |
     """
     problem = f"{difference}: the environment is not deterministic and cannot be resumed exactly"
     return EnvironmentFaultError(environment, problem, world=world, tick=tick)
-
-
-class Closable(Protocol):
-    """An environment that can be closed."""
-
-    def close(self) -> None: ...
-
-
-def picture_of(name: str, env: Any) -> Picture | None:
-    """Draw an environment.
-
-    Args:
-        name: of the environment, for errors.
-        env: made with a render mode, usually `rgb_array` or `ansi`. Of a tuple, a picture of each world, the first is
-            taken; of a list, those since the last call, the last.
-
-    Returns:
-        An image [H, W, 3], or text; None where the environment does not draw.
-
-    Raises:
-        EnvironmentFaultError: if it fails to, or draws something else.
-    """
-    try:
-        picture = env.render()
-    except NotImplementedError:
-        return None
-    except Exception as error:  # somebody else's code
-        raise EnvironmentFaultError(name, f"`render` failed with {type(error).__name__}: {error}") from error
-    while isinstance(picture, tuple | list) and picture:
-        picture = picture[0 if isinstance(picture, tuple) else -1]
-    if picture is None or isinstance(picture, tuple | list):
-        return None
-    if isinstance(picture, str):
-        return picture
-    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        got = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
-        raise EnvironmentFaultError(name, f"expected a picture uint8 [H, W, 3] or a text, got {got}")
-    return picture
-
-
-def close_environments(name: str, envs: Iterable[Closable]) -> None:
-    """Close every environment; one that fails to is logged, so that all others are closed and no error is hidden."""
-    for env in envs:
-        try:
-            env.close()
-        except Exception:  # somebody else's code
-            log.warning("%s: `close` failed", name, exc_info=True)

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState
 from townlet_runtime.adapters.named_code import Factory, blamed, made_by
+from townlet_runtime.adapters.open import opened
+from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import (
+    ActionArray,
     GroupedSimulation,
     Observed,
     Picture,
@@ -67,6 +70,50 @@ def own_worlds(name: str, factory: Factory, *, num_worlds: int, settings: Mappin
     return _OwnWorlds(name, grouped)
 
 
+def own_environments(
+    name: str,
+    factory: Factory,
+    *,
+    num_worlds: int,
+    settings: Mapping[str, Any],
+    max_episode_ticks: int | None,
+    spaces: SpaceSettings,
+    global_state: bool,
+) -> GroupedSimulation:
+    """Build parallel worlds of environments of Gymnasium or PettingZoo that a user's own function makes one by one.
+
+    Args:
+        name: of the world.
+        factory: a function of `settings` that returns one environment.
+        num_worlds: at least 1.
+        settings: its keyword arguments.
+        max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
+        spaces: how the spaces are read.
+        global_state: whether critics see PettingZoo's `state()`.
+
+    Raises:
+        ConfigError: if the function fails or returns another thing, or nothing can learn in the spaces.
+        MissingExtraError: if Gymnasium is not installed, or PettingZoo for an environment of that.
+    """
+    # Not before such an environment is built: the libraries are optional, and take a while to import.
+    from townlet_runtime.adapters.gymnasium_worlds import sync_worlds
+    from townlet_runtime.adapters.pettingzoo_worlds import built, worlds_of
+    from townlet_runtime.adapters.spaces.gymnasium_library import gymnasium
+
+    with opened(name, lambda: built(name, factory, settings), num_worlds) as envs:
+        if not isinstance(envs[0], gymnasium.Env):
+            return worlds_of(name, envs, max_episode_ticks=max_episode_ticks, spaces=spaces, global_state=global_state)
+        if global_state:
+            raise no_state(name)
+        return OneGroup(sync_worlds(name, envs, max_episode_ticks=max_episode_ticks, spaces=spaces))
+
+
+def no_state(name: str) -> ConfigError:
+    """Make the error of a world that is asked for the global state of PettingZoo's environments."""
+    told = f"`{name}` is no environment of PettingZoo, so it has no `state()` that critics could see; "
+    return ConfigError(told + "a `Simulation` says `critic_shapes`", key="environment.global_state")
+
+
 class _OwnWorlds:
     """A `GroupedSimulation` of a user's own; its exceptions name world and tick, and its first view is checked."""
 
@@ -101,7 +148,7 @@ class _OwnWorlds:
                 Intake(spec).begin(observed[group], seeds=seeds)
         return observed
 
-    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+    def step(self, actions: Mapping[str, ActionArray]) -> Mapping[str, Stepped]:
         with self._blamed("step"):
             stepped = self._simulation.step(actions)
         self._tick += 1

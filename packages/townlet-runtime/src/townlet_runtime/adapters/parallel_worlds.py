@@ -18,16 +18,8 @@ from townlet_runtime.adapters.agent_groups import (
     spaces_of,
     state_codec,
 )
-from townlet_runtime.adapters.history import (
-    HISTORY,
-    SEEN,
-    History,
-    close_environments,
-    not_repeatable,
-    picture_of,
-    require_same,
-    seen_state,
-)
+from townlet_runtime.adapters.history import HISTORY, SEEN, History, not_repeatable, require_same, seen_state
+from townlet_runtime.adapters.open import close_environments, picture_of
 from townlet_runtime.adapters.spaces.actions import find_mask, stacked_masks
 from townlet_runtime.adapters.spaces.answers import require_info, stacked_rewards
 from townlet_runtime.adapters.spaces.gymnasium_library import Fault

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pkgutil
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,11 +15,11 @@ from numpy.typing import NDArray
 
 from townlet_behavior import Box
 from townlet_runtime.adapters.agent_groups import Answer, ParallelEnv
-from townlet_runtime.adapters.history import close_environments, episode_bound
 from townlet_runtime.adapters.named_code import SIMULATIONS, Factory, registered_factory, takes_parameter
+from townlet_runtime.adapters.open import episode_bound, opened
 from townlet_runtime.adapters.parallel_worlds import ParallelWorlds
 from townlet_runtime.adapters.spaces.actions import num_values
-from townlet_runtime.adapters.spaces.gymnasium_library import spaces, unlearnable
+from townlet_runtime.adapters.spaces.gymnasium_library import NAME_KEY, spaces, unlearnable
 from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.errors import ConfigError, MissingExtraError
 from townlet_trajectory import ACTION_MASK
@@ -28,8 +27,6 @@ from townlet_trajectory.storage.entry_points import registered_names
 
 PACKAGES = ("pettingzoo", "mpe2")
 """Whose modules may be named, and nobody else's: a name in a file must not import just anything."""
-
-_KEY = "environment.name"
 
 
 def pettingzoo_worlds(
@@ -40,47 +37,59 @@ def pettingzoo_worlds(
     max_episode_ticks: int | None,
     spaces: SpaceSettings,
     global_state: bool,
-    factory: Factory | None = None,
 ) -> ParallelWorlds:
     """Build parallel worlds.
 
     Args:
-        name: registered in `townlet.simulations`, or a module of PettingZoo or MPE2; with `factory` any name.
+        name: registered in `townlet.simulations`, or a module of PettingZoo or MPE2.
         num_worlds: at least 1.
         settings: keyword arguments of the environment.
         max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
         spaces: how the spaces are read.
         global_state: whether critics see the environment's `state()`.
-        factory: builds one environment; None: the one that `name` names.
 
     Raises:
         ConfigError: if there is no such environment, it does not take the settings, or nothing can learn in its spaces.
         MissingExtraError: if a library that it needs is not installed.
     """
     _require_pettingzoo()
+    label, factory = f"pettingzoo:{name}", _factory(name)
+    with opened(label, lambda: built(label, factory, settings), num_worlds) as envs:
+        return worlds_of(label, envs, max_episode_ticks=max_episode_ticks, spaces=spaces, global_state=global_state)
 
-    label = f"pettingzoo:{name}" if factory is None else name
-    build = _factory(name) if factory is None else factory
-    envs: list[ParallelEnv] = []
-    with ExitStack() as undo:
-        undo.callback(close_environments, label, envs)
-        for _ in range(num_worlds):
-            made = _built(label, build, settings)
-            if not isinstance(made, _Steps):
-                raise ConfigError(
-                    f"`{label}` must build a PettingZoo environment, or take `num_worlds` and build a `Simulation`, "
-                    f"got {made!r}",
-                    key=_KEY,
-                )
-            envs.append(in_parallel(made))
-        ticks = episode_bound(_own_bound(envs[0]), max_episode_ticks)
-        worlds = ParallelWorlds(label, envs, episode_ticks=ticks, settings=spaces, global_state=global_state)
-        if isinstance(envs[0], TurnBased):
-            for spec in worlds.specs.values():
-                if isinstance(spec.actions, Box):
-                    # An agent that is not on turn is shown by its mask, and numbers have none.
-                    raise unlearnable(label, "actions that a mask can forbid, as agents take turns", f"{spec.actions}")
-        undo.pop_all()
+
+def worlds_of(
+    label: str, envs: Sequence[object], *, max_episode_ticks: int | None, spaces: SpaceSettings, global_state: bool
+) -> ParallelWorlds:
+    """Return parallel worlds of PettingZoo's environments, in turns or in parallel.
+
+    Args:
+        label: their name.
+        envs: one for each world, with the same agents and spaces.
+        max_episode_ticks: longer episodes are truncated; None: the environment's own bound.
+        spaces: how the spaces are read.
+        global_state: whether critics see the environment's `state()`.
+
+    Raises:
+        ConfigError: if one is no environment of PettingZoo, or nothing can learn in its spaces.
+        MissingExtraError: if PettingZoo is not installed.
+    """
+    _require_pettingzoo()
+    parallel: list[ParallelEnv] = []
+    for env in envs:
+        if not isinstance(env, _Steps):
+            raise ConfigError(
+                f"`{label}` must build an environment of PettingZoo or Gymnasium, or take `num_worlds` and build a "
+                f"`Simulation`, got {env!r}",
+                key=NAME_KEY,
+            )
+        parallel.append(in_parallel(env))
+    ticks = episode_bound(_own_bound(parallel[0]), max_episode_ticks)
+    worlds = ParallelWorlds(label, parallel, episode_ticks=ticks, settings=spaces, global_state=global_state)
+    for spec in worlds.specs.values() if isinstance(parallel[0], TurnBased) else ():
+        if isinstance(spec.actions, Box):
+            # An agent that is not on turn is shown by its mask, and numbers have none.
+            raise unlearnable(label, "actions that a mask can forbid, as agents take turns", f"{spec.actions}")
     return worlds
 
 
@@ -93,7 +102,18 @@ class _Steps(Protocol):
     def step(self, actions: Any) -> Any: ...
 
 
-def _built(label: str, factory: Factory, settings: Mapping[str, Any]) -> object:
+def built(label: str, factory: Factory, settings: Mapping[str, Any]) -> Any:
+    """Build one environment.
+
+    Args:
+        label: its name, for errors.
+        factory: a function that builds it.
+        settings: its keyword arguments.
+
+    Raises:
+        ConfigError: if the function fails.
+        MissingExtraError: if it needs a library that is not installed.
+    """
     try:
         return factory(**settings)
     except ImportError as error:
@@ -136,7 +156,9 @@ def _factory(name: str) -> Factory:
     registered = registered_factory(SIMULATIONS, name)
     if registered is not None:
         if takes_parameter(registered, "num_worlds"):
-            raise ConfigError(f"`{name}` is registered as a `Simulation`: name it `{name}`, not `{label}`", key=_KEY)
+            raise ConfigError(
+                f"`{name}` is registered as a `Simulation`: name it `{name}`, not `{label}`", key=NAME_KEY
+            )
         return registered
     package = name.partition(".")[0]
     if package not in PACKAGES or not all(part.isidentifier() for part in name.split(".")):
@@ -162,7 +184,7 @@ def _unknown(name: str) -> ConfigError:
     return ConfigError(
         f"no PettingZoo environment {name!r}: expected a module of {' or '.join(PACKAGES)}, or a name registered in"
         f" `{SIMULATIONS}`{hint}",
-        key=_KEY,
+        key=NAME_KEY,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 from townlet_runtime.adapters.controllers import ControllerFactory, GuardrailFactory
 from townlet_runtime.adapters.equipped import Equipment
@@ -17,6 +17,7 @@ from townlet_runtime.adapters.named_code import (
     registered_factory,
     takes_parameter,
 )
+from townlet_runtime.adapters.own_worlds import no_state, own_environments, own_worlds
 from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.errors import ConfigError, MissingExtraError
 from townlet_runtime.simulation.interface import GroupedSimulation
@@ -32,6 +33,14 @@ Setting = str | int | float | bool | None
 Vectorization = Literal["auto", "sync", "native"]
 """How parallel worlds of a Gymnasium environment are stepped: one by one (`sync`), by the environment's own vector form
 (`native`), or natively where there is such a form (`auto`)."""
+
+
+class _Read(TypedDict):
+    """Arguments of the functions that build worlds of an environment."""
+
+    num_worlds: int
+    settings: Mapping[str, Setting]
+    spaces: SpaceSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +63,8 @@ class Environment:
     name: str
     """`gymnasium:ID`, an id of Gymnasium's registry; `pettingzoo:NAME`, a module of PettingZoo or MPE2; a name that an
     installed package registered in the entry point group `townlet.simulations`; or code, which only a person may name,
-    never a file: `module:name`, a function of a module, or `gymnasium:module:ID`, an id that a module registers."""
+    never a file: `module:name`, a function of a module, which builds a `Simulation`, or one environment of Gymnasium or
+    PettingZoo; or `gymnasium:module:ID`, an id that a module registers."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
     """Keyword arguments of the environment."""
     vectorization: Vectorization = "auto"
@@ -103,43 +113,43 @@ class Environment:
 
     def _built(self, num_worlds: int) -> GroupedSimulation:
         family, _, name = self.name.partition(":")
+        read: _Read = {"num_worlds": num_worlds, "settings": self.settings, "spaces": self.spaces}
         # Not before an environment is built: the libraries are optional, and take a while to import.
         if family == "gymnasium":
+            if self.global_state:
+                raise no_state(self.name)
             from townlet_runtime.adapters.gymnasium_worlds import gymnasium_worlds
 
-            self._require_no_state()
-            return OneGroup(
-                gymnasium_worlds(
-                    name,
-                    num_worlds=num_worlds,
-                    settings=self.settings,
-                    vectorization=self.vectorization,
-                    max_episode_ticks=self.max_episode_ticks,
-                    spaces=self.spaces,
-                )
-            )
+            bound = self.max_episode_ticks
+            return OneGroup(gymnasium_worlds(name, vectorization=self.vectorization, max_episode_ticks=bound, **read))
         if family == "pettingzoo":
-            return self._pettingzoo(name, num_worlds, factory=None)
-        factory = self._factory()
+            from townlet_runtime.adapters.pettingzoo_worlds import pettingzoo_worlds
+
+            return pettingzoo_worlds(
+                name, max_episode_ticks=self.max_episode_ticks, global_state=self.global_state, **read
+            )
+        return self._own(self._factory(), read)
+
+    def _own(self, factory: Factory, read: _Read) -> GroupedSimulation:
+        """Worlds that a function of a package or a module builds: all together, or one by one."""
         if not takes_parameter(factory, "num_worlds"):
-            return self._pettingzoo(self.name, num_worlds, factory=factory)
+            try:
+                return own_environments(
+                    self.name, factory, max_episode_ticks=self.max_episode_ticks, global_state=self.global_state, **read
+                )
+            except MissingExtraError as error:
+                raise MissingExtraError(
+                    f"`{self.name}` does not take `num_worlds`, so it is no `Simulation` and taken for an environment "
+                    f"of Gymnasium or PettingZoo: {error}"
+                ) from error
         if self.max_episode_ticks is not None:
             raise ConfigError(
                 f"`{self.name}` has a length of its own (`SimulationSpec.episode_ticks`); make it one of its settings",
                 key="environment.max_episode_ticks",
             )
-        self._require_no_state()
-        from townlet_runtime.adapters.own_worlds import own_worlds
-
-        return own_worlds(self.name, factory, num_worlds=num_worlds, settings=self.settings)
-
-    def _require_no_state(self) -> None:
         if self.global_state:
-            raise ConfigError(
-                f"`{self.name}` is no environment of PettingZoo, so it has no `state()` that critics could see; "
-                "a `Simulation` says `critic_shapes`",
-                key="environment.global_state",
-            )
+            raise no_state(self.name)
+        return own_worlds(self.name, factory, num_worlds=read["num_worlds"], settings=self.settings)
 
     def _factory(self) -> Factory:
         factory = registered_factory(SIMULATIONS, self.name)
@@ -155,26 +165,6 @@ class Environment:
                 key="environment.name",
             )
         return factory
-
-    def _pettingzoo(self, name: str, num_worlds: int, *, factory: Factory | None) -> GroupedSimulation:
-        from townlet_runtime.adapters.pettingzoo_worlds import pettingzoo_worlds
-
-        try:
-            return pettingzoo_worlds(
-                name,
-                num_worlds=num_worlds,
-                settings=self.settings,
-                max_episode_ticks=self.max_episode_ticks,
-                spaces=self.spaces,
-                global_state=self.global_state,
-                factory=factory,
-            )
-        except MissingExtraError as error:
-            if factory is None:
-                raise
-            raise MissingExtraError(
-                f"`{name}` does not take `num_worlds`, so it is no `Simulation` and taken for PettingZoo's: {error}"
-            ) from error
 
     def stepped_alone(self) -> Environment:
         """The same environment with a seed of its own for every world, as scores of single episodes need it."""

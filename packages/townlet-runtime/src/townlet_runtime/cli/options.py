@@ -79,6 +79,7 @@ class ModeName(StrEnum):
     anneal = "anneal"
     ppo = "ppo"
     bc = "bc"
+    dagger = "dagger"
     replay = "replay"
     rollout = "rollout"
     mixed = "mixed"
@@ -125,7 +126,7 @@ Mode = Annotated[
     ModeName | None,
     typer.Option(
         help="anneal: clone the script, blend, then PPO. ppo: PPO from a fresh network. bc: the clone alone."
-        " replay: PPO on a record. rollout: PPO on rollouts. mixed: both by turns."
+        " dagger: clones in rounds of its own play. replay: PPO on a record. rollout: PPO on rollouts. mixed: both."
         "  [default: training.source of CONFIG, else anneal, or ppo where the world has no script]",
         show_default=False,
     ),

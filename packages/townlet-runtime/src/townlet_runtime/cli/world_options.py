@@ -10,7 +10,7 @@ from pathlib import Path
 
 from townlet_runtime.adapters.named_code import CONTROLLERS, GUARDRAILS, SIMULATIONS, is_reference
 from townlet_runtime.cli.console import CommandError
-from townlet_runtime.config import Override
+from townlet_runtime.config.load import Override
 from townlet_runtime.config.sections import MODULE
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.simulation.interface import SimulationSpec

@@ -49,7 +49,7 @@ Said: TypeAlias = Mapping[str, Any]
 """Settings by name, each checked by the annotation of its owner."""
 
 OptionTicks = Annotated[int, Field(ge=0, le=10**5)]
-Source = Literal["replay", "rollout", "mixed", "bc", "anneal", "ppo"]
+Source = Literal["replay", "rollout", "mixed", "bc", "anneal", "ppo", "dagger"]
 """`replay` and `mixed` need a record, `bc` and `anneal` may clone one."""
 
 _SECTIONS_OF_THE_TOWN = frozenset(
@@ -198,21 +198,22 @@ class Config(Section):
     behavior: ScriptedConfig = ScriptedConfig()
     policy: PolicySettings = PolicySettings()
     economy: Economy = Economy()
-    jobs: Mapping[str, Job] = {}
+    jobs: Mapping[str, Job] = Field({})
     """By name; empty: the town's own shifts."""
     affordances: Affordances = Affordances()
-    training: Annotated[Said, _said(lambda: learning_section("training"))] = {}
+    training: Annotated[Said, _said(lambda: learning_section("training"))] = Field({})
     """`source`, which is what `townlet train` does without `--mode`, and settings of `TrainingConfig`."""
-    network: Annotated[Said, _said(lambda: learning_section("network"))] = {}
-    ppo: Annotated[Said, _said(lambda: learning_section("ppo"))] = {}
-    bc: Annotated[Said, _said(lambda: learning_section("bc"))] = {}
-    anneal: Annotated[Said, _said(lambda: learning_section("anneal"))] = {}
-    gates: Annotated[Said, _said(lambda: learning_section("gates"))] = {}
-    schedule: Annotated[Said, _said(lambda: learning_section("schedule"))] = {}
+    network: Annotated[Said, _said(lambda: learning_section("network"))] = Field({})
+    ppo: Annotated[Said, _said(lambda: learning_section("ppo"))] = Field({})
+    bc: Annotated[Said, _said(lambda: learning_section("bc"))] = Field({})
+    anneal: Annotated[Said, _said(lambda: learning_section("anneal"))] = Field({})
+    gates: Annotated[Said, _said(lambda: learning_section("gates"))] = Field({})
+    schedule: Annotated[Said, _said(lambda: learning_section("schedule"))] = Field({})
+    dagger: Annotated[Said, _said(lambda: learning_section("dagger"))] = Field({})
     promotion: PromotionConfig = PromotionConfig()
 
 
-SECTIONS_OF_TRAINING = ("network", "ppo", "bc", "anneal", "gates", "schedule")
+SECTIONS_OF_TRAINING = ("network", "ppo", "bc", "anneal", "gates", "schedule", "dagger")
 
 
 @cache
@@ -221,8 +222,7 @@ def effective_keys() -> frozenset[Path]:
     keys = set(_keys(Config, ()))
     for name in ("training", *SECTIONS_OF_TRAINING):
         keys.update(_keys(learning_section(name), (name,)))
-    keys.update(_keys(town_section(), ("town",)))
-    keys.update(_keys(affordance_section(), ("town", "affordances", ANY)))
+    keys.update((*_keys(town_section(), ("town",)), *_keys(affordance_section(), ("town", "affordances", ANY))))
     keys.update(_keys(_record("GroupConfig"), ("training", "groups", ANY)))
     keys.update((*path, need) for path in _BY_NEED for need in NEEDS)
     return frozenset(keys)

@@ -21,7 +21,9 @@ from townlet_behavior import (
     WorldView,
 )
 from townlet_behavior.config import OnPolicyError
-from townlet_runtime.config import Config, bridge_config, config_from, load_config, script_config
+from townlet_runtime.config.load import config_from, load_config
+from townlet_runtime.config.schema import Config
+from townlet_runtime.config.town import bridge_config, script_config
 from townlet_runtime.town.config import TownConfig
 from townlet_trajectory.storage.json import JsonValue
 

@@ -14,6 +14,7 @@ from townlet_behavior import ArrayActions, Box, MultiDiscrete
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.drawing import Distribution
 from townlet_runtime.simulation.interface import Observations, SimulationSpec
+from townlet_runtime.simulation.recorded import recorded_actions
 from townlet_trajectory.evaluation.interfaces import Actor, AnyActor
 from townlet_trajectory.evaluation.interfaces import RecurrentActor as RecurrentActor
 from townlet_trajectory.evaluation.policy_card import Commitment, PolicyCard, spec_digest
@@ -53,8 +54,20 @@ class MadeForActions(Protocol):
         """None: indices into its vocabulary."""
         ...
 
+
+class Named(Protocol):
+    """Has a name."""
+
     @property
-    def distribution(self) -> str:
+    def name(self) -> str: ...
+
+
+@runtime_checkable
+class Distributed(Protocol):
+    """A policy that states how numbers are distributed: by a name, or by a distribution that has one."""
+
+    @property
+    def distribution(self) -> str | Named:
         """`clipped` or `squashed` where its actions are a `Box`, else empty; see `policy.drawing`."""
         ...
 
@@ -123,7 +136,13 @@ def commitment_of(spec: SimulationSpec) -> Commitment | None:
 
 def spec_sha256(spec: SimulationSpec) -> str:
     """Return the digest of all that a world and a policy made for it have in common, as in the policy's card."""
-    return spec_digest(spec.vocabulary.keys, spec.observation_shapes, spec.feature_names, commitment_of(spec))
+    return spec_digest(
+        spec.vocabulary.keys,
+        spec.observation_shapes,
+        spec.feature_names,
+        commitment_of(spec),
+        actions=recorded_actions(spec),
+    )
 
 
 def require_fit(policy: MadeForSpec, spec: SimulationSpec) -> None:
@@ -189,7 +208,8 @@ def distribution_of(policy: AnyActor | None) -> Distribution:
     Raises:
         SimulationError: if it states another distribution than there is.
     """
-    stated = policy.distribution if isinstance(policy, MadeForActions) else ""
+    said = policy.distribution if isinstance(policy, Distributed) else ""
+    stated = said if isinstance(said, str) else said.name
     for known in get_args(Distribution):
         if stated == known:
             return known  # type: ignore[no-any-return]
@@ -201,6 +221,11 @@ def distribution_of(policy: AnyActor | None) -> Distribution:
 def is_recurrent(policy: AnyActor | None) -> TypeGuard[RecurrentActor]:
     """Whether a policy has a memory; a network may be of either kind, and states a size of 0 without one."""
     return isinstance(policy, RecurrentActor) and policy.state_size > 0
+
+
+def memory_size(policy: AnyActor | None) -> int:
+    """Return the numbers of memory that a policy has of each agent; 0 without one."""
+    return policy.state_size if is_recurrent(policy) else 0
 
 
 def _actions_that_differ(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:

@@ -25,6 +25,7 @@ from townlet_runtime.report.plots import (
 )
 from townlet_runtime.report.scores import differences
 from townlet_runtime.report.town_plot import LOW_NEED, town_plot
+from townlet_runtime.runs.records import ROUND_HEAD, round_rows
 from townlet_runtime.town.config import TOWN
 from townlet_runtime.town.picture import TownPicture
 from townlet_trajectory.evaluation.results import LEARNED, ZEROS, FinalEvaluation
@@ -85,7 +86,7 @@ def sections(run: ReportData, picture: TownPicture | None) -> tuple[Section, ...
     paired = paired_plot(found) if found else None
     shares = None if world is None else shares_plot(world)
     return (
-        _section("return", "Return while training", returns, _return_words(run), not_evaluated),
+        _section("return", "Return while training", returns, _return_words(run), not_evaluated, _rounds(run)),
         _section("paired", "Paired differences per seed", paired, paired_words, not_paired),
         _section("shares", "Blend ratio and real shares by source", shares, SHARES_WORDS, NO_LOG),
         *_by_group("clone", "Accuracy of the clone", cloned, clone_plot, "This run had no clone stage."),
@@ -102,6 +103,14 @@ def _return_words(run: ReportData) -> str:
     """What to look for; the config of the run says how many episodes an evaluation has."""
     episodes = "episodes" if run.eval_episodes is None else f"{run.eval_episodes} episodes"
     return RETURN_WORDS.format(episodes=episodes)
+
+
+def _rounds(run: ReportData) -> Table | None:
+    """What each round of DAgger gained; None in a run of another mode."""
+    rounds = run.summary.rounds
+    if not rounds:
+        return None
+    return Table(caption="Rounds of DAgger", head=ROUND_HEAD, rows=tuple(round_rows(rounds)))
 
 
 NO_LOG = "No update was logged: this run had no PPO stage."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +34,7 @@ from townlet_trajectory.evaluation.results import (
     Acting,
     CloneRecord,
     CloneResult,
+    DaggerRound,
     EvaluationRecord,
     FinalEvaluation,
     Mode,
@@ -189,6 +190,27 @@ class PromotionFile(FileRecord):
         return self.history[-1]
 
 
+ROUND_HEAD = ("round", "script's share", "states", "labels", "agreed before", "accuracy", "mean return", "gained")
+"""Of the rows of `round_rows`."""
+
+
+def round_rows(rounds: Sequence[DaggerRound]) -> list[tuple[str, ...]]:
+    """Return a row of text for each round of DAgger, below `ROUND_HEAD`."""
+    return [
+        (
+            str(each.number),
+            f"{each.script_share:.2f}",
+            f"{each.num_states:,}",
+            f"{each.num_labels:,}",
+            "" if each.agreement_before is None else f"{each.agreement_before:.3f}",
+            f"{each.accuracy:.4f}",
+            f"{each.return_mean:.3f}",
+            "" if each.gained is None else f"{each.gained:+.3f}",
+        )
+        for each in rounds
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SummaryFile(FileRecord):
     """`summary.json`: one run in a few numbers, for people and dashboards. None where the run has no such thing.
@@ -242,6 +264,8 @@ class SummaryFile(FileRecord):
     config_sha256: str | None
     """Digest of the resolved config; None where the world was made in Python."""
     versions: Mapping[str, str]
+    rounds: tuple[DaggerRound, ...] = ()
+    """Of a run of mode `dagger`, what each gained."""
 
     def __post_init__(self) -> None:
         name = "SummaryFile"
@@ -326,6 +350,7 @@ class SummaryFile(FileRecord):
             guardrails=guardrails,
             config_sha256=config_sha256,
             versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+            rounds=summary.rounds,
         )
 
 

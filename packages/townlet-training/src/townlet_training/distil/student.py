@@ -14,9 +14,9 @@ from townlet_training.distil.agreement import log_probs_at
 from townlet_training.distil.config import DistilConfig
 from townlet_training.distil.selection import cells, choose, disagreement, margin_uncertainty
 from townlet_training.errors import EmptyBatchError
-from townlet_training.learning.batch import encode_rows
 from townlet_training.learning.bc import BCLearner
 from townlet_training.learning.config import BCConfig
+from townlet_training.learning.rows import encode_rows
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.weights import set_weights, weights_of
 from townlet_trajectory import TrajectoryBatch

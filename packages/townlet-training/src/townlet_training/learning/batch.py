@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from townlet_training.errors import EmptyBatchError, NonFiniteError, ShapeError, StaleBatchError
+from townlet_training.errors import EmptyBatchError, NonFiniteError, StaleBatchError
+from townlet_training.learning.fragments import features_of, recorded_fragments, states_of
 from townlet_training.learning.objective import (
     Estimates,
     advantages_of,
@@ -21,15 +22,25 @@ from townlet_training.learning.objective import (
     return_scale,
     truncated_share,
 )
-from townlet_training.network.actor_critic import ActorCritic
-from townlet_training.network.distributions import require_legal_action
-from townlet_training.network.features import Features
-from townlet_trajectory import ACTION_MASK, Kind, StepBatch, TrajectoryBatch
+from townlet_training.learning.rows import (
+    action_rows,
+    encode_rows,
+    is_proposed,
+    mask_rows,
+    params_of,
+    require_actions,
+    require_columns,
+    require_same_actions,
+    scaled_values_of,
+)
+from townlet_training.network.features import Fragments
+from townlet_trajectory import Kind, TrajectoryBatch
+
+if TYPE_CHECKING:
+    from townlet_training.network.actor_critic import ActorCritic
 
 _READ = ("kind", "chosen_action", "expert_action", "policy_log_prob", "behavior_log_prob")
-CHUNK = 4096
-"""Rows evaluated at once: the hidden layers of all rows of a batch would fill the memory."""
-# log of the smallest normal float32: an action that is less likely than this has probability 0.
+# log of the smallest normal float32: an action, or value of a part, that is less likely than this has probability 0.
 _LOG_ZERO = -87.0
 _LOG_PROB_TOLERANCE = 1e-5
 
@@ -40,9 +51,9 @@ class PolicyRows(NamedTuple):
     position: Tensor
     """[P] int64: their rows in `LearnerBatch.inputs`, ascending."""
     action_mask: Tensor | None
-    """[P, A] bool."""
+    """[P, A] bool, or [P, Σ A_k] of all parts."""
     actions: Tensor
-    """[P] int64; the chosen ones, vetoed or not."""
+    """[P] int64, or [P, K] of array actions; the chosen ones, vetoed or not."""
     log_probs: Tensor
     """[P]; log π of the policy that acted."""
     weights: Tensor
@@ -50,7 +61,7 @@ class PolicyRows(NamedTuple):
     advantages: Tensor
     """[P]; Â in reward units."""
     labels: Tensor
-    """[P] int64; the script's proposal; where that is no label, the chosen action."""
+    """As `actions`; the script's proposal; where that is no label, the chosen action."""
     labelled: Tensor
     """[P], 1.0 where the script proposed a legal action, else 0.0."""
 
@@ -63,15 +74,24 @@ class PolicyRows(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LearnerBatch:
-    """The V rows that are not foreign, ready for the network, and the decisions among them."""
+    """The V rows that are not foreign, ready for the network, and the decisions among them.
+
+    A memory goes through all rows: then the foreign ones are there too, and teach nothing.
+    """
 
     inputs: Tensor
-    """[V, F]; encoded observations."""
+    """[V, F], with a memory [R, F]; encoded observations."""
     scaled_values: Tensor
-    """[V]; V of the policy that acted, in units of `value_scale`."""
+    """Beside them; V of the policy that acted, in units of `value_scale`."""
     scaled_targets: Tensor
-    """[V]; value targets in units of `value_scale`."""
+    """Beside them; value targets in units of `value_scale`."""
+    is_valued: Tensor
+    """Beside them, bool; whether the critic learns from the row."""
     policy: PolicyRows
+    fragments: Fragments | None
+    """What a memory goes through at once, with its states; None without one."""
+    is_shared: bool
+    """Whether critic and policy share weights, so that they learn from the same rows at a time."""
     num_decisions: int
     """All decisions, also those whose action the policy could not have chosen."""
     truncated_share: float
@@ -85,9 +105,28 @@ class LearnerBatch:
     extremes: str
     """The largest reward, advantage and value target, in words, for the error about a number that is not finite."""
 
+    @property
+    def num_valued(self) -> int:
+        """V."""
+        return int(self.is_valued.sum())
+
+    @property
+    def units(self) -> Tensor:
+        """What is dealt out to minibatches, int64: rows, or the fragments with something to learn from."""
+        if self.fragments is None:
+            return torch.arange(len(self.inputs))
+        before = torch.cat([torch.zeros(1, dtype=torch.int64), self.is_valued.cumsum(0)])
+        return before[self.fragments.offsets].diff().nonzero().squeeze(1)
+
 
 def prepare(
-    network: ActorCritic, batch: TrajectoryBatch, *, discount: float, gae_lambda: float, min_ratio: float
+    network: ActorCritic,
+    batch: TrajectoryBatch,
+    *,
+    discount: float,
+    gae_lambda: float,
+    min_ratio: float,
+    sequence_length: int | None = None,
 ) -> LearnerBatch:
     """Evaluate `batch` with the network that collected it, and check that it did.
 
@@ -97,6 +136,7 @@ def prepare(
         discount: γ in [0, 1].
         gae_lambda: λ in [0, 1].
         min_ratio: β_min in (0, 1].
+        sequence_length: rows of a trajectory that a memory goes through at once; None: all.
 
     Returns:
         The tensors that stay the same in all passes of an update.
@@ -104,197 +144,132 @@ def prepare(
     Raises:
         EmptyBatchError: if every row is foreign.
         NonFiniteError: if an output of the network or an estimate is not finite.
-        ShapeError: if the batch is of another vocabulary or other observations, or lacks a column.
+        ShapeError: if the batch is of other actions, observations or states, or lacks a column.
         ActionMaskError: if a decision has no legal action.
         StaleBatchError: if a recorded `policy_log_prob` differs from the network's.
     """
-    require_columns(batch, *_READ, otherwise="; records of other policies are for `PPOLearner.replay`")
-    kind = batch.columns["kind"]
-    learned = np.flatnonzero(kind != Kind.FOREIGN)
-    if not learned.size:
-        raise EmptyBatchError(f"all {batch.num_steps} rows are foreign; nothing to learn from")
+    kind, learned = batch.columns["kind"], _learned_rows(batch)
     require_same_actions(network, batch)
-    encoded = encode_rows(network, batch.observations, np.arange(batch.num_steps))
-    final = encode_rows(network, batch.final_observations, np.arange(len(batch)))
-    features = features_of(network, encoded)
-    scaled_values = scaled_values_of(network, features.critic)
-    scale = network.value_scale.item()
-    values = scaled_values.numpy().astype(np.float64) * scale
-    final_values = scaled_values_of(network, features_of(network, final).critic).numpy().astype(np.float64) * scale
+    evaluated = _evaluated(network, batch, longest=sequence_length)
+    scale, (values, final_values) = network.value_scale.item(), evaluated.in_units_of(network.value_scale.item())
     estimates = advantages_of(batch, values, final_values, discount=discount, lambda_=gae_lambda, min_ratio=min_ratio)
     extremes = _extremes(batch, estimates, scale)
-    decisions = np.flatnonzero(kind == Kind.DECISION)
+    kept = learned if evaluated.fragments is None else np.arange(batch.num_steps)
+    advantages, weights = estimates.advantages, importance_weights(batch, min_ratio=min_ratio)[0]
     policy, mean_entropy = _policy_rows(
-        network,
-        batch,
-        features.policy,
-        decisions,
-        position=np.searchsorted(learned, decisions),
-        weights=importance_weights(batch, min_ratio=min_ratio)[0][decisions],
-        advantages=_float32("advantages", estimates.advantages[decisions], extremes),
+        network, batch, evaluated.features, kept, weights=weights, advantages=advantages, extremes=extremes
     )
-    targets = estimates.value_targets[learned]
-    index = torch.from_numpy(learned)
+    targets, index, inputs = estimates.value_targets, torch.from_numpy(kept), evaluated.inputs
+    rewards = batch.rewards[kept[policy.position.numpy()]]
     return LearnerBatch(
-        inputs=encoded if len(index) == len(encoded) else encoded[index],
-        scaled_values=scaled_values[index],
-        scaled_targets=_float32("value targets", targets / scale, extremes),
+        inputs=inputs if len(index) == len(inputs) else inputs[index],
+        scaled_values=evaluated.scaled_values[index],
+        scaled_targets=_float32("value targets", targets[kept] / scale, extremes).to(inputs.device),
+        is_valued=torch.from_numpy(kind[kept] != Kind.FOREIGN),
         policy=policy,
-        num_decisions=len(decisions),
+        fragments=evaluated.fragments,
+        is_shared=network.has_body or evaluated.fragments is not None,
+        num_decisions=int(np.count_nonzero(kind == Kind.DECISION)),
         truncated_share=truncated_share(batch, min_ratio=min_ratio),
         mean_entropy=mean_entropy,
-        explained_variance=_explained_variance(values[learned], targets),
-        reward_advantage_corr=_correlation(batch.rewards[learned[policy.position.numpy()]], policy.advantages.numpy()),
+        explained_variance=_explained_variance(values[learned], targets[learned]),
+        reward_advantage_corr=_correlation(rewards, policy.advantages.cpu().numpy()),
         extremes=extremes,
     )
 
 
-def require_columns(batch: TrajectoryBatch | StepBatch, *names: str, otherwise: str = "") -> None:
-    """Raise `ShapeError`, whose message ends with `otherwise`, if `batch` lacks one of the decision columns `names`."""
-    if missing := [name for name in names if name not in batch.columns]:
-        raise ShapeError(f"a learner needs the columns {missing}, the batch has {sorted(batch.columns)}{otherwise}")
+def _learned_rows(batch: TrajectoryBatch) -> NDArray[np.int64]:
+    """Return the rows [V] that are not foreign, of a batch that has what a learner reads."""
+    require_columns(batch, *_READ, otherwise="; records of other policies are for `PPOLearner.replay`")
+    learned = np.flatnonzero(batch.columns["kind"] != Kind.FOREIGN)
+    if not learned.size:
+        raise EmptyBatchError(f"all {batch.num_steps} rows are foreign; nothing to learn from")
+    return learned
 
 
-def require_same_actions(network: ActorCritic, batch: TrajectoryBatch | StepBatch) -> None:
-    """Raise `ShapeError` unless the network has one output for every action of the batch's vocabulary."""
-    if len(batch.schema.vocabulary) != network.num_actions:
-        raise ShapeError(f"the network has {network.num_actions} actions, the batch {len(batch.schema.vocabulary)}")
+class _Evaluated(NamedTuple):
+    """All rows of a batch as the network that acted sees them."""
+
+    inputs: Tensor
+    """[R, F]."""
+    fragments: Fragments | None
+    features: Tensor
+    """[R, Fp] of the policy."""
+    scaled_values: Tensor
+    """[R]; V / `value_scale`."""
+    final_values: Tensor
+    """[B]; of the final observations, with the state after the last row of each trajectory."""
+
+    def in_units_of(self, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """V [R] and V of the final observations [B], in reward units."""
+        values, final = (each.cpu().numpy() for each in (self.scaled_values, self.final_values))
+        return values.astype(np.float64) * scale, final.astype(np.float64) * scale
 
 
-def require_actions(
-    name: str, batch: TrajectoryBatch | StepBatch, actions: NDArray[np.int64], rows: NDArray[np.int64]
-) -> None:
-    """Check that `actions` are in the vocabulary of `batch`.
-
-    Args:
-        name: of the actions, for the error.
-        batch: of R rows.
-        actions: [N].
-        rows: [N]; the rows of `batch` at which they stand.
-
-    Raises:
-        ShapeError: if one is not; it names the first.
-    """
-    wrong = np.flatnonzero((actions < 0) | (actions >= len(batch.schema.vocabulary)))
-    if wrong.size:
-        action, row, end = actions[wrong[0]], rows[wrong[0]], len(batch.schema.vocabulary)
-        raise ShapeError(f"`{name}` must be in [0, {end}), got {action} in row {row} ({_place(batch, row)})")
-
-
-def _place(batch: TrajectoryBatch | StepBatch, row: np.integer) -> str:
-    if isinstance(batch, StepBatch):
-        return f"step {batch.steps[row]} of the record, tick {batch.ticks[row]}"
-    return agent_and_tick(batch, row)
-
-
-def encode_rows(
-    network: ActorCritic, observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64]
-) -> Tensor:
-    """Encode the observations at `rows` [N]: [N, F].
-
-    Args:
-        network: whose inputs are wanted; other observations are ignored.
-        observations: each [R, ...].
-        rows: [N] int64.
-
-    Raises:
-        ShapeError: if an input is missing or has another shape.
-    """
-    names = network.observation_shapes.keys() & observations.keys()
-    with torch.no_grad():
-        return network.encode({name: torch.from_numpy(observations[name][rows]) for name in names})
-
-
-def mask_rows(observations: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64]) -> Tensor | None:
-    """Return the action mask [N, A] at `rows` [N] int64, None if the observations hold none.
-
-    Raises:
-        ActionMaskError: if one of them has no legal action.
-    """
-    if ACTION_MASK not in observations:
-        return None
-    mask = np.asarray(observations[ACTION_MASK], np.bool_)[rows]
-    require_legal_action(mask, shape=mask.shape)
-    return torch.from_numpy(mask)
-
-
-def features_of(network: ActorCritic, encoded: Tensor) -> Features:
-    """Evaluate the body of the network without gradient, on `encoded` [R, F]."""
-    with torch.no_grad():
-        return network.body(encoded)
-
-
-def scaled_values_of(network: ActorCritic, features: Tensor) -> Tensor:
-    """Evaluate the critic without gradient: V / `value_scale` [N] of its features [N, Fc].
-
-    Raises:
-        NonFiniteError: if one is not finite.
-    """
-    with torch.no_grad():
-        values = torch.cat([network.scaled_values(chunk) for chunk in torch.split(features, CHUNK)])
-    _require_finite("values", values)
-    return values
-
-
-def params_of(network: ActorCritic, features: Tensor, action_mask: Tensor | None) -> Tensor:
-    """Evaluate the policy without gradient.
-
-    Args:
-        network: the policy.
-        features: of the policy, [N, Fp].
-        action_mask: [N, ...] bool, with a legal action in each row; None if all are.
-
-    Returns:
-        Parameters of π(·|s) [N, P].
-
-    Raises:
-        NonFiniteError: if an output is not finite, that of a forbidden action too.
-    """
-    with torch.no_grad():
-        outputs = torch.cat([network.policy(chunk) for chunk in torch.split(features, CHUNK)])
-        _require_finite("log-probabilities", outputs)
-        return network.distribution.params(outputs, action_mask)
+def _evaluated(network: ActorCritic, batch: TrajectoryBatch, *, longest: int | None) -> _Evaluated:
+    inputs = encode_rows(network, batch.observations, np.arange(batch.num_steps))
+    final_inputs = encode_rows(network, batch.final_observations, np.arange(len(batch)))
+    fragments, single_steps = recorded_fragments(network, batch, longest=longest), None
+    features = features_of(network, inputs, fragments)
+    if fragments is not None:
+        last = np.searchsorted(fragments.offsets.numpy(), batch.offsets[1:]) - 1
+        single_steps = Fragments(torch.arange(len(batch) + 1), states_of(features)[torch.from_numpy(last)])
+    final_features = features_of(network, final_inputs, single_steps)
+    return _Evaluated(
+        inputs=inputs,
+        fragments=fragments,
+        features=features.policy,
+        scaled_values=scaled_values_of(network, features.critic),
+        final_values=scaled_values_of(network, final_features.critic),
+    )
 
 
 def _policy_rows(
     network: ActorCritic,
     batch: TrajectoryBatch,
     features: Tensor,
-    decisions: NDArray[np.int64],
+    kept: NDArray[np.int64],
     *,
-    position: NDArray[np.int64],
     weights: NDArray[np.float64],
-    advantages: Tensor,
+    advantages: NDArray[np.floating],
+    extremes: str,
 ) -> tuple[PolicyRows, float]:
-    """Those of the `decisions` [D] that the policy could have taken, and their mean entropy.
+    """Those of the D decisions that the policy could have taken, and their mean entropy.
 
-    `features` are [R, Fp], `decisions` are rows of them; the other columns are [D].
+    `features` are [R, Fp], and so are the other columns; `kept` are the rows of `LearnerBatch.inputs`.
     """
-    chosen, proposed = (np.asarray(batch.columns[f"{who}_action"], np.int64)[decisions] for who in ("chosen", "expert"))
+    decisions = np.flatnonzero(batch.columns["kind"] == Kind.DECISION)
+    device, distribution = features.device, network.distribution
+    labelled = is_proposed(batch)[decisions]
+    chosen = action_rows(batch, batch.columns["chosen_action"], decisions)
+    expert = action_rows(batch, batch.columns["expert_action"], decisions)
+    expert = np.where(labelled if chosen.ndim == 1 else labelled[:, None], expert, chosen)
     require_actions("chosen_action", batch, chosen, decisions)
-    require_actions("expert_action", batch, np.maximum(proposed, 0), decisions)  # -1 is no proposal
-    actions, expert = torch.from_numpy(chosen), torch.from_numpy(proposed)
-    action_mask = mask_rows(batch.observations, decisions)
+    require_actions("expert_action", batch, expert, decisions)
+    actions, labels = torch.from_numpy(chosen).to(device), torch.from_numpy(expert).to(device)
+    action_mask = mask_rows(network, batch.observations, decisions)
     inputs = features if len(decisions) == len(features) else features[torch.from_numpy(decisions)]
     params = params_of(network, inputs, action_mask)
-    acted = network.distribution.log_prob(params, actions)
+    acted = distribution.log_prob(params, actions)
     recorded = np.asarray(batch.columns["policy_log_prob"], np.float64)[decisions]
-    _require_same_policy(batch, decisions, acted.numpy(), recorded)
-    labelled = expert >= 0
+    # Of a density no logarithm is that of 0, and of K parts it is the sum.
+    floor = -np.inf if distribution.name else _LOG_ZERO * math.prod(chosen.shape[1:])
+    _require_same_policy(batch, decisions, acted.cpu().numpy(), recorded, floor=floor)
+    is_label = torch.from_numpy(labelled).to(device)
     if action_mask is not None:
-        labelled &= network.distribution.allows(action_mask, expert.clamp(min=0))
-    possible = torch.from_numpy(np.flatnonzero(recorded > _LOG_ZERO))
+        is_label &= distribution.allows(action_mask, labels)
+    possible = torch.from_numpy(np.flatnonzero(recorded > floor))
     rows = PolicyRows(
-        position=torch.from_numpy(position),
+        position=torch.from_numpy(np.searchsorted(kept, decisions)),
         action_mask=action_mask,
         actions=actions,
         log_probs=acted,
-        weights=torch.from_numpy(weights.astype(np.float32)),
-        advantages=advantages,
-        labels=torch.where(labelled, expert, actions),
-        labelled=labelled.to(torch.float32),
+        weights=torch.from_numpy(weights[decisions].astype(np.float32)).to(device),
+        advantages=_float32("advantages", advantages[decisions], extremes).to(device),
+        labels=torch.where(is_label if chosen.ndim == 1 else is_label[:, None], labels, actions),
+        labelled=is_label.to(torch.float32),
     )
-    entropies = network.distribution.entropy(params[possible])
+    entropies = distribution.entropy(params[possible])
     return rows.take(possible), entropies.mean().item() if len(possible) else 0.0
 
 
@@ -303,10 +278,15 @@ def _require_same_policy(
     decisions: NDArray[np.int64],
     computed: NDArray[np.float32],
     recorded: NDArray[np.float64],
+    *,
+    floor: float,
 ) -> None:
-    """|log π recorded - log π computed| <= 1e-5 (1 + |log π computed|), impossible actions being equally impossible."""
-    ours = np.maximum(computed.astype(np.float64), _LOG_ZERO)
-    theirs = np.maximum(recorded, _LOG_ZERO)
+    """|log π recorded - log π computed| <= 1e-5 (1 + |log π computed|), impossible actions being equally impossible.
+
+    `floor` is the log-probability of those.
+    """
+    ours = np.maximum(computed.astype(np.float64), floor)
+    theirs = np.maximum(recorded, floor)
     excess = np.abs(ours - theirs) / (1.0 + np.abs(ours))
     # A recorded NaN fails the comparison, and so must be the one that raises.
     if not (excess <= _LOG_PROB_TOLERANCE).all():
@@ -325,13 +305,6 @@ def _extremes(batch: TrajectoryBatch, estimates: Estimates, scale: float) -> str
         f"{largest_reward(batch)}, the largest advantage {advantage:.3g}, the largest value target {target:.3g}, the "
         f"value scale {scale:.3g}"
     )
-
-
-def _require_finite(stage: str, outputs: Tensor) -> None:
-    """Raise `NonFiniteError`, naming `stage` and the first row, if `outputs` [N, ...] hold a NaN or an infinity."""
-    finite = torch.isfinite(outputs)
-    if not finite.all():
-        raise NonFiniteError(stage, f"row {finite.logical_not().nonzero()[0, 0]} of {len(outputs)} is not finite")
 
 
 def _float32(stage: str, array: NDArray[np.floating], extremes: str) -> Tensor:
@@ -361,15 +334,15 @@ def _correlation(rewards: NDArray[np.float32], advantages: NDArray[np.float32]) 
 def freeze_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
     """Fit the normalization of observations and the unit of values to `batch`, where the network's config says so.
 
-    Nothing changes them afterwards. Of a network that `keeps_statistics`, only the normalization of inputs that no
-    weight reads is fitted.
+    Nothing changes frozen ones afterwards; running ones go on from here by `update_statistics`. Of a network that
+    `keeps_statistics`, only the normalization of inputs that no weight reads is fitted.
 
     Args:
         network: whose buffers are set.
         batch: the rows to fit to; none that the network is judged by.
         discount: of the returns that give the unit.
     """
-    if network.config.normalize_observations == "frozen":
+    if network.config.normalize_observations != "none":
         network.fit_normalizer(batch)
     freeze_value_scale(network, batch, discount=discount)
 
@@ -382,5 +355,20 @@ def freeze_value_scale(network: ActorCritic, batch: TrajectoryBatch, *, discount
         batch: the rows to fit to.
         discount: of the returns that give the unit.
     """
-    if network.config.value_scale == "frozen" and not network.keeps_statistics:
-        network.set_value_scale(return_scale(batch, discount=discount))
+    if network.config.value_scale != "none" and not network.keeps_statistics:
+        network.fit_value_scale(return_scale(batch, discount=discount), num_rows=batch.num_steps)
+
+
+def update_statistics(network: ActorCritic, batch: TrajectoryBatch, *, discount: float) -> None:
+    """Renew the statistics that are `running` by the rows of `batch`, after the update that learned from them.
+
+    Args:
+        network: whose buffers are renewed; its values stay what they were.
+        batch: the rows of a cycle; none: nothing changes.
+        discount: of the returns that give the unit of the values.
+
+    Raises:
+        NonFiniteError: if the returns are too large for float32.
+    """
+    if batch.num_steps and network.has_running_statistics:
+        network.update_statistics(batch, return_scale=return_scale(batch, discount=discount))

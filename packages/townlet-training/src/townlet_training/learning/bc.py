@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from townlet_training.errors import EmptyBatchError
-from townlet_training.learning.batch import (
-    CHUNK,
-    encode_rows,
-    mask_rows,
-    params_of,
-    require_same_actions,
-)
-from townlet_training.learning.config import BCConfig
-from townlet_training.learning.labels import Labels, labels_of
+from townlet_training.errors import ConfigError, EmptyBatchError
+from townlet_training.learning.config import BCConfig, Device
+from townlet_training.learning.device import Placement, device_named
+from townlet_training.learning.fragments import features_of, first_states, picked, stepped_fragments
+from townlet_training.learning.labels import Labels, class_counts, class_sizes, labels_of
+from townlet_training.learning.objective import balanced_weights, weighted_cross_entropy
 from townlet_training.learning.optimizer import Optimizer
-from townlet_training.network.actor_critic import ActorCritic
-from townlet_trajectory import StepBatch, TrajectoryBatch, TrajectoryDataset
+from townlet_training.learning.rows import CHUNK, encode_rows, mask_rows, params_of, require_same_actions
+from townlet_training.network.features import Fragments
+from townlet_trajectory import StepBatch, TrajectoryBatch, TrajectoryDataset, TrajectorySchema
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
+
+if TYPE_CHECKING:
+    from townlet_training.network.actor_critic import ActorCritic
 
 # The default of Adam (Kingma & Ba 2015, arXiv:1412.6980).
 _ADAM_EPS = 1e-8
+_CRITIC = "critic."
 
 
 class BCLearner:
     """Fits a network's policy to labels; its critic is left alone. Draws only from its generator.
+
+    A network with memory learns from whole trajectories, also through rows without a label.
 
     Examples:
         >>> import numpy as np, torch
@@ -53,8 +57,21 @@ class BCLearner:
         1.0
     """
 
-    def __init__(self, network: ActorCritic, *, config: BCConfig, generator: torch.Generator) -> None:
-        self._network = network
+    def __init__(
+        self, network: ActorCritic, *, config: BCConfig, generator: torch.Generator, device: Device = "cpu"
+    ) -> None:
+        """Take over `network`, which is fitted from the weights that it has.
+
+        Args:
+            network: which acts, on the CPU.
+            config: of the fit.
+            generator: of orders and noise, on the CPU.
+            device: where a copy of the network learns; its weights are handed back at the end of a fit.
+
+        Raises:
+            ConfigError: if there is no such device.
+        """
+        self._placement = Placement(network, device_named(device))
         self._config = config
         self._generator = generator
 
@@ -81,27 +98,39 @@ class BCLearner:
 
         Raises:
             EmptyBatchError: if a batch or dataset has no label.
-            ShapeError: if it is of another vocabulary or other observations, or lacks a column.
+            ConfigError: if numbers are to have weights of classes, or a dataset is to teach a memory.
+            ShapeError: if it is of other actions or observations, or lacks a column.
             ActionMaskError: if a labelled row has no legal action.
             NonFiniteError: if an output, loss or gradient is not finite; the weights are those before that step.
             ArtifactError: if a file of a dataset cannot be read.
         """
-        learned = _source(self._network, train, self._config, name="train")
-        judged = _source(self._network, held_out, self._config, name="held_out")
-        learned.require_labels()
-        judged.require_labels()
-        parameters = dict(self._network.policy.named_parameters())
+        with self._placement.up_to_date() as network:
+            learned = _source(network, train, self._config, name="train")
+            judged = _source(network, held_out, self._config, name="held_out")
+            learned.require_labels()
+            judged.require_labels()
+            return self._fit(network, learned, judged, on_epoch)
+
+    def _fit(
+        self,
+        network: ActorCritic,
+        learned: _LabelSource,
+        judged: _LabelSource,
+        on_epoch: Callable[[CloneEpoch], None],
+    ) -> CloneResult:
+        parameters = {name: each for name, each in network.named_parameters() if not name.startswith(_CRITIC)}
         optimizer = Optimizer(
             parameters,
             learning_rate=self._config.learning_rate,
             weight_decay=self._config.weight_decay,
             eps=_ADAM_EPS,
         )
+        errors_of = _errors_of(network, learned, self._config)
         epochs, best, best_score = list[CloneEpoch](), 0, (-1.0, 0.0)
         best_weights: dict[str, Tensor] = {}
         for epoch in range(1, self._config.num_epochs + 1):
-            loss = self._pass(learned, optimizer, epoch)
-            score = _judge(self._network, judged)
+            loss = self._pass(network, learned, errors_of, optimizer, epoch)
+            score = _judge(network, judged)
             epochs.append(CloneEpoch(epoch=epoch, loss=loss, held_out_accuracy=score[0]))
             on_epoch(epochs[-1])
             if score > best_score:
@@ -119,7 +148,14 @@ class BCLearner:
             num_forbidden=learned.num_forbidden + judged.num_forbidden,
         )
 
-    def _pass(self, labelled: _LabelSource, optimizer: Optimizer, epoch: int) -> float:
+    def _pass(
+        self,
+        network: ActorCritic,
+        labelled: _LabelSource,
+        errors_of: Callable[[Tensor, Tensor], Tensor],
+        optimizer: Optimizer,
+        epoch: int,
+    ) -> float:
         """Learn from every label once, in a new order; their mean loss."""
         origin = f"cloning, epoch {epoch} of {self._config.num_epochs}, learning rate {self._config.learning_rate:g}"
         losses = []
@@ -128,23 +164,43 @@ class BCLearner:
             if noise := self._config.input_noise:
                 # To first order a penalty on the slope of the loss: Bishop 1995, Training with Noise is Equivalent to
                 # Tikhonov Regularization.
-                inputs = inputs + noise * torch.randn(inputs.shape, generator=self._generator)
-            params = self._network.params(self._network.body(inputs).policy, part.action_mask)
-            errors = -self._network.distribution.log_prob(params, part.actions)
+                inputs = inputs + noise * torch.randn(inputs.shape, generator=self._generator).to(inputs.device)
+            features = part.labelled(network.body(inputs, part.fragments).policy)
+            errors = errors_of(network.params(features, part.action_mask), part.actions)
             optimizer.step(errors.mean(), origin)
             losses.append(errors.detach().sum())
-        return torch.stack(losses).double().sum().item() / labelled.num_labels
+        return torch.stack(losses).cpu().double().sum().item() / labelled.num_labels
+
+
+def _errors_of(network: ActorCritic, labelled: _LabelSource, config: BCConfig) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss [L] as a function of parameters [L, P] and labels: cross-entropy, with weights where asked."""
+    if config.class_weights == "none":
+        return lambda params, actions: -network.distribution.log_prob(params, actions)
+    sizes = class_sizes(labelled.schema)
+    if not sizes:
+        raise ConfigError(f"`class_weights` are of choices, not of numbers, got {config.class_weights}")
+    balanced = balanced_weights(labelled.counts, sizes).astype(np.float32)
+    weights = torch.from_numpy(balanced).to(network.value_scale.device)
+    return lambda params, actions: weighted_cross_entropy(params, actions, weights, sizes=sizes)
 
 
 class _Labelled(NamedTuple):
     """L labels and their observations, ready for the network."""
 
     inputs: Tensor
-    """[L, F]; encoded observations."""
+    """[L, F]; encoded observations. For a memory [M, F], of all rows of its fragments."""
     action_mask: Tensor | None
     """[L, A] bool."""
     actions: Tensor
-    """[L] int64."""
+    """[L] int64, or [L, K] of array actions."""
+    places: Tensor | None = None
+    """[L] int64, of the labels among the rows of `inputs`, which then are those of `fragments`; None: they are rows."""
+    fragments: Fragments | None = None
+    """What a memory goes through."""
+
+    def labelled(self, features: Tensor) -> Tensor:
+        """Of the features of all rows of `inputs`, those of the labels: [L, Fp]."""
+        return features if self.places is None else features.index_select(0, self.places.to(features.device))
 
     def take(self, index: Tensor | slice) -> _Labelled:
         mask = None if self.action_mask is None else self.action_mask[index]
@@ -165,6 +221,9 @@ class _LabelSource(Protocol):
 
     num_labels: int
     num_forbidden: int
+    counts: NDArray[np.int64]
+    """[Σ A_k], labels of each class; of numbers, none."""
+    schema: TrajectorySchema
 
     def require_labels(self) -> None:
         """Count the labels. Raises `EmptyBatchError` if there is none."""
@@ -183,6 +242,7 @@ class _BatchLabels:
         found = labels_of(config, batch)
         require_same_actions(network, batch)
         self.num_labels, self.num_forbidden = len(found.rows), found.num_forbidden
+        self.schema, self.counts = batch.schema, class_counts(batch.schema, found.actions)
         self._all = _encoded(network, batch, found, use_masks=config.use_masks)
         self._name, self._num_rows = name, batch.num_steps
 
@@ -196,6 +256,44 @@ class _BatchLabels:
         return (self._all.take(slice(first, first + size)) for first in range(0, self.num_labels, size))
 
 
+class _SequenceLabels(_BatchLabels):
+    """The labels of a batch for a network with memory, dealt out by whole fragments.
+
+    A fragment begins with the state to which the network has come at the beginning of the pass.
+    """
+
+    def __init__(self, network: ActorCritic, batch: TrajectoryBatch, config: BCConfig, *, name: str) -> None:
+        super().__init__(network, batch, config, name=name)
+        self._network, self._longest = network, config.sequence_length
+        self._inputs = encode_rows(network, batch.observations, np.arange(batch.num_steps))
+        self._label_of_row = torch.full((batch.num_steps,), -1)
+        self._label_of_row[torch.from_numpy(labels_of(config, batch).rows)] = torch.arange(self.num_labels)
+        self._trajectories, self._first = batch.offsets, first_states(network, batch)
+
+    def shuffled(self, size: int, *, epoch: int, generator: torch.Generator) -> Iterator[_Labelled]:
+        fragments = stepped_fragments(
+            self._network, self._inputs, self._trajectories, self._first, longest=self._longest
+        )
+        before = torch.cat([torch.zeros(1, dtype=torch.int64), (self._label_of_row >= 0).cumsum(0)])
+        counts = before[fragments.offsets].diff()
+        taught = counts.nonzero().squeeze(1)
+        order = taught[torch.randperm(len(taught), generator=generator)]
+        part = (counts[order].cumsum(0) - 1) // size
+        return (self._part(fragments, order[part == number]) for number in part.unique())
+
+    def ordered(self, size: int) -> Iterator[_Labelled]:
+        whole = Fragments(torch.from_numpy(self._trajectories), self._first)
+        yield self._part(whole, torch.arange(len(self._first)))
+
+    def _part(self, fragments: Fragments, index: Tensor) -> _Labelled:
+        rows, offsets = picked(fragments.offsets, index)
+        label = self._label_of_row[rows]
+        places = (label >= 0).nonzero().squeeze(1)
+        return self._all.take(label[places])._replace(
+            inputs=self._inputs[rows], places=places, fragments=Fragments(offsets, fragments.states[index])
+        )
+
+
 class _StreamedLabels:
     """The labels of a dataset, found and encoded anew in each pass."""
 
@@ -203,6 +301,8 @@ class _StreamedLabels:
         self, network: ActorCritic, dataset: TrajectoryDataset[StepBatch], config: BCConfig, *, name: str
     ) -> None:
         self.num_labels = self.num_forbidden = 0
+        self.schema = dataset.schema
+        self.counts = np.zeros(sum(class_sizes(dataset.schema)), np.int64)
         self._network, self._dataset, self._config, self._name = network, dataset, config, name
 
     def require_labels(self) -> None:
@@ -210,6 +310,7 @@ class _StreamedLabels:
             found = labels_of(self._config, batch)
             require_same_actions(self._network, batch)
             self.num_labels += len(found.rows)
+            self.counts += class_counts(batch.schema, found.actions)
             self.num_forbidden += found.num_forbidden
         _require_labels(self._name, self.num_labels, self._dataset.num_units, self.num_forbidden)
 
@@ -252,7 +353,10 @@ def _source(
     network: ActorCritic, rows: TrajectoryBatch | TrajectoryDataset[StepBatch], config: BCConfig, *, name: str
 ) -> _LabelSource:
     if isinstance(rows, TrajectoryBatch):
-        return _BatchLabels(network, rows, config, name=name)
+        kind = _SequenceLabels if network.state_size else _BatchLabels
+        return kind(network, rows, config, name=name)
+    if network.state_size:
+        raise ConfigError(f"a network with memory clones whole trajectories, `{name}` is streamed in single steps")
     return _StreamedLabels(network, rows, config, name=name)
 
 
@@ -266,17 +370,17 @@ def _require_labels(name: str, num_labels: int, num_rows: int, num_forbidden: in
 def _encoded(network: ActorCritic, batch: TrajectoryBatch | StepBatch, found: Labels, *, use_masks: bool) -> _Labelled:
     return _Labelled(
         inputs=encode_rows(network, batch.observations, found.rows),
-        action_mask=mask_rows(batch.observations, found.rows) if use_masks else None,
-        actions=torch.from_numpy(found.actions),
+        action_mask=mask_rows(network, batch.observations, found.rows) if use_masks else None,
+        actions=torch.from_numpy(found.actions).to(network.value_scale.device),
     )
 
 
 def _judge(network: ActorCritic, labelled: _LabelSource) -> tuple[float, float]:
-    """Share of the labels that are the most likely action, and their mean log-probability."""
+    """Share of the labels that are the action taken without drawing, and their mean log-probability."""
     num_hits, sums = 0, 0.0
     for part in labelled.ordered(CHUNK):
-        with torch.no_grad():
-            params = params_of(network, network.body(part.inputs).policy, part.action_mask)
+        features = part.labelled(features_of(network, part.inputs, part.fragments).policy)
+        params = params_of(network, features, part.action_mask)
         num_hits += int(network.distribution.agrees(params, part.actions).sum())
-        sums += network.distribution.log_prob(params, part.actions).double().sum().item()
+        sums += network.distribution.log_prob(params, part.actions).cpu().double().sum().item()
     return num_hits / labelled.num_labels, sums / labelled.num_labels

@@ -9,9 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_training.errors import ConfigError
-from townlet_training.learning.batch import require_actions, require_columns
 from townlet_training.learning.config import BCConfig, LabelFilter, LabelKind
-from townlet_trajectory import ACTION_MASK, Kind, Source, StepBatch, TrajectoryBatch
+from townlet_training.learning.rows import (
+    Actions,
+    action_rows,
+    is_given,
+    is_proposed,
+    legal_at,
+    require_actions,
+    require_columns,
+    side_by_side,
+)
+from townlet_trajectory import ACTION_MASK, Box, Kind, Source, StepBatch, TrajectoryBatch, TrajectorySchema
 from townlet_trajectory.data.labels import labels_named
 
 
@@ -20,8 +29,8 @@ class Labels(NamedTuple):
 
     rows: NDArray[np.int64]
     """[L], ascending."""
-    actions: NDArray[np.int64]
-    """[L]; the script's proposal, or the executed action."""
+    actions: Actions
+    """[L], or [L, K] of array actions; the script's proposal, or the executed action."""
     num_forbidden: int
     """Labels that were dropped because the action mask forbids them."""
 
@@ -61,17 +70,21 @@ def labels(
         ShapeError: if the batch lacks a column, or a label is not in its vocabulary.
         ConfigError: if nobody of `only.proposers` is among the proposers of the batch.
     """
-    columns = batch.columns
+    columns, spec = batch.columns, batch.schema.actions
     require_columns(batch, "action")
-    actions = np.asarray(columns["action"], np.int64)
+    actions = action_rows(batch, columns["action"], slice(None))
+    # Numbers have no value that means none.
+    given = np.full(len(actions), True) if isinstance(spec, Box) else is_given(actions)
     if which == "proposed" and "expert_action" in columns:
         require_columns(batch, "kind", "demonstrated")
-        proposed = np.where(columns["kind"] == Kind.FORCED, -1, columns["expert_action"])
-        actions = np.where(columns["demonstrated"], actions, proposed.astype(np.int64))
-    rows = np.flatnonzero((actions >= 0) & _passes(batch, only, which))
+        demonstrated = np.asarray(columns["demonstrated"], np.bool_)
+        given = np.where(demonstrated, given, is_proposed(batch) & (columns["kind"] != Kind.FORCED))
+        own = demonstrated if spec is None else demonstrated[:, None]
+        actions = np.where(own, actions, action_rows(batch, columns["expert_action"], slice(None)))
+    rows = np.flatnonzero(given & _passes(batch, only, which))
     require_actions("label", batch, actions[rows], rows)
     mask = batch.observations.get(ACTION_MASK) if use_masks else None
-    legal = np.full(len(rows), True) if mask is None else mask[rows, actions[rows]]
+    legal = np.full(len(rows), True) if mask is None else legal_at(batch.schema, mask[rows], actions[rows])
     kept = rows[legal]
     return Labels(kept, actions[kept], len(rows) - len(kept))
 
@@ -122,3 +135,19 @@ def _is_proposed_by(batch: TrajectoryBatch | StepBatch, names: Sequence[str]) ->
         raise ConfigError(f"`proposers` must be among those of the record, {', '.join(known) or 'none'}, got {names}")
     require_columns(batch, "proposer")
     return np.isin(batch.columns["proposer"], [code for code, name in enumerate(known) if name in names])
+
+
+def class_sizes(schema: TrajectorySchema) -> tuple[int, ...]:
+    """Return the number of classes of each part, (A,) of one choice among A actions; of numbers, ()."""
+    if isinstance(schema.actions, Box):
+        return ()
+    return (len(schema.vocabulary),) if schema.actions is None else schema.actions.sizes
+
+
+def class_counts(schema: TrajectorySchema, actions: Actions) -> NDArray[np.int64]:
+    """Count the labels `actions` [L] or [L, K] of each class, [Σ A_k] of all parts; of numbers, [0]."""
+    sizes = class_sizes(schema)
+    if not sizes:
+        return np.zeros(0, np.int64)
+    columns = side_by_side(actions.astype(np.int64)) + np.cumsum((0, *sizes[:-1]))
+    return np.bincount(columns.ravel(), minlength=sum(sizes))

@@ -5,6 +5,7 @@ The recursion is V-trace(λ); GAE is its case on policy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -339,3 +340,47 @@ def squared_value_error(values: Tensor, targets: Tensor, old_values: Tensor, *, 
         return errors
     clipped = old_values + (values - old_values).clamp(-value_clip, value_clip)
     return torch.maximum(errors, (clipped - targets).square())
+
+
+def balanced_weights(counts: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.float64]:
+    """Weights of classes such that all that there are count alike, and their mean over the labels is 1.
+
+        w_a = n / (m n_a)          n labels, n_a of them a, m classes that there are; 1 where n_a = 0
+
+    Args:
+        counts: n_a [Σ A_k], the classes of all parts side by side.
+        sizes: A_k of each part; of one choice among A actions, (A,).
+
+    Returns:
+        w [Σ A_k].
+    """
+    weights = np.ones(len(counts))
+    for part in np.split(np.arange(len(counts)), np.cumsum(sizes)[:-1]):
+        there = part[counts[part] > 0]
+        weights[there] = counts[part].sum() / (len(there) * counts[there])
+    return weights
+
+
+def weighted_cross_entropy(log_probs: Tensor, actions: Tensor, weights: Tensor, *, sizes: Sequence[int]) -> Tensor:
+    """Cross-entropy with weights of classes, which the policy's logits are rid of (prior correction, Saerens 2002).
+
+        loss = -w_a log g(a),   g(a) ∝ w_a π(a)          for each part; of parts the sum
+
+    The weighted fit finds g(a|s) ∝ w_a n(s, a), n(s, a) labels a in state s. So log g = log π + log w up to a constant,
+    and π = g / w, renormalised: logit_a of π is that of g - log w_a, as of King & Zeng 2001, eq. 7. π is what the
+    unweighted fit finds, where the network can tell all states apart; where it cannot, rare actions count for more.
+
+    Args:
+        log_probs: log π [N, Σ A_k], those of all parts side by side, of forbidden actions finfo.min.
+        actions: [N], or [N, K].
+        weights: w [Σ A_k], above 0.
+        sizes: A_k of each part; of one choice among A actions, (A,).
+
+    Returns:
+        [N].
+    """
+    weighted = (log_probs + weights.log()).split(tuple(sizes), dim=-1)
+    fitted = torch.cat([torch.log_softmax(part, dim=-1) for part in weighted], dim=-1)
+    starts = torch.tensor([0, *sizes[:-1]], device=actions.device).cumsum(0)
+    columns = actions.reshape(len(actions), -1) + starts
+    return -(weights[columns] * fitted.gather(-1, columns)).sum(dim=-1)

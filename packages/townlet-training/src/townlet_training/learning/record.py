@@ -10,17 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from townlet_training.errors import EmptyBatchError, NonFiniteError, ShapeError
-from townlet_training.learning.batch import encode_rows, mask_rows, params_of, require_actions, require_same_actions
+from townlet_training.learning.fragments import POLICY_STATE, features_of, first_states, stepped_fragments
 from townlet_training.learning.objective import agent_and_tick, return_scale
-from townlet_training.network.actor_critic import ActorCritic
-from townlet_trajectory import Kind, Source, TrajectoryBatch, default_decision_columns
+from townlet_training.learning.rows import (
+    action_rows,
+    encode_rows,
+    mask_rows,
+    params_of,
+    require_actions,
+    require_same_actions,
+    side_by_side,
+)
+from townlet_training.network.features import Fragments
+from townlet_trajectory import ArraySpec, Box, Kind, Source, TrajectoryBatch, default_decision_columns
 from townlet_trajectory.data.statistics import RunningMoments
+
+if TYPE_CHECKING:
+    from townlet_training.network.actor_critic import ActorCritic
 
 CLASSIC_LOG_PROBS = "old_log_probs"
 """Column of a classic capture: log-probabilities of a network that did not act, and yet the only μ that there is."""
@@ -41,7 +54,8 @@ def as_decided_by(network: ActorCritic, batch: TrajectoryBatch) -> TrajectoryBat
         log μ_t = 0                     where the script alone decided: it is sure of its proposal
         log μ_t = `old_log_probs`       in a classic capture, every row of which is a decision without a label
 
-    Rows that were forced, or decided in a way that no probability describes, stay as they are.
+    Rows that were forced, or decided in a way that no probability describes, stay as they are. A memory steps through
+    the record as the network has it now, from the state that was recorded at a trajectory's first row, else from 0.
 
     Args:
         network: that is to learn from the record.
@@ -51,7 +65,7 @@ def as_decided_by(network: ActorCritic, batch: TrajectoryBatch) -> TrajectoryBat
         The same rows, such that `prepare` takes them for a batch that `network` collected within a blend.
 
     Raises:
-        ShapeError: if the batch is of another vocabulary or other observations, or does not say μ.
+        ShapeError: if the batch is of other actions or observations, or does not say μ.
         ActionMaskError: if a decision has no legal action.
         NonFiniteError: if the μ of a decision is not finite, or an output of the network.
     """
@@ -62,16 +76,24 @@ def as_decided_by(network: ActorCritic, batch: TrajectoryBatch) -> TrajectoryBat
     if not np.isfinite(behavior).all():
         row = rows[np.argmin(np.isfinite(behavior))]
         raise NonFiniteError("log-probabilities of the record", f"row {row} ({agent_and_tick(batch, row)})")
-    chosen = np.asarray(columns["chosen_action"], np.int64)[rows]
+    chosen = action_rows(batch, columns["chosen_action"], rows)
     require_actions("chosen_action", batch, chosen, rows)
+    known, specs = dict(columns), default_decision_columns(batch.schema.actions)
     policy = np.zeros(batch.num_steps, np.float32)
+    if network.state_size:
+        inputs = encode_rows(network, batch.observations, np.arange(batch.num_steps))
+        first = first_states(network, batch)
+        known[POLICY_STATE] = stepped_fragments(network, inputs, batch.offsets, first, longest=1).states.cpu().numpy()
+        specs[POLICY_STATE] = ArraySpec("float32", (network.state_size,))
+        whole = features_of(network, inputs, Fragments(torch.from_numpy(batch.offsets), first))
+        features = whole.policy[torch.from_numpy(rows)]
+    else:
+        features = features_of(network, encode_rows(network, batch.observations, rows), None).policy
     if len(rows):
-        inputs, mask = encode_rows(network, batch.observations, rows), mask_rows(batch.observations, rows)
-        with torch.no_grad():
-            params = params_of(network, network.body(inputs).policy, mask)
-            policy[rows] = network.distribution.log_prob(params, torch.from_numpy(chosen)).numpy()
-    specs = default_decision_columns()
-    known = {**columns, "policy_log_prob": policy}
+        params = params_of(network, features, mask_rows(network, batch.observations, rows))
+        actions = torch.from_numpy(chosen).to(params.device)
+        policy[rows] = network.distribution.log_prob(params, actions).cpu().numpy()
+    known["policy_log_prob"] = policy
     decisions = {**batch.schema.decisions, **{name: specs[name] for name in known}}
     return replace(
         batch,
@@ -104,7 +126,10 @@ def decisions_of(batch: TrajectoryBatch) -> Mapping[str, NDArray[np.generic]]:
         # At ratio 0 the blend is the script, whose μ of its own proposal is 1; the column holds the 0 of log 1.
         alone = (columns["kind"] == Kind.FOREIGN) & (columns["source"] == Source.SCRIPTED)
         alone &= np.logical_not(columns["possessed"])
-        alone &= (columns["ratio"] == 0.0) & (columns["chosen_action"] == columns["expert_action"])
+        same = columns["chosen_action"] == columns["expert_action"]
+        alone &= (columns["ratio"] == 0.0) & side_by_side(same).all(axis=1)
+        # Of numbers π is a density, and has no ratio to a probability of 1.
+        alone &= not isinstance(batch.schema.actions, Box)
         found["kind"] = np.where(alone, np.int8(Kind.DECISION), columns["kind"])
         found["behavior_log_prob"] = np.where(alone, np.float32(0.0), columns["behavior_log_prob"])
     return found
@@ -127,7 +152,7 @@ def freeze_to_record(
         EmptyBatchError: if there is no row.
         ShapeError: if an input is missing or has another shape.
     """
-    moments = {name: RunningMoments(shape) for name, shape in network.observation_shapes.items()}
+    moments = {name: RunningMoments(shape) for name, shape in network.input_shapes.items()}
     squares, num_rows = 0.0, 0
     for batch in batches:
         num_rows += batch.num_steps
@@ -139,7 +164,7 @@ def freeze_to_record(
             running.add(np.asarray(batch.observations[name], np.float32))
     if not num_rows:
         raise EmptyBatchError("the statistics of a record need at least one row")
-    if normalizer and network.config.normalize_observations == "frozen":
+    if normalizer and network.config.normalize_observations != "none":
         network.set_moments({name: running.moments for name, running in moments.items()})
-    if network.config.value_scale == "frozen" and not network.keeps_statistics:
-        network.set_value_scale(float(np.sqrt(squares / num_rows)) or 1.0)
+    if network.config.value_scale != "none" and not network.keeps_statistics:
+        network.fit_value_scale(float(np.sqrt(squares / num_rows)) or 1.0, num_rows=num_rows)

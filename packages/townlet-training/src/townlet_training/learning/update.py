@@ -53,6 +53,8 @@ class PPOUpdate:
     """Rows used for gradient steps, counted once per pass; foreign rows are none."""
     stopped_early: bool
     """Whether `target_kl` ended the update."""
+    learning_rate: float
+    """Of the policy, as the schedule and the divergence have it."""
 
 
 def joined(updates: Sequence[PPOUpdate]) -> PPOUpdate:
@@ -102,6 +104,7 @@ def joined(updates: Sequence[PPOUpdate]) -> PPOUpdate:
         truncated_share=_mean([each.truncated_share for each in updates], decisions) or 0.0,
         num_transitions=sum(each.num_transitions for each in updates),
         stopped_early=any(each.stopped_early for each in updates),
+        learning_rate=mean("learning_rate"),
     )
 
 

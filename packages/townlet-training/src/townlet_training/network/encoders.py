@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from townlet_training.errors import ConfigError
-from townlet_training.network.layers import Initialization, initialized
+from townlet_training.network.trunk import initialized
 
-EncoderKind = Literal["flat", "conv", "attention"]
+if TYPE_CHECKING:
+    from townlet_training.network.config import EncoderKind, Initialization
+
 MASK_SUFFIX = "_mask"
 """The observation `NAME_mask` [E] says which things of `NAME` [E, F] are there."""
 

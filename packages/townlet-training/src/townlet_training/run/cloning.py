@@ -82,7 +82,7 @@ def episode_accuracies(network: ActorCritic, batch: TrajectoryBatch, config: BCC
     Raises:
         EmptyBatchError: if no episode has a label.
     """
-    rows, is_right = _judged(network, batch, config)
+    rows, is_right = right_labels(network, batch, config)
     episode, num_episodes = _episode_of_trajectory(batch)
     of_label = episode[batch.trajectory_of_row[rows]]
     num_labels = np.bincount(of_label, minlength=num_episodes)
@@ -107,7 +107,7 @@ def unit_accuracies(network: ActorCritic, steps: RecordedSteps, config: BCConfig
     num_units = int(steps.units.max(initial=-1)) + 1
     num_labels, num_right = np.zeros(num_units, np.int64), np.zeros(num_units)
     for batch in opened(steps.judge).epoch(0):
-        rows, is_right = _judged(network, batch, config)
+        rows, is_right = right_labels(network, batch, config)
         of_label = steps.units[batch.trajectories[rows]]
         num_labels += np.bincount(of_label, minlength=num_units)
         num_right += np.bincount(of_label, is_right, minlength=num_units)
@@ -115,10 +115,19 @@ def unit_accuracies(network: ActorCritic, steps: RecordedSteps, config: BCConfig
     return _shares(num_right, num_labels, num_trajectories=num_trajectories)
 
 
-def _judged(
+def right_labels(
     network: ActorCritic, batch: TrajectoryBatch | StepBatch, config: BCConfig
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The labelled rows [L], and whether the label is the most likely action [L]."""
+    """Compare the labels of `batch` with the most likely actions.
+
+    Args:
+        network: whose actions are compared.
+        batch: of states.
+        config: which labels, and whether masks count.
+
+    Returns:
+        The labelled rows [L], and whether the label is the most likely action [L].
+    """
     rows, actions, _ = labels_of(config, batch)
     mask = batch.observations.get(ACTION_MASK) if config.use_masks else None
     legal = None if mask is None else np.asarray(mask[rows], np.bool_)
@@ -236,7 +245,7 @@ def _require_inputs(network: ActorCritic, schema: TrajectorySchema) -> None:
 
 def _measured(network: ActorCritic, steps: RecordedSteps, *, fit: bool) -> float:
     """Fit the normalization to the steps to learn from, where the network's config says so; the sum of all rewards."""
-    moments = {name: RunningMoments(shape) for name, shape in network.observation_shapes.items()}
+    moments = {name: RunningMoments(shape) for name, shape in network.input_shapes.items()}
     reward_sum = 0.0
     for part in steps.parts:
         for batch in opened(part).epoch(0):
@@ -244,7 +253,7 @@ def _measured(network: ActorCritic, steps: RecordedSteps, *, fit: bool) -> float
             if part is steps.train:
                 for name, running in moments.items():
                     running.add(np.asarray(batch.observations[name], np.float32))
-    if fit and network.config.normalize_observations == "frozen":
+    if fit and network.config.normalize_observations != "none":
         network.set_moments({name: running.moments for name, running in moments.items()})
     return reward_sum
 

@@ -46,10 +46,11 @@ class WorkLeft:
     """What is left of a run as it is planned: no gate fails, and no pass of a promotion ends it early."""
 
     updates: int
+    """Of equal length; of a round of DAgger, as many as its number, because it learns from those before too."""
     plays: Sequence[Play]
 
 
-UPDATE_PARTS = ("warmup", "anneal", "ppo")
+UPDATE_PARTS = ("warmup", "anneal", "ppo", "round")
 """Parts of a run's time that its updates take."""
 
 
@@ -170,7 +171,7 @@ class RunMonitor:
             Progress(
                 stage="judge" if self.scoring else state.stage,
                 env_steps=state.env_steps,
-                total_env_steps=state.config.total_env_steps,
+                total_env_steps=state.config.planned_env_steps,
                 env_steps_per_s=state.env_steps / max(self.clock.elapsed, 1e-9),
                 seconds_left=self.clock.seconds_of(self._left(), num_updates=state.num_updates),
                 last_return=evaluations[-1].return_mean if evaluations else None,

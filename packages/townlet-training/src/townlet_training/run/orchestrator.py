@@ -121,8 +121,8 @@ class TrainingOrchestrator:
         earlier_totals: Sequence[EarlierTotal] = (),
     ) -> None:
         """Build the networks; nothing is collected or written before `run`. See `TrainingOrchestrator`."""
-        if config.is_scheduled:
-            raise ConfigError(f"mode `{config.mode}` with a schedule of its own is for `ScheduledRun`")
+        if config.is_scheduled or config.mode == "dagger":
+            raise ConfigError(f"mode `{config.mode}` is for `{'ScheduledRun' if config.is_scheduled else 'DaggerRun'}`")
         self._learners = GroupLearners(config, specs, frozen=frozen, initial=initial)
         specs, has_world = self._learners.specs, collector is not None and evaluator is not None
         require_origin(config.mode, data, specs.keys(), has_world=has_world, begins_trained=initial is not None)

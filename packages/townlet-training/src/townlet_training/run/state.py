@@ -16,7 +16,7 @@ from townlet_training.network.spec import PolicySpec
 from townlet_trajectory.evaluation.anneal_results import StageBaseline, StageResult
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import Collected, EpisodeScores
-from townlet_trajectory.evaluation.results import CloneRecord, EvaluationRecord, RunCounters, Stage
+from townlet_trajectory.evaluation.results import CloneRecord, DaggerRound, EvaluationRecord, RunCounters, Stage
 
 if TYPE_CHECKING:
     from townlet_training.run.cloning import Clone
@@ -209,6 +209,8 @@ class TrainingState:
     evaluator: EvaluatorState = field(default_factory=EvaluatorState)
     schedule: ScheduleState = field(default_factory=ScheduleState)
     """Of a scheduled run."""
+    rounds: tuple[DaggerRound, ...] = ()
+    """Of a run of mode `dagger`, those that were carried out."""
 
     log: LogMark = EMPTY_LOG
     elapsed: float = 0.0

@@ -12,7 +12,7 @@ from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.interfaces import EpisodeScores
 from townlet_trajectory.evaluation.promotion import PromotionDecision
 
-Mode = Literal["anneal", "ppo", "bc", "replay", "rollout", "mixed"]
+Mode = Literal["anneal", "ppo", "bc", "dagger", "replay", "rollout", "mixed"]
 Acting = Literal["greedy", "sampled"]
 Stage = Literal["clone", "warmup", "anneal", "ppo"]
 
@@ -100,6 +100,33 @@ class CloneRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DaggerRound:
+    """One round of DAgger: states that the blend of script and policy met, labelled by the script, and a clone of all
+    labels so far."""
+
+    number: int
+    """Counted from 1."""
+    script_share: float
+    """Share of the decisions that the script made, in [0, 1]."""
+    num_states: int
+    """Agent-ticks of the round."""
+    num_labels: int
+    """Labels of all rounds so far that were learned from, of all agent groups."""
+    agreement_before: float | None
+    """Share of the round's labels that the policy would have given before it learned them; None in the first round."""
+    accuracy: float
+    """Of the clone, on held-out labels of all rounds so far that chose nothing; the lowest of the agent groups."""
+    return_mean: float
+    """Of the clone alone, on the episodes of selection."""
+    gained: float | None
+    """`return_mean` less that of the round before; None in the first round."""
+    env_steps: int
+    """World steps of all rounds so far."""
+    states_sha256: Mapping[str, str]
+    """Of the file of the round's states, by agent group."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinalEvaluation:
     """The scores that the run is judged by: episodes that no choice was made on."""
 
@@ -177,6 +204,8 @@ class RunSummary:
     """Seconds that the run took, in all the processes that it went through."""
     timings: Mapping[str, float]
     """Seconds by part of the run."""
+    rounds: tuple[DaggerRound, ...] = ()
+    """Of a run of mode `dagger`, in their order."""
 
 
 Strategy = Literal["uncertain", "disagree", "uniform"]

@@ -71,6 +71,8 @@ def train_policy(options: TrainOptions, console: Console) -> int:
         if (options.resume / MANIFEST).exists():
             return _show_finished(options.resume, console)
     plan = plan_of(options, console)
+    if options.init_from is not None and plan.mode == "dagger":
+        raise CommandError(f"--init-from {options.init_from}: mode dagger begins with a clone of the script")
     if is_scheduled(plan.config, plan.mode):
         if options.init_from is not None:
             raise CommandError(f"--init-from {options.init_from}: a schedule begins with a network of its own")
@@ -87,7 +89,8 @@ def train_policy(options: TrainOptions, console: Console) -> int:
             opened=opened,
             console=console,
         )
-        if data is None and plan.mode != "ppo" and SCRIPTED not in plan.behaviors:
+        needs_script = plan.mode == "dagger" or (data is None and plan.mode != "ppo")
+        if needs_script and SCRIPTED not in plan.behaviors:
             raise CommandError(
                 f"mode {plan.mode} begins with a script, and `{plan.worlds.environment}` has none: name one with "
                 "--controller, recorded steps with --data, or train with --mode ppo"
@@ -164,7 +167,7 @@ def _train_in(
     with (
         stop_on_signals() as stop,
         closing(LogCopy(log)) as copy,
-        console.progress(total=training.total_env_steps, unit="env steps", begun_at=begun_at, told=True) as shown,
+        console.progress(total=training.planned_env_steps, unit="env steps", begun_at=begun_at, told=True) as shown,
     ):
 
         def on_progress(progress: Progress) -> None:

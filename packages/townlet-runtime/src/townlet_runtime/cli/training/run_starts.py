@@ -172,8 +172,8 @@ def _require_extendable(run_dir: Path) -> None:
     except TrainingError as error:
         raise CommandError(str(error)) from error
     history = checkpoint.state.history
-    if checkpoint.state.config.mode == "bc":
-        raise CommandError(f"{run_dir}: a run of mode bc has no updates that world steps could be added to")
+    if (mode := checkpoint.state.config.mode) in ("bc", "dagger"):
+        raise CommandError(f"{run_dir}: a run of mode {mode} has no updates that world steps could be added to")
     if history.failure is not None:
         raise CommandError(
             f"{run_dir}: its run was ended by gate {history.failure.name}; begin another one with --init-from"

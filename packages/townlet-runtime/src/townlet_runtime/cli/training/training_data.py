@@ -74,7 +74,7 @@ def data_of(options: DataOptions, config: Config, mode: Mode, begun: BegunFile |
     if begun is not None and not options.paths:
         root = Path(begun.data[0].root) if begun.data else None
         return DataOptions(paths=tuple(Path(each.path) for each in begun.data), root=options.root or root)
-    if options.paths or mode not in ("bc", "anneal"):
+    if options.paths or mode not in ("bc", "anneal", "dagger"):
         return options
     named = config.training.get("bc_manifest")
     if named is None and mode == "bc":

@@ -16,7 +16,7 @@ from townlet_runtime.core.loop import GroupedLoop, runtimes_of
 from townlet_runtime.report.writing import write_report
 from townlet_runtime.runs.directory import REPORT
 from townlet_runtime.runs.finished import FinishedRun, read_run, write_manifest
-from townlet_runtime.runs.records import NO_EVIDENCE, CloningFile, SummaryFile
+from townlet_runtime.runs.records import NO_EVIDENCE, ROUND_HEAD, CloningFile, SummaryFile, round_rows
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.script import script_side
 from townlet_runtime.simulation.split_groups import split_named
@@ -127,6 +127,8 @@ def _lines(run: FinishedRun, reason: str | None) -> list[str]:
     lines = [f"{record.mode}: {record.env_steps:,} env steps in {duration(record.wall_time_s)}"]
     if run.cloning is not None:
         lines += ["", *_clone_lines(run.cloning)]
+    if record.rounds:
+        lines += ["", *table(ROUND_HEAD, round_rows(record.rounds))]
     if run.evaluation is not None:
         lines += ["", *_score_lines(record, run.evaluation.final)]
     lines += ["", _decision(run, reason)]
