@@ -79,10 +79,10 @@ def test_every_selected_step_is_handed_out_once_with_all_that_belongs_to_it(
         assert shuffle or steps == expected
         assert [len(batch) for batch in handed_out[:-1]] == [batch_size] * (len(dataset) - 1)
         for batch in handed_out:
-            for name in SCHEMA.observations:
+            for name in whole.schema.observations:
                 np.testing.assert_array_equal(batch.observations[name], whole.observations[name][batch.steps])
                 np.testing.assert_array_equal(batch.next_observations[name], following[name][batch.steps])
-            for name in SCHEMA.decisions:
+            for name in whole.schema.decisions:
                 np.testing.assert_array_equal(batch.columns[name], whole.columns[name][batch.steps])
             np.testing.assert_array_equal(batch.rewards, whole.rewards[batch.steps])
             np.testing.assert_array_equal(batch.ticks, whole.ticks[batch.steps])
