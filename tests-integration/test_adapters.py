@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from townlet_behavior import BridgeConfig, Kind
+from townlet_behavior import Box, BridgeConfig, Kind
 from townlet_runtime.adapters.controllers import registered_controller
 from townlet_runtime.adapters.registry import Environment
 from townlet_runtime.core.rollouts import Collector, Evaluator
@@ -19,20 +21,47 @@ TAG = "pettingzoo:mpe2.simple_tag_v3"
 LANDER = "gymnasium:LunarLander-v3"
 
 
-def worlds_of(name: str, num_worlds: int) -> GroupedSimulation:
-    return Environment(name=name, controller=registered_controller(name))(num_worlds)
+def worlds_of(name: str, num_worlds: int, **fields: Any) -> GroupedSimulation:
+    return Environment(name=name, controller=registered_controller(name), **fields)(num_worlds)
 
 
 def uniform(simulation: GroupedSimulation) -> dict[str, UniformPolicy]:
-    return {
-        group: UniformPolicy(vocabulary=spec.vocabulary.keys, observation_shapes=spec.observation_shapes)
-        for group, spec in simulation.specs.items()
-    }
+    return {group: UniformPolicy.of(spec) for group, spec in simulation.specs.items()}
 
 
 @pytest.mark.parametrize("name", [SPREAD, SPEAKER_LISTENER, TAG, LANDER, "pettingzoo:town"])
 def test_they_keep_the_promises_of_a_simulation(name: str) -> None:
     check_grouped_simulation(worlds_of(name, 2), seed=1, ticks=60)
+
+
+@pytest.mark.parametrize("name", [SPREAD, SPEAKER_LISTENER, TAG])
+def test_their_agents_may_act_by_numbers_and_critics_see_the_whole_world(name: str) -> None:
+    worlds = worlds_of(name, 2, settings={"continuous_actions": True}, global_state=True)
+    for spec in worlds.specs.values():
+        assert isinstance(spec.actions, Box) and list(spec.critic_shapes) == ["global_state"]
+    check_grouped_simulation(worlds, seed=1, ticks=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "actions"),
+    [
+        ("gymnasium:Pendulum-v1", {}, Box(names=("0",), low=(-2.0,), high=(2.0,))),
+        (LANDER, {"continuous": True}, Box(names=("0", "1"), low=(-1.0, -1.0), high=(1.0, 1.0))),
+        ("gymnasium:BipedalWalker-v3", {}, Box(names=tuple("0123"), low=(-1.0,) * 4, high=(1.0,) * 4)),
+    ],
+)
+def test_environments_of_numbers_keep_their_promises(name: str, settings: dict[str, Any], actions: Box) -> None:
+    worlds = worlds_of(name, 2, settings=settings)
+    assert worlds.specs[AGENTS].actions == actions
+    check_grouped_simulation(worlds, seed=1, ticks=60)
+
+
+def test_a_racing_car_is_seen_as_an_image() -> None:
+    worlds = worlds_of("gymnasium:CarRacing-v3", 1)
+    spec = worlds.specs[AGENTS]
+    assert (spec.observation_shapes, spec.observation_kinds) == ({"observation": (3, 96, 96)}, {"observation": "image"})
+    assert spec.actions == Box(names=("0", "1", "2"), low=(-1.0, 0.0, 0.0), high=(1.0, 1.0, 1.0))
+    check_grouped_simulation(worlds, seed=1, ticks=20)
 
 
 def test_their_bounds_on_an_episode_are_known() -> None:
@@ -74,8 +103,9 @@ def test_a_collection_goes_on_where_it_was_saved(name: str) -> None:
 
 
 def test_the_heuristic_of_gymnasium_throttles_where_actions_are_numbers() -> None:
-    environment = Environment(name=LANDER, settings={"continuous": True}, controller=registered_controller(LANDER))
-    judge = Evaluator(environment, config=BridgeConfig(), seed=0, num_worlds=4)
+    judge = Evaluator(
+        lambda n: worlds_of(LANDER, n, settings={"continuous": True}), config=BridgeConfig(), seed=0, num_worlds=4
+    )
     assert np.mean(judge.baseline("scripted", seeds=100 + np.arange(8)).returns) > 150
 
 

@@ -16,7 +16,7 @@ from townlet_runtime import Simulation, check_simulation
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 TESTED_BELOW = {"act_without_torch", "balance_a_pole", "blend_a_policy", "record_and_load", "record_and_stream"}
-TESTED_BELOW |= {"plain_world", "train_on_your_world", "tune"}
+TESTED_BELOW |= {"gather_mushrooms", "plain_world", "train_on_your_world", "tune"}
 TESTED_ELSEWHERE = {"language_model_town"}
 """In test_language_model.py; it speaks to a server."""
 
@@ -69,6 +69,14 @@ def test_train_on_your_world() -> None:
     assert policy > 0.6
 
 
+def test_gather_mushrooms() -> None:
+    drawn, policy = map(float, re.findall(r": ([-\d.]+) a tick", run("gather_mushrooms")))
+    # whoever draws takes half of the time one side, worth 0 on average; the better side, or none, is worth 0.456, and
+    # who knows the worths of one side alone gets 0.259
+    assert abs(drawn) < 0.05
+    assert policy > 0.35
+
+
 def test_tune() -> None:
     *trials, best = run("tune").splitlines()
     ended = [line.split()[2] for line in trials]
@@ -118,12 +126,18 @@ def orchard() -> Simulation:
     return world
 
 
+def mushrooms() -> Simulation:
+    source = (EXAMPLES / "gather_mushrooms.py").read_text(encoding="utf-8")
+    world: Simulation = names_of(source)["Mushrooms"](2)
+    return world
+
+
 def hills() -> Simulation:
     world: Simulation = names_of(blocks(ROOT / "docs" / "how-to" / "own-simulation.md"))["hills"](2)
     return world
 
 
-@pytest.mark.parametrize("make", [road, orchard, hills])
+@pytest.mark.parametrize("make", [road, orchard, mushrooms, hills])
 def test_worlds_that_are_shown_keep_their_promises(make: Callable[[], Simulation]) -> None:
     check_simulation(make(), seed=1, ticks=90)
 

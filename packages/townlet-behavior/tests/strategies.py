@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from townlet_behavior import (
+    ActionSpec,
     ActionVocabulary,
     BehaviorBridge,
+    Box,
     BridgeConfig,
     CommitmentConfig,
     DecisionBatch,
     Guardrail,
+    MultiDiscrete,
     Proposals,
     SavedState,
     StatelessController,
@@ -28,6 +34,9 @@ VOCABULARY = ActionVocabulary(
     keys=("wait", "north", "eat", "cook", "work"), kinds=("wait", "move", "start", "start", "work")
 )
 NUM_ACTIONS = len(VOCABULARY)
+PARTS = MultiDiscrete(parts={"do": VOCABULARY.keys, "hand": ("open", "closed"), "look": ("ahead", "left", "right")})
+"""The first part has the actions of the vocabulary."""
+BOX = Box(names=("steer", "throttle"), low=(-1.0, 0.5), high=(1.0, 2.0))
 WAIT, NORTH, EAT, COOK, WORK = range(NUM_ACTIONS)
 
 ratios = st.sampled_from([0.0, 0.05, 0.1, 0.5, 1.0]) | st.floats(0.0, 1.0)
@@ -97,15 +106,47 @@ def random_proposals(seed: int, mask: NDArray[np.bool_], *, greedy: bool, known:
     )
 
 
+def sizes_of(actions: ActionSpec) -> tuple[int, ...]:
+    """Number of values of each part; none of numbers."""
+    if isinstance(actions, Box):
+        return ()
+    return actions.sizes if isinstance(actions, MultiDiscrete) else (len(actions),)
+
+
+def random_parts(seed: int, mask: NDArray[np.bool_], *, greedy: bool, known: bool, opinion: bool) -> Proposals:
+    """A policy of random logits in each part of `PARTS`."""
+    ends = np.cumsum(PARTS.sizes)[:-1]
+    parts = [
+        random_proposals(seed + 7919 * k, part, greedy=greedy, known=True, opinion=opinion)
+        for k, part in enumerate(np.split(mask, ends, axis=1))
+    ]
+    log_probs = np.concatenate([part.log_probs for part in parts], axis=1)
+    actions = np.stack([part.actions for part in parts], axis=1)
+    return replace(parts[0], actions=actions, log_probs=log_probs if known else None)
+
+
+def random_numbers(seed: int, size: int, *, greedy: bool, known: bool, opinion: bool) -> Proposals:
+    """A policy that draws the numbers of `BOX`, in a third of the cases beyond their bounds."""
+    rng = np.random.default_rng(seed)
+    return Proposals(
+        actions=rng.normal(scale=1.0, size=(size, 2)).astype(np.float32),
+        log_probs=None,
+        values=rng.normal(size=size).astype(np.float32),
+        greedy=greedy,
+        opinion=rng.random(size) < 0.7 if opinion else None,
+        drawn_log_probs=rng.normal(size=size).astype(np.float32) if known else None,
+    )
+
+
 class Script(StatelessController):
     """Proposes what the test says, and remembers what it was told."""
 
-    def __init__(self, *actions: int) -> None:
-        self.actions = ints(*actions)
+    def __init__(self, *actions: int | Sequence[float], dtype: type[np.generic] = np.int64) -> None:
+        self.actions: NDArray[Any] = np.array(actions, dtype)
         self.told: list[DecisionBatch] = []
         self.forgotten: list[list[int]] = []
 
-    def propose(self, view: View) -> NDArray[np.int64]:
+    def propose(self, view: View) -> NDArray[Any]:
         return self.actions
 
     def settled(self, view: View, decisions: DecisionBatch) -> None:

@@ -548,7 +548,7 @@ class PossessionMachine(RuleBasedStateMachine):
     @initialize(handover_ticks=st.integers(0, 3), tick=st.sampled_from([0, 7, 2**40]))
     def begin(self, handover_ticks: int, tick: int) -> None:
         self.handover_ticks, self.tick = handover_ticks, tick
-        self.twin = Twin(wait=WAIT, lengths=[0] * NUM_ACTIONS, seed=0, min_ratio=0.1, forbidden=EAT)
+        self.twin = Twin(wait=(WAIT,), sizes=(NUM_ACTIONS,), lengths=[], seed=0, min_ratio=0.1, forbidden=EAT)
         self.since: dict[int, int | None] = {}
         """By slot, the first tick after a possession; None before it."""
         self.tickets: dict[int, Ticket] = {}

@@ -1,4 +1,7 @@
-"""The bridge again, as one would write it first: one agent at a time, dictionaries, no arrays."""
+"""The bridge again, as one would write it first: one agent at a time, dictionaries, no arrays.
+
+An action is a tuple: of one index, of an index for each part, or of numbers.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,18 @@ def coin(seed: int, key: int, tick: int) -> float:
     return (mix(mix(mix(mix(seed) + 1) + key) + tick) >> 11) / 2**53
 
 
+Action = tuple[float, ...]
+
+
 @dataclass
 class Learned:
     """What the policy says about one agent."""
 
-    action: int
-    log_probs: list[float] | None
+    action: Action
+    log_probs: list[list[float]] | None
+    """Of the values of each part."""
+    density: float | None
+    """Of numbers: its logarithm, of `action`."""
     value: float
     greedy: bool
     opinion: bool
@@ -38,8 +47,9 @@ class Row:
 
     slot: int
     key: int
-    expert: int
-    legal: list[bool] | None
+    expert: Action | None
+    legal: list[list[bool]] | None
+    """The values of each part."""
     done: bool
     learned: Learned | None
     proposer: int = 0
@@ -59,22 +69,31 @@ class Own:
 class Takeover:
     owner: str | None
     until: float
-    inputs: list[tuple[int, int]] = field(default_factory=list)
+    inputs: list[tuple[int, Action | int]] = field(default_factory=list)
     """Number and action of each that waits."""
 
 
 @dataclass
 class Twin:
-    """A bridge whose only guardrail forbids action `forbidden` in odd slots: there the first other legal action, where
-    there is one, is put in its place."""
+    """A bridge whose only guardrail forbids `forbidden` in odd slots.
 
-    wait: int
+    As the value of the first part it is replaced by the first other legal one, where there is one. Of numbers the first
+    must not be above it, and is replaced by 0.
+    """
+
+    wait: Action
+    sizes: tuple[int, ...]
+    """Number of values of each part; none of numbers."""
     lengths: list[int]
+    """Of commitments, by action; none where actions are no options."""
     seed: int
     min_ratio: float
-    forbidden: int
+    forbidden: float
     ratio: float = 0.0
-    commitments: dict[int, tuple[int, int, str]] = field(default_factory=dict)
+    switch: bool = False
+    bounds: tuple[Action, Action] | None = None
+    """Of numbers."""
+    commitments: dict[int, tuple[Action, int, str]] = field(default_factory=dict)
     takeovers: dict[int, Takeover] = field(default_factory=dict)
     present: set[int] = field(default_factory=set)
     ends: dict[int, tuple[str, int | None]] = field(default_factory=dict)
@@ -83,7 +102,7 @@ class Twin:
     """Slot, owner and reason of the possessions that were not released."""
     num_inputs: int = 0
     own: dict[int, Own] = field(default_factory=dict)
-    drawn: dict[tuple[int, int], tuple[int, str]] = field(default_factory=dict)
+    drawn: dict[tuple[int, int], tuple[Action, str]] = field(default_factory=dict)
     """By slot and tick, while an agent has a delay."""
     handover: int = 0
     since: dict[int, int | None] = field(default_factory=dict)
@@ -99,7 +118,7 @@ class Twin:
         self.since.pop(slot, None)
         return True
 
-    def feed(self, slot: int, action: int, *, queue: bool) -> None:
+    def feed(self, slot: int, action: Action | int, *, queue: bool) -> None:
         takeover = self.takeovers[slot]
         if not queue:
             self.end_inputs(takeover, "superseded")
@@ -162,22 +181,22 @@ class Twin:
         if row.slot not in self.commitments:
             return -1, 0
         action, until, _ = self.commitments[row.slot]
-        if until <= tick or row.done or (row.legal is not None and not row.legal[action]):
+        if until <= tick or row.done or (row.legal is not None and not is_legal(row, action)):
             del self.commitments[row.slot]
             return -1, 0
-        return action, until - tick
+        return int(action[0]), until - tick
 
     def expire(self, tick: int) -> None:
         for slot in sorted(slot for slot, takeover in self.takeovers.items() if takeover.until <= tick):
             self.end(slot, "lapsed")
 
-    def decide(self, rows: list[Row], tick: int) -> list[dict[str, int | float | bool | str]]:
+    def decide(self, rows: list[Row], tick: int) -> list[dict[str, object]]:
         self.since |= {slot: tick for slot, since in self.since.items() if since is None}
         decided = [self.decide_one(row, tick) for row in rows]
         self.expire(tick + 1)
         return decided
 
-    def decide_one(self, row: Row, tick: int) -> dict[str, int | float | bool | str]:
+    def decide_one(self, row: Row, tick: int) -> dict[str, object]:
         held_action, ticks_left = self.held(row, tick)
         takeover = self.takeovers.get(row.slot)
         fed = takeover.inputs[0] if takeover is not None and takeover.inputs else None
@@ -189,8 +208,8 @@ class Twin:
         policy_log_prob, behavior_log_prob = self.log_probs(row, tick, chosen) if kind == "decision" else (0.0, 0.0)
         if reason:
             self.commitments.pop(row.slot, None)
-        elif held_action < 0 and takeover is None and self.lengths[chosen] > 1:
-            self.commitments[row.slot] = (chosen, tick + self.lengths[chosen], source)
+        elif held_action < 0 and takeover is None and self.lengths and self.lengths[int(chosen[0])] > 1:
+            self.commitments[row.slot] = (chosen, tick + self.lengths[int(chosen[0])], source)
         if takeover is not None and fed is not None:
             del takeover.inputs[0]
             self.ends[fed[0]] = "vetoed" if reason else "executed", tick
@@ -203,7 +222,7 @@ class Twin:
             "veto_reason": reason,
             "possessed": takeover is not None,
             "demonstrated": fed is not None and not reason,
-            "expert_action": row.expert,
+            "expert_action": row.expert or ((-1,) * len(self.wait) if self.bounds is None else (0.0,) * len(self.wait)),
             "behavior_log_prob": behavior_log_prob,
             "policy_log_prob": policy_log_prob,
             "value": row.learned.value if row.learned is not None else 0.0,
@@ -211,56 +230,72 @@ class Twin:
             "held_action": held_action,
             "ticks_left": ticks_left,
             "drawn_action": drawn[0],
-            "proposer": -1 if row.expert < 0 else row.proposer,
+            "proposer": -1 if row.expert is None else row.proposer,
             "proposal_age": row.age,
             "observation_age": self.of(row.slot).delay,
             "temperature": 1.0 if row.learned is None else self.of(row.slot).temperature,
         }
 
     def choose(
-        self, row: Row, tick: int, held: int, takeover: Takeover | None, drawn: tuple[int, str, str]
-    ) -> tuple[int, str, str]:
+        self, row: Row, tick: int, held: int, takeover: Takeover | None, drawn: tuple[Action, str, str]
+    ) -> tuple[Action, str, str]:
         if takeover is not None:
             return (takeover.inputs[0][1] if takeover.inputs else self.wait), "foreign", "external"
         if held >= 0:
-            return held, "forced", self.commitments[row.slot][2]
+            return (held,), "forced", self.commitments[row.slot][2]
         chosen, kind, source = drawn
         if delay := self.of(row.slot).delay:
             chosen, source = self.drawn.get((row.slot, tick - delay), (self.wait, source))
             kind = "foreign"
-        if row.legal is not None and sum(row.legal) == 1:
-            return row.legal.index(True), "forced", source
+        if row.legal is not None and all(sum(part) == 1 for part in row.legal):
+            return tuple(part.index(True) for part in row.legal), "forced", source
         return chosen, kind, source
 
-    def choose_freely(self, row: Row, tick: int) -> tuple[int, str, str]:
+    def choose_freely(self, row: Row, tick: int) -> tuple[Action, str, str]:
         learned = row.learned
         if learned is None or not learned.opinion:
             return self.script(row), "foreign", "scripted"
         ratio = self.ratio_of(row.slot, tick)
-        known = learned.log_probs is not None and not learned.greedy and ratio >= self.min_ratio
-        kind = "decision" if known else "foreign"
+        described = (learned.log_probs is not None or learned.density is not None) and not learned.greedy
+        known = described and (self.switch or ratio >= self.min_ratio)
         if coin(self.seed, row.key, tick) < ratio:
-            return learned.action, kind, "learned"
-        return self.script(row), kind, "scripted"
+            return learned.action, "decision" if known else "foreign", "learned"
+        return self.script(row), "decision" if known and not self.switch else "foreign", "scripted"
 
-    def script(self, row: Row) -> int:
-        return self.wait if row.expert < 0 else row.expert
+    def script(self, row: Row) -> Action:
+        return self.wait if row.expert is None else row.expert
 
-    def log_probs(self, row: Row, tick: int, chosen: int) -> tuple[float, float]:
+    def log_probs(self, row: Row, tick: int, chosen: Action) -> tuple[float, float]:
         assert row.learned is not None
+        if row.learned.density is not None:
+            return row.learned.density, row.learned.density
         assert row.learned.log_probs is not None
-        log_pi = max(row.learned.log_probs[chosen], FLOOR)
+        log_pi, pi = 0.0, 1.0
         ratio, temperature = self.ratio_of(row.slot, tick), self.of(row.slot).temperature
-        powers = [math.exp(max(log_p, FLOOR) / temperature) for log_p in row.learned.log_probs]
-        mu = ratio * powers[chosen] / sum(powers) + (1.0 - ratio) * (chosen == self.script(row))
-        return log_pi, math.log(mu)
+        for index, part in zip(chosen, row.learned.log_probs, strict=True):
+            powers = [math.exp(max(log_p, FLOOR) / temperature) for log_p in part]
+            log_pi, pi = log_pi + part[int(index)], pi * powers[int(index)] / sum(powers)
+        mu = pi if self.switch else ratio * pi + (1.0 - ratio) * (chosen == self.script(row))
+        return max(log_pi, FLOOR), math.log(mu)
 
-    def guard(self, row: Row, chosen: int) -> tuple[int, int]:
+    def guard(self, row: Row, chosen: Action) -> tuple[Action, int]:
+        if self.bounds is not None:
+            action = tuple(min(max(number, low), high) for number, low, high in zip(chosen, *self.bounds, strict=True))
+            return ((0.0, *action[1:]), 2) if row.slot % 2 and action[0] > self.forbidden else (action, 0)
         action, reason = chosen, 0
-        if row.legal is not None and not row.legal[action]:
-            action, reason = (self.wait if row.legal[self.wait] else row.legal.index(True)), 1
-        if row.slot % 2 and action == self.forbidden:
-            others = [a for a in range(len(self.lengths)) if a != action and (row.legal is None or row.legal[a])]
+        if row.legal is not None and not is_legal(row, action):
+            reason = 1
+            action = tuple(
+                index if part[int(index)] else (wait if part[int(wait)] else part.index(True))
+                for index, wait, part in zip(action, self.wait, row.legal, strict=True)
+            )
+        if row.slot % 2 and action[0] == self.forbidden:
+            others = [a for a in range(self.sizes[0]) if a != action[0] and (row.legal is None or row.legal[0][a])]
             if others:
-                action, reason = others[0], reason or 2
+                action, reason = (others[0], *action[1:]), reason or 2
         return action, reason
+
+
+def is_legal(row: Row, action: Action) -> bool:
+    assert row.legal is not None
+    return all(part[int(index)] for index, part in zip(action, row.legal, strict=True))

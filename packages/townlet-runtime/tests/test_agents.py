@@ -3,12 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 from beginnings import begun
+from boats import Boats
 from possession_stress import stress
 from strategies import bridge_config
 
-from townlet_behavior import PolicyError, PossessionError
+from townlet_behavior import BridgeConfig, PolicyError, PossessionError, UnknownActionError
 from townlet_runtime.core.agents import id_of, ids_of, name_agent, slot_of
 from townlet_runtime.core.loop import BatchLoop
 from townlet_runtime.core.runtime import BatchRuntime
@@ -177,3 +179,50 @@ def test_many_threads_lose_no_input_and_disturb_nobody_else() -> None:
     assert set(report.ends) == {"waiting", "executed", "vetoed", "released", "lapsed", "ended", "superseded"}
     assert min(count for reason, count in report.ends.items() if reason != "waiting") > 0
     assert report.told.keys() == {"ended", "lapsed"} and report.compared_ticks == report.ticks
+
+
+def boats_loop(boats: Boats) -> BatchLoop:
+    runtime = BatchRuntime(boats.spec, boats.scripted("idle"), config=BridgeConfig(), policy=None, service=None, seed=1)
+    loop = BatchLoop(boats, runtime)
+    loop.reset(seed=0)
+    return loop
+
+
+def test_possessors_feed_numbers_and_keys_of_parts() -> None:
+    numbers = boats_loop(Boats("numbers", num_worlds=1)).runtime
+    numbers.acquire_possession("boat_1")
+    numbers.feed_action("boat_1", (0.25, -0.125))
+    assert numbers.decide_batch().action.tolist() == [[0.0, 0.0], [0.25, -0.125], [0.0, 0.0]]
+    parts = boats_loop(Boats("parts", num_worlds=1)).runtime
+    parts.acquire_possession("boat_1")
+    parts.feed_action("boat_1", ("west", "north"))
+    decisions = parts.decide_batch()
+    assert decisions.action.tolist() == [[0, 0], [1, 1], [0, 0]]
+    assert decisions.demonstrated.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("kind", "action", "complaint"),
+    [
+        ("numbers", (0.25,), "an entry for each of east, north, got"),
+        ("numbers", "west", "an entry for each of east, north, got 'west'"),
+        ("numbers", (0.25, "north"), "a number of `north`, got 'north'"),
+        ("numbers", (0.25, 0.75), r"`action` must be in .*, got"),
+        ("numbers", (0.25, np.nan), r"`action` must be in .*, got"),
+        ("parts", ("west", "up"), r"a key of part `north` \(rest, north\), got 'up'"),
+        ("parts", ("west", 1), r"a key of part `north` \(rest, north\), got 1"),
+        ("parts", ("west", "north", "west"), "an entry for each of east, north, got"),
+    ],
+)
+def test_an_input_that_is_no_action_is_refused(kind: Any, action: Any, complaint: str) -> None:
+    runtime = boats_loop(Boats(kind)).runtime
+    runtime.acquire_possession("boat_1")
+    with pytest.raises(UnknownActionError, match=complaint):
+        runtime.feed_action("boat_1", action)
+
+
+def test_numbers_are_no_key() -> None:
+    runtime = loop_of().runtime
+    runtime.acquire_possession(ANN)
+    with pytest.raises(UnknownActionError, match=r"a key of the vocabulary, got \(1, 2\)"):
+        runtime.feed_action(ANN, (1, 2))

@@ -20,6 +20,7 @@ from townlet_runtime.cli import main
 from townlet_runtime.policy.foreign import ModelParts
 from townlet_runtime.policy.seal import seal
 from townlet_runtime.policy.seal_spec import SealSpec
+from townlet_runtime.testing import Corridor
 from townlet_runtime.town import Town, TownConfig
 from townlet_trajectory import (
     ArraySpec,
@@ -30,6 +31,7 @@ from townlet_trajectory import (
     TrajectorySchema,
     TrajectoryService,
     default_decision_columns,
+    load_batch,
 )
 from townlet_trajectory.formats.convert import convert
 from townlet_trajectory.formats.open import open_dataset
@@ -265,6 +267,26 @@ def test_a_policy_of_numbers_says_the_density_of_the_choice(explain: Any, tmp_pa
     assert (code, asked["top_actions"], asked["agrees"]) == (0, [], True)
     assert asked["chosen_log_prob"] == pytest.approx(densities[1], abs=1e-4)
     assert "log density" in explain(*options, record=tmp_path / "record.npz")[1]
+
+
+def test_the_memory_of_a_recorded_run_is_that_of_its_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = Corridor().spec
+    (width,) = spec.observation_shapes["features"]
+    label = card(spec.vocabulary.keys, spec.observation_shapes, world=spec.name, state_size=3)
+    path = tmp_path / "policy.onnx"
+    path.write_bytes(ElmanNetwork(width, len(spec.vocabulary)).file(label, spec.observation_shapes))
+    env = ("--env", "townlet_runtime.testing:Corridor")
+    assert main(["run", "-q", *env, "--policy", str(path), "--ticks", "30", "--record", str(tmp_path / "steps")]) == 0
+    capsys.readouterr()
+    record = tmp_path / "steps" / "agents.npz"
+    batch = load_batch(record)
+    # the last step of the agent that has lived longest: it remembers something
+    longest = int(np.diff(batch.offsets).argmax())
+    last = int(batch.offsets[longest + 1]) - 1
+    assert batch.columns["policy_state"][last].any()
+    step = ("--agent", str(batch.agent_ids[longest]), "--tick", str(batch.ticks[last]))
+    assert main(["explain", str(record), *step, "--policy", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["proposed"]["policy"]["agrees"] is True
 
 
 def test_a_tick_of_several_episodes_needs_one(explain: Any, batch: TrajectoryBatch, folder: Path) -> None:

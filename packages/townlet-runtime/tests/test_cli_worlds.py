@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from boats import Boats
+from boats import Kind as Kinds
 from config_content import config_of
 
 from townlet_runtime.cli.console import CommandError, Console
@@ -82,6 +84,12 @@ def test_options_bind_as_the_config_of_a_town_or_the_specification_of_another_wo
     unlike = replace(spec, option_ticks={"wait": 0, "move": 2, "start": 3})
     with pytest.raises(ConfigError, match=r"options of kind `move` bind for 2 ticks in `corridor`, and for 1 in"):
         corridors.bridge({"one": spec, "other": unlike})
+
+
+@pytest.mark.parametrize(("kind", "blend"), [("numbers", "switch"), ("parts", "mixture")])
+def test_numbers_are_switched_between_and_not_mixed(kind: Kinds, blend: str) -> None:
+    worlds = Worlds.of(elsewhere(), WorldOptions(env="boats:Boats"))
+    assert worlds.bridge({"agents": Boats(kind).spec}).blend == blend
 
 
 def test_the_section_of_the_policy_holds_in_every_world() -> None:

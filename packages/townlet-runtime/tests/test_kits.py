@@ -2,6 +2,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from array_actors import ArrayActor
+from boats import Boats, Helmsman, NoFullSpeed
+from boats import Kind as Kinds
 from garden import Garden
 from numpy.typing import NDArray
 from strategies import LinearPolicy
@@ -207,3 +210,58 @@ def test_a_broken_promise_of_a_policy_is_named(bend: Any, problem: str) -> None:
     world = corridor()
     with pytest.raises(SimulationError, match=rf"tick \d+: expected .*{problem}"):
         check_policy(Bent(world, bend), world, seed=1, ticks=20)
+
+
+class Shore(NoFullSpeed):
+    """The same rule under a name of its own, beside that of the boats."""
+
+    reasons = ("no full speed",)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "parts"])
+def test_rules_and_policies_of_array_actions_pass(kind: Kinds) -> None:
+    boats = Boats(kind, masked=kind == "parts")
+    check_controller(lambda: Helmsman(kind), boats, seed=1, ticks=30)
+    check_guardrail(lambda: Shore(kind), boats, seed=1, ticks=30)
+    actor = ArrayActor(boats.spec, seed=1, distribution="clipped" if kind == "numbers" else "")
+    for policy in (UniformPolicy.of(boats.spec), actor):
+        check_policy(policy, boats, seed=1, ticks=30)
+
+
+class BentArray(ArrayActor):
+    """Answers as `ArrayActor` does, but for its outputs, which are bent."""
+
+    def __init__(self, boats: Boats, bend: Any) -> None:
+        super().__init__(boats.spec, seed=1, distribution="clipped" if boats.kind == "numbers" else "")
+        self._bend = bend
+
+    def params(self, features: NDArray[np.float32], action_mask: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        bent: NDArray[np.float32] = self._bend(super().params(features, action_mask))
+        return bent
+
+
+@pytest.mark.parametrize(
+    ("kind", "bend", "problem"),
+    [
+        ("numbers", lambda params: params[:, :2], r"means and logarithms of deviations float32 \[\d, 4\]"),
+        ("numbers", lambda params: params * np.float32(np.nan), "finite means and logarithms of deviations"),
+        ("parts", lambda params: params - np.float32([0, 0, 0, 1, 1]), "probabilities that add up to 1 in every row"),
+        ("parts", lambda params: params[:, :3], r"log-probabilities float32 \[\d, 5\]"),
+    ],
+)
+def test_a_broken_promise_of_array_outputs_is_named(kind: Kinds, bend: Any, problem: str) -> None:
+    boats = Boats(kind)
+    with pytest.raises(SimulationError, match=problem):
+        check_policy(BentArray(boats, bend), boats, seed=1, ticks=30)
+
+
+class WideProposals(Helmsman):
+    """Proposes beyond the bounds."""
+
+    def propose(self, view: Observed) -> NDArray[Any]:
+        return super().propose(view) * 3
+
+
+def test_proposals_beyond_the_bounds_are_named() -> None:
+    with pytest.raises(SimulationError, match="tick 0: "):
+        check_controller(lambda: WideProposals("numbers"), Boats("numbers"), seed=1, ticks=30)

@@ -74,3 +74,11 @@ def test_a_state_of_other_kinds_is_refused() -> None:
         switches.restore({**state, "last": np.array([3, 1])})
     with pytest.raises(SimulationError, match="expected `counts`"):
         switches.restore({**state, "counts": np.zeros(3, np.int64)})
+
+
+def test_array_actions_are_no_options() -> None:
+    switches = OptionSwitches(ActionVocabulary.none(), capacity=2)
+    for actions in ([[0.5], [1.0]], [[-0.5], [0.0]]):
+        switches.note(np.array([0, 1]), np.array(actions, np.float32))
+    assert switches.take(np.array([0, 1])).tolist() == [0, 0]
+    switches.restore(switches.save_state())

@@ -1,12 +1,18 @@
 """The learned side of a runtime: what a recurrent policy remembers follows each agent, and nobody else."""
 
+import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from array_actors import ArrayActor, RememberingActor
 from beginnings import begun
+from boats import BOATS, NUMBERS, Boats
+from boats import Kind as Kinds
 from numpy.typing import NDArray
 from onnx_files import ElmanNetwork, card, policy_file
 from strategies import LinearPolicy, bridge_config
@@ -22,7 +28,7 @@ from townlet_runtime.simulation.interface import AGENTS, Observed, SimulationSpe
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.recorded import schema_of
 from townlet_runtime.testing import Corridor, CorridorConfig
-from townlet_trajectory import TrajectoryBatch, TrajectoryService
+from townlet_trajectory import Kind, Source, TrajectoryBatch, TrajectoryService
 
 RIGHT = 2
 BUSY = CorridorConfig(length=4, places=3, episode_ticks=9, max_absence=3, shows_commitments=True)
@@ -293,3 +299,136 @@ def test_a_policy_that_is_exchanged_between_ticks_leaves_commitments_as_they_are
         np.testing.assert_array_equal(decisions.chosen_action[held], decisions.held_action[held])
         runtime.post_step(corridor.step(decisions.action))
     assert exchanged > 5  # options were in force while policies were exchanged
+
+
+def sailed(
+    boats: Boats, actor: object, *, ratio: float, state_size: int = 0, ticks: int = 60, possess: bool = False
+) -> TrajectoryBatch:
+    """The record of some ticks; where agents are possessed, another boat at every tick, half of them fed an action."""
+    schema = schema_of(boats.spec, masked=boats.masked, state_size=state_size)
+    runtime = BatchRuntime(
+        boats.spec,
+        boats.scripted("scripted"),
+        config=BridgeConfig(ratio=ratio, blend="switch" if boats.kind == "numbers" else "mixture"),
+        policy=actor,  # type: ignore[arg-type]
+        service=TrajectoryService(schema, max_rows=100_000),
+        seed=5,
+        guardrails=boats.guardrails(),
+    )
+    worlds = OneGroup(boats)
+    runtime.begin(worlds.reset(seeds=np.arange(boats.spec.num_worlds))[AGENTS], tick=0)
+    for tick in range(ticks):
+        name = f"boat_{tick % BOATS}"
+        observed = runtime.observed
+        assert observed is not None
+        taken = possess and ((observed.agent_ids == name) & (observed.worlds == 0)).any()
+        if taken:
+            runtime.acquire_possession(name)
+            if tick % 2:
+                runtime.feed_action(name, (0.25, -0.125) if boats.kind == "numbers" else ("west", "north"))
+        decisions = runtime.decide_batch()
+        if taken:
+            runtime.release_possession(name)
+        runtime.post_step(worlds.step({AGENTS: decisions.action})[AGENTS])
+    return runtime.collect_trajectory()
+
+
+def log_density(params: NDArray[np.float32], actions: NDArray[np.float32], distribution: str) -> NDArray[np.float64]:
+    """log π of recorded numbers, by `statistics`."""
+    total = np.zeros(len(actions))
+    for row, (mean_dev, numbers) in enumerate(zip(params.tolist(), actions.tolist(), strict=True)):
+        for k, number in enumerate(numbers):
+            normal = NormalDist(mean_dev[k], math.exp(mean_dev[2 + k]))
+            half = (NUMBERS.high[k] - NUMBERS.low[k]) / 2
+            if distribution == "clipped":
+                total[row] += math.log(normal.pdf(number))
+            else:
+                inside = min(max((number - NUMBERS.low[k]) / half - 1, 1e-6 - 1), 1 - 1e-6)
+                total[row] += math.log(normal.pdf(math.atanh(inside)) / (half * (1 - inside**2)))
+    return total
+
+
+@pytest.mark.parametrize("distribution", ["clipped", "squashed"])
+@pytest.mark.parametrize("ratio", [0.5, 1.0])
+def test_recorded_numbers_have_the_log_probability_that_is_computed_anew(distribution: str, ratio: float) -> None:
+    boats = Boats("numbers", num_worlds=4)
+    actor = ArrayActor(boats.spec, seed=2, distribution=distribution)
+    batch = sailed(boats, actor, ratio=ratio)
+    columns = batch.columns
+    decided = columns["kind"] == Kind.DECISION
+    params = actor.params(np.asarray(batch.observations["features"][: batch.num_steps], np.float32), None)
+    drawn = columns["drawn_action"]
+    expected = log_density(params[decided], columns["chosen_action"][decided], distribution)
+    recorded = columns["policy_log_prob"][decided]
+    assert decided.sum() > 100
+    np.testing.assert_allclose(recorded, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(recorded, columns["behavior_log_prob"][decided])
+    # the world got what is within the bounds, which is no veto
+    low, high = NUMBERS.bounds
+    kept = ~columns["vetoed"]
+    np.testing.assert_array_equal(columns["action"][kept], np.clip(columns["chosen_action"][kept], low, high))
+    beyond = ((drawn < low) | (drawn > high)).any(axis=1) & decided
+    assert beyond.any() == (distribution == "clipped")
+    # at a ratio below 1 the script decided the others, and that is foreign to a learner
+    scripted = columns["source"] == Source.SCRIPTED
+    assert scripted.any() == (ratio < 1.0)
+    assert (columns["kind"][scripted] == Kind.FOREIGN).all()
+    # the critic alone sees the state, and its values were recorded
+    assert np.ptp(columns["value"]) > 0
+    assert batch.observations["state"].shape[1] == 3 * BOATS
+
+
+def test_recorded_parts_have_the_log_probability_of_the_blend() -> None:
+    boats = Boats("parts", num_worlds=4, masked=True)
+    actor = ArrayActor(boats.spec, seed=2)
+    batch = sailed(boats, actor, ratio=0.5)
+    columns, rows = batch.columns, np.arange(batch.num_steps)
+    mask = np.asarray(batch.observations["action_mask"][rows], np.bool_)
+    params = actor.params(np.asarray(batch.observations["features"][rows], np.float32), mask)
+    east, north = columns["chosen_action"].T
+    joint = params[rows, east].astype(np.float64) + params[rows, 3 + north]
+    decided = columns["kind"] == Kind.DECISION
+    assert decided.sum() > 100
+    np.testing.assert_allclose(columns["policy_log_prob"][decided], joint[decided], rtol=1e-4, atol=1e-5)
+    # one half of the script's joint action, the waiting one where it said nothing, and one half of the policy's
+    script = np.where(columns["expert_action"] < 0, 0, columns["expert_action"])
+    agrees = (columns["chosen_action"] == script).all(axis=1)
+    blended = np.log(0.5 * agrees + 0.5 * np.exp(joint))
+    np.testing.assert_allclose(columns["behavior_log_prob"][decided], blended[decided], rtol=1e-4, atol=1e-5)
+    assert (agrees & decided).any()
+    assert (~agrees & decided).any()
+    legal = mask[rows, columns["action"][:, 0]] & mask[rows, 3 + columns["action"][:, 1]]
+    assert legal.all()
+
+
+@pytest.mark.parametrize(("kind", "distribution"), [("numbers", "clipped"), ("parts", "")])
+def test_memory_before_a_tick_is_recorded_and_steps_on_whoever_decides(kind: Kinds, distribution: str) -> None:
+    boats = Boats(kind, num_worlds=4, masked=kind == "parts")
+    inner = ArrayActor(boats.spec, seed=2, distribution=distribution)
+    batch = sailed(boats, RememberingActor(inner), ratio=0.5, state_size=2, possess=True)
+    columns, rows = batch.columns, np.arange(batch.num_steps)
+    # possessed and scripted steps, vetoes and free decisions are among them
+    assert columns["possessed"].any()
+    assert columns["demonstrated"].any()
+    assert columns["vetoed"].any()
+    assert set(columns["source"].tolist()) == set(Source)
+    features = np.asarray(batch.observations["features"][rows], np.float32)
+    # a forward pass over the rows of each trajectory, from zero memory on, gives the recorded states
+    for begin, end in itertools.pairwise(batch.offsets.tolist()):
+        state = np.zeros(2, np.float32)
+        for row in range(begin, end):
+            np.testing.assert_allclose(columns["policy_state"][row], state, rtol=1e-5, atol=1e-6)
+            state = np.float32(0.5) * state + features[row]
+    # and one pass over all rows from the recorded states the recorded log-probabilities and values
+    mask = np.asarray(batch.observations["action_mask"][rows], np.bool_) if boats.masked else None
+    seen = {name: np.asarray(batch.observations[name][rows], np.float32) for name in ("features", "state")}
+    params, values, _ = RememberingActor(inner).act(seen, mask, np.asarray(columns["policy_state"], np.float32))
+    decided = columns["kind"] == Kind.DECISION
+    chosen = columns["chosen_action"]
+    if kind == "numbers":
+        expected = log_density(params[decided], chosen[decided], "clipped")
+    else:
+        expected = (params[rows, chosen[:, 0]].astype(np.float64) + params[rows, 3 + chosen[:, 1]])[decided]
+    assert decided.sum() > 100
+    np.testing.assert_allclose(columns["policy_log_prob"][decided], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(columns["value"], values, rtol=1e-4, atol=1e-5)

@@ -194,6 +194,110 @@ def test_a_recurrent_layer_is_as_large_as_what_it_holds(tmp_path: Path, bounded:
     assert "bytes of intermediate values" in refusal(model(*nodes, constants=constants), tmp_path)
 
 
+IMAGE = from_array(np.zeros((1, 3, 8, 8), np.float32), "image")
+KERNEL = from_array(np.zeros((4, 3, 3, 3), np.float32), "kernel")
+
+
+def convolved(kernel: TensorProto = KERNEL, image: TensorProto = IMAGE, **attributes: object) -> ModelProto:
+    node = helper.make_node("Conv", ["image", "kernel"], ["seen"], **attributes)
+    return model(node, constants=[image, kernel])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "complaint"),
+    [
+        ({"strides": [0, 1]}, "positive integers in a node Conv, got `strides` [0, 1]"),
+        ({"strides": [-1, -1]}, "positive integers in a node Conv, got `strides` [-1, -1]"),
+        ({"dilations": [1, 0]}, "positive integers in a node Conv, got `dilations` [1, 0]"),
+        ({"kernel_shape": [0, 0]}, "positive integers in a node Conv, got `kernel_shape` [0, 0]"),
+        ({"group": 0}, "positive integers in a node Conv, got `group` [0]"),
+        ({"group": 7}, "a node Conv to fit its weights, got [1, 3, 8, 8], [4, 3, 3, 3] in 7 groups of (3, 3)"),
+        ({"group": 3}, "a node Conv to fit its weights"),
+        (
+            {"kernel_shape": [1, 1]},
+            "a node Conv to fit its weights, got [1, 3, 8, 8], [4, 3, 3, 3] in 1 groups of (1, 1)",
+        ),
+        ({"pads": [2**30] * 4}, "bytes of intermediate values"),
+        ({"pads": [2**62] * 4}, "expected integers up to 2^31 in a node Conv"),
+    ],
+)
+def test_a_convolution_with_hostile_sizes_is_refused(
+    attributes: dict[str, object], complaint: str, tmp_path: Path, bounded: None
+) -> None:
+    assert complaint in refusal(convolved(**attributes), tmp_path)
+
+
+def test_a_convolution_is_as_much_work_as_its_windows(tmp_path: Path, bounded: None) -> None:
+    # 1024 filters of 2048 * 16 * 16 = 524288 numbers over 113 * 113 places: less than 2^43 multiplications, but the
+    # windows may be laid side by side, up to 4 * 1024 * 524288 * 12769 = 2.74e13 bytes.
+    sizes = (("image", [1, 2048, 128, 128]), ("kernel", [1024, 2048, 16, 16]))
+    zeros = [helper.make_node("ConstantOfShape", [f"{name}.shape"], [name]) for name, _ in sizes]
+    node = helper.make_node("Conv", ["image", "kernel"], ["seen"])
+    made = model(*zeros, node, constants=[small(f"{name}.shape", shape) for name, shape in sizes])
+    assert "bytes of intermediate values at 4096 agents, got 274235" in refusal(made, tmp_path)
+
+
+def test_one_value_may_be_several_inputs(tmp_path: Path, bounded: None) -> None:
+    square = from_array(np.zeros((3, 3, 3, 3), np.float32), "image")
+    node = helper.make_node("Conv", ["image", "image"], ["seen"])
+    made = model(node, constants=[square])
+    assert graph.check_graph(made, graph.declared_inputs(made), PATH)["values"] == (FLOAT, (4096,))
+    both = [helper.make_node("GRU", ["sequence", "W", "W"], ["", "last"], hidden_size=2)]
+    weights = from_array(np.zeros((1, 6, 2), np.float32), "W")
+    made = model(*both, constants=[from_array(np.zeros((1, 4, 2), np.float32), "sequence"), weights])
+    assert graph.check_graph(made, graph.declared_inputs(made), PATH)["values"] == (FLOAT, (4096,))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "shapes", "complaint"),
+    [
+        ({"hidden_size": 0}, {}, "positive integers in a node GRU, got `hidden_size` [0]"),
+        ({"hidden_size": 2**30}, {}, "bytes of intermediate values"),
+        ({"hidden_size": 2}, {}, "a node GRU to fit its weights, got [2, 3, 5], [1, 12, 5], [1, 12, 4] with 2 units"),
+        ({"hidden_size": 4, "layout": 1}, {}, "a node GRU to fit its weights"),
+        ({"hidden_size": 4, "direction": "bidirectional"}, {}, "a node GRU to fit its weights"),
+        ({"hidden_size": 4}, {"W": (1, 12, 6)}, "a node GRU to fit its weights"),
+        ({"hidden_size": 4}, {"R": (1, 8, 4)}, "a node GRU to fit its weights"),
+    ],
+)
+def test_a_recurrent_layer_with_hostile_sizes_is_refused(
+    attributes: dict[str, object], shapes: dict[str, tuple[int, ...]], complaint: str, tmp_path: Path, bounded: None
+) -> None:
+    sizes = {"sequence": (2, 3, 5), "W": (1, 12, 5), "R": (1, 12, 4)} | shapes
+    constants = [from_array(np.zeros(shape, np.float32), name) for name, shape in sizes.items()]
+    node = helper.make_node("GRU", ["sequence", "W", "R"], ["y", "last"], **attributes)
+    assert complaint in refusal(model(node, constants=constants), tmp_path)
+
+
+def test_attention_over_very_many_things_is_refused(tmp_path: Path, bounded: None) -> None:
+    # The scores of 4096 agents with 16384 things each: 4096 * 16384 * 16384 numbers, 4.398e12 bytes.
+    nodes = [
+        helper.make_node("Tile", ["features", "times"], ["wide"]),
+        helper.make_node("Reshape", ["wide", "things"], ["query"]),
+        helper.make_node("Transpose", ["query"], ["key"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["query", "key"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["weights.of"], axis=-1),
+    ]
+    constants = [small("times", [1, 2048]), small("things", [0, 16384, 1])]
+    message = refusal(model(*nodes, constants=constants), tmp_path)
+    assert "got 4398851817472 with `scores` [4096, 16384, 16384] of a node MatMul" in message
+
+
+def test_a_product_that_is_stretched_over_both_its_sides_is_refused(tmp_path: Path, bounded: None) -> None:
+    # [4096, 1, 8] and [1, 4096, 8]-shaped batches meet as 4096 * 4096 products.
+    nodes = [
+        helper.make_node("Unsqueeze", ["features", "first"], ["tall"]),
+        helper.make_node("Unsqueeze", ["features", "second"], ["deep"]),
+        helper.make_node("Mul", ["tall", "deep"], ["met"]),
+        helper.make_node("Mul", ["met", "met"], ["again"]),
+        helper.make_node("Unsqueeze", ["met", "last"], ["column"]),
+        helper.make_node("Unsqueeze", ["met", "row"], ["line"]),
+        helper.make_node("MatMul", ["column", "line"], ["products"]),
+    ]
+    constants = [small("first", [0]), small("second", [1]), small("last", [3]), small("row", [2])]
+    assert "bytes of intermediate values" in refusal(model(*nodes, constants=constants), tmp_path)
+
+
 def test_functions_of_its_own_are_refused(tmp_path: Path, bounded: None) -> None:
     # each calls the one before it twice: 2^40 additions once they are unfolded
     made = model(helper.make_node("f40", ["features"], ["y"], domain="own"))

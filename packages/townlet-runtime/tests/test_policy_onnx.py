@@ -131,6 +131,14 @@ def test_observations_of_another_type_are_cast(tmp_path: Path) -> None:
         np.testing.assert_array_equal(actual[0], expected[0])
 
 
+def test_what_a_critic_alone_sees_is_ignored(tmp_path: Path) -> None:
+    policy = OnnxPolicy.load(written(tmp_path, policy_file(WEIGHTS, VALUES, card())))
+    seen = {"features": np.ones((2, 8), np.float32), "map": MAP}
+    expected = policy.act(seen, None)
+    for answer, same in zip(policy.act({**seen, "state": np.ones((2, 3), np.float32)}, None), expected, strict=True):
+        np.testing.assert_array_equal(answer, same)
+
+
 @pytest.mark.parametrize(
     ("observations", "mask", "complaint"),
     [

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+from boats import Boats
+
 from townlet_behavior import ActionVocabulary
 from townlet_runtime.simulation.spec_entries import spec_differences, spec_entries
 from townlet_runtime.testing import Corridor
@@ -35,3 +37,14 @@ def test_each_entry_that_differs_is_named_with_both_values() -> None:
 def test_long_values_are_cut() -> None:
     noted = {**spec_entries(SPEC), "name": "x" * 500}
     assert spec_differences(noted, SPEC) == [f"`name` was {'x' * 200}..., is corridor"]
+
+
+def test_what_only_some_worlds_have_is_noted_there() -> None:
+    noted = spec_entries(Boats("numbers").spec)
+    assert noted["array_actions"] == {"names": ["east", "north"], "low": [-0.5, -0.25], "high": [0.5, 0.5]}
+    assert noted["critic_observations"] == {"state": [9]}
+    assert noted["observation_kinds"] == {"boats": "entities", "pond": "image"}
+    assert not {"array_actions", "critic_observations", "observation_kinds"} & spec_entries(SPEC).keys()
+    assert spec_differences(noted, Boats("numbers", num_worlds=5).spec) == []
+    (difference,) = spec_differences(noted, Boats("parts").spec)
+    assert difference.startswith("`array_actions` was {'names': ['east', 'north'], ")

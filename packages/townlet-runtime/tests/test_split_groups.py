@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from boats import Boats
+from boats import Kind as Kinds
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -140,7 +142,7 @@ def records(batches: Mapping[str, TrajectoryBatch]) -> dict[tuple[int, int, str,
                 )
                 rows[key] = (
                     float(batch.rewards[row]),
-                    *(batch.columns[name][row].item() for name in sorted(batch.columns)),
+                    *(batch.columns[name][row].tolist() for name in sorted(batch.columns)),
                     *(batch.observations[name][row].tobytes() for name in sorted(batch.observations)),
                 )
     return rows
@@ -325,3 +327,14 @@ def test_the_number_of_actions_of_each_group_is_held_to_its_agents() -> None:
     with pytest.raises(SimulationError, match="expected 5 actions of `agents`, got shape \\(4,\\)"):
         split.step({"a": np.zeros(1, np.int64), "agents": np.zeros(4, np.int64)})
     assert AGENTS in split.specs
+
+
+@pytest.mark.parametrize("kind", ["numbers", "parts"])
+def test_a_split_world_of_array_actions_is_the_world(kind: Kinds) -> None:
+    whole = OneGroup(Boats(kind, masked=kind == "parts"))
+    split = SplitGroups(OneGroup(Boats(kind, masked=kind == "parts")), {"first": ["boat_1"]})
+    require_equal(whole, split, ratio=0.0, ticks=30)
+    beginning = split.reset(seeds=np.arange(2))
+    flat = {group: np.zeros(len(one.slots), np.int64) for group, one in beginning.items()}
+    with pytest.raises(SimulationError, match="expected 2 actions of `first`, got shape"):
+        split.step(flat)

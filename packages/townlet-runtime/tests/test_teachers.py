@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import minds
 import numpy as np
 import pytest
+from boats import Boats
+from boats import Kind as Kinds
 from numpy.typing import NDArray
 from strategies import LinearPolicy
 
@@ -203,3 +205,10 @@ class Remembering:
 def test_a_policy_with_a_memory_cannot_be_asked_about_single_states() -> None:
     with pytest.raises(SimulationError, match="the file: a policy with a memory cannot be asked about single states"):
         PolicyTeacher(SPEC, Remembering(), seed=None, label="the file")  # type: ignore[arg-type]  # it does not act
+
+
+@pytest.mark.parametrize("kind", ["numbers", "parts"])
+def test_array_actions_cannot_be_asked_for_by_index(kind: Kinds) -> None:
+    expected = r"the file: expected a world of a vocabulary, .*, got array actions \(east, north\) of `boats`"
+    with pytest.raises(SimulationError, match=expected):
+        ScriptTeacher(Boats(kind).spec, label="the file")

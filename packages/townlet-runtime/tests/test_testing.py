@@ -4,6 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from beginnings import begun
+from boats import Boats
+from boats import Kind as Kinds
 from crossing import Crossing
 from garden import Garden
 from hypothesis import given, settings
@@ -372,3 +374,54 @@ def test_a_group_without_a_script_is_named() -> None:
 
     with pytest.raises(SimulationError, match="script `scripted`: one of each group"):
         check_grouped_simulation(Wordless(1), seed=1, ticks=5)
+
+
+@pytest.mark.parametrize(("kind", "masked"), [("numbers", False), ("parts", False), ("parts", True)])
+def test_a_world_of_array_actions_keeps_its_promises(kind: Kinds, masked: bool) -> None:
+    check_simulation(Boats(kind, masked=masked), seed=3, ticks=30)
+
+
+class Adrift(Boats):
+    """Shows something else than it promises."""
+
+    def __init__(self, kind: Kinds, *, bend: Callable[[Observed], Observed], masked: bool = False) -> None:
+        super().__init__(kind, masked=masked)
+        self._bend = bend
+
+    def _observed(self) -> Observed:
+        return self._bend(super()._observed())
+
+
+def half_there(observed: Observed) -> Observed:
+    shown = {**observed.observations, "boats_mask": observed.observations["boats_mask"] * np.float32(0.5)}
+    return replace(observed, observations=shown)
+
+
+def stuck(observed: Observed) -> Observed:
+    assert observed.action_mask is not None
+    mask = observed.action_mask & np.array([True, True, True, False, False])
+    return replace(observed, action_mask=mask)
+
+
+def without_state(observed: Observed) -> Observed:
+    return replace(observed, observations={k: v for k, v in observed.observations.items() if k != "state"})
+
+
+def masked_numbers(observed: Observed) -> Observed:
+    return replace(observed, action_mask=np.ones((len(observed.slots), 2), np.bool_))
+
+
+@pytest.mark.parametrize(
+    ("kind", "bend", "problem"),
+    [
+        ("numbers", half_there, "`boats_mask` of zeros and ones"),
+        ("numbers", without_state, r"`observations` named \['boats', 'boats_mask', 'features', 'pond', 'state'\], got"),
+        ("numbers", masked_numbers, "no `action_mask`, as actions are numbers"),
+        ("parts", stuck, "a mask that allows every agent something, in every part of its action"),
+    ],
+)
+def test_a_broken_promise_of_kinds_critic_and_parts_is_named(
+    kind: Kinds, bend: Callable[[Observed], Observed], problem: str
+) -> None:
+    with pytest.raises(SimulationError, match=problem):
+        check_simulation(Adrift(kind, bend=bend, masked=kind == "parts"), seed=3, ticks=30)

@@ -238,7 +238,7 @@ def test_settings_that_make_no_network_are_refused() -> None:
         ActorCritic({}, 2, NetworkConfig(), generator=generator)
     with pytest.raises(ConfigError, match="`action_mask` is none"):
         ActorCritic({"features": (1,), "action_mask": (2,)}, 2, NetworkConfig(), generator=generator)
-    with pytest.raises(ConfigError, match="`num_actions`"):
+    with pytest.raises(ConfigError, match="`actions` must be at least 1, got 0"):
         ActorCritic({"features": (1,)}, 0, NetworkConfig(), generator=generator)
 
 

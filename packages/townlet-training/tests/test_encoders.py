@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from townlet_training.errors import ConfigError
+from townlet_training.network.config import Initialization
 from townlet_training.network.encoders import PICTURE_SIZE, THING_SIZE, Encoders, Picture, Things
-from townlet_training.network.layers import Initialization
 
 SHAPES = {"around": (2, 4, 5), "near": (6, 3), "near_mask": (6,), "self": (2,)}
 

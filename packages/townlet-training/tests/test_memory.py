@@ -14,7 +14,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.testing import assert_close
 
 from townlet_training.errors import ShapeError
-from townlet_training.network.memory import Fragments, Frames, GatedUnit, Memory
+from townlet_training.network.features import Fragments
+from townlet_training.network.memory import Frames, GatedUnit, Memory
 
 NUM_INPUTS = 3
 MEMORIES = ("gru", "frames")

@@ -12,7 +12,7 @@ from corridor import SPEC, CorridorCollector, CorridorEvaluator
 
 from townlet_training.config import ONE_GROUP, TrainingConfig
 from townlet_training.errors import ConfigError, TrainingError
-from townlet_training.network.actor_critic import NetworkConfig
+from townlet_training.network.config import NetworkConfig
 from townlet_training.run.orchestrator import TrainingOrchestrator
 from townlet_training.sinks import sink as module
 from townlet_training.sinks.sink import RunSinks, rl_values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import (
+    ActionSpec,
     ArrayActions,
     BatchController,
     Box,
@@ -22,6 +22,7 @@ from townlet_behavior import (
     StatelessController,
     Verdicts,
 )
+from townlet_behavior.forms import IndexForm, form_of
 from townlet_behavior.proposers import proposed_by, proposers_of
 from townlet_runtime.adapters.named_code import (
     CONTROLLERS,
@@ -44,8 +45,8 @@ GuardrailFactory = Callable[[SimulationSpec], Guardrail]
 """Makes a rule on the executed actions of a group from what the group can see and do."""
 
 Decide = Callable[[Mapping[str, NDArray[np.float32]], str], Any]
-"""An action from what one agent sees, each array without the agents' axis, and its id: an index (-1: no proposal), or
-K indices or numbers of array actions (None: no proposal)."""
+"""An action from what one agent sees, each array without the agents' axis, and its id: an index (-1: no
+proposal), or K indices or numbers of array actions (None: no proposal)."""
 
 
 class ObservationController(StatelessController):
@@ -64,7 +65,10 @@ class ObservationController(StatelessController):
 
     def __init__(self, decide: Decide, actions: ArrayActions | None = None) -> None:
         self._decide = decide
-        self._actions = actions
+        self._form = IndexForm(1) if actions is None else form_of(actions)
+        self._may_pass = actions is not None
+        content = "an action index" if actions is None else f"{actions.shape[0]} {_CONTENT[type(actions)]} or None"
+        self._expected = content
 
     def propose(self, view: Observed) -> ActionArray:
         """[N], or [N, K] of array actions; one call per agent, in the order of slots.
@@ -72,34 +76,22 @@ class ObservationController(StatelessController):
         Raises:
             SimulationError: if the function raises, or answers anything but an action.
         """
-        own = self._actions
-        shape, dtype = ((), np.dtype(np.int64)) if own is None else (own.shape, own.dtype)
-        proposals = np.empty((len(view.slots), *shape), dtype)
+        proposals = self._form.empty(len(view.slots))
         for row, agent_id in enumerate(view.agent_ids.tolist()):
             try:
                 action = self._decide({name: array[row] for name, array in view.observations.items()}, agent_id)
             except Exception as error:  # somebody else's code
                 raise SimulationError(f"the script raised {type(error).__name__} for {agent_id!r}: {error}") from error
             try:
-                proposals[row] = operator.index(action) if own is None else _array_action(action, own)
+                if action is not None or not self._may_pass:
+                    proposals[row] = self._form.read(action)
             except (TypeError, ValueError) as error:
-                expected = "an action index" if own is None else f"{own.shape[0]} {_CONTENT[type(own)]} or None"
-                message = f"the script must propose {expected}, got {action!r} for {agent_id!r}"
+                message = f"the script must propose {self._expected}, got {action!r} for {agent_id!r}"
                 raise SimulationError(message) from error
         return proposals
 
 
 _CONTENT: Mapping[type, str] = {MultiDiscrete: "indices", Box: "numbers"}
-
-
-def _array_action(action: object, actions: ArrayActions) -> ActionArray:
-    """[K]; all -1, or all NaN, where there is no proposal."""
-    if action is None:
-        return np.full(actions.shape, -1 if isinstance(actions, MultiDiscrete) else np.nan, actions.dtype)
-    array = np.asarray(action)
-    if array.shape != actions.shape or array.dtype.kind not in ("iu" if isinstance(actions, MultiDiscrete) else "iuf"):
-        raise ValueError(f"{array.dtype} {array.shape}")
-    return array
 
 
 @runtime_checkable
@@ -126,10 +118,11 @@ def make_controller(factory: ControllerFactory, spec: SimulationSpec, script: Ba
 class _NamedController:
     """A `BatchController` of a user's own; its exceptions name it."""
 
-    def __init__(self, controller: BatchController, label: str) -> None:
+    def __init__(self, controller: BatchController, label: str, actions: ActionSpec) -> None:
         self._controller = controller
         self._aware = controller if isinstance(controller, ProposerAware) else None
-        self._proposals: ActionArray = np.empty(0, np.int64)
+        self._form = form_of(actions)
+        self._proposals: ActionArray = self._form.empty(0)
         self._label = label
 
     @property
@@ -144,7 +137,7 @@ class _NamedController:
 
     def proposed_by(self, view: Any) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
         with blamed(self._label):
-            return proposed_by(self._aware, view, self._proposals < 0)
+            return proposed_by(self._aware, view, self._form.silent(self._proposals))
 
     def settled(self, view: Any, decisions: DecisionBatch) -> None:
         with blamed(self._label):
@@ -234,7 +227,7 @@ def _controllers(factory: Factory, name: str) -> ControllerFactory:
     label = f"the controller {name!r}"
 
     def make(spec: SimulationSpec, *, script: BatchController | None = None) -> BatchController:
-        own = NoProposals() if script is None else script
+        own = NoProposals(spec.action_spec) if script is None else script
         settings = {"script": own} if takes_parameter(factory, "script") else {}
         controller: object = made_by(
             factory, spec, settings=settings, label=label, takes=f"{_TAKES}, and perhaps `script`"
@@ -244,7 +237,7 @@ def _controllers(factory: Factory, name: str) -> ControllerFactory:
                 f"{label} must make a `BatchController` (propose, settled, forget, save_state, restore), got "
                 f"{controller!r}; `ObservationController` makes one of a function of one agent"
             )
-        return _NamedController(controller, label)
+        return _NamedController(controller, label, spec.action_spec)
 
     return make
 

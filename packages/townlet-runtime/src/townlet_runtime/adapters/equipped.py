@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BatchController, Guardrail, SavedState
 from townlet_runtime.adapters.controllers import ControllerFactory, GuardrailFactory, make_controller
-from townlet_runtime.simulation.interface import Closing, GroupedSimulation, Observed, Picture, SimulationSpec, Stepped
+from townlet_runtime.simulation.interface import (
+    ActionArray,
+    Closing,
+    GroupedSimulation,
+    Observed,
+    Picture,
+    SimulationSpec,
+    Stepped,
+)
 from townlet_runtime.simulation.script import SCRIPTED, script_side
 
 
@@ -52,7 +60,7 @@ class EquippedSimulation:
     def reset(self, *, seeds: NDArray[np.int64]) -> Mapping[str, Observed]:
         return self._simulation.reset(seeds=seeds)
 
-    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+    def step(self, actions: Mapping[str, ActionArray]) -> Mapping[str, Stepped]:
         return self._simulation.step(actions)
 
     def scripted(self, name: str) -> Mapping[str, BatchController]:

@@ -117,6 +117,7 @@ class History:
         self._numbers: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
         self._begun: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
         self._oldest = 0
+        self._nobody = self.rows.empty(capacity)
         self._actions = self.rows.empty(_ROWS, capacity)
         self._first = 0
 
@@ -180,7 +181,7 @@ class History:
         if row == len(self._actions):
             row = self._make_room()
         if len(slots) < self._capacity:
-            self._actions[row] = self.rows.empty()
+            self._actions[row] = self._nobody
         self._actions[row, slots] = actions
         self.tick += 1
 

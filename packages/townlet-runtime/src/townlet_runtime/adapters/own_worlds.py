@@ -16,6 +16,7 @@ from townlet_runtime.adapters.spaces.settings import SpaceSettings
 from townlet_runtime.errors import ConfigError, EnvironmentFaultError, SimulationError
 from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import (
+    ActionArray,
     GroupedSimulation,
     Observed,
     Picture,
@@ -147,7 +148,7 @@ class _OwnWorlds:
                 Intake(spec).begin(observed[group], seeds=seeds)
         return observed
 
-    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+    def step(self, actions: Mapping[str, ActionArray]) -> Mapping[str, Stepped]:
         with self._blamed("step"):
             stepped = self._simulation.step(actions)
         self._tick += 1

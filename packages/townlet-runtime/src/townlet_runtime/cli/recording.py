@@ -139,7 +139,12 @@ def parse_target(text: str) -> Target:
 
 
 def recorder_of(
-    spec: SimulationSpec, observed: Observed, controller: BatchController, guardrails: Sequence[Guardrail]
+    spec: SimulationSpec,
+    observed: Observed,
+    controller: BatchController,
+    guardrails: Sequence[Guardrail],
+    *,
+    state_size: int = 0,
 ) -> TrajectoryService:
     """Return a recorder of one group, whose schema has a mask where the world shows one, and all names.
 
@@ -148,12 +153,14 @@ def recorder_of(
         observed: its beginning.
         controller: its script, which names the proposers.
         guardrails: its own, which name the reasons of vetoes.
+        state_size: numbers of its policy's memory, which is recorded before every tick.
     """
     schema = schema_of(
         spec,
         masked=observed.action_mask is not None,
         proposers=proposers_of(controller),
         veto_reasons=veto_reasons_of(guardrails),
+        state_size=state_size,
     )
     return TrajectoryService(schema, max_rows=MAX_ROWS, on_full="raise")
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from townlet_behavior import BridgeConfig, CommitmentConfig, ScriptedConfig
+from townlet_behavior import Box, BridgeConfig, CommitmentConfig, ScriptedConfig
 from townlet_runtime.adapters.controllers import (
     ControllerFactory,
     GuardrailFactory,
@@ -312,7 +312,8 @@ class Worlds:
     def bridge(self, specs: Mapping[str, SimulationSpec]) -> BridgeConfig:
         """Return the settings of the bridge at ratio 0.
 
-        How long options bind is said by the config in the town, by the specifications elsewhere.
+        How long options bind is said by the config in the town, by the specifications elsewhere. Where actions are
+        numbers, each decision is the script's or the policy's: a mixture of both has no density.
 
         Args:
             specs: of the world, by group of agents.
@@ -331,7 +332,9 @@ class Worlds:
                         f"`{self.environment}`: options of kind `{kind}` bind for {own} ticks in `{spec.name}`, and "
                         f"for {ticks[kind]} in another group"
                     )
-        return replace(self.config_bridge, commitment=CommitmentConfig(ticks=ticks))
+        has_numbers = any(isinstance(spec.actions, Box) for spec in specs.values())
+        blend = "switch" if has_numbers else self.config_bridge.blend
+        return replace(self.config_bridge, commitment=CommitmentConfig(ticks=ticks), blend=blend)
 
 
 def _controller(world: str, name: str | None, *, given: bool) -> ControllerFactory | None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import ActionVocabulary, BehaviorError, EndReason, Possession, PossessionError, Ticket
+from townlet_behavior import (
+    ActionSpec,
+    ActionVocabulary,
+    BehaviorError,
+    EndReason,
+    MultiDiscrete,
+    Possession,
+    PossessionError,
+    Ticket,
+    UnknownActionError,
+)
+from townlet_behavior.forms import OneAction
 from townlet_runtime.simulation.interface import Observed
 
 
@@ -72,12 +83,12 @@ class PossessionById:
 
     Args:
         possession: of the bridge.
-        vocabulary: of the actions that are fed.
+        actions: that are fed.
     """
 
-    def __init__(self, possession: Possession, vocabulary: ActionVocabulary) -> None:
+    def __init__(self, possession: Possession, actions: ActionSpec) -> None:
         self._possession = possession
-        self._vocabulary = vocabulary
+        self._actions = actions
         self._tick = 0
         """That is decided next."""
         self._observed: Observed | None = None
@@ -127,13 +138,19 @@ class PossessionById:
         self._possession.tell_ends(callback, name=lambda slot: id_of(slot, world, self._observed))
 
     def feed_action(
-        self, agent_id: str, action: str, *, world: int = 0, owner: str | None = None, queue: bool = False
+        self,
+        agent_id: str,
+        action: str | Sequence[str] | Sequence[float],
+        *,
+        world: int = 0,
+        owner: str | None = None,
+        queue: bool = False,
     ) -> Ticket:
         """Let a possessed agent carry out an action, once: at its next decision, or after the inputs that wait.
 
         Args:
             agent_id: of an agent that is present.
-            action: a key of the vocabulary.
+            action: a key of the vocabulary; of several parts a key of each, of numbers each number.
             world: which of the parallel worlds it lives in.
             owner: as given to `acquire_possession`.
             queue: wait behind the inputs that wait already, at most 64; else they are superseded.
@@ -143,11 +160,11 @@ class PossessionById:
 
         Raises:
             PossessionError: if there is no such agent, it is not possessed by this owner, or too many inputs wait.
-            UnknownActionError: if the vocabulary has no such action.
+            UnknownActionError: if there is no such action.
         """
-        index = self._vocabulary.index(action)
+        fed = _fed(self._actions, action)
         with self._possessed(agent_id, world) as slot:
-            return self._possession.feed(slot, index, owner=owner, queue=queue)
+            return self._possession.feed(slot, fed, owner=owner, queue=queue)
 
     def renew_possession(
         self, agent_id: str, lease_ticks: int | None, *, world: int = 0, owner: str | None = None
@@ -219,3 +236,31 @@ class PossessionById:
             if self._observed is None:
                 return []
             return sorted(ids_of(self._possession.slots(), world, self._observed))
+
+
+def _fed(actions: ActionSpec, action: str | Sequence[str] | Sequence[float]) -> OneAction:
+    """Return an action as possession takes it: its index, or its K indices or numbers."""
+    if isinstance(actions, ActionVocabulary):
+        if not isinstance(action, str):
+            raise UnknownActionError(f"expected a key of the vocabulary, got {action!r}")
+        return actions.index(action)
+    if isinstance(action, str) or len(action) != len(actions.names):
+        raise UnknownActionError(f"expected an entry for each of {', '.join(actions.names)}, got {action!r}")
+    entries: list[str | float] = list(action)
+    if isinstance(actions, MultiDiscrete):
+        return tuple(
+            _index_of(name, keys, key) for (name, keys), key in zip(actions.parts.items(), entries, strict=True)
+        )
+    return tuple(_number_of(name, number) for name, number in zip(actions.names, entries, strict=True))
+
+
+def _index_of(part: str, keys: tuple[str, ...], key: str | float) -> int:
+    if key not in keys:
+        raise UnknownActionError(f"expected a key of part `{part}` ({', '.join(keys)}), got {key!r}")
+    return keys.index(str(key))
+
+
+def _number_of(name: str, number: str | float) -> float:
+    if isinstance(number, str):
+        raise UnknownActionError(f"expected a number of `{name}`, got {number!r}")
+    return float(number)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from townlet_behavior import BehaviorBridge
 from townlet_runtime.simulation.interface import SimulationSpec
-from townlet_runtime.simulation.recorded import recorded_observations
+from townlet_runtime.simulation.recorded import recorded_actions, recorded_observations
 from townlet_trajectory.audit.explain import RecordedStep, arrays_of, explain_step, numbers_of
 from townlet_trajectory.audit.explanation import StepExplanation, StepNames
 
@@ -27,6 +27,7 @@ def names_of(spec: SimulationSpec, bridge: BehaviorBridge) -> StepNames:
         veto_reasons=bridge.veto_reasons,
         feature_names=spec.feature_names,
         reward_terms=spec.reward_terms,
+        actions=recorded_actions(spec),
     )
 
 

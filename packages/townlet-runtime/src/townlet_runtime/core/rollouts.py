@@ -54,6 +54,8 @@ class Collector:
         seed: of the worlds, and of the policies' draws.
         max_rows: agent-ticks of one group that one collection may hold.
         unrecorded: groups that opponents play; nothing of them is collected.
+        state_sizes: by group, the numbers of memory that its actors have, recorded before every tick as `policy_state`;
+            groups without memory are left out.
 
     Raises:
         SimulationError: if choices bind for several ticks and no observation shows it: the value of a forced step
@@ -68,6 +70,7 @@ class Collector:
         seed: int,
         max_rows: int,
         unrecorded: Collection[str] = (),
+        state_sizes: Mapping[str, int] | None = None,
     ) -> None:
         self._recorded = {group: spec for group, spec in simulation.specs.items() if group not in unrecorded}
         for spec in self._recorded.values():
@@ -76,6 +79,7 @@ class Collector:
         self._config = config
         self._seed = seed
         self._max_rows = max_rows
+        self._state_sizes = {} if state_sizes is None else dict(state_sizes)
         beginning = simulation.reset(seeds=training_seeds(seed, first_spec(simulation).num_worlds))
         self._masked = {group: observed.action_mask is not None for group, observed in beginning.items()}
         self._populate()
@@ -92,6 +96,7 @@ class Collector:
                     masked=self._masked[group],
                     proposers=proposers_of(script[group]),
                     veto_reasons=veto_reasons_of(guardrails[group]),
+                    state_size=self._state_sizes.get(group, 0),
                 ),
                 max_rows=self._max_rows,
                 on_full="raise",
@@ -206,7 +211,7 @@ def _conflict(batches: Mapping[str, TrajectoryBatch], specs: Mapping[str, Simula
 
 
 def _require_shown(spec: SimulationSpec, config: BridgeConfig) -> None:
-    longest = int(config.commitment.lengths(spec.vocabulary).max())
+    longest = int(config.commitment.lengths(spec.vocabulary).max(initial=0))
     if spec.commitment_columns is None and longest > 1:
         raise SimulationError(
             f"`{spec.name}` must say where its observations show the option in force (`commitment_columns`), "

@@ -27,7 +27,7 @@ from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.acting import ActingPolicy
 from townlet_runtime.simulation.intake import require_ids
 from townlet_runtime.simulation.interface import Observed, SimulationSpec, Stepped
-from townlet_runtime.simulation.recorded import recorded_observations
+from townlet_runtime.simulation.recorded import POLICY_STATE, recorded_observations, state_size_of
 from townlet_runtime.simulation.saved_state import saved_number
 from townlet_trajectory import EpisodeLabel, TrajectoryBatch, TrajectoryService
 from townlet_trajectory.audit.explanation import StepExplanation
@@ -66,12 +66,13 @@ class BatchRuntime(PossessionById):
         policy: the learned side, with or without recurrent state; None: the script alone.
         service: records; None: nothing is recorded.
         seed: of all draws, in [0, 2^64): the blend's coins and the policy's actions, which differ in their purpose.
-        greedy: take the most probable action instead of drawing one; such steps are never trained on.
+        greedy: take the most probable action, or the mean, instead of drawing one; such steps are never trained on.
         guardrails: after the action mask; they have the last word.
         asks_values: whether values are computed, else they are 0, and None in snapshots; None: where a `service` is.
 
     Raises:
-        SimulationError: if the policy was made for other actions or observations.
+        SimulationError: if the policy was made for other actions or observations, or has another recurrent state than
+            `service` records.
     """
 
     def __init__(
@@ -90,9 +91,9 @@ class BatchRuntime(PossessionById):
         self._spec = spec
         self._columns, self._num_actions = spec.commitment_columns, len(spec.vocabulary)
         self._bridge = BehaviorBridge(
-            spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
+            spec.action_spec, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
-        super().__init__(self._bridge.possession, spec.vocabulary)
+        super().__init__(self._bridge.possession, spec.action_spec)
         if service is not None and service.schema.proposers not in ((), self._bridge.proposers):
             raise SimulationError(
                 f"expected a recorder of the proposers {self._bridge.proposers}, got {service.schema.proposers}"
@@ -102,10 +103,15 @@ class BatchRuntime(PossessionById):
         """What the codes of its decisions mean."""
         self._service = service
         self._records_terms = service is not None and bool(service.schema.reward_terms)
+        self._recorded_state = 0 if service is None else state_size_of(service.schema)
         self._seed = seed
         self._greedy = greedy
         self._switches = OptionSwitches(spec.vocabulary, capacity=spec.capacity)
-        self._acting = ActingPolicy(spec, asks_values=service is not None if asks_values is None else asks_values)
+        self._acting = ActingPolicy(
+            spec,
+            asks_values=service is not None if asks_values is None else asks_values,
+            recorded_state=self._recorded_state,
+        )
         self._decided: Decided | None = None
         self._pending = False
         self._checked_ids, self._ids = b"", np.empty(0, object)
@@ -179,6 +185,7 @@ class BatchRuntime(PossessionById):
         observed, tick = self._observed, self._tick
         if observed is None or self._pending:
             raise SimulationError(f"tick {tick}: `decide_batch` must follow `begin` or `post_step`")
+        state = self._acting.state_of(observed.slots) if self._recorded_state else None
         if proposals is None:
             proposals = self._acting.propose(
                 observed, seed=self._seed, tick=tick, greedy=self._greedy, temperatures=self.temperatures
@@ -189,7 +196,10 @@ class BatchRuntime(PossessionById):
             name_agent(error, observed)
             raise
         if self._service is not None:
-            self._service.record_decisions(decisions.columns())
+            columns = decisions.columns()
+            if state is not None:
+                columns[POLICY_STATE] = state
+            self._service.record_decisions(columns)
         self._switches.note(observed.slots, decisions.action)
         self._decided = Decided(observed, decisions, proposals, tick)
         self._pending = True
@@ -306,7 +316,7 @@ class BatchRuntime(PossessionById):
         """Return the policy's probabilities and values at the last decision, by agent id; empty before the first."""
         if self._decided is None:
             return {}
-        return self._decided.snapshots(world, self._spec.vocabulary.keys)
+        return self._decided.snapshots(world, self.names)
 
     def latest_decisions(self, *, world: int = 0) -> dict[str, StepExplanation]:
         """Explain the last decision of every agent of a world, by agent id; empty before the first."""

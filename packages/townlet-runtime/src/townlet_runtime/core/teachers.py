@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,11 @@ from townlet_behavior.deferred.records import NANO, Failure, Reply, failed, judg
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.drawing import greedy_actions, sample_actions
 from townlet_runtime.policy.onnx import FilePolicy
+from townlet_runtime.policy.policy import is_recurrent
 from townlet_runtime.simulation.described import DescribedObservations
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_trajectory import ACTION_MASK, TrajectoryBatch
-from townlet_trajectory.evaluation.interfaces import Actor, RecurrentActor, Taught, derive_seed
+from townlet_trajectory.evaluation.interfaces import Actor, Taught, derive_seed
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +66,17 @@ class AskedTeacher(ABC):
     Args:
         spec: of the group.
         label: names the teacher in errors.
+
+    Raises:
+        SimulationError: if the actions of the group have no index, which is what a teacher answers.
     """
 
     def __init__(self, spec: SimulationSpec, *, label: str) -> None:
+        if spec.actions is not None:
+            raise SimulationError(
+                f"{label}: expected a world of a vocabulary, as a teacher answers by the index of an action, got array "
+                f"actions ({', '.join(spec.actions.names)}) of `{spec.name}`"
+            )
         self._spec = spec
         self._label = label
 
@@ -139,9 +148,9 @@ class PolicyTeacher(AskedTeacher):
 
     def __init__(self, spec: SimulationSpec, policy: FilePolicy | Actor, *, seed: int | None, label: str) -> None:
         super().__init__(spec, label=label)
-        if isinstance(policy, RecurrentActor):
+        if is_recurrent(policy):
             raise SimulationError(f"{label}: a policy with a memory cannot be asked about single states")
-        self._policy: Actor = policy
+        self._policy = cast("Actor", policy)
         self._seed = seed
         self._times = Counter[str]()
 

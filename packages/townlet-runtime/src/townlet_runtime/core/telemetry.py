@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import ActionVocabulary, DecisionBatch, Proposals, SavedState
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import Observed
+from townlet_runtime.simulation.interface import ActionArray, Observed
 from townlet_runtime.simulation.saved_state import saved_array
+from townlet_trajectory import Box, MultiDiscrete
+from townlet_trajectory.audit.explanation import StepNames
+from townlet_trajectory.audit.step_row import text_of_numbers, text_of_parts
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +33,14 @@ class AgentSnapshot(TypedDict):
 
     tick: int
     selected_action: str
-    """Key of the executed action."""
+    """Key of the executed action; of array actions `NAME=KEY` or `NAME=NUMBER` of every part or number."""
     log_prob: float
     """Of the chosen action under the policy; 0.0 on steps that the policy did not decide."""
     value_pred: float | None
     """None where the policy has no values, or was not asked for them; 0.0 without a policy."""
     top_actions: list[ActionProbability]
-    """At most five, most probable first; empty without a policy."""
+    """At most five, most probable first; of several parts the most probable choices `NAME=KEY` of any; empty without a
+    policy, and where actions are numbers."""
 
 
 class Decided(NamedTuple):
@@ -48,18 +52,18 @@ class Decided(NamedTuple):
     """Of the policy, None without one."""
     tick: int
 
-    def snapshots(self, world: int, keys: tuple[str, ...]) -> dict[str, AgentSnapshot]:
-        """The snapshots of the agents of a world, by agent id; `keys` are those of the vocabulary."""
+    def snapshots(self, world: int, names: StepNames) -> dict[str, AgentSnapshot]:
+        """The snapshots of the agents of a world, by agent id; `names` are those of the actions."""
         rows = np.flatnonzero(self.observed.worlds == world)
         log_probs = None if self.proposals is None else self.proposals.log_probs
         knows_values = self.proposals is None or self.proposals.values is not None
         return {
             str(self.observed.agent_ids[row]): AgentSnapshot(
                 tick=self.tick,
-                selected_action=keys[self.decisions.action[row]],
+                selected_action=_action_text(names, self.decisions.action[row]),
                 log_prob=float(self.decisions.policy_log_prob[row]),
                 value_pred=float(self.decisions.value[row]) if knows_values else None,
-                top_actions=[] if log_probs is None else _top_actions(log_probs[row], keys),
+                top_actions=[] if log_probs is None else _top_actions(log_probs[row], names.choices),
             )
             for row in rows.tolist()
         }
@@ -70,12 +74,21 @@ def _top_actions(log_probs: NDArray[np.float32], keys: tuple[str, ...]) -> list[
     return [ActionProbability(action=keys[index], probability=float(np.exp(log_probs[index]))) for index in order]
 
 
+def _action_text(names: StepNames, action: NDArray[Any] | np.int64) -> str:
+    if isinstance(names.actions, MultiDiscrete):
+        return text_of_parts(names.actions, np.asarray(action))
+    if isinstance(names.actions, Box):
+        return text_of_numbers(names.actions, np.asarray(action))
+    return names.vocabulary[int(action)]
+
+
 class OptionSwitches:
     """Changes from one non-wait kind directly to another, by slot; a wait in between breaks the chain."""
 
     def __init__(self, vocabulary: ActionVocabulary, *, capacity: int) -> None:
         kinds = sorted(set(vocabulary.kinds))
-        resting = kinds.index(vocabulary.kinds[vocabulary.wait])
+        resting = kinds.index(vocabulary.kinds[vocabulary.wait]) if kinds else 0
+        self._counts_none = not kinds  # array actions are no options
         codes = np.arange(len(kinds))
         self._kind_of = np.array([kinds.index(kind) for kind in vocabulary.kinds], np.int64)
         self._resting = resting
@@ -83,8 +96,10 @@ class OptionSwitches:
         self._last = np.full(capacity, resting, np.int64)
         self._counts = np.zeros(capacity, np.int64)
 
-    def note(self, slots: NDArray[np.int64], actions: NDArray[np.int64]) -> None:
+    def note(self, slots: NDArray[np.int64], actions: ActionArray) -> None:
         """The agents in `slots` [N] carry out `actions` [N]."""
+        if self._counts_none:
+            return
         kinds = self._kind_of[actions]
         self._counts[slots] += self._is_switch[self._last[slots], kinds]
         self._last[slots] = kinds
@@ -111,7 +126,7 @@ class OptionSwitches:
             SimulationError: if it is of another number of slots, or of other kinds.
         """
         last, counts = (saved_array(state, key, dtype=np.int64, shape=self._last.shape) for key in ("last", "counts"))
-        if last.min() < 0 or last.max() >= len(self._is_switch):
+        if last.min() < 0 or last.max() >= max(len(self._is_switch), 1):
             raise SimulationError(f"expected kinds below {len(self._is_switch)} in the saved state, got {last}")
         self._last, self._counts = last, counts
 

@@ -18,9 +18,9 @@ from townlet_runtime.plain.codec import Intent, World
 from townlet_runtime.plain.recording import AgentObservations
 from townlet_runtime.plain.view import PlainObserved
 from townlet_runtime.policy.acting import propose
-from townlet_runtime.policy.policy import Policy, require_fit
+from townlet_runtime.policy.policy import Policy, is_recurrent, require_fit
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
-from townlet_trajectory.evaluation.interfaces import Actor, RecurrentActor
+from townlet_trajectory.evaluation.interfaces import Actor
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class LearnedSide(Generic[World, Intent]):
         Raises:
             SimulationError: if it has recurrent state, which is not kept here.
         """
-        if isinstance(policy, RecurrentActor):
+        if is_recurrent(policy):
             raise SimulationError(
                 f"expected a policy without recurrent state in a plain world, got one of {policy.state_size} numbers"
             )

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import cast
+from functools import partial
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from townlet_behavior import Proposals, Purpose, SavedState, uniforms
+from townlet_behavior import Box, MultiDiscrete, Proposals, Purpose, SavedState, uniforms
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.policy.drawing import greedy_actions, sample_actions
-from townlet_runtime.policy.policy import MadeForSpec, is_recurrent, require_fit
+from townlet_runtime.policy.drawing import (
+    Distribution,
+    greedy_actions,
+    greedy_numbers,
+    greedy_parts,
+    log_prob_of_numbers,
+    sample_actions,
+    sample_numbers,
+    sample_parts,
+    uniforms_of_numbers,
+    uniforms_of_parts,
+)
+from townlet_runtime.policy.policy import MadeForSpec, distribution_of, is_recurrent, memory_size, require_fit
 from townlet_runtime.simulation.interface import Observed, SimulationSpec
 from townlet_runtime.simulation.saved_state import saved_array
 from townlet_trajectory.evaluation.interfaces import Actor, AnyActor, CriticOptional, RecurrentActor
@@ -70,11 +82,104 @@ def proposals_of(
     return Proposals(actions=actions, log_probs=log_probs, values=values, greedy=greedy, temperatures=temperatures)
 
 
+def proposals_of_parts(
+    log_probs: NDArray[np.float32],
+    values: NDArray[np.float32] | None,
+    observed: Observed,
+    *,
+    actions: MultiDiscrete,
+    seed: int,
+    tick: int,
+    greedy: bool,
+    temperatures: NDArray[np.float32] | None = None,
+) -> Proposals:
+    """Draw an index for each part of a policy that has answered.
+
+    Args:
+        log_probs: [N, sum A_k].
+        values: [N]; None: not known.
+        observed: the view that they are of.
+        actions: the K parts.
+        seed: of the draws.
+        tick: the global tick.
+        greedy: take the most probable indices instead.
+        temperatures: [N] of the draws; None: 1.
+    """
+    if greedy:
+        drawn = greedy_parts(log_probs, sizes=actions.sizes)
+    else:
+        draws = uniforms_of_parts(len(actions.sizes), seed=seed, keys=observed.keys, tick=tick)
+        drawn = sample_parts(log_probs, draws, temperatures, sizes=actions.sizes)
+    return Proposals(actions=drawn, log_probs=log_probs, values=values, greedy=greedy, temperatures=temperatures)
+
+
+def proposals_of_numbers(
+    params: NDArray[np.float32],
+    values: NDArray[np.float32] | None,
+    observed: Observed,
+    *,
+    box: Box,
+    distribution: Distribution,
+    seed: int,
+    tick: int,
+    greedy: bool,
+    temperatures: NDArray[np.float32] | None = None,
+) -> Proposals:
+    """Draw the numbers of a policy that has answered.
+
+    Args:
+        params: [N, 2K]; see `policy.drawing`.
+        values: [N]; None: not known.
+        observed: the view that they are of.
+        box: bounds of the K numbers.
+        distribution: of the numbers.
+        seed: of the draws.
+        tick: the global tick.
+        greedy: take the means instead.
+        temperatures: None; the bridge refuses others with numbers.
+    """
+    if greedy:
+        drawn = greedy_numbers(params, box=box, distribution=distribution)
+    else:
+        draws = uniforms_of_numbers(len(box.names), seed=seed, keys=observed.keys, tick=tick)
+        drawn = sample_numbers(params, draws, box=box, distribution=distribution)
+    likely = log_prob_of_numbers(params, drawn, box=box, distribution=distribution)
+    return Proposals(
+        actions=drawn, log_probs=None, drawn_log_probs=likely, values=values, greedy=greedy, temperatures=temperatures
+    )
+
+
+class Draw(Protocol):
+    """Makes proposals of the outputs of a policy; see `proposals_of`."""
+
+    def __call__(
+        self,
+        params: NDArray[np.float32],
+        values: NDArray[np.float32] | None,
+        observed: Observed,
+        /,
+        *,
+        seed: int,
+        tick: int,
+        greedy: bool,
+        temperatures: NDArray[np.float32] | None = None,
+    ) -> Proposals: ...
+
+
+def draw_of(spec: SimulationSpec, distribution: Distribution) -> Draw:
+    """Return how the actions of a specification are drawn; `distribution` is that of numbers."""
+    if spec.actions is None:
+        return proposals_of
+    if isinstance(spec.actions, MultiDiscrete):
+        return partial(proposals_of_parts, actions=spec.actions)
+    return partial(proposals_of_numbers, box=spec.actions, distribution=distribution)
+
+
 class ActingPolicy:
     """The policy of a runtime: asks it about all agents of a tick, and keeps its recurrent state by slot.
 
-    The state of a slot is zero where an agent begins, and moves on at every tick at which the agent is there, whoever
-    decides for it.
+    The state of a slot is zero where an agent begins, and moves on at every tick at which the agent is there, no matter
+    who decides for it.
 
     Args:
         spec: of the simulation.
@@ -85,6 +190,8 @@ class ActingPolicy:
 
     def __init__(self, spec: SimulationSpec, *, asks_values: bool, recorded_state: int = 0) -> None:
         self._spec = spec
+        self._num_outputs = None if spec.actions is None else spec.actions.num_outputs
+        self._draw = draw_of(spec, "clipped")
         self._asks_values = asks_values
         self._recorded_state = recorded_state
         self.digest: str | None = None
@@ -110,11 +217,12 @@ class ActingPolicy:
         if isinstance(policy, MadeForSpec):
             require_fit(policy, self._spec)
             digest = policy.digest
-        size = policy.state_size if is_recurrent(policy) else 0
+        size = memory_size(policy)
         if self._recorded_state and policy is not None and size != self._recorded_state:
             raise SimulationError(
                 f"expected a policy of {self._recorded_state} numbers of recurrent state, as are recorded, got {size}"
             )
+        self._draw = draw_of(self._spec, distribution_of(policy))
         self.digest = digest
         if not self._asks_values and isinstance(policy, CriticOptional):
             policy = policy.without_values()
@@ -164,7 +272,10 @@ class ActingPolicy:
             self._state[slots] = state
         else:
             return None
-        return proposals_of(params, values, observed, seed=seed, tick=tick, greedy=greedy, temperatures=temperatures)
+        if self._num_outputs is not None and params.shape != (len(slots), self._num_outputs):
+            expected = [len(slots), self._num_outputs]
+            raise SimulationError(f"expected {expected} outputs of the policy, got {list(params.shape)}")
+        return self._draw(params, values, observed, seed=seed, tick=tick, greedy=greedy, temperatures=temperatures)
 
     def state_of(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the policy remembers of the agents in `slots` [N] before it is asked, [N, S]: a copy."""

@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+import townlet_trajectory
 from townlet_behavior import Box, Purpose, uniforms
 from townlet_behavior.blend import tempered_log_probs
 
 Distribution = Literal["clipped", "squashed", "uniform"]
 """Of numbers within bounds."""
+AnyBox: TypeAlias = Box | townlet_trajectory.Box
 _EDGE = 1.0 - 1e-6
 """Squashed numbers are moved so far inside their bounds: at 1, which tanh reaches in float32, atanh has no end."""
 _HALF_LOG_TAU = 0.5 * math.log(2.0 * math.pi)
@@ -115,7 +117,7 @@ def _parts(log_probs: NDArray[np.float32], sizes: Sequence[int]) -> list[NDArray
 
 
 def sample_numbers(
-    params: NDArray[np.float32], uniforms: NDArray[np.float64], *, box: Box, distribution: Distribution
+    params: NDArray[np.float32], uniforms: NDArray[np.float64], *, box: AnyBox, distribution: Distribution
 ) -> NDArray[np.float32]:
     """Draw the numbers of each row; normal ones by the transform of Box & Muller (1958).
 
@@ -140,7 +142,7 @@ def sample_numbers(
         return _squashed(drawn, box) if distribution == "squashed" else drawn.astype(np.float32)
 
 
-def greedy_numbers(params: NDArray[np.float32], *, box: Box, distribution: Distribution) -> NDArray[np.float32]:
+def greedy_numbers(params: NDArray[np.float32], *, box: AnyBox, distribution: Distribution) -> NDArray[np.float32]:
     """Take the mean of each number, clipped or squashed into its bounds.
 
     Args:
@@ -156,7 +158,7 @@ def greedy_numbers(params: NDArray[np.float32], *, box: Box, distribution: Distr
 
 
 def log_prob_of_numbers(
-    params: NDArray[np.float32], actions: NDArray[np.float32], *, box: Box, distribution: Distribution
+    params: NDArray[np.float32], actions: NDArray[np.float32], *, box: AnyBox, distribution: Distribution
 ) -> NDArray[np.float32]:
     """Log-density of recorded numbers, in float64 until it is returned.
 
@@ -214,7 +216,7 @@ def uniforms_of_numbers(count: int, *, seed: int, keys: NDArray[np.uint64], tick
     return np.stack(drawn, axis=1).reshape(len(keys), count, 2)
 
 
-def _bounds(box: Box) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _bounds(box: AnyBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return np.array(box.low), np.array(box.high)
 
 
@@ -225,12 +227,13 @@ def _halves(params: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[n
     return wide[:, :count], wide[:, count:]
 
 
-def _squashed(numbers: NDArray[np.float64], box: Box) -> NDArray[np.float32]:
+def _squashed(numbers: NDArray[np.float64], box: AnyBox) -> NDArray[np.float32]:
     low, high = _bounds(box)
     return _inside(low + (high - low) * (np.tanh(numbers) + 1.0) / 2.0, box)
 
 
-def _inside(numbers: NDArray[np.float64], box: Box) -> NDArray[np.float32]:
+def _inside(numbers: NDArray[np.float64], box: AnyBox) -> NDArray[np.float32]:
     """As float32, which may round beyond a bound."""
-    clipped: NDArray[np.float32] = np.clip(numbers.astype(np.float32), *box.bounds)
+    low, high = np.array(box.low, np.float32), np.array(box.high, np.float32)
+    clipped: NDArray[np.float32] = np.clip(numbers.astype(np.float32), low, high)
     return clipped

@@ -21,7 +21,7 @@ from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from townlet_runtime.errors import PolicyFileError
 from townlet_runtime.policy.file import MAX_BATCH
-from townlet_runtime.policy.operators import ALLOWED, MAX_KNOWN, Value, known_output, work_of
+from townlet_runtime.policy.operators import ALLOWED, MAX_KNOWN, POSITIVE, Value, known_output, misfit, work_of
 
 FLOAT, BOOL = int(TensorProto.FLOAT), int(TensorProto.BOOL)
 MAX_DESCRIPTION_BYTES = 2**20
@@ -244,7 +244,10 @@ class _Walk:
                 raise self._refused(f"numbers or bools from {label}", _kind_name(value.kind))
             self._add_bytes(value.size * _ITEM_BYTES[value.kind], f"`{name}` {list(value.shape)} of {label}")
             self.put(name, value)
-        work, scratch = work_of(node, list(inputs.values()), max((value.size for value in outputs.values()), default=0))
+        given = [self.values[name] for name in node.input if name]  # one value may be several inputs
+        if sizes := misfit(node, given):
+            raise self._refused(f"{label} to fit its weights", sizes)
+        work, scratch = work_of(node, given, max((value.size for value in outputs.values()), default=0))
         self._multiplications += work
         self._add_bytes(4 * scratch, label)
         if self._multiplications > MAX_MULTIPLICATIONS:
@@ -262,6 +265,9 @@ class _Walk:
                 raise self._refused(f"plain attributes of {label}", f"`{attribute.name}`, a graph, type or reference")
             if attribute.type == AttributeProto.TENSOR:
                 self.check_tensor(attribute.t, f"{attribute.name} of {label}")
+            numbers = [attribute.i] if attribute.type == AttributeProto.INT else attribute.ints
+            if attribute.name in POSITIVE and min(numbers, default=1) < 1:
+                raise self._refused(f"positive integers in {label}", f"`{attribute.name}` {list(numbers)}")
             if any(abs(number) > _LARGEST_NUMBER for number in (attribute.i, *attribute.ints)):
                 raise self._refused(f"integers up to 2^31 in {label}", f"`{attribute.name}` with a larger one")
 

@@ -129,7 +129,7 @@ class _PolicyFile:
     ) -> dict[str, NDArray[np.float32] | NDArray[np.bool_]]:
         """The inputs of the graph but its state."""
         shapes = self.card.observation_shapes
-        if observations.keys() != shapes.keys():
+        if not shapes.keys() <= observations.keys():
             raise SimulationError(f"the policy expected the observations {sorted(shapes)}, got {sorted(observations)}")
         feed: dict[str, NDArray[np.float32] | NDArray[np.bool_]] = {}
         rows: int | None = None

@@ -43,6 +43,11 @@ ALLOWED = frozenset(
 """MLPs, convolutions, recurrent networks, attention and normalization, with categorical and Gaussian heads, as torch
 exports them."""
 
+POSITIVE = frozenset({"dilations", "group", "hidden_size", "kernel_shape", "num_groups", "strides"})
+"""Attributes of integers that divide or count, none of which may be less than 1."""
+
+_GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
+
 MAX_KNOWN = 256
 """Integers of one value that are followed through the arithmetic of shapes."""
 
@@ -122,6 +127,38 @@ def _computed(
         start, end, step = (*(int(one[0]) for one in (*rest[:2], *rest[3:4])), 1)[:3]
         known = first[start:end:step]
     return known if known is not None and known.shape == shape else None
+
+
+def misfit(node: NodeProto, inputs: list[Value]) -> str | None:
+    """Say which sizes of a convolution or a recurrent layer contradict each other.
+
+    Inference of shapes looks at few of them, and a runtime finds them out when it computes.
+
+    Args:
+        node: one whose `POSITIVE` attributes are.
+        inputs: in its order.
+
+    Returns:
+        The sizes; None where they fit.
+    """
+    numbers = {one.name: one.i for one in node.attribute}
+    shapes = [one.shape for one in inputs]
+    if node.op_type == "Conv":
+        (seen, weights), group = shapes[:2], numbers.get("group", 1)
+        kernel = next((tuple(one.ints) for one in node.attribute if one.name == "kernel_shape"), weights[2:])
+        fits = len(seen) == len(weights) > 2 and seen[1] == weights[1] * group and weights[0] % group == 0
+        return (
+            None if fits and kernel == weights[2:] else f"{list(seen)}, {list(weights)} in {group} groups of {kernel}"
+        )
+    if node.op_type in _GATES:
+        seen, weights, recurrent = shapes[:3]
+        hidden, directions = numbers.get("hidden_size", recurrent[-1]), recurrent[0]
+        wide = _GATES[node.op_type] * hidden
+        both = any(one.name == "direction" and one.s == b"bidirectional" for one in node.attribute)
+        fits = weights == (directions, wide, seen[-1]) and recurrent == (directions, wide, hidden)
+        if not fits or directions != 1 + both or numbers.get("layout", 0):
+            return f"{list(seen)}, {list(weights)}, {list(recurrent)} with {hidden} units"
+    return None
 
 
 def work_of(node: NodeProto, inputs: list[Value], outputs: int) -> tuple[int, int]:

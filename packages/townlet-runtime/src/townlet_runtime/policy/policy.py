@@ -14,6 +14,7 @@ from townlet_behavior import ArrayActions, Box, MultiDiscrete
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.policy.drawing import Distribution
 from townlet_runtime.simulation.interface import Observations, SimulationSpec
+from townlet_runtime.simulation.recorded import recorded_actions
 from townlet_trajectory.evaluation.interfaces import Actor, AnyActor
 from townlet_trajectory.evaluation.interfaces import RecurrentActor as RecurrentActor
 from townlet_trajectory.evaluation.policy_card import Commitment, PolicyCard, spec_digest
@@ -123,7 +124,13 @@ def commitment_of(spec: SimulationSpec) -> Commitment | None:
 
 def spec_sha256(spec: SimulationSpec) -> str:
     """Return the digest of all that a world and a policy made for it have in common, as in the policy's card."""
-    return spec_digest(spec.vocabulary.keys, spec.observation_shapes, spec.feature_names, commitment_of(spec))
+    return spec_digest(
+        spec.vocabulary.keys,
+        spec.observation_shapes,
+        spec.feature_names,
+        commitment_of(spec),
+        actions=recorded_actions(spec),
+    )
 
 
 def require_fit(policy: MadeForSpec, spec: SimulationSpec) -> None:
@@ -201,6 +208,11 @@ def distribution_of(policy: AnyActor | None) -> Distribution:
 def is_recurrent(policy: AnyActor | None) -> TypeGuard[RecurrentActor]:
     """Whether a policy has a memory; a network may be of either kind, and states a size of 0 without one."""
     return isinstance(policy, RecurrentActor) and policy.state_size > 0
+
+
+def memory_size(policy: AnyActor | None) -> int:
+    """Return the numbers of memory that a policy has of each agent; 0 without one."""
+    return policy.state_size if is_recurrent(policy) else 0
 
 
 def _actions_that_differ(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:

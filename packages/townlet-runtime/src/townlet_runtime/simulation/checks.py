@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from townlet_behavior import BehaviorError
+from townlet_behavior.forms import form_of
 from townlet_behavior.testing import check_controller
 from townlet_runtime.errors import SimulationError
+from townlet_runtime.simulation.chance import random_actions
 from townlet_runtime.simulation.intake import Intake
 from townlet_runtime.simulation.interface import (
     GroupedSimulation,
@@ -95,7 +97,10 @@ def _drive(
             for group, one in observed.items():
                 _check_observed(one, simulation.specs[group])
                 seen.update(_copies(group, one))
-            stepped = simulation.step(_random_actions(simulation, observed, generator))
+            specs = simulation.specs
+            stepped = simulation.step(
+                {group: random_actions(specs[group], one, generator) for group, one in observed.items()}
+            )
             require(stepped.keys() == observed.keys(), f"an outcome of each of {list(observed)}", list(stepped))
             for group, outcome in stepped.items():
                 _require_exact(intakes[group].step(outcome) is outcome, group)
@@ -151,18 +156,6 @@ def _copies(group: str, observed: Observed) -> Arrays:
     return {f"{group}/{name}": array.copy() for name, array in columns.items()}
 
 
-def _random_actions(
-    simulation: GroupedSimulation, observed: Groups, generator: np.random.Generator
-) -> dict[str, NDArray[np.int64]]:
-    actions: dict[str, NDArray[np.int64]] = {}
-    for group, one in observed.items():
-        scores = generator.random((len(one.slots), len(simulation.specs[group].vocabulary)))
-        if one.action_mask is not None:
-            scores = np.where(one.action_mask, scores, -1.0)
-        actions[group] = scores.argmax(axis=1)
-    return actions
-
-
 def _check_specs(simulation: GroupedSimulation) -> None:
     require(len(simulation.specs) > 0, "at least one group", simulation.specs)
     shared = {(spec.num_worlds, spec.episode_ticks, spec.event_names) for spec in simulation.specs.values()}
@@ -214,7 +207,7 @@ def _check_behaviors(simulation: GroupedSimulation, *, seeds: Seeds) -> None:
         require(controllers.keys() == simulation.specs.keys(), f"script `{name}`: one of each group", controllers)
         for group, controller in controllers.items():
             try:
-                check_controller(controller, observed[group], simulation.specs[group].vocabulary)
+                check_controller(controller, observed[group], simulation.specs[group].action_spec)
             except BehaviorError as error:
                 raise SimulationError(f"script `{name}` of group `{group}`: {error}") from error
     require(simulation.guardrails().keys() == simulation.specs.keys(), "guardrails of each group", "others")
@@ -229,12 +222,18 @@ def _check_observed(observed: Observed, spec: SimulationSpec) -> None:
     )
     _check_observations(observed.observations, spec)
     mask = observed.action_mask
-    require(mask is None or bool(mask.any(axis=1).all()), "a mask that allows every agent something", mask)
+    if mask is not None:
+        stuck = form_of(spec.action_spec).stuck(mask)
+        require(not stuck.any(), "a mask that allows every agent something, in every part of its action", mask)
 
 
 def _check_observations(observations: Observations, spec: SimulationSpec) -> None:
     for name, array in observations.items():
         require(bool(np.isfinite(array).all()), f"finite `{name}`", array)
+    for name, kind in spec.observation_kinds.items():
+        if kind == "entities":
+            mask = observations[f"{name}_mask"]
+            require(bool(np.isin(mask, (0.0, 1.0)).all()), f"`{name}_mask` of zeros and ones", mask)
     columns = spec.commitment_columns
     if columns is not None:
         shown = observations[columns.observation][:, columns.start : columns.start + len(spec.vocabulary) + 1]

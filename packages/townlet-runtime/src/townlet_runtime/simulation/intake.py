@@ -39,7 +39,7 @@ class Intake:
 
     def __init__(self, spec: SimulationSpec) -> None:
         self._spec = spec
-        self._shapes = dict(spec.observation_shapes)
+        self._shapes = dict(spec.seen_shapes)
         self._events_shape = (spec.num_worlds, len(spec.event_names))
         self._seeds: NDArray[np.int64] = np.zeros(spec.num_worlds, np.int64)
         self._caster = Caster(spec.name)
@@ -165,8 +165,9 @@ class Intake:
         return mask is None or (type(mask) is np.ndarray and mask.dtype == BOOL and mask.shape == self._mask_shape)
 
     @property
-    def _mask_shape(self) -> Shape:
-        return (self._view_size, len(self._spec.vocabulary))
+    def _mask_shape(self) -> Shape | None:
+        """None where there can be no mask."""
+        return (self._view_size, self._spec.mask_size) if self._spec.mask_size else None
 
     def _outcome_fits(self, stepped: Stepped) -> bool:
         finals, terms, events = stepped.final_observations, stepped.reward_terms, stepped.events
@@ -224,6 +225,8 @@ class Intake:
             done = self._caster.cast("option_done", observed.option_done, BOOL, (rows,), agents)
         mask = observed.action_mask
         if mask is not None:
+            if self._mask_shape is None:
+                self._caster.refuse("no `action_mask`, as actions are numbers", "one")
             mask = self._caster.cast("action_mask", mask, BOOL, self._mask_shape, agents)
         return Observed(
             slots=slots,

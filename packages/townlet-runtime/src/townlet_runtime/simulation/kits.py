@@ -13,19 +13,21 @@ from townlet_behavior import (
     BatchController,
     BehaviorBridge,
     BehaviorError,
+    Box,
     BridgeConfig,
     CommitmentConfig,
     DecisionBatch,
     Guardrail,
     NoProposals,
-    Proposals,
     SavedState,
     Verdicts,
 )
+from townlet_behavior.forms import form_of
 from townlet_behavior.testing import check_controller as check_at_view
 from townlet_behavior.testing import check_guardrail as check_verdicts_at_view
 from townlet_runtime.errors import SimulationError
-from townlet_runtime.simulation.interface import AGENTS, Observed, Simulation, SimulationSpec
+from townlet_runtime.simulation.chance import random_proposals
+from townlet_runtime.simulation.interface import AGENTS, ActionArray, Observed, Simulation, SimulationSpec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.saved_state import check_saved_state
 from townlet_trajectory.evaluation.interfaces import Actor, training_seeds
@@ -63,7 +65,7 @@ def check_controller(make: Callable[[], BatchController], simulation: Simulation
         require(not changed, "a saved state that later ticks leave alone", f"other {changed}")
     pair.one.forget(np.arange(simulation.spec.capacity))
     fresh, forgotten = make().propose(last), pair.one.propose(last)
-    require(np.array_equal(fresh, forgotten), f"proposals {fresh} once every agent is forgotten", forgotten)
+    require(_same(fresh, forgotten), f"proposals {fresh} once every agent is forgotten", forgotten)
 
 
 def check_guardrail(make: Callable[[], Guardrail], simulation: Simulation, *, seed: int, ticks: int) -> None:
@@ -80,7 +82,7 @@ def check_guardrail(make: Callable[[], Guardrail], simulation: Simulation, *, se
             also verdicts that depend on more than the view and the actions, because guardrails are not saved.
     """
     judged = (*_guardrails_of(simulation), _Judged(make, simulation.spec))
-    for _ in _drive(simulation, NoProposals(), judged, seed=seed, ticks=ticks):
+    for _ in _drive(simulation, NoProposals(simulation.spec.action_spec), judged, seed=seed, ticks=ticks):
         pass
 
 
@@ -104,7 +106,7 @@ def check_rules(simulation: Simulation, *, seed: int, ticks: int) -> None:
         _Judged(partial(_guardrail, simulation, index), simulation.spec)
         for index in range(len(_guardrails_of(simulation)))
     ]
-    for _ in _drive(simulation, NoProposals(), judged, seed=seed, ticks=ticks):
+    for _ in _drive(simulation, NoProposals(simulation.spec.action_spec), judged, seed=seed, ticks=ticks):
         pass
 
 
@@ -131,14 +133,17 @@ def check_policy(policy: Actor, simulation: Simulation, *, seed: int, ticks: int
 
     Raises:
         SimulationError: names the tick and the promise that is broken: log-probabilities float32 [N, A] that add up to
-            1, with finfo.min where the mask forbids an action; finite values float32 [N]; the same when it is asked
+            1 (of several parts [N, sum A_k], in each part), with finfo.min where the mask forbids an action; or finite
+            means and logarithms of deviations float32 [N, 2K]; finite values float32 [N]; the same when it is asked
             twice, and for an agent alone.
     """
-    size = len(simulation.spec.vocabulary)
-    for tick, observed in _drive(simulation, NoProposals(), _guardrails_of(simulation), seed=seed, ticks=ticks):
+    spec = simulation.spec
+    for tick, observed in _drive(
+        simulation, NoProposals(spec.action_spec), _guardrails_of(simulation), seed=seed, ticks=ticks
+    ):
         try:
             if len(observed.slots):
-                _check_answer(policy, observed, size)
+                _check_answer(policy, observed, spec)
         except SimulationError as error:
             raise SimulationError(f"tick {tick}: {error}") from error
 
@@ -178,10 +183,14 @@ def _drive(
 ) -> Iterator[tuple[int, Observed]]:
     """Yield each tick and view, then blend the controller with random legal actions, half and half, and go on."""
     worlds, spec, generator = OneGroup(simulation), simulation.spec, np.random.default_rng(seed)
-    config = BridgeConfig(ratio=0.5, commitment=CommitmentConfig(ticks=spec.option_ticks))
+    config = BridgeConfig(
+        ratio=0.5,
+        commitment=CommitmentConfig(ticks=spec.option_ticks),
+        blend="switch" if isinstance(spec.actions, Box) else "mixture",  # which would have an atom
+    )
     try:
         bridge = BehaviorBridge(
-            spec.vocabulary, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
+            spec.action_spec, controller, capacity=spec.capacity, config=config, seed=seed, guardrails=guardrails
         )
     except BehaviorError as error:
         raise SimulationError(str(error)) from error
@@ -189,9 +198,8 @@ def _drive(
     for tick in range(ticks):
         yield tick, observed
         try:
-            decisions = bridge.decide(
-                observed, tick=tick, proposals=_uniform(observed, len(spec.vocabulary), generator)
-            )
+            proposals = random_proposals(spec, observed, generator)
+            decisions = bridge.decide(observed, tick=tick, proposals=proposals)
             stepped = worlds.step({AGENTS: decisions.action})[AGENTS]
             if len(stepped.final_rows):
                 bridge.forget(observed.slots[stepped.final_rows])
@@ -199,15 +207,6 @@ def _drive(
             raise SimulationError(f"tick {tick}: {error}") from error
         observed = stepped.observed
     yield ticks, observed
-
-
-def _uniform(observed: Observed, size: int, generator: np.random.Generator) -> Proposals:
-    """Every legal action is as likely as another."""
-    rows = len(observed.slots)
-    legal = np.ones((rows, size), np.bool_) if observed.action_mask is None else observed.action_mask
-    log_probs = np.where(legal, -np.log(np.maximum(legal.sum(axis=1, keepdims=True), 1)), _LOWEST)
-    actions = np.where(legal, generator.random((rows, size)), -1.0).argmax(axis=1)
-    return Proposals(actions=actions, log_probs=log_probs.astype(np.float32), values=np.zeros(rows, np.float32))
 
 
 class _Pair:
@@ -230,11 +229,11 @@ class _Pair:
         self.other.restore(kept)
         return state, copied(kept)
 
-    def propose(self, view: Observed) -> NDArray[np.int64]:
+    def propose(self, view: Observed) -> ActionArray:
         seen = copied(view.observations)
-        check_at_view(self.one, view, self._spec.vocabulary)
+        check_at_view(self.one, view, self._spec.action_spec)
         proposed, other = self.one.propose(view).copy(), self.other.propose(view)
-        require(np.array_equal(proposed, other), f"the same proposals after the same past, {proposed}", other)
+        require(_same(proposed, other), f"the same proposals after the same past, {proposed}", other)
         changed = differing(seen, view.observations)
         require(not changed, "observations that `propose` leaves alone", f"other {changed}")
         return proposed
@@ -262,8 +261,8 @@ class _Judged:
         self._make, self._spec, self._guardrail = make, spec, make()
         self.reasons = self._guardrail.reasons
 
-    def review(self, view: Any, actions: NDArray[np.int64]) -> Verdicts:
-        check_verdicts_at_view(self._guardrail, view, self._spec.vocabulary)
+    def review(self, view: Any, actions: ActionArray) -> Verdicts:
+        check_verdicts_at_view(self._guardrail, view, self._spec.action_spec)
         verdicts = self._guardrail.review(view, actions)
         fresh = vars(self._make().review(view, actions))
         same = all(np.array_equal(array, fresh[name]) for name, array in vars(verdicts).items())
@@ -274,17 +273,21 @@ class _Judged:
         self._guardrail.settled(view, decisions)
 
 
-def _check_answer(policy: Actor, observed: Observed, size: int) -> None:
+def _check_answer(policy: Actor, observed: Observed, spec: SimulationSpec) -> None:
     rows, mask = len(observed.slots), observed.action_mask
     log_probs, values = policy.act(observed.observations, mask)
-    answers: list[tuple[str, NDArray[np.float32], tuple[int, ...]]] = [("log-probabilities", log_probs, (rows, size))]
+    size, name = len(spec.vocabulary) if spec.actions is None else spec.actions.num_outputs, "log-probabilities"
+    if isinstance(spec.actions, Box):
+        name = "means and logarithms of deviations"
+    answers: list[tuple[str, NDArray[np.float32], tuple[int, ...]]] = [(name, log_probs, (rows, size))]
     answers += [] if values is None else [("values", values, (rows,))]
     for name, array, shape in answers:
         fits = isinstance(array, np.ndarray) and array.shape == shape and array.dtype == np.float32
         require(fits, f"{name} float32 {list(shape)}", f"{np.asarray(array).dtype} {list(np.shape(array))}")
         require(bool(np.isfinite(array).all()), f"finite {name}", array)
-    totals = np.exp(log_probs, dtype=np.float64).sum(axis=1)
-    require(bool((abs(totals - 1.0) <= _TOLERANCE).all()), "probabilities that add up to 1 in every row", totals)
+    if not isinstance(spec.actions, Box):
+        totals = form_of(spec.action_spec).reduced(np.add, np.exp(log_probs, dtype=np.float64))
+        require(bool((abs(totals - 1.0) <= _TOLERANCE).all()), "probabilities that add up to 1 in every row", totals)
     if mask is not None:
         require(bool((log_probs[~mask] == _LOWEST).all()), "finfo.min where the mask forbids an action", log_probs)
     again = policy.act(observed.observations, mask)
@@ -295,6 +298,11 @@ def _check_answer(policy: Actor, observed: Observed, size: int) -> None:
     close = np.allclose(alone[0], log_probs[:1], atol=_TOLERANCE)
     close &= _equal(alone[1], None if values is None else values[:1], tolerance=_TOLERANCE)
     require(close, f"the same for an agent alone, {log_probs[0]}", alone[0][0])
+
+
+def _same(one: ActionArray, other: ActionArray) -> bool:
+    """Whether proposals are the same; where actions are numbers, NaN is no proposal."""
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
 
 
 def _equal(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None, *, tolerance: float) -> bool:

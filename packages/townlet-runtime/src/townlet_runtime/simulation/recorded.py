@@ -70,6 +70,12 @@ def schema_of(
     )
 
 
+def state_size_of(schema: TrajectorySchema) -> int:
+    """Return the numbers S of the policy's memory that records of a schema have; 0: none."""
+    column = schema.decisions.get(POLICY_STATE)
+    return 0 if column is None else column.shape[0]
+
+
 def recorded_actions(spec: SimulationSpec) -> ArrayActions | None:
     """Return the array actions of a specification as records describe them; None: actions are indices."""
     actions = spec.actions

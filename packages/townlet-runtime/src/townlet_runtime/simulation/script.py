@@ -15,4 +15,4 @@ def script_side(simulation: GroupedSimulation) -> Mapping[str, BatchController]:
     """Return the scripted controllers by group; without a script, controllers that propose nothing."""
     if SCRIPTED in simulation.behaviors:
         return simulation.scripted(SCRIPTED)
-    return {group: NoProposals() for group in simulation.specs}
+    return {group: NoProposals(spec.action_spec) for group, spec in simulation.specs.items()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from townlet_runtime.simulation.interface import SimulationSpec
+from townlet_runtime.simulation.recorded import recorded_actions
+from townlet_trajectory.data.actions import actions_document
 from townlet_trajectory.storage.json import JsonValue
 
 _MAX_SHOWN = 200
@@ -14,7 +16,8 @@ _MAX_SHOWN = 200
 def spec_entries(spec: SimulationSpec) -> dict[str, JsonValue]:
     """Return name, actions, kinds, observations, features and options of a specification, as JSON has them.
 
-    The number of worlds, their capacity and the length of an episode are left out: a policy does not see them.
+    Array actions, observations of a critic and kinds of observations are there in worlds that have them. The number of
+    worlds, their capacity and the length of an episode are left out: a policy does not see them.
 
     Examples:
         >>> from townlet_runtime.simulation.spec_entries import spec_entries
@@ -22,8 +25,8 @@ def spec_entries(spec: SimulationSpec) -> dict[str, JsonValue]:
         >>> spec_entries(Corridor(num_worlds=1).spec) == spec_entries(Corridor(num_worlds=8).spec)
         True
     """
-    kinds = spec.vocabulary.kinds
-    return {
+    kinds, actions = spec.vocabulary.kinds, recorded_actions(spec)
+    entries: dict[str, JsonValue] = {
         "name": spec.name,
         "actions": [*spec.vocabulary.keys],
         "kinds": [*kinds],
@@ -31,6 +34,13 @@ def spec_entries(spec: SimulationSpec) -> dict[str, JsonValue]:
         "feature_names": [*spec.feature_names],
         "option_ticks": {kind: spec.option_ticks.get(kind, 0) for kind in sorted(set(kinds))},
     }
+    if actions is not None:
+        entries["array_actions"] = actions_document(actions)
+    if spec.critic_shapes:
+        entries["critic_observations"] = {name: [*shape] for name, shape in spec.critic_shapes.items()}
+    if spec.observation_kinds:
+        entries["observation_kinds"] = {**spec.observation_kinds}
+    return entries
 
 
 def spec_differences(noted: Mapping[str, JsonValue], spec: SimulationSpec) -> list[str]:

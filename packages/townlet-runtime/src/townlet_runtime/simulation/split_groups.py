@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ from townlet_behavior import (
     Source,
     Verdicts,
 )
+from townlet_behavior.forms import ActionForm, form_of
 from townlet_behavior.proposers import proposed_by, proposers_of
 from townlet_runtime.errors import SimulationError
 from townlet_runtime.simulation.group_members import Members, Membership, Rows
 from townlet_runtime.simulation.interface import (
     AGENTS,
+    ActionArray,
     GroupedSimulation,
     Observed,
     Picture,
@@ -100,10 +103,10 @@ class SplitGroups:
         self._membership.warn_of_absent(self._tick.whole.agent_ids)
         return observed
 
-    def step(self, actions: Mapping[str, NDArray[np.int64]]) -> Mapping[str, Stepped]:
+    def step(self, actions: Mapping[str, ActionArray]) -> Mapping[str, Stepped]:
         names = self._membership.names
         for group in names:
-            if actions[group].shape != self._tick.rows[group].shape:
+            if actions[group].shape != (len(self._tick.rows[group]), *self._tick.form.shape):
                 expected = f"{len(self._tick.rows[group])} actions of `{group}`"
                 raise SimulationError(f"expected {expected}, got shape {actions[group].shape}")
         self._tick.tell(actions)
@@ -189,6 +192,11 @@ class _Tick:
     _listeners: dict[int, Guardrail | _Script] = field(default_factory=dict)
     """By identity, in the order in which they are told: guardrails before scripts, as in the bridge."""
 
+    @cached_property
+    def form(self) -> ActionForm:
+        """Of the actions."""
+        return form_of(self.spec.action_spec)
+
     @property
     def whole(self) -> Observed:
         """The view of all agents of the group that was split.
@@ -218,9 +226,10 @@ class _Tick:
                 ][:, width]
         return whole
 
-    def actions(self, group: str, own: NDArray[np.int64]) -> NDArray[np.int64]:
+    def actions(self, group: str, own: ActionArray) -> ActionArray:
         """Return the actions of all agents as far as they are known while `group` decides on its `own`."""
-        known: NDArray[np.int64] = np.full(len(self.whole.slots), self.spec.vocabulary.wait)
+        form, size = self.form, len(self.whole.slots)
+        known: ActionArray = np.full((size, *form.shape), form.wait, form.dtype)
         for other, decisions in self._settled.items():
             known[self.rows[other]] = decisions.action
         known[self.rows[group]] = own
@@ -228,7 +237,8 @@ class _Tick:
 
     def joined(self, parts: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """Put an array of each group together in the order of the whole view."""
-        column = np.empty(len(self.whole.slots), parts[self.names[0]].dtype)
+        first = parts[self.names[0]]
+        column = np.empty((len(self.whole.slots), *first.shape[1:]), first.dtype)
         for group in self.names:
             column[self.rows[group]] = parts[group]
         return column
@@ -238,12 +248,12 @@ class _Tick:
         self._settled[group] = decisions
         self._listeners[id(listener)] = listener
 
-    def tell(self, actions: Mapping[str, NDArray[np.int64]]) -> None:
+    def tell(self, actions: Mapping[str, ActionArray]) -> None:
         """Tell everybody who listens what all groups have settled; `actions` were executed."""
         if not self._listeners:
             return
         parts = {
-            group: (self._settled[group] if group in self._settled else _executed(actions[group])).columns()
+            group: (self._settled[group] if group in self._settled else self._executed(actions[group])).columns()
             for group in self.names
         }
         columns = {name: self.joined({group: parts[group][name] for group in parts}) for name in parts[self.names[0]]}
@@ -251,6 +261,34 @@ class _Tick:
         listeners = sorted(self._listeners.values(), key=lambda listener: isinstance(listener, _Script))
         for listener in listeners:
             listener.settled(self.whole, decisions)
+
+    def _executed(self, actions: ActionArray) -> DecisionBatch:
+        """The decisions of agents of whom no more is known than what they did; nothing of it was vetoed."""
+        rows = len(actions)
+        nothing, none = np.zeros(rows, np.bool_), np.full(rows, -1)
+        unknown = np.zeros(rows, np.float32)
+        return DecisionBatch(
+            action=actions,
+            chosen_action=actions,
+            kind=np.full(rows, Kind.FOREIGN, np.int8),
+            source=np.full(rows, Source.EXTERNAL, np.int8),
+            vetoed=nothing,
+            veto_reason=np.zeros(rows, np.int8),
+            possessed=nothing,
+            demonstrated=nothing,
+            expert_action=self.form.recorded(self.form.empty(rows)),
+            behavior_log_prob=unknown,
+            policy_log_prob=unknown,
+            value=unknown,
+            ratio=unknown,
+            held_action=none,
+            ticks_left=np.zeros(rows, np.int32),
+            drawn_action=actions,
+            proposer=np.full(rows, -1, np.int8),
+            proposal_age=np.zeros(rows, np.int32),
+            observation_age=np.zeros(rows, np.int32),
+            temperature=np.ones(rows, np.float32),
+        )
 
 
 class _Script:
@@ -260,10 +298,10 @@ class _Script:
         self.controller = controller
         self.tick = tick
         self._asked: Observed | None = None
-        self._proposals: NDArray[np.int64] = np.empty(0, np.int64)
+        self._proposals: ActionArray = np.empty(0, np.int64)
         self._aware = controller if isinstance(controller, ProposerAware) else None
 
-    def propose(self) -> NDArray[np.int64]:
+    def propose(self) -> ActionArray:
         if self._asked is not self.tick.whole:
             # Copied: a controller may use its array again.
             self._proposals = self.controller.propose(self.tick.shown()).copy()
@@ -271,7 +309,7 @@ class _Script:
         return self._proposals
 
     def proposed_by(self) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-        return proposed_by(self._aware, self.tick.shown(), self.propose() < 0)
+        return proposed_by(self._aware, self.tick.shown(), self.tick.form.silent(self.propose()))
 
     def settled(self, view: Observed, decisions: DecisionBatch) -> None:
         self.controller.settled(view, decisions)
@@ -289,7 +327,7 @@ class _PartOfScript:
     script: _Script
     group: str
 
-    def propose(self, view: Observed) -> NDArray[np.int64]:
+    def propose(self, view: Observed) -> ActionArray:
         return self.script.propose()[self.script.tick.rows[self.group]]
 
     @property
@@ -321,7 +359,7 @@ class _PartOfGuardrail:
         self._guardrail, self._tick, self._group = guardrail, tick, group
         self.reasons = guardrail.reasons
 
-    def review(self, view: Observed, actions: NDArray[np.int64]) -> Verdicts:
+    def review(self, view: Observed, actions: ActionArray) -> Verdicts:
         verdicts = self._guardrail.review(self._tick.shown(), self._tick.actions(self._group, actions))
         rows = self._tick.rows[self._group]
         return Verdicts(
@@ -330,35 +368,6 @@ class _PartOfGuardrail:
 
     def settled(self, view: Observed, decisions: DecisionBatch) -> None:
         self._tick.settle(self._group, decisions, self._guardrail)
-
-
-def _executed(actions: NDArray[np.int64]) -> DecisionBatch:
-    """The decisions of agents of whom no more is known than what they did; nothing of it was vetoed."""
-    rows = len(actions)
-    nothing, none = np.zeros(rows, np.bool_), np.full(rows, -1)
-    unknown = np.zeros(rows, np.float32)
-    return DecisionBatch(
-        action=actions,
-        chosen_action=actions,
-        kind=np.full(rows, Kind.FOREIGN, np.int8),
-        source=np.full(rows, Source.EXTERNAL, np.int8),
-        vetoed=nothing,
-        veto_reason=np.zeros(rows, np.int8),
-        possessed=nothing,
-        demonstrated=nothing,
-        expert_action=none,
-        behavior_log_prob=unknown,
-        policy_log_prob=unknown,
-        value=unknown,
-        ratio=unknown,
-        held_action=none,
-        ticks_left=np.zeros(rows, np.int32),
-        drawn_action=actions,
-        proposer=np.full(rows, -1, np.int8),
-        proposal_age=np.zeros(rows, np.int32),
-        observation_age=np.zeros(rows, np.int32),
-        temperature=np.ones(rows, np.float32),
-    )
 
 
 def _rows_of_view(observed: Observed, rows: Rows) -> Observed:

@@ -152,7 +152,7 @@ def freeze_to_record(
         EmptyBatchError: if there is no row.
         ShapeError: if an input is missing or has another shape.
     """
-    moments = {name: RunningMoments(shape) for name, shape in network.observation_shapes.items()}
+    moments = {name: RunningMoments(shape) for name, shape in network.input_shapes.items()}
     squares, num_rows = 0.0, 0
     for batch in batches:
         num_rows += batch.num_steps
@@ -164,7 +164,7 @@ def freeze_to_record(
             running.add(np.asarray(batch.observations[name], np.float32))
     if not num_rows:
         raise EmptyBatchError("the statistics of a record need at least one row")
-    if normalizer and network.config.normalize_observations == "frozen":
+    if normalizer and network.config.normalize_observations != "none":
         network.set_moments({name: running.moments for name, running in moments.items()})
-    if network.config.value_scale == "frozen" and not network.keeps_statistics:
-        network.set_value_scale(float(np.sqrt(squares / num_rows)) or 1.0)
+    if network.config.value_scale != "none" and not network.keeps_statistics:
+        network.fit_value_scale(float(np.sqrt(squares / num_rows)) or 1.0, num_rows=num_rows)

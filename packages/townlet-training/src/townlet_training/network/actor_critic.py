@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from townlet_training.errors import ConfigError, EmptyBatchError, NonFiniteError, ShapeError
+from townlet_training.errors import ConfigError, NonFiniteError, ShapeError
 from townlet_training.network.blocks import Wiring, num_inputs_of
-from townlet_training.network.distributions import Categorical, Distribution, log_softmax, require_legal_action
+from townlet_training.network.body import ArrayBody, body_of
+from townlet_training.network.distributions import Categorical, Distribution
 from townlet_training.network.features import Features, Fragments
+from townlet_training.network.gaussian import Gaussian, distribution_of
+from townlet_training.network.statistics import CLIP, Normalized
 from townlet_training.network.trunk import AddedInputs, ArrayTrunk, Floats, Trunk, array_trunk
-from townlet_trajectory import ACTION_MASK, TrajectoryBatch
-from townlet_trajectory.data.statistics import Moments
+from townlet_trajectory import ACTION_MASK
 
 if TYPE_CHECKING:
-    from townlet_training.network.config import NetworkConfig
-    from townlet_training.network.spec import PolicySpec
-
-_CLIP = 10.0
-_CONSTANT_STD = 1e-6
+    from townlet_training.network.config import EncoderKind, NetworkConfig
+    from townlet_training.network.spec import ObservationKind, PolicySpec
 
 
-class ActorCritic(nn.Module):
-    """A masked categorical policy and a value function that share nothing but the normalization of their input.
+class ActorCritic(Normalized):
+    """A masked policy and a value function, which share nothing but the normalization of their input, or more if asked.
 
     A forward pass has three steps: `encode`, the `body` that both may share, or remember by, and the trunks (`params`,
-    `scaled_values`). The trunks are separate, because a critic that warms up on a shared one changes the policy (the
-    clone is then lost).
-    Implements `townlet_trajectory.evaluation.interfaces.Actor`.
+    `scaled_values`). The trunks are separate unless asked otherwise, because a critic that warms up on a shared one
+    changes the policy (the clone is then lost).
+    Implements `townlet_trajectory.evaluation.interfaces.Actor`; with a memory, `RecurrentActor`.
 
     Examples:
         >>> import numpy as np, torch
@@ -49,57 +50,79 @@ class ActorCritic(nn.Module):
         (2,)
 
     Attributes:
-        policy: trunk and head of the logits.
+        distribution: of the actions, which gives the outputs of the policy their meaning.
+        observation_shapes: of the inputs of the policy, by name, in the order of their columns.
+        num_actions: outputs of the policy (P): one for each action, or those of array actions.
+        policy: trunk and head of the policy.
         critic: trunk and head of the values.
-        keeps_statistics: whether normalization and value scale are not fitted again, since the weights were trained
-            with them; those of inputs that no weight reads are.
+        front: what comes before the trunks; None where they read the observations as they are.
     """
-
-    observation_mean: Tensor
-    observation_std: Tensor
-    value_scale: Tensor
 
     def __init__(
         self,
         observation_shapes: Mapping[str, tuple[int, ...]],
-        num_actions: int,
+        actions: int | Distribution,
         config: NetworkConfig,
         *,
         generator: torch.Generator,
         wiring: Wiring | None = None,
+        critic_shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+        observation_kinds: Mapping[str, ObservationKind] = MappingProxyType({}),
     ) -> None:
         """Build and initialize; nothing is drawn from torch's global generator.
 
         Args:
             observation_shapes: shape per agent of each input, by name, without the leading axis.
-            num_actions: size A of the action vocabulary.
-            config: of both trunks.
+            actions: size A of the action vocabulary, or a distribution over other actions.
+            config: of the network.
             generator: the only source of the initial weights.
             wiring: places of inputs and actions that were added; None: nothing was.
+            critic_shapes: of the inputs that the critic alone sees.
+            observation_kinds: of the inputs that show an image or a table of things.
 
         Raises:
-            ConfigError: if there is no input, no action, or `action_mask` among the inputs.
+            ConfigError: if there is no input, no action, or `action_mask` among the inputs; if an encoder does not fit
+                its input, or inputs or actions were added to a network that has more than two trunks.
         """
-        super().__init__()
         if not observation_shapes or ACTION_MASK in observation_shapes:
             raise ConfigError(
                 f"`observation_shapes` must name inputs, and `action_mask` is none; got {sorted(observation_shapes)}"
             )
-        if num_actions < 1:
-            raise ConfigError(f"`num_actions` must be at least 1, got {num_actions!r}")
-        self.observation_shapes = {name: tuple(observation_shapes[name]) for name in sorted(observation_shapes)}
-        self.num_actions = num_actions
-        self.distribution: Distribution = Categorical(num_actions)
-        self.config = config
-        num_features = num_inputs_of(self.observation_shapes)
-        self.keeps_statistics = False
-        wiring = Wiring.plain(num_features, num_actions) if wiring is None else wiring
-        self.policy = Trunk(wiring.inputs, wiring.actions, config, head_gain=0.01, generator=generator)
-        self.critic = Trunk(wiring.inputs, ((0,),), config, head_gain=1.0, generator=generator)
-        self.register_buffer("observation_mean", torch.zeros(num_features))
-        self.register_buffer("observation_std", torch.ones(num_features))
-        self.register_buffer("value_scale", torch.ones(()))
-        self._array_trunks: tuple[ArrayTrunk, ArrayTrunk] | None = None
+        own = {name: tuple(observation_shapes[name]) for name in sorted(observation_shapes)}
+        critic_only = {name: tuple(critic_shapes[name]) for name in sorted(critic_shapes)}
+        shapes = {**own, **critic_only}
+        super().__init__(config, shapes, encoder_kinds(shapes, observation_kinds, config))
+        self.observation_shapes = own
+        self.distribution = Categorical(actions) if isinstance(actions, int) else actions
+        self.num_actions = self.distribution.num_outputs
+        if self.num_actions < 1:
+            raise ConfigError(f"`actions` must be at least 1, got {actions!r}")
+        self.front = body_of(self.observation_shapes, critic_only, self.kinds, config, generator=generator)
+        self._build_trunks(wiring, generator)
+        self.add_buffers()
+        self._twins: _Twins | None = None
+
+    def _build_trunks(self, wiring: Wiring | None, generator: torch.Generator) -> None:
+        config, head = self.config, self.distribution.head_size
+        plain = Wiring.plain(num_inputs_of(self.observation_shapes), head)
+        wiring = plain if wiring is None else wiring
+        own, critics = wiring.inputs, wiring.inputs
+        if self.front is not None or isinstance(self.distribution, Gaussian):
+            if wiring != plain:
+                raise ConfigError("inputs and actions can be added to a network of discrete actions and two trunks")
+            if self.front is not None:
+                own, critics = ((tuple(range(size)),) for size in (self.front.num_policy, self.front.num_critic))
+        shared = config.trunk == "shared"
+        sizes = () if shared else config.hidden_sizes
+        critic_sizes = sizes if config.critic_hidden_sizes is None else config.critic_hidden_sizes
+        self.policy = Trunk(
+            own, wiring.actions, config, hidden_sizes=sizes, head_gain=config.policy_head_gain, generator=generator
+        )
+        self.critic = Trunk(critics, ((0,),), config, hidden_sizes=critic_sizes, head_gain=1.0, generator=generator)
+        self.policy_log_std: nn.Parameter | None = None
+        if isinstance(self.distribution, Gaussian):
+            initial = self.distribution.unbounded(config.initial_log_std)
+            self.policy_log_std = nn.Parameter(torch.full((head,), initial))
 
     @classmethod
     def of(cls, spec: PolicySpec, config: NetworkConfig, *, generator: torch.Generator) -> ActorCritic:
@@ -110,49 +133,104 @@ class ActorCritic(nn.Module):
             config: of the network.
             generator: the only source of the initial weights.
         """
-        return cls(spec.observation_shapes, len(spec.vocabulary), config, generator=generator, wiring=spec.wiring)
+        return cls(
+            spec.observation_shapes,
+            distribution_of(spec),
+            config,
+            generator=generator,
+            wiring=spec.wiring if spec.blocks else None,
+            critic_shapes=spec.critic_shapes,
+            observation_kinds=spec.observation_kinds,
+        )
 
     @property
     def state_size(self) -> int:
         """Numbers of memory that an agent has (S); 0: none."""
-        return 0
+        return 0 if self.front is None else self.front.state_size
+
+    @property
+    def policy_state_size(self) -> int:
+        """Numbers of memory that the policy reads: the first of the state."""
+        return 0 if self.front is None else self.front.policy_state_size
 
     @property
     def has_body(self) -> bool:
-        """Whether weights come before the trunks of policy and critic: shared layers, or a memory."""
-        return False
+        """Whether weights come before the trunks of policy and critic: encoders, a memory, or shared layers."""
+        return self.front is not None and next(self.front.parameters(), None) is not None
+
+    @property
+    def shares_body(self) -> bool:
+        """Whether policy and critic have weights in common, so that a loss of the one moves the other."""
+        return self.config.trunk == "shared"
+
+    @property
+    def policy_parameters(self) -> dict[str, nn.Parameter]:
+        """All that the policy depends on, by name; weights that it shares with the critic too."""
+        critics = self.critic_parameters
+        return {name: parameter for name, parameter in self.named_parameters() if name not in critics}
+
+    @property
+    def critic_parameters(self) -> dict[str, nn.Parameter]:
+        """All that the values alone depend on, by name."""
+        parts = ("critic.", "front.critic.", "front.extra.")
+        return {name: parameter for name, parameter in self.named_parameters() if name.startswith(parts)}
 
     def __getstate__(self) -> dict[str, Any]:
         # Views of this network's memory must not follow a copy.
-        return {**self.__dict__, "_array_trunks": None}
+        return {**self.__dict__, "_twins": None}
 
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
-        """Flatten, concatenate in the order of names, normalize and clip where configured: [N, F], without gradient.
+        """Flatten, concatenate in the order of `input_shapes`, normalize and clip where configured: [N, F].
+
+        Without gradient, and on the device of the network.
 
         Raises:
             ShapeError: if an input is missing or has another shape.
         """
-        self._require_inputs({name: tuple(values.shape) for name, values in observations.items()})
-        parts = [observations[name].to(self.observation_mean.dtype) for name in self.observation_shapes]
+        return self._encoded(observations, self.input_shapes)
+
+    def encode_policy(self, observations: Mapping[str, Tensor]) -> Tensor:
+        """`encode` the inputs of the policy alone: the first columns of all.
+
+        Raises:
+            ShapeError: if an input is missing or has another shape.
+        """
+        return self._encoded(observations, self.observation_shapes)
+
+    def _encoded(self, observations: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> Tensor:
+        require_inputs({name: tuple(values.shape) for name, values in observations.items()}, shapes)
+        mean, std = self.observation_mean, self.observation_std
+        parts = [observations[name].to(mean.device, mean.dtype) for name in shapes]
         flat = [part.flatten(start_dim=1) if part.ndim > 1 else part.unsqueeze(1) for part in parts]
         features = torch.cat(flat, dim=1)
         if self.config.normalize_observations == "none":
             return features
-        return features.sub_(self.observation_mean).div_(self.observation_std).clamp_(-_CLIP, _CLIP)
+        if len(shapes) < len(self.input_shapes):
+            mean, std = mean[: features.shape[1]], std[: features.shape[1]]
+        return features.sub_(mean).div_(std).clamp_(-CLIP, CLIP)
 
-    def body(self, encoded: Tensor, fragments: Fragments | None = None) -> Features:
+    def body(self, encoded: Tensor, fragments: Fragments | Tensor | None = None) -> Features:
         """What the trunks of policy and critic read, from `encoded` [R, F]; itself, without a body.
 
         Args:
             encoded: of R rows.
-            fragments: the stretches that a memory goes through; None without one.
+            fragments: the stretches that a memory goes through, or states [R, S] of a step of each row; None without
+                a memory.
+
+        Raises:
+            ShapeError: if a memory has no fragments, or some of other rows or states.
         """
-        return Features(encoded, encoded, None)
+        if self.front is None:
+            return Features(encoded, encoded, None)
+        features: Features = self.front(encoded, fragments)
+        return features
 
     def outputs(self, features: Tensor) -> Tensor:
-        """Outputs of the policy [N, P], of which `distribution` makes the parameters; from its features [N, Fp]."""
-        outputs: Tensor = self.policy(features)
-        return outputs
+        """What the policy says before any mask, [N, P], of its features [N, Fp]: input of `distribution.params`."""
+        head: Tensor = self.policy(features)
+        if self.policy_log_std is None:
+            return head
+        return torch.cat([head, self.policy_log_std.expand_as(head)], dim=1)
 
     def params(self, features: Tensor, action_mask: Tensor | None) -> Tensor:
         """Parameters of π(·|s) [N, P], as `distribution` reads them.
@@ -172,88 +250,72 @@ class ActorCritic(nn.Module):
         return head.squeeze(-1)
 
     def forward(self, observations: Mapping[str, Tensor], action_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Log-probabilities [N, A] of the masked distribution, and values [N] in reward units."""
+        """Log-probabilities [N, A] of the masked distribution, and values [N] in reward units; without a memory."""
         features = self.body(self.encode(observations))
         return self.params(features.policy, action_mask), self.scaled_values(features.critic) * self.value_scale
 
+    @overload
     def act(
-        self, observations: Mapping[str, NDArray[np.float32]], action_mask: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """See `townlet_trajectory.evaluation.interfaces.Actor.act`.
+        self, observations: Mapping[str, Floats], action_mask: NDArray[np.bool_] | None
+    ) -> tuple[Floats, Floats]: ...
+
+    @overload
+    def act(
+        self, observations: Mapping[str, Floats], action_mask: NDArray[np.bool_] | None, state: Floats
+    ) -> tuple[Floats, Floats, Floats]: ...
+
+    def act(
+        self, observations: Mapping[str, Floats], action_mask: NDArray[np.bool_] | None, state: Floats | None = None
+    ) -> tuple[Floats, Floats] | tuple[Floats, Floats, Floats]:
+        """See `townlet_trajectory.evaluation.interfaces.Actor.act`; with a `state`, that of `RecurrentActor`.
 
         Raises:
-            ShapeError: if an input is missing, or an input or the mask has another shape.
+            ShapeError: if an input is missing, or an input, the mask or the state has another shape.
             ActionMaskError: if a row of `action_mask` has no legal action.
             NonFiniteError: if an output is not finite, that of a forbidden action too.
         """
-        self._require_inputs({name: values.shape for name, values in observations.items()})
-        if self._array_trunks is None:
-            is_tanh = self.config.activation == "tanh"
-            self._array_trunks = array_trunk(self.policy, is_tanh=is_tanh), array_trunk(self.critic, is_tanh=is_tanh)
-        policy, critic = self._array_trunks
-        encoded = side_by_side([observations[name] for name in self.observation_shapes])
+        require_inputs({name: values.shape for name, values in observations.items()}, self.input_shapes)
+        encoded = side_by_side([observations[name] for name in self.input_shapes])
         if action_mask is not None:
-            require_legal_action(action_mask, shape=(len(encoded), self.num_actions))
+            self.distribution.require_legal(action_mask, num_rows=len(encoded))
+        size = self.state_size
+        if size if state is None else state.shape != (len(encoded), size):
+            found = "none" if state is None else state.shape
+            raise ShapeError(f"the memory of {len(encoded)} agents must be [{len(encoded)}, {size}], got {found}")
         if self.config.normalize_observations != "none":
             encoded -= self.observation_mean.numpy()
             encoded /= self.observation_std.numpy()
-            np.clip(encoded, -_CLIP, _CLIP, out=encoded)
-        logits = policy(encoded)
-        values = critic(encoded)[:, 0] * self.value_scale.numpy()
+            np.clip(encoded, -CLIP, CLIP, out=encoded)
+        outputs, values, after = self._evaluated(encoded, state)
+        values = values * self.value_scale.numpy()
         # Before the mask, which would hide a NaN until the action becomes legal.
-        if not (np.isfinite(logits).all() and np.isfinite(values).all()):
+        if not (np.isfinite(outputs).all() and np.isfinite(values).all()):
             raise NonFiniteError("act", "the network's logits or values are not finite")
-        return log_softmax(logits, action_mask), values
+        params = self.distribution.array_params(outputs, action_mask)
+        if state is None:
+            return params, values
+        return params, values, state if after is None else after
 
-    def _require_inputs(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise `ShapeError` unless `shapes` hold every input, [N, ...] with the same N."""
-        num_rows = None
-        for name, shape in self.observation_shapes.items():
-            if name not in shapes:
-                raise ShapeError(f"observation `{name}` is missing, got {sorted(shapes)}")
-            if len(shapes[name]) != 1 + len(shape) or shapes[name][1:] != shape:
-                raise ShapeError(f"observation `{name}` must be [N, {shape}], got {shapes[name]}")
-            num_rows = shapes[name][0] if num_rows is None else num_rows
-            if shapes[name][0] != num_rows:
-                raise ShapeError(f"observation `{name}` must have {num_rows} rows as others, got {shapes[name][0]}")
+    def _evaluated(self, encoded: Floats, state: Floats | None) -> tuple[Floats, Floats, Floats | None]:
+        """Outputs of the policy [N, P], scaled values [N] and the next state, in numpy where nothing is encoded."""
+        if self.kinds:
+            with torch.no_grad():
+                features = self.body(torch.from_numpy(encoded), None if state is None else torch.from_numpy(state))
+                outputs, values = self.outputs(features.policy), self.scaled_values(features.critic)
+            return outputs.numpy(), values.numpy(), None if features.states is None else features.states.numpy()
+        if self._twins is None:
+            self._twins = _Twins.of(self)
+        twins, after = self._twins, None
+        policy_features = critic_features = encoded
+        if twins.front is not None:
+            policy_features, critic_features, after = twins.front(encoded, state)
+        array = twins.policy(policy_features)
+        if self.policy_log_std is not None:
+            log_std = np.broadcast_to(self.policy_log_std.detach().numpy(), array.shape)
+            array = np.concatenate([array, log_std], axis=1)
+        return array, twins.critic(critic_features)[:, 0], after
 
-    def fit_normalizer(self, batch: TrajectoryBatch) -> None:
-        """Set the frozen mean and standard deviation of every input to those of the rows of `batch`.
-
-        Raises:
-            EmptyBatchError: if there is no row.
-        """
-        if not batch.num_steps:
-            raise EmptyBatchError("the statistics of observations need at least one row")
-        columns = [
-            np.asarray(batch.observations[name], np.float32).reshape(batch.num_steps, math.prod(shape))
-            for name, shape in self.observation_shapes.items()
-        ]
-        mean = np.concatenate([column.mean(axis=0, dtype=np.float64) for column in columns])
-        std = np.concatenate([column.std(axis=0, dtype=np.float64) for column in columns])
-        self._set_normalizer(mean, std)
-
-    def set_moments(self, moments: Mapping[str, Moments]) -> None:
-        """Set the frozen mean and standard deviation of every input to those of `moments`, by its name."""
-        found = [moments[name] for name in self.observation_shapes]
-        self._set_normalizer(
-            np.concatenate([each.mean.reshape(-1) for each in found]),
-            np.concatenate([each.std.reshape(-1) for each in found]),
-        )
-
-    def _set_normalizer(self, mean: NDArray[np.float64], std: NDArray[np.float64]) -> None:
-        """Set the frozen `mean` and standard deviation `std` [F] of all inputs, flattened, in the order of their names.
-
-        A feature that never varies has standard deviation 1: it is shifted to 0 and stays on its scale, should it
-        begin to vary.
-        """
-        std = np.where(std < _CONSTANT_STD, 1.0, std)
-        fitted = self._unread() if self.keeps_statistics else torch.full((len(mean),), True)
-        with torch.no_grad():
-            self.observation_mean[fitted] = torch.from_numpy(mean).float()[fitted]
-            self.observation_std[fitted] = torch.from_numpy(std).float()[fitted]
-
-    def _unread(self) -> Tensor:
+    def unread(self) -> Tensor:
         """Return which inputs [F] bool were added, and have no weight but 0 in either trunk."""
         unread = torch.full_like(self.observation_mean, False, dtype=torch.bool)
         for number, policy in self.policy.added_inputs.items():
@@ -263,18 +325,62 @@ class ActorCritic(nn.Module):
                 unread[policy.columns] = (weights == 0.0).all(dim=0)
         return unread
 
-    def set_value_scale(self, scale: float) -> None:
-        """Set the frozen unit of the value head to `scale` reward units; values change by the same factor.
+    def rescale_values(self, factor: float) -> None:
+        for weight in self.critic.linear_layers()[-1].parameters():
+            weight.mul_(factor)
 
-        Raises:
-            ConfigError: if `scale` is not finite and above 0 as a float32.
-        """
-        with np.errstate(over="ignore"):
-            narrow = np.float32(scale)
-        if not 0.0 < narrow < math.inf:
-            raise ConfigError(f"`scale` must be finite and above 0 as a float32, got {scale!r}")
-        with torch.no_grad():
-            self.value_scale.fill_(scale)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Twins:
+    """The parts of a network in numpy; they follow its weights as long as these change in place."""
+
+    front: ArrayBody | None
+    policy: ArrayTrunk
+    critic: ArrayTrunk
+
+    @classmethod
+    def of(cls, network: ActorCritic) -> _Twins:
+        is_tanh = network.config.activation == "tanh"
+        return cls(
+            front=None if network.front is None else network.front.array_body(is_tanh=is_tanh),
+            policy=array_trunk(network.policy, is_tanh=is_tanh),
+            critic=array_trunk(network.critic, is_tanh=is_tanh),
+        )
+
+
+_ENCODERS: Mapping[ObservationKind, EncoderKind] = {"image": "conv", "entities": "attention"}
+
+
+def encoder_kinds(
+    shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, ObservationKind], config: NetworkConfig
+) -> dict[str, EncoderKind]:
+    """Find the encoders of the inputs that are not read as they are.
+
+    Args:
+        shapes: of all inputs, by name.
+        kinds: what an input shows, as its world says.
+        config: of the network; what it says comes first.
+
+    Raises:
+        ConfigError: if the config names an input that there is not.
+    """
+    if unknown := sorted(config.encoders.keys() - shapes.keys()):
+        raise ConfigError(f"`encoders` names {unknown}, observations are {sorted(shapes)}")
+    found = {name: _ENCODERS[kind] for name, kind in kinds.items() if name in shapes} | dict(config.encoders)
+    return {name: found[name] for name in shapes if found.get(name, "flat") != "flat"}
+
+
+def require_inputs(found: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise `ShapeError` unless the shapes `found` hold every input of `shapes`, [N, ...] with the same N."""
+    num_rows = None
+    for name, shape in shapes.items():
+        if name not in found:
+            raise ShapeError(f"observation `{name}` is missing, got {sorted(found)}")
+        if len(found[name]) != 1 + len(shape) or found[name][1:] != shape:
+            raise ShapeError(f"observation `{name}` must be [N, {shape}], got {found[name]}")
+        num_rows = found[name][0] if num_rows is None else num_rows
+        if found[name][0] != num_rows:
+            raise ShapeError(f"observation `{name}` must have {num_rows} rows as others, got {found[name][0]}")
 
 
 def side_by_side(observations: Sequence[Floats]) -> Floats:

@@ -26,7 +26,7 @@ from townlet_training.network.spec import PolicySpec
 _TOLERANCE = 1e-9
 """Of the mean probabilities."""
 _MAX_SWEEPS = 1000
-_BY_PLACE = frozenset({"observation_mean", "observation_std"})
+_BY_PLACE = frozenset({"observation_mean", "observation_std", "running_mean", "running_variance"})
 
 
 def renamed(spec: PolicySpec, names: Mapping[str, str]) -> PolicySpec:

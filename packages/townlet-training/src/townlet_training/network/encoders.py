@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from townlet_training.errors import ConfigError
-from townlet_training.network.layers import Initialization, initialized
+from townlet_training.network.config import EncoderKind, Initialization
+from townlet_training.network.trunk import initialized
 
-EncoderKind = Literal["flat", "conv", "attention"]
 MASK_SUFFIX = "_mask"
 """The observation `NAME_mask` [E] says which things of `NAME` [E, F] are there."""
 

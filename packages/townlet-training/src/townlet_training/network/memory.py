@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,48 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from townlet_training.errors import ShapeError
-from townlet_training.network.layers import Initialization, initialized_gru
+from townlet_training.network.config import Initialization
+from townlet_training.network.features import Fragments
+from townlet_training.network.trunk import initialized_gru
 
 Floats = NDArray[np.float32]
-
-
-class Fragments(NamedTuple):
-    """R rows as B fragments of consecutive steps, each with the state that it begins with.
-
-    Examples:
-        >>> import torch
-        >>> from townlet_training.network.memory import Fragments
-        >>> fragments = Fragments(torch.tensor([0, 2, 5]), torch.zeros(2, 4))  # two rows, then three
-        >>> fragments.lengths.tolist()
-        [2, 3]
-    """
-
-    offsets: Tensor
-    """[B + 1] int64, rising from 0 to R, on the CPU; the rows of fragment b are offsets[b] : offsets[b + 1]."""
-    states: Tensor
-    """[B, S], before the first row of each."""
-
-    @classmethod
-    def single_steps(cls, states: Tensor) -> Fragments:
-        """Make those of N rows with a state each, [N, S]."""
-        return cls(torch.arange(len(states) + 1), states)
-
-    @property
-    def lengths(self) -> Tensor:
-        """[B] int64, rows of each."""
-        return self.offsets.diff()
-
-    def require(self, num_rows: int, state_size: int) -> None:
-        """Raise `ShapeError` unless these are fragments of `num_rows` rows and of states of `state_size` numbers."""
-        shape, size = tuple(self.states.shape), len(self.offsets) - 1
-        if shape != (size, state_size):
-            raise ShapeError(f"`states` must be [{size}, {state_size}], got {shape}")
-        if int(self.offsets[0]) != 0 or int(self.offsets[-1]) != num_rows or bool((self.lengths < 1).any()):
-            raise ShapeError(
-                f"`offsets` must rise from 0 to {num_rows}, got {self.offsets[:1].tolist()} to "
-                f"{self.offsets[-1:].tolist()} with {int((self.lengths < 1).sum())} empty fragments"
-            )
 
 
 class ArrayMemory(Protocol):
@@ -114,7 +77,8 @@ class Frames(Memory):
 
     Examples:
         >>> import torch
-        >>> from townlet_training.network.memory import Frames, Fragments
+        >>> from townlet_training.network.features import Fragments
+        >>> from townlet_training.network.memory import Frames
         >>> frames = Frames(num_inputs=1, num_frames=3)
         >>> outputs, after = frames(torch.tensor([[1.0], [2.0]]), Fragments(torch.tensor([0, 2]), torch.zeros(1, 2)))
         >>> outputs.tolist(), after.tolist()
@@ -168,7 +132,8 @@ class GatedUnit(Memory):
 
     Examples:
         >>> import torch
-        >>> from townlet_training.network.memory import Fragments, GatedUnit
+        >>> from townlet_training.network.features import Fragments
+        >>> from townlet_training.network.memory import GatedUnit
         >>> memory = GatedUnit(2, 8, "orthogonal", generator=torch.Generator().manual_seed(0))
         >>> outputs, after = memory(torch.ones(5, 2), Fragments(torch.tensor([0, 2, 5]), torch.zeros(2, 8)))
         >>> outputs.shape, bool((outputs[[1, 4]] == after).all())

@@ -1,4 +1,4 @@
-"""One trunk of the network with its head, whose inputs and outputs may come in blocks; in torch and in numpy.
+"""Layers with their initial weights, and one trunk with its head, whose inputs and outputs may come in blocks.
 
 A network to which inputs or actions were added computes them by products of their own, so that what it computed before
 stays the same bits while the weights of the added inputs are 0 (`docs/mathematics.md`, "Adding inputs and actions"):
@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from townlet_training.network.config import NetworkConfig
-
+    from townlet_training.network.config import Initialization, NetworkConfig
 
 Blocks: TypeAlias = Sequence[Sequence[int]]
 """A partition of 0 .. n - 1: the columns of each block, in the order in which its product has them; the first is that
 of the layers, and not empty."""
 Floats = NDArray[np.float32]
+
+_Layer = TypeVar("_Layer", nn.Linear, nn.Conv2d)
 
 
 class Tanh(nn.Module):
@@ -46,7 +47,7 @@ class Tanh(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Layers with orthogonal weights and zero biases; gains of Andrychowicz et al. 2021 (arXiv:2006.05990), 3.2.
+    """Layers and a head; gains of orthogonal weights are those of Andrychowicz et al. 2021 (arXiv:2006.05990), 3.2.
 
     The layers are called `0`, `1`, ... in a `state_dict`, activations counted. Without added blocks there is nothing
     else in it.
@@ -63,6 +64,7 @@ class Trunk(nn.Module):
         outputs: Blocks,
         config: NetworkConfig,
         *,
+        hidden_sizes: Sequence[int],
         head_gain: float,
         generator: torch.Generator,
     ) -> None:
@@ -72,16 +74,16 @@ class Trunk(nn.Module):
             inputs: a partition of the F inputs.
             outputs: a partition of the O outputs.
             config: of the network.
+            hidden_sizes: units of each hidden layer, first to last; none where the head reads the inputs, which may
+                then come in one block only.
             head_gain: of the head's weights.
             generator: the only source of the weights.
         """
         super().__init__()
-        sizes = (len(inputs[0]), *config.hidden_sizes, len(outputs[0]))
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(sizes[:-1]):
-            layers.append(_linear(fan_in, fan_out, gain=math.sqrt(2.0), generator=generator))
-            layers.append(Tanh() if config.activation == "tanh" else nn.ReLU())
-        layers.append(_linear(sizes[-2], sizes[-1], gain=head_gain, generator=generator))
+        sizes = (len(inputs[0]), *hidden_sizes, len(outputs[0]))
+        layers = hidden_layers(sizes[:-1], config, generator=generator)
+        head = nn.Linear(sizes[-2], sizes[-1], device="meta")
+        layers.append(initialized(head, config.initialization, gain=head_gain, generator=generator))
         for number, layer in enumerate(layers):
             self.add_module(str(number), layer)
         self._layers = tuple(layers)
@@ -97,12 +99,13 @@ class Trunk(nn.Module):
 
     def forward(self, encoded: Tensor) -> Tensor:
         """Outputs of the head [N, O], from inputs [N, F]."""
-        first, *between, head = self._layers
-        hidden: Tensor = first(encoded if self.columns is None else encoded.index_select(1, self.columns))
-        for product in self.added_inputs.values():
-            hidden = hidden + product(encoded)
-        for layer in between:
+        *layers, head = self._layers
+        hidden = encoded if self.columns is None else encoded.index_select(1, self.columns)
+        for number, layer in enumerate(layers):
             hidden = layer(hidden)
+            if number == 0:
+                for product in self.added_inputs.values():
+                    hidden = hidden + product(encoded)
         outputs: Tensor = head(hidden)
         if self.added_outputs:
             outputs = torch.cat([outputs, *(product(hidden) for product in self.added_outputs.values())], dim=1)
@@ -134,12 +137,81 @@ class AddedInputs(nn.Module):
         return nn.functional.linear(encoded.index_select(1, self.columns), self.weight)
 
 
-def _linear(fan_in: int, fan_out: int, *, gain: float, generator: torch.Generator) -> nn.Linear:
-    # On the meta device nothing is drawn: the layer's own initialization would draw from the global generator.
-    layer = nn.Linear(fan_in, fan_out, device="meta").to_empty(device="cpu")
-    nn.init.orthogonal_(layer.weight, gain, generator=generator)
-    nn.init.zeros_(layer.bias)
+def initialized(layer: _Layer, initialization: Initialization, *, gain: float, generator: torch.Generator) -> _Layer:
+    """Draw the weights of a `layer` that was made on the meta device, where nothing is drawn.
+
+    Args:
+        layer: of any sizes; its own initialization would draw from torch's global generator.
+        initialization: orthogonal weights and biases of 0, or uniform weights and biases.
+        gain: factor of orthogonal weights, or of all uniform numbers.
+        generator: the only source of the weights.
+
+    Returns:
+        The layer, in memory.
+    """
+    layer = layer.to_empty(device="cpu")
+    bias = layer.bias
+    if initialization == "orthogonal":
+        nn.init.orthogonal_(layer.weight, gain, generator=generator)
+        if bias is not None:
+            nn.init.zeros_(bias)
+        return layer
+    bound = gain / math.sqrt(layer.weight[0].numel())
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    if bias is not None:
+        nn.init.uniform_(bias, -bound, bound, generator=generator)
     return layer
+
+
+def initialized_gru(
+    num_inputs: int, num_units: int, initialization: Initialization, *, generator: torch.Generator
+) -> nn.GRU:
+    """Make a GRU of one layer.
+
+    Args:
+        num_inputs: F of one step.
+        num_units: H of the state.
+        initialization: an orthogonal matrix for each gate and biases of 0, or U(±1/√H) for all, as torch's own.
+        generator: the only source of the weights.
+
+    Returns:
+        The GRU, in memory.
+    """
+    gru = nn.GRU(num_inputs, num_units, device="meta").to_empty(device="cpu")
+    bound = 1.0 / math.sqrt(num_units)
+    for name, weight in gru.named_parameters():
+        if initialization == "uniform":
+            nn.init.uniform_(weight, -bound, bound, generator=generator)
+        elif name.startswith("bias"):
+            nn.init.zeros_(weight)
+        else:
+            _orthogonal_gates(weight, generator)
+    return gru
+
+
+def _orthogonal_gates(weight: Tensor, generator: torch.Generator) -> None:
+    for gate in weight.detach().chunk(3):
+        nn.init.orthogonal_(gate, generator=generator)
+
+
+def hidden_layers(sizes: Sequence[int], config: NetworkConfig, *, generator: torch.Generator) -> list[nn.Module]:
+    """Make linear layers, each followed by its activation.
+
+    Args:
+        sizes: numbers before the first layer, and after each.
+        config: of the network; says how layers begin, and the activation.
+        generator: the only source of the weights.
+
+    Returns:
+        Two modules for each layer.
+    """
+    gain = math.sqrt(2.0) if config.initialization == "orthogonal" else 1.0
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        linear = nn.Linear(fan_in, fan_out, device="meta")
+        layers.append(initialized(linear, config.initialization, gain=gain, generator=generator))
+        layers.append(Tanh() if config.activation == "tanh" else nn.ReLU())
+    return layers
 
 
 def _zeros(fan_in: int, fan_out: int) -> nn.Linear:
@@ -182,10 +254,7 @@ class ArrayTrunk:
             if layer == 0:
                 for columns, added in self.added_inputs:
                     hidden += encoded.take(columns, axis=1) @ added
-            if self.is_tanh:
-                np.tanh(hidden, out=hidden)
-            else:
-                np.maximum(hidden, np.float32(0.0), out=hidden)
+            activate(hidden, is_tanh=self.is_tanh)
         outputs = hidden @ self.weights[last]
         outputs += self.biases[last]
         if self.added_outputs:
@@ -194,22 +263,31 @@ class ArrayTrunk:
         return outputs if self.order is None else outputs.take(self.order, axis=1)
 
 
+def activate(hidden: Floats, *, is_tanh: bool) -> None:
+    """Apply tanh, else ReLU, in place."""
+    if is_tanh:
+        np.tanh(hidden, out=hidden)
+    else:
+        np.maximum(hidden, np.float32(0.0), out=hidden)
+
+
 def array_trunk(trunk: Trunk, *, is_tanh: bool) -> ArrayTrunk:
     """Make views of the weights of `trunk`; they stay true as long as the parameters are changed in place."""
     linear = trunk.linear_layers()
     inputs = [cast(AddedInputs, each) for each in trunk.added_inputs.values()]
     outputs = [cast(nn.Linear, each) for each in trunk.added_outputs.values()]
     return ArrayTrunk(
-        weights=tuple(_view(layer.weight).T for layer in linear),
-        biases=tuple(_view(layer.bias) for layer in linear),
+        weights=tuple(view_of(layer.weight).T for layer in linear),
+        biases=tuple(view_of(layer.bias) for layer in linear),
         is_tanh=is_tanh,
         columns=None if trunk.columns is None else trunk.columns.numpy(),
         order=None if trunk.order is None else trunk.order.numpy(),
-        added_inputs=tuple((each.columns.numpy(), _view(each.weight).T) for each in inputs),
-        added_outputs=tuple((_view(each.weight).T, _view(each.bias)) for each in outputs),
+        added_inputs=tuple((each.columns.numpy(), view_of(each.weight).T) for each in inputs),
+        added_outputs=tuple((view_of(each.weight).T, view_of(each.bias)) for each in outputs),
     )
 
 
-def _view(parameter: Tensor) -> Floats:
+def view_of(parameter: Tensor) -> Floats:
+    """Return the memory of a parameter as an array."""
     view: Floats = parameter.detach().numpy()
     return view

@@ -245,7 +245,7 @@ def _require_inputs(network: ActorCritic, schema: TrajectorySchema) -> None:
 
 def _measured(network: ActorCritic, steps: RecordedSteps, *, fit: bool) -> float:
     """Fit the normalization to the steps to learn from, where the network's config says so; the sum of all rewards."""
-    moments = {name: RunningMoments(shape) for name, shape in network.observation_shapes.items()}
+    moments = {name: RunningMoments(shape) for name, shape in network.input_shapes.items()}
     reward_sum = 0.0
     for part in steps.parts:
         for batch in opened(part).epoch(0):
@@ -253,7 +253,7 @@ def _measured(network: ActorCritic, steps: RecordedSteps, *, fit: bool) -> float
             if part is steps.train:
                 for name, running in moments.items():
                     running.add(np.asarray(batch.observations[name], np.float32))
-    if fit and network.config.normalize_observations == "frozen":
+    if fit and network.config.normalize_observations != "none":
         network.set_moments({name: running.moments for name, running in moments.items()})
     return reward_sum
 

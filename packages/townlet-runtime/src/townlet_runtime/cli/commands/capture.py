@@ -23,9 +23,11 @@ from townlet_runtime.cli.world_options import WorldOptions
 from townlet_runtime.cli.worlds import Worlds, load, seed_of
 from townlet_runtime.config import Config
 from townlet_runtime.core.loop import GroupedLoop
+from townlet_runtime.policy.onnx import RecurrentOnnxPolicy
 from townlet_runtime.policy.policy import MadeForSpec, Policy
 from townlet_runtime.runs.directory import require_empty
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
+from townlet_runtime.simulation.recorded import POLICY_STATE
 from townlet_runtime.town.config import AgentSpec, Needs, ObjectSpec
 from townlet_runtime.town.observations import MAP_CHANNELS
 from townlet_trajectory import ArtifactError, DatasetInfo, TrajectoryBatch
@@ -310,10 +312,18 @@ def _action_texts(spec: SimulationSpec) -> tuple[str, ...]:
 
 
 def _final_values(batch: TrajectoryBatch, spec: SimulationSpec, policy: MadeForSpec | None) -> NDArray[np.float32]:
+    """What the final observations are worth, [B]; to a policy with memory, after what it saw last."""
     if not isinstance(policy, Policy):
         return np.zeros(len(batch), np.float32)
     observations = {name: batch.final_observations[name].astype(np.float32) for name in spec.observation_shapes}
-    _, values = policy.act(observations, None)
+    if isinstance(policy, RecurrentOnnxPolicy):
+        last = batch.offsets[1:] - 1
+        seen = {name: batch.observations[name][last].astype(np.float32) for name in spec.observation_shapes}
+        remembered = np.asarray(batch.columns[POLICY_STATE][last], np.float32)
+        *_, remembered = policy.act(seen, None, remembered)
+        _, values, _ = policy.act(observations, None, remembered)
+    else:
+        _, values = policy.act(observations, None)
     return np.zeros(len(batch), np.float32) if values is None else values
 
 

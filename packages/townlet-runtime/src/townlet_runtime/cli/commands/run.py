@@ -31,8 +31,8 @@ from townlet_runtime.core.loop import GroupedLoop, LoopReport, runtimes_of
 from townlet_runtime.core.runtime import BatchRuntime
 from townlet_runtime.core.stretches import Telemetry
 from townlet_runtime.errors import ConfigError, TownletError
-from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
-from townlet_runtime.policy.policy import UniformPolicy
+from townlet_runtime.policy.onnx import FilePolicy
+from townlet_runtime.policy.policy import UniformPolicy, memory_size
 from townlet_runtime.runs.begun import BegunFile
 from townlet_runtime.runs.directory import registry_of
 from townlet_runtime.simulation.interface import GroupedSimulation
@@ -206,8 +206,6 @@ def _set_up(
     if options.record is not None:
         options.record.require(worlds.environment, is_town=worlds.towns is not None)
         require_room(ticks, specs, option="--record", remedy="--ticks")
-        if named is not None and any(isinstance(one, RecurrentOnnxPolicy) for one in named.playing.values()):
-            raise ConfigError("steps hold no recurrent state, and the policy has some", file="--record")
     drawn = named is None and SCRIPTED not in simulation.behaviors
     policies: Mapping[str, FilePolicy | UniformPolicy] | None = None if named is None else named.playing
     if drawn:
@@ -222,7 +220,14 @@ def _set_up(
     services = None
     if recording:
         services = {
-            group: recorder_of(spec, observed[group], script[group], guardrails[group]) for group, spec in specs.items()
+            group: recorder_of(
+                spec,
+                observed[group],
+                script[group],
+                guardrails[group],
+                state_size=0 if policies is None else memory_size(policies.get(group)),
+            )
+            for group, spec in specs.items()
         }
     runtimes = runtimes_of(
         simulation,

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-import townlet_behavior
 from townlet_runtime.cli.console import SUCCESS, CommandError, Console, Json, table
 from townlet_runtime.cli.named_policy import load_policy
-from townlet_runtime.policy.drawing import Distribution, log_prob_of_numbers
+from townlet_runtime.policy.drawing import log_prob_of_numbers
 from townlet_runtime.policy.onnx import FilePolicy, RecurrentOnnxPolicy
+from townlet_runtime.policy.policy import distribution_of
 from townlet_runtime.runs.recorded import warnings_to
 from townlet_runtime.simulation.recorded import POLICY_STATE
 from townlet_trajectory import ACTION_MASK, Box, Trajectory
@@ -164,9 +164,8 @@ def _ask(policy: FilePolicy, trajectory: Trajectory, row: int) -> _Answer:
     if not isinstance(policy.actions, Box):
         return _Answer(log_probs=params[0])
     chosen = columns["chosen_action" if "chosen_action" in columns else "action"][row : row + 1]
-    distribution: Distribution = "squashed" if policy.distribution == "squashed" else "clipped"
-    box = townlet_behavior.Box(names=policy.actions.names, low=policy.actions.low, high=policy.actions.high)
-    density = log_prob_of_numbers(params, chosen.astype(np.float32), box=box, distribution=distribution)
+    numbers, distribution = chosen.astype(np.float32), distribution_of(policy)
+    density = log_prob_of_numbers(params, numbers, box=policy.actions, distribution=distribution)
     return _Answer(chosen_log_prob=float(density[0]))
 
 
