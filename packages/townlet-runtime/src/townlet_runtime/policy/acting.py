@@ -178,8 +178,8 @@ def draw_of(spec: SimulationSpec, distribution: Distribution) -> Draw:
 class ActingPolicy:
     """The policy of a runtime: asks it about all agents of a tick, and keeps its recurrent state by slot.
 
-    The state of a slot is zero where an agent begins, and moves on at every tick at which the agent is there, whoever
-    decides for it.
+    The state of a slot is zero where an agent begins, and moves on at every tick at which the agent is there, no matter
+    who decides for it.
 
     Args:
         spec: of the simulation.

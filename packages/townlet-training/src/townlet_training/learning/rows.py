@@ -13,7 +13,6 @@ from torch import Tensor
 from townlet_training.errors import NonFiniteError, ShapeError
 from townlet_training.learning.objective import agent_and_tick
 from townlet_training.network.distributions import MultiCategorical
-from townlet_training.network.gaussian import Gaussian
 from townlet_trajectory import ACTION_MASK, Box, MultiDiscrete, StepBatch, TrajectoryBatch, TrajectorySchema
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def require_same_actions(network: ActorCritic, batch: TrajectoryBatch | StepBatc
         if known != actions.sizes:
             raise ShapeError(f"the network's parts have the sizes {known}, those of the batch {actions.sizes}")
     elif isinstance(actions, Box):
-        bounds = [distribution.low.tolist(), distribution.high.tolist()] if isinstance(distribution, Gaussian) else None
+        bounds = distribution.bounds
         expected = torch.tensor([actions.low, actions.high]).tolist()
         if bounds != expected:
             raise ShapeError(f"the network's actions have the bounds {bounds}, those of the batch {expected}")

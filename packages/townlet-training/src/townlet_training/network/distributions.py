@@ -37,6 +37,11 @@ class Distribution(nn.Module):
     head_size: int
     num_outputs: int
 
+    @property
+    def bounds(self) -> list[list[float]] | None:
+        """Lowest and highest numbers, [2][K]; None where actions are indices."""
+        return None
+
     @abstractmethod
     def params(self, outputs: Tensor, action_mask: Tensor | None) -> Tensor:
         """Compute the parameters of the distribution.

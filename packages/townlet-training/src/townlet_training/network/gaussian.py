@@ -52,6 +52,11 @@ class Gaussian(Distribution):
         self.register_buffer("low", torch.tensor(low, dtype=torch.float32), persistent=False)
         self.register_buffer("high", torch.tensor(high, dtype=torch.float32), persistent=False)
 
+    @property
+    def bounds(self) -> list[list[float]]:
+        """Lowest and highest numbers, [2][K]."""
+        return [self.low.tolist(), self.high.tolist()]
+
     @staticmethod
     def unbounded(log_std: float) -> float:
         """ω of a `log_std` above `MIN_LOG_STD`: the inverse of the equation above."""

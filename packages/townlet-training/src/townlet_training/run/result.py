@@ -6,16 +6,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from townlet_training.config import ONE_GROUP
 from townlet_training.network.onnx_export import export_policy
 from townlet_training.run.agent_groups import GroupLearners, group_seed
-from townlet_training.run.evaluator import Actors, RunEvaluator
 from townlet_training.run.monitor import RunClock
 from townlet_training.run.state import TrainingState
 from townlet_trajectory.evaluation.gates import GateResult
 from townlet_trajectory.evaluation.promotion import PROMOTION_NAME, PromotionDecision, RunPromotion
 from townlet_trajectory.evaluation.results import SCRIPTED, ExportedPolicy, FinalEvaluation, RunSummary
+
+if TYPE_CHECKING:
+    from townlet_training.run.evaluator import Actors, RunEvaluator
 
 log = logging.getLogger(__name__)
 
