@@ -462,8 +462,8 @@ def frequent_and_rare(num_rows: int) -> TrajectoryBatch:
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_weights_of_classes_leave_the_shares_of_the_labels_as_they_are(streamed: bool) -> None:
-    # 180, 10 and 10 labels of a class weigh 200 / (3 · 180) and 200 / (3 · 10). The weighted fit finds a third for
-    # each, and the policy 0.9, 0.05 and 0.05.
+    # 200 labels, 180, 10 and 10 of a class, weigh 200 / (3 · 180) and 200 / (3 · 10). The weighted fit finds a third
+    # for each, and the policy 0.9, 0.05 and 0.05.
     batch = frequent_and_rare(200)
     network = three_features()
     config = BCConfig(learning_rate=2e-2, num_epochs=200, batch_size=200, class_weights="balanced")
