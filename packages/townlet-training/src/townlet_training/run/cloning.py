@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from townlet_training.config import TrainingConfig
 from townlet_training.errors import EmptyBatchError, ShapeError
 from townlet_training.learning.batch import freeze_statistics
-from townlet_training.learning.bc import BCLearner, opened
+from townlet_training.learning.bc import BCLearner, right_labels
 from townlet_training.learning.config import BCConfig
-from townlet_training.learning.labels import labels_of
+from townlet_training.learning.labels import opened
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.run.recorded import RecordedSteps, split_units
-from townlet_trajectory import ACTION_MASK, StepBatch, TrajectoryBatch, TrajectorySchema, TrajectorySource
+from townlet_trajectory import TrajectoryBatch, TrajectorySchema, TrajectorySource
 from townlet_trajectory.data.statistics import RunningMoments
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
@@ -113,27 +113,6 @@ def unit_accuracies(network: ActorCritic, steps: RecordedSteps, config: BCConfig
         num_right += np.bincount(of_label, is_right, minlength=num_units)
     num_trajectories = int(np.count_nonzero(steps.judge.reader.selected.steps))
     return _shares(num_right, num_labels, num_trajectories=num_trajectories)
-
-
-def right_labels(
-    network: ActorCritic, batch: TrajectoryBatch | StepBatch, config: BCConfig
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Compare the labels of `batch` with the most likely actions.
-
-    Args:
-        network: whose actions are compared.
-        batch: of states.
-        config: which labels, and whether masks count.
-
-    Returns:
-        The labelled rows [L], and whether the label is the most likely action [L].
-    """
-    rows, actions, _ = labels_of(config, batch)
-    mask = batch.observations.get(ACTION_MASK) if config.use_masks else None
-    legal = None if mask is None else np.asarray(mask[rows], np.bool_)
-    seen = {name: np.asarray(batch.observations[name][rows], np.float32) for name in network.observation_shapes}
-    log_probs, _ = network.act(seen, legal)
-    return rows, log_probs.argmax(axis=1) == actions
 
 
 def _shares(
