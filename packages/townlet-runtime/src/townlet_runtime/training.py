@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from townlet_behavior import BridgeConfig
 from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
@@ -40,6 +40,7 @@ try:
     from townlet_training.distil.run import DistilProgress, DistilRun
     from townlet_training.errors import ConfigError as TrainingConfigError
     from townlet_training.errors import TrainingError
+    from townlet_training.learning.device import device_named
     from townlet_training.network.onnx_export import export_policy
     from townlet_training.network.spec import PolicySpec
     from townlet_training.presets import PRESETS, preset, preset_for
@@ -90,6 +91,7 @@ __all__ = [
     "adapted_groups",
     "adapted_policy",
     "copied_initial",
+    "device_note",
     "export_policy",
     "initial_of_run",
     "newest_state",
@@ -288,26 +290,33 @@ def prepare_run(
     if worlds is not None:
         collector = _collector(config, worlds, bridge)
         evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
-    common: dict[str, Any] = {
-        "frozen": opponents,
-        "run_dir": run_dir,
-        "data": _sources(data),
-        "on_progress": on_progress,
-        "stop": stop,
-        "notes": notes,
-        "resume": resume,
-    }
-    if config.mode == "dagger":
-        return DaggerRun(config, collector, evaluator, specs=specs, **common)
-    return TrainingOrchestrator(
+    make: Callable[..., TrainingOrchestrator | DaggerRun] = DaggerRun
+    if config.mode != "dagger":
+        weights = None if initial is None else initial.weights
+        make = partial(TrainingOrchestrator, initial=weights, earlier_totals=earlier_totals)
+    return make(
         config,
         collector,
         evaluator,
         specs=specs if initial is None else initial.fitting(specs),
-        initial=None if initial is None else initial.weights,
-        earlier_totals=earlier_totals,
-        **common,
+        frozen=opponents,
+        run_dir=run_dir,
+        data=_sources(data),
+        on_progress=on_progress,
+        stop=stop,
+        notes={**notes, **device_note(config)},
+        resume=resume,
     )
+
+
+def device_note(config: TrainingConfig) -> dict[str, str]:
+    """Return where the learners compute, for `resume` to compare; nothing on the CPU.
+
+    Raises:
+        TrainingError: if there is no such device.
+    """
+    device = device_named(config.device).type
+    return {} if device == "cpu" else {"device": device}
 
 
 def _specs_of(
@@ -320,22 +329,18 @@ def _specs_of(
 
 def _collector(config: TrainingConfig, worlds: GroupedSimulation, bridge: BridgeConfig) -> Collector:
     """Make the collector of a run in `worlds`, which must be as `config` says."""
-    _require_worlds(config, worlds)
-    unrecorded = opponent_groups(config.groups, worlds)
-    ticks = max(config.rollout_ticks, config.anneal.clone_ticks, config.dagger.ticks if config.mode == "dagger" else 0)
-    capacity = max(each.capacity for each in worlds.specs.values())
-    collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
-    if collector.save_state() is None:
-        log.warning("`%s` cannot be saved: a run in it cannot be resumed", first_spec(worlds).name)
-    return collector
-
-
-def _require_worlds(config: TrainingConfig, worlds: GroupedSimulation) -> None:
     spec, known = first_spec(worlds), (*worlds.behaviors, RANDOM)
     if spec.num_worlds != config.num_envs:
         raise SimulationError(f"expected {config.num_envs} parallel worlds of `{spec.name}`, got {spec.num_worlds}")
     if missing := [name for name in config.baselines if name not in known]:
         raise SimulationError(f"`{spec.name}` has no behavior {', '.join(missing)}; there are {', '.join(known)}")
+    unrecorded = opponent_groups(config.groups, worlds)
+    ticks = max(config.rollout_ticks, config.anneal.clone_ticks, config.dagger.ticks if config.mode == "dagger" else 0)
+    capacity = max(each.capacity for each in worlds.specs.values())
+    collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
+    if collector.save_state() is None:
+        log.warning("`%s` cannot be saved: a run in it cannot be resumed", spec.name)
+    return collector
 
 
 def policy_specs(specs: Mapping[str, SimulationSpec]) -> dict[str, PolicySpec]:

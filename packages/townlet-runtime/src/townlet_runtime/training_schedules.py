@@ -14,6 +14,7 @@ from townlet_runtime.training import (
     RunWorlds,
     ScheduledRun,
     TrainingConfig,
+    device_note,
     policy_specs,
     record_seed,
     spec_of_data,
@@ -78,7 +79,7 @@ def prepare_scheduled_run(
         on_row=on_row,
         on_rollout=on_rollout,
         stop=stop,
-        notes=notes,
+        notes={**notes, **device_note(config)},
         resume=resume,
         turn=turn,
     )

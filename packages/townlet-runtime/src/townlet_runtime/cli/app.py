@@ -70,7 +70,7 @@ from townlet_runtime.cli.start import refuse_directory, start, with_console
 from townlet_runtime.cli.threads import limit_threads, threads_of_run
 from townlet_runtime.cli.training.distilling import HELP as DISTILL_HELP
 from townlet_runtime.cli.training.distilling import distill
-from townlet_runtime.cli.training.run_options import MetricsNames
+from townlet_runtime.cli.training.run_options import Device, MetricsNames
 from townlet_runtime.cli.training.schedule_options import PanelledCommand, ScheduleOptions, with_schedule_options
 from townlet_runtime.cli.typed import OF_ALL_RUNS, typed_options
 
@@ -144,6 +144,7 @@ def train(
     preset: PresetName = None,
     data: DataPaths = None,
     data_root: DataRoot = None,
+    device: Device = None,
     metrics: MetricsNames = None,
     settings: Settings = None,
     json: Json = False,
@@ -174,6 +175,7 @@ def train(
             data=DataOptions(paths=tuple(data or ()), root=data_root),
             settings=tuple(settings or ()),
             opponents=tuple(opponent or ()),
+            device=None if device is None else device.value,
             metrics=tuple(metrics or ()),
             schedule=schedule,
         )

@@ -172,7 +172,7 @@ def clone_script(
     """
     episodes = split_episodes(batch, fraction=config.anneal.held_out_fraction, seed=split_seed)
     freeze_statistics(network, episodes.train, discount=config.ppo.discount)
-    learner = BCLearner(network, config=config.bc, generator=generator)
+    learner = BCLearner(network, config=config.bc, generator=generator, device=config.device)
     result = learner.fit(episodes.train, episodes.choose, on_epoch=on_epoch)
     return Clone(
         result=_with(result, episode_accuracies(network, episodes.judge, config.bc)),
@@ -224,7 +224,7 @@ def clone_record(
     )
     _require_inputs(network, steps.train.schema)
     reward_sum = _measured(network, steps, fit=fit_statistics)
-    learner = BCLearner(network, config=config.bc, generator=generator)
+    learner = BCLearner(network, config=config.bc, generator=generator, device=config.device)
     result = learner.fit(steps.train, steps.choose, on_epoch=on_epoch)
     table = steps.train.table
     return Clone(

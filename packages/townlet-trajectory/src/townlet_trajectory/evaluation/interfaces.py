@@ -333,6 +333,7 @@ class Played(NamedTuple):
 HELD_OUT = 2**31
 """Worlds with a seed below this are trained on; those from here on are only judged on."""
 _SELECTION = HELD_OUT + 2**20
+_RATIO = HELD_OUT + 2**21
 _PROMOTION = HELD_OUT + 2**24
 _END = 2**32
 
@@ -366,6 +367,21 @@ def selection_seeds(count: int) -> NDArray[np.int64]:
 def final_seeds(count: int) -> NDArray[np.int64]:
     """Return the seeds [count] of the episodes of the final score: 2**31 + i in every run."""
     return HELD_OUT + np.arange(_block_size(count))
+
+
+def ratio_seeds(seed: int, number: int, count: int) -> NDArray[np.int64]:
+    """Derive the seeds [count] of the episodes of one comparison that moves the ratio of a blend.
+
+    They are disjoint from those of selection, of the final score, of promotion, and of every other comparison of a run
+    (until the blocks have all been used once: 14 million episodes).
+
+    Args:
+        seed: of the run.
+        number: of the comparison in the run, from 0.
+        count: episodes of a comparison, 1 to 2**20.
+    """
+    num_blocks = (_PROMOTION - _RATIO) // _block_size(count)
+    return _RATIO + (derive_seed(seed, "ratio") + number) % num_blocks * count + np.arange(count)
 
 
 def promotion_seeds(seed: int, pass_number: int, count: int) -> NDArray[np.int64]:

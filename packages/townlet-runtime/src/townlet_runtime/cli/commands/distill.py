@@ -53,6 +53,7 @@ class DistillOptions:
     seed: int | None
     num_envs: int | None
     threads: int
+    device: str | None
     preset: str | None
     settings: Sequence[str]
     questions: Mapping[str, int | float | str]
@@ -71,6 +72,7 @@ class DistillOptions:
             run_dir=self.run_dir,
             resume=self.resume,
             threads=self.threads,
+            device=self.device,
             preset=self.preset,
             settings=self.settings,
         )

@@ -51,6 +51,7 @@ class TrainOptions:
     data: DataOptions = field(default_factory=DataOptions)
     opponents: Sequence[str] = ()
     """`GROUP=POLICY`."""
+    device: str | None = None
     metrics: Sequence[str] = ()
     """Names of sinks."""
 
@@ -64,6 +65,7 @@ class TrainOptions:
             *option("training.eval_every", self.eval_every, "--eval-every"),
             *option("seed", self.seed, "--seed"),
             *option("preset", self.preset, "--preset"),
+            *option("training.device", self.device, "--device"),
             *option("training.metrics", [*self.metrics] or None, "--metrics"),
             *self.schedule.overrides(),
             *map(_opponent, self.opponents),
