@@ -28,6 +28,8 @@ from townlet_runtime.runs.recorded import RecordedData, opened_record
 from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
+from townlet_runtime.simulation.recorded import recorded_actions
+from townlet_trajectory import Box
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
 
@@ -41,6 +43,8 @@ try:
     from townlet_training.errors import ConfigError as TrainingConfigError
     from townlet_training.errors import TrainingError
     from townlet_training.learning.device import device_named
+    from townlet_training.network.actor_critic import ActorCritic
+    from townlet_training.network.config import NetworkConfig
     from townlet_training.network.onnx_export import export_policy
     from townlet_training.network.spec import PolicySpec
     from townlet_training.presets import PRESETS, preset, preset_for
@@ -105,6 +109,7 @@ __all__ = [
     "reference_rows",
     "set_priors",
     "spec_of_data",
+    "state_sizes",
     "train",
     "use_threads",
 ]
@@ -285,10 +290,10 @@ def prepare_run(
         SimulationError: if the worlds lack a baseline, a script or a group of `config`, or are not as many as it says.
     """
     use_threads(threads)
-    specs = _specs_of(worlds, data)
+    specs = _specs_of(worlds, data, config)
     collector, evaluator = None, None
     if worlds is not None:
-        collector = _collector(config, worlds, bridge)
+        collector = _collector(config, worlds, bridge, state_sizes(specs, config.network))
         evaluator = Evaluator(make_scored, config=bridge, seed=config.seed, num_worlds=config.num_envs)
     make: Callable[..., TrainingOrchestrator | DaggerRun] = DaggerRun
     if config.mode != "dagger":
@@ -320,14 +325,16 @@ def device_note(config: TrainingConfig) -> dict[str, str]:
 
 
 def _specs_of(
-    worlds: GroupedSimulation | None, data: Mapping[str, Sequence[RecordedData]] | None
+    worlds: GroupedSimulation | None, data: Mapping[str, Sequence[RecordedData]] | None, config: TrainingConfig
 ) -> dict[str, PolicySpec]:
     if worlds is not None:
-        return policy_specs(worlds.specs)
+        return policy_specs(worlds.specs, config.network)
     return {group: spec_of_data(records[0]) for group, records in (data or {}).items()}
 
 
-def _collector(config: TrainingConfig, worlds: GroupedSimulation, bridge: BridgeConfig) -> Collector:
+def _collector(
+    config: TrainingConfig, worlds: GroupedSimulation, bridge: BridgeConfig, sizes: Mapping[str, int]
+) -> Collector:
     """Make the collector of a run in `worlds`, which must be as `config` says."""
     spec, known = first_spec(worlds), (*worlds.behaviors, RANDOM)
     if spec.num_worlds != config.num_envs:
@@ -337,15 +344,29 @@ def _collector(config: TrainingConfig, worlds: GroupedSimulation, bridge: Bridge
     unrecorded = opponent_groups(config.groups, worlds)
     ticks = max(config.rollout_ticks, config.anneal.clone_ticks, config.dagger.ticks if config.mode == "dagger" else 0)
     capacity = max(each.capacity for each in worlds.specs.values())
-    collector = Collector(worlds, config=bridge, seed=config.seed, max_rows=ticks * capacity, unrecorded=unrecorded)
+    collector = Collector(
+        worlds,
+        config=bridge,
+        seed=config.seed,
+        max_rows=ticks * capacity,
+        unrecorded=unrecorded,
+        state_sizes={group: size for group, size in sizes.items() if group not in unrecorded},
+    )
     if collector.save_state() is None:
         log.warning("`%s` cannot be saved: a run in it cannot be resumed", spec.name)
     return collector
 
 
-def policy_specs(specs: Mapping[str, SimulationSpec]) -> dict[str, PolicySpec]:
-    """Return what policies for a world see and do, by agent group."""
-    return {group: _spec_of(each) for group, each in specs.items()}
+def policy_specs(specs: Mapping[str, SimulationSpec], network: NetworkConfig) -> dict[str, PolicySpec]:
+    """Return what policies with such a network see and do in a world of `specs`, by agent group."""
+    return {group: _spec_of(each, network) for group, each in specs.items()}
+
+
+def state_sizes(specs: Mapping[str, PolicySpec], network: NetworkConfig) -> dict[str, int]:
+    """Return the numbers of memory that an agent has, by the agent groups of `specs` whose network remembers."""
+    drawn = torch.Generator().manual_seed(0)  # for nothing but the shape
+    sizes = {group: ActorCritic.of(spec, network, generator=drawn).state_size for group, spec in specs.items()}
+    return {group: size for group, size in sizes.items() if size}
 
 
 def copied_initial(run_dir: Path) -> InitialPolicy | None:
@@ -379,13 +400,18 @@ def spec_of_data(data: RecordedData) -> PolicySpec:
     )
 
 
-def _spec_of(spec: SimulationSpec) -> PolicySpec:
+def _spec_of(spec: SimulationSpec, network: NetworkConfig) -> PolicySpec:
+    actions = recorded_actions(spec)
     return PolicySpec(
         world=spec.name,
         vocabulary=spec.vocabulary.keys,
         observation_shapes=spec.observation_shapes,
         feature_names=spec.feature_names,
         commitment=commitment_of(spec),
+        actions=actions,
+        distribution=network.distribution if isinstance(actions, Box) else "",
+        critic_shapes=spec.critic_shapes,
+        observation_kinds=spec.observation_kinds,
     )
 
 

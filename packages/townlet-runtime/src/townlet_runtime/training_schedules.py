@@ -18,6 +18,7 @@ from townlet_runtime.training import (
     policy_specs,
     record_seed,
     spec_of_data,
+    state_sizes,
     use_threads,
 )
 from townlet_trajectory.evaluation.interfaces import Collected
@@ -55,7 +56,7 @@ def prepare_scheduled_run(
         TrainingError: if a stage has nothing to learn from.
     """
     use_threads(threads)
-    data, policies = record or lessons, policy_specs(specs or {})
+    data, policies = record or lessons, policy_specs(specs or {}, config.network)
     if specs is None and data is not None:
         policies[AGENTS] = spec_of_data(data)
     entered: dict[str, RunWorlds] = {}
@@ -64,7 +65,13 @@ def prepare_scheduled_run(
         made = enter(cycle)
         if made.key not in entered:
             ticks = config.rollout_ticks * max(each.capacity for each in made.simulation.specs.values())
-            collector = Collector(made.simulation, config=made.bridge, seed=config.seed, max_rows=ticks)
+            collector = Collector(
+                made.simulation,
+                config=made.bridge,
+                seed=config.seed,
+                max_rows=ticks,
+                state_sizes=state_sizes(policies, config.network),
+            )
             judge = Evaluator(made.make_scored, config=made.bridge, seed=config.seed, num_worlds=config.num_envs)
             entered[made.key] = RunWorlds(key=made.key, collector=collector, evaluator=judge)
         return entered[made.key]

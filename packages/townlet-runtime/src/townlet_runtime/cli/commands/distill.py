@@ -268,7 +268,7 @@ def _prepared(
         training,
         distil,
         teaching.teacher,
-        specs=policy_specs(plan.specs),
+        specs=policy_specs(plan.specs, training.network),
         collector=collector,
         held_out=TaughtPlay(play_in, teaching.teacher, config=bridge, seed=plan.seed, num_worlds=num_worlds),
         evaluator=Evaluator(plan.worlds.make_scored, config=bridge, seed=plan.seed, num_worlds=num_worlds),
