@@ -79,3 +79,9 @@ def test_the_weight_is_one_over_beta_or_at_most_one(ratio: float, log_pi: float)
     differs, agrees = np.exp(log_pi - mixture_log_prob(np.array([log_pi] * 2), bools(False, True), ratio))
     assert differs == pytest.approx(1.0 / ratio)
     assert agrees <= 1.0 + 1e-12
+
+
+def test_whole_actions_are_blended() -> None:
+    script, policy = np.array([[0, 1], [0, 1]]), np.array([[2, 0], [2, 0]])
+    chosen, learned = blend(script, policy, None, np.array([0.2, 0.7]), 0.5)
+    assert (chosen.tolist(), learned.tolist()) == ([[2, 0], [0, 1]], [True, False])

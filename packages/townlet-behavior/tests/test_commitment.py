@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import COOK, EAT, NORTH, VOCABULARY, WAIT, WORK, bools, ints, mask_of
 
-from townlet_behavior import CommitmentConfig, Commitments, ConfigError, Held, Source
+from townlet_behavior import ActionVocabulary, CommitmentConfig, Commitments, ConfigError, Held, Source
 
 TICKS = {"wait": 0, "move": 1, "start": 3, "work": 5, "chat": 9}
 
@@ -117,3 +117,19 @@ def test_ticks_left_count_down(tick: int, length: int, later: int) -> None:
     commitments = commitments_of(length)
     begin(commitments, 0, EAT, tick=tick)
     assert held(commitments, 0, tick=tick + later).ticks_left.tolist() == [max(0, length - later)]
+
+
+@pytest.mark.parametrize(
+    ("ticks", "binds"), [(0, False), (1, False), (2, True), ({}, False), ({"a": 1, "b": 0}, False), ({"a": 2}, True)]
+)
+def test_a_choice_binds_where_it_is_held_beyond_its_own_tick(ticks: int | dict[str, int], binds: bool) -> None:
+    assert CommitmentConfig(ticks=ticks).binds is binds
+
+
+def test_without_a_vocabulary_nothing_is_held() -> None:
+    none = ActionVocabulary.none()
+    commitments = Commitments(capacity=8, vocabulary=none, config=CommitmentConfig(ticks={"wait": 0}))
+    assert CommitmentConfig(ticks=1).lengths(none).tolist() == []
+    nothing = held(commitments, 1, 2, tick=3)
+    assert (nothing.action.tolist(), nothing.in_force.tolist()) == ([-1, -1], [False, False])
+    commitments.restore(commitments.save_state())

@@ -3,10 +3,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from strategies import EAT, NUM_ACTIONS, VOCABULARY, WAIT, Forbid, bridge_of, ints, view_of
+from strategies import BOX, EAT, NUM_ACTIONS, PARTS, VOCABULARY, WAIT, Forbid, bridge_of, ints, view_of
 
 from townlet_behavior import (
+    ActionSpec,
     AgentIntent,
+    BehaviorBridge,
+    BridgeConfig,
     ConfigError,
     ControllerError,
     FirstOf,
@@ -228,3 +231,65 @@ def test_some_rule_must_apply() -> None:
         PerAgent(script, Officers(0)).propose(view_of(2))
     with pytest.raises(ConfigError, match="`rules` must hold at least one rule"):
         FirstOf([])
+
+
+class Pilots:
+    """A codec of numbers: which slots there are, and what was decoded."""
+
+    def __init__(self) -> None:
+        self.decoded: list[tuple[object, str]] = []
+
+    def locate(self, view: View, row: int) -> tuple[None, str]:
+        return None, {2: "ann", 5: "bob"}[int(view.slots[row])]
+
+    def encode(self, intent: object, view: None, agent_id: str) -> object:
+        return intent
+
+    def decode(self, action: object, view: None, agent_id: str) -> object:
+        self.decoded.append((action, agent_id))
+        return action
+
+
+class Steering:
+    def __init__(self, **intents: object) -> None:
+        self.intents = intents
+        self.done: list[object] = []
+
+    def decide(self, view: None, agent_id: str) -> object:
+        return self.intents[agent_id]
+
+    def settled(self, view: None, agent_id: str, intent: object) -> None:
+        self.done.append(intent)
+
+
+def test_a_lifted_controller_proposes_numbers_and_hears_of_numbers() -> None:
+    steering, pilots = Steering(ann=(0.5, 1.0), bob=[float("nan")] * 2), Pilots()
+    lifted = PerAgent(steering, pilots, BOX)
+    proposed = lifted.propose(view_of(2, 5))
+    assert (proposed.dtype, proposed[0].tolist()) == (np.float32, [0.5, 1.0])
+    assert np.isnan(proposed[1]).all()
+    assert lifted.propose(view_of()).shape == (0, 2)
+    BehaviorBridge(BOX, lifted, capacity=8, config=BridgeConfig(), seed=1).decide(view_of(2, 5), tick=0)
+    assert steering.done == [(0.5, 1.0), (0.0, 0.5)]
+    assert pilots.decoded == [((0.5, 1.0), "ann"), ((0.0, 0.5), "bob")]
+
+
+def test_a_lifted_controller_proposes_an_index_of_each_part() -> None:
+    lifted = PerAgent(Steering(ann=(EAT, 1, 0), bob=(-1, -1, -1)), Pilots(), PARTS)
+    assert lifted.propose(view_of(2, 5)).tolist() == [[EAT, 1, 0], [-1, -1, -1]]
+    assert lifted.propose(view_of(2, 5)).dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("actions", "intent", "message"),
+    [
+        (BOX, (0.5,), "agent 'ann': no action for \\(0.5,\\): expected 2 numbers, got 1"),
+        (BOX, "left", "agent 'ann': no action for 'left'"),
+        (BOX, 0.5, "agent 'ann': no action for 0.5"),
+        (PARTS, (0, 1), "agent 'ann': no action for \\(0, 1\\): expected 3 indices, got 2"),
+        (PARTS, (0.5, 1, 1), "agent 'ann': no action for"),
+    ],
+)
+def test_a_codec_must_answer_all_numbers(actions: ActionSpec, intent: object, message: str) -> None:
+    with pytest.raises(UnknownActionError, match=message):
+        PerAgent(Steering(ann=intent), Pilots(), actions).propose(view_of(2))

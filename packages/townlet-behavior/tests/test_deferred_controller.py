@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from minds import CAPACITY, OPTIONS, Hand, Life, Seen, controller_of, describe, never
 from strategies import (
+    BOX,
     EAT,
     NORTH,
     NUM_ACTIONS,
@@ -28,6 +29,7 @@ from strategies import (
 )
 
 from townlet_behavior import (
+    ActionVocabulary,
     Answer,
     AnswerLog,
     BehaviorError,
@@ -469,3 +471,15 @@ def test_a_coroutine_that_hangs_is_cancelled_at_its_deadline_and_frees_its_place
     again = Life(controller_of(None, config, log=AnswerLog.read(tmp_path / "log")))
     assert again.actions(len(actions)) == actions
     assert again.controller.counts == counts
+
+
+def test_a_mind_answers_with_actions_of_a_vocabulary() -> None:
+    with pytest.raises(ConfigError, match="`vocabulary` must have actions, because a mind answers with the key of one"):
+        DeferredController(
+            never,
+            IdleController(wait=BOX.wait),
+            vocabulary=ActionVocabulary.none(),
+            describe=describe,
+            capacity=2,
+            config=DeferredConfig(),
+        )

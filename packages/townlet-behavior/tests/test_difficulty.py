@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 from strategies import (
+    BOX,
     EAT,
     NORTH,
     NUM_ACTIONS,
@@ -35,9 +36,11 @@ from townlet_behavior import (
     Kind,
     ShapeError,
     Source,
+    StateError,
     tempered_log_probs,
 )
 from townlet_behavior.blend import Choices
+from townlet_behavior.config import Limits
 
 
 def drawn_of(*actions: int) -> Choices:
@@ -320,3 +323,19 @@ def test_a_permutation_of_agents_permutes_decisions(order: list[int], seed: int)
     for before, after in zip(decided(list(range(5))), decided(order), strict=True):
         for name, column in before.items():
             assert np.array_equal(column[order], after[name]), name
+
+
+def test_what_the_actions_do_not_allow_changes_nothing() -> None:
+    difficulty = Difficulty(capacity=2, wait=BOX.wait, limits=Limits(actions=BOX, blend="mixture"))
+    difficulty.set(ints(1), ratio=1.0)
+    before = difficulty.save_state()
+    for setting in ({"ratio": 0.5}, {"ratio": 0.0, "temperature": 2.0}, {"ratio": 0.0, "delay_ticks": 1}):
+        with pytest.raises(ConfigError, match="must be"):
+            difficulty.set(ints(0, 1), **setting)
+    for name, array in difficulty.save_state().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert difficulty.of(1) == (1.0, 1.0, 0)
+    mixed = {**before, "ratio": np.array([math.nan, 0.5])}
+    with pytest.raises(StateError, match="saved `ratio` must be 0 or 1"):
+        difficulty.check_state(mixed)
+    Difficulty(capacity=2, wait=BOX.wait, limits=Limits(actions=BOX, blend="switch")).restore(mixed)

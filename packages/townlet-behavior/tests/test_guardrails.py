@@ -10,6 +10,7 @@ from strategies import (
     EAT,
     NORTH,
     NUM_ACTIONS,
+    PARTS,
     VOCABULARY,
     WAIT,
     WORK,
@@ -393,3 +394,36 @@ def test_like_one_agent_at_a_time(actions: list[int], chats: set[int], lines: se
     vetoed = {slot for slot, _, _ in expected}
     assert decisions.action.tolist() == [WAIT if slot in vetoed else action for slot, action in enumerate(actions)]
     assert decisions.chosen_action.tolist() == actions
+
+
+def test_the_mask_of_several_parts_judges_each() -> None:
+    # Of row 0 the second part is forbidden, of row 1 nothing, of row 2 both.
+    guardrail, mask = ActionMaskGuardrail(actions=PARTS), np.ones((3, 10), np.bool_)
+    mask[0, 5] = mask[2, EAT] = mask[2, WAIT] = mask[2, 9] = False
+    actions = np.array([[EAT, 0, 2], [EAT, 0, 2], [EAT, 1, 2]])
+    verdicts = guardrail.review(view_of(0, 1, 2, mask=mask), actions)
+    assert verdicts.vetoed.tolist() == [True, False, True]
+    assert verdicts.replacement[[0, 2]].tolist() == [[EAT, 1, 2], [NORTH, 1, 0]]
+
+
+def test_a_veto_of_several_parts_must_replace_by_legal_ones() -> None:
+    class Deaf(StatelessGuardrail):
+        reasons = ("deaf",)
+
+        def review(self, view: View, actions: NDArray[np.int64]) -> Verdicts:
+            replacement = np.array([[WAIT, 1, 0]] * len(actions))
+            return Verdicts(vetoed=actions[:, 0] == EAT, replacement=replacement, reason=np.zeros(2, np.int8))
+
+    mask = np.ones((2, 10), np.bool_)
+    mask[1, 6] = False
+    with pytest.raises(GuardrailError, match=r"slot 6: Deaf must replace by legal actions, got \[0 1 0\], which"):
+        GuardrailChain([Deaf()], PARTS).review(view_of(2, 6, mask=mask), np.array([[EAT, 0, 0]] * 2))
+
+
+@pytest.mark.parametrize(
+    "replacement",
+    [np.zeros((3, 2), np.int64), np.zeros((2, 2)), np.zeros((2, 2, 1), np.int64), np.zeros(2, np.float32)],
+)
+def test_replacements_of_the_wrong_form_are_refused(replacement: np.ndarray) -> None:
+    with pytest.raises(GuardrailError, match=r"`replacement` must be int64 \(2,\), or int64 or float32 \(2, K\), got"):
+        Verdicts(vetoed=bools(True, False), replacement=replacement, reason=np.zeros(2, np.int8))

@@ -7,13 +7,29 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from strategies import COOK, EAT, NORTH, NUM_ACTIONS, WAIT, WORK, Script, bools, ints, through_a_file, view_of
+from strategies import (
+    BOX,
+    COOK,
+    EAT,
+    NORTH,
+    NUM_ACTIONS,
+    PARTS,
+    VOCABULARY,
+    WAIT,
+    WORK,
+    Script,
+    bools,
+    ints,
+    through_a_file,
+    view_of,
+)
 from twin import Twin
 
 from townlet_behavior import (
     ActionVocabulary,
     BehaviorBridge,
     BridgeConfig,
+    ConfigError,
     Possession,
     PossessionError,
     Ticket,
@@ -805,3 +821,42 @@ def test_what_threads_feed_is_executed_once_or_answered_too_late() -> None:
     executed = [action for action in decide_while(bridge, [person(i) for i in range(NUM_PEOPLE)]) if action]
     assert sorted(executed) == sorted(fed)
     assert fed and not set(fed) & set(late)
+
+
+# actions without an index
+
+
+def test_several_numbers_are_fed_at_once() -> None:
+    possession = Possession(capacity=8, actions=BOX, on_acquire=lambda slot: None)
+    possession.present(np.arange(8))
+    assert np.isnan(possession.wishes(ints(2, 3), 0)[1]).all()
+    possession.acquire(3, tick=0)
+    ticket = possession.feed(3, np.array([0.5, 1.0]))
+    assert ticket.action == (0.5, 1.0)
+    possessed, wishes = possession.wishes(ints(2, 3), 0)
+    assert possessed.tolist() == [False, True]
+    np.testing.assert_array_equal(wishes, np.array([[np.nan, np.nan], [0.5, 1.0]], np.float32))
+    with pytest.raises(UnknownActionError, match=r"`action` must be in \[-1.0, 1.0\] × \[0.5, 2.0\], got \(0.0, 3.0\)"):
+        possession.feed(3, (0.0, 3.0))
+    assert possession.waiting() == [ticket]
+
+
+def test_an_index_of_each_part_is_fed_at_once() -> None:
+    possession = Possession(capacity=8, actions=PARTS, on_acquire=lambda slot: None)
+    possession.present(np.arange(8))
+    possession.acquire(3, tick=0)
+    possession.feed(3, [EAT, 1, 2])
+    assert possession.wishes(ints(2, 3), 0)[1].tolist() == [[-1, -1, -1], [EAT, 1, 2]]
+    with pytest.raises(UnknownActionError, match=r"\[0, 5\) × \[0, 2\) × \[0, 3\), got 2: 'int' object"):
+        possession.feed(3, EAT)
+
+
+def test_possession_is_told_what_can_be_fed_once() -> None:
+    for given in ({}, {"num_actions": 5, "actions": BOX}):
+        with pytest.raises(ConfigError, match="expected `num_actions` or `actions`"):
+            Possession(capacity=8, on_acquire=lambda slot: None, **given)
+    vocabulary = Possession(capacity=8, actions=VOCABULARY, on_acquire=lambda slot: None)
+    vocabulary.present(np.arange(8))
+    vocabulary.acquire(3, tick=0)
+    with pytest.raises(UnknownActionError, match=r"`action` must be in \[0, 5\), got 5"):
+        vocabulary.feed(3, NUM_ACTIONS)

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from strategies import COOK, EAT, NUM_ACTIONS, WAIT, WORK, bools, ints, mask_of, proposals_of, view_of
+from strategies import BOX, COOK, EAT, NUM_ACTIONS, PARTS, WAIT, WORK, bools, ints, mask_of, proposals_of, view_of
 
-from townlet_behavior import Proposals, ShapeError
-from townlet_behavior.forms import IndexForm
+from townlet_behavior import MultiDiscrete, Proposals, ShapeError
+from townlet_behavior.forms import ActionForm, IndexForm, form_of
 from townlet_behavior.proposals import find_faults, is_sound, without_rows
 
 NAN, INF = float("nan"), float("inf")
@@ -194,3 +194,111 @@ def test_without_values_everything_else_is_held_to_the_same_rules() -> None:
     assert not sound(raving, num_actions=NUM_ACTIONS)
     faulty, what = find_faults(raving, view_of(0, 1), IndexForm(NUM_ACTIONS))
     assert faulty.all() and "`log_probs` of legal actions must be finite" in what
+
+
+HANDS = MultiDiscrete(parts={"move": ("stay", "north", "south"), "hand": ("open", "closed")})
+TWO, NUMBERS = form_of(HANDS), form_of(BOX)
+EVEN = [1 / 3, 1 / 3, 1 / 3, 0.5, 0.5]
+
+
+def of_parts(*actions: tuple[int, int], probs: list[list[float]] | None = None) -> Proposals:
+    with np.errstate(divide="ignore"):
+        log_probs = np.log([EVEN] * len(actions) if probs is None else probs).astype(np.float32)
+    return Proposals(
+        actions=np.array(actions, np.int64), log_probs=log_probs, values=np.zeros(len(actions), np.float32)
+    )
+
+
+def of_numbers(*actions: tuple[float, float], drawn: list[float], opinion: tuple[bool, ...] | None = None) -> Proposals:
+    return Proposals(
+        actions=np.array(actions, np.float32),
+        log_probs=None,
+        values=None,
+        drawn_log_probs=np.array(drawn, np.float32),
+        opinion=None if opinion is None else bools(*opinion),
+    )
+
+
+def test_indices_of_parts_must_exist() -> None:
+    proposals = of_parts((2, 1), (3, 1), (0, -1))
+    assert is_sound(of_parts((2, 1)), view_of(0), TWO)
+    assert not is_sound(proposals, view_of(0, 1, 2), TWO)
+    faulty, problem = find_faults(proposals, view_of(0, 1, 2), TWO)
+    assert faulty.tolist() == [False, True, True]
+    assert problem == "row 1: `actions` must be in [0, 3) × [0, 2), got [3 1]"
+
+
+def test_every_part_must_be_normalised_by_itself() -> None:
+    # The columns of row 1 add up to 2 as those of row 0 do, but those of neither part to 1.
+    proposals = of_parts((0, 0), (0, 0), probs=[EVEN, [0.5, 0.5, 0.5, 0.25, 0.25]])
+    assert not is_sound(proposals, view_of(0, 1), TWO)
+    faulty, problem = find_faults(proposals, view_of(0, 1), TWO)
+    assert faulty.tolist() == [False, True]
+    assert "normalise `log_probs`" in problem
+
+
+def test_what_a_part_forbids_is_not_read() -> None:
+    proposals = of_parts((0, 0), probs=[[0.5, 0.5, 0.0, 0.0, 1.0]])
+    mask = np.array([[True, True, False, False, True]])
+    assert find_faults(proposals, view_of(0, mask=mask), TWO)[0].tolist() == [False]
+    assert find_faults(proposals, view_of(0), TWO)[0].tolist() == [True]
+
+
+def test_numbers_must_be_finite_with_a_finite_density() -> None:
+    proposals = of_numbers((-9.0, 9.0), (NAN, 1.0), (0.0, 1.0), (INF, 1.0), drawn=[2.0, 0.0, -INF, 0.0])
+    assert is_sound(of_numbers((-9.0, 9.0), drawn=[2.0]), view_of(0), NUMBERS)
+    assert not is_sound(of_numbers((0.0, 9.0), drawn=[NAN]), view_of(0), NUMBERS)
+    assert not is_sound(proposals, view_of(0, 1, 2, 3), NUMBERS)
+    faulty, problem = find_faults(proposals, view_of(0, 1, 2, 3), NUMBERS)
+    assert faulty.tolist() == [False, True, True, True]
+    assert problem == "row 1: `actions` must be finite, got [nan  1.]"
+    safe = without_rows(proposals, faulty)
+    assert safe.opinion is not None and safe.drawn_log_probs is not None
+    assert (safe.opinion.tolist(), safe.drawn_log_probs.tolist()) == ([True, False, False, False], [2.0, 0.0, 0.0, 0.0])
+    assert safe.actions.tolist() == [[-9.0, 9.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
+    assert safe.actions.dtype == safe.drawn_log_probs.dtype == np.float32
+
+
+def test_numbers_without_an_opinion_are_not_read() -> None:
+    proposals = of_numbers((NAN, NAN), (0.0, 1.0), drawn=[NAN, 1.0], opinion=(False, True))
+    assert find_faults(proposals, view_of(0, 1), NUMBERS)[0].tolist() == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("proposals", "form", "message"),
+    [
+        (proposals_of(WAIT), TWO, r"`actions` must be int64 \(1, 2\), got int64 \(1,\)"),
+        (of_parts((0, 0)), IndexForm(5), r"`actions` must be int64 \(1,\), got int64 \(1, 2\)"),
+        (of_parts((0, 0)), NUMBERS, r"`actions` must be float32 \(1, 2\), got int64 \(1, 2\)"),
+        (of_parts((0, 0)), form_of(PARTS), r"`actions` must be int64 \(1, 3\), got int64 \(1, 2\)"),
+        (of_parts((0, 0), probs=[[0.5, 0.5, 0.5, 0.5]]), TWO, "a column for each of 5 actions, got 4"),
+    ],
+)
+def test_proposals_must_be_of_the_form_of_the_actions(proposals: Proposals, form: ActionForm, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        is_sound(proposals, view_of(0), form)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (
+            "log_probs",
+            np.zeros((1, 2), np.float32),
+            "`log_probs` and `temperatures` must be None where",
+        ),
+        ("temperatures", np.ones(1, np.float32), "`log_probs` and `temperatures` must be None where"),
+        ("drawn_log_probs", np.zeros(1), r"`drawn_log_probs` must be float32 \(1,\), got float64 \(1,\)"),
+        ("drawn_log_probs", np.zeros((1, 2), np.float32), r"must be float32 \(1,\), got float32 \(1, 2\)"),
+        ("actions", np.zeros((1, 2), np.int64), "`drawn_log_probs` must be None where `actions` are indices"),
+    ],
+)
+def test_fields_of_numbers_of_the_wrong_form_are_refused(field: str, value: np.ndarray, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        Proposals(**(vars(of_numbers((0.0, 1.0), drawn=[0.0])) | {field: value}))
+
+
+def test_proposals_say_whether_they_have_probabilities() -> None:
+    assert proposals_of(WAIT).has_probabilities
+    assert of_numbers((0.0, 1.0), drawn=[0.0]).has_probabilities
+    assert not Proposals(actions=ints(WAIT), log_probs=None, values=None).has_probabilities

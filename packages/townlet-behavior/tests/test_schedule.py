@@ -5,11 +5,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_world import PlainWorld
-from strategies import COOK, EAT, NORTH, NUM_ACTIONS, VOCABULARY, WAIT, WORK, Forbid, Script, bridge_of, ints, view_of
+from strategies import (
+    BOX,
+    COOK,
+    EAT,
+    NORTH,
+    NUM_ACTIONS,
+    PARTS,
+    VOCABULARY,
+    WAIT,
+    WORK,
+    Forbid,
+    Script,
+    bridge_of,
+    ints,
+    through_a_file,
+    view_of,
+)
 
 from townlet_behavior import (
     AgentIntent,
+    BehaviorBridge,
+    BridgeConfig,
     ConfigError,
+    NoProposals,
     ScheduleController,
     ScheduledBehavior,
     ShapeError,
@@ -87,7 +106,7 @@ def test_a_new_schedule_begins_at_its_first_entry() -> None:
         (4, [WAIT], ShapeError, r"`slot` must be in \[0, 4\), got 4"),
         (-1, [WAIT], ShapeError, r"`slot` must be in \[0, 4\), got -1"),
         (1, [], ConfigError, "slot 1 must have at least one action, got none"),
-        (1, [WAIT, 5, -1], UnknownActionError, r"slot 1 must hold actions in \[0, 5\), got \[5, -1\]"),
+        (1, [WAIT, 5, -1], UnknownActionError, r"slot 1 must hold actions in \[0, 5\), got \[0, 5, -1\]"),
     ],
 )
 def test_schedules_that_cannot_be_played_are_refused(
@@ -152,7 +171,7 @@ def test_the_plans_of_the_other_controller_are_saved_too() -> None:
         ("entries", lambda a: a[:3], r"saved `entries` must be int64 \(4, 3\), got int64 \(3, 3\)"),
         ("entries", lambda a: a[:, 0], r"saved `entries` must be int64 \(4, 4\), got int64 \(4,\)"),
         ("entries", lambda _: np.array(1), r"saved `entries` must be int64 \(4, 0\), got int64 \(\)"),
-        ("entries", lambda a: a + 3, r"saved `entries` must be in \[-1, 4\], got 5"),
+        ("entries", lambda a: a + 3, r"saved `entries` must be in \[0, 5\) or -1, got 5"),
         ("lengths", lambda a: a - 1, r"saved `lengths` must be in \[1, 3\], got 0"),
         ("lengths", lambda a: a + 1, r"saved `lengths` must be in \[1, 3\], got 4"),
         ("positions", lambda a: a + 3, r"saved `positions` must be in \[0, 2\], got 3"),
@@ -236,3 +255,47 @@ def test_the_other_controller_keeps_its_say() -> None:
 def test_a_schedule_without_intents_is_refused() -> None:
     with pytest.raises(ConfigError, match="a schedule must have at least one intent, that of 'ann' has none"):
         ScheduledBehavior(Deaf(), {"ann": []})
+
+
+def test_a_schedule_of_numbers_is_played_and_saved() -> None:
+    def fresh() -> tuple[ScheduleController, BehaviorBridge]:
+        others = Script((0.0, 1.0), (float("nan"), float("nan")), (0.0, 1.0), dtype=np.float32)
+        schedule = ScheduleController(capacity=4, actions=BOX, otherwise=others)
+        return schedule, BehaviorBridge(BOX, schedule, capacity=4, config=BridgeConfig(), seed=1)
+
+    schedule, bridge = fresh()
+    schedule.assign(3, [(0.5, 1.0), (-1.0, 2.0)])
+    check_controller(schedule, view_of(0, 1, 3), BOX)
+    decisions = bridge.decide(view_of(0, 1, 3), tick=0)
+    assert decisions.action.tolist() == [[0.0, 1.0], [0.0, 0.5], [0.5, 1.0]]
+    assert decisions.proposer.tolist() == [0, -1, 1]
+    other, restored = fresh()
+    restored.restore(through_a_file(bridge.save_state()))
+    for one in bridge, restored:
+        played = [one.decide(view_of(0, 1, 3), tick=tick).action[2].tolist() for tick in (1, 2)]
+        assert played == [[-1.0, 2.0], [0.5, 1.0]]
+    state = dict(other.save_state())
+    state["schedule/entries"] = np.where(state["schedule/entries"] == 2.0, 2.5, state["schedule/entries"])
+    with pytest.raises(StateError, match=r"saved `entries` must be float32 \(4, 2, 2\), got float64"):
+        other.restore(state)
+    state["schedule/entries"] = state["schedule/entries"].astype(np.float32)
+    with pytest.raises(StateError, match=r"in \[-1.0, 1.0\] × \[0.5, 2.0\] or nan, got \[-1.   2.5\]"):
+        other.restore(state)
+    with pytest.raises(UnknownActionError, match=r"slot 1 must hold actions in .*, got \[\(0.0, 1.0\), \(0.0,\)\]"):
+        schedule.assign(1, [(0.0, 1.0), (0.0,)])
+
+
+def test_a_schedule_of_parts_waits_its_turn() -> None:
+    schedule = ScheduleController(capacity=4, actions=PARTS, otherwise=NoProposals(PARTS))
+    schedule.assign(0, [(EAT, 1, 0), (WORK, 0, 2), (NORTH, 0, 0)])
+    bridge = BehaviorBridge(PARTS, schedule, capacity=4, config=BridgeConfig(), seed=1)
+    mask = np.ones((1, 10), np.bool_)
+    mask[0, 6] = False
+    assert bridge.decide(view_of(0, mask=mask), tick=0).action.tolist() == [[EAT, 0, 0]]
+    played = [bridge.decide(view_of(0), tick=tick).action[0].tolist() for tick in (1, 2, 3)]
+    assert played == [[EAT, 1, 0], [WORK, 0, 2], [NORTH, 0, 0]]
+
+
+def test_a_schedule_is_told_its_actions_once() -> None:
+    with pytest.raises(ConfigError, match="expected `num_actions` or `actions`"):
+        ScheduleController(capacity=4, otherwise=Script())

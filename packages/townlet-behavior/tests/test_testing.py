@@ -1,9 +1,12 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from strategies import EAT, VOCABULARY, WAIT, Script, mask_of
+from strategies import BOX, EAT, PARTS, VOCABULARY, WAIT, Script, mask_of
 
 from townlet_behavior import (
+    ArrayActions,
     BehaviorError,
     GuardrailError,
     SavedState,
@@ -154,3 +157,47 @@ def test_a_guardrail_that_contradicts_itself_is_found() -> None:
         check_guardrail(Circular(EAT, WAIT), unmasked, VOCABULARY)
     with pytest.raises(BehaviorError, match="`review` must not write to"):
         check_guardrail(Scribbling(EAT, WAIT), unmasked, VOCABULARY)
+
+
+def test_controllers_of_array_actions_are_checked() -> None:
+    view = plain_view(["ann", "bob"])
+    check_controller(Script((EAT, 1, 0), (-1, -1, -1)), view, PARTS)
+    check_controller(Script((0.5, 1.0), (np.nan, np.nan), dtype=np.float32), view, BOX)
+    with pytest.raises(
+        BehaviorError, match=r"-1 or in \[0, 5\) × \[0, 2\) × \[0, 3\), got \[\[0, 2, 0\], \[0, 0, 0\]\]"
+    ):
+        check_controller(Script((0, 2, 0), (0, 0, 0)), view, PARTS)
+    with pytest.raises(ShapeError, match=r"float32 \(2, 2\), got float64 \(2, 2\)"):
+        check_controller(Script((0.0, 1.0), (0.0, 1.0), dtype=np.float64), view, BOX)
+
+
+class Limit(StatelessGuardrail):
+    """Keeps one column at or below a limit."""
+
+    reasons = ("limit",)
+
+    def __init__(self, column: int, limit: float, replacement: float) -> None:
+        self._column, self._limit, self._replacement = column, limit, replacement
+
+    def review(self, view: View, actions: NDArray[Any]) -> Verdicts:
+        replacement = actions.copy()
+        replacement[:, self._column] = self._replacement
+        vetoed = actions[:, self._column] > self._limit
+        return Verdicts(vetoed=vetoed, replacement=replacement, reason=np.zeros(len(actions), np.int8))
+
+
+@pytest.mark.parametrize(
+    ("actions", "column", "limit", "replacement", "problem"),
+    [
+        (PARTS, 2, 1, 3, r"must replace by actions in \[0, 5\) × \[0, 2\) × \[0, 3\)"),
+        (PARTS, 2, 1, 2, r"must replace the action by another, got \[0 0 2\] for \[0 0 2\]"),
+        (BOX, 1, 1.5, 2.5, r"must replace by actions in \[-1.0, 1.0\] × \[0.5, 2.0\]"),
+        (BOX, 1, 1.5, 1.75, r"a replacement must not be vetoed too, got \[\[0.0, 1.75\]\]"),
+    ],
+)
+def test_guardrails_of_array_actions_are_checked_at_the_ends_of_every_part(
+    actions: ArrayActions, column: int, limit: float, replacement: float, problem: str
+) -> None:
+    check_guardrail(Limit(column, limit, limit), plain_view(["ann"]), actions)
+    with pytest.raises(GuardrailError, match=problem):
+        check_guardrail(Limit(column, limit, replacement), plain_view(["ann"]), actions)

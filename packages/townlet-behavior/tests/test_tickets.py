@@ -4,10 +4,10 @@ from threading import Event
 
 import numpy as np
 import pytest
-from strategies import EAT, NUM_ACTIONS, WORK, ints, through_a_file
+from strategies import BOX, EAT, NUM_ACTIONS, WORK, ints, through_a_file
 
 from townlet_behavior import StateError, TicketEnd
-from townlet_behavior.forms import IndexForm
+from townlet_behavior.forms import IndexForm, form_of
 from townlet_behavior.possession.tickets import KEPT_ENDS, InputQueues
 
 
@@ -141,3 +141,37 @@ def test_more_inputs_than_may_wait_are_refused() -> None:
     state["accepted"] = np.array(65)
     with pytest.raises(StateError, match="saved `slot` must have at most 64 inputs for each agent, got 65"):
         queues_of().check_state(state)
+
+
+def test_inputs_of_several_numbers_wait_and_are_saved_whole() -> None:
+    queues = InputQueues(capacity=4, form=form_of(BOX))
+    first, second = queues.accept(3, (0.5, 1.0), None), queues.accept(3, (-1.0, 2.0), None)
+    nothing = [float("nan")] * 2
+    np.testing.assert_array_equal(queues.offer(ints(1, 3)), np.array([nothing, [0.5, 1.0]], np.float32))
+    state = through_a_file(queues.save_state())
+    assert (state["action"].dtype, state["action"].tolist()) == (np.float32, [[0.5, 1.0], [-1.0, 2.0]])
+    other = InputQueues(capacity=4, form=form_of(BOX))
+    other.check_state(state)
+    other.restore(state, np.full(4, None, np.object_))
+    assert [ticket.action for ticket in other.waiting()] == [(0.5, 1.0), (-1.0, 2.0)]
+    queues.use_up(ints(1, 3), None, tick=2)
+    assert (first.end, second.end) == (("executed", 2), None)
+    np.testing.assert_array_equal(queues.offer(ints(3)), np.array([[-1.0, 2.0]], np.float32))
+    queues.end_all(3, "released")
+    np.testing.assert_array_equal(queues.offer(ints(3)), np.array([nothing], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (np.array([[0.0, 2.5]], np.float32), r"saved `action` must be in .* got 2.5"),
+        (np.array([[np.nan, 1.0]], np.float32), r"saved `action` must be in .* got nan"),
+        (np.array([[0.0, 1.0]]), r"saved `action` must be float32 \(1, 2\), got float64 \(1, 2\)"),
+        (np.array([0.0], np.float32), r"saved `action` must be float32 \(1, 2\), got float32 \(1,\)"),
+    ],
+)
+def test_damaged_inputs_of_several_numbers_are_refused(action: np.ndarray, message: str) -> None:
+    queues = InputQueues(capacity=4, form=form_of(BOX))
+    queues.accept(3, (0.5, 1.0), None)
+    with pytest.raises(StateError, match=message):
+        queues.check_state({**queues.save_state(), "action": action})

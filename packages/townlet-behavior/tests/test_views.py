@@ -7,7 +7,7 @@ from strategies import bools, ints, mask_of, view_of
 
 from townlet_behavior import ArgumentsView, ShapeError
 from townlet_behavior.steps import script_alone
-from townlet_behavior.views import check_slots, check_view, gather, tick_of
+from townlet_behavior.views import check_slots, check_view, gather, same_rows, tick_of, where_rows
 
 
 def test_a_view_that_fits_passes() -> None:
@@ -71,3 +71,18 @@ def test_a_view_with_arguments_must_say_what_it_does_with_choices() -> None:
 )
 def test_the_tick_of_a_world_is_told_where_it_has_one(world: object, tick: int | None) -> None:
     assert tick_of(world) == tick
+
+
+def test_a_view_of_numbers_has_no_mask() -> None:
+    check_view(view_of(0, 3), capacity=4, mask_columns=0)
+    with pytest.raises(ShapeError, match=r"`action_mask` must be None, because .*, got bool \(2, 0\)"):
+        check_view(view_of(0, 3, mask=np.ones((2, 0), np.bool_)), capacity=4, mask_columns=0)
+
+
+def test_rows_of_whole_actions_are_chosen_and_compared() -> None:
+    one, other = np.array([[1, 2], [3, 4], [5, 6]]), np.array([[1, 0], [3, 4], [0, 6]])
+    assert where_rows(bools(True, False, True), one, other).tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert where_rows(bools(False, False, True), np.array([7, 8]), other).tolist() == [[1, 0], [3, 4], [7, 8]]
+    assert where_rows(bools(True, False), ints(1, 2), ints(3, 4)).tolist() == [1, 4]
+    assert same_rows(one, other).tolist() == [False, True, False]
+    assert same_rows(ints(1, 2), ints(1, 3)).tolist() == [True, False]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .actions import ActionSpec, Box, MultiDiscrete
 from .blend import tempered_log_probs
-from .errors import UnknownActionError
+from .errors import ConfigError, UnknownActionError
 from .views import gather
 from .vocabulary import ActionVocabulary
 
@@ -30,6 +30,19 @@ def form_of(actions: ActionSpec) -> ActionForm:
     if isinstance(actions, ActionVocabulary):
         return IndexForm(len(actions), wait=actions.wait)
     return PartsForm(actions) if isinstance(actions, MultiDiscrete) else NumbersForm(actions)
+
+
+def one_form(num_actions: int | None, actions: ActionSpec | None) -> ActionForm:
+    """Return the form of actions that are given by their number or as a whole.
+
+    Raises:
+        ConfigError: if both or none are given.
+    """
+    if num_actions is not None and actions is None:
+        return IndexForm(num_actions)
+    if actions is not None and num_actions is None:
+        return form_of(actions)
+    raise ConfigError(f"expected `num_actions` or `actions`, got {num_actions} and {actions}")
 
 
 def _every(table: NDArray[np.bool_]) -> NDArray[np.bool_]:

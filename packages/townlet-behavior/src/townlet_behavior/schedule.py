@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .actions import ActionSpec
 from .batch_controllers import BatchController
 from .controllers import Avoiding, Cancellable, Controller, Informed
 from .decisions import DecisionBatch
 from .errors import ConfigError, ShapeError, StateError, UnknownActionError
+from .forms import Actions, OneAction, one_form
 from .intent import AgentIntent
 from .proposers import ProposerAware, proposed_by, proposers_of
 from .saving import SavedState, check_array, check_names, join_groups, split_groups
-from .views import View, WorldView
+from .views import View, WorldView, same_rows, where_rows
 
 SCHEDULE = "schedule"
 """Name of the proposer of agents that follow a schedule."""
-_NO_SCHEDULE = -1
 
 
 class ScheduleController:
@@ -29,48 +30,62 @@ class ScheduleController:
 
     Args:
         capacity: slots are below it.
-        num_actions: actions of the vocabulary.
+        num_actions: actions of the vocabulary; None: they are of `actions`.
+        actions: of the agents.
         otherwise: proposes for agents without a schedule.
+
+    Raises:
+        ConfigError: if not one of `num_actions` and `actions` is given.
     """
 
-    def __init__(self, *, capacity: int, num_actions: int, otherwise: BatchController) -> None:
-        self._num_actions = num_actions
+    def __init__(
+        self,
+        *,
+        capacity: int,
+        num_actions: int | None = None,
+        actions: ActionSpec | None = None,
+        otherwise: BatchController,
+    ) -> None:
+        self._form = one_form(num_actions, actions)
         self._otherwise = otherwise
         self._aware = otherwise if isinstance(otherwise, ProposerAware) else None
-        self._entries: NDArray[np.int64] = np.full((capacity, 1), _NO_SCHEDULE, np.int64)
+        self._entries: Actions = self._form.empty(capacity)[:, None]
+        """Actions of [capacity, L] entries, none beyond the length of each schedule."""
         self._lengths: NDArray[np.int64] = np.ones(capacity, np.int64)
         self._positions: NDArray[np.int64] = np.zeros(capacity, np.int64)
-        self._others: NDArray[np.int64] = np.empty(0, np.int64)
-        """[N]; last proposals of the other controller."""
+        self._others: Actions = self._form.empty(0)
+        """Last proposals of the other controller, N rows."""
 
-    def assign(self, slot: int, actions: Sequence[int]) -> None:
+    def assign(self, slot: int, actions: Sequence[OneAction]) -> None:
         """Give the agent in `slot` a schedule, from its first entry on.
 
         Raises:
             ShapeError: if the slot does not exist.
             ConfigError: if the list is empty.
-            UnknownActionError: if an entry is not in the vocabulary.
+            UnknownActionError: if there is no such action as an entry.
         """
         if not 0 <= slot < len(self._entries):
             raise ShapeError(f"`slot` must be in [0, {len(self._entries)}), got {slot}")
         if not actions:
             raise ConfigError(f"the schedule of slot {slot} must have at least one action, got none")
-        unknown = [action for action in actions if not 0 <= action < self._num_actions]
-        if unknown:
+        try:
+            entries = np.array([self._form.one(action) for action in actions], self._form.dtype)
+        except UnknownActionError as error:
             raise UnknownActionError(
-                f"the schedule of slot {slot} must hold actions in [0, {self._num_actions}), got {unknown}"
-            )
+                f"the schedule of slot {slot} must hold actions in {self._form}, got {list(actions)}"
+            ) from error
         missing = len(actions) - self._entries.shape[1]
         if missing > 0:
-            self._entries = np.pad(self._entries, ((0, 0), (0, missing)), constant_values=_NO_SCHEDULE)
-        self._entries[slot, : len(actions)] = actions
+            widths = ((0, 0), (0, missing), *[(0, 0)] * len(self._form.shape))
+            self._entries = np.pad(self._entries, widths, constant_values=self._form.nothing)
+        self._entries[slot, : len(actions)] = entries
         self._lengths[slot] = len(actions)
         self._positions[slot] = 0
 
-    def propose(self, view: View) -> NDArray[np.int64]:
-        """[N]; the current entry of each schedule, else the other controller's proposal."""
+    def propose(self, view: View) -> Actions:
+        """N rows; the current entry of each schedule, else the other controller's proposal."""
         scheduled, self._others = self._current(view), self._otherwise.propose(view)
-        return np.where(scheduled == _NO_SCHEDULE, self._others, scheduled)
+        return where_rows(self._form.silent(scheduled), self._others, scheduled)
 
     @property
     def proposers(self) -> tuple[str, ...]:
@@ -79,19 +94,19 @@ class ScheduleController:
 
     def proposed_by(self, view: View) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
         """[N] each; see `ProposerAware`."""
-        scheduled = self._current(view) != _NO_SCHEDULE
-        proposer, age = proposed_by(self._aware, view, (self._others < 0) & ~scheduled)
+        scheduled = ~self._form.silent(self._current(view))
+        proposer, age = proposed_by(self._aware, view, self._form.silent(self._others) & ~scheduled)
         return np.where(scheduled, np.int8(len(self.proposers) - 1), proposer), np.where(scheduled, np.int32(0), age)
 
     def settled(self, view: View, decisions: DecisionBatch) -> None:
         """Advance the schedules whose current entry was executed."""
-        slots = view.slots[decisions.action == self._current(view)]
+        slots = view.slots[same_rows(decisions.action, self._current(view))]
         self._positions[slots] = (self._positions[slots] + 1) % self._lengths[slots]
         self._otherwise.settled(view, decisions)
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """Agents that left lose their schedule."""
-        self._entries[slots] = _NO_SCHEDULE
+        self._entries[slots] = self._form.nothing
         self._lengths[slots] = 1
         self._positions[slots] = 0
         self._otherwise.forget(slots)
@@ -111,8 +126,7 @@ class ScheduleController:
         own = parts["schedule"]
         check_names(own, ("entries", "lengths", "positions"), of="the schedules")
         capacity, longest = len(self._entries), own["entries"].shape[-1] if own["entries"].ndim else 0
-        like = np.empty((capacity, longest), np.int64)
-        check_array(own, "entries", like=like, low=_NO_SCHEDULE, high=self._num_actions - 1)
+        self._check_entries(own, np.empty((capacity, longest, *self._form.shape), self._form.dtype))
         check_array(own, "lengths", like=self._lengths, low=1, high=longest)
         check_array(own, "positions", like=self._positions, low=0, high=longest - 1)
         if np.any(own["positions"] >= own["lengths"]):
@@ -121,7 +135,17 @@ class ScheduleController:
         self._entries, self._lengths = own["entries"].copy(), own["lengths"].copy()
         self._positions = own["positions"].copy()
 
-    def _current(self, view: View) -> NDArray[np.int64]:
+    def _check_entries(self, own: SavedState, like: Actions) -> None:
+        entries = own["entries"]
+        if entries.dtype != like.dtype or entries.shape != like.shape:
+            raise StateError(f"saved `entries` must be {like.dtype} {like.shape}, got {entries.dtype} {entries.shape}")
+        rows = entries.reshape(-1, *self._form.shape)
+        possible = self._form.proposed(rows)
+        if not possible.all():
+            wrong = rows[possible.argmin()]
+            raise StateError(f"saved `entries` must be in {self._form} or {self._form.nothing}, got {wrong}")
+
+    def _current(self, view: View) -> Actions:
         return self._entries[view.slots, self._positions[view.slots]]
 
 

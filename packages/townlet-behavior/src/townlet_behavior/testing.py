@@ -66,7 +66,7 @@ def check_controller(controller: BatchController, view: View, actions: ActionSpe
         raise ShapeError(f"proposals must be {form.dtype} {shape}, got {first.dtype} {first.shape}")
     if not form.proposed(first).all():
         raise BehaviorError(f"proposals must be {form.nothing} or in {form}, got {first.tolist()}")
-    if first.tobytes() != second.tobytes():
+    if not _equal(first, second):
         raise BehaviorError(
             f"a second `propose` before `settled` must give the same, got {first.tolist()} then {second.tolist()}"
         )
@@ -104,7 +104,7 @@ def check_guardrail(guardrail: Guardrail, view: View, actions: ActionSpec) -> No
         chosen = every.copy()
         verdicts, again = guardrail.review(view, chosen), guardrail.review(view, chosen.copy())
         _require_same({"actions": every}, {"actions": chosen}, "`review` must not write to")
-        if not all(np.array_equal(one, vars(again)[name]) for name, one in vars(verdicts).items()):
+        if not all(_equal(one, vars(again)[name]) for name, one in vars(verdicts).items()):
             raise GuardrailError(f"a second `review` must give the same, got {verdicts} then {again}")
         executed = chain.review(view, chosen).action
         vetoed = verdicts.vetoed
@@ -141,7 +141,16 @@ def _arrays_of(view: View) -> SavedState:
     return _copies(arrays if view.action_mask is None else {**arrays, "action_mask": view.action_mask})
 
 
+def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Tell whether two arrays are the same bit for bit, NaN included."""
+    return (one.dtype, one.shape) == (other.dtype, other.shape) and one.tobytes() == other.tobytes()
+
+
 def _require_same(before: SavedState, after: SavedState, rule: str) -> None:
-    differing = [name for name in {**before, **after} if not np.array_equal(before.get(name, ()), after.get(name, ()))]
+    differing = [
+        name
+        for name in {**before, **after}
+        if name not in before or name not in after or not _equal(before[name], after[name])
+    ]
     if differing:
         raise BehaviorError(f"{rule}, got other {differing}")

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..actions import ActionSpec
-from ..errors import ConfigError, PossessionError, StateError
-from ..forms import Actions, IndexForm, OneAction, form_of
+from ..errors import PossessionError, StateError
+from ..forms import Actions, OneAction, one_form
 from ..saving import SavedState, check_array, check_names, join_groups, restore_names, save_names, split_groups
 from .handover import Handover
 from .locks import CallbackLock
@@ -74,9 +74,7 @@ class Possession:
         handover_ticks: int = 0,
     ) -> None:
         self.lock = CallbackLock()
-        if (num_actions is None) == (actions is None):
-            raise ConfigError(f"expected `num_actions` or `actions`, got {num_actions} and {actions}")
-        self._form = IndexForm(num_actions or 0) if actions is None else form_of(actions)
+        self._form = one_form(num_actions, actions)
         self._on_acquire = on_acquire
         self._tellers: list[Callable[[int, EndReason], None]] = []
         self._handover = Handover(capacity=capacity, ticks=handover_ticks)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from townlet_training.config import TrainingConfig
-from townlet_training.errors import EmptyBatchError, ShapeError
+from townlet_training.errors import ConfigError, EmptyBatchError, ShapeError
 from townlet_training.learning.batch import freeze_statistics
 from townlet_training.learning.bc import BCLearner, opened
 from townlet_training.learning.config import BCConfig
@@ -21,7 +21,7 @@ from townlet_training.learning.rows import encode_rows, mask_rows, params_of
 from townlet_training.network.actor_critic import ActorCritic
 from townlet_training.network.features import Fragments
 from townlet_training.run.recorded import RecordedSteps, split_source, split_units, view_of
-from townlet_trajectory import TrajectoryBatch, TrajectorySchema, TrajectorySource
+from townlet_trajectory import ACTION_MASK, StepBatch, TrajectoryBatch, TrajectorySchema, TrajectorySource
 from townlet_trajectory.data.statistics import RunningMoments
 from townlet_trajectory.evaluation.results import CloneEpoch, CloneResult
 
