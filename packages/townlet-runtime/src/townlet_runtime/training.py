@@ -9,8 +9,8 @@ print(summary.final.summaries["learned"].mean, summary.policies["agents"].path)
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,14 @@ from townlet_runtime.core.rollouts import Collector, Evaluator, MakeSimulation
 from townlet_runtime.errors import MissingExtraError, RunDirectoryError, SimulationError
 from townlet_runtime.policy.onnx import FilePolicy
 from townlet_runtime.policy.policy import commitment_of
-from townlet_runtime.runs.begun import BegunFile, InitialSource
-from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL, new_run_directory
-from townlet_runtime.runs.finished import write_results
-from townlet_runtime.runs.opponents import frozen_opponents, keep_opponents, opponent_files, opponent_groups
+from townlet_runtime.runs.begun import BegunFile
+from townlet_runtime.runs.directory import BEGUN, CHECKPOINTS, INITIAL
+from townlet_runtime.runs.opponents import opponent_groups
 from townlet_runtime.runs.recorded import RecordedData, opened_record
-from townlet_runtime.runs.records import SummaryFile
 from townlet_runtime.simulation.interface import AGENTS, GroupedSimulation, Simulation, SimulationSpec, first_spec
 from townlet_runtime.simulation.one_group import OneGroup
 from townlet_runtime.simulation.recorded import recorded_actions
+from townlet_runtime.training_files import claimed, made_by, opponents_of, write_records
 from townlet_trajectory import Box
 from townlet_trajectory.dataset.source import TrajectorySource
 from townlet_trajectory.evaluation.results import RANDOM, SCRIPTED, RunSummary
@@ -82,6 +81,7 @@ __all__ = [
     "GroupConfig",
     "InitialPolicy",
     "MetricsRow",
+    "PolicySpec",
     "Progress",
     "Record",
     "ReferenceRows",
@@ -161,12 +161,12 @@ def train(
         worlds = None if make is None else opened.enter_context(closing(OneGroup(make(config.num_envs))))
         initial = copied_initial(path) if resume else initial
         config = _as_can_be(config, worlds, initial)
-        opponents = _opponents(config, worlds, kept=path if resume else None)
-        with _claimed(path, threads, opponents, initial, resume=resume):
+        opponents = opponents_of(config, worlds, kept=path if resume else None)
+        with claimed(path, threads, opponents, initial, resume=resume):
             orchestrator = prepare_run(
                 config,
                 worlds,
-                lambda num_worlds: _made(make, num_worlds),
+                lambda num_worlds: made_by(make, num_worlds),
                 bridge=BridgeConfig() if bridge is None else bridge,
                 run_dir=path,
                 threads=threads,
@@ -179,48 +179,8 @@ def train(
             )
         summary = orchestrator.run()
     if not summary.interrupted:
-        _write_results(path, summary, config, None if worlds is None else first_spec(worlds), threads)
+        write_records(path, summary, config, None if worlds is None else first_spec(worlds), threads)
     return summary
-
-
-@contextmanager
-def _claimed(
-    path: Path, threads: int, opponents: Mapping[str, FilePolicy], initial: InitialPolicy | None, *, resume: bool
-) -> Iterator[None]:
-    """Hold the directory of a new run while the block prepares the run, which is then noted in it."""
-    if resume:
-        yield
-        return
-    with new_run_directory(path):
-        yield
-        kept, source = keep_opponents(path, opponents), None
-        if initial is not None:
-            source = InitialSource(path=None, weights_sha256=initial.sha256)
-            initial.write(path / INITIAL)
-        BegunFile(schema_version=2, threads=threads, opponents_sha256=kept, initial=source).write(path / BEGUN)
-
-
-def _write_results(
-    path: Path, summary: RunSummary, config: TrainingConfig, spec: SimulationSpec | None, threads: int
-) -> None:
-    record = SummaryFile.of(
-        summary,
-        environment=None if spec is None else spec.name,
-        threads=threads,
-        opponents=opponent_files(config.groups, path),
-    )
-    write_results(path, summary, record, horizon=None if spec is None else spec.episode_ticks)
-
-
-def _made(make: Callable[[int], Simulation] | None, num_worlds: int) -> OneGroup:
-    if make is None:
-        raise SimulationError("there is no world to play in")
-    return OneGroup(make(num_worlds))
-
-
-def _opponents(config: TrainingConfig, worlds: GroupedSimulation | None, *, kept: Path | None) -> dict[str, FilePolicy]:
-    noted = {} if kept is None else BegunFile.read(kept / BEGUN).opponents_sha256
-    return frozen_opponents(config.groups, {} if worlds is None else worlds.specs, kept=kept, sha256=noted)
 
 
 def _as_can_be(
@@ -277,8 +237,7 @@ def prepare_run(
         bridge: how script and policy are blended; its ratio is ignored.
         run_dir: an existing directory.
         threads: that torch computes with, in the whole process.
-        on_progress: as of `train`.
-        stop: as of `train`.
+        on_progress, stop: as of `train`.
         notes: settings beside `config` that must be the same when the run is resumed, by name.
         resume: go on with the run in `run_dir`.
         data: recorded steps that each agent group is cloned from; None: what the script does.

@@ -10,6 +10,7 @@ from townlet_runtime.runs.recorded import RecordedData
 from townlet_runtime.simulation.interface import AGENTS, SimulationSpec
 from townlet_runtime.training import (
     MetricsRow,
+    PolicySpec,
     Record,
     RunWorlds,
     ScheduledRun,
@@ -64,16 +65,7 @@ def prepare_scheduled_run(
     def of_cycle(cycle: int) -> RunWorlds:
         made = enter(cycle)
         if made.key not in entered:
-            ticks = config.rollout_ticks * max(each.capacity for each in made.simulation.specs.values())
-            collector = Collector(
-                made.simulation,
-                config=made.bridge,
-                seed=config.seed,
-                max_rows=ticks,
-                state_sizes=state_sizes(policies, config.network),
-            )
-            judge = Evaluator(made.make_scored, config=made.bridge, seed=config.seed, num_worlds=config.num_envs)
-            entered[made.key] = RunWorlds(key=made.key, collector=collector, evaluator=judge)
+            entered[made.key] = _worlds_of(made, config, policies)
         return entered[made.key]
 
     return ScheduledRun(
@@ -90,6 +82,16 @@ def prepare_scheduled_run(
         resume=resume,
         turn=turn,
     )
+
+
+def _worlds_of(made: CycleWorlds, config: TrainingConfig, policies: Mapping[str, PolicySpec]) -> RunWorlds:
+    """Put collector and evaluator over the worlds of a cycle."""
+    ticks = config.rollout_ticks * max(each.capacity for each in made.simulation.specs.values())
+    sizes = state_sizes(policies, config.network)
+    seed, bridge = config.seed, made.bridge
+    collector = Collector(made.simulation, config=bridge, seed=seed, max_rows=ticks, state_sizes=sizes)
+    judge = Evaluator(made.make_scored, config=bridge, seed=seed, num_worlds=config.num_envs)
+    return RunWorlds(key=made.key, collector=collector, evaluator=judge)
 
 
 _READING = ("batch_size", "shuffle", "drop_last", "streaming", "episode_labels")
